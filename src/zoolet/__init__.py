@@ -1,0 +1,5 @@
+"""zoolet: ZooKeeper for Python in one ``pip install``.
+
+A coordination server that speaks ZooKeeper's protocol and keeps ZooKeeper's files, the tools
+around it, and a job system on kazoo. ARCHITECTURE.md says what each package owns.
+"""

@@ -1,0 +1,116 @@
+"""The protocol's numbers: op codes, error codes, create modes, watch events and permissions.
+
+Source: Apache ZooKeeper 3.9, ``ZooDefs``, ``KeeperException.Code``, ``CreateMode``,
+``Watcher.Event``.
+"""
+
+from enum import IntEnum, IntFlag
+
+
+class OpCode(IntEnum):
+    """What a request asks for, and what kind of change a txn is."""
+
+    NOTIFICATION = 0
+    CREATE = 1
+    DELETE = 2
+    EXISTS = 3
+    GET_DATA = 4
+    SET_DATA = 5
+    GET_ACL = 6
+    SET_ACL = 7
+    GET_CHILDREN = 8
+    SYNC = 9
+    PING = 11
+    GET_CHILDREN2 = 12
+    CHECK = 13
+    MULTI = 14
+    CREATE2 = 15
+    AUTH = 100
+    SET_WATCHES = 101
+    CREATE_SESSION = -10
+    CLOSE_SESSION = -11
+    ERROR = -1
+
+
+class ErrorCode(IntEnum):
+    """What a reply's ``err`` field says; 0 is success."""
+
+    OK = 0
+    SYSTEM_ERROR = -1
+    RUNTIME_INCONSISTENCY = -2
+    DATA_INCONSISTENCY = -3
+    CONNECTION_LOSS = -4
+    MARSHALLING_ERROR = -5
+    UNIMPLEMENTED = -6
+    OPERATION_TIMEOUT = -7
+    BAD_ARGUMENTS = -8
+    API_ERROR = -100
+    NO_NODE = -101
+    NO_AUTH = -102
+    BAD_VERSION = -103
+    NO_CHILDREN_FOR_EPHEMERALS = -108
+    NODE_EXISTS = -110
+    NOT_EMPTY = -111
+    SESSION_EXPIRED = -112
+    INVALID_CALLBACK = -113
+    INVALID_ACL = -114
+    AUTH_FAILED = -115
+    SESSION_MOVED = -118
+
+
+class Xid(IntEnum):
+    """The xids that are not a request's own number."""
+
+    NOTIFICATION = -1
+    PING = -2
+    AUTH = -4
+    SET_WATCHES = -8
+
+
+class CreateMode(IntEnum):
+    """The ``flags`` of a create request.
+
+    Container (4) and TTL (5, 6) modes need requests of their own, so a create with their flags, or
+    with any other, is refused with BAD_ARGUMENTS.
+    """
+
+    PERSISTENT = 0
+    EPHEMERAL = 1
+    PERSISTENT_SEQUENTIAL = 2
+    EPHEMERAL_SEQUENTIAL = 3
+
+    @property
+    def is_ephemeral(self) -> bool:
+        """Whether the znode goes with the session that created it."""
+        return bool(self & 1)
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether the server appends the parent's counter to the name."""
+        return bool(self & 2)
+
+
+class EventType(IntEnum):
+    """What a watch event says has happened."""
+
+    NODE_CREATED = 1
+    NODE_DELETED = 2
+    NODE_DATA_CHANGED = 3
+    NODE_CHILDREN_CHANGED = 4
+
+
+class KeeperState(IntEnum):
+    """The state of the session that a watch event carries."""
+
+    SYNC_CONNECTED = 3
+
+
+class Permission(IntFlag):
+    """What an ACL entry allows."""
+
+    READ = 1
+    WRITE = 2
+    CREATE = 4
+    DELETE = 8
+    ADMIN = 16
+    ALL = 31

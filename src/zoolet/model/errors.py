@@ -1,0 +1,17 @@
+"""The error that a request can end in."""
+
+from zoolet.model.codes import ErrorCode
+
+
+class RequestError(Exception):
+    """A request was refused; the reply carries ``code`` and no body.
+
+    Attributes:
+        code: what the client is told.
+        path: the znode it concerns, or "" where it concerns none.
+    """
+
+    def __init__(self, code: ErrorCode, path: str = "") -> None:
+        super().__init__(f"{code.name} {path}".rstrip())
+        self.code = code
+        self.path = path

@@ -1,0 +1,62 @@
+"""What a path is: absolute, ``/``-separated, without empty or relative parts.
+
+The root has two spellings, as in ZooKeeper: ``/`` to clients, and the empty string where it is the
+parent of another path, so that ``parent_of`` is a plain slice.
+"""
+
+import re
+
+ROOT = "/"
+SYSTEM = "/zookeeper"
+QUOTA = "/zookeeper/quota"
+CONFIG = "/zookeeper/config"
+
+SYSTEM_PATHS = frozenset({"", ROOT, SYSTEM, QUOTA, CONFIG})
+"""The znodes that no client can delete (``DataTree.isSpecialPath``)."""
+
+# ZooKeeper's PathUtils counts UTF-16 units, so what it forbids from U+D800 on are surrogates:
+# a client that spells them out forbids itself every character past U+FFFF.
+_INVALID_CHARACTER = re.compile("[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]")
+_ASTRAL_CHARACTER = re.compile("[\U00010000-\U0010ffff]")
+
+
+def reason_invalid(path: str) -> str | None:
+    """Say why ``path`` is no valid path, or return None where it is one.
+
+    Source of the rules: ZooKeeper's ``PathUtils.validatePath`` and the programmer's guide's
+    "The ZooKeeper Data Model".
+    """
+    if not path:
+        return "a path has at least one character"
+    if path[0] != "/":
+        return "a path starts with /"
+    if path == ROOT:
+        return None
+    if path[-1] == "/":
+        return "a path does not end with /"
+    for part in path[1:].split("/"):
+        if not part:
+            return "a path has no empty part (//)"
+        if part in {".", ".."}:
+            return "a path has no relative part (. or ..)"
+    if (found := _INVALID_CHARACTER.search(path) or _ASTRAL_CHARACTER.search(path)) is not None:
+        return f"a path does not hold the character {found.group()!r}"
+    return None
+
+
+def parent_of(path: str) -> str:
+    """Return the parent's path, "" where that is the root.
+
+    ``path`` holds at least one ``/``.
+    """
+    return path[: path.rfind("/")]
+
+
+def name_of(path: str) -> str:
+    """Return the last part of ``path``."""
+    return path[path.rfind("/") + 1 :]
+
+
+def join(parent: str, name: str) -> str:
+    """Return the path of the child ``name`` of ``parent`` ("/" and "" are both the root)."""
+    return f"{parent}/{name}" if parent != ROOT else f"/{name}"

@@ -1,0 +1,112 @@
+"""What a client may ask for: a record per request, its fields in the protocol's order.
+
+Source: ``zookeeper.jute``, module ``org.apache.zookeeper.proto``. ``data`` is None where the
+client sent a null buffer, which is not the same as an empty one.
+"""
+
+from typing import NamedTuple
+
+from zoolet.model.acl import AclList
+from zoolet.model.codes import OpCode
+
+
+class Connect(NamedTuple):
+    """The first frame of a connection: a new session (session_id 0) or an old one's return."""
+
+    protocol_version: int
+    last_zxid_seen: int
+    timeout_ms: int
+    session_id: int
+    password: bytes
+    read_only: bool
+    has_read_only: bool
+    """Whether the frame held ``read_only`` at all; 3.4's clients and older may leave it out."""
+
+
+class Auth(NamedTuple):
+    """Credentials for this connection, under a scheme."""
+
+    type: int
+    scheme: str
+    auth: bytes
+
+
+class Create(NamedTuple):
+    """create and create2, which differ only in their reply."""
+
+    path: str
+    data: bytes | None
+    acl: AclList
+    flags: int
+
+
+class Delete(NamedTuple):
+    """delete; version -1 matches any."""
+
+    path: str
+    version: int
+
+
+class SetData(NamedTuple):
+    """setData; version -1 matches any."""
+
+    path: str
+    data: bytes | None
+    version: int
+
+
+class SetAcl(NamedTuple):
+    """setACL; version is compared with aversion, -1 matches any."""
+
+    path: str
+    acl: AclList
+    version: int
+
+
+class Check(NamedTuple):
+    """check, within a multi: the others happen only if this version is the znode's."""
+
+    path: str
+    version: int
+
+
+class Multi(NamedTuple):
+    """Several changes that all happen or none; each with the op code it came under."""
+
+    operations: tuple[tuple[OpCode, "Create | Delete | SetData | Check"], ...]
+
+
+class CloseSession(NamedTuple):
+    """closeSession; it has no body."""
+
+
+class CreateSession(NamedTuple):
+    """createSession, which the server asks of itself for a connection that brings no session."""
+
+    timeout_ms: int
+
+
+class PathWatch(NamedTuple):
+    """exists, getData, getChildren and getChildren2."""
+
+    path: str
+    watch: bool
+
+
+class PathOnly(NamedTuple):
+    """getACL and sync."""
+
+    path: str
+
+
+class SetWatches(NamedTuple):
+    """The watches that a client had when it lost its connection, after relative_zxid."""
+
+    relative_zxid: int
+    data_watches: tuple[str, ...]
+    exist_watches: tuple[str, ...]
+    child_watches: tuple[str, ...]
+
+
+WriteRequest = Create | Delete | SetData | SetAcl | Check | Multi | CreateSession | CloseSession
+"""The requests that become a txn."""
