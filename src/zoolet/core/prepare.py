@@ -1,0 +1,220 @@
+"""Prepare: decide what a request changes, or why it is refused. Nothing changes here.
+
+One function per kind of request, found by the request's type in ``_PREPARE``. The order of the
+checks in each is the original's (``PrepRequestProcessor.pRequest2Txn``), since it decides which
+error a client sees where several apply. The parts of a multi see what those before them will do
+through a View, which keeps their effects apart from the tree until the whole is applied.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from zoolet.core import access
+from zoolet.core.tree import Tree, Znode, wrap_int32
+from zoolet.model import paths
+from zoolet.model.acl import AclList, Id
+from zoolet.model.codes import CreateMode, ErrorCode, OpCode, Permission
+from zoolet.model.errors import RequestError
+from zoolet.model.requests import (
+    Check,
+    CloseSession,
+    Create,
+    CreateSession,
+    Delete,
+    Multi,
+    SetAcl,
+    SetData,
+    WriteRequest,
+)
+from zoolet.model.txns import (
+    CheckTxn,
+    CloseSessionTxn,
+    CreateSessionTxn,
+    CreateTxn,
+    DeleteTxn,
+    ErrorTxn,
+    MultiTxn,
+    SetAclTxn,
+    SetDataTxn,
+    SubTxn,
+    TxnBody,
+)
+
+
+class Asker(NamedTuple):
+    """Who asks: a session, and the identities that its connection has proven."""
+
+    session_id: int
+    identities: Sequence[Id]
+
+
+class ZnodeState(NamedTuple):
+    """What the checks need to know of a znode."""
+
+    acl: AclList
+    version: int
+    aversion: int
+    created: int
+    num_children: int
+    is_ephemeral: bool
+
+    @classmethod
+    def of(cls, node: Znode) -> "ZnodeState":
+        """Read it off a znode."""
+        stat = node.stat
+        return cls(
+            node.acl,
+            stat.version,
+            stat.aversion,
+            node.created,
+            stat.num_children,
+            stat.ephemeral_owner != 0,
+        )
+
+
+class View:
+    """The znodes as they will be after the parts of a multi that are prepared so far."""
+
+    def __init__(self, nodes: Mapping[str, Znode]) -> None:
+        self._nodes = nodes
+        self._changed: dict[str, ZnodeState | None] = {}
+
+    def find(self, path: str) -> ZnodeState | None:
+        """Return the znode's state, None where it is missing or will be deleted."""
+        if path in self._changed:
+            return self._changed[path]
+        node = self._nodes.get(path)
+        return None if node is None else ZnodeState.of(node)
+
+    def get(self, path: str) -> ZnodeState:
+        """Return the znode's state; raises RequestError (NO_NODE)."""
+        state = self.find(path)
+        if state is None:
+            raise RequestError(ErrorCode.NO_NODE, path)
+        return state
+
+    def put(self, path: str, state: ZnodeState | None) -> None:
+        """Note what a znode will be; None: it will be gone."""
+        self._changed[path] = state
+
+
+def prepare(tree: Tree, asker: Asker, request: WriteRequest) -> TxnBody:
+    """Return the change that ``request`` makes.
+
+    A multi of which a part is refused becomes a MultiTxn that changes nothing and says so of each
+    part. Raises RequestError where any other request is refused.
+    """
+    if isinstance(request, Multi):
+        return _prepare_multi(tree, asker, request)
+    if isinstance(request, CreateSession):
+        return CreateSessionTxn(request.timeout_ms)
+    if isinstance(request, CloseSession):
+        return CloseSessionTxn(tuple(tree.ephemerals_of(asker.session_id)))
+    if isinstance(request, SetAcl):
+        return _prepare_set_acl(View(tree.nodes), asker, request)
+    return _PREPARE[type(request)](View(tree.nodes), asker, request)
+
+
+def _prepare_multi(tree: Tree, asker: Asker, multi: Multi) -> MultiTxn:
+    view = View(tree.nodes)
+    txns: list[tuple[OpCode, SubTxn]] = []
+    refused = False
+    for op_code, request in multi.operations:
+        if refused:
+            txns.append((OpCode.ERROR, ErrorTxn(ErrorCode.RUNTIME_INCONSISTENCY)))
+            continue
+        try:
+            txns.append((op_code, _PREPARE[type(request)](view, asker, request)))
+        except RequestError as error:
+            refused = True
+            txns.append((OpCode.ERROR, ErrorTxn(error.code)))
+    return MultiTxn(tuple(txns))
+
+
+def _prepare_create(view: View, asker: Asker, request: Create) -> CreateTxn:
+    path = request.path
+    try:
+        mode = CreateMode(request.flags)
+    except ValueError:
+        raise RequestError(ErrorCode.BAD_ARGUMENTS, path) from None
+    if "/" not in path or "\0" in path:
+        raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
+    parent_path = paths.parent_of(path)
+    acl = access.resolve(request.acl, asker.identities, path)
+    parent = view.get(parent_path)
+    access.check(parent.acl, asker.identities, Permission.CREATE, path)
+    if mode.is_sequential:
+        path = f"{path}{parent.created:010d}"
+    _validate(path)
+    if view.find(path) is not None:
+        raise RequestError(ErrorCode.NODE_EXISTS, path)
+    if parent.is_ephemeral:
+        raise RequestError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
+    created = wrap_int32(parent.created + 1)
+    view.put(parent_path, parent._replace(created=created, num_children=parent.num_children + 1))
+    view.put(path, ZnodeState(acl, 0, 0, 0, 0, mode.is_ephemeral))
+    return CreateTxn(path, request.data, acl, mode.is_ephemeral, created)
+
+
+def _prepare_delete(view: View, asker: Asker, request: Delete) -> DeleteTxn:
+    path = request.path
+    if "/" not in path or "\0" in path or path in paths.SYSTEM_PATHS:
+        raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
+    parent_path = paths.parent_of(path)
+    parent = view.get(parent_path)
+    access.check(parent.acl, asker.identities, Permission.DELETE, path)
+    node = view.get(path)
+    _next_version(node.version, request.version, path)
+    if node.num_children:
+        raise RequestError(ErrorCode.NOT_EMPTY, path)
+    view.put(parent_path, parent._replace(num_children=parent.num_children - 1))
+    view.put(path, None)
+    return DeleteTxn(path)
+
+
+def _prepare_set_data(view: View, asker: Asker, request: SetData) -> SetDataTxn:
+    path = request.path
+    _validate(path)
+    node = view.get(path)
+    access.check(node.acl, asker.identities, Permission.WRITE, path)
+    version = _next_version(node.version, request.version, path)
+    view.put(path, node._replace(version=version))
+    return SetDataTxn(path, request.data, version)
+
+
+def _prepare_set_acl(view: View, asker: Asker, request: SetAcl) -> SetAclTxn:
+    path = request.path
+    _validate(path)
+    acl = access.resolve(request.acl, asker.identities, path)
+    node = view.get(path)
+    access.check(node.acl, asker.identities, Permission.ADMIN, path)
+    return SetAclTxn(path, acl, _next_version(node.aversion, request.version, path))
+
+
+def _prepare_check(view: View, asker: Asker, request: Check) -> CheckTxn:
+    path = request.path
+    _validate(path)
+    node = view.get(path)
+    access.check(node.acl, asker.identities, Permission.READ, path)
+    return CheckTxn(path, _next_version(node.version, request.version, path))
+
+
+_PREPARE: dict[type, Callable[[View, Asker, Any], SubTxn]] = {
+    Create: _prepare_create,
+    Delete: _prepare_delete,
+    SetData: _prepare_set_data,
+    Check: _prepare_check,
+}
+"""The requests that may also stand in a multi."""
+
+
+def _validate(path: str) -> None:
+    if paths.reason_invalid(path) is not None:
+        raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
+
+
+def _next_version(current: int, expected: int, path: str) -> int:
+    """Return the version after ``current``; raises RequestError where another was expected."""
+    if expected not in {-1, current}:
+        raise RequestError(ErrorCode.BAD_VERSION, path)
+    return wrap_int32(current + 1)

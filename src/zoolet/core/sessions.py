@@ -1,0 +1,135 @@
+"""Sessions: who is connected or may come back, and until when.
+
+Times are milliseconds of a clock that only rises; whoever calls says what time it is. A session is
+touched with one assignment per read from its connection, and found to have expired by a look at the
+bucket whose time has come: sessions that were touched since move to a later bucket.
+"""
+
+import struct
+
+from zoolet.model.codes import ErrorCode
+from zoolet.model.errors import RequestError
+
+PASSWORD_BYTES = 16
+
+_SERVER_ID = 1
+_SECRET = 0xB3415C00
+_JAVA_RANDOM_MULTIPLIER = 0x5DEECE66D
+_JAVA_RANDOM_ADDEND = 0xB
+_JAVA_RANDOM_MASK = (1 << 48) - 1
+
+
+class Session:
+    """One session.
+
+    Attributes:
+        session_id: never 0, never given twice.
+        timeout_ms: how long it may be silent.
+        expires_at_ms: when its silence will have been too long; a touch moves it.
+    """
+
+    __slots__ = ("expires_at_ms", "session_id", "timeout_ms")
+
+    def __init__(self, session_id: int, timeout_ms: int, now_ms: int) -> None:
+        self.session_id = session_id
+        self.timeout_ms = timeout_ms
+        self.expires_at_ms = now_ms + timeout_ms
+
+    def touch(self, now_ms: int) -> None:
+        """Note that its client was heard."""
+        self.expires_at_ms = now_ms + self.timeout_ms
+
+
+class SessionTable:
+    """All sessions, and the buckets in which their expiry is looked for.
+
+    Attributes:
+        by_id: session id to session.
+    """
+
+    def __init__(self, bucket_ms: int) -> None:
+        """Make an empty table whose expiry is found at most ``bucket_ms`` late."""
+        self.by_id: dict[int, Session] = {}
+        self._bucket_ms = bucket_ms
+        self._buckets: dict[int, list[Session]] = {}
+        self._next_bucket: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def open(self, session_id: int, timeout_ms: int, now_ms: int) -> Session:
+        """Begin a session, or note another timeout of one that there is."""
+        session = self.by_id.get(session_id)
+        if session is None:
+            session = self.by_id[session_id] = Session(session_id, timeout_ms, now_ms)
+            self._put_in_bucket(session)
+        else:
+            session.timeout_ms = timeout_ms
+            session.touch(now_ms)
+        return session
+
+    def close(self, session_id: int) -> None:
+        """Forget a session; its bucket drops it when its time comes."""
+        self.by_id.pop(session_id, None)
+
+    def live(self, session_id: int) -> Session:
+        """Return the session; raises RequestError (SESSION_EXPIRED) where it is over."""
+        session = self.by_id.get(session_id)
+        if session is None:
+            raise RequestError(ErrorCode.SESSION_EXPIRED)
+        return session
+
+    def restart_clocks(self, now_ms: int) -> None:
+        """Give every session its whole timeout again, as after a restart."""
+        self._buckets.clear()
+        self._next_bucket = None
+        for session in self.by_id.values():
+            session.touch(now_ms)
+            self._put_in_bucket(session)
+
+    def expired(self, now_ms: int) -> list[Session]:
+        """Return the sessions whose time is up, in order of their buckets.
+
+        Each is returned once: whoever asks closes them.
+        """
+        found: list[Session] = []
+        while self._next_bucket is not None and self._next_bucket * self._bucket_ms <= now_ms:
+            for session in self._buckets.pop(self._next_bucket, ()):
+                if self.by_id.get(session.session_id) is not session:
+                    continue
+                if session.expires_at_ms <= now_ms:
+                    found.append(session)
+                else:
+                    self._put_in_bucket(session)
+            self._next_bucket = min(self._buckets, default=None)
+        return found
+
+    def _put_in_bucket(self, session: Session) -> None:
+        bucket = session.expires_at_ms // self._bucket_ms + 1
+        self._buckets.setdefault(bucket, []).append(session)
+        if self._next_bucket is None or bucket < self._next_bucket:
+            self._next_bucket = bucket
+
+
+def first_session_id(time_ms: int) -> int:
+    """Return the first session id of a server that starts at ``time_ms`` since the epoch.
+
+    The next is one more. The layout is ``SessionTrackerImpl.initializeNextSessionId``'s: the server
+    in the top byte, then 40 bits of the time, so that no restart gives an id again.
+    """
+    return _SERVER_ID << 56 | (time_ms << 24 & 0xFFFFFFFFFFFFFFFF) >> 8
+
+
+def password_of(session_id: int) -> bytes:
+    """Return the password with which a client comes back to its session.
+
+    It is the original's (``ZooKeeperServer.generatePasswd``: 16 bytes of Java's ``Random`` seeded
+    with the session id and a constant), so that a client keeps its session when its data directory
+    moves between zoolet and Apache ZooKeeper. It keeps sessions apart; it is no secret.
+    """
+    seed = (session_id ^ _SECRET ^ _JAVA_RANDOM_MULTIPLIER) & _JAVA_RANDOM_MASK
+    words = []
+    for _ in range(PASSWORD_BYTES // 4):
+        seed = (seed * _JAVA_RANDOM_MULTIPLIER + _JAVA_RANDOM_ADDEND) & _JAVA_RANDOM_MASK
+        words.append(seed >> 16)
+    return struct.pack("<4I", *words)

@@ -1,0 +1,243 @@
+"""The tree of znodes, and the changes that txns make to it.
+
+A znode is kept as the bytes that answer a getData: its data behind their length, then its Stat.
+Reading copies nothing and memory holds each datum once; changing makes new bytes. Both spellings of
+the root ("" and "/") are keys of ``nodes``, as in the original's ``DataTree``.
+
+Invariants: every znode but the root has its parent in ``nodes`` and its name in the parent's
+``children``; ``ephemerals`` lists exactly the znodes with an ephemeral owner.
+"""
+
+import struct
+from collections.abc import Iterable
+
+from zoolet.model import paths
+from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
+from zoolet.model.codes import ErrorCode
+from zoolet.model.errors import RequestError
+from zoolet.model.stat import STAT, Stat
+
+_LENGTH = struct.Struct(">i")
+_NULL_DATA = _LENGTH.pack(-1)
+_NO_NAMES: dict[str, None] = {}
+
+STAT_BYTES = STAT.size
+
+
+def wrap_int32(value: int) -> int:
+    """Return what is left of ``value`` in Java's int: 2**31 wraps to -2**31."""
+    return (value + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+
+
+class Znode:
+    """One znode.
+
+    Attributes:
+        record: its data as a jute buffer, then its packed Stat: the body of a getData reply.
+        acl: its access control list; the very object OPEN_ACL where everyone may do everything.
+        children: the names of its children in order of creation; None while it has had none.
+        created: how often a child was created under it: the next sequential child's number. The
+            Stat's cversion counts deletions too, and does not say this past 2**30.
+    """
+
+    __slots__ = ("acl", "children", "created", "record")
+
+    def __init__(self, record: bytes, acl: AclList, created: int = 0) -> None:
+        self.record = record
+        self.acl = acl
+        self.children: dict[str, None] | None = None
+        self.created = created
+
+    @property
+    def data(self) -> bytes | None:
+        """The data; None where null was written."""
+        (size_bytes,) = _LENGTH.unpack_from(self.record)
+        return None if size_bytes < 0 else self.record[_LENGTH.size : -STAT_BYTES]
+
+    @property
+    def packed_stat(self) -> bytes:
+        """The Stat as replies carry it."""
+        return self.record[-STAT_BYTES:]
+
+    @property
+    def stat(self) -> Stat:
+        """The Stat."""
+        return Stat.unpack(self.record, len(self.record) - STAT_BYTES)
+
+    @property
+    def names(self) -> dict[str, None]:
+        """The names of its children, in order of creation."""
+        return _NO_NAMES if self.children is None else self.children
+
+    def set_stat(self, stat: Stat) -> None:
+        """Replace the Stat and keep the data."""
+        self.record = self.record[:-STAT_BYTES] + stat.pack()
+
+    def count_children(self, pzxid: int) -> None:
+        """Bring the Stat up to date after a child came or went."""
+        num_children = len(self.names)
+        self.set_stat(
+            self.stat._replace(
+                cversion=wrap_int32(2 * self.created - num_children),
+                num_children=num_children,
+                pzxid=pzxid,
+            )
+        )
+
+
+def encode_record(data: bytes | None, stat: Stat) -> bytes:
+    """Return what ``Znode.record`` holds."""
+    if data is None:
+        return _NULL_DATA + stat.pack()
+    return _LENGTH.pack(len(data)) + data + stat.pack()
+
+
+class Tree:
+    """All znodes, by path, and who owns the ephemeral ones.
+
+    Attributes:
+        nodes: path to znode.
+        ephemerals: session id to the paths of its ephemerals, in order of creation.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Znode] = {}
+        self.ephemerals: dict[int, dict[str, None]] = {}
+        self._acls: dict[AclList, AclList] = {OPEN_ACL: OPEN_ACL}
+
+    @classmethod
+    def fresh(cls) -> "Tree":
+        """Return the tree of a server that has never run: the root and ZooKeeper's own znodes."""
+        tree = cls()
+        for path in ("", paths.SYSTEM, paths.QUOTA):
+            tree.add(path, b"", OPEN_ACL, _stat_of_system_node(aversion=0))
+        tree.add(paths.CONFIG, b"", READ_ONLY_ACL, _stat_of_system_node(aversion=-1))
+        for path in ("", paths.SYSTEM):
+            tree.nodes[path].count_children(pzxid=0)
+        return tree
+
+    def __len__(self) -> int:
+        """Count the znodes, the root once."""
+        return len(self.nodes) - 1
+
+    def intern_acl(self, acl: AclList) -> AclList:
+        """Return the one object that stands for this list here."""
+        return self._acls.setdefault(acl, acl)
+
+    def add(
+        self, path: str, data: bytes | None, acl: AclList, stat: Stat, created: int = 0
+    ) -> Znode:
+        """Put a znode into the tree; its parent's Stat stays as it is.
+
+        Raises KeyError where the parent is missing.
+        """
+        node = Znode(encode_record(data, stat), self.intern_acl(acl), created)
+        if path:
+            parent = self.nodes[paths.parent_of(path)]
+            if parent.children is None:
+                parent.children = {}
+            parent.children[paths.name_of(path)] = None
+        else:
+            self.nodes[paths.ROOT] = node
+        self.nodes[path] = node
+        if stat.ephemeral_owner:
+            self.ephemerals.setdefault(stat.ephemeral_owner, {})[path] = None
+        return node
+
+    def create(
+        self,
+        path: str,
+        data: bytes | None,
+        acl: AclList,
+        ephemeral_owner: int,
+        parent_cversion: int,
+        zxid: int,
+        time_ms: int,
+    ) -> Znode:
+        """Create a znode; ``parent_cversion`` is what the parent's count becomes, -1 one more.
+
+        A snapshot that was taken while txns went on may hold the znode already, or the parent a
+        greater count: neither goes back (``DataTree.createNode``). Raises RequestError (NO_NODE,
+        NODE_EXISTS).
+        """
+        parent = self.nodes.get(paths.parent_of(path))
+        if parent is None:
+            raise RequestError(ErrorCode.NO_NODE, path)
+        created = parent.created + 1 if parent_cversion == -1 else parent_cversion
+        exists = path in self.nodes
+        if not exists:
+            stat = Stat(
+                czxid=zxid,
+                mzxid=zxid,
+                ctime=time_ms,
+                mtime=time_ms,
+                version=0,
+                cversion=0,
+                aversion=0,
+                ephemeral_owner=ephemeral_owner,
+                data_length=len(data) if data is not None else 0,
+                num_children=0,
+                pzxid=zxid,
+            )
+            self.add(path, data, acl, stat)
+        if created > parent.created:
+            parent.created = created
+            parent.count_children(zxid)
+        else:
+            parent.count_children(parent.stat.pzxid)
+        if exists:
+            raise RequestError(ErrorCode.NODE_EXISTS, path)
+        return self.nodes[path]
+
+    def delete(self, path: str, zxid: int) -> Znode:
+        """Take a znode out and return it; raises RequestError (NO_NODE)."""
+        parent = self.nodes.get(paths.parent_of(path))
+        if parent is None:
+            raise RequestError(ErrorCode.NO_NODE, path)
+        if parent.children is not None:
+            parent.children.pop(paths.name_of(path), None)
+        parent.count_children(max(zxid, parent.stat.pzxid))
+        node = self.nodes.pop(path, None)
+        if node is None:
+            raise RequestError(ErrorCode.NO_NODE, path)
+        owner = node.stat.ephemeral_owner
+        if owner and (owned := self.ephemerals.get(owner)) is not None:
+            owned.pop(path, None)
+            if not owned:
+                del self.ephemerals[owner]
+        return node
+
+    def set_data(
+        self, path: str, data: bytes | None, version: int, zxid: int, time_ms: int
+    ) -> Znode:
+        """Replace a znode's data; raises RequestError (NO_NODE)."""
+        node = self._existing(path)
+        stat = node.stat._replace(
+            mzxid=zxid,
+            mtime=time_ms,
+            version=version,
+            data_length=len(data) if data is not None else 0,
+        )
+        node.record = encode_record(data, stat)
+        return node
+
+    def set_acl(self, path: str, acl: AclList, version: int) -> Znode:
+        """Replace a znode's ACL; raises RequestError (NO_NODE)."""
+        node = self._existing(path)
+        node.acl = self.intern_acl(acl)
+        node.set_stat(node.stat._replace(aversion=version))
+        return node
+
+    def ephemerals_of(self, session_id: int) -> Iterable[str]:
+        """Return the paths of the ephemerals that go with a session, in order of creation."""
+        return tuple(self.ephemerals.get(session_id, ()))
+
+    def _existing(self, path: str) -> Znode:
+        node = self.nodes.get(path)
+        if node is None:
+            raise RequestError(ErrorCode.NO_NODE, path)
+        return node
+
+
+def _stat_of_system_node(aversion: int) -> Stat:
+    return Stat(0, 0, 0, 0, 0, 0, aversion, 0, 0, 0, 0)
