@@ -1,0 +1,153 @@
+"""Recovery: the newest snapshot that is whole, and the txns after it.
+
+Nothing is guessed: what cannot be read refuses the start, with file, offset and what to do, but for
+the torn tail of the newest log, whose writer died before it could acknowledge it. That tail is kept
+in a file of its own before it is cut off.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from zoolet.core.machine import StateMachine
+from zoolet.core.sessions import SessionTable
+from zoolet.core.tree import Tree
+from zoolet.model.codes import OpCode
+from zoolet.model.txns import Txn
+from zoolet.storage.disk import Disk
+from zoolet.storage.errors import DamagedFileError, StorageError
+from zoolet.storage.files import DataDirectories, by_zxid
+from zoolet.storage.snapshots import Snapshot, read_snapshot
+from zoolet.storage.txnlog import is_torn, read_records
+
+_EPOCH_BITS = 32
+
+
+class Recovery(NamedTuple):
+    """What recovery found.
+
+    Attributes:
+        machine: the state after the last txn.
+        txns_replayed: how many txns the logs held after the snapshot.
+        snapshot_zxid: the snapshot's zxid; None where there was none.
+        notes: what was out of the ordinary, for the operator to read.
+    """
+
+    machine: StateMachine
+    txns_replayed: int
+    snapshot_zxid: int | None
+    notes: list[str]
+
+
+def recover(disk: Disk, directories: DataDirectories, session_bucket_ms: int) -> Recovery:
+    """Read the data directory; raises StorageError where it cannot be trusted.
+
+    An empty directory gives the tree of a server that has never run. The sessions' timeouts have
+    not begun: see ``SessionTable.restart_clocks``.
+    """
+    notes: list[str] = []
+    snapshot_zxid, snapshot = _newest_snapshot(disk, directories.snapshots, notes)
+    logs = by_zxid(disk.list_names(directories.logs), "log")
+    if snapshot is None and logs and logs[0][0] > 1:
+        raise StorageError(
+            f"{directories.snapshots} holds no snapshot that can be read, and the logs in"
+            f" {directories.logs} begin only at zxid 0x{logs[0][0]:x}: the txns before it are"
+            " missing. Put a snapshot of this server back, or set an empty dataDir to begin anew."
+        )
+    if snapshot is None:
+        snapshot = Snapshot(Tree.fresh(), {})
+    sessions = SessionTable(session_bucket_ms)
+    for session_id, timeout_ms in snapshot.sessions.items():
+        sessions.open(session_id, timeout_ms, now_ms=0)
+    machine = StateMachine(snapshot.tree, sessions, snapshot_zxid or 0)
+    replayed = _replay(disk, directories.logs, logs, machine, notes)
+    return Recovery(machine, replayed, snapshot_zxid, notes)
+
+
+def _newest_snapshot(
+    disk: Disk, directory: Path, notes: list[str]
+) -> tuple[int | None, Snapshot | None]:
+    for zxid, name in reversed(by_zxid(disk.list_names(directory), "snapshot")):
+        path = directory / name
+        try:
+            return zxid, read_snapshot(path, disk.read(path))
+        except DamagedFileError as error:
+            notes.append(f"passing over a snapshot that cannot be read: {error}")
+    return None, None
+
+
+def _replay(
+    disk: Disk,
+    directory: Path,
+    logs: list[tuple[int, str]],
+    machine: StateMachine,
+    notes: list[str],
+) -> int:
+    """Apply the txns after ``machine.zxid``; returns how many there were."""
+    before = [zxid for zxid, _ in logs if zxid <= machine.zxid]
+    start_zxid = before[-1] if before else 0
+    wanted = [(zxid, name) for zxid, name in logs if zxid >= start_zxid]
+    replayed = 0
+    for position, (_, name) in enumerate(wanted):
+        path = directory / name
+        data = disk.read(path)
+        is_newest = position == len(wanted) - 1
+        last_zxid = 0
+        try:
+            for offset, txn in read_records(path, data):
+                _check_order(path, offset, txn, last_zxid)
+                last_zxid = txn.header.zxid
+                if last_zxid > machine.zxid:
+                    _check_gap(path, offset, last_zxid, machine.zxid)
+                    machine.apply(txn)
+                    replayed += 1
+        except DamagedFileError as error:
+            if not (is_newest and is_torn(data, error.offset)):
+                raise DamagedFileError(
+                    path,
+                    error.offset,
+                    error.reason,
+                    f"Everything up to zxid 0x{machine.zxid:x} can be read. Put back a whole copy"
+                    " of this file; nothing was changed.",
+                ) from error
+            notes.append(_cut_torn_tail(disk, path, data, error))
+        if is_newest and not last_zxid:
+            # Its first write never finished. The next log may have the same name: make room.
+            disk.remove(path)
+            disk.sync_directory(directory)
+    return replayed
+
+
+def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int) -> None:
+    """A zxid may stand twice only where the original refused what it could not even read."""
+    zxid, op_code = txn.header.zxid, txn.header.type
+    if zxid < last_zxid or (zxid == last_zxid and op_code is not OpCode.ERROR):
+        raise DamagedFileError(
+            path, offset, f"the txn 0x{zxid:x} stands behind the txn 0x{last_zxid:x}"
+        )
+
+
+def _check_gap(path: Path, offset: int, zxid: int, last_zxid: int) -> None:
+    """Within an epoch (the upper half of the zxid) each zxid is one more than the last."""
+    if zxid >> _EPOCH_BITS == last_zxid >> _EPOCH_BITS and zxid != last_zxid + 1:
+        raise StorageError(
+            f"{path}: at byte {offset}: the txn 0x{zxid:x} comes after 0x{last_zxid:x}: those"
+            " between them are missing. Put the log that holds them back; nothing was changed."
+        )
+
+
+def _cut_torn_tail(disk: Disk, path: Path, data: bytes, error: DamagedFileError) -> str:
+    tail = data[error.offset :].rstrip(b"\0")
+    kept = path.with_name(f"torn.{path.name}.{error.offset}")
+    disk.remove(kept)
+    file = disk.create(kept)
+    try:
+        file.write(tail)
+        file.sync()
+    finally:
+        file.close()
+    disk.sync_directory(path.parent)
+    disk.truncate(path, error.offset)
+    return (
+        f"{path}: cut off a write that was never finished, nor acknowledged, at byte"
+        f" {error.offset} ({error.reason}); its {len(tail)} bytes are kept in {kept.name}"
+    )

@@ -1,0 +1,189 @@
+"""Snapshots: sessions and tree as one file, with a checksum behind them.
+
+Format: docs/formats/snapshot.md; source: ``FileSnap``, ``SnapStream``, ``SerializeUtils`` and
+``DataTree.serialize`` of the original. A snapshot counts only under its final name, which it gets
+when it is whole and synced.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from zoolet.core.tree import Tree, wrap_int32
+from zoolet.model import paths
+from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.model.stat import Stat
+from zoolet.storage.disk import Disk
+from zoolet.storage.errors import DamagedFileError
+from zoolet.storage.files import snapshot_name
+from zoolet.wire.jute import INT, LONG, MalformedError, Reader, pack_acl, pack_buffer, pack_ustring
+
+_FILE_HEADER = struct.Struct(">4siq")
+_MAGIC = b"ZKSN"
+_VERSION = 2
+_DATABASE_ID = -1
+
+_SESSION = struct.Struct(">qi")
+_ACL_AND_STAT = struct.Struct(">qqqqqiiiqq")
+"""The ACL's number, then the Stat as it is kept: without what follows from data and children, and
+with the count of children created in place of cversion (``StatPersisted``)."""
+
+_OPEN_ACL_NUMBER = -1
+_END_OF_TREE = pack_ustring("/")
+_CHUNK_BYTES = 1 << 20
+
+
+class Snapshot(NamedTuple):
+    """What a snapshot holds: the tree, and the timeout in ms of each session."""
+
+    tree: Tree
+    sessions: dict[int, int]
+
+
+def write_snapshot(
+    disk: Disk, directory: Path, zxid: int, tree: Tree, sessions: Mapping[int, int]
+) -> Path:
+    """Write the state after ``zxid``; returns its path when it is on disk under its name.
+
+    An OSError leaves no file behind that could be taken for a snapshot.
+    """
+    path = directory / snapshot_name(zxid)
+    # The original looks for names that begin with "snapshot": this one does not.
+    unfinished = directory / f"unfinished.{path.name}"
+    disk.remove(unfinished)
+    file = disk.create(unfinished)
+    try:
+        checksum = 1
+        for chunk in _in_chunks(_content(tree, sessions)):
+            checksum = zlib.adler32(chunk, checksum)
+            file.write(chunk)
+        file.write(LONG.pack(checksum) + _END_OF_TREE)
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(unfinished, path)
+    disk.sync_directory(directory)
+    return path
+
+
+def _content(tree: Tree, sessions: Mapping[int, int]) -> Iterator[bytes]:
+    yield _FILE_HEADER.pack(_MAGIC, _VERSION, _DATABASE_ID)
+    yield INT.pack(len(sessions))
+    for session_id, timeout_ms in sessions.items():
+        yield _SESSION.pack(session_id, timeout_ms)
+    numbers: dict[AclList, int] = {OPEN_ACL: _OPEN_ACL_NUMBER}
+    for node in tree.nodes.values():
+        numbers.setdefault(node.acl, len(numbers))
+    yield INT.pack(len(numbers) - 1)
+    for acl, number in numbers.items():
+        if number != _OPEN_ACL_NUMBER:
+            yield LONG.pack(number) + pack_acl(acl)
+    for path, node in tree.nodes.items():
+        if path == paths.ROOT:
+            continue
+        stat = node.stat
+        yield (
+            pack_ustring(path)
+            + pack_buffer(node.data)
+            + _ACL_AND_STAT.pack(
+                numbers[node.acl],
+                stat.czxid,
+                stat.mzxid,
+                stat.ctime,
+                stat.mtime,
+                stat.version,
+                node.created,
+                stat.aversion,
+                stat.ephemeral_owner,
+                stat.pzxid,
+            )
+        )
+    yield _END_OF_TREE
+
+
+def _in_chunks(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Join pieces into chunks of about a megabyte."""
+    gathered: list[bytes] = []
+    size_bytes = 0
+    for piece in pieces:
+        gathered.append(piece)
+        size_bytes += len(piece)
+        if size_bytes >= _CHUNK_BYTES:
+            yield b"".join(gathered)
+            gathered.clear()
+            size_bytes = 0
+    yield b"".join(gathered)
+
+
+def read_snapshot(path: Path, data: bytes) -> Snapshot:
+    """Read a snapshot's content; raises DamagedFileError where it is none, or not whole."""
+    reader = Reader(data)
+    try:
+        return _read_content(reader)
+    except MalformedError as error:
+        raise DamagedFileError(path, reader.position, str(error)) from error
+
+
+def _read_content(reader: Reader) -> Snapshot:
+    if (magic := reader.data[: len(_MAGIC)]) != _MAGIC:
+        raise MalformedError(f"a snapshot begins with {_MAGIC!r}, not {magic!r}")
+    reader.position = len(_MAGIC)
+    if (version := reader.read_int()) != _VERSION:
+        raise MalformedError(f"version {version} of the snapshot format is not known")
+    reader.read_long()  # the database id, which nothing uses
+    sessions = {reader.read_long(): reader.read_int() for _ in range(_count(reader, _SESSION.size))}
+    tree = _read_tree(reader)
+    checksum = zlib.adler32(reader.data[: reader.position])
+    if reader.read_long() != checksum or reader.read_ustring() != "/":
+        raise MalformedError("the snapshot's checksum is not that of its bytes")
+    return Snapshot(tree, sessions)
+
+
+def _count(reader: Reader, least_bytes: int) -> int:
+    count = reader.read_int()
+    if not 0 <= count <= reader.remaining // least_bytes:
+        raise MalformedError(f"{count} elements in {reader.remaining} bytes")
+    return count
+
+
+def _read_tree(reader: Reader) -> Tree:
+    tree = Tree()
+    acls = {_OPEN_ACL_NUMBER: OPEN_ACL}
+    for _ in range(_count(reader, LONG.size + INT.size)):
+        number = reader.read_long()
+        acls[number] = tree.intern_acl(reader.read_acl())
+    while (path := reader.read_ustring()) != "/":
+        node_data = reader.read_buffer()
+        if reader.remaining < _ACL_AND_STAT.size:
+            raise MalformedError(f"the znode {path!r} is cut short")
+        acl_number, czxid, mzxid, ctime, mtime, version, created, aversion, owner, pzxid = (
+            _ACL_AND_STAT.unpack_from(reader.data, reader.position)
+        )
+        reader.position += _ACL_AND_STAT.size
+        stat = Stat(
+            czxid,
+            mzxid,
+            ctime,
+            mtime,
+            version,
+            wrap_int32(2 * created),
+            aversion,
+            owner,
+            len(node_data) if node_data is not None else 0,
+            0,
+            pzxid,
+        )
+        if acl_number not in acls:
+            raise MalformedError(f"the znode {path!r} has the unknown ACL {acl_number}")
+        try:
+            tree.add(path, node_data, acls[acl_number], stat, created)
+        except KeyError:
+            raise MalformedError(f"the znode {path!r} has no parent") from None
+    if "" not in tree.nodes:
+        raise MalformedError("the tree has no root")
+    for node in tree.nodes.values():
+        if node.children is not None:
+            node.count_children(node.stat.pzxid)
+    return tree

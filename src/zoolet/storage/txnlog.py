@@ -1,0 +1,166 @@
+"""The transaction log: txns in the order of their zxids, each with its checksum.
+
+A log is a file header and records; the part that is not written yet is zero. Writing is append and
+sync, a batch at a time; a log is never written to again after the process that began it.
+Format: docs/formats/txnlog.md; source: ``FileTxnLog`` of the original.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from zoolet.model.txns import Txn
+from zoolet.storage.disk import Disk, DiskFile
+from zoolet.storage.errors import DamagedFileError
+from zoolet.storage.files import log_name
+from zoolet.wire.jute import MalformedError
+from zoolet.wire.txns import decode_txn, encode_txn
+
+DEFAULT_PREALLOCATE_BYTES = 64 << 20
+
+_FILE_HEADER = struct.Struct(">4siq")
+_MAGIC = b"ZKLG"
+_VERSION = 2
+_DATABASE_ID = 0
+
+_RECORD_HEADER = struct.Struct(">qi")
+_END_OF_RECORD = b"B"
+_ZEROS = bytes(4)
+_SMALLEST_TXN_BYTES = 32
+_LARGEST_TXN_BYTES = 1 << 30
+
+
+def encode_record(txn: Txn) -> bytes:
+    """Return what the log holds of ``txn``: checksum, length, bytes, end mark."""
+    payload = encode_txn(txn)
+    return _RECORD_HEADER.pack(zlib.adler32(payload), len(payload)) + payload + _END_OF_RECORD
+
+
+class TxnLog:
+    """Appends to the logs in a directory; each call returns when the disk has what it was given.
+
+    An OSError out of any method leaves the state of the file unknown: the log cannot be used on.
+    """
+
+    def __init__(
+        self, disk: Disk, directory: Path, preallocate_bytes: int, *, force_sync: bool = True
+    ) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._preallocate_bytes = preallocate_bytes
+        self._force_sync = force_sync
+        self._file: DiskFile | None = None
+        self._position = 0
+        self._allocated_bytes = 0
+
+    def append(self, first_zxid: int, records: bytes) -> None:
+        """Append whole records, the first of them that of ``first_zxid``, and sync them."""
+        is_new = self._file is None
+        if self._file is None:
+            self._file = self._disk.create(self._directory / log_name(first_zxid))
+            self._position = self._allocated_bytes = 0
+            records = _FILE_HEADER.pack(_MAGIC, _VERSION, _DATABASE_ID) + records
+        needed_bytes = self._position + len(records)
+        if needed_bytes > self._allocated_bytes and self._preallocate_bytes:
+            step = self._preallocate_bytes
+            self._allocated_bytes = -(-needed_bytes // step) * step
+            self._file.preallocate(self._allocated_bytes)
+        self._file.write(records)
+        self._position = needed_bytes
+        if self._force_sync:
+            self._file.sync()
+        if is_new:
+            self._disk.sync_directory(self._directory)
+
+    def roll(self) -> None:
+        """End this log; the next append begins a new one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class LogRecord(NamedTuple):
+    """One txn of a log, and where its record stands."""
+
+    offset: int
+    txn: Txn
+
+
+def read_records(path: Path, data: bytes) -> Iterator[LogRecord]:
+    """Yield the records of a log's content up to its zero tail or its end.
+
+    Raises DamagedFileError at the first bytes that are neither a record nor the tail.
+    """
+    if len(data) < _FILE_HEADER.size:
+        raise DamagedFileError(path, 0, "the file header is cut short")
+    magic, version, _ = _FILE_HEADER.unpack_from(data)
+    if magic != _MAGIC:
+        raise DamagedFileError(path, 0, f"a log begins with {_MAGIC!r}, not {magic!r}")
+    if version != _VERSION:
+        raise DamagedFileError(path, 4, f"version {version} of the log format is not known")
+    offset = _FILE_HEADER.size
+    while offset < len(data):
+        payload = _payload_at(path, data, offset)
+        if payload is None:
+            return
+        try:
+            txn = decode_txn(payload)
+        except MalformedError as error:
+            raise DamagedFileError(path, offset, f"the record is no txn: {error}") from error
+        yield LogRecord(offset, txn)
+        offset += _RECORD_HEADER.size + len(payload) + 1
+
+
+def is_torn(data: bytes, offset: int) -> bool:
+    """Say whether the damage at ``offset`` is a write that was cut off: no record follows it.
+
+    A record that does follow was written after it, so what stands at ``offset`` had been synced
+    and was damaged later.
+    """
+    end = len(data.rstrip(b"\0"))
+    # A checksum of 32 bits in a field of 64 begins with four zeros.
+    start = data.find(_ZEROS, offset + 1, end)
+    while start != -1:
+        if _has_record_at(data, start):
+            return False
+        start = data.find(_ZEROS, start + 1, end)
+    return True
+
+
+def _payload_at(path: Path, data: bytes, offset: int) -> bytes | None:
+    """Return the bytes of the record at ``offset``, None where the zero tail begins."""
+    header_end = offset + _RECORD_HEADER.size
+    if header_end > len(data):
+        if not any(data[offset:]):
+            return None
+        raise DamagedFileError(path, offset, "the record is cut short")
+    checksum, size_bytes = _RECORD_HEADER.unpack_from(data, offset)
+    if size_bytes == 0 and checksum == 0:
+        if not data[offset:].strip(b"\0"):
+            return None
+        raise DamagedFileError(path, offset, "a record of no bytes, and more behind it")
+    end = header_end + size_bytes
+    if size_bytes < 0 or end + 1 > len(data):
+        raise DamagedFileError(path, offset, f"a record of {size_bytes} bytes is cut short")
+    payload = data[header_end:end]
+    if zlib.adler32(payload) != checksum:
+        raise DamagedFileError(path, offset, "the record's checksum is not that of its bytes")
+    if data[end : end + 1] != _END_OF_RECORD:
+        raise DamagedFileError(path, end, "the record's end mark is missing")
+    return payload
+
+
+def _has_record_at(data: bytes, offset: int) -> bool:
+    """Say whether a whole record with the right checksum stands at ``offset``."""
+    header_end = offset + _RECORD_HEADER.size
+    if header_end > len(data):
+        return False
+    checksum, size_bytes = _RECORD_HEADER.unpack_from(data, offset)
+    end = header_end + size_bytes
+    return (
+        _SMALLEST_TXN_BYTES <= size_bytes <= _LARGEST_TXN_BYTES
+        and data[end : end + 1] == _END_OF_RECORD
+        and zlib.adler32(data[header_end:end]) == checksum
+    )
