@@ -7,7 +7,7 @@ every txn up to ZXID; ZXID is hexadecimal. Source: ``persistence.Util`` of the o
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.storage.disk import Disk, DirectoryLock
+from zoolet.storage.disk import DirectoryLock, Disk
 from zoolet.storage.errors import StorageError
 
 VERSION_DIRECTORY = "version-2"
