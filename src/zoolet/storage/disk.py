@@ -47,6 +47,11 @@ class DirectoryLock:
             os.close(self._fd)
             raise
 
+    def write_pid(self) -> None:
+        """Leave this process's number in the file, for those who want to stop it."""
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
     def release(self) -> None:
         """Let others in."""
         os.close(self._fd)

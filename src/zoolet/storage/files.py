@@ -11,7 +11,8 @@ from zoolet.storage.disk import DirectoryLock, Disk
 from zoolet.storage.errors import StorageError
 
 VERSION_DIRECTORY = "version-2"
-LOCK_NAME = "zoolet.lock"
+LOCK_NAME = "zookeeper_server.pid"
+"""In dataDir and dataLogDir: held by the server that uses them, and holding its pid."""
 
 
 class DataDirectories(NamedTuple):
@@ -40,7 +41,7 @@ class DataDirectories(NamedTuple):
         """Keep other servers out; raises StorageError where one is in or this user may not."""
         locks: dict[Path, DirectoryLock] = {}
         try:
-            for directory in self:
+            for directory in (versioned.parent for versioned in self):
                 if directory not in locks:
                     locks[directory] = disk.lock(directory / LOCK_NAME)
         except OSError as error:

@@ -28,6 +28,8 @@ _DATABASE_ID = 0
 _RECORD_HEADER = struct.Struct(">qi")
 _END_OF_RECORD = b"B"
 _ZEROS = bytes(4)
+_ZERO_BLOCK_BYTES = 1 << 16
+_ZERO_BLOCK = bytes(_ZERO_BLOCK_BYTES)
 _SMALLEST_TXN_BYTES = 32
 _LARGEST_TXN_BYTES = 1 << 30
 
@@ -133,12 +135,12 @@ def _payload_at(path: Path, data: bytes, offset: int) -> bytes | None:
     """Return the bytes of the record at ``offset``, None where the zero tail begins."""
     header_end = offset + _RECORD_HEADER.size
     if header_end > len(data):
-        if not any(data[offset:]):
+        if _is_zero(data, offset):
             return None
         raise DamagedFileError(path, offset, "the record is cut short")
     checksum, size_bytes = _RECORD_HEADER.unpack_from(data, offset)
     if size_bytes == 0 and checksum == 0:
-        if not data[offset:].strip(b"\0"):
+        if _is_zero(data, offset):
             return None
         raise DamagedFileError(path, offset, "a record of no bytes, and more behind it")
     end = header_end + size_bytes
@@ -150,6 +152,14 @@ def _payload_at(path: Path, data: bytes, offset: int) -> bytes | None:
     if data[end : end + 1] != _END_OF_RECORD:
         raise DamagedFileError(path, end, "the record's end mark is missing")
     return payload
+
+
+def _is_zero(data: bytes, offset: int) -> bool:
+    """Say whether nothing but zeros stands from ``offset`` on; whole blocks at once."""
+    return all(
+        data[start : start + _ZERO_BLOCK_BYTES] == _ZERO_BLOCK[: len(data) - start]
+        for start in range(offset, len(data), _ZERO_BLOCK_BYTES)
+    )
 
 
 def _has_record_at(data: bytes, offset: int) -> bool:

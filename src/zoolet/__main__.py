@@ -1,0 +1,5 @@
+"""``python -m zoolet``: the ``zoolet`` command."""
+
+from zoolet.cli import main
+
+main()

@@ -1,0 +1,166 @@
+"""zoo.cfg: read once, into one frozen value.
+
+Source of the keys: the administrator's guide of ZooKeeper 3.9, "Configuration Parameters".
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zoolet.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
+from zoolet.wire.frames import DEFAULT_MAX_FRAME_BYTES
+
+DEFAULT_FOUR_LETTER_WORDS = frozenset({"srvr"})
+
+_DEFAULT_TICK_TIME_MS = 3000
+_LARGEST_INT32 = (1 << 31) - 1
+
+
+class ConfigError(Exception):
+    """zoo.cfg cannot be used; the message names file, line and key, and says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """How a server is set up.
+
+    Attributes:
+        data_dir: where snapshots are kept, and the logs unless data_log_dir is given.
+        data_log_dir: where the logs are kept.
+        client_port: the TCP port for clients.
+        client_address: the address to listen on; None is every address of this machine.
+        tick_time_ms: the unit of heartbeats.
+        min_session_timeout_ms: a client that asks for less gets this.
+        max_session_timeout_ms: a client that asks for more gets this.
+        max_connections_per_address: how many connections one address may have; 0 is any number.
+        snap_count: after how many txns a snapshot is taken and a new log begun.
+        preallocate_bytes: in which steps a log grows.
+        force_sync: whether a txn is acknowledged only once it is on disk.
+        max_frame_bytes: the longest request (``jute.maxbuffer``).
+        four_letter_words: those that are answered.
+        warnings: what was read and has no effect, a line each.
+    """
+
+    data_dir: Path
+    client_port: int
+    data_log_dir: Path | None = None
+    client_address: str | None = None
+    tick_time_ms: int = _DEFAULT_TICK_TIME_MS
+    min_session_timeout_ms: int = 2 * _DEFAULT_TICK_TIME_MS
+    max_session_timeout_ms: int = 20 * _DEFAULT_TICK_TIME_MS
+    max_connections_per_address: int = 60
+    snap_count: int = 100_000
+    preallocate_bytes: int = DEFAULT_PREALLOCATE_BYTES
+    force_sync: bool = True
+    max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
+    four_letter_words: frozenset[str] = field(default=DEFAULT_FOUR_LETTER_WORDS)
+    warnings: tuple[str, ...] = ()
+
+
+def read_config(path: Path) -> Config:
+    """Read a zoo.cfg; raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; name a zoo.cfg.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}.") from error
+    return parse_config(text, path)
+
+
+def parse_config(text: str, path: Path) -> Config:
+    """Read the content of a zoo.cfg; ``path`` is for messages. Raises ConfigError."""
+    settings = _Settings(path, text)
+    tick_time_ms = settings.integer("tickTime", _DEFAULT_TICK_TIME_MS, least=1)
+    minimum_ms = settings.integer("minSessionTimeout", -1, least=-1)
+    maximum_ms = settings.integer("maxSessionTimeout", -1, least=-1)
+    if minimum_ms == -1:
+        minimum_ms = 2 * tick_time_ms
+    if maximum_ms == -1:
+        maximum_ms = 20 * tick_time_ms
+    if minimum_ms > maximum_ms:
+        raise ConfigError(
+            f"{path}: minSessionTimeout ({minimum_ms} ms) is greater than maxSessionTimeout"
+            f" ({maximum_ms} ms); tickTime sets them to 2 and 20 times itself where they are not"
+            " given."
+        )
+    words = settings.text("4lw.commands.whitelist", ", ".join(DEFAULT_FOUR_LETTER_WORDS))
+    data_log_dir = settings.text("dataLogDir", "")
+    return Config(
+        data_dir=Path(settings.required("dataDir", "the directory for snapshots and logs")),
+        data_log_dir=Path(data_log_dir) if data_log_dir else None,
+        client_port=settings.required_port("clientPort"),
+        client_address=settings.text("clientPortAddress", "") or None,
+        tick_time_ms=tick_time_ms,
+        min_session_timeout_ms=minimum_ms,
+        max_session_timeout_ms=maximum_ms,
+        max_connections_per_address=settings.integer("maxClientCnxns", 60, least=0),
+        snap_count=settings.integer("snapCount", 100_000, least=2),
+        preallocate_bytes=1024
+        * settings.integer("preAllocSize", DEFAULT_PREALLOCATE_BYTES // 1024, least=0),
+        force_sync=settings.text("forceSync", "yes") != "no",
+        max_frame_bytes=settings.integer("jute.maxbuffer", DEFAULT_MAX_FRAME_BYTES, least=1024),
+        four_letter_words=frozenset(word.strip() for word in words.split(",") if word.strip()),
+        warnings=settings.finish(),
+    )
+
+
+class _Settings:
+    """The lines of a zoo.cfg, by key; remembers which were asked for."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._lines: dict[str, tuple[int, str]] = {}
+        self._unread: dict[str, int] = {}
+        for number, line in enumerate(text.splitlines(), 1):
+            stripped = line.strip()
+            if not stripped or stripped[0] in "#!":
+                continue
+            key, equals, value = stripped.partition("=")
+            key = key.strip()
+            if not equals or not key:
+                raise ConfigError(
+                    f"{path}:{number}: {stripped!r} is no setting: write key=value, or begin the"
+                    " line with # for a comment."
+                )
+            if key.startswith("server."):
+                raise ConfigError(
+                    f"{path}:{number}: {key} sets up an ensemble, and zoolet serves one machine."
+                    " Remove the server.N lines to serve alone, or give this file and the dataDir"
+                    " to Apache ZooKeeper, which opens it as its own."
+                )
+            self._lines[key] = (number, value.strip())
+            self._unread[key] = number
+
+    def text(self, key: str, default: str) -> str:
+        self._unread.pop(key, None)
+        return self._lines.get(key, (0, default))[1]
+
+    def required(self, key: str, meaning: str) -> str:
+        value = self.text(key, "")
+        if not value:
+            raise ConfigError(f"{self._path}: {key} is missing: add {key}=..., {meaning}.")
+        return value
+
+    def required_port(self, key: str) -> int:
+        self.required(key, "the TCP port for clients, usually 2181")
+        return self.integer(key, 0, least=1, most=65535)
+
+    def integer(self, key: str, default: int, *, least: int, most: int = _LARGEST_INT32) -> int:
+        value = self.text(key, str(default))
+        try:
+            number = int(value)
+        except ValueError:
+            number = None
+        if number is None or not least <= number <= most:
+            raise ConfigError(
+                f"{self._path}:{self._lines[key][0]}: {key}={value} is not a whole number from"
+                f" {least} to {most}."
+            )
+        return number
+
+    def finish(self) -> tuple[str, ...]:
+        """Return a line for each setting that nothing asked for."""
+        return tuple(
+            f"{self._path}:{number}: {key} has no effect here and is passed over."
+            for key, number in self._unread.items()
+        )

@@ -1,0 +1,174 @@
+"""A client's connection: bytes in, whole frames to the processor, frames out.
+
+Owns the socket's side of a session: what has arrived and is no whole frame yet, what is to be sent,
+and the limits on both. Knows frames and four-letter words, and no request.
+"""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, cast
+
+from zoolet.model.acl import Id
+from zoolet.server.fourletter import WORD_BYTES, WORDS
+from zoolet.wire.frames import split_frames
+from zoolet.wire.jute import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoolet.core.sessions import Session
+    from zoolet.server.processor import RequestProcessor
+
+log = logging.getLogger(__name__)
+
+MAX_UNSENT_BYTES = 16 << 20
+"""Past this much that its client does not read or that waits for the disk, a connection is not read
+from until it is less."""
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection.
+
+    Attributes:
+        session: what the client connected to; None before.
+        identities: who it has proven to be; its address at first.
+        out: frames to be sent when the processor is through with what has arrived.
+    """
+
+    def __init__(self, processor: "RequestProcessor") -> None:
+        self.session: Session | None = None
+        self.identities: Sequence[Id] = ()
+        self.address = ""
+        self.peer = ""
+        self.out: list[bytes] = []
+        self.packets_received = 0
+        self.packets_sent = 0
+        self.is_open = False
+        self._processor = processor
+        self._transport: asyncio.Transport | None = None
+        self._unread = b""
+        self._held_bytes = 0
+        self._client_reads = True
+        self._is_reading = True
+        self._closes_when_sent = False
+
+    # -- what the loop calls -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Introduce the connection to the processor."""
+        self._transport = cast("asyncio.Transport", transport)
+        host, port = self._transport.get_extra_info("peername")[:2]
+        self.address = host
+        self.peer = f"/{host}:{port}"
+        self.identities = (Id("ip", host),)
+        self._transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
+        self.is_open = True
+        if not self._processor.connection_opened(self):
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand the whole frames on, keep the rest for the next time."""
+        if self._closes_when_sent:
+            return
+        if self._unread:
+            data = self._unread + data
+        if self.session is None and data[:WORD_BYTES] in WORDS:
+            self._closes_when_sent = True
+            self._processor.answer_word(self, data[:WORD_BYTES].decode())
+            return
+        try:
+            bounds, rest = split_frames(data, self._processor.max_frame_bytes)
+        except MalformedError as error:
+            log.warning("closing the connection of %s: %s", self.peer, error)
+            self.abort()
+            return
+        self._unread = data[rest:]
+        if bounds:
+            self.packets_received += len(bounds)
+            self._processor.process(self, data, bounds)
+            self.flush()
+
+    def pause_writing(self) -> None:
+        """The client does not read: take nothing more from it."""
+        self._client_reads = False
+        self._read_or_wait()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._client_reads = True
+        self._read_or_wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take leave of the processor."""
+        if self.is_open:
+            self.is_open = False
+            self._processor.connection_closed(self)
+        if exc is not None:
+            log.debug("the connection of %s broke: %s", self.peer, exc)
+
+    # -- what the processor calls ------------------------------------------------------------------
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more is to be read from it."""
+        return self._closes_when_sent or not self.is_open
+
+    def flush(self) -> None:
+        """Send what is in ``out``."""
+        if self.out:
+            frames, self.out = self.out, []
+            self._send(frames)
+
+    def count_held(self, size_bytes: int) -> None:
+        """Note that a frame waits for the disk."""
+        self._held_bytes += size_bytes
+        if self._held_bytes > MAX_UNSENT_BYTES and self._is_reading:
+            self._read_or_wait()
+
+    def release(self, frames: list[bytes]) -> None:
+        """Send frames that waited for the disk until now."""
+        self._held_bytes -= sum(map(len, frames))
+        self._send(frames)
+        if not self._is_reading:
+            self._read_or_wait()
+
+    def finish(self) -> None:
+        """Read nothing more, and close once what is to be sent, held or not, has been sent."""
+        self._closes_when_sent = True
+        self._close_if_sent()
+
+    def abort(self) -> None:
+        """Close now, whatever is to be sent."""
+        self._closes_when_sent = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def answer_and_close(self, text: str) -> None:
+        """Send an answer that is no frame, and close."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(text.encode())
+            self._transport.close()
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _send(self, frames: list[bytes]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self.packets_sent += len(frames)
+            self._transport.write(b"".join(frames))
+        self._close_if_sent()
+
+    def _close_if_sent(self) -> None:
+        has_sent = not self.out and not self._held_bytes
+        if self._closes_when_sent and has_sent and self._transport is not None:
+            self._transport.close()
+
+    def _read_or_wait(self) -> None:
+        """Read on only while what is unsent is within its limit."""
+        wanted = self._client_reads and self._held_bytes <= MAX_UNSENT_BYTES
+        if wanted == self._is_reading or self._transport is None or self._transport.is_closing():
+            return
+        self._is_reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()

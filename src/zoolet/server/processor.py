@@ -1,0 +1,456 @@
+"""The request processor: what happens to a request between its frame and its reply.
+
+A write is *prepared* into a txn, *appended* to the batch that gathers, *applied* at once, and its
+reply and watch events are *released* when the batch is *synced* (``groupcommit``). A read looks at
+the tree and is answered at once, unless it would show a txn that is not synced yet: then it waits
+with that txn. Either way a connection's replies leave in the order of its requests, and an event
+before any reply that shows what it tells.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+from zoolet.core import access
+from zoolet.core.machine import Applied, Event, StateMachine
+from zoolet.core.prepare import Asker
+from zoolet.core.sessions import PASSWORD_BYTES, Session, password_of
+from zoolet.model.codes import ErrorCode, OpCode, Permission
+from zoolet.model.errors import RequestError
+from zoolet.model.requests import CloseSession, Connect, CreateSession, WriteRequest
+from zoolet.model.txns import Txn
+from zoolet.server import fourletter
+from zoolet.server.config import Config
+from zoolet.server.connection import Connection
+from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.stats import ServerStats
+from zoolet.storage.txnlog import encode_record
+from zoolet.wire.frames import (
+    REPLY_HEADER,
+    REPLY_HEADER_BYTES,
+    REQUEST_HEADER,
+    decode_connect,
+    encode_connected,
+    encode_reply,
+)
+from zoolet.wire.jute import MalformedError
+from zoolet.wire.replies import (
+    encode_acl,
+    encode_children,
+    encode_event,
+    encode_path,
+    encode_result,
+)
+from zoolet.wire.requests import (
+    WRITE_OP_CODES,
+    decode_auth,
+    decode_path,
+    decode_path_watch,
+    decode_set_watches,
+    decode_write,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Clock(NamedTuple):
+    """What time it is, in milliseconds.
+
+    Attributes:
+        wall_ms: since the epoch; it may be set back.
+        monotonic_ms: since some moment; it only rises.
+    """
+
+    wall_ms: Callable[[], int]
+    monotonic_ms: Callable[[], int]
+
+
+class RequestProcessor:
+    """Takes requests from connections and sees to their answers.
+
+    Attributes:
+        machine: the database.
+        connections: those that are open, in the order in which they came.
+        stats: what was counted.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        machine: StateMachine,
+        commit: GroupCommit[Connection],
+        clock: Clock,
+        next_session_id: int,
+    ) -> None:
+        self.machine = machine
+        self.connections: dict[Connection, None] = {}
+        self.stats = ServerStats()
+        self.max_frame_bytes = config.max_frame_bytes
+        self.four_letter_words = config.four_letter_words
+        self._config = config
+        self._commit = commit
+        self._clock = clock
+        self._next_session_id = next_session_id
+        self._by_session: dict[int, Connection] = {}
+        self._per_address: dict[str, int] = {}
+        self._handlers: dict[int, Callable[[Connection, int, bytes, int, int], None]] = {
+            OpCode.EXISTS: self._exists,
+            OpCode.GET_DATA: self._get_data,
+            OpCode.GET_ACL: self._get_acl,
+            OpCode.GET_CHILDREN: self._get_children,
+            OpCode.GET_CHILDREN2: self._get_children2,
+            OpCode.SYNC: self._sync,
+            OpCode.PING: self._ping,
+            OpCode.AUTH: self._auth,
+            OpCode.SET_WATCHES: self._set_watches,
+            OpCode.CHECK: self._refuse_check,
+        }
+
+    # -- connections -------------------------------------------------------------------------------
+
+    def connection_opened(self, connection: Connection) -> bool:
+        """Take a connection in; False where its address has as many as it may."""
+        limit = self._config.max_connections_per_address
+        count = self._per_address.get(connection.address, 0) + 1
+        self._per_address[connection.address] = count
+        self.connections[connection] = None
+        if limit and count > limit:
+            log.warning(
+                "refusing the connection of %s: its address has %d already (maxClientCnxns)",
+                connection.peer,
+                limit,
+            )
+            return False
+        return True
+
+    def connection_closed(self, connection: Connection) -> None:
+        """Forget a connection; its session goes on until it expires."""
+        del self.connections[connection]
+        self._per_address[connection.address] -= 1
+        if not self._per_address[connection.address]:
+            del self._per_address[connection.address]
+        self.machine.forget_watcher(connection)
+        session = connection.session
+        if session is not None and self._by_session.get(session.session_id) is connection:
+            del self._by_session[session.session_id]
+
+    def answer_word(self, connection: Connection, word: str) -> None:
+        """Answer a four-letter word once what it shows is on disk."""
+        self._commit.when_durable(
+            lambda: connection.answer_and_close(fourletter.answer(word, self))
+        )
+
+    @property
+    def outstanding_requests(self) -> int:
+        """How many replies wait for the disk."""
+        batches = (self._commit.collecting, self._commit.syncing)
+        return sum(len(frames) for batch in batches if batch for frames in batch.held.values())
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def process(self, connection: Connection, data: bytes, bounds: list[tuple[int, int]]) -> None:
+        """Take the requests in the frames of ``data``, in order."""
+        self.stats.packets_received += len(bounds)
+        handlers = self._handlers
+        unpack_header = REQUEST_HEADER.unpack_from
+        for start, end in bounds:
+            session = connection.session
+            if session is None:
+                self._connect(connection, data, start, end)
+            elif end - start < REQUEST_HEADER.size:
+                log.warning("closing the connection of %s: a request too short", connection.peer)
+                connection.abort()
+            else:
+                xid, op_code = unpack_header(data, start)
+                handler = handlers.get(op_code)
+                try:
+                    if handler is not None:
+                        handler(connection, xid, data, start + REQUEST_HEADER.size, end)
+                    else:
+                        self._write_or_refuse(connection, xid, op_code, data, start, end)
+                except RequestError as error:
+                    self._answer(connection, error.path, xid, error.code)
+                except MalformedError as error:
+                    log.warning("a malformed request of %s: %s", connection.peer, error)
+                    self._answer(connection, "", xid, ErrorCode.MARSHALLING_ERROR)
+            if connection.is_finished:
+                return
+        if connection.session is not None:
+            connection.session.touch(self._clock.monotonic_ms())
+        self.stats.count_latency(0, len(connection.out))
+
+    def batch_released(self, batch: Batch[Connection]) -> None:
+        """Count how long the replies waited that a batch held."""
+        latency_ms = self._clock.monotonic_ms() - batch.opened_ms
+        self.stats.count_latency(latency_ms, sum(map(len, batch.held.values())))
+
+    def expire_sessions(self) -> None:
+        """Close the sessions whose clients were silent for too long."""
+        for session in self.machine.sessions.expired(self._clock.monotonic_ms()):
+            log.info("session 0x%x expired after %d ms", session.session_id, session.timeout_ms)
+            self._end_session(session)
+
+    # -- sending: the only places that know of batches ---------------------------------------------
+
+    def _answer(
+        self,
+        connection: Connection,
+        path: str,
+        xid: int,
+        err: int,
+        *body: bytes,
+    ) -> None:
+        """Send the reply to a read of ``path``, or hold it behind what it shows.
+
+        The zxid in the header is the last one that may be seen with it.
+        """
+        commit = self._commit
+        batch = None if commit.is_idle else commit.batch_to_wait_for(connection, path)
+        zxid = commit.synced_zxid if batch is None else batch.last_zxid
+        size_bytes = REPLY_HEADER_BYTES + sum(map(len, body))
+        header = REPLY_HEADER.pack(size_bytes, xid, zxid, err)
+        self._send_behind(batch, connection, b"".join((header, *body)))
+
+    def _send_behind(
+        self, batch: Batch[Connection] | None, connection: Connection, frame: bytes
+    ) -> None:
+        """Hold a frame until ``batch`` is durable; None: it goes out with this turn's others."""
+        self.stats.packets_sent += 1
+        if batch is None:
+            connection.out.append(frame)
+        else:
+            batch.hold(connection, frame)
+            connection.count_held(len(frame))
+
+    def _tell(self, batch: Batch[Connection] | None, event: Event) -> None:
+        """Send a watch event to its watchers, each behind ``batch``."""
+        frame = encode_event(event.type, event.path, event.zxid)
+        for watcher in event.watchers:
+            self._send_behind(batch, cast("Connection", watcher), frame)
+
+    def _commit_txn(self, txn: Txn) -> tuple[Applied, Batch[Connection]]:
+        """Append and apply a txn, and hold its watch events; returns what came of it."""
+        now_ms = self._clock.monotonic_ms()
+        applied = self.machine.apply(txn, now_ms)
+        record = encode_record(txn)
+        batch = self._commit.append(txn.header.zxid, record, applied.touched, now_ms)
+        for event in applied.events:
+            self._tell(batch, event)
+        return applied, batch
+
+    # -- sessions ----------------------------------------------------------------------------------
+
+    def _connect(self, connection: Connection, data: bytes, start: int, end: int) -> None:
+        """Give a connection its session: a new one, or the one it left."""
+        try:
+            request = decode_connect(data, start, end)
+        except MalformedError as error:
+            log.warning(
+                "closing the connection of %s: no connect request: %s", connection.peer, error
+            )
+            connection.abort()
+            return
+        if request.last_zxid_seen > self.machine.zxid:
+            log.warning(
+                "closing the connection of %s: it has seen zxid 0x%x, and the last here is 0x%x;"
+                " it belongs to another server, or this one's data was put back",
+                connection.peer,
+                request.last_zxid_seen,
+                self.machine.zxid,
+            )
+            connection.abort()
+            return
+        timeout_ms = min(
+            max(request.timeout_ms, self._config.min_session_timeout_ms),
+            self._config.max_session_timeout_ms,
+        )
+        if request.session_id:
+            self._resume_session(connection, request, timeout_ms)
+        else:
+            self._open_session(connection, request, timeout_ms)
+
+    def _open_session(self, connection: Connection, request: Connect, timeout_ms: int) -> None:
+        session_id = self._next_session_id
+        self._next_session_id += 1
+        batch = self._change(
+            Asker(session_id, ()), 0, OpCode.CREATE_SESSION, CreateSession(timeout_ms)
+        )[1]
+        self._attach(connection, self.machine.sessions.by_id[session_id])
+        self._send_behind(batch, connection, _connected(connection.session, request))
+
+    def _resume_session(self, connection: Connection, request: Connect, timeout_ms: int) -> None:
+        session = self.machine.sessions.by_id.get(request.session_id)
+        if session is not None and request.password != password_of(request.session_id):
+            log.warning(
+                "refusing session 0x%x to %s: the password is wrong",
+                request.session_id,
+                connection.peer,
+            )
+            session = None
+        if session is not None:
+            session.timeout_ms = timeout_ms
+            session.touch(self._clock.monotonic_ms())
+            self._attach(connection, session)
+        frame = _connected(session, request)
+        self._send_behind(self._commit.newest_batch(), connection, frame)
+        if session is None:
+            connection.finish()
+
+    def _attach(self, connection: Connection, session: Session) -> None:
+        """Make this the session's connection; one that it had before is closed."""
+        former = self._by_session.get(session.session_id)
+        if former is not None:
+            former.abort()
+            self.machine.forget_watcher(former)
+        connection.session = session
+        self._by_session[session.session_id] = connection
+
+    def _end_session(self, session: Session) -> None:
+        """Close a session of which nobody is to be told."""
+        asker = Asker(session.session_id, ())
+        self._change(asker, 0, OpCode.CLOSE_SESSION, CloseSession())
+        connection = self._by_session.get(session.session_id)
+        if connection is not None:
+            connection.finish()
+
+    # -- writes ------------------------------------------------------------------------------------
+
+    def _write_or_refuse(
+        self, connection: Connection, xid: int, op_code: int, data: bytes, start: int, end: int
+    ) -> None:
+        session = cast("Session", connection.session)
+        asker = Asker(session.session_id, connection.identities)
+        if op_code not in WRITE_OP_CODES:
+            log.warning("%s asked for the unknown op code %d", connection.peer, op_code)
+            self._answer(connection, "", xid, ErrorCode.UNIMPLEMENTED)
+            connection.finish()
+            return
+        try:
+            request = decode_write(op_code, data, start + REQUEST_HEADER.size, end)
+        except MalformedError as error:
+            log.warning("a malformed request of %s: %s", connection.peer, error)
+            txn = self.machine.refuse(
+                session.session_id, xid, ErrorCode.MARSHALLING_ERROR, self._clock.wall_ms()
+            )
+            applied, batch = self._commit_txn(txn)
+        else:
+            applied, batch = self._change(asker, xid, OpCode(op_code), request)
+        result = applied.result
+        frame = encode_reply(xid, batch.last_zxid, result.err, encode_result(result))
+        self._send_behind(batch, connection, frame)
+        if op_code == OpCode.CLOSE_SESSION:
+            connection.finish()
+
+    def _change(
+        self, asker: Asker, xid: int, op_code: OpCode, request: WriteRequest
+    ) -> tuple[Applied, Batch[Connection]]:
+        """Prepare a request and commit what it becomes."""
+        txn = self.machine.prepare(asker, xid, op_code, request, self._clock.wall_ms())
+        return self._commit_txn(txn)
+
+    def _refuse_check(
+        self, connection: Connection, xid: int, _data: bytes, _start: int, _end: int
+    ) -> None:
+        """Refuse a check that stands alone, as 3.9 does: it belongs in a multi."""
+        self._answer(connection, "", xid, ErrorCode.UNIMPLEMENTED)
+
+    # -- reads -------------------------------------------------------------------------------------
+
+    def _get_data(
+        self, connection: Connection, xid: int, data: bytes, start: int, end: int
+    ) -> None:
+        path, watch = decode_path_watch(data, start, end)
+        node = self.machine.readable(path, connection.identities)
+        if watch:
+            self.machine.data_watches.add(path, connection)
+        self._answer(connection, path, xid, 0, node.record)
+
+    def _exists(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
+        path, watch = decode_path_watch(data, start, end)
+        if "\0" in path:
+            raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
+        node = self.machine.tree.nodes.get(path)
+        if node is not None:
+            access.check(node.acl, connection.identities, Permission.READ, path)
+        if watch:
+            self.machine.data_watches.add(path, connection)
+        if node is None:
+            raise RequestError(ErrorCode.NO_NODE, path)
+        self._answer(connection, path, xid, 0, node.packed_stat)
+
+    def _get_children(
+        self, connection: Connection, xid: int, data: bytes, start: int, end: int
+    ) -> None:
+        self._list_children(connection, xid, data, start, end, with_stat=False)
+
+    def _get_children2(
+        self, connection: Connection, xid: int, data: bytes, start: int, end: int
+    ) -> None:
+        self._list_children(connection, xid, data, start, end, with_stat=True)
+
+    def _list_children(
+        self,
+        connection: Connection,
+        xid: int,
+        data: bytes,
+        start: int,
+        end: int,
+        *,
+        with_stat: bool,
+    ) -> None:
+        path, watch = decode_path_watch(data, start, end)
+        node = self.machine.readable(path, connection.identities)
+        if watch:
+            self.machine.child_watches.add(path, connection)
+        stat = node.packed_stat if with_stat else b""
+        self._answer(connection, path, xid, 0, encode_children(node.names, stat))
+
+    def _get_acl(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
+        path = decode_path(data, start, end).path
+        acl, node = self.machine.acl_of(path, connection.identities)
+        self._answer(connection, path, xid, 0, encode_acl(acl, node.packed_stat))
+
+    def _sync(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
+        """Answer once everything applied so far is durable: what follows shows it all."""
+        path = decode_path(data, start, end).path
+        batch = self._commit.newest_batch()
+        zxid = self._commit.synced_zxid if batch is None else batch.last_zxid
+        self._send_behind(batch, connection, encode_reply(xid, zxid, 0, encode_path(path)))
+
+    def _ping(self, connection: Connection, xid: int, _data: bytes, _start: int, _end: int) -> None:
+        self._answer(connection, "", xid, 0)
+
+    def _auth(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
+        request = decode_auth(data, start, end)
+        identity = access.authenticate(request.scheme, request.auth, connection.address)
+        err = ErrorCode.AUTH_FAILED if identity is None else ErrorCode.OK
+        batch = self._commit.batch_to_wait_for(connection, "")
+        self._send_behind(batch, connection, encode_reply(xid, 0, err))
+        if identity is None:
+            log.warning("%s failed to authenticate under %r", connection.peer, request.scheme)
+            connection.finish()
+        elif identity not in connection.identities:
+            connection.identities = (*connection.identities, identity)
+
+    def _set_watches(
+        self, connection: Connection, xid: int, data: bytes, start: int, end: int
+    ) -> None:
+        request = decode_set_watches(data, start, end)
+        events = self.machine.set_watches(request, connection)
+        batch = self._commit.newest_batch()
+        for event in events:
+            self._tell(batch, event)
+        zxid = self._commit.synced_zxid if batch is None else batch.last_zxid
+        self._send_behind(batch, connection, encode_reply(xid, zxid, 0))
+
+
+def _connected(session: Session | None, request: Connect) -> bytes:
+    """Return the answer to a Connect; zeros where there is no such session, or no longer."""
+    if session is None:
+        return encode_connected(0, 0, bytes(PASSWORD_BYTES), has_read_only=request.has_read_only)
+    return encode_connected(
+        session.timeout_ms,
+        session.session_id,
+        password_of(session.session_id),
+        has_read_only=request.has_read_only,
+    )

@@ -1,0 +1,301 @@
+"""The server as a whole: recover, listen, serve, stop.
+
+Owns the order in which the parts begin and end, the ticks by which sessions expire, and the taking
+of snapshots.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from zoolet.core.sessions import first_session_id
+from zoolet.server.config import Config
+from zoolet.server.connection import Connection
+from zoolet.server.groupcommit import Batch, GroupCommit, LogThread
+from zoolet.server.processor import Clock, RequestProcessor
+from zoolet.storage.disk import Disk
+from zoolet.storage.errors import StorageError
+from zoolet.storage.files import DataDirectories
+from zoolet.storage.recovery import recover
+from zoolet.storage.snapshots import write_snapshot
+from zoolet.storage.txnlog import TxnLog
+
+if TYPE_CHECKING:
+    from zoolet.core.machine import StateMachine
+
+log = logging.getLogger(__name__)
+
+REAL_CLOCK = Clock(
+    wall_ms=lambda: time.time_ns() // 1_000_000,
+    monotonic_ms=lambda: time.monotonic_ns() // 1_000_000,
+)
+
+_BACKLOG_CONNECTIONS = 4096
+_CLOSING_DEADLINE_S = 1.0
+_CLOSING_CHECK_S = 0.005
+
+
+class ServerError(Exception):
+    """The server cannot start, or cannot go on; the message says why and what to do."""
+
+
+class Server:
+    """One server on one data directory.
+
+    ``async with`` recovers the data directory and listens; leaving it stops cleanly: what was
+    acknowledged is on disk, connections are closed, sessions live on until they expire.
+    """
+
+    def __init__(self, config: Config, disk: Disk | None = None, clock: Clock = REAL_CLOCK) -> None:
+        self._config = config
+        self._disk = disk if disk is not None else Disk()
+        self._clock = clock
+        self._directories = DataDirectories.of(config.data_dir, config.data_log_dir)
+        self._resources = contextlib.AsyncExitStack()
+        self._failure: asyncio.Future[None]
+        self._machine: StateMachine
+        self._processor: RequestProcessor
+        self._commit: GroupCommit[Connection]
+        self._txns_since_snapshot = 0
+        self._snapshot_pid: int | None = None
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as started:
+            loop = asyncio.get_running_loop()
+            self._failure = loop.create_future()
+            started.enter_context(self._locked_directories())
+            self._recover()
+            thread = LogThread(loop)
+            started.callback(thread.stop)
+            self._build(loop, thread)
+            started.callback(self._wait_for_snapshot)
+            started.push_async_callback(self._drain)
+            await self._listen(started)
+            ticking = loop.create_task(self._tick())
+            started.callback(ticking.cancel)
+            self._resources = started.pop_all()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._resources.aclose()
+
+    async def failed(self) -> None:
+        """Return never; raises ServerError once the log cannot be written."""
+        await self._failure
+
+    # -- start -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked_directories(self) -> Iterator[None]:
+        self._directories.prepare(self._disk)
+        locks = self._directories.lock(self._disk)
+        try:
+            for lock in locks:
+                lock.write_pid()
+            yield
+        finally:
+            for lock in locks:
+                lock.release()
+
+    def _recover(self) -> None:
+        began = time.perf_counter()
+        recovery = recover(self._disk, self._directories, self._config.tick_time_ms)
+        for note in recovery.notes:
+            log.warning("%s", note)
+        machine = self._machine = recovery.machine
+        machine.sessions.restart_clocks(self._clock.monotonic_ms())
+        if recovery.snapshot_zxid is None:
+            # Apache ZooKeeper opens a data directory only where there is a snapshot.
+            self._write_snapshot()
+        else:
+            self._txns_since_snapshot = recovery.txns_replayed
+        # What was loaded stays: the collector need not look at it again.
+        gc.freeze()
+        log.info(
+            "recovered %d znodes and %d sessions at zxid 0x%x from %s in %.0f ms"
+            " (%d txns replayed)",
+            len(machine.tree),
+            len(machine.sessions),
+            machine.zxid,
+            self._directories.snapshots,
+            (time.perf_counter() - began) * 1000,
+            recovery.txns_replayed,
+        )
+
+    def _build(self, loop: asyncio.AbstractEventLoop, thread: LogThread) -> None:
+        config = self._config
+        txn_log = TxnLog(
+            self._disk,
+            self._directories.logs,
+            config.preallocate_bytes,
+            force_sync=config.force_sync,
+        )
+        self._commit = GroupCommit(
+            txn_log, thread, loop, self._machine.zxid, self._fail, self._batch_synced
+        )
+        self._processor = RequestProcessor(
+            config,
+            self._machine,
+            self._commit,
+            self._clock,
+            first_session_id(self._clock.wall_ms()),
+        )
+
+    async def _listen(self, started: contextlib.AsyncExitStack) -> None:
+        host, port = self._config.client_address, self._config.client_port
+        loop = asyncio.get_running_loop()
+        try:
+            listener = await loop.create_server(
+                lambda: Connection(self._processor), host, port, backlog=_BACKLOG_CONNECTIONS
+            )
+        except OSError as error:
+            raise ServerError(
+                f"cannot listen on {host or 'every address'}, port {port}:"
+                f" {os.strerror(error.errno) if error.errno else error}. Stop what has the port, or"
+                " set another clientPort (or clientPortAddress) in zoo.cfg."
+            ) from error
+        started.callback(self._close_connections)
+        started.callback(listener.close)
+        log.info("listening on %s, port %d", host or "every address", port)
+
+    # -- while it runs -----------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.tick_time_ms / 1000)
+            self._processor.expire_sessions()
+
+    def _fail(self, failure: Exception) -> None:
+        """Nothing more may be acknowledged: the log's state is unknown."""
+        if not self._failure.done():
+            self._failure.set_exception(
+                ServerError(
+                    f"the transaction log in {self._directories.logs} cannot be written: {failure}."
+                    " Nothing after the last acknowledged change is certain, so the server stops."
+                    " Make room or mend the disk, then start again: what was acknowledged is there."
+                )
+            )
+
+    def _batch_synced(self, batch: Batch[Connection]) -> None:
+        self._processor.batch_released(batch)
+        self._txns_since_snapshot += len(batch.records)
+        if self._txns_since_snapshot >= self._config.snap_count and self._snapshot_pid is None:
+            self._txns_since_snapshot = 0
+            self._commit.roll_log()
+            self._fork_snapshot()
+
+    def _fork_snapshot(self) -> None:
+        """Take a snapshot in a child process, which has the state as it is at this moment.
+
+        It may hold txns that are not synced yet. That is sound: whoever starts from it finds them
+        there, and none of them was acknowledged or seen without being in the log as well.
+        """
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                # The child keeps no client, no port and no lock alive should the server die.
+                os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+                self._write_snapshot()
+                status = 0
+            finally:
+                os._exit(status)
+        self._snapshot_pid = pid
+        loop = asyncio.get_running_loop()
+
+        def wait() -> None:
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._snapshot_ended, status)
+
+        self._snapshot_waiter = threading.Thread(target=wait, name="zoolet-snapshot", daemon=True)
+        self._snapshot_waiter.start()
+
+    def _snapshot_ended(self, status: int) -> None:
+        self._snapshot_pid = None
+        if status:
+            log.error(
+                "the snapshot in %s could not be written (exit status %d): the log keeps every"
+                " txn, and the next snapshot is tried after %d more",
+                self._directories.snapshots,
+                status,
+                self._config.snap_count,
+            )
+
+    def _write_snapshot(self) -> None:
+        machine = self._machine
+        timeouts = {
+            session.session_id: session.timeout_ms for session in machine.sessions.by_id.values()
+        }
+        directory = self._directories.snapshots
+        try:
+            write_snapshot(self._disk, directory, machine.zxid, machine.tree, timeouts)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write a snapshot in {directory}: {error}. Make room, or give this user the"
+                " right to write there."
+            ) from error
+
+    # -- stop --------------------------------------------------------------------------------------
+
+    def _close_connections(self) -> None:
+        for connection in tuple(self._processor.connections):
+            connection.finish()
+
+    async def _drain(self) -> None:
+        """Return when everything applied is on disk and sent, or can never be."""
+        durable = asyncio.Event()
+        self._commit.when_durable(durable.set)
+        waiting = asyncio.create_task(durable.wait())
+        either: tuple[asyncio.Future[Any], ...] = (waiting, self._failure)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        # Transports send what they hold in turns of the loop; a client that does not read is left.
+        deadline = time.monotonic() + _CLOSING_DEADLINE_S
+        while self._processor.connections and time.monotonic() < deadline:
+            await asyncio.sleep(_CLOSING_CHECK_S)
+
+    def _wait_for_snapshot(self) -> None:
+        if self._snapshot_pid is not None:
+            self._snapshot_waiter.join()
+
+
+async def _serve_until_signalled(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Server(config) as server:
+        stopping = loop.create_task(stop.wait())
+        failing = loop.create_task(server.failed())
+        await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
+        if failing.done():
+            failing.result()
+        failing.cancel()
+        log.info("stopping")
+    log.info("stopped; every acknowledged change is on disk")
+
+
+def run(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT, then stop cleanly.
+
+    Raises ServerError or StorageError where the server cannot start or go on.
+    """
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    # The paths of a request make no reference cycles, so collecting them is seldom worth a pause.
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        import uvloop  # noqa: PLC0415 -- not on every Python; the standard loop serves there
+    except ImportError:
+        asyncio.run(_serve_until_signalled(config))
+    else:
+        uvloop.run(_serve_until_signalled(config))

@@ -1,0 +1,117 @@
+"""A real server in a process of its own, on a free port of this machine."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from zoolet.server import control
+from zoolet.server.config import read_config
+
+ADDRESS = "127.0.0.1"
+_START_TIMEOUT_S = 30.0
+
+
+def free_port() -> int:
+    """Return a TCP port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    """A server that a test may stop, kill and start again; its data stays in its directory.
+
+    As a context manager it is started, and killed at the end if it still runs.
+
+    Attributes:
+        directory: holds zoo.cfg, the data directory and the server's log.
+        hosts: what a client connects to, ``127.0.0.1:PORT``.
+        config_path: the server's zoo.cfg.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, object] | None = None) -> None:
+        """Write the zoo.cfg; ``settings`` are added to it, and win over those it has."""
+        self.directory = directory
+        self.port = free_port()
+        self.hosts = f"{ADDRESS}:{self.port}"
+        self.config_path = directory / "zoo.cfg"
+        written = {
+            "tickTime": 200,
+            "dataDir": directory / "data",
+            "clientPort": self.port,
+            "clientPortAddress": ADDRESS,
+            "maxClientCnxns": 0,
+            "preAllocSize": 1024,
+            "4lw.commands.whitelist": "ruok, srvr, stat, mntr",
+            **(settings or {}),
+        }
+        directory.mkdir(parents=True, exist_ok=True)
+        self.config_path.write_text("".join(f"{key}={value}\n" for key, value in written.items()))
+
+    @property
+    def config(self) -> control.Config:
+        """The server's settings."""
+        return read_config(self.config_path)
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process; None while it does not run."""
+        return control.running_pid(self.config)
+
+    @property
+    def log(self) -> str:
+        """What the server has logged since the directory was made."""
+        return (self.directory / "data" / control.OUTPUT_NAME).read_text()
+
+    def start(self) -> None:
+        """Start it, and return when its port answers."""
+        control.start(self.config, self.config_path, _START_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """Stop it cleanly."""
+        control.stop(self.config, _START_TIMEOUT_S)
+
+    def kill(self) -> None:
+        """End it as a power switch would: it gets no chance to do anything."""
+        pid = self.pid
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            control.wait_until_ended(self.config, pid, _START_TIMEOUT_S)
+
+    def restart(self) -> None:
+        """Stop it cleanly and start it."""
+        self.stop()
+        self.start()
+
+    def ask(self, word: str) -> str:
+        """Return its answer to a four-letter word."""
+        return control.ask(self.config, word)
+
+    def run_command(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run ``zkServer.sh COMMAND`` on it."""
+        return subprocess.run(
+            [sys.executable, "-m", "zoolet", "server", command, str(self.config_path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
