@@ -105,8 +105,12 @@ def start_foreground(config: Path | None) -> None:
 def start(config: Path | None) -> None:
     """Start a server in the background; return when its port answers."""
     path, settings = _read(config)
-    pid = control.start(settings, path, _START_TIMEOUT_S)
-    click.echo(f"Starting zookeeper ... STARTED (process {pid})")
+    _start(path, settings)
+
+
+def _start(path: Path, settings: Config) -> None:
+    process = control.start(settings, path, _START_TIMEOUT_S)
+    click.echo(f"Starting zookeeper ... STARTED (process {process.pid})")
 
 
 @server.command("stop")
@@ -132,8 +136,7 @@ def restart(config: Path | None) -> None:
     """Stop the server where one runs, and start it."""
     path, settings = _read(config)
     _stop(settings)
-    pid = control.start(settings, path, _START_TIMEOUT_S)
-    click.echo(f"Starting zookeeper ... STARTED (process {pid})")
+    _start(path, settings)
 
 
 @server.command("status")

@@ -37,8 +37,8 @@ def running_pid(config: Config) -> int | None:
     return None
 
 
-def start(config: Config, config_path: Path, timeout_s: float) -> int:
-    """Start a server and return its pid once its port answers.
+def start(config: Config, config_path: Path, timeout_s: float) -> "subprocess.Popen[bytes]":
+    """Start a server that outlives this process; return when its port answers.
 
     Raises ServerError, with the end of what it logged, where it ends before that.
     """
@@ -71,7 +71,7 @@ def start(config: Config, config_path: Path, timeout_s: float) -> int:
     deadline = time.monotonic() + timeout_s
     while process.poll() is None:
         if answers(config):
-            return process.pid
+            return process
         if time.monotonic() > deadline:
             raise ServerError(
                 f"the server does not answer after {timeout_s:g} s; it goes on trying as process"
@@ -93,12 +93,6 @@ def stop(config: Config, timeout_s: float) -> int | None:
         return None
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    wait_until_ended(config, pid, timeout_s)
-    return pid
-
-
-def wait_until_ended(config: Config, pid: int, timeout_s: float) -> None:
-    """Return when the process ``pid`` has let go of the data directory; raises ServerError."""
     deadline = time.monotonic() + timeout_s
     while running_pid(config) == pid:
         if time.monotonic() > deadline:
@@ -107,6 +101,7 @@ def wait_until_ended(config: Config, pid: int, timeout_s: float) -> None:
                 f" {config.data_dir / OUTPUT_NAME}."
             )
         time.sleep(_CHECK_S)
+    return pid
 
 
 def ask(config: Config, word: str) -> str:

@@ -1,7 +1,5 @@
 """A real server in a process of its own, on a free port of this machine."""
 
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +12,7 @@ from zoolet.server import control
 from zoolet.server.config import read_config
 
 ADDRESS = "127.0.0.1"
-_START_TIMEOUT_S = 30.0
+_TIMEOUT_S = 30.0
 
 
 def free_port() -> int:
@@ -42,6 +40,7 @@ class ServerProcess:
         self.port = free_port()
         self.hosts = f"{ADDRESS}:{self.port}"
         self.config_path = directory / "zoo.cfg"
+        self._process: subprocess.Popen[bytes] | None = None
         written = {
             "tickTime": 200,
             "dataDir": directory / "data",
@@ -61,9 +60,9 @@ class ServerProcess:
         return read_config(self.config_path)
 
     @property
-    def pid(self) -> int | None:
-        """The server's process; None while it does not run."""
-        return control.running_pid(self.config)
+    def pid(self) -> int:
+        """The number of the server's process."""
+        return self._running().pid
 
     @property
     def log(self) -> str:
@@ -72,18 +71,27 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start it, and return when its port answers."""
-        control.start(self.config, self.config_path, _START_TIMEOUT_S)
+        self._process = control.start(self.config, self.config_path, _TIMEOUT_S)
 
-    def stop(self) -> None:
-        """Stop it cleanly."""
-        control.stop(self.config, _START_TIMEOUT_S)
+    def stop(self) -> int:
+        """Stop it cleanly, and return its exit status."""
+        process = self._running()
+        process.terminate()
+        self._process = None
+        return process.wait(_TIMEOUT_S)
 
     def kill(self) -> None:
         """End it as a power switch would: it gets no chance to do anything."""
-        pid = self.pid
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-            control.wait_until_ended(self.config, pid, _START_TIMEOUT_S)
+        process = self._running()
+        process.kill()
+        process.wait(_TIMEOUT_S)
+        self._process = None
+
+    def wait(self) -> int:
+        """Return its exit status once it has ended by itself."""
+        status = self._running().wait(_TIMEOUT_S)
+        self._process = None
+        return status
 
     def restart(self) -> None:
         """Stop it cleanly and start it."""
@@ -104,6 +112,11 @@ class ServerProcess:
             check=False,
         )
 
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            raise RuntimeError(f"the server in {self.directory} does not run")
+        return self._process
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -114,4 +127,5 @@ class ServerProcess:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.kill()
+        if self._process is not None:
+            self.kill()
