@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from zoolet.server import control
-from zoolet.server.config import read_config
+from zoolet.server.config import Config, read_config
 
 ADDRESS = "127.0.0.1"
 _TIMEOUT_S = 30.0
@@ -55,7 +55,7 @@ class ServerProcess:
         self.config_path.write_text("".join(f"{key}={value}\n" for key, value in written.items()))
 
     @property
-    def config(self) -> control.Config:
+    def config(self) -> Config:
         """The server's settings."""
         return read_config(self.config_path)
 
