@@ -1,5 +1,7 @@
 """A real server in a process of its own, on a free port of this machine."""
 
+import contextlib
+import secrets
 import socket
 import subprocess
 import sys
@@ -16,11 +18,16 @@ _TIMEOUT_S = 30.0
 
 
 def free_port() -> int:
-    """Return a TCP port that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that nothing listens on at the moment.
+
+    It lies below the ports that the system gives to outgoing connections, so that a client that
+    tries to connect before its server listens can take it from the server by no accident.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((ADDRESS, port))
+            return port
 
 
 class ServerProcess:

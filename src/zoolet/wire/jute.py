@@ -91,7 +91,10 @@ class Reader:
 
     def read_acl_entry(self) -> ACL:
         """Read one ACL record."""
-        return ACL(self.read_int(), Id(self.read_ustring(), self.read_ustring()))
+        perms, scheme = self.read_int(), self.read_ustring()
+        # kazoo sends null where the id is empty, as under the scheme "auth".
+        identity = self.read_buffer() or b""
+        return ACL(perms, Id(scheme, identity.decode("utf-8", "replace")))
 
     def read_acl(self) -> AclList:
         """Read a vector of ACL records."""

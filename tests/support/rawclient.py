@@ -1,0 +1,121 @@
+"""A client without manners: it sends the bytes that a test wants, and shows what comes back."""
+
+import socket
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.model.codes import OpCode
+from zoolet.wire.frames import REPLY_HEADER_BYTES, REQUEST_HEADER
+from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
+
+TIMEOUT_S = 10.0
+
+
+class Connected(NamedTuple):
+    """The answer to a connect request."""
+
+    protocol_version: int
+    timeout_ms: int
+    session_id: int
+    password: bytes
+    rest: bytes
+
+
+class RawReply(NamedTuple):
+    """A frame, taken apart no further than its header."""
+
+    xid: int
+    zxid: int
+    err: int
+    body: bytes
+
+
+class RawClient:
+    """A connection on which nothing happens by itself: no pings, no retries."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+        self._received = b""
+        self._xid = 0
+
+    def send_frame(self, content: bytes) -> None:
+        self.socket.sendall(INT.pack(len(content)) + content)
+
+    def read_frame(self) -> bytes:
+        (size,) = INT.unpack(self._read(4))
+        return self._read(size)
+
+    def read_reply(self) -> RawReply:
+        frame = self.read_frame()
+        reader = Reader(frame)
+        xid, zxid, err = reader.read_int(), reader.read_long(), reader.read_int()
+        return RawReply(xid, zxid, err, frame[REPLY_HEADER_BYTES:])
+
+    def connect(
+        self,
+        timeout_ms: int = 4000,
+        session_id: int = 0,
+        password: bytes = bytes(16),
+        last_zxid: int = 0,
+        read_only: bytes = b"\0",
+    ) -> Connected:
+        self.send_frame(
+            INT.pack(0)
+            + LONG.pack(last_zxid)
+            + INT.pack(timeout_ms)
+            + LONG.pack(session_id)
+            + pack_buffer(password)
+            + read_only
+        )
+        reader = Reader(self.read_frame())
+        fields = (reader.read_int(), reader.read_int(), reader.read_long())
+        password = reader.read_buffer() or b""
+        return Connected(*fields, password, reader.data[reader.position :])
+
+    def send(self, op_code: int, body: bytes = b"", xid: int | None = None) -> int:
+        """Send a request without waiting; returns its xid."""
+        if xid is None:
+            self._xid += 1
+            xid = self._xid
+        self.send_frame(REQUEST_HEADER.pack(xid, op_code) + body)
+        return xid
+
+    def request(self, op_code: int, body: bytes = b"", xid: int | None = None) -> RawReply:
+        sent = self.send(op_code, body, xid)
+        reply = self.read_reply()
+        assert reply.xid == sent
+        return reply
+
+    def create(
+        self, path: str, data: bytes | None = b"", flags: int = 0, acl: AclList = OPEN_ACL
+    ) -> RawReply:
+        body = pack_ustring(path) + pack_buffer(data) + pack_acl(acl) + INT.pack(flags)
+        return self.request(OpCode.CREATE, body)
+
+    def is_closed_by_server(self) -> bool:
+        """Wait for the end of the connection."""
+        try:
+            return self.socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def _read(self, size: int) -> bytes:
+        while len(self._received) < size:
+            data = self.socket.recv(65536)
+            if not data:
+                raise EOFError("the server closed the connection")
+            self._received += data
+        taken, self._received = self._received[:size], self._received[size:]
+        return taken
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.socket.close()
