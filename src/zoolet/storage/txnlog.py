@@ -150,7 +150,7 @@ def _payload_at(path: Path, data: bytes, offset: int) -> bytes | None:
     if zlib.adler32(payload) != checksum:
         raise DamagedFileError(path, offset, "the record's checksum is not that of its bytes")
     if data[end : end + 1] != _END_OF_RECORD:
-        raise DamagedFileError(path, end, "the record's end mark is missing")
+        raise DamagedFileError(path, offset, "the record's end mark is missing")
     return payload
 
 

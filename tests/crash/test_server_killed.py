@@ -1,0 +1,155 @@
+"""kill -9 of the real server while clients write: what was acknowledged is there afterwards."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from kazoo.client import KazooClient
+from tests.support.rawclient import RawClient
+
+from zoolet.model.acl import OPEN_ACL
+from zoolet.model.codes import CreateMode, OpCode
+from zoolet.testing import ServerProcess
+from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
+
+ROUNDS = 5
+WRITERS = 4
+WAIT_S = 20.0
+
+
+@dataclass
+class Writer:
+    """Writes with several requests on the way, and remembers what was acknowledged.
+
+    Attributes:
+        number: whose writes they are.
+        created: the paths that the server gave, in the order of its replies.
+        last_set: the greatest value whose setData was acknowledged.
+    """
+
+    number: int
+    created: list[str] = field(default_factory=list)
+    last_set: int = -1
+    acknowledged: threading.Event = field(default_factory=threading.Event)
+
+    def write_until_cut_off(self, port: int) -> None:
+        sequential = (
+            pack_ustring("/all/n-")
+            + pack_buffer(b"%d" % self.number)
+            + pack_acl(OPEN_ACL)
+            + INT.pack(CreateMode.PERSISTENT_SEQUENTIAL)
+        )
+        value = self.last_set
+        with RawClient(port) as client:
+            client.connect()
+            try:
+                while True:
+                    for _ in range(4):
+                        value += 1
+                        client.send(OpCode.CREATE, sequential)
+                        client.send(
+                            OpCode.SET_DATA,
+                            pack_ustring(f"/w{self.number}")
+                            + pack_buffer(b"%d" % value)
+                            + INT.pack(-1),
+                        )
+                    for _ in range(4):
+                        self.created.append(Reader(client.read_reply().body).read_ustring())
+                        client.read_reply()
+                        self.last_set += 1
+                    self.acknowledged.set()
+            except (EOFError, ConnectionError):
+                # Whatever was sent and not answered may have happened or not.
+                self.last_set = max(self.last_set, -1)
+
+
+def test_acknowledged_writes_survive_kill(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        client = KazooClient(hosts=server.hosts)
+        client.start(timeout=WAIT_S)
+        client.create("/all")
+        writers = [Writer(number) for number in range(WRITERS)]
+        for writer in writers:
+            client.create(f"/w{writer.number}", b"-1")
+        for _ in range(ROUNDS):
+            threads = [
+                threading.Thread(target=writer.write_until_cut_off, args=(server.port,))
+                for writer in writers
+            ]
+            for writer, thread in zip(writers, threads, strict=True):
+                writer.acknowledged.clear()
+                thread.start()
+            for writer in writers:
+                assert writer.acknowledged.wait(WAIT_S)
+            server.kill()
+            for thread in threads:
+                thread.join(WAIT_S)
+            server.start()
+            client.retry(client.sync, "/")
+            verify(client, writers)
+        client.stop()
+        client.close()
+
+
+def verify(client: KazooClient, writers: list[Writer]) -> None:
+    given = [path for writer in writers for path in writer.created]
+    assert len(given) == len(set(given)), "a sequence number was given twice"
+    there = {f"/all/{name}" for name in client.retry(client.get_children, "/all")}
+    assert not set(given) - there, "an acknowledged create is gone"
+    for writer in writers:
+        value = int(client.retry(client.get, f"/w{writer.number}")[0])
+        assert value >= writer.last_set, "an acknowledged set is gone"
+        writer.last_set = value
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 7, 20, 40])
+def test_a_torn_tail_is_cut_and_said(tmp_path: Path, cut_bytes: int) -> None:
+    """A write that the machine's end cut short costs only what was not acknowledged."""
+    with ServerProcess(tmp_path) as server:
+        client = KazooClient(hosts=server.hosts)
+        client.start(timeout=WAIT_S)
+        for number in range(20):
+            client.create(f"/{number}", b"x" * 50)
+        client.stop()
+        client.close()
+        server.kill()
+        (log_path,) = (tmp_path / "data" / "version-2").glob("log.*")
+        written = log_path.read_bytes().rstrip(b"\0")
+        log_path.write_bytes(written[:-cut_bytes] + bytes(4096))
+        server.start()
+        assert "cut off a write that was never finished" in server.log
+        client = KazooClient(hosts=server.hosts)
+        client.start(timeout=WAIT_S)
+        # The last txn closed the session, so that every create is still there.
+        assert len(client.get_children("/")) == 21
+        client.create("/after")
+        client.stop()
+        client.close()
+        server.kill()
+        server.start()
+        client = KazooClient(hosts=server.hosts)
+        client.start(timeout=WAIT_S)
+        assert client.exists("/after")
+        client.stop()
+        client.close()
+
+
+def test_a_flipped_bit_refuses_to_start_and_changes_nothing(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        client = KazooClient(hosts=server.hosts)
+        client.start(timeout=WAIT_S)
+        for number in range(20):
+            client.create(f"/{number}", b"x" * 50)
+        client.stop()
+        client.close()
+        server.kill()
+        (log_path,) = (tmp_path / "data" / "version-2").glob("log.*")
+        damaged = bytearray(log_path.read_bytes())
+        damaged[600] ^= 1
+        log_path.write_bytes(damaged)
+        completed = server.run_command("start-foreground")
+        assert completed.returncode == 1
+        assert f"{log_path}: at byte " in completed.stderr
+        assert "checksum" in completed.stderr
+        assert log_path.read_bytes() == damaged
