@@ -14,6 +14,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import click
 
 from zoolet import __version__
+from zoolet.jobs.commands import jobs, worker
 from zoolet.server import control
 from zoolet.server.config import Config, ConfigError, read_config
 from zoolet.server.fourletter import unknown_words
@@ -69,6 +70,10 @@ def _read(path: Path | None) -> tuple[Path, Config]:
 @click.version_option(__version__, prog_name="zoolet")
 def main() -> None:
     """ZooKeeper for Python: a coordination server, its shell, and a job system."""
+
+
+main.add_command(worker)
+main.add_command(jobs)
 
 
 @main.group("server")
