@@ -19,6 +19,7 @@ from zoolet.server import control
 from zoolet.server.config import Config, ConfigError, read_config
 from zoolet.server.fourletter import unknown_words
 from zoolet.server.service import ServerError, run
+from zoolet.shell import main as shell_main
 from zoolet.storage.errors import StorageError
 
 P = ParamSpec("P")
@@ -74,6 +75,16 @@ def main() -> None:
 
 main.add_command(worker)
 main.add_command(jobs)
+
+
+@main.command(
+    "shell",
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def shell(arguments: tuple[str, ...]) -> None:
+    """Work on any ZooKeeper server; the same as zkCli.sh (see: zoolet shell -h)."""
+    sys.exit(shell_main(list(arguments)))
 
 
 @main.group("server")
@@ -168,3 +179,8 @@ def status(config: Path | None) -> None:
 def zk_server() -> None:
     """Run ``zkServer.sh``."""
     server(prog_name="zkServer.sh")
+
+
+def zk_cli() -> None:
+    """Run ``zkCli.sh``."""
+    sys.exit(shell_main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """The rows of the design's first table that a client sees, by kazoo against the real server."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -298,7 +299,7 @@ def test_acls_are_enforced(server: ServerProcess, client: Any) -> None:
 
     stranger = KazooClient(hosts=server.hosts)
     stranger.start(timeout=WAIT_S)
-    for refused in (
+    refusals: tuple[Callable[[], Any], ...] = (
         lambda: stranger.get("/mine"),
         lambda: stranger.exists("/mine"),
         lambda: stranger.get_children("/mine"),
@@ -308,7 +309,8 @@ def test_acls_are_enforced(server: ServerProcess, client: Any) -> None:
         lambda: stranger.create("/mine/child"),
         lambda: stranger.create("/readable/child"),
         lambda: stranger.set("/readable", b""),
-    ):
+    )
+    for refused in refusals:
         with pytest.raises(NoAuthError):
             refused()
     assert stranger.get("/readable")[0] == b"1"
