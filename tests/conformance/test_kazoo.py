@@ -1,8 +1,7 @@
 """The rows of the design's first table that a client sees, by kazoo against the real server."""
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kazoo.client import KazooClient
@@ -22,10 +21,13 @@ from kazoo.exceptions import (
 from kazoo.protocol.states import EventType, KazooState, WatchedEvent
 from kazoo.retry import ForceRetryError, KazooRetry, RetryFailedError
 from kazoo.security import make_acl, make_digest_acl
-from tests.support.rawclient import RawClient
 
+from tests.support.rawclient import RawClient
 from zoolet.model.codes import CreateMode
 from zoolet.testing import ServerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WAIT_S = 10.0
 

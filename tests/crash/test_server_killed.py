@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
-from tests.support.rawclient import RawClient
 
+from tests.support.rawclient import RawClient
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import CreateMode, OpCode
 from zoolet.testing import ServerProcess

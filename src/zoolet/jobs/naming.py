@@ -17,7 +17,8 @@ LEAST_PRIORITY = 0
 GREATEST_PRIORITY = 999
 
 _NAME = re.compile(
-    r"entry-(?P<priority>\d{3})-(?P<dataset>[^:]+):(?P<groupid>[^:]+?)-(?P<sequence>-?\d{10,})",
+    r"entry-(?P<priority>\d{3})-(?P<dataset>[^:]+):(?P<groupid>[^:]*[^:-])"
+    r"-(?P<sequence>\d{10,}|-\d{9,})",
     re.DOTALL,
 )
 _RESERVED = re.compile(r"[/:%]")
@@ -30,7 +31,11 @@ class GroupKey(NamedTuple):
     groupid: str
 
     def __str__(self) -> str:
-        return f"{encode_part(self.dataset)}:{encode_part(self.groupid)}"
+        groupid = encode_part(self.groupid)
+        # So that a second "-" in front of the sequence is its sign: it wraps past 2**31.
+        if groupid.endswith("-"):
+            groupid = groupid[:-1] + "%2D"
+        return f"{encode_part(self.dataset)}:{groupid}"
 
 
 class JobName(NamedTuple):
