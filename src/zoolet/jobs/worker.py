@@ -63,8 +63,9 @@ class Worker:
             loader: loads the groups that jobs name.
             executors: how many jobs run at a time.
             max_groups: how many loaded groups are kept.
-            locality_wait_s: how long an executor waits, at most and once for each job it takes,
-                for a job whose group is held, before it takes the first of all.
+            locality_wait_s: how long an executor that finds no job whose group is held waits for
+                one, before it takes the first of all. It waits once: not again before it has had
+                such a job.
             grace_s: how long running jobs may go on once the worker is stopped.
         """
         self.worker_id: str | None = None
@@ -84,6 +85,7 @@ class Worker:
         self._changed = threading.Condition()
         self._waiting: list[WaitingJob] = []
         self._being_taken: set[str] = set()
+        self._expects_local = True
         self._running: dict[str, OwnedJob] = {}
 
     def run(self) -> None:
@@ -199,12 +201,15 @@ class Worker:
                     deadline = None
                     self._changed.wait()
                     continue
-                if held and not choice.is_local:
+                if held and not choice.is_local and self._expects_local:
                     now = time.monotonic()
                     deadline = deadline or now + self._locality_wait_s
                     if now < deadline:
                         self._changed.wait(deadline - now)
                         continue
+                # A round that was waited for nothing is not waited again until a job was local: a
+                # stream of jobs on ever new groups is not slowed down by the hope for old ones.
+                self._expects_local = choice.is_local or not held
                 self._being_taken.add(choice.name)
                 return choice
         return None
