@@ -138,10 +138,11 @@ def _get(client: Any, arguments: argparse.Namespace) -> Iterator[str]:
     ("e", None),
 )
 def _create(client: Any, arguments: argparse.Namespace) -> Iterator[str]:
+    acl = _parse_acl(arguments.acl) if arguments.acl else None
     created = client.create(
         arguments.path,
         (arguments.data or "").encode(),
-        acl=_parse_acl(arguments.acl) if arguments.acl else None,
+        acl=acl,
         ephemeral=arguments.e,
         sequence=arguments.s,
     )
