@@ -121,8 +121,9 @@ def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int) -> None:
     """A zxid may stand twice only where the original refused what it could not even read."""
     zxid, op_code = txn.header.zxid, txn.header.type
     if zxid < last_zxid or (zxid == last_zxid and op_code is not OpCode.ERROR):
-        raise DamagedFileError(
-            path, offset, f"the txn 0x{zxid:x} stands behind the txn 0x{last_zxid:x}"
+        raise StorageError(
+            f"{path}: at byte {offset}: the txn 0x{zxid:x} stands behind the txn 0x{last_zxid:x}."
+            " Put back a whole copy of this file; nothing was changed."
         )
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from zoolet.model.txns import Txn
 from zoolet.storage.disk import Disk, DiskFile
-from zoolet.storage.errors import DamagedFileError
+from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import log_name
 from zoolet.wire.jute import MalformedError
 from zoolet.wire.txns import decode_txn, encode_txn
@@ -93,7 +93,8 @@ class LogRecord(NamedTuple):
 def read_records(path: Path, data: bytes) -> Iterator[LogRecord]:
     """Yield the records of a log's content up to its zero tail or its end.
 
-    Raises DamagedFileError at the first bytes that are neither a record nor the tail.
+    Raises DamagedFileError at the first bytes that are neither a record nor the tail, and
+    StorageError at a record that is whole and holds no txn that is known here.
     """
     if len(data) < _FILE_HEADER.size:
         raise DamagedFileError(path, 0, "the file header is cut short")
@@ -110,7 +111,11 @@ def read_records(path: Path, data: bytes) -> Iterator[LogRecord]:
         try:
             txn = decode_txn(payload)
         except MalformedError as error:
-            raise DamagedFileError(path, offset, f"the record is no txn: {error}") from error
+            raise StorageError(
+                f"{path}: at byte {offset}: a whole record holds a txn that this release cannot"
+                f" read: {error}. Open the data directory with the release that wrote it; nothing"
+                " was changed."
+            ) from error
         yield LogRecord(offset, txn)
         offset += _RECORD_HEADER.size + len(payload) + 1
 

@@ -1,0 +1,243 @@
+"""Snapshots and recovery: the same state again, or a refusal that says what is wrong."""
+
+import zlib
+from pathlib import Path
+
+import pytest
+
+from zoolet.core.machine import StateMachine
+from zoolet.core.prepare import Asker
+from zoolet.core.sessions import SessionTable
+from zoolet.core.tree import Tree
+from zoolet.model import requests
+from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
+from zoolet.model.codes import CreateMode, ErrorCode, OpCode
+from zoolet.model.txns import Txn
+from zoolet.storage.disk import Disk
+from zoolet.storage.errors import DamagedFileError, StorageError
+from zoolet.storage.files import DataDirectories
+from zoolet.storage.recovery import Recovery, recover
+from zoolet.storage.snapshots import read_snapshot, write_snapshot
+from zoolet.storage.txnlog import TxnLog, encode_record
+
+SESSION = 77
+DISK = Disk()
+DIGEST_ACL: AclList = (ACL(31, Id("digest", "ada:x")), OPEN_ACL[0])
+
+
+class Writer:
+    """Makes txns, and logs them as the server does."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directories = DataDirectories.of(directory)
+        self.directories.prepare(DISK)
+        self.machine = StateMachine(Tree.fresh(), SessionTable(100))
+        self.log = TxnLog(DISK, self.directories.logs, preallocate_bytes=4096)
+        self.change(OpCode.CREATE_SESSION, requests.CreateSession(5000))
+
+    def change(self, op_code: OpCode, request: requests.WriteRequest) -> None:
+        txn = self.machine.prepare(Asker(SESSION, ()), 1, op_code, request, time_ms=99)
+        self.machine.apply(txn)
+        self.log.append(txn.header.zxid, encode_record(txn))
+
+    def refused(self) -> Txn:
+        """Return the next txn, which changes nothing."""
+        return self.machine.refuse(SESSION, 1, ErrorCode.NO_NODE, time_ms=99)
+
+    def create(self, *paths: str, acl: AclList = OPEN_ACL, mode: int = 0) -> None:
+        for path in paths:
+            self.change(OpCode.CREATE, requests.Create(path, path.encode(), acl, mode))
+
+    def snapshot(self) -> Path:
+        """Write a snapshot and begin a new log."""
+        self.log.roll()
+        timeouts = {key: value.timeout_ms for key, value in self.machine.sessions.by_id.items()}
+        return write_snapshot(
+            DISK, self.directories.snapshots, self.machine.zxid, self.machine.tree, timeouts
+        )
+
+    def recover(self) -> Recovery:
+        return recover(DISK, self.directories, 100)
+
+    def logs(self) -> list[Path]:
+        return sorted(self.directories.logs.glob("log.*"), key=lambda path: int(path.name[4:], 16))
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    made = Writer(tmp_path)
+    made.create("/a", "/a/b", "/c")
+    made.create("/a/e", mode=CreateMode.EPHEMERAL, acl=DIGEST_ACL)
+    made.create("/a/n-", "/a/n-", mode=CreateMode.PERSISTENT_SEQUENTIAL)
+    made.change(OpCode.DELETE, requests.Delete("/a/b", -1))
+    made.change(OpCode.SET_DATA, requests.SetData("/c", None, -1))
+    made.change(OpCode.DELETE, requests.Delete("/missing", -1))
+    return made
+
+
+def assert_same(recovered: StateMachine, live: StateMachine) -> None:
+    assert recovered.zxid == live.zxid
+    ours, theirs = recovered.tree, live.tree
+    assert ours.ephemerals == theirs.ephemerals
+    assert {path: (node.record, node.acl, node.created) for path, node in ours.nodes.items()} == {
+        path: (node.record, node.acl, node.created) for path, node in theirs.nodes.items()
+    }
+    assert [list(node.names) for node in ours.nodes.values()] == [
+        list(node.names) for node in theirs.nodes.values()
+    ]
+    timeouts = {key: value.timeout_ms for key, value in recovered.sessions.by_id.items()}
+    assert timeouts == {key: value.timeout_ms for key, value in live.sessions.by_id.items()}
+
+
+def test_an_empty_directory_is_a_server_that_never_ran(tmp_path: Path) -> None:
+    directories = DataDirectories.of(tmp_path / "new")
+    directories.prepare(DISK)
+    recovery = recover(DISK, directories, 100)
+    assert (recovery.machine.zxid, recovery.snapshot_zxid, recovery.notes) == (0, None, [])
+    assert set(recovery.machine.tree.nodes) == {
+        *("", "/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config")
+    }
+
+
+def test_logs_alone_give_the_state(writer: Writer) -> None:
+    recovery = writer.recover()
+    assert_same(recovery.machine, writer.machine)
+    assert (recovery.txns_replayed, recovery.notes) == (writer.machine.zxid, [])
+
+
+def test_a_snapshot_and_the_logs_after_it_give_the_state(writer: Writer) -> None:
+    writer.snapshot()
+    writer.create("/later")
+    recovery = writer.recover()
+    assert_same(recovery.machine, writer.machine)
+    assert recovery.txns_replayed == 1
+    for path in writer.logs()[:-1]:
+        path.unlink()
+    assert_same(writer.recover().machine, writer.machine)
+
+
+def test_open_acls_are_still_found_by_identity(writer: Writer) -> None:
+    writer.snapshot()
+    assert writer.recover().machine.tree.nodes["/a"].acl is OPEN_ACL
+
+
+def test_txns_that_the_snapshot_has_already_change_nothing(writer: Writer) -> None:
+    """As with a snapshot that was taken while txns went on: it holds more than its name says."""
+    path = writer.snapshot()
+    path.rename(path.with_name("snapshot.2"))
+    assert_same(writer.recover().machine, writer.machine)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 20, 200, -1])
+def test_a_damaged_snapshot_falls_back_to_the_one_before(writer: Writer, keep: int) -> None:
+    writer.snapshot()
+    writer.create("/later")
+    path = writer.snapshot()
+    path.write_bytes(path.read_bytes()[:keep])
+    recovery = writer.recover()
+    assert_same(recovery.machine, writer.machine)
+    assert len(recovery.notes) == 1
+    assert str(path) in recovery.notes[0]
+
+
+def test_every_flipped_bit_of_a_snapshot_is_found(writer: Writer) -> None:
+    path = writer.snapshot()
+    data = path.read_bytes()
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 0x10
+        if 8 <= position < 16:  # the database id, which the checksum covers and nothing reads
+            continue
+        with pytest.raises(DamagedFileError):
+            read_snapshot(path, bytes(damaged))
+
+
+def test_a_snapshot_that_is_not_finished_is_none(writer: Writer) -> None:
+    class FullDisk(Disk):
+        def rename(self, old: Path, new: Path) -> None:  # noqa: ARG002 -- it only fails
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_snapshot(FullDisk(), writer.directories.snapshots, 9, writer.machine.tree, {})
+    recovery = writer.recover()
+    assert_same(recovery.machine, writer.machine)
+    assert recovery.snapshot_zxid is None
+
+
+def test_a_torn_tail_is_cut_and_kept(writer: Writer) -> None:
+    before = writer.recover().machine
+    writer.create("/torn")
+    (path,) = writer.logs()
+    whole = path.read_bytes().rstrip(b"\0")
+    path.write_bytes(whole[:-3] + bytes(500))
+    recovery = writer.recover()
+    assert_same(recovery.machine, before)
+    assert "cut off a write that was never finished" in recovery.notes[0]
+    (kept,) = writer.directories.logs.glob("torn.*")
+    assert kept.read_bytes() == whole[int(kept.name.rpartition(".")[2]) : -3].rstrip(b"\0")
+    assert whole.startswith(path.read_bytes())
+    again = writer.recover()
+    assert_same(again.machine, before)
+    assert again.notes == []
+
+
+def test_a_log_without_a_whole_record_makes_room_for_the_next(writer: Writer) -> None:
+    writer.log.roll()
+    zxid = writer.machine.zxid
+    path = writer.directories.logs / f"log.{zxid + 1:x}"
+    path.write_bytes(bytes(64))
+    assert_same(writer.recover().machine, writer.machine)
+    writer.create("/next")
+    assert path.exists()
+    assert_same(writer.recover().machine, writer.machine)
+
+
+def test_a_torn_log_that_is_not_the_newest_is_damage(writer: Writer) -> None:
+    writer.log.roll()
+    writer.create("/next")
+    first, _ = writer.logs()
+    first.write_bytes(first.read_bytes().rstrip(b"\0")[:-3])
+    damaged = first.read_bytes()
+    with pytest.raises(DamagedFileError, match="nothing was changed") as error:
+        writer.recover()
+    assert error.value.path == first
+    assert first.read_bytes() == damaged
+
+
+def test_a_missing_log_is_a_gap(writer: Writer) -> None:
+    for number in range(2):
+        writer.log.roll()
+        writer.create(f"/{number}")
+    writer.logs()[1].unlink()
+    with pytest.raises(StorageError, match="those between them are missing"):
+        writer.recover()
+
+
+def test_logs_that_begin_too_late_without_a_snapshot_are_refused(writer: Writer) -> None:
+    writer.log.roll()
+    writer.create("/next")
+    writer.logs()[0].unlink()
+    with pytest.raises(StorageError, match="holds no snapshot that can be read"):
+        writer.recover()
+
+
+def test_a_txn_out_of_order_is_damage(writer: Writer) -> None:
+    txn = writer.refused()
+    early = txn._replace(header=txn.header._replace(zxid=2))
+    writer.log.append(2, encode_record(early))
+    before = writer.logs()[0].read_bytes()
+    with pytest.raises(StorageError, match="the txn 0x2 stands behind"):
+        writer.recover()
+    assert writer.logs()[0].read_bytes() == before
+
+
+def test_a_txn_that_is_not_known_is_not_taken_for_a_torn_tail(writer: Writer) -> None:
+    """As a log of Apache ZooKeeper may hold: the record is whole, its type is not known here."""
+    record = bytearray(encode_record(writer.refused()))
+    record[12 + 28 : 12 + 32] = (21).to_bytes(4, "big")
+    record[4:8] = zlib.adler32(record[12:-1]).to_bytes(4, "big")
+    writer.log.append(writer.machine.zxid + 1, bytes(record))
+    before = writer.logs()[0].read_bytes()
+    with pytest.raises(StorageError, match="unsupported txn of type 21"):
+        writer.recover()
+    assert writer.logs()[0].read_bytes() == before
