@@ -258,10 +258,14 @@ class Server:
         either: tuple[asyncio.Future[Any], ...] = (waiting, self._failure)
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        # Transports send what they hold in turns of the loop; a client that does not read is left.
-        deadline = time.monotonic() + _CLOSING_DEADLINE_S
+        # Transports send what they hold in turns of the loop; a client that does not read is left,
+        # and so is everyone where the log has failed: what is held then is never sent.
+        deadline = time.monotonic() + (0.0 if self._failure.done() else _CLOSING_DEADLINE_S)
         while self._processor.connections and time.monotonic() < deadline:
             await asyncio.sleep(_CLOSING_CHECK_S)
+        for connection in tuple(self._processor.connections):
+            connection.abort()
+        await asyncio.sleep(0)
 
     def _wait_for_snapshot(self) -> None:
         if self._snapshot_pid is not None:
