@@ -11,6 +11,7 @@ from kazoo.exceptions import ConnectionLoss
 from zoolet.jobs import (
     Dispatcher,
     InvalidJobError,
+    JobError,
     JobQueue,
     JobRequest,
     JobState,
@@ -279,3 +280,11 @@ def test_a_queue_may_stand_under_a_chroot(server: ServerProcess, client: Any) ->
     assert client.exists(f"/jobs/flights/unowned/{name}")
     inside.stop()
     inside.close()
+
+
+def test_a_queue_that_is_missing_is_said(client: Any, queue: JobQueue) -> None:
+    submit_one(queue)
+    client.delete(ROOT, recursive=True)
+    for reuse in (True, False):
+        with pytest.raises(JobError, match="there is no queue"):
+            queue.submit([request()], reuse=reuse)

@@ -1,6 +1,8 @@
 """What no well-behaved client sends: the server answers or closes, and no other client notices."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +107,23 @@ def test_replies_come_in_the_order_of_the_requests(raw: RawClient) -> None:
         sent.append(raw.send(OpCode.DELETE, body))
         sent.append(raw.send(OpCode.PING, xid=-2))
     assert [raw.read_reply().xid for _ in sent] == sent
+
+
+def test_a_client_that_does_not_read_holds_up_only_itself(
+    server: ServerProcess, raw: RawClient, client: Any
+) -> None:
+    """It asks for far more than the server keeps for it, and gets it all once it reads."""
+    data = b"x" * 500_000
+    assert raw.create("/large", data).err == 0
+    before = resident_bytes(server)
+    body = pack_ustring("/large") + b"\0"
+    sent = [raw.send(OpCode.GET_DATA, body) for _ in range(400)]
+    for _ in range(50):
+        client.create("/others-", sequence=True)
+    assert resident_bytes(server) - before < 100_000_000 < len(sent) * len(data)
+    assert [raw.read_reply().xid for _ in sent] == sent
+
+
+def resident_bytes(server: ServerProcess) -> int:
+    fields = Path(f"/proc/{server.pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -153,3 +153,50 @@ def test_a_flipped_bit_refuses_to_start_and_changes_nothing(tmp_path: Path) -> N
         assert f"{log_path}: at byte " in completed.stderr
         assert "checksum" in completed.stderr
         assert log_path.read_bytes() == damaged
+
+
+def test_snapshots_are_taken_while_clients_go_on(tmp_path: Path) -> None:
+    """A restart begins from the newest snapshot, and loses nothing behind it."""
+    with ServerProcess(tmp_path, {"snapCount": 100}) as server:
+        directory = tmp_path / "data" / "version-2"
+        with RawClient(server.port) as client:
+            client.connect()
+            made: list[str] = []
+            while len(list(directory.glob("snapshot.*"))) < 4:
+                made.append(f"/n{len(made)}")
+                assert client.create(made[-1], b"x").err == 0
+            for number in range(10):
+                made.append(f"/last{number}")
+                assert client.create(made[-1], b"x").err == 0
+        server.kill()
+        assert len(list(directory.glob("log.*"))) >= 3
+        # The logs before the snapshot are not needed.
+        newest = max(int(path.name.partition(".")[2], 16) for path in directory.glob("snapshot.*"))
+        logs = sorted(int(path.name.partition(".")[2], 16) for path in directory.glob("log.*"))
+        needed = max(zxid for zxid in logs if zxid <= newest + 1)
+        for zxid in logs:
+            if zxid < needed:
+                (directory / f"log.{zxid:x}").unlink()
+        server.start()
+        after = KazooClient(hosts=server.hosts)
+        after.start(timeout=WAIT_S)
+        assert {f"/{name}" for name in after.get_children("/")} == {*made, "/zookeeper"}
+        after.stop()
+        after.close()
+
+
+def test_a_server_killed_during_a_snapshot_starts_again(tmp_path: Path) -> None:
+    """Its child outlives it, and keeps neither the port nor the directory's lock."""
+    with ServerProcess(tmp_path, {"snapCount": 20}) as server:
+        for _ in range(5):
+            with RawClient(server.port) as client:
+                client.connect()
+                for number in range(60):
+                    client.create(f"/{server.pid}-{number}", b"x" * 1000)
+            server.kill()
+            server.start()
+        after = KazooClient(hosts=server.hosts)
+        after.start(timeout=WAIT_S)
+        assert len(after.get_children("/")) == 301
+        after.stop()
+        after.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.rawclient import RawClient
 from zoolet.server.config import Config
 from zoolet.server.service import Server, ServerError
 from zoolet.storage.disk import Disk, DiskFile
@@ -61,7 +62,10 @@ class GatedServer:
 
     Attributes:
         failure: why the server ended by itself; None while it has not.
+        bystander: a client that a test may put beside those that it is about.
     """
+
+    bystander: RawClient
 
     def __init__(self, directory: Path) -> None:
         self.disk = GatedDisk()

@@ -34,7 +34,7 @@ from kazoo.exceptions import (
 )
 
 from zoolet.jobs import naming
-from zoolet.jobs.errors import OwnershipLostError
+from zoolet.jobs.errors import JobError, OwnershipLostError
 from zoolet.jobs.records import Job, JobRequest, JobState
 
 JOBS_PER_MULTI = 25
@@ -317,6 +317,7 @@ class JobQueue:
             try:
                 names = self._create_jobs(remaining)
             except RefusedError as refused:
+                self._check_exists(refused)
                 # One key that is there must not keep the others back.
                 known = remaining.pop(refused.position // 2)
                 submitted[known.key] = self._submit_one(known, reuse=True)
@@ -344,9 +345,11 @@ class JobQueue:
             try:
                 value, stat = self._client.retry(self._client.get, key_path)
             except NoNodeError:
-                with contextlib.suppress(RefusedError):
+                try:
                     return Submitted(self._create_jobs([job])[0], is_new=True)
-                continue
+                except RefusedError as refused:
+                    self._check_exists(refused)
+                    continue
             entry = json.loads(value)
             if reuse:
                 submission = entry["submission"]
@@ -356,8 +359,19 @@ class JobQueue:
                     return Submitted(known.name, is_new=False)
             try:
                 return Submitted(self._replace(job, stat.version), is_new=True)
-            except RefusedError:
+            except RefusedError as refused:
+                # At position 0 it is the key that is gone; at 1 the job has no place to go.
+                if refused.position:
+                    self._check_exists(refused)
                 continue
+
+    def _check_exists(self, refused: RefusedError) -> None:
+        """Raise JobError where a create was refused because the queue is missing."""
+        if isinstance(refused.cause, NoNodeError):
+            raise JobError(
+                f"there is no queue at {self.unowned_path}: JobQueue.create, a Dispatcher or a"
+                " worker makes it"
+            ) from refused
 
     def _replace(self, job: Job, key_version: int) -> str:
         """Create a job in place of the one that its key names; raises RefusedError."""

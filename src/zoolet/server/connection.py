@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from zoolet.model.acl import Id
 from zoolet.server.fourletter import WORD_BYTES, WORDS
 from zoolet.wire.frames import split_frames
-from zoolet.wire.jute import MalformedError
+from zoolet.wire.jute import INT, MalformedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_UNSENT_BYTES = 16 << 20
-"""Past this much that its client does not read or that waits for the disk, a connection is not read
-from until it is less."""
+"""Past this much that its client does not read, or that waits for the disk, nothing more that a
+connection asks for is taken until it is less."""
+
+MAX_UNREAD_BY_CLIENT_BYTES = 4 * MAX_UNSENT_BYTES
+"""Past this much that its client does not read (watch events come unasked), it is cut off."""
 
 
 class Connection(asyncio.Protocol):
@@ -47,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._processor = processor
         self._transport: asyncio.Transport | None = None
         self._unread = b""
+        self._out_bytes = 0
         self._held_bytes = 0
         self._client_reads = True
         self._is_reading = True
@@ -68,25 +72,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand the whole frames on, keep the rest for the next time."""
-        if self._closes_when_sent:
-            return
-        if self._unread:
-            data = self._unread + data
-        if self.session is None and data[:WORD_BYTES] in WORDS:
-            self._closes_when_sent = True
-            self._processor.answer_word(self, data[:WORD_BYTES].decode())
-            return
-        try:
-            bounds, rest = split_frames(data, self._processor.max_frame_bytes)
-        except MalformedError as error:
-            log.warning("closing the connection of %s: %s", self.peer, error)
-            self.abort()
-            return
-        self._unread = data[rest:]
-        if bounds:
-            self.packets_received += len(bounds)
-            self._processor.process(self, data, bounds)
-            self.flush()
+        self._unread = self._unread + data if self._unread else data
+        self._take_unread()
 
     def pause_writing(self) -> None:
         """The client does not read: take nothing more from it."""
@@ -109,26 +96,27 @@ class Connection(asyncio.Protocol):
     # -- what the processor calls ------------------------------------------------------------------
 
     @property
-    def is_finished(self) -> bool:
-        """Whether nothing more is to be read from it."""
-        return self._closes_when_sent or not self.is_open
+    def takes_requests(self) -> bool:
+        """Whether the next request may be taken: it is open, and what is unsent is not too much."""
+        return (
+            self._client_reads
+            and not self._closes_when_sent
+            and self._out_bytes + self._held_bytes <= MAX_UNSENT_BYTES
+        )
 
-    def flush(self) -> None:
-        """Send what is in ``out``."""
-        if self.out:
-            frames, self.out = self.out, []
-            self._send(frames)
+    def send(self, frame: bytes) -> None:
+        """Send a frame with the others of this turn."""
+        self.out.append(frame)
+        self._out_bytes += len(frame)
 
     def count_held(self, size_bytes: int) -> None:
         """Note that a frame waits for the disk."""
         self._held_bytes += size_bytes
-        if self._held_bytes > MAX_UNSENT_BYTES and self._is_reading:
-            self._read_or_wait()
 
     def release(self, frames: list[bytes]) -> None:
         """Send frames that waited for the disk until now."""
         self._held_bytes -= sum(map(len, frames))
-        self._send(frames)
+        self._write(frames)
         if not self._is_reading:
             self._read_or_wait()
 
@@ -151,10 +139,42 @@ class Connection(asyncio.Protocol):
 
     # ----------------------------------------------------------------------------------------------
 
-    def _send(self, frames: list[bytes]) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+    def _take_unread(self) -> None:
+        """Hand the whole frames that have arrived to the processor, as many as it may take."""
+        data = self._unread
+        if self._closes_when_sent:
+            return
+        if self.session is None and data[:WORD_BYTES] in WORDS:
+            self._closes_when_sent = True
+            self._processor.answer_word(self, data[:WORD_BYTES].decode())
+            return
+        try:
+            bounds, rest = split_frames(data, self._processor.max_frame_bytes)
+        except MalformedError as error:
+            log.warning("closing the connection of %s: %s", self.peer, error)
+            self.abort()
+            return
+        taken = self._processor.process(self, data, bounds) if bounds else 0
+        self.packets_received += taken
+        self._unread = data[rest if taken == len(bounds) else bounds[taken][0] - INT.size :]
+        self._flush()
+        if taken < len(bounds) or not self.takes_requests:
+            self._read_or_wait()
+
+    def _flush(self) -> None:
+        if self.out:
+            frames, self.out = self.out, []
+            self._out_bytes = 0
+            self._write(frames)
+
+    def _write(self, frames: list[bytes]) -> None:
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
             self.packets_sent += len(frames)
-            self._transport.write(b"".join(frames))
+            transport.write(b"".join(frames))
+            if transport.get_write_buffer_size() > MAX_UNREAD_BY_CLIENT_BYTES:
+                log.warning("cutting %s off: it does not read what it is sent", self.peer)
+                self.abort()
         self._close_if_sent()
 
     def _close_if_sent(self) -> None:
@@ -163,12 +183,17 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _read_or_wait(self) -> None:
-        """Read on only while what is unsent is within its limit."""
-        wanted = self._client_reads and self._held_bytes <= MAX_UNSENT_BYTES
-        if wanted == self._is_reading or self._transport is None or self._transport.is_closing():
+        """Go on with what was left, then read on, or wait until there is room again."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._closes_when_sent:
             return
-        self._is_reading = wanted
+        wanted = self.takes_requests
+        if wanted != self._is_reading:
+            self._is_reading = wanted
+            if wanted:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
         if wanted:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()
+            # In a turn of its own, so that other connections get theirs.
+            asyncio.get_running_loop().call_soon(self._take_unread)

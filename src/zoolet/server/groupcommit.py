@@ -135,10 +135,11 @@ class GroupCommit(Generic[R]):
         batch.touched.update(touched)
         return batch
 
-    def batch_to_wait_for(self, receiver: R, path: str) -> Batch[R] | None:
+    def batch_to_wait_for(self, receiver: R, path: str | None) -> Batch[R] | None:
         """Return the batch behind which a reply about ``path`` has to wait; None: it need not.
 
-        It waits for what it shows, and behind what its connection waits for already.
+        It waits for what it shows (None shows nothing), and behind what its connection waits for
+        already.
         """
         collecting = self.collecting
         if path in collecting.touched or receiver in collecting.held:

@@ -148,36 +148,47 @@ class RequestProcessor:
 
     # -- requests ----------------------------------------------------------------------------------
 
-    def process(self, connection: Connection, data: bytes, bounds: list[tuple[int, int]]) -> None:
-        """Take the requests in the frames of ``data``, in order."""
-        self.stats.packets_received += len(bounds)
-        handlers = self._handlers
-        unpack_header = REQUEST_HEADER.unpack_from
+    def process(self, connection: Connection, data: bytes, bounds: list[tuple[int, int]]) -> int:
+        """Take the requests in the frames of ``data``, in order, as many as the connection may ask.
+
+        Returns how many that were.
+        """
+        taken = 0
         for start, end in bounds:
-            session = connection.session
-            if session is None:
+            if not connection.takes_requests:
+                break
+            taken += 1
+            if connection.session is None:
                 self._connect(connection, data, start, end)
             elif end - start < REQUEST_HEADER.size:
                 log.warning("closing the connection of %s: a request too short", connection.peer)
                 connection.abort()
             else:
-                xid, op_code = unpack_header(data, start)
-                handler = handlers.get(op_code)
-                try:
-                    if handler is not None:
-                        handler(connection, xid, data, start + REQUEST_HEADER.size, end)
-                    else:
-                        self._write_or_refuse(connection, xid, op_code, data, start, end)
-                except RequestError as error:
-                    self._answer(connection, error.path, xid, error.code)
-                except MalformedError as error:
-                    log.warning("a malformed request of %s: %s", connection.peer, error)
-                    self._answer(connection, "", xid, ErrorCode.MARSHALLING_ERROR)
-            if connection.is_finished:
-                return
+                self._take(connection, data, start, end)
         if connection.session is not None:
             connection.session.touch(self._clock.monotonic_ms())
+        self.stats.packets_received += taken
         self.stats.count_latency(0, len(connection.out))
+        return taken
+
+    def _take(self, connection: Connection, data: bytes, start: int, end: int) -> None:
+        xid, op_code = REQUEST_HEADER.unpack_from(data, start)
+        body = start + REQUEST_HEADER.size
+        try:
+            handler = self._handlers.get(op_code)
+            if handler is not None:
+                handler(connection, xid, data, body, end)
+            elif op_code in WRITE_OP_CODES:
+                self._write(connection, xid, OpCode(op_code), data, body, end)
+            else:
+                log.warning("%s asked for the unknown op code %d", connection.peer, op_code)
+                self._answer(connection, None, xid, ErrorCode.UNIMPLEMENTED)
+                connection.finish()
+        except RequestError as error:
+            self._answer(connection, error.path, xid, error.code)
+        except MalformedError as error:
+            log.warning("a malformed request of %s: %s", connection.peer, error)
+            self._answer(connection, None, xid, ErrorCode.MARSHALLING_ERROR)
 
     def batch_released(self, batch: Batch[Connection]) -> None:
         """Count how long the replies waited that a batch held."""
@@ -195,12 +206,12 @@ class RequestProcessor:
     def _answer(
         self,
         connection: Connection,
-        path: str,
+        path: str | None,
         xid: int,
         err: int,
         *body: bytes,
     ) -> None:
-        """Send the reply to a read of ``path``, or hold it behind what it shows.
+        """Send the reply to a read of ``path`` (None: of nothing), or hold it behind what it shows.
 
         The zxid in the header is the last one that may be seen with it.
         """
@@ -217,7 +228,7 @@ class RequestProcessor:
         """Hold a frame until ``batch`` is durable; None: it goes out with this turn's others."""
         self.stats.packets_sent += 1
         if batch is None:
-            connection.out.append(frame)
+            connection.send(frame)
         else:
             batch.hold(connection, frame)
             connection.count_held(len(frame))
@@ -315,18 +326,19 @@ class RequestProcessor:
 
     # -- writes ------------------------------------------------------------------------------------
 
-    def _write_or_refuse(
-        self, connection: Connection, xid: int, op_code: int, data: bytes, start: int, end: int
+    def _write(
+        self,
+        connection: Connection,
+        xid: int,
+        op_code: OpCode,
+        data: bytes,
+        start: int,
+        end: int,
     ) -> None:
         session = cast("Session", connection.session)
         asker = Asker(session.session_id, connection.identities)
-        if op_code not in WRITE_OP_CODES:
-            log.warning("%s asked for the unknown op code %d", connection.peer, op_code)
-            self._answer(connection, "", xid, ErrorCode.UNIMPLEMENTED)
-            connection.finish()
-            return
         try:
-            request = decode_write(op_code, data, start + REQUEST_HEADER.size, end)
+            request = decode_write(op_code, data, start, end)
         except MalformedError as error:
             log.warning("a malformed request of %s: %s", connection.peer, error)
             txn = self.machine.refuse(
@@ -334,11 +346,11 @@ class RequestProcessor:
             )
             applied, batch = self._commit_txn(txn)
         else:
-            applied, batch = self._change(asker, xid, OpCode(op_code), request)
+            applied, batch = self._change(asker, xid, op_code, request)
         result = applied.result
         frame = encode_reply(xid, batch.last_zxid, result.err, encode_result(result))
         self._send_behind(batch, connection, frame)
-        if op_code == OpCode.CLOSE_SESSION:
+        if op_code is OpCode.CLOSE_SESSION:
             connection.finish()
 
     def _change(
@@ -352,7 +364,7 @@ class RequestProcessor:
         self, connection: Connection, xid: int, _data: bytes, _start: int, _end: int
     ) -> None:
         """Refuse a check that stands alone, as 3.9 does: it belongs in a multi."""
-        self._answer(connection, "", xid, ErrorCode.UNIMPLEMENTED)
+        self._answer(connection, None, xid, ErrorCode.UNIMPLEMENTED)
 
     # -- reads -------------------------------------------------------------------------------------
 
@@ -418,13 +430,13 @@ class RequestProcessor:
         self._send_behind(batch, connection, encode_reply(xid, zxid, 0, encode_path(path)))
 
     def _ping(self, connection: Connection, xid: int, _data: bytes, _start: int, _end: int) -> None:
-        self._answer(connection, "", xid, 0)
+        self._answer(connection, None, xid, 0)
 
     def _auth(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
         request = decode_auth(data, start, end)
         identity = access.authenticate(request.scheme, request.auth, connection.address)
         err = ErrorCode.AUTH_FAILED if identity is None else ErrorCode.OK
-        batch = self._commit.batch_to_wait_for(connection, "")
+        batch = self._commit.batch_to_wait_for(connection, None)
         self._send_behind(batch, connection, encode_reply(xid, 0, err))
         if identity is None:
             log.warning("%s failed to authenticate under %r", connection.peer, request.scheme)

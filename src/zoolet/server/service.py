@@ -206,6 +206,8 @@ class Server:
                 os.closerange(3, os.sysconf("SC_OPEN_MAX"))
                 self._write_snapshot()
                 status = 0
+            except Exception:
+                log.exception("the snapshot of zxid 0x%x failed", self._machine.zxid)
             finally:
                 os._exit(status)
         self._snapshot_pid = pid

@@ -13,12 +13,12 @@ from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import CreateMode, OpCode, Xid
 from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring, pack_ustrings
 
-SILENCE_S = 0.05
-
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[GatedServer]:
-    with GatedServer(tmp_path) as running:
+    with GatedServer(tmp_path) as running, RawClient(running.config.client_port) as bystander:
+        bystander.connect()
+        running.bystander = bystander
         yield running
 
 
@@ -41,9 +41,13 @@ def set_data(path: str, data: bytes) -> bytes:
     return pack_ustring(path) + pack_buffer(data) + INT.pack(-1)
 
 
-def is_silent(client: RawClient) -> bool:
-    """Whether nothing has come; what is already there is seen without waiting."""
-    return not select.select([client.socket], [], [], SILENCE_S)[0]
+def is_silent(server: GatedServer, connection: socket.socket) -> bool:
+    """Whether the server has sent nothing, now that it has taken all that was asked.
+
+    A ping of a bystander goes behind everything that arrived before it, and waits for no disk.
+    """
+    server.bystander.request(OpCode.PING, xid=Xid.PING)
+    return not select.select([connection], [], [], 0)[0]
 
 
 def data_of(body: bytes) -> bytes | None:
@@ -57,7 +61,7 @@ def test_a_reply_waits_for_its_sync(
     server.disk.shut()
     sent = writer.send(OpCode.SET_DATA, set_data("/a", b"new"))
     server.disk.wait_for_sync()
-    assert is_silent(writer)
+    assert is_silent(server, writer.socket)
     server.disk.open()
     assert writer.read_reply().xid == sent
 
@@ -75,7 +79,7 @@ def test_a_read_waits_for_what_it_shows_and_for_nothing_else(
     sent = reader.send(OpCode.GET_DATA, path_watch("/a"))
     # What was asked later is answered later, whatever it shows.
     behind = reader.send(OpCode.GET_DATA, path_watch("/b"))
-    assert is_silent(reader)
+    assert is_silent(server, reader.socket)
     server.disk.open()
     first, second = reader.read_reply(), reader.read_reply()
     assert (first.xid, second.xid) == (sent, behind)
@@ -93,7 +97,7 @@ def test_a_parent_waits_for_its_children(
     writer.send(OpCode.CREATE, body)
     server.disk.wait_for_sync()
     reader.send(op_code, path_watch("/"))
-    assert is_silent(reader)
+    assert is_silent(server, reader.socket)
     server.disk.open()
     assert reader.read_reply().err == 0
 
@@ -107,7 +111,7 @@ def test_a_watch_event_waits_and_comes_before_the_change_is_seen(
     writer.send(OpCode.SET_DATA, set_data("/a", b"new"))
     server.disk.wait_for_sync()
     reader.send(OpCode.GET_DATA, path_watch("/a"))
-    assert is_silent(reader)
+    assert is_silent(server, reader.socket)
     server.disk.open()
     event = reader.read_reply()
     assert (event.xid, event.zxid) == (Xid.NOTIFICATION, writer.read_reply().zxid)
@@ -123,7 +127,7 @@ def test_what_gathers_during_a_sync_waits_for_the_next(
     server.disk.wait_for_sync()
     other.send(OpCode.SET_DATA, set_data("/b", b"second"))
     other.send(OpCode.GET_DATA, path_watch("/a"))
-    assert is_silent(other)
+    assert is_silent(server, other.socket)
     server.disk.open()
     writer.read_reply()
     replies = [other.read_reply(), other.read_reply()]
@@ -141,7 +145,7 @@ def test_sync_and_set_watches_wait_for_everything(
     reader.send(OpCode.SYNC, pack_ustring("/"))
     watches = seen.to_bytes(8, "big") + pack_ustrings(["/a"]) + 2 * pack_ustrings([])
     reader.send(OpCode.SET_WATCHES, watches, xid=Xid.SET_WATCHES)
-    assert is_silent(reader)
+    assert is_silent(server, reader.socket)
     server.disk.open()
     assert reader.read_reply().zxid == seen + 1
     assert [reader.read_reply().xid for _ in range(2)] == [Xid.NOTIFICATION, Xid.SET_WATCHES]
@@ -156,7 +160,7 @@ def test_an_operator_sees_only_what_is_on_disk(
     server.disk.wait_for_sync()
     with socket.create_connection(("127.0.0.1", server.config.client_port), timeout=10) as asking:
         asking.sendall(b"srvr")
-        assert not select.select([asking], [], [], SILENCE_S)[0]
+        assert is_silent(server, asking)
         server.disk.open()
         zxid = writer.read_reply().zxid
         assert f"Zxid: 0x{zxid:x}\n".encode() in asking.recv(65536)
@@ -185,7 +189,7 @@ def test_a_session_is_not_given_before_it_is_on_disk(server: GatedServer) -> Non
     with RawClient(server.config.client_port) as client:
         client.send_frame(bytes(12) + INT.pack(5000) + bytes(8) + pack_buffer(bytes(16)) + b"\0")
         server.disk.wait_for_sync()
-        assert is_silent(client)
+        assert is_silent(server, client.socket)
         server.disk.open()
         assert len(client.read_frame()) == 37
 
