@@ -157,6 +157,11 @@ def test_words_that_are_not_whitelisted_are_not_answered(tmp_path: Path) -> None
         assert "Mode: standalone" in server.ask("srvr")
 
 
+def test_a_star_whitelists_every_word(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"4lw.commands.whitelist": "*"}) as server:
+        assert server.ask("ruok") == "imok"
+
+
 def test_connections_from_one_address_are_limited(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, {"maxClientCnxns": 3}) as server:
         address = ("127.0.0.1", server.port)

@@ -6,7 +6,7 @@ and the limits on both. Knows frames and four-letter words, and no request.
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from zoolet.model.acl import Id
 from zoolet.server.fourletter import WORD_BYTES, WORDS
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zoolet.core.sessions import Session
-    from zoolet.server.processor import RequestProcessor
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +28,28 @@ MAX_UNREAD_BY_CLIENT_BYTES = 4 * MAX_UNSENT_BYTES
 """Past this much that its client does not read (watch events come unasked), it is cut off."""
 
 
+class Requests(Protocol):
+    """Who takes what connections bring (``processor.RequestProcessor``)."""
+
+    max_frame_bytes: int
+
+    def connection_opened(self, connection: "Connection") -> bool:
+        """Take a connection in; False: it is not to be."""
+        ...
+
+    def connection_closed(self, connection: "Connection") -> None:
+        """Forget a connection."""
+        ...
+
+    def answer_word(self, connection: "Connection", word: str) -> None:
+        """Answer a four-letter word, and close."""
+        ...
+
+    def process(self, connection: "Connection", data: bytes, bounds: list[tuple[int, int]]) -> int:
+        """Take the requests in the frames of ``data``; return how many were taken."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """One client's connection.
 
@@ -38,7 +59,7 @@ class Connection(asyncio.Protocol):
         out: frames to be sent when the processor is through with what has arrived.
     """
 
-    def __init__(self, processor: "RequestProcessor") -> None:
+    def __init__(self, requests: Requests) -> None:
         self.session: Session | None = None
         self.identities: Sequence[Id] = ()
         self.address = ""
@@ -47,7 +68,7 @@ class Connection(asyncio.Protocol):
         self.packets_received = 0
         self.packets_sent = 0
         self.is_open = False
-        self._processor = processor
+        self._requests = requests
         self._transport: asyncio.Transport | None = None
         self._unread = b""
         self._out_bytes = 0
@@ -67,7 +88,7 @@ class Connection(asyncio.Protocol):
         self.identities = (Id("ip", host),)
         self._transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
         self.is_open = True
-        if not self._processor.connection_opened(self):
+        if not self._requests.connection_opened(self):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -89,7 +110,7 @@ class Connection(asyncio.Protocol):
         """Take leave of the processor."""
         if self.is_open:
             self.is_open = False
-            self._processor.connection_closed(self)
+            self._requests.connection_closed(self)
         if exc is not None:
             log.debug("the connection of %s broke: %s", self.peer, exc)
 
@@ -146,15 +167,15 @@ class Connection(asyncio.Protocol):
             return
         if self.session is None and data[:WORD_BYTES] in WORDS:
             self._closes_when_sent = True
-            self._processor.answer_word(self, data[:WORD_BYTES].decode())
+            self._requests.answer_word(self, data[:WORD_BYTES].decode())
             return
         try:
-            bounds, rest = split_frames(data, self._processor.max_frame_bytes)
+            bounds, rest = split_frames(data, self._requests.max_frame_bytes)
         except MalformedError as error:
             log.warning("closing the connection of %s: %s", self.peer, error)
             self.abort()
             return
-        taken = self._processor.process(self, data, bounds) if bounds else 0
+        taken = self._requests.process(self, data, bounds) if bounds else 0
         self.packets_received += taken
         self._unread = data[rest if taken == len(bounds) else bounds[taken][0] - INT.size :]
         self._flush()

@@ -4,60 +4,84 @@ Source: the administrator's guide of ZooKeeper 3.9, "The Four Letter Words", and
 ``server.command`` package for the format of the answers.
 """
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol
 
 from zoolet import __version__
-
-if TYPE_CHECKING:
-    from zoolet.server.processor import RequestProcessor
+from zoolet.core.machine import StateMachine
+from zoolet.server.stats import ServerStats
 
 WORD_BYTES = 4
 VERSION = f"3.9.3-zoolet-{__version__}"
 """Which ZooKeeper it speaks as, and what it is."""
 
 
-def answer(word: str, processor: "RequestProcessor") -> str:
-    """Return the answer to a word, whether or not it may be asked here."""
-    if word not in processor.four_letter_words:
+class Client(Protocol):
+    """What there is to say of a connection."""
+
+    peer: str
+    packets_received: int
+    packets_sent: int
+
+
+class Subject(Protocol):
+    """What there is to say of a server."""
+
+    machine: StateMachine
+    stats: ServerStats
+
+    @property
+    def connections(self) -> Collection[Client]:
+        """Those that are open."""
+        ...
+
+    @property
+    def outstanding_requests(self) -> int:
+        """How many replies wait for the disk."""
+        ...
+
+
+def answer(word: str, whitelist: Collection[str], server: Subject) -> str:
+    """Return the answer to a word, or that it may not be asked; ``*`` whitelists all."""
+    if word not in whitelist and "*" not in whitelist:
         return f"{word} is not executed because it is not in the whitelist.\n"
-    return _ANSWERS[word](processor)
+    return _ANSWERS[word](server)
 
 
-def _ruok(_processor: "RequestProcessor") -> str:
+def _ruok(_server: Subject) -> str:
     return "imok"
 
 
-def _srvr(processor: "RequestProcessor") -> str:
-    return f"Zookeeper version: {VERSION}\n{_figures(processor)}"
+def _srvr(server: Subject) -> str:
+    return f"Zookeeper version: {VERSION}\n{_figures(server)}"
 
 
-def _stat(processor: "RequestProcessor") -> str:
+def _stat(server: Subject) -> str:
     clients = "".join(
         f" {connection.peer}[1](queued=0,recved={connection.packets_received}"
         f",sent={connection.packets_sent})\n"
-        for connection in processor.connections
+        for connection in server.connections
     )
-    return f"Zookeeper version: {VERSION}\nClients:\n{clients}\n{_figures(processor)}"
+    return f"Zookeeper version: {VERSION}\nClients:\n{clients}\n{_figures(server)}"
 
 
-def _figures(processor: "RequestProcessor") -> str:
-    stats = processor.stats
+def _figures(server: Subject) -> str:
+    stats = server.stats
     return (
         f"Latency min/avg/max: {stats.latency_min_ms}/{stats.latency_average_ms}"
         f"/{stats.latency_max_ms}\n"
         f"Received: {stats.packets_received}\n"
         f"Sent: {stats.packets_sent}\n"
-        f"Connections: {len(processor.connections)}\n"
-        f"Outstanding: {processor.outstanding_requests}\n"
-        f"Zxid: 0x{processor.machine.zxid:x}\n"
+        f"Connections: {len(server.connections)}\n"
+        f"Outstanding: {server.outstanding_requests}\n"
+        f"Zxid: 0x{server.machine.zxid:x}\n"
         "Mode: standalone\n"
-        f"Node count: {len(processor.machine.tree)}\n"
+        f"Node count: {len(server.machine.tree)}\n"
     )
 
 
-def _mntr(processor: "RequestProcessor") -> str:
-    machine, stats = processor.machine, processor.stats
+def _mntr(server: Subject) -> str:
+    machine, stats = server.machine, server.stats
     figures = {
         "version": VERSION,
         "server_state": "standalone",
@@ -66,8 +90,8 @@ def _mntr(processor: "RequestProcessor") -> str:
         "min_latency": stats.latency_min_ms,
         "packets_received": stats.packets_received,
         "packets_sent": stats.packets_sent,
-        "num_alive_connections": len(processor.connections),
-        "outstanding_requests": processor.outstanding_requests,
+        "num_alive_connections": len(server.connections),
+        "outstanding_requests": server.outstanding_requests,
         "znode_count": len(machine.tree),
         "watch_count": len(machine.data_watches) + len(machine.child_watches),
         "ephemerals_count": sum(map(len, machine.tree.ephemerals.values())),
@@ -76,7 +100,7 @@ def _mntr(processor: "RequestProcessor") -> str:
     return "".join(f"zk_{name}\t{figure}\n" for name, figure in figures.items())
 
 
-_ANSWERS: dict[str, Callable[["RequestProcessor"], str]] = {
+_ANSWERS: dict[str, Callable[[Subject], str]] = {
     "ruok": _ruok,
     "srvr": _srvr,
     "stat": _stat,

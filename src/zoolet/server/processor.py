@@ -86,7 +86,6 @@ class RequestProcessor:
         self.connections: dict[Connection, None] = {}
         self.stats = ServerStats()
         self.max_frame_bytes = config.max_frame_bytes
-        self.four_letter_words = config.four_letter_words
         self._config = config
         self._commit = commit
         self._clock = clock
@@ -136,8 +135,9 @@ class RequestProcessor:
 
     def answer_word(self, connection: Connection, word: str) -> None:
         """Answer a four-letter word once what it shows is on disk."""
+        whitelist = self._config.four_letter_words
         self._commit.when_durable(
-            lambda: connection.answer_and_close(fourletter.answer(word, self))
+            lambda: connection.answer_and_close(fourletter.answer(word, whitelist, self))
         )
 
     @property

@@ -5,6 +5,7 @@ sync, a batch at a time; a log is never written to again after the process that 
 Format: docs/formats/txnlog.md; source: ``FileTxnLog`` of the original.
 """
 
+import errno
 import struct
 import zlib
 from collections.abc import Iterator
@@ -66,15 +67,28 @@ class TxnLog:
             records = _FILE_HEADER.pack(_MAGIC, _VERSION, _DATABASE_ID) + records
         needed_bytes = self._position + len(records)
         if needed_bytes > self._allocated_bytes and self._preallocate_bytes:
-            step = self._preallocate_bytes
-            self._allocated_bytes = -(-needed_bytes // step) * step
-            self._file.preallocate(self._allocated_bytes)
+            self._allocated_bytes = self._preallocate(self._file, needed_bytes)
         self._file.write(records)
         self._position = needed_bytes
         if self._force_sync:
             self._file.sync()
         if is_new:
             self._disk.sync_directory(self._directory)
+
+    def _preallocate(self, file: DiskFile, needed_bytes: int) -> int:
+        """Let the file grow by whole steps; returns how large it is then.
+
+        A disk without room for a step may have room for the records: they are what counts.
+        """
+        step = self._preallocate_bytes
+        wanted_bytes = -(-needed_bytes // step) * step
+        try:
+            file.preallocate(wanted_bytes)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return needed_bytes
+        return wanted_bytes
 
     def roll(self) -> None:
         """End this log; the next append begins a new one."""

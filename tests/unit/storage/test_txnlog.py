@@ -1,5 +1,6 @@
 """The transaction log: what is written, what is read, what is damage and what is a torn tail."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.strategies import TXNS
 from zoolet.model.codes import OpCode
 from zoolet.model.txns import DeleteTxn, Txn, TxnHeader
-from zoolet.storage.disk import Disk
+from zoolet.storage.disk import Disk, DiskFile
 from zoolet.storage.errors import DamagedFileError
 from zoolet.storage.txnlog import TxnLog, encode_record, is_torn, read_records
 
@@ -51,6 +52,21 @@ def test_batches_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.1", "log.7"]
     for name, zxids in (("log.1", range(1, 7)), ("log.7", range(7, 10))):
         assert read((tmp_path / name).read_bytes()) == [delete(zxid) for zxid in zxids]
+
+
+def test_a_disk_without_room_for_a_step_is_filled_to_its_end(tmp_path: Path) -> None:
+    class NarrowFile(DiskFile):
+        def preallocate(self, size_bytes: int) -> None:
+            raise OSError(errno.ENOSPC, f"No space left for {size_bytes} bytes")
+
+    class NarrowDisk(Disk):
+        def create(self, path: Path) -> DiskFile:
+            return NarrowFile(path)
+
+    log = TxnLog(NarrowDisk(), tmp_path, preallocate_bytes=1024)
+    for zxid in (1, 2, 3):
+        log.append(zxid, encode_record(delete(zxid)))
+    assert (tmp_path / "log.1").read_bytes() == content(3)
 
 
 @given(st.lists(TXNS, max_size=5), st.integers(0, 100))
