@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.workers import wait_until, worker_process
-from zoolet.jobs import Dispatcher, Job, JobFailedError, JobRequest, JobState
+from zoolet.jobs import Batch, Dispatcher, Job, JobFailedError, JobRequest, JobState
 from zoolet.testing import ServerProcess
 
 ROOT = "/jobs/test"
@@ -39,6 +39,12 @@ def only(dispatcher: Dispatcher, asked: JobRequest) -> Job:
     return job
 
 
+def in_order_of_commit(client: Any, batch: Batch) -> list[Job]:
+    """Wait for a batch's end; return its jobs in the order in which they were committed."""
+    jobs = list(batch.results())
+    return sorted(jobs, key=lambda job: client.exists(f"{ROOT}/done/{job.name}").czxid)
+
+
 def assert_nothing_is_left(dispatcher: Dispatcher, done: int) -> None:
     queue = dispatcher.queue
     assert (queue.unowned(), queue.owned(), len(queue.done())) == ([], [], done)
@@ -59,16 +65,19 @@ def test_jobs_are_run_and_their_results_come_as_they_finish(
     assert_nothing_is_left(dispatcher, done=20)
 
 
-def test_more_important_jobs_run_first(server: ServerProcess, dispatcher: Dispatcher) -> None:
+def test_more_important_jobs_run_first(
+    server: ServerProcess, dispatcher: Dispatcher, client: Any
+) -> None:
     batch = dispatcher.submit_batch(
         [request(str(priority), priority=priority) for priority in (5, 900, 0, 999, 500)]
     )
     with worker_process(server.hosts, ROOT):
-        assert [job.priority for job in batch.results()] == [999, 900, 500, 5, 0]
+        jobs = in_order_of_commit(client, batch)
+    assert [job.priority for job in jobs] == [999, 900, 500, 5, 0]
 
 
 def test_held_data_goes_first_and_is_found_in_the_cache(
-    server: ServerProcess, dispatcher: Dispatcher
+    server: ServerProcess, dispatcher: Dispatcher, client: Any
 ) -> None:
     """One worker, which holds group 1 after the first job, and never more than one group."""
     with worker_process(server.hosts, ROOT, "--cache-groups", "1"):
@@ -82,7 +91,7 @@ def test_held_data_goes_first_and_is_found_in_the_cache(
         ]
     )
     with worker_process(server.hosts, ROOT, "--cache-groups", "1"):
-        jobs = list(batch.results())
+        jobs = in_order_of_commit(client, batch)
     # It takes the first of all, then all that wait on the same data, then goes on.
     assert [(job.groupid, job.result["n"], job.cached) for job in jobs] == [
         ("2", 1, False),
@@ -139,6 +148,29 @@ def test_a_task_whose_module_is_missing_fails_with_its_reason(
         assert job.state is JobState.FAILED
         assert "No module named 'no_such_module'" in job.errors[0].error
         assert "--import-path" in job.errors[0].error
+
+
+def test_a_znode_that_holds_no_job_holds_nothing_up(
+    server: ServerProcess, dispatcher: Dispatcher, client: Any, tmp_path: Path
+) -> None:
+    for place in ("unowned", "owned"):
+        client.create(f"{ROOT}/{place}/entry-999-d:1-0000000000", b"no job")
+        client.create(f"{ROOT}/{place}/entry-999-d:2-0000000000", b'{"state": "PENDING"}')
+        client.create(f"{ROOT}/{place}/unrelated", b"")
+    log = tmp_path / "worker.log"
+    with worker_process(server.hosts, ROOT, log=log):
+        assert only(dispatcher, request()).result == {"group": "d/1"}
+    assert "holds no job" in log.read_text()
+    assert len(dispatcher.queue.unowned()) == len(dispatcher.queue.owned()) == 3
+
+
+def test_a_kazoo_error_of_the_task_is_the_task_s(
+    server: ServerProcess, dispatcher: Dispatcher
+) -> None:
+    with worker_process(server.hosts, ROOT):
+        job = only(dispatcher, request(task="fail_like_kazoo", max_attempts=1))
+        assert job.state is JobState.FAILED
+        assert "NoNodeError: of the task" in job.errors[0].error
 
 
 def test_a_second_attempt_may_succeed(

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kazoo.exceptions import NoNodeError
+
 
 def load(dataset: str, groupid: str) -> str:
     """A group is just its name."""
@@ -21,6 +23,10 @@ def describe(group: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 def fail(_group: str, parameters: dict[str, Any]) -> None:
     raise ValueError(f"no luck with {parameters.get('of', 'this')}")
+
+
+def fail_like_kazoo(_group: str, _parameters: dict[str, Any]) -> None:
+    raise NoNodeError("of the task")
 
 
 def fail_first(_group: str, parameters: dict[str, Any]) -> str:

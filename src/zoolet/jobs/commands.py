@@ -2,9 +2,11 @@
 
 import json
 import logging
+import queue as queues
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +54,19 @@ def _connected(server: str, session_timeout_s: float = 10.0) -> Iterator[KazooCl
     finally:
         client.stop()
         client.close()
+
+
+def _call_when_signalled(stop: Callable[[], None]) -> None:
+    """Call ``stop``, which takes locks, on a thread of its own at SIGTERM or Ctrl-C."""
+    signals: queues.SimpleQueue[int] = queues.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: signals.put(number))
+
+    def wait() -> None:
+        signals.get()
+        stop()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
 @click.command("worker")
@@ -134,8 +149,7 @@ def worker(
             locality_wait_s=locality_wait,
             grace_s=grace,
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: running.stop())
+        _call_when_signalled(running.stop)
         click.echo(f"worker: {executors} executors on the queue {queue} of {server}", err=True)
         running.run()
 

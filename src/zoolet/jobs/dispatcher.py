@@ -122,8 +122,10 @@ class Batch:
         except KazooException:
             self._done_changed.set()
             raise
+        fetched = []
         for name in [name for name in self._pending if name in done]:
             job = self._queue.finished(name)
             if job is not None:
                 del self._pending[name]
-                self._finished.append(job)
+                fetched.append(job)
+        self._finished += sorted(fetched, key=lambda job: job.finished_ms or 0)

@@ -18,3 +18,7 @@ class OwnershipLostError(JobError):
 
 class TaskError(JobError):
     """A task or loader cannot be found, or gave what is no result."""
+
+
+class UnreadableJobError(JobError):
+    """A znode where a job should be holds none: someone else wrote it."""

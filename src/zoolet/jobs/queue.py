@@ -15,9 +15,10 @@ Invariants:
 
 import contextlib
 import json
+import logging
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kazoo.client import KazooClient
@@ -34,8 +35,10 @@ from kazoo.exceptions import (
 )
 
 from zoolet.jobs import naming
-from zoolet.jobs.errors import JobError, OwnershipLostError
+from zoolet.jobs.errors import JobError, OwnershipLostError, UnreadableJobError
 from zoolet.jobs.records import Job, JobRequest, JobState
+
+log = logging.getLogger(__name__)
 
 JOBS_PER_MULTI = 25
 """Two operations each; a round trip costs kazoo a millisecond, and a multi of 50 hardly more."""
@@ -250,9 +253,8 @@ class JobQueue:
         """Take the jobs of workers that are gone from them; return what those jobs became."""
         returned = []
         there = set(self.workers())
-        for name in self.owned():
-            owned = self._get(self.owned_path, name)
-            if owned is None or owned.job.worker in there:
+        for owned in self._jobs_in(self.owned_path):
+            if owned.job.worker in there:
                 continue
             # It may have come after the list was read; once it is gone, it is gone for good.
             worker = f"{self.workers_path}/{owned.job.worker}"
@@ -421,10 +423,9 @@ class JobQueue:
         """Look through all jobs; returns the names of those of ``submissions``."""
         found = {}
         for directory in (self.unowned_path, self.owned_path, self.done_path):
-            for name in self._children(directory):
-                here = self._get(directory, name)
-                if here is not None and here.job.submission in submissions:
-                    found[here.job.submission] = name
+            for job, _ in self._jobs_in(directory):
+                if job.submission in submissions:
+                    found[job.submission] = job.name
         return found
 
     def _commit(
@@ -462,8 +463,22 @@ class JobQueue:
         names: list[str] = self._client.retry(self._client.get_children, path, watch=watch)
         return names
 
+    def _jobs_in(self, directory: str) -> Iterator[OwnedJob]:
+        """Yield the jobs in a directory; what is none is passed over."""
+        for name in self._children(directory):
+            try:
+                found = self._get(directory, name)
+            except UnreadableJobError as error:
+                log.warning("%s", error)
+                continue
+            if found is not None:
+                yield found
+
     def _get(self, directory: str, name: str) -> OwnedJob | None:
-        """Return a job and its znode's version; None where it is not in ``directory``."""
+        """Return a job and its znode's version; None where it is not in ``directory``.
+
+        Raises UnreadableJobError where the znode holds no job.
+        """
         try:
             value, stat = self._client.retry(self._client.get, f"{directory}/{name}")
         except NoNodeError:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from zoolet.jobs import naming
-from zoolet.jobs.errors import InvalidJobError, TaskError
+from zoolet.jobs.errors import InvalidJobError, TaskError, UnreadableJobError
 from zoolet.jobs.naming import GroupKey
 
 MAX_JOB_BYTES = 512 * 1024
@@ -193,11 +193,14 @@ class Job:
 
     @classmethod
     def from_bytes(cls, name: str, value: bytes) -> Self:
-        """Read a znode's value."""
-        values = json.loads(value)
-        values["state"] = JobState(values["state"])
-        values["errors"] = tuple(Attempt(**attempt) for attempt in values["errors"])
-        return cls(name=name, **values)
+        """Read a znode's value; raises UnreadableJobError where it is no job's."""
+        try:
+            values = json.loads(value)
+            values["state"] = JobState(values["state"])
+            values["errors"] = tuple(Attempt(**attempt) for attempt in values["errors"])
+            return cls(name=name, **values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise UnreadableJobError(f"the znode {name} holds no job: {error!r}") from error
 
 
 def _to_json(value: object) -> str:

@@ -23,9 +23,9 @@ from kazoo.protocol.states import KazooState
 
 from zoolet.jobs.cache import GroupCache
 from zoolet.jobs.choice import Choice, WaitingJob, choose, in_order
-from zoolet.jobs.errors import OwnershipLostError
+from zoolet.jobs.errors import OwnershipLostError, UnreadableJobError
 from zoolet.jobs.queue import JobQueue, OwnedJob
-from zoolet.jobs.records import Job, JobState
+from zoolet.jobs.records import JobState
 from zoolet.jobs.tasks import Loader, find_task
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ class Worker:
         self._changed = threading.Condition()
         self._waiting: list[WaitingJob] = []
         self._being_taken: set[str] = set()
+        self._unreadable: set[str] = set()
         self._expects_local = True
         self._running: dict[str, OwnedJob] = {}
 
@@ -105,7 +106,7 @@ class Worker:
     def stop(self) -> None:
         """Take nothing more; ``run`` returns once what runs is finished or given back.
 
-        May be called from any thread, and from a signal handler.
+        May be called from any thread, but not from a signal handler: it takes locks.
         """
         self._stopping.set()
         self._wake.set()
@@ -182,6 +183,9 @@ class Worker:
                 self._take_and_run(choice)
             except OwnershipLostError as error:
                 log.warning("%s; what it did is not committed", error)
+            except UnreadableJobError as error:
+                log.error("%s; it is left where it is", error)  # noqa: TRY400 -- it says it all
+                self._unreadable.add(choice.name)
             except KazooException:
                 log.exception("%s: cannot record what came of it", choice.name)
                 self._change_id()
@@ -196,7 +200,7 @@ class Worker:
         with self._changed:
             while not self._stopping.is_set():
                 held = self._cache.keys()
-                choice = choose(self._waiting, held, self._being_taken)
+                choice = choose(self._waiting, held, self._being_taken | self._unreadable)
                 if choice is None:
                     deadline = None
                     self._changed.wait()
@@ -215,43 +219,50 @@ class Worker:
         return None
 
     def _take_and_run(self, choice: Choice) -> None:
+        """Take a job, load its group, run its task, and commit what came of it.
+
+        Only the task's and the loader's own errors are attempts that failed; those of the queue go
+        on to the caller.
+        """
+        name = choice.name
         worker_id = self.worker_id
-        owned = None if worker_id is None else self._queue.own_job(choice.name, worker_id)
+        owned = None if worker_id is None else self._queue.own_job(name, worker_id)
         with self._changed:
-            self._waiting = [job for job in self._waiting if job.name != choice.name]
+            self._waiting = [job for job in self._waiting if job.name != name]
             if owned is None:
                 return
-            self._running[choice.name] = owned
-        started = time.perf_counter()
+            self._running[name] = owned
+        began = time.perf_counter()
         try:
-            done = self._run(owned)
-        except (OwnershipLostError, KazooException):
-            raise
-        except BaseException as error:  # noqa: BLE001 -- a task may raise anything, or exit
-            after = self._queue.fail(self._running[choice.name], _describe(error))
-            log.warning(
-                "%s: attempt %d of %d failed, now %s: %r",
-                choice.name,
-                after.attempts,
-                after.max_attempts,
-                after.state,
-                error,
-            )
-        else:
-            self._queue.finish(self._running[choice.name], done)
-            log.info("%s: done in %.3f s", choice.name, time.perf_counter() - started)
-
-    def _run(self, owned: OwnedJob) -> Job:
-        """Load the group and run the task; returns the job with its result."""
-        job = owned.job
-        task = find_task(job.task)
-        group, cached = self._cache.get(job.group)
+            task = find_task(owned.job.task)
+            group, cached = self._cache.get(owned.job.group)
+        except BaseException as error:  # noqa: BLE001 -- a loader may raise anything, or exit
+            self._fail(owned, error)
+            return
         owned = self._queue.update_state(owned, JobState.RUNNING)
         with self._changed:
-            self._running[job.name] = owned
-        result = task(group, job.parameters)
-        now_ms = time.time_ns() // 1_000_000
-        return owned.job.succeeded(result, cached=cached, now_ms=now_ms)
+            self._running[name] = owned
+        try:
+            result = task(group, owned.job.parameters)
+            now_ms = time.time_ns() // 1_000_000
+            done = owned.job.succeeded(result, cached=cached, now_ms=now_ms)
+        except BaseException as error:  # noqa: BLE001 -- a task may raise anything, or exit
+            self._fail(owned, error)
+            return
+        self._queue.finish(owned, done)
+        log.info("%s: done in %.3f s", name, time.perf_counter() - began)
+
+    def _fail(self, owned: OwnedJob, error: BaseException) -> None:
+        """Record a failed attempt."""
+        after = self._queue.fail(owned, _describe(error))
+        log.warning(
+            "%s: attempt %d of %d failed, now %s: %r",
+            after.name,
+            after.attempts,
+            after.max_attempts,
+            after.state,
+            error,
+        )
 
     def _change_id(self) -> None:
         """Register anew, so that jobs which this worker can neither run nor return are taken."""
