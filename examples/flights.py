@@ -26,8 +26,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from zoolet.jobs import Batch, Dispatcher, Job, JobRequest, JobState
-from zoolet.server.config import ConfigError, read_config
-from zoolet.server.control import connect_address
+from zoolet.server.config import Config, ConfigError, read_config
+from zoolet.server.control import connect_address, running_pid
 
 DATASET = "flights"
 MONTHS = [str(month) for month in range(1, 13)]
@@ -133,8 +133,13 @@ def differences(found: dict[str, Figures], expected: dict[str, Figures]) -> list
 
 
 @contextlib.contextmanager
-def running_server(conf: Path) -> Iterator[None]:
-    """Start the server of ``conf`` for a while."""
+def running_server(conf: Path, config: Config) -> Iterator[None]:
+    """Start the server of ``conf`` for a while; one that runs already is used, and left running."""
+    pid = running_pid(config)
+    if pid is not None:
+        console.print(f"The server runs already, as process {pid}.")
+        yield
+        return
     run_zk_server("start", conf)
     try:
         yield
@@ -297,7 +302,7 @@ def main(conf: Path, queue: str, worker_count: int, logs: Path) -> None:
     server = f"{connect_address(config)}:{config.client_port}"
     logs.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as started:
-        started.enter_context(running_server(conf))
+        started.enter_context(running_server(conf, config))
         workers = Workers(worker_count, server, queue, logs)
         started.callback(workers.stop)
         client = KazooClient(hosts=server, timeout=4.0)

@@ -44,7 +44,7 @@ def start(config: Config, config_path: Path, timeout_s: float) -> "subprocess.Po
     """
     pid = running_pid(config)
     if pid is not None:
-        raise ServerError(f"already running on {config.data_dir} as process {pid}.")
+        raise ServerError(f"a server is already running on {config.data_dir}, as process {pid}.")
     if answers(config):
         raise ServerError(
             f"something else answers on port {config.client_port} of {connect_address(config)}."
