@@ -20,12 +20,11 @@ from typing import Any, NamedTuple
 
 import click
 import pandas as pd
-from kazoo.client import KazooClient
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from zoolet.jobs import Batch, Dispatcher, Job, JobRequest, JobState
+from zoolet.jobs import Batch, Dispatcher, Job, JobRequest, JobState, Origin
 from zoolet.server.config import Config, ConfigError, read_config
 from zoolet.server.control import connect_address, running_pid
 
@@ -171,7 +170,7 @@ class Workers:
                 [
                     *(_BIN / "zoolet", "worker", "--server", server, "--queue", queue),
                     *("--loader", "flights:load_month", "--import-path", _HERE),
-                    *("--session-timeout", "4"),
+                    *("--session-timeout-ms", "4000"),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -223,13 +222,13 @@ def ask(
     ) as progress:
         bar = progress.add_task(title, total=len(requests))
         batch = dispatcher.submit_batch(requests, reuse=reuse)
-        while len(done) < len(batch):
-            job = batch.next(timeout_s=_CHECK_WORKERS_S)
+        while batch.outstanding:
+            job = batch.next_result(timeout_s=_CHECK_WORKERS_S)
             if job is None:
                 workers.check()
                 continue
             if job.state is JobState.FAILED:
-                raise click.ClickException(f"{job.name} failed: {job.errors[-1].error}")
+                raise click.ClickException(f"{job.name} failed: {job.last_error}")
             done.append(job)
             progress.update(bar, completed=len(done))
     return batch, done
@@ -260,9 +259,8 @@ def answer(jobs: list[Job], by: str) -> dict[str, Figures]:
     return figures
 
 
-def do_queries(client: KazooClient, queue: str, workers: Workers) -> None:
+def do_queries(dispatcher: Dispatcher, workers: Workers) -> None:
     """Ask three times: anew, another question of the same groups, and the first one again."""
-    dispatcher = Dispatcher(client, queue)
     earlier = len(dispatcher.queue.done())
     console.print(f"The data directory holds {earlier} finished jobs of earlier runs.\n")
 
@@ -272,7 +270,7 @@ def do_queries(client: KazooClient, queue: str, workers: Workers) -> None:
 
     _, jobs = ask(dispatcher, workers, "Delays by airport", "origin", reuse=False)
     print_figures("Departures from New York, 2013", "origin", answer(jobs, "origin"))
-    cached = sum(bool(job.cached) for job in jobs)
+    cached = sum(bool(job.cache_hit) for job in jobs)
     console.print(
         f"{cached} of {len(jobs)} jobs ({cached / len(jobs):.0%}) found their month in a worker's"
         " cache.\n"
@@ -281,7 +279,8 @@ def do_queries(client: KazooClient, queue: str, workers: Workers) -> None:
     batch, jobs = ask(dispatcher, workers, "By carrier, again", "carrier", reuse=True)
     answer(jobs, "carrier")
     console.print(
-        f"{batch.reused} of {len(jobs)} jobs were answered from stored results, without a worker."
+        f"{batch.count(Origin.STORED)} of {len(jobs)} jobs were answered from stored results,"
+        " without a worker."
     )
 
 
@@ -305,11 +304,7 @@ def main(conf: Path, queue: str, worker_count: int, logs: Path) -> None:
         started.enter_context(running_server(conf, config))
         workers = Workers(worker_count, server, queue, logs)
         started.callback(workers.stop)
-        client = KazooClient(hosts=server, timeout=4.0)
-        started.callback(client.close)
-        started.callback(client.stop)
-        client.start()
-        do_queries(client, queue, workers)
+        do_queries(started.enter_context(Dispatcher(server, queue)), workers)
     console.print(f"Everything is stopped again, after {time.monotonic() - began:.1f} s.")
 
 

@@ -1,290 +1,571 @@
-"""The moves of a job, by kazoo against the real server: each whole, fenced, and found out."""
+"""Every move of a job against a real server: one place at a time, one owner, one result."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from kazoo.client import KazooClient, TransactionRequest
-from kazoo.exceptions import ConnectionLoss
+from kazoo.exceptions import ConnectionLoss, SessionExpiredError
 
 from zoolet.jobs import (
-    Dispatcher,
     InvalidJobError,
+    Job,
     JobError,
+    JobNotFoundError,
     JobQueue,
     JobRequest,
     JobState,
-    OwnedJob,
+    JobTakenError,
+    Origin,
     OwnershipLostError,
+    UnreadableJobError,
+    WorkerGoneError,
+    naming,
+    records,
 )
-from zoolet.testing import ServerProcess
 
-ROOT = "/jobs/test"
-WAIT_S = 10.0
+ROOT = "/jobs/flights"
 
 
 @pytest.fixture
-def queue(client: Any) -> JobQueue:
-    made = JobQueue(client, ROOT)
-    made.create()
-    return made
+def queue(client: KazooClient) -> JobQueue:
+    """An empty queue, and on it a worker ``w`` whose session is the client's."""
+    queue = JobQueue(client, ROOT)
+    queue.ensure_layout()
+    assert queue.register("w")
+    return queue
 
 
 @pytest.fixture
-def other(server: ServerProcess) -> Iterator[Any]:
-    """A second client, with a session of its own."""
-    started = KazooClient(hosts=server.hosts, timeout=4.0)
-    started.start(timeout=WAIT_S)
-    yield started
-    started.stop()
-    started.close()
+def other_client(server: Any) -> Iterator[KazooClient]:
+    """A client with a session of its own; a test may stop it."""
+    client = KazooClient(hosts=server.hosts, timeout=4.0)
+    client.start()
+    yield client
+    client.stop()
+    client.close()
 
 
-def request(number: int = 1, **values: Any) -> JobRequest:
-    described = {"task": "m:f", "dataset": "d", "groupid": f"{number}", **values}
-    return JobRequest(**described)
+def request(groupid: str = "1", **changes: Any) -> JobRequest:
+    return JobRequest(**{"task": "m:f", "dataset": "flights", "groupid": groupid} | changes)
 
 
-def submit_one(queue: JobQueue, **values: Any) -> str:
-    return queue.submit([request(**values)])[0].name
+def submitted(queue: JobQueue, groupid: str = "1", **changes: Any) -> str:
+    [submission] = queue.submit([request(groupid, **changes)])
+    return submission.name
 
 
-def own(queue: JobQueue, name: str, worker: str) -> OwnedJob:
-    owned = queue.own_job(name, worker)
-    assert owned is not None
-    return owned
-
-
-def places(client: Any) -> dict[str, list[str]]:
-    return {
-        place: sorted(client.get_children(f"{ROOT}/{place}"))
+def places(client: KazooClient, name: str) -> list[str]:
+    return [
+        place
         for place in ("unowned", "owned", "done")
-    }
+        if client.exists(f"{ROOT}/{place}/{name}") is not None
+    ]
 
 
-def test_a_job_goes_from_unowned_over_owned_to_done(client: Any, queue: JobQueue) -> None:
-    worker = queue.register_worker({}, "w")
-    name = submit_one(queue, priority=42)
-    assert name == "entry-042-d:1-0000000000"
-    assert places(client) == {"unowned": [name], "owned": [], "done": []}
-    value = json.loads(client.get(f"{ROOT}/unowned/{name}")[0])
-    assert (value["dataset"], value["groupid"], value["state"], value["worker"]) == (
-        "d",
-        "1",
-        "PENDING",
-        None,
-    )
-    owned = own(queue, name, worker)
-    assert places(client) == {"unowned": [], "owned": [name], "done": []}
-    assert (owned.job.state, owned.job.worker) == (JobState.STAGING, worker)
-    owned = queue.update_state(owned, JobState.RUNNING)
-    assert json.loads(client.get(f"{ROOT}/owned/{name}")[0])["state"] == "RUNNING"
-    queue.finish(owned, owned.job.succeeded({"n": 1}, cached=False, now_ms=9))
-    assert places(client) == {"unowned": [], "owned": [], "done": [name]}
-    finished = queue.finished(name)
-    assert finished is not None
-    assert (finished.state, finished.result) == (JobState.SUCCESSFUL, {"n": 1})
+def value(client: KazooClient, place: str, name: str) -> Any:
+    data, _ = client.get(f"{ROOT}/{place}/{name}")
+    return json.loads(data)
 
 
-def test_a_job_that_fails_keeps_its_place_until_its_last_attempt(
-    client: Any, queue: JobQueue
+def lose_reply(monkeypatch: pytest.MonkeyPatch, error: type[Exception], *, done: bool) -> None:
+    """Let the next multi be done, or not, and its reply be lost."""
+    commit = TransactionRequest.commit
+
+    def losing(transaction: TransactionRequest) -> None:
+        monkeypatch.setattr(TransactionRequest, "commit", commit)
+        if done:
+            results = commit(transaction)
+            assert not [result for result in results if isinstance(result, Exception)]
+        raise error
+
+    monkeypatch.setattr(TransactionRequest, "commit", losing)
+
+
+# --- The life of a job, in the paths, names and states of the design
+
+
+def test_a_job_goes_from_unowned_to_owned_to_done(queue: JobQueue, client: KazooClient) -> None:
+    name = submitted(queue, "7", priority=5, parameters={"year": 2013})
+    assert name == "entry-005-flights:7-0000000000"
+    assert places(client, name) == ["unowned"]
+    pending = value(client, "unowned", name)
+    assert (pending["dataset"], pending["groupid"]) == ("flights", "7")
+    assert (pending["state"], pending["worker"]) == ("PENDING", None)
+
+    job = queue.own_job(name, "w")
+    assert places(client, name) == ["owned"]
+    assert value(client, "owned", name)["state"] == "STAGING"
+    assert value(client, "owned", name)["worker"] == "w"
+    assert (job.state, job.parameters) == (JobState.STAGING, {"year": 2013})
+
+    job = queue.update_state(job, JobState.RUNNING, cache_hit=True)
+    assert places(client, name) == ["owned"]
+    assert value(client, "owned", name)["state"] == "RUNNING"
+
+    job = queue.finish(job, {"flights": 3})
+    assert places(client, name) == ["done"]
+    done = value(client, "done", name)
+    assert (done["state"], done["worker"], done["result"]) == ("SUCCESSFUL", "w", {"flights": 3})
+    assert (done["attempts"], done["cache_hit"]) == (1, True)
+    assert queue.find(name) == job
+    assert done["submitted_ms"] <= done["taken_ms"] <= done["started_ms"] <= done["finished_ms"]
+
+
+def test_a_failed_attempt_keeps_the_jobs_place_until_attempts_run_out(
+    queue: JobQueue, client: KazooClient
 ) -> None:
-    worker = queue.register_worker({}, "w")
-    name = submit_one(queue, max_attempts=2)
-    queue.fail(own(queue, name, worker), "first error")
-    assert places(client) == {"unowned": [name], "owned": [], "done": []}
-    queue.fail(own(queue, name, worker), "second error")
-    assert places(client) == {"unowned": [], "owned": [], "done": [name]}
-    failed = queue.finished(name)
-    assert failed is not None
+    name = submitted(queue, max_attempts=2)
+    later = submitted(queue, "2")
+    queue.fail(queue.own_job(name, "w"), "first trouble")
+    assert places(client, name) == ["unowned"]
+    assert [waiting.name for waiting in queue.waiting()] == [name, later]
+    assert value(client, "unowned", name)["attempts"] == 1
+    assert value(client, "unowned", name)["state"] == "PENDING"
+
+    failed = queue.fail(queue.own_job(name, "w"), "second trouble")
+    assert places(client, name) == ["done"]
+    assert queue.find(name) == failed
     assert failed.state is JobState.FAILED
-    assert [attempt.error for attempt in failed.errors] == ["first error", "second error"]
+    assert [(error.attempt, error.worker, error.message) for error in failed.errors] == [
+        (1, "w", "first trouble"),
+        (2, "w", "second trouble"),
+    ]
 
 
-def test_a_job_that_is_given_back_is_none_the_worse(client: Any, queue: JobQueue) -> None:
-    worker = queue.register_worker({}, "w")
-    name = submit_one(queue)
-    queue.give_back(own(queue, name, worker))
-    assert places(client) == {"unowned": [name], "owned": [], "done": []}
-    found = queue.find(name)
-    assert found is not None
-    assert (found.attempts, found.state) == (0, JobState.PENDING)
+def test_a_released_job_waits_again_as_it_was(queue: JobQueue, client: KazooClient) -> None:
+    name = submitted(queue)
+    before = value(client, "unowned", name)
+    queue.release(queue.update_state(queue.own_job(name, "w"), JobState.RUNNING))
+    assert places(client, name) == ["unowned"]
+    assert value(client, "unowned", name) == before
 
 
-def test_one_of_two_workers_gets_the_job(queue: JobQueue, other: Any) -> None:
-    theirs = JobQueue(other, ROOT)
-    name = submit_one(queue)
-    assert queue.own_job(name, queue.register_worker({}, "w")) is not None
-    assert theirs.own_job(name, theirs.register_worker({}, "w")) is None
-    assert queue.own_job("entry-001-d:g-0000000099", queue.register_worker({}, "w")) is None
+def test_a_failed_job_can_be_requeued_and_no_other(queue: JobQueue, client: KazooClient) -> None:
+    name = submitted(queue, max_attempts=1)
+    with pytest.raises(JobError, match="only a FAILED job"):
+        queue.requeue(name)
+    queue.fail(queue.own_job(name, "w"), "trouble")
+    queue.requeue(name)
+    assert places(client, name) == ["unowned"]
+    assert queue.finish(queue.own_job(name, "w"), 1).attempts == 1
+    with pytest.raises(JobNotFoundError):
+        queue.requeue("entry-001-no:such-0000000000")
 
 
-def test_jobs_of_a_lost_worker_wait_again_in_their_place(
-    client: Any, queue: JobQueue, other: Any
-) -> None:
-    theirs = JobQueue(other, ROOT)
-    lost, alive = theirs.register_worker({}, "w"), queue.register_worker({}, "w")
-    names = [submit_one(queue, number=number) for number in range(3)]
-    own(theirs, names[0], lost)
-    own(queue, names[1], alive)
-    assert queue.return_jobs_of_lost_workers() == []
-    other.stop()
-    returned = queue.return_jobs_of_lost_workers()
-    assert [job.name for job in returned] == [names[0]]
-    assert places(client) == {"unowned": [names[0], names[2]], "owned": [names[1]], "done": []}
-    found = queue.find(names[0])
-    assert found is not None
-    assert (found.attempts, found.worker) == (1, None)
-    assert found.errors[0].worker == lost
-    assert "was lost" in found.errors[0].error
+def test_counts_and_lists_every_job(queue: JobQueue) -> None:
+    names = [submitted(queue, str(month)) for month in range(5)]
+    queue.own_job(names[1], "w")
+    queue.update_state(queue.own_job(names[2], "w"), JobState.RUNNING)
+    queue.finish(queue.own_job(names[3], "w"), None)
+    assert {state.value: count for state, count in queue.counts().items()} == {
+        "PENDING": 2,
+        "STAGING": 1,
+        "RUNNING": 1,
+        "SUCCESSFUL": 1,
+        "FAILED": 0,
+    }
+    assert sorted(job.name for job in queue.jobs()) == sorted(names)
 
 
-def test_a_lost_worker_can_commit_nothing(client: Any, queue: JobQueue, other: Any) -> None:
-    """The job comes to the next worker with the same znode version: the fence is the worker."""
-    theirs = JobQueue(other, ROOT)
-    frozen = theirs.register_worker({}, "frozen")
-    name = submit_one(queue)
-    stale = theirs.update_state(own(theirs, name, frozen), JobState.RUNNING)
-    client.delete(f"{ROOT}/workers/{frozen}")  # as the end of its session does
-    assert len(queue.return_jobs_of_lost_workers()) == 1
-    successor = queue.register_worker({}, "successor")
-    current = queue.update_state(own(queue, name, successor), JobState.RUNNING)
-    assert current.version == stale.version
-    late = stale.job.succeeded("late", cached=False, now_ms=1)
-    commits: tuple[Callable[[], object], ...] = (
-        lambda: theirs.finish(stale, late),
-        lambda: theirs.fail(stale, "late"),
-        lambda: theirs.give_back(stale),
-        lambda: theirs.update_state(stale, JobState.STAGING),
-        lambda: theirs.own_job(submit_one(queue, number=2), frozen),
+@pytest.mark.parametrize(
+    "dataset", ["a-b", "a/b", "a:b", "a b", "entry-001-x:y-0000000001", "ü%\n"]
+)
+def test_any_dataset_name_works(queue: JobQueue, client: KazooClient, dataset: str) -> None:
+    name = submitted(queue, dataset, dataset=dataset)
+    assert [waiting.group for waiting in queue.waiting()] == [(dataset, dataset)]
+    job = queue.own_job(name, "w")
+    assert (job.dataset, job.groupid) == (dataset, dataset)
+    queue.finish(job, 1)
+    assert places(client, name) == ["done"]
+
+
+def test_the_greater_priority_waits_first_and_then_the_older(queue: JobQueue) -> None:
+    low, old, new, high = (
+        submitted(queue, groupid, priority=priority)
+        for groupid, priority in (("1", 0), ("2", 5), ("3", 5), ("4", 999))
     )
-    for commit in commits:
-        with pytest.raises(OwnershipLostError):
-            commit()
-    queue.finish(current, current.job.succeeded("right", cached=False, now_ms=2))
-    finished = queue.finished(name)
-    assert finished is not None
-    assert (finished.result, finished.worker) == ("right", successor)
-    with pytest.raises(OwnershipLostError):
-        queue.finish(current, current.job.succeeded("twice", cached=False, now_ms=3))
+    assert [waiting.name for waiting in queue.waiting()] == [high, old, new, low]
 
 
-def lose_replies(client: Any, monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
-    """Let multis of ``client`` happen and their replies be lost, so many times."""
-    lost: list[int] = []
-    really_commit = TransactionRequest.commit
-
-    def commit(self: Any) -> Any:
-        results = really_commit(self)
-        if self.client is client and len(lost) < times:
-            lost.append(len(self.operations))
-            raise ConnectionLoss
-        return results
-
-    monkeypatch.setattr(TransactionRequest, "commit", commit)
-    return lost
+def test_what_is_no_job_is_left_alone(queue: JobQueue, client: KazooClient) -> None:
+    client.create(f"{ROOT}/unowned/note", b"not a job")
+    client.create(f"{ROOT}/unowned/entry-001-a:b-0000000007", b"not a job")
+    assert [waiting.name for waiting in queue.waiting()] == ["entry-001-a:b-0000000007"]
+    with pytest.raises(UnreadableJobError, match="zkCli"):
+        queue.own_job("entry-001-a:b-0000000007", "w")
 
 
-def test_a_lost_reply_changes_nothing_of_what_happened(
-    client: Any, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+def test_update_state_is_for_the_states_of_an_owned_job(queue: JobQueue) -> None:
+    job = queue.own_job(submitted(queue), "w")
+    with pytest.raises(ValueError, match="finish"):
+        queue.update_state(job, JobState.SUCCESSFUL)
+
+
+# --- Owners
+
+
+def test_of_two_workers_that_race_for_a_job_one_gets_it(
+    queue: JobQueue, other_client: KazooClient, client: KazooClient
 ) -> None:
-    worker = queue.register_worker({}, "w")
-    lost = lose_replies(client, monkeypatch, times=1)
-    names = [entry.name for entry in queue.submit([request(number) for number in range(3)])]
-    assert lost == [6]
-    assert places(client)["unowned"] == sorted(names)
+    rival = JobQueue(other_client, ROOT)
+    assert rival.register("rival")
+    names = [submission.name for submission in queue.submit([request(str(i)) for i in range(60)])]
+    start = threading.Barrier(2)
 
-    lost = lose_replies(client, monkeypatch, times=1)
-    taken = own(queue, names[0], worker)
-    assert lost == [3]
-    lost = lose_replies(client, monkeypatch, times=1)
-    running = queue.update_state(taken, JobState.RUNNING)
-    assert (lost, running.version) == ([2], 1)
-    lost = lose_replies(client, monkeypatch, times=1)
-    queue.finish(running, running.job.succeeded(1, cached=False, now_ms=1))
-    assert lost == [3]
-    other = own(queue, names[1], worker)
-    lost = lose_replies(client, monkeypatch, times=1)
-    queue.fail(other, "why")
-    assert lost == [3]
-    assert places(client) == {"unowned": sorted(names[1:]), "owned": [], "done": [names[0]]}
-    found = queue.find(names[1])
-    assert found is not None
-    assert found.attempts == 1
+    def take_all(jobs: JobQueue, worker: str) -> set[str]:
+        taken = set()
+        start.wait(10)
+        for name in names:
+            try:
+                taken.add(jobs.own_job(name, worker).name)
+            except JobTakenError:
+                continue
+        return taken
 
-
-def test_the_same_work_is_not_submitted_twice(client: Any, queue: JobQueue) -> None:
-    worker = queue.register_worker({}, "w")
-    first = queue.submit([request(1), request(2), request(1)])
-    assert [entry.is_new for entry in first] == [True, True, True]
-    assert first[0] == first[2]
-    again = queue.submit([request(3), request(1), request(2)])
-    assert [entry.is_new for entry in again] == [True, False, False]
-    assert [entry.name for entry in again[1:]] == [entry.name for entry in first[:2]]
-    owned = own(queue, first[0].name, worker)
-    assert queue.submit([request(1)])[0] == (first[0].name, False)
-    queue.finish(owned, owned.job.succeeded(1, cached=False, now_ms=1))
-    assert queue.submit([request(1)])[0] == (first[0].name, False)
-    assert len(places(client)["unowned"]) == 2
+    with ThreadPoolExecutor(2) as pool:
+        mine = pool.submit(take_all, queue, "w")
+        theirs = pool.submit(take_all, rival, "rival")
+        assert mine.result(60) | theirs.result(60) == set(names)
+        assert not mine.result() & theirs.result()
+    assert sorted(client.get_children(f"{ROOT}/owned")) == sorted(names)
+    assert client.get_children(f"{ROOT}/unowned") == []
 
 
-def test_work_is_done_anew_where_that_is_asked(client: Any, queue: JobQueue) -> None:
-    first = queue.submit([request()])[0]
-    anew = queue.submit([request()], reuse=False)[0]
-    assert anew.is_new
-    assert anew.name != first.name
-    assert queue.submit([request()])[0] == (anew.name, False)
-    assert len(places(client)["unowned"]) == 2
+def test_a_job_that_someone_else_took_is_an_error_to_handle(queue: JobQueue) -> None:
+    name = submitted(queue)
+    queue.own_job(name, "w")
+    with pytest.raises(JobTakenError):
+        queue.own_job(name, "w")
 
 
-def test_work_that_failed_or_is_gone_is_done_again(client: Any, queue: JobQueue) -> None:
-    worker = queue.register_worker({}, "w")
-    first = queue.submit([request(max_attempts=1)])[0]
-    queue.fail(own(queue, first.name, worker), "why")
-    second = queue.submit([request()])[0]
-    assert second.is_new
-    client.delete(f"{ROOT}/unowned/{second.name}")
-    assert queue.submit([request()])[0].is_new
+def test_a_worker_that_is_not_registered_gets_nothing(queue: JobQueue, client: KazooClient) -> None:
+    name = submitted(queue)
+    with pytest.raises(WorkerGoneError):
+        queue.own_job(name, "nobody")
+    assert places(client, name) == ["unowned"]
 
 
-def test_a_submitter_that_died_halfway_leaves_no_hole(client: Any, queue: JobQueue) -> None:
-    """The key does not name the job yet: who comes next finds it by looking."""
-    first = queue.submit([request(1), request(2)])
-    key = f"{ROOT}/keys/{request(1).key}"
-    entry = json.loads(client.get(key)[0])
-    client.set(key, json.dumps({**entry, "job": None}).encode())
-    assert queue.submit([request(1)])[0] == (first[0].name, False)
+def test_a_worker_id_belongs_to_one_session(queue: JobQueue, other_client: KazooClient) -> None:
+    assert not JobQueue(other_client, ROOT).register("w")
+    assert queue.register("w")
 
 
-def test_many_jobs_are_submitted_in_order(client: Any, queue: JobQueue) -> None:
-    names = [entry.name for entry in queue.submit([request(number) for number in range(130)])]
-    assert [int(name[-10:]) for name in names] == list(range(130))
-    assert places(client)["unowned"] == sorted(names)
+def test_a_late_result_of_a_worker_that_lost_its_session_is_refused(
+    queue: JobQueue, client: KazooClient, other_client: KazooClient
+) -> None:
+    """The ABA case: the job is owned again, by another worker, at the same version."""
+    frozen = JobQueue(other_client, ROOT)
+    assert frozen.register("frozen")
+    name = submitted(queue)
+    late = frozen.own_job(name, "frozen")
+    assert queue.return_jobs_of_dead_workers() == []
+
+    other_client.stop()
+    [returned] = queue.return_jobs_of_dead_workers()
+    assert returned.attempts == 1
+    assert returned.errors[0].message == "worker frozen was lost"
+    assert places(client, name) == ["unowned"]
+    owner = queue.own_job(name, "w")
+    assert late.version == owner.version
+
+    moves: list[Callable[[Job], Job]] = [
+        lambda job: queue.finish(job, "late"),
+        lambda job: queue.fail(job, "late"),
+        lambda job: queue.update_state(job, JobState.RUNNING),
+        queue.release,
+    ]
+    for move in moves:
+        with pytest.raises(WorkerGoneError):
+            move(late)
+        assert places(client, name) == ["owned"]
+        assert value(client, "owned", name)["worker"] == "w"
+    queue.finish(owner, "in time")
+    assert value(client, "done", name)["result"] == "in time"
 
 
-def test_nothing_is_submitted_where_one_request_is_wrong(client: Any) -> None:
-    dispatcher = Dispatcher(client, ROOT)
-    with pytest.raises(InvalidJobError, match="only JSON values"):
-        dispatcher.submit_batch([request(1), request(2, parameters={"x": object()})])
-    assert places(client) == {"unowned": [], "owned": [], "done": []}
+def test_an_older_version_of_ones_own_job_is_refused(queue: JobQueue, client: KazooClient) -> None:
+    name = submitted(queue)
+    staging = queue.own_job(name, "w")
+    queue.update_state(staging, JobState.RUNNING)
+    with pytest.raises(OwnershipLostError):
+        queue.finish(staging, 1)
+    assert places(client, name) == ["owned"]
 
 
-def test_a_queue_may_stand_under_a_chroot(server: ServerProcess, client: Any) -> None:
-    client.ensure_path("/jobs/flights")
-    inside = KazooClient(hosts=f"{server.hosts}/jobs/flights")
-    inside.start(timeout=WAIT_S)
-    queue = JobQueue(inside, "/")
-    queue.create()
-    name = submit_one(queue)
-    assert client.exists(f"/jobs/flights/unowned/{name}")
-    inside.stop()
-    inside.close()
+def test_what_was_read_before_another_attempt_does_not_undo_it(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker reads a waiting job and pauses; another one fails it meanwhile."""
+    name = submitted(queue)
+    decode = Job.decode
+
+    def pausing(name: str, data: bytes, version: int) -> Job:
+        monkeypatch.setattr(Job, "decode", decode)
+        queue.fail(queue.own_job(name, "w"), "meanwhile")
+        return decode(name, data, version)
+
+    monkeypatch.setattr(Job, "decode", pausing)
+    with pytest.raises(JobTakenError):
+        queue.own_job(name, "w")
+    assert queue.own_job(name, "w").attempts == 1
 
 
-def test_a_queue_that_is_missing_is_said(client: Any, queue: JobQueue) -> None:
-    submit_one(queue)
-    client.delete(ROOT, recursive=True)
-    for reuse in (True, False):
-        with pytest.raises(JobError, match="there is no queue"):
-            queue.submit([request()], reuse=reuse)
+def test_a_dead_workers_job_fails_when_its_attempts_run_out(
+    queue: JobQueue, other_client: KazooClient, client: KazooClient
+) -> None:
+    dying = JobQueue(other_client, ROOT)
+    assert dying.register("dying")
+    name = submitted(queue, max_attempts=1)
+    dying.own_job(name, "dying")
+    other_client.stop()
+    queue.return_jobs_of_dead_workers()
+    assert places(client, name) == ["done"]
+    assert value(client, "done", name)["state"] == "FAILED"
+
+
+def test_many_who_return_a_dead_workers_jobs_return_each_once(
+    queue: JobQueue, other_client: KazooClient, client: KazooClient
+) -> None:
+    dying = JobQueue(other_client, ROOT)
+    assert dying.register("dying")
+    for submission in queue.submit([request(str(i)) for i in range(20)]):
+        dying.own_job(submission.name, "dying")
+    other_client.stop()
+    with ThreadPoolExecutor(4) as pool:
+        rounds = [pool.submit(queue.return_jobs_of_dead_workers) for _ in range(4)]
+        returned = [job.name for done in rounds for job in done.result(60)]
+    assert len(returned) == len(set(returned)) == 20
+    assert {job.attempts for job in queue.jobs()} == {1}
+    assert client.get_children(f"{ROOT}/owned") == []
+
+
+# --- Replies that are lost
+
+LOST = [(error, done) for error in (ConnectionLoss, SessionExpiredError) for done in (True, False)]
+
+
+@pytest.mark.parametrize(("error", "done"), LOST)
+def test_a_lost_reply_changes_nothing_for_a_job(
+    queue: JobQueue,
+    client: KazooClient,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+    *,
+    done: bool,
+) -> None:
+    lose_reply(monkeypatch, error, done=done)
+    name = submitted(queue)
+    assert [waiting.name for waiting in queue.waiting()] == [name]
+
+    lose_reply(monkeypatch, error, done=done)
+    job = queue.own_job(name, "w")
+    lose_reply(monkeypatch, error, done=done)
+    job = queue.update_state(job, JobState.RUNNING)
+    lose_reply(monkeypatch, error, done=done)
+    queue.release(job)
+    assert places(client, name) == ["unowned"]
+
+    job = queue.own_job(name, "w")
+    lose_reply(monkeypatch, error, done=done)
+    queue.fail(job, "trouble")
+    assert value(client, "unowned", name)["attempts"] == 1
+
+    job = queue.own_job(name, "w")
+    lose_reply(monkeypatch, error, done=done)
+    queue.finish(job, "result")
+    assert places(client, name) == ["done"]
+    assert value(client, "done", name)["result"] == "result"
+    assert value(client, "done", name)["attempts"] == 2
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_lost_reply_to_returning_and_requeueing_changes_nothing(
+    queue: JobQueue,
+    client: KazooClient,
+    other_client: KazooClient,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    done: bool,
+) -> None:
+    dying = JobQueue(other_client, ROOT)
+    assert dying.register("dying")
+    name = submitted(queue, max_attempts=1)
+    dying.own_job(name, "dying")
+    other_client.stop()
+    lose_reply(monkeypatch, ConnectionLoss, done=done)
+    queue.return_jobs_of_dead_workers()
+    assert places(client, name) == ["done"]
+    lose_reply(monkeypatch, ConnectionLoss, done=done)
+    queue.requeue(name)
+    assert places(client, name) == ["unowned"]
+
+
+def test_a_lost_reply_is_not_taken_for_success_when_another_worker_was_faster(
+    queue: JobQueue, other_client: KazooClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rival = JobQueue(other_client, ROOT)
+    assert rival.register("rival")
+    name = submitted(queue)
+    commit = TransactionRequest.commit
+
+    def losing(_: TransactionRequest) -> None:
+        monkeypatch.setattr(TransactionRequest, "commit", commit)
+        rival.own_job(name, "rival")
+        raise ConnectionLoss
+
+    monkeypatch.setattr(TransactionRequest, "commit", losing)
+    with pytest.raises(JobTakenError):
+        queue.own_job(name, "w")
+    assert queue.find(name).worker == "rival"
+
+
+# --- Results
+
+
+@pytest.mark.parametrize(
+    ("result", "complaint"),
+    [({1}, "is of type builtins.set"), ("x" * records.JOB_LIMIT_BYTES, "bytes of JSON")],
+)
+def test_a_result_that_cannot_be_kept_fails_the_attempt(
+    queue: JobQueue, client: KazooClient, result: Any, complaint: str
+) -> None:
+    name = submitted(queue, max_attempts=1)
+    failed = queue.finish(queue.own_job(name, "w"), result)
+    assert places(client, name) == ["done"]
+    assert failed.state is JobState.FAILED
+    assert complaint in failed.errors[0].message
+
+
+# --- Submitting the same work
+
+
+def test_work_under_way_and_work_done_are_not_submitted_again(
+    queue: JobQueue, client: KazooClient
+) -> None:
+    name = submitted(queue)
+    assert queue.submit([request()]) == [(name, Origin.JOINED)]
+    job = queue.own_job(name, "w")
+    assert queue.submit([request(priority=9)]) == [(name, Origin.JOINED)]
+    queue.finish(job, 1)
+    assert queue.submit([request()]) == [(name, Origin.STORED)]
+    assert client.get_children(f"{ROOT}/unowned") == []
+
+    [other] = queue.submit([request(parameters={"other": "work"})])
+    assert other.origin is Origin.NEW
+    [anew] = queue.submit([request()], reuse=False)
+    assert anew.origin is Origin.NEW
+    assert anew.name != name
+    assert queue.submit([request()]) == [(anew.name, Origin.JOINED)]
+
+
+def test_failed_work_is_submitted_again(queue: JobQueue) -> None:
+    name = submitted(queue, max_attempts=1)
+    queue.fail(queue.own_job(name, "w"), "trouble")
+    [again] = queue.submit([request(max_attempts=1)])
+    assert again.origin is Origin.NEW
+    assert again.name != name
+
+
+def test_the_same_work_twice_in_one_batch_is_one_job(queue: JobQueue) -> None:
+    first, second, other = queue.submit([request("1"), request("1"), request("2")])
+    assert (first.origin, second.origin, other.origin) == (Origin.NEW, Origin.JOINED, Origin.NEW)
+    assert first.name == second.name != other.name
+    forced = queue.submit([request("1"), request("1")], reuse=False)
+    assert len({first.name, *(submission.name for submission in forced)}) == 3
+
+
+def test_of_many_who_submit_the_same_work_at_once_each_job_is_new_for_one(
+    queue: JobQueue, other_client: KazooClient, client: KazooClient
+) -> None:
+    other = JobQueue(other_client, ROOT)
+    requests = [request(str(number)) for number in range(80)]
+    start = threading.Barrier(4)
+
+    def submit(jobs: JobQueue, mine: list[JobRequest]) -> list[Any]:
+        start.wait(10)
+        return list(jobs.submit(mine))
+
+    with ThreadPoolExecutor(4) as pool:
+        all_at_once = [
+            pool.submit(submit, queue, requests),
+            pool.submit(submit, other, requests),
+            pool.submit(submit, queue, requests[::-1]),
+            pool.submit(submit, other, requests[::-1]),
+        ]
+        answers = [done.result(60) for done in all_at_once]
+    assert len(client.get_children(f"{ROOT}/unowned")) == 80
+    new = [
+        submission.name for answer in answers for submission in answer if submission.origin == "NEW"
+    ]
+    assert len(new) == len(set(new)) == 80
+    for answer in answers:
+        assert {submission.name for submission in answer} == set(new)
+
+
+def test_a_submitter_that_died_before_it_wrote_the_name_leaves_a_job_to_be_found(
+    queue: JobQueue, client: KazooClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, commits = TransactionRequest.commit, 0
+
+    def dying(transaction: TransactionRequest) -> Any:
+        nonlocal commits
+        commits += 1
+        if commits == 2:
+            raise SystemExit
+        return commit(transaction)
+
+    monkeypatch.setattr(TransactionRequest, "commit", dying)
+    with pytest.raises(SystemExit):
+        queue.submit([request()])
+    monkeypatch.setattr(TransactionRequest, "commit", commit)
+    [waiting] = queue.waiting()
+    assert queue.submit([request()]) == [(waiting.name, Origin.JOINED)]
+    queue.own_job(waiting.name, "w")
+    assert queue.submit([request()]) == [(waiting.name, Origin.JOINED)]
+    data, _ = client.get(f"{ROOT}/keys/{request().key}")
+    assert json.loads(data)["job"] == waiting.name
+
+
+def test_a_key_whose_job_was_deleted_stands_for_nothing(
+    queue: JobQueue, client: KazooClient
+) -> None:
+    name = submitted(queue)
+    client.delete(f"{ROOT}/unowned/{name}")
+    [again] = queue.submit([request()])
+    assert again.origin is Origin.NEW
+
+
+def test_one_bad_request_keeps_a_whole_batch_out(queue: JobQueue, client: KazooClient) -> None:
+    with pytest.raises(InvalidJobError, match="priority"):
+        queue.submit([request("1"), request("2", priority=1000)])
+    assert client.get_children(f"{ROOT}/unowned") == []
+    assert client.get_children(f"{ROOT}/keys") == []
+
+
+def test_large_jobs_do_not_burst_a_multi(queue: JobQueue) -> None:
+    large = {"x": "y" * (records.JOB_LIMIT_BYTES - 1000)}
+    submissions = queue.submit([request(str(number), parameters=large) for number in range(5)])
+    assert [submission.origin for submission in submissions] == [Origin.NEW] * 5
+    job = queue.own_job(submissions[0].name, "w")
+    assert queue.finish(job, 1).state is JobState.SUCCESSFUL
+
+
+def test_a_batch_takes_a_multi_for_each_25_jobs_and_their_names(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, commits = TransactionRequest.commit, 0
+
+    def counting(transaction: TransactionRequest) -> Any:
+        nonlocal commits
+        commits += 1
+        return commit(transaction)
+
+    monkeypatch.setattr(TransactionRequest, "commit", counting)
+    submissions = queue.submit([request(str(number)) for number in range(100)])
+    assert commits == 8
+    parsed = [naming.parse(submission.name) for submission in submissions]
+    assert [name.groupid for name in parsed if name] == [str(number) for number in range(100)]

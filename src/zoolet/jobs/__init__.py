@@ -1,31 +1,44 @@
-"""The job system: jobs that are never lost, run where their data is.
+"""Jobs on ZooKeeper: prioritised, bound to data, and never lost when a worker dies.
 
-Owns the layout of a queue in ZooKeeper, the moves of a job in it, the worker that takes jobs and
-the dispatcher that submits them. Everything goes through kazoo, so that it works on zoolet's server
-and on any Apache ZooKeeper. Imports ``model`` and kazoo, never the server.
+Owns the queue (every move of a job is one multi), workers, and the dispatcher that submits jobs
+and returns their results. It runs on any ZooKeeper through kazoo; it may import zoolet.model,
+kazoo, click and rich, and never a server's code. ``docs/jobs.md`` is for its users.
 """
 
-from zoolet.jobs.dispatcher import Batch, Dispatcher, JobFailedError, Progress
-from zoolet.jobs.errors import InvalidJobError, JobError, OwnershipLostError, TaskError
-from zoolet.jobs.queue import JobQueue, OwnedJob, Submitted
-from zoolet.jobs.records import Attempt, Job, JobRequest, JobState
+from zoolet.jobs.dispatcher import Batch, Dispatcher, JobFailedError
+from zoolet.jobs.errors import (
+    FunctionNotFoundError,
+    InvalidJobError,
+    JobError,
+    JobNotFoundError,
+    JobTakenError,
+    OwnershipLostError,
+    UnreadableJobError,
+    WorkerGoneError,
+)
+from zoolet.jobs.queue import JobQueue
+from zoolet.jobs.records import AttemptError, Job, JobRequest, JobState
+from zoolet.jobs.submission import Origin, Submission
 from zoolet.jobs.worker import Worker
 
 __all__ = [
-    "Attempt",
+    "AttemptError",
     "Batch",
     "Dispatcher",
+    "FunctionNotFoundError",
     "InvalidJobError",
     "Job",
     "JobError",
     "JobFailedError",
+    "JobNotFoundError",
     "JobQueue",
     "JobRequest",
     "JobState",
-    "OwnedJob",
+    "JobTakenError",
+    "Origin",
     "OwnershipLostError",
-    "Progress",
-    "Submitted",
-    "TaskError",
+    "Submission",
+    "UnreadableJobError",
     "Worker",
+    "WorkerGoneError",
 ]

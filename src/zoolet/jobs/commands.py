@@ -1,237 +1,286 @@
-"""The commands ``zoolet worker`` and ``zoolet jobs``."""
+"""The commands ``zoolet worker`` and ``zoolet jobs``: options in, tables and exit codes out.
+
+What holds: bad input is a message that says what to do and an exit code other than 0, never a
+traceback. Imports click, rich and the job system's other modules.
+"""
 
 import json
 import logging
-import queue as queues
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
-from kazoo.client import KazooClient
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.exceptions import KazooException
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
-from zoolet.jobs import worker as workers
-from zoolet.jobs.dispatcher import Dispatcher
+from zoolet.jobs.dispatcher import Dispatcher, JobFailedError
 from zoolet.jobs.errors import JobError
-from zoolet.jobs.queue import JobQueue
-from zoolet.jobs.records import DEFAULT_MAX_ATTEMPTS, DEFAULT_PRIORITY, JobRequest, JobState
-from zoolet.jobs.tasks import find_loader
-
-_CONNECT_TIMEOUT_S = 15.0
-
-_server_option = click.option(
-    "--server",
-    default="127.0.0.1:2181",
-    show_default=True,
-    metavar="HOST:PORT[,HOST:PORT...]",
-    help="The ZooKeeper server, or the members of an ensemble.",
-)
-_queue_option = click.option(
-    "--queue", default="/jobs", show_default=True, metavar="PATH", help="The queue's root znode."
-)
+from zoolet.jobs.records import JobState
+from zoolet.jobs.worker import Worker
+from zoolet.model import paths
 
 
 @contextmanager
-def _connected(server: str, session_timeout_s: float = 10.0) -> Iterator[KazooClient]:
-    client = KazooClient(hosts=server, timeout=session_timeout_s)
+def _errors_as_messages() -> Iterator[None]:
     try:
-        client.start(timeout=_CONNECT_TIMEOUT_S)
-    except KazooTimeoutError:
-        raise click.ClickException(
-            f"no ZooKeeper server answers at {server} within {_CONNECT_TIMEOUT_S:g} s: is it"
-            " running (zkServer.sh status), and is the address right (--server)?"
-        ) from None
+        yield
+    except (JobError, KazooException, TimeoutError, ValueError) as error:
+        raise click.ClickException(str(error) or type(error).__name__) from error
+
+
+def _queue_path(_: click.Context, __: click.Parameter, value: str) -> str:
+    if (reason := paths.reason_invalid(value)) is not None:
+        raise click.BadParameter(f"{value!r} is no path of a znode: {reason}")
+    return value
+
+
+def _json_object(_: click.Context, __: click.Parameter, value: str) -> dict[str, Any]:
     try:
-        yield client
-    except JobError as error:
-        raise click.ClickException(str(error)) from error
-    finally:
-        client.stop()
-        client.close()
+        found = json.loads(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise click.BadParameter(f'{value!r} is not a JSON object, like {{"year": 2013}}')
+    return found
 
 
-def _call_when_signalled(stop: Callable[[], None]) -> None:
-    """Call ``stop``, which takes locks, on a thread of its own at SIGTERM or Ctrl-C."""
-    signals: queues.SimpleQueue[int] = queues.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _frame: signals.put(number))
+def _queue_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which queue it works on."""
+    for option in (
+        click.option(
+            "--connect-timeout-ms",
+            type=click.IntRange(min=1),
+            default=10_000,
+            show_default=True,
+            help="How long to wait for the server.",
+        ),
+        click.option(
+            "--queue",
+            "root",
+            required=True,
+            callback=_queue_path,
+            help="The queue's root, like /jobs/flights.",
+        ),
+        click.option(
+            "--server",
+            "hosts",
+            default="127.0.0.1:2181",
+            show_default=True,
+            help="ZooKeeper servers, host:port[,host:port...].",
+        ),
+    ):
+        command = option(command)
+    return command
 
-    def wait() -> None:
-        signals.get()
-        stop()
 
-    threading.Thread(target=wait, name="signals", daemon=True).start()
-
-
-@click.command("worker")
-@_server_option
-@_queue_option
+@click.command()
+@_queue_options
+@click.option("--loader", required=True, help="Loads a group of data: module:function.")
 @click.option(
-    "--loader",
-    required=True,
-    metavar="MODULE:FUNCTION",
-    help="Loads a group: called with the data set and the group's id.",
+    "--executors",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Jobs to work on at a time.",
 )
-@click.option("--executors", default=1, show_default=True, type=click.IntRange(1))
 @click.option(
     "--cache-groups",
-    default=workers.DEFAULT_MAX_GROUPS,
+    type=click.IntRange(min=1),
+    default=8,
     show_default=True,
-    type=click.IntRange(1),
-    help="How many loaded groups are kept.",
+    help="Loaded groups to keep.",
 )
 @click.option(
-    "--locality-wait",
-    default=workers.DEFAULT_LOCALITY_WAIT_S,
+    "--locality-wait-ms",
+    type=click.IntRange(min=0),
+    default=200,
     show_default=True,
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    help="How long to wait for a job whose group is held, before taking the first of all.",
+    help="How long to wait for a job whose data is here while others wait.",
 )
 @click.option(
-    "--grace",
-    default=workers.DEFAULT_GRACE_S,
+    "--session-timeout-ms",
+    type=click.IntRange(min=1),
+    default=10_000,
     show_default=True,
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    help="How long running jobs may go on after SIGTERM; then they are given back.",
+    help="When this worker dies, its jobs go to others after this.",
 )
 @click.option(
-    "--session-timeout",
-    default=10.0,
+    "--grace-ms",
+    type=click.IntRange(min=0),
+    default=10_000,
     show_default=True,
-    type=click.FloatRange(0.1),
-    metavar="SECONDS",
-    help="After this much silence the worker counts as lost.",
+    help="At a stop, how long running jobs may take to finish before they are given back.",
 )
 @click.option(
     "--import-path",
-    default=".",
-    show_default=True,
+    "import_paths",
+    multiple=True,
+    default=["."],
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where tasks and the loader are imported from, before what is installed.",
+    help="Directory to import loader and tasks from; may be repeated.  [default: .]",
 )
 def worker(
-    server: str,
-    queue: str,
+    *,
+    hosts: str,
+    root: str,
+    connect_timeout_ms: int,
     loader: str,
     executors: int,
     cache_groups: int,
-    locality_wait: float,
-    grace: float,
-    session_timeout: float,
-    import_path: Path,
+    locality_wait_ms: int,
+    session_timeout_ms: int,
+    grace_ms: int,
+    import_paths: tuple[Path, ...],
 ) -> None:
-    """Take and run the jobs of a queue until SIGTERM or Ctrl-C."""
+    """Take jobs from a queue and run them, until SIGTERM or Ctrl-C."""
+    sys.path[:0] = [str(path.resolve()) for path in import_paths]
     logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
-    sys.path.insert(0, str(import_path.absolute()))
-    try:
-        load = find_loader(loader)
-    except JobError as error:
-        raise click.ClickException(str(error)) from error
-    with _connected(server, session_timeout) as client:
-        running = workers.Worker(
-            client,
-            queue,
-            load,
+    logging.getLogger("kazoo").setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _errors_as_messages():
+        running = Worker(
+            hosts,
+            root,
+            loader=loader,
             executors=executors,
-            max_groups=cache_groups,
-            locality_wait_s=locality_wait,
-            grace_s=grace,
+            cache_groups=cache_groups,
+            locality_wait_ms=locality_wait_ms,
+            session_timeout_ms=session_timeout_ms,
+            connect_timeout_ms=connect_timeout_ms,
         )
-        _call_when_signalled(running.stop)
-        click.echo(f"worker: {executors} executors on the queue {queue} of {server}", err=True)
-        running.run()
+        running.start()
+    try:
+        click.echo(
+            f"worker {running.worker_id}: queue {root} on {hosts}, {executors} executor(s),"
+            f" cache of {cache_groups} groups, loader {loader}"
+        )
+        running.wait()
+    except KeyboardInterrupt:
+        click.echo("stopping: finishing what runs, or giving it back")
+    except Exception as error:
+        raise click.ClickException(f"the worker ended: {error!r}") from error
+    finally:
+        # The stop is bounded by --grace-ms; a second Ctrl-C must not lose what it can give back.
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_IGN)
+        running.stop(grace_ms)
 
 
-@click.group("jobs")
+@click.group()
 def jobs() -> None:
     """Submit jobs to a queue, and look at it."""
 
 
-@jobs.command("submit")
-@_server_option
-@_queue_option
-@click.option("--task", required=True, metavar="MODULE:FUNCTION")
-@click.option("--dataset", required=True)
-@click.option("--group", "groupid", required=True)
-@click.option("--parameters", default="{}", metavar="JSON", help="A JSON object for the task.")
-@click.option("--priority", default=DEFAULT_PRIORITY, show_default=True)
-@click.option("--max-attempts", default=DEFAULT_MAX_ATTEMPTS, show_default=True)
-@click.option("--anew", is_flag=True, help="Do it even if the same work is done or under way.")
-@click.option("--wait", is_flag=True, help="Print the result; exit status 1 if the job fails.")
+@jobs.command()
+@_queue_options
+def status(hosts: str, root: str, connect_timeout_ms: int) -> None:
+    """Show how many jobs are in each state, and the workers."""
+    with _errors_as_messages(), _dispatcher(hosts, root, connect_timeout_ms) as dispatcher:
+        counts = dispatcher.queue.counts()
+        owned = {job.worker: job.name for job in dispatcher.queue.owned()}
+        states = Table("state", "jobs", title=f"queue {root}")
+        for state, count in counts.items():
+            states.add_row(state, str(count))
+        workers = Table("worker", "has")
+        for name in sorted(dispatcher.queue.workers()):
+            workers.add_row(Text(name), Text(owned.get(name, "")))
+    console = Console()
+    console.print(states)
+    console.print(workers if workers.row_count else "no workers")
+
+
+@jobs.command(name="list")
+@_queue_options
+@click.option("--state", type=click.Choice([*JobState]), help="Only jobs in this state.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most to show."
+)
+def list_jobs(
+    hosts: str, root: str, connect_timeout_ms: int, state: str | None, limit: int
+) -> None:
+    """List jobs: those that workers have, then those that wait, then those that have ended."""
+    with _errors_as_messages(), _dispatcher(hosts, root, connect_timeout_ms) as dispatcher:
+        found = [job for job in dispatcher.queue.jobs() if state in {None, job.state}]
+    table = Table(Column("job", overflow="fold"), "state", "attempts", "worker", "last error")
+    for job in found[:limit]:
+        attempts = f"{job.attempts} of {job.max_attempts}"
+        # As Text: what a task raises may look like rich's markup.
+        table.add_row(*map(Text, (job.name, job.state, attempts, job.worker or "", job.last_error)))
+    console = Console()
+    console.print(table)
+    if len(found) > limit:
+        console.print(f"{len(found) - limit} more; raise --limit to see them")
+
+
+@jobs.command()
+@_queue_options
+@click.option("--task", required=True, help="What to run: module:function.")
+@click.option("--dataset", required=True, help="The dataset it works on.")
+@click.option("--group", "groupid", required=True, help="Which group of the dataset.")
+@click.option(
+    "--priority",
+    type=click.IntRange(0, 999),
+    default=0,
+    show_default=True,
+    help="The greater goes first.",
+)
+@click.option(
+    "--parameters",
+    default="{}",
+    show_default=True,
+    callback=_json_object,
+    help="What the task gets beside the data, a JSON object.",
+)
+@click.option(
+    "--max-attempts", type=int, default=3, show_default=True, help="Attempts before it is FAILED."
+)
+@click.option("--reuse/--no-reuse", default=True, help="Whether to answer from a stored result.")
+@click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
 def submit(
-    server: str,
-    queue: str,
+    *,
+    hosts: str,
+    root: str,
+    connect_timeout_ms: int,
     task: str,
     dataset: str,
     groupid: str,
-    parameters: str,
     priority: int,
+    parameters: dict[str, Any],
     max_attempts: int,
-    *,
-    anew: bool,
+    reuse: bool,
     wait: bool,
 ) -> None:
-    """Submit one job, and print its name."""
-    try:
-        parsed = json.loads(parameters)
-    except ValueError as error:
-        raise click.BadParameter(f"{parameters!r} is no JSON: {error}") from error
-    if not isinstance(parsed, dict):
-        raise click.BadParameter(f"{parameters!r} is no JSON object: write {{...}}")
-    request = JobRequest(
-        task=task,
-        dataset=dataset,
-        groupid=groupid,
-        parameters=parsed,
-        priority=priority,
-        max_attempts=max_attempts,
-    )
-    with _connected(server) as client:
-        batch = Dispatcher(client, queue).submit(request, reuse=not anew)
-        click.echo(batch.submitted[0].name)
-        if wait:
-            for value in batch.values():
-                click.echo(json.dumps(value, ensure_ascii=False))
-
-
-@jobs.command("status")
-@_server_option
-@_queue_option
-def status(server: str, queue: str) -> None:
-    """Print how many jobs wait, are owned, and are done, and which workers there are."""
-    with _connected(server) as client:
-        job_queue = JobQueue(client, queue)
-        if client.exists(job_queue.unowned_path) is None:
-            raise click.ClickException(
-                f"there is no queue at {queue} of {server}: submitting to it, or a worker on it,"
-                " makes it"
-            )
-        owned = [job_queue.find(name) for name in job_queue.owned()]
-        failed = sum(
-            job is not None and job.state is JobState.FAILED
-            for job in map(job_queue.finished, job_queue.done())
+    """Submit one job; print its name, or with --wait its result as JSON."""
+    with _errors_as_messages(), _dispatcher(hosts, root, connect_timeout_ms) as dispatcher:
+        batch = dispatcher.submit(
+            task,
+            dataset,
+            groupid,
+            parameters,
+            priority=priority,
+            max_attempts=max_attempts,
+            reuse=reuse,
         )
-        table = Table("", "jobs", title=f"{queue} on {server}")
-        table.add_row("unowned", str(len(job_queue.unowned())))
-        table.add_row("owned", str(len(owned)))
-        table.add_row("done", str(len(job_queue.done())))
-        table.add_row("  of these FAILED", str(failed))
-        workers_table = Table("worker", "has")
-        for name in sorted(job_queue.workers()):
-            has = [job.name for job in owned if job is not None and job.worker == name]
-            workers_table.add_row(name, "\n".join(has))
-        console = Console()
-        console.print(table)
-        console.print(workers_table)
+        [submission] = batch.submissions
+        click.echo(f"{submission.name} {submission.origin}", err=wait)
+        if wait:
+            try:
+                click.echo(json.dumps(next(batch.values())))
+            except JobFailedError as failed:
+                click.echo(failed.job.errors[-1].message, err=True)
+                raise
+
+
+@contextmanager
+def _dispatcher(hosts: str, root: str, connect_timeout_ms: int) -> Iterator[Dispatcher]:
+    logging.getLogger("kazoo").setLevel(logging.CRITICAL)
+    with Dispatcher(hosts, root, connect_timeout_ms=connect_timeout_ms) as dispatcher:
+        yield dispatcher

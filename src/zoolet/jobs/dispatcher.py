@@ -1,131 +1,187 @@
-"""The dispatcher: submits jobs and hands their results back as they finish."""
+"""Submitting work and getting results as they finish.
 
-import threading
-import time
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+A Batch watches the places where its jobs will stand when they are done, so waiting costs the
+server nothing. Imports the job system's queue and records.
+"""
+
+import queue
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
 
+from zoolet.jobs.connection import connect, without_chroot
 from zoolet.jobs.errors import JobError
-from zoolet.jobs.queue import JobQueue, Submitted
+from zoolet.jobs.layout import READ_AT_ONCE
+from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job, JobRequest, JobState
+from zoolet.jobs.submission import Origin, Submission
 
 
 class JobFailedError(JobError):
-    """A job ended as FAILED; the message holds the error of its last attempt."""
+    """A job of the batch is FAILED; ``job`` has the error of every attempt."""
 
     def __init__(self, job: Job) -> None:
-        super().__init__(
-            f"{job.name} failed {job.attempts} times, at last with: {job.errors[-1].error}"
-        )
+        super().__init__(f"{job.name} FAILED after {job.attempts} attempts: {job.last_error}")
         self.job = job
-
-
-class Progress(NamedTuple):
-    """How many of a batch's jobs stand where."""
-
-    unowned: int
-    owned: int
-    done: int
-
-
-class Dispatcher:
-    """Submits to one queue, through a started kazoo client."""
-
-    def __init__(self, client: KazooClient, root: str) -> None:
-        """Use the queue at the path ``root`` of ``client``, and make it where it is missing."""
-        self.queue = JobQueue(client, root)
-        self.queue.create()
-
-    def submit(self, request: JobRequest, *, reuse: bool = True) -> "Batch":
-        """Submit one job: a batch of one."""
-        return self.submit_batch([request], reuse=reuse)
-
-    def submit_batch(self, requests: Iterable[JobRequest], *, reuse: bool = True) -> "Batch":
-        """Submit jobs, and return the batch through which their results come.
-
-        With ``reuse``, work that is under way is not submitted twice, and work that was done
-        successfully is answered from its stored result; without, everything is done anew. Raises
-        InvalidJobError, before anything was submitted, where a request is not what it must be.
-        """
-        return Batch(self.queue, self.queue.submit(list(requests), reuse=reuse))
 
 
 class Batch:
     """Jobs that were submitted together.
 
     Attributes:
-        submitted: what each request became, in the order of the requests.
+        submissions: what stands for each request, in the order of the requests.
     """
 
-    def __init__(self, queue: JobQueue, submitted: list[Submitted]) -> None:
-        self.submitted = submitted
-        self._queue = queue
-        self._pending = dict.fromkeys(entry.name for entry in submitted)
+    def __init__(self, jobs: JobQueue, submissions: Sequence[Submission]) -> None:
+        self._queue = jobs
+        self.submissions = tuple(submissions)
+        self._outstanding = set(self.names)
         self._finished: list[Job] = []
-        self._done_changed = threading.Event()
-        self._done_changed.set()
-
-    def __len__(self) -> int:
-        """Count the jobs that do the batch's work, those of others included."""
-        return len({entry.name for entry in self.submitted})
+        self._ready: list[Job] = []
+        self._stirred: queue.SimpleQueue[str] = queue.SimpleQueue()
+        for name in self.names:
+            self._stirred.put(name)
 
     @property
-    def reused(self) -> int:
-        """How many requests were answered by a job that was there already."""
-        return sum(not entry.is_new for entry in self.submitted)
+    def names(self) -> list[str]:
+        """The jobs' names, each once."""
+        return list(dict.fromkeys(submission.name for submission in self.submissions))
 
     @property
-    def progress(self) -> Progress:
-        """How many of the jobs stand where."""
-        names = {entry.name for entry in self.submitted}
-        return Progress(
-            len(names.intersection(self._queue.unowned())),
-            len(names.intersection(self._queue.owned())),
-            len(names.intersection(self._queue.done())),
-        )
+    def outstanding(self) -> int:
+        """How many jobs have not been returned as finished yet."""
+        return len(self._outstanding)
 
-    def next(self, timeout_s: float | None = None) -> Job | None:
-        """Return the next job that is done, SUCCESSFUL or FAILED, once there is one.
+    def next_result(self, timeout_s: float | None = None) -> Job | None:
+        """Wait for the next job to finish, and return it; it is SUCCESSFUL or FAILED.
 
-        Each is returned once. None: all have been, or none was done within ``timeout_s``.
+        None when all have been returned, or when none finished within ``timeout_s``.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._finished:
-            if not self._pending:
+        while self._outstanding:
+            if self._ready:
+                job = self._ready.pop(0)
+                self._outstanding.discard(job.name)
+                self._finished.append(job)
+                return job
+            try:
+                first = self._stirred.get(timeout=timeout_s)
+            except queue.Empty:
                 return None
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not self._done_changed.wait(left):
-                return None
-            self._collect()
-        return self._finished.pop(0)
+            self._look_at(first)
+        return None
 
     def results(self) -> Iterator[Job]:
-        """Yield the jobs as they are done, SUCCESSFUL or FAILED; end when all have been."""
-        while (job := self.next()) is not None:
+        """Yield the jobs as they finish, SUCCESSFUL or FAILED, each once."""
+        while (job := self.next_result()) is not None:
             yield job
 
     def values(self) -> Iterator[Any]:
-        """Yield the jobs' results as they are done; raises JobFailedError at the first failure."""
+        """Yield the results of the jobs as they finish.
+
+        Raises:
+            JobFailedError: a job is FAILED.
+        """
         for job in self.results():
             if job.state is JobState.FAILED:
                 raise JobFailedError(job)
             yield job.result
 
-    def _collect(self) -> None:
-        """Fetch what is done and was not fetched yet; watch for more."""
-        self._done_changed.clear()
-        try:
-            done = set(self._queue.done(lambda _event: self._done_changed.set()))
-        except KazooException:
-            self._done_changed.set()
-            raise
-        fetched = []
-        for name in [name for name in self._pending if name in done]:
-            job = self._queue.finished(name)
-            if job is not None:
-                del self._pending[name]
-                fetched.append(job)
-        self._finished += sorted(fetched, key=lambda job: job.finished_ms or 0)
+    def progress(self) -> dict[JobState, int]:
+        """Return how many of the jobs are in each state, as the queue is now."""
+        finished = {job.name: job.state for job in self._finished}
+        states = Counter(finished.values())
+        open_names = [name for name in self.names if name not in finished]
+        known = {job.name: job.state for job in self._queue.owned()}
+        known |= {job.name: job.state for job in self._queue.done_among(open_names)}
+        states.update(known.get(name, JobState.PENDING) for name in open_names)
+        return {state: states[state] for state in JobState}
+
+    def count(self, origin: Origin) -> int:
+        """Return how many requests are answered by a job of this origin."""
+        return sum(submission.origin is origin for submission in self.submissions)
+
+    def _look_at(self, first: str) -> None:
+        """Read those of the jobs that something happened to; watch those that are not done."""
+        names = {first: None}
+        while len(names) < READ_AT_ONCE:
+            try:
+                names[self._stirred.get_nowait()] = None
+            except queue.Empty:
+                break
+        wanted = [name for name in names if name in self._outstanding]
+        done = self._queue.watch_done([(name, self._stirs(name)) for name in wanted])
+        ended = [name for name, is_done in zip(wanted, done, strict=True) if is_done]
+        found = {job.name: job for job in self._queue.done_among(ended)}
+        ready = {job.name for job in self._ready}
+        self._ready += [job for name, job in found.items() if name not in ready]
+        for name in set(ended) - set(found):
+            # It went back from done in between, or it is no job any more, which find() says.
+            self._stirred.put(self._queue.find(name).name)
+
+    def _stirs(self, name: str) -> Callable[[object], None]:
+        return lambda _: self._stirred.put(name)
+
+
+class Dispatcher:
+    """Submits jobs to a queue; also a context manager that closes what it opened.
+
+    Args:
+        client: a started KazooClient, or the servers to connect to, as kazoo takes them.
+        root: the queue's root.
+
+    Raises:
+        TimeoutError: no server answered within ``connect_timeout_ms``.
+    """
+
+    def __init__(
+        self, client: KazooClient | str, root: str = "/", *, connect_timeout_ms: int = 10_000
+    ) -> None:
+        self._opened: KazooClient | None = None
+        if isinstance(client, str):
+            hosts, root = without_chroot(client, root)
+            client = self._opened = connect(
+                hosts, session_timeout_ms=10_000, connect_timeout_ms=connect_timeout_ms
+            )
+        self.queue = JobQueue(client, root)
+        self.queue.ensure_layout()
+
+    def submit(
+        self,
+        task: str,
+        dataset: str,
+        groupid: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        priority: int = 0,
+        max_attempts: int = 3,
+        reuse: bool = True,
+    ) -> Batch:
+        """Submit one job, and return the batch that consists of it; see `submit_batch`."""
+        request = JobRequest(task, dataset, groupid, parameters or {}, priority, max_attempts)
+        return self.submit_batch([request], reuse=reuse)
+
+    def submit_batch(self, requests: Sequence[JobRequest], *, reuse: bool = True) -> Batch:
+        """Submit jobs.
+
+        With ``reuse``, work (the same task, dataset, groupid and parameters) that is done is
+        answered from its stored result, and work that is under way is joined; work that FAILED is
+        submitted again. Without it, every job is submitted anew.
+
+        Raises:
+            InvalidJobError: one of the requests cannot be a job; nothing was submitted.
+        """
+        return Batch(self.queue, self.queue.submit(requests, reuse=reuse))
+
+    def close(self) -> None:
+        """Close the connection, if the dispatcher opened it."""
+        if self._opened is not None:
+            self._opened.stop()
+            self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

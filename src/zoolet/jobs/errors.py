@@ -1,24 +1,36 @@
-"""Why a job cannot be submitted, taken or finished."""
+"""What can go wrong with a job, as types whose message says what to do.
+
+Imports nothing of zoolet.
+"""
 
 
 class JobError(Exception):
-    """What every error of the job system is."""
+    """The base of every error of the job system."""
 
 
 class InvalidJobError(JobError, ValueError):
-    """The job cannot be submitted as it is; the message says what to change."""
-
-
-class OwnershipLostError(JobError):
-    """The job is no longer this worker's: its result is not committed.
-
-    It happened that the worker's session expired, and the job was given to another.
-    """
-
-
-class TaskError(JobError):
-    """A task or loader cannot be found, or gave what is no result."""
+    """What was given cannot be a job; nothing was submitted."""
 
 
 class UnreadableJobError(JobError):
-    """A znode where a job should be holds none: someone else wrote it."""
+    """A znode under a queue is not a job: something else wrote it."""
+
+
+class JobNotFoundError(JobError):
+    """No job of this name is in the queue."""
+
+
+class JobTakenError(JobError):
+    """Someone else took the job first; take another one."""
+
+
+class OwnershipLostError(JobError):
+    """The job is no longer this worker's, so what the worker did for it is not recorded."""
+
+
+class WorkerGoneError(OwnershipLostError):
+    """The worker's ephemeral znode is gone: register anew, under a new worker id."""
+
+
+class FunctionNotFoundError(JobError):
+    """A task or a loader cannot be imported, or cannot be called."""

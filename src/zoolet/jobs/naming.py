@@ -1,84 +1,103 @@
-"""Job names: ``entry-{priority:03d}-{dataset}:{groupid}-{sequence}``.
+"""Job names: ``entry-{priority:03d}-{dataset}:{groupid}-{sequence}``, built and taken apart.
 
-A name is taken apart by position: the priority has three digits at a fixed place and the sequence
-is what the server appended at the end, so that a ``-`` in between means nothing. What would break
-the name (``/``, ``:``, ``%``) or no path may hold stands percent-encoded, so that every data set
-and group has exactly one name.
+The server appends the sequence. A dataset and a groupid are percent-encoded (UTF-8) where they
+hold a character that a path forbids, or one that parts a name: ``/``, ``:``, ``%``, and ``-`` at
+the end of a groupid, where it would read as the sign of a sequence past the 32-bit overflow. All
+else stays readable, so a name is taken apart by position: a ``-`` in a dataset is harmless.
+Imports zoolet.model.
 """
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.model import paths
 
-LEAST_PRIORITY = 0
-GREATEST_PRIORITY = 999
+PRIORITY_MAX = 999
+PART_LIMIT_BYTES = 255
+"""Longest dataset or groupid, encoded: every worker lists the names of all jobs that wait."""
 
-_NAME = re.compile(
-    r"entry-(?P<priority>\d{3})-(?P<dataset>[^:]+):(?P<groupid>[^:]*[^:-])"
-    r"-(?P<sequence>\d{10,}|-\d{9,})",
-    re.DOTALL,
-)
-_RESERVED = re.compile(r"[/:%]")
+_NAME = re.compile(r"entry-(\d{3})-([^:]+):([^:]*[^:-])-(-?\d+)", re.DOTALL | re.ASCII)
 
 
-class GroupKey(NamedTuple):
-    """A group of a data set: what a worker loads and keeps."""
+@dataclass(frozen=True, slots=True)
+class JobName:
+    """The name of a job's znode, and what it says."""
 
+    name: str
+    priority: int
     dataset: str
     groupid: str
-
-    def __str__(self) -> str:
-        groupid = encode_part(self.groupid)
-        # So that a second "-" in front of the sequence is its sign: it wraps past 2**31.
-        if groupid.endswith("-"):
-            groupid = groupid[:-1] + "%2D"
-        return f"{encode_part(self.dataset)}:{groupid}"
-
-
-class JobName(NamedTuple):
-    """The parts of a job's name."""
-
-    priority: int
-    group: GroupKey
     sequence: int
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """Where it stands in the queue, the least first: greater priority, then lower sequence."""
-        return (-self.priority, self.sequence)
+    def group(self) -> tuple[str, str]:
+        """The data that the job is about: dataset and groupid."""
+        return (self.dataset, self.groupid)
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """The sort key of jobs: the greater priority first, then the lower sequence."""
+        return (-self.priority, self.sequence, self.name)
 
 
-def prefix(priority: int, group: GroupKey) -> str:
-    """Return the name up to the sequence, which the server appends.
+def build(priority: int, dataset: str, groupid: str) -> str:
+    """Return a job's name without the sequence, which the server appends.
 
-    Raises InvalidJobError for a priority out of range and for an empty data set or group.
+    Raises:
+        InvalidJobError: the priority is not 0 to 999, or a part is empty, too long or no text.
     """
-    if not LEAST_PRIORITY <= priority <= GREATEST_PRIORITY:
-        raise InvalidJobError(
-            f"priority {priority} is not from {LEAST_PRIORITY} to {GREATEST_PRIORITY}"
-        )
-    if not group.dataset or not group.groupid:
-        raise InvalidJobError("a job's dataset and groupid have at least one character each")
-    return f"entry-{priority:03d}-{group}-"
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        raise InvalidJobError(f"priority {priority!r} is not a whole number from 0 to 999")
+    if not 0 <= priority <= PRIORITY_MAX:
+        raise InvalidJobError(f"priority {priority} is outside 0 to 999; the greater goes first")
+    group = _encode("groupid", groupid)
+    if group.endswith("-"):
+        group = f"{group[:-1]}%2D"
+    return f"entry-{priority:03d}-{_encode('dataset', dataset)}:{group}-"
 
 
-def parse(name: str) -> JobName:
-    """Take a name apart; raises ValueError where it is no job's."""
+@lru_cache(maxsize=10_000)
+def parse(name: str) -> JobName | None:
+    """Take a job's name apart; None where it is not the name of a job.
+
+    What waits is listed again and again, and its names do not change: hence the cache.
+    """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise ValueError(f"{name!r} is no job name")
-    group = GroupKey(unquote(match["dataset"]), unquote(match["groupid"]))
-    return JobName(int(match["priority"]), group, int(match["sequence"]))
+        return None
+    priority, dataset, groupid, sequence = match.groups()
+    try:
+        return JobName(
+            name,
+            int(priority),
+            unquote(dataset, errors="strict"),
+            unquote(groupid, errors="strict"),
+            int(sequence),
+        )
+    except ValueError:
+        return None
 
 
-def encode_part(text: str) -> str:
-    """Return ``text`` with what a name cannot hold percent-encoded."""
-    return "".join(
-        quote(character, safe="")
-        if _RESERVED.match(character) or paths.reason_invalid(f"/x{character}x") is not None
-        else character
-        for character in text
-    )
+def _encode(part: str, text: str) -> str:
+    if not isinstance(text, str) or not text:
+        raise InvalidJobError(f"{part} {text!r} is not a text of at least one character")
+    try:
+        encoded = "".join(map(_encode_character, text))
+    except UnicodeEncodeError:
+        raise InvalidJobError(f"{part} {text!r} holds half a character (a surrogate)") from None
+    if len(encoded.encode()) > PART_LIMIT_BYTES:
+        raise InvalidJobError(
+            f"{part} {text[:40]!r}... takes {len(encoded.encode())} bytes in a job's name;"
+            f" at most {PART_LIMIT_BYTES} are allowed"
+        )
+    return encoded
+
+
+@lru_cache(maxsize=1024)
+def _encode_character(character: str) -> str:
+    if character in "/:%" or paths.reason_invalid(f"/_{character}") is not None:
+        return quote(character, safe="")
+    return character

@@ -1,505 +1,359 @@
-"""The queue: where jobs stand in ZooKeeper, and the one multi that makes each move.
+"""A queue of jobs: every move that a job can make, each exactly one multi.
 
-Under the queue's root stand ``unowned`` (jobs that wait), ``owned`` (jobs that a worker has),
-``done`` (jobs with a result, or failed for good), ``workers`` (an ephemeral for each) and ``keys``
-(for each piece of work the job that does it).
+What holds (the design's invariants 7 and 8):
 
-Invariants:
-- A job is in exactly one of unowned, owned and done at every instant: each move is one multi.
-- A move of an owned job checks the version of its znode *and* that its worker's ephemeral is there.
-  The name of that ephemeral is never given again, and a job is only taken from a worker whose
-  ephemeral is gone, so that a worker that was given up can commit nothing, whatever version the
-  znode has under its next owner.
-- A multi whose reply was lost may have happened: before it is tried again, it is found out.
+- A job is in exactly one of unowned, owned and done at every instant.
+- Whatever a worker does to a job is refused once the worker's ephemeral is gone, and a job is
+  taken from a worker only after that. A worker's id is never used again, so a worker that was
+  frozen cannot be taken for the one that has the job now, even at the same znode version.
+- A job that returns to unowned has its attempts as its version there, so whoever read it before
+  its last attempt cannot take it with what he read.
+- A reply that was lost is settled by reading back, so every method's answer is what happened.
+
+Imports the job system's records; changes no znode of another queue.
 """
 
-import contextlib
-import json
-import logging
 import time
-import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import (
-    BadVersionError,
-    ConnectionLoss,
-    KazooException,
-    NodeExistsError,
-    NoNodeError,
-    OperationTimeoutError,
-    RolledBackError,
-    RuntimeInconsistency,
-    SessionExpiredError,
+from kazoo.exceptions import NoNodeError
+
+from zoolet.jobs.errors import (
+    InvalidJobError,
+    JobError,
+    JobNotFoundError,
+    JobTakenError,
+    OwnershipLostError,
+    UnreadableJobError,
+    WorkerGoneError,
 )
-
-from zoolet.jobs import naming
-from zoolet.jobs.errors import JobError, OwnershipLostError, UnreadableJobError
-from zoolet.jobs.records import Job, JobRequest, JobState
-
-log = logging.getLogger(__name__)
-
-JOBS_PER_MULTI = 25
-"""Two operations each; a round trip costs kazoo a millisecond, and a multi of 50 hardly more."""
-
-_OUTCOME_UNKNOWN = (ConnectionLoss, OperationTimeoutError, SessionExpiredError)
-_NOT_THE_CAUSE = (RolledBackError, RuntimeInconsistency)
-
-Watch = Callable[[Any], None]
-
-
-class OwnedJob(NamedTuple):
-    """A job that a worker has, and the version of its znode that it knows."""
-
-    job: Job
-    version: int
-
-
-class Submitted(NamedTuple):
-    """What a request became.
-
-    Attributes:
-        name: the job that does the work.
-        is_new: whether it was submitted for this request; else the work was under way or done.
-    """
-
-    name: str
-    is_new: bool
-
-
-class RefusedError(Exception):
-    """A multi did nothing, because of ``cause`` in the operation at ``position``."""
-
-    def __init__(self, position: int, cause: KazooException) -> None:
-        super().__init__(f"operation {position}: {cause!r}")
-        self.position = position
-        self.cause = cause
-
-
-class JobQueue:
-    """One queue, through a started kazoo client."""
-
-    def __init__(self, client: KazooClient, root: str) -> None:
-        """Use the queue at the path ``root`` of ``client``."""
-        self._client: Any = client
-        root = root.rstrip("/")
-        self.unowned_path = f"{root}/unowned"
-        self.owned_path = f"{root}/owned"
-        self.done_path = f"{root}/done"
-        self.workers_path = f"{root}/workers"
-        self.keys_path = f"{root}/keys"
-
-    def create(self) -> None:
-        """Make the queue's znodes where they are missing."""
-        for path in (
-            self.unowned_path,
-            self.owned_path,
-            self.done_path,
-            self.workers_path,
-            self.keys_path,
-        ):
-            self._client.retry(self._client.ensure_path, path)
-
-    # -- looking -----------------------------------------------------------------------------------
-
-    def unowned(self, watch: Watch | None = None) -> list[str]:
-        """Return the names of the jobs that wait; ``watch`` is called once at the next change."""
-        return self._children(self.unowned_path, watch)
-
-    def owned(self) -> list[str]:
-        """Return the names of the jobs that a worker has."""
-        return self._children(self.owned_path)
-
-    def done(self, watch: Watch | None = None) -> list[str]:
-        """Return the names of the jobs that are done; ``watch`` is called once at the next."""
-        return self._children(self.done_path, watch)
-
-    def workers(self, watch: Watch | None = None) -> list[str]:
-        """Return the ids of the workers that are there; ``watch`` is called at the next change."""
-        return self._children(self.workers_path, watch)
-
-    def find(self, name: str) -> Job | None:
-        """Return a job, wherever it stands; None where it is gone.
-
-        A job that moves on while it is looked for is met further on; one that goes back meanwhile
-        is met in the second round.
-        """
-        for _ in range(2):
-            for directory in (self.unowned_path, self.owned_path, self.done_path):
-                found = self._get(directory, name)
-                if found is not None:
-                    return found.job
-        return None
-
-    def finished(self, name: str) -> Job | None:
-        """Return a job that is done; None where it is not."""
-        found = self._get(self.done_path, name)
-        return None if found is None else found.job
-
-    # -- workers -----------------------------------------------------------------------------------
-
-    def register_worker(self, description: dict[str, Any], label: str) -> str:
-        """Put a worker's ephemeral there, and return the worker's id.
-
-        The id begins with ``label`` and is never given again: a worker whose session is over
-        registers anew.
-        """
-
-        def register() -> str:
-            worker = f"{label}-{uuid.uuid4().hex[:12]}"
-            value = json.dumps(description).encode()
-            self._client.create(f"{self.workers_path}/{worker}", value, ephemeral=True)
-            return worker
-
-        registered: str = self._client.retry(register)
-        return registered
-
-    def unregister_worker(self, worker: str) -> None:
-        """Take a worker's ephemeral away."""
-        with contextlib.suppress(NoNodeError):
-            self._client.retry(self._client.delete, f"{self.workers_path}/{worker}")
-
-    # -- moves -------------------------------------------------------------------------------------
-
-    def submit(self, requests: Sequence[JobRequest], *, reuse: bool = True) -> list[Submitted]:
-        """Submit jobs, and return what each request became, in their order.
-
-        With ``reuse`` a request whose work is under way or was done successfully becomes that job;
-        without, every request becomes a new one. Raises InvalidJobError, before anything was
-        submitted, where a request is not what it must be.
-        """
-        now_ms = _now_ms()
-        jobs = [request.new_job(uuid.uuid4().hex, now_ms) for request in requests]
-        if not reuse:
-            return [self._submit_one(job, reuse=False) for job in jobs]
-        unique = list({job.key: job for job in jobs}.values())
-        submitted: dict[str, Submitted] = {}
-        for start in range(0, len(unique), JOBS_PER_MULTI):
-            submitted.update(self._submit_some(unique[start : start + JOBS_PER_MULTI]))
-        return [submitted[job.key] for job in jobs]
-
-    def own_job(self, name: str, worker: str) -> OwnedJob | None:
-        """Take a waiting job for a worker; None where someone else was quicker.
-
-        Raises OwnershipLostError where the worker's ephemeral is gone.
-        """
-        waiting = self._get(self.unowned_path, name)
-        if waiting is None:
-            return None
-        taken = waiting.job.owned_by(worker)
-
-        def move(multi: Any) -> None:
-            multi.check(f"{self.workers_path}/{worker}", -1)
-            multi.delete(f"{self.unowned_path}/{name}", version=waiting.version)
-            multi.create(f"{self.owned_path}/{name}", taken.to_bytes())
-
-        def has_happened() -> bool:
-            now = self._get(self.owned_path, name)
-            return now is not None and now.job.worker == worker
-
-        try:
-            self._commit(move, has_happened)
-        except RefusedError as refused:
-            if refused.position == 0:
-                raise _lost(name, worker) from refused
-            return None
-        return OwnedJob(taken, version=0)
-
-    def update_state(self, owned: OwnedJob, state: JobState) -> OwnedJob:
-        """Record how far an owned job has come.
-
-        Raises OwnershipLostError where the job is no longer this worker's.
-        """
-        job, version = owned
-        after = job.in_state(state)
-        path = f"{self.owned_path}/{job.name}"
-
-        def move(multi: Any) -> None:
-            multi.check(f"{self.workers_path}/{job.worker}", -1)
-            multi.set_data(path, after.to_bytes(), version=version)
-
-        def has_happened() -> bool:
-            now = self._get(self.owned_path, job.name)
-            return now == OwnedJob(after, version + 1)
-
-        self._commit_owned(owned, move, has_happened)
-        return OwnedJob(after, version + 1)
-
-    def finish(self, owned: OwnedJob, done: Job) -> None:
-        """Commit an owned job's end: ``done`` is SUCCESSFUL or FAILED.
-
-        Raises OwnershipLostError where the job is no longer this worker's: nothing is committed.
-        """
-        self._move_owned(owned, self.done_path, done)
-
-    def fail(self, owned: OwnedJob, error: str) -> Job:
-        """Record a failed attempt: the job waits again in its place, or is done as FAILED.
-
-        Returns what it became. Raises OwnershipLostError where it is no longer this worker's.
-        """
-        after = owned.job.failed(error, _now_ms())
-        self._move_owned(owned, self.done_path if after.is_done else self.unowned_path, after)
-        return after
-
-    def give_back(self, owned: OwnedJob) -> None:
-        """Let an owned job wait again in its place, as if it had not been taken.
-
-        Raises OwnershipLostError where it is no longer this worker's.
-        """
-        self._move_owned(owned, self.unowned_path, owned.job.given_back())
-
-    def return_jobs_of_lost_workers(self) -> list[Job]:
-        """Take the jobs of workers that are gone from them; return what those jobs became."""
-        returned = []
-        there = set(self.workers())
-        for owned in self._jobs_in(self.owned_path):
-            if owned.job.worker in there:
-                continue
-            # It may have come after the list was read; once it is gone, it is gone for good.
-            worker = f"{self.workers_path}/{owned.job.worker}"
-            if self._client.retry(self._client.exists, worker) is not None:
-                continue
-            after = owned.job.failed(
-                f"the worker {owned.job.worker} was lost: its session ended while it had the job",
-                _now_ms(),
-            )
-            if self._take_from_lost(owned, after):
-                returned.append(after)
-        return returned
-
-    # ----------------------------------------------------------------------------------------------
-
-    def _take_from_lost(self, owned: OwnedJob, after: Job) -> bool:
-        """Move a lost worker's job; False where another did."""
-        name = owned.job.name
-        target = self.done_path if after.is_done else self.unowned_path
-
-        def move(multi: Any) -> None:
-            multi.delete(f"{self.owned_path}/{name}", version=owned.version)
-            multi.create(f"{target}/{name}", after.to_bytes())
-
-        # Whether it was this process or another that moved it makes no difference to the job.
-        try:
-            self._commit(move, lambda: self._get(self.owned_path, name) != owned)
-        except RefusedError:
-            return False
-        return True
-
-    def _move_owned(self, owned: OwnedJob, target: str, after: Job) -> None:
-        name, worker = owned.job.name, owned.job.worker
-
-        def move(multi: Any) -> None:
-            multi.check(f"{self.workers_path}/{worker}", -1)
-            multi.delete(f"{self.owned_path}/{name}", version=owned.version)
-            multi.create(f"{target}/{name}", after.to_bytes())
-
-        def has_happened() -> bool:
-            if target == self.done_path:
-                now = self._get(self.done_path, name)
-                return now is not None and now.job == after
-            # A job that went back may have been taken again already.
-            return self._get(self.owned_path, name) != owned
-
-        self._commit_owned(owned, move, has_happened)
-
-    def _commit_owned(
-        self, owned: OwnedJob, move: Callable[[Any], None], has_happened: Callable[[], bool]
-    ) -> None:
-        try:
-            self._commit(move, has_happened)
-        except RefusedError as refused:
-            raise _lost(owned.job.name, owned.job.worker) from refused
-
-    def _submit_some(self, jobs: list[Job]) -> dict[str, Submitted]:
-        """Submit jobs of different keys in one multi; those whose key is there already singly."""
-        remaining = list(jobs)
-        submitted = {}
-        while remaining:
-            try:
-                names = self._create_jobs(remaining)
-            except RefusedError as refused:
-                self._check_exists(refused)
-                # One key that is there must not keep the others back.
-                known = remaining.pop(refused.position // 2)
-                submitted[known.key] = self._submit_one(known, reuse=True)
-            else:
-                for job, name in zip(remaining, names, strict=True):
-                    submitted[job.key] = Submitted(name, is_new=True)
-                break
-        return submitted
-
-    def _create_jobs(self, jobs: list[Job]) -> list[str]:
-        """Create jobs whose keys are new; returns their names. Raises RefusedError."""
-
-        def move(multi: Any) -> None:
-            for job in jobs:
-                multi.create(f"{self.keys_path}/{job.key}", _key_value(job.submission, None))
-                self._add_create(multi, job)
-
-        results = self._commit(move, lambda: self._was_submitted(jobs[0]))
-        return self._named(jobs, results)
-
-    def _submit_one(self, job: Job, *, reuse: bool) -> Submitted:
-        """Submit a job whose key may be there: joined, answered by it, or in its place."""
-        key_path = f"{self.keys_path}/{job.key}"
-        while True:
-            try:
-                value, stat = self._client.retry(self._client.get, key_path)
-            except NoNodeError:
-                try:
-                    return Submitted(self._create_jobs([job])[0], is_new=True)
-                except RefusedError as refused:
-                    self._check_exists(refused)
-                    continue
-            entry = json.loads(value)
-            if reuse:
-                submission = entry["submission"]
-                name = entry["job"] or self._search([submission]).get(submission)
-                known = self.find(name) if name else None
-                if known is not None and known.state is not JobState.FAILED:
-                    return Submitted(known.name, is_new=False)
-            try:
-                return Submitted(self._replace(job, stat.version), is_new=True)
-            except RefusedError as refused:
-                # At position 0 it is the key that is gone; at 1 the job has no place to go.
-                if refused.position:
-                    self._check_exists(refused)
-                continue
-
-    def _check_exists(self, refused: RefusedError) -> None:
-        """Raise JobError where a create was refused because the queue is missing."""
-        if isinstance(refused.cause, NoNodeError):
-            raise JobError(
-                f"there is no queue at {self.unowned_path}: JobQueue.create, a Dispatcher or a"
-                " worker makes it"
-            ) from refused
-
-    def _replace(self, job: Job, key_version: int) -> str:
-        """Create a job in place of the one that its key names; raises RefusedError."""
-        key_path = f"{self.keys_path}/{job.key}"
-
-        def move(multi: Any) -> None:
-            value = _key_value(job.submission, None)
-            multi.set_data(key_path, value, version=key_version)
-            self._add_create(multi, job)
-
-        results = self._commit(move, lambda: self._was_submitted(job))
-        return self._named([job], results)[0]
-
-    def _add_create(self, multi: Any, job: Job) -> None:
-        prefix = naming.prefix(job.priority, job.group)
-        multi.create(f"{self.unowned_path}/{prefix}", job.to_bytes(), sequence=True)
-
-    def _was_submitted(self, job: Job) -> bool:
-        """Say whether the multi with which ``job`` was to be submitted has happened."""
-        try:
-            value, _ = self._client.retry(self._client.get, f"{self.keys_path}/{job.key}")
-        except NoNodeError:
-            return False
-        return bool(json.loads(value)["submission"] == job.submission)
-
-    def _named(self, jobs: list[Job], results: list[Any] | None) -> list[str]:
-        """Return the names that the server gave to jobs, and let their keys tell them.
-
-        ``results`` are those of the multi, two for each job; None where its reply was lost. Should
-        the keys not come to tell them, whoever asks for a key searches.
-        """
-        if results is None:
-            found = self._search([job.submission for job in jobs])
-            names = [found[job.submission] for job in jobs]
-        else:
-            names = [_last(path) for path in results[1::2]]
-
-        def tell(multi: Any) -> None:
-            for job, name in zip(jobs, names, strict=True):
-                multi.set_data(f"{self.keys_path}/{job.key}", _key_value(job.submission, name))
-
-        with contextlib.suppress(RefusedError):
-            self._commit(tell, lambda: False)
-        return names
-
-    def _search(self, submissions: Collection[str]) -> dict[str, str]:
-        """Look through all jobs; returns the names of those of ``submissions``."""
-        found = {}
-        for directory in (self.unowned_path, self.owned_path, self.done_path):
-            for job, _ in self._jobs_in(directory):
-                if job.submission in submissions:
-                    found[job.submission] = job.name
-        return found
-
-    def _commit(
-        self, move: Callable[[Any], None], has_happened: Callable[[], bool]
-    ) -> list[Any] | None:
-        """Do a multi, and again until its outcome is known.
-
-        Returns its results; None where ``has_happened`` said, after a lost reply, that it happened.
-        Raises RefusedError where it did nothing.
-        """
-        reply_was_lost = False
-
-        def attempt() -> list[Any] | None:
-            nonlocal reply_was_lost
-            if reply_was_lost and has_happened():
-                return None
-            multi = self._client.transaction()
-            move(multi)
-            try:
-                results: list[Any] = multi.commit()
-            except _OUTCOME_UNKNOWN:
-                reply_was_lost = True
-                raise
-            return results
-
-        results: list[Any] | None = self._client.retry(attempt)
-        for position, result in enumerate(results or ()):
-            if isinstance(result, KazooException) and not isinstance(result, _NOT_THE_CAUSE):
-                if isinstance(result, NoNodeError | NodeExistsError | BadVersionError):
-                    raise RefusedError(position, result)
-                raise result
-        return results
-
-    def _children(self, path: str, watch: Watch | None = None) -> list[str]:
-        names: list[str] = self._client.retry(self._client.get_children, path, watch=watch)
-        return names
-
-    def _jobs_in(self, directory: str) -> Iterator[OwnedJob]:
-        """Yield the jobs in a directory; what is none is passed over."""
-        for name in self._children(directory):
-            try:
-                found = self._get(directory, name)
-            except UnreadableJobError as error:
-                log.warning("%s", error)
-                continue
-            if found is not None:
-                yield found
-
-    def _get(self, directory: str, name: str) -> OwnedJob | None:
-        """Return a job and its znode's version; None where it is not in ``directory``.
-
-        Raises UnreadableJobError where the znode holds no job.
-        """
-        try:
-            value, stat = self._client.retry(self._client.get, f"{directory}/{name}")
-        except NoNodeError:
-            return None
-        return OwnedJob(Job.from_bytes(name, value), stat.version)
-
-
-def _key_value(submission: str, name: str | None) -> bytes:
-    return json.dumps({"submission": submission, "job": name}).encode()
-
-
-def _now_ms() -> int:
+from zoolet.jobs.layout import DONE, OWNED, UNOWNED, Layout
+from zoolet.jobs.naming import JobName
+from zoolet.jobs.records import Job, JobRequest, JobState, check_json
+from zoolet.jobs.submission import Submission, Submitter
+from zoolet.jobs.znodes import Create, Delete, Exists, Operation, RefusedError, SetData, Watch
+
+
+def wall_clock_ms() -> int:
+    """Return milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
 
 
-def _last(path: str) -> str:
-    return path[path.rfind("/") + 1 :]
+class JobQueue:
+    """The queue whose root is ``root``; with a client that has a chroot, "/" is that chroot.
+
+    The client is a started KazooClient; a chroot that it has must exist, as kazoo says. A
+    connection that is lost is waited out by the client's own policy (``command_retry``);
+    RetryFailedError says that it gave up.
+    """
+
+    def __init__(
+        self,
+        client: KazooClient,
+        root: str = "/",
+        *,
+        clock_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        self._layout = Layout(client, root)
+        self._znodes = self._layout.znodes
+        self._clock_ms = clock_ms
+
+    def ensure_layout(self) -> None:
+        """Create the znodes that the queue stands on, where they do not exist."""
+        self._layout.ensure()
+
+    # --- Reading
+
+    def find(self, name: str) -> Job:
+        """Return a job, wherever it is.
+
+        Raises:
+            JobNotFoundError: it is nowhere.
+        """
+        return self._layout.find(name)
+
+    def waiting(self, watch: Watch | None = None) -> list[JobName]:
+        """Return the jobs under unowned in the order of taking, and set a watch on them."""
+        return self._layout.names(UNOWNED, watch)
+
+    def workers(self, watch: Watch | None = None) -> list[str]:
+        """Return the ids of the live workers, and set a watch on them."""
+        return self._layout.workers(watch)
+
+    def owned(self) -> list[Job]:
+        """Return the jobs that a worker has, or had when it died."""
+        return self._layout.read(OWNED, [name.name for name in self._layout.names(OWNED)])
+
+    def done(self) -> list[Job]:
+        """Return the jobs that have ended."""
+        return self._layout.read(DONE, [name.name for name in self._layout.names(DONE)])
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs: those that workers have, those that wait, and those that have ended."""
+        waiting = self._layout.read(UNOWNED, [name.name for name in self.waiting()])
+        return [*self.owned(), *waiting, *self.done()]
+
+    def counts(self) -> dict[JobState, int]:
+        """Return how many jobs are in each state."""
+        states = Counter(job.state for job in (*self.owned(), *self.done()))
+        states[JobState.PENDING] = len(self.waiting())
+        return {state: states[state] for state in JobState}
+
+    def done_among(self, names: Sequence[str]) -> list[Job]:
+        """Return those of these jobs that have ended."""
+        return self._layout.read(DONE, names)
+
+    def watch_done(self, watches: Sequence[tuple[str, Watch]]) -> list[bool]:
+        """Say which of these jobs have ended; the watch of one that has not is called when it has.
+
+        It is called too when the connection is lost, and must then be set again.
+        """
+        return self._znodes.exists_all([(self._layout.done(name), w) for name, w in watches])
+
+    # --- Submitting
+
+    def submit(self, requests: Sequence[JobRequest], *, reuse: bool = True) -> list[Submission]:
+        """Put jobs under unowned, in batches, and return what stands for each request.
+
+        With ``reuse``, work that is already under way or done is not submitted again: the job
+        that stands for it is returned. Work that FAILED is.
+
+        Raises:
+            InvalidJobError: one of the requests cannot be a job; nothing was submitted.
+        """
+        return Submitter(self._layout, self._clock_ms).submit(requests, reuse=reuse)
+
+    # --- A worker's moves
+
+    def register(self, worker: str, about: bytes = b"") -> bool:
+        """Make a worker known for as long as this session lives; False where its id is taken."""
+        return self._znodes.create_ephemeral(self._layout.worker(worker), about)
+
+    def own_job(self, name: str, worker: str) -> Job:
+        """Take a job from unowned to owned, as STAGING.
+
+        Raises:
+            JobTakenError: someone else took it first.
+            WorkerGoneError: the worker is not, or no longer, registered.
+            UnreadableJobError: what stands there is not a job.
+        """
+        waiting = self._znodes.get(self._layout.unowned(name))
+        if waiting is None:
+            raise JobTakenError(f"{name} does not wait any more: someone else took it")
+        job = replace(
+            Job.decode(name, *waiting),
+            state=JobState.STAGING,
+            worker=worker,
+            taken_ms=self._clock_ms(),
+            version=0,
+        )
+        operations: list[Operation] = [
+            Exists(self._layout.worker(worker)),
+            Delete(self._layout.unowned(name), waiting.version),
+            Create(self._layout.owned(name), job.encode()),
+        ]
+        try:
+            self._znodes.multi(operations, landed=lambda: self._is_owned(job))
+        except RefusedError as refused:
+            if refused.position == 0:
+                raise _worker_gone(job) from None
+            raise JobTakenError(f"{name}: someone else took it first") from None
+        return job
+
+    def update_state(self, job: Job, state: JobState, *, cache_hit: bool | None = None) -> Job:
+        """Record what a job that this worker owns is at: STAGING or RUNNING.
+
+        ``cache_hit`` says whether its data was in the worker's cache, where that is known.
+
+        Raises:
+            OwnershipLostError: it is no longer this worker's.
+            ValueError: the state is one that a move of its own leads to.
+        """
+        if state not in {JobState.STAGING, JobState.RUNNING}:
+            raise ValueError(
+                f"a job does not become {state} by update_state: a result is recorded by finish,"
+                " an error by fail, and release gives the job back"
+            )
+        started_ms = self._clock_ms() if state is JobState.RUNNING else None
+        changed = replace(
+            job,
+            state=state,
+            cache_hit=cache_hit,
+            started_ms=started_ms,
+            version=job.version + 1,
+        )
+        path = self._layout.owned(job.name)
+        self._move(
+            job,
+            [SetData(path, changed.encode(), job.version)],
+            landed=lambda: self._is_owned(changed),
+        )
+        return changed
+
+    def finish(self, job: Job, result: Any) -> Job:
+        """Record a result: the job stands under done as SUCCESSFUL.
+
+        A result that is not JSON, or is too large for a znode, fails the attempt instead.
+
+        Raises:
+            OwnershipLostError: the job is no longer this worker's; the result is not recorded.
+        """
+        ended = replace(
+            job,
+            state=JobState.SUCCESSFUL,
+            attempts=job.attempts + 1,
+            result=result,
+            finished_ms=self._clock_ms(),
+            version=0,
+        )
+        try:
+            check_json("the result", result)
+            ended.check_size()
+        except InvalidJobError as error:
+            return self.fail(job, f"the task's result cannot be kept: {error}")
+        self._move(
+            job,
+            [self._leave_owned(job), Create(self._layout.done(job.name), ended.encode())],
+            landed=lambda: self._is_done(ended),
+        )
+        return ended
+
+    def fail(self, job: Job, error: str) -> Job:
+        """Record a failed attempt: the job waits again in its old place, or it is FAILED.
+
+        Raises:
+            OwnershipLostError: the job is no longer this worker's; the error is not recorded.
+        """
+        failed = self._after_failure(job, error)
+        operations = [self._leave_owned(job), *self._enter(failed)]
+        self._move(job, operations, landed=lambda: self._has_error(failed))
+        return failed
+
+    def release(self, job: Job) -> Job:
+        """Give a job back unfinished: it waits again in its old place, its attempts as before.
+
+        Raises:
+            OwnershipLostError: the job is no longer this worker's.
+        """
+        waiting = job.waiting()
+        operations = [self._leave_owned(job), *self._enter(waiting)]
+        self._move(job, operations, landed=lambda: not self._is_owned(job))
+        return waiting
+
+    # --- Moves that need no worker
+
+    def return_jobs_of_dead_workers(self) -> list[Job]:
+        """End the attempts of workers whose session is gone, and return these jobs.
+
+        Any number of workers may do this at once: each job is moved by one of them.
+        """
+        # The jobs are read before the workers: whoever owned one then had registered before, so
+        # if he is not listed after it, he is gone.
+        owned = self.owned()
+        if not owned:
+            return []
+        alive = set(self.workers())
+        returned = []
+        for job in owned:
+            if job.worker in alive:
+                continue
+            if (after := self._return_job(job)) is not None:
+                returned.append(after)
+        return returned
+
+    def _return_job(self, job: Job) -> Job | None:
+        """Take a job from its dead worker; None where someone else did."""
+        after = self._after_failure(job, f"worker {job.worker} was lost")
+        try:
+            self._znodes.multi(
+                [self._leave_owned(job), *self._enter(after)],
+                landed=lambda: self._has_error(after),
+            )
+        except RefusedError:
+            return None
+        return after
+
+    def requeue(self, name: str) -> Job:
+        """Let a FAILED job wait again in its old place, with all its attempts before it.
+
+        Raises:
+            JobNotFoundError: no such job is in the queue.
+            JobError: the job is not FAILED.
+        """
+        job = self.find(name)
+        if job.state is not JobState.FAILED:
+            raise JobError(f"{name} is {job.state}; only a FAILED job can be requeued")
+        waiting = replace(job, attempts=0, errors=()).waiting()
+        operations = [Delete(self._layout.done(name), job.version), *self._enter(waiting)]
+        try:
+            self._znodes.multi(operations, landed=lambda: not self._is_done(job))
+        except RefusedError:
+            raise JobNotFoundError(f"{name} was requeued or deleted by someone else") from None
+        return waiting
+
+    # --- What the moves are made of
+
+    def _move(self, job: Job, operations: Sequence[Operation], landed: Callable[[], bool]) -> None:
+        """Do what only the worker that owns the job may do."""
+        worker = self._layout.worker(job.worker or "nobody")
+        try:
+            self._znodes.multi([Exists(worker), *operations], landed)
+        except RefusedError as refused:
+            if refused.position == 0 and isinstance(refused.error, NoNodeError):
+                raise _worker_gone(job) from None
+            raise OwnershipLostError(
+                f"{job.name} is no longer owned by worker {job.worker} as it was: {refused.error!r}"
+            ) from None
+
+    def _leave_owned(self, job: Job) -> Operation:
+        return Delete(self._layout.owned(job.name), job.version)
+
+    def _enter(self, job: Job) -> list[Operation]:
+        """Return what puts a job where its state says, with its attempts as its version there."""
+        if job.state is JobState.FAILED:
+            return [Create(self._layout.done(job.name), job.encode())]
+        path = self._layout.unowned(job.name)
+        contents = [*[b""] * job.attempts, job.encode()]
+        rewrites = [SetData(path, data, version) for version, data in enumerate(contents[1:])]
+        return [Create(path, contents[0]), *rewrites]
+
+    def _after_failure(self, job: Job, error: str) -> Job:
+        failed = job.with_error(error)
+        if failed.attempts < failed.max_attempts:
+            return failed.waiting()
+        return replace(failed, state=JobState.FAILED, finished_ms=self._clock_ms(), version=0)
+
+    # --- What became of a multi whose reply was lost
+
+    def _is_owned(self, job: Job) -> bool:
+        return self._reads_as(self._layout.owned(job.name), job)
+
+    def _is_done(self, job: Job) -> bool:
+        return self._reads_as(self._layout.done(job.name), job)
+
+    def _reads_as(self, path: str, job: Job) -> bool:
+        znode = self._znodes.get(path)
+        if znode is None:
+            return False
+        found = Job.decode(job.name, *znode)
+        return (found.worker, found.attempts, found.version) == (
+            job.worker,
+            job.attempts,
+            job.version,
+        )
+
+    def _has_error(self, failed: Job) -> bool:
+        try:
+            return failed.errors[-1] in self.find(failed.name).errors
+        except (JobNotFoundError, UnreadableJobError):
+            return False
 
 
-def _lost(name: str, worker: str | None) -> OwnershipLostError:
-    return OwnershipLostError(
-        f"the job {name} is no longer with the worker {worker}: its session ended, or the job was"
-        " given to another"
+def _worker_gone(job: Job) -> WorkerGoneError:
+    return WorkerGoneError(
+        f"worker {job.worker} is not registered (its session has ended): {job.name} is not its own"
     )

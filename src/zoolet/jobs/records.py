@@ -1,129 +1,115 @@
-"""A job as it stands in its znode: a JSON object, and the rules for what it may hold."""
+"""What a job is: its JSON value, its states, and the limits that hold for it.
+
+A Job is a value: every change makes a new one, and only `zoolet.jobs.queue` writes it down.
+Imports nothing but the job system's names and errors.
+"""
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from zoolet.jobs import naming
-from zoolet.jobs.errors import InvalidJobError, TaskError, UnreadableJobError
-from zoolet.jobs.naming import GroupKey
+from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 
-MAX_JOB_BYTES = 512 * 1024
-"""The largest value of a job's znode; ZooKeeper takes 1 MiB for a whole request."""
+JOB_LIMIT_BYTES = 512 * 1024
+"""Largest JSON value of a job, its result included, and the errors of its attempts not.
 
-DEFAULT_PRIORITY = 500
-DEFAULT_MAX_ATTEMPTS = 3
+ZooKeeper's default limit of a request is 1 MiB; the rest of it is room for the errors.
+"""
+ERROR_LIMIT_CHARACTERS = 2048
+"""How much of an attempt's error is kept: its end, where a traceback says what happened."""
+MAX_ATTEMPTS_LIMIT = 20
+"""Most attempts a job may be given, so that the errors of all of them fit in its znode."""
+
+JsonObject = Mapping[str, Any]
 
 
 class JobState(StrEnum):
-    """How far a job has come."""
+    """Where a job is in its life."""
 
     PENDING = "PENDING"
-    """It waits for a worker."""
+    """It waits under unowned."""
     STAGING = "STAGING"
-    """A worker has it, and loads its group."""
+    """A worker owns it and loads its data."""
     RUNNING = "RUNNING"
-    """Its task runs."""
+    """A worker owns it and runs its task."""
     SUCCESSFUL = "SUCCESSFUL"
-    """It is done, and has a result."""
+    """It stands under done with its result."""
     FAILED = "FAILED"
-    """It is done, and each of its attempts failed."""
+    """It stands under done with the error of every attempt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptError(NamedTuple):
+    """Why an attempt failed.
+
+    Attributes:
+        attempt: its number, from 1.
+        worker: the id of the worker that made it.
+        message: the end of the traceback, or what else happened.
+    """
+
+    attempt: int
+    worker: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What is to be done.
+    """What to do: the work that a job is submitted for.
 
     Attributes:
         task: the function to run, as ``module:function`` or the name of an entry point.
-        dataset: the data set that it works on.
-        groupid: the group of the data set.
-        parameters: what the task is given beside the group; a JSON object.
-        priority: 0 to 999; the greater goes first.
-        max_attempts: after how many failed attempts the job ends as FAILED.
+        dataset: the dataset that it works on.
+        groupid: which group of that dataset.
+        parameters: JSON object that the task gets beside the group.
+        priority: 0 to 999, the greater goes first.
+        max_attempts: after this many failed attempts the job is FAILED.
     """
 
     task: str
     dataset: str
     groupid: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    priority: int = DEFAULT_PRIORITY
-    max_attempts: int = DEFAULT_MAX_ATTEMPTS
-
-    @property
-    def group(self) -> GroupKey:
-        """The group that it works on."""
-        return GroupKey(self.dataset, self.groupid)
+    parameters: JsonObject = field(default_factory=dict)
+    priority: int = 0
+    max_attempts: int = 3
 
     @property
     def key(self) -> str:
-        """What is the same for the same work: a hash of task, group and parameters."""
+        """What identifies the work: a hash of task, dataset, groupid and parameters."""
         work = [self.task, self.dataset, self.groupid, self.parameters]
-        return hashlib.sha256(_to_json(work).encode()).hexdigest()
-
-    def new_job(self, submission: str, now_ms: int) -> "Job":
-        """Return the job that a submission of this makes.
-
-        Raises InvalidJobError where a part is not what it must be.
-        """
-        naming.prefix(self.priority, self.group)
-        if self.max_attempts < 1:
-            raise InvalidJobError(f"max_attempts is {self.max_attempts}; it is at least 1")
-        if not self.task:
-            raise InvalidJobError("a job names its task: module:function, or an entry point")
-        job = Job(
-            dataset=self.dataset,
-            groupid=self.groupid,
-            task=self.task,
-            parameters=dict(self.parameters),
-            priority=self.priority,
-            max_attempts=self.max_attempts,
-            key=self.key,
-            submission=submission,
-            submitted_ms=now_ms,
-        )
-        size_bytes = len(job.to_bytes())
-        if size_bytes > MAX_JOB_BYTES:
-            raise InvalidJobError(
-                f"the job takes {size_bytes} bytes, and a job has at most {MAX_JOB_BYTES}: put the"
-                " data where the task can load it, and its name into the parameters"
-            )
-        return job
+        return hashlib.sha256(json.dumps(work, sort_keys=True, default=dict).encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """An attempt that failed: who made it, and why it failed."""
-
-    worker: str
-    error: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Job:
-    """A job.
+    """A job as it stands in a queue.
 
     Attributes:
-        name: its znode's name; "" until it has been submitted.
-        state: how far it has come.
-        worker: who has it, or had it last; None before.
-        attempts: how many attempts failed.
-        errors: those attempts, in order.
-        key: what is the same for the same work.
-        submission: a number of its own, given before its name is known.
-        result: what its task returned.
-        cached: whether its worker had the group already; None until its task has run.
-        submitted_ms: when it was submitted, in milliseconds since the epoch.
-        finished_ms: when it was done; None before.
+        name: its znode's name; without the sequence until the server has appended one.
+        version: the version of the znode it was read from or written to. Not part of the value.
+        key: what identifies the work (`JobRequest.key`).
+        submission: unique id of the submission that made the job.
+        state: where it is in its life.
+        worker: id of the worker that owns it, or that finished it.
+        attempts: how many attempts have ended, whichever way.
+        errors: one for each failed attempt.
+        result: what the task returned.
+        cache_hit: whether the last attempt found the job's data in the worker's cache.
+        submitted_ms: when it was submitted, in milliseconds since the epoch; so are the others.
+        taken_ms: when its worker took it.
+        started_ms: when its task was started.
+        finished_ms: when it came to stand under done.
     """
 
+    name: str
+    task: str
     dataset: str
     groupid: str
-    task: str
-    parameters: dict[str, Any]
+    parameters: JsonObject
     priority: int
     max_attempts: int
     key: str
@@ -132,82 +118,142 @@ class Job:
     state: JobState = JobState.PENDING
     worker: str | None = None
     attempts: int = 0
-    errors: tuple[Attempt, ...] = ()
+    errors: tuple[AttemptError, ...] = ()
     result: Any = None
-    cached: bool | None = None
+    cache_hit: bool | None = None
+    taken_ms: int | None = None
+    started_ms: int | None = None
     finished_ms: int | None = None
-    name: str = ""
-
-    @property
-    def group(self) -> GroupKey:
-        """The group that it works on."""
-        return GroupKey(self.dataset, self.groupid)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing more will become of it."""
-        return self.state in {JobState.SUCCESSFUL, JobState.FAILED}
-
-    def owned_by(self, worker: str) -> Self:
-        """Return it as a worker takes it."""
-        return replace(self, state=JobState.STAGING, worker=worker)
-
-    def in_state(self, state: JobState) -> Self:
-        """Return it as it has come further."""
-        return replace(self, state=state)
-
-    def given_back(self) -> Self:
-        """Return it as it waits again, none the worse."""
-        return replace(self, state=JobState.PENDING, worker=None)
-
-    def succeeded(self, result: Any, *, cached: bool, now_ms: int) -> Self:
-        """Return it as done; raises TaskError where ``result`` is no JSON, or too large."""
-        done = replace(
-            self, state=JobState.SUCCESSFUL, result=result, cached=cached, finished_ms=now_ms
-        )
-        try:
-            size_bytes = len(done.to_bytes())
-        except InvalidJobError as error:
-            raise TaskError(f"the task's result cannot be kept: {error}") from error
-        if size_bytes > MAX_JOB_BYTES:
-            raise TaskError(
-                f"the task's result makes the job {size_bytes} bytes long, and a job has at most"
-                f" {MAX_JOB_BYTES}: let the task store it, and return where"
-            )
-        return done
-
-    def failed(self, error: str, now_ms: int) -> Self:
-        """Return it after one more failed attempt: waiting again, or FAILED for good."""
-        attempt = Attempt(worker=self.worker or "", error=error)
-        attempts = self.attempts + 1
-        after = replace(self, attempts=attempts, errors=(*self.errors, attempt))
-        if attempts < self.max_attempts:
-            return after.given_back()
-        return replace(after, state=JobState.FAILED, finished_ms=now_ms)
-
-    def to_bytes(self) -> bytes:
-        """Return its znode's value; raises InvalidJobError where a value is no JSON."""
-        values = asdict(self)
-        del values["name"]
-        return _to_json(values).encode()
+    version: int = 0
 
     @classmethod
-    def from_bytes(cls, name: str, value: bytes) -> Self:
-        """Read a znode's value; raises UnreadableJobError where it is no job's."""
+    def draft(cls, request: JobRequest, submission: str, now_ms: int) -> Self:
+        """Return the job that ``request`` asks for, not yet submitted.
+
+        Raises:
+            InvalidJobError: the request cannot be a job; the message says why.
+        """
+        name = naming.build(request.priority, request.dataset, request.groupid)
+        if not isinstance(request.task, str) or not request.task:
+            raise InvalidJobError(f"task {request.task!r} is not a text like module:function")
+        if not isinstance(request.parameters, Mapping):
+            raise InvalidJobError(f"parameters {request.parameters!r} are not a JSON object")
+        check_json("parameters", request.parameters)
+        attempts = request.max_attempts
+        if not isinstance(attempts, int) or not 1 <= attempts <= MAX_ATTEMPTS_LIMIT:
+            raise InvalidJobError(f"max_attempts {attempts!r} is not 1 to {MAX_ATTEMPTS_LIMIT}")
+        job = cls(
+            name=name,
+            task=request.task,
+            dataset=request.dataset,
+            groupid=request.groupid,
+            parameters=request.parameters,
+            priority=request.priority,
+            max_attempts=request.max_attempts,
+            key=request.key,
+            submission=submission,
+            submitted_ms=now_ms,
+        )
+        job.check_size()
+        return job
+
+    @classmethod
+    def decode(cls, name: str, value: bytes, version: int) -> Self:
+        """Return the job that stands at a znode.
+
+        Raises:
+            UnreadableJobError: the value is not that of a job.
+        """
         try:
-            values = json.loads(value)
-            values["state"] = JobState(values["state"])
-            values["errors"] = tuple(Attempt(**attempt) for attempt in values["errors"])
-            return cls(name=name, **values)
-        except (ValueError, TypeError, KeyError) as error:
-            raise UnreadableJobError(f"the znode {name} holds no job: {error!r}") from error
+            found = json.loads(value)
+            known = {key: found[key] for key in _STORED if key in found}
+            known["state"] = JobState(found["state"])
+            known["errors"] = tuple(AttemptError(**error) for error in found["errors"])
+            return cls(name=name, version=version, **known)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableJobError(
+                f"{name} does not hold a job ({error!r}); look at it with zkCli.sh, and delete it"
+            ) from None
+
+    def encode(self) -> bytes:
+        """Return the znode's value, a JSON object."""
+        value = {key: getattr(self, key) for key in _STORED}
+        value["errors"] = [error._asdict() for error in self.errors]
+        return json.dumps(value, default=dict).encode()
+
+    @property
+    def last_error(self) -> str:
+        """The last line of what the last failed attempt ended in; "" without one."""
+        lines = self.errors[-1].message.strip().splitlines() if self.errors else []
+        return lines[-1] if lines else ""
+
+    def check_size(self) -> None:
+        """Raise InvalidJobError where what was asked and what was returned are too large.
+
+        What the moves of a job add to it does not count, so a job that was taken can be finished.
+        """
+        size_bytes = len(replace(self.waiting(), attempts=0, errors=()).encode())
+        if size_bytes > JOB_LIMIT_BYTES:
+            raise InvalidJobError(
+                f"the job's value takes {size_bytes} bytes of JSON; at most {JOB_LIMIT_BYTES} are"
+                " allowed: keep large data elsewhere and pass its name"
+            )
+
+    def with_error(self, message: str) -> Self:
+        """Return the job after an attempt that ended in ``message``."""
+        error = AttemptError(
+            self.attempts + 1, self.worker or "", message[-ERROR_LIMIT_CHARACTERS:]
+        )
+        return replace(self, attempts=self.attempts + 1, errors=(*self.errors, error))
+
+    def waiting(self) -> Self:
+        """Return the job as it stands under unowned: no one's, its attempts as its version."""
+        return replace(
+            self,
+            version=self.attempts,
+            state=JobState.PENDING,
+            worker=None,
+            cache_hit=None,
+            taken_ms=None,
+            started_ms=None,
+            finished_ms=None,
+        )
 
 
-def _to_json(value: object) -> str:
+_STORED = tuple(spec.name for spec in fields(Job) if spec.name not in {"name", "version"})
+
+
+def check_json(where: str, value: object) -> None:
+    """Raise InvalidJobError where ``value`` is not JSON, naming the part that is not.
+
+    NaN and the infinities are not JSON, and an object's names are texts.
+    """
     try:
-        return json.dumps(value, allow_nan=False, sort_keys=True, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
+        _check_json(where, value)
+        json.dumps(value, default=dict)
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, InvalidJobError):
+            raise
+        raise InvalidJobError(f"{where} cannot be written as JSON: {error}") from None
+
+
+def _check_json(where: str, value: object) -> None:
+    if value is None or isinstance(value, str | int):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidJobError(f"{where} is {value}, which is not JSON; use null")
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            _check_json(f"{where}[{position}]", item)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            if not isinstance(name, str):
+                raise InvalidJobError(f"{where} has the name {name!r}; names in JSON are texts")
+            _check_json(f"{where}[{name!r}]", item)
+    else:
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise InvalidJobError(
-            f"only JSON values can be kept (objects with text keys, lists, text, numbers but NaN"
-            f" and infinity, true, false, null): {error}"
-        ) from error
+            f"{where} is of type {kind}, which is not JSON; convert it to numbers, texts, lists,"
+            " and objects (dict)"
+        )

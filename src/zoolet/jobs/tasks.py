@@ -1,61 +1,68 @@
-"""Tasks and loaders: importable functions, named and never pickled."""
+"""Tasks and loaders: functions found by name, never unpickled.
+
+A name is ``module:function`` (attributes of attributes too: ``module:Class.method``), or that of
+an entry point of an installed package. Imports the job system's errors.
+"""
 
 import importlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
-from zoolet.jobs.errors import TaskError
+from zoolet.jobs.errors import FunctionNotFoundError
 
-Task = Callable[[Any, dict[str, Any]], Any]
-"""``task(group, parameters)`` returns a JSON value."""
-
-Loader = Callable[[str, str], Any]
-"""``loader(dataset, groupid)`` returns the group, which tasks may read and must not change."""
-
-TASK_ENTRY_POINTS = "zoolet.tasks"
-LOADER_ENTRY_POINTS = "zoolet.loaders"
+TASKS = "zoolet.tasks"
+"""Entry point group of tasks, called as ``task(group, parameters)``; they return JSON."""
+LOADERS = "zoolet.loaders"
+"""Entry point group of loaders, called as ``loader(dataset, groupid)``; they return a group."""
 
 
-def find_task(name: str) -> Task:
-    """Return the task that ``module:function``, or an entry point, names; raises TaskError."""
-    return _find(name, TASK_ENTRY_POINTS)
+def load_function(name: str, group: str) -> Callable[..., Any]:
+    """Return the function of this name; a plain name is looked up among the entry points.
 
-
-def find_loader(name: str) -> Loader:
-    """Return the loader that ``module:function``, or an entry point, names; raises TaskError."""
-    return _find(name, LOADER_ENTRY_POINTS)
-
-
-def _find(name: str, entry_point_group: str) -> Callable[..., Any]:
-    for entry_point in entry_points(group=entry_point_group, name=name):
-        return _callable(name, _imported(name, entry_point.load))
-    module, colon, function = name.partition(":")
-    if not colon or not module or not function:
-        raise TaskError(
-            f"{name!r} names no function: write module:function, or the name of an entry point of"
-            f" the group {entry_point_group}"
-        )
-    found = _imported(name, lambda: importlib.import_module(module))
-    for attribute in function.split("."):
-        if not hasattr(found, attribute):
-            raise TaskError(f"{name!r} cannot be imported: {module} has no {function}")
-        found = getattr(found, attribute)
-    return _callable(name, found)
-
-
-def _imported(name: str, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except Exception as error:
-        raise TaskError(
-            f"{name!r} cannot be imported: {error or type(error).__name__}. Is its module on this"
-            " worker's import path (zoolet worker --import-path)?"
-        ) from error
-
-
-def _callable(name: str, found: Any) -> Callable[..., Any]:
+    Raises:
+        FunctionNotFoundError: it cannot be imported or called; the message says why.
+    """
+    kind = group.removeprefix("zoolet.").removesuffix("s")
+    found = _import(kind, name) if ":" in name else _entry_point(kind, name, group)
+    function: Callable[..., Any] = found
     if not callable(found):
-        raise TaskError(f"{name!r} is a {type(found).__name__}, not a function")
-    result: Callable[..., Any] = found
-    return result
+        raise FunctionNotFoundError(
+            f"the {kind} {name!r} is of type {type(found).__name__}, which cannot be called"
+        )
+    return function
+
+
+def _import(kind: str, name: str) -> Any:
+    module, _, attributes = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+    # A module may raise anything while it is imported, and that is what there is to say.
+    except (Exception, SystemExit) as error:
+        raise FunctionNotFoundError(
+            f"the {kind} {name!r} cannot be imported: {type(error).__name__}: {error}. Is its"
+            " module installed, or in a directory given as --import-path?"
+        ) from error
+    for attribute in attributes.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError as error:
+            raise FunctionNotFoundError(
+                f"the {kind} {name!r} cannot be imported: {error}"
+            ) from error
+    return found
+
+
+def _entry_point(kind: str, name: str, group: str) -> Any:
+    for point in entry_points(group=group, name=name):
+        try:
+            return point.load()
+        except (Exception, SystemExit) as error:
+            raise FunctionNotFoundError(
+                f"the {kind} {name!r} ({point.value}) cannot be imported:"
+                f" {type(error).__name__}: {error}"
+            ) from error
+    raise FunctionNotFoundError(
+        f"the {kind} {name!r} is neither written module:function nor an entry point of the group"
+        f" {group}"
+    )

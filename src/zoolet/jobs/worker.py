@@ -1,300 +1,286 @@
-"""The worker: takes jobs, loads their groups, runs their tasks and commits what came of them.
+"""A worker: executors that take jobs, load their data, run their tasks and record what came of it.
 
-One thread watches (what waits, which workers are there, whether the session lives); each executor
-is a thread that chooses a job, takes it and runs it. Nothing polls: executors sleep until the
-watching thread has seen a change. The worker's only heartbeat is its ZooKeeper session.
+One thread coordinates: it keeps the worker registered, lists what waits, and returns the jobs of
+workers that are gone, each time a watch says that something changed. Every executor is a thread
+that takes one job after the other. What holds:
 
-Invariant: what an executor commits carries the id under which it took the job. A worker whose
-session has ended gets another id, so that whatever it still runs is refused.
+- An executor acts under the worker id that it took the job with. When the session is lost, the
+  worker registers under a new id, and what is still running is refused by the queue at its end.
+- Whatever a task or a loader raises is the error of an attempt. Any other failure ends the worker,
+  so that its session ends and its jobs go to others.
+
+Imports the job system's other modules, and never a server.
 """
 
+import copy
+import json
 import logging
 import os
 import socket
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
-from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
+from kazoo.exceptions import ConnectionClosedError
 from kazoo.protocol.states import KazooState
 
 from zoolet.jobs.cache import GroupCache
-from zoolet.jobs.choice import Choice, WaitingJob, choose, in_order
-from zoolet.jobs.errors import OwnershipLostError, UnreadableJobError
-from zoolet.jobs.queue import JobQueue, OwnedJob
-from zoolet.jobs.records import JobState
-from zoolet.jobs.tasks import Loader, find_task
+from zoolet.jobs.connection import connect, without_chroot
+from zoolet.jobs.errors import (
+    JobTakenError,
+    OwnershipLostError,
+    UnreadableJobError,
+    WorkerGoneError,
+)
+from zoolet.jobs.queue import JobQueue
+from zoolet.jobs.records import Job, JobState
+from zoolet.jobs.tasks import LOADERS, TASKS, load_function
+from zoolet.jobs.waiting import WaitingJobs
 
 log = logging.getLogger(__name__)
 
-DEFAULT_LOCALITY_WAIT_S = 0.2
-DEFAULT_MAX_GROUPS = 16
-DEFAULT_GRACE_S = 30.0
-
-_TRACEBACK_LINES = 12
+GIVE_BACK_S = 3.0
+"""How long a worker that stops tries to give back what it could not finish."""
 
 
 class Worker:
-    """Runs the jobs of one queue until it is stopped.
+    """A worker on a queue; also a context manager that starts and stops it.
 
-    Attributes:
-        worker_id: the id of this session of the worker; None while it has none.
+    Args:
+        hosts: ZooKeeper servers, as kazoo takes them.
+        root: the queue's root.
+        loader: the function that loads a group, by its name (see `zoolet.jobs.tasks`).
+        executors: how many jobs it works on at a time, each in a thread.
+        cache_groups: how many loaded groups it keeps.
+        locality_wait_ms: how long it waits for a job whose data it holds while others wait.
+        session_timeout_ms: what it asks the server for; when it dies, its jobs return after this.
+        connect_timeout_ms: how long it waits for the server at its start.
+
+    Raises:
+        FunctionNotFoundError: the loader cannot be imported.
     """
 
     def __init__(
         self,
-        client: KazooClient,
-        root: str,
-        loader: Loader,
+        hosts: str,
+        root: str = "/",
         *,
+        loader: str,
         executors: int = 1,
-        max_groups: int = DEFAULT_MAX_GROUPS,
-        locality_wait_s: float = DEFAULT_LOCALITY_WAIT_S,
-        grace_s: float = DEFAULT_GRACE_S,
+        cache_groups: int = 8,
+        locality_wait_ms: int = 200,
+        session_timeout_ms: int = 10_000,
+        connect_timeout_ms: int = 10_000,
     ) -> None:
-        """Set a worker up on a started client.
+        self._hosts, self._root = without_chroot(hosts, root)
+        self._session_timeout_ms = session_timeout_ms
+        self._connect_timeout_ms = connect_timeout_ms
+        self._locality_wait_s = locality_wait_ms / 1000
+        self._cache = GroupCache(load_function(loader, LOADERS), cache_groups)
+        self._waiting = WaitingJobs()
+        self._running: dict[int, Job] = {}
+        """What each executor has, as its last move left it."""
 
-        Args:
-            client: only this worker uses it, since its session is the worker's life.
-            root: the path of the queue.
-            loader: loads the groups that jobs name.
-            executors: how many jobs run at a time.
-            max_groups: how many loaded groups are kept.
-            locality_wait_s: how long an executor that finds no job whose group is held waits for
-                one, before it takes the first of all. It waits once: not again before it has had
-                such a job.
-            grace_s: how long running jobs may go on once the worker is stopped.
-        """
-        self.worker_id: str | None = None
-        self._client: Any = client
-        self._queue = JobQueue(client, root)
-        self._cache = GroupCache(lambda key: loader(key.dataset, key.groupid), max_groups)
-        self._executors = executors
-        self._locality_wait_s = locality_wait_s
-        self._grace_s = grace_s
-        self._stopping = threading.Event()
-        # What the watching thread waits for. Watches and listeners set flags and do nothing else.
         self._wake = threading.Event()
-        self._waiting_changed = True
-        self._workers_changed = True
-        self._session_is_new = True
-        # What the executors wait for, under its lock.
-        self._changed = threading.Condition()
-        self._waiting: list[WaitingJob] = []
-        self._being_taken: set[str] = set()
-        self._unreadable: set[str] = set()
-        self._expects_local = True
-        self._running: dict[str, OwnedJob] = {}
+        self._listing_stale = threading.Event()
+        self._workers_stale = threading.Event()
+        self._registered = threading.Event()
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._failure: BaseException | None = None
+        self.worker_id = ""
+        """Under which id it is registered; another one after each lost session."""
 
-    def run(self) -> None:
-        """Take and run jobs until ``stop`` is called; then finish what runs, or give it back."""
-        self._queue.create()
-        self._client.add_listener(self._session_changed)
-        threads = [
-            threading.Thread(target=self._execute_jobs, name=f"executor-{number}", daemon=True)
-            for number in range(self._executors)
+        self._coordinator = threading.Thread(target=self._guarded, args=(self._coordinate,))
+        self._executors = [
+            threading.Thread(target=self._guarded, args=(self._execute, number))
+            for number in range(executors)
         ]
-        try:
-            self._watch(threads)
-        finally:
-            self._client.remove_listener(self._session_changed)
-        self._end(threads)
+        for thread in (self._coordinator, *self._executors):
+            thread.daemon = True
 
-    def stop(self) -> None:
-        """Take nothing more; ``run`` returns once what runs is finished or given back.
+    # --- Life cycle
 
-        May be called from any thread, but not from a signal handler: it takes locks.
+    def start(self) -> None:
+        """Connect, register, and begin to take jobs.
+
+        Raises:
+            TimeoutError: no server answered in time.
         """
+        self._client = connect(
+            self._hosts,
+            session_timeout_ms=self._session_timeout_ms,
+            connect_timeout_ms=self._connect_timeout_ms,
+        )
+        self._client.add_listener(self._on_connection)
+        self._queue = JobQueue(self._client, self._root)
+        self._queue.ensure_layout()
+        self._register()
+        self._listing_stale.set()
+        self._workers_stale.set()
+        self._wake.set()
+        self._coordinator.start()
+        for thread in self._executors:
+            thread.start()
+
+    def wait(self) -> None:
+        """Block until the worker ends; raise what ended it, if that was a failure."""
+        self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self, grace_ms: int = 10_000) -> None:
+        """Take no more jobs, finish those that run within ``grace_ms``, and give back the rest."""
         self._stopping.set()
+        self._registered.set()
+        self._waiting.close()
         self._wake.set()
-
-    # -- watching ----------------------------------------------------------------------------------
-
-    def _watch(self, threads: list[threading.Thread]) -> None:
-        while not self._stopping.is_set():
-            self._wake.clear()
-            try:
-                self._look()
-            except KazooException as error:
-                if self._stopping.is_set():
-                    break
-                log.warning("cannot look at the queue, trying again: %r", error)
-                self._waiting_changed = self._workers_changed = True
-                self._wake.wait(1.0)
-                continue
-            for thread in threads:
-                if thread.ident is None:
-                    thread.start()
-            self._wake.wait()
-
-    def _look(self) -> None:
-        """Bring up to date what has changed."""
-        if self._session_is_new:
-            self._session_is_new = False
-            self.worker_id = self._register()
-            self._waiting_changed = self._workers_changed = True
-        if self._workers_changed:
-            self._workers_changed = False
-            self._queue.workers(self._note("_workers_changed"))
-            for job in self._queue.return_jobs_of_lost_workers():
-                log.warning("%s: %s", job.name, job.errors[-1].error)
-        if self._waiting_changed:
-            self._waiting_changed = False
-            waiting = in_order(self._queue.unowned(self._note("_waiting_changed")))
-            with self._changed:
-                self._waiting = waiting
-                self._changed.notify_all()
-
-    def _note(self, flag: str) -> Callable[[Any], None]:
-        """Return a watch that sets ``flag`` and wakes the watching thread."""
-
-        def note(_event: Any) -> None:
-            setattr(self, flag, True)
-            self._wake.set()
-
-        return note
-
-    def _session_changed(self, state: str) -> None:
-        if state == KazooState.LOST:
-            self.worker_id = None
-            self._session_is_new = True
-        elif state == KazooState.CONNECTED:
-            # Watches may have been lost with the connection.
-            self._waiting_changed = self._workers_changed = True
-            self._wake.set()
-
-    def _register(self) -> str:
-        label = socket.gethostname().partition(".")[0]
-        description = {"host": socket.gethostname(), "pid": os.getpid()}
-        worker_id = self._queue.register_worker(
-            {**description, "executors": self._executors}, f"{label}-{os.getpid()}"
-        )
-        log.info("registered as %s", worker_id)
-        return worker_id
-
-    # -- executing ---------------------------------------------------------------------------------
-
-    def _execute_jobs(self) -> None:
-        while (choice := self._next_choice()) is not None:
-            try:
-                self._take_and_run(choice)
-            except OwnershipLostError as error:
-                log.warning("%s; what it did is not committed", error)
-            except UnreadableJobError as error:
-                log.error("%s; it is left where it is", error)  # noqa: TRY400 -- it says it all
-                self._unreadable.add(choice.name)
-            except KazooException:
-                log.exception("%s: cannot record what came of it", choice.name)
-                self._change_id()
-            finally:
-                with self._changed:
-                    self._being_taken.discard(choice.name)
-                    self._running.pop(choice.name, None)
-
-    def _next_choice(self) -> Choice | None:
-        """Return the job to take next, once there is one; None when the worker stops."""
-        deadline: float | None = None
-        with self._changed:
-            while not self._stopping.is_set():
-                held = self._cache.keys()
-                choice = choose(self._waiting, held, self._being_taken | self._unreadable)
-                if choice is None:
-                    deadline = None
-                    self._changed.wait()
-                    continue
-                if held and not choice.is_local and self._expects_local:
-                    now = time.monotonic()
-                    deadline = deadline or now + self._locality_wait_s
-                    if now < deadline:
-                        self._changed.wait(deadline - now)
-                        continue
-                # A round that was waited for nothing is not waited again until a job was local: a
-                # stream of jobs on ever new groups is not slowed down by the hope for old ones.
-                self._expects_local = choice.is_local or not held
-                self._being_taken.add(choice.name)
-                return choice
-        return None
-
-    def _take_and_run(self, choice: Choice) -> None:
-        """Take a job, load its group, run its task, and commit what came of it.
-
-        Only the task's and the loader's own errors are attempts that failed; those of the queue go
-        on to the caller.
-        """
-        name = choice.name
-        worker_id = self.worker_id
-        owned = None if worker_id is None else self._queue.own_job(name, worker_id)
-        with self._changed:
-            self._waiting = [job for job in self._waiting if job.name != name]
-            if owned is None:
-                return
-            self._running[name] = owned
-        began = time.perf_counter()
-        try:
-            task = find_task(owned.job.task)
-            group, cached = self._cache.get(owned.job.group)
-        except BaseException as error:  # noqa: BLE001 -- a loader may raise anything, or exit
-            self._fail(owned, error)
-            return
-        owned = self._queue.update_state(owned, JobState.RUNNING)
-        with self._changed:
-            self._running[name] = owned
-        try:
-            result = task(group, owned.job.parameters)
-            now_ms = time.time_ns() // 1_000_000
-            done = owned.job.succeeded(result, cached=cached, now_ms=now_ms)
-        except BaseException as error:  # noqa: BLE001 -- a task may raise anything, or exit
-            self._fail(owned, error)
-            return
-        self._queue.finish(owned, done)
-        log.info("%s: done in %.3f s", name, time.perf_counter() - began)
-
-    def _fail(self, owned: OwnedJob, error: BaseException) -> None:
-        """Record a failed attempt."""
-        after = self._queue.fail(owned, _describe(error))
-        log.warning(
-            "%s: attempt %d of %d failed, now %s: %r",
-            after.name,
-            after.attempts,
-            after.max_attempts,
-            after.state,
-            error,
-        )
-
-    def _change_id(self) -> None:
-        """Register anew, so that jobs which this worker can neither run nor return are taken."""
-        worker_id, self.worker_id = self.worker_id, None
-        if worker_id is not None:
-            self._queue.unregister_worker(worker_id)
-        self._session_is_new = True
-        self._wake.set()
-
-    # -- the end -----------------------------------------------------------------------------------
-
-    def _end(self, threads: list[threading.Thread]) -> None:
-        """Let running jobs finish within the grace, give the others back, and go."""
-        with self._changed:
-            self._changed.notify_all()
-        deadline = time.monotonic() + self._grace_s
-        for thread in threads:
-            if thread.ident is not None:
+        deadline = time.monotonic() + grace_ms / 1000
+        for thread in self._executors:
+            if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
-        with self._changed:
-            unfinished = list(self._running.values())
-        for owned in unfinished:
+        giving_back = threading.Thread(target=self._give_back, daemon=True)
+        giving_back.start()
+        giving_back.join(GIVE_BACK_S)
+        self._client.stop()
+        self._client.close()
+        self._ended.set()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _give_back(self) -> None:
+        for job in list(self._running.values()):
             try:
-                self._queue.give_back(owned)
-                log.warning("%s: not finished in time, given back", owned.job.name)
-            except OwnershipLostError as error:
-                log.info("%s", error)
-        if self.worker_id is not None:
-            self._queue.unregister_worker(self.worker_id)
+                self._queue.release(job)
+                log.info("gave back %s", job.name)
+            except (OwnershipLostError, ConnectionClosedError):
+                log.info("could not give back %s: it returns when this session ends", job.name)
+
+    def _guarded(self, work: Callable[..., None], *args: Any) -> None:
+        """Run a thread of the worker; what it cannot handle ends the worker."""
+        try:
+            work(*args)
+        except BaseException as error:
+            if isinstance(error, ConnectionClosedError) and self._stopping.is_set():
+                return
+            log.exception("the worker ends")
+            self._failure = error
+            self._ended.set()
+
+    # --- Coordination
+
+    def _on_connection(self, state: str) -> None:
+        if state == KazooState.LOST:
+            self._unregister()
+
+    def _unregister(self) -> None:
+        """Let the coordinator register anew; executors take nothing until it has."""
+        self._registered.clear()
+        self._wake.set()
+
+    def _on_listing(self, _: object) -> None:
+        self._listing_stale.set()
+        self._wake.set()
+
+    def _on_workers(self, _: object) -> None:
+        self._workers_stale.set()
+        self._wake.set()
+
+    def _coordinate(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            if not self._registered.is_set():
+                self._register()
+            if self._workers_stale.is_set():
+                self._workers_stale.clear()
+                self._queue.workers(self._on_workers)
+                for job in self._queue.return_jobs_of_dead_workers():
+                    log.warning("%s: %s; it is now %s", job.name, job.errors[-1], job.state)
+            if self._listing_stale.is_set():
+                self._listing_stale.clear()
+                self._waiting.replace(self._queue.waiting(self._on_listing))
+
+    def _register(self) -> None:
+        """Register under a new id; an id is never used by two sessions."""
+        host, pid = socket.gethostname(), os.getpid()
+        about = json.dumps({"host": host, "pid": pid, "executors": len(self._executors)}).encode()
+        while not self._registered.is_set():
+            worker_id = f"{host}-{pid}-{uuid.uuid4().hex[:12]}"
+            if self._queue.register(worker_id, about):
+                self.worker_id = worker_id
+                self._registered.set()
+                log.info("registered as worker %s", worker_id)
+
+    # --- Execution
+
+    def _execute(self, number: int) -> None:
+        while True:
+            name = self._waiting.next_job(self._cache.held, self._locality_wait_s)
+            self._registered.wait()
+            if name is None or self._stopping.is_set():
+                return
+            worker_id = self.worker_id
+            try:
+                self._running[number] = self._queue.own_job(name.name, worker_id)
+                self._work(number)
+            except JobTakenError:
+                continue
+            except WorkerGoneError as error:
+                log.warning("%s", error)
+                self._listing_stale.set()
+                if worker_id == self.worker_id:
+                    self._unregister()
+            except (OwnershipLostError, UnreadableJobError) as error:
+                log.warning("%s", error)
+            finally:
+                self._running.pop(number, None)
+
+    def _work(self, number: int) -> None:
+        """Make one attempt at the job that this executor has, and record what came of it."""
+        job = self._running[number]
+        log.info("took %s, attempt %d", job.name, job.attempts + 1)
+        try:
+            result = self._attempt(number)
+        except _AttemptFailedError as failed:
+            after = self._queue.fail(self._running[number], str(failed))
+            log.warning("%s failed and is now %s: %s", job.name, after.state, failed.summary)
+        else:
+            after = self._queue.finish(self._running[number], result)
+            log.info("%s is now %s", job.name, after.state)
+
+    def _attempt(self, number: int) -> Any:
+        """Load the job's data, run its task, and return its result."""
+        job = self._running[number]
+        task = _attempting(load_function, job.task, TASKS)
+        group, hit = _attempting(self._cache.get, job.dataset, job.groupid)
+        job = self._queue.update_state(job, JobState.RUNNING, cache_hit=hit)
+        self._running[number] = job
+        # A copy, so that a task that changes its parameters does not change the job's record.
+        return _attempting(task, group, copy.deepcopy(job.parameters))
 
 
-def _describe(error: BaseException) -> str:
-    """Return what an operator needs of an exception: its message and where it was raised."""
-    lines = "".join(traceback.format_exception(error)).splitlines()
-    return "\n".join([f"{type(error).__name__}: {error}", *lines[-_TRACEBACK_LINES:]])
+class _AttemptFailedError(Exception):
+    """What a task or a loader raised, as text."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__("".join(traceback.format_exception(error)))
+        self.summary = "".join(traceback.format_exception_only(error)).strip()
+
+
+def _attempting(function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return function(*args)
+    # Whatever it raises, SystemExit too, is this attempt's error and nothing else's.
+    except BaseException as error:
+        raise _AttemptFailedError(error) from error

@@ -1,0 +1,139 @@
+"""A job's value: what is JSON, what fits, and that what is written is read."""
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoolet.jobs import records
+from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
+from zoolet.jobs.records import Job, JobRequest, JobState
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)  # fmt: skip
+
+
+def draft(**changes: Any) -> Job:
+    request = JobRequest(**{"task": "m:f", "dataset": "flights", "groupid": "7"} | changes)
+    return Job.draft(request, "s1", 1000)
+
+
+@given(st.dictionaries(st.text(), json_values), json_values)
+def test_what_is_encoded_is_decoded(parameters: dict[str, Any], result: Any) -> None:
+    job = replace(draft(parameters=parameters), worker="w", result=result, cache_hit=True)
+    job = job.with_error("no").with_error("still no")
+    assert Job.decode(job.name, job.encode(), job.version) == job
+
+
+def test_the_value_has_the_keys_that_its_users_know() -> None:
+    value = json.loads(draft(priority=5, parameters={"a": 1}).encode())
+    assert {key: value[key] for key in ("dataset", "groupid", "state", "worker")} == {
+        "dataset": "flights",
+        "groupid": "7",
+        "state": "PENDING",
+        "worker": None,
+    }
+    assert value["priority"] == 5
+    assert value["parameters"] == {"a": 1}
+    assert value["submitted_ms"] == 1000
+    assert "name" not in value
+    assert "version" not in value
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (math.nan, r"parameters\['x'\] is nan"),
+        (math.inf, r"parameters\['x'\] is inf"),
+        ({1: 2}, "names in JSON are texts"),
+        ([1, {2}], r"parameters\['x'\]\[1\] is of type builtins.set"),
+        (b"bytes", "builtins.bytes"),
+    ],
+)
+def test_refuses_parameters_that_are_not_json(value: object, complaint: str) -> None:
+    with pytest.raises(InvalidJobError, match=complaint):
+        draft(parameters={"x": value})
+
+
+def test_refuses_what_json_cannot_write() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    for value in (circle, 10**5000):
+        with pytest.raises(InvalidJobError, match="parameters cannot be written as JSON"):
+            draft(parameters={"x": value})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"task": ""}, {"task": None}, {"parameters": [1]}, {"max_attempts": 0}, {"max_attempts": 21},
+     {"max_attempts": "3"}, {"priority": 1000}, {"dataset": ""}, {"groupid": ""}],
+)  # fmt: skip
+def test_refuses_a_request_that_cannot_be_a_job(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJobError):
+        draft(**changes)
+
+
+def test_refuses_a_job_past_the_size_limit_and_takes_one_at_it() -> None:
+    room = records.JOB_LIMIT_BYTES - len(draft(parameters={"x": ""}).encode())
+    assert len(draft(parameters={"x": "y" * room}).encode()) == records.JOB_LIMIT_BYTES
+    with pytest.raises(InvalidJobError, match=f"at most {records.JOB_LIMIT_BYTES}"):
+        draft(parameters={"x": "y" * (room + 1)})
+
+
+def test_every_error_of_the_largest_job_fits_in_a_znode() -> None:
+    most = records.MAX_ATTEMPTS_LIMIT
+    room = records.JOB_LIMIT_BYTES - len(draft(parameters={"x": ""}, max_attempts=most).encode())
+    job = draft(parameters={"x": "y" * room}, max_attempts=most)
+    for _ in range(job.max_attempts):
+        job = replace(job, worker="w" * 100).with_error("\U0001f600" * 100_000)
+    assert len(job.encode()) < 0xFFFFF - 4096
+    job.check_size()
+    assert [error.attempt for error in job.errors] == list(range(1, job.max_attempts + 1))
+
+
+def test_an_error_keeps_its_end() -> None:
+    job = draft().with_error("start" + "." * 10_000 + "\nValueError: end\n")
+    assert job.attempts == 1
+    assert "start" not in job.errors[0].message
+    assert job.last_error == "ValueError: end"
+    assert draft().last_error == ""
+
+
+def test_the_same_work_has_the_same_key() -> None:
+    work = JobRequest("m:f", "d", "g", {"a": 1, "b": [2]})
+    assert work.key == JobRequest("m:f", "d", "g", {"b": [2], "a": 1}, priority=9).key
+    others = [
+        replace(work, task="m:g"),
+        replace(work, dataset="e"),
+        replace(work, groupid="h"),
+        replace(work, parameters={"a": 1, "b": [3]}),
+    ]
+    assert len({work.key, *(other.key for other in others)}) == 5
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"\xff", b"1", b"[]", b"{}", b'{"state": "ASLEEP", "errors": []}']
+)
+def test_what_is_no_job_says_so(value: bytes) -> None:
+    with pytest.raises(UnreadableJobError, match="entry-1 does not hold a job"):
+        Job.decode("entry-1", value, 0)
+
+
+def test_waiting_again_it_is_no_ones() -> None:
+    job = replace(draft(), state=JobState.RUNNING, worker="w", taken_ms=1, started_ms=2, version=2)
+    waiting = job.with_error("no").waiting()
+    assert (waiting.state, waiting.worker, waiting.taken_ms, waiting.started_ms) == (
+        JobState.PENDING,
+        None,
+        None,
+        None,
+    )
+    assert waiting.version == waiting.attempts == 1
