@@ -429,6 +429,10 @@ class KazooSession:
         self._client.close()
 
 
+def test_the_server_s_version_is_told(client: Any) -> None:
+    assert client.server_version() == (3, 9, 3)
+
+
 def test_kazoo_lock_and_queue_recipes(server: ServerProcess, client: Any) -> None:
     """Recipes lean on sequences, ephemerals and watches all at once."""
     entered: list[int] = []

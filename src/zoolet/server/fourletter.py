@@ -4,7 +4,10 @@ Source: the administrator's guide of ZooKeeper 3.9, "The Four Letter Words", and
 ``server.command`` package for the format of the answers.
 """
 
+import getpass
+import platform
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 from typing import Protocol
 
 from zoolet import __version__
@@ -65,6 +68,23 @@ def _stat(server: Subject) -> str:
     return f"Zookeeper version: {VERSION}\nClients:\n{clients}\n{_figures(server)}"
 
 
+def _envi(_server: Subject) -> str:
+    """Return what the server runs on; clients read ``zookeeper.version`` off it."""
+    system = platform.uname()
+    environment = {
+        "zookeeper.version": VERSION,
+        "host.name": system.node,
+        "python.version": platform.python_version(),
+        "python.implementation": platform.python_implementation(),
+        "os.name": system.system,
+        "os.arch": system.machine,
+        "os.version": system.release,
+        "user.name": getpass.getuser(),
+        "user.dir": Path.cwd(),
+    }
+    return "Environment:\n" + "".join(f"{name}={value}\n" for name, value in environment.items())
+
+
 def _figures(server: Subject) -> str:
     stats = server.stats
     return (
@@ -105,6 +125,7 @@ _ANSWERS: dict[str, Callable[[Subject], str]] = {
     "srvr": _srvr,
     "stat": _stat,
     "mntr": _mntr,
+    "envi": _envi,
 }
 
 WORDS = frozenset(word.encode() for word in _ANSWERS)

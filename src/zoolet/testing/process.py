@@ -55,7 +55,7 @@ class ServerProcess:
             "clientPortAddress": ADDRESS,
             "maxClientCnxns": 0,
             "preAllocSize": 1024,
-            "4lw.commands.whitelist": "ruok, srvr, stat, mntr",
+            "4lw.commands.whitelist": "*",
             **(settings or {}),
         }
         directory.mkdir(parents=True, exist_ok=True)
