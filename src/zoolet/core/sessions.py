@@ -79,6 +79,17 @@ class SessionTable:
             raise RequestError(ErrorCode.SESSION_EXPIRED)
         return session
 
+    def next_id(self, time_ms: int) -> int:
+        """Return the id of the first session of a server that starts at ``time_ms``.
+
+        The next session's is one more. The layout is that of the original's
+        ``SessionTrackerImpl.initializeNextSessionId``: the server in the top byte, then 40 bits of
+        the time since the epoch, so that no restart gives an id again. Should the clock have been
+        set back, the ids go on behind those that are in use.
+        """
+        by_time = _SERVER_ID << 56 | (time_ms << 24 & 0xFFFFFFFFFFFFFFFF) >> 8
+        return max(by_time, 1 + max(self.by_id, default=0))
+
     def restart_clocks(self, now_ms: int) -> None:
         """Give every session its whole timeout again, as after a restart."""
         self._buckets.clear()
@@ -109,15 +120,6 @@ class SessionTable:
         self._buckets.setdefault(bucket, []).append(session)
         if self._next_bucket is None or bucket < self._next_bucket:
             self._next_bucket = bucket
-
-
-def first_session_id(time_ms: int) -> int:
-    """Return the first session id of a server that starts at ``time_ms`` since the epoch.
-
-    The next is one more. The layout is ``SessionTrackerImpl.initializeNextSessionId``'s: the server
-    in the top byte, then 40 bits of the time, so that no restart gives an id again.
-    """
-    return _SERVER_ID << 56 | (time_ms << 24 & 0xFFFFFFFFFFFFFFFF) >> 8
 
 
 def password_of(session_id: int) -> bytes:

@@ -5,6 +5,7 @@ Source: the administrator's guide of ZooKeeper 3.9, "The Four Letter Words", and
 """
 
 import getpass
+import os
 import platform
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -79,10 +80,18 @@ def _envi(_server: Subject) -> str:
         "os.name": system.system,
         "os.arch": system.machine,
         "os.version": system.release,
-        "user.name": getpass.getuser(),
+        "user.name": _user_name(),
         "user.dir": Path.cwd(),
     }
     return "Environment:\n" + "".join(f"{name}={value}\n" for name, value in environment.items())
+
+
+def _user_name() -> str:
+    """Return the user's name, or number where a container gives it no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _figures(server: Subject) -> str:

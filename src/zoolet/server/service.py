@@ -9,6 +9,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import threading
 import time
@@ -16,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from zoolet.core.sessions import first_session_id
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection
 from zoolet.server.groupcommit import Batch, GroupCommit, LogThread
@@ -80,6 +80,7 @@ class Server:
             started.push_async_callback(self._drain)
             await self._listen(started)
             ticking = loop.create_task(self._tick())
+            ticking.add_done_callback(self._tick_ended)
             started.callback(ticking.cancel)
             self._resources = started.pop_all()
         return self
@@ -139,14 +140,14 @@ class Server:
             force_sync=config.force_sync,
         )
         self._commit = GroupCommit(
-            txn_log, thread, loop, self._machine.zxid, self._fail, self._batch_synced
+            txn_log, thread, loop, self._machine.zxid, self._log_failed, self._batch_synced
         )
         self._processor = RequestProcessor(
             config,
             self._machine,
             self._commit,
             self._clock,
-            first_session_id(self._clock.wall_ms()),
+            self._machine.sessions.next_id(self._clock.wall_ms()),
         )
 
     async def _listen(self, started: contextlib.AsyncExitStack) -> None:
@@ -173,16 +174,23 @@ class Server:
             await asyncio.sleep(self._config.tick_time_ms / 1000)
             self._processor.expire_sessions()
 
-    def _fail(self, failure: Exception) -> None:
+    def _tick_ended(self, ticking: "asyncio.Task[None]") -> None:
+        if not ticking.cancelled() and (failure := ticking.exception()) is not None:
+            log.error("sessions can no longer expire", exc_info=failure)
+            self._fail(f"sessions can no longer expire: {failure!r}. Start again, and report this.")
+
+    def _log_failed(self, failure: Exception) -> None:
         """Nothing more may be acknowledged: the log's state is unknown."""
+        self._fail(
+            f"the transaction log in {self._directories.logs} cannot be written: {failure}."
+            " Nothing after the last acknowledged change is certain, so the server stops."
+            " Make room or mend the disk, then start again: what was acknowledged is there."
+        )
+
+    def _fail(self, message: str) -> None:
+        """End the server; the first reason is the one that is told."""
         if not self._failure.done():
-            self._failure.set_exception(
-                ServerError(
-                    f"the transaction log in {self._directories.logs} cannot be written: {failure}."
-                    " Nothing after the last acknowledged change is certain, so the server stops."
-                    " Make room or mend the disk, then start again: what was acknowledged is there."
-                )
-            )
+            self._failure.set_exception(ServerError(message))
 
     def _batch_synced(self, batch: Batch[Connection]) -> None:
         self._processor.batch_released(batch)
@@ -297,6 +305,9 @@ def run(config: Config) -> None:
     """
     for warning in config.warnings:
         log.warning("%s", warning)
+    # A connection takes a descriptor: have as many as this user may.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # The paths of a request make no reference cycles, so collecting them is seldom worth a pause.
     gc.set_threshold(50_000, 20, 100)
     try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoolet.core.sessions import SessionTable, first_session_id, password_of
+from zoolet.core.sessions import SessionTable, password_of
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
 
@@ -55,10 +55,19 @@ def test_a_restart_gives_every_session_its_whole_timeout() -> None:
 
 
 def test_ids_are_never_zero_and_rise_with_time() -> None:
-    first = first_session_id(1_700_000_000_000)
+    table = SessionTable(bucket_ms=100)
+    first = table.next_id(1_700_000_000_000)
     assert first >> 56 == 1
-    assert first < first_session_id(1_700_000_000_001)
+    assert first < table.next_id(1_700_000_000_001)
     assert 0 < first < 1 << 63
+
+
+def test_a_clock_that_was_set_back_gives_no_id_again() -> None:
+    table = SessionTable(bucket_ms=100)
+    used = table.next_id(1_700_000_000_000)
+    table.open(used, timeout_ms=1000, now_ms=0)
+    table.open(7, timeout_ms=1000, now_ms=0)
+    assert table.next_id(1_600_000_000_000) == used + 1
 
 
 def test_passwords_are_the_original_s() -> None:
