@@ -82,6 +82,11 @@ def digest_of(credentials: bytes) -> str:
     return f"{user}:{base64.b64encode(digest).decode()}"
 
 
+def user_of(scheme: str, name: str) -> str:
+    """Return the user that an identity is of: a digest's is what stands before its colon."""
+    return name.split(":", 1)[0] if scheme == "digest" else name
+
+
 def hide_digests(acl: AclList) -> AclList:
     """Return the list with an ``x`` in place of each digest, for those who may not administer."""
     return tuple(

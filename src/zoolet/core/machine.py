@@ -15,10 +15,24 @@ from zoolet.core.tree import Tree, Znode
 from zoolet.core.watches import WatchTable
 from zoolet.model import paths
 from zoolet.model.acl import AclList, Id
-from zoolet.model.codes import ErrorCode, EventType, OpCode, Permission
+from zoolet.model.codes import (
+    AddWatchMode,
+    ErrorCode,
+    EventType,
+    OpCode,
+    Permission,
+    WatcherType,
+    WatchMode,
+)
 from zoolet.model.errors import RequestError
 from zoolet.model.replies import TxnResult
-from zoolet.model.requests import CloseSession, CreateSession, SetWatches, WriteRequest
+from zoolet.model.requests import (
+    CloseSession,
+    CreateSession,
+    SetWatches,
+    WatchesOf,
+    WriteRequest,
+)
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,
@@ -141,7 +155,56 @@ class StateMachine:
             return node.acl, node
         return access.hide_digests(node.acl), node
 
+    def count_below(self, path: str, identities: Sequence[Id]) -> int:
+        """Count the znodes below a path, at every depth; raises RequestError."""
+        self.readable(path, identities)
+        if path == paths.ROOT:
+            return len(self.tree) - 1
+        below = f"{path}/"
+        return sum(other.startswith(below) for other in self.tree.nodes)
+
+    def ephemerals_of(self, session_id: int, prefix: str) -> list[str]:
+        """Return the paths of a session's ephemerals that begin with ``prefix``."""
+        if prefix.strip() in {"", paths.ROOT}:
+            prefix = ""
+        return [path for path in self.tree.ephemerals_of(session_id) if path.startswith(prefix)]
+
     # -- watches -----------------------------------------------------------------------------------
+
+    def add_watch(self, path: str, watcher: Watcher, mode: AddWatchMode) -> None:
+        """Watch a path for good; with PERSISTENT_RECURSIVE, everything below it too."""
+        if mode is AddWatchMode.PERSISTENT_RECURSIVE:
+            self.data_watches.add(path, watcher, WatchMode.PERSISTENT_RECURSIVE)
+        else:
+            self.data_watches.add(path, watcher, WatchMode.PERSISTENT)
+            self.child_watches.add(path, watcher, WatchMode.PERSISTENT)
+
+    def check_watches(self, request: WatchesOf, watcher: Watcher) -> None:
+        """Return if a watcher has such a watch; raises RequestError (NO_WATCHER)."""
+        path = request.path
+        if not any(table.holds(path, watcher, mode) for table, mode in self._kinds(request.type)):
+            raise RequestError(ErrorCode.NO_WATCHER, path)
+
+    def remove_watches(self, request: WatchesOf, watcher: Watcher) -> None:
+        """Drop such watches of a watcher; raises RequestError (NO_WATCHER) where there is none."""
+        path = request.path
+        removed = [table.remove(path, watcher, mode) for table, mode in self._kinds(request.type)]
+        if True not in removed:
+            raise RequestError(ErrorCode.NO_WATCHER, path)
+
+    def _kinds(
+        self, watcher_type: WatcherType
+    ) -> list[tuple[WatchTable[Watcher], WatchMode | None]]:
+        """Return where, and in which mode, watches of a type are (``DataTree.removeWatch``)."""
+        data, child = self.data_watches, self.child_watches
+        kinds: dict[WatcherType, list[tuple[WatchTable[Watcher], WatchMode | None]]] = {
+            WatcherType.CHILDREN: [(child, WatchMode.STANDARD)],
+            WatcherType.DATA: [(data, WatchMode.STANDARD)],
+            WatcherType.PERSISTENT: [(child, WatchMode.PERSISTENT), (data, WatchMode.PERSISTENT)],
+            WatcherType.PERSISTENT_RECURSIVE: [(data, WatchMode.PERSISTENT_RECURSIVE)],
+            WatcherType.ANY: [(child, None), (data, None)],
+        }
+        return kinds[watcher_type]
 
     def set_watches(self, request: SetWatches, watcher: Watcher) -> list[Event]:
         """Take a reconnected client's watches over; return what it missed meanwhile.
@@ -151,32 +214,37 @@ class StateMachine:
         """
         events: list[Event] = []
 
-        def tell(event_type: EventType, path: str) -> None:
-            events.append(Event(event_type, path, -1, (watcher,)))
+        def watch_or_tell(path: str, table: WatchTable[Watcher], missed: EventType | None) -> None:
+            if missed is None:
+                table.add(path, watcher)
+            else:
+                events.append(Event(missed, path, -1, (watcher,)))
 
         since = request.relative_zxid
         for path in request.data_watches:
-            node = self.tree.nodes.get(path)
-            if node is None:
-                tell(EventType.NODE_DELETED, path)
-            elif node.stat.mzxid > since:
-                tell(EventType.NODE_DATA_CHANGED, path)
-            else:
-                self.data_watches.add(path, watcher)
+            watch_or_tell(path, self.data_watches, self._missed_data(path, since))
         for path in request.exist_watches:
-            if path in self.tree.nodes:
-                tell(EventType.NODE_CREATED, path)
-            else:
-                self.data_watches.add(path, watcher)
+            missed = EventType.NODE_CREATED if path in self.tree.nodes else None
+            watch_or_tell(path, self.data_watches, missed)
         for path in request.child_watches:
-            node = self.tree.nodes.get(path)
-            if node is None:
-                tell(EventType.NODE_DELETED, path)
-            elif node.stat.pzxid > since:
-                tell(EventType.NODE_CHILDREN_CHANGED, path)
-            else:
-                self.child_watches.add(path, watcher)
+            watch_or_tell(path, self.child_watches, self._missed_children(path, since))
+        for path in request.persistent_watches:
+            self.add_watch(path, watcher, AddWatchMode.PERSISTENT)
+        for path in request.persistent_recursive_watches:
+            self.add_watch(path, watcher, AddWatchMode.PERSISTENT_RECURSIVE)
         return events
+
+    def _missed_data(self, path: str, since_zxid: int) -> EventType | None:
+        node = self.tree.nodes.get(path)
+        if node is None:
+            return EventType.NODE_DELETED
+        return EventType.NODE_DATA_CHANGED if node.stat.mzxid > since_zxid else None
+
+    def _missed_children(self, path: str, since_zxid: int) -> EventType | None:
+        node = self.tree.nodes.get(path)
+        if node is None:
+            return EventType.NODE_DELETED
+        return EventType.NODE_CHILDREN_CHANGED if node.stat.pzxid > since_zxid else None
 
     def forget_watcher(self, watcher: Watcher) -> None:
         """Drop the watches of a connection that is gone."""

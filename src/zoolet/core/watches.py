@@ -1,50 +1,102 @@
-"""Watches: who wants to hear of the next change to a path.
+"""Watches: who wants to hear of changes to a path.
 
-A watch is one-shot and belongs to a connection, not to a session: it goes when the connection does.
-Watchers are told apart by identity alone; this module asks nothing of them.
+A watch belongs to a connection, not to a session: it goes when the connection does. A standard one
+fires once; a persistent one stays; a persistent recursive one stays and hears of everything below
+its path too. Watchers are told apart by identity alone; this module asks nothing of them. Source of
+the rules: the original's ``WatchManager``.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Generic, TypeVar
 
+from zoolet.model import paths
+from zoolet.model.codes import WatchMode
+
 W = TypeVar("W")
+
+# Plain ints: arithmetic on enum flags costs more than all else here.
+_NO_MODE = 0
+_STANDARD = WatchMode.STANDARD.value
+_RECURSIVE = WatchMode.PERSISTENT_RECURSIVE.value
 
 
 class WatchTable(Generic[W]):
     """The watches of one kind (on data, or on children).
 
-    Both indexes hold the same pairs; neither keeps an empty entry.
+    Both indexes hold the same pairs of path and watcher; neither keeps an empty entry, nor a pair
+    without a mode.
     """
 
     def __init__(self) -> None:
-        self._by_path: dict[str, dict[W, None]] = {}
+        self._by_path: dict[str, dict[W, int]] = {}
         self._by_watcher: dict[W, dict[str, None]] = {}
+        self._recursive = 0
 
     def __len__(self) -> int:
         """Count the pairs of path and watcher."""
         return sum(map(len, self._by_watcher.values()))
 
-    def add(self, path: str, watcher: W) -> None:
-        """Watch ``path`` once; a second watch of the same watcher on it is the same watch."""
-        self._by_path.setdefault(path, {})[watcher] = None
-        self._by_watcher.setdefault(watcher, {})[path] = None
+    def add(self, path: str, watcher: W, mode: WatchMode = WatchMode.STANDARD) -> None:
+        """Watch ``path``; a second watch of the same watcher and mode on it is the same watch."""
+        watchers = self._by_path.setdefault(path, {})
+        before = watchers.get(watcher, _NO_MODE)
+        if not before & mode.value:
+            watchers[watcher] = before | mode.value
+            self._by_watcher.setdefault(watcher, {})[path] = None
+            self._recursive += mode is WatchMode.PERSISTENT_RECURSIVE
+
+    def holds(self, path: str, watcher: W, mode: WatchMode | None = None) -> bool:
+        """Say whether ``watcher`` watches ``path`` in this mode; None: in any."""
+        modes = self._by_path.get(path, {}).get(watcher, _NO_MODE)
+        return bool(modes if mode is None else modes & mode.value)
 
     def trigger(self, path: str) -> Collection[W]:
-        """Take out and return who watches ``path``, in the order in which they began."""
-        watchers = self._by_path.pop(path, None)
-        if watchers is None:
-            return ()
-        for watcher in watchers:
-            watched = self._by_watcher[watcher]
-            del watched[path]
-            if not watched:
-                del self._by_watcher[watcher]
-        return watchers
+        """Return who is to hear of a change to ``path``, in the order in which they began.
+
+        Standard watches are taken out by that.
+        """
+        told: dict[W, None] = {}
+        for watcher in tuple(self._by_path.get(path, ())):
+            told[watcher] = None
+            self._take_out(path, watcher, _STANDARD)
+        if self._recursive:
+            for above in _above(path):
+                for watcher, modes in self._by_path.get(above, {}).items():
+                    if modes & _RECURSIVE:
+                        told[watcher] = None
+        return told
+
+    def remove(self, path: str, watcher: W, mode: WatchMode | None = None) -> bool:
+        """Take out the watch of this mode; None: of every mode. Says whether there was one."""
+        return self._take_out(path, watcher, ~0 if mode is None else mode.value)
+
+    def _take_out(self, path: str, watcher: W, modes: int) -> bool:
+        watchers = self._by_path.get(path, {})
+        before = watchers.get(watcher, _NO_MODE)
+        after = before & ~modes
+        if after == before:
+            return False
+        self._recursive -= bool((before & ~after) & _RECURSIVE)
+        if after:
+            watchers[watcher] = after
+            return True
+        del watchers[watcher]
+        if not watchers:
+            del self._by_path[path]
+        watched = self._by_watcher[watcher]
+        del watched[path]
+        if not watched:
+            del self._by_watcher[watcher]
+        return True
 
     def forget(self, watcher: W) -> None:
         """Take out every watch of a watcher that is gone."""
-        for path in self._by_watcher.pop(watcher, ()):
-            watchers = self._by_path[path]
-            del watchers[watcher]
-            if not watchers:
-                del self._by_path[path]
+        for path in tuple(self._by_watcher.get(watcher, ())):
+            self.remove(path, watcher)
+
+
+def _above(path: str) -> Iterator[str]:
+    """Yield the paths above ``path``, the nearest first, down to the root."""
+    while path not in {"", paths.ROOT}:
+        path = paths.parent_of(path) or paths.ROOT
+        yield path

@@ -1,7 +1,6 @@
 """The protocol's numbers: op codes, error codes, create modes, watch events and permissions.
 
-Source: Apache ZooKeeper 3.9, ``ZooDefs``, ``KeeperException.Code``, ``CreateMode``,
-``Watcher.Event``.
+Source: Apache ZooKeeper 3.9, ``ZooDefs``, ``KeeperException.Code``, ``CreateMode``, ``Watcher``.
 """
 
 from enum import IntEnum, IntFlag
@@ -25,8 +24,18 @@ class OpCode(IntEnum):
     CHECK = 13
     MULTI = 14
     CREATE2 = 15
+    RECONFIG = 16
+    CHECK_WATCHES = 17
+    REMOVE_WATCHES = 18
+    MULTI_READ = 22
     AUTH = 100
     SET_WATCHES = 101
+    SASL = 102
+    GET_EPHEMERALS = 103
+    GET_ALL_CHILDREN_NUMBER = 104
+    SET_WATCHES2 = 105
+    ADD_WATCH = 106
+    WHO_AM_I = 107
     CREATE_SESSION = -10
     CLOSE_SESSION = -11
     ERROR = -1
@@ -56,6 +65,8 @@ class ErrorCode(IntEnum):
     INVALID_ACL = -114
     AUTH_FAILED = -115
     SESSION_MOVED = -118
+    NO_WATCHER = -121
+    RECONFIG_DISABLED = -123
 
 
 class Xid(IntEnum):
@@ -88,6 +99,31 @@ class CreateMode(IntEnum):
     def is_sequential(self) -> bool:
         """Whether the server appends the parent's counter to the name."""
         return bool(self & 2)
+
+
+class WatchMode(IntFlag):
+    """How long a watch lasts and how far it reaches; a watcher may have several on a path."""
+
+    STANDARD = 1
+    PERSISTENT = 2
+    PERSISTENT_RECURSIVE = 4
+
+
+class AddWatchMode(IntEnum):
+    """What an addWatch request asks for."""
+
+    PERSISTENT = 0
+    PERSISTENT_RECURSIVE = 1
+
+
+class WatcherType(IntEnum):
+    """Which watches checkWatches and removeWatches are about."""
+
+    CHILDREN = 1
+    DATA = 2
+    ANY = 3
+    PERSISTENT = 4
+    PERSISTENT_RECURSIVE = 5
 
 
 class EventType(IntEnum):

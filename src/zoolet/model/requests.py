@@ -7,7 +7,7 @@ client sent a null buffer, which is not the same as an empty one.
 from typing import NamedTuple
 
 from zoolet.model.acl import AclList
-from zoolet.model.codes import OpCode
+from zoolet.model.codes import AddWatchMode, OpCode, WatcherType
 
 
 class Connect(NamedTuple):
@@ -94,18 +94,43 @@ class PathWatch(NamedTuple):
 
 
 class PathOnly(NamedTuple):
-    """getACL and sync."""
+    """getACL, sync, getAllChildrenNumber and getEphemerals (there it is a prefix)."""
 
     path: str
 
 
 class SetWatches(NamedTuple):
-    """The watches that a client had when it lost its connection, after relative_zxid."""
+    """setWatches and setWatches2: what a client watched when it lost its connection.
+
+    relative_zxid is the last that it has seen; the last two are setWatches2's.
+    """
 
     relative_zxid: int
     data_watches: tuple[str, ...]
     exist_watches: tuple[str, ...]
     child_watches: tuple[str, ...]
+    persistent_watches: tuple[str, ...] = ()
+    persistent_recursive_watches: tuple[str, ...] = ()
+
+
+class AddWatch(NamedTuple):
+    """addWatch."""
+
+    path: str
+    mode: AddWatchMode
+
+
+class WatchesOf(NamedTuple):
+    """checkWatches and removeWatches: the asker's own watches of a type on a path."""
+
+    path: str
+    type: WatcherType
+
+
+class MultiRead(NamedTuple):
+    """multiRead: getData and getChildren, each with the op code it came under."""
+
+    operations: tuple[tuple[OpCode, PathWatch], ...]
 
 
 WriteRequest = Create | Delete | SetData | SetAcl | Check | Multi | CreateSession | CloseSession

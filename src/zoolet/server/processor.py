@@ -15,14 +15,21 @@ from zoolet.core import access
 from zoolet.core.machine import Applied, Event, StateMachine
 from zoolet.core.prepare import Asker
 from zoolet.core.sessions import PASSWORD_BYTES, Session, password_of
-from zoolet.model.codes import ErrorCode, OpCode, Permission
+from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
-from zoolet.model.requests import CloseSession, Connect, CreateSession, WriteRequest
+from zoolet.model.requests import (
+    CloseSession,
+    Connect,
+    CreateSession,
+    SetWatches,
+    WriteRequest,
+)
 from zoolet.model.txns import Txn
 from zoolet.server import fourletter
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection
 from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.reads import EVERYTHING, READS
 from zoolet.server.stats import ServerStats
 from zoolet.storage.txnlog import encode_record
 from zoolet.wire.frames import (
@@ -34,19 +41,15 @@ from zoolet.wire.frames import (
     encode_reply,
 )
 from zoolet.wire.jute import MalformedError
-from zoolet.wire.replies import (
-    encode_acl,
-    encode_children,
-    encode_event,
-    encode_path,
-    encode_result,
-)
+from zoolet.wire.replies import encode_event, encode_path, encode_result, encode_token
 from zoolet.wire.requests import (
     WRITE_OP_CODES,
+    check_reconfig,
     decode_auth,
     decode_path,
-    decode_path_watch,
+    decode_sasl,
     decode_set_watches,
+    decode_set_watches2,
     decode_write,
 )
 
@@ -92,17 +95,14 @@ class RequestProcessor:
         self._next_session_id = next_session_id
         self._by_session: dict[int, Connection] = {}
         self._per_address: dict[str, int] = {}
-        self._handlers: dict[int, Callable[[Connection, int, bytes, int, int], None]] = {
-            OpCode.EXISTS: self._exists,
-            OpCode.GET_DATA: self._get_data,
-            OpCode.GET_ACL: self._get_acl,
-            OpCode.GET_CHILDREN: self._get_children,
-            OpCode.GET_CHILDREN2: self._get_children2,
+        self._others: dict[int, Callable[[Connection, int, bytes, int, int], None]] = {
             OpCode.SYNC: self._sync,
-            OpCode.PING: self._ping,
             OpCode.AUTH: self._auth,
+            OpCode.SASL: self._sasl,
             OpCode.SET_WATCHES: self._set_watches,
+            OpCode.SET_WATCHES2: self._set_watches2,
             OpCode.CHECK: self._refuse_check,
+            OpCode.RECONFIG: self._refuse_reconfig,
         }
 
     # -- connections -------------------------------------------------------------------------------
@@ -175,11 +175,13 @@ class RequestProcessor:
         xid, op_code = REQUEST_HEADER.unpack_from(data, start)
         body = start + REQUEST_HEADER.size
         try:
-            handler = self._handlers.get(op_code)
-            if handler is not None:
-                handler(connection, xid, data, body, end)
+            if (read := READS.get(op_code)) is not None:
+                path, shown = read(self.machine, connection, data, body, end)
+                self._answer(connection, path, xid, 0, shown)
             elif op_code in WRITE_OP_CODES:
                 self._write(connection, xid, OpCode(op_code), data, body, end)
+            elif (handle := self._others.get(op_code)) is not None:
+                handle(connection, xid, data, body, end)
             else:
                 log.warning("%s asked for the unknown op code %d", connection.peer, op_code)
                 self._answer(connection, None, xid, ErrorCode.UNIMPLEMENTED)
@@ -216,7 +218,12 @@ class RequestProcessor:
         The zxid in the header is the last one that may be seen with it.
         """
         commit = self._commit
-        batch = None if commit.is_idle else commit.batch_to_wait_for(connection, path)
+        if commit.is_idle:
+            batch = None
+        elif path == EVERYTHING:
+            batch = commit.newest_batch()
+        else:
+            batch = commit.batch_to_wait_for(connection, path)
         zxid = commit.synced_zxid if batch is None else batch.last_zxid
         size_bytes = REPLY_HEADER_BYTES + sum(map(len, body))
         header = REPLY_HEADER.pack(size_bytes, xid, zxid, err)
@@ -341,17 +348,20 @@ class RequestProcessor:
             request = decode_write(op_code, data, start, end)
         except MalformedError as error:
             log.warning("a malformed request of %s: %s", connection.peer, error)
-            txn = self.machine.refuse(
-                session.session_id, xid, ErrorCode.MARSHALLING_ERROR, self._clock.wall_ms()
-            )
-            applied, batch = self._commit_txn(txn)
-        else:
-            applied, batch = self._change(asker, xid, op_code, request)
+            self._refuse(connection, session.session_id, xid, ErrorCode.MARSHALLING_ERROR)
+            return
+        applied, batch = self._change(asker, xid, op_code, request)
         result = applied.result
         frame = encode_reply(xid, batch.last_zxid, result.err, encode_result(result))
         self._send_behind(batch, connection, frame)
         if op_code is OpCode.CLOSE_SESSION:
             connection.finish()
+
+    def _refuse(self, connection: Connection, session_id: int, xid: int, code: ErrorCode) -> None:
+        """Commit that a request is refused, whatever the state, and say so."""
+        txn = self.machine.refuse(session_id, xid, code, self._clock.wall_ms())
+        _, batch = self._commit_txn(txn)
+        self._send_behind(batch, connection, encode_reply(xid, batch.last_zxid, code))
 
     def _change(
         self, asker: Asker, xid: int, op_code: OpCode, request: WriteRequest
@@ -360,67 +370,7 @@ class RequestProcessor:
         txn = self.machine.prepare(asker, xid, op_code, request, self._clock.wall_ms())
         return self._commit_txn(txn)
 
-    def _refuse_check(
-        self, connection: Connection, xid: int, _data: bytes, _start: int, _end: int
-    ) -> None:
-        """Refuse a check that stands alone, as 3.9 does: it belongs in a multi."""
-        self._answer(connection, None, xid, ErrorCode.UNIMPLEMENTED)
-
-    # -- reads -------------------------------------------------------------------------------------
-
-    def _get_data(
-        self, connection: Connection, xid: int, data: bytes, start: int, end: int
-    ) -> None:
-        path, watch = decode_path_watch(data, start, end)
-        node = self.machine.readable(path, connection.identities)
-        if watch:
-            self.machine.data_watches.add(path, connection)
-        self._answer(connection, path, xid, 0, node.record)
-
-    def _exists(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
-        path, watch = decode_path_watch(data, start, end)
-        if "\0" in path:
-            raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
-        node = self.machine.tree.nodes.get(path)
-        if node is not None:
-            access.check(node.acl, connection.identities, Permission.READ, path)
-        if watch:
-            self.machine.data_watches.add(path, connection)
-        if node is None:
-            raise RequestError(ErrorCode.NO_NODE, path)
-        self._answer(connection, path, xid, 0, node.packed_stat)
-
-    def _get_children(
-        self, connection: Connection, xid: int, data: bytes, start: int, end: int
-    ) -> None:
-        self._list_children(connection, xid, data, start, end, with_stat=False)
-
-    def _get_children2(
-        self, connection: Connection, xid: int, data: bytes, start: int, end: int
-    ) -> None:
-        self._list_children(connection, xid, data, start, end, with_stat=True)
-
-    def _list_children(
-        self,
-        connection: Connection,
-        xid: int,
-        data: bytes,
-        start: int,
-        end: int,
-        *,
-        with_stat: bool,
-    ) -> None:
-        path, watch = decode_path_watch(data, start, end)
-        node = self.machine.readable(path, connection.identities)
-        if watch:
-            self.machine.child_watches.add(path, connection)
-        stat = node.packed_stat if with_stat else b""
-        self._answer(connection, path, xid, 0, encode_children(node.names, stat))
-
-    def _get_acl(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
-        path = decode_path(data, start, end).path
-        acl, node = self.machine.acl_of(path, connection.identities)
-        self._answer(connection, path, xid, 0, encode_acl(acl, node.packed_stat))
+    # -- what is neither a plain read nor a write --------------------------------------------------
 
     def _sync(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
         """Answer once everything applied so far is durable: what follows shows it all."""
@@ -428,9 +378,6 @@ class RequestProcessor:
         batch = self._commit.newest_batch()
         zxid = self._commit.synced_zxid if batch is None else batch.last_zxid
         self._send_behind(batch, connection, encode_reply(xid, zxid, 0, encode_path(path)))
-
-    def _ping(self, connection: Connection, xid: int, _data: bytes, _start: int, _end: int) -> None:
-        self._answer(connection, None, xid, 0)
 
     def _auth(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
         request = decode_auth(data, start, end)
@@ -444,10 +391,37 @@ class RequestProcessor:
         elif identity not in connection.identities:
             connection.identities = (*connection.identities, identity)
 
+    def _refuse_check(
+        self, connection: Connection, xid: int, _data: bytes, _start: int, _end: int
+    ) -> None:
+        """Refuse a check that stands alone, as 3.9 does: it belongs in a multi."""
+        self._answer(connection, None, xid, ErrorCode.UNIMPLEMENTED)
+
+    def _refuse_reconfig(
+        self, connection: Connection, xid: int, data: bytes, start: int, end: int
+    ) -> None:
+        """Refuse a reconfig, as a standalone server does: it takes a zxid all the same."""
+        check_reconfig(data, start, end)
+        session = cast("Session", connection.session)
+        self._refuse(connection, session.session_id, xid, ErrorCode.RECONFIG_DISABLED)
+
+    def _sasl(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
+        """Answer as a server without a SASL mechanism: no token, and nobody is authenticated."""
+        decode_sasl(data, start, end)
+        batch = self._commit.batch_to_wait_for(connection, None)
+        self._send_behind(batch, connection, encode_reply(xid, 0, 0, encode_token(None)))
+
     def _set_watches(
         self, connection: Connection, xid: int, data: bytes, start: int, end: int
     ) -> None:
-        request = decode_set_watches(data, start, end)
+        self._take_watches_over(connection, xid, decode_set_watches(data, start, end))
+
+    def _set_watches2(
+        self, connection: Connection, xid: int, data: bytes, start: int, end: int
+    ) -> None:
+        self._take_watches_over(connection, xid, decode_set_watches2(data, start, end))
+
+    def _take_watches_over(self, connection: Connection, xid: int, request: SetWatches) -> None:
         events = self.machine.set_watches(request, connection)
         batch = self._commit.newest_batch()
         for event in events:

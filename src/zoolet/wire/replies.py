@@ -7,7 +7,7 @@ from zoolet.model.acl import AclList
 from zoolet.model.codes import EventType, KeeperState, OpCode, Xid
 from zoolet.model.replies import TxnResult
 from zoolet.wire.frames import encode_reply
-from zoolet.wire.jute import INT, pack_acl, pack_ustring, pack_ustrings
+from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring, pack_ustrings
 
 _MULTI_HEADER = struct.Struct(">i?i")
 _END_OF_MULTI = _MULTI_HEADER.pack(-1, True, -1)
@@ -52,6 +52,43 @@ def encode_acl(acl: AclList, stat: bytes) -> bytes:
 def encode_path(path: str) -> bytes:
     """Return the body of sync's reply."""
     return pack_ustring(path)
+
+
+def encode_count(count: int) -> bytes:
+    """Return the body of getAllChildrenNumber's reply."""
+    return INT.pack(count)
+
+
+def encode_paths(paths: Iterable[str]) -> bytes:
+    """Return the body of getEphemerals's reply."""
+    return pack_ustrings(paths)
+
+
+def encode_watch_added() -> bytes:
+    """Return the body of addWatch's reply: an error code, which is 0."""
+    return INT.pack(0)
+
+
+def encode_identities(identities: Iterable[tuple[str, str]]) -> bytes:
+    """Return the body of whoAmI's reply: schemes and users."""
+    packed = [pack_ustring(scheme) + pack_ustring(user) for scheme, user in identities]
+    return INT.pack(len(packed)) + b"".join(packed)
+
+
+def encode_token(token: bytes | None) -> bytes:
+    """Return the body of sasl's reply."""
+    return pack_buffer(token)
+
+
+def encode_multi_read(parts: Iterable[tuple[OpCode, int, bytes]]) -> bytes:
+    """Return the body of multiRead's reply: for each part its op code, error and own body."""
+    encoded = [
+        _MULTI_HEADER.pack(OpCode.ERROR, False, err) + INT.pack(err)
+        if err
+        else _MULTI_HEADER.pack(op_code, False, 0) + body
+        for op_code, err, body in parts
+    ]
+    return b"".join((*encoded, _END_OF_MULTI))
 
 
 def encode_event(event_type: EventType, path: str, zxid: int) -> bytes:

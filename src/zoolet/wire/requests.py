@@ -1,23 +1,31 @@
 """The bodies of requests: a table from op code to the record that a client sends under it."""
 
 from collections.abc import Callable
+from enum import IntEnum
+from typing import TypeVar
 
-from zoolet.model.codes import OpCode
+from zoolet.model.codes import AddWatchMode, OpCode, WatcherType
 from zoolet.model.requests import (
+    AddWatch,
     Auth,
     Check,
     CloseSession,
     Create,
     Delete,
     Multi,
+    MultiRead,
     PathOnly,
     PathWatch,
     SetAcl,
     SetData,
     SetWatches,
+    WatchesOf,
     WriteRequest,
 )
 from zoolet.wire.jute import MalformedError, Reader
+
+T = TypeVar("T")
+E = TypeVar("E", bound=IntEnum)
 
 
 def _create(reader: Reader) -> Create:
@@ -50,13 +58,19 @@ _IN_MULTI: dict[int, Callable[[Reader], Create | Delete | SetData | Check]] = {
 
 
 def _multi(reader: Reader) -> Multi:
+    return Multi(_operations(reader, _IN_MULTI))
+
+
+def _operations(
+    reader: Reader, known: dict[int, Callable[[Reader], T]]
+) -> tuple[tuple[OpCode, T], ...]:
     """Read operations, each behind a MultiHeader (op code, done, err), until one says done."""
-    operations: list[tuple[OpCode, Create | Delete | SetData | Check]] = []
+    operations: list[tuple[OpCode, T]] = []
     while True:
         code, done, _err = reader.read_int(), reader.read_bool(), reader.read_int()
         if done:
-            return Multi(tuple(operations))
-        decode = _IN_MULTI.get(code)
+            return tuple(operations)
+        decode = known.get(code)
         if decode is None:
             raise MalformedError(f"op code {code} in a multi")
         operations.append((OpCode(code), decode(reader)))
@@ -81,14 +95,28 @@ def decode_write(op_code: int, data: bytes, start: int, end: int) -> WriteReques
     return _WRITES[op_code](Reader(data, start, end))
 
 
-def decode_path_watch(data: bytes, start: int, end: int) -> PathWatch:
-    """Read the body of exists, getData, getChildren or getChildren2."""
-    reader = Reader(data, start, end)
+def _path_watch(reader: Reader) -> PathWatch:
     return PathWatch(reader.read_ustring(), reader.read_bool())
 
 
+_IN_MULTI_READ: dict[int, Callable[[Reader], PathWatch]] = {
+    OpCode.GET_DATA: _path_watch,
+    OpCode.GET_CHILDREN: _path_watch,
+}
+
+
+def decode_path_watch(data: bytes, start: int, end: int) -> PathWatch:
+    """Read the body of exists, getData, getChildren or getChildren2."""
+    return _path_watch(Reader(data, start, end))
+
+
+def decode_multi_read(data: bytes, start: int, end: int) -> MultiRead:
+    """Read the body of multiRead."""
+    return MultiRead(_operations(Reader(data, start, end), _IN_MULTI_READ))
+
+
 def decode_path(data: bytes, start: int, end: int) -> PathOnly:
-    """Read the body of getACL or sync."""
+    """Read the body of getACL, sync, getAllChildrenNumber or getEphemerals."""
     return PathOnly(Reader(data, start, end).read_ustring())
 
 
@@ -101,10 +129,47 @@ def decode_auth(data: bytes, start: int, end: int) -> Auth:
 def decode_set_watches(data: bytes, start: int, end: int) -> SetWatches:
     """Read the body of setWatches."""
     reader = Reader(data, start, end)
-    text = reader.read_ustring
-    return SetWatches(
-        reader.read_long(),
-        reader.read_vector(text),
-        reader.read_vector(text),
-        reader.read_vector(text),
-    )
+    return SetWatches(reader.read_long(), *_path_vectors(reader, 3))
+
+
+def decode_set_watches2(data: bytes, start: int, end: int) -> SetWatches:
+    """Read the body of setWatches2."""
+    reader = Reader(data, start, end)
+    return SetWatches(reader.read_long(), *_path_vectors(reader, 5))
+
+
+def _path_vectors(reader: Reader, count: int) -> list[tuple[str, ...]]:
+    return [reader.read_vector(reader.read_ustring) for _ in range(count)]
+
+
+def decode_add_watch(data: bytes, start: int, end: int) -> AddWatch:
+    """Read the body of addWatch."""
+    reader = Reader(data, start, end)
+    return AddWatch(reader.read_ustring(), _member(AddWatchMode, reader.read_int()))
+
+
+def decode_watches_of(data: bytes, start: int, end: int) -> WatchesOf:
+    """Read the body of checkWatches or removeWatches."""
+    reader = Reader(data, start, end)
+    return WatchesOf(reader.read_ustring(), _member(WatcherType, reader.read_int()))
+
+
+def decode_sasl(data: bytes, start: int, end: int) -> bytes | None:
+    """Read the body of sasl: a token."""
+    return Reader(data, start, end).read_buffer()
+
+
+def check_reconfig(data: bytes, start: int, end: int) -> None:
+    """Read the body of reconfig, which is refused whatever it says."""
+    reader = Reader(data, start, end)
+    for _ in range(3):
+        reader.read_buffer()
+    reader.read_long()
+
+
+def _member(kind: type[E], value: int) -> E:
+    """Return the member of an enum that a number stands for."""
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise MalformedError(str(error)) from error

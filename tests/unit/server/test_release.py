@@ -118,6 +118,20 @@ def test_a_watch_event_waits_and_comes_before_the_change_is_seen(
     assert data_of(reader.read_reply().body) == b"new"
 
 
+@pytest.mark.parametrize("op_code", [OpCode.GET_ALL_CHILDREN_NUMBER, OpCode.GET_EPHEMERALS])
+def test_an_answer_about_all_waits_for_everything(
+    server: GatedServer, clients: tuple[RawClient, RawClient], op_code: OpCode
+) -> None:
+    writer, reader = clients
+    server.disk.shut()
+    writer.send(OpCode.SET_DATA, set_data("/a", b"new"))
+    server.disk.wait_for_sync()
+    reader.send(op_code, pack_ustring("/b"))
+    assert is_silent(server, reader.socket)
+    server.disk.open()
+    assert reader.read_reply().zxid == writer.read_reply().zxid
+
+
 def test_what_gathers_during_a_sync_waits_for_the_next(
     server: GatedServer, clients: tuple[RawClient, RawClient]
 ) -> None:
