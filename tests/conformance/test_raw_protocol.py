@@ -26,6 +26,7 @@ def raw(server: ServerProcess, client: Any) -> Iterator[RawClient]:
 def test_a_check_outside_a_multi_is_refused(raw: RawClient) -> None:
     reply = raw.request(OpCode.CHECK, pack_ustring("/") + INT.pack(-1))
     assert (reply.err, reply.body) == (ErrorCode.UNIMPLEMENTED, b"")
+    assert raw.is_closed_by_server()
 
 
 def test_an_unknown_op_code_is_refused_and_ends_the_connection(raw: RawClient) -> None:

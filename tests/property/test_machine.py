@@ -98,8 +98,9 @@ class Model:
             self.remove(path, zxid)
 
 
+MODES = st.sampled_from([mode for mode in CreateMode if not mode.has_ttl])
 OPERATIONS = st.one_of(
-    st.tuples(st.just("create"), PATHS, DATA, st.sampled_from(list(CreateMode))),
+    st.tuples(st.just("create"), PATHS, DATA, MODES),
     st.tuples(st.just("delete"), PATHS, VERSIONS),
     st.tuples(st.just("set_data"), PATHS, DATA, VERSIONS),
 )

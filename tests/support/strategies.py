@@ -7,7 +7,9 @@ from zoolet.model.codes import OpCode
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,
+    CreateContainerTxn,
     CreateSessionTxn,
+    CreateTtlTxn,
     CreateTxn,
     DeleteTxn,
     ErrorTxn,
@@ -25,6 +27,8 @@ DATA = st.none() | st.binary(max_size=20)
 ACLS = st.sampled_from([OPEN_ACL, READ_ONLY_ACL, (ACL(5, Id("digest", "a:b")), OPEN_ACL[0])])
 
 CREATES = st.builds(CreateTxn, TEXT, DATA, ACLS, st.booleans(), INT32)
+CONTAINERS = st.builds(CreateContainerTxn, TEXT, DATA, ACLS, INT32)
+TTLS = st.builds(CreateTtlTxn, TEXT, DATA, ACLS, INT32, INT64)
 DELETES = st.builds(DeleteTxn, TEXT)
 SETS = st.builds(SetDataTxn, TEXT, DATA, INT32)
 CHECKS = st.builds(CheckTxn, TEXT, INT32)
@@ -32,7 +36,9 @@ ERRORS = st.builds(ErrorTxn, INT32)
 
 PARTS = st.one_of(
     st.tuples(st.sampled_from([OpCode.CREATE, OpCode.CREATE2]), CREATES),
-    st.tuples(st.just(OpCode.DELETE), DELETES),
+    st.tuples(st.just(OpCode.CREATE_CONTAINER), CONTAINERS),
+    st.tuples(st.just(OpCode.CREATE_TTL), TTLS),
+    st.tuples(st.sampled_from([OpCode.DELETE, OpCode.DELETE_CONTAINER]), DELETES),
     st.tuples(st.just(OpCode.SET_DATA), SETS),
     st.tuples(st.just(OpCode.CHECK), CHECKS),
     st.tuples(st.just(OpCode.ERROR), ERRORS),

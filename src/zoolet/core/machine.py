@@ -25,10 +25,12 @@ from zoolet.model.codes import (
     WatchMode,
 )
 from zoolet.model.errors import RequestError
+from zoolet.model.owners import CONTAINER_OWNER, owner_of_ttl
 from zoolet.model.replies import TxnResult
 from zoolet.model.requests import (
     CloseSession,
     CreateSession,
+    DeleteContainer,
     SetWatches,
     WatchesOf,
     WriteRequest,
@@ -36,7 +38,9 @@ from zoolet.model.requests import (
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,
+    CreateContainerTxn,
     CreateSessionTxn,
+    CreateTtlTxn,
     CreateTxn,
     DeleteTxn,
     ErrorTxn,
@@ -84,10 +88,14 @@ class Applied(NamedTuple):
 class StateMachine:
     """The database: tree, sessions and watches, and the zxid of the last txn applied."""
 
-    def __init__(self, tree: Tree, sessions: SessionTable, zxid: int = 0) -> None:
+    def __init__(
+        self, tree: Tree, sessions: SessionTable, zxid: int = 0, *, allows_ttl: bool = False
+    ) -> None:
+        """Begin with this state; ``allows_ttl`` is the setting ``extendedTypesEnabled``."""
         self.tree = tree
         self.sessions = sessions
         self.zxid = zxid
+        self.allows_ttl = allows_ttl
         self.data_watches: WatchTable[Watcher] = WatchTable()
         self.child_watches: WatchTable[Watcher] = WatchTable()
 
@@ -101,9 +109,9 @@ class StateMachine:
         ``time_ms`` is since the epoch.
         """
         try:
-            if not isinstance(request, CreateSession | CloseSession):
+            if not isinstance(request, CreateSession | CloseSession | DeleteContainer):
                 self.sessions.live(asker.session_id)
-            body = prepare(self.tree, asker, request)
+            body = prepare(self.tree, asker, request, allows_ttl=self.allows_ttl)
         except RequestError as error:
             return self.refuse(asker.session_id, cxid, error.code, time_ms)
         return Txn(TxnHeader(asker.session_id, cxid, self.zxid + 1, time_ms, op_code), body)
@@ -294,12 +302,23 @@ class _Change:
         return TxnResult(OpCode.CLOSE_SESSION)
 
     def _create(self, op_code: OpCode, txn: CreateTxn) -> TxnResult:
+        return self._create_znode(op_code, txn, self._header.client_id if txn.ephemeral else 0)
+
+    def _create_container(self, op_code: OpCode, txn: CreateContainerTxn) -> TxnResult:
+        return self._create_znode(op_code, txn, CONTAINER_OWNER)
+
+    def _create_ttl(self, op_code: OpCode, txn: CreateTtlTxn) -> TxnResult:
+        return self._create_znode(op_code, txn, owner_of_ttl(txn.ttl_ms))
+
+    def _create_znode(
+        self, op_code: OpCode, txn: CreateTxn | CreateContainerTxn | CreateTtlTxn, owner: int
+    ) -> TxnResult:
         header = self._header
         node = self._tree.create(
             txn.path,
             txn.data,
             txn.acl,
-            header.client_id if txn.ephemeral else 0,
+            owner,
             txn.parent_cversion,
             header.zxid,
             header.time_ms,
@@ -346,6 +365,8 @@ class _Change:
 
     _APPLY: ClassVar[dict[type, Callable[["_Change", OpCode, Any], TxnResult]]] = {
         CreateTxn: _create,
+        CreateContainerTxn: _create_container,
+        CreateTtlTxn: _create_ttl,
         DeleteTxn: _delete,
         SetDataTxn: _set_data,
         CheckTxn: _check,

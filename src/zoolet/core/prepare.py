@@ -15,12 +15,16 @@ from zoolet.model import paths
 from zoolet.model.acl import AclList, Id
 from zoolet.model.codes import CreateMode, ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
+from zoolet.model.owners import MAX_TTL_MS, OwnerKind
 from zoolet.model.requests import (
     Check,
     CloseSession,
     Create,
+    CreateContainer,
     CreateSession,
+    CreateTtl,
     Delete,
+    DeleteContainer,
     Multi,
     SetAcl,
     SetData,
@@ -29,7 +33,9 @@ from zoolet.model.requests import (
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,
+    CreateContainerTxn,
     CreateSessionTxn,
+    CreateTtlTxn,
     CreateTxn,
     DeleteTxn,
     ErrorTxn,
@@ -56,7 +62,7 @@ class ZnodeState(NamedTuple):
     aversion: int
     created: int
     num_children: int
-    is_ephemeral: bool
+    owner: OwnerKind
 
     @classmethod
     def of(cls, node: Znode) -> "ZnodeState":
@@ -68,14 +74,16 @@ class ZnodeState(NamedTuple):
             stat.aversion,
             node.created,
             stat.num_children,
-            stat.ephemeral_owner != 0,
+            OwnerKind.of(stat.ephemeral_owner),
         )
 
 
 class View:
     """The znodes as they will be after the parts of a multi that are prepared so far."""
 
-    def __init__(self, nodes: Mapping[str, Znode]) -> None:
+    def __init__(self, nodes: Mapping[str, Znode], *, allows_ttl: bool) -> None:
+        """Begin with the znodes as they are; ``allows_ttl`` is ``extendedTypesEnabled``."""
+        self.allows_ttl = allows_ttl
         self._nodes = nodes
         self._changed: dict[str, ZnodeState | None] = {}
 
@@ -98,25 +106,29 @@ class View:
         self._changed[path] = state
 
 
-def prepare(tree: Tree, asker: Asker, request: WriteRequest) -> TxnBody:
+def prepare(
+    tree: Tree, asker: Asker, request: WriteRequest, *, allows_ttl: bool = False
+) -> TxnBody:
     """Return the change that ``request`` makes.
 
     A multi of which a part is refused becomes a MultiTxn that changes nothing and says so of each
     part. Raises RequestError where any other request is refused.
     """
+    view = View(tree.nodes, allows_ttl=allows_ttl)
     if isinstance(request, Multi):
-        return _prepare_multi(tree, asker, request)
+        return _prepare_multi(view, asker, request)
     if isinstance(request, CreateSession):
         return CreateSessionTxn(request.timeout_ms)
     if isinstance(request, CloseSession):
         return CloseSessionTxn(tuple(tree.ephemerals_of(asker.session_id)))
     if isinstance(request, SetAcl):
-        return _prepare_set_acl(View(tree.nodes), asker, request)
-    return _PREPARE[type(request)](View(tree.nodes), asker, request)
+        return _prepare_set_acl(view, asker, request)
+    if isinstance(request, DeleteContainer):
+        return _prepare_delete_container(view, request)
+    return _PREPARE[type(request)](view, asker, request)
 
 
-def _prepare_multi(tree: Tree, asker: Asker, multi: Multi) -> MultiTxn:
-    view = View(tree.nodes)
+def _prepare_multi(view: View, asker: Asker, multi: Multi) -> MultiTxn:
     txns: list[tuple[OpCode, SubTxn]] = []
     refused = False
     for op_code, request in multi.operations:
@@ -132,11 +144,53 @@ def _prepare_multi(tree: Tree, asker: Asker, multi: Multi) -> MultiTxn:
 
 
 def _prepare_create(view: View, asker: Asker, request: Create) -> CreateTxn:
-    path = request.path
+    mode = _mode_of(view, request.path, request.flags, ttl_ms=-1)
+    owner = OwnerKind.SESSION if mode.is_ephemeral else OwnerKind.NOBODY
+    path, acl, created = _prepare_znode(view, asker, request, mode, owner)
+    return CreateTxn(path, request.data, acl, mode.is_ephemeral, created)
+
+
+def _prepare_create_container(
+    view: View, asker: Asker, request: CreateContainer
+) -> CreateContainerTxn:
+    mode = _mode_of(view, request.path, request.flags, ttl_ms=-1)
+    path, acl, created = _prepare_znode(view, asker, request, mode, OwnerKind.CONTAINER)
+    return CreateContainerTxn(path, request.data, acl, created)
+
+
+def _prepare_create_ttl(view: View, asker: Asker, request: CreateTtl) -> CreateTtlTxn:
+    mode = _mode_of(view, request.path, request.flags, request.ttl_ms)
+    if not mode.has_ttl:
+        raise RequestError(ErrorCode.BAD_ARGUMENTS, request.path)
+    path, acl, created = _prepare_znode(view, asker, request, mode, OwnerKind.TTL)
+    return CreateTtlTxn(path, request.data, acl, created, request.ttl_ms)
+
+
+def _mode_of(view: View, path: str, flags: int, ttl_ms: int) -> CreateMode:
+    """Return the mode that flags ask for; a TTL goes with the modes that have one, and only there.
+
+    Raises RequestError: UNIMPLEMENTED where TTLs are switched off, BAD_ARGUMENTS.
+    """
     try:
-        mode = CreateMode(request.flags)
+        mode = CreateMode(flags)
     except ValueError:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path) from None
+    if mode.has_ttl and not view.allows_ttl:
+        raise RequestError(ErrorCode.UNIMPLEMENTED, path)
+    if not (0 < ttl_ms <= MAX_TTL_MS if mode.has_ttl else ttl_ms < 0):
+        raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
+    return mode
+
+
+def _prepare_znode(
+    view: View,
+    asker: Asker,
+    request: Create | CreateContainer | CreateTtl,
+    mode: CreateMode,
+    owner: OwnerKind,
+) -> tuple[str, AclList, int]:
+    """Return a new znode's path and ACL, and its parent's count of creations after it."""
+    path = request.path
     if "/" not in path or "\0" in path:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
     parent_path = paths.parent_of(path)
@@ -148,12 +202,12 @@ def _prepare_create(view: View, asker: Asker, request: Create) -> CreateTxn:
     _validate(path)
     if view.find(path) is not None:
         raise RequestError(ErrorCode.NODE_EXISTS, path)
-    if parent.is_ephemeral:
+    if parent.owner is OwnerKind.SESSION:
         raise RequestError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
     created = wrap_int32(parent.created + 1)
     view.put(parent_path, parent._replace(created=created, num_children=parent.num_children + 1))
-    view.put(path, ZnodeState(acl, 0, 0, 0, 0, mode.is_ephemeral))
-    return CreateTxn(path, request.data, acl, mode.is_ephemeral, created)
+    view.put(path, ZnodeState(acl, 0, 0, 0, 0, owner))
+    return path, acl, created
 
 
 def _prepare_delete(view: View, asker: Asker, request: Delete) -> DeleteTxn:
@@ -169,6 +223,17 @@ def _prepare_delete(view: View, asker: Asker, request: Delete) -> DeleteTxn:
         raise RequestError(ErrorCode.NOT_EMPTY, path)
     view.put(parent_path, parent._replace(num_children=parent.num_children - 1))
     view.put(path, None)
+    return DeleteTxn(path)
+
+
+def _prepare_delete_container(view: View, request: DeleteContainer) -> DeleteTxn:
+    """Let a container or TTL znode go, unless it was used meanwhile."""
+    path = request.path
+    node = view.get(path)
+    if node.num_children:
+        raise RequestError(ErrorCode.NOT_EMPTY, path)
+    if node.owner is OwnerKind.SESSION:
+        raise RequestError(ErrorCode.BAD_VERSION, path)
     return DeleteTxn(path)
 
 
@@ -201,6 +266,8 @@ def _prepare_check(view: View, asker: Asker, request: Check) -> CheckTxn:
 
 _PREPARE: dict[type, Callable[[View, Asker, Any], SubTxn]] = {
     Create: _prepare_create,
+    CreateContainer: _prepare_create_container,
+    CreateTtl: _prepare_create_ttl,
     Delete: _prepare_delete,
     SetData: _prepare_set_data,
     Check: _prepare_check,

@@ -15,6 +15,7 @@ from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
+from zoolet.model.owners import OwnerKind, ttl_of
 from zoolet.model.stat import STAT, Stat
 
 _LENGTH = struct.Struct(">i")
@@ -98,11 +99,13 @@ class Tree:
     Attributes:
         nodes: path to znode.
         ephemerals: session id to the paths of its ephemerals, in order of creation.
+        perishable: the paths of containers and of znodes with a TTL.
     """
 
     def __init__(self) -> None:
         self.nodes: dict[str, Znode] = {}
         self.ephemerals: dict[int, dict[str, None]] = {}
+        self.perishable: dict[str, None] = {}
         self._acls: dict[AclList, AclList] = {OPEN_ACL: OPEN_ACL}
 
     @classmethod
@@ -141,7 +144,10 @@ class Tree:
             self.nodes[paths.ROOT] = node
         self.nodes[path] = node
         if stat.ephemeral_owner:
-            self.ephemerals.setdefault(stat.ephemeral_owner, {})[path] = None
+            if OwnerKind.of(stat.ephemeral_owner) is OwnerKind.SESSION:
+                self.ephemerals.setdefault(stat.ephemeral_owner, {})[path] = None
+            else:
+                self.perishable[path] = None
         return node
 
     def create(
@@ -205,6 +211,7 @@ class Tree:
             owned.pop(path, None)
             if not owned:
                 del self.ephemerals[owner]
+        self.perishable.pop(path, None)
         return node
 
     def set_data(
@@ -227,6 +234,26 @@ class Tree:
         node.acl = self.intern_acl(acl)
         node.set_stat(node.stat._replace(aversion=version))
         return node
+
+    def perished(self, time_ms: int) -> list[str]:
+        """Return the containers and TTL znodes that are to go at ``time_ms`` since the epoch.
+
+        That is: containers that have had a child and have none, and znodes without children that
+        nobody has written to for their TTL (``ContainerManager.getCandidates``).
+        """
+        found = []
+        for path in self.perishable:
+            node = self.nodes[path]
+            if node.children:
+                continue
+            stat = node.stat
+            if OwnerKind.of(stat.ephemeral_owner) is OwnerKind.TTL:
+                is_over = time_ms - stat.mtime > ttl_of(stat.ephemeral_owner)
+            else:
+                is_over = node.created > 0
+            if is_over:
+                found.append(path)
+        return found
 
     def ephemerals_of(self, session_id: int) -> Iterable[str]:
         """Return the paths of the ephemerals that go with a session, in order of creation."""

@@ -27,6 +27,9 @@ class OpCode(IntEnum):
     RECONFIG = 16
     CHECK_WATCHES = 17
     REMOVE_WATCHES = 18
+    CREATE_CONTAINER = 19
+    DELETE_CONTAINER = 20
+    CREATE_TTL = 21
     MULTI_READ = 22
     AUTH = 100
     SET_WATCHES = 101
@@ -81,24 +84,39 @@ class Xid(IntEnum):
 class CreateMode(IntEnum):
     """The ``flags`` of a create request.
 
-    Container (4) and TTL (5, 6) modes need requests of their own, so a create with their flags, or
-    with any other, is refused with BAD_ARGUMENTS.
+    What the znode is, is decided by the request: createContainer makes a container whatever the
+    flags, and create a plain znode with the flags of a container.
     """
 
     PERSISTENT = 0
     EPHEMERAL = 1
     PERSISTENT_SEQUENTIAL = 2
     EPHEMERAL_SEQUENTIAL = 3
+    CONTAINER = 4
+    PERSISTENT_WITH_TTL = 5
+    PERSISTENT_SEQUENTIAL_WITH_TTL = 6
 
     @property
     def is_ephemeral(self) -> bool:
         """Whether the znode goes with the session that created it."""
-        return bool(self & 1)
+        return self in {CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL}
 
     @property
     def is_sequential(self) -> bool:
         """Whether the server appends the parent's counter to the name."""
-        return bool(self & 2)
+        return self in {
+            CreateMode.PERSISTENT_SEQUENTIAL,
+            CreateMode.EPHEMERAL_SEQUENTIAL,
+            CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL,
+        }
+
+    @property
+    def has_ttl(self) -> bool:
+        """Whether the znode goes when it has had no child and no change for so long."""
+        return self in {
+            CreateMode.PERSISTENT_WITH_TTL,
+            CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL,
+        }
 
 
 class WatchMode(IntFlag):

@@ -40,11 +40,36 @@ class Create(NamedTuple):
     flags: int
 
 
+class CreateContainer(NamedTuple):
+    """createContainer: a znode that the server removes some time after its last child."""
+
+    path: str
+    data: bytes | None
+    acl: AclList
+    flags: int
+
+
+class CreateTtl(NamedTuple):
+    """createTTL: a znode that the server removes when nothing came of it for ttl_ms."""
+
+    path: str
+    data: bytes | None
+    acl: AclList
+    flags: int
+    ttl_ms: int
+
+
 class Delete(NamedTuple):
     """delete; version -1 matches any."""
 
     path: str
     version: int
+
+
+class DeleteContainer(NamedTuple):
+    """deleteContainer, by which the server removes a container or TTL znode without children."""
+
+    path: str
 
 
 class SetData(NamedTuple):
@@ -73,7 +98,7 @@ class Check(NamedTuple):
 class Multi(NamedTuple):
     """Several changes that all happen or none; each with the op code it came under."""
 
-    operations: tuple[tuple[OpCode, "Create | Delete | SetData | Check"], ...]
+    operations: tuple[tuple[OpCode, "PartRequest"], ...]
 
 
 class CloseSession(NamedTuple):
@@ -133,5 +158,8 @@ class MultiRead(NamedTuple):
     operations: tuple[tuple[OpCode, PathWatch], ...]
 
 
-WriteRequest = Create | Delete | SetData | SetAcl | Check | Multi | CreateSession | CloseSession
+PartRequest = Create | CreateContainer | CreateTtl | Delete | SetData | Check
+"""The writes that may be part of a multi."""
+
+WriteRequest = PartRequest | DeleteContainer | SetAcl | Multi | CreateSession | CloseSession
 """The requests that become a txn."""

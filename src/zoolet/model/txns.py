@@ -38,6 +38,25 @@ class CreateTxn(NamedTuple):
     parent_cversion: int
 
 
+class CreateContainerTxn(NamedTuple):
+    """A container comes to be."""
+
+    path: str
+    data: bytes | None
+    acl: AclList
+    parent_cversion: int
+
+
+class CreateTtlTxn(NamedTuple):
+    """A znode with a time to live comes to be."""
+
+    path: str
+    data: bytes | None
+    acl: AclList
+    parent_cversion: int
+    ttl_ms: int
+
+
 class DeleteTxn(NamedTuple):
     """A znode goes."""
 
@@ -94,19 +113,11 @@ class MultiTxn(NamedTuple):
     txns: tuple[tuple[OpCode, "SubTxn"], ...]
 
 
-SubTxn = CreateTxn | DeleteTxn | SetDataTxn | CheckTxn | ErrorTxn
-
-TxnBody = (
-    CreateTxn
-    | DeleteTxn
-    | SetDataTxn
-    | SetAclTxn
-    | CheckTxn
-    | CreateSessionTxn
-    | CloseSessionTxn
-    | ErrorTxn
-    | MultiTxn
+SubTxn = (
+    CreateTxn | CreateContainerTxn | CreateTtlTxn | DeleteTxn | SetDataTxn | CheckTxn | ErrorTxn
 )
+
+TxnBody = SubTxn | SetAclTxn | CreateSessionTxn | CloseSessionTxn | MultiTxn
 
 
 class Txn(NamedTuple):

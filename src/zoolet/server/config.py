@@ -35,6 +35,8 @@ class Config:
         snap_count: after how many txns a snapshot is taken and a new log begun.
         preallocate_bytes: in which steps a log grows.
         force_sync: whether a txn is acknowledged only once it is on disk.
+        allows_ttl: whether znodes may have a time to live (``extendedTypesEnabled``).
+        container_check_interval_ms: how often containers and TTL znodes are looked at.
         max_frame_bytes: the longest request (``jute.maxbuffer``).
         four_letter_words: those that are answered.
         warnings: what was read and has no effect, a line each.
@@ -51,6 +53,8 @@ class Config:
     snap_count: int = 100_000
     preallocate_bytes: int = DEFAULT_PREALLOCATE_BYTES
     force_sync: bool = True
+    allows_ttl: bool = False
+    container_check_interval_ms: int = 60_000
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     four_letter_words: frozenset[str] = field(default=DEFAULT_FOUR_LETTER_WORDS)
     warnings: tuple[str, ...] = ()
@@ -98,6 +102,10 @@ def parse_config(text: str, path: Path) -> Config:
         preallocate_bytes=1024
         * settings.integer("preAllocSize", DEFAULT_PREALLOCATE_BYTES // 1024, least=0),
         force_sync=settings.text("forceSync", "yes") != "no",
+        allows_ttl=settings.text("extendedTypesEnabled", "false").lower() == "true",
+        container_check_interval_ms=settings.integer(
+            "znode.container.checkIntervalMs", 60_000, least=1
+        ),
         max_frame_bytes=settings.integer("jute.maxbuffer", DEFAULT_MAX_FRAME_BYTES, least=1024),
         four_letter_words=frozenset(word.strip() for word in words.split(",") if word.strip()),
         warnings=settings.finish(),

@@ -21,6 +21,7 @@ from zoolet.model.requests import (
     CloseSession,
     Connect,
     CreateSession,
+    DeleteContainer,
     SetWatches,
     WriteRequest,
 )
@@ -101,7 +102,6 @@ class RequestProcessor:
             OpCode.SASL: self._sasl,
             OpCode.SET_WATCHES: self._set_watches,
             OpCode.SET_WATCHES2: self._set_watches2,
-            OpCode.CHECK: self._refuse_check,
             OpCode.RECONFIG: self._refuse_reconfig,
         }
 
@@ -183,7 +183,7 @@ class RequestProcessor:
             elif (handle := self._others.get(op_code)) is not None:
                 handle(connection, xid, data, body, end)
             else:
-                log.warning("%s asked for the unknown op code %d", connection.peer, op_code)
+                log.warning("%s asked for op code %d, which is none", connection.peer, op_code)
                 self._answer(connection, None, xid, ErrorCode.UNIMPLEMENTED)
                 connection.finish()
         except RequestError as error:
@@ -202,6 +202,12 @@ class RequestProcessor:
         for session in self.machine.sessions.expired(self._clock.monotonic_ms()):
             log.info("session 0x%x expired after %d ms", session.session_id, session.timeout_ms)
             self._end_session(session)
+
+    def remove_perished(self) -> None:
+        """Remove containers that are empty again, and znodes whose TTL is over."""
+        for path in self.machine.tree.perished(self._clock.wall_ms()):
+            log.info("removing %s: its time is over", path)
+            self._change(Asker(0, ()), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
 
     # -- sending: the only places that know of batches ---------------------------------------------
 
@@ -390,12 +396,6 @@ class RequestProcessor:
             connection.finish()
         elif identity not in connection.identities:
             connection.identities = (*connection.identities, identity)
-
-    def _refuse_check(
-        self, connection: Connection, xid: int, _data: bytes, _start: int, _end: int
-    ) -> None:
-        """Refuse a check that stands alone, as 3.9 does: it belongs in a multi."""
-        self._answer(connection, None, xid, ErrorCode.UNIMPLEMENTED)
 
     def _refuse_reconfig(
         self, connection: Connection, xid: int, data: bytes, start: int, end: int

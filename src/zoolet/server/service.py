@@ -1,7 +1,7 @@
 """The server as a whole: recover, listen, serve, stop.
 
-Owns the order in which the parts begin and end, the ticks by which sessions expire, and the taking
-of snapshots.
+Owns the order in which the parts begin and end, the ticks by which sessions and containers expire,
+and the taking of snapshots.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -79,9 +79,13 @@ class Server:
             started.callback(self._wait_for_snapshot)
             started.push_async_callback(self._drain)
             await self._listen(started)
-            ticking = loop.create_task(self._tick())
-            ticking.add_done_callback(self._tick_ended)
-            started.callback(ticking.cancel)
+            for interval_ms, look in (
+                (self._config.tick_time_ms, self._processor.expire_sessions),
+                (self._config.container_check_interval_ms, self._processor.remove_perished),
+            ):
+                repeating = loop.create_task(_repeat(interval_ms, look))
+                repeating.add_done_callback(self._repetition_ended)
+                started.callback(repeating.cancel)
             self._resources = started.pop_all()
         return self
 
@@ -112,6 +116,7 @@ class Server:
         for note in recovery.notes:
             log.warning("%s", note)
         machine = self._machine = recovery.machine
+        machine.allows_ttl = self._config.allows_ttl
         machine.sessions.restart_clocks(self._clock.monotonic_ms())
         if recovery.snapshot_zxid is None:
             # Apache ZooKeeper opens a data directory only where there is a snapshot.
@@ -169,15 +174,10 @@ class Server:
 
     # -- while it runs -----------------------------------------------------------------------------
 
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(self._config.tick_time_ms / 1000)
-            self._processor.expire_sessions()
-
-    def _tick_ended(self, ticking: "asyncio.Task[None]") -> None:
-        if not ticking.cancelled() and (failure := ticking.exception()) is not None:
-            log.error("sessions can no longer expire", exc_info=failure)
-            self._fail(f"sessions can no longer expire: {failure!r}. Start again, and report this.")
+    def _repetition_ended(self, repeating: "asyncio.Task[None]") -> None:
+        if not repeating.cancelled() and (failure := repeating.exception()) is not None:
+            log.error("nothing can expire any more", exc_info=failure)
+            self._fail(f"nothing can expire any more: {failure!r}. Start again, and report this.")
 
     def _log_failed(self, failure: Exception) -> None:
         """Nothing more may be acknowledged: the log's state is unknown."""
@@ -280,6 +280,12 @@ class Server:
     def _wait_for_snapshot(self) -> None:
         if self._snapshot_pid is not None:
             self._snapshot_waiter.join()
+
+
+async def _repeat(interval_ms: int, call: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(interval_ms / 1000)
+        call()
 
 
 async def _serve_until_signalled(config: Config) -> None:

@@ -10,13 +10,16 @@ from zoolet.wire.frames import encode_reply
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring, pack_ustrings
 
 _MULTI_HEADER = struct.Struct(">i?i")
+_CREATES_WITH_STAT = {OpCode.CREATE_CONTAINER, OpCode.CREATE_TTL}
 _END_OF_MULTI = _MULTI_HEADER.pack(-1, True, -1)
 
 
 def _encode_multi(result: TxnResult) -> bytes:
     parts: list[bytes] = []
     for part in result.parts:
-        parts += (_MULTI_HEADER.pack(part.op_code, False, part.err), _BODIES[part.op_code](part))
+        # A part that made a znode and tells its Stat is told as a create2, whatever it was.
+        told = OpCode.CREATE2 if part.op_code in _CREATES_WITH_STAT else part.op_code
+        parts += (_MULTI_HEADER.pack(told, False, part.err), _BODIES[told](part))
     parts.append(_END_OF_MULTI)
     return b"".join(parts)
 
@@ -24,7 +27,10 @@ def _encode_multi(result: TxnResult) -> bytes:
 _BODIES: dict[OpCode, Callable[[TxnResult], bytes]] = {
     OpCode.CREATE: lambda result: pack_ustring(result.path),
     OpCode.CREATE2: lambda result: pack_ustring(result.path) + result.stat,
+    OpCode.CREATE_CONTAINER: lambda result: pack_ustring(result.path) + result.stat,
+    OpCode.CREATE_TTL: lambda result: pack_ustring(result.path) + result.stat,
     OpCode.DELETE: lambda _result: b"",
+    OpCode.DELETE_CONTAINER: lambda _result: b"",
     OpCode.SET_DATA: lambda result: result.stat,
     OpCode.SET_ACL: lambda result: result.stat,
     OpCode.CHECK: lambda _result: b"",

@@ -11,9 +11,12 @@ from zoolet.model.requests import (
     Check,
     CloseSession,
     Create,
+    CreateContainer,
+    CreateTtl,
     Delete,
     Multi,
     MultiRead,
+    PartRequest,
     PathOnly,
     PathWatch,
     SetAcl,
@@ -32,6 +35,14 @@ def _create(reader: Reader) -> Create:
     return Create(reader.read_ustring(), reader.read_buffer(), reader.read_acl(), reader.read_int())
 
 
+def _create_container(reader: Reader) -> CreateContainer:
+    return CreateContainer(*_create(reader))
+
+
+def _create_ttl(reader: Reader) -> CreateTtl:
+    return CreateTtl(*_create(reader), reader.read_long())
+
+
 def _delete(reader: Reader) -> Delete:
     return Delete(reader.read_ustring(), reader.read_int())
 
@@ -48,9 +59,11 @@ def _check(reader: Reader) -> Check:
     return Check(reader.read_ustring(), reader.read_int())
 
 
-_IN_MULTI: dict[int, Callable[[Reader], Create | Delete | SetData | Check]] = {
+_IN_MULTI: dict[int, Callable[[Reader], PartRequest]] = {
     OpCode.CREATE: _create,
     OpCode.CREATE2: _create,
+    OpCode.CREATE_CONTAINER: _create_container,
+    OpCode.CREATE_TTL: _create_ttl,
     OpCode.DELETE: _delete,
     OpCode.SET_DATA: _set_data,
     OpCode.CHECK: _check,
@@ -79,6 +92,8 @@ def _operations(
 _WRITES: dict[int, Callable[[Reader], WriteRequest]] = {
     OpCode.CREATE: _create,
     OpCode.CREATE2: _create,
+    OpCode.CREATE_CONTAINER: _create_container,
+    OpCode.CREATE_TTL: _create_ttl,
     OpCode.DELETE: _delete,
     OpCode.SET_DATA: _set_data,
     OpCode.SET_ACL: _set_acl,

@@ -13,7 +13,9 @@ from zoolet.model.codes import OpCode
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,
+    CreateContainerTxn,
     CreateSessionTxn,
+    CreateTtlTxn,
     CreateTxn,
     DeleteTxn,
     ErrorTxn,
@@ -27,6 +29,7 @@ from zoolet.model.txns import (
 )
 from zoolet.wire.jute import (
     INT,
+    LONG,
     MalformedError,
     Reader,
     pack_acl,
@@ -50,6 +53,16 @@ def _encode_create(txn: CreateTxn) -> bytes:
     )
 
 
+def _encode_create_container(txn: CreateContainerTxn) -> bytes:
+    parts = (pack_ustring(txn.path), pack_buffer(txn.data), pack_acl(txn.acl))
+    return b"".join((*parts, INT.pack(txn.parent_cversion)))
+
+
+def _encode_create_ttl(txn: CreateTtlTxn) -> bytes:
+    container = CreateContainerTxn(txn.path, txn.data, txn.acl, txn.parent_cversion)
+    return _encode_create_container(container) + LONG.pack(txn.ttl_ms)
+
+
 def _encode_multi(txn: MultiTxn) -> bytes:
     parts = [INT.pack(len(txn.txns))]
     for op_code, sub in txn.txns:
@@ -59,6 +72,8 @@ def _encode_multi(txn: MultiTxn) -> bytes:
 
 _ENCODERS: dict[type[TxnBody], Callable[[Any], bytes]] = {
     CreateTxn: _encode_create,
+    CreateContainerTxn: _encode_create_container,
+    CreateTtlTxn: _encode_create_ttl,
     DeleteTxn: lambda txn: pack_ustring(txn.path),
     SetDataTxn: lambda txn: pack_ustring(txn.path) + pack_buffer(txn.data) + INT.pack(txn.version),
     SetAclTxn: lambda txn: pack_ustring(txn.path) + pack_acl(txn.acl) + INT.pack(txn.version),
@@ -91,6 +106,16 @@ def _decode_create(reader: Reader) -> CreateTxn:
     return CreateTxn(path, data, acl, ephemeral, parent_cversion)
 
 
+def _decode_create_container(reader: Reader) -> CreateContainerTxn:
+    return CreateContainerTxn(
+        reader.read_ustring(), reader.read_buffer(), reader.read_acl(), reader.read_int()
+    )
+
+
+def _decode_create_ttl(reader: Reader) -> CreateTtlTxn:
+    return CreateTtlTxn(*_decode_create_container(reader), reader.read_long())
+
+
 def _decode_close_session(reader: Reader) -> CloseSessionTxn:
     return CloseSessionTxn(reader.read_vector(reader.read_ustring) if reader.remaining else None)
 
@@ -98,6 +123,9 @@ def _decode_close_session(reader: Reader) -> CloseSessionTxn:
 _SUB_DECODERS: dict[int, Callable[[Reader], SubTxn]] = {
     OpCode.CREATE: _decode_create,
     OpCode.CREATE2: _decode_create,
+    OpCode.CREATE_CONTAINER: _decode_create_container,
+    OpCode.CREATE_TTL: _decode_create_ttl,
+    OpCode.DELETE_CONTAINER: lambda reader: DeleteTxn(reader.read_ustring()),
     OpCode.DELETE: lambda reader: DeleteTxn(reader.read_ustring()),
     OpCode.SET_DATA: lambda reader: SetDataTxn(
         reader.read_ustring(), reader.read_buffer(), reader.read_int()

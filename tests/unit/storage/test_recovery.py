@@ -69,6 +69,13 @@ def writer(tmp_path: Path) -> Writer:
     made.create("/a", "/a/b", "/c")
     made.create("/a/e", mode=CreateMode.EPHEMERAL, acl=DIGEST_ACL)
     made.create("/a/n-", "/a/n-", mode=CreateMode.PERSISTENT_SEQUENTIAL)
+    made.machine.allows_ttl = True
+    container = requests.CreateContainer("/box", b"", OPEN_ACL, CreateMode.CONTAINER)
+    made.change(OpCode.CREATE_CONTAINER, container)
+    ttl = requests.CreateTtl("/brief", b"", OPEN_ACL, CreateMode.PERSISTENT_WITH_TTL, 5000)
+    made.change(OpCode.CREATE_TTL, ttl)
+    made.create("/box/content")
+    made.change(OpCode.DELETE, requests.Delete("/box/content", -1))
     made.change(OpCode.DELETE, requests.Delete("/a/b", -1))
     made.change(OpCode.SET_DATA, requests.SetData("/c", None, -1))
     made.change(OpCode.DELETE, requests.Delete("/missing", -1))
@@ -79,6 +86,8 @@ def assert_same(recovered: StateMachine, live: StateMachine) -> None:
     assert recovered.zxid == live.zxid
     ours, theirs = recovered.tree, live.tree
     assert ours.ephemerals == theirs.ephemerals
+    assert ours.perishable == theirs.perishable
+    assert ours.perished(time_ms=10_000) == theirs.perished(time_ms=10_000)
     assert {path: (node.record, node.acl, node.created) for path, node in ours.nodes.items()} == {
         path: (node.record, node.acl, node.created) for path, node in theirs.nodes.items()
     }
@@ -234,10 +243,10 @@ def test_a_txn_out_of_order_is_damage(writer: Writer) -> None:
 def test_a_txn_that_is_not_known_is_not_taken_for_a_torn_tail(writer: Writer) -> None:
     """As a log of Apache ZooKeeper may hold: the record is whole, its type is not known here."""
     record = bytearray(encode_record(writer.refused()))
-    record[12 + 28 : 12 + 32] = (21).to_bytes(4, "big")
+    record[12 + 28 : 12 + 32] = (88).to_bytes(4, "big")
     record[4:8] = zlib.adler32(record[12:-1]).to_bytes(4, "big")
     writer.log.append(writer.machine.zxid + 1, bytes(record))
     before = writer.logs()[0].read_bytes()
-    with pytest.raises(StorageError, match="unsupported txn of type 21"):
+    with pytest.raises(StorageError, match="unsupported txn of type 88"):
         writer.recover()
     assert writer.logs()[0].read_bytes() == before

@@ -1,0 +1,42 @@
+"""What a znode's ephemeral owner says: a session, or that the server removes the znode itself.
+
+Source: the original's ``EphemeralType``. A container's owner is the least 64-bit number; a TTL
+znode's has all bits of its first byte set, and its TTL in the last five bytes.
+"""
+
+from enum import Enum
+
+CONTAINER_OWNER = -(1 << 63)
+
+_TTL_BASE = -(1 << 56)
+MAX_TTL_MS = (1 << 40) - 1
+
+
+class OwnerKind(Enum):
+    """Whom a znode goes with."""
+
+    NOBODY = "it stays until it is deleted"
+    SESSION = "it goes with its session"
+    CONTAINER = "it goes some time after its last child"
+    TTL = "it goes when it has had no child and no change for so long"
+
+    @classmethod
+    def of(cls, owner: int) -> "OwnerKind":
+        """Return what kind of owner a number stands for."""
+        if owner == 0:
+            return cls.NOBODY
+        if owner == CONTAINER_OWNER:
+            return cls.CONTAINER
+        if _TTL_BASE <= owner <= _TTL_BASE + MAX_TTL_MS:
+            return cls.TTL
+        return cls.SESSION
+
+
+def owner_of_ttl(ttl_ms: int) -> int:
+    """Return the owner that stands for a TTL from 1 to MAX_TTL_MS."""
+    return _TTL_BASE + ttl_ms
+
+
+def ttl_of(owner: int) -> int:
+    """Return the TTL, in ms, that an owner of the kind TTL stands for."""
+    return owner - _TTL_BASE
