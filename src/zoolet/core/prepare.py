@@ -15,7 +15,7 @@ from zoolet.model import paths
 from zoolet.model.acl import AclList, Id
 from zoolet.model.codes import CreateMode, ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
-from zoolet.model.owners import MAX_TTL_MS, OwnerKind
+from zoolet.model.owners import MAX_TTL_MS
 from zoolet.model.requests import (
     Check,
     CloseSession,
@@ -62,7 +62,7 @@ class ZnodeState(NamedTuple):
     aversion: int
     created: int
     num_children: int
-    owner: OwnerKind
+    is_ephemeral: bool
 
     @classmethod
     def of(cls, node: Znode) -> "ZnodeState":
@@ -74,7 +74,7 @@ class ZnodeState(NamedTuple):
             stat.aversion,
             node.created,
             stat.num_children,
-            OwnerKind.of(stat.ephemeral_owner),
+            stat.ephemeral_owner != 0,
         )
 
 
@@ -145,8 +145,7 @@ def _prepare_multi(view: View, asker: Asker, multi: Multi) -> MultiTxn:
 
 def _prepare_create(view: View, asker: Asker, request: Create) -> CreateTxn:
     mode = _mode_of(view, request.path, request.flags, ttl_ms=-1)
-    owner = OwnerKind.SESSION if mode.is_ephemeral else OwnerKind.NOBODY
-    path, acl, created = _prepare_znode(view, asker, request, mode, owner)
+    path, acl, created = _prepare_znode(view, asker, request, mode)
     return CreateTxn(path, request.data, acl, mode.is_ephemeral, created)
 
 
@@ -154,7 +153,7 @@ def _prepare_create_container(
     view: View, asker: Asker, request: CreateContainer
 ) -> CreateContainerTxn:
     mode = _mode_of(view, request.path, request.flags, ttl_ms=-1)
-    path, acl, created = _prepare_znode(view, asker, request, mode, OwnerKind.CONTAINER)
+    path, acl, created = _prepare_znode(view, asker, request, mode)
     return CreateContainerTxn(path, request.data, acl, created)
 
 
@@ -162,7 +161,7 @@ def _prepare_create_ttl(view: View, asker: Asker, request: CreateTtl) -> CreateT
     mode = _mode_of(view, request.path, request.flags, request.ttl_ms)
     if not mode.has_ttl:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, request.path)
-    path, acl, created = _prepare_znode(view, asker, request, mode, OwnerKind.TTL)
+    path, acl, created = _prepare_znode(view, asker, request, mode)
     return CreateTtlTxn(path, request.data, acl, created, request.ttl_ms)
 
 
@@ -187,7 +186,6 @@ def _prepare_znode(
     asker: Asker,
     request: Create | CreateContainer | CreateTtl,
     mode: CreateMode,
-    owner: OwnerKind,
 ) -> tuple[str, AclList, int]:
     """Return a new znode's path and ACL, and its parent's count of creations after it."""
     path = request.path
@@ -202,11 +200,12 @@ def _prepare_znode(
     _validate(path)
     if view.find(path) is not None:
         raise RequestError(ErrorCode.NODE_EXISTS, path)
-    if parent.owner is OwnerKind.SESSION:
+    if parent.is_ephemeral:
         raise RequestError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
     created = wrap_int32(parent.created + 1)
     view.put(parent_path, parent._replace(created=created, num_children=parent.num_children + 1))
-    view.put(path, ZnodeState(acl, 0, 0, 0, 0, owner))
+    is_ephemeral = isinstance(request, Create) and mode.is_ephemeral
+    view.put(path, ZnodeState(acl, 0, 0, 0, 0, is_ephemeral))
     return path, acl, created
 
 
@@ -232,7 +231,7 @@ def _prepare_delete_container(view: View, request: DeleteContainer) -> DeleteTxn
     node = view.get(path)
     if node.num_children:
         raise RequestError(ErrorCode.NOT_EMPTY, path)
-    if node.owner is OwnerKind.SESSION:
+    if node.is_ephemeral:
         raise RequestError(ErrorCode.BAD_VERSION, path)
     return DeleteTxn(path)
 

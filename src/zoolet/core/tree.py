@@ -99,13 +99,14 @@ class Tree:
     Attributes:
         nodes: path to znode.
         ephemerals: session id to the paths of its ephemerals, in order of creation.
-        perishable: the paths of containers and of znodes with a TTL.
+        perishable: the paths of containers and of znodes with a TTL, each with the owner that says
+            so; the Stat of such a znode names no owner (``DataNode.copyStat``).
     """
 
     def __init__(self) -> None:
         self.nodes: dict[str, Znode] = {}
         self.ephemerals: dict[int, dict[str, None]] = {}
-        self.perishable: dict[str, None] = {}
+        self.perishable: dict[str, int] = {}
         self._acls: dict[AclList, AclList] = {OPEN_ACL: OPEN_ACL}
 
     @classmethod
@@ -132,8 +133,14 @@ class Tree:
     ) -> Znode:
         """Put a znode into the tree; its parent's Stat stays as it is.
 
-        Raises KeyError where the parent is missing.
+        ``stat`` has the owner as files keep it. Raises KeyError where the parent is missing.
         """
+        owner = stat.ephemeral_owner
+        if owner and OwnerKind.of(owner) is not OwnerKind.SESSION:
+            self.perishable[path] = owner
+            stat = stat._replace(ephemeral_owner=0)
+        elif owner:
+            self.ephemerals.setdefault(owner, {})[path] = None
         node = Znode(encode_record(data, stat), self.intern_acl(acl), created)
         if path:
             parent = self.nodes[paths.parent_of(path)]
@@ -143,11 +150,6 @@ class Tree:
         else:
             self.nodes[paths.ROOT] = node
         self.nodes[path] = node
-        if stat.ephemeral_owner:
-            if OwnerKind.of(stat.ephemeral_owner) is OwnerKind.SESSION:
-                self.ephemerals.setdefault(stat.ephemeral_owner, {})[path] = None
-            else:
-                self.perishable[path] = None
         return node
 
     def create(
@@ -242,13 +244,12 @@ class Tree:
         nobody has written to for their TTL (``ContainerManager.getCandidates``).
         """
         found = []
-        for path in self.perishable:
+        for path, owner in self.perishable.items():
             node = self.nodes[path]
             if node.children:
                 continue
-            stat = node.stat
-            if OwnerKind.of(stat.ephemeral_owner) is OwnerKind.TTL:
-                is_over = time_ms - stat.mtime > ttl_of(stat.ephemeral_owner)
+            if OwnerKind.of(owner) is OwnerKind.TTL:
+                is_over = time_ms - node.stat.mtime > ttl_of(owner)
             else:
                 is_over = node.created > 0
             if is_over:

@@ -96,7 +96,7 @@ def _content(tree: Tree, sessions: Mapping[int, int]) -> Iterator[bytes]:
                 stat.version,
                 node.created,
                 stat.aversion,
-                stat.ephemeral_owner,
+                tree.perishable.get(path, stat.ephemeral_owner),
                 stat.pzxid,
             )
         )
