@@ -4,9 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+DEBIAN_JARS := /usr/share/java
+APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackson log4j metrics-core \
+  netty slf4j-api snappy-java
+APACHE_JARS := .cache/apache-zookeeper-3.9.3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types format clean
+.PHONY: help setup run test conformance apache lint types format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -29,8 +33,31 @@ $(READY): pyproject.toml
 run: $(READY) ## Serve, load a year of flights, run jobs over them, check the answer
 	@$(BIN)/python examples/flights.py
 
-test: $(READY) lint types ## Run every check and every test
+test: $(READY) lint types apache ## Run every check and every test
 	$(BIN)/python -m pytest -n 2
+
+conformance: $(READY) apache $(APACHE_JARS)/.unpacked ## Compare with Apache ZooKeeper 3.9.3 at length
+	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS)
+
+# Apache ZooKeeper, its Java and C clients: what zoolet is compared with, and no part of it.
+apache:
+	@{ command -v java && test -e $(DEBIAN_JARS)/zookeeper.jar && test -e /usr/lib/zookeeper/bin/cli_mt; } >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's Apache ZooKeeper to compare with ..." \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	          default-jre-headless zookeeper zookeeper-bin >/dev/null; } \
+	  || echo "Comparisons with Apache ZooKeeper will be skipped: they need Debian's packages" \
+	          "default-jre-headless, zookeeper and zookeeper-bin." >&2
+
+# PySpark's source distribution carries the jars of ZooKeeper 3.9.3; nothing else of it is kept.
+$(APACHE_JARS)/.unpacked:
+	@echo "Getting Apache ZooKeeper 3.9.3 (434 MB with what it comes in) ..."
+	@mkdir -p $(APACHE_JARS)/download
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
+	  --dest $(APACHE_JARS)/download pyspark==4.0.1
+	@tar -xzf $(APACHE_JARS)/download/pyspark-4.0.1.tar.gz -C $(APACHE_JARS) --strip-components=3 \
+	  --wildcards $(foreach jar,$(APACHE_JAR_NAMES),'pyspark-4.0.1/deps/jars/$(jar)-*.jar')
+	@rm -r $(APACHE_JARS)/download
+	@touch $@
 
 lint: $(READY) ## Check format and style
 	$(BIN)/ruff format --check .

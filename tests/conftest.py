@@ -7,7 +7,32 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 
+from tests.support.apache import DEBIAN_JARS, ApacheServer, require_apache
 from zoolet.testing import ServerProcess
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say what the long runs (make conformance) set otherwise than the short ones."""
+    parser.addoption(
+        "--apache-jars",
+        type=Path,
+        default=DEBIAN_JARS,
+        help="the folder of jars of the Apache ZooKeeper to compare with",
+    )
+
+
+@pytest.fixture(scope="session")
+def apache_jars(request: pytest.FixtureRequest) -> Path:
+    """Where the jars of Apache ZooKeeper are; skips where there are none."""
+    jars: Path = request.config.getoption("--apache-jars")
+    return require_apache(jars)
+
+
+@pytest.fixture
+def apache(tmp_path: Path, apache_jars: Path) -> Iterator[ApacheServer]:
+    """A running Apache ZooKeeper with an empty data directory."""
+    with ApacheServer(tmp_path / "apache", apache_jars) as running:
+        yield running
 
 
 @pytest.fixture
