@@ -77,7 +77,7 @@ def test_start_foreground_ends_cleanly(
         ("tickTime=soon", "zoo.cfg:5: tickTime=soon is not a whole number from 1 to"),
         ("clientPort=70000", "zoo.cfg:5: clientPort=70000 is not a whole number from 1 to 65535"),
         ("nonsense", "zoo.cfg:5: 'nonsense' is no setting: write key=value"),
-        ("server.1=a:2888:3888", "zoo.cfg:5: server.1 sets up an ensemble"),
+        ("server.1=a:2888:3888\nserver.2=b:2888:3888", "zoo.cfg:5: server.1 sets up an ensemble"),
         ("minSessionTimeout=99999999", "minSessionTimeout (99999999 ms) is greater than"),
         ("dataDir=", "dataDir is missing"),
     ],

@@ -6,12 +6,30 @@ providers of the original.
 
 import base64
 import hashlib
-import ipaddress
+import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from zoolet.model.acl import ACL, ANYONE, OPEN_ACL, AclList, Id
 from zoolet.model.codes import ErrorCode, Permission
 from zoolet.model.errors import RequestError
+
+SKIPS_ACL = Id("super", "skipACL")
+"""What every connection is where the server runs with skipACL; whoAmI does not show it."""
+
+
+class DigestRules(NamedTuple):
+    """How the scheme digest is set up (``DigestAuthenticationProvider``).
+
+    Attributes:
+        algorithm: hashlib's name of the hash.
+        super_digest: ``user:digest`` of the user whom every ACL lets in; empty: there is none.
+        is_enabled: whether there is such a scheme at all.
+    """
+
+    algorithm: str = "sha1"
+    super_digest: str = ""
+    is_enabled: bool = True
 
 
 def check(acl: AclList, identities: Sequence[Id], permission: Permission, path: str = "") -> None:
@@ -23,6 +41,8 @@ def check(acl: AclList, identities: Sequence[Id], permission: Permission, path: 
 
 def is_allowed(acl: AclList, identities: Sequence[Id], permission: Permission) -> bool:
     """Say whether one of ``identities`` has one of the permissions."""
+    if not acl or any(identity.scheme == "super" for identity in identities):
+        return True
     for entry in acl:
         if not entry.perms & permission:
             continue
@@ -60,31 +80,37 @@ def resolve(acl: AclList, identities: Sequence[Id], path: str) -> AclList:
     return tuple(resolved)
 
 
-def authenticate(scheme: str, credentials: bytes, address: str) -> Id | None:
-    """Return the identity that ``credentials`` prove under a scheme, or None where they do not.
+def authenticate(
+    scheme: str, credentials: bytes | None, address: str, digests: DigestRules
+) -> tuple[Id, ...]:
+    """Return the identities that ``credentials`` prove under a scheme; none where they do not.
 
     digest proves ``user:password`` of any kind: it is the ACL that says which of them may pass.
     """
-    if scheme == "digest":
-        return Id("digest", digest_of(credentials))
+    if scheme == "digest" and digests.is_enabled and credentials is not None:
+        digest = digest_of(credentials, digests.algorithm)
+        proven = Id("digest", digest)
+        return (Id("super", ""), proven) if digest == digests.super_digest else (proven,)
     if scheme == "ip":
-        return Id("ip", address)
-    return None
+        return (Id("ip", address),)
+    return ()
 
 
-def digest_of(credentials: bytes) -> str:
-    """Return the id under which ``user:password`` stands in an ACL: ``user:base64(sha1(both))``.
+def digest_of(credentials: bytes, algorithm: str = "sha1") -> str:
+    """Return the id under which ``user:password`` stands in an ACL: ``user:base64(hash(both))``.
 
-    Source: ``DigestAuthenticationProvider.generateDigest``. SHA-1 is the format's, not a choice.
+    Source: ``DigestAuthenticationProvider.generateDigest``. SHA-1 is its default, not our choice.
     """
-    user = credentials.split(b":", 1)[0].decode("utf-8", "replace")
-    digest = hashlib.sha1(credentials, usedforsecurity=False).digest()
-    return f"{user}:{base64.b64encode(digest).decode()}"
+    text = credentials.decode("utf-8", "replace")
+    digest = hashlib.new(algorithm, text.encode(), usedforsecurity=False).digest()
+    return f"{text.split(':', 1)[0]}:{base64.b64encode(digest).decode()}"
 
 
 def user_of(scheme: str, name: str) -> str:
     """Return the user that an identity is of: a digest's is what stands before its colon."""
-    return name.split(":", 1)[0] if scheme == "digest" else name
+    if scheme == "digest":
+        return name.split(":", 1)[0]
+    return name if scheme in _MATCHES else ""
 
 
 def hide_digests(acl: AclList) -> AclList:
@@ -97,20 +123,42 @@ def hide_digests(acl: AclList) -> AclList:
     )
 
 
-def _is_network(name: str) -> bool:
-    try:
-        ipaddress.ip_network(name, strict=False)
-    except ValueError:
-        return False
-    return True
+def _is_user_and_digest(name: str) -> bool:
+    """Count the parts as Java's split does: empty ones at the end are none."""
+    parts = name.split(":")
+    while parts and not parts[-1]:
+        parts.pop()
+    return len(parts) == 2
+
+
+def _network_of(name: str) -> tuple[int, int] | None:
+    """Return an IPv4 address and its mask, from ``a.b.c.d`` or ``a.b.c.d/bits``.
+
+    None where it is neither: the original's scheme ip knows IPv4 alone.
+    """
+    dotted, slash, bits = name.partition("/")
+    numbers = [_number(part) for part in dotted.split(".")]
+    length = _number(bits) if slash else _ADDRESS_BITS
+    if len(numbers) != 4 or not 0 <= length <= _ADDRESS_BITS:
+        return None
+    if not all(0 <= number <= 255 for number in numbers):
+        return None
+    mask = (1 << _ADDRESS_BITS) - (1 << _ADDRESS_BITS - length)
+    return int.from_bytes(bytes(numbers)) & mask, mask
+
+
+def _number(text: str) -> int:
+    """Return what Java's parseInt does; -1 where that is an error."""
+    return int(text) if _INTEGER.fullmatch(text) else -1
 
 
 def _is_in_network(address: str, network: str) -> bool:
-    try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return False
+    wanted, given = _network_of(network), _network_of(address)
+    return wanted is not None and given is not None and given[0] & wanted[1] == wanted[0]
 
+
+_ADDRESS_BITS = 32
+_INTEGER = re.compile("[+-]?[0-9]{1,9}")
 
 _AUTHENTICATED = frozenset({"digest"})
 """The schemes whose identities were proven, so that ``auth`` stands for them."""
@@ -121,6 +169,6 @@ _MATCHES: dict[str, Callable[[str, str], bool]] = {
 }
 
 _IS_VALID: dict[str, Callable[[str], bool]] = {
-    "digest": lambda name: name.count(":") == 1,
-    "ip": _is_network,
+    "digest": _is_user_and_digest,
+    "ip": lambda name: _network_of(name) is not None,
 }

@@ -9,7 +9,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from zoolet.core import access
-from zoolet.core.prepare import Asker, prepare
+from zoolet.core.prepare import Asker, View, prepare
+from zoolet.core.quotas import Quotas
+from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree, Znode
 from zoolet.core.watches import WatchTable
@@ -86,16 +88,22 @@ class Applied(NamedTuple):
 
 
 class StateMachine:
-    """The database: tree, sessions and watches, and the zxid of the last txn applied."""
+    """The database: tree, sessions and watches, and the zxid of the last txn applied.
+
+    Attributes:
+        warnings: what an operator should hear of; whoever tells it takes it out.
+    """
 
     def __init__(
-        self, tree: Tree, sessions: SessionTable, zxid: int = 0, *, allows_ttl: bool = False
+        self, tree: Tree, sessions: SessionTable, zxid: int = 0, rules: Rules | None = None
     ) -> None:
-        """Begin with this state; ``allows_ttl`` is the setting ``extendedTypesEnabled``."""
+        """Begin with this state; ``rules`` may be set later, while nothing is prepared."""
         self.tree = tree
         self.sessions = sessions
         self.zxid = zxid
-        self.allows_ttl = allows_ttl
+        self.rules = rules or Rules()
+        self.quotas = Quotas(tree)
+        self.warnings: list[str] = []
         self.data_watches: WatchTable[Watcher] = WatchTable()
         self.child_watches: WatchTable[Watcher] = WatchTable()
 
@@ -111,7 +119,9 @@ class StateMachine:
         try:
             if not isinstance(request, CreateSession | CloseSession | DeleteContainer):
                 self.sessions.live(asker.session_id)
-            body = prepare(self.tree, asker, request, allows_ttl=self.allows_ttl)
+            view = View(self.tree.nodes, self.quotas, self.rules)
+            body = prepare(self.tree, view, asker, request)
+            self.warnings += view.warnings
         except RequestError as error:
             return self.refuse(asker.session_id, cxid, error.code, time_ms)
         return Txn(TxnHeader(asker.session_id, cxid, self.zxid + 1, time_ms, op_code), body)
@@ -323,6 +333,9 @@ class _Change:
             header.zxid,
             header.time_ms,
         )
+        # Before the quotas: where the znode is a quota's statistics, they replace its data.
+        result = TxnResult(op_code, path=txn.path, stat=node.packed_stat)
+        self._count(self._machine.quotas.created(txn.path, node))
         parent = paths.parent_of(txn.path) or paths.ROOT
         self._touch_with_parent(txn.path)
         self._trigger(self._machine.data_watches, txn.path, EventType.NODE_CREATED, node)
@@ -332,7 +345,7 @@ class _Change:
             EventType.NODE_CHILDREN_CHANGED,
             self._tree.nodes[parent],
         )
-        return TxnResult(op_code, path=txn.path, stat=node.packed_stat)
+        return result
 
     def _delete(self, op_code: OpCode, txn: DeleteTxn) -> TxnResult:
         path = txn.path
@@ -340,6 +353,7 @@ class _Change:
         parent = paths.parent_of(path) or paths.ROOT
         self._touch_with_parent(path)
         machine = self._machine
+        self._count(machine.quotas.deleted(path, node))
         told = self._trigger(machine.data_watches, path, EventType.NODE_DELETED, node)
         self._trigger(machine.child_watches, path, EventType.NODE_DELETED, node, but=told)
         self._trigger(
@@ -352,10 +366,16 @@ class _Change:
 
     def _set_data(self, op_code: OpCode, txn: SetDataTxn) -> TxnResult:
         header = self._header
+        quotas = self._machine.quotas
+        before = self._tree.nodes.get(txn.path) if quotas.limited else None
+        bytes_before = 0 if before is None else before.stat.data_length
         node = self._tree.set_data(txn.path, txn.data, txn.version, header.zxid, header.time_ms)
+        result = TxnResult(op_code, path=txn.path, stat=node.packed_stat)
+        if quotas.limited:
+            self._count(quotas.changed(txn.path, node.stat.data_length - bytes_before))
         self.touched.append(txn.path)
         self._trigger(self._machine.data_watches, txn.path, EventType.NODE_DATA_CHANGED, node)
-        return TxnResult(op_code, path=txn.path, stat=node.packed_stat)
+        return result
 
     def _check(self, op_code: OpCode, txn: CheckTxn) -> TxnResult:
         return TxnResult(op_code, path=txn.path)
@@ -372,6 +392,11 @@ class _Change:
         CheckTxn: _check,
         ErrorTxn: _error,
     }
+
+    def _count(self, stats_path: str | None) -> None:
+        """Note that a quota's statistics have changed."""
+        if stats_path is not None:
+            self.touched.append(stats_path)
 
     def _touch_with_parent(self, path: str) -> None:
         parent = paths.parent_of(path)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zoolet.core import access
+from zoolet.core.quotas import Quotas
+from zoolet.core.rules import Rules
 from zoolet.core.tree import Tree, Znode, wrap_int32
 from zoolet.model import paths
 from zoolet.model.acl import AclList, Id
@@ -63,6 +65,7 @@ class ZnodeState(NamedTuple):
     created: int
     num_children: int
     is_ephemeral: bool
+    size_bytes: int
 
     @classmethod
     def of(cls, node: Znode) -> "ZnodeState":
@@ -75,15 +78,18 @@ class ZnodeState(NamedTuple):
             node.created,
             stat.num_children,
             stat.ephemeral_owner != 0,
+            stat.data_length,
         )
 
 
 class View:
     """The znodes as they will be after the parts of a multi that are prepared so far."""
 
-    def __init__(self, nodes: Mapping[str, Znode], *, allows_ttl: bool) -> None:
-        """Begin with the znodes as they are; ``allows_ttl`` is ``extendedTypesEnabled``."""
-        self.allows_ttl = allows_ttl
+    def __init__(self, nodes: Mapping[str, Znode], quotas: Quotas, rules: Rules) -> None:
+        """Begin with the znodes as they are."""
+        self.rules = rules
+        self.warnings: list[str] = []
+        self._quotas = quotas
         self._nodes = nodes
         self._changed: dict[str, ZnodeState | None] = {}
 
@@ -105,16 +111,25 @@ class View:
         """Note what a znode will be; None: it will be gone."""
         self._changed[path] = state
 
+    def check_quota(self, path: str, bytes_more: int, count_more: int) -> None:
+        """Raise RequestError (QUOTA_EXCEEDED), or note a warning, where a write takes too much.
 
-def prepare(
-    tree: Tree, asker: Asker, request: WriteRequest, *, allows_ttl: bool = False
-) -> TxnBody:
+        As in the original, what the multi has prepared so far does not count yet.
+        """
+        if not self._quotas.limited:
+            return
+        enforced = self.rules.enforces_quota
+        warning = self._quotas.check(path, bytes_more, count_more, enforced=enforced)
+        if warning is not None:
+            self.warnings.append(warning)
+
+
+def prepare(tree: Tree, view: View, asker: Asker, request: WriteRequest) -> TxnBody:
     """Return the change that ``request`` makes.
 
     A multi of which a part is refused becomes a MultiTxn that changes nothing and says so of each
     part. Raises RequestError where any other request is refused.
     """
-    view = View(tree.nodes, allows_ttl=allows_ttl)
     if isinstance(request, Multi):
         return _prepare_multi(view, asker, request)
     if isinstance(request, CreateSession):
@@ -174,7 +189,7 @@ def _mode_of(view: View, path: str, flags: int, ttl_ms: int) -> CreateMode:
         mode = CreateMode(flags)
     except ValueError:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path) from None
-    if mode.has_ttl and not view.allows_ttl:
+    if mode.has_ttl and not view.rules.allows_ttl:
         raise RequestError(ErrorCode.UNIMPLEMENTED, path)
     if not (0 < ttl_ms <= MAX_TTL_MS if mode.has_ttl else ttl_ms < 0):
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
@@ -202,10 +217,11 @@ def _prepare_znode(
         raise RequestError(ErrorCode.NODE_EXISTS, path)
     if parent.is_ephemeral:
         raise RequestError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
+    size_bytes = 0 if request.data is None else len(request.data)
+    view.check_quota(path, size_bytes, 1)
     created = wrap_int32(parent.created + 1)
     view.put(parent_path, parent._replace(created=created, num_children=parent.num_children + 1))
-    is_ephemeral = isinstance(request, Create) and mode.is_ephemeral
-    view.put(path, ZnodeState(acl, 0, 0, 0, 0, is_ephemeral))
+    view.put(path, ZnodeState(acl, 0, 0, 0, 0, mode.is_ephemeral, size_bytes))
     return path, acl, created
 
 
@@ -241,8 +257,10 @@ def _prepare_set_data(view: View, asker: Asker, request: SetData) -> SetDataTxn:
     _validate(path)
     node = view.get(path)
     access.check(node.acl, asker.identities, Permission.WRITE, path)
+    size_bytes = 0 if request.data is None else len(request.data)
+    view.check_quota(path, size_bytes - node.size_bytes, 0)
     version = _next_version(node.version, request.version, path)
-    view.put(path, node._replace(version=version))
+    view.put(path, node._replace(version=version, size_bytes=size_bytes))
     return SetDataTxn(path, request.data, version)
 
 

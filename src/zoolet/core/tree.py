@@ -74,6 +74,10 @@ class Znode:
         """Replace the Stat and keep the data."""
         self.record = self.record[:-STAT_BYTES] + stat.pack()
 
+    def replace_data(self, data: bytes) -> None:
+        """Replace the data without a trace of it in the Stat, but for its length."""
+        self.record = encode_record(data, self.stat._replace(data_length=len(data)))
+
     def count_children(self, pzxid: int) -> None:
         """Bring the Stat up to date after a child came or went."""
         num_children = len(self.names)
@@ -237,21 +241,23 @@ class Tree:
         node.set_stat(node.stat._replace(aversion=version))
         return node
 
-    def perished(self, time_ms: int) -> list[str]:
+    def perished(self, time_ms: int, unused_ms: int = 0) -> list[str]:
         """Return the containers and TTL znodes that are to go at ``time_ms`` since the epoch.
 
-        That is: containers that have had a child and have none, and znodes without children that
-        nobody has written to for their TTL (``ContainerManager.getCandidates``).
+        That is: containers that have had a child and have none, or (unless ``unused_ms`` is 0)
+        never had one for so long, and znodes without children that nobody has written to for their
+        TTL (``ContainerManager.getCandidates``).
         """
         found = []
         for path, owner in self.perishable.items():
             node = self.nodes[path]
             if node.children:
                 continue
+            age_ms = time_ms - node.stat.mtime
             if OwnerKind.of(owner) is OwnerKind.TTL:
-                is_over = time_ms - node.stat.mtime > ttl_of(owner)
+                is_over = age_ms > ttl_of(owner)
             else:
-                is_over = node.created > 0
+                is_over = node.created > 0 or 0 < unused_ms < age_ms
             if is_over:
                 found.append(path)
         return found

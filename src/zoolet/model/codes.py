@@ -70,6 +70,8 @@ class ErrorCode(IntEnum):
     SESSION_MOVED = -118
     NO_WATCHER = -121
     RECONFIG_DISABLED = -123
+    SESSION_CLOSED_REQUIRE_SASL_AUTH = -124
+    QUOTA_EXCEEDED = -125
 
 
 class Xid(IntEnum):

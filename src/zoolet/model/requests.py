@@ -28,7 +28,7 @@ class Auth(NamedTuple):
 
     type: int
     scheme: str
-    auth: bytes
+    auth: bytes | None
 
 
 class Create(NamedTuple):

@@ -3,16 +3,32 @@
 Source of the keys: the administrator's guide of ZooKeeper 3.9, "Configuration Parameters".
 """
 
+import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zoolet.core.access import DigestRules
+from zoolet.core.rules import Rules
 from zoolet.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
 from zoolet.wire.frames import DEFAULT_MAX_FRAME_BYTES
 
 DEFAULT_FOUR_LETTER_WORDS = frozenset({"srvr"})
 
 _DEFAULT_TICK_TIME_MS = 3000
+DEFAULT_LISTEN_BACKLOG = 4096
 _LARGEST_INT32 = (1 << 31) - 1
+_SCHEMES = frozenset({"digest", "ip"})
+_ENSEMBLE_KEY = re.compile(r"server\.\d+")
+
+_NOT_YET = {
+    "secureClientPort": "zoolet does not speak TLS yet",
+    "secureClientPortAddress": "zoolet does not speak TLS yet",
+    "client.portUnification": "zoolet does not speak TLS yet",
+    "sessionRequireClientSASLAuth": "zoolet does not speak SASL yet",
+}
+"""What would make a server less safe than its operator thinks, were it passed over."""
 
 
 class ConfigError(Exception):
@@ -32,11 +48,20 @@ class Config:
         min_session_timeout_ms: a client that asks for less gets this.
         max_session_timeout_ms: a client that asks for more gets this.
         max_connections_per_address: how many connections one address may have; 0 is any number.
+        max_connections: how many connections there may be in all; 0 is any number.
+        listen_backlog: how many connections may wait to be taken in.
+        keeps_alive: whether the system probes silent connections (``clientTcpKeepAlive``).
         snap_count: after how many txns a snapshot is taken and a new log begun.
         preallocate_bytes: in which steps a log grows.
         force_sync: whether a txn is acknowledged only once it is on disk.
-        allows_ttl: whether znodes may have a time to live (``extendedTypesEnabled``).
+        rules: what the state machine refuses.
+        skips_acl: whether every client may do everything (``skipACL``).
+        digests: how the authentication scheme digest is set up.
+        required_schemes: a connection must have proven an identity under one of these before it
+            may ask for anything; empty: it need not.
         container_check_interval_ms: how often containers and TTL znodes are looked at.
+        max_perished_per_minute: how many of them are removed at most.
+        container_unused_ms: after how long a container that never had a child goes; 0 is never.
         max_frame_bytes: the longest request (``jute.maxbuffer``).
         four_letter_words: those that are answered.
         warnings: what was read and has no effect, a line each.
@@ -50,11 +75,19 @@ class Config:
     min_session_timeout_ms: int = 2 * _DEFAULT_TICK_TIME_MS
     max_session_timeout_ms: int = 20 * _DEFAULT_TICK_TIME_MS
     max_connections_per_address: int = 60
+    max_connections: int = 0
+    listen_backlog: int = DEFAULT_LISTEN_BACKLOG
+    keeps_alive: bool = False
     snap_count: int = 100_000
     preallocate_bytes: int = DEFAULT_PREALLOCATE_BYTES
     force_sync: bool = True
-    allows_ttl: bool = False
+    rules: Rules = field(default_factory=Rules)
+    skips_acl: bool = False
+    digests: DigestRules = field(default_factory=DigestRules)
+    required_schemes: frozenset[str] = frozenset()
     container_check_interval_ms: int = 60_000
+    max_perished_per_minute: int = 10_000
+    container_unused_ms: int = 0
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     four_letter_words: frozenset[str] = field(default=DEFAULT_FOUR_LETTER_WORDS)
     warnings: tuple[str, ...] = ()
@@ -87,7 +120,7 @@ def parse_config(text: str, path: Path) -> Config:
             f" ({maximum_ms} ms); tickTime sets them to 2 and 20 times itself where they are not"
             " given."
         )
-    words = settings.text("4lw.commands.whitelist", ", ".join(DEFAULT_FOUR_LETTER_WORDS))
+    settings.refuse(_NOT_YET)
     data_log_dir = settings.text("dataLogDir", "")
     return Config(
         data_dir=Path(settings.required("dataDir", "the directory for snapshots and logs")),
@@ -98,18 +131,49 @@ def parse_config(text: str, path: Path) -> Config:
         min_session_timeout_ms=minimum_ms,
         max_session_timeout_ms=maximum_ms,
         max_connections_per_address=settings.integer("maxClientCnxns", 60, least=0),
+        max_connections=settings.integer("maxCnxns", 0, least=0),
+        listen_backlog=settings.integer(
+            "clientPortListenBacklog", DEFAULT_LISTEN_BACKLOG, least=-1
+        ),
+        keeps_alive=settings.boolean("clientTcpKeepAlive", default=False),
         snap_count=settings.integer("snapCount", 100_000, least=2),
         preallocate_bytes=1024
         * settings.integer("preAllocSize", DEFAULT_PREALLOCATE_BYTES // 1024, least=0),
         force_sync=settings.text("forceSync", "yes") != "no",
-        allows_ttl=settings.text("extendedTypesEnabled", "false").lower() == "true",
+        rules=Rules(
+            allows_ttl=settings.boolean("extendedTypesEnabled", default=False),
+            enforces_quota=settings.boolean("enforceQuota", default=False),
+        ),
+        skips_acl=settings.text("skipACL", "no") == "yes",
+        digests=DigestRules(
+            algorithm=settings.hash("DigestAuthenticationProvider.digestAlg", "sha1"),
+            super_digest=settings.text("DigestAuthenticationProvider.superDigest", ""),
+            is_enabled=settings.boolean("DigestAuthenticationProvider.enabled", default=True),
+        ),
+        required_schemes=_required_schemes(settings),
         container_check_interval_ms=settings.integer(
             "znode.container.checkIntervalMs", 60_000, least=1
         ),
+        max_perished_per_minute=settings.integer("znode.container.maxPerMinute", 10_000, least=1),
+        container_unused_ms=settings.integer("znode.container.maxNeverUsedIntervalMs", 0, least=0),
         max_frame_bytes=settings.integer("jute.maxbuffer", DEFAULT_MAX_FRAME_BYTES, least=1024),
-        four_letter_words=frozenset(word.strip() for word in words.split(",") if word.strip()),
+        four_letter_words=settings.names("4lw.commands.whitelist") or DEFAULT_FOUR_LETTER_WORDS,
         warnings=settings.finish(),
     )
+
+
+def _required_schemes(settings: "_Settings") -> frozenset[str]:
+    """Return the schemes of ``enforce.auth.schemes``, if they are enforced."""
+    enforced = settings.boolean("enforce.auth.enabled", default=False)
+    listed = settings.names("enforce.auth.schemes")
+    if not enforced:
+        return frozenset()
+    if not listed or listed - _SCHEMES:
+        raise settings.error(
+            "enforce.auth.schemes" if listed else "enforce.auth.enabled",
+            "enforce.auth.schemes must list one or more of: " + ", ".join(sorted(_SCHEMES)),
+        )
+    return listed
 
 
 class _Settings:
@@ -117,6 +181,7 @@ class _Settings:
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
+        self._members: list[tuple[int, str]] = []
         self._lines: dict[str, tuple[int, str]] = {}
         self._unread: dict[str, int] = {}
         for number, line in enumerate(text.splitlines(), 1):
@@ -130,18 +195,48 @@ class _Settings:
                     f"{path}:{number}: {stripped!r} is no setting: write key=value, or begin the"
                     " line with # for a comment."
                 )
-            if key.startswith("server."):
-                raise ConfigError(
-                    f"{path}:{number}: {key} sets up an ensemble, and zoolet serves one machine."
-                    " Remove the server.N lines to serve alone, or give this file and the dataDir"
-                    " to Apache ZooKeeper, which opens it as its own."
-                )
+            if _ENSEMBLE_KEY.fullmatch(key):
+                self._members.append((number, key))
             self._lines[key] = (number, value.strip())
             self._unread[key] = number
+        # The original, too, serves alone where the ensemble would have one member.
+        if len(self._members) > 1:
+            number, key = self._members[0]
+            raise ConfigError(
+                f"{path}:{number}: {key} sets up an ensemble, and zoolet serves one machine."
+                " Remove the server.N lines to serve alone, or give this file and the dataDir"
+                " to Apache ZooKeeper, which opens it as its own."
+            )
 
     def text(self, key: str, default: str) -> str:
         self._unread.pop(key, None)
         return self._lines.get(key, (0, default))[1]
+
+    def boolean(self, key: str, *, default: bool) -> bool:
+        """Return whether the value is ``true``; as in the original, anything else is false."""
+        return self.text(key, str(default)).lower() == "true"
+
+    def names(self, key: str) -> frozenset[str]:
+        """Return what a value lists between commas."""
+        return frozenset(filter(None, (name.strip() for name in self.text(key, "").split(","))))
+
+    def hash(self, key: str, default: str) -> str:
+        """Return hashlib's name of a hash that may be given by Java's."""
+        value = self.text(key, default)
+        name = value.lower().replace("sha-", "sha")
+        if name not in hashlib.algorithms_available or name.startswith("shake"):
+            raise self.error(key, f"{value} is no hash that this Python knows: try SHA-256")
+        return name
+
+    def refuse(self, reasons: Mapping[str, str]) -> None:
+        """Raise ConfigError where a key is set (to more than false) that cannot be passed over."""
+        for key, reason in reasons.items():
+            if key in self._lines and self._lines[key][1].lower() != "false":
+                raise self.error(key, f"{key} cannot be had: {reason}. Remove the line")
+
+    def error(self, key: str, reason: str) -> ConfigError:
+        """Return an error that names the line of a key."""
+        return ConfigError(f"{self._path}:{self._lines[key][0]}: {reason}.")
 
     def required(self, key: str, meaning: str) -> str:
         value = self.text(key, "")
@@ -160,10 +255,7 @@ class _Settings:
         except ValueError:
             number = None
         if number is None or not least <= number <= most:
-            raise ConfigError(
-                f"{self._path}:{self._lines[key][0]}: {key}={value} is not a whole number from"
-                f" {least} to {most}."
-            )
+            raise self.error(key, f"{key}={value} is not a whole number from {least} to {most}")
         return number
 
     def finish(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ and the limits on both. Knows frames and four-letter words, and no request.
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING, Protocol, cast
 
 from zoolet.model.acl import Id
@@ -32,6 +33,7 @@ class Requests(Protocol):
     """Who takes what connections bring (``processor.RequestProcessor``)."""
 
     max_frame_bytes: int
+    keeps_alive: bool
 
     def connection_opened(self, connection: "Connection") -> bool:
         """Take a connection in; False: it is not to be."""
@@ -87,6 +89,9 @@ class Connection(asyncio.Protocol):
         self.peer = f"/{host}:{port}"
         self.identities = (Id("ip", host),)
         self._transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
+        if self._requests.keeps_alive:
+            peer = cast("socket.socket", self._transport.get_extra_info("socket"))
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.is_open = True
         if not self._requests.connection_opened(self):
             self.abort()

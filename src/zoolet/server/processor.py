@@ -57,6 +57,9 @@ from zoolet.wire.requests import (
 log = logging.getLogger(__name__)
 
 
+_WARNING_INTERVAL_MS = 1000
+
+
 class Clock(NamedTuple):
     """What time it is, in milliseconds.
 
@@ -90,12 +93,14 @@ class RequestProcessor:
         self.connections: dict[Connection, None] = {}
         self.stats = ServerStats()
         self.max_frame_bytes = config.max_frame_bytes
+        self.keeps_alive = config.keeps_alive
         self._config = config
         self._commit = commit
         self._clock = clock
         self._next_session_id = next_session_id
         self._by_session: dict[int, Connection] = {}
         self._per_address: dict[str, int] = {}
+        self._warned_ms = clock.monotonic_ms() - _WARNING_INTERVAL_MS
         self._others: dict[int, Callable[[Connection, int, bytes, int, int], None]] = {
             OpCode.SYNC: self._sync,
             OpCode.AUTH: self._auth,
@@ -113,6 +118,15 @@ class RequestProcessor:
         count = self._per_address.get(connection.address, 0) + 1
         self._per_address[connection.address] = count
         self.connections[connection] = None
+        if self._config.skips_acl:
+            connection.identities = (*connection.identities, access.SKIPS_ACL)
+        if 0 < self._config.max_connections < len(self.connections):
+            log.warning(
+                "refusing the connection of %s: there are %d already (maxCnxns)",
+                connection.peer,
+                self._config.max_connections,
+            )
+            return False
         if limit and count > limit:
             log.warning(
                 "refusing the connection of %s: its address has %d already (maxClientCnxns)",
@@ -174,6 +188,14 @@ class RequestProcessor:
     def _take(self, connection: Connection, data: bytes, start: int, end: int) -> None:
         xid, op_code = REQUEST_HEADER.unpack_from(data, start)
         body = start + REQUEST_HEADER.size
+        if self._config.required_schemes and not self._may_ask(connection, op_code):
+            log.warning(
+                "closing the connection of %s: it must authenticate first, under one of: %s",
+                connection.peer,
+                ", ".join(sorted(self._config.required_schemes)),
+            )
+            self._turn_away(connection, xid, 0, ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH)
+            return
         try:
             if (read := READS.get(op_code)) is not None:
                 path, shown = read(self.machine, connection, data, body, end)
@@ -184,13 +206,24 @@ class RequestProcessor:
                 handle(connection, xid, data, body, end)
             else:
                 log.warning("%s asked for op code %d, which is none", connection.peer, op_code)
-                self._answer(connection, None, xid, ErrorCode.UNIMPLEMENTED)
-                connection.finish()
+                self._turn_away(connection, xid, -1, ErrorCode.UNIMPLEMENTED)
         except RequestError as error:
             self._answer(connection, error.path, xid, error.code)
         except MalformedError as error:
             log.warning("a malformed request of %s: %s", connection.peer, error)
             self._answer(connection, None, xid, ErrorCode.MARSHALLING_ERROR)
+
+    def _may_ask(self, connection: Connection, op_code: int) -> bool:
+        """Say whether a connection has proven enough, or is about to (``enforce.auth.schemes``)."""
+        return op_code in {OpCode.AUTH, OpCode.SASL} or any(
+            who.scheme in self._config.required_schemes for who in connection.identities
+        )
+
+    def _turn_away(self, connection: Connection, xid: int, zxid: int, code: ErrorCode) -> None:
+        """Refuse a request, whatever the state, and close the connection."""
+        batch = self._commit.batch_to_wait_for(connection, None)
+        self._send_behind(batch, connection, encode_reply(xid, zxid, code))
+        connection.finish()
 
     def batch_released(self, batch: Batch[Connection]) -> None:
         """Count how long the replies waited that a batch held."""
@@ -205,7 +238,11 @@ class RequestProcessor:
 
     def remove_perished(self) -> None:
         """Remove containers that are empty again, and znodes whose TTL is over."""
-        for path in self.machine.tree.perished(self._clock.wall_ms()):
+        config = self._config
+        looks_per_minute = max(1, 60_000 // config.container_check_interval_ms)
+        at_most = max(1, config.max_perished_per_minute // looks_per_minute)
+        perished = self.machine.tree.perished(self._clock.wall_ms(), config.container_unused_ms)
+        for path in perished[:at_most]:
             log.info("removing %s: its time is over", path)
             self._change(Asker(0, ()), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
 
@@ -354,7 +391,11 @@ class RequestProcessor:
             request = decode_write(op_code, data, start, end)
         except MalformedError as error:
             log.warning("a malformed request of %s: %s", connection.peer, error)
-            self._refuse(connection, session.session_id, xid, ErrorCode.MARSHALLING_ERROR)
+            if op_code is OpCode.MULTI:
+                self._refuse(connection, session.session_id, xid, ErrorCode.MARSHALLING_ERROR)
+            else:
+                # The original reads any other request before it takes a zxid for it.
+                self._answer(connection, EVERYTHING, xid, ErrorCode.MARSHALLING_ERROR)
             return
         applied, batch = self._change(asker, xid, op_code, request)
         result = applied.result
@@ -373,8 +414,19 @@ class RequestProcessor:
         self, asker: Asker, xid: int, op_code: OpCode, request: WriteRequest
     ) -> tuple[Applied, Batch[Connection]]:
         """Prepare a request and commit what it becomes."""
-        txn = self.machine.prepare(asker, xid, op_code, request, self._clock.wall_ms())
+        machine = self.machine
+        txn = machine.prepare(asker, xid, op_code, request, self._clock.wall_ms())
+        if machine.warnings:
+            self._tell_operator(machine.warnings)
         return self._commit_txn(txn)
+
+    def _tell_operator(self, warnings: list[str]) -> None:
+        """Log the last of the warnings, but not more often than a log can bear."""
+        now_ms = self._clock.monotonic_ms()
+        if now_ms - self._warned_ms >= _WARNING_INTERVAL_MS:
+            self._warned_ms = now_ms
+            log.warning("%s", warnings[-1])
+        warnings.clear()
 
     # -- what is neither a plain read nor a write --------------------------------------------------
 
@@ -387,15 +439,16 @@ class RequestProcessor:
 
     def _auth(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
         request = decode_auth(data, start, end)
-        identity = access.authenticate(request.scheme, request.auth, connection.address)
-        err = ErrorCode.AUTH_FAILED if identity is None else ErrorCode.OK
+        proven = access.authenticate(
+            request.scheme, request.auth, connection.address, self._config.digests
+        )
+        err = ErrorCode.OK if proven else ErrorCode.AUTH_FAILED
         batch = self._commit.batch_to_wait_for(connection, None)
         self._send_behind(batch, connection, encode_reply(xid, 0, err))
-        if identity is None:
+        if not proven:
             log.warning("%s failed to authenticate under %r", connection.peer, request.scheme)
             connection.finish()
-        elif identity not in connection.identities:
-            connection.identities = (*connection.identities, identity)
+        connection.identities = tuple(dict.fromkeys((*connection.identities, *proven)))
 
     def _refuse_reconfig(
         self, connection: Connection, xid: int, data: bytes, start: int, end: int

@@ -115,9 +115,13 @@ def _get_acl(machine: StateMachine, asker: Asker, data: bytes, start: int, end: 
 
 
 def _multi_read(machine: StateMachine, asker: Asker, data: bytes, start: int, end: int) -> Shown:
-    """Answer each part for itself: one that is refused does not hold the others back."""
+    """Answer each part for itself: one that is refused does not hold the others back.
+
+    No part sets a watch, whatever it says (``MultiOperationRecord.deserialize``).
+    """
     parts = []
-    for op_code, request in decode_multi_read(data, start, end).operations:
+    for op_code, (path, _watch) in decode_multi_read(data, start, end).operations:
+        request = PathWatch(path, watch=False)
         err, body = 0, b""
         try:
             if op_code is OpCode.GET_DATA:
@@ -164,7 +168,11 @@ def _remove_watches(
 
 
 def _who_am_i(_machine: StateMachine, asker: Asker, _data: bytes, _start: int, _end: int) -> Shown:
-    users = [(scheme, access.user_of(scheme, name)) for scheme, name in asker.identities]
+    users = [
+        (who.scheme, access.user_of(*who))
+        for who in asker.identities
+        if who is not access.SKIPS_ACL
+    ]
     return Shown(NOTHING, encode_identities(users))
 
 

@@ -38,7 +38,6 @@ REAL_CLOCK = Clock(
     monotonic_ms=lambda: time.monotonic_ns() // 1_000_000,
 )
 
-_BACKLOG_CONNECTIONS = 4096
 _CLOSING_DEADLINE_S = 1.0
 _CLOSING_CHECK_S = 0.005
 
@@ -116,7 +115,7 @@ class Server:
         for note in recovery.notes:
             log.warning("%s", note)
         machine = self._machine = recovery.machine
-        machine.allows_ttl = self._config.allows_ttl
+        machine.rules = self._config.rules
         machine.sessions.restart_clocks(self._clock.monotonic_ms())
         if recovery.snapshot_zxid is None:
             # Apache ZooKeeper opens a data directory only where there is a snapshot.
@@ -160,7 +159,10 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             listener = await loop.create_server(
-                lambda: Connection(self._processor), host, port, backlog=_BACKLOG_CONNECTIONS
+                lambda: Connection(self._processor),
+                host,
+                port,
+                backlog=self._config.listen_backlog if self._config.listen_backlog > 0 else 50,
             )
         except OSError as error:
             raise ServerError(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TypeVar
 
-from zoolet.model.codes import AddWatchMode, OpCode, WatcherType
+from zoolet.model.codes import AddWatchMode, CreateMode, OpCode, WatcherType
 from zoolet.model.requests import (
     AddWatch,
     Auth,
@@ -59,14 +59,45 @@ def _check(reader: Reader) -> Check:
     return Check(reader.read_ustring(), reader.read_int())
 
 
-_IN_MULTI: dict[int, Callable[[Reader], PartRequest]] = {
-    OpCode.CREATE: _create,
-    OpCode.CREATE2: _create,
-    OpCode.CREATE_CONTAINER: _create_container,
-    OpCode.CREATE_TTL: _create_ttl,
-    OpCode.DELETE: _delete,
-    OpCode.SET_DATA: _set_data,
-    OpCode.CHECK: _check,
+def _create_in_multi(op_code: OpCode, reader: Reader) -> tuple[OpCode, PartRequest]:
+    """Read a create, create2 or createContainer; the flags of a container make it one.
+
+    Other than on its own, flags of no mode or of a TTL make the whole multi malformed
+    (``MultiOperationRecord.deserialize``).
+    """
+    request = _create(reader)
+    try:
+        mode = CreateMode(request.flags)
+    except ValueError:
+        raise MalformedError(f"flags {request.flags} in a multi") from None
+    if mode.has_ttl:
+        raise MalformedError("the flags of a TTL without one in a multi")
+    if mode is CreateMode.CONTAINER or op_code is OpCode.CREATE_CONTAINER:
+        return OpCode.CREATE_CONTAINER, CreateContainer(*request)
+    return op_code, request
+
+
+def _create_ttl_in_multi(op_code: OpCode, reader: Reader) -> tuple[OpCode, PartRequest]:
+    """Read a createTTL, which is what its flags say; a TTL that they do not want is passed over."""
+    request = _create_ttl(reader)
+    without_ttl = request[:-1]
+    if request.flags == CreateMode.CONTAINER:
+        return OpCode.CREATE_CONTAINER, CreateContainer(*without_ttl)
+    if request.flags in _TTL_FLAGS:
+        return op_code, request
+    return OpCode.CREATE, Create(*without_ttl)
+
+
+_TTL_FLAGS = frozenset(mode.value for mode in CreateMode if mode.has_ttl)
+
+_IN_MULTI: dict[int, Callable[[OpCode, Reader], tuple[OpCode, PartRequest]]] = {
+    OpCode.CREATE: _create_in_multi,
+    OpCode.CREATE2: _create_in_multi,
+    OpCode.CREATE_CONTAINER: _create_in_multi,
+    OpCode.CREATE_TTL: _create_ttl_in_multi,
+    OpCode.DELETE: lambda op_code, reader: (op_code, _delete(reader)),
+    OpCode.SET_DATA: lambda op_code, reader: (op_code, _set_data(reader)),
+    OpCode.CHECK: lambda op_code, reader: (op_code, _check(reader)),
 }
 
 
@@ -75,7 +106,7 @@ def _multi(reader: Reader) -> Multi:
 
 
 def _operations(
-    reader: Reader, known: dict[int, Callable[[Reader], T]]
+    reader: Reader, known: dict[int, Callable[[OpCode, Reader], tuple[OpCode, T]]]
 ) -> tuple[tuple[OpCode, T], ...]:
     """Read operations, each behind a MultiHeader (op code, done, err), until one says done."""
     operations: list[tuple[OpCode, T]] = []
@@ -86,7 +117,7 @@ def _operations(
         decode = known.get(code)
         if decode is None:
             raise MalformedError(f"op code {code} in a multi")
-        operations.append((OpCode(code), decode(reader)))
+        operations.append(decode(OpCode(code), reader))
 
 
 _WRITES: dict[int, Callable[[Reader], WriteRequest]] = {
@@ -114,9 +145,9 @@ def _path_watch(reader: Reader) -> PathWatch:
     return PathWatch(reader.read_ustring(), reader.read_bool())
 
 
-_IN_MULTI_READ: dict[int, Callable[[Reader], PathWatch]] = {
-    OpCode.GET_DATA: _path_watch,
-    OpCode.GET_CHILDREN: _path_watch,
+_IN_MULTI_READ: dict[int, Callable[[OpCode, Reader], tuple[OpCode, PathWatch]]] = {
+    OpCode.GET_DATA: lambda op_code, reader: (op_code, _path_watch(reader)),
+    OpCode.GET_CHILDREN: lambda op_code, reader: (op_code, _path_watch(reader)),
 }
 
 
@@ -138,7 +169,7 @@ def decode_path(data: bytes, start: int, end: int) -> PathOnly:
 def decode_auth(data: bytes, start: int, end: int) -> Auth:
     """Read the body of auth."""
     reader = Reader(data, start, end)
-    return Auth(reader.read_int(), reader.read_ustring(), reader.read_buffer() or b"")
+    return Auth(reader.read_int(), reader.read_ustring(), reader.read_buffer())
 
 
 def decode_set_watches(data: bytes, start: int, end: int) -> SetWatches:

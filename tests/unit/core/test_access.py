@@ -58,10 +58,9 @@ def test_lists_that_cannot_be_are_refused(acl: AclList) -> None:
 def test_digests_are_the_original_s() -> None:
     """The administrator's guide gives this example of DigestAuthenticationProvider."""
     assert access.digest_of(b"super:test") == "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
-    assert access.authenticate("digest", b"super:test", "") == Id(
-        "digest", "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
-    )
-    assert access.authenticate("nonsense", b"", "") is None
+    proven = Id("digest", "super:D/InIHSb7yEEbrWz8b9l71RjZJU=")
+    assert access.authenticate("digest", b"super:test", "", access.DigestRules()) == (proven,)
+    assert access.authenticate("nonsense", b"", "", access.DigestRules()) == ()
 
 
 def test_digests_are_hidden_from_those_who_only_read() -> None:

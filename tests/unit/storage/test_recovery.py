@@ -7,6 +7,7 @@ import pytest
 
 from zoolet.core.machine import StateMachine
 from zoolet.core.prepare import Asker
+from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
 from zoolet.model import requests
@@ -69,7 +70,7 @@ def writer(tmp_path: Path) -> Writer:
     made.create("/a", "/a/b", "/c")
     made.create("/a/e", mode=CreateMode.EPHEMERAL, acl=DIGEST_ACL)
     made.create("/a/n-", "/a/n-", mode=CreateMode.PERSISTENT_SEQUENTIAL)
-    made.machine.allows_ttl = True
+    made.machine.rules = Rules(allows_ttl=True)
     container = requests.CreateContainer("/box", b"", OPEN_ACL, CreateMode.CONTAINER)
     made.change(OpCode.CREATE_CONTAINER, container)
     ttl = requests.CreateTtl("/brief", b"", OPEN_ACL, CreateMode.PERSISTENT_WITH_TTL, 5000)

@@ -1,0 +1,173 @@
+"""Quotas: how many znodes and bytes a subtree has, and how many it may have.
+
+The limits of ``/a`` stand in ``/zookeeper/quota/a/zookeeper_limits``, what it has in
+``.../zookeeper_stats``, both as ``count=1,bytes=2``, with hard limits behind:
+``count=1,bytes=2=;byteHardLimit=4;countHardLimit=3``; -1 is no limit. A write counts for the
+deepest limited znode at or above its path, and for that one alone.
+
+Source: ``DataTree`` (createNode, deleteNode, setData, updateQuotaStat), ``PathTrie``,
+``StatsTrack`` and ``ZooKeeperServer.checkQuota``. Where the text in one of these znodes is no such
+list, the original's server ends; here what is not understood counts as not said.
+"""
+
+import re
+from collections.abc import Iterator
+
+from zoolet.core.tree import Tree, Znode
+from zoolet.model import paths
+from zoolet.model.codes import ErrorCode
+from zoolet.model.errors import RequestError
+
+LIMITS_NAME = "zookeeper_limits"
+STATS_NAME = "zookeeper_stats"
+
+_UNLIMITED = -1
+_PAIRS = re.compile("[,;]+")
+_NUMBER = re.compile("[+-]?[0-9]{1,19}")
+
+
+class Quotas:
+    """The quotas that the tree's znodes under ``/zookeeper/quota`` set.
+
+    Attributes:
+        limited: the paths that have limits.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        """Find the limits in a tree, and count anew what is under them, as after a restart."""
+        self._tree = tree
+        self.limited = {path for path in self._limits_below(paths.QUOTA) if path}
+        for path in self.limited:
+            self._count_subtree(path)
+
+    def limited_above(self, path: str) -> str | None:
+        """Return the deepest path with limits at or above ``path``."""
+        while path:
+            if path in self.limited:
+                return path
+            path = paths.parent_of(path)
+        return None
+
+    # -- keeping count; each returns the path of the statistics that it changed --------------------
+
+    def created(self, path: str, node: Znode) -> str | None:
+        """Count a znode that has been created; limits begin to hold with their znode."""
+        real_path = _real_path(path, LIMITS_NAME)
+        if real_path:
+            self.limited.add(real_path)
+        real_path = _real_path(path, STATS_NAME)
+        if real_path:
+            self._count_subtree(real_path)
+        return self._count(path, node.stat.data_length, 1) if self.limited else None
+
+    def changed(self, path: str, bytes_more: int) -> str | None:
+        """Count the change of a znode's data."""
+        return self._count(path, bytes_more, 0)
+
+    def deleted(self, path: str, node: Znode) -> str | None:
+        """Count a znode no more; limits end with their znode."""
+        if not self.limited:
+            return None
+        self.limited.discard(_real_path(path, LIMITS_NAME))
+        return self._count(path, -node.stat.data_length, -1)
+
+    # ----------------------------------------------------------------------------------------------
+
+    def check(self, path: str, bytes_more: int, count_more: int, *, enforced: bool) -> str | None:
+        """Return what to warn of where a write at ``path`` goes past a limit.
+
+        Raises RequestError (QUOTA_EXCEEDED) where the limit is a hard one and is enforced.
+        """
+        limited = self.limited_above(path)
+        if limited is None:
+            return None
+        limits = self._read(f"{paths.QUOTA}{limited}/{LIMITS_NAME}")
+        stats = self._read(f"{paths.QUOTA}{limited}/{STATS_NAME}")
+        if limits is None or stats is None:
+            return None
+        warning = None
+        for name, hard_name, more in (
+            ("count", "countHardLimit", count_more),
+            ("bytes", "byteHardLimit", bytes_more),
+        ):
+            hard = limits.get(hard_name, _UNLIMITED)
+            limit = hard if hard > _UNLIMITED else limits.get(name, _UNLIMITED)
+            after = stats.get(name, _UNLIMITED) + more
+            if not more or limit <= _UNLIMITED or after <= limit:
+                continue
+            if hard > _UNLIMITED and enforced:
+                raise RequestError(ErrorCode.QUOTA_EXCEEDED, limited)
+            warning = f"the quota of {limited} is exceeded: {name} {after}, limit {limit}"
+        return warning
+
+    def _limits_below(self, path: str) -> Iterator[str]:
+        """Yield the real paths of all limits under ``path``."""
+        node = self._tree.nodes.get(path)
+        for name in () if node is None else node.names:
+            child = f"{path}/{name}"
+            if name == LIMITS_NAME and not self._tree.nodes[child].names:
+                yield _real_path(child, LIMITS_NAME)
+            else:
+                yield from self._limits_below(child)
+
+    def _count_subtree(self, path: str) -> None:
+        """Set the statistics of a path to what is there."""
+        stats = self._tree.nodes.get(f"{paths.QUOTA}{path}/{STATS_NAME}")
+        if stats is None:
+            return
+        count = bytes_in_all = 0
+        pending = [path]
+        while pending:
+            at = pending.pop()
+            node = self._tree.nodes.get(at)
+            if node is not None:
+                count += 1
+                bytes_in_all += node.stat.data_length
+                pending += (f"{at}/{name}" for name in node.names)
+        stats.replace_data(_format({"count": count, "bytes": bytes_in_all}))
+
+    def _count(self, path: str, bytes_more: int, count_more: int) -> str | None:
+        limited = self.limited_above(path)
+        if limited is None:
+            return None
+        stats_path = f"{paths.QUOTA}{limited}/{STATS_NAME}"
+        values = self._read(stats_path)
+        if values is None:
+            return None
+        values["count"] = values.get("count", _UNLIMITED) + count_more
+        values["bytes"] = values.get("bytes", _UNLIMITED) + bytes_more
+        self._tree.nodes[stats_path].replace_data(_format(values))
+        return stats_path
+
+    def _read(self, path: str) -> dict[str, int] | None:
+        node = self._tree.nodes.get(path)
+        return None if node is None else _parse(node.data or b"")
+
+
+def _real_path(path: str, name: str) -> str:
+    """Return what a znode of this name in ``/zookeeper/quota`` is about; empty where it is not one.
+
+    The root has no quota: the original's server ends where it is given one.
+    """
+    prefix, suffix = f"{paths.QUOTA}/", f"/{name}"
+    if path.startswith(prefix) and path.endswith(suffix):
+        return path[len(paths.QUOTA) : -len(suffix)]
+    return ""
+
+
+def _parse(data: bytes) -> dict[str, int]:
+    values = {}
+    for pair in _PAIRS.split(data.decode("utf-8", "replace")):
+        key, *rest = pair.split("=")
+        if rest and _NUMBER.fullmatch(rest[0]):
+            values[key] = int(rest[0])
+    return values
+
+
+def _format(values: dict[str, int]) -> bytes:
+    """Write count and bytes first; an old reader stops at the second = of bytes."""
+    others = sorted(values.keys() - {"count", "bytes"})
+    text = f"count={values.get('count', _UNLIMITED)},bytes={values.get('bytes', _UNLIMITED)}"
+    if others:
+        text += "=" + "".join(f";{key}={values[key]}" for key in others)
+    return text.encode()

@@ -1,0 +1,466 @@
+"""What clients do: steps that are pure data, and a generator of them from a seed.
+
+A step names a client by its number and holds the very bytes that are sent, so that a sequence can
+be played on any server, and with steps left out. Nothing in it depends on what a server answered.
+
+What ends an Apache ZooKeeper is not asked for: createTTL with flags that want no TTL and a negative
+one, text that is no quota in a quota's znode, a quota of the root. Nor is
+what docs/compatibility.md lists as different on purpose.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from zoolet.core.access import digest_of
+from zoolet.model.acl import ACL, OPEN_ACL, READ_ONLY_ACL, AclList, Id
+from zoolet.model.codes import OpCode, Permission, Xid
+from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring, pack_ustrings
+
+CLIENTS = 4
+
+_UNKNOWN_OP_CODES = (OpCode.CHECK, OpCode.NOTIFICATION, 10, 23, 99, 108, -1, -2, 2**31 - 1)
+
+
+class Request(NamedTuple):
+    """A request as it is sent."""
+
+    xid: int
+    op_code: int
+    body: bytes
+
+
+class Burst(NamedTuple):
+    """Requests that a client sends one after another, without waiting for replies."""
+
+    client: int
+    requests: tuple[Request, ...]
+
+
+class Reconnect(NamedTuple):
+    """A client's next connection: to the session that it has, or to a new one.
+
+    Attributes:
+        cuts_first: the old connection is closed first; otherwise the session moves away from it.
+        forgets_session: it asks for a new session.
+        spoils_password: it brings a password that is wrong.
+        last_zxid_offset: added to the last zxid that it has seen.
+        tail: what follows the password in the connect request; 3.4's clients send nothing.
+    """
+
+    client: int
+    cuts_first: bool = True
+    forgets_session: bool = False
+    spoils_password: bool = False
+    last_zxid_offset: int = 0
+    tail: bytes = b"\0"
+
+
+Step = Burst | Reconnect
+
+
+class Dialect(NamedTuple):
+    """What the compared release does otherwise than 3.9.3, so that it is not asked for.
+
+    Attributes:
+        exists_checks_acl: exists needs READ; before 3.9 it needs nothing.
+        refuses_check: check outside a multi is refused; 3.8.0 logs it and cannot start again.
+        knows_all_watcher_types: checkWatches knows persistent watches by type.
+        events_carry_zxid: a watch event's header has the zxid of the txn.
+    """
+
+    exists_checks_acl: bool = True
+    refuses_check: bool = True
+    knows_all_watcher_types: bool = True
+    events_carry_zxid: bool = True
+
+
+RELEASE_3_9 = Dialect()
+RELEASE_3_8 = Dialect(
+    exists_checks_acl=False,
+    refuses_check=False,
+    knows_all_watcher_types=False,
+    events_carry_zxid=False,
+)
+
+
+def generate(
+    seed: int, count: int, dialect: Dialect = RELEASE_3_9, longest_burst: int = 8
+) -> Iterator[Step]:
+    """Yield steps with ``count`` requests in all; the same for the same seed."""
+    generator = _Generator(random.Random(seed), dialect, longest_burst)
+    made = 0
+    while made < count:
+        step = generator.step()
+        made += len(step.requests) if isinstance(step, Burst) else 1
+        yield step
+
+
+class _Generator:
+    """Makes requests about few paths, so that they often meet what earlier ones left."""
+
+    def __init__(self, chance: random.Random, dialect: Dialect, longest_burst: int) -> None:
+        self._chance = chance
+        self._longest_burst = longest_burst
+        self._dialect = dialect
+        self._xids = [0] * CLIENTS
+        names = ["a", "b", "c-", "ü€", "q", "long" * 20]
+        self._paths = [f"/{name}" for name in names]
+        self._paths += [f"/{above}/{name}" for above in "abq" for name in ("a", "b", "s-", "zz")]
+        self._paths += [f"/a/b/{name}" for name in ("a", "b", "s-")] + ["/a/a/a", "/q/zz/a/b"]
+        self._bad_paths = [
+            "",
+            "/",
+            "a",
+            "//",
+            "/a/",
+            "/a//b",
+            "/a/./b",
+            "/a/../b",
+            "/.",
+            "/..",
+            "/a/b/..",
+            "/\0",
+            "/a\0b",
+            "/\x01",
+            "/\x7f",
+            "/\x85",
+            "/\ud800".encode("utf-8", "replace").decode(),
+            "/\ue000",
+            "/\uf8ff",
+            "/\uffef",
+            "/\ufff0",
+            "/ ",
+            "/a/" + "x" * 300,
+        ]
+        self._system_paths = [
+            "/zookeeper",
+            "/zookeeper/quota",
+            "/zookeeper/config",
+            "/zookeeper/x",
+            "/zookeeper/quota/a",
+            "/zookeeper/quota/a/zookeeper_limits",
+            "/zookeeper/quota/a/zookeeper_stats",
+            "/zookeeper/quota/a/b",
+            "/zookeeper/quota/a/b/zookeeper_limits",
+            "/zookeeper/quota/a/b/zookeeper_stats",
+        ]
+        self._writes: list[tuple[int, Callable[[], tuple[int, bytes]]]] = [
+            (20, self._create),
+            (5, self._create_container),
+            (6, self._create_ttl),
+            (14, self._delete),
+            (16, self._set_data),
+        ]
+        self._kinds = [
+            *self._writes,
+            (7, self._set_acl),
+            (12, self._multi),
+            (12, self._path_watch),
+            (3, self._path_only),
+            (3, self._multi_read),
+            (5, self._add_watch),
+            (3, self._watches_of),
+            (2, self._set_watches),
+            (2, self._bare),
+            (1, self._quota),
+        ]
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    def step(self) -> Step:
+        chance = self._chance
+        client = chance.randrange(CLIENTS)
+        kind = chance.random()
+        if kind < 0.02:
+            return self._reconnect(client)
+        if kind < 0.035:
+            return self._alone(client, *self._auth())
+        if kind < 0.045:
+            return self._alone(client, OpCode.CLOSE_SESSION, b"")
+        if kind < 0.05:
+            return self._alone(
+                client, chance.choice(_UNKNOWN_OP_CODES[not self._dialect.refuses_check :]), b""
+            )
+        if kind < 0.07:
+            return self._spoiled(client)
+        length = min(chance.choice((1, 1, 1, 2, 3, 8)), self._longest_burst)
+        requests = [self._numbered(client, *self._any()) for _ in range(length)]
+        return Burst(client, tuple(requests))
+
+    def _reconnect(self, client: int) -> Reconnect:
+        chance = self._chance
+        return Reconnect(
+            client,
+            cuts_first=chance.random() < 0.5,
+            forgets_session=chance.random() < 0.3,
+            spoils_password=chance.random() < 0.1,
+            last_zxid_offset=chance.choice((0, 0, 0, 0, -1, -5, 1000)),
+            tail=chance.choice((b"\0", b"\0", b"\1", b"")),
+        )
+
+    def _alone(self, client: int, op_code: int, body: bytes) -> Burst:
+        return Burst(client, (self._numbered(client, op_code, body),))
+
+    def _numbered(self, client: int, op_code: int, body: bytes) -> Request:
+        if op_code == OpCode.PING:
+            return Request(Xid.PING, op_code, body)
+        if op_code in {OpCode.SET_WATCHES, OpCode.SET_WATCHES2}:
+            return Request(Xid.SET_WATCHES, op_code, body)
+        if op_code == OpCode.AUTH:
+            return Request(Xid.AUTH, op_code, body)
+        self._xids[client] += 1
+        return Request(self._xids[client], op_code, body)
+
+    def _any(self) -> tuple[int, bytes]:
+        return self._weighted(self._kinds)()
+
+    def _weighted(
+        self, kinds: list[tuple[int, Callable[[], tuple[int, bytes]]]]
+    ) -> Callable[[], tuple[int, bytes]]:
+        return self._chance.choices([make for _, make in kinds], [weight for weight, _ in kinds])[0]
+
+    def _spoiled(self, client: int) -> Burst:
+        """A request whose body is cut, changed or too long."""
+        chance = self._chance
+        op_code, body = self._any()
+        while op_code in {OpCode.PING, OpCode.WHO_AM_I}:
+            op_code, body = self._any()
+        kind = chance.random()
+        if kind < 0.5:
+            body = body[: chance.randrange(len(body) + 1)]
+        elif kind < 0.7:
+            body += chance.randbytes(chance.randrange(1, 9))
+        elif body:
+            position = chance.randrange(min(len(body), 12))
+            changed = chance.choice((0, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+            body = body[:position] + bytes([changed]) + body[position + 1 :]
+        return self._alone(client, op_code, body)
+
+    # -- what requests are made of -----------------------------------------------------------------
+
+    def _path(self) -> str:
+        chance = self._chance
+        kind = chance.random()
+        if kind < 0.85:
+            path = chance.choice(self._paths)
+            if path.endswith("-") and chance.random() < 0.5:
+                path += f"{chance.randrange(4):010d}"
+            return path
+        if kind < 0.93:
+            return chance.choice(self._system_paths)
+        if kind < 0.95:
+            return "/"
+        return chance.choice(self._bad_paths)
+
+    def _path_and_data(self) -> bytes:
+        path = self._path()
+        is_quota = path.endswith(("/zookeeper_limits", "/zookeeper_stats"))
+        return pack_ustring(path) + pack_buffer(self._limits() if is_quota else self._data())
+
+    def _limits(self) -> bytes:
+        chance = self._chance
+        limits = f"count={chance.randrange(-1, 6)},bytes={chance.randrange(-1, 60)}"
+        if chance.random() < 0.5:
+            hard_bytes, hard_count = chance.randrange(-1, 60), chance.randrange(-1, 6)
+            limits += f"=;byteHardLimit={hard_bytes};countHardLimit={hard_count}"
+        return chance.choice((limits, limits, limits, "", "bytes=1,count=1")).encode()
+
+    def _data(self) -> bytes | None:
+        chance = self._chance
+        kind = chance.random()
+        if kind < 0.1:
+            return None
+        if kind < 0.2:
+            return b""
+        if kind < 0.21:
+            return bytes(100_000)
+        return chance.randbytes(chance.randrange(1, 40))
+
+    def _version(self) -> int:
+        return self._chance.choice((-1, -1, -1, -1, 0, 0, 1, 2, 3, -2, 2**31 - 1))
+
+    def _acl(self) -> AclList:
+        chance = self._chance
+        if chance.random() < 0.75:
+            return OPEN_ACL
+        return tuple(self._acl_entry() for _ in range(chance.choice((0, 1, 1, 2, 3))))
+
+    def _acl_entry(self) -> ACL:
+        chance = self._chance
+        if chance.random() < 0.1:
+            return READ_ONLY_ACL[0]
+        permissions = chance.choice((Permission.ALL, Permission.ALL, chance.randrange(64), -1, 0))
+        return ACL(permissions, Id(*chance.choice(_IDENTITIES)))
+
+    def _flags(self) -> int:
+        return self._chance.choices((0, 1, 2, 3, 4, 5, 6, 7, -1), (40, 12, 14, 6, 4, 2, 2, 1, 1))[0]
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def _create_body(self, flags: int) -> bytes:
+        return self._path_and_data() + pack_acl(self._acl()) + INT.pack(flags)
+
+    def _create(self) -> tuple[int, bytes]:
+        op_code = self._chance.choice((OpCode.CREATE, OpCode.CREATE2))
+        return op_code, self._create_body(self._flags())
+
+    def _create_container(self) -> tuple[int, bytes]:
+        flags = self._chance.choice((4, 4, 4, 4, self._flags()))
+        return OpCode.CREATE_CONTAINER, self._create_body(flags)
+
+    def _create_ttl(self) -> tuple[int, bytes]:
+        chance = self._chance
+        flags = chance.choice((5, 5, 6, self._flags()))
+        ttls_ms = [10**9, 10**9, 0xFFFFFFFFFF, 0x10000000000, 0]
+        if flags in {5, 6}:
+            ttls_ms += [-1, -(2**63)]
+        ttl_ms = chance.choice(ttls_ms)
+        return OpCode.CREATE_TTL, self._create_body(flags) + LONG.pack(ttl_ms)
+
+    def _delete(self) -> tuple[int, bytes]:
+        return OpCode.DELETE, pack_ustring(self._path()) + INT.pack(self._version())
+
+    def _set_data(self) -> tuple[int, bytes]:
+        return OpCode.SET_DATA, self._path_and_data() + INT.pack(self._version())
+
+    def _set_acl(self) -> tuple[int, bytes]:
+        body = pack_ustring(self._path()) + pack_acl(self._acl()) + INT.pack(self._version())
+        return OpCode.SET_ACL, body
+
+    def _check(self) -> tuple[int, bytes]:
+        return OpCode.CHECK, pack_ustring(self._path()) + INT.pack(self._version())
+
+    def _multi(self) -> tuple[int, bytes]:
+        chance = self._chance
+        kinds = [*self._writes, (6, self._check)]
+        parts: list[tuple[int, bytes]] = [
+            self._weighted(kinds)() for _ in range(chance.choice((0, 1, 2, 2, 3, 5)))
+        ]
+        if chance.random() < 0.02:
+            parts.append(self._any())
+        return OpCode.MULTI, _multi_body(parts)
+
+    def _multi_read(self) -> tuple[int, bytes]:
+        chance = self._chance
+        parts: list[tuple[int, bytes]] = []
+        for _ in range(chance.choice((0, 1, 2, 4))):
+            op_code = chance.choice((OpCode.GET_DATA, OpCode.GET_CHILDREN))
+            parts.append((op_code, pack_ustring(self._path()) + self._flag()))
+        if parts and chance.random() < 0.05:
+            parts.append(self._any())
+        return OpCode.MULTI_READ, _multi_body(parts)
+
+    def _flag(self) -> bytes:
+        return self._chance.choice((b"\0", b"\1"))
+
+    def _path_watch(self) -> tuple[int, bytes]:
+        op_code = self._chance.choice(
+            (OpCode.EXISTS, OpCode.GET_DATA, OpCode.GET_CHILDREN, OpCode.GET_CHILDREN2)
+        )
+        if op_code == OpCode.EXISTS and not self._dialect.exists_checks_acl:
+            op_code = OpCode.GET_DATA
+        return op_code, pack_ustring(self._path()) + self._flag()
+
+    def _path_only(self) -> tuple[int, bytes]:
+        op_code = self._chance.choice(
+            (
+                OpCode.GET_ACL,
+                OpCode.GET_ACL,
+                OpCode.SYNC,
+                OpCode.GET_ALL_CHILDREN_NUMBER,
+                OpCode.GET_EPHEMERALS,
+            )
+        )
+        return op_code, pack_ustring(self._path())
+
+    def _add_watch(self) -> tuple[int, bytes]:
+        mode = self._chance.choice((0, 0, 1, 1, 1, 2, -1))
+        return OpCode.ADD_WATCH, pack_ustring(self._path()) + INT.pack(mode)
+
+    def _watches_of(self) -> tuple[int, bytes]:
+        op_code = self._chance.choice((OpCode.CHECK_WATCHES, OpCode.REMOVE_WATCHES))
+        types = (1, 2, 3, 3, 4, 5, 0, 6) if self._dialect.knows_all_watcher_types else (1, 2)
+        return op_code, pack_ustring(self._path()) + INT.pack(self._chance.choice(types))
+
+    def _set_watches(self) -> tuple[int, bytes]:
+        chance = self._chance
+        op_code, vectors = chance.choice(((OpCode.SET_WATCHES, 3), (OpCode.SET_WATCHES2, 5)))
+        body = LONG.pack(chance.choice((0, 50, 500, 2**62, -1)))
+        for _ in range(vectors):
+            body += pack_ustrings([self._path() for _ in range(chance.choice((0, 0, 1, 2)))])
+        return op_code, body
+
+    def _bare(self) -> tuple[int, bytes]:
+        chance = self._chance
+        op_code = chance.choice((OpCode.PING, OpCode.WHO_AM_I, OpCode.RECONFIG))
+        if op_code != OpCode.RECONFIG:
+            return op_code, b""
+        servers = chance.choice(("server.2=127.0.0.1:2888:3888;2181", ""))
+        body = pack_ustring(servers) + pack_ustring("") + pack_buffer(None) + LONG.pack(-1)
+        return op_code, body
+
+    def _quota(self) -> tuple[int, bytes]:
+        """Make, change or remove a piece of a quota on /a or /a/b."""
+        chance = self._chance
+        path = chance.choice(("/zookeeper/quota/a", "/zookeeper/quota/a/b"))
+        path += chance.choice(("", "/zookeeper_limits", "/zookeeper_limits", "/zookeeper_stats"))
+        data = self._limits()
+        kind = chance.random()
+        if kind < 0.7:
+            body = pack_ustring(path) + pack_buffer(data) + pack_acl(OPEN_ACL) + INT.pack(0)
+            return OpCode.CREATE, body
+        if kind < 0.9:
+            return OpCode.SET_DATA, pack_ustring(path) + pack_buffer(data) + INT.pack(-1)
+        return OpCode.DELETE, pack_ustring(path) + INT.pack(-1)
+
+    def _auth(self) -> tuple[int, bytes]:
+        scheme, credentials = self._chance.choice(
+            (
+                ("digest", b"ann:secret"),
+                ("digest", b"ann:secret"),
+                ("digest", b"bob:word"),
+                ("digest", b"super:admin"),
+                ("digest", b"nocolon"),
+                ("digest", b":"),
+                ("digest", b""),
+                ("ip", b""),
+                ("world", b"anyone"),
+                ("nosuch", b"x"),
+                ("super", b"x"),
+                ("auth", b""),
+            )
+        )
+        if self._chance.random() < 0.2:
+            return OpCode.SASL, pack_buffer(credentials)
+        return OpCode.AUTH, INT.pack(0) + pack_ustring(scheme) + pack_buffer(credentials)
+
+
+_IDENTITIES = (
+    ("world", "anyone"),
+    ("world", "anyone"),
+    ("world", "nobody"),
+    ("auth", ""),
+    ("auth", "ignored"),
+    ("digest", digest_of(b"ann:secret")),
+    ("digest", digest_of(b"bob:word")),
+    ("digest", "nocolon"),
+    ("digest", "a:b:c"),
+    ("digest", ""),
+    ("ip", "127.0.0.1"),
+    ("ip", "127.0.0.0/8"),
+    ("ip", "10.0.0.0/8"),
+    ("ip", "127.0.0.1/33"),
+    ("ip", "127.0.0"),
+    ("ip", "nonsense"),
+    ("ip", "::1"),
+    ("super", "super"),
+    ("nosuch", "x"),
+    ("", ""),
+)
+
+
+def _multi_body(parts: list[tuple[int, bytes]]) -> bytes:
+    """Put operations behind their headers, and the header that ends them."""
+    body = b"".join(INT.pack(op_code) + b"\0" + INT.pack(-1) + part for op_code, part in parts)
+    return body + INT.pack(-1) + b"\1" + INT.pack(-1)
