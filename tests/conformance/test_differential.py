@@ -7,6 +7,7 @@ A failure prints its seed and the shortest sequence on which the servers differ.
 
 import contextlib
 import itertools
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,9 +21,24 @@ from tests.support.differential.play import (
     first_difference,
     shrink,
 )
-from tests.support.differential.steps import RELEASE_3_8, RELEASE_3_9, Step, generate
+from tests.support.differential.steps import (
+    RELEASE_3_8,
+    RELEASE_3_9,
+    Burst,
+    Dialect,
+    Request,
+    Step,
+    generate,
+)
 from zoolet.core.access import digest_of
+from zoolet.core.tree import Tree
+from zoolet.model.acl import OPEN_ACL
+from zoolet.model.codes import OpCode
+from zoolet.model.stat import Stat
+from zoolet.storage.disk import Disk
+from zoolet.storage.snapshots import write_snapshot
 from zoolet.testing import ServerProcess
+from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 SETTINGS = (
     {"extendedTypesEnabled": "true"},
@@ -36,6 +52,8 @@ COMMON = {"tickTime": 3000, "znode.container.checkIntervalMs": 10**8}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" not in metafunc.fixturenames:
+        return
     first = metafunc.config.getoption("--first-seed")
     seeds = metafunc.config.getoption("--seeds")
     metafunc.parametrize("seed", range(first, first + seeds))
@@ -45,13 +63,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_answers_are_the_originals(
     seed: int, tmp_path: Path, apache_jars: Path, request: pytest.FixtureRequest
 ) -> None:
-    dialect = RELEASE_3_8 if apache_jars == DEBIAN_JARS else RELEASE_3_9
+    dialect = _dialect(apache_jars)
     settings = SETTINGS[seed % len(SETTINGS)]
     # Apache checks a quota against what is applied, so what is in its pipeline counts by chance.
     longest_burst = 1 if "enforceQuota" in settings else 8
     count = request.config.getoption("--requests")
     steps = list(generate(seed, count, dialect, longest_burst))
-    servers = _servers(tmp_path, apache_jars, settings)
+    servers = fresh_servers(tmp_path, apache_jars, settings)
 
     difference = first_difference(servers, steps, dialect)
     if difference is not None:
@@ -62,12 +80,22 @@ def test_answers_are_the_originals(
         pytest.fail(_report(seed, shortest, str(first_difference(servers, shortest, dialect))))
 
 
-def _servers(directory: Path, jars: Path, settings: dict[str, str]) -> FreshServers:
+def _dialect(jars: Path) -> Dialect:
+    return RELEASE_3_8 if jars == DEBIAN_JARS else RELEASE_3_9
+
+
+def fresh_servers(
+    directory: Path, jars: Path, settings: dict[str, str], prepared: Path | None = None
+) -> FreshServers:
+    """Return what starts both with these settings; ``prepared`` holds the files they begin with."""
     numbers = itertools.count()
 
     @contextlib.contextmanager
     def start() -> Iterator[Ports]:
         home = directory / str(next(numbers))
+        if prepared is not None:
+            for server in ("apache", "zoolet"):
+                shutil.copytree(prepared, home / server / "data" / "version-2")
         with (
             ApacheServer(home / "apache", jars, {**COMMON, **settings}) as apache,
             ServerProcess(home / "zoolet", {**COMMON, **settings}) as zoolet,
@@ -80,3 +108,26 @@ def _servers(directory: Path, jars: Path, settings: dict[str, str]) -> FreshServ
 def _report(seed: int, steps: Sequence[Step], difference: str) -> str:
     sequence = "\n".join(f"  {describe_step(step)}" for step in steps)
     return f"seed {seed}: the servers differ after\n{sequence}\nin {difference}"
+
+
+def test_sequence_numbers_end_where_the_originals_do(tmp_path: Path, apache_jars: Path) -> None:
+    """A parent's counter goes no further than 2**31 - 1: that number is given once, then taken."""
+    dialect = _dialect(apache_jars)
+    tree = Tree.fresh()
+    tree.add("/a", b"", OPEN_ACL, Stat(1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1), created=2**31 - 3)
+    prepared = tmp_path / "prepared"
+    prepared.mkdir()
+    write_snapshot(Disk(), prepared, 1, tree, {})
+    create = pack_ustring("/a/s-") + pack_buffer(b"") + pack_acl(OPEN_ACL) + INT.pack(2)
+    get_parent = pack_ustring("/a") + b"\0"
+    steps: list[Step] = []
+    for number in range(1, 12, 2):
+        steps += (
+            Burst(0, (Request(number, OpCode.CREATE2, create),)),
+            Burst(0, (Request(number + 1, OpCode.GET_CHILDREN2, get_parent),)),
+        )
+
+    difference = first_difference(
+        fresh_servers(tmp_path, apache_jars, {}, prepared), steps, dialect
+    )
+    assert difference is None, str(difference)

@@ -81,9 +81,9 @@ class ApacheServer:
             )
         wait_until(self._serves, "Apache ZooKeeper's start")
 
-    def ask(self, word: str) -> str:
+    def ask(self, word: str, timeout_s: float = 10.0) -> str:
         """Return its answer to a four-letter word."""
-        with socket.create_connection((ADDRESS, self.port), timeout=10) as connection:
+        with socket.create_connection((ADDRESS, self.port), timeout=timeout_s) as connection:
             connection.sendall(word.encode())
             parts = []
             while part := connection.recv(65536):
@@ -108,8 +108,9 @@ class ApacheServer:
         if self._running().poll() is not None:
             raise RuntimeError(f"Apache ZooKeeper did not start:\n{self.log}")
         try:
-            # The port answers before the database is there: srvr says when it is.
-            return self.ask("srvr").startswith("Zookeeper version")
+            # The port is open before the database is there: srvr says when it is, and what came
+            # too early may never be answered.
+            return self.ask("srvr", timeout_s=0.3).startswith("Zookeeper version")
         except OSError:
             return False
 

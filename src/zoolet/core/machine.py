@@ -54,6 +54,9 @@ from zoolet.model.txns import (
     TxnHeader,
 )
 
+_JAVA_BLANKS = "".join(map(chr, range(ord(" ") + 1)))
+"""What Java's String.trim takes off: blanks and all control characters."""
+
 
 class Watcher(Protocol):
     """Whoever watches; an event about a znode that it may not read is not for it."""
@@ -183,7 +186,7 @@ class StateMachine:
 
     def ephemerals_of(self, session_id: int, prefix: str) -> list[str]:
         """Return the paths of a session's ephemerals that begin with ``prefix``."""
-        if prefix.strip() in {"", paths.ROOT}:
+        if prefix.strip(_JAVA_BLANKS) in {"", paths.ROOT}:
             prefix = ""
         return [path for path in self.tree.ephemerals_of(session_id) if path.startswith(prefix)]
 

@@ -58,6 +58,8 @@ log = logging.getLogger(__name__)
 
 
 _WARNING_INTERVAL_MS = 1000
+_AUTHENTICATION = frozenset({OpCode.AUTH, OpCode.SASL})
+"""What the original reads outside of its pipeline; where it cannot, it closes the connection."""
 
 
 class Clock(NamedTuple):
@@ -211,11 +213,14 @@ class RequestProcessor:
             self._answer(connection, error.path, xid, error.code)
         except MalformedError as error:
             log.warning("a malformed request of %s: %s", connection.peer, error)
-            self._answer(connection, None, xid, ErrorCode.MARSHALLING_ERROR)
+            if op_code in _AUTHENTICATION:
+                connection.finish()
+            else:
+                self._answer(connection, None, xid, ErrorCode.MARSHALLING_ERROR)
 
     def _may_ask(self, connection: Connection, op_code: int) -> bool:
         """Say whether a connection has proven enough, or is about to (``enforce.auth.schemes``)."""
-        return op_code in {OpCode.AUTH, OpCode.SASL} or any(
+        return op_code in _AUTHENTICATION or any(
             who.scheme in self._config.required_schemes for who in connection.identities
         )
 

@@ -79,12 +79,10 @@ class Reader:
         return value.decode("utf-8", "replace")
 
     def read_vector(self, read_one: Callable[[], T]) -> tuple[T, ...]:
-        """Read a counted sequence; null reads as empty."""
+        """Read a counted sequence; null reads as empty, and so does any other negative count."""
         count = self.read_int()
         if count <= 0:
-            if count >= -1:
-                return ()
-            raise MalformedError(f"a vector of {count} elements")
+            return ()
         if count > self.remaining:
             raise MalformedError(f"a vector of {count} elements in {self.remaining} bytes")
         return tuple([read_one() for _ in range(count)])

@@ -16,6 +16,7 @@ from zoolet.core.access import digest_of
 from zoolet.model.acl import ACL, OPEN_ACL, READ_ONLY_ACL, AclList, Id
 from zoolet.model.codes import OpCode, Permission, Xid
 from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring, pack_ustrings
+from zoolet.wire.requests import WRITE_OP_CODES
 
 CLIENTS = 4
 
@@ -65,13 +66,18 @@ class Dialect(NamedTuple):
     Attributes:
         exists_checks_acl: exists needs READ; before 3.9 it needs nothing.
         refuses_check: check outside a multi is refused; 3.8.0 logs it and cannot start again.
-        knows_all_watcher_types: checkWatches knows persistent watches by type.
+        tells_watches_apart: a client may have a standard, a persistent and a recursive watch on one
+            path; before 3.9 the last one counts, and checkWatches finds other clients' too.
+        reads_flags_in_multi: a multi with flags of no mode, or of a TTL, is malformed.
+        malformed_takes_no_zxid: only a malformed multi takes a zxid; before 3.9 every write does.
         events_carry_zxid: a watch event's header has the zxid of the txn.
     """
 
     exists_checks_acl: bool = True
     refuses_check: bool = True
-    knows_all_watcher_types: bool = True
+    tells_watches_apart: bool = True
+    reads_flags_in_multi: bool = True
+    malformed_takes_no_zxid: bool = True
     events_carry_zxid: bool = True
 
 
@@ -79,7 +85,9 @@ RELEASE_3_9 = Dialect()
 RELEASE_3_8 = Dialect(
     exists_checks_acl=False,
     refuses_check=False,
-    knows_all_watcher_types=False,
+    tells_watches_apart=False,
+    reads_flags_in_multi=False,
+    malformed_takes_no_zxid=False,
     events_carry_zxid=False,
 )
 
@@ -104,6 +112,13 @@ class _Generator:
         self._longest_burst = longest_burst
         self._dialect = dialect
         self._xids = [0] * CLIENTS
+        self._not_spoiled: set[int] = {OpCode.PING, OpCode.WHO_AM_I}
+        if not dialect.malformed_takes_no_zxid:
+            self._not_spoiled |= WRITE_OP_CODES
+        if not dialect.exists_checks_acl:
+            self._not_spoiled |= {OpCode.EXISTS}
+        if not dialect.tells_watches_apart:
+            self._not_spoiled |= _ABOUT_WATCHES
         names = ["a", "b", "c-", "ü€", "q", "long" * 20]
         self._paths = [f"/{name}" for name in names]
         self._paths += [f"/{above}/{name}" for above in "abq" for name in ("a", "b", "s-", "zz")]
@@ -184,6 +199,8 @@ class _Generator:
             )
         if kind < 0.07:
             return self._spoiled(client)
+        if kind < 0.072:
+            return self._alone(client, OpCode.SET_ACL, self._set_acl_body("/"))
         length = min(chance.choice((1, 1, 1, 2, 3, 8)), self._longest_burst)
         requests = [self._numbered(client, *self._any()) for _ in range(length)]
         return Burst(client, tuple(requests))
@@ -224,7 +241,7 @@ class _Generator:
         """A request whose body is cut, changed or too long."""
         chance = self._chance
         op_code, body = self._any()
-        while op_code in {OpCode.PING, OpCode.WHO_AM_I}:
+        while op_code in self._not_spoiled:
             op_code, body = self._any()
         kind = chance.random()
         if kind < 0.5:
@@ -236,6 +253,19 @@ class _Generator:
             changed = chance.choice((0, 0x7F, 0x80, 0xFF, chance.randrange(256)))
             body = body[:position] + bytes([changed]) + body[position + 1 :]
         return self._alone(client, op_code, body)
+
+    def samples(self) -> Iterator[tuple[int, bytes]]:
+        """Yield a request of each kind that has a body that may be spoiled."""
+        wanted = set(_SAMPLED) - self._not_spoiled
+        while wanted:
+            op_code, body = self._auth() if wanted <= _ALONE else self._any()
+            if op_code in wanted and len(body) > 4:
+                wanted.remove(op_code)
+                yield op_code, body
+
+    def alone(self, op_code: int, body: bytes) -> Burst:
+        """Return a request on its own, of any client."""
+        return self._alone(self._chance.randrange(CLIENTS), op_code, body)
 
     # -- what requests are made of -----------------------------------------------------------------
 
@@ -253,8 +283,13 @@ class _Generator:
             return "/"
         return chance.choice(self._bad_paths)
 
+    def _written_path(self) -> str:
+        if not self._dialect.tells_watches_apart and self._chance.random() < 0.1:
+            return self._chance.choice(list(_WATCHED_IN_ONE_WAY))
+        return self._path()
+
     def _path_and_data(self) -> bytes:
-        path = self._path()
+        path = self._written_path()
         is_quota = path.endswith(("/zookeeper_limits", "/zookeeper_stats"))
         return pack_ustring(path) + pack_buffer(self._limits() if is_quota else self._data())
 
@@ -305,6 +340,9 @@ class _Generator:
         op_code = self._chance.choice((OpCode.CREATE, OpCode.CREATE2))
         return op_code, self._create_body(self._flags())
 
+    def _plain_create(self) -> tuple[int, bytes]:
+        return OpCode.CREATE, self._create_body(self._chance.randrange(4))
+
     def _create_container(self) -> tuple[int, bytes]:
         flags = self._chance.choice((4, 4, 4, 4, self._flags()))
         return OpCode.CREATE_CONTAINER, self._create_body(flags)
@@ -319,14 +357,19 @@ class _Generator:
         return OpCode.CREATE_TTL, self._create_body(flags) + LONG.pack(ttl_ms)
 
     def _delete(self) -> tuple[int, bytes]:
-        return OpCode.DELETE, pack_ustring(self._path()) + INT.pack(self._version())
+        return OpCode.DELETE, pack_ustring(self._written_path()) + INT.pack(self._version())
 
     def _set_data(self) -> tuple[int, bytes]:
         return OpCode.SET_DATA, self._path_and_data() + INT.pack(self._version())
 
     def _set_acl(self) -> tuple[int, bytes]:
-        body = pack_ustring(self._path()) + pack_acl(self._acl()) + INT.pack(self._version())
-        return OpCode.SET_ACL, body
+        # Apache's pipeline knows the root by two names: what follows in it sees the old ACL or the
+        # new one by chance. So the root's is set alone.
+        path = self._path()
+        return OpCode.SET_ACL, self._set_acl_body("/a" if path == "/" else path)
+
+    def _set_acl_body(self, path: str) -> bytes:
+        return pack_ustring(path) + pack_acl(self._acl()) + INT.pack(self._version())
 
     def _check(self) -> tuple[int, bytes]:
         return OpCode.CHECK, pack_ustring(self._path()) + INT.pack(self._version())
@@ -334,10 +377,12 @@ class _Generator:
     def _multi(self) -> tuple[int, bytes]:
         chance = self._chance
         kinds = [*self._writes, (6, self._check)]
+        if not self._dialect.reads_flags_in_multi:
+            kinds = [(20, self._plain_create), (14, self._delete), (16, self._set_data)]
         parts: list[tuple[int, bytes]] = [
             self._weighted(kinds)() for _ in range(chance.choice((0, 1, 2, 2, 3, 5)))
         ]
-        if chance.random() < 0.02:
+        if chance.random() < 0.02 and self._dialect.reads_flags_in_multi:
             parts.append(self._any())
         return OpCode.MULTI, _multi_body(parts)
 
@@ -375,19 +420,27 @@ class _Generator:
         return op_code, pack_ustring(self._path())
 
     def _add_watch(self) -> tuple[int, bytes]:
+        if not self._dialect.tells_watches_apart:
+            path, mode = self._chance.choice(list(_WATCHED_IN_ONE_WAY.items()))
+            return OpCode.ADD_WATCH, pack_ustring(path) + INT.pack(mode)
         mode = self._chance.choice((0, 0, 1, 1, 1, 2, -1))
         return OpCode.ADD_WATCH, pack_ustring(self._path()) + INT.pack(mode)
 
     def _watches_of(self) -> tuple[int, bytes]:
         op_code = self._chance.choice((OpCode.CHECK_WATCHES, OpCode.REMOVE_WATCHES))
-        types = (1, 2, 3, 3, 4, 5, 0, 6) if self._dialect.knows_all_watcher_types else (1, 2)
+        types: tuple[int, ...] = (1, 2, 3, 3, 4, 5, 0, 6)
+        if not self._dialect.tells_watches_apart:
+            op_code, types = OpCode.REMOVE_WATCHES, (3,)
         return op_code, pack_ustring(self._path()) + INT.pack(self._chance.choice(types))
 
     def _set_watches(self) -> tuple[int, bytes]:
         chance = self._chance
         op_code, vectors = chance.choice(((OpCode.SET_WATCHES, 3), (OpCode.SET_WATCHES2, 5)))
         body = LONG.pack(chance.choice((0, 50, 500, 2**62, -1)))
-        for _ in range(vectors):
+        for number in range(vectors):
+            if number >= 3 and not self._dialect.tells_watches_apart:
+                body += pack_ustrings([])
+                continue
             body += pack_ustrings([self._path() for _ in range(chance.choice((0, 0, 1, 2)))])
         return op_code, body
 
@@ -436,6 +489,38 @@ class _Generator:
         return OpCode.AUTH, INT.pack(0) + pack_ustring(scheme) + pack_buffer(credentials)
 
 
+_ALONE = frozenset({OpCode.AUTH, OpCode.SASL})
+"""What Apache answers beside its pipeline, so that its place among other replies is chance."""
+
+_ABOUT_WATCHES = frozenset(
+    {OpCode.ADD_WATCH, OpCode.CHECK_WATCHES, OpCode.REMOVE_WATCHES, OpCode.SET_WATCHES2}
+)
+
+_SAMPLED = (
+    WRITE_OP_CODES - {OpCode.CLOSE_SESSION}
+    | _ALONE
+    | {
+        OpCode.EXISTS,
+        OpCode.GET_DATA,
+        OpCode.GET_CHILDREN,
+        OpCode.GET_CHILDREN2,
+        OpCode.GET_ACL,
+        OpCode.SYNC,
+        OpCode.GET_ALL_CHILDREN_NUMBER,
+        OpCode.GET_EPHEMERALS,
+        OpCode.ADD_WATCH,
+        OpCode.CHECK_WATCHES,
+        OpCode.REMOVE_WATCHES,
+        OpCode.SET_WATCHES,
+        OpCode.SET_WATCHES2,
+        OpCode.MULTI_READ,
+        OpCode.RECONFIG,
+    }
+)
+
+_WATCHED_IN_ONE_WAY = {"/w": 1, "/w/a": 0, "/w/b": 1}
+"""Paths that no request but addWatch watches, each with its mode."""
+
 _IDENTITIES = (
     ("world", "anyone"),
     ("world", "anyone"),
@@ -464,3 +549,17 @@ def _multi_body(parts: list[tuple[int, bytes]]) -> bytes:
     """Put operations behind their headers, and the header that ends them."""
     body = b"".join(INT.pack(op_code) + b"\0" + INT.pack(-1) + part for op_code, part in parts)
     return body + INT.pack(-1) + b"\1" + INT.pack(-1)
+
+
+def malformed(seed: int, dialect: Dialect = RELEASE_3_9) -> Iterator[Step]:
+    """Yield requests of each kind: cut at every position, and glued to the tail of another."""
+    chance = random.Random(seed)
+    generator = _Generator(chance, dialect, longest_burst=1)
+    samples = list(generator.samples())
+    for op_code, body in samples:
+        for position in range(len(body)):
+            yield generator.alone(op_code, body[:position])
+    for op_code, body in samples:
+        for _, other in samples:
+            cut, taken_up = chance.randrange(len(body) + 1), chance.randrange(len(other) + 1)
+            yield generator.alone(op_code, body[:cut] + other[taken_up:])
