@@ -103,8 +103,8 @@ def test_no_config_is_said(tmp_path: Path) -> None:
 
 def test_a_setting_without_effect_is_a_warning(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, {"initLimit": 5, "no.such.key": 1}) as server:
-        assert "zoo.cfg:8: initLimit has no effect here" in server.log
-        assert "zoo.cfg:9: no.such.key has no effect here" in server.log
+        assert "zoo.cfg:9: initLimit has no effect here" in server.log
+        assert "zoo.cfg:10: no.such.key has no effect here" in server.log
 
 
 @pytest.mark.parametrize("verb", ["start", "start-foreground"])
@@ -144,11 +144,11 @@ def test_four_letter_words(server: ServerProcess, client: Any) -> None:
     assert server.ask("ruok") == "imok"
     lines = dict(line.split(": ") for line in server.ask("srvr").splitlines() if ": " in line)
     assert lines["Mode"] == "standalone"
-    assert (lines["Zxid"], lines["Node count"], lines["Connections"]) == ("0x2", "5", "2")
+    assert (lines["Zxid"], lines["Node count"], lines["Connections"]) == ("0x2", "6", "2")
     assert "\nClients:\n /127.0.0.1:" in server.ask("stat")
     figures = dict(line.split("\t") for line in server.ask("mntr").splitlines())
     assert figures["zk_server_state"] == "standalone"
-    assert (figures["zk_znode_count"], figures["zk_ephemerals_count"]) == ("5", "1")
+    assert (figures["zk_znode_count"], figures["zk_ephemerals_count"]) == ("6", "1")
 
 
 def test_words_that_are_not_whitelisted_are_not_answered(tmp_path: Path) -> None:

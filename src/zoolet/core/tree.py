@@ -103,6 +103,7 @@ class Tree:
     Attributes:
         nodes: path to znode.
         ephemerals: session id to the paths of its ephemerals, in order of creation.
+        size_bytes: of all paths and data (``DataTree.approximateDataSize``).
         perishable: the paths of containers and of znodes with a TTL, each with the owner that says
             so; the Stat of such a znode names no owner (``DataNode.copyStat``).
     """
@@ -111,6 +112,7 @@ class Tree:
         self.nodes: dict[str, Znode] = {}
         self.ephemerals: dict[int, dict[str, None]] = {}
         self.perishable: dict[str, int] = {}
+        self.size_bytes = 0
         self._acls: dict[AclList, AclList] = {OPEN_ACL: OPEN_ACL}
 
     @classmethod
@@ -146,6 +148,7 @@ class Tree:
         elif owner:
             self.ephemerals.setdefault(owner, {})[path] = None
         node = Znode(encode_record(data, stat), self.intern_acl(acl), created)
+        self.size_bytes += len(path) + stat.data_length
         if path:
             parent = self.nodes[paths.parent_of(path)]
             if parent.children is None:
@@ -212,7 +215,9 @@ class Tree:
         node = self.nodes.pop(path, None)
         if node is None:
             raise RequestError(ErrorCode.NO_NODE, path)
-        owner = node.stat.ephemeral_owner
+        stat = node.stat
+        self.size_bytes -= len(path) + stat.data_length
+        owner = stat.ephemeral_owner
         if owner and (owned := self.ephemerals.get(owner)) is not None:
             owned.pop(path, None)
             if not owned:
@@ -225,12 +230,10 @@ class Tree:
     ) -> Znode:
         """Replace a znode's data; raises RequestError (NO_NODE)."""
         node = self._existing(path)
-        stat = node.stat._replace(
-            mzxid=zxid,
-            mtime=time_ms,
-            version=version,
-            data_length=len(data) if data is not None else 0,
-        )
+        before = node.stat
+        length = len(data) if data is not None else 0
+        stat = before._replace(mzxid=zxid, mtime=time_ms, version=version, data_length=length)
+        self.size_bytes += length - before.data_length
         node.record = encode_record(data, stat)
         return node
 

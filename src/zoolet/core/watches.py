@@ -25,29 +25,33 @@ class WatchTable(Generic[W]):
 
     Both indexes hold the same pairs of path and watcher; neither keeps an empty entry, nor a pair
     without a mode.
+
+    Attributes:
+        by_path: path to who watches it, and in which modes.
+        by_watcher: watcher to the paths that it watches.
     """
 
     def __init__(self) -> None:
-        self._by_path: dict[str, dict[W, int]] = {}
-        self._by_watcher: dict[W, dict[str, None]] = {}
+        self.by_path: dict[str, dict[W, int]] = {}
+        self.by_watcher: dict[W, dict[str, None]] = {}
         self._recursive = 0
 
     def __len__(self) -> int:
         """Count the pairs of path and watcher."""
-        return sum(map(len, self._by_watcher.values()))
+        return sum(map(len, self.by_watcher.values()))
 
     def add(self, path: str, watcher: W, mode: WatchMode = WatchMode.STANDARD) -> None:
         """Watch ``path``; a second watch of the same watcher and mode on it is the same watch."""
-        watchers = self._by_path.setdefault(path, {})
+        watchers = self.by_path.setdefault(path, {})
         before = watchers.get(watcher, _NO_MODE)
         if not before & mode.value:
             watchers[watcher] = before | mode.value
-            self._by_watcher.setdefault(watcher, {})[path] = None
+            self.by_watcher.setdefault(watcher, {})[path] = None
             self._recursive += mode is WatchMode.PERSISTENT_RECURSIVE
 
     def holds(self, path: str, watcher: W, mode: WatchMode | None = None) -> bool:
         """Say whether ``watcher`` watches ``path`` in this mode; None: in any."""
-        modes = self._by_path.get(path, {}).get(watcher, _NO_MODE)
+        modes = self.by_path.get(path, {}).get(watcher, _NO_MODE)
         return bool(modes if mode is None else modes & mode.value)
 
     def trigger(self, path: str) -> Collection[W]:
@@ -56,12 +60,12 @@ class WatchTable(Generic[W]):
         Standard watches are taken out by that.
         """
         told: dict[W, None] = {}
-        for watcher in tuple(self._by_path.get(path, ())):
+        for watcher in tuple(self.by_path.get(path, ())):
             told[watcher] = None
             self._take_out(path, watcher, _STANDARD)
         if self._recursive:
             for above in _above(path):
-                for watcher, modes in self._by_path.get(above, {}).items():
+                for watcher, modes in self.by_path.get(above, {}).items():
                     if modes & _RECURSIVE:
                         told[watcher] = None
         return told
@@ -71,7 +75,7 @@ class WatchTable(Generic[W]):
         return self._take_out(path, watcher, ~0 if mode is None else mode.value)
 
     def _take_out(self, path: str, watcher: W, modes: int) -> bool:
-        watchers = self._by_path.get(path, {})
+        watchers = self.by_path.get(path, {})
         before = watchers.get(watcher, _NO_MODE)
         after = before & ~modes
         if after == before:
@@ -82,16 +86,16 @@ class WatchTable(Generic[W]):
             return True
         del watchers[watcher]
         if not watchers:
-            del self._by_path[path]
-        watched = self._by_watcher[watcher]
+            del self.by_path[path]
+        watched = self.by_watcher[watcher]
         del watched[path]
         if not watched:
-            del self._by_watcher[watcher]
+            del self.by_watcher[watcher]
         return True
 
     def forget(self, watcher: W) -> None:
         """Take out every watch of a watcher that is gone."""
-        for path in tuple(self._by_watcher.get(watcher, ())):
+        for path in tuple(self.by_watcher.get(watcher, ())):
             self.remove(path, watcher)
 
 

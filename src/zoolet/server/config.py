@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from zoolet.core.access import DigestRules
 from zoolet.core.rules import Rules
@@ -22,6 +23,16 @@ _LARGEST_INT32 = (1 << 31) - 1
 _SCHEMES = frozenset({"digest", "ip"})
 _ENSEMBLE_KEY = re.compile(r"server\.\d+")
 
+_PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
+_NO_METRICS = frozenset(
+    {
+        "",
+        "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider",
+        "org.apache.zookeeper.metrics.impl.NullMetricsProvider",
+    }
+)
+_SECRET = re.compile("digest$|password|passwd", re.IGNORECASE)
+
 _NOT_YET = {
     "secureClientPort": "zoolet does not speak TLS yet",
     "secureClientPortAddress": "zoolet does not speak TLS yet",
@@ -33,6 +44,21 @@ _NOT_YET = {
 
 class ConfigError(Exception):
     """zoo.cfg cannot be used; the message names file, line and key, and says what to do."""
+
+
+class Listener(NamedTuple):
+    """Where pages for the operator are served; the address None is every one of this machine's."""
+
+    address: str | None
+    port: int
+
+
+class AdminConfig(NamedTuple):
+    """How the admin endpoint is set up; ``root`` is the path of its commands."""
+
+    listener: Listener
+    root: str
+    idle_timeout_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +90,9 @@ class Config:
         container_unused_ms: after how long a container that never had a child goes; 0 is never.
         max_frame_bytes: the longest request (``jute.maxbuffer``).
         four_letter_words: those that are answered.
+        admin: the admin endpoint; None: there is none.
+        metrics: where Prometheus' metrics are; None: nowhere.
+        settings: what was read, by key; secrets are left out.
         warnings: what was read and has no effect, a line each.
     """
 
@@ -90,7 +119,15 @@ class Config:
     container_unused_ms: int = 0
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     four_letter_words: frozenset[str] = field(default=DEFAULT_FOUR_LETTER_WORDS)
+    admin: AdminConfig | None = None
+    metrics: Listener | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What was read, as a zoo.cfg."""
+        return "".join(f"{key}={value}\n" for key, value in self.settings.items())
 
 
 def read_config(path: Path) -> Config:
@@ -158,8 +195,40 @@ def parse_config(text: str, path: Path) -> Config:
         container_unused_ms=settings.integer("znode.container.maxNeverUsedIntervalMs", 0, least=0),
         max_frame_bytes=settings.integer("jute.maxbuffer", DEFAULT_MAX_FRAME_BYTES, least=1024),
         four_letter_words=settings.names("4lw.commands.whitelist") or DEFAULT_FOUR_LETTER_WORDS,
+        admin=_admin(settings),
+        metrics=_metrics(settings),
+        settings=settings.shown(),
         warnings=settings.finish(),
     )
+
+
+def _admin(settings: "_Settings") -> AdminConfig | None:
+    """Return how the admin endpoint is set up; it is there unless it is switched off."""
+    admin = AdminConfig(
+        Listener(
+            settings.address("admin.serverAddress"),
+            settings.integer("admin.serverPort", 8080, least=1, most=65535),
+        ),
+        "/" + settings.text("admin.commandURL", "/commands").strip("/"),
+        settings.integer("admin.idleTimeout", 30_000, least=1),
+    )
+    return admin if settings.boolean("admin.enableServer", default=True) else None
+
+
+def _metrics(settings: "_Settings") -> Listener | None:
+    """Return where metrics are to be; nowhere unless a provider is named."""
+    provider = settings.text("metricsProvider.className", "")
+    listener = Listener(
+        settings.address("metricsProvider.httpHost"),
+        settings.integer("metricsProvider.httpPort", 7000, least=1, most=65535),
+    )
+    if provider == _PROMETHEUS:
+        return listener
+    if provider not in _NO_METRICS:
+        raise settings.error(
+            "metricsProvider.className", f"the metrics provider there is, is {_PROMETHEUS}"
+        )
+    return None
 
 
 def _required_schemes(settings: "_Settings") -> frozenset[str]:
@@ -237,6 +306,18 @@ class _Settings:
     def error(self, key: str, reason: str) -> ConfigError:
         """Return an error that names the line of a key."""
         return ConfigError(f"{self._path}:{self._lines[key][0]}: {reason}.")
+
+    def address(self, key: str) -> str | None:
+        """Return an address to listen on; None for every one of this machine's."""
+        value = self.text(key, "")
+        return None if value in {"", "0.0.0.0", "::"} else value  # noqa: S104 -- what was read
+
+    def shown(self) -> dict[str, str]:
+        """Return what was read but for secrets."""
+        return {
+            key: "(not shown)" if _SECRET.search(key) else value
+            for key, (_, value) in self._lines.items()
+        }
 
     def required(self, key: str, meaning: str) -> str:
         value = self.text(key, "")

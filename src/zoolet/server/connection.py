@@ -10,7 +10,8 @@ import socket
 from typing import TYPE_CHECKING, Protocol, cast
 
 from zoolet.model.acl import Id
-from zoolet.server.fourletter import WORD_BYTES, WORDS
+from zoolet.server.fourletter import TRACE_MASK_BYTES, TRACE_MASK_WORD, WORD_BYTES, WORDS
+from zoolet.server.stats import ConnectionStats
 from zoolet.wire.frames import split_frames
 from zoolet.wire.jute import INT, MalformedError
 
@@ -43,8 +44,8 @@ class Requests(Protocol):
         """Forget a connection."""
         ...
 
-    def answer_word(self, connection: "Connection", word: str) -> None:
-        """Answer a four-letter word, and close."""
+    def answer_word(self, connection: "Connection", word: str, argument: bytes) -> None:
+        """Answer a four-letter word, and close; ``argument`` is what follows it, if it is stmk."""
         ...
 
     def process(self, connection: "Connection", data: bytes, bounds: list[tuple[int, int]]) -> int:
@@ -58,6 +59,8 @@ class Connection(asyncio.Protocol):
     Attributes:
         session: what the client connected to; None before.
         identities: who it has proven to be; its address at first.
+        stats: what it did.
+        established_ms: when it was opened, on the clock that only rises.
         out: frames to be sent when the processor is through with what has arrived.
     """
 
@@ -67,8 +70,8 @@ class Connection(asyncio.Protocol):
         self.address = ""
         self.peer = ""
         self.out: list[bytes] = []
-        self.packets_received = 0
-        self.packets_sent = 0
+        self.stats = ConnectionStats()
+        self.established_ms = 0
         self.is_open = False
         self._requests = requests
         self._transport: asyncio.Transport | None = None
@@ -170,9 +173,12 @@ class Connection(asyncio.Protocol):
         data = self._unread
         if self._closes_when_sent:
             return
-        if self.session is None and data[:WORD_BYTES] in WORDS:
+        if self.session is None and (word := data[:WORD_BYTES]) in WORDS:
+            argument = data[WORD_BYTES : WORD_BYTES + TRACE_MASK_BYTES]
+            if word == TRACE_MASK_WORD and len(argument) < TRACE_MASK_BYTES:
+                return
             self._closes_when_sent = True
-            self._requests.answer_word(self, data[:WORD_BYTES].decode())
+            self._requests.answer_word(self, word.decode(), argument)
             return
         try:
             bounds, rest = split_frames(data, self._requests.max_frame_bytes)
@@ -181,7 +187,6 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         taken = self._requests.process(self, data, bounds) if bounds else 0
-        self.packets_received += taken
         self._unread = data[rest if taken == len(bounds) else bounds[taken][0] - INT.size :]
         self._flush()
         if taken < len(bounds) or not self.takes_requests:
@@ -196,7 +201,7 @@ class Connection(asyncio.Protocol):
     def _write(self, frames: list[bytes]) -> None:
         transport = self._transport
         if transport is not None and not transport.is_closing():
-            self.packets_sent += len(frames)
+            self.stats.packets_sent += len(frames)
             transport.write(b"".join(frames))
             if transport.get_write_buffer_size() > MAX_UNREAD_BY_CLIENT_BYTES:
                 log.warning("cutting %s off: it does not read what it is sent", self.peer)

@@ -9,6 +9,7 @@ since nobody can know what is on disk then.
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Collection
 from typing import Generic, Protocol, TypeVar
 
@@ -35,16 +36,27 @@ class Batch(Generic[R]):
         records: the txns as the log holds them.
         touched: the paths about which they say something new.
         opened_ms: when the first txn was added.
+        sync_ms: how long it took to write and sync it.
         held: per connection the frames that wait, in order.
         callbacks: what else is to happen once the batch is durable.
     """
 
-    __slots__ = ("callbacks", "first_zxid", "held", "last_zxid", "opened_ms", "records", "touched")
+    __slots__ = (
+        "callbacks",
+        "first_zxid",
+        "held",
+        "last_zxid",
+        "opened_ms",
+        "records",
+        "sync_ms",
+        "touched",
+    )
 
     def __init__(self) -> None:
         self.first_zxid = 0
         self.last_zxid = 0
         self.opened_ms = 0
+        self.sync_ms = 0
         self.records: list[bytes] = []
         self.touched: set[str] = set()
         self.held: dict[R, list[bytes]] = {}
@@ -172,7 +184,13 @@ class GroupCommit(Generic[R]):
         batch = self.syncing = self.collecting
         self.collecting = Batch()
         first_zxid, records = batch.first_zxid, b"".join(batch.records)
-        self._thread.submit(lambda: self._log.append(first_zxid, records), self._synced)
+
+        def append() -> None:
+            began = time.monotonic()
+            self._log.append(first_zxid, records)
+            batch.sync_ms = round((time.monotonic() - began) * 1000)
+
+        self._thread.submit(append, self._synced)
 
     def _synced(self, failure: Exception | None) -> None:
         if failure is not None:

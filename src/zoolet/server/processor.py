@@ -30,6 +30,7 @@ from zoolet.server import fourletter
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection
 from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.inspection import Inspector
 from zoolet.server.reads import EVERYTHING, READS
 from zoolet.server.stats import ServerStats
 from zoolet.storage.txnlog import encode_record
@@ -81,6 +82,7 @@ class RequestProcessor:
         machine: the database.
         connections: those that are open, in the order in which they came.
         stats: what was counted.
+        inspector: what an operator may see of it all.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class RequestProcessor:
         self.machine = machine
         self.connections: dict[Connection, None] = {}
         self.stats = ServerStats()
+        self.inspector = Inspector(config, self, clock.monotonic_ms())
         self.max_frame_bytes = config.max_frame_bytes
         self.keeps_alive = config.keeps_alive
         self._config = config
@@ -119,6 +122,7 @@ class RequestProcessor:
         limit = self._config.max_connections_per_address
         count = self._per_address.get(connection.address, 0) + 1
         self._per_address[connection.address] = count
+        connection.established_ms = self._clock.monotonic_ms()
         self.connections[connection] = None
         if self._config.skips_acl:
             connection.identities = (*connection.identities, access.SKIPS_ACL)
@@ -128,6 +132,7 @@ class RequestProcessor:
                 connection.peer,
                 self._config.max_connections,
             )
+            self.stats.connections_rejected += 1
             return False
         if limit and count > limit:
             log.warning(
@@ -135,6 +140,7 @@ class RequestProcessor:
                 connection.peer,
                 limit,
             )
+            self.stats.connections_rejected += 1
             return False
         return True
 
@@ -149,18 +155,43 @@ class RequestProcessor:
         if session is not None and self._by_session.get(session.session_id) is connection:
             del self._by_session[session.session_id]
 
-    def answer_word(self, connection: Connection, word: str) -> None:
+    def answer_word(self, connection: Connection, word: str, argument: bytes) -> None:
         """Answer a four-letter word once what it shows is on disk."""
+        if word.encode() == fourletter.TRACE_MASK_WORD and self._may_be_asked(word):
+            self.inspector.trace_mask = int.from_bytes(argument, signed=True)
         whitelist = self._config.four_letter_words
-        self._commit.when_durable(
-            lambda: connection.answer_and_close(fourletter.answer(word, whitelist, self))
+        self.when_durable(
+            lambda: connection.answer_and_close(fourletter.answer(word, whitelist, self.inspector))
         )
+
+    def when_durable(self, callback: Callable[[], None]) -> None:
+        """Call back once everything that can be seen now is on disk."""
+        self._commit.when_durable(callback)
+
+    def _may_be_asked(self, word: str) -> bool:
+        return not {word, "*"}.isdisjoint(self._config.four_letter_words)
 
     @property
     def outstanding_requests(self) -> int:
         """How many replies wait for the disk."""
         batches = (self._commit.collecting, self._commit.syncing)
         return sum(len(frames) for batch in batches if batch for frames in batch.held.values())
+
+    def outstanding_of(self, connection: object) -> int:
+        """How many of them are a connection's."""
+        batches = (self._commit.collecting, self._commit.syncing)
+        return sum(
+            len(batch.held.get(cast("Connection", connection), ())) for batch in batches if batch
+        )
+
+    @property
+    def now_ms(self) -> int:
+        """What time it is on the clock that only rises."""
+        return self._clock.monotonic_ms()
+
+    def wall_ms_of(self, monotonic_ms: int) -> int:
+        """Return a moment of the clock that only rises as milliseconds since the epoch."""
+        return self._clock.wall_ms() + monotonic_ms - self._clock.monotonic_ms()
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -183,9 +214,25 @@ class RequestProcessor:
                 self._take(connection, data, start, end)
         if connection.session is not None:
             connection.session.touch(self._clock.monotonic_ms())
-        self.stats.packets_received += taken
-        self.stats.count_latency(0, len(connection.out))
+        self._count(connection, data, bounds, taken)
         return taken
+
+    def _count(
+        self, connection: Connection, data: bytes, bounds: list[tuple[int, int]], taken: int
+    ) -> None:
+        """Note what came in one read: of the last request the kind, of all how many they were."""
+        stats, answered = connection.stats, len(connection.out)
+        self.stats.packets_received += taken
+        self.stats.bytes_received += len(data)
+        self.stats.latency.add(0, answered)
+        stats.packets_received += taken
+        stats.latency.add(0, answered)
+        if taken and bounds[taken - 1][1] - bounds[taken - 1][0] >= REQUEST_HEADER.size:
+            last = REQUEST_HEADER.unpack_from(data, bounds[taken - 1][0])
+            stats.last_cxid, stats.last_op_code = last
+            if answered:
+                stats.last_zxid = self._commit.synced_zxid
+                stats.last_response_ms = self._clock.monotonic_ms()
 
     def _take(self, connection: Connection, data: bytes, start: int, end: int) -> None:
         xid, op_code = REQUEST_HEADER.unpack_from(data, start)
@@ -233,7 +280,11 @@ class RequestProcessor:
     def batch_released(self, batch: Batch[Connection]) -> None:
         """Count how long the replies waited that a batch held."""
         latency_ms = self._clock.monotonic_ms() - batch.opened_ms
-        self.stats.count_latency(latency_ms, sum(map(len, batch.held.values())))
+        for connection, frames in batch.held.items():
+            self.stats.latency.add(latency_ms, len(frames))
+            connection.stats.latency.add(latency_ms, len(frames))
+            connection.stats.last_zxid = batch.last_zxid
+            connection.stats.last_response_ms = batch.opened_ms + latency_ms
 
     def expire_sessions(self) -> None:
         """Close the sessions whose clients were silent for too long."""
@@ -316,6 +367,7 @@ class RequestProcessor:
             )
             connection.abort()
             return
+        self.stats.connection_requests += 1
         if request.last_zxid_seen > self.machine.zxid:
             log.warning(
                 "closing the connection of %s: it has seen zxid 0x%x, and the last here is 0x%x;"
@@ -354,6 +406,7 @@ class RequestProcessor:
             )
             session = None
         if session is not None:
+            self.stats.sessions_resumed += 1
             session.timeout_ms = timeout_ms
             session.touch(self._clock.monotonic_ms())
             self._attach(connection, session)
@@ -451,6 +504,7 @@ class RequestProcessor:
         batch = self._commit.batch_to_wait_for(connection, None)
         self._send_behind(batch, connection, encode_reply(xid, 0, err))
         if not proven:
+            self.stats.auth_failures += 1
             log.warning("%s failed to authenticate under %r", connection.peer, request.scheme)
             connection.finish()
         connection.identities = tuple(dict.fromkeys((*connection.identities, *proven)))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from zoolet.server.config import Config
+from zoolet.server.config import Config, Listener
 from zoolet.server.connection import Connection
 from zoolet.server.groupcommit import Batch, GroupCommit, LogThread
 from zoolet.server.processor import Clock, RequestProcessor
@@ -30,6 +30,7 @@ from zoolet.storage.txnlog import TxnLog
 
 if TYPE_CHECKING:
     from zoolet.core.machine import StateMachine
+    from zoolet.server.http import Page
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ REAL_CLOCK = Clock(
 )
 
 _CLOSING_DEADLINE_S = 1.0
+_METRICS_IDLE_S = 30.0
 _CLOSING_CHECK_S = 0.005
 
 
@@ -78,6 +80,7 @@ class Server:
             started.callback(self._wait_for_snapshot)
             started.push_async_callback(self._drain)
             await self._listen(started)
+            await self._listen_for_operators(started)
             for interval_ms, look in (
                 (self._config.tick_time_ms, self._processor.expire_sessions),
                 (self._config.container_check_interval_ms, self._processor.remove_perished),
@@ -174,6 +177,39 @@ class Server:
         started.callback(listener.close)
         log.info("listening on %s, port %d", host or "every address", port)
 
+    async def _listen_for_operators(self, started: contextlib.AsyncExitStack) -> None:
+        """Serve the admin endpoint and the metrics, where they are wanted.
+
+        Their libraries are loaded here, so that a server without them is the smaller.
+        """
+        processor, admin = self._processor, self._config.admin
+        if admin is not None:
+            from zoolet.server.admin import admin_page  # noqa: PLC0415 -- see above
+
+            page = admin_page(processor.inspector, processor.when_durable, admin.root)
+            try:
+                await _serve_page(started, page, admin.listener, admin.idle_timeout_ms / 1000)
+            except OSError as error:
+                # As in the original: a second server on a machine needs no second setting.
+                log.warning(
+                    "no admin endpoint on port %d: %s. Set another admin.serverPort, or"
+                    " admin.enableServer=false.",
+                    admin.listener.port,
+                    os.strerror(error.errno) if error.errno else error,
+                )
+        if self._config.metrics is not None:
+            from zoolet.server.metrics import metrics_page  # noqa: PLC0415 -- see above
+
+            page = metrics_page(processor.inspector, processor.when_durable)
+            try:
+                await _serve_page(started, page, self._config.metrics, _METRICS_IDLE_S)
+            except OSError as error:
+                raise ServerError(
+                    f"cannot serve metrics on port {self._config.metrics.port}:"
+                    f" {os.strerror(error.errno) if error.errno else error}. Set another"
+                    " metricsProvider.httpPort in zoo.cfg."
+                ) from error
+
     # -- while it runs -----------------------------------------------------------------------------
 
     def _repetition_ended(self, repeating: "asyncio.Task[None]") -> None:
@@ -196,6 +232,7 @@ class Server:
 
     def _batch_synced(self, batch: Batch[Connection]) -> None:
         self._processor.batch_released(batch)
+        self._processor.stats.syncs.add(batch.sync_ms)
         self._txns_since_snapshot += len(batch.records)
         if self._txns_since_snapshot >= self._config.snap_count and self._snapshot_pid is None:
             self._txns_since_snapshot = 0
@@ -221,19 +258,22 @@ class Server:
             finally:
                 os._exit(status)
         self._snapshot_pid = pid
+        began_ms = self._clock.monotonic_ms()
         loop = asyncio.get_running_loop()
 
         def wait() -> None:
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(self._snapshot_ended, status)
+                loop.call_soon_threadsafe(self._snapshot_ended, status, began_ms)
 
         self._snapshot_waiter = threading.Thread(target=wait, name="zoolet-snapshot", daemon=True)
         self._snapshot_waiter.start()
 
-    def _snapshot_ended(self, status: int) -> None:
+    def _snapshot_ended(self, status: int, began_ms: int) -> None:
         self._snapshot_pid = None
-        if status:
+        if not status:
+            self._processor.stats.snapshots.add(self._clock.monotonic_ms() - began_ms)
+        else:
             log.error(
                 "the snapshot in %s could not be written (exit status %d): the log keeps every"
                 " txn, and the next snapshot is tried after %d more",
@@ -282,6 +322,19 @@ class Server:
     def _wait_for_snapshot(self) -> None:
         if self._snapshot_pid is not None:
             self._snapshot_waiter.join()
+
+
+async def _serve_page(
+    started: contextlib.AsyncExitStack, page: "Page", listener: Listener, idle_timeout_s: float
+) -> None:
+    """Serve a page over HTTP until ``started`` is closed; raises OSError where it cannot listen."""
+    from zoolet.server.http import HttpConnection  # noqa: PLC0415 -- loads a library
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: HttpConnection(page, idle_timeout_s), listener.address, listener.port
+    )
+    started.callback(server.close)
 
 
 async def _repeat(interval_ms: int, call: Callable[[], None]) -> None:

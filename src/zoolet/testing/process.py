@@ -55,6 +55,7 @@ class ServerProcess:
             "clientPortAddress": ADDRESS,
             "maxClientCnxns": 0,
             "preAllocSize": 1024,
+            "admin.enableServer": "false",
             "4lw.commands.whitelist": "*",
             **(settings or {}),
         }

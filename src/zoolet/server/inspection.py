@@ -1,0 +1,383 @@
+"""What an operator may see of a running server, as plain values.
+
+The four-letter words, the admin endpoint and the metrics are three ways to show what is gathered
+here. Whoever shows it waits until it is on disk first (``GroupCommit.when_durable``).
+
+Source of the names: the original's ``ServerCnxn``, ``ServerStats``, ``ZooKeeperServer`` and
+``ServerMetrics``.
+"""
+
+import getpass
+import os
+import platform
+import resource
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
+
+from zoolet import __version__
+from zoolet.core.machine import StateMachine
+from zoolet.core.sessions import Session
+from zoolet.model.codes import OpCode
+from zoolet.server.config import Config
+from zoolet.server.stats import ConnectionStats, ServerStats, Summary
+from zoolet.storage.files import DataDirectories
+
+VERSION = f"3.9.3-zoolet-{__version__}"
+"""Which ZooKeeper it speaks as, and what it is."""
+
+DEFAULT_TRACE_MASK = 306
+
+_OPERATIONS = {
+    OpCode.PING: "PING",
+    OpCode.CREATE_SESSION: "SESS",
+    OpCode.MULTI: "MULT",
+    OpCode.MULTI_READ: "MLTR",
+    OpCode.CREATE: "CREA",
+    OpCode.CREATE2: "CREA",
+    OpCode.CREATE_TTL: "CREA",
+    OpCode.CREATE_CONTAINER: "CREA",
+    OpCode.DELETE: "DELE",
+    OpCode.SET_DATA: "SETD",
+    OpCode.RECONFIG: "RECO",
+    OpCode.SET_ACL: "SETA",
+    OpCode.CLOSE_SESSION: "CLOS",
+    OpCode.SYNC: "SYNC",
+    OpCode.EXISTS: "EXIS",
+    OpCode.GET_DATA: "GETD",
+    OpCode.SET_WATCHES: "SETW",
+    OpCode.SET_WATCHES2: "STW2",
+    OpCode.ADD_WATCH: "ADDW",
+    OpCode.GET_ACL: "GETA",
+    OpCode.GET_CHILDREN: "GETC",
+    OpCode.GET_CHILDREN2: "GETC",
+    OpCode.GET_ALL_CHILDREN_NUMBER: "GETACN",
+    OpCode.CHECK_WATCHES: "CHKW",
+    OpCode.REMOVE_WATCHES: "REMW",
+    OpCode.WHO_AM_I: "HOMI",
+    OpCode.GET_EPHEMERALS: "GETE",
+}
+"""What the original calls a connection's last request (``FinalRequestProcessor``)."""
+
+
+class Client(Protocol):
+    """What there is to see of a connection."""
+
+    peer: str
+    session: Session | None
+    stats: ConnectionStats
+    established_ms: int
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether its next request may be taken."""
+        ...
+
+
+class Subject(Protocol):
+    """What there is to see of a server."""
+
+    machine: StateMachine
+    stats: ServerStats
+
+    @property
+    def connections(self) -> Collection[Client]:
+        """Those that are open."""
+        ...
+
+    @property
+    def outstanding_requests(self) -> int:
+        """How many replies wait for the disk."""
+        ...
+
+    @property
+    def now_ms(self) -> int:
+        """What time it is on the clock that only rises."""
+        ...
+
+    def outstanding_of(self, connection: Client) -> int:
+        """How many of them are a connection's."""
+        ...
+
+    def wall_ms_of(self, monotonic_ms: int) -> int:
+        """Return a moment of the clock that only rises as milliseconds since the epoch."""
+        ...
+
+
+class Figure(NamedTuple):
+    """A number that may be watched.
+
+    Attributes:
+        value: the number.
+        meaning: a sentence for those who have not seen its name before.
+        counts: whether it only rises while the server runs.
+    """
+
+    value: float
+    meaning: str
+    counts: bool = False
+
+
+class Inspector:
+    """Looks at a server.
+
+    Attributes:
+        config: how it is set up.
+        stats: what it counts.
+        trace_mask: what ``stmk`` has set; nothing depends on it.
+    """
+
+    def __init__(self, config: Config, subject: Subject, started_ms: int) -> None:
+        """Look at ``subject``, which began at ``started_ms`` of the clock that only rises."""
+        self.config = config
+        self.stats = subject.stats
+        self.trace_mask = DEFAULT_TRACE_MASK
+        self._subject = subject
+        self._started_ms = started_ms
+
+    # -- the server --------------------------------------------------------------------------------
+
+    def configuration(self) -> dict[str, object]:
+        """Return the settings that ``conf`` shows, under their keys in zoo.cfg."""
+        config, directories = self.config, self._directories()
+        snapshots, logs = (path.absolute() for path in directories)
+        return {
+            "clientPort": config.client_port,
+            "secureClientPort": -1,
+            "dataDir": str(snapshots),
+            "dataDirSize": size_of(snapshots),
+            "dataLogDir": str(logs),
+            "dataLogSize": size_of(logs),
+            "tickTime": config.tick_time_ms,
+            "maxClientCnxns": config.max_connections_per_address,
+            "minSessionTimeout": config.min_session_timeout_ms,
+            "maxSessionTimeout": config.max_session_timeout_ms,
+            "clientPortListenBacklog": config.listen_backlog,
+            "serverId": 0,
+        }
+
+    def directory_sizes(self) -> dict[str, int]:
+        """Return how many bytes the files in both directories have."""
+        directories = self._directories()
+        return {
+            "datadir_size": size_of(directories.snapshots),
+            "logdir_size": size_of(directories.logs),
+        }
+
+    def last_snapshot(self) -> tuple[int, int]:
+        """Return the zxid of the newest snapshot and when it was written, s since the epoch.
+
+        -1 and -1 where there is none.
+        """
+        found = [
+            (int(path.suffix[1:], 16), int(path.stat().st_mtime))
+            for path in self._directories().snapshots.glob("snapshot.*")
+        ]
+        return max(found, default=(-1, -1))
+
+    def _directories(self) -> DataDirectories:
+        return DataDirectories.of(self.config.data_dir, self.config.data_log_dir)
+
+    @staticmethod
+    def environment() -> dict[str, str]:
+        """Return what the server runs on; clients read ``zookeeper.version`` off it."""
+        system = platform.uname()
+        return {
+            "zookeeper.version": VERSION,
+            "host.name": system.node,
+            "python.version": platform.python_version(),
+            "python.implementation": platform.python_implementation(),
+            "os.name": system.system,
+            "os.arch": system.machine,
+            "os.version": system.release,
+            "user.name": _user_name(),
+            "user.dir": str(Path.cwd()),
+        }
+
+    # -- figures -----------------------------------------------------------------------------------
+
+    def figures(self) -> dict[str, Figure]:
+        """Return what may be watched, under the original's names where the meaning is the same."""
+        subject, stats = self._subject, self.stats
+        machine = subject.machine
+        latency = stats.latency
+        return {
+            "avg_latency": Figure(latency.average_ms, "Mean ms from a request to its reply."),
+            "max_latency": Figure(latency.max_ms, "Longest ms from a request to its reply."),
+            "min_latency": Figure(latency.min_ms, "Shortest ms from a request to its reply."),
+            "packets_received": Figure(stats.packets_received, "Requests taken.", counts=True),
+            "packets_sent": Figure(stats.packets_sent, "Replies and events sent.", counts=True),
+            "num_alive_connections": Figure(len(subject.connections), "Open connections."),
+            "outstanding_requests": Figure(
+                subject.outstanding_requests, "Replies that wait for the disk."
+            ),
+            "uptime": Figure(self.uptime_ms, "Ms since the server began."),
+            "znode_count": Figure(self.znode_count, "Znodes, the root counted twice."),
+            "watch_count": Figure(
+                len(machine.data_watches) + len(machine.child_watches), "Watches."
+            ),
+            "ephemerals_count": Figure(
+                sum(map(len, machine.tree.ephemerals.values())), "Ephemeral znodes."
+            ),
+            "approximate_data_size": Figure(
+                machine.tree.size_bytes, "Bytes of all paths and their data."
+            ),
+            "global_sessions": Figure(len(machine.sessions), "Sessions."),
+            "local_sessions": Figure(0, "Sessions that only one member of an ensemble knows."),
+            "open_file_descriptor_count": Figure(_open_descriptors(), "Open file descriptors."),
+            "max_file_descriptor_count": Figure(
+                resource.getrlimit(resource.RLIMIT_NOFILE)[0], "File descriptors there may be."
+            ),
+            "auth_failed_count": Figure(
+                stats.auth_failures, "Refused authentications.", counts=True
+            ),
+            "connection_rejected": Figure(
+                stats.connections_rejected, "Connections past a limit.", counts=True
+            ),
+            "connection_request_count": Figure(
+                stats.connection_requests, "Connect requests.", counts=True
+            ),
+            "connection_revalidate_count": Figure(
+                stats.sessions_resumed, "Sessions taken up again.", counts=True
+            ),
+            "bytes_received_count": Figure(
+                stats.bytes_received, "Bytes received from clients.", counts=True
+            ),
+            "snap_count": Figure(stats.snapshots.count, "Snapshots written.", counts=True),
+        }
+
+    def summaries(self) -> dict[str, tuple[Summary, str]]:
+        """Return what is measured in ms, under the original's names."""
+        return {
+            "fsynctime": (self.stats.syncs, "Ms to write and sync a batch of txns."),
+            "snapshottime": (self.stats.snapshots, "Ms to write a snapshot."),
+        }
+
+    @property
+    def uptime_ms(self) -> int:
+        """How long the server runs."""
+        return self._subject.now_ms - self._started_ms
+
+    @property
+    def zxid(self) -> int:
+        """The zxid of the last txn."""
+        return self._subject.machine.zxid
+
+    @property
+    def num_connections(self) -> int:
+        """How many connections are open."""
+        return len(self._subject.connections)
+
+    @property
+    def outstanding_requests(self) -> int:
+        """How many replies wait for the disk."""
+        return self._subject.outstanding_requests
+
+    @property
+    def znode_count(self) -> int:
+        """How many znodes there are; as in the original, the root counts twice."""
+        return len(self._subject.machine.tree.nodes)
+
+    # -- connections and sessions ------------------------------------------------------------------
+
+    def connections(self) -> Iterator[dict[str, object]]:
+        """Yield each connection's figures; those that concern a session only where it has one."""
+        for connection in self._subject.connections:
+            stats = connection.stats
+            shown: dict[str, object] = {
+                "remote_socket_address": connection.peer,
+                "interest_ops": int(connection.takes_requests),
+                "outstanding_requests": self._subject.outstanding_of(connection),
+                "packets_received": stats.packets_received,
+                "packets_sent": stats.packets_sent,
+            }
+            if connection.session is not None:
+                shown |= self._of_session(connection, connection.session)
+            yield shown
+
+    def _of_session(self, connection: Client, session: Session) -> dict[str, object]:
+        stats = connection.stats
+        operation = _OPERATIONS.get(cast("OpCode", stats.last_op_code), "NA")
+        return {
+            "session_id": session.session_id,
+            "last_operation": operation,
+            "established": self._subject.wall_ms_of(connection.established_ms),
+            "session_timeout": session.timeout_ms,
+            "last_cxid": stats.last_cxid,
+            "last_zxid": stats.last_zxid,
+            "last_response_time": stats.last_response_ms,
+            "last_latency": stats.latency.last_ms,
+            "min_latency": stats.latency.min_ms,
+            "avg_latency": int(stats.latency.average_ms),
+            "max_latency": stats.latency.max_ms,
+        }
+
+    def reset_connections(self) -> None:
+        """Count anew what each connection does."""
+        for connection in self._subject.connections:
+            connection.stats = ConnectionStats()
+
+    def sessions_by_expiry(self) -> dict[int, list[int]]:
+        """Return the ids of the sessions by when they expire, ms since the epoch, tick by tick."""
+        subject, tick_ms = self._subject, self.config.tick_time_ms
+        found: dict[int, list[int]] = {}
+        for session in subject.machine.sessions.by_id.values():
+            at_ms = (session.expires_at_ms // tick_ms + 1) * tick_ms
+            found.setdefault(subject.wall_ms_of(at_ms), []).append(session.session_id)
+        return dict(sorted(found.items()))
+
+    def ephemerals(self) -> Mapping[int, Collection[str]]:
+        """Return the paths of the ephemerals by their session."""
+        return self._subject.machine.tree.ephemerals
+
+    # -- watches: as in the original, those on data alone ------------------------------------------
+
+    def watches_by_session(self) -> dict[int, list[str]]:
+        """Return the watched paths by session id."""
+        return {
+            _session_id(watcher): list(watched)
+            for watcher, watched in self._subject.machine.data_watches.by_watcher.items()
+        }
+
+    def watches_by_path(self) -> dict[str, list[int]]:
+        """Return the ids of the sessions that watch, by path."""
+        return {
+            path: [_session_id(watcher) for watcher in watchers]
+            for path, watchers in self._subject.machine.data_watches.by_path.items()
+        }
+
+    def watch_summary(self) -> dict[str, int]:
+        """Count who watches, what, and both together."""
+        watches = self._subject.machine.data_watches
+        return {
+            "num_connections": len(watches.by_watcher),
+            "num_paths": len(watches.by_path),
+            "num_total_watches": len(watches),
+        }
+
+
+def size_of(directory: Path) -> int:
+    """Return how many bytes the files in a directory have."""
+    with os.scandir(directory) as entries:
+        return sum(entry.stat().st_size for entry in entries if entry.is_file())
+
+
+def _session_id(watcher: object) -> int:
+    session = cast("Client", watcher).session
+    return 0 if session is None else session.session_id
+
+
+def _open_descriptors() -> int:
+    """Count this process's file descriptors; -1 where the system does not tell."""
+    try:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    except OSError:
+        return -1
+
+
+def _user_name() -> str:
+    """Return the user's name, or number where a container gives it no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,57 @@
+"""Metrics in Prometheus' text format, on the library prometheus_client.
+
+Source of the names: the original's ``PrometheusMetricsProvider``, which exports the figures under
+the names that they have in ``mntr``. Its counters have no ``_total`` behind their names, so they
+are told as untyped here.
+"""
+
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from zoolet.server.http import Page, Request, Respond, Response, text
+from zoolet.server.inspection import Inspector
+
+METRICS_PATH = "/metrics"
+
+
+class _Figures(Collector):
+    """Hands the inspector's figures to prometheus_client."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        self._inspector = inspector
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all figures as they are now."""
+        for name, figure in self._inspector.figures().items():
+            metric = Metric(name, figure.meaning, "unknown" if figure.counts else "gauge")
+            metric.add_sample(name, {}, figure.value)
+            yield metric
+        for name, (summary, meaning) in self._inspector.summaries().items():
+            metric = Metric(name, meaning, "summary")
+            metric.add_sample(f"{name}_count", {}, summary.count)
+            metric.add_sample(f"{name}_sum", {}, summary.total_ms)
+            yield metric
+
+
+def metrics_page(inspector: Inspector, when_durable: Callable[[Callable[[], None]], None]) -> Page:
+    """Return the page that answers ``/metrics``."""
+    registry = CollectorRegistry()
+    registry.register(_Figures(inspector))
+
+    def page(request: Request, respond: Respond) -> None:
+        if request.path != METRICS_PATH:
+            respond(text(HTTPStatus.NOT_FOUND, f"the metrics are at {METRICS_PATH}"))
+        elif request.method not in {"GET", "HEAD"}:
+            respond(text(HTTPStatus.METHOD_NOT_ALLOWED, "metrics are asked with GET"))
+        else:
+            when_durable(
+                lambda: respond(
+                    Response(HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry))
+                )
+            )
+
+    return page
