@@ -8,6 +8,8 @@ DEBIAN_JARS := /usr/share/java
 APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackson log4j metrics-core \
   netty slf4j-api snappy-java
 APACHE_JARS := .cache/apache-zookeeper-3.9.3
+KAZOO_SUITE := .cache/kazoo-suite
+SEEDS := 50
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test conformance apache lint types format clean
@@ -36,8 +38,10 @@ run: $(READY) ## Serve, load a year of flights, run jobs over them, check the an
 test: $(READY) lint types apache ## Run every check and every test
 	$(BIN)/python -m pytest -n 2
 
-conformance: $(READY) apache $(APACHE_JARS)/.unpacked ## Compare with Apache ZooKeeper 3.9.3 at length
-	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS)
+conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.3 at length
+	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \
+	  --seeds=$(SEEDS) --requests=10000
+	$(KAZOO_SUITE)/bin/python tests/conformance/kazoo_suite/run.py $(APACHE_JARS)
 
 # Apache ZooKeeper, its Java and C clients: what zoolet is compared with, and no part of it.
 apache:
@@ -47,6 +51,12 @@ apache:
 	          default-jre-headless zookeeper zookeeper-bin >/dev/null; } \
 	  || echo "Comparisons with Apache ZooKeeper will be skipped: they need Debian's packages" \
 	          "default-jre-headless, zookeeper and zookeeper-bin." >&2
+
+$(KAZOO_SUITE)/.installed: tests/conformance/kazoo_suite/requirements.txt pyproject.toml
+	@$(PYTHON) -m venv $(KAZOO_SUITE)
+	@$(KAZOO_SUITE)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable . --requirement $<
+	@touch $@
 
 # PySpark's source distribution carries the jars of ZooKeeper 3.9.3; nothing else of it is kept.
 $(APACHE_JARS)/.unpacked:
