@@ -199,10 +199,11 @@ class _Generator:
             )
         if kind < 0.07:
             return self._spoiled(client)
-        if kind < 0.072:
-            return self._alone(client, OpCode.SET_ACL, self._set_acl_body("/"))
         length = min(chance.choice((1, 1, 1, 2, 3, 8)), self._longest_burst)
-        requests = [self._numbered(client, *self._any()) for _ in range(length)]
+        requests: list[Request] = []
+        # What follows a setACL in Apache's pipeline sees the old list or the new one, by chance.
+        while len(requests) < length and not (requests and requests[-1].op_code == OpCode.SET_ACL):
+            requests.append(self._numbered(client, *self._any()))
         return Burst(client, tuple(requests))
 
     def _reconnect(self, client: int) -> Reconnect:
@@ -363,13 +364,8 @@ class _Generator:
         return OpCode.SET_DATA, self._path_and_data() + INT.pack(self._version())
 
     def _set_acl(self) -> tuple[int, bytes]:
-        # Apache's pipeline knows the root by two names: what follows in it sees the old ACL or the
-        # new one by chance. So the root's is set alone.
-        path = self._path()
-        return OpCode.SET_ACL, self._set_acl_body("/a" if path == "/" else path)
-
-    def _set_acl_body(self, path: str) -> bytes:
-        return pack_ustring(path) + pack_acl(self._acl()) + INT.pack(self._version())
+        body = pack_ustring(self._path()) + pack_acl(self._acl()) + INT.pack(self._version())
+        return OpCode.SET_ACL, body
 
     def _check(self) -> tuple[int, bytes]:
         return OpCode.CHECK, pack_ustring(self._path()) + INT.pack(self._version())
