@@ -52,6 +52,7 @@ class HttpConnection(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
         self._transport: asyncio.Transport | None = None
         self._idle: asyncio.TimerHandle | None = None
+        self._is_taking = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
@@ -83,19 +84,34 @@ class HttpConnection(asyncio.Protocol):
         self._idle = loop.call_later(self._idle_timeout_s, self._close)
 
     def _take(self) -> None:
-        """Hand the next whole request to the page."""
+        """Hand the requests that have arrived to the page, each when the one before is answered."""
+        if self._is_taking:
+            return  # a page has answered at once: the loop below goes on
+        self._is_taking = True
         try:
-            while isinstance(event := self._http.next_event(), h11.Event):
-                if isinstance(event, h11.Request):
-                    self._wait()
-                    self._ask(event)
-                elif isinstance(event, h11.ConnectionClosed):
-                    self._close()
-                    return
+            while self._take_event():
+                pass
+        finally:
+            self._is_taking = False
+
+    def _take_event(self) -> bool:
+        """Take the next piece of what has arrived; False where there is none, or it must wait."""
+        http = self._http
+        if http.our_state is h11.DONE and http.their_state is h11.DONE:
+            http.start_next_cycle()
+        try:
+            event = http.next_event()
         except h11.RemoteProtocolError as error:
             if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
                 self._send(text(HTTPStatus(error.error_status_hint), f"no HTTP request: {error}"))
             self._close()
+            return False
+        if isinstance(event, h11.Request):
+            self._wait()
+            self._ask(event)
+        elif isinstance(event, h11.ConnectionClosed):
+            self._close()
+        return isinstance(event, h11.Event) and not isinstance(event, h11.ConnectionClosed)
 
     def _ask(self, event: h11.Request) -> None:
         target = urlsplit(event.target.decode("ascii", "replace"))
@@ -109,8 +125,7 @@ class HttpConnection(asyncio.Protocol):
         self._send(response, without_body=without_body)
         if self._http.our_state is h11.MUST_CLOSE:
             self._close()
-        elif self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
+        else:
             self._take()
 
     def _send(self, response: Response, *, without_body: bool = False) -> None:
