@@ -5,17 +5,14 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
 from tests.support.waiting import wait_until
-from zoolet.testing.process import ADDRESS, free_port
+from zoolet.testing import ServerProcess
+from zoolet.testing.process import ADDRESS
 
 DEBIAN_JARS = Path("/usr/share/java")
-
-_STOP_TIMEOUT_S = 20.0
 
 
 def require_apache(jars: Path) -> Path:
@@ -28,35 +25,15 @@ def require_apache(jars: Path) -> Path:
     return jars
 
 
-class ApacheServer:
-    """A standalone Apache ZooKeeper in a process of its own; its data stays in its directory.
-
-    As a context manager it is started, and killed at the end if it still runs.
-    """
+class ApacheServer(ServerProcess):
+    """A standalone Apache ZooKeeper in a process of its own, on a zoo.cfg as zoolet gets it."""
 
     def __init__(
         self, directory: Path, jars: Path, settings: Mapping[str, object] | None = None
     ) -> None:
-        """Write the zoo.cfg; ``settings`` are added to it, and win over those it has."""
-        self.directory = directory
-        self.port = free_port()
-        self.hosts = f"{ADDRESS}:{self.port}"
-        self.config_path = directory / "zoo.cfg"
+        """Write the zoo.cfg; the jars are those of a folder that holds ZooKeeper's and its own."""
+        super().__init__(directory, settings)
         self._jars = jars
-        self._process: subprocess.Popen[bytes] | None = None
-        written = {
-            "tickTime": 200,
-            "dataDir": directory / "data",
-            "clientPort": self.port,
-            "clientPortAddress": ADDRESS,
-            "maxClientCnxns": 0,
-            "preAllocSize": 1024,
-            "admin.enableServer": "false",
-            "4lw.commands.whitelist": "*",
-            **(settings or {}),
-        }
-        directory.mkdir(parents=True, exist_ok=True)
-        self.config_path.write_text("".join(f"{key}={value}\n" for key, value in written.items()))
 
     @property
     def log(self) -> str:
@@ -81,53 +58,14 @@ class ApacheServer:
             )
         wait_until(self._serves, "Apache ZooKeeper's start")
 
-    def ask(self, word: str, timeout_s: float = 10.0) -> str:
-        """Return its answer to a four-letter word."""
-        with socket.create_connection((ADDRESS, self.port), timeout=timeout_s) as connection:
-            connection.sendall(word.encode())
-            parts = []
-            while part := connection.recv(65536):
-                parts.append(part)
-        return b"".join(parts).decode()
-
-    def stop(self) -> None:
-        """Stop it cleanly."""
-        process = self._running()
-        process.terminate()
-        process.wait(_STOP_TIMEOUT_S)
-        self._process = None
-
-    def kill(self) -> None:
-        """End it as a power switch would."""
-        process = self._running()
-        process.kill()
-        process.wait(_STOP_TIMEOUT_S)
-        self._process = None
-
     def _serves(self) -> bool:
         if self._running().poll() is not None:
             raise RuntimeError(f"Apache ZooKeeper did not start:\n{self.log}")
+        # The port is open before the database is there: srvr says when it is, and what came too
+        # early may never be answered.
         try:
-            # The port is open before the database is there: srvr says when it is, and what came
-            # too early may never be answered.
-            return self.ask("srvr", timeout_s=0.3).startswith("Zookeeper version")
+            with socket.create_connection((ADDRESS, self.port), timeout=0.3) as connection:
+                connection.sendall(b"srvr")
+                return connection.recv(65536).startswith(b"Zookeeper version")
         except OSError:
             return False
-
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if self._process is None:
-            raise RuntimeError(f"the server in {self.directory} does not run")
-        return self._process
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._process is not None:
-            self.kill()

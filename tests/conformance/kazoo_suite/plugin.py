@@ -27,7 +27,7 @@ SETTINGS = {
 class Member:
     """One server, as kazoo's tests start and stop it."""
 
-    def __init__(self, server: ServerProcess | ApacheServer) -> None:
+    def __init__(self, server: ServerProcess) -> None:
         self._server = server
         self.address = self.secure_address = server.hosts
         self.running = False
@@ -62,7 +62,7 @@ class Cluster(list[Member]):
         return []
 
 
-def _cluster_of(server: ServerProcess | ApacheServer) -> Callable[[], Cluster]:
+def _cluster_of(server: ServerProcess) -> Callable[[], Cluster]:
     cluster = Cluster([Member(server)])
     cluster.start()
     atexit.register(cluster.stop)
