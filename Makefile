@@ -48,9 +48,9 @@ apache:
 	@{ command -v java && test -e $(DEBIAN_JARS)/zookeeper.jar && test -e /usr/lib/zookeeper/bin/cli_mt; } >/dev/null \
 	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's Apache ZooKeeper to compare with ..." \
 	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-	          default-jre-headless zookeeper zookeeper-bin >/dev/null; } \
+	          default-jre-headless libzookeeper-java zookeeper-bin >/dev/null; } \
 	  || echo "Comparisons with Apache ZooKeeper will be skipped: they need Debian's packages" \
-	          "default-jre-headless, zookeeper and zookeeper-bin." >&2
+	          "default-jre-headless, libzookeeper-java and zookeeper-bin." >&2
 
 $(KAZOO_SUITE)/.installed: tests/conformance/kazoo_suite/requirements.txt pyproject.toml
 	@$(PYTHON) -m venv $(KAZOO_SUITE)

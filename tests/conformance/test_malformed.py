@@ -5,10 +5,9 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conformance.test_differential import fresh_servers
-from tests.support.apache import DEBIAN_JARS
+from tests.conformance.test_differential import dialect_of, fresh_servers
 from tests.support.differential.play import first_difference
-from tests.support.differential.steps import RELEASE_3_8, RELEASE_3_9, malformed
+from tests.support.differential.steps import malformed
 from tests.support.rawclient import RawClient
 from zoolet.model.codes import OpCode
 from zoolet.testing import ServerProcess
@@ -24,7 +23,7 @@ GET_ROOT = REQUEST_HEADER.pack(1, OpCode.GET_DATA) + pack_ustring("/") + b"\0"
 def test_a_request_cut_or_glued_is_answered_as_by_the_original(
     tmp_path: Path, apache_jars: Path
 ) -> None:
-    dialect = RELEASE_3_8 if apache_jars == DEBIAN_JARS else RELEASE_3_9
+    dialect = dialect_of(apache_jars)
     servers = fresh_servers(tmp_path, apache_jars, {"extendedTypesEnabled": "true"})
     difference = first_difference(servers, list(malformed(1, dialect)), dialect)
     assert difference is None, str(difference)

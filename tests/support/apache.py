@@ -1,5 +1,6 @@
 """Apache ZooKeeper itself, under Java: what zoolet is compared with."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -19,10 +20,17 @@ def require_apache(jars: Path) -> Path:
     """Return the folder of jars; skips the test where Apache ZooKeeper or Java is not there."""
     if shutil.which("java") is None or not any(jars.glob("zookeeper*.jar")):
         pytest.skip(
-            f"no Apache ZooKeeper to compare with in {jars}: install Debian's zookeeper package"
-            " (make test does so where it may), or name another folder with --apache-jars"
+            f"no Apache ZooKeeper to compare with in {jars}: install Debian's libzookeeper-java and"
+            " default-jre-headless (make test does so where it may), or name another folder with"
+            " --apache-jars"
         )
     return jars
+
+
+def release_of(jars: Path) -> tuple[int, ...]:
+    """Return the release of the Apache ZooKeeper in a folder of jars, as (3, 9, 3)."""
+    found = [re.fullmatch(r"zookeeper-([\d.]+)\.jar", jar.name) for jar in jars.iterdir()]
+    return max(tuple(map(int, match[1].split("."))) for match in found if match)
 
 
 class ApacheServer(ServerProcess):
