@@ -57,8 +57,23 @@ def starts(tmp_path: Path, apache_jars: Path) -> dict[str, Start]:
 def test_servers_take_turns_on_a_data_directory(
     starts: dict[str, Start], apache_jars: Path, first: str, end: str
 ) -> None:
+    take_turns(starts, dialect_of(apache_jars), first, end)
+
+
+@pytest.mark.parametrize("method", ["gz", "snappy"])
+def test_snapshots_may_be_compressed(tmp_path: Path, apache_jars: Path, method: str) -> None:
+    settings = {**SETTINGS, "snapshot.compression.method": method}
+    starts: dict[str, Start] = {
+        "apache": lambda: ApacheServer(tmp_path, apache_jars, settings),
+        "zoolet": lambda: ServerProcess(tmp_path, settings),
+    }
+    take_turns(starts, dialect_of(apache_jars), "zoolet", "stop")
+    written = [path.suffix for path in tmp_path.glob("data/version-2/snapshot.*")]
+    assert written.count(f".{method}") == len(written) > 2
+
+
+def take_turns(starts: dict[str, Start], dialect: Dialect, first: str, end: str) -> None:
     second = "apache" if first == "zoolet" else "zoolet"
-    dialect = dialect_of(apache_jars)
     left: Seen | None = None
     for turn, name in enumerate((first, second, first, second)):
         with starts[name]() as server:

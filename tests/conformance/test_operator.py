@@ -12,7 +12,7 @@ import pytest
 from kazoo.client import KazooClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.apache import ApacheServer
+from tests.support.apache import DEBIAN_JARS, ApacheServer, require_apache
 from zoolet.testing import ServerProcess
 from zoolet.testing.process import ADDRESS, free_port
 
@@ -86,9 +86,9 @@ class Both(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory, apache_jars: Path) -> Iterator[Both]:
-    if not any(apache_jars.glob("jetty*.jar")):
-        pytest.skip("PySpark brings no Jetty: the admin endpoint is compared with Debian's package")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    # Debian's in the long run too: PySpark brings no Jetty, so its server has no admin endpoint.
+    jars = require_apache(DEBIAN_JARS)
     home, ports = tmp_path_factory.mktemp("operator"), (free_port(), free_port())
     settings = [
         {
@@ -100,7 +100,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, apache_jars: Path) -> Iterato
         for port in ports
     ]
     with (
-        ApacheServer(home / "apache", apache_jars, settings[0]) as apache,
+        ApacheServer(home / "apache", jars, settings[0]) as apache,
         ServerProcess(home / "zoolet", settings[1]) as zoolet,
     ):
         clients = [KazooClient(hosts=server.hosts, timeout=10.0) for server in (apache, zoolet)]

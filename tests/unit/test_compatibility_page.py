@@ -12,6 +12,7 @@ SECTION = PAGE.read_text().split("## zoo.cfg")[1]
 ROWS = re.findall(r"^\| ([\w.]+) \| (same|refused|passed over) \|", SECTION, re.MULTILINE)
 
 VALUES = {
+    "snapshot.compression.method": "gz",
     "DigestAuthenticationProvider.digestAlg": "SHA1",
     "admin.serverAddress": "127.0.0.1",
     "admin.commandURL": "/commands",

@@ -87,7 +87,7 @@ def _server_stats(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
         "server_stats": {
             "packets_sent": stats.packets_sent,
             "packets_received": stats.packets_received,
-            "fsync_threshold_exceed_count": 0,
+            "fsync_threshold_exceed_count": stats.slow_syncs,
             "client_response_stats": _NO_SIZES,
             "data_dir_size": sizes["datadir_size"],
             "log_dir_size": sizes["logdir_size"],

@@ -7,13 +7,18 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from zoolet.core.access import DigestRules
 from zoolet.core.rules import Rules
+from zoolet.storage.compression import Compression
+from zoolet.storage.retention import LEAST_SNAPSHOTS
 from zoolet.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
 from zoolet.wire.frames import DEFAULT_MAX_FRAME_BYTES
+
+C = TypeVar("C", bound=Enum)
 
 DEFAULT_FOUR_LETTER_WORDS = frozenset({"srvr"})
 
@@ -78,6 +83,12 @@ class Config:
         listen_backlog: how many connections may wait to be taken in.
         keeps_alive: whether the system probes silent connections (``clientTcpKeepAlive``).
         snap_count: after how many txns a snapshot is taken and a new log begun.
+        snap_size_bytes: after how many bytes of txns a snapshot is taken.
+        log_size_bytes: from which size on a log is ended; 0 is never.
+        compression: of snapshots.
+        kept_snapshots: how many snapshots are kept, with the logs behind them.
+        purge_interval_h: how often the others are removed; 0 is never.
+        sync_warning_ms: a sync that takes longer is warned of.
         preallocate_bytes: in which steps a log grows.
         force_sync: whether a txn is acknowledged only once it is on disk.
         rules: what the state machine refuses.
@@ -108,6 +119,12 @@ class Config:
     listen_backlog: int = DEFAULT_LISTEN_BACKLOG
     keeps_alive: bool = False
     snap_count: int = 100_000
+    snap_size_bytes: int = 4 << 30
+    log_size_bytes: int = 0
+    compression: Compression = Compression.NONE
+    kept_snapshots: int = LEAST_SNAPSHOTS
+    purge_interval_h: int = 0
+    sync_warning_ms: int = 1000
     preallocate_bytes: int = DEFAULT_PREALLOCATE_BYTES
     force_sync: bool = True
     rules: Rules = field(default_factory=Rules)
@@ -174,6 +191,14 @@ def parse_config(text: str, path: Path) -> Config:
         ),
         keeps_alive=settings.boolean("clientTcpKeepAlive", default=False),
         snap_count=settings.integer("snapCount", 100_000, least=2),
+        snap_size_bytes=1024 * settings.integer("snapSizeLimitInKb", 4 << 20, least=1),
+        log_size_bytes=1024 * max(0, settings.integer("txnLogSizeLimitInKb", -1, least=-1)),
+        compression=settings.choice("snapshot.compression.method", Compression),
+        kept_snapshots=max(
+            LEAST_SNAPSHOTS, settings.integer("autopurge.snapRetainCount", LEAST_SNAPSHOTS, least=1)
+        ),
+        purge_interval_h=max(0, settings.integer("autopurge.purgeInterval", 0, least=-1)),
+        sync_warning_ms=settings.integer("fsync.warningthresholdms", 1000, least=0),
         preallocate_bytes=1024
         * settings.integer("preAllocSize", DEFAULT_PREALLOCATE_BYTES // 1024, least=0),
         force_sync=settings.text("forceSync", "yes") != "no",
@@ -284,6 +309,16 @@ class _Settings:
     def boolean(self, key: str, *, default: bool) -> bool:
         """Return whether the value is ``true``; as in the original, anything else is false."""
         return self.text(key, str(default)).lower() == "true"
+
+    def choice(self, key: str, choices: type[C]) -> C:
+        """Return the member of an Enum whose value is given; its first one where none is."""
+        members = list(choices)
+        value = self.text(key, members[0].value)
+        for member in members:
+            if member.value == value:
+                return member
+        known = ", ".join(repr(member.value) for member in members if member.value)
+        raise self.error(key, f"{key}={value} is none of {known}")
 
     def names(self, key: str) -> frozenset[str]:
         """Return what a value lists between commas."""

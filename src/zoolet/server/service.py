@@ -25,6 +25,7 @@ from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
+from zoolet.storage.retention import purge
 from zoolet.storage.snapshots import write_snapshot
 from zoolet.storage.txnlog import TxnLog
 
@@ -41,6 +42,7 @@ REAL_CLOCK = Clock(
 
 _CLOSING_DEADLINE_S = 1.0
 _METRICS_IDLE_S = 30.0
+_MS_PER_H = 3_600_000
 _CLOSING_CHECK_S = 0.005
 
 
@@ -65,7 +67,10 @@ class Server:
         self._machine: StateMachine
         self._processor: RequestProcessor
         self._commit: GroupCommit[Connection]
+        self._thread: LogThread
         self._txns_since_snapshot = 0
+        self._bytes_since_snapshot = 0
+        self._log_bytes = 0
         self._snapshot_pid: int | None = None
 
     async def __aenter__(self) -> Self:
@@ -74,17 +79,21 @@ class Server:
             self._failure = loop.create_future()
             started.enter_context(self._locked_directories())
             self._recover()
-            thread = LogThread(loop)
-            started.callback(thread.stop)
-            self._build(loop, thread)
+            self._thread = LogThread(loop)
+            started.callback(self._thread.stop)
+            self._build(loop, self._thread)
             started.callback(self._wait_for_snapshot)
             started.push_async_callback(self._drain)
             await self._listen(started)
             await self._listen_for_operators(started)
-            for interval_ms, look in (
+            repetitions = [
                 (self._config.tick_time_ms, self._processor.expire_sessions),
                 (self._config.container_check_interval_ms, self._processor.remove_perished),
-            ):
+            ]
+            if self._config.purge_interval_h:
+                self._purge()
+                repetitions.append((self._config.purge_interval_h * _MS_PER_H, self._purge))
+            for interval_ms, look in repetitions:
                 repeating = loop.create_task(_repeat(interval_ms, look))
                 repeating.add_done_callback(self._repetition_ended)
                 started.callback(repeating.cancel)
@@ -232,12 +241,52 @@ class Server:
 
     def _batch_synced(self, batch: Batch[Connection]) -> None:
         self._processor.batch_released(batch)
-        self._processor.stats.syncs.add(batch.sync_ms)
+        config, size_bytes = self._config, sum(map(len, batch.records))
+        self._count_sync(batch.sync_ms, size_bytes)
         self._txns_since_snapshot += len(batch.records)
-        if self._txns_since_snapshot >= self._config.snap_count and self._snapshot_pid is None:
-            self._txns_since_snapshot = 0
-            self._commit.roll_log()
+        self._bytes_since_snapshot += size_bytes
+        self._log_bytes += size_bytes
+        wants_snapshot = (
+            self._txns_since_snapshot >= config.snap_count
+            or self._bytes_since_snapshot >= config.snap_size_bytes
+        )
+        if wants_snapshot and self._snapshot_pid is None:
+            self._txns_since_snapshot = self._bytes_since_snapshot = 0
+            self._roll_log()
             self._fork_snapshot()
+        elif 0 < config.log_size_bytes <= self._log_bytes:
+            self._roll_log()
+
+    def _roll_log(self) -> None:
+        self._log_bytes = 0
+        self._commit.roll_log()
+
+    def _count_sync(self, sync_ms: int, size_bytes: int) -> None:
+        stats = self._processor.stats
+        stats.syncs.add(sync_ms)
+        if sync_ms > self._config.sync_warning_ms:
+            stats.slow_syncs += 1
+            log.warning(
+                "writing and syncing %d bytes of the transaction log took %d ms: every write waited"
+                " for it. Give dataLogDir a disk of its own (fsync.warningthresholdms is %d)",
+                size_bytes,
+                sync_ms,
+                self._config.sync_warning_ms,
+            )
+
+    def _purge(self) -> None:
+        """Remove old snapshots and logs, off the loop's thread."""
+        config = self._config
+
+        def purge_files() -> None:
+            for name in purge(self._disk, self._directories, config.kept_snapshots):
+                log.info("removed %s: %d newer snapshots are kept", name, config.kept_snapshots)
+
+        self._thread.submit(purge_files, self._purged)
+
+    def _purged(self, failure: Exception | None) -> None:
+        if failure is not None:
+            log.warning("old snapshots and logs could not be removed: %s", failure)
 
     def _fork_snapshot(self) -> None:
         """Take a snapshot in a child process, which has the state as it is at this moment.
@@ -289,7 +338,14 @@ class Server:
         }
         directory = self._directories.snapshots
         try:
-            write_snapshot(self._disk, directory, machine.zxid, machine.tree, timeouts)
+            write_snapshot(
+                self._disk,
+                directory,
+                machine.zxid,
+                machine.tree,
+                timeouts,
+                self._config.compression,
+            )
         except OSError as error:
             raise StorageError(
                 f"cannot write a snapshot in {directory}: {error}. Make room, or give this user the"

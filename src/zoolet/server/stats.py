@@ -51,6 +51,7 @@ class ServerStats:
     connections_rejected: int = 0
     auth_failures: int = 0
     syncs: Summary = field(default_factory=Summary)
+    slow_syncs: int = 0
     snapshots: Summary = field(default_factory=Summary)
 
     def reset(self) -> None:

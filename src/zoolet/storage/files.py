@@ -1,12 +1,14 @@
 """Where the files are and what they are called.
 
 ``DIR/version-2/log.ZXID`` begins with the txn ZXID, ``DIR/version-2/snapshot.ZXID`` holds at least
-every txn up to ZXID; ZXID is hexadecimal. Source: ``persistence.Util`` of the original.
+every txn up to ZXID, compressed if it ends in .gz or .snappy; ZXID is hexadecimal. Source:
+``persistence.Util`` of the original.
 """
 
 from pathlib import Path
 from typing import NamedTuple
 
+from zoolet.storage.compression import Compression, compression_of
 from zoolet.storage.disk import DirectoryLock, Disk
 from zoolet.storage.errors import StorageError
 
@@ -64,9 +66,9 @@ def log_name(zxid: int) -> str:
     return f"log.{zxid:x}"
 
 
-def snapshot_name(zxid: int) -> str:
+def snapshot_name(zxid: int, compression: Compression = Compression.NONE) -> str:
     """Return the name of the snapshot of the state after ``zxid``."""
-    return f"snapshot.{zxid:x}"
+    return f"snapshot.{zxid:x}{compression.suffix}"
 
 
 def by_zxid(names: list[str], kind: str) -> list[tuple[int, str]]:
@@ -76,7 +78,8 @@ def by_zxid(names: list[str], kind: str) -> list[tuple[int, str]]:
     """
     found = []
     for name in names:
-        prefix, _, zxid = name.partition(".")
+        compression = compression_of(name) if kind == "snapshot" else Compression.NONE
+        prefix, _, zxid = name.removesuffix(compression.suffix).partition(".")
         if prefix == kind:
             try:
                 found.append((int(zxid, 16), name))

@@ -15,6 +15,7 @@ from zoolet.core.tree import Tree, wrap_int32
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.stat import Stat
+from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError
 from zoolet.storage.files import snapshot_name
@@ -43,13 +44,19 @@ class Snapshot(NamedTuple):
 
 
 def write_snapshot(
-    disk: Disk, directory: Path, zxid: int, tree: Tree, sessions: Mapping[int, int]
+    disk: Disk,
+    directory: Path,
+    zxid: int,
+    tree: Tree,
+    sessions: Mapping[int, int],
+    compression: Compression = Compression.NONE,
 ) -> Path:
     """Write the state after ``zxid``; returns its path when it is on disk under its name.
 
     An OSError leaves no file behind that could be taken for a snapshot.
     """
-    path = directory / snapshot_name(zxid)
+    path = directory / snapshot_name(zxid, compression)
+    compressor = compression.compressor()
     # The original looks for names that begin with "snapshot": this one does not.
     unfinished = directory / f"unfinished.{path.name}"
     disk.remove(unfinished)
@@ -58,8 +65,9 @@ def write_snapshot(
         checksum = 1
         for chunk in _in_chunks(_content(tree, sessions)):
             checksum = zlib.adler32(chunk, checksum)
-            file.write(chunk)
-        file.write(LONG.pack(checksum) + _END_OF_TREE)
+            file.write(compressor.compress(chunk))
+        seal = compressor.compress(LONG.pack(checksum) + _END_OF_TREE)
+        file.write(seal + compressor.flush())
         file.sync()
     finally:
         file.close()
@@ -118,8 +126,14 @@ def _in_chunks(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def read_snapshot(path: Path, data: bytes) -> Snapshot:
-    """Read a snapshot's content; raises DamagedFileError where it is none, or not whole."""
-    reader = Reader(data)
+    """Read a snapshot's content, as its name says that it is compressed.
+
+    Raises DamagedFileError where it is none, or not whole; the offset is in what was compressed.
+    """
+    try:
+        reader = Reader(compression_of(path.name).decompress(data))
+    except CompressionError as error:
+        raise DamagedFileError(path, 0, str(error)) from error
     try:
         return _read_content(reader)
     except MalformedError as error:
