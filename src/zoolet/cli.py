@@ -14,6 +14,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import click
 
 from zoolet import __version__
+from zoolet.data.commands import data
 from zoolet.jobs.commands import jobs, worker
 from zoolet.server import control
 from zoolet.server.config import Config, ConfigError, read_config
@@ -75,6 +76,7 @@ def main() -> None:
 
 main.add_command(worker)
 main.add_command(jobs)
+main.add_command(data)
 
 
 @main.command(

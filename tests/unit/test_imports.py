@@ -7,17 +7,42 @@ import zoolet
 
 PACKAGE = Path(zoolet.__file__).parent
 
+_SERVERS = ("model", "wire", "core", "storage", "server")
+
 MAY_IMPORT = {
     "model": set[str](),
     "wire": {"model"},
     "core": {"model"},
     "storage": {"model", "wire", "core"},
     "server": {"model", "wire", "core", "storage"},
+    "data": {"model", "wire", "core", "storage"},
     "shell": {"model"},
     "jobs": {"model"},
     "web": {"model"},
-    "testing": {"model", "wire", "core", "storage", "server", "shell", "jobs", "web", "cli"},
-    "cli": {"model", "wire", "core", "storage", "server", "shell", "jobs", "web", "testing"},
+    "testing": {
+        "model",
+        "wire",
+        "core",
+        "storage",
+        "server",
+        "data",
+        "shell",
+        "jobs",
+        "web",
+        "cli",
+    },
+    "cli": {
+        "model",
+        "wire",
+        "core",
+        "storage",
+        "server",
+        "data",
+        "shell",
+        "jobs",
+        "web",
+        "testing",
+    },
     "__init__": set[str](),
     "__main__": {"cli"},
 }

@@ -22,6 +22,36 @@ from zoolet.storage.txnlog import is_torn, read_records
 _EPOCH_BITS = 32
 
 
+class AsOf(NamedTuple):
+    """Up to where txns count: a zxid, a time in ms since the epoch, or both; None is any."""
+
+    zxid: int | None = None
+    time_ms: int | None = None
+
+    def includes(self, txn: Txn) -> bool:
+        """Say whether a txn counts."""
+        return (self.zxid is None or txn.header.zxid <= self.zxid) and (
+            self.time_ms is None or txn.header.time_ms <= self.time_ms
+        )
+
+    def may_begin_with(self, zxid: int, tree: Tree) -> bool:
+        """Say whether a snapshot shows nothing that does not count.
+
+        One of Apache's may hold txns behind its zxid; they have left their traces in Stats.
+        """
+        if self == ALL:
+            return True
+        stats = [node.stat for node in tree.nodes.values()]
+        last_zxid = max([zxid, *(max(stat.mzxid, stat.pzxid) for stat in stats)])
+        last_time_ms = max((stat.mtime for stat in stats), default=0)
+        return (self.zxid is None or last_zxid <= self.zxid) and (
+            self.time_ms is None or last_time_ms <= self.time_ms
+        )
+
+
+ALL = AsOf()
+
+
 class Recovery(NamedTuple):
     """What recovery found.
 
@@ -38,14 +68,17 @@ class Recovery(NamedTuple):
     notes: list[str]
 
 
-def recover(disk: Disk, directories: DataDirectories, session_bucket_ms: int) -> Recovery:
+def recover(
+    disk: Disk, directories: DataDirectories, session_bucket_ms: int, as_of: AsOf = ALL
+) -> Recovery:
     """Read the data directory; raises StorageError where it cannot be trusted.
 
-    An empty directory gives the tree of a server that has never run. The sessions' timeouts have
-    not begun: see ``SessionTable.restart_clocks``.
+    ``as_of`` asks for a state before the last; the disk should then be one that changes nothing. An
+    empty directory gives the tree of a server that has never run. The sessions' timeouts have not
+    begun: see ``SessionTable.restart_clocks``.
     """
     notes: list[str] = []
-    snapshot_zxid, snapshot = _newest_snapshot(disk, directories.snapshots, notes)
+    snapshot_zxid, snapshot = _newest_snapshot(disk, directories.snapshots, notes, as_of)
     logs = by_zxid(disk.list_names(directories.logs), "log")
     if snapshot is None and logs and logs[0][0] > 1:
         raise StorageError(
@@ -59,19 +92,24 @@ def recover(disk: Disk, directories: DataDirectories, session_bucket_ms: int) ->
     for session_id, timeout_ms in snapshot.sessions.items():
         sessions.open(session_id, timeout_ms, now_ms=0)
     machine = StateMachine(snapshot.tree, sessions, snapshot_zxid or 0)
-    replayed = _replay(disk, directories.logs, logs, machine, notes)
+    replayed = _replay(disk, directories.logs, logs, machine, notes, as_of)
     return Recovery(machine, replayed, snapshot_zxid, notes)
 
 
 def _newest_snapshot(
-    disk: Disk, directory: Path, notes: list[str]
+    disk: Disk, directory: Path, notes: list[str], as_of: AsOf
 ) -> tuple[int | None, Snapshot | None]:
     for zxid, name in reversed(by_zxid(disk.list_names(directory), "snapshot")):
+        if as_of.zxid is not None and zxid > as_of.zxid:
+            continue
         path = directory / name
         try:
-            return zxid, read_snapshot(path, disk.read(path))
+            snapshot = read_snapshot(path, disk.read(path))
         except DamagedFileError as error:
             notes.append(f"passing over a snapshot that cannot be read: {error}")
+            continue
+        if as_of.may_begin_with(zxid, snapshot.tree):
+            return zxid, snapshot
     return None, None
 
 
@@ -81,6 +119,7 @@ def _replay(
     logs: list[tuple[int, str]],
     machine: StateMachine,
     notes: list[str],
+    as_of: AsOf,
 ) -> int:
     """Apply the txns after ``machine.zxid``; returns how many there were."""
     before = [zxid for zxid, _ in logs if zxid <= machine.zxid]
@@ -96,6 +135,8 @@ def _replay(
             for offset, txn in read_records(path, data):
                 _check_order(path, offset, txn, last_zxid)
                 last_zxid = txn.header.zxid
+                if not as_of.includes(txn):
+                    return replayed
                 if last_zxid > machine.zxid:
                     _check_gap(path, offset, last_zxid, machine.zxid)
                     machine.apply(txn)

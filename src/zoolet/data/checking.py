@@ -1,0 +1,88 @@
+"""Checking a data directory: each file for itself, and what a server would make of them all."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from zoolet.data.reading import state_of
+from zoolet.storage.errors import DamagedFileError, StorageError
+from zoolet.storage.files import DataDirectories, by_zxid
+from zoolet.storage.snapshots import read_snapshot
+from zoolet.storage.txnlog import is_torn, read_records
+
+Track = Callable[[list[Path]], Iterable[Path]]
+"""Yields the files, and shows how far it is."""
+
+
+class Finding(NamedTuple):
+    """What was found of a file, or of all.
+
+    Attributes:
+        is_sound: whether it is as it should be.
+        text: what there is to say.
+    """
+
+    is_sound: bool
+    text: str
+
+
+def check(directories: DataDirectories, track: Track) -> Iterator[Finding]:
+    """Yield a finding for each file, and then the whole's."""
+    snapshots = [
+        directories.snapshots / name
+        for _, name in by_zxid(_names(directories.snapshots), "snapshot")
+    ]
+    logs = [directories.logs / name for _, name in by_zxid(_names(directories.logs), "log")]
+    for path in track(snapshots + logs):
+        if path in snapshots:
+            yield _check_snapshot(path)
+        else:
+            yield _check_log(path, is_newest=path == logs[-1])
+    yield _check_whole(directories)
+
+
+def _names(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
+def _check_snapshot(path: Path) -> Finding:
+    try:
+        snapshot = read_snapshot(path, path.read_bytes())
+    except DamagedFileError as error:
+        return Finding(False, str(error))
+    return Finding(True, f"{path}: {len(snapshot.tree)} znodes, {len(snapshot.sessions)} sessions")
+
+
+def _check_log(path: Path, *, is_newest: bool) -> Finding:
+    data = path.read_bytes()
+    count, first, last = 0, 0, 0
+    try:
+        for _, txn in read_records(path, data):
+            count, last = count + 1, txn.header.zxid
+            first = first or last
+    except DamagedFileError as error:
+        if is_newest and is_torn(data, error.offset):
+            return Finding(
+                True,
+                f"{path}: {_range(count, first, last)}, then at byte {error.offset} a write that"
+                " was never finished: the server cuts it off",
+            )
+        return Finding(False, f"{error} Before it: {_range(count, first, last)}.")
+    return Finding(True, f"{path}: {_range(count, first, last)}")
+
+
+def _range(count: int, first: int, last: int) -> str:
+    return f"{count} txns, 0x{first:x} to 0x{last:x}" if count else "no txn"
+
+
+def _check_whole(directories: DataDirectories) -> Finding:
+    try:
+        recovery = state_of(directories)
+    except StorageError as error:
+        return Finding(False, f"A server does not start from these files: {error}")
+    machine = recovery.machine
+    return Finding(
+        True,
+        f"A server starts from these files with {len(machine.tree)} znodes and"
+        f" {len(machine.sessions)} sessions, at zxid 0x{machine.zxid:x}.",
+    )

@@ -1,0 +1,180 @@
+"""``zoolet data``: what the command line offers on data directories.
+
+Exit statuses: 0 it is so, 1 it is not (damage, a difference) or cannot be done, 2 written wrong.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import IO, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+from zoolet.data.checking import check
+from zoolet.data.comparing import differences
+from zoolet.data.history import history
+from zoolet.data.making import export_tree, import_tree, write_data_directory
+from zoolet.data.reading import directories_of, machine_of, state_of, txns_in
+from zoolet.data.showing import show_file, show_txn
+from zoolet.model import paths
+from zoolet.model.txns import Txn
+from zoolet.storage.errors import StorageError
+from zoolet.storage.recovery import AsOf
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ERRORS = Console(stderr=True)
+
+
+def _tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
+    """Show on a terminal's standard error how far it is."""
+    return track(
+        items, what, total=total, console=_ERRORS, transient=True, disable=not _ERRORS.is_terminal
+    )
+
+
+def _reporting(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn what cannot be done into a message and exit status 1."""
+
+    @wraps(command)
+    def reporting(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except StorageError as error:
+            click.echo(f"zoolet: {error}", err=True)
+            sys.exit(1)
+        except OSError as error:
+            click.echo(f"zoolet: {error.filename}: {error.strerror}.", err=True)
+            sys.exit(1)
+
+    return reporting
+
+
+@click.group("data")
+def data() -> None:
+    """Look at data directories and their files; nothing here changes one."""
+
+
+_PATH = click.Path(path_type=Path)
+_directory = click.argument("directory", metavar="DIR", type=_PATH)
+_logs = click.option("--logs", type=_PATH, help="The dataLogDir, where it is not the dataDir.")
+
+
+@data.command("check")
+@_directory
+@_logs
+@_reporting
+def check_command(directory: Path, logs: Path | None) -> None:
+    """Read every file of a data directory; say of each, and of all, whether it is sound."""
+    is_sound = True
+    for finding in check(
+        directories_of(directory, logs),
+        lambda files: _tracked(files, "Reading", len(files)),
+    ):
+        is_sound = is_sound and finding.is_sound
+        click.echo(f"{'ok     ' if finding.is_sound else 'DAMAGED'}  {finding.text}")
+    sys.exit(0 if is_sound else 1)
+
+
+@data.command("dump")
+@click.argument("file", type=_PATH)
+@_reporting
+def dump_command(file: Path) -> None:
+    """Print a log's txns, or a snapshot's sessions and znodes: a JSON object a line."""
+    for shown in show_file(file):
+        click.echo(json.dumps(shown, ensure_ascii=False))
+
+
+@data.command("diff")
+@click.argument("left", metavar="A", type=_PATH)
+@click.argument("right", metavar="B", type=_PATH)
+@_reporting
+def diff_command(left: Path, right: Path) -> None:
+    """Compare the state in two data directories; 1 where they differ.
+
+    A line begins with - for what only A has, + for what only B has, ~ for what is not the same.
+    """
+    differs = False
+    for sign, path, fields in differences(machine_of(left), machine_of(right)):
+        differs = True
+        click.echo(f"{sign} {path}")
+        for name, (ours, theirs) in fields.items():
+            click.echo(f"    {name}: {ours!r} -> {theirs!r}")
+    sys.exit(1 if differs else 0)
+
+
+@data.command("history")
+@_directory
+@click.argument("path")
+@_logs
+@_reporting
+def history_command(directory: Path, path: str, logs: Path | None) -> None:
+    """Print every change to a znode that the logs hold: a JSON object a line."""
+    reason = paths.reason_invalid(path)
+    if reason is not None:
+        raise StorageError(f"{path!r} is no path: {reason}.")
+    logged = (
+        (found.txn.header, found.txn.body) for found in txns_in(directories_of(directory, logs))
+    )
+    for header, what in history("" if path == paths.ROOT else path, _tracked(logged, "Reading")):
+        shown = show_txn(Txn(header, what))
+        shown["type"] = type(what).__name__.removesuffix("Txn")
+        click.echo(json.dumps(shown, ensure_ascii=False))
+
+
+@data.command("restore")
+@_directory
+@click.option("--as-of", required=True, metavar="ZXID|TIME", help="0x1a2b, or 2026-11-23T12:00:00.")
+@click.option("--to", required=True, metavar="NEWDIR", type=_PATH, help="Where to; it must be new.")
+@_logs
+@_reporting
+def restore_command(directory: Path, as_of: str, to: Path, logs: Path | None) -> None:
+    """Make a new data directory with the state at a zxid or a time."""
+    recovery = state_of(directories_of(directory, logs), _as_of(as_of))
+    machine = recovery.machine
+    sessions = {found.session_id: found.timeout_ms for found in machine.sessions.by_id.values()}
+    path = write_data_directory(to, machine.zxid, machine.tree, sessions)
+    click.echo(f"{path}: {len(machine.tree)} znodes as of zxid 0x{machine.zxid:x}")
+
+
+def _as_of(text: str) -> AsOf:
+    try:
+        if text.lower().startswith("0x"):
+            return AsOf(zxid=int(text, 16))
+        moment = datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is neither a zxid (0x...) nor a time (2026-11-23T12:00:00, with +00:00 or Z"
+            " behind it where it is not this machine's).",
+            param_hint="--as-of",
+        ) from None
+    return AsOf(time_ms=int(moment.timestamp() * 1000))
+
+
+@data.command("export")
+@_directory
+@click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
+@_logs
+@_reporting
+def export_command(directory: Path, file: IO[str], logs: Path | None) -> None:
+    """Write all znodes as JSON lines; data that is UTF-8 as text, other data in base64."""
+    machine = state_of(directories_of(directory, logs)).machine
+    count = len(machine.tree)
+    export_tree(machine.zxid, machine.tree, file, lambda shown: _tracked(shown, "Writing", count))
+
+
+@data.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("directory", metavar="NEWDIR", type=_PATH)
+@_reporting
+def import_command(file: IO[str], directory: Path) -> None:
+    """Make a new data directory of an export."""
+    zxid, tree = import_tree(_tracked(file, "Reading"), file.name)
+    path = write_data_directory(directory, zxid, tree, {})
+    click.echo(f"{path}: {len(tree)} znodes")

@@ -1,0 +1,50 @@
+"""The difference between two states."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from zoolet.core.machine import StateMachine
+from zoolet.core.tree import Tree, Znode
+
+
+class Difference(NamedTuple):
+    """A path that is not the same on both sides.
+
+    Attributes:
+        sign: ``-`` only on the left, ``+`` only on the right, ``~`` on both and not the same.
+        fields: what differs of it, each with both values.
+    """
+
+    sign: str
+    path: str
+    fields: dict[str, tuple[object, object]]
+
+
+def differences(left: StateMachine, right: StateMachine) -> Iterator[Difference]:
+    """Yield what differs, in order of the paths; then sessions, as paths ``session 0x...``."""
+    for path in sorted(left.tree.nodes.keys() | right.tree.nodes.keys() - {"/"}):
+        ours, theirs = left.tree.nodes.get(path), right.tree.nodes.get(path)
+        name = path or "/"
+        if ours is None or theirs is None:
+            yield Difference("+" if ours is None else "-", name, {})
+        elif path != "/":
+            fields = _fields(left.tree, right.tree, path, ours, theirs)
+            if fields:
+                yield Difference("~", name, fields)
+    for session_id in sorted(left.sessions.by_id.keys() ^ right.sessions.by_id.keys()):
+        sign = "-" if session_id in left.sessions.by_id else "+"
+        yield Difference(sign, f"session 0x{session_id & 0xFFFFFFFFFFFFFFFF:x}", {})
+
+
+def _fields(
+    left: Tree, right: Tree, path: str, ours: Znode, theirs: Znode
+) -> dict[str, tuple[object, object]]:
+    values = {
+        "data": (ours.data, theirs.data),
+        "acl": (ours.acl, theirs.acl),
+        "created": (ours.created, theirs.created),
+        "owner": (left.perishable.get(path), right.perishable.get(path)),
+    }
+    stats = zip(ours.stat._asdict().items(), theirs.stat, strict=True)
+    values |= {name: (value, other) for (name, value), other in stats}
+    return {name: pair for name, pair in values.items() if pair[0] != pair[1]}

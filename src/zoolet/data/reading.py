@@ -1,0 +1,101 @@
+"""Reading a data directory without touching it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from zoolet.core.machine import StateMachine
+from zoolet.model.txns import Txn
+from zoolet.storage.disk import Disk, DiskFile
+from zoolet.storage.errors import DamagedFileError, StorageError
+from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
+from zoolet.storage.recovery import ALL, AsOf, Recovery, recover
+from zoolet.storage.txnlog import is_torn, read_records
+
+_SESSION_BUCKET_MS = 2000
+
+
+class _NoFile(DiskFile):
+    """Takes what is written to nowhere."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class FrozenDisk(Disk):
+    """Reads files; what would be changed is passed over, so that recovery changes nothing."""
+
+    def create(self, path: Path) -> DiskFile:
+        """Return a file that is none."""
+        del path
+        return _NoFile()
+
+    def remove(self, path: Path) -> None:
+        """Leave it."""
+
+    def truncate(self, path: Path, size_bytes: int) -> None:
+        """Leave it."""
+
+    def sync_directory(self, path: Path) -> None:
+        """There is nothing to sync."""
+
+
+def directories_of(data_dir: Path, data_log_dir: Path | None = None) -> DataDirectories:
+    """Return the directories of files, whether the one above them or they themselves are named.
+
+    Raises StorageError where they do not exist.
+    """
+    if data_dir.name == VERSION_DIRECTORY and data_dir.is_dir():
+        data_dir = data_dir.parent
+    directories = DataDirectories.of(data_dir, data_log_dir)
+    for directory in dict.fromkeys(directories):
+        if not directory.is_dir():
+            raise StorageError(
+                f"{directory} does not exist: name a dataDir, in which there is {VERSION_DIRECTORY}"
+                " (and with --logs the dataLogDir, where there is one)."
+            )
+    return directories
+
+
+def state_of(directories: DataDirectories, as_of: AsOf = ALL) -> Recovery:
+    """Return the state that a server would start with, or one before; raises StorageError."""
+    return recover(FrozenDisk(), directories, _SESSION_BUCKET_MS, as_of)
+
+
+def machine_of(data_dir: Path) -> StateMachine:
+    """Return the state in a data directory."""
+    return state_of(directories_of(data_dir)).machine
+
+
+class LoggedTxn(NamedTuple):
+    """A txn and where it stands."""
+
+    path: Path
+    offset: int
+    txn: Txn
+
+
+def txns_in(directories: DataDirectories) -> Iterator[LoggedTxn]:
+    """Yield every txn of every log, oldest first; a torn tail ends the newest.
+
+    Raises DamagedFileError at any other damage.
+    """
+    logs = by_zxid(Disk().list_names(directories.logs), "log")
+    for number, (_, name) in enumerate(logs, 1):
+        path = directories.logs / name
+        data = path.read_bytes()
+        try:
+            for offset, txn in read_records(path, data):
+                yield LoggedTxn(path, offset, txn)
+        except DamagedFileError as error:
+            if not (number == len(logs) and is_torn(data, error.offset)):
+                raise
