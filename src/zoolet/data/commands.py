@@ -136,8 +136,8 @@ def history_command(directory: Path, path: str, logs: Path | None) -> None:
 @_reporting
 def restore_command(directory: Path, as_of: str, to: Path, logs: Path | None) -> None:
     """Make a new data directory with the state at a zxid or a time."""
-    recovery = state_of(directories_of(directory, logs), _as_of(as_of))
-    machine = recovery.machine
+    moment = _as_of(as_of)
+    machine = state_of(directories_of(directory, logs), moment).machine
     sessions = {found.session_id: found.timeout_ms for found in machine.sessions.by_id.values()}
     path = write_data_directory(to, machine.zxid, machine.tree, sessions)
     click.echo(f"{path}: {len(machine.tree)} znodes as of zxid 0x{machine.zxid:x}")

@@ -5,63 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.writer import DISK, Writer
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Asker
 from zoolet.core.rules import Rules
-from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
-from zoolet.model.codes import CreateMode, ErrorCode, OpCode
-from zoolet.model.txns import Txn
+from zoolet.model.codes import CreateMode, OpCode
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories
-from zoolet.storage.recovery import Recovery, recover
+from zoolet.storage.recovery import recover
 from zoolet.storage.snapshots import read_snapshot, write_snapshot
-from zoolet.storage.txnlog import TxnLog, encode_record
+from zoolet.storage.txnlog import encode_record
 
-SESSION = 77
-DISK = Disk()
 DIGEST_ACL: AclList = (ACL(31, Id("digest", "ada:x")), OPEN_ACL[0])
-
-
-class Writer:
-    """Makes txns, and logs them as the server does."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directories = DataDirectories.of(directory)
-        self.directories.prepare(DISK)
-        self.machine = StateMachine(Tree.fresh(), SessionTable(100))
-        self.log = TxnLog(DISK, self.directories.logs, preallocate_bytes=4096)
-        self.change(OpCode.CREATE_SESSION, requests.CreateSession(5000))
-
-    def change(self, op_code: OpCode, request: requests.WriteRequest) -> None:
-        txn = self.machine.prepare(Asker(SESSION, ()), 1, op_code, request, time_ms=99)
-        self.machine.apply(txn)
-        self.log.append(txn.header.zxid, encode_record(txn))
-
-    def refused(self) -> Txn:
-        """Return the next txn, which changes nothing."""
-        return self.machine.refuse(SESSION, 1, ErrorCode.NO_NODE, time_ms=99)
-
-    def create(self, *paths: str, acl: AclList = OPEN_ACL, mode: int = 0) -> None:
-        for path in paths:
-            self.change(OpCode.CREATE, requests.Create(path, path.encode(), acl, mode))
-
-    def snapshot(self) -> Path:
-        """Write a snapshot and begin a new log."""
-        self.log.roll()
-        timeouts = {key: value.timeout_ms for key, value in self.machine.sessions.by_id.items()}
-        return write_snapshot(
-            DISK, self.directories.snapshots, self.machine.zxid, self.machine.tree, timeouts
-        )
-
-    def recover(self) -> Recovery:
-        return recover(DISK, self.directories, 100)
-
-    def logs(self) -> list[Path]:
-        return sorted(self.directories.logs.glob("log.*"), key=lambda path: int(path.name[4:], 16))
 
 
 @pytest.fixture
