@@ -48,6 +48,11 @@ from zoolet.model.txns import (
     TxnBody,
 )
 
+_BYTES_BESIDE_A_PATH = 4
+_LONGEST_LIST = 256 << 10
+"""In characters, of at most four bytes: so a record stays within Apache's ``jute.maxbuffer``, past
+which it does not read its own log."""
+
 
 class Asker(NamedTuple):
     """Who asks: a session, and the identities that its connection has proven."""
@@ -135,12 +140,23 @@ def prepare(tree: Tree, view: View, asker: Asker, request: WriteRequest) -> TxnB
     if isinstance(request, CreateSession):
         return CreateSessionTxn(request.timeout_ms)
     if isinstance(request, CloseSession):
-        return CloseSessionTxn(tuple(tree.ephemerals_of(asker.session_id)))
+        return _prepare_close_session(tree, asker)
     if isinstance(request, SetAcl):
         return _prepare_set_acl(view, asker, request)
     if isinstance(request, DeleteContainer):
         return _prepare_delete_container(view, request)
     return _PREPARE[type(request)](view, asker, request)
+
+
+def _prepare_close_session(tree: Tree, asker: Asker) -> CloseSessionTxn:
+    """List what goes with the session, unless the list would be too long for a record.
+
+    Without a list it is all that the session owns when the txn is applied, which is the same: in
+    logs of releases before 3.6 the list is always missing.
+    """
+    owned = tuple(tree.ephemerals_of(asker.session_id))
+    size = sum(map(len, owned)) + _BYTES_BESIDE_A_PATH * len(owned)
+    return CloseSessionTxn(owned if size <= _LONGEST_LIST else None)
 
 
 def _prepare_multi(view: View, asker: Asker, multi: Multi) -> MultiTxn:

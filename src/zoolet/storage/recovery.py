@@ -78,7 +78,9 @@ def recover(
     begun: see ``SessionTable.restart_clocks``.
     """
     notes: list[str] = []
-    snapshot_zxid, snapshot = _newest_snapshot(disk, directories.snapshots, notes, as_of)
+    damaged: list[DamagedFileError] = []
+    snapshot_zxid, snapshot = _newest_snapshot(disk, directories.snapshots, damaged, as_of)
+    notes += (f"passing over a snapshot that cannot be read: {error}" for error in damaged)
     logs = by_zxid(disk.list_names(directories.logs), "log")
     if snapshot is None and logs and logs[0][0] > 1:
         raise StorageError(
@@ -93,11 +95,13 @@ def recover(
         sessions.open(session_id, timeout_ms, now_ms=0)
     machine = StateMachine(snapshot.tree, sessions, snapshot_zxid or 0)
     replayed = _replay(disk, directories.logs, logs, machine, notes, as_of)
+    if as_of == ALL:
+        _check_damaged(damaged, directories, machine.zxid)
     return Recovery(machine, replayed, snapshot_zxid, notes)
 
 
 def _newest_snapshot(
-    disk: Disk, directory: Path, notes: list[str], as_of: AsOf
+    disk: Disk, directory: Path, damaged: list[DamagedFileError], as_of: AsOf
 ) -> tuple[int | None, Snapshot | None]:
     for zxid, name in reversed(by_zxid(disk.list_names(directory), "snapshot")):
         if as_of.zxid is not None and zxid > as_of.zxid:
@@ -106,11 +110,24 @@ def _newest_snapshot(
         try:
             snapshot = read_snapshot(path, disk.read(path))
         except DamagedFileError as error:
-            notes.append(f"passing over a snapshot that cannot be read: {error}")
+            damaged.append(error)
             continue
         if as_of.may_begin_with(zxid, snapshot.tree):
             return zxid, snapshot
     return None, None
+
+
+def _check_damaged(
+    damaged: list[DamagedFileError], directories: DataDirectories, zxid: int
+) -> None:
+    """Raise StorageError where a damaged snapshot was ahead of all that can be read instead."""
+    for snapshot_zxid, name in by_zxid([error.path.name for error in damaged], "snapshot"):
+        if snapshot_zxid > zxid:
+            raise StorageError(
+                f"{directories.snapshots / name} is damaged, and the logs in {directories.logs} end"
+                f" at zxid 0x{zxid:x}: 0x{snapshot_zxid - zxid:x} txns are lost at most."
+                f" {_ways_on(directories.logs, zxid)}"
+            )
 
 
 def _replay(
@@ -133,7 +150,7 @@ def _replay(
         last_zxid = 0
         try:
             for offset, txn in read_records(path, data):
-                _check_order(path, offset, txn, last_zxid)
+                _check_order(path, offset, txn, last_zxid, machine.zxid)
                 last_zxid = txn.header.zxid
                 if not as_of.includes(txn):
                     return replayed
@@ -141,14 +158,17 @@ def _replay(
                     _check_gap(path, offset, last_zxid, machine.zxid)
                     machine.apply(txn)
                     replayed += 1
+                if machine.zxid == as_of.zxid:
+                    return replayed
         except DamagedFileError as error:
             if not (is_newest and is_torn(data, error.offset)):
                 raise DamagedFileError(
                     path,
                     error.offset,
                     error.reason,
-                    f"Everything up to zxid 0x{machine.zxid:x} can be read. Put back a whole copy"
-                    " of this file; nothing was changed.",
+                    f"What is behind it is lost at most: {len(data) - error.offset} bytes of this"
+                    f" file and {len(wanted) - position - 1} newer logs."
+                    f" {_ways_on(directory, machine.zxid)}",
                 ) from error
             notes.append(_cut_torn_tail(disk, path, data, error))
         if is_newest and not last_zxid:
@@ -158,13 +178,22 @@ def _replay(
     return replayed
 
 
-def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int) -> None:
+def _ways_on(directory: Path, zxid: int) -> str:
+    """Return what can be done about a log that cannot be read to its end."""
+    return (
+        "Put back a whole copy; or, to go on knowingly without what cannot be read: zoolet data"
+        f" restore {directory.parent} --as-of 0x{zxid:x} --to NEWDIR, and make NEWDIR the dataDir."
+        " Nothing was changed."
+    )
+
+
+def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int, applied_zxid: int) -> None:
     """A zxid may stand twice only where the original refused what it could not even read."""
     zxid, op_code = txn.header.zxid, txn.header.type
     if zxid < last_zxid or (zxid == last_zxid and op_code is not OpCode.ERROR):
         raise StorageError(
             f"{path}: at byte {offset}: the txn 0x{zxid:x} stands behind the txn 0x{last_zxid:x}."
-            " Put back a whole copy of this file; nothing was changed."
+            f" {_ways_on(path.parent, applied_zxid)}"
         )
 
 
@@ -173,7 +202,7 @@ def _check_gap(path: Path, offset: int, zxid: int, last_zxid: int) -> None:
     if zxid >> _EPOCH_BITS == last_zxid >> _EPOCH_BITS and zxid != last_zxid + 1:
         raise StorageError(
             f"{path}: at byte {offset}: the txn 0x{zxid:x} comes after 0x{last_zxid:x}: those"
-            " between them are missing. Put the log that holds them back; nothing was changed."
+            f" between them are missing. {_ways_on(path.parent, last_zxid)}"
         )
 
 

@@ -4,13 +4,17 @@ import zlib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from tests.support.writer import DISK, Writer
+from tests.support.writer import DISK, SESSION, Writer
 from zoolet.core.machine import StateMachine
+from zoolet.core.prepare import Asker
 from zoolet.core.rules import Rules
+from zoolet.data.commands import data
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, OpCode
+from zoolet.model.requests import CloseSession
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories
@@ -165,7 +169,7 @@ def test_a_torn_log_that_is_not_the_newest_is_damage(writer: Writer) -> None:
     first, _ = writer.logs()
     first.write_bytes(first.read_bytes().rstrip(b"\0")[:-3])
     damaged = first.read_bytes()
-    with pytest.raises(DamagedFileError, match="nothing was changed") as error:
+    with pytest.raises(DamagedFileError, match="Nothing was changed") as error:
         writer.recover()
     assert error.value.path == first
     assert first.read_bytes() == damaged
@@ -208,3 +212,49 @@ def test_a_txn_that_is_not_known_is_not_taken_for_a_torn_tail(writer: Writer) ->
     with pytest.raises(StorageError, match="unsupported txn of type 88"):
         writer.recover()
     assert writer.logs()[0].read_bytes() == before
+
+
+def test_a_damaged_snapshot_that_no_log_replaces_is_refused(writer: Writer) -> None:
+    writer.snapshot()
+    writer.create("/later")
+    path = writer.snapshot()
+    path.write_bytes(path.read_bytes()[:-4])
+    writer.logs()[-1].unlink()
+    with pytest.raises(StorageError, match="0x1 txns are lost at most") as refused:
+        writer.recover()
+    assert str(path) in str(refused.value)
+
+
+def test_what_is_lost_and_how_to_go_on_is_said(writer: Writer, tmp_path: Path) -> None:
+    zxid = writer.machine.zxid
+    before = writer.recover().machine
+    writer.create("/damaged", "/behind")
+    (path,) = writer.logs()
+    content = bytearray(path.read_bytes())
+    content[content.index(b"/damaged")] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError) as refused:
+        writer.recover()
+    said = f"--as-of 0x{zxid:x} --to NEWDIR"
+    assert said in str(refused.value)
+    assert "bytes of this file and 0 newer logs" in str(refused.value)
+    new = tmp_path / "restored"
+    command = ["restore", str(path.parents[1]), "--as-of", f"0x{zxid:x}", "--to", str(new)]
+    assert CliRunner().invoke(data, command).exit_code == 0
+    restored = recover(DISK, DataDirectories.of(new), 100)
+    assert_same(restored.machine, before)
+
+
+def test_a_session_with_very_many_ephemerals_ends_in_a_short_record(tmp_path: Path) -> None:
+    """Apache reads no record longer than jute.maxbuffer, its own ones neither."""
+    writer = Writer(tmp_path)
+    writer.create("/e")
+    tree = writer.machine.tree
+    for number in range(100_000):
+        path = f"/e/{number:010d}"
+        tree.create(path, b"", OPEN_ACL, SESSION, -1, writer.machine.zxid, 0)
+    txn = writer.machine.prepare(Asker(SESSION, ()), 1, OpCode.CLOSE_SESSION, CloseSession(), 0)
+    assert len(encode_record(txn)) < 1000
+    writer.machine.apply(txn)
+    assert not tree.ephemerals
+    assert not tree.nodes["/e"].names
