@@ -12,7 +12,7 @@ KAZOO_SUITE := .cache/kazoo-suite
 SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test conformance apache lint types format clean
+.PHONY: help setup run test sim conformance apache lint types format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -42,6 +42,10 @@ conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed 
 	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \
 	  --seeds=$(SEEDS) --requests=10000
 	$(KAZOO_SUITE)/bin/python tests/conformance/kazoo_suite/run.py $(APACHE_JARS)
+
+sim: $(READY) ## Simulate crashes and faults for 10,000 seeds; SEED=n repeats one
+	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/simulation \
+	  --first-world=$(or $(SEED),1) --worlds=$(if $(SEED),1,10000)
 
 # Apache ZooKeeper, its Java and C clients: what zoolet is compared with, and no part of it.
 apache:

@@ -19,6 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=DEBIAN_JARS,
         help="the folder of jars of the Apache ZooKeeper to compare with",
     )
+    parser.addoption("--first-world", type=int, default=1, help="of the simulation")
+    parser.addoption("--worlds", type=int, default=300, help="how many of them")
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")
     parser.addoption("--seeds", type=int, default=4, help="how many, one after the other")
     parser.addoption("--requests", type=int, default=1000, help="of each seed")

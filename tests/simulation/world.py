@@ -1,0 +1,431 @@
+"""A server's core and storage on a simulated clock, disk and network, driven by one seed.
+
+The parts are the real ones: connections, request processor, state machine, group commit, log,
+snapshots, recovery. Only what they stand on is simulated: the event loop's queue, the thread that
+writes the log, the clock, the disk, the network.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from tests.simulation.disk import CrashError, SimulatedDisk
+from zoolet.core.machine import StateMachine
+from zoolet.core.sessions import SessionTable
+from zoolet.core.tree import Tree
+from zoolet.model.acl import OPEN_ACL
+from zoolet.model.codes import OpCode, Xid
+from zoolet.model.stat import STAT, Stat
+from zoolet.model.txns import Txn
+from zoolet.server.config import Config
+from zoolet.server.connection import Connection
+from zoolet.server.groupcommit import Batch, GroupCommit, LogThread
+from zoolet.server.processor import Clock, RequestProcessor
+from zoolet.storage.errors import StorageError
+from zoolet.storage.files import DataDirectories
+from zoolet.storage.recovery import recover
+from zoolet.storage.snapshots import write_snapshot
+from zoolet.storage.txnlog import TxnLog
+from zoolet.wire.frames import REPLY_HEADER, REQUEST_HEADER
+from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
+from zoolet.wire.txns import decode_txn
+
+DIRECTORIES = DataDirectories.of(Path("/simulated"))
+TICK_MS = 2000
+CLIENTS = 3
+_RECORD_HEADER_BYTES = 12
+
+CONFIG = Config(
+    data_dir=Path("/simulated"),
+    client_port=1,
+    tick_time_ms=TICK_MS,
+    min_session_timeout_ms=2 * TICK_MS,
+    max_session_timeout_ms=20 * TICK_MS,
+    max_connections_per_address=0,
+)
+
+
+class _Loop:
+    """The event loop's queue: what is called soon is called when the simulation says so."""
+
+    def __init__(self) -> None:
+        self._ready: deque[Callable[[], None]] = deque()
+
+    def call_soon(self, call: Callable[..., None], *args: object) -> None:
+        self._ready.append(lambda: call(*args))
+
+    call_soon_threadsafe = call_soon
+
+    def run_ready(self) -> None:
+        """Run what is ready, and what that makes ready."""
+        while self._ready:
+            self._ready.popleft()()
+
+
+class _LogThread:
+    """What the log's thread is to do; a step of the simulation does one of it."""
+
+    def __init__(self, loop: _Loop) -> None:
+        self._loop = loop
+        self.calls: deque[tuple[Callable[[], None], Callable[[Exception | None], None]]] = deque()
+
+    def submit(self, call: Callable[[], None], done: Callable[[Exception | None], None]) -> None:
+        self.calls.append((call, done))
+
+    def step(self) -> None:
+        """Do the next of it; a crash in the middle comes through."""
+        if self.calls:
+            call, done = self.calls.popleft()
+            failure: Exception | None = None
+            try:
+                call()
+            except OSError as error:
+                failure = error
+            self._loop.call_soon(done, failure)
+
+
+class _Transport:
+    """The network's end at the server: what is written is at the client at once."""
+
+    def __init__(self, deliver: Callable[[bytes], None]) -> None:
+        self.is_cut = False
+        self._deliver = deliver
+        self._is_closing = False
+
+    def get_extra_info(self, _name: str) -> tuple[str, int]:
+        return ("127.0.0.1", 1)
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        del high
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self.is_cut:
+            self._deliver(data)
+
+    def close(self) -> None:
+        self._is_closing = True
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        """Everything that is sent is taken here."""
+
+    resume_reading = pause_reading
+
+
+class SimulatedClient:
+    """Sends what chance says, and checks that no reply shows what its header's zxid does not.
+
+    Attributes:
+        seen_zxid: the greatest zxid in anything that came.
+        answered: how many replies came.
+    """
+
+    def __init__(self, world: "World", number: int) -> None:
+        self.seen_zxid = 0
+        self.answered = 0
+        self.session_id, self.password = 0, bytes(16)
+        self.connection: Connection | None = None
+        self._transport: _Transport | None = None
+        self._world = world
+        self._number = number
+        self._received = b""
+        self._asked: deque[int] = deque()
+        self._xid = 0
+
+    def act(self) -> None:
+        """Connect where it is not connected, otherwise ask for something."""
+        if self._transport is None or self._transport.is_closing():
+            self._connect()
+            return
+        op_code, body = self._world.request_of(self._number)
+        self._xid += 1
+        self._asked.append(op_code)
+        self._send(REQUEST_HEADER.pack(self._xid, op_code) + body)
+        if op_code == OpCode.CLOSE_SESSION:
+            self.session_id, self.password = 0, bytes(16)
+
+    def cut(self) -> None:
+        """Lose the connection, and with it what is under way."""
+        if self.connection is not None:
+            self.connection.connection_lost(None)
+        self.forget_connection()
+
+    def forget_connection(self) -> None:
+        """What the server still sends does not arrive."""
+        if self._transport is not None:
+            self._transport.is_cut = True
+        self.connection = self._transport = None
+
+    def _connect(self) -> None:
+        self.cut()
+        self._received, self._asked = b"", deque([OpCode.CREATE_SESSION])
+        self.connection = Connection(self._world.processor)
+        self._transport = _Transport(self._receive)
+        self.connection.connection_made(cast("Any", self._transport))
+        self._send(
+            INT.pack(0)
+            + LONG.pack(self.seen_zxid)
+            + INT.pack(self._world.chance.choice((4000, 10_000)))
+            + LONG.pack(self.session_id)
+            + pack_buffer(self.password)
+            + b"\0"
+        )
+
+    def _send(self, content: bytes) -> None:
+        assert self.connection is not None
+        self.connection.data_received(INT.pack(len(content)) + content)
+
+    def _receive(self, data: bytes) -> None:
+        self._received += data
+        while len(self._received) >= INT.size:
+            (size,) = INT.unpack_from(self._received)
+            if len(self._received) < INT.size + size:
+                return
+            frame = self._received[INT.size : INT.size + size]
+            self._received = self._received[INT.size + size :]
+            self._take(frame)
+
+    def _take(self, frame: bytes) -> None:
+        if self._asked and self._asked[0] == OpCode.CREATE_SESSION:
+            self._asked.popleft()
+            reader = Reader(frame, 8)
+            self.session_id, password = reader.read_long(), reader.read_buffer()
+            self.password = password or bytes(16)
+            return
+        _, xid, zxid, err = REPLY_HEADER.unpack_from(INT.pack(len(frame)) + frame)
+        self.seen_zxid = max(self.seen_zxid, zxid)
+        if xid == Xid.NOTIFICATION:
+            return
+        op_code = self._asked.popleft()
+        self.answered += 1
+        if op_code == OpCode.GET_DATA and not err:
+            stat = Stat.unpack(frame, len(frame) - STAT.size)
+            assert max(stat.czxid, stat.mzxid, stat.pzxid) <= zxid, (
+                "a reply shows more than it says"
+            )
+
+
+class World:
+    """One run: steps chosen by chance, crashes among them, and what must hold after each.
+
+    Attributes:
+        story: what happened, for whoever looks at a failure.
+        logged: the txns that were appended, by zxid: what a replay must give.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.disk = SimulatedDisk(self.chance)
+        self.story: list[str] = []
+        self.logged: dict[int, Txn] = {}
+        self.now_ms = 1_000_000
+        self.crashes = 0
+        self.processor: RequestProcessor
+        self.clients = [SimulatedClient(self, number) for number in range(CLIENTS)]
+        self._loop = _Loop()
+        self._thread = _LogThread(self._loop)
+        self._commit: GroupCommit[Connection]
+        self._failed = False
+
+    def run(self, steps: int) -> None:
+        """A safety phase with faults, then a liveness phase without."""
+        running = asyncio._get_running_loop()
+        asyncio._set_running_loop(cast("Any", self._loop))
+        try:
+            self._start_until_it_serves()
+            for _ in range(steps):
+                self._step()
+            self.disk.faults = False
+            self._settle()
+        finally:
+            asyncio._set_running_loop(running)
+
+    def request_of(self, number: int) -> tuple[int, bytes]:
+        """Return a request by chance."""
+        path = self.chance.choice(("/a", "/b", "/a/a", "/a/b", f"/c{number}", "/a/s-"))
+        kind = self.chance.random()
+        data = pack_buffer(self.chance.randbytes(self.chance.randrange(40)))
+        if kind < 0.4:
+            flags = 2 if path.endswith("-") else self.chance.choice((0, 0, 1))
+            return OpCode.CREATE, pack_ustring(path) + data + pack_acl(OPEN_ACL) + INT.pack(flags)
+        if kind < 0.6:
+            return OpCode.SET_DATA, pack_ustring(path) + data + INT.pack(-1)
+        if kind < 0.7:
+            return OpCode.DELETE, pack_ustring(path) + INT.pack(-1)
+        if kind < 0.8:
+            part = INT.pack(OpCode.SET_DATA) + b"\0" + INT.pack(-1)
+            part += pack_ustring(path) + data + INT.pack(-1)
+            return OpCode.MULTI, part * 2 + INT.pack(-1) + b"\1" + INT.pack(-1)
+        if kind < 0.82:
+            return OpCode.CLOSE_SESSION, b""
+        return OpCode.GET_DATA, pack_ustring(path) + self.chance.choice((b"\0", b"\1"))
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        chance = self.chance
+        kinds: list[tuple[int, Callable[[], None]]] = [
+            (100, lambda: chance.choice(self.clients).act()),
+            (50, self._thread.step),
+            (30, self._loop.run_ready),
+            (6, lambda: chance.choice(self.clients).cut()),
+            (4, self._let_time_pass),
+            (4, self._snapshot),
+            (2, self._check_live),
+            (1, self._stop_here),
+        ]
+        (do,) = chance.choices([do for _, do in kinds], [weight for weight, _ in kinds])
+        try:
+            do()
+        except CrashError:
+            self._crash("crash")
+        if self._failed:
+            self._crash("the log failed")
+
+    def _let_time_pass(self) -> None:
+        self.now_ms += self.chance.choice((100, TICK_MS, 12_000))
+        self.processor.expire_sessions()
+
+    def _stop_here(self) -> None:
+        raise CrashError
+
+    def _settle(self) -> None:
+        """Without faults, every client gets a session and an answer."""
+        before = [client.answered for client in self.clients]
+        for _ in range(200):
+            for client in self.clients:
+                client.act()
+            self._thread.step()
+            self._loop.run_ready()
+            if self._failed:  # a write had failed before the faults ended
+                self._crash("the log failed")
+        for client, answered in zip(self.clients, before, strict=True):
+            assert client.answered > answered, "a client is never answered again"
+        while self._thread.calls:
+            self._thread.step()
+            self._loop.run_ready()
+        self._check_live()
+        self._crash("the end")
+
+    def _snapshot(self) -> None:
+        """As the server does it: the log is ended behind what is being synced."""
+        self._commit.roll_log()
+        self._write_snapshot()
+
+    def _write_snapshot(self) -> None:
+        machine = self.processor.machine
+        timeouts = {key: found.timeout_ms for key, found in machine.sessions.by_id.items()}
+        try:
+            write_snapshot(self.disk, DIRECTORIES.snapshots, machine.zxid, machine.tree, timeouts)
+        except OSError:
+            self.story.append("a snapshot failed")
+
+    # -- crash and recovery ------------------------------------------------------------------------
+
+    def _crash(self, why: str) -> None:
+        self.story.append(f"{why} at zxid 0x{self.processor.machine.zxid:x}")
+        self.crashes += 1
+        self.disk.crash()
+        if self.disk.faults and self.chance.random() < 0.1:
+            self.disk.rot()
+        for client in self.clients:
+            client.forget_connection()
+        self._start_until_it_serves()
+
+    def _start_until_it_serves(self) -> None:
+        while True:
+            try:
+                self._start()
+            except CrashError:
+                self.disk.crash()
+            except StorageError as error:
+                if self.disk.rotten is None:
+                    raise AssertionError(f"a sound disk is refused: {error}") from error
+                self.disk.mend()
+            except OSError:
+                self.story.append("a start failed")
+            else:
+                self.disk.rotten = None
+                return
+
+    def _start(self) -> None:
+        recovery = recover(self.disk, DIRECTORIES, TICK_MS)
+        machine = recovery.machine
+        self._check_recovered(machine)
+        self._loop = _Loop()
+        asyncio._set_running_loop(cast("Any", self._loop))
+        self._thread = _LogThread(self._loop)
+        self._failed = False
+        machine.sessions.restart_clocks(self.now_ms)
+        if recovery.snapshot_zxid is None:
+            timeouts = {key: found.timeout_ms for key, found in machine.sessions.by_id.items()}
+            write_snapshot(self.disk, DIRECTORIES.snapshots, machine.zxid, machine.tree, timeouts)
+        self._commit = GroupCommit(
+            TxnLog(self.disk, DIRECTORIES.logs, preallocate_bytes=512),
+            cast("LogThread", self._thread),
+            cast("Any", self._loop),
+            machine.zxid,
+            self._log_failed,
+            self._batch_synced,
+        )
+        self._remember_appended(self._commit)
+        clock = Clock(lambda: self.now_ms, lambda: self.now_ms)
+        next_id = machine.sessions.next_id(self.now_ms)
+        self.now_ms += 1
+        self.processor = RequestProcessor(CONFIG, machine, self._commit, clock, next_id)
+
+    def _remember_appended(self, commit: GroupCommit[Connection]) -> None:
+        append = commit.append
+
+        def remembering(zxid: int, record: bytes, *rest: Any) -> Batch[Connection]:
+            self.logged[zxid] = decode_txn(record[_RECORD_HEADER_BYTES:-1])
+            return append(zxid, record, *rest)
+
+        cast("Any", commit).append = remembering
+
+    def _log_failed(self, failure: Exception) -> None:
+        self.story.append(f"the log failed: {failure}")
+        self._failed = True
+
+    def _batch_synced(self, batch: Batch[Connection]) -> None:
+        self.processor.batch_released(batch)
+
+    # -- what must hold ----------------------------------------------------------------------------
+
+    def _check_recovered(self, machine: StateMachine) -> None:
+        seen = max(client.seen_zxid for client in self.clients)
+        assert machine.zxid >= seen, f"seen 0x{seen:x}, and 0x{machine.zxid:x} is left"
+        for zxid in [zxid for zxid in self.logged if zxid > machine.zxid]:
+            del self.logged[zxid]
+        self._check_same(machine)
+
+    def _check_live(self) -> None:
+        self._check_same(self.processor.machine)
+
+    def _check_same(self, machine: StateMachine) -> None:
+        """The state is what applying all txns to nothing gives."""
+        replayed = StateMachine(Tree.fresh(), SessionTable(TICK_MS))
+        for zxid in sorted(self.logged):
+            replayed.apply(self.logged[zxid])
+        for ours, theirs in zip(_state_of(machine), _state_of(replayed), strict=True):
+            assert ours == theirs
+
+
+def _state_of(machine: StateMachine) -> Iterator[object]:
+    yield machine.zxid
+    tree = machine.tree
+    yield {path: (node.record, node.acl, node.created) for path, node in tree.nodes.items()}
+    yield {path: set(node.names) for path, node in tree.nodes.items()}
+    yield {owner: set(paths) for owner, paths in tree.ephemerals.items() if paths}
+    # A client that comes back may negotiate another timeout, of which no txn tells.
+    yield set(machine.sessions.by_id)
