@@ -355,7 +355,7 @@ class World:
             except OSError:
                 self.story.append("a start failed")
             else:
-                self.disk.rotten = None
+                self.disk.mend()
                 return
 
     def _start(self) -> None:

@@ -37,11 +37,16 @@ class ApacheServer(ServerProcess):
     """A standalone Apache ZooKeeper in a process of its own, on a zoo.cfg as zoolet gets it."""
 
     def __init__(
-        self, directory: Path, jars: Path, settings: Mapping[str, object] | None = None
+        self,
+        directory: Path,
+        jars: Path,
+        settings: Mapping[str, object] | None = None,
+        heap: str = "512m",
     ) -> None:
-        """Write the zoo.cfg; the jars are those of a folder that holds ZooKeeper's and its own."""
+        """Write the zoo.cfg; the folder of jars holds ZooKeeper's and those it needs."""
         super().__init__(directory, settings)
         self._jars = jars
+        self._heap = heap
 
     @property
     def log(self) -> str:
@@ -54,7 +59,7 @@ class ApacheServer(ServerProcess):
             self._process = subprocess.Popen(
                 [
                     "java",
-                    "-Xmx512m",
+                    f"-Xmx{self._heap}",
                     "-XX:+UseSerialGC",
                     "-cp",
                     f"{self._jars}/*",
