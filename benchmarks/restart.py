@@ -63,7 +63,9 @@ def main() -> None:
     try:
         write_znodes(home / "prepared", znodes)
         servers = {
-            "Apache ZooKeeper": ApacheServer(home / "apache", jars, SETTINGS, heap="2g"),
+            "Apache ZooKeeper": ApacheServer(
+                home / "apache", jars, SETTINGS, java_options=("-Xmx1000m",)
+            ),
             "zoolet": ServerProcess(home / "zoolet", SETTINGS),
         }
         medians = {}

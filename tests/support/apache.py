@@ -4,7 +4,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -41,12 +41,12 @@ class ApacheServer(ServerProcess):
         directory: Path,
         jars: Path,
         settings: Mapping[str, object] | None = None,
-        heap: str = "512m",
+        java_options: Sequence[str] = ("-Xmx512m", "-XX:+UseSerialGC"),
     ) -> None:
         """Write the zoo.cfg; the folder of jars holds ZooKeeper's and those it needs."""
         super().__init__(directory, settings)
         self._jars = jars
-        self._heap = heap
+        self._java_options = java_options
 
     @property
     def log(self) -> str:
@@ -59,8 +59,7 @@ class ApacheServer(ServerProcess):
             self._process = subprocess.Popen(
                 [
                     "java",
-                    f"-Xmx{self._heap}",
-                    "-XX:+UseSerialGC",
+                    *self._java_options,
                     "-cp",
                     f"{self._jars}/*",
                     "org.apache.zookeeper.server.ZooKeeperServerMain",

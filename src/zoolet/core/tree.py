@@ -149,15 +149,63 @@ class Tree:
             self.ephemerals.setdefault(owner, {})[path] = None
         node = Znode(encode_record(data, stat), self.intern_acl(acl), created)
         self.size_bytes += len(path) + stat.data_length
+        self._put(path, node)
+        return node
+
+    def put(
+        self,
+        path: str,
+        content: bytes,
+        acl: AclList,
+        czxid: int,
+        mzxid: int,
+        ctime: int,
+        mtime: int,
+        version: int,
+        created: int,
+        aversion: int,
+        owner: int,
+        pzxid: int,
+    ) -> None:
+        """Put a znode as files keep it into the tree: ``content`` is its data behind their length.
+
+        The same as ``add``, without a Stat in between; its cversion and count of children are right
+        once its children are counted. Raises KeyError where the parent is missing.
+        """
+        shown_owner = owner
+        if owner:
+            if OwnerKind.of(owner) is OwnerKind.SESSION:
+                self.ephemerals.setdefault(owner, {})[path] = None
+            else:
+                self.perishable[path] = owner
+                shown_owner = 0
+        size_bytes = len(content) - _LENGTH.size
+        stat = STAT.pack(
+            czxid,
+            mzxid,
+            ctime,
+            mtime,
+            version,
+            wrap_int32(2 * created) if created else 0,
+            aversion,
+            shown_owner,
+            size_bytes,
+            0,
+            pzxid,
+        )
+        self._put(path, Znode(content + stat, acl, created))
+        self.size_bytes += len(path) + size_bytes
+
+    def _put(self, path: str, node: Znode) -> None:
         if path:
-            parent = self.nodes[paths.parent_of(path)]
+            parent_path, _, name = path.rpartition("/")
+            parent = self.nodes[parent_path]
             if parent.children is None:
                 parent.children = {}
-            parent.children[paths.name_of(path)] = None
+            parent.children[name] = None
         else:
             self.nodes[paths.ROOT] = node
         self.nodes[path] = node
-        return node
 
     def create(
         self,

@@ -123,7 +123,12 @@ class Server:
 
     def _recover(self) -> None:
         began = time.perf_counter()
-        recovery = recover(self._disk, self._directories, self._config.tick_time_ms)
+        # Nothing that is loaded is garbage: looking for some would cost as much as loading it.
+        gc.disable()
+        try:
+            recovery = recover(self._disk, self._directories, self._config.tick_time_ms)
+        finally:
+            gc.enable()
         for note in recovery.notes:
             log.warning("%s", note)
         machine = self._machine = recovery.machine

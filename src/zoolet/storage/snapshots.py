@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.core.tree import Tree, wrap_int32
+from zoolet.core.tree import Tree
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
-from zoolet.model.stat import Stat
 from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError
@@ -168,36 +167,46 @@ def _read_tree(reader: Reader) -> Tree:
     for _ in range(_count(reader, LONG.size + INT.size)):
         number = reader.read_long()
         acls[number] = tree.intern_acl(reader.read_acl())
-    while (path := reader.read_ustring()) != "/":
-        node_data = reader.read_buffer()
-        if reader.remaining < _ACL_AND_STAT.size:
-            raise MalformedError(f"the znode {path!r} is cut short")
-        acl_number, czxid, mzxid, ctime, mtime, version, created, aversion, owner, pzxid = (
-            _ACL_AND_STAT.unpack_from(reader.data, reader.position)
-        )
-        reader.position += _ACL_AND_STAT.size
-        stat = Stat(
-            czxid,
-            mzxid,
-            ctime,
-            mtime,
-            version,
-            wrap_int32(2 * created),
-            aversion,
-            owner,
-            len(node_data) if node_data is not None else 0,
-            0,
-            pzxid,
-        )
-        if acl_number not in acls:
-            raise MalformedError(f"the znode {path!r} has the unknown ACL {acl_number}")
-        try:
-            tree.add(path, node_data, acls[acl_number], stat, created)
-        except KeyError:
-            raise MalformedError(f"the znode {path!r} has no parent") from None
+    _read_znodes(reader, tree, acls)
     if "" not in tree.nodes:
         raise MalformedError("the tree has no root")
     for node in tree.nodes.values():
         if node.children is not None:
             node.count_children(node.stat.pzxid)
     return tree
+
+
+def _read_znodes(reader: Reader, tree: Tree, acls: Mapping[int, AclList]) -> None:
+    """Read znodes into a tree, up to the end mark.
+
+    This is where a start spends its time, so it is done without a call per field: a znode's data
+    stand in the file, behind their length, as its record keeps them.
+    """
+    data, position, end = reader.data, reader.position, reader.end
+    unpack_length, unpack_stat = INT.unpack_from, _ACL_AND_STAT.unpack_from
+    stat_bytes, put = _ACL_AND_STAT.size, tree.put
+    path = ""
+    try:
+        while True:
+            start = position + INT.size
+            position = start + unpack_length(data, position)[0]
+            if not start <= position <= end:
+                raise MalformedError(f"the path behind the znode {path!r} is cut short")
+            path = data[start:position].decode("utf-8", "replace")
+            if path == paths.ROOT:
+                break
+            start = position
+            (length,) = unpack_length(data, position)
+            position += INT.size + max(length, 0)
+            if length < -1 or position + stat_bytes > end:
+                raise MalformedError(f"the znode {path!r} is cut short")
+            content = data[start:position]
+            number, *kept = unpack_stat(data, position)
+            position += stat_bytes
+            put(path, content, acls[number], *kept)
+    except struct.error as error:
+        raise MalformedError(f"the tree is cut short behind the znode {path!r}") from error
+    except KeyError as error:
+        raise MalformedError(f"the znode {path!r} has no parent, or no ACL") from error
+    finally:
+        reader.position = min(position, end)
