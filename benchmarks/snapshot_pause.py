@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +23,9 @@ from zoolet.testing import ServerProcess
 from zoolet.wire.frames import REQUEST_HEADER
 from zoolet.wire.jute import INT, pack_buffer, pack_ustring
 
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
 TXNS_PER_SNAPSHOT = 10_000
 WRITES_AT_ONCE = 50
 NEVER = 2**31 - 1
@@ -29,8 +33,8 @@ GET = pack_ustring("/p00000/c00000") + b"\0"
 SET = pack_ustring("/p00001/c00001") + pack_buffer(b"y" * 100) + INT.pack(-1)
 
 
-def write_until(port: int, end: float) -> None:
-    """Write, so many at once, until then."""
+def write_until(port: int, end: float, written: "Synchronized[int]") -> None:
+    """Write, so many at once, until then; count them."""
     with RawClient(port) as client:
         client.connect(30_000)
         content = REQUEST_HEADER.pack(1, OpCode.SET_DATA) + SET
@@ -39,6 +43,7 @@ def write_until(port: int, end: float) -> None:
             client.socket.sendall(frames)
             for _ in range(WRITES_AT_ONCE):
                 client.read_reply()
+            written.value += WRITES_AT_ONCE
 
 
 def read_until(port: int, end: float) -> list[float]:
@@ -52,12 +57,15 @@ def read_until(port: int, end: float) -> list[float]:
     return sorted(latencies_ms)
 
 
-def measure(prepared: Path, home: Path, snap_count: int, seconds: float) -> tuple[list[float], int]:
-    """Return the latencies in ms, sorted, and how many snapshots were written meanwhile."""
+def measure(
+    prepared: Path, home: Path, snap_count: int, seconds: float
+) -> tuple[list[float], int, int]:
+    """Return the latencies in ms, sorted, and how many writes and snapshots there were."""
     shutil.copytree(prepared, home / "data" / "version-2")
     with ServerProcess(home, {"tickTime": 2000, "snapCount": snap_count}) as server:
         end = time.monotonic() + seconds
-        writer = multiprocessing.Process(target=write_until, args=(server.port, end))
+        written = multiprocessing.Value("i")
+        writer = multiprocessing.Process(target=write_until, args=(server.port, end, written))
         writer.start()
         latencies_ms = read_until(server.port, end)
         writer.join()
@@ -66,7 +74,7 @@ def measure(prepared: Path, home: Path, snap_count: int, seconds: float) -> tupl
             for line in server.ask("mntr").splitlines()
             if line.startswith("zk_snap_count")
         )
-    return latencies_ms, snapshots
+    return latencies_ms, written.value, snapshots
 
 
 def main() -> None:
@@ -74,18 +82,23 @@ def main() -> None:
     znodes = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
     home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
-    table = Table("", "reads", "p50", "p99", "p999", "longest", title=f"{znodes:,} znodes")
+    table = Table(
+        "", "writes", "reads", "p50", "p99", "p999", "longest", title=f"{znodes:,} znodes"
+    )
     try:
         write_znodes(home / "prepared", znodes)
         for snap_count in (NEVER, TXNS_PER_SNAPSHOT):
-            latencies_ms, snapshots = measure(
+            latencies_ms, writes, snapshots = measure(
                 home / "prepared", home / str(snap_count), snap_count, seconds
             )
             count = len(latencies_ms)
             shown = [latencies_ms[int(count * part)] for part in (0.5, 0.99, 0.999)]
             shown.append(latencies_ms[-1])
             table.add_row(
-                f"{snapshots} snapshots", f"{count:,}", *(f"{value:.2f} ms" for value in shown)
+                f"{snapshots} snapshots",
+                f"{writes:,}",
+                f"{count:,}",
+                *(f"{value:.2f} ms" for value in shown),
             )
     finally:
         shutil.rmtree(home)
