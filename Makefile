@@ -12,7 +12,7 @@ KAZOO_SUITE := .cache/kazoo-suite
 SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test sim conformance apache lint types format clean
+.PHONY: help setup run test sim crash conformance apache lint types format clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -46,6 +46,9 @@ conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed 
 sim: $(READY) ## Simulate crashes and faults for 10,000 seeds; SEED=n repeats one
 	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/simulation \
 	  --first-world=$(or $(SEED),1) --worlds=$(if $(SEED),1,10000)
+
+crash: $(READY) ## Kill the real server 200 times under writers, and look for what was acknowledged
+	$(BIN)/python -m pytest --timeout 3600 tests/crash --kill-rounds=200
 
 # Apache ZooKeeper, its Java and C clients: what zoolet is compared with, and no part of it.
 apache:

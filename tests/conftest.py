@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=DEBIAN_JARS,
         help="the folder of jars of the Apache ZooKeeper to compare with",
     )
+    parser.addoption("--kill-rounds", type=int, default=5, help="of kill -9 under writers")
     parser.addoption("--first-world", type=int, default=1, help="of the simulation")
     parser.addoption("--worlds", type=int, default=300, help="how many of them")
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")

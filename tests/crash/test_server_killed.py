@@ -13,7 +13,7 @@ from zoolet.model.codes import CreateMode, OpCode
 from zoolet.testing import ServerProcess
 from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
 
-ROUNDS = 5
+ROUNDS_PER_PARENT = 10
 WRITERS = 4
 WAIT_S = 20.0
 
@@ -24,18 +24,20 @@ class Writer:
 
     Attributes:
         number: whose writes they are.
+        parent: where it creates.
         created: the paths that the server gave, in the order of its replies.
         last_set: the greatest value whose setData was acknowledged.
     """
 
     number: int
+    parent: str = ""
     created: list[str] = field(default_factory=list)
     last_set: int = -1
     acknowledged: threading.Event = field(default_factory=threading.Event)
 
     def write_until_cut_off(self, port: int) -> None:
         sequential = (
-            pack_ustring("/all/n-")
+            pack_ustring(f"{self.parent}/n-")
             + pack_buffer(b"%d" % self.number)
             + pack_acl(OPEN_ACL)
             + INT.pack(CreateMode.PERSISTENT_SEQUENTIAL)
@@ -64,15 +66,21 @@ class Writer:
                 self.last_set = max(self.last_set, -1)
 
 
-def test_acknowledged_writes_survive_kill(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path) as server:
+def test_acknowledged_writes_survive_kill(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    with ServerProcess(tmp_path, {"snapCount": 5000}) as server:
         client = KazooClient(hosts=server.hosts)
         client.start(timeout=WAIT_S)
-        client.create("/all")
         writers = [Writer(number) for number in range(WRITERS)]
         for writer in writers:
             client.create(f"/w{writer.number}", b"-1")
-        for _ in range(ROUNDS):
+        for number in range(request.config.getoption("--kill-rounds")):
+            if number % ROUNDS_PER_PARENT == 0:
+                # So many children of one parent that looking at them does not take all the time.
+                parent = f"/all{number}"
+                client.create(parent)
+                for writer in writers:
+                    writer.parent = parent
+                    writer.created.clear()
             threads = [
                 threading.Thread(target=writer.write_until_cut_off, args=(server.port,))
                 for writer in writers
@@ -87,15 +95,15 @@ def test_acknowledged_writes_survive_kill(tmp_path: Path) -> None:
                 thread.join(WAIT_S)
             server.start()
             client.retry(client.sync, "/")
-            verify(client, writers)
+            verify(client, parent, writers)
         client.stop()
         client.close()
 
 
-def verify(client: KazooClient, writers: list[Writer]) -> None:
+def verify(client: KazooClient, parent: str, writers: list[Writer]) -> None:
     given = [path for writer in writers for path in writer.created]
     assert len(given) == len(set(given)), "a sequence number was given twice"
-    there = {f"/all/{name}" for name in client.retry(client.get_children, "/all")}
+    there = {f"{parent}/{name}" for name in client.retry(client.get_children, parent)}
     assert not set(given) - there, "an acknowledged create is gone"
     for writer in writers:
         value = int(client.retry(client.get, f"/w{writer.number}")[0])
