@@ -23,6 +23,7 @@ _NULL_DATA = _LENGTH.pack(-1)
 _NO_NAMES: dict[str, None] = {}
 
 STAT_BYTES = STAT.size
+RECORD_BYTES_BESIDE_DATA = _LENGTH.size + STAT_BYTES
 
 
 def wrap_int32(value: int) -> int:
@@ -152,49 +153,18 @@ class Tree:
         self._put(path, node)
         return node
 
-    def put(
-        self,
-        path: str,
-        content: bytes,
-        acl: AclList,
-        czxid: int,
-        mzxid: int,
-        ctime: int,
-        mtime: int,
-        version: int,
-        created: int,
-        aversion: int,
-        owner: int,
-        pzxid: int,
-    ) -> None:
-        """Put a znode as files keep it into the tree: ``content`` is its data behind their length.
+    def put(self, path: str, record: bytes, acl: AclList, created: int, owner: int) -> None:
+        """Put a znode into the tree whose record is made already; ``owner`` is as files keep it.
 
-        The same as ``add``, without a Stat in between; its cversion and count of children are right
-        once its children are counted. Raises KeyError where the parent is missing.
+        ``acl`` is one that intern_acl has returned. Raises KeyError where the parent is missing.
         """
-        shown_owner = owner
         if owner:
             if OwnerKind.of(owner) is OwnerKind.SESSION:
                 self.ephemerals.setdefault(owner, {})[path] = None
             else:
                 self.perishable[path] = owner
-                shown_owner = 0
-        size_bytes = len(content) - _LENGTH.size
-        stat = STAT.pack(
-            czxid,
-            mzxid,
-            ctime,
-            mtime,
-            version,
-            wrap_int32(2 * created) if created else 0,
-            aversion,
-            shown_owner,
-            size_bytes,
-            0,
-            pzxid,
-        )
-        self._put(path, Znode(content + stat, acl, created))
-        self.size_bytes += len(path) + size_bytes
+        self._put(path, Znode(record, acl, created))
+        self.size_bytes += len(path) + len(record) - RECORD_BYTES_BESIDE_DATA
 
     def _put(self, path: str, node: Znode) -> None:
         if path:

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.core.tree import Tree
+from zoolet.core.tree import Tree, wrap_int32
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.model.owners import OwnerKind
+from zoolet.model.stat import Stat
 from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError
@@ -29,6 +31,15 @@ _SESSION = struct.Struct(">qi")
 _ACL_AND_STAT = struct.Struct(">qqqqqiiiqq")
 """The ACL's number, then the Stat as it is kept: without what follows from data and children, and
 with the count of children created in place of cversion (``StatPersisted``)."""
+
+_CREATED_AT = 44
+"""Where in that record the count of children created stands; aversion and the owner follow it."""
+
+_OWNER_END = 60
+_LENGTH_AND_CHILDREN = struct.Struct(">ii")
+"""What a Stat has between its owner and pzxid, and a kept one has not."""
+
+_NEITHER_CREATED_NOR_OWNED = bytes(_OWNER_END - _CREATED_AT)
 
 _OPEN_ACL_NUMBER = -1
 _END_OF_TREE = pack_ustring("/")
@@ -179,12 +190,11 @@ def _read_tree(reader: Reader) -> Tree:
 def _read_znodes(reader: Reader, tree: Tree, acls: Mapping[int, AclList]) -> None:
     """Read znodes into a tree, up to the end mark.
 
-    This is where a start spends its time, so it is done without a call per field: a znode's data
-    stand in the file, behind their length, as its record keeps them.
+    This is where a start spends its time, so it is done without a call per field.
     """
     data, position, end = reader.data, reader.position, reader.end
-    unpack_length, unpack_stat = INT.unpack_from, _ACL_AND_STAT.unpack_from
-    stat_bytes, put = _ACL_AND_STAT.size, tree.put
+    unpack_length, put = INT.unpack_from, tree.put
+    acl_of = {LONG.pack(number): acl for number, acl in acls.items()}
     path = ""
     try:
         while True:
@@ -197,16 +207,56 @@ def _read_znodes(reader: Reader, tree: Tree, acls: Mapping[int, AclList]) -> Non
                 break
             start = position
             (length,) = unpack_length(data, position)
-            position += INT.size + max(length, 0)
-            if length < -1 or position + stat_bytes > end:
+            position += INT.size + (max(0, length))
+            if length < -1 or position + _ACL_AND_STAT.size > end:
                 raise MalformedError(f"the znode {path!r} is cut short")
+            acl = acl_of[data[position : position + LONG.size]]
             content = data[start:position]
-            number, *kept = unpack_stat(data, position)
-            position += stat_bytes
-            put(path, content, acls[number], *kept)
+            if data[position + _CREATED_AT : position + _OWNER_END] == _NEITHER_CREATED_NOR_OWNED:
+                # Most znodes: their record has the very bytes of the file, but for two counts.
+                put(
+                    path,
+                    content
+                    + data[position + LONG.size : position + _OWNER_END]
+                    + _LENGTH_AND_CHILDREN.pack(max(0, length), 0)
+                    + data[position + _OWNER_END : position + _ACL_AND_STAT.size],
+                    acl,
+                    0,
+                    0,
+                )
+            else:
+                put(path, *_record_of(content, acl, data, position))
+            position += _ACL_AND_STAT.size
     except struct.error as error:
         raise MalformedError(f"the tree is cut short behind the znode {path!r}") from error
     except KeyError as error:
         raise MalformedError(f"the znode {path!r} has no parent, or no ACL") from error
     finally:
         reader.position = min(position, end)
+
+
+def _record_of(
+    content: bytes, acl: AclList, data: bytes, position: int
+) -> tuple[bytes, AclList, int, int]:
+    """Return a znode's record, ACL, count of children created, and owner.
+
+    ``content`` is its data behind their length; the Stat as kept stands at ``position``.
+    """
+    _, czxid, mzxid, ctime, mtime, version, created, aversion, owner, pzxid = (
+        _ACL_AND_STAT.unpack_from(data, position)
+    )
+    is_session = owner and OwnerKind.of(owner) is OwnerKind.SESSION
+    stat = Stat(
+        czxid,
+        mzxid,
+        ctime,
+        mtime,
+        version,
+        wrap_int32(2 * created),
+        aversion,
+        owner if is_session else 0,
+        len(content) - INT.size,
+        0,
+        pzxid,
+    )
+    return content + stat.pack(), acl, created, owner
