@@ -3,7 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.installed
+INSTALLED := $(VENV)/.installed
+READY := $(VENV)/.compiled
+SERVER_SOURCES := $(wildcard $(addprefix src/zoolet/,model/*.py wire/*.py core/*.py storage/*.py server/*.py))
+PURE := build/pure
 DEBIAN_JARS := /usr/share/java
 APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackson log4j metrics-core \
   netty slf4j-api snappy-java
@@ -12,7 +15,7 @@ KAZOO_SUITE := .cache/kazoo-suite
 SEEDS := 50
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test sim crash conformance apache lint types format clean
+.PHONY: help setup run test test-pure sim crash conformance apache lint types format pure clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -21,7 +24,7 @@ setup: $(READY) ## Create .venv and install zoolet with everything it needs
 
 # Debian keeps ensurepip in a package of its own; where it is missing it is installed if that is
 # allowed, and named if it is not.
-$(READY): pyproject.toml
+$(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "zoolet needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
@@ -29,7 +32,14 @@ $(READY): pyproject.toml
 	  || { echo "$(PYTHON) cannot make virtual environments: install Debian's python3-venv package and run make again." >&2; exit 1; }
 	@echo "Installing zoolet into $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@ZOOLET_PURE_PYTHON=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(READY): $(INSTALLED) setup.py $(SERVER_SOURCES)
+	@echo "Compiling the server (half a minute; without a C compiler it is interpreted) ..."
+	@mkdir -p build && { $(BIN)/python setup.py --quiet build_ext --inplace >build/compile.log 2>&1 \
+	  || { cat build/compile.log >&2; exit 1; }; }
+	@$(BIN)/zoolet --version
 	@touch $@
 
 run: $(READY) ## Serve, load a year of flights, run jobs over them, check the answer
@@ -37,6 +47,15 @@ run: $(READY) ## Serve, load a year of flights, run jobs over them, check the an
 
 test: $(READY) lint types apache ## Run every check and every test
 	$(BIN)/python -m pytest -n 2
+	@$(MAKE) --no-print-directory test-pure
+
+# The same sources without the compiled modules and without librt, as on an interpreter that has neither.
+test-pure: $(READY) ## Run the tests of the server without compiling it
+	@rm -rf $(PURE) && mkdir -p $(PURE)/librt && cp -r src/zoolet $(PURE) && find $(PURE) -name '*.so' -delete
+	@echo 'raise ImportError("not here")' >$(PURE)/librt/__init__.py
+	PYTHONPATH=$(PURE) $(BIN)/zoolet --version | grep 'pure Python'
+	PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n 2 --worlds=50 tests/unit tests/property tests/simulation \
+	  tests/conformance/test_requests.py tests/conformance/test_raw_protocol.py
 
 conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.3 at length
 	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \
@@ -87,5 +106,9 @@ format: $(READY) ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean: ## Remove what make made (not the data under var)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+pure: ## Remove the compiled modules: the sources are interpreted until the next make
+	@find src -name '*.so' -delete
+	@rm -f $(READY)
+
+clean: pure ## Remove what make made (not the data under var)
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

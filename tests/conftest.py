@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 
+import zoolet
 from tests.support.apache import DEBIAN_JARS, ApacheServer, require_apache
 from zoolet.testing import ServerProcess
 
@@ -25,6 +26,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")
     parser.addoption("--seeds", type=int, default=4, help="how many, one after the other")
     parser.addoption("--requests", type=int, default=1000, help="of each seed")
+
+
+def pytest_configure() -> None:
+    """Refuse to test compiled modules that are not those of the sources."""
+    for compiled in Path(zoolet.__file__).parent.glob("*/*.so"):
+        source = compiled.with_name(compiled.name.partition(".")[0] + ".py")
+        if source.stat().st_mtime > compiled.stat().st_mtime:
+            pytest.exit(f"{source} is newer than what was compiled of it: run make setup", 2)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import click
 
 from zoolet import __version__
+from zoolet.core import tree
 from zoolet.data.commands import data
 from zoolet.jobs.commands import jobs, worker
 from zoolet.server import control
@@ -22,6 +23,8 @@ from zoolet.server.fourletter import unknown_words
 from zoolet.server.service import ServerError, run
 from zoolet.shell import main as shell_main
 from zoolet.storage.errors import StorageError
+
+_KIND = "compiled" if tree.__file__.endswith(".so") else "pure Python"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,7 +72,7 @@ def _read(path: Path | None) -> tuple[Path, Config]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="zoolet")
+@click.version_option(__version__, prog_name="zoolet", message=f"%(prog)s %(version)s ({_KIND})")
 def main() -> None:
     """ZooKeeper for Python: a coordination server, its shell, and a job system."""
 

@@ -193,8 +193,8 @@ class MachineAgainstModel(RuleBasedStateMachine):
             return
         ours = {
             path: node
-            for path, node in self.machine.tree.nodes.items()
-            if path and not path.startswith("/zookeeper")
+            for path, node in self.machine.tree.znodes()
+            if not path.startswith("/zookeeper")
         }
         assert ours.keys() == self.model.nodes.keys()
         for path, node in ours.items():
@@ -225,10 +225,9 @@ class MachineAgainstModel(RuleBasedStateMachine):
             return
         assert self.replica.zxid == self.machine.zxid
         assert self.replica.sessions.by_id.keys() == self.machine.sessions.by_id.keys()
-        ours, theirs = self.machine.tree.nodes, self.replica.tree.nodes
-        assert {path: (node.record, node.acl) for path, node in ours.items()} == {
-            path: (node.record, node.acl) for path, node in theirs.items()
-        }
+        ours, theirs = self.machine.tree, self.replica.tree
+        assert ours.records == theirs.records
+        assert ours.acls == theirs.acls
 
 
 TestMachineAgainstModel = MachineAgainstModel.TestCase

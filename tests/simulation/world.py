@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.simulation.disk import CrashError, SimulatedDisk
+from tests.support.rawclient import REPLY_HEADER, REQUEST_HEADER
 from zoolet.core.machine import StateMachine
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
@@ -22,14 +23,14 @@ from zoolet.model.stat import STAT, Stat
 from zoolet.model.txns import Txn
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection
-from zoolet.server.groupcommit import Batch, GroupCommit, LogThread
+from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.logthread import LogThread
 from zoolet.server.processor import Clock, RequestProcessor
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
 from zoolet.storage.snapshots import write_snapshot
 from zoolet.storage.txnlog import TxnLog
-from zoolet.wire.frames import REPLY_HEADER, REQUEST_HEADER
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
 from zoolet.wire.txns import decode_txn
 
@@ -202,7 +203,7 @@ class SimulatedClient:
             self.session_id, password = reader.read_long(), reader.read_buffer()
             self.password = password or bytes(16)
             return
-        _, xid, zxid, err = REPLY_HEADER.unpack_from(INT.pack(len(frame)) + frame)
+        xid, zxid, err = REPLY_HEADER.unpack_from(frame)
         self.seen_zxid = max(self.seen_zxid, zxid)
         if xid == Xid.NOTIFICATION:
             return
@@ -234,7 +235,7 @@ class World:
         self.clients = [SimulatedClient(self, number) for number in range(CLIENTS)]
         self._loop = _Loop()
         self._thread = _LogThread(self._loop)
-        self._commit: GroupCommit[Connection]
+        self._commit: GroupCommit
         self._failed = False
 
     def run(self, steps: int) -> None:
@@ -289,6 +290,7 @@ class World:
             do()
         except CrashError:
             self._crash("crash")
+        self._remember_appended()
         if self._failed:
             self._crash("the log failed")
 
@@ -305,6 +307,7 @@ class World:
         for _ in range(200):
             for client in self.clients:
                 client.act()
+            self._remember_appended()
             self._thread.step()
             self._loop.run_ready()
             if self._failed:  # a write had failed before the faults ended
@@ -335,6 +338,7 @@ class World:
     def _crash(self, why: str) -> None:
         self.story.append(f"{why} at zxid 0x{self.processor.machine.zxid:x}")
         self.crashes += 1
+        self._remember_appended()
         self.disk.crash()
         if self.disk.faults and self.chance.random() < 0.1:
             self.disk.rot()
@@ -378,26 +382,22 @@ class World:
             self._log_failed,
             self._batch_synced,
         )
-        self._remember_appended(self._commit)
         clock = Clock(lambda: self.now_ms, lambda: self.now_ms)
         next_id = machine.sessions.next_id(self.now_ms)
         self.now_ms += 1
         self.processor = RequestProcessor(CONFIG, machine, self._commit, clock, next_id)
 
-    def _remember_appended(self, commit: GroupCommit[Connection]) -> None:
-        append = commit.append
-
-        def remembering(zxid: int, record: bytes, *rest: Any) -> Batch[Connection]:
-            self.logged[zxid] = decode_txn(record[_RECORD_HEADER_BYTES:-1])
-            return append(zxid, record, *rest)
-
-        cast("Any", commit).append = remembering
+    def _remember_appended(self) -> None:
+        """Note the txns that the last step has appended: they are in one of the two batches."""
+        for batch in (self._commit.syncing, self._commit.collecting):
+            for txn in () if batch is None else txns_in(batch.records.getvalue()):
+                self.logged[txn.header.zxid] = txn
 
     def _log_failed(self, failure: Exception) -> None:
         self.story.append(f"the log failed: {failure}")
         self._failed = True
 
-    def _batch_synced(self, batch: Batch[Connection]) -> None:
+    def _batch_synced(self, batch: Batch) -> None:
         self.processor.batch_released(batch)
 
     # -- what must hold ----------------------------------------------------------------------------
@@ -421,11 +421,19 @@ class World:
             assert ours == theirs
 
 
+def txns_in(records: bytes) -> Iterator[Txn]:
+    """Yield the txns of whole records, one behind the other."""
+    while records:
+        end = _RECORD_HEADER_BYTES + int.from_bytes(records[8:_RECORD_HEADER_BYTES])
+        yield decode_txn(records[_RECORD_HEADER_BYTES:end])
+        records = records[end + 1 :]
+
+
 def _state_of(machine: StateMachine) -> Iterator[object]:
     yield machine.zxid
     tree = machine.tree
-    yield {path: (node.record, node.acl, node.created) for path, node in tree.nodes.items()}
-    yield {path: set(node.names) for path, node in tree.nodes.items()}
+    yield {path: (node.record, node.acl, node.created) for path, node in tree.znodes()}
+    yield {path: set(node.names) for path, node in tree.znodes()}
     yield {owner: set(paths) for owner, paths in tree.ephemerals.items() if paths}
     # A client that comes back may negotiate another timeout, of which no txn tells.
     yield set(machine.sessions.by_id)

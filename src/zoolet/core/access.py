@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from zoolet.model.acl import ACL, ANYONE, OPEN_ACL, AclList, Id
-from zoolet.model.codes import ErrorCode, Permission
+from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
 
 SKIPS_ACL = Id("super", "skipACL")
@@ -32,14 +32,14 @@ class DigestRules(NamedTuple):
     is_enabled: bool = True
 
 
-def check(acl: AclList, identities: Sequence[Id], permission: Permission, path: str = "") -> None:
+def check(acl: AclList, identities: Sequence[Id], permission: int, path: str = "") -> None:
     """Return if one of ``identities`` has one of the permissions; raises RequestError (NO_AUTH)."""
     if acl is OPEN_ACL or is_allowed(acl, identities, permission):
         return
     raise RequestError(ErrorCode.NO_AUTH, path)
 
 
-def is_allowed(acl: AclList, identities: Sequence[Id], permission: Permission) -> bool:
+def is_allowed(acl: AclList, identities: Sequence[Id], permission: int) -> bool:
     """Say whether one of ``identities`` has one of the permissions."""
     if not acl or any(identity.scheme == "super" for identity in identities):
         return True
@@ -63,6 +63,8 @@ def resolve(acl: AclList, identities: Sequence[Id], path: str) -> AclList:
     Raises RequestError (INVALID_ACL) where an entry names an unknown scheme or an ill-formed id,
     where ``auth`` stands and nobody has authenticated, or where the list is empty.
     """
+    if acl is OPEN_ACL:
+        return acl
     resolved: list[ACL] = []
     for entry in dict.fromkeys(acl):
         scheme, name = entry.id

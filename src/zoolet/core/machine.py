@@ -6,17 +6,17 @@ before the log is synced: that is the caller's part. Recovery calls ``apply`` al
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, Final, final
 
 from zoolet.core import access
 from zoolet.core.prepare import Asker, View, prepare
 from zoolet.core.quotas import Quotas
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree, Znode
-from zoolet.core.watches import WatchTable
+from zoolet.core.tree import MZXID, PZXID, Tree, data_length
+from zoolet.core.watches import Watcher, WatchTable
 from zoolet.model import paths
-from zoolet.model.acl import AclList, Id
+from zoolet.model.acl import OPEN_ACL, AclList, Id
 from zoolet.model.codes import (
     AddWatchMode,
     ErrorCode,
@@ -28,11 +28,13 @@ from zoolet.model.codes import (
 )
 from zoolet.model.errors import RequestError
 from zoolet.model.owners import CONTAINER_OWNER, owner_of_ttl
+from zoolet.model.packed import read_i64_be
 from zoolet.model.replies import TxnResult
 from zoolet.model.requests import (
     CloseSession,
     CreateSession,
     DeleteContainer,
+    Multi,
     SetWatches,
     WatchesOf,
     WriteRequest,
@@ -54,29 +56,41 @@ from zoolet.model.txns import (
     TxnHeader,
 )
 
+# Looked up once: a member of an enum costs more than what is done with it here.
+_READ: Final = Permission.READ.value
+_ADMIN: Final = Permission.ADMIN.value
+_ERROR: Final = OpCode.ERROR.value
+_MULTI: Final = OpCode.MULTI.value
+_NODE_CREATED: Final = EventType.NODE_CREATED
+_NODE_DELETED: Final = EventType.NODE_DELETED
+_NODE_DATA_CHANGED: Final = EventType.NODE_DATA_CHANGED
+_NODE_CHILDREN_CHANGED: Final = EventType.NODE_CHILDREN_CHANGED
+
 _JAVA_BLANKS = "".join(map(chr, range(ord(" ") + 1)))
 """What Java's String.trim takes off: blanks and all control characters."""
 
 
-class Watcher(Protocol):
-    """Whoever watches; an event about a znode that it may not read is not for it."""
-
-    @property
-    def identities(self) -> Sequence[Id]:
-        """Who it has proven to be."""
-        ...
-
-
-class Event(NamedTuple):
+@final
+class Event:
     """A watch event and whom it goes to; zxid is -1 where no single txn caused it."""
 
-    type: EventType
-    path: str
-    zxid: int
-    watchers: Collection[Watcher]
+    __slots__ = ("path", "type", "watchers", "zxid")
+
+    def __init__(
+        self,
+        type: EventType,  # noqa: A002 -- the protocol's name
+        path: str,
+        zxid: int,
+        watchers: Collection[Watcher],
+    ) -> None:
+        self.type = type
+        self.path = path
+        self.zxid = zxid
+        self.watchers = watchers
 
 
-class Applied(NamedTuple):
+@final
+class Applied:
     """What a txn did.
 
     Attributes:
@@ -85,11 +99,20 @@ class Applied(NamedTuple):
         events: the watch events it caused, in order.
     """
 
-    result: TxnResult
-    touched: Collection[str]
-    events: Sequence[Event]
+    __slots__ = ("events", "result", "touched")
+
+    def __init__(self, result: TxnResult, touched: list[str], events: list[Event]) -> None:
+        self.result = result
+        self.touched = touched
+        self.events = events
 
 
+def _start() -> int:
+    """Return the time at which all clocks stand while nothing but the log is looked at."""
+    return 0
+
+
+@final
 class StateMachine:
     """The database: tree, sessions and watches, and the zxid of the last txn applied.
 
@@ -107,24 +130,26 @@ class StateMachine:
         self.rules = rules or Rules()
         self.quotas = Quotas(tree)
         self.warnings: list[str] = []
-        self.data_watches: WatchTable[Watcher] = WatchTable()
-        self.child_watches: WatchTable[Watcher] = WatchTable()
+        self.data_watches: WatchTable = WatchTable()
+        self.child_watches: WatchTable = WatchTable()
 
     # -- writes ------------------------------------------------------------------------------------
 
     def prepare(
-        self, asker: Asker, cxid: int, op_code: OpCode, request: WriteRequest, time_ms: int
+        self, asker: Asker, cxid: int, op_code: int, request: WriteRequest, time_ms: int
     ) -> Txn:
         """Return the txn that ``request`` becomes: the change, or an ErrorTxn where it is refused.
 
         ``time_ms`` is since the epoch.
         """
         try:
-            if not isinstance(request, CreateSession | CloseSession | DeleteContainer):
+            if not isinstance(request, (CreateSession, CloseSession, DeleteContainer)):
                 self.sessions.live(asker.session_id)
-            view = View(self.tree.nodes, self.quotas, self.rules)
+            in_multi = isinstance(request, Multi)
+            view = View(self.tree, self.quotas, self.rules, in_multi=in_multi)
             body = prepare(self.tree, view, asker, request)
-            self.warnings += view.warnings
+            if view.warning:
+                self.warnings.append(view.warning)
         except RequestError as error:
             return self.refuse(asker.session_id, cxid, error.code, time_ms)
         return Txn(TxnHeader(asker.session_id, cxid, self.zxid + 1, time_ms, op_code), body)
@@ -134,47 +159,53 @@ class StateMachine:
         header = TxnHeader(session_id, cxid, self.zxid + 1, time_ms, OpCode.ERROR)
         return Txn(header, ErrorTxn(code))
 
-    def apply(self, txn: Txn, now_ms: int = 0) -> Applied:
-        """Make the change; ``now_ms``, of a clock that only rises, starts a new session's timeout.
+    def apply(self, txn: Txn, now_ms: Callable[[], int] = _start) -> Applied:
+        """Make the change; ``now_ms``, a clock that only rises, starts a new session's timeout.
 
         A txn that the tree has already (after a snapshot that was taken while txns went on) is
         applied as far as it goes, and its result carries the error.
         """
-        header, body = txn
+        header, body = txn.header, txn.body
         change = _Change(self, header)
         if isinstance(body, CreateSessionTxn):
-            self.sessions.open(header.client_id, body.timeout_ms, now_ms)
+            self.sessions.open(header.client_id, body.timeout_ms, now_ms())
             result = TxnResult(OpCode.CREATE_SESSION)
         elif isinstance(body, CloseSessionTxn):
-            result = change.close_session(body)
+            result = _apply_close_session(change, body)
         elif isinstance(body, MultiTxn):
-            result = change.multi(body)
+            result = _apply_multi(change, body)
         elif isinstance(body, SetAclTxn):
-            result = change.set_acl(body)
+            result = _apply_set_acl(change, body)
         else:
-            result = change.part(header.type, body)
+            result = _apply_part(change, header.type, body)
         self.zxid = max(self.zxid, header.zxid)
         return Applied(result, change.touched, change.events)
 
     # -- reads -------------------------------------------------------------------------------------
 
-    def readable(self, path: str, identities: Sequence[Id]) -> Znode:
-        """Return a znode that may be read; raises RequestError (NO_NODE, NO_AUTH)."""
-        node = self.tree.nodes.get(path)
-        if node is None:
+    def readable(self, path: str, identities: Sequence[Id]) -> bytes:
+        """Return the record of a znode that may be read; raises RequestError (NO_NODE, NO_AUTH)."""
+        record = self.tree.records.get(path)
+        if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
-        access.check(node.acl, identities, Permission.READ, path)
-        return node
+        acls = self.tree.acls
+        if acls and path in acls:
+            access.check(acls[path], identities, _READ, path)
+        return record
 
-    def acl_of(self, path: str, identities: Sequence[Id]) -> tuple[AclList, Znode]:
-        """Return the ACL to show: without digests to those who may not administer the znode."""
-        node = self.tree.nodes.get(path)
-        if node is None:
+    def acl_of(self, path: str, identities: Sequence[Id]) -> tuple[AclList, bytes]:
+        """Return the ACL to show, without digests to those who may not administer, and the record.
+
+        Raises RequestError (NO_NODE, NO_AUTH).
+        """
+        record = self.tree.records.get(path)
+        if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
-        access.check(node.acl, identities, Permission.READ | Permission.ADMIN, path)
-        if access.is_allowed(node.acl, identities, Permission.ADMIN):
-            return node.acl, node
-        return access.hide_digests(node.acl), node
+        acl = self.tree.acl_of(path)
+        access.check(acl, identities, _READ | _ADMIN, path)
+        if access.is_allowed(acl, identities, _ADMIN):
+            return acl, record
+        return access.hide_digests(acl), record
 
     def count_below(self, path: str, identities: Sequence[Id]) -> int:
         """Count the znodes below a path, at every depth; raises RequestError."""
@@ -182,7 +213,7 @@ class StateMachine:
         if path == paths.ROOT:
             return len(self.tree) - 1
         below = f"{path}/"
-        return sum(other.startswith(below) for other in self.tree.nodes)
+        return sum([other.startswith(below) for other in self.tree.records])
 
     def ephemerals_of(self, session_id: int, prefix: str) -> list[str]:
         """Return the paths of a session's ephemerals that begin with ``prefix``."""
@@ -213,12 +244,10 @@ class StateMachine:
         if True not in removed:
             raise RequestError(ErrorCode.NO_WATCHER, path)
 
-    def _kinds(
-        self, watcher_type: WatcherType
-    ) -> list[tuple[WatchTable[Watcher], WatchMode | None]]:
+    def _kinds(self, watcher_type: WatcherType) -> list[tuple[WatchTable, WatchMode | None]]:
         """Return where, and in which mode, watches of a type are (``DataTree.removeWatch``)."""
         data, child = self.data_watches, self.child_watches
-        kinds: dict[WatcherType, list[tuple[WatchTable[Watcher], WatchMode | None]]] = {
+        kinds: dict[WatcherType, list[tuple[WatchTable, WatchMode | None]]] = {
             WatcherType.CHILDREN: [(child, WatchMode.STANDARD)],
             WatcherType.DATA: [(data, WatchMode.STANDARD)],
             WatcherType.PERSISTENT: [(child, WatchMode.PERSISTENT), (data, WatchMode.PERSISTENT)],
@@ -235,7 +264,7 @@ class StateMachine:
         """
         events: list[Event] = []
 
-        def watch_or_tell(path: str, table: WatchTable[Watcher], missed: EventType | None) -> None:
+        def watch_or_tell(path: str, table: WatchTable, missed: EventType | None) -> None:
             if missed is None:
                 table.add(path, watcher)
             else:
@@ -245,7 +274,7 @@ class StateMachine:
         for path in request.data_watches:
             watch_or_tell(path, self.data_watches, self._missed_data(path, since))
         for path in request.exist_watches:
-            missed = EventType.NODE_CREATED if path in self.tree.nodes else None
+            missed = EventType.NODE_CREATED if (path or paths.ROOT) in self.tree.records else None
             watch_or_tell(path, self.data_watches, missed)
         for path in request.child_watches:
             watch_or_tell(path, self.child_watches, self._missed_children(path, since))
@@ -256,16 +285,18 @@ class StateMachine:
         return events
 
     def _missed_data(self, path: str, since_zxid: int) -> EventType | None:
-        node = self.tree.nodes.get(path)
-        if node is None:
+        record = self.tree.records.get(path or paths.ROOT)
+        if record is None:
             return EventType.NODE_DELETED
-        return EventType.NODE_DATA_CHANGED if node.stat.mzxid > since_zxid else None
+        mzxid = read_i64_be(record, len(record) - MZXID)
+        return EventType.NODE_DATA_CHANGED if mzxid > since_zxid else None
 
     def _missed_children(self, path: str, since_zxid: int) -> EventType | None:
-        node = self.tree.nodes.get(path)
-        if node is None:
+        record = self.tree.records.get(path or paths.ROOT)
+        if record is None:
             return EventType.NODE_DELETED
-        return EventType.NODE_CHILDREN_CHANGED if node.stat.pzxid > since_zxid else None
+        pzxid = read_i64_be(record, len(record) - PZXID)
+        return EventType.NODE_CHILDREN_CHANGED if pzxid > since_zxid else None
 
     def forget_watcher(self, watcher: Watcher) -> None:
         """Drop the watches of a connection that is gone."""
@@ -273,160 +304,167 @@ class StateMachine:
         self.child_watches.forget(watcher)
 
 
+@final
 class _Change:
     """One txn being applied: what it touches and whom it concerns gathers here."""
 
     def __init__(self, machine: StateMachine, header: TxnHeader) -> None:
-        self._machine = machine
-        self._tree = machine.tree
-        self._header = header
+        self.machine = machine
+        self.tree = machine.tree
+        self.header = header
         self.touched: list[str] = []
         self.events: list[Event] = []
 
-    def part(self, op_code: OpCode, body: SubTxn) -> TxnResult:
-        """Apply a change that may also be part of a multi."""
-        try:
-            return self._APPLY[type(body)](self, op_code, body)
-        except RequestError as error:
-            return TxnResult(op_code, error.code, error.path)
+    def touch_with_parent(self, path: str) -> str:
+        """Note a znode that came or went; returns its parent's path."""
+        parent = paths.parent_of(path)
+        self.touched.append(path)
+        self.touched.append(parent)
+        return parent
 
-    def multi(self, body: MultiTxn) -> TxnResult:
-        """Apply all parts, or none where one of them was refused (``DataTree.processTxn``)."""
-        if any(op_code is OpCode.ERROR for op_code, _ in body.txns):
-            return TxnResult(OpCode.MULTI, parts=_refused_parts(body))
-        parts = tuple([self.part(op_code, part) for op_code, part in body.txns])
-        return TxnResult(OpCode.MULTI, parts=parts)
-
-    def set_acl(self, txn: SetAclTxn) -> TxnResult:
-        try:
-            node = self._tree.set_acl(txn.path, txn.acl, txn.version)
-        except RequestError as error:
-            return TxnResult(OpCode.SET_ACL, error.code, error.path)
-        self.touched.append(txn.path)
-        return TxnResult(OpCode.SET_ACL, path=txn.path, stat=node.packed_stat)
-
-    def close_session(self, txn: CloseSessionTxn) -> TxnResult:
-        """Delete what the txn lists and whatever else the session owns."""
-        session_id = self._header.client_id
-        listed = txn.paths or ()
-        for path in dict.fromkeys((*listed, *self._tree.ephemerals_of(session_id))):
-            self.part(OpCode.DELETE, DeleteTxn(path))
-        self._machine.sessions.close(session_id)
-        return TxnResult(OpCode.CLOSE_SESSION)
-
-    def _create(self, op_code: OpCode, txn: CreateTxn) -> TxnResult:
-        return self._create_znode(op_code, txn, self._header.client_id if txn.ephemeral else 0)
-
-    def _create_container(self, op_code: OpCode, txn: CreateContainerTxn) -> TxnResult:
-        return self._create_znode(op_code, txn, CONTAINER_OWNER)
-
-    def _create_ttl(self, op_code: OpCode, txn: CreateTtlTxn) -> TxnResult:
-        return self._create_znode(op_code, txn, owner_of_ttl(txn.ttl_ms))
-
-    def _create_znode(
-        self, op_code: OpCode, txn: CreateTxn | CreateContainerTxn | CreateTtlTxn, owner: int
-    ) -> TxnResult:
-        header = self._header
-        node = self._tree.create(
-            txn.path,
-            txn.data,
-            txn.acl,
-            owner,
-            txn.parent_cversion,
-            header.zxid,
-            header.time_ms,
-        )
-        # Before the quotas: where the znode is a quota's statistics, they replace its data.
-        result = TxnResult(op_code, path=txn.path, stat=node.packed_stat)
-        self._count(self._machine.quotas.created(txn.path, node))
-        parent = paths.parent_of(txn.path) or paths.ROOT
-        self._touch_with_parent(txn.path)
-        self._trigger(self._machine.data_watches, txn.path, EventType.NODE_CREATED, node)
-        self._trigger(
-            self._machine.child_watches,
-            parent,
-            EventType.NODE_CHILDREN_CHANGED,
-            self._tree.nodes[parent],
-        )
-        return result
-
-    def _delete(self, op_code: OpCode, txn: DeleteTxn) -> TxnResult:
-        path = txn.path
-        node = self._tree.delete(path, self._header.zxid)
-        parent = paths.parent_of(path) or paths.ROOT
-        self._touch_with_parent(path)
-        machine = self._machine
-        self._count(machine.quotas.deleted(path, node))
-        told = self._trigger(machine.data_watches, path, EventType.NODE_DELETED, node)
-        self._trigger(machine.child_watches, path, EventType.NODE_DELETED, node, but=told)
-        self._trigger(
-            machine.child_watches,
-            parent,
-            EventType.NODE_CHILDREN_CHANGED,
-            self._tree.nodes[parent],
-        )
-        return TxnResult(op_code, path=path)
-
-    def _set_data(self, op_code: OpCode, txn: SetDataTxn) -> TxnResult:
-        header = self._header
-        quotas = self._machine.quotas
-        before = self._tree.nodes.get(txn.path) if quotas.limited else None
-        bytes_before = 0 if before is None else before.stat.data_length
-        node = self._tree.set_data(txn.path, txn.data, txn.version, header.zxid, header.time_ms)
-        result = TxnResult(op_code, path=txn.path, stat=node.packed_stat)
-        if quotas.limited:
-            self._count(quotas.changed(txn.path, node.stat.data_length - bytes_before))
-        self.touched.append(txn.path)
-        self._trigger(self._machine.data_watches, txn.path, EventType.NODE_DATA_CHANGED, node)
-        return result
-
-    def _check(self, op_code: OpCode, txn: CheckTxn) -> TxnResult:
-        return TxnResult(op_code, path=txn.path)
-
-    def _error(self, op_code: OpCode, txn: ErrorTxn) -> TxnResult:
-        return TxnResult(op_code, txn.err)
-
-    _APPLY: ClassVar[dict[type, Callable[["_Change", OpCode, Any], TxnResult]]] = {
-        CreateTxn: _create,
-        CreateContainerTxn: _create_container,
-        CreateTtlTxn: _create_ttl,
-        DeleteTxn: _delete,
-        SetDataTxn: _set_data,
-        CheckTxn: _check,
-        ErrorTxn: _error,
-    }
-
-    def _count(self, stats_path: str | None) -> None:
+    def count(self, stats_path: str | None) -> None:
         """Note that a quota's statistics have changed."""
         if stats_path is not None:
             self.touched.append(stats_path)
 
-    def _touch_with_parent(self, path: str) -> None:
-        parent = paths.parent_of(path)
-        self.touched += (path, parent) if parent else (path, "", paths.ROOT)
-
-    def _trigger(
+    def trigger(
         self,
-        table: WatchTable[Watcher],
+        table: WatchTable,
         path: str,
         event_type: EventType,
-        node: Znode,
+        acl: AclList,
         but: Collection[Watcher] = (),
     ) -> Collection[Watcher]:
-        """Add the event for those who watch ``path`` and may read ``node``, except ``but``.
+        """Add the event for those who watch ``path`` and may read it under ``acl``, except ``but``.
 
         Returns all who watched.
         """
+        if not table.by_path:
+            return ()
         watchers = table.trigger(path)
         told = [
             watcher
             for watcher in watchers
             if watcher not in but
-            and access.is_allowed(node.acl, watcher.identities, Permission.READ)
+            and (acl is OPEN_ACL or access.is_allowed(acl, watcher.identities, _READ))
         ]
         if told:
-            self.events.append(Event(event_type, path, self._header.zxid, told))
+            self.events.append(Event(event_type, path, self.header.zxid, told))
         return watchers
+
+
+def _apply_part(change: _Change, op_code: int, body: SubTxn) -> TxnResult:
+    """Apply a change that may also be part of a multi."""
+    try:
+        return _APPLY[type(body)](change, op_code, body)
+    except RequestError as error:
+        return TxnResult(op_code, error.code, error.path)
+
+
+def _apply_multi(change: _Change, body: MultiTxn) -> TxnResult:
+    """Apply all parts, or none where one of them was refused (``DataTree.processTxn``)."""
+    for op_code, _ in body.txns:
+        if op_code == _ERROR:
+            return TxnResult(_MULTI, parts=_refused_parts(body))
+    parts = tuple([_apply_part(change, op_code, part) for op_code, part in body.txns])
+    return TxnResult(_MULTI, parts=parts)
+
+
+def _apply_set_acl(change: _Change, txn: SetAclTxn) -> TxnResult:
+    try:
+        record = change.tree.set_acl(txn.path, txn.acl, txn.version)
+    except RequestError as error:
+        return TxnResult(OpCode.SET_ACL, error.code, error.path)
+    change.touched.append(txn.path)
+    return TxnResult(OpCode.SET_ACL, path=txn.path, record=record)
+
+
+def _apply_close_session(change: _Change, txn: CloseSessionTxn) -> TxnResult:
+    """Delete what the txn lists and whatever else the session owns."""
+    session_id = change.header.client_id
+    listed = txn.paths or ()
+    for path in dict.fromkeys((*listed, *change.tree.ephemerals_of(session_id))):
+        _apply_part(change, OpCode.DELETE, DeleteTxn(path))
+    change.machine.sessions.close(session_id)
+    return TxnResult(OpCode.CLOSE_SESSION)
+
+
+def _create(change: _Change, op_code: int, txn: CreateTxn) -> TxnResult:
+    owner = change.header.client_id if txn.ephemeral else 0
+    return _create_znode(change, op_code, txn.path, txn.data, txn.acl, owner, txn.parent_cversion)
+
+
+def _create_container(change: _Change, op_code: int, txn: CreateContainerTxn) -> TxnResult:
+    return _create_znode(
+        change, op_code, txn.path, txn.data, txn.acl, CONTAINER_OWNER, txn.parent_cversion
+    )
+
+
+def _create_ttl(change: _Change, op_code: int, txn: CreateTtlTxn) -> TxnResult:
+    owner = owner_of_ttl(txn.ttl_ms)
+    return _create_znode(change, op_code, txn.path, txn.data, txn.acl, owner, txn.parent_cversion)
+
+
+def _create_znode(
+    change: _Change,
+    op_code: int,
+    path: str,
+    data: bytes | None,
+    acl: AclList,
+    owner: int,
+    parent_cversion: int,
+) -> TxnResult:
+    header, machine, tree = change.header, change.machine, change.tree
+    record = tree.create(path, data, acl, owner, parent_cversion, header.zxid, header.time_ms)
+    # Before the quotas: where the znode is a quota's statistics, they replace its data.
+    result = TxnResult(op_code, path=path, record=record)
+    change.count(machine.quotas.created(path, data_length(record)))
+    parent = change.touch_with_parent(path)
+    change.trigger(machine.data_watches, path, _NODE_CREATED, acl)
+    change.trigger(machine.child_watches, parent, _NODE_CHILDREN_CHANGED, tree.acl_of(parent))
+    return result
+
+
+def _delete(change: _Change, op_code: int, txn: DeleteTxn) -> TxnResult:
+    path, machine, tree = txn.path, change.machine, change.tree
+    record, acl = tree.delete(path, change.header.zxid)
+    parent = change.touch_with_parent(path)
+    change.count(machine.quotas.deleted(path, data_length(record)))
+    told = change.trigger(machine.data_watches, path, _NODE_DELETED, acl)
+    change.trigger(machine.child_watches, path, _NODE_DELETED, acl, but=told)
+    change.trigger(machine.child_watches, parent, _NODE_CHILDREN_CHANGED, tree.acl_of(parent))
+    return TxnResult(op_code, path=path)
+
+
+def _set_data(change: _Change, op_code: int, txn: SetDataTxn) -> TxnResult:
+    header, machine, path = change.header, change.machine, txn.path
+    size_before = change.tree.size_bytes
+    record = change.tree.set_data(path, txn.data, txn.version, header.zxid, header.time_ms)
+    result = TxnResult(op_code, path=path, record=record)
+    if machine.quotas.limited:
+        change.count(machine.quotas.changed(path, change.tree.size_bytes - size_before))
+    change.touched.append(path)
+    change.trigger(machine.data_watches, path, _NODE_DATA_CHANGED, change.tree.acl_of(path))
+    return result
+
+
+def _check(_change: _Change, op_code: int, txn: CheckTxn) -> TxnResult:
+    return TxnResult(op_code, path=txn.path)
+
+
+def _error(_change: _Change, op_code: int, txn: ErrorTxn) -> TxnResult:
+    return TxnResult(op_code, txn.err)
+
+
+_APPLY: Final[dict[type, Callable[[_Change, int, Any], TxnResult]]] = {
+    CreateTxn: _create,
+    CreateContainerTxn: _create_container,
+    CreateTtlTxn: _create_ttl,
+    DeleteTxn: _delete,
+    SetDataTxn: _set_data,
+    CheckTxn: _check,
+    ErrorTxn: _error,
+}
 
 
 def _refused_parts(body: MultiTxn) -> tuple[TxnResult, ...]:
@@ -435,9 +473,9 @@ def _refused_parts(body: MultiTxn) -> tuple[TxnResult, ...]:
     Those before the refused part would have succeeded (0), those after it were not tried.
     """
     parts = []
-    code = int(ErrorCode.OK)
+    code = 0
     for _, part in body.txns:
         if isinstance(part, ErrorTxn):
             code = part.err
-        parts.append(TxnResult(OpCode.ERROR, code))
+        parts.append(TxnResult(_ERROR, code))
     return tuple(parts)

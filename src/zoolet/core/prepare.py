@@ -6,18 +6,29 @@ error a client sees where several apply. The parts of a multi see what those bef
 through a View, which keeps their effects apart from the tree until the whole is applied.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, final
+
+from mypy_extensions import mypyc_attr
 
 from zoolet.core import access
 from zoolet.core.quotas import Quotas
 from zoolet.core.rules import Rules
-from zoolet.core.tree import Tree, Znode, wrap_int32
+from zoolet.core.tree import (
+    AVERSION,
+    NUM_CHILDREN,
+    OWNER,
+    VERSION,
+    Tree,
+    data_length,
+    wrap_int32,
+)
 from zoolet.model import paths
-from zoolet.model.acl import AclList, Id
+from zoolet.model.acl import OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
 from zoolet.model.owners import MAX_TTL_MS
+from zoolet.model.packed import read_i32_be, read_i64_be
 from zoolet.model.requests import (
     Check,
     CloseSession,
@@ -48,62 +59,139 @@ from zoolet.model.txns import (
     TxnBody,
 )
 
+# Plain ints: arithmetic on the members of an enum costs more than the checks themselves.
+_READ: Final = Permission.READ.value
+_WRITE: Final = Permission.WRITE.value
+_CREATE: Final = Permission.CREATE.value
+_DELETE: Final = Permission.DELETE.value
+_ADMIN: Final = Permission.ADMIN.value
+
 _BYTES_BESIDE_A_PATH = 4
 _LONGEST_LIST = 256 << 10
 """In characters, of at most four bytes: so a record stays within Apache's ``jute.maxbuffer``, past
 which it does not read its own log."""
 
 
-class Asker(NamedTuple):
+@final
+class Asker:
     """Who asks: a session, and the identities that its connection has proven."""
 
-    session_id: int
-    identities: Sequence[Id]
+    __slots__ = ("identities", "session_id")
+
+    def __init__(self, session_id: int, identities: Sequence[Id]) -> None:
+        self.session_id = session_id
+        self.identities = identities
 
 
-class ZnodeState(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class ZnodeState:
     """What the checks need to know of a znode."""
 
-    acl: AclList
-    version: int
-    aversion: int
-    created: int
-    num_children: int
-    is_ephemeral: bool
-    size_bytes: int
+    __slots__ = (
+        "acl",
+        "aversion",
+        "created",
+        "is_ephemeral",
+        "num_children",
+        "size_bytes",
+        "version",
+    )
 
-    @classmethod
-    def of(cls, node: Znode) -> "ZnodeState":
-        """Read it off a znode."""
-        stat = node.stat
-        return cls(
-            node.acl,
-            stat.version,
-            stat.aversion,
-            node.created,
-            stat.num_children,
-            stat.ephemeral_owner != 0,
-            stat.data_length,
+    def __init__(
+        self,
+        acl: AclList,
+        version: int,
+        aversion: int,
+        created: int,
+        num_children: int,
+        is_ephemeral: bool,
+        size_bytes: int,
+    ) -> None:
+        self.acl = acl
+        self.version = version
+        self.aversion = aversion
+        self.created = created
+        self.num_children = num_children
+        self.is_ephemeral = is_ephemeral
+        self.size_bytes = size_bytes
+
+    def copy(self) -> "ZnodeState":
+        """Return another that may be changed."""
+        return ZnodeState(
+            self.acl,
+            self.version,
+            self.aversion,
+            self.created,
+            self.num_children,
+            self.is_ephemeral,
+            self.size_bytes,
         )
 
 
-class View:
-    """The znodes as they will be after the parts of a multi that are prepared so far."""
+@final
+class Mode:
+    """What a CreateMode means, asked once and not at every request."""
 
-    def __init__(self, nodes: Mapping[str, Znode], quotas: Quotas, rules: Rules) -> None:
+    __slots__ = ("has_ttl", "is_ephemeral", "is_sequential")
+
+    def __init__(self, mode: CreateMode) -> None:
+        self.is_ephemeral: bool = mode.is_ephemeral
+        self.is_sequential: bool = mode.is_sequential
+        self.has_ttl: bool = mode.has_ttl
+
+
+_MODES: Final = {mode.value: Mode(mode) for mode in CreateMode}
+
+
+@final
+class MadeZnode:
+    """What is decided about a new znode: its path, its ACL, its parent's count after it."""
+
+    __slots__ = ("acl", "created", "path")
+
+    def __init__(self, path: str, acl: AclList, created: int) -> None:
+        self.path = path
+        self.acl = acl
+        self.created = created
+
+
+@final
+class View:
+    """The znodes as they will be after the parts of a multi that are prepared so far.
+
+    Attributes:
+        in_multi: whether more parts may follow, so that what each of them does has to be noted.
+        warning: what an operator should hear of; empty: nothing.
+    """
+
+    def __init__(self, tree: Tree, quotas: Quotas, rules: Rules, *, in_multi: bool) -> None:
         """Begin with the znodes as they are."""
         self.rules = rules
-        self.warnings: list[str] = []
+        self.warning = ""
+        self.in_multi = in_multi
         self._quotas = quotas
-        self._nodes = nodes
+        self._tree = tree
         self._changed: dict[str, ZnodeState | None] = {}
 
     def find(self, path: str) -> ZnodeState | None:
         """Return the znode's state, None where it is missing or will be deleted."""
-        if path in self._changed:
+        if self._changed and path in self._changed:
             return self._changed[path]
-        node = self._nodes.get(path)
-        return None if node is None else ZnodeState.of(node)
+        tree = self._tree
+        record = tree.records.get(path)
+        if record is None:
+            return None
+        size = len(record)
+        return ZnodeState(
+            tree.acls.get(path, OPEN_ACL),
+            read_i32_be(record, size - VERSION),
+            read_i32_be(record, size - AVERSION),
+            tree.created_under(path),
+            read_i32_be(record, size - NUM_CHILDREN),
+            read_i64_be(record, size - OWNER) != 0,
+            data_length(record),
+        )
 
     def get(self, path: str) -> ZnodeState:
         """Return the znode's state; raises RequestError (NO_NODE)."""
@@ -111,6 +199,12 @@ class View:
         if state is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         return state
+
+    def exists(self, path: str) -> bool:
+        """Say whether there will be such a znode."""
+        if self._changed and path in self._changed:
+            return self._changed[path] is not None
+        return path in self._tree.records
 
     def put(self, path: str, state: ZnodeState | None) -> None:
         """Note what a znode will be; None: it will be gone."""
@@ -126,7 +220,7 @@ class View:
         enforced = self.rules.enforces_quota
         warning = self._quotas.check(path, bytes_more, count_more, enforced=enforced)
         if warning is not None:
-            self.warnings.append(warning)
+            self.warning = warning
 
 
 def prepare(tree: Tree, view: View, asker: Asker, request: WriteRequest) -> TxnBody:
@@ -137,6 +231,9 @@ def prepare(tree: Tree, view: View, asker: Asker, request: WriteRequest) -> TxnB
     """
     if isinstance(request, Multi):
         return _prepare_multi(view, asker, request)
+    known = _PREPARE.get(type(request))
+    if known is not None:
+        return known(view, asker, request)
     if isinstance(request, CreateSession):
         return CreateSessionTxn(request.timeout_ms)
     if isinstance(request, CloseSession):
@@ -145,7 +242,7 @@ def prepare(tree: Tree, view: View, asker: Asker, request: WriteRequest) -> TxnB
         return _prepare_set_acl(view, asker, request)
     if isinstance(request, DeleteContainer):
         return _prepare_delete_container(view, request)
-    return _PREPARE[type(request)](view, asker, request)
+    raise TypeError(f"{request!r} is no write")
 
 
 def _prepare_close_session(tree: Tree, asker: Asker) -> CloseSessionTxn:
@@ -154,13 +251,13 @@ def _prepare_close_session(tree: Tree, asker: Asker) -> CloseSessionTxn:
     Without a list it is all that the session owns when the txn is applied, which is the same: in
     logs of releases before 3.6 the list is always missing.
     """
-    owned = tuple(tree.ephemerals_of(asker.session_id))
-    size = sum(map(len, owned)) + _BYTES_BESIDE_A_PATH * len(owned)
+    owned = tree.ephemerals_of(asker.session_id)
+    size = sum([len(path) + _BYTES_BESIDE_A_PATH for path in owned])
     return CloseSessionTxn(owned if size <= _LONGEST_LIST else None)
 
 
 def _prepare_multi(view: View, asker: Asker, multi: Multi) -> MultiTxn:
-    txns: list[tuple[OpCode, SubTxn]] = []
+    txns: list[tuple[int, SubTxn]] = []
     refused = False
     for op_code, request in multi.operations:
         if refused:
@@ -176,35 +273,34 @@ def _prepare_multi(view: View, asker: Asker, multi: Multi) -> MultiTxn:
 
 def _prepare_create(view: View, asker: Asker, request: Create) -> CreateTxn:
     mode = _mode_of(view, request.path, request.flags, ttl_ms=-1)
-    path, acl, created = _prepare_znode(view, asker, request, mode)
-    return CreateTxn(path, request.data, acl, mode.is_ephemeral, created)
+    made = _prepare_znode(view, asker, request.path, request.data, request.acl, mode)
+    return CreateTxn(made.path, request.data, made.acl, mode.is_ephemeral, made.created)
 
 
 def _prepare_create_container(
     view: View, asker: Asker, request: CreateContainer
 ) -> CreateContainerTxn:
     mode = _mode_of(view, request.path, request.flags, ttl_ms=-1)
-    path, acl, created = _prepare_znode(view, asker, request, mode)
-    return CreateContainerTxn(path, request.data, acl, created)
+    made = _prepare_znode(view, asker, request.path, request.data, request.acl, mode)
+    return CreateContainerTxn(made.path, request.data, made.acl, made.created)
 
 
 def _prepare_create_ttl(view: View, asker: Asker, request: CreateTtl) -> CreateTtlTxn:
     mode = _mode_of(view, request.path, request.flags, request.ttl_ms)
     if not mode.has_ttl:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, request.path)
-    path, acl, created = _prepare_znode(view, asker, request, mode)
-    return CreateTtlTxn(path, request.data, acl, created, request.ttl_ms)
+    made = _prepare_znode(view, asker, request.path, request.data, request.acl, mode)
+    return CreateTtlTxn(made.path, request.data, made.acl, made.created, request.ttl_ms)
 
 
-def _mode_of(view: View, path: str, flags: int, ttl_ms: int) -> CreateMode:
+def _mode_of(view: View, path: str, flags: int, ttl_ms: int) -> Mode:
     """Return the mode that flags ask for; a TTL goes with the modes that have one, and only there.
 
     Raises RequestError: UNIMPLEMENTED where TTLs are switched off, BAD_ARGUMENTS.
     """
-    try:
-        mode = CreateMode(flags)
-    except ValueError:
-        raise RequestError(ErrorCode.BAD_ARGUMENTS, path) from None
+    mode = _MODES.get(flags)
+    if mode is None:
+        raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
     if mode.has_ttl and not view.rules.allows_ttl:
         raise RequestError(ErrorCode.UNIMPLEMENTED, path)
     if not (0 < ttl_ms <= MAX_TTL_MS if mode.has_ttl else ttl_ms < 0):
@@ -213,32 +309,31 @@ def _mode_of(view: View, path: str, flags: int, ttl_ms: int) -> CreateMode:
 
 
 def _prepare_znode(
-    view: View,
-    asker: Asker,
-    request: Create | CreateContainer | CreateTtl,
-    mode: CreateMode,
-) -> tuple[str, AclList, int]:
-    """Return a new znode's path and ACL, and its parent's count of creations after it."""
-    path = request.path
+    view: View, asker: Asker, path: str, data: bytes | None, wanted_acl: AclList, mode: Mode
+) -> MadeZnode:
     if "/" not in path or "\0" in path:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
     parent_path = paths.parent_of(path)
-    acl = access.resolve(request.acl, asker.identities, path)
+    acl = access.resolve(wanted_acl, asker.identities, path)
     parent = view.get(parent_path)
-    access.check(parent.acl, asker.identities, Permission.CREATE, path)
+    access.check(parent.acl, asker.identities, _CREATE, path)
     if mode.is_sequential:
         path = f"{path}{parent.created:010d}"
     _validate(path)
-    if view.find(path) is not None:
+    if view.exists(path):
         raise RequestError(ErrorCode.NODE_EXISTS, path)
     if parent.is_ephemeral:
         raise RequestError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
-    size_bytes = 0 if request.data is None else len(request.data)
+    size_bytes = 0 if data is None else len(data)
     view.check_quota(path, size_bytes, 1)
     created = wrap_int32(parent.created + 1)
-    view.put(parent_path, parent._replace(created=created, num_children=parent.num_children + 1))
-    view.put(path, ZnodeState(acl, 0, 0, 0, 0, mode.is_ephemeral, size_bytes))
-    return path, acl, created
+    if view.in_multi:
+        parent = parent.copy()
+        parent.created = created
+        parent.num_children += 1
+        view.put(parent_path, parent)
+        view.put(path, ZnodeState(acl, 0, 0, 0, 0, mode.is_ephemeral, size_bytes))
+    return MadeZnode(path, acl, created)
 
 
 def _prepare_delete(view: View, asker: Asker, request: Delete) -> DeleteTxn:
@@ -247,13 +342,16 @@ def _prepare_delete(view: View, asker: Asker, request: Delete) -> DeleteTxn:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
     parent_path = paths.parent_of(path)
     parent = view.get(parent_path)
-    access.check(parent.acl, asker.identities, Permission.DELETE, path)
+    access.check(parent.acl, asker.identities, _DELETE, path)
     node = view.get(path)
     _next_version(node.version, request.version, path)
     if node.num_children:
         raise RequestError(ErrorCode.NOT_EMPTY, path)
-    view.put(parent_path, parent._replace(num_children=parent.num_children - 1))
-    view.put(path, None)
+    if view.in_multi:
+        parent = parent.copy()
+        parent.num_children -= 1
+        view.put(parent_path, parent)
+        view.put(path, None)
     return DeleteTxn(path)
 
 
@@ -272,11 +370,15 @@ def _prepare_set_data(view: View, asker: Asker, request: SetData) -> SetDataTxn:
     path = request.path
     _validate(path)
     node = view.get(path)
-    access.check(node.acl, asker.identities, Permission.WRITE, path)
+    access.check(node.acl, asker.identities, _WRITE, path)
     size_bytes = 0 if request.data is None else len(request.data)
     view.check_quota(path, size_bytes - node.size_bytes, 0)
     version = _next_version(node.version, request.version, path)
-    view.put(path, node._replace(version=version, size_bytes=size_bytes))
+    if view.in_multi:
+        node = node.copy()
+        node.version = version
+        node.size_bytes = size_bytes
+        view.put(path, node)
     return SetDataTxn(path, request.data, version)
 
 
@@ -285,7 +387,7 @@ def _prepare_set_acl(view: View, asker: Asker, request: SetAcl) -> SetAclTxn:
     _validate(path)
     acl = access.resolve(request.acl, asker.identities, path)
     node = view.get(path)
-    access.check(node.acl, asker.identities, Permission.ADMIN, path)
+    access.check(node.acl, asker.identities, _ADMIN, path)
     return SetAclTxn(path, acl, _next_version(node.aversion, request.version, path))
 
 
@@ -293,7 +395,7 @@ def _prepare_check(view: View, asker: Asker, request: Check) -> CheckTxn:
     path = request.path
     _validate(path)
     node = view.get(path)
-    access.check(node.acl, asker.identities, Permission.READ, path)
+    access.check(node.acl, asker.identities, _READ, path)
     return CheckTxn(path, _next_version(node.version, request.version, path))
 
 
@@ -315,6 +417,6 @@ def _validate(path: str) -> None:
 
 def _next_version(current: int, expected: int, path: str) -> int:
     """Return the version after ``current``; raises RequestError where another was expected."""
-    if expected not in {-1, current}:
+    if expected not in (-1, current):
         raise RequestError(ErrorCode.BAD_VERSION, path)
     return wrap_int32(current + 1)

@@ -13,7 +13,7 @@ list, the original's server ends; here what is not understood counts as not said
 import re
 from collections.abc import Iterator
 
-from zoolet.core.tree import Tree, Znode
+from zoolet.core.tree import Tree, data_in, data_length
 from zoolet.model import paths
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
@@ -42,7 +42,7 @@ class Quotas:
 
     def limited_above(self, path: str) -> str | None:
         """Return the deepest path with limits at or above ``path``."""
-        while path:
+        while path not in {"", paths.ROOT}:
             if path in self.limited:
                 return path
             path = paths.parent_of(path)
@@ -50,7 +50,7 @@ class Quotas:
 
     # -- keeping count; each returns the path of the statistics that it changed --------------------
 
-    def created(self, path: str, node: Znode) -> str | None:
+    def created(self, path: str, size_bytes: int) -> str | None:
         """Count a znode that has been created; limits begin to hold with their znode."""
         real_path = _real_path(path, LIMITS_NAME)
         if real_path:
@@ -58,18 +58,18 @@ class Quotas:
         real_path = _real_path(path, STATS_NAME)
         if real_path:
             self._count_subtree(real_path)
-        return self._count(path, node.stat.data_length, 1) if self.limited else None
+        return self._count(path, size_bytes, 1) if self.limited else None
 
     def changed(self, path: str, bytes_more: int) -> str | None:
         """Count the change of a znode's data."""
         return self._count(path, bytes_more, 0)
 
-    def deleted(self, path: str, node: Znode) -> str | None:
+    def deleted(self, path: str, size_bytes: int) -> str | None:
         """Count a znode no more; limits end with their znode."""
         if not self.limited:
             return None
         self.limited.discard(_real_path(path, LIMITS_NAME))
-        return self._count(path, -node.stat.data_length, -1)
+        return self._count(path, -size_bytes, -1)
 
     # ----------------------------------------------------------------------------------------------
 
@@ -102,29 +102,31 @@ class Quotas:
 
     def _limits_below(self, path: str) -> Iterator[str]:
         """Yield the real paths of all limits under ``path``."""
-        node = self._tree.nodes.get(path)
-        for name in () if node is None else node.names:
-            child = f"{path}/{name}"
-            if name == LIMITS_NAME and not self._tree.nodes[child].names:
+        directory = self._tree.directories.get(path)
+        for child in () if directory is None else directory.children:
+            if paths.name_of(child) == LIMITS_NAME and not self._tree.has_children(child):
                 yield _real_path(child, LIMITS_NAME)
             else:
                 yield from self._limits_below(child)
 
     def _count_subtree(self, path: str) -> None:
         """Set the statistics of a path to what is there."""
-        stats = self._tree.nodes.get(f"{paths.QUOTA}{path}/{STATS_NAME}")
-        if stats is None:
+        tree = self._tree
+        stats_path = f"{paths.QUOTA}{path}/{STATS_NAME}"
+        if stats_path not in tree.records:
             return
         count = bytes_in_all = 0
         pending = [path]
         while pending:
             at = pending.pop()
-            node = self._tree.nodes.get(at)
-            if node is not None:
+            record = tree.records.get(at)
+            if record is not None:
                 count += 1
-                bytes_in_all += node.stat.data_length
-                pending += (f"{at}/{name}" for name in node.names)
-        stats.replace_data(_format({"count": count, "bytes": bytes_in_all}))
+                bytes_in_all += data_length(record)
+                directory = tree.directories.get(at)
+                if directory is not None:
+                    pending += directory.children
+        tree.replace_data(stats_path, _format({"count": count, "bytes": bytes_in_all}))
 
     def _count(self, path: str, bytes_more: int, count_more: int) -> str | None:
         limited = self.limited_above(path)
@@ -136,12 +138,12 @@ class Quotas:
             return None
         values["count"] = values.get("count", _UNLIMITED) + count_more
         values["bytes"] = values.get("bytes", _UNLIMITED) + bytes_more
-        self._tree.nodes[stats_path].replace_data(_format(values))
+        self._tree.replace_data(stats_path, _format(values))
         return stats_path
 
     def _read(self, path: str) -> dict[str, int] | None:
-        node = self._tree.nodes.get(path)
-        return None if node is None else _parse(node.data or b"")
+        record = self._tree.records.get(path)
+        return None if record is None else _parse(data_in(record) or b"")
 
 
 def _real_path(path: str, name: str) -> str:

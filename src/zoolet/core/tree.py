@@ -1,29 +1,47 @@
 """The tree of znodes, and the changes that txns make to it.
 
-A znode is kept as the bytes that answer a getData: its data behind their length, then its Stat.
-Reading copies nothing and memory holds each datum once; changing makes new bytes. Both spellings of
-the root ("" and "/") are keys of ``nodes``, as in the original's ``DataTree``.
+A znode is its *record*: the bytes that answer a getData, its data behind their length, then its
+Stat. Reading copies nothing and memory holds each datum once; a change makes a new record. What few
+znodes have beside that stands in tables of its own: children (``directories``), an ACL that is not
+open to everyone (``acls``), an owner (``ephemerals``, ``perishable``).
 
-Invariants: every znode but the root has its parent in ``nodes`` and its name in the parent's
-``children``; ``ephemerals`` lists exactly the znodes with an ephemeral owner.
+Invariants: every path but the root has its parent in ``records``, and is in the ``children`` of the
+parent's directory; ``ephemerals`` lists exactly the znodes with an ephemeral owner.
 """
 
-import struct
-from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
 
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
 from zoolet.model.owners import OwnerKind, ttl_of
-from zoolet.model.stat import STAT, Stat
+from zoolet.model.packed import (
+    BytesWriter,
+    read_i32_be,
+    read_i64_be,
+    write_i32_be,
+    write_i64_be,
+)
+from zoolet.model.stat import Stat
 
-_LENGTH = struct.Struct(">i")
-_NULL_DATA = _LENGTH.pack(-1)
-_NO_NAMES: dict[str, None] = {}
+# Where the fields of a Stat begin, counted from the end of a record.
+STAT_BYTES: Final = 68
+MZXID: Final = 60
+MTIME: Final = 44
+VERSION: Final = 36
+CVERSION: Final = 32
+AVERSION: Final = 28
+OWNER: Final = 24
+DATA_LENGTH: Final = 16
+NUM_CHILDREN: Final = 12
+PZXID: Final = 8
 
-STAT_BYTES = STAT.size
-RECORD_BYTES_BESIDE_DATA = _LENGTH.size + STAT_BYTES
+LENGTH_BYTES: Final = 4
+"""Of the length that stands before the data; -1 where the data are null."""
 
 
 def wrap_int32(value: int) -> int:
@@ -31,236 +49,370 @@ def wrap_int32(value: int) -> int:
     return (value + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
+@final
+@mypyc_attr(acyclic=True)
+class Directory:
+    """What a znode keeps of its children; one that never had any keeps none.
+
+    Attributes:
+        children: the paths of its children in order of creation, the very keys of the tree.
+        created: how often a child was created under it: the next sequential child's number. The
+            Stat's cversion counts deletions too, and does not say this past 2**30.
+        listing: the children's names as getChildren answers them, once they were asked for.
+    """
+
+    __slots__ = ("children", "created", "listing")
+
+    def __init__(self, created: int = 0) -> None:
+        self.children: dict[str, None] = {}
+        self.created = created
+        self.listing: bytes | None = None
+
+    def names(self) -> list[str]:
+        """Return the children's names, in order of creation."""
+        return [paths.name_of(path) for path in self.children]
+
+    def encoded_names(self) -> bytes:
+        """Return the names as a jute vector; it is kept until a child comes or goes."""
+        listing = self.listing
+        if listing is None:
+            writer = BytesWriter()
+            write_i32_be(writer, len(self.children))
+            for path in self.children:
+                name = path[path.rfind("/") + 1 :].encode()
+                write_i32_be(writer, len(name))
+                writer.write(name)
+            listing = self.listing = writer.getvalue()
+        return listing
+
+
+_NO_NAMES: Final = bytes(4)
+
+
+@final
+@mypyc_attr(acyclic=True)
 class Znode:
-    """One znode.
+    """A look at one znode as it is at this moment.
 
     Attributes:
         record: its data as a jute buffer, then its packed Stat: the body of a getData reply.
         acl: its access control list; the very object OPEN_ACL where everyone may do everything.
-        children: the names of its children in order of creation; None while it has had none.
-        created: how often a child was created under it: the next sequential child's number. The
-            Stat's cversion counts deletions too, and does not say this past 2**30.
+        names: of its children, in order of creation.
+        created: how often a child was created under it.
     """
 
-    __slots__ = ("acl", "children", "created", "record")
+    __slots__ = ("acl", "created", "names", "record")
 
-    def __init__(self, record: bytes, acl: AclList, created: int = 0) -> None:
+    def __init__(self, record: bytes, acl: AclList, names: list[str], created: int) -> None:
         self.record = record
         self.acl = acl
-        self.children: dict[str, None] | None = None
+        self.names = names
         self.created = created
 
     @property
     def data(self) -> bytes | None:
         """The data; None where null was written."""
-        (size_bytes,) = _LENGTH.unpack_from(self.record)
-        return None if size_bytes < 0 else self.record[_LENGTH.size : -STAT_BYTES]
-
-    @property
-    def packed_stat(self) -> bytes:
-        """The Stat as replies carry it."""
-        return self.record[-STAT_BYTES:]
+        return data_in(self.record)
 
     @property
     def stat(self) -> Stat:
         """The Stat."""
         return Stat.unpack(self.record, len(self.record) - STAT_BYTES)
 
-    @property
-    def names(self) -> dict[str, None]:
-        """The names of its children, in order of creation."""
-        return _NO_NAMES if self.children is None else self.children
 
-    def set_stat(self, stat: Stat) -> None:
-        """Replace the Stat and keep the data."""
-        self.record = self.record[:-STAT_BYTES] + stat.pack()
+def data_in(record: bytes) -> bytes | None:
+    """Return a record's data; None where null was written."""
+    if read_i32_be(record, 0) < 0:
+        return None
+    return record[LENGTH_BYTES : len(record) - STAT_BYTES]
 
-    def replace_data(self, data: bytes) -> None:
-        """Replace the data without a trace of it in the Stat, but for its length."""
-        self.record = encode_record(data, self.stat._replace(data_length=len(data)))
 
-    def count_children(self, pzxid: int) -> None:
-        """Bring the Stat up to date after a child came or went."""
-        num_children = len(self.names)
-        self.set_stat(
-            self.stat._replace(
-                cversion=wrap_int32(2 * self.created - num_children),
-                num_children=num_children,
-                pzxid=pzxid,
-            )
-        )
+def data_length(record: bytes) -> i64:
+    """Return how many bytes of data a record has; null has none."""
+    return i64(len(record)) - LENGTH_BYTES - STAT_BYTES
 
 
 def encode_record(data: bytes | None, stat: Stat) -> bytes:
-    """Return what ``Znode.record`` holds."""
+    """Return the record of a znode."""
+    writer = BytesWriter()
+    _write_data(writer, data)
+    writer.write(stat.pack())
+    return writer.getvalue()
+
+
+def _write_data(writer: BytesWriter, data: bytes | None) -> None:
     if data is None:
-        return _NULL_DATA + stat.pack()
-    return _LENGTH.pack(len(data)) + data + stat.pack()
+        write_i32_be(writer, -1)
+    else:
+        write_i32_be(writer, len(data))
+        writer.write(data)
 
 
+@final
 class Tree:
-    """All znodes, by path, and who owns the ephemeral ones.
+    """All znodes, by path.
 
     Attributes:
-        nodes: path to znode.
+        records: path to record, parents before their children.
+        directories: path to what is kept of the children, for znodes that have had one.
+        acls: path to ACL, for znodes whose ACL is not OPEN_ACL.
         ephemerals: session id to the paths of its ephemerals, in order of creation.
-        size_bytes: of all paths and data (``DataTree.approximateDataSize``).
         perishable: the paths of containers and of znodes with a TTL, each with the owner that says
             so; the Stat of such a znode names no owner (``DataNode.copyStat``).
+        size_bytes: of all paths and data (``DataTree.approximateDataSize``).
     """
 
     def __init__(self) -> None:
-        self.nodes: dict[str, Znode] = {}
+        self.records: dict[str, bytes] = {}
+        self.directories: dict[str, Directory] = {}
+        self.acls: dict[str, AclList] = {}
         self.ephemerals: dict[int, dict[str, None]] = {}
         self.perishable: dict[str, int] = {}
         self.size_bytes = 0
-        self._acls: dict[AclList, AclList] = {OPEN_ACL: OPEN_ACL}
+        self._interned: dict[AclList, AclList] = {OPEN_ACL: OPEN_ACL}
 
     @classmethod
     def fresh(cls) -> "Tree":
         """Return the tree of a server that has never run: the root and ZooKeeper's own znodes."""
         tree = cls()
-        for path in ("", paths.SYSTEM, paths.QUOTA):
+        for path in (paths.ROOT, paths.SYSTEM, paths.QUOTA):
             tree.add(path, b"", OPEN_ACL, _stat_of_system_node(aversion=0))
         tree.add(paths.CONFIG, b"", READ_ONLY_ACL, _stat_of_system_node(aversion=-1))
-        for path in ("", paths.SYSTEM):
-            tree.nodes[path].count_children(pzxid=0)
+        tree.count_all_children()
         return tree
 
     def __len__(self) -> int:
-        """Count the znodes, the root once."""
-        return len(self.nodes) - 1
+        """Count the znodes."""
+        return len(self.records)
+
+    def find(self, path: str) -> Znode | None:
+        """Return a look at a znode; None where there is none."""
+        record = self.records.get(path)
+        if record is None:
+            return None
+        directory = self.directories.get(path)
+        if directory is None:
+            return Znode(record, self.acl_of(path), [], 0)
+        return Znode(record, self.acl_of(path), directory.names(), directory.created)
+
+    def znodes(self) -> Iterator[tuple[str, Znode]]:
+        """Yield every path with a look at its znode, parents before children."""
+        for path in self.records:
+            node = self.find(path)
+            if node is not None:
+                yield path, node
+
+    def acl_of(self, path: str) -> AclList:
+        """Return the ACL of a znode that is there."""
+        return self.acls.get(path, OPEN_ACL)
+
+    def created_under(self, path: str) -> int:
+        """Return how often a child was created under a path."""
+        directory = self.directories.get(path)
+        return 0 if directory is None else directory.created
+
+    def has_children(self, path: str) -> bool:
+        """Say whether there is a znode below a path."""
+        directory = self.directories.get(path)
+        return directory is not None and len(directory.children) > 0
+
+    def encoded_names(self, path: str) -> bytes:
+        """Return the names of a znode's children as getChildren answers them."""
+        directory = self.directories.get(path)
+        return _NO_NAMES if directory is None else directory.encoded_names()
 
     def intern_acl(self, acl: AclList) -> AclList:
         """Return the one object that stands for this list here."""
-        return self._acls.setdefault(acl, acl)
+        return self._interned.setdefault(acl, acl)
+
+    # -- loading -----------------------------------------------------------------------------------
 
     def add(
         self, path: str, data: bytes | None, acl: AclList, stat: Stat, created: int = 0
-    ) -> Znode:
+    ) -> None:
         """Put a znode into the tree; its parent's Stat stays as it is.
 
         ``stat`` has the owner as files keep it. Raises KeyError where the parent is missing.
         """
         owner = stat.ephemeral_owner
         if owner and OwnerKind.of(owner) is not OwnerKind.SESSION:
-            self.perishable[path] = owner
             stat = stat._replace(ephemeral_owner=0)
-        elif owner:
-            self.ephemerals.setdefault(owner, {})[path] = None
-        node = Znode(encode_record(data, stat), self.intern_acl(acl), created)
-        self.size_bytes += len(path) + stat.data_length
-        self._put(path, node)
-        return node
+        self.put(path, encode_record(data, stat), acl, created, owner)
 
     def put(self, path: str, record: bytes, acl: AclList, created: int, owner: int) -> None:
         """Put a znode into the tree whose record is made already; ``owner`` is as files keep it.
 
-        ``acl`` is one that intern_acl has returned. Raises KeyError where the parent is missing.
+        Its parent's Stat stays as it is. Raises KeyError where the parent is missing.
         """
+        if path != paths.ROOT:
+            parent = paths.parent_of(path)
+            if parent not in self.records:
+                raise KeyError(parent)
+            self._directory(parent).children[path] = None
+        if created:
+            self._directory(path).created = created
+        if acl is not OPEN_ACL and (acl := self.intern_acl(acl)) is not OPEN_ACL:
+            self.acls[path] = acl
         if owner:
             if OwnerKind.of(owner) is OwnerKind.SESSION:
-                self.ephemerals.setdefault(owner, {})[path] = None
+                self._owned_by(owner)[path] = None
             else:
                 self.perishable[path] = owner
-        self._put(path, Znode(record, acl, created))
-        self.size_bytes += len(path) + len(record) - RECORD_BYTES_BESIDE_DATA
+        self.records[path] = record
+        self.size_bytes += len(path) + data_length(record)
 
-    def _put(self, path: str, node: Znode) -> None:
-        if path:
-            parent_path, _, name = path.rpartition("/")
-            parent = self.nodes[parent_path]
-            if parent.children is None:
-                parent.children = {}
-            parent.children[name] = None
-        else:
-            self.nodes[paths.ROOT] = node
-        self.nodes[path] = node
+    def count_all_children(self) -> None:
+        """Bring the Stat of every znode that has had children up to date, after loading."""
+        for path, directory in self.directories.items():
+            record = self.records[path]
+            self._count_children(path, directory, read_i64_be(record, len(record) - PZXID))
+
+    def _directory(self, path: str) -> Directory:
+        directory = self.directories.get(path)
+        if directory is None:
+            directory = self.directories[path] = Directory()
+        return directory
+
+    def _owned_by(self, session_id: int) -> dict[str, None]:
+        owned = self.ephemerals.get(session_id)
+        if owned is None:
+            owned = self.ephemerals[session_id] = {}
+        return owned
+
+    # -- what txns do ------------------------------------------------------------------------------
 
     def create(
         self,
         path: str,
         data: bytes | None,
         acl: AclList,
-        ephemeral_owner: int,
+        owner: int,
         parent_cversion: int,
-        zxid: int,
-        time_ms: int,
-    ) -> Znode:
-        """Create a znode; ``parent_cversion`` is what the parent's count becomes, -1 one more.
+        zxid: i64,
+        time_ms: i64,
+    ) -> bytes:
+        """Create a znode and return its record; ``owner`` is as files keep it.
 
-        A snapshot that was taken while txns went on may hold the znode already, or the parent a
-        greater count: neither goes back (``DataTree.createNode``). Raises RequestError (NO_NODE,
-        NODE_EXISTS).
+        ``parent_cversion`` is what the parent's count becomes, -1 one more. A snapshot that was
+        taken while txns went on may hold the znode already, or the parent a greater count: neither
+        goes back (``DataTree.createNode``). Raises RequestError (NO_NODE, NODE_EXISTS).
         """
-        parent = self.nodes.get(paths.parent_of(path))
-        if parent is None:
+        parent = paths.parent_of(path)
+        parent_record = self.records.get(parent)
+        if parent_record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
-        created = parent.created + 1 if parent_cversion == -1 else parent_cversion
-        exists = path in self.nodes
-        if not exists:
-            stat = Stat(
-                czxid=zxid,
-                mzxid=zxid,
-                ctime=time_ms,
-                mtime=time_ms,
-                version=0,
-                cversion=0,
-                aversion=0,
-                ephemeral_owner=ephemeral_owner,
-                data_length=len(data) if data is not None else 0,
-                num_children=0,
-                pzxid=zxid,
-            )
-            self.add(path, data, acl, stat)
-        if created > parent.created:
-            parent.created = created
-            parent.count_children(zxid)
-        else:
-            parent.count_children(parent.stat.pzxid)
+        directory = self._directory(parent)
+        created = directory.created + 1 if parent_cversion == -1 else parent_cversion
+        record = self.records.get(path)
+        exists = record is not None
+        if record is None:
+            is_ephemeral = owner != 0 and OwnerKind.of(owner) is OwnerKind.SESSION
+            record = _new_record(data, owner if is_ephemeral else 0, zxid, time_ms)
+            self.records[path] = record
+            directory.children[path] = None
+            directory.listing = None
+            if acl is not OPEN_ACL and (acl := self.intern_acl(acl)) is not OPEN_ACL:
+                self.acls[path] = acl
+            if is_ephemeral:
+                self._owned_by(owner)[path] = None
+            elif owner:
+                self.perishable[path] = owner
+            self.size_bytes += len(path) + data_length(record)
+        pzxid = read_i64_be(parent_record, len(parent_record) - PZXID)
+        if created > directory.created:
+            directory.created = created
+            pzxid = zxid
+        self._count_children(parent, directory, pzxid)
         if exists:
             raise RequestError(ErrorCode.NODE_EXISTS, path)
-        return self.nodes[path]
+        return record
 
-    def delete(self, path: str, zxid: int) -> Znode:
-        """Take a znode out and return it; raises RequestError (NO_NODE)."""
-        parent = self.nodes.get(paths.parent_of(path))
-        if parent is None:
+    def delete(self, path: str, zxid: i64) -> tuple[bytes, AclList]:
+        """Take a znode out and return its record and ACL; raises RequestError (NO_NODE)."""
+        parent = paths.parent_of(path)
+        parent_record = self.records.get(parent)
+        if parent_record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
-        if parent.children is not None:
-            parent.children.pop(paths.name_of(path), None)
-        parent.count_children(max(zxid, parent.stat.pzxid))
-        node = self.nodes.pop(path, None)
-        if node is None:
+        directory = self._directory(parent)
+        directory.children.pop(path, None)
+        directory.listing = None
+        before = read_i64_be(parent_record, len(parent_record) - PZXID)
+        self._count_children(parent, directory, max(before, zxid))
+        record = self.records.pop(path, None)
+        if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
-        stat = node.stat
-        self.size_bytes -= len(path) + stat.data_length
-        owner = stat.ephemeral_owner
-        if owner and (owned := self.ephemerals.get(owner)) is not None:
+        self.size_bytes -= len(path) + data_length(record)
+        self.directories.pop(path, None)
+        acl = self.acls.pop(path, OPEN_ACL)
+        owner = read_i64_be(record, len(record) - OWNER)
+        if owner != 0 and (owned := self.ephemerals.get(owner)) is not None:
             owned.pop(path, None)
             if not owned:
                 del self.ephemerals[owner]
-        self.perishable.pop(path, None)
-        return node
+        if self.perishable:
+            self.perishable.pop(path, None)
+        return record, acl
 
     def set_data(
-        self, path: str, data: bytes | None, version: int, zxid: int, time_ms: int
-    ) -> Znode:
-        """Replace a znode's data; raises RequestError (NO_NODE)."""
-        node = self._existing(path)
-        before = node.stat
-        length = len(data) if data is not None else 0
-        stat = before._replace(mzxid=zxid, mtime=time_ms, version=version, data_length=length)
-        self.size_bytes += length - before.data_length
-        node.record = encode_record(data, stat)
-        return node
+        self, path: str, data: bytes | None, version: int, zxid: i64, time_ms: i64
+    ) -> bytes:
+        """Replace a znode's data and return its record; raises RequestError (NO_NODE)."""
+        before = self._existing(path)
+        size = len(before)
+        writer = BytesWriter()
+        _write_data(writer, data)
+        writer.write(before[size - STAT_BYTES : size - MZXID])
+        write_i64_be(writer, zxid)
+        writer.write(before[size - MZXID + 8 : size - MTIME])
+        write_i64_be(writer, time_ms)
+        write_i32_be(writer, version)
+        writer.write(before[size - CVERSION : size - DATA_LENGTH])
+        write_i32_be(writer, 0 if data is None else len(data))
+        writer.write(before[size - NUM_CHILDREN :])
+        record = self.records[path] = writer.getvalue()
+        self.size_bytes += len(record) - size
+        return record
 
-    def set_acl(self, path: str, acl: AclList, version: int) -> Znode:
-        """Replace a znode's ACL; raises RequestError (NO_NODE)."""
-        node = self._existing(path)
-        node.acl = self.intern_acl(acl)
-        node.set_stat(node.stat._replace(aversion=version))
-        return node
+    def set_acl(self, path: str, acl: AclList, version: int) -> bytes:
+        """Replace a znode's ACL and return its record; raises RequestError (NO_NODE)."""
+        before = self._existing(path)
+        acl = self.intern_acl(acl)
+        if acl is OPEN_ACL:
+            self.acls.pop(path, None)
+        else:
+            self.acls[path] = acl
+        writer = BytesWriter()
+        writer.write(before[: len(before) - AVERSION])
+        write_i32_be(writer, version)
+        writer.write(before[len(before) - OWNER :])
+        record = self.records[path] = writer.getvalue()
+        return record
+
+    def replace_data(self, path: str, data: bytes) -> None:
+        """Replace a znode's data without a trace of it in the Stat, but for its length."""
+        stat = Stat.unpack(self.records[path], len(self.records[path]) - STAT_BYTES)
+        self.records[path] = encode_record(data, stat._replace(data_length=len(data)))
+
+    def _count_children(self, path: str, directory: Directory, pzxid: i64) -> None:
+        """Bring a znode's Stat up to date after a child came or went."""
+        before = self.records[path]
+        size = len(before)
+        num_children = len(directory.children)
+        writer = BytesWriter()
+        writer.write(before[: size - CVERSION])
+        write_i32_be(writer, wrap_int32(2 * directory.created - num_children))
+        writer.write(before[size - AVERSION : size - NUM_CHILDREN])
+        write_i32_be(writer, num_children)
+        write_i64_be(writer, pzxid)
+        self.records[path] = writer.getvalue()
+
+    def _existing(self, path: str) -> bytes:
+        record = self.records.get(path)
+        if record is None:
+            raise RequestError(ErrorCode.NO_NODE, path)
+        return record
+
+    # -- questions ---------------------------------------------------------------------------------
 
     def perished(self, time_ms: int, unused_ms: int = 0) -> list[str]:
         """Return the containers and TTL znodes that are to go at ``time_ms`` since the epoch.
@@ -271,27 +423,38 @@ class Tree:
         """
         found = []
         for path, owner in self.perishable.items():
-            node = self.nodes[path]
-            if node.children:
+            if self.has_children(path):
                 continue
-            age_ms = time_ms - node.stat.mtime
+            record = self.records[path]
+            age_ms = time_ms - read_i64_be(record, len(record) - MTIME)
             if OwnerKind.of(owner) is OwnerKind.TTL:
                 is_over = age_ms > ttl_of(owner)
             else:
-                is_over = node.created > 0 or 0 < unused_ms < age_ms
+                is_over = self.created_under(path) > 0 or 0 < unused_ms < age_ms
             if is_over:
                 found.append(path)
         return found
 
-    def ephemerals_of(self, session_id: int) -> Iterable[str]:
+    def ephemerals_of(self, session_id: int) -> tuple[str, ...]:
         """Return the paths of the ephemerals that go with a session, in order of creation."""
-        return tuple(self.ephemerals.get(session_id, ()))
+        owned = self.ephemerals.get(session_id)
+        return () if owned is None else tuple(owned)
 
-    def _existing(self, path: str) -> Znode:
-        node = self.nodes.get(path)
-        if node is None:
-            raise RequestError(ErrorCode.NO_NODE, path)
-        return node
+
+def _new_record(data: bytes | None, owner: int, zxid: i64, time_ms: i64) -> bytes:
+    writer = BytesWriter()
+    _write_data(writer, data)
+    write_i64_be(writer, zxid)
+    write_i64_be(writer, zxid)
+    write_i64_be(writer, time_ms)
+    write_i64_be(writer, time_ms)
+    write_i64_be(writer, 0)  # version and cversion
+    write_i32_be(writer, 0)  # aversion
+    write_i64_be(writer, owner)
+    write_i32_be(writer, 0 if data is None else len(data))
+    write_i32_be(writer, 0)  # children
+    write_i64_be(writer, zxid)
+    return writer.getvalue()
 
 
 def _stat_of_system_node(aversion: int) -> Stat:

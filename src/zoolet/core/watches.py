@@ -6,13 +6,14 @@ its path too. Watchers are told apart by identity alone; this module asks nothin
 the rules: the original's ``WatchManager``.
 """
 
-from collections.abc import Collection, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Collection, Iterator, Sequence
+from typing import final
+
+from mypy_extensions import mypyc_attr
 
 from zoolet.model import paths
+from zoolet.model.acl import Id
 from zoolet.model.codes import WatchMode
-
-W = TypeVar("W")
 
 # Plain ints: arithmetic on enum flags costs more than all else here.
 _NO_MODE = 0
@@ -20,7 +21,20 @@ _STANDARD = WatchMode.STANDARD.value
 _RECURSIVE = WatchMode.PERSISTENT_RECURSIVE.value
 
 
-class WatchTable(Generic[W]):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Watcher:
+    """Whoever watches; an event about a znode that it may not read is not for it.
+
+    Attributes:
+        identities: who it has proven to be.
+    """
+
+    def __init__(self, identities: Sequence[Id] = ()) -> None:
+        self.identities = identities
+
+
+@final
+class WatchTable:
     """The watches of one kind (on data, or on children).
 
     Both indexes hold the same pairs of path and watcher; neither keeps an empty entry, nor a pair
@@ -32,15 +46,15 @@ class WatchTable(Generic[W]):
     """
 
     def __init__(self) -> None:
-        self.by_path: dict[str, dict[W, int]] = {}
-        self.by_watcher: dict[W, dict[str, None]] = {}
+        self.by_path: dict[str, dict[Watcher, int]] = {}
+        self.by_watcher: dict[Watcher, dict[str, None]] = {}
         self._recursive = 0
 
     def __len__(self) -> int:
         """Count the pairs of path and watcher."""
         return sum(map(len, self.by_watcher.values()))
 
-    def add(self, path: str, watcher: W, mode: WatchMode = WatchMode.STANDARD) -> None:
+    def add(self, path: str, watcher: Watcher, mode: WatchMode = WatchMode.STANDARD) -> None:
         """Watch ``path``; a second watch of the same watcher and mode on it is the same watch."""
         watchers = self.by_path.setdefault(path, {})
         before = watchers.get(watcher, _NO_MODE)
@@ -49,17 +63,17 @@ class WatchTable(Generic[W]):
             self.by_watcher.setdefault(watcher, {})[path] = None
             self._recursive += mode is WatchMode.PERSISTENT_RECURSIVE
 
-    def holds(self, path: str, watcher: W, mode: WatchMode | None = None) -> bool:
+    def holds(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
         """Say whether ``watcher`` watches ``path`` in this mode; None: in any."""
         modes = self.by_path.get(path, {}).get(watcher, _NO_MODE)
         return bool(modes if mode is None else modes & mode.value)
 
-    def trigger(self, path: str) -> Collection[W]:
+    def trigger(self, path: str) -> Collection[Watcher]:
         """Return who is to hear of a change to ``path``, in the order in which they began.
 
         Standard watches are taken out by that.
         """
-        told: dict[W, None] = {}
+        told: dict[Watcher, None] = {}
         for watcher in tuple(self.by_path.get(path, ())):
             told[watcher] = None
             self._take_out(path, watcher, _STANDARD)
@@ -70,11 +84,11 @@ class WatchTable(Generic[W]):
                         told[watcher] = None
         return told
 
-    def remove(self, path: str, watcher: W, mode: WatchMode | None = None) -> bool:
+    def remove(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
         """Take out the watch of this mode; None: of every mode. Says whether there was one."""
         return self._take_out(path, watcher, ~0 if mode is None else mode.value)
 
-    def _take_out(self, path: str, watcher: W, modes: int) -> bool:
+    def _take_out(self, path: str, watcher: Watcher, modes: int) -> bool:
         watchers = self.by_path.get(path, {})
         before = watchers.get(watcher, _NO_MODE)
         after = before & ~modes
@@ -93,7 +107,7 @@ class WatchTable(Generic[W]):
             del self.by_watcher[watcher]
         return True
 
-    def forget(self, watcher: W) -> None:
+    def forget(self, watcher: Watcher) -> None:
         """Take out every watch of a watcher that is gone."""
         for path in tuple(self.by_watcher.get(watcher, ())):
             self.remove(path, watcher)
@@ -102,5 +116,5 @@ class WatchTable(Generic[W]):
 def _above(path: str) -> Iterator[str]:
     """Yield the paths above ``path``, the nearest first, down to the root."""
     while path not in {"", paths.ROOT}:
-        path = paths.parent_of(path) or paths.ROOT
+        path = paths.parent_of(path)
         yield path

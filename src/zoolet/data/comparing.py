@@ -22,15 +22,14 @@ class Difference(NamedTuple):
 
 def differences(left: StateMachine, right: StateMachine) -> Iterator[Difference]:
     """Yield what differs, in order of the paths; then sessions, as paths ``session 0x...``."""
-    for path in sorted(left.tree.nodes.keys() | right.tree.nodes.keys() - {"/"}):
-        ours, theirs = left.tree.nodes.get(path), right.tree.nodes.get(path)
-        name = path or "/"
+    for path in sorted(left.tree.records.keys() | right.tree.records.keys()):
+        ours, theirs = left.tree.find(path), right.tree.find(path)
         if ours is None or theirs is None:
-            yield Difference("+" if ours is None else "-", name, {})
-        elif path != "/":
+            yield Difference("+" if ours is None else "-", path, {})
+        else:
             fields = _fields(left.tree, right.tree, path, ours, theirs)
             if fields:
-                yield Difference("~", name, fields)
+                yield Difference("~", path, fields)
     for session_id in sorted(left.sessions.by_id.keys() ^ right.sessions.by_id.keys()):
         sign = "-" if session_id in left.sessions.by_id else "+"
         yield Difference(sign, f"session 0x{session_id & 0xFFFFFFFFFFFFFFFF:x}", {})

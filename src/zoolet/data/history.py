@@ -56,6 +56,6 @@ def _parts(body: TxnBody) -> tuple[SubTxn | TxnBody, ...]:
     """Return what a txn does: of a multi its parts, or nothing where it was refused."""
     if not isinstance(body, MultiTxn):
         return (body,)
-    if any(op_code is OpCode.ERROR for op_code, _ in body.txns):
+    if any(op_code == OpCode.ERROR for op_code, _ in body.txns):
         return ()
     return tuple(part for _, part in body.txns)

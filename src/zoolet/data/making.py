@@ -59,11 +59,9 @@ def import_tree(lines: Iterable[str], name: str) -> tuple[int, Tree]:
                 f"{name}:{number}: this is no line of an export: {error!r}. Make one with: zoolet"
                 " data export."
             ) from error
-    if "" not in tree.nodes:
+    if "/" not in tree.records:
         raise StorageError(f"{name}: the export has no root; it is cut short or empty.")
-    for node in tree.nodes.values():
-        if node.children is not None:
-            node.count_children(node.stat.pzxid)
+    tree.count_all_children()
     return zxid, tree
 
 
@@ -82,4 +80,4 @@ def _add(tree: Tree, shown: Shown) -> None:
     if not isinstance(created, int):
         raise TypeError("created must be a number")
     acl = read_acl(shown["acl"])
-    tree.add("" if path == "/" else path, read_data(shown), acl, stat, created)
+    tree.add(path, read_data(shown), acl, stat, created)

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from zoolet.core.tree import Tree
 from zoolet.model.acl import ACL, AclList, Id
@@ -54,13 +55,11 @@ def read_acl(shown: object) -> AclList:
 
 def show_znodes(tree: Tree) -> Iterator[Shown]:
     """Yield every znode, parents before children; the owner of a container or TTL is shown too."""
-    for path, node in tree.nodes.items():
-        if path == "/":
-            continue
+    for path, node in tree.znodes():
         stat = node.stat
         owner = tree.perishable.get(path, stat.ephemeral_owner)
         yield {
-            "path": path or "/",
+            "path": path,
             **show_data(node.data),
             "acl": show_acl(node.acl),
             "stat": stat._replace(ephemeral_owner=owner)._asdict(),
@@ -92,8 +91,8 @@ def show_time(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def _show_body(op_code: OpCode, body: TxnBody) -> Shown:
-    shown: Shown = {"type": op_code.name.lower()}
+def _show_body(op_code: int, body: TxnBody) -> Shown:
+    shown: Shown = {"type": OpCode(op_code).name.lower()}
     if isinstance(body, MultiTxn):
         return shown | {"parts": [_show_body(part_code, part) for part_code, part in body.txns]}
     if isinstance(body, ErrorTxn):
@@ -102,11 +101,11 @@ def _show_body(op_code: OpCode, body: TxnBody) -> Shown:
         return shown | {"timeout_ms": body.timeout_ms}
     if isinstance(body, CloseSessionTxn):
         return shown | {"paths": None if body.paths is None else list(body.paths)}
-    for name, value in body._asdict().items():
+    for name, value in body.fields().items():
         if name == "data":
-            shown |= show_data(value)
+            shown |= show_data(cast("bytes | None", value))
         else:
-            shown[name] = show_acl(value) if name == "acl" else value
+            shown[name] = show_acl(cast("AclList", value)) if name == "acl" else value
     return shown
 
 

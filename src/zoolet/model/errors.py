@@ -12,6 +12,9 @@ class RequestError(Exception):
     """
 
     def __init__(self, code: ErrorCode, path: str = "") -> None:
-        super().__init__(f"{code.name} {path}".rstrip())
+        super().__init__(code, path)
         self.code = code
         self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.code.name} {self.path}".rstrip()

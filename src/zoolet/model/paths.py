@@ -1,7 +1,6 @@
 """What a path is: absolute, ``/``-separated, without empty or relative parts.
 
-The root has two spellings, as in ZooKeeper: ``/`` to clients, and the empty string where it is the
-parent of another path, so that ``parent_of`` is a plain slice.
+The root is ``/``. Files, and clients that know of it, spell it as the empty string too.
 """
 
 import re
@@ -16,7 +15,7 @@ SYSTEM_PATHS = frozenset({"", ROOT, SYSTEM, QUOTA, CONFIG})
 
 # ZooKeeper's PathUtils counts UTF-16 units, so what it forbids from U+D800 on are surrogates:
 # a client that spells them out forbids itself every character past U+FFFF.
-_INVALID_CHARACTER = re.compile("[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]")
+_INVALID_CHARACTER = re.compile(r"[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]")
 _ASTRAL_CHARACTER = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -26,6 +25,8 @@ def reason_invalid(path: str) -> str | None:
     Source of the rules: ZooKeeper's ``PathUtils.validatePath`` and the programmer's guide's
     "The ZooKeeper Data Model".
     """
+    if _is_plain(path):
+        return None
     if not path:
         return "a path has at least one character"
     if path[0] != "/":
@@ -44,12 +45,24 @@ def reason_invalid(path: str) -> str | None:
     return None
 
 
+def _is_plain(path: str) -> bool:
+    """Say whether a path is valid at a glance, as nearly all are."""
+    return (
+        path.startswith("/")
+        and path.isascii()
+        and path.isprintable()
+        and "//" not in path
+        and "/." not in path
+        and not path.endswith("/")
+    )
+
+
 def parent_of(path: str) -> str:
-    """Return the parent's path, "" where that is the root.
+    """Return the parent's path; the root's is the root.
 
     ``path`` holds at least one ``/``.
     """
-    return path[: path.rfind("/")]
+    return path[: path.rfind("/")] or ROOT
 
 
 def name_of(path: str) -> str:
@@ -58,5 +71,5 @@ def name_of(path: str) -> str:
 
 
 def join(parent: str, name: str) -> str:
-    """Return the path of the child ``name`` of ``parent`` ("/" and "" are both the root)."""
+    """Return the path of the child ``name`` of ``parent``."""
     return f"{parent}/{name}" if parent != ROOT else f"/{name}"

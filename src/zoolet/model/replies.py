@@ -1,23 +1,37 @@
 """What came of a txn, as its reply tells it."""
 
-from typing import NamedTuple
+from typing import final
 
-from zoolet.model.codes import OpCode
+from mypy_extensions import mypyc_attr
+
+from zoolet.model.record import Record
 
 
-class TxnResult(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class TxnResult(Record):
     """The outcome of one txn, or of one part of a multi.
 
     Attributes:
         op_code: the txn's type; ERROR where it was refused.
         err: an ErrorCode's value; 0 where it was done.
         path: the znode's path, with its sequence.
-        stat: the packed Stat after it; empty where the reply has none.
+        record: the znode after it, as its getData is answered; empty where the reply has none.
         parts: the outcomes of a multi's operations, in order.
     """
 
-    op_code: OpCode
-    err: int = 0
-    path: str = ""
-    stat: bytes = b""
-    parts: "tuple[TxnResult, ...]" = ()
+    __slots__ = ("op_code", "err", "path", "record", "parts")
+
+    def __init__(
+        self,
+        op_code: int,
+        err: int = 0,
+        path: str = "",
+        record: bytes = b"",
+        parts: "tuple[TxnResult, ...]" = (),
+    ) -> None:
+        self.op_code = op_code
+        self.err = err
+        self.path = path
+        self.record = record
+        self.parts = parts

@@ -4,10 +4,13 @@ Source: ``zookeeper.jute``, module ``org.apache.zookeeper.proto``. ``data`` is N
 client sent a null buffer, which is not the same as an empty one.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, final
+
+from mypy_extensions import mypyc_attr
 
 from zoolet.model.acl import AclList
-from zoolet.model.codes import AddWatchMode, OpCode, WatcherType
+from zoolet.model.codes import AddWatchMode, WatcherType
+from zoolet.model.record import Record
 
 
 class Connect(NamedTuple):
@@ -31,39 +34,61 @@ class Auth(NamedTuple):
     auth: bytes | None
 
 
-class Create(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class Create(Record):
     """create and create2, which differ only in their reply."""
 
-    path: str
-    data: bytes | None
-    acl: AclList
-    flags: int
+    __slots__ = ("path", "data", "acl", "flags")
+
+    def __init__(self, path: str, data: bytes | None, acl: AclList, flags: int) -> None:
+        self.path = path
+        self.data = data
+        self.acl = acl
+        self.flags = flags
 
 
-class CreateContainer(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class CreateContainer(Record):
     """createContainer: a znode that the server removes some time after its last child."""
 
-    path: str
-    data: bytes | None
-    acl: AclList
-    flags: int
+    __slots__ = ("path", "data", "acl", "flags")
+
+    def __init__(self, path: str, data: bytes | None, acl: AclList, flags: int) -> None:
+        self.path = path
+        self.data = data
+        self.acl = acl
+        self.flags = flags
 
 
-class CreateTtl(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class CreateTtl(Record):
     """createTTL: a znode that the server removes when nothing came of it for ttl_ms."""
 
-    path: str
-    data: bytes | None
-    acl: AclList
-    flags: int
-    ttl_ms: int
+    __slots__ = ("path", "data", "acl", "flags", "ttl_ms")
+
+    def __init__(
+        self, path: str, data: bytes | None, acl: AclList, flags: int, ttl_ms: int
+    ) -> None:
+        self.path = path
+        self.data = data
+        self.acl = acl
+        self.flags = flags
+        self.ttl_ms = ttl_ms
 
 
-class Delete(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class Delete(Record):
     """delete; version -1 matches any."""
 
-    path: str
-    version: int
+    __slots__ = ("path", "version")
+
+    def __init__(self, path: str, version: int) -> None:
+        self.path = path
+        self.version = version
 
 
 class DeleteContainer(NamedTuple):
@@ -72,33 +97,53 @@ class DeleteContainer(NamedTuple):
     path: str
 
 
-class SetData(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class SetData(Record):
     """setData; version -1 matches any."""
 
-    path: str
-    data: bytes | None
-    version: int
+    __slots__ = ("path", "data", "version")
+
+    def __init__(self, path: str, data: bytes | None, version: int) -> None:
+        self.path = path
+        self.data = data
+        self.version = version
 
 
-class SetAcl(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class SetAcl(Record):
     """setACL; version is compared with aversion, -1 matches any."""
 
-    path: str
-    acl: AclList
-    version: int
+    __slots__ = ("path", "acl", "version")
+
+    def __init__(self, path: str, acl: AclList, version: int) -> None:
+        self.path = path
+        self.acl = acl
+        self.version = version
 
 
-class Check(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class Check(Record):
     """check, within a multi: the others happen only if this version is the znode's."""
 
-    path: str
-    version: int
+    __slots__ = ("path", "version")
+
+    def __init__(self, path: str, version: int) -> None:
+        self.path = path
+        self.version = version
 
 
-class Multi(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class Multi(Record):
     """Several changes that all happen or none; each with the op code it came under."""
 
-    operations: tuple[tuple[OpCode, "PartRequest"], ...]
+    __slots__ = ("operations",)
+
+    def __init__(self, operations: "tuple[tuple[int, PartRequest], ...]") -> None:
+        self.operations = operations
 
 
 class CloseSession(NamedTuple):
@@ -155,7 +200,7 @@ class WatchesOf(NamedTuple):
 class MultiRead(NamedTuple):
     """multiRead: getData and getChildren, each with the op code it came under."""
 
-    operations: tuple[tuple[OpCode, PathWatch], ...]
+    operations: tuple[tuple[int, PathWatch], ...]
 
 
 PartRequest = Create | CreateContainer | CreateTtl | Delete | SetData | Check

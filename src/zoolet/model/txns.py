@@ -4,13 +4,17 @@ Source: ``zookeeper.jute``, module ``org.apache.zookeeper.txn``. Nothing that ap
 (time, zxid, the sequence in a name, the next version) is left to be found out later.
 """
 
-from typing import NamedTuple
+from typing import final
+
+from mypy_extensions import mypyc_attr
 
 from zoolet.model.acl import AclList
-from zoolet.model.codes import OpCode
+from zoolet.model.record import Record
 
 
-class TxnHeader(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class TxnHeader(Record):
     """Whose change, when and of what kind.
 
     Attributes:
@@ -18,99 +22,168 @@ class TxnHeader(NamedTuple):
         cxid: the xid of its request; 0 where the server asked of itself.
         zxid: the change's number; each is greater than the one before.
         time_ms: milliseconds since the epoch.
-        type: the op code of the change, ERROR where the request was refused.
+        type: the OpCode of the change, ERROR where the request was refused.
     """
 
-    client_id: int
-    cxid: int
-    zxid: int
-    time_ms: int
-    type: OpCode
+    __slots__ = ("client_id", "cxid", "zxid", "time_ms", "type")
+
+    def __init__(
+        self,
+        client_id: int,
+        cxid: int,
+        zxid: int,
+        time_ms: int,
+        type: int,  # noqa: A002 -- the protocol's name
+    ) -> None:
+        self.client_id = client_id
+        self.cxid = cxid
+        self.zxid = zxid
+        self.time_ms = time_ms
+        self.type = type
 
 
-class CreateTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class CreateTxn(Record):
     """A znode comes to be; path has its sequence, parent_cversion is what the parent's becomes."""
 
-    path: str
-    data: bytes | None
-    acl: AclList
-    ephemeral: bool
-    parent_cversion: int
+    __slots__ = ("path", "data", "acl", "ephemeral", "parent_cversion")
+
+    def __init__(
+        self, path: str, data: bytes | None, acl: AclList, ephemeral: bool, parent_cversion: int
+    ) -> None:
+        self.path = path
+        self.data = data
+        self.acl = acl
+        self.ephemeral = ephemeral
+        self.parent_cversion = parent_cversion
 
 
-class CreateContainerTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class CreateContainerTxn(Record):
     """A container comes to be."""
 
-    path: str
-    data: bytes | None
-    acl: AclList
-    parent_cversion: int
+    __slots__ = ("path", "data", "acl", "parent_cversion")
+
+    def __init__(self, path: str, data: bytes | None, acl: AclList, parent_cversion: int) -> None:
+        self.path = path
+        self.data = data
+        self.acl = acl
+        self.parent_cversion = parent_cversion
 
 
-class CreateTtlTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class CreateTtlTxn(Record):
     """A znode with a time to live comes to be."""
 
-    path: str
-    data: bytes | None
-    acl: AclList
-    parent_cversion: int
-    ttl_ms: int
+    __slots__ = ("path", "data", "acl", "parent_cversion", "ttl_ms")
+
+    def __init__(
+        self, path: str, data: bytes | None, acl: AclList, parent_cversion: int, ttl_ms: int
+    ) -> None:
+        self.path = path
+        self.data = data
+        self.acl = acl
+        self.parent_cversion = parent_cversion
+        self.ttl_ms = ttl_ms
 
 
-class DeleteTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class DeleteTxn(Record):
     """A znode goes."""
 
-    path: str
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
 
 
-class SetDataTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class SetDataTxn(Record):
     """A znode's data is replaced; version is what its version becomes."""
 
-    path: str
-    data: bytes | None
-    version: int
+    __slots__ = ("path", "data", "version")
+
+    def __init__(self, path: str, data: bytes | None, version: int) -> None:
+        self.path = path
+        self.data = data
+        self.version = version
 
 
-class SetAclTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class SetAclTxn(Record):
     """A znode's ACL is replaced; version is what its aversion becomes."""
 
-    path: str
-    acl: AclList
-    version: int
+    __slots__ = ("path", "acl", "version")
+
+    def __init__(self, path: str, acl: AclList, version: int) -> None:
+        self.path = path
+        self.acl = acl
+        self.version = version
 
 
-class CheckTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class CheckTxn(Record):
     """A check that held, in a multi; it changes nothing."""
 
-    path: str
-    version: int
+    __slots__ = ("path", "version")
+
+    def __init__(self, path: str, version: int) -> None:
+        self.path = path
+        self.version = version
 
 
-class CreateSessionTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class CreateSessionTxn(Record):
     """A session begins."""
 
-    timeout_ms: int
+    __slots__ = ("timeout_ms",)
+
+    def __init__(self, timeout_ms: int) -> None:
+        self.timeout_ms = timeout_ms
 
 
-class CloseSessionTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class CloseSessionTxn(Record):
     """A session ends, and the ephemerals at these paths with it.
 
     None: the log was written by a release before 3.6, which did not list them.
     """
 
-    paths: tuple[str, ...] | None
+    __slots__ = ("paths",)
+
+    def __init__(self, paths: tuple[str, ...] | None) -> None:
+        self.paths = paths
 
 
-class ErrorTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class ErrorTxn(Record):
     """A request was refused; it took a zxid all the same."""
 
-    err: int
+    __slots__ = ("err",)
+
+    def __init__(self, err: int) -> None:
+        self.err = err
 
 
-class MultiTxn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class MultiTxn(Record):
     """Several changes under one zxid; where one of them was refused, all are ErrorTxns."""
 
-    txns: tuple[tuple[OpCode, "SubTxn"], ...]
+    __slots__ = ("txns",)
+
+    def __init__(self, txns: "tuple[tuple[int, SubTxn], ...]") -> None:
+        self.txns = txns
 
 
 SubTxn = (
@@ -120,8 +193,13 @@ SubTxn = (
 TxnBody = SubTxn | SetAclTxn | CreateSessionTxn | CloseSessionTxn | MultiTxn
 
 
-class Txn(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class Txn(Record):
     """One entry of the log."""
 
-    header: TxnHeader
-    body: TxnBody
+    __slots__ = ("header", "body")
+
+    def __init__(self, header: TxnHeader, body: "TxnBody") -> None:
+        self.header = header
+        self.body = body

@@ -7,77 +7,89 @@ and the limits on both. Knows frames and four-letter words, and no request.
 import asyncio
 import logging
 import socket
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast, final
 
+from mypy_extensions import i64
+
+from zoolet.core.watches import Watcher
 from zoolet.model.acl import Id
+from zoolet.model.packed import BytesWriter
 from zoolet.server.fourletter import TRACE_MASK_BYTES, TRACE_MASK_WORD, WORD_BYTES, WORDS
 from zoolet.server.stats import ConnectionStats
-from zoolet.wire.frames import split_frames
-from zoolet.wire.jute import INT, MalformedError
+from zoolet.wire.frames import LENGTH_BYTES, frame_end
+from zoolet.wire.jute import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from zoolet.core.sessions import Session
+    from zoolet.server.groupcommit import Hold
 
 log = logging.getLogger(__name__)
 
-MAX_UNSENT_BYTES = 16 << 20
+MAX_UNSENT_BYTES: Final = 16 << 20
 """Past this much that its client does not read, or that waits for the disk, nothing more that a
 connection asks for is taken until it is less."""
 
-MAX_UNREAD_BY_CLIENT_BYTES = 4 * MAX_UNSENT_BYTES
+MAX_UNREAD_BY_CLIENT_BYTES: Final = 4 * MAX_UNSENT_BYTES
 """Past this much that its client does not read (watch events come unasked), it is cut off."""
 
 
-class Requests(Protocol):
+class Requests:
     """Who takes what connections bring (``processor.RequestProcessor``)."""
 
-    max_frame_bytes: int
-    keeps_alive: bool
+    def __init__(self, max_frame_bytes: int, *, keeps_alive: bool) -> None:
+        self.max_frame_bytes = max_frame_bytes
+        self.keeps_alive = keeps_alive
 
     def connection_opened(self, connection: "Connection") -> bool:
         """Take a connection in; False: it is not to be."""
-        ...
+        raise NotImplementedError
 
     def connection_closed(self, connection: "Connection") -> None:
         """Forget a connection."""
-        ...
+        raise NotImplementedError
 
     def answer_word(self, connection: "Connection", word: str, argument: bytes) -> None:
         """Answer a four-letter word, and close; ``argument`` is what follows it, if it is stmk."""
-        ...
+        raise NotImplementedError
 
-    def process(self, connection: "Connection", data: bytes, bounds: list[tuple[int, int]]) -> int:
-        """Take the requests in the frames of ``data``; return how many were taken."""
-        ...
+    def take(self, connection: "Connection", data: bytes, start: i64, end: i64) -> None:
+        """Take the request in ``data[start:end]``."""
+        raise NotImplementedError
+
+    def taken(self, connection: "Connection", num_requests: int, size_bytes: int) -> None:
+        """Note that so many requests were taken of one read."""
+        raise NotImplementedError
 
 
-class Connection(asyncio.Protocol):
-    """One client's connection.
+@final
+class Connection(Watcher):
+    """One client's connection, as asyncio's Protocol.
 
     Attributes:
         session: what the client connected to; None before.
         identities: who it has proven to be; its address at first.
         stats: what it did.
         established_ms: when it was opened, on the clock that only rises.
-        out: frames to be sent when the processor is through with what has arrived.
+        hold: what waits for the disk, in the newest batch in which anything does.
+        held_bytes: how much waits for the disk.
+        answered: how many frames are to be sent when all that has arrived is taken.
     """
 
     def __init__(self, requests: Requests) -> None:
+        super().__init__()
         self.session: Session | None = None
-        self.identities: Sequence[Id] = ()
         self.address = ""
         self.peer = ""
-        self.out: list[bytes] = []
         self.stats = ConnectionStats()
         self.established_ms = 0
         self.is_open = False
+        self.hold: Hold | None = None
+        self.held_bytes = 0
+        self.answered = 0
         self._requests = requests
         self._transport: asyncio.Transport | None = None
         self._unread = b""
-        self._out_bytes = 0
-        self._held_bytes = 0
+        self._out: BytesWriter | None = None
         self._client_reads = True
         self._is_reading = True
         self._closes_when_sent = False
@@ -127,25 +139,29 @@ class Connection(asyncio.Protocol):
     @property
     def takes_requests(self) -> bool:
         """Whether the next request may be taken: it is open, and what is unsent is not too much."""
+        out = self._out
+        out_bytes = 0 if out is None else len(out)
         return (
             self._client_reads
             and not self._closes_when_sent
-            and self._out_bytes + self._held_bytes <= MAX_UNSENT_BYTES
+            and out_bytes + self.held_bytes <= MAX_UNSENT_BYTES
         )
 
-    def send(self, frame: bytes) -> None:
-        """Send a frame with the others of this turn."""
-        self.out.append(frame)
-        self._out_bytes += len(frame)
+    def out(self) -> BytesWriter:
+        """Return where to write a frame that goes out with the others of this turn."""
+        self.answered += 1
+        out = self._out
+        if out is None:
+            out = self._out = BytesWriter()
+        return out
 
-    def count_held(self, size_bytes: int) -> None:
-        """Note that a frame waits for the disk."""
-        self._held_bytes += size_bytes
-
-    def release(self, frames: list[bytes]) -> None:
-        """Send frames that waited for the disk until now."""
-        self._held_bytes -= sum(map(len, frames))
-        self._write(frames)
+    def release(self, hold: "Hold") -> None:
+        """Send what waited for the disk until now."""
+        if self.hold is hold:
+            self.hold = None
+        frames = hold.frames.getvalue()
+        self.held_bytes -= len(frames)
+        self._write(frames, hold.count)
         if not self._is_reading:
             self._read_or_wait()
 
@@ -173,43 +189,66 @@ class Connection(asyncio.Protocol):
         data = self._unread
         if self._closes_when_sent:
             return
-        if self.session is None and (word := data[:WORD_BYTES]) in WORDS:
-            argument = data[WORD_BYTES : WORD_BYTES + TRACE_MASK_BYTES]
-            if word == TRACE_MASK_WORD and len(argument) < TRACE_MASK_BYTES:
-                return
-            self._closes_when_sent = True
-            self._requests.answer_word(self, word.decode(), argument)
+        if self.session is None and self._is_word(data):
             return
+        requests = self._requests
+        max_bytes: i64 = requests.max_frame_bytes
+        position: i64 = 0
+        taken = 0
+        is_full = is_malformed = False
         try:
-            bounds, rest = split_frames(data, self._requests.max_frame_bytes)
+            while True:
+                end = frame_end(data, position, max_bytes)
+                if end < 0:
+                    break
+                if not self.takes_requests:
+                    is_full = True
+                    break
+                requests.take(self, data, position + LENGTH_BYTES, end)
+                position = end
+                taken += 1
         except MalformedError as error:
             log.warning("closing the connection of %s: %s", self.peer, error)
-            self.abort()
-            return
-        taken = self._requests.process(self, data, bounds) if bounds else 0
-        self._unread = data[rest if taken == len(bounds) else bounds[taken][0] - INT.size :]
+            is_malformed = True
+        self._unread = b"" if position == len(data) else data[position:]
+        requests.taken(self, taken, position)
         self._flush()
-        if taken < len(bounds) or not self.takes_requests:
+        if is_malformed:
+            self.abort()
+        elif is_full or not self.takes_requests:
             self._read_or_wait()
 
-    def _flush(self) -> None:
-        if self.out:
-            frames, self.out = self.out, []
-            self._out_bytes = 0
-            self._write(frames)
+    def _is_word(self, data: bytes) -> bool:
+        """Say whether it is a four-letter word that has arrived, and have it answered if it is."""
+        word = data[:WORD_BYTES]
+        if word not in WORDS:
+            return False
+        argument = data[WORD_BYTES : WORD_BYTES + TRACE_MASK_BYTES]
+        if word != TRACE_MASK_WORD or len(argument) == TRACE_MASK_BYTES:
+            self._closes_when_sent = True
+            self._requests.answer_word(self, word.decode(), argument)
+        return True
 
-    def _write(self, frames: list[bytes]) -> None:
+    def _flush(self) -> None:
+        out = self._out
+        if out is not None:
+            self._out = None
+            answered, self.answered = self.answered, 0
+            self._write(out.getvalue(), answered)
+
+    def _write(self, frames: bytes, count: int) -> None:
         transport = self._transport
         if transport is not None and not transport.is_closing():
-            self.stats.packets_sent += len(frames)
-            transport.write(b"".join(frames))
+            self.stats.packets_sent += count
+            transport.write(frames)
             if transport.get_write_buffer_size() > MAX_UNREAD_BY_CLIENT_BYTES:
                 log.warning("cutting %s off: it does not read what it is sent", self.peer)
                 self.abort()
-        self._close_if_sent()
+        if self._closes_when_sent:
+            self._close_if_sent()
 
     def _close_if_sent(self) -> None:
-        has_sent = not self.out and not self._held_bytes
+        has_sent = self._out is None and not self.held_bytes
         if self._closes_when_sent and has_sent and self._transport is not None:
             self._transport.close()
 

@@ -7,98 +7,80 @@ since nobody can know what is on disk then.
 """
 
 import asyncio
-import queue
-import threading
 import time
-from collections.abc import Callable, Collection
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, final
 
-from zoolet.storage.txnlog import TxnLog
+from zoolet.model.packed import BytesWriter
+
+if TYPE_CHECKING:
+    from zoolet.server.connection import Connection
+    from zoolet.server.logthread import LogThread
+    from zoolet.storage.txnlog import TxnLog
+
+EVERYTHING: Final = "everything"
+"""Instead of a path, which it could never be: the answer may show any znode."""
+
+NOTHING: Final = ""
+"""Instead of a path: the answer shows no znode."""
 
 
-class Receiver(Protocol):
-    """A connection, to which held frames go when they may."""
+@final
+class Hold:
+    """What a batch holds back for one connection.
 
-    def release(self, frames: list[bytes]) -> None:
-        """Send the frames; nothing holds them any longer."""
-        ...
+    Attributes:
+        batch: the batch.
+        connection: to which it goes.
+        frames: what was to be sent, in order.
+        count: how many frames that are.
+    """
+
+    def __init__(self, batch: "Batch", connection: "Connection") -> None:
+        self.batch = batch
+        self.connection = connection
+        self.frames = BytesWriter()
+        self.count = 0
 
 
-R = TypeVar("R", bound=Receiver)
-
-
-class Batch(Generic[R]):
+@final
+class Batch:
     """Txns that become durable together, and what waits for that.
 
     Attributes:
         first_zxid: of the first txn; 0 while there is none.
         last_zxid: of the last txn.
         records: the txns as the log holds them.
+        num_txns: how many they are.
         touched: the paths about which they say something new.
         opened_ms: when the first txn was added.
         sync_ms: how long it took to write and sync it.
-        held: per connection the frames that wait, in order.
+        holds: what waits, a hold for each connection.
         callbacks: what else is to happen once the batch is durable.
     """
-
-    __slots__ = (
-        "callbacks",
-        "first_zxid",
-        "held",
-        "last_zxid",
-        "opened_ms",
-        "records",
-        "sync_ms",
-        "touched",
-    )
 
     def __init__(self) -> None:
         self.first_zxid = 0
         self.last_zxid = 0
+        self.num_txns = 0
         self.opened_ms = 0
         self.sync_ms = 0
-        self.records: list[bytes] = []
+        self.records = BytesWriter()
         self.touched: set[str] = set()
-        self.held: dict[R, list[bytes]] = {}
+        self.holds: list[Hold] = []
         self.callbacks: list[Callable[[], None]] = []
 
-    def hold(self, receiver: R, frame: bytes) -> None:
-        """Keep a frame back until the batch is durable."""
-        self.held.setdefault(receiver, []).append(frame)
+    def hold_of(self, connection: "Connection") -> Hold:
+        """Return what is held back for a connection, to add to it."""
+        hold = connection.hold
+        if hold is None or hold.batch is not self:
+            hold = connection.hold = Hold(self, connection)
+            self.holds.append(hold)
+        return hold
 
 
-class LogThread:
-    """Runs calls that may block on the disk, one after another, off the event loop's thread."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._calls: queue.SimpleQueue[
-            tuple[Callable[[], None], Callable[[Exception | None], None]] | None
-        ] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="zoolet-log", daemon=True)
-        self._thread.start()
-
-    def submit(self, call: Callable[[], None], done: Callable[[Exception | None], None]) -> None:
-        """Run ``call`` there, then ``done`` here with the exception that it raised, or None."""
-        self._calls.put((call, done))
-
-    def stop(self) -> None:
-        """Return when everything submitted has run."""
-        self._calls.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (job := self._calls.get()) is not None:
-            call, done = job
-            failure: Exception | None = None
-            try:
-                call()
-            except Exception as error:  # noqa: BLE001 -- the loop's thread decides
-                failure = error
-            self._loop.call_soon_threadsafe(done, failure)
-
-
-class GroupCommit(Generic[R]):
+@final
+class GroupCommit:
     """The batch that gathers, the batch that is being synced, and the zxid up to which all is.
 
     Attributes:
@@ -109,19 +91,19 @@ class GroupCommit(Generic[R]):
 
     def __init__(
         self,
-        log: TxnLog,
-        thread: LogThread,
+        log: "TxnLog",
+        log_thread: "LogThread",
         loop: asyncio.AbstractEventLoop,
         synced_zxid: int,
         on_failure: Callable[[Exception], None],
-        on_synced: Callable[["Batch[R]"], None],
+        on_synced: Callable[[Batch], None],
     ) -> None:
         """Begin with nothing to sync; ``on_synced`` is called behind the release of each batch."""
-        self.collecting: Batch[R] = Batch()
-        self.syncing: Batch[R] | None = None
+        self.collecting = Batch()
+        self.syncing: Batch | None = None
         self.synced_zxid = synced_zxid
         self._log = log
-        self._thread = thread
+        self._log_thread = log_thread
         self._loop = loop
         self._on_failure = on_failure
         self._on_synced = on_synced
@@ -130,40 +112,46 @@ class GroupCommit(Generic[R]):
     @property
     def is_idle(self) -> bool:
         """Whether everything applied is also synced."""
-        return self.syncing is None and not self.collecting.records
+        return self.syncing is None and self.collecting.num_txns == 0
 
-    def append(self, zxid: int, record: bytes, touched: Collection[str], now_ms: int) -> Batch[R]:
+    def append(
+        self, zxid: int, record: bytes, touched: Iterable[str], now_ms: Callable[[], int]
+    ) -> Batch:
         """Add a txn; returns the batch that holds what shows it."""
         batch = self.collecting
-        if not batch.records:
+        if batch.num_txns == 0:
             batch.first_zxid = zxid
-            batch.opened_ms = now_ms
+            batch.opened_ms = now_ms()
             if self.syncing is None and not self._flush_is_scheduled:
                 # At the end of this turn of the loop, so that whoever else is ready gets in.
                 self._flush_is_scheduled = True
                 self._loop.call_soon(self._flush)
         batch.last_zxid = zxid
-        batch.records.append(record)
+        batch.num_txns += 1
+        batch.records.write(record)
         batch.touched.update(touched)
         return batch
 
-    def batch_to_wait_for(self, receiver: R, path: str | None) -> Batch[R] | None:
+    def batch_to_wait_for(self, connection: "Connection", path: str) -> Batch | None:
         """Return the batch behind which a reply about ``path`` has to wait; None: it need not.
 
-        It waits for what it shows (None shows nothing), and behind what its connection waits for
-        already.
+        It waits for what it shows, which may be NOTHING or EVERYTHING, and behind what its
+        connection waits for already.
         """
-        collecting = self.collecting
-        if path in collecting.touched or receiver in collecting.held:
+        collecting, syncing, hold = self.collecting, self.syncing, connection.hold
+        if syncing is None and collecting.num_txns == 0:
+            return None
+        if path == EVERYTHING:
+            return self.newest_batch()
+        if (hold is not None and hold.batch is collecting) or path in collecting.touched:
             return collecting
-        syncing = self.syncing
-        if syncing is not None and (path in syncing.touched or receiver in syncing.held):
+        if syncing is not None and (hold is not None or path in syncing.touched):
             return syncing
         return None
 
-    def newest_batch(self) -> Batch[R] | None:
+    def newest_batch(self) -> Batch | None:
         """Return the batch behind which everything applied so far is durable; None: it is."""
-        return self.collecting if self.collecting.records else self.syncing
+        return self.collecting if self.collecting.num_txns else self.syncing
 
     def when_durable(self, callback: Callable[[], None]) -> None:
         """Call back once everything applied so far is on disk; at once where it is."""
@@ -175,22 +163,22 @@ class GroupCommit(Generic[R]):
 
     def roll_log(self) -> None:
         """End the log behind the batch that is being synced."""
-        self._thread.submit(self._log.roll, self._report)
+        self._log_thread.submit(self._log.roll, self._report)
 
     def _flush(self) -> None:
         self._flush_is_scheduled = False
-        if self.syncing is not None or not self.collecting.records:
+        batch = self.collecting
+        if self.syncing is not None or batch.num_txns == 0:
             return
-        batch = self.syncing = self.collecting
+        self.syncing = batch
         self.collecting = Batch()
-        first_zxid, records = batch.first_zxid, b"".join(batch.records)
+        self._log_thread.submit(lambda: self._append(batch), self._synced)
 
-        def append() -> None:
-            began = time.monotonic()
-            self._log.append(first_zxid, records)
-            batch.sync_ms = round((time.monotonic() - began) * 1000)
-
-        self._thread.submit(append, self._synced)
+    def _append(self, batch: Batch) -> None:
+        """Write and sync a batch: this is what the other thread does."""
+        began = time.monotonic()
+        self._log.append(batch.first_zxid, batch.records.getvalue())
+        batch.sync_ms = round((time.monotonic() - began) * 1000)
 
     def _synced(self, failure: Exception | None) -> None:
         if failure is not None:
@@ -202,8 +190,8 @@ class GroupCommit(Generic[R]):
         self.syncing = None
         self.synced_zxid = batch.last_zxid
         self._flush()
-        for receiver, frames in batch.held.items():
-            receiver.release(frames)
+        for hold in batch.holds:
+            hold.connection.release(hold)
         for callback in batch.callbacks:
             callback()
         self._on_synced(batch)

@@ -276,7 +276,7 @@ class Inspector:
     @property
     def znode_count(self) -> int:
         """How many znodes there are; as in the original, the root counts twice."""
-        return len(self._subject.machine.tree.nodes)
+        return len(self._subject.machine.tree) + 1
 
     # -- connections and sessions ------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ before any reply that shows what it tells.
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast, final
+
+from mypy_extensions import i64
 
 from zoolet.core import access
 from zoolet.core.machine import Applied, Event, StateMachine
@@ -17,6 +19,7 @@ from zoolet.core.prepare import Asker
 from zoolet.core.sessions import PASSWORD_BYTES, Session, password_of
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
+from zoolet.model.packed import read_i32_be
 from zoolet.model.requests import (
     CloseSession,
     Connect,
@@ -28,19 +31,19 @@ from zoolet.model.requests import (
 from zoolet.model.txns import Txn
 from zoolet.server import fourletter
 from zoolet.server.config import Config
-from zoolet.server.connection import Connection
-from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.connection import Connection, Requests
+from zoolet.server.groupcommit import EVERYTHING, NOTHING, Batch, GroupCommit, Hold
 from zoolet.server.inspection import Inspector
-from zoolet.server.reads import EVERYTHING, READS
+from zoolet.server.reads import READS
 from zoolet.server.stats import ServerStats
 from zoolet.storage.txnlog import encode_record
 from zoolet.wire.frames import (
-    REPLY_HEADER,
+    LENGTH_BYTES,
     REPLY_HEADER_BYTES,
-    REQUEST_HEADER,
+    REQUEST_HEADER_BYTES,
     decode_connect,
     encode_connected,
-    encode_reply,
+    write_reply,
 )
 from zoolet.wire.jute import MalformedError
 from zoolet.wire.replies import encode_event, encode_path, encode_result, encode_token
@@ -58,7 +61,10 @@ from zoolet.wire.requests import (
 log = logging.getLogger(__name__)
 
 
+REPLY_BYTES: Final = LENGTH_BYTES + REPLY_HEADER_BYTES
+
 _WARNING_INTERVAL_MS = 1000
+_CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
 _AUTHENTICATION = frozenset({OpCode.AUTH, OpCode.SASL})
 """What the original reads outside of its pipeline; where it cannot, it closes the connection."""
 
@@ -75,7 +81,8 @@ class Clock(NamedTuple):
     monotonic_ms: Callable[[], int]
 
 
-class RequestProcessor:
+@final
+class RequestProcessor(Requests):
     """Takes requests from connections and sees to their answers.
 
     Attributes:
@@ -89,16 +96,15 @@ class RequestProcessor:
         self,
         config: Config,
         machine: StateMachine,
-        commit: GroupCommit[Connection],
+        commit: GroupCommit,
         clock: Clock,
         next_session_id: int,
     ) -> None:
+        super().__init__(config.max_frame_bytes, keeps_alive=config.keeps_alive)
         self.machine = machine
         self.connections: dict[Connection, None] = {}
         self.stats = ServerStats()
         self.inspector = Inspector(config, self, clock.monotonic_ms())
-        self.max_frame_bytes = config.max_frame_bytes
-        self.keeps_alive = config.keeps_alive
         self._config = config
         self._commit = commit
         self._clock = clock
@@ -106,7 +112,9 @@ class RequestProcessor:
         self._by_session: dict[int, Connection] = {}
         self._per_address: dict[str, int] = {}
         self._warned_ms = clock.monotonic_ms() - _WARNING_INTERVAL_MS
-        self._others: dict[int, Callable[[Connection, int, bytes, int, int], None]] = {
+        self._wall_ms = 0
+        self._requires_schemes = bool(config.required_schemes)
+        self._others: dict[int, Callable[[Connection, int, bytes, i64, i64], None]] = {
             OpCode.SYNC: self._sync,
             OpCode.AUTH: self._auth,
             OpCode.SASL: self._sasl,
@@ -174,15 +182,15 @@ class RequestProcessor:
     @property
     def outstanding_requests(self) -> int:
         """How many replies wait for the disk."""
-        batches = (self._commit.collecting, self._commit.syncing)
-        return sum(len(frames) for batch in batches if batch for frames in batch.held.values())
+        return sum([hold.count for hold in self._holds()])
 
     def outstanding_of(self, connection: object) -> int:
         """How many of them are a connection's."""
-        batches = (self._commit.collecting, self._commit.syncing)
-        return sum(
-            len(batch.held.get(cast("Connection", connection), ())) for batch in batches if batch
-        )
+        return sum([hold.count for hold in self._holds() if hold.connection is connection])
+
+    def _holds(self) -> list[Hold]:
+        syncing = self._commit.syncing
+        return self._commit.collecting.holds + ([] if syncing is None else syncing.holds)
 
     @property
     def now_ms(self) -> int:
@@ -195,49 +203,20 @@ class RequestProcessor:
 
     # -- requests ----------------------------------------------------------------------------------
 
-    def process(self, connection: Connection, data: bytes, bounds: list[tuple[int, int]]) -> int:
-        """Take the requests in the frames of ``data``, in order, as many as the connection may ask.
-
-        Returns how many that were.
-        """
-        taken = 0
-        for start, end in bounds:
-            if not connection.takes_requests:
-                break
-            taken += 1
-            if connection.session is None:
-                self._connect(connection, data, start, end)
-            elif end - start < REQUEST_HEADER.size:
-                log.warning("closing the connection of %s: a request too short", connection.peer)
-                connection.abort()
-            else:
-                self._take(connection, data, start, end)
-        if connection.session is not None:
-            connection.session.touch(self._clock.monotonic_ms())
-        self._count(connection, data, bounds, taken)
-        return taken
-
-    def _count(
-        self, connection: Connection, data: bytes, bounds: list[tuple[int, int]], taken: int
-    ) -> None:
-        """Note what came in one read: of the last request the kind, of all how many they were."""
-        stats, answered = connection.stats, len(connection.out)
-        self.stats.packets_received += taken
-        self.stats.bytes_received += len(data)
-        self.stats.latency.add(0, answered)
-        stats.packets_received += taken
-        stats.latency.add(0, answered)
-        if taken and bounds[taken - 1][1] - bounds[taken - 1][0] >= REQUEST_HEADER.size:
-            last = REQUEST_HEADER.unpack_from(data, bounds[taken - 1][0])
-            stats.last_cxid, stats.last_op_code = last
-            if answered:
-                stats.last_zxid = self._commit.synced_zxid
-                stats.last_response_ms = self._clock.monotonic_ms()
-
-    def _take(self, connection: Connection, data: bytes, start: int, end: int) -> None:
-        xid, op_code = REQUEST_HEADER.unpack_from(data, start)
-        body = start + REQUEST_HEADER.size
-        if self._config.required_schemes and not self._may_ask(connection, op_code):
+    def take(self, connection: Connection, data: bytes, start: i64, end: i64) -> None:
+        """Take the request in ``data[start:end]``."""
+        if connection.session is None:
+            self._connect(connection, data, start, end)
+            return
+        if end - start < REQUEST_HEADER_BYTES:
+            log.warning("closing the connection of %s: a request too short", connection.peer)
+            connection.abort()
+            return
+        xid: int = read_i32_be(data, start)
+        op_code: int = read_i32_be(data, start + 4)
+        connection.stats.last_cxid = xid
+        connection.stats.last_op_code = op_code
+        if self._requires_schemes and not self._may_ask(connection, op_code):
             log.warning(
                 "closing the connection of %s: it must authenticate first, under one of: %s",
                 connection.peer,
@@ -245,12 +224,13 @@ class RequestProcessor:
             )
             self._turn_away(connection, xid, 0, ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH)
             return
+        body = start + REQUEST_HEADER_BYTES
         try:
             if (read := READS.get(op_code)) is not None:
-                path, shown = read(self.machine, connection, data, body, end)
-                self._answer(connection, path, xid, 0, shown)
+                shown = read(self.machine, connection, data, body, end)
+                self._answer(connection, shown.path, xid, 0, shown.body)
             elif op_code in WRITE_OP_CODES:
-                self._write(connection, xid, OpCode(op_code), data, body, end)
+                self._write(connection, xid, op_code, data, body, end)
             elif (handle := self._others.get(op_code)) is not None:
                 handle(connection, xid, data, body, end)
             else:
@@ -258,12 +238,34 @@ class RequestProcessor:
                 self._turn_away(connection, xid, -1, ErrorCode.UNIMPLEMENTED)
         except RequestError as error:
             self._answer(connection, error.path, xid, error.code)
-        except MalformedError as error:
-            log.warning("a malformed request of %s: %s", connection.peer, error)
+        except MalformedError as malformed:  # one name for both would have one type in mypyc
+            log.warning("a malformed request of %s: %s", connection.peer, malformed)
             if op_code in _AUTHENTICATION:
                 connection.finish()
             else:
-                self._answer(connection, None, xid, ErrorCode.MARSHALLING_ERROR)
+                self._answer(connection, NOTHING, xid, ErrorCode.MARSHALLING_ERROR)
+
+    def taken(self, connection: Connection, num_requests: int, size_bytes: int) -> None:
+        """Note what came in one read, and that its session's client was heard."""
+        now_ms = self._clock.monotonic_ms()
+        self._wall_ms = 0
+        if connection.session is not None:
+            connection.session.touch(now_ms)
+        stats, answered = connection.stats, connection.answered
+        self.stats.packets_received += num_requests
+        self.stats.bytes_received += size_bytes
+        self.stats.latency.add(0, answered)
+        stats.packets_received += num_requests
+        stats.latency.add(0, answered)
+        if answered:
+            stats.last_zxid = self._commit.synced_zxid
+            stats.last_response_ms = now_ms
+
+    def _time_ms(self) -> int:
+        """Return the time of the txns that one read brings, ms since the epoch."""
+        if not self._wall_ms:
+            self._wall_ms = self._clock.wall_ms()
+        return self._wall_ms
 
     def _may_ask(self, connection: Connection, op_code: int) -> bool:
         """Say whether a connection has proven enough, or is about to (``enforce.auth.schemes``)."""
@@ -273,24 +275,26 @@ class RequestProcessor:
 
     def _turn_away(self, connection: Connection, xid: int, zxid: int, code: ErrorCode) -> None:
         """Refuse a request, whatever the state, and close the connection."""
-        batch = self._commit.batch_to_wait_for(connection, None)
-        self._send_behind(batch, connection, encode_reply(xid, zxid, code))
+        batch = self._commit.batch_to_wait_for(connection, NOTHING)
+        self._reply(batch, connection, xid, zxid, code)
         connection.finish()
 
-    def batch_released(self, batch: Batch[Connection]) -> None:
+    def batch_released(self, batch: Batch) -> None:
         """Count how long the replies waited that a batch held."""
         latency_ms = self._clock.monotonic_ms() - batch.opened_ms
-        for connection, frames in batch.held.items():
-            self.stats.latency.add(latency_ms, len(frames))
-            connection.stats.latency.add(latency_ms, len(frames))
-            connection.stats.last_zxid = batch.last_zxid
-            connection.stats.last_response_ms = batch.opened_ms + latency_ms
+        for hold in batch.holds:
+            stats = hold.connection.stats
+            self.stats.latency.add(latency_ms, hold.count)
+            stats.latency.add(latency_ms, hold.count)
+            stats.last_zxid = batch.last_zxid
+            stats.last_response_ms = batch.opened_ms + latency_ms
 
     def expire_sessions(self) -> None:
         """Close the sessions whose clients were silent for too long."""
         for session in self.machine.sessions.expired(self._clock.monotonic_ms()):
             log.info("session 0x%x expired after %d ms", session.session_id, session.timeout_ms)
             self._end_session(session)
+        self._wall_ms = 0
 
     def remove_perished(self) -> None:
         """Remove containers that are empty again, and znodes whose TTL is over."""
@@ -301,63 +305,70 @@ class RequestProcessor:
         for path in perished[:at_most]:
             log.info("removing %s: its time is over", path)
             self._change(Asker(0, ()), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
+        self._wall_ms = 0
 
     # -- sending: the only places that know of batches ---------------------------------------------
 
     def _answer(
-        self,
-        connection: Connection,
-        path: str | None,
-        xid: int,
-        err: int,
-        *body: bytes,
+        self, connection: Connection, path: str, xid: int, err: int, body: bytes = b""
     ) -> None:
-        """Send the reply to a read of ``path`` (None: of nothing), or hold it behind what it shows.
+        """Send the reply to a read of ``path``, or hold it behind what it shows.
 
         The zxid in the header is the last one that may be seen with it.
         """
-        commit = self._commit
-        if commit.is_idle:
-            batch = None
-        elif path == EVERYTHING:
-            batch = commit.newest_batch()
-        else:
-            batch = commit.batch_to_wait_for(connection, path)
-        zxid = commit.synced_zxid if batch is None else batch.last_zxid
-        size_bytes = REPLY_HEADER_BYTES + sum(map(len, body))
-        header = REPLY_HEADER.pack(size_bytes, xid, zxid, err)
-        self._send_behind(batch, connection, b"".join((header, *body)))
+        batch = self._commit.batch_to_wait_for(connection, path)
+        zxid = self._commit.synced_zxid if batch is None else batch.last_zxid
+        self._reply(batch, connection, xid, zxid, err, body)
 
-    def _send_behind(
-        self, batch: Batch[Connection] | None, connection: Connection, frame: bytes
+    def _reply(
+        self,
+        batch: Batch | None,
+        connection: Connection,
+        xid: int,
+        zxid: int,
+        err: int,
+        body: bytes = b"",
     ) -> None:
-        """Hold a frame until ``batch`` is durable; None: it goes out with this turn's others."""
+        """Send a reply once ``batch`` is durable; None: it goes out with this turn's others."""
         self.stats.packets_sent += 1
         if batch is None:
-            connection.send(frame)
+            write_reply(connection.out(), xid, zxid, err, body)
         else:
-            batch.hold(connection, frame)
-            connection.count_held(len(frame))
+            hold = batch.hold_of(connection)
+            hold.count += 1
+            write_reply(hold.frames, xid, zxid, err, body)
+            connection.held_bytes += REPLY_BYTES + len(body)
 
-    def _tell(self, batch: Batch[Connection] | None, event: Event) -> None:
+    def _send_behind(self, batch: Batch | None, connection: Connection, frame: bytes) -> None:
+        """Send what is no reply once ``batch`` is durable; None: with this turn's others."""
+        self.stats.packets_sent += 1
+        if batch is None:
+            connection.out().write(frame)
+        else:
+            hold = batch.hold_of(connection)
+            hold.count += 1
+            hold.frames.write(frame)
+            connection.held_bytes += len(frame)
+
+    def _tell(self, batch: Batch | None, event: Event) -> None:
         """Send a watch event to its watchers, each behind ``batch``."""
         frame = encode_event(event.type, event.path, event.zxid)
         for watcher in event.watchers:
             self._send_behind(batch, cast("Connection", watcher), frame)
 
-    def _commit_txn(self, txn: Txn) -> tuple[Applied, Batch[Connection]]:
+    def _commit_txn(self, txn: Txn) -> tuple[Applied, Batch]:
         """Append and apply a txn, and hold its watch events; returns what came of it."""
-        now_ms = self._clock.monotonic_ms()
-        applied = self.machine.apply(txn, now_ms)
-        record = encode_record(txn)
-        batch = self._commit.append(txn.header.zxid, record, applied.touched, now_ms)
+        applied = self.machine.apply(txn, self._clock.monotonic_ms)
+        batch = self._commit.append(
+            txn.header.zxid, encode_record(txn), applied.touched, self._clock.monotonic_ms
+        )
         for event in applied.events:
             self._tell(batch, event)
         return applied, batch
 
     # -- sessions ----------------------------------------------------------------------------------
 
-    def _connect(self, connection: Connection, data: bytes, start: int, end: int) -> None:
+    def _connect(self, connection: Connection, data: bytes, start: i64, end: i64) -> None:
         """Give a connection its session: a new one, or the one it left."""
         try:
             request = decode_connect(data, start, end)
@@ -438,10 +449,10 @@ class RequestProcessor:
         self,
         connection: Connection,
         xid: int,
-        op_code: OpCode,
+        op_code: int,
         data: bytes,
-        start: int,
-        end: int,
+        start: i64,
+        end: i64,
     ) -> None:
         session = cast("Session", connection.session)
         asker = Asker(session.session_id, connection.identities)
@@ -449,7 +460,7 @@ class RequestProcessor:
             request = decode_write(op_code, data, start, end)
         except MalformedError as error:
             log.warning("a malformed request of %s: %s", connection.peer, error)
-            if op_code is OpCode.MULTI:
+            if op_code == OpCode.MULTI:
                 self._refuse(connection, session.session_id, xid, ErrorCode.MARSHALLING_ERROR)
             else:
                 # The original reads any other request before it takes a zxid for it.
@@ -457,23 +468,22 @@ class RequestProcessor:
             return
         applied, batch = self._change(asker, xid, op_code, request)
         result = applied.result
-        frame = encode_reply(xid, batch.last_zxid, result.err, encode_result(result))
-        self._send_behind(batch, connection, frame)
-        if op_code is OpCode.CLOSE_SESSION:
+        self._reply(batch, connection, xid, batch.last_zxid, result.err, encode_result(result))
+        if op_code == _CLOSE_SESSION:
             connection.finish()
 
     def _refuse(self, connection: Connection, session_id: int, xid: int, code: ErrorCode) -> None:
         """Commit that a request is refused, whatever the state, and say so."""
-        txn = self.machine.refuse(session_id, xid, code, self._clock.wall_ms())
+        txn = self.machine.refuse(session_id, xid, code, self._time_ms())
         _, batch = self._commit_txn(txn)
-        self._send_behind(batch, connection, encode_reply(xid, batch.last_zxid, code))
+        self._reply(batch, connection, xid, batch.last_zxid, code)
 
     def _change(
-        self, asker: Asker, xid: int, op_code: OpCode, request: WriteRequest
-    ) -> tuple[Applied, Batch[Connection]]:
+        self, asker: Asker, xid: int, op_code: int, request: WriteRequest
+    ) -> tuple[Applied, Batch]:
         """Prepare a request and commit what it becomes."""
         machine = self.machine
-        txn = machine.prepare(asker, xid, op_code, request, self._clock.wall_ms())
+        txn = machine.prepare(asker, xid, op_code, request, self._time_ms())
         if machine.warnings:
             self._tell_operator(machine.warnings)
         return self._commit_txn(txn)
@@ -488,21 +498,21 @@ class RequestProcessor:
 
     # -- what is neither a plain read nor a write --------------------------------------------------
 
-    def _sync(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
+    def _sync(self, connection: Connection, xid: int, data: bytes, start: i64, end: i64) -> None:
         """Answer once everything applied so far is durable: what follows shows it all."""
         path = decode_path(data, start, end).path
         batch = self._commit.newest_batch()
         zxid = self._commit.synced_zxid if batch is None else batch.last_zxid
-        self._send_behind(batch, connection, encode_reply(xid, zxid, 0, encode_path(path)))
+        self._reply(batch, connection, xid, zxid, 0, encode_path(path))
 
-    def _auth(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
+    def _auth(self, connection: Connection, xid: int, data: bytes, start: i64, end: i64) -> None:
         request = decode_auth(data, start, end)
         proven = access.authenticate(
             request.scheme, request.auth, connection.address, self._config.digests
         )
         err = ErrorCode.OK if proven else ErrorCode.AUTH_FAILED
-        batch = self._commit.batch_to_wait_for(connection, None)
-        self._send_behind(batch, connection, encode_reply(xid, 0, err))
+        batch = self._commit.batch_to_wait_for(connection, NOTHING)
+        self._reply(batch, connection, xid, 0, err)
         if not proven:
             self.stats.auth_failures += 1
             log.warning("%s failed to authenticate under %r", connection.peer, request.scheme)
@@ -510,26 +520,26 @@ class RequestProcessor:
         connection.identities = tuple(dict.fromkeys((*connection.identities, *proven)))
 
     def _refuse_reconfig(
-        self, connection: Connection, xid: int, data: bytes, start: int, end: int
+        self, connection: Connection, xid: int, data: bytes, start: i64, end: i64
     ) -> None:
         """Refuse a reconfig, as a standalone server does: it takes a zxid all the same."""
         check_reconfig(data, start, end)
         session = cast("Session", connection.session)
         self._refuse(connection, session.session_id, xid, ErrorCode.RECONFIG_DISABLED)
 
-    def _sasl(self, connection: Connection, xid: int, data: bytes, start: int, end: int) -> None:
+    def _sasl(self, connection: Connection, xid: int, data: bytes, start: i64, end: i64) -> None:
         """Answer as a server without a SASL mechanism: no token, and nobody is authenticated."""
         decode_sasl(data, start, end)
-        batch = self._commit.batch_to_wait_for(connection, None)
-        self._send_behind(batch, connection, encode_reply(xid, 0, 0, encode_token(None)))
+        batch = self._commit.batch_to_wait_for(connection, NOTHING)
+        self._reply(batch, connection, xid, 0, 0, encode_token(None))
 
     def _set_watches(
-        self, connection: Connection, xid: int, data: bytes, start: int, end: int
+        self, connection: Connection, xid: int, data: bytes, start: i64, end: i64
     ) -> None:
         self._take_watches_over(connection, xid, decode_set_watches(data, start, end))
 
     def _set_watches2(
-        self, connection: Connection, xid: int, data: bytes, start: int, end: int
+        self, connection: Connection, xid: int, data: bytes, start: i64, end: i64
     ) -> None:
         self._take_watches_over(connection, xid, decode_set_watches2(data, start, end))
 
@@ -539,7 +549,7 @@ class RequestProcessor:
         for event in events:
             self._tell(batch, event)
         zxid = self._commit.synced_zxid if batch is None else batch.last_zxid
-        self._send_behind(batch, connection, encode_reply(xid, zxid, 0))
+        self._reply(batch, connection, xid, zxid, 0)
 
 
 def _connected(session: Session | None, request: Connect) -> bytes:

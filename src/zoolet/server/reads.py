@@ -5,129 +5,135 @@ changes nothing but the watches of who asks. Whether its reply may leave at once
 to say, by the path that it shows.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Final, final
+
+from mypy_extensions import i64
 
 from zoolet.core import access
 from zoolet.core.machine import StateMachine
-from zoolet.core.sessions import Session
-from zoolet.model.acl import Id
+from zoolet.model import paths
 from zoolet.model.codes import ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
-from zoolet.model.requests import PathWatch
+from zoolet.server.connection import Connection
+from zoolet.server.groupcommit import EVERYTHING, NOTHING
+from zoolet.wire.jute import Reader
 from zoolet.wire.replies import (
     encode_acl,
-    encode_children,
     encode_count,
     encode_identities,
     encode_multi_read,
     encode_paths,
     encode_watch_added,
+    stat_in,
 )
 from zoolet.wire.requests import (
     decode_add_watch,
     decode_multi_read,
     decode_path,
-    decode_path_watch,
     decode_watches_of,
 )
 
-EVERYTHING: Final = "everything"
-"""Instead of a path, which it could never be: the answer may show any znode."""
-
-NOTHING: Final = None
-"""Instead of a path: the answer shows no znode."""
+_READ: Final = Permission.READ.value
+_GET_DATA: Final = OpCode.GET_DATA.value
 
 
-class Asker(Protocol):
-    """The connection that asks: its watches are the ones that are set."""
-
-    session: Session | None
-
-    @property
-    def identities(self) -> Sequence[Id]:
-        """Who it has proven to be."""
-        ...
-
-
-class Shown(NamedTuple):
+@final
+class Shown:
     """What a read shows: a path, EVERYTHING or NOTHING, and the reply's body."""
 
-    path: str | None
-    body: bytes
+    __slots__ = ("body", "path")
+
+    def __init__(self, path: str, body: bytes) -> None:
+        self.path = path
+        self.body = body
 
 
-Read = Callable[[StateMachine, Asker, bytes, int, int], Shown]
+Read = Callable[[StateMachine, Connection, bytes, i64, i64], Shown]
 """Raises RequestError where the read is refused, MalformedError where the body is none."""
 
 
-def _get_data(machine: StateMachine, asker: Asker, data: bytes, start: int, end: int) -> Shown:
-    request = decode_path_watch(data, start, end)
-    return Shown(request.path, _data_of(machine, asker, request))
-
-
-def _data_of(machine: StateMachine, asker: Asker, request: PathWatch) -> bytes:
-    path, watch = request
-    node = machine.readable(path, asker.identities)
+def _get_data(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
+    reader = Reader(data, start, end)
+    path = reader.read_ustring()
+    watch = reader.read_bool()
+    shown = _real(path)
+    record = machine.readable(shown, asker.identities)
     if watch:
         machine.data_watches.add(path, asker)
-    return node.record
+    return Shown(shown, record)
 
 
-def _exists(machine: StateMachine, asker: Asker, data: bytes, start: int, end: int) -> Shown:
-    path, watch = decode_path_watch(data, start, end)
+def _exists(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
+    reader = Reader(data, start, end)
+    path = reader.read_ustring()
+    watch = reader.read_bool()
     if "\0" in path:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
-    node = machine.tree.nodes.get(path)
-    if node is not None:
-        access.check(node.acl, asker.identities, Permission.READ, path)
+    shown = _real(path)
+    record = machine.tree.records.get(shown)
+    if record is not None:
+        access.check(machine.tree.acl_of(shown), asker.identities, _READ, path)
     if watch:
         machine.data_watches.add(path, asker)
-    if node is None:
-        raise RequestError(ErrorCode.NO_NODE, path)
-    return Shown(path, node.packed_stat)
+    if record is None:
+        raise RequestError(ErrorCode.NO_NODE, shown)
+    return Shown(shown, stat_in(record))
 
 
-def _get_children(machine: StateMachine, asker: Asker, data: bytes, start: int, end: int) -> Shown:
-    request = decode_path_watch(data, start, end)
-    return Shown(request.path, _children_of(machine, asker, request, with_stat=False))
+def _get_children(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
+    path, _ = _list(machine, asker, Reader(data, start, end))
+    return Shown(path, machine.tree.encoded_names(path))
 
 
-def _get_children2(machine: StateMachine, asker: Asker, data: bytes, start: int, end: int) -> Shown:
-    request = decode_path_watch(data, start, end)
-    return Shown(request.path, _children_of(machine, asker, request, with_stat=True))
+def _get_children2(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
+    path, record = _list(machine, asker, Reader(data, start, end))
+    return Shown(path, machine.tree.encoded_names(path) + stat_in(record))
 
 
-def _children_of(
-    machine: StateMachine, asker: Asker, request: PathWatch, *, with_stat: bool
-) -> bytes:
-    path, watch = request
-    node = machine.readable(path, asker.identities)
+def _list(machine: StateMachine, asker: Connection, reader: Reader) -> tuple[str, bytes]:
+    """Return the path whose children may be listed, and its record."""
+    path = reader.read_ustring()
+    watch = reader.read_bool()
+    shown = _real(path)
+    record = machine.readable(shown, asker.identities)
     if watch:
         machine.child_watches.add(path, asker)
-    return encode_children(node.names, node.packed_stat if with_stat else b"")
+    return shown, record
 
 
-def _get_acl(machine: StateMachine, asker: Asker, data: bytes, start: int, end: int) -> Shown:
-    path = decode_path(data, start, end).path
-    acl, node = machine.acl_of(path, asker.identities)
-    return Shown(path, encode_acl(acl, node.packed_stat))
+def _real(path: str) -> str:
+    """Return under which path a znode is kept: the original finds the root under "" as well.
+
+    Watches are set on what was asked for: there, those on "" hear of nothing.
+    """
+    return path or paths.ROOT
 
 
-def _multi_read(machine: StateMachine, asker: Asker, data: bytes, start: int, end: int) -> Shown:
+def _get_acl(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
+    path = _real(decode_path(data, start, end).path)
+    acl, record = machine.acl_of(path, asker.identities)
+    return Shown(path, encode_acl(acl, stat_in(record)))
+
+
+def _multi_read(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
     """Answer each part for itself: one that is refused does not hold the others back.
 
     No part sets a watch, whatever it says (``MultiOperationRecord.deserialize``).
     """
     parts = []
-    for op_code, (path, _watch) in decode_multi_read(data, start, end).operations:
-        request = PathWatch(path, watch=False)
+    for op_code, request in decode_multi_read(data, start, end).operations:
+        path = _real(request.path)
         err, body = 0, b""
         try:
-            if op_code is OpCode.GET_DATA:
-                body = _data_of(machine, asker, request)
-            else:
-                body = _children_of(machine, asker, request, with_stat=False)
+            record = machine.readable(path, asker.identities)
+            body = record if op_code == _GET_DATA else machine.tree.encoded_names(path)
         except RequestError as error:
             err = int(error.code)
         parts.append((op_code, err, body))
@@ -135,39 +141,45 @@ def _multi_read(machine: StateMachine, asker: Asker, data: bytes, start: int, en
 
 
 def _get_all_children_number(
-    machine: StateMachine, asker: Asker, data: bytes, start: int, end: int
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
 ) -> Shown:
-    path = decode_path(data, start, end).path
+    path = _real(decode_path(data, start, end).path)
     return Shown(EVERYTHING, encode_count(machine.count_below(path, asker.identities)))
 
 
 def _get_ephemerals(
-    machine: StateMachine, asker: Asker, data: bytes, start: int, end: int
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
 ) -> Shown:
     prefix = decode_path(data, start, end).path
     session_id = 0 if asker.session is None else asker.session.session_id
     return Shown(EVERYTHING, encode_paths(machine.ephemerals_of(session_id, prefix)))
 
 
-def _add_watch(machine: StateMachine, asker: Asker, data: bytes, start: int, end: int) -> Shown:
+def _add_watch(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
     path, mode = decode_add_watch(data, start, end)
     machine.add_watch(path, asker, mode)
     return Shown(NOTHING, encode_watch_added())
 
 
-def _check_watches(machine: StateMachine, asker: Asker, data: bytes, start: int, end: int) -> Shown:
+def _check_watches(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
     machine.check_watches(decode_watches_of(data, start, end), asker)
     return Shown(NOTHING, b"")
 
 
 def _remove_watches(
-    machine: StateMachine, asker: Asker, data: bytes, start: int, end: int
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
 ) -> Shown:
     machine.remove_watches(decode_watches_of(data, start, end), asker)
     return Shown(NOTHING, b"")
 
 
-def _who_am_i(_machine: StateMachine, asker: Asker, _data: bytes, _start: int, _end: int) -> Shown:
+def _who_am_i(
+    _machine: StateMachine, asker: Connection, _data: bytes, _start: i64, _end: i64
+) -> Shown:
     users = [
         (who.scheme, access.user_of(*who))
         for who in asker.identities
@@ -176,11 +188,13 @@ def _who_am_i(_machine: StateMachine, asker: Asker, _data: bytes, _start: int, _
     return Shown(NOTHING, encode_identities(users))
 
 
-def _ping(_machine: StateMachine, _asker: Asker, _data: bytes, _start: int, _end: int) -> Shown:
+def _ping(
+    _machine: StateMachine, _asker: Connection, _data: bytes, _start: i64, _end: i64
+) -> Shown:
     return Shown(NOTHING, b"")
 
 
-READS: dict[int, Read] = {
+READS: Final[dict[int, Read]] = {
     OpCode.EXISTS: _exists,
     OpCode.GET_DATA: _get_data,
     OpCode.GET_ACL: _get_acl,

@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from zoolet.server.config import Config, Listener
 from zoolet.server.connection import Connection
-from zoolet.server.groupcommit import Batch, GroupCommit, LogThread
+from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.logthread import LogThread
 from zoolet.server.processor import Clock, RequestProcessor
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
@@ -66,7 +67,7 @@ class Server:
         self._failure: asyncio.Future[None]
         self._machine: StateMachine
         self._processor: RequestProcessor
-        self._commit: GroupCommit[Connection]
+        self._commit: GroupCommit
         self._thread: LogThread
         self._txns_since_snapshot = 0
         self._bytes_since_snapshot = 0
@@ -176,7 +177,7 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             listener = await loop.create_server(
-                lambda: Connection(self._processor),
+                self._connection,
                 host,
                 port,
                 backlog=self._config.listen_backlog if self._config.listen_backlog > 0 else 50,
@@ -190,6 +191,10 @@ class Server:
         started.callback(self._close_connections)
         started.callback(listener.close)
         log.info("listening on %s, port %d", host or "every address", port)
+
+    def _connection(self) -> asyncio.Protocol:
+        """Return what serves a new connection; it has a Protocol's methods and no other base."""
+        return cast("asyncio.Protocol", Connection(self._processor))
 
     async def _listen_for_operators(self, started: contextlib.AsyncExitStack) -> None:
         """Serve the admin endpoint and the metrics, where they are wanted.
@@ -244,11 +249,11 @@ class Server:
         if not self._failure.done():
             self._failure.set_exception(ServerError(message))
 
-    def _batch_synced(self, batch: Batch[Connection]) -> None:
+    def _batch_synced(self, batch: Batch) -> None:
         self._processor.batch_released(batch)
-        config, size_bytes = self._config, sum(map(len, batch.records))
+        config, size_bytes = self._config, len(batch.records)
         self._count_sync(batch.sync_ms, size_bytes)
-        self._txns_since_snapshot += len(batch.records)
+        self._txns_since_snapshot += batch.num_txns
         self._bytes_since_snapshot += size_bytes
         self._log_bytes += size_bytes
         wants_snapshot = (

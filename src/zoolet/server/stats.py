@@ -1,21 +1,21 @@
 """What the server counts about itself and its connections, for the operator.
 
-Counting must cost next to nothing: what arrives in one read is counted at once, so a connection's
-last request is the last of that read, and requests answered in the same turn count as one latency.
+Counting must cost next to nothing: what arrives in one read is counted at once.
 """
 
-from dataclasses import dataclass, field
+from typing import final
 
 
-@dataclass(slots=True)
+@final
 class Summary:
     """How often something took how long, in ms."""
 
-    count: int = 0
-    total_ms: int = 0
-    min_ms: int = 0
-    max_ms: int = 0
-    last_ms: int = 0
+    def __init__(self) -> None:
+        self.count = 0
+        self.total_ms = 0
+        self.min_ms = 0
+        self.max_ms = 0
+        self.last_ms = 0
 
     def add(self, value_ms: int, times: int = 1) -> None:
         """Note that something took so long, so many times."""
@@ -34,7 +34,7 @@ class Summary:
         return round(self.total_ms / self.count, 4) if self.count else 0.0
 
 
-@dataclass(slots=True)
+@final
 class ServerStats:
     """Counts since the server began; ``reset`` starts those anew that ``srst`` does.
 
@@ -42,17 +42,18 @@ class ServerStats:
     that is held counts from the first txn of what it waited for to its release.
     """
 
-    packets_received: int = 0
-    packets_sent: int = 0
-    latency: Summary = field(default_factory=Summary)
-    bytes_received: int = 0
-    connection_requests: int = 0
-    sessions_resumed: int = 0
-    connections_rejected: int = 0
-    auth_failures: int = 0
-    syncs: Summary = field(default_factory=Summary)
-    slow_syncs: int = 0
-    snapshots: Summary = field(default_factory=Summary)
+    def __init__(self) -> None:
+        self.packets_received = 0
+        self.packets_sent = 0
+        self.latency = Summary()
+        self.bytes_received = 0
+        self.connection_requests = 0
+        self.sessions_resumed = 0
+        self.connections_rejected = 0
+        self.auth_failures = 0
+        self.syncs = Summary()
+        self.slow_syncs = 0
+        self.snapshots = Summary()
 
     def reset(self) -> None:
         """Count packets and latency anew (``ServerStats.reset``)."""
@@ -60,7 +61,7 @@ class ServerStats:
         self.latency = Summary()
 
 
-@dataclass(slots=True)
+@final
 class ConnectionStats:
     """What one connection did, as ``cons`` shows it.
 
@@ -71,10 +72,11 @@ class ConnectionStats:
         last_response_ms: when that left, on the clock that only rises.
     """
 
-    packets_received: int = 0
-    packets_sent: int = 0
-    last_op_code: int | None = None
-    last_cxid: int = -1
-    last_zxid: int = -1
-    last_response_ms: int = 0
-    latency: Summary = field(default_factory=Summary)
+    def __init__(self) -> None:
+        self.packets_received = 0
+        self.packets_sent = 0
+        self.last_op_code: int | None = None
+        self.last_cxid = -1
+        self.last_zxid = -1
+        self.last_response_ms = 0
+        self.latency = Summary()

@@ -41,7 +41,7 @@ class AsOf(NamedTuple):
         """
         if self == ALL:
             return True
-        stats = [node.stat for node in tree.nodes.values()]
+        stats = [node.stat for _, node in tree.znodes()]
         last_zxid = max([zxid, *(max(stat.mzxid, stat.pzxid) for stat in stats)])
         last_time_ms = max((stat.mtime for stat in stats), default=0)
         return (self.zxid is None or last_zxid <= self.zxid) and (
@@ -190,7 +190,7 @@ def _ways_on(directory: Path, zxid: int) -> str:
 def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int, applied_zxid: int) -> None:
     """A zxid may stand twice only where the original refused what it could not even read."""
     zxid, op_code = txn.header.zxid, txn.header.type
-    if zxid < last_zxid or (zxid == last_zxid and op_code is not OpCode.ERROR):
+    if zxid < last_zxid or (zxid == last_zxid and op_code != OpCode.ERROR):
         raise StorageError(
             f"{path}: at byte {offset}: the txn 0x{zxid:x} stands behind the txn 0x{last_zxid:x}."
             f" {_ways_on(path.parent, applied_zxid)}"

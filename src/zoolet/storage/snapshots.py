@@ -5,45 +5,54 @@ Format: docs/formats/snapshot.md; source: ``FileSnap``, ``SnapStream``, ``Serial
 when it is whole and synced.
 """
 
-import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from zoolet.core.tree import Tree, wrap_int32
+from mypy_extensions import i32, i64
+
+from zoolet.core.tree import (
+    AVERSION,
+    CVERSION,
+    OWNER,
+    PZXID,
+    STAT_BYTES,
+    Tree,
+)
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.owners import OwnerKind
-from zoolet.model.stat import Stat
+from zoolet.model.packed import (
+    BytesWriter,
+    read_i32_be,
+    read_i64_be,
+    write_i32_be,
+    write_i64_be,
+)
 from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError
 from zoolet.storage.files import snapshot_name
-from zoolet.wire.jute import INT, LONG, MalformedError, Reader, pack_acl, pack_buffer, pack_ustring
+from zoolet.wire.jute import LONG, MalformedError, Reader, pack_ustring, write_acl, write_ustring
 
-_FILE_HEADER = struct.Struct(">4siq")
-_MAGIC = b"ZKSN"
-_VERSION = 2
-_DATABASE_ID = -1
+_MAGIC: Final = b"ZKSN"
+_VERSION: Final = 2
+_DATABASE_ID: Final = -1
 
-_SESSION = struct.Struct(">qi")
-_ACL_AND_STAT = struct.Struct(">qqqqqiiiqq")
-"""The ACL's number, then the Stat as it is kept: without what follows from data and children, and
-with the count of children created in place of cversion (``StatPersisted``)."""
+_SESSION_BYTES: Final = 12
 
-_CREATED_AT = 44
-"""Where in that record the count of children created stands; aversion and the owner follow it."""
+# Behind a znode's data: its ACL's number, then the Stat as it is kept (``StatPersisted``), without
+# what follows from data and children and with the count of children created in place of cversion.
+_CZXID_AT: Final = 8
+_CREATED_AT: Final = 44
+_OWNER_AT: Final = 52
+_PZXID_AT: Final = 60
+_ACL_AND_STAT_BYTES: Final = 68
 
-_OWNER_END = 60
-_LENGTH_AND_CHILDREN = struct.Struct(">ii")
-"""What a Stat has between its owner and pzxid, and a kept one has not."""
-
-_NEITHER_CREATED_NOR_OWNED = bytes(_OWNER_END - _CREATED_AT)
-
-_OPEN_ACL_NUMBER = -1
-_END_OF_TREE = pack_ustring("/")
-_CHUNK_BYTES = 1 << 20
+_OPEN_ACL_NUMBER: Final = -1
+_END_OF_TREE: Final = pack_ustring("/")
+_CHUNK_BYTES: Final = 1 << 20
 
 
 class Snapshot(NamedTuple):
@@ -73,7 +82,7 @@ def write_snapshot(
     file = disk.create(unfinished)
     try:
         checksum = 1
-        for chunk in _in_chunks(_content(tree, sessions)):
+        for chunk in _content(tree, sessions):
             checksum = zlib.adler32(chunk, checksum)
             file.write(compressor.compress(chunk))
         seal = compressor.compress(LONG.pack(checksum) + _END_OF_TREE)
@@ -87,52 +96,45 @@ def write_snapshot(
 
 
 def _content(tree: Tree, sessions: Mapping[int, int]) -> Iterator[bytes]:
-    yield _FILE_HEADER.pack(_MAGIC, _VERSION, _DATABASE_ID)
-    yield INT.pack(len(sessions))
+    """Yield what is sealed, in chunks of about a megabyte."""
+    writer = BytesWriter()
+    writer.write(_MAGIC)
+    write_i32_be(writer, _VERSION)
+    write_i64_be(writer, _DATABASE_ID)
+    write_i32_be(writer, len(sessions))
     for session_id, timeout_ms in sessions.items():
-        yield _SESSION.pack(session_id, timeout_ms)
-    numbers: dict[AclList, int] = {OPEN_ACL: _OPEN_ACL_NUMBER}
-    for node in tree.nodes.values():
-        numbers.setdefault(node.acl, len(numbers))
-    yield INT.pack(len(numbers) - 1)
+        write_i64_be(writer, session_id)
+        write_i32_be(writer, timeout_ms)
+    numbers: dict[AclList, int] = {}
+    for acl in tree.acls.values():
+        numbers.setdefault(acl, len(numbers) + 1)
+    write_i32_be(writer, len(numbers))
     for acl, number in numbers.items():
-        if number != _OPEN_ACL_NUMBER:
-            yield LONG.pack(number) + pack_acl(acl)
-    for path, node in tree.nodes.items():
-        if path == paths.ROOT:
-            continue
-        stat = node.stat
-        yield (
-            pack_ustring(path)
-            + pack_buffer(node.data)
-            + _ACL_AND_STAT.pack(
-                numbers[node.acl],
-                stat.czxid,
-                stat.mzxid,
-                stat.ctime,
-                stat.mtime,
-                stat.version,
-                node.created,
-                stat.aversion,
-                tree.perishable.get(path, stat.ephemeral_owner),
-                stat.pzxid,
-            )
-        )
-    yield _END_OF_TREE
+        write_i64_be(writer, number)
+        write_acl(writer, acl)
+    for path, record in tree.records.items():
+        acl_number = numbers[tree.acls[path]] if path in tree.acls else _OPEN_ACL_NUMBER
+        _write_znode(writer, tree, path, record, acl_number)
+        if len(writer) >= _CHUNK_BYTES:
+            yield writer.getvalue()
+            writer.truncate(0)
+    writer.write(_END_OF_TREE)
+    yield writer.getvalue()
 
 
-def _in_chunks(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Join pieces into chunks of about a megabyte."""
-    gathered: list[bytes] = []
-    size_bytes = 0
-    for piece in pieces:
-        gathered.append(piece)
-        size_bytes += len(piece)
-        if size_bytes >= _CHUNK_BYTES:
-            yield b"".join(gathered)
-            gathered.clear()
-            size_bytes = 0
-    yield b"".join(gathered)
+def _write_znode(
+    writer: BytesWriter, tree: Tree, path: str, record: bytes, acl_number: int
+) -> None:
+    end: i64 = len(record)
+    write_ustring(writer, "" if path == paths.ROOT else path)
+    writer.write(record[: end - STAT_BYTES])
+    write_i64_be(writer, acl_number)
+    writer.write(record[end - STAT_BYTES : end - CVERSION])
+    write_i32_be(writer, tree.created_under(path))
+    writer.write(record[end - AVERSION : end - OWNER])
+    owner = read_i64_be(record, end - OWNER)
+    write_i64_be(writer, tree.perishable.get(path, owner))
+    writer.write(record[end - PZXID :])
 
 
 def read_snapshot(path: Path, data: bytes) -> Snapshot:
@@ -146,26 +148,30 @@ def read_snapshot(path: Path, data: bytes) -> Snapshot:
         raise DamagedFileError(path, 0, str(error)) from error
     try:
         return _read_content(reader)
-    except MalformedError as error:
-        raise DamagedFileError(path, reader.position, str(error)) from error
+    except MalformedError as malformed:  # one name for both would have one type in mypyc
+        raise DamagedFileError(path, reader.position, str(malformed)) from malformed
 
 
 def _read_content(reader: Reader) -> Snapshot:
-    if (magic := reader.data[: len(_MAGIC)]) != _MAGIC:
+    magic = reader.data[: len(_MAGIC)]
+    if magic != _MAGIC:
         raise MalformedError(f"a snapshot begins with {_MAGIC!r}, not {magic!r}")
     reader.position = len(_MAGIC)
     if (version := reader.read_int()) != _VERSION:
         raise MalformedError(f"version {version} of the snapshot format is not known")
     reader.read_long()  # the database id, which nothing uses
-    sessions = {reader.read_long(): reader.read_int() for _ in range(_count(reader, _SESSION.size))}
+    sessions: dict[int, int] = {}
+    for _ in range(_count(reader, _SESSION_BYTES)):
+        session_id = reader.read_long()
+        sessions[session_id] = reader.read_int()
     tree = _read_tree(reader)
-    checksum = zlib.adler32(reader.data[: reader.position])
+    checksum = zlib.adler32(memoryview(reader.data)[: reader.position])
     if reader.read_long() != checksum or reader.read_ustring() != "/":
         raise MalformedError("the snapshot's checksum is not that of its bytes")
     return Snapshot(tree, sessions)
 
 
-def _count(reader: Reader, least_bytes: int) -> int:
+def _count(reader: Reader, least_bytes: i64) -> int:
     count = reader.read_int()
     if not 0 <= count <= reader.remaining // least_bytes:
         raise MalformedError(f"{count} elements in {reader.remaining} bytes")
@@ -175,88 +181,37 @@ def _count(reader: Reader, least_bytes: int) -> int:
 def _read_tree(reader: Reader) -> Tree:
     tree = Tree()
     acls = {_OPEN_ACL_NUMBER: OPEN_ACL}
-    for _ in range(_count(reader, LONG.size + INT.size)):
+    for _ in range(_count(reader, LONG.size + 4)):
         number = reader.read_long()
         acls[number] = tree.intern_acl(reader.read_acl())
-    _read_znodes(reader, tree, acls)
-    if "" not in tree.nodes:
+    path = ""
+    try:
+        path = reader.read_ustring()
+        while path != "/":
+            _read_znode(reader, tree, acls, path or paths.ROOT)
+            path = reader.read_ustring()
+    except KeyError as error:
+        raise MalformedError(f"the znode {path!r} has no parent, or no ACL") from error
+    if paths.ROOT not in tree.records:
         raise MalformedError("the tree has no root")
-    for node in tree.nodes.values():
-        if node.children is not None:
-            node.count_children(node.stat.pzxid)
+    tree.count_all_children()
     return tree
 
 
-def _read_znodes(reader: Reader, tree: Tree, acls: Mapping[int, AclList]) -> None:
-    """Read znodes into a tree, up to the end mark.
-
-    This is where a start spends its time, so it is done without a call per field.
-    """
-    data, position, end = reader.data, reader.position, reader.end
-    unpack_length, put = INT.unpack_from, tree.put
-    acl_of = {LONG.pack(number): acl for number, acl in acls.items()}
-    path = ""
-    try:
-        while True:
-            start = position + INT.size
-            position = start + unpack_length(data, position)[0]
-            if not start <= position <= end:
-                raise MalformedError(f"the path behind the znode {path!r} is cut short")
-            path = data[start:position].decode("utf-8", "replace")
-            if path == paths.ROOT:
-                break
-            start = position
-            (length,) = unpack_length(data, position)
-            position += INT.size + (max(0, length))
-            if length < -1 or position + _ACL_AND_STAT.size > end:
-                raise MalformedError(f"the znode {path!r} is cut short")
-            acl = acl_of[data[position : position + LONG.size]]
-            content = data[start:position]
-            if data[position + _CREATED_AT : position + _OWNER_END] == _NEITHER_CREATED_NOR_OWNED:
-                # Most znodes: their record has the very bytes of the file, but for two counts.
-                put(
-                    path,
-                    content
-                    + data[position + LONG.size : position + _OWNER_END]
-                    + _LENGTH_AND_CHILDREN.pack(max(0, length), 0)
-                    + data[position + _OWNER_END : position + _ACL_AND_STAT.size],
-                    acl,
-                    0,
-                    0,
-                )
-            else:
-                put(path, *_record_of(content, acl, data, position))
-            position += _ACL_AND_STAT.size
-    except struct.error as error:
-        raise MalformedError(f"the tree is cut short behind the znode {path!r}") from error
-    except KeyError as error:
-        raise MalformedError(f"the znode {path!r} has no parent, or no ACL") from error
-    finally:
-        reader.position = min(position, end)
-
-
-def _record_of(
-    content: bytes, acl: AclList, data: bytes, position: int
-) -> tuple[bytes, AclList, int, int]:
-    """Return a znode's record, ACL, count of children created, and owner.
-
-    ``content`` is its data behind their length; the Stat as kept stands at ``position``.
-    """
-    _, czxid, mzxid, ctime, mtime, version, created, aversion, owner, pzxid = (
-        _ACL_AND_STAT.unpack_from(data, position)
-    )
-    is_session = owner and OwnerKind.of(owner) is OwnerKind.SESSION
-    stat = Stat(
-        czxid,
-        mzxid,
-        ctime,
-        mtime,
-        version,
-        wrap_int32(2 * created),
-        aversion,
-        owner if is_session else 0,
-        len(content) - INT.size,
-        0,
-        pzxid,
-    )
-    return content + stat.pack(), acl, created, owner
+def _read_znode(reader: Reader, tree: Tree, acls: Mapping[int, AclList], path: str) -> None:
+    """Read what follows a znode's path; raises KeyError where its parent or its ACL is missing."""
+    data, start = reader.data, reader.position
+    reader.skip_buffer()
+    at = reader.position
+    reader.skip(_ACL_AND_STAT_BYTES)
+    created = read_i32_be(data, at + _CREATED_AT)
+    owner = read_i64_be(data, at + _OWNER_AT)
+    is_session = owner != 0 and OwnerKind.of(owner) is OwnerKind.SESSION
+    record = BytesWriter()
+    record.write(data[start:at])
+    record.write(data[at + _CZXID_AT : at + _OWNER_AT])
+    write_i64_be(record, owner if is_session else 0)
+    write_i32_be(record, i32(at - start - 4))
+    write_i32_be(record, 0)
+    record.write(data[at + _PZXID_AT : at + _ACL_AND_STAT_BYTES])
+    tree.put(path, record.getvalue(), acls[read_i64_be(data, at)], created, owner)

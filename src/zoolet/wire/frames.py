@@ -4,48 +4,44 @@ Source: the original's ``NIOServerCnxn`` (frames), ``ConnectRequest``, ``Connect
 ``RequestHeader`` and ``ReplyHeader`` in ``zookeeper.jute``.
 """
 
-import struct
+from typing import Final
 
+from mypy_extensions import i64
+
+from zoolet.model.packed import BytesWriter, read_i32_be, write_i32_be, write_i64_be
 from zoolet.model.requests import Connect
 from zoolet.wire.jute import INT, MalformedError, Reader, pack_buffer
 
-REQUEST_HEADER = struct.Struct(">ii")
+LENGTH_BYTES: Final = 4
+"""Of the length in front of each frame."""
+
+REQUEST_HEADER_BYTES: Final = 8
 """xid and op code, with which every request after the first begins."""
 
-REPLY_HEADER = struct.Struct(">iiqi")
-"""Frame length, xid, zxid and error code, with which every reply begins."""
-
-REPLY_HEADER_BYTES = REPLY_HEADER.size - INT.size
-"""What the length of a reply without a body says."""
+REPLY_HEADER_BYTES: Final = 16
+"""xid, zxid and error code: what the length of a reply without a body says."""
 
 DEFAULT_MAX_FRAME_BYTES = 0xFFFFF
 """``jute.maxbuffer`` where it is not set."""
 
 
-def split_frames(data: bytes, max_bytes: int) -> tuple[list[tuple[int, int]], int]:
-    """Find the whole frames in ``data``.
+def frame_end(data: bytes, position: i64, max_bytes: i64) -> i64:
+    """Return where the frame that begins at ``position`` ends, -1 where it has not all arrived.
 
-    Returns the bounds of each frame's content, and where the rest that is not whole yet begins.
-    Raises MalformedError at a length below 0 or above ``max_bytes``.
+    Its content begins behind its length, 4 bytes on. Raises MalformedError at a length below 0 or
+    above ``max_bytes``.
     """
-    bounds: list[tuple[int, int]] = []
-    position = 0
-    size = len(data)
-    read_length = INT.unpack_from
-    while size - position >= 4:
-        (length,) = read_length(data, position)
-        if length < 0 or length > max_bytes:
-            raise MalformedError(f"a frame of {length} bytes; jute.maxbuffer is {max_bytes}")
-        start = position + 4
-        position_after = start + length
-        if position_after > size:
-            break
-        bounds.append((start, position_after))
-        position = position_after
-    return bounds, position
+    size: i64 = len(data)
+    if size - position < LENGTH_BYTES:
+        return -1
+    length = i64(read_i32_be(data, position))
+    if length < 0 or length > max_bytes:
+        raise MalformedError(f"a frame of {length} bytes; jute.maxbuffer is {max_bytes}")
+    end = position + LENGTH_BYTES + length
+    return end if end <= size else -1
 
 
-def decode_connect(data: bytes, start: int, end: int) -> Connect:
+def decode_connect(data: bytes, start: i64, end: i64) -> Connect:
     """Read the first frame of a connection.
 
     Clients before 3.4 leave ``read_only`` out; so do some newer ones of other languages.
@@ -85,6 +81,17 @@ def encode_connected(
     return INT.pack(len(body)) + body
 
 
+def write_reply(writer: BytesWriter, xid: int, zxid: int, err: int, body: bytes) -> None:
+    """Write a reply's frame."""
+    write_i32_be(writer, REPLY_HEADER_BYTES + len(body))
+    write_i32_be(writer, xid)
+    write_i64_be(writer, zxid)
+    write_i32_be(writer, err)
+    writer.write(body)
+
+
 def encode_reply(xid: int, zxid: int, err: int, body: bytes = b"") -> bytes:
     """Return a reply's frame."""
-    return REPLY_HEADER.pack(REPLY_HEADER_BYTES + len(body), xid, zxid, err) + body
+    writer = BytesWriter()
+    write_reply(writer, xid, zxid, err, body)
+    return writer.getvalue()

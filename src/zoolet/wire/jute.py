@@ -5,14 +5,20 @@ Source: ``org.apache.jute.BinaryInputArchive`` and ``BinaryOutputArchive``. A le
 
 import struct
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Final, TypeVar, final
 
-from zoolet.model.acl import ACL, AclList, Id
+from mypy_extensions import i64
+
+from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
+from zoolet.model.packed import (
+    BytesWriter,
+    read_i32_be,
+    read_i64_be,
+    write_i32_be,
+)
 
 INT = struct.Struct(">i")
 LONG = struct.Struct(">q")
-
-_NULL = INT.pack(-1)
 
 T = TypeVar("T")
 
@@ -21,6 +27,7 @@ class MalformedError(ValueError):
     """The bytes are not the record that they should be."""
 
 
+@final
 class Reader:
     """Reads values one after another from ``data[position:end]``.
 
@@ -30,32 +37,42 @@ class Reader:
 
     __slots__ = ("data", "end", "position")
 
-    def __init__(self, data: bytes, position: int = 0, end: int | None = None) -> None:
+    def __init__(self, data: bytes, position: i64 = 0, end: i64 = -1) -> None:
+        """Read from ``position`` up to ``end``; -1: to the end of the data."""
         self.data = data
-        self.position = position
-        self.end = len(data) if end is None else end
+        self.position: i64 = position
+        self.end: i64 = len(data) if end == -1 else end
 
     @property
-    def remaining(self) -> int:
+    def remaining(self) -> i64:
         """Bytes not read yet."""
         return self.end - self.position
 
-    def _advance(self, size_bytes: int) -> int:
+    def _advance(self, size_bytes: i64) -> i64:
         start = self.position
         if size_bytes > self.end - start:
             raise MalformedError(f"{size_bytes} bytes wanted at {start}, {self.end - start} left")
         self.position = start + size_bytes
         return start
 
+    def skip(self, size_bytes: i64) -> None:
+        """Pass over bytes."""
+        self._advance(size_bytes)
+
+    def skip_buffer(self) -> None:
+        """Pass over bytes with their length, or null."""
+        size_bytes: i64 = self.read_int()
+        if size_bytes < -1:
+            raise MalformedError(f"a buffer of {size_bytes} bytes")
+        self._advance(max(0, size_bytes))
+
     def read_int(self) -> int:
         """Read a 32-bit signed integer."""
-        value: int = INT.unpack_from(self.data, self._advance(4))[0]
-        return value
+        return read_i32_be(self.data, self._advance(4))
 
     def read_long(self) -> int:
         """Read a 64-bit signed integer."""
-        value: int = LONG.unpack_from(self.data, self._advance(8))[0]
-        return value
+        return read_i64_be(self.data, self._advance(8))
 
     def read_bool(self) -> bool:
         """Read one byte; anything but 0 is true."""
@@ -63,7 +80,7 @@ class Reader:
 
     def read_buffer(self) -> bytes | None:
         """Read bytes, or None for null."""
-        size_bytes = self.read_int()
+        size_bytes: i64 = self.read_int()
         if size_bytes < 0:
             if size_bytes == -1:
                 return None
@@ -95,30 +112,92 @@ class Reader:
         return ACL(perms, Id(scheme, identity.decode("utf-8", "replace")))
 
     def read_acl(self) -> AclList:
-        """Read a vector of ACL records."""
+        """Read a vector of ACL records; the very object OPEN_ACL where it is that."""
+        end = self.position + _PACKED_OPEN_ACL_BYTES
+        if end <= self.end and self.data[self.position : end] == _PACKED_OPEN_ACL:
+            self.position = end
+            return OPEN_ACL
         return self.read_vector(self.read_acl_entry)
 
 
-def pack_buffer(value: bytes | None) -> bytes:
+def write_buffer(writer: BytesWriter, value: bytes | None) -> None:
     """Write bytes, or null."""
-    return _NULL if value is None else INT.pack(len(value)) + value
+    if value is None:
+        write_i32_be(writer, -1)
+    else:
+        write_i32_be(writer, len(value))
+        writer.write(value)
+
+
+def write_ustring(writer: BytesWriter, value: str) -> None:
+    """Write UTF-8 text."""
+    encoded = value.encode()
+    write_i32_be(writer, len(encoded))
+    writer.write(encoded)
+
+
+def write_ustrings(writer: BytesWriter, values: Iterable[str]) -> None:
+    """Write a vector of texts."""
+    listed = list(values)
+    write_i32_be(writer, len(listed))
+    for value in listed:
+        write_ustring(writer, value)
+
+
+def write_bool(writer: BytesWriter, value: bool) -> None:
+    """Write one byte, 1 or 0."""
+    writer.append(1 if value else 0)
+
+
+def write_acl(writer: BytesWriter, acl: AclList) -> None:
+    """Write a vector of ACL records."""
+    if acl is OPEN_ACL:
+        writer.write(_PACKED_OPEN_ACL)
+    else:
+        _write_acl_entries(writer, acl)
+
+
+def _write_acl_entries(writer: BytesWriter, acl: AclList) -> None:
+    write_i32_be(writer, len(acl))
+    for entry in acl:
+        write_i32_be(writer, entry.perms)
+        write_ustring(writer, entry.id.scheme)
+        write_ustring(writer, entry.id.id)
+
+
+def _packed_open_acl() -> bytes:
+    writer = BytesWriter()
+    _write_acl_entries(writer, OPEN_ACL)
+    return writer.getvalue()
+
+
+_PACKED_OPEN_ACL: Final = _packed_open_acl()
+_PACKED_OPEN_ACL_BYTES: Final = len(_PACKED_OPEN_ACL)
+
+
+def pack_buffer(value: bytes | None) -> bytes:
+    """Return bytes, or null, as they are written."""
+    writer = BytesWriter()
+    write_buffer(writer, value)
+    return writer.getvalue()
 
 
 def pack_ustring(value: str) -> bytes:
-    """Write UTF-8 text."""
-    encoded = value.encode()
-    return INT.pack(len(encoded)) + encoded
+    """Return UTF-8 text as it is written."""
+    writer = BytesWriter()
+    write_ustring(writer, value)
+    return writer.getvalue()
 
 
 def pack_ustrings(values: Iterable[str]) -> bytes:
-    """Write a vector of texts."""
-    packed = [pack_ustring(value) for value in values]
-    return INT.pack(len(packed)) + b"".join(packed)
+    """Return a vector of texts as it is written."""
+    writer = BytesWriter()
+    write_ustrings(writer, values)
+    return writer.getvalue()
 
 
 def pack_acl(acl: AclList) -> bytes:
-    """Write a vector of ACL records."""
-    parts = [INT.pack(len(acl))]
-    for entry in acl:
-        parts += (INT.pack(entry.perms), pack_ustring(entry.id.scheme), pack_ustring(entry.id.id))
-    return b"".join(parts)
+    """Return a vector of ACL records as it is written."""
+    writer = BytesWriter()
+    write_acl(writer, acl)
+    return writer.getvalue()

@@ -1,53 +1,92 @@
 """The bodies of replies, and the frame of a watch event."""
 
-import struct
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from zoolet.model.acl import AclList
 from zoolet.model.codes import EventType, KeeperState, OpCode, Xid
+from zoolet.model.packed import BytesWriter, write_i32_be
 from zoolet.model.replies import TxnResult
 from zoolet.wire.frames import encode_reply
-from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring, pack_ustrings
+from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring, pack_ustrings, write_ustring
 
-_MULTI_HEADER = struct.Struct(">i?i")
-_CREATES_WITH_STAT = {OpCode.CREATE_CONTAINER, OpCode.CREATE_TTL}
-_END_OF_MULTI = _MULTI_HEADER.pack(-1, True, -1)
+_STAT_BYTES: Final = 68
+_CREATE2: Final = OpCode.CREATE2.value
+_ERROR: Final = OpCode.ERROR.value
+_MULTI: Final = OpCode.MULTI.value
+_CREATES_WITH_STAT: Final = frozenset([OpCode.CREATE_CONTAINER.value, OpCode.CREATE_TTL.value])
 
 
-def _encode_multi(result: TxnResult) -> bytes:
-    parts: list[bytes] = []
+def _write_multi_header(writer: BytesWriter, op_code: int, err: int) -> None:
+    write_i32_be(writer, op_code)
+    writer.append(0)
+    write_i32_be(writer, err)
+
+
+def _write_end_of_multi(writer: BytesWriter) -> None:
+    write_i32_be(writer, -1)
+    writer.append(1)
+    write_i32_be(writer, -1)
+
+
+def stat_in(record: bytes) -> bytes:
+    """Return the packed Stat at the end of a znode's record, which may be empty."""
+    return record[len(record) - _STAT_BYTES :] if record else record
+
+
+def _write_path(writer: BytesWriter, result: TxnResult) -> None:
+    write_ustring(writer, result.path)
+
+
+def _write_path_and_stat(writer: BytesWriter, result: TxnResult) -> None:
+    write_ustring(writer, result.path)
+    writer.write(stat_in(result.record))
+
+
+def _write_stat(writer: BytesWriter, result: TxnResult) -> None:
+    writer.write(stat_in(result.record))
+
+
+def _write_nothing(_writer: BytesWriter, _result: TxnResult) -> None:
+    pass
+
+
+def _write_error(writer: BytesWriter, result: TxnResult) -> None:
+    write_i32_be(writer, result.err)
+
+
+def _write_multi(writer: BytesWriter, result: TxnResult) -> None:
     for part in result.parts:
         # A part that made a znode and tells its Stat is told as a create2, whatever it was.
-        told = OpCode.CREATE2 if part.op_code in _CREATES_WITH_STAT else part.op_code
-        parts += (_MULTI_HEADER.pack(told, False, part.err), _BODIES[told](part))
-    parts.append(_END_OF_MULTI)
-    return b"".join(parts)
+        told = _CREATE2 if part.op_code in _CREATES_WITH_STAT else part.op_code
+        _write_multi_header(writer, told, part.err)
+        _BODIES[told](writer, part)
+    _write_end_of_multi(writer)
 
 
-_BODIES: dict[OpCode, Callable[[TxnResult], bytes]] = {
-    OpCode.CREATE: lambda result: pack_ustring(result.path),
-    OpCode.CREATE2: lambda result: pack_ustring(result.path) + result.stat,
-    OpCode.CREATE_CONTAINER: lambda result: pack_ustring(result.path) + result.stat,
-    OpCode.CREATE_TTL: lambda result: pack_ustring(result.path) + result.stat,
-    OpCode.DELETE: lambda _result: b"",
-    OpCode.DELETE_CONTAINER: lambda _result: b"",
-    OpCode.SET_DATA: lambda result: result.stat,
-    OpCode.SET_ACL: lambda result: result.stat,
-    OpCode.CHECK: lambda _result: b"",
-    OpCode.CLOSE_SESSION: lambda _result: b"",
-    OpCode.ERROR: lambda result: INT.pack(result.err),
-    OpCode.MULTI: _encode_multi,
+_BODIES: Final[dict[int, Callable[[BytesWriter, TxnResult], None]]] = {
+    OpCode.CREATE: _write_path,
+    OpCode.CREATE2: _write_path_and_stat,
+    OpCode.CREATE_CONTAINER: _write_path_and_stat,
+    OpCode.CREATE_TTL: _write_path_and_stat,
+    OpCode.DELETE: _write_nothing,
+    OpCode.DELETE_CONTAINER: _write_nothing,
+    OpCode.SET_DATA: _write_stat,
+    OpCode.SET_ACL: _write_stat,
+    OpCode.CHECK: _write_nothing,
+    OpCode.CLOSE_SESSION: _write_nothing,
+    OpCode.ERROR: _write_error,
+    OpCode.MULTI: _write_multi,
 }
 
 
 def encode_result(result: TxnResult) -> bytes:
     """Return the body of the reply to a write; one that was refused as a whole has none."""
-    return b"" if result.op_code is OpCode.ERROR else _BODIES[result.op_code](result)
-
-
-def encode_children(names: Iterable[str], stat: bytes = b"") -> bytes:
-    """Return the body of getChildren's reply, or with a packed Stat that of getChildren2's."""
-    return pack_ustrings(names) + stat
+    if result.op_code == _ERROR:
+        return b""
+    writer = BytesWriter()
+    _BODIES[result.op_code](writer, result)
+    return writer.getvalue()
 
 
 def encode_acl(acl: AclList, stat: bytes) -> bytes:
@@ -86,15 +125,18 @@ def encode_token(token: bytes | None) -> bytes:
     return pack_buffer(token)
 
 
-def encode_multi_read(parts: Iterable[tuple[OpCode, int, bytes]]) -> bytes:
+def encode_multi_read(parts: Iterable[tuple[int, int, bytes]]) -> bytes:
     """Return the body of multiRead's reply: for each part its op code, error and own body."""
-    encoded = [
-        _MULTI_HEADER.pack(OpCode.ERROR, False, err) + INT.pack(err)
-        if err
-        else _MULTI_HEADER.pack(op_code, False, 0) + body
-        for op_code, err, body in parts
-    ]
-    return b"".join((*encoded, _END_OF_MULTI))
+    writer = BytesWriter()
+    for op_code, err, body in parts:
+        if err:
+            _write_multi_header(writer, _ERROR, err)
+            write_i32_be(writer, err)
+        else:
+            _write_multi_header(writer, op_code, 0)
+            writer.write(body)
+    _write_end_of_multi(writer)
+    return writer.getvalue()
 
 
 def encode_event(event_type: EventType, path: str, zxid: int) -> bytes:

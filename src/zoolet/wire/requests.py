@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TypeVar
+from typing import Final, TypeVar
+
+from mypy_extensions import i64
 
 from zoolet.model.codes import AddWatchMode, CreateMode, OpCode, WatcherType
 from zoolet.model.requests import (
@@ -36,11 +38,13 @@ def _create(reader: Reader) -> Create:
 
 
 def _create_container(reader: Reader) -> CreateContainer:
-    return CreateContainer(*_create(reader))
+    made = _create(reader)
+    return CreateContainer(made.path, made.data, made.acl, made.flags)
 
 
 def _create_ttl(reader: Reader) -> CreateTtl:
-    return CreateTtl(*_create(reader), reader.read_long())
+    made = _create(reader)
+    return CreateTtl(made.path, made.data, made.acl, made.flags, reader.read_long())
 
 
 def _delete(reader: Reader) -> Delete:
@@ -59,38 +63,40 @@ def _check(reader: Reader) -> Check:
     return Check(reader.read_ustring(), reader.read_int())
 
 
-def _create_in_multi(op_code: OpCode, reader: Reader) -> tuple[OpCode, PartRequest]:
+def _create_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
     """Read a create, create2 or createContainer; the flags of a container make it one.
 
     Other than on its own, flags of no mode or of a TTL make the whole multi malformed
     (``MultiOperationRecord.deserialize``).
     """
     request = _create(reader)
-    try:
-        mode = CreateMode(request.flags)
-    except ValueError:
-        raise MalformedError(f"flags {request.flags} in a multi") from None
-    if mode.has_ttl:
+    flags = request.flags
+    if flags not in _FLAGS:
+        raise MalformedError(f"flags {flags} in a multi")
+    if flags in _TTL_FLAGS:
         raise MalformedError("the flags of a TTL without one in a multi")
-    if mode is CreateMode.CONTAINER or op_code is OpCode.CREATE_CONTAINER:
-        return OpCode.CREATE_CONTAINER, CreateContainer(*request)
+    if flags == _CONTAINER_FLAGS or op_code == OpCode.CREATE_CONTAINER:
+        made = CreateContainer(request.path, request.data, request.acl, flags)
+        return OpCode.CREATE_CONTAINER, made
     return op_code, request
 
 
-def _create_ttl_in_multi(op_code: OpCode, reader: Reader) -> tuple[OpCode, PartRequest]:
+def _create_ttl_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
     """Read a createTTL, which is what its flags say; a TTL that they do not want is passed over."""
     request = _create_ttl(reader)
-    without_ttl = request[:-1]
-    if request.flags == CreateMode.CONTAINER:
-        return OpCode.CREATE_CONTAINER, CreateContainer(*without_ttl)
-    if request.flags in _TTL_FLAGS:
+    path, data, acl, flags = request.path, request.data, request.acl, request.flags
+    if flags == _CONTAINER_FLAGS:
+        return OpCode.CREATE_CONTAINER, CreateContainer(path, data, acl, flags)
+    if flags in _TTL_FLAGS:
         return op_code, request
-    return OpCode.CREATE, Create(*without_ttl)
+    return OpCode.CREATE, Create(path, data, acl, flags)
 
 
-_TTL_FLAGS = frozenset(mode.value for mode in CreateMode if mode.has_ttl)
+_FLAGS: Final = frozenset([mode.value for mode in CreateMode])
+_TTL_FLAGS: Final = frozenset([mode.value for mode in CreateMode if mode.has_ttl])
+_CONTAINER_FLAGS: Final = CreateMode.CONTAINER.value
 
-_IN_MULTI: dict[int, Callable[[OpCode, Reader], tuple[OpCode, PartRequest]]] = {
+_IN_MULTI: dict[int, Callable[[int, Reader], tuple[int, PartRequest]]] = {
     OpCode.CREATE: _create_in_multi,
     OpCode.CREATE2: _create_in_multi,
     OpCode.CREATE_CONTAINER: _create_in_multi,
@@ -106,10 +112,10 @@ def _multi(reader: Reader) -> Multi:
 
 
 def _operations(
-    reader: Reader, known: dict[int, Callable[[OpCode, Reader], tuple[OpCode, T]]]
-) -> tuple[tuple[OpCode, T], ...]:
+    reader: Reader, known: dict[int, Callable[[int, Reader], tuple[int, T]]]
+) -> tuple[tuple[int, T], ...]:
     """Read operations, each behind a MultiHeader (op code, done, err), until one says done."""
-    operations: list[tuple[OpCode, T]] = []
+    operations: list[tuple[int, T]] = []
     while True:
         code, done, _err = reader.read_int(), reader.read_bool(), reader.read_int()
         if done:
@@ -117,7 +123,7 @@ def _operations(
         decode = known.get(code)
         if decode is None:
             raise MalformedError(f"op code {code} in a multi")
-        operations.append(decode(OpCode(code), reader))
+        operations.append(decode(code, reader))
 
 
 _WRITES: dict[int, Callable[[Reader], WriteRequest]] = {
@@ -136,7 +142,7 @@ WRITE_OP_CODES = frozenset(_WRITES)
 """The op codes that become a txn."""
 
 
-def decode_write(op_code: int, data: bytes, start: int, end: int) -> WriteRequest:
+def decode_write(op_code: int, data: bytes, start: i64, end: i64) -> WriteRequest:
     """Read the body of a request whose op code is one of WRITE_OP_CODES."""
     return _WRITES[op_code](Reader(data, start, end))
 
@@ -145,40 +151,40 @@ def _path_watch(reader: Reader) -> PathWatch:
     return PathWatch(reader.read_ustring(), reader.read_bool())
 
 
-_IN_MULTI_READ: dict[int, Callable[[OpCode, Reader], tuple[OpCode, PathWatch]]] = {
+_IN_MULTI_READ: dict[int, Callable[[int, Reader], tuple[int, PathWatch]]] = {
     OpCode.GET_DATA: lambda op_code, reader: (op_code, _path_watch(reader)),
     OpCode.GET_CHILDREN: lambda op_code, reader: (op_code, _path_watch(reader)),
 }
 
 
-def decode_path_watch(data: bytes, start: int, end: int) -> PathWatch:
+def decode_path_watch(data: bytes, start: i64, end: i64) -> PathWatch:
     """Read the body of exists, getData, getChildren or getChildren2."""
     return _path_watch(Reader(data, start, end))
 
 
-def decode_multi_read(data: bytes, start: int, end: int) -> MultiRead:
+def decode_multi_read(data: bytes, start: i64, end: i64) -> MultiRead:
     """Read the body of multiRead."""
     return MultiRead(_operations(Reader(data, start, end), _IN_MULTI_READ))
 
 
-def decode_path(data: bytes, start: int, end: int) -> PathOnly:
+def decode_path(data: bytes, start: i64, end: i64) -> PathOnly:
     """Read the body of getACL, sync, getAllChildrenNumber or getEphemerals."""
     return PathOnly(Reader(data, start, end).read_ustring())
 
 
-def decode_auth(data: bytes, start: int, end: int) -> Auth:
+def decode_auth(data: bytes, start: i64, end: i64) -> Auth:
     """Read the body of auth."""
     reader = Reader(data, start, end)
     return Auth(reader.read_int(), reader.read_ustring(), reader.read_buffer())
 
 
-def decode_set_watches(data: bytes, start: int, end: int) -> SetWatches:
+def decode_set_watches(data: bytes, start: i64, end: i64) -> SetWatches:
     """Read the body of setWatches."""
     reader = Reader(data, start, end)
     return SetWatches(reader.read_long(), *_path_vectors(reader, 3))
 
 
-def decode_set_watches2(data: bytes, start: int, end: int) -> SetWatches:
+def decode_set_watches2(data: bytes, start: i64, end: i64) -> SetWatches:
     """Read the body of setWatches2."""
     reader = Reader(data, start, end)
     return SetWatches(reader.read_long(), *_path_vectors(reader, 5))
@@ -188,24 +194,24 @@ def _path_vectors(reader: Reader, count: int) -> list[tuple[str, ...]]:
     return [reader.read_vector(reader.read_ustring) for _ in range(count)]
 
 
-def decode_add_watch(data: bytes, start: int, end: int) -> AddWatch:
+def decode_add_watch(data: bytes, start: i64, end: i64) -> AddWatch:
     """Read the body of addWatch."""
     reader = Reader(data, start, end)
     return AddWatch(reader.read_ustring(), _member(AddWatchMode, reader.read_int()))
 
 
-def decode_watches_of(data: bytes, start: int, end: int) -> WatchesOf:
+def decode_watches_of(data: bytes, start: i64, end: i64) -> WatchesOf:
     """Read the body of checkWatches or removeWatches."""
     reader = Reader(data, start, end)
     return WatchesOf(reader.read_ustring(), _member(WatcherType, reader.read_int()))
 
 
-def decode_sasl(data: bytes, start: int, end: int) -> bytes | None:
+def decode_sasl(data: bytes, start: i64, end: i64) -> bytes | None:
     """Read the body of sasl: a token."""
     return Reader(data, start, end).read_buffer()
 
 
-def check_reconfig(data: bytes, start: int, end: int) -> None:
+def check_reconfig(data: bytes, start: i64, end: i64) -> None:
     """Read the body of reconfig, which is refused whatever it says."""
     reader = Reader(data, start, end)
     for _ in range(3):

@@ -5,11 +5,11 @@ the tree may follow the body in logs of 3.6 and later; it is optional, is not wr
 over in reading.
 """
 
-import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from zoolet.model.codes import OpCode
+from zoolet.model.packed import BytesWriter, write_i32_be, write_i64_be
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,
@@ -28,70 +28,108 @@ from zoolet.model.txns import (
     TxnHeader,
 )
 from zoolet.wire.jute import (
-    INT,
-    LONG,
     MalformedError,
     Reader,
-    pack_acl,
-    pack_buffer,
-    pack_ustring,
-    pack_ustrings,
+    write_acl,
+    write_bool,
+    write_buffer,
+    write_ustring,
+    write_ustrings,
 )
 
-_HEADER = struct.Struct(">qiqqi")
+
+def _write_create(writer: BytesWriter, txn: CreateTxn) -> None:
+    write_ustring(writer, txn.path)
+    write_buffer(writer, txn.data)
+    write_acl(writer, txn.acl)
+    write_bool(writer, txn.ephemeral)
+    write_i32_be(writer, txn.parent_cversion)
 
 
-def _encode_create(txn: CreateTxn) -> bytes:
-    return b"".join(
-        (
-            pack_ustring(txn.path),
-            pack_buffer(txn.data),
-            pack_acl(txn.acl),
-            b"\x01" if txn.ephemeral else b"\x00",
-            INT.pack(txn.parent_cversion),
-        )
-    )
+def _write_create_container(writer: BytesWriter, txn: CreateContainerTxn) -> None:
+    write_ustring(writer, txn.path)
+    write_buffer(writer, txn.data)
+    write_acl(writer, txn.acl)
+    write_i32_be(writer, txn.parent_cversion)
 
 
-def _encode_create_container(txn: CreateContainerTxn) -> bytes:
-    parts = (pack_ustring(txn.path), pack_buffer(txn.data), pack_acl(txn.acl))
-    return b"".join((*parts, INT.pack(txn.parent_cversion)))
+def _write_create_ttl(writer: BytesWriter, txn: CreateTtlTxn) -> None:
+    write_ustring(writer, txn.path)
+    write_buffer(writer, txn.data)
+    write_acl(writer, txn.acl)
+    write_i32_be(writer, txn.parent_cversion)
+    write_i64_be(writer, txn.ttl_ms)
 
 
-def _encode_create_ttl(txn: CreateTtlTxn) -> bytes:
-    container = CreateContainerTxn(txn.path, txn.data, txn.acl, txn.parent_cversion)
-    return _encode_create_container(container) + LONG.pack(txn.ttl_ms)
+def _write_delete(writer: BytesWriter, txn: DeleteTxn) -> None:
+    write_ustring(writer, txn.path)
 
 
-def _encode_multi(txn: MultiTxn) -> bytes:
-    parts = [INT.pack(len(txn.txns))]
-    for op_code, sub in txn.txns:
-        parts += (INT.pack(op_code), pack_buffer(_encode_body(sub)))
-    return b"".join(parts)
+def _write_set_data(writer: BytesWriter, txn: SetDataTxn) -> None:
+    write_ustring(writer, txn.path)
+    write_buffer(writer, txn.data)
+    write_i32_be(writer, txn.version)
 
 
-_ENCODERS: dict[type[TxnBody], Callable[[Any], bytes]] = {
-    CreateTxn: _encode_create,
-    CreateContainerTxn: _encode_create_container,
-    CreateTtlTxn: _encode_create_ttl,
-    DeleteTxn: lambda txn: pack_ustring(txn.path),
-    SetDataTxn: lambda txn: pack_ustring(txn.path) + pack_buffer(txn.data) + INT.pack(txn.version),
-    SetAclTxn: lambda txn: pack_ustring(txn.path) + pack_acl(txn.acl) + INT.pack(txn.version),
-    CheckTxn: lambda txn: pack_ustring(txn.path) + INT.pack(txn.version),
-    CreateSessionTxn: lambda txn: INT.pack(txn.timeout_ms),
-    CloseSessionTxn: lambda txn: b"" if txn.paths is None else pack_ustrings(txn.paths),
-    ErrorTxn: lambda txn: INT.pack(txn.err),
-    MultiTxn: _encode_multi,
+def _write_set_acl(writer: BytesWriter, txn: SetAclTxn) -> None:
+    write_ustring(writer, txn.path)
+    write_acl(writer, txn.acl)
+    write_i32_be(writer, txn.version)
+
+
+def _write_check(writer: BytesWriter, txn: CheckTxn) -> None:
+    write_ustring(writer, txn.path)
+    write_i32_be(writer, txn.version)
+
+
+def _write_create_session(writer: BytesWriter, txn: CreateSessionTxn) -> None:
+    write_i32_be(writer, txn.timeout_ms)
+
+
+def _write_close_session(writer: BytesWriter, txn: CloseSessionTxn) -> None:
+    if txn.paths is not None:
+        write_ustrings(writer, txn.paths)
+
+
+def _write_error(writer: BytesWriter, txn: ErrorTxn) -> None:
+    write_i32_be(writer, txn.err)
+
+
+def _write_multi(writer: BytesWriter, txn: MultiTxn) -> None:
+    write_i32_be(writer, len(txn.txns))
+    part = BytesWriter()
+    for op_code, body in txn.txns:
+        part.truncate(0)
+        _WRITERS[type(body)](part, body)
+        write_i32_be(writer, op_code)
+        write_buffer(writer, part.getvalue())
+
+
+_WRITERS: Final[dict[type, Callable[[BytesWriter, Any], None]]] = {
+    CreateTxn: _write_create,
+    CreateContainerTxn: _write_create_container,
+    CreateTtlTxn: _write_create_ttl,
+    DeleteTxn: _write_delete,
+    SetDataTxn: _write_set_data,
+    SetAclTxn: _write_set_acl,
+    CheckTxn: _write_check,
+    CreateSessionTxn: _write_create_session,
+    CloseSessionTxn: _write_close_session,
+    ErrorTxn: _write_error,
+    MultiTxn: _write_multi,
 }
-
-
-def _encode_body(body: TxnBody) -> bytes:
-    return _ENCODERS[type(body)](body)
 
 
 def encode_txn(txn: Txn) -> bytes:
     """Return the bytes that a log record keeps of ``txn``."""
-    return _HEADER.pack(*txn.header) + _ENCODERS[type(txn.body)](txn.body)
+    header, writer = txn.header, BytesWriter()
+    write_i64_be(writer, header.client_id)
+    write_i32_be(writer, header.cxid)
+    write_i64_be(writer, header.zxid)
+    write_i64_be(writer, header.time_ms)
+    write_i32_be(writer, header.type)
+    _WRITERS[type(txn.body)](writer, txn.body)
+    return writer.getvalue()
 
 
 def _decode_create(reader: Reader) -> CreateTxn:
@@ -113,7 +151,8 @@ def _decode_create_container(reader: Reader) -> CreateContainerTxn:
 
 
 def _decode_create_ttl(reader: Reader) -> CreateTtlTxn:
-    return CreateTtlTxn(*_decode_create_container(reader), reader.read_long())
+    made = _decode_create_container(reader)
+    return CreateTtlTxn(made.path, made.data, made.acl, made.parent_cversion, reader.read_long())
 
 
 def _decode_close_session(reader: Reader) -> CloseSessionTxn:
@@ -139,12 +178,12 @@ def _decode_multi(reader: Reader) -> MultiTxn:
     return MultiTxn(reader.read_vector(lambda: _decode_sub(reader)))
 
 
-def _decode_sub(reader: Reader) -> tuple[OpCode, SubTxn]:
+def _decode_sub(reader: Reader) -> tuple[int, SubTxn]:
     code, body = reader.read_int(), reader.read_buffer()
     decode = _SUB_DECODERS.get(code)
     if decode is None or body is None:
         raise MalformedError(f"a multi txn holds an unsupported txn of type {code}")
-    return OpCode(code), decode(Reader(body))
+    return code, decode(Reader(body))
 
 
 _DECODERS: dict[int, Callable[[Reader], TxnBody]] = {
@@ -170,4 +209,4 @@ def decode_txn(data: bytes) -> Txn:
     if decode is None:
         raise MalformedError(f"unsupported txn of type {code}")
     body = decode(reader)
-    return Txn(TxnHeader(client_id, cxid, zxid, time_ms, OpCode(code)), body)
+    return Txn(TxnHeader(client_id, cxid, zxid, time_ms, code), body)

@@ -9,7 +9,7 @@ from zoolet.core.prepare import Asker
 from zoolet.core.quotas import Quotas
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
+from zoolet.core.tree import Tree, data_in
 from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import ErrorCode, OpCode
@@ -48,7 +48,7 @@ class Made:
         assert self.create(f"{at}/zookeeper_stats", b"count=0,bytes=0") is ErrorCode.OK
 
     def stats(self, path: str) -> bytes | None:
-        return self.machine.tree.nodes[f"/zookeeper/quota{path}/zookeeper_stats"].data
+        return data_in(self.machine.tree.records[f"/zookeeper/quota{path}/zookeeper_stats"])
 
 
 def test_what_is_there_and_what_comes_is_counted() -> None:

@@ -15,6 +15,7 @@ from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, OpCode
 from zoolet.model.requests import CloseSession
+from zoolet.model.txns import Txn, TxnHeader
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories
@@ -50,12 +51,9 @@ def assert_same(recovered: StateMachine, live: StateMachine) -> None:
     assert ours.ephemerals == theirs.ephemerals
     assert ours.perishable == theirs.perishable
     assert ours.perished(time_ms=10_000) == theirs.perished(time_ms=10_000)
-    assert {path: (node.record, node.acl, node.created) for path, node in ours.nodes.items()} == {
-        path: (node.record, node.acl, node.created) for path, node in theirs.nodes.items()
-    }
-    assert [list(node.names) for node in ours.nodes.values()] == [
-        list(node.names) for node in theirs.nodes.values()
-    ]
+    for (path, node), (their_path, their_node) in zip(ours.znodes(), theirs.znodes(), strict=True):
+        assert (path, node.record, node.acl) == (their_path, their_node.record, their_node.acl)
+        assert (node.names, node.created) == (their_node.names, their_node.created)
     timeouts = {key: value.timeout_ms for key, value in recovered.sessions.by_id.items()}
     assert timeouts == {key: value.timeout_ms for key, value in live.sessions.by_id.items()}
 
@@ -65,9 +63,9 @@ def test_an_empty_directory_is_a_server_that_never_ran(tmp_path: Path) -> None:
     directories.prepare(DISK)
     recovery = recover(DISK, directories, 100)
     assert (recovery.machine.zxid, recovery.snapshot_zxid, recovery.notes) == (0, None, [])
-    assert set(recovery.machine.tree.nodes) == {
-        *("", "/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config")
-    }
+    assert list(recovery.machine.tree.records) == [
+        *("/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config")
+    ]
 
 
 def test_logs_alone_give_the_state(writer: Writer) -> None:
@@ -89,7 +87,7 @@ def test_a_snapshot_and_the_logs_after_it_give_the_state(writer: Writer) -> None
 
 def test_open_acls_are_still_found_by_identity(writer: Writer) -> None:
     writer.snapshot()
-    assert writer.recover().machine.tree.nodes["/a"].acl is OPEN_ACL
+    assert writer.recover().machine.tree.acl_of("/a") is OPEN_ACL
 
 
 def test_txns_that_the_snapshot_has_already_change_nothing(writer: Writer) -> None:
@@ -194,7 +192,8 @@ def test_logs_that_begin_too_late_without_a_snapshot_are_refused(writer: Writer)
 
 def test_a_txn_out_of_order_is_damage(writer: Writer) -> None:
     txn = writer.refused()
-    early = txn._replace(header=txn.header._replace(zxid=2))
+    header = txn.header
+    early = Txn(TxnHeader(header.client_id, header.cxid, 2, header.time_ms, header.type), txn.body)
     writer.log.append(2, encode_record(early))
     before = writer.logs()[0].read_bytes()
     with pytest.raises(StorageError, match="the txn 0x2 stands behind"):
@@ -257,4 +256,4 @@ def test_a_session_with_very_many_ephemerals_ends_in_a_short_record(tmp_path: Pa
     assert len(encode_record(txn)) < 1000
     writer.machine.apply(txn)
     assert not tree.ephemerals
-    assert not tree.nodes["/e"].names
+    assert not tree.has_children("/e")

@@ -6,28 +6,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoolet.wire.frames import decode_connect, encode_connected, encode_reply, split_frames
+from zoolet.wire.frames import decode_connect, encode_connected, encode_reply, frame_end
 from zoolet.wire.jute import INT, MalformedError
 
 
 @given(st.lists(st.binary(max_size=20)), st.integers(0, 400))
 def test_frames_are_found_however_they_are_cut(contents: list[bytes], cut: int) -> None:
     data = b"".join(INT.pack(len(content)) + content for content in contents)
-    found = []
-    first, second = data[:cut], data[cut:]
-    bounds, rest = split_frames(first, 20)
-    found += [first[start:end] for start, end in bounds]
-    second = first[rest:] + second
-    bounds, rest = split_frames(second, 20)
-    found += [second[start:end] for start, end in bounds]
+    found: list[bytes] = []
+    unread = b""
+    for piece in (data[:cut], data[cut:]):
+        unread += piece
+        position = 0
+        while (end := frame_end(unread, position, 20)) != -1:
+            found.append(unread[position + INT.size : end])
+            position = end
+        unread = unread[position:]
     assert found == contents
-    assert rest == len(second)
+    assert not unread
 
 
 @pytest.mark.parametrize("length", [-1, -(1 << 31), 21, (1 << 31) - 1])
 def test_a_length_that_cannot_be_is_refused(length: int) -> None:
     with pytest.raises(MalformedError, match=r"jute\.maxbuffer is 20"):
-        split_frames(INT.pack(length), 20)
+        frame_end(INT.pack(length), 0, 20)
 
 
 def test_a_reply_has_its_length_in_front() -> None:

@@ -1,0 +1,61 @@
+"""What ``packed`` takes from librt, in plain Python, for interpreters without librt."""
+
+import struct
+
+_INT = struct.Struct(">i")
+_LONG = struct.Struct(">q")
+
+
+class BytesWriter:
+    """Bytes that grow at their end."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def append(self, x: int, /) -> None:
+        """Add one byte."""
+        self._bytes.append(x)
+
+    def write(self, b: bytes | bytearray, /) -> None:
+        """Add bytes."""
+        self._bytes += b
+
+    def getvalue(self) -> bytes:
+        """Return a copy of what has been written."""
+        return bytes(self._bytes)
+
+    def truncate(self, size: int, /) -> None:
+        """Drop what is behind the first ``size`` bytes."""
+        del self._bytes[size:]
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+
+def read_i32_be(b: bytes, index: int, /) -> int:
+    """Return the 32-bit number at ``index``; raises IndexError where there is none."""
+    return _read(_INT, b, index)
+
+
+def read_i64_be(b: bytes, index: int, /) -> int:
+    """Return the 64-bit number at ``index``; raises IndexError where there is none."""
+    return _read(_LONG, b, index)
+
+
+def _read(number: struct.Struct, b: bytes, index: int) -> int:
+    if not 0 <= index <= len(b) - number.size:
+        raise IndexError("index out of range")
+    value: int = number.unpack_from(b, index)[0]
+    return value
+
+
+def write_i32_be(b: BytesWriter, n: int, /) -> None:
+    """Add a 32-bit number."""
+    b.write(_INT.pack(n))
+
+
+def write_i64_be(b: BytesWriter, n: int, /) -> None:
+    """Add a 64-bit number."""
+    b.write(_LONG.pack(n))

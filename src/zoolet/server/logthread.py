@@ -1,0 +1,37 @@
+"""The thread that writes the log: calls that may block on the disk, one after another."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+
+
+class LogThread:
+    """Runs calls that may block on the disk, one after another, off the event loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: queue.SimpleQueue[
+            tuple[Callable[[], None], Callable[[Exception | None], None]] | None
+        ] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="zoolet-log", daemon=True)
+        self._thread.start()
+
+    def submit(self, call: Callable[[], None], done: Callable[[Exception | None], None]) -> None:
+        """Run ``call`` there, then ``done`` here with the exception that it raised, or None."""
+        self._calls.put((call, done))
+
+    def stop(self) -> None:
+        """Return when everything submitted has run."""
+        self._calls.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._calls.get()) is not None:
+            call, done = job
+            failure: Exception | None = None
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 -- the loop's thread decides
+                failure = error
+            self._loop.call_soon_threadsafe(done, failure)
