@@ -19,7 +19,7 @@ from tests.support.apache import DEBIAN_JARS, ApacheServer
 from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.storage.disk import Disk
-from zoolet.storage.snapshots import write_snapshot
+from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.testing import ServerProcess
 
 CHILDREN_PER_PARENT = 1000
@@ -36,7 +36,7 @@ def write_znodes(directory: Path, znodes: int) -> None:
         for child in range(CHILDREN_PER_PARENT):
             tree.create(f"{parent}/c{child:05d}", DATA, OPEN_ACL, 0, -1, 1, 1)
     directory.mkdir(parents=True)
-    write_snapshot(Disk(), directory, 1, tree, {})
+    write_snapshot(Disk(), directory, Image(1, tree, {}))
 
 
 def start_once(server: ServerProcess, prepared: Path) -> tuple[float, float]:

@@ -36,7 +36,7 @@ from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
 from zoolet.model.stat import Stat
 from zoolet.storage.disk import Disk
-from zoolet.storage.snapshots import write_snapshot
+from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.testing import ServerProcess
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
@@ -118,7 +118,7 @@ def test_sequence_numbers_end_where_the_originals_do(tmp_path: Path, apache_jars
     tree.add("/a", b"", OPEN_ACL, Stat(1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1), created=2**31 - 3)
     prepared = tmp_path / "prepared"
     prepared.mkdir()
-    write_snapshot(Disk(), prepared, 1, tree, {})
+    write_snapshot(Disk(), prepared, Image(1, tree, {}))
     create = pack_ustring("/a/s-") + pack_buffer(b"") + pack_acl(OPEN_ACL) + INT.pack(2)
     get_parent = pack_ustring("/a") + b"\0"
     steps: list[Step] = []

@@ -23,13 +23,14 @@ from zoolet.model.stat import STAT, Stat
 from zoolet.model.txns import Txn
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection
+from zoolet.server.diskthread import DiskThread
 from zoolet.server.groupcommit import Batch, GroupCommit
-from zoolet.server.logthread import LogThread
 from zoolet.server.processor import Clock, RequestProcessor
+from zoolet.server.snapshotter import Snapshotter
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
-from zoolet.storage.snapshots import write_snapshot
+from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txnlog import TxnLog
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
 from zoolet.wire.txns import decode_txn
@@ -66,8 +67,8 @@ class _Loop:
             self._ready.popleft()()
 
 
-class _LogThread:
-    """What the log's thread is to do; a step of the simulation does one of it."""
+class _DiskThread:
+    """What a thread that waits for the disk is to do; a step of the simulation does one of it."""
 
     def __init__(self, loop: _Loop) -> None:
         self._loop = loop
@@ -234,7 +235,9 @@ class World:
         self.processor: RequestProcessor
         self.clients = [SimulatedClient(self, number) for number in range(CLIENTS)]
         self._loop = _Loop()
-        self._thread = _LogThread(self._loop)
+        self._thread = _DiskThread(self._loop)
+        self._snapshot_thread = _DiskThread(self._loop)
+        self._snapshotter: Snapshotter
         self._commit: GroupCommit
         self._failed = False
 
@@ -278,6 +281,7 @@ class World:
         kinds: list[tuple[int, Callable[[], None]]] = [
             (100, lambda: chance.choice(self.clients).act()),
             (50, self._thread.step),
+            (20, self._step_snapshot),
             (30, self._loop.run_ready),
             (6, lambda: chance.choice(self.clients).cut()),
             (4, self._let_time_pass),
@@ -320,18 +324,19 @@ class World:
         self._check_live()
         self._crash("the end")
 
+    def _step_snapshot(self) -> None:
+        failures = self._snapshotter.failures
+        self._snapshot_thread.step()
+        self._loop.run_ready()
+        if self._snapshotter.failures > failures:
+            self.story.append("a snapshot failed")
+
     def _snapshot(self) -> None:
         """As the server does it: the log is ended behind what is being synced."""
+        if self._snapshotter.is_busy:
+            return
         self._commit.roll_log()
-        self._write_snapshot()
-
-    def _write_snapshot(self) -> None:
-        machine = self.processor.machine
-        timeouts = {key: found.timeout_ms for key, found in machine.sessions.by_id.items()}
-        try:
-            write_snapshot(self.disk, DIRECTORIES.snapshots, machine.zxid, machine.tree, timeouts)
-        except OSError:
-            self.story.append("a snapshot failed")
+        self._snapshotter.take(Image.of(self.processor.machine))
 
     # -- crash and recovery ------------------------------------------------------------------------
 
@@ -368,15 +373,15 @@ class World:
         self._check_recovered(machine)
         self._loop = _Loop()
         asyncio._set_running_loop(cast("Any", self._loop))
-        self._thread = _LogThread(self._loop)
+        self._thread = _DiskThread(self._loop)
+        self._snapshot_thread = _DiskThread(self._loop)
         self._failed = False
         machine.sessions.restart_clocks(self.now_ms)
         if recovery.snapshot_zxid is None:
-            timeouts = {key: found.timeout_ms for key, found in machine.sessions.by_id.items()}
-            write_snapshot(self.disk, DIRECTORIES.snapshots, machine.zxid, machine.tree, timeouts)
+            write_snapshot(self.disk, DIRECTORIES.snapshots, Image.of(machine))
         self._commit = GroupCommit(
             TxnLog(self.disk, DIRECTORIES.logs, preallocate_bytes=512),
-            cast("LogThread", self._thread),
+            cast("DiskThread", self._thread),
             cast("Any", self._loop),
             machine.zxid,
             self._log_failed,
@@ -386,6 +391,15 @@ class World:
         next_id = machine.sessions.next_id(self.now_ms)
         self.now_ms += 1
         self.processor = RequestProcessor(CONFIG, machine, self._commit, clock, next_id)
+        self._snapshotter = Snapshotter(
+            CONFIG,
+            self.disk,
+            cast("DiskThread", self._snapshot_thread),
+            self._commit.when_durable,
+            lambda: self.now_ms,
+            self.processor.stats.snapshots,
+        )
+        self._snapshotter.remove_unfinished()
 
     def _remember_appended(self) -> None:
         """Note the txns that the last step has appended: they are in one of the two batches."""

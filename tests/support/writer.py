@@ -13,7 +13,7 @@ from zoolet.model.txns import Txn
 from zoolet.storage.disk import Disk
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import Recovery, recover
-from zoolet.storage.snapshots import write_snapshot
+from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txnlog import TxnLog, encode_record
 
 SESSION = 77
@@ -47,10 +47,7 @@ class Writer:
     def snapshot(self) -> Path:
         """Write a snapshot and begin a new log."""
         self.log.roll()
-        timeouts = {key: value.timeout_ms for key, value in self.machine.sessions.by_id.items()}
-        return write_snapshot(
-            DISK, self.directories.snapshots, self.machine.zxid, self.machine.tree, timeouts
-        )
+        return write_snapshot(DISK, self.directories.snapshots, Image.of(self.machine))
 
     def recover(self) -> Recovery:
         return recover(DISK, self.directories, 100)

@@ -11,7 +11,7 @@ from zoolet.model.owners import OwnerKind
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
-from zoolet.storage.snapshots import write_snapshot
+from zoolet.storage.snapshots import Image, write_snapshot
 
 _FORMAT = 1
 _FORMAT_KEY = "zoolet_export"
@@ -27,7 +27,7 @@ def write_data_directory(data_dir: Path, zxid: int, tree: Tree, sessions: dict[i
         raise StorageError(f"{data_dir} is not empty: name a directory that is, or is not there.")
     directories.prepare(disk)
     try:
-        return write_snapshot(disk, directories.snapshots, zxid, tree, sessions)
+        return write_snapshot(disk, directories.snapshots, Image(zxid, tree, sessions))
     except OSError as error:
         raise StorageError(f"cannot write {directories.snapshots}: {error}.") from error
 

@@ -7,6 +7,7 @@ since nobody can know what is on disk then.
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, final
@@ -15,7 +16,7 @@ from zoolet.model.packed import BytesWriter
 
 if TYPE_CHECKING:
     from zoolet.server.connection import Connection
-    from zoolet.server.logthread import LogThread
+    from zoolet.server.diskthread import DiskThread
     from zoolet.storage.txnlog import TxnLog
 
 EVERYTHING: Final = "everything"
@@ -92,7 +93,7 @@ class GroupCommit:
     def __init__(
         self,
         log: "TxnLog",
-        log_thread: "LogThread",
+        log_thread: "DiskThread",
         loop: asyncio.AbstractEventLoop,
         synced_zxid: int,
         on_failure: Callable[[Exception], None],
@@ -172,7 +173,7 @@ class GroupCommit:
             return
         self.syncing = batch
         self.collecting = Batch()
-        self._log_thread.submit(lambda: self._append(batch), self._synced)
+        self._log_thread.submit(functools.partial(self._append, batch), self._synced)
 
     def _append(self, batch: Batch) -> None:
         """Write and sync a batch: this is what the other thread does."""
@@ -195,6 +196,8 @@ class GroupCommit:
         for callback in batch.callbacks:
             callback()
         self._on_synced(batch)
+        # The holds point back: without this a batch would stay until cycles are collected.
+        batch.holds.clear()
 
     def _report(self, failure: Exception | None) -> None:
         if failure is not None:

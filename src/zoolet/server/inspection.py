@@ -21,7 +21,7 @@ from zoolet.core.sessions import Session
 from zoolet.model.codes import OpCode
 from zoolet.server.config import Config
 from zoolet.server.stats import ConnectionStats, ServerStats, Summary
-from zoolet.storage.files import DataDirectories
+from zoolet.storage.files import DataDirectories, by_zxid
 
 VERSION = f"3.9.3-zoolet-{__version__}"
 """Which ZooKeeper it speaks as, and what it is."""
@@ -169,11 +169,12 @@ class Inspector:
 
         -1 and -1 where there is none.
         """
-        found = [
-            (int(path.suffix[1:], 16), int(path.stat().st_mtime))
-            for path in self._directories().snapshots.glob("snapshot.*")
-        ]
-        return max(found, default=(-1, -1))
+        directory = self._directories().snapshots
+        found = by_zxid([path.name for path in directory.iterdir()], "snapshot")
+        if not found:
+            return -1, -1
+        zxid, name = found[-1]
+        return zxid, int((directory / name).stat().st_mtime)
 
     def _directories(self) -> DataDirectories:
         return DataDirectories.of(self.config.data_dir, self.config.data_log_dir)

@@ -11,7 +11,6 @@ import logging
 import os
 import resource
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,15 +18,16 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from zoolet.server.config import Config, Listener
 from zoolet.server.connection import Connection
+from zoolet.server.diskthread import DiskThread
 from zoolet.server.groupcommit import Batch, GroupCommit
-from zoolet.server.logthread import LogThread
 from zoolet.server.processor import Clock, RequestProcessor
+from zoolet.server.snapshotter import Snapshotter
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
 from zoolet.storage.retention import purge
-from zoolet.storage.snapshots import write_snapshot
+from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txnlog import TxnLog
 
 if TYPE_CHECKING:
@@ -68,11 +68,10 @@ class Server:
         self._machine: StateMachine
         self._processor: RequestProcessor
         self._commit: GroupCommit
-        self._thread: LogThread
-        self._txns_since_snapshot = 0
-        self._bytes_since_snapshot = 0
+        self._thread: DiskThread
+        self._snapshotter: Snapshotter
+        self._txns_replayed = 0
         self._log_bytes = 0
-        self._snapshot_pid: int | None = None
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as started:
@@ -80,10 +79,12 @@ class Server:
             self._failure = loop.create_future()
             started.enter_context(self._locked_directories())
             self._recover()
-            self._thread = LogThread(loop)
+            self._thread = DiskThread(loop, "zoolet-log")
             started.callback(self._thread.stop)
-            self._build(loop, self._thread)
-            started.callback(self._wait_for_snapshot)
+            snapshot_thread = DiskThread(loop, "zoolet-snapshot")
+            started.callback(snapshot_thread.stop)
+            self._build(loop, self._thread, snapshot_thread)
+            started.callback(self._snapshotter.stop)
             started.push_async_callback(self._drain)
             await self._listen(started)
             await self._listen_for_operators(started)
@@ -136,10 +137,8 @@ class Server:
         machine.rules = self._config.rules
         machine.sessions.restart_clocks(self._clock.monotonic_ms())
         if recovery.snapshot_zxid is None:
-            # Apache ZooKeeper opens a data directory only where there is a snapshot.
-            self._write_snapshot()
-        else:
-            self._txns_since_snapshot = recovery.txns_replayed
+            self._write_first_snapshot()
+        self._txns_replayed = recovery.txns_replayed
         # What was loaded stays: the collector need not look at it again.
         gc.freeze()
         log.info(
@@ -153,7 +152,9 @@ class Server:
             recovery.txns_replayed,
         )
 
-    def _build(self, loop: asyncio.AbstractEventLoop, thread: LogThread) -> None:
+    def _build(
+        self, loop: asyncio.AbstractEventLoop, thread: DiskThread, snapshot_thread: DiskThread
+    ) -> None:
         config = self._config
         txn_log = TxnLog(
             self._disk,
@@ -171,6 +172,16 @@ class Server:
             self._clock,
             self._machine.sessions.next_id(self._clock.wall_ms()),
         )
+        self._snapshotter = Snapshotter(
+            config,
+            self._disk,
+            snapshot_thread,
+            self._commit.when_durable,
+            self._clock.monotonic_ms,
+            self._processor.stats.snapshots,
+        )
+        self._snapshotter.count(self._txns_replayed)
+        self._snapshotter.remove_unfinished()
 
     async def _listen(self, started: contextlib.AsyncExitStack) -> None:
         host, port = self._config.client_address, self._config.client_port
@@ -253,17 +264,10 @@ class Server:
         self._processor.batch_released(batch)
         config, size_bytes = self._config, len(batch.records)
         self._count_sync(batch.sync_ms, size_bytes)
-        self._txns_since_snapshot += batch.num_txns
-        self._bytes_since_snapshot += size_bytes
         self._log_bytes += size_bytes
-        wants_snapshot = (
-            self._txns_since_snapshot >= config.snap_count
-            or self._bytes_since_snapshot >= config.snap_size_bytes
-        )
-        if wants_snapshot and self._snapshot_pid is None:
-            self._txns_since_snapshot = self._bytes_since_snapshot = 0
+        if self._snapshotter.is_due(batch):
             self._roll_log()
-            self._fork_snapshot()
+            self._snapshotter.take(Image.of(self._machine))
         elif 0 < config.log_size_bytes <= self._log_bytes:
             self._roll_log()
 
@@ -298,64 +302,11 @@ class Server:
         if failure is not None:
             log.warning("old snapshots and logs could not be removed: %s", failure)
 
-    def _fork_snapshot(self) -> None:
-        """Take a snapshot in a child process, which has the state as it is at this moment.
-
-        It may hold txns that are not synced yet. That is sound: whoever starts from it finds them
-        there, and none of them was acknowledged or seen without being in the log as well.
-        """
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                # The child keeps no client, no port and no lock alive should the server die.
-                os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-                self._write_snapshot()
-                status = 0
-            except Exception:
-                log.exception("the snapshot of zxid 0x%x failed", self._machine.zxid)
-            finally:
-                os._exit(status)
-        self._snapshot_pid = pid
-        began_ms = self._clock.monotonic_ms()
-        loop = asyncio.get_running_loop()
-
-        def wait() -> None:
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(self._snapshot_ended, status, began_ms)
-
-        self._snapshot_waiter = threading.Thread(target=wait, name="zoolet-snapshot", daemon=True)
-        self._snapshot_waiter.start()
-
-    def _snapshot_ended(self, status: int, began_ms: int) -> None:
-        self._snapshot_pid = None
-        if not status:
-            self._processor.stats.snapshots.add(self._clock.monotonic_ms() - began_ms)
-        else:
-            log.error(
-                "the snapshot in %s could not be written (exit status %d): the log keeps every"
-                " txn, and the next snapshot is tried after %d more",
-                self._directories.snapshots,
-                status,
-                self._config.snap_count,
-            )
-
-    def _write_snapshot(self) -> None:
-        machine = self._machine
-        timeouts = {
-            session.session_id: session.timeout_ms for session in machine.sessions.by_id.values()
-        }
+    def _write_first_snapshot(self) -> None:
+        """Write the empty state: Apache opens a data directory only where there is a snapshot."""
         directory = self._directories.snapshots
         try:
-            write_snapshot(
-                self._disk,
-                directory,
-                machine.zxid,
-                machine.tree,
-                timeouts,
-                self._config.compression,
-            )
+            write_snapshot(self._disk, directory, Image.of(self._machine), self._config.compression)
         except OSError as error:
             raise StorageError(
                 f"cannot write a snapshot in {directory}: {error}. Make room, or give this user the"
@@ -384,10 +335,6 @@ class Server:
         for connection in tuple(self._processor.connections):
             connection.abort()
         await asyncio.sleep(0)
-
-    def _wait_for_snapshot(self) -> None:
-        if self._snapshot_pid is not None:
-            self._snapshot_waiter.join()
 
 
 async def _serve_page(

@@ -8,10 +8,11 @@ when it is whole and synced.
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, final
 
 from mypy_extensions import i32, i64
 
+from zoolet.core.machine import StateMachine
 from zoolet.core.tree import (
     AVERSION,
     CVERSION,
@@ -36,6 +37,10 @@ from zoolet.storage.errors import DamagedFileError
 from zoolet.storage.files import snapshot_name
 from zoolet.wire.jute import LONG, MalformedError, Reader, pack_ustring, write_acl, write_ustring
 
+UNFINISHED: Final = "unfinished."
+"""Begins the name of a snapshot that is being written: the original looks for names that begin with
+"snapshot", which this one does not."""
+
 _MAGIC: Final = b"ZKSN"
 _VERSION: Final = 2
 _DATABASE_ID: Final = -1
@@ -52,7 +57,7 @@ _ACL_AND_STAT_BYTES: Final = 68
 
 _OPEN_ACL_NUMBER: Final = -1
 _END_OF_TREE: Final = pack_ustring("/")
-_CHUNK_BYTES: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 18
 
 
 class Snapshot(NamedTuple):
@@ -62,79 +67,120 @@ class Snapshot(NamedTuple):
     sessions: dict[int, int]
 
 
+@final
+class Image:
+    """The state at one moment, which stays what it is while the tree goes on.
+
+    Records are never changed, only replaced: so what is copied are the tables, in about 10 ns a
+    znode, and not the znodes.
+    """
+
+    def __init__(self, zxid: int, tree: Tree, sessions: Mapping[int, int]) -> None:
+        """Keep the state after ``zxid``; ``sessions`` are the timeouts in ms by session id."""
+        self.zxid = zxid
+        self._records = tree.records.copy()
+        self._created = {path: found.created for path, found in tree.directories.items()}
+        self._acls = tree.acls.copy()
+        self._perishable = tree.perishable.copy()
+        self._sessions = dict(sessions)
+
+    @classmethod
+    def of(cls, machine: StateMachine) -> "Image":
+        """Keep the state of a machine."""
+        sessions = machine.sessions.by_id.values()
+        timeouts = {session.session_id: session.timeout_ms for session in sessions}
+        return cls(machine.zxid, machine.tree, timeouts)
+
+    def content(self) -> Iterator[bytes]:
+        """Yield what a snapshot seals, a chunk at a time."""
+        writer = BytesWriter()
+        writer.write(_MAGIC)
+        write_i32_be(writer, _VERSION)
+        write_i64_be(writer, _DATABASE_ID)
+        write_i32_be(writer, len(self._sessions))
+        for session_id, timeout_ms in self._sessions.items():
+            write_i64_be(writer, session_id)
+            write_i32_be(writer, timeout_ms)
+        numbers: dict[AclList, int] = {}
+        for acl in self._acls.values():
+            numbers.setdefault(acl, len(numbers) + 1)
+        write_i32_be(writer, len(numbers))
+        for acl, number in numbers.items():
+            write_i64_be(writer, number)
+            write_acl(writer, acl)
+        for path, record in self._records.items():
+            acl_number = numbers[self._acls[path]] if path in self._acls else _OPEN_ACL_NUMBER
+            self._write_znode(writer, path, record, acl_number)
+            if len(writer) >= _CHUNK_BYTES:
+                yield writer.getvalue()
+                writer = BytesWriter()
+        writer.write(_END_OF_TREE)
+        yield writer.getvalue()
+
+    def _write_znode(self, writer: BytesWriter, path: str, record: bytes, acl_number: int) -> None:
+        end: i64 = len(record)
+        write_ustring(writer, "" if path == paths.ROOT else path)
+        writer.write(record[: end - STAT_BYTES])
+        write_i64_be(writer, acl_number)
+        writer.write(record[end - STAT_BYTES : end - CVERSION])
+        write_i32_be(writer, self._created.get(path, 0))
+        writer.write(record[end - AVERSION : end - OWNER])
+        owner: int = read_i64_be(record, end - OWNER)
+        write_i64_be(writer, self._perishable.get(path, owner))
+        writer.write(record[end - PZXID :])
+
+
+class SnapshotFile:
+    """A snapshot that is being written; it has its name once it is whole and on disk."""
+
+    def __init__(
+        self, disk: Disk, directory: Path, zxid: int, compression: Compression = Compression.NONE
+    ) -> None:
+        """Begin the file, under a name that nobody takes for a snapshot's."""
+        self.path = directory / snapshot_name(zxid, compression)
+        self._disk = disk
+        self._compressor = compression.compressor()
+        self._checksum = 1
+        self._unfinished = directory / (UNFINISHED + self.path.name)
+        disk.remove(self._unfinished)
+        self._file = disk.create(self._unfinished)
+
+    def write(self, chunk: bytes) -> None:
+        """Write a chunk of the content."""
+        self._checksum = zlib.adler32(chunk, self._checksum)
+        self._file.write(self._compressor.compress(chunk))
+
+    def finish(self) -> None:
+        """Seal it, and give it its name when it is on disk."""
+        seal = self._compressor.compress(LONG.pack(self._checksum) + _END_OF_TREE)
+        self._file.write(seal + self._compressor.flush())
+        self._file.sync()
+        self._disk.rename(self._unfinished, self.path)
+        self._disk.sync_directory(self.path.parent)
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._file.close()
+        self._disk.remove(self._unfinished)
+
+
 def write_snapshot(
-    disk: Disk,
-    directory: Path,
-    zxid: int,
-    tree: Tree,
-    sessions: Mapping[int, int],
-    compression: Compression = Compression.NONE,
+    disk: Disk, directory: Path, image: Image, compression: Compression = Compression.NONE
 ) -> Path:
-    """Write the state after ``zxid``; returns its path when it is on disk under its name.
+    """Write a snapshot at once; returns its path when it is on disk under its name.
 
     An OSError leaves no file behind that could be taken for a snapshot.
     """
-    path = directory / snapshot_name(zxid, compression)
-    compressor = compression.compressor()
-    # The original looks for names that begin with "snapshot": this one does not.
-    unfinished = directory / f"unfinished.{path.name}"
-    disk.remove(unfinished)
-    file = disk.create(unfinished)
+    file = SnapshotFile(disk, directory, image.zxid, compression)
     try:
-        checksum = 1
-        for chunk in _content(tree, sessions):
-            checksum = zlib.adler32(chunk, checksum)
-            file.write(compressor.compress(chunk))
-        seal = compressor.compress(LONG.pack(checksum) + _END_OF_TREE)
-        file.write(seal + compressor.flush())
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(unfinished, path)
-    disk.sync_directory(directory)
-    return path
-
-
-def _content(tree: Tree, sessions: Mapping[int, int]) -> Iterator[bytes]:
-    """Yield what is sealed, in chunks of about a megabyte."""
-    writer = BytesWriter()
-    writer.write(_MAGIC)
-    write_i32_be(writer, _VERSION)
-    write_i64_be(writer, _DATABASE_ID)
-    write_i32_be(writer, len(sessions))
-    for session_id, timeout_ms in sessions.items():
-        write_i64_be(writer, session_id)
-        write_i32_be(writer, timeout_ms)
-    numbers: dict[AclList, int] = {}
-    for acl in tree.acls.values():
-        numbers.setdefault(acl, len(numbers) + 1)
-    write_i32_be(writer, len(numbers))
-    for acl, number in numbers.items():
-        write_i64_be(writer, number)
-        write_acl(writer, acl)
-    for path, record in tree.records.items():
-        acl_number = numbers[tree.acls[path]] if path in tree.acls else _OPEN_ACL_NUMBER
-        _write_znode(writer, tree, path, record, acl_number)
-        if len(writer) >= _CHUNK_BYTES:
-            yield writer.getvalue()
-            writer.truncate(0)
-    writer.write(_END_OF_TREE)
-    yield writer.getvalue()
-
-
-def _write_znode(
-    writer: BytesWriter, tree: Tree, path: str, record: bytes, acl_number: int
-) -> None:
-    end: i64 = len(record)
-    write_ustring(writer, "" if path == paths.ROOT else path)
-    writer.write(record[: end - STAT_BYTES])
-    write_i64_be(writer, acl_number)
-    writer.write(record[end - STAT_BYTES : end - CVERSION])
-    write_i32_be(writer, tree.created_under(path))
-    writer.write(record[end - AVERSION : end - OWNER])
-    owner = read_i64_be(record, end - OWNER)
-    write_i64_be(writer, tree.perishable.get(path, owner))
-    writer.write(record[end - PZXID :])
+        for chunk in image.content():
+            file.write(chunk)
+        file.finish()
+    except OSError:
+        file.abandon()
+        raise
+    return file.path
 
 
 def read_snapshot(path: Path, data: bytes) -> Snapshot:

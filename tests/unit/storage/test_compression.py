@@ -10,7 +10,7 @@ from zoolet.model.stat import Stat
 from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError
-from zoolet.storage.snapshots import read_snapshot, write_snapshot
+from zoolet.storage.snapshots import Image, read_snapshot, write_snapshot
 
 METHODS = list(Compression)
 
@@ -44,7 +44,7 @@ def test_what_is_cut_or_changed_is_an_error_and_never_another(compression: Compr
 def test_a_snapshot_is_read_as_its_name_says(tmp_path: Path, compression: Compression) -> None:
     tree = Tree.fresh()
     tree.add("/a", b"x" * 10_000, OPEN_ACL, Stat(1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1))
-    path = write_snapshot(Disk(), tmp_path, 0x1A, tree, {5: 1000}, compression)
+    path = write_snapshot(Disk(), tmp_path, Image(0x1A, tree, {5: 1000}), compression)
     assert path.name == f"snapshot.1a{compression.suffix}"
     assert compression_of(path.name) is compression
     snapshot = read_snapshot(path, path.read_bytes())

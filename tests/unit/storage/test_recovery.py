@@ -20,7 +20,7 @@ from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
-from zoolet.storage.snapshots import read_snapshot, write_snapshot
+from zoolet.storage.snapshots import Image, read_snapshot, write_snapshot
 from zoolet.storage.txnlog import encode_record
 
 DIGEST_ACL: AclList = (ACL(31, Id("digest", "ada:x")), OPEN_ACL[0])
@@ -127,7 +127,7 @@ def test_a_snapshot_that_is_not_finished_is_none(writer: Writer) -> None:
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        write_snapshot(FullDisk(), writer.directories.snapshots, 9, writer.machine.tree, {})
+        write_snapshot(FullDisk(), writer.directories.snapshots, Image.of(writer.machine))
     recovery = writer.recover()
     assert_same(recovery.machine, writer.machine)
     assert recovery.snapshot_zxid is None

@@ -1,4 +1,4 @@
-"""The thread that writes the log: calls that may block on the disk, one after another."""
+"""A thread for calls that may block on the disk: one for the log, one for snapshots."""
 
 import asyncio
 import queue
@@ -6,15 +6,16 @@ import threading
 from collections.abc import Callable
 
 
-class LogThread:
+class DiskThread:
     """Runs calls that may block on the disk, one after another, off the event loop's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        """Begin to wait for calls; ``name`` is what tools show of the thread."""
         self._loop = loop
         self._calls: queue.SimpleQueue[
             tuple[Callable[[], None], Callable[[Exception | None], None]] | None
         ] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="zoolet-log", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, call: Callable[[], None], done: Callable[[Exception | None], None]) -> None:

@@ -1,0 +1,39 @@
+"""The programs in C that a benchmark compiles: a load generator and, as the limit, an echo."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_SOURCES = Path(__file__).parent
+_BUILT = Path(__file__).parents[2] / ".cache" / "benchmarks"
+_MARGIN_S = 120.0
+
+
+def build(name: str) -> Path:
+    """Compile ``NAME.c`` where that is to be done, and return the program."""
+    source, program = _SOURCES / f"{name}.c", _BUILT / name
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        _BUILT.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, source], check=True)
+    return program
+
+
+def start_load(*arguments: object, settings: Mapping[str, object] | None = None) -> Any:
+    """Start the load generator (see the head of its source); its output is piped."""
+    environment = {**os.environ, **{key: str(value) for key, value in (settings or {}).items()}}
+    return subprocess.Popen(
+        [build("load"), *map(str, arguments)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def run_load(*arguments: object, settings: Mapping[str, object] | None = None) -> dict[str, Any]:
+    """Run the load generator to its end and return what it printed; raises RuntimeError."""
+    load = start_load(*arguments, settings=settings)
+    output, _ = load.communicate(timeout=_MARGIN_S)
+    if load.returncode:
+        raise RuntimeError(f"the load generator failed: load {' '.join(map(str, arguments))}")
+    printed: dict[str, Any] = json.loads(output) if output else {}
+    return printed

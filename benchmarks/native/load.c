@@ -1,0 +1,474 @@
+/* A load on a ZooKeeper server, over one thread and many connections.
+ *
+ *   load requests PORT CONNECTIONS OUTSTANDING WARMUP_S SECONDS WORK
+ *       keeps so many requests outstanding on each connection, and prints how many were answered and
+ *       how long they took. WORK: get, mixed (a tenth are sets), set, create, multi, children,
+ *       exists, none. The znodes it needs are made first (WORK none does only that).
+ *   load watches PORT CONNECTIONS WATCHES ROUNDS
+ *       sets so many watches on each connection, lets one multi change all that is watched, and
+ *       prints the time to the last event of each round.
+ *   load idle PORT CONNECTIONS TIMEOUT_MS SECONDS
+ *       keeps so many sessions alive with their pings; prints a line once all are there, ends after
+ *       SECONDS.
+ *
+ * One line of JSON on standard output. Times in microseconds. Anything unexpected ends it.
+ * ZNODES and DATA_BYTES may be set in the environment (1000 and 100).
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CREATE = 1, EXISTS = 3, GET = 4, SET = 5, CHILDREN = 8, PING = 11, MULTI = 14 };
+enum { NODE_EXISTS = -110 };
+enum { BUFFER = 1 << 18, SUB = 64, BUCKETS = 64 * SUB, CREATES_IN_MULTI = 10, CHILDREN_LISTED = 1000 };
+
+static int znodes = 1000, data_bytes = 100, port;
+static char *data;
+
+static void die(const char *what) {
+    fprintf(stderr, "load: %s (%s)\n", what, strerror(errno));
+    exit(1);
+}
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+/* -- a histogram of nanoseconds: 64 buckets for each power of two ----------------------------------- */
+
+static uint64_t histogram[BUCKETS], answered, slowest_ns;
+
+static void count(int64_t ns) {
+    int power = 63 - __builtin_clzll((uint64_t)ns | SUB);
+    histogram[(power - 6) * SUB + (int)((uint64_t)ns >> (power - 6)) - SUB]++;
+    answered++;
+    if ((uint64_t)ns > slowest_ns) slowest_ns = (uint64_t)ns;
+}
+
+static double percentile_us(double part) {
+    uint64_t wanted = (uint64_t)(part * (double)answered), seen = 0;
+    for (int i = 0; i < BUCKETS; i++) {
+        seen += histogram[i];
+        if (seen > wanted) return (double)((uint64_t)(i % SUB + SUB) << (i / SUB)) / 1000.0;
+    }
+    return (double)slowest_ns / 1000.0;
+}
+
+/* -- connections ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    int fd, number, next_xid, outstanding, has_session, events;
+    int64_t *sent_ns; /* of the requests that are outstanding, a ring by xid */
+    int ring;
+    unsigned char in[BUFFER];
+    size_t in_bytes;
+    unsigned char *out;
+    size_t out_bytes, out_room, out_sent;
+    unsigned seed;
+    int made;
+} Connection;
+
+static int epoll_fd;
+
+static unsigned char *grow(Connection *c, size_t bytes) {
+    if (c->out_bytes + bytes > c->out_room) {
+        c->out_room = (c->out_bytes + bytes) * 2;
+        c->out = realloc(c->out, c->out_room);
+        if (!c->out) die("no memory");
+    }
+    unsigned char *at = c->out + c->out_bytes;
+    c->out_bytes += bytes;
+    return at;
+}
+
+static void put_bytes(Connection *c, const void *bytes, size_t size) { memcpy(grow(c, size), bytes, size); }
+static void put_byte(Connection *c, int value) { *grow(c, 1) = (unsigned char)value; }
+static void put_int(Connection *c, int32_t value) {
+    uint32_t big = htobe32((uint32_t)value);
+    put_bytes(c, &big, 4);
+}
+static void put_long(Connection *c, int64_t value) {
+    uint64_t big = htobe64((uint64_t)value);
+    put_bytes(c, &big, 8);
+}
+static void put_buffer(Connection *c, const void *bytes, size_t size) {
+    put_int(c, (int32_t)size);
+    put_bytes(c, bytes, size);
+}
+static void put_text(Connection *c, const char *text) { put_buffer(c, text, strlen(text)); }
+static void put_open_acl(Connection *c) {
+    put_int(c, 1);
+    put_int(c, 31);
+    put_text(c, "world");
+    put_text(c, "anyone");
+}
+
+static int32_t int_at(const unsigned char *at) {
+    uint32_t big;
+    memcpy(&big, at, 4);
+    return (int32_t)be32toh(big);
+}
+
+static size_t begin_frame(Connection *c) {
+    size_t at = c->out_bytes;
+    put_int(c, 0);
+    return at;
+}
+static void end_frame(Connection *c, size_t at) {
+    uint32_t big = htobe32((uint32_t)(c->out_bytes - at - 4));
+    memcpy(c->out + at, &big, 4);
+}
+
+static size_t begin_request(Connection *c, int op_code) {
+    size_t at = begin_frame(c);
+    c->sent_ns[c->next_xid % c->ring] = now_ns();
+    put_int(c, c->next_xid++);
+    put_int(c, op_code);
+    c->outstanding++;
+    return at;
+}
+
+static void flush_out(Connection *c) {
+    while (c->out_sent < c->out_bytes) {
+        ssize_t sent = write(c->fd, c->out + c->out_sent, c->out_bytes - c->out_sent);
+        if (sent < 0) {
+            if (errno == EAGAIN) {
+                struct epoll_event e = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
+                epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
+                return;
+            }
+            die("the server closed a connection");
+        }
+        c->out_sent += (size_t)sent;
+    }
+    c->out_sent = c->out_bytes = 0;
+}
+
+static void send_connect(Connection *c, int timeout_ms) {
+    size_t at = begin_frame(c);
+    put_int(c, 0);
+    put_long(c, 0);
+    put_int(c, timeout_ms);
+    put_long(c, 0);
+    put_int(c, 16);
+    put_bytes(c, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+    put_byte(c, 0);
+    end_frame(c, at);
+    flush_out(c);
+}
+
+static Connection *open_connection(int number, int ring, int timeout_ms) {
+    Connection *c = calloc(1, sizeof *c);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int yes = 1;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (!c) die("no memory");
+    c->number = number;
+    c->ring = ring;
+    c->next_xid = 1;
+    c->seed = (unsigned)number * 7919u + 17u;
+    c->sent_ns = calloc((size_t)ring, sizeof *c->sent_ns);
+    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address)) die("cannot connect");
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &e)) die("epoll_ctl");
+    send_connect(c, timeout_ms);
+    return c;
+}
+
+/* What to do with a reply that has come: its xid and error code. */
+typedef void (*OnReply)(Connection *c, int xid, int err);
+
+static void read_in(Connection *c, OnReply on_reply) {
+    ssize_t got = read(c->fd, c->in + c->in_bytes, BUFFER - c->in_bytes);
+    if (got < 0 && errno == EAGAIN) return;
+    if (got <= 0) die("the server closed a connection");
+    c->in_bytes += (size_t)got;
+    size_t at = 0;
+    while (c->in_bytes - at >= 4) {
+        int32_t length = int_at(c->in + at);
+        if (length < 0 || (size_t)length + 4 > BUFFER) die("a reply of an impossible length");
+        if (c->in_bytes - at < (size_t)length + 4) break;
+        if (!c->has_session) {
+            if (length < 36) die("no answer to a connect request");
+            c->has_session = 1;
+            on_reply(c, 0, 0);
+        } else {
+            on_reply(c, int_at(c->in + at + 4), int_at(c->in + at + 16));
+        }
+        at += (size_t)length + 4;
+    }
+    memmove(c->in, c->in + at, c->in_bytes - at);
+    c->in_bytes -= at;
+}
+
+static void turn(OnReply on_reply, int wait_ms) {
+    struct epoll_event events[256];
+    int ready = epoll_wait(epoll_fd, events, 256, wait_ms);
+    for (int i = 0; i < ready; i++) {
+        Connection *c = events[i].data.ptr;
+        if (events[i].events & EPOLLOUT) {
+            struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
+            epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
+        }
+        if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_in(c, on_reply);
+        flush_out(c);
+    }
+}
+
+/* -- the work ------------------------------------------------------------------------------------- */
+
+static const char *work;
+static int outstanding_each, is_over, made_all;
+static int64_t measure_from;
+
+static void put_create(Connection *c, const char *path) {
+    put_text(c, path);
+    put_buffer(c, data, (size_t)data_bytes);
+    put_open_acl(c);
+    put_int(c, 0);
+}
+
+static void ask_create(Connection *c, const char *path) {
+    size_t at = begin_request(c, CREATE);
+    put_create(c, path);
+    end_frame(c, at);
+}
+
+static void ask(Connection *c) {
+    char path[64];
+    size_t at;
+    int is_set = !strcmp(work, "set") || (!strcmp(work, "mixed") && rand_r(&c->seed) % 10 == 0);
+    snprintf(path, sizeof path, "/bench/n%07d", (int)(rand_r(&c->seed) % (unsigned)znodes));
+    if (is_set) {
+        at = begin_request(c, SET);
+        put_text(c, path);
+        put_buffer(c, data, (size_t)data_bytes);
+        put_int(c, -1);
+    } else if (!strcmp(work, "create")) {
+        snprintf(path, sizeof path, "/made/%d-%d-%d", (int)getpid(), c->number, c->made++);
+        at = begin_request(c, CREATE);
+        put_create(c, path);
+    } else if (!strcmp(work, "multi")) {
+        at = begin_request(c, MULTI);
+        for (int i = 0; i < CREATES_IN_MULTI; i++) {
+            put_int(c, CREATE);
+            put_byte(c, 0);
+            put_int(c, -1);
+            snprintf(path, sizeof path, "/made/%d-%d-%d", (int)getpid(), c->number, c->made++);
+            put_create(c, path);
+        }
+        put_int(c, -1);
+        put_byte(c, 1);
+        put_int(c, -1);
+    } else {
+        int listing = !strcmp(work, "children");
+        at = begin_request(c, listing ? CHILDREN : !strcmp(work, "exists") ? EXISTS : GET);
+        put_text(c, listing ? "/listed" : path);
+        put_byte(c, 0);
+    }
+    end_frame(c, at);
+}
+
+static void on_answer(Connection *c, int xid, int err) {
+    if (err) {
+        fprintf(stderr, "load: request %d was refused with %d\n", xid, err);
+        exit(1);
+    }
+    int64_t now = now_ns();
+    c->outstanding--;
+    if (now >= measure_from && !is_over) count(now - c->sent_ns[xid % c->ring]);
+    if (!is_over) ask(c);
+}
+
+static void on_made(Connection *c, int xid, int err) {
+    if (!xid) return;
+    if (err && err != NODE_EXISTS) die("a znode could not be made");
+    c->outstanding--;
+    made_all++;
+}
+
+static void wait_for_session(Connection *c) {
+    while (!c->has_session) turn(on_made, 1000);
+}
+
+static void make(Connection *c, const char *format, int first, int last) {
+    char path[64];
+    int wanted = made_all + last - first;
+    for (int i = first; i < last; i++) {
+        snprintf(path, sizeof path, format, i);
+        ask_create(c, path);
+        while (c->outstanding >= 1000) turn(on_made, 1000);
+        flush_out(c);
+    }
+    while (made_all < wanted) turn(on_made, 1000);
+}
+
+static void make_znodes(void) {
+    Connection *c = open_connection(0, 2000, 30000);
+    wait_for_session(c);
+    make(c, "/bench", 0, 1);
+    make(c, "/made", 0, 1);
+    make(c, "/listed", 0, 1);
+    make(c, "/bench/n%07d", 0, znodes);
+    if (!strcmp(work, "children")) make(c, "/listed/child-%05d", 0, CHILDREN_LISTED);
+    close(c->fd);
+}
+
+static void on_nothing(Connection *c, int xid, int err) { (void)c, (void)xid, (void)err; }
+
+static void requests(int connections, int outstanding, double warmup_s, double seconds) {
+    Connection **all = calloc((size_t)connections, sizeof *all);
+    if (strcmp(work, "echo")) make_znodes();
+    if (!strcmp(work, "none")) return;
+    outstanding_each = outstanding;
+    for (int i = 0; i < connections; i++) all[i] = open_connection(i, outstanding + 1, 30000);
+    for (int i = 0; i < connections; i++)
+        while (!all[i]->has_session) turn(on_nothing, 1000);
+    int64_t begin = now_ns();
+    measure_from = begin + (int64_t)(warmup_s * 1e9);
+    for (int i = 0; i < connections; i++) {
+        for (int k = 0; k < outstanding; k++) ask(all[i]);
+        flush_out(all[i]);
+    }
+    int64_t end = measure_from + (int64_t)(seconds * 1e9);
+    while (now_ns() < end) turn(on_answer, 10);
+    double taken_s = (double)(now_ns() - measure_from) / 1e9;
+    is_over = 1;
+    printf("{\"per_s\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n",
+           (double)answered / taken_s, percentile_us(0.5), percentile_us(0.99), percentile_us(0.999),
+           (double)slowest_ns / 1000.0);
+}
+
+/* -- watches -------------------------------------------------------------------------------------- */
+
+static int set_watches, told;
+
+static void on_watch(Connection *c, int xid, int err) {
+    if (xid == -1) {
+        told++;
+        return;
+    }
+    if (err) die("a watch could not be set");
+    c->outstanding--;
+    set_watches++;
+}
+
+static void watches(int connections, int each, int rounds) {
+    char path[64];
+    Connection **all = calloc((size_t)connections, sizeof *all);
+    znodes = each;
+    work = "none";
+    make_znodes();
+    Connection *changer = open_connection(0, 8, 30000);
+    wait_for_session(changer);
+    for (int i = 0; i < connections; i++) all[i] = open_connection(i, each + 1, 30000);
+    for (int i = 0; i < connections; i++)
+        while (!all[i]->has_session) turn(on_nothing, 1000);
+    printf("{\"last_us\": [");
+    for (int round = 0; round < rounds; round++) {
+        set_watches = told = 0;
+        for (int i = 0; i < connections; i++) {
+            for (int k = 0; k < each; k++) {
+                size_t at = begin_request(all[i], GET);
+                snprintf(path, sizeof path, "/bench/n%07d", k);
+                put_text(all[i], path);
+                put_byte(all[i], 1);
+                end_frame(all[i], at);
+            }
+            flush_out(all[i]);
+        }
+        while (set_watches < connections * each) turn(on_watch, 1000);
+        size_t at = begin_request(changer, MULTI);
+        for (int k = 0; k < each; k++) {
+            put_int(changer, SET);
+            put_byte(changer, 0);
+            put_int(changer, -1);
+            snprintf(path, sizeof path, "/bench/n%07d", k);
+            put_text(changer, path);
+            put_buffer(changer, data, (size_t)data_bytes);
+            put_int(changer, -1);
+        }
+        put_int(changer, -1);
+        put_byte(changer, 1);
+        put_int(changer, -1);
+        end_frame(changer, at);
+        int64_t begin = now_ns();
+        flush_out(changer);
+        while (told < connections * each) turn(on_watch, 10000);
+        printf("%s%.1f", round ? ", " : "", (double)(now_ns() - begin) / 1000.0);
+    }
+    printf("]}\n");
+}
+
+/* -- idle sessions -------------------------------------------------------------------------------- */
+
+static void idle(int connections, int timeout_ms, double seconds) {
+    Connection **all = calloc((size_t)connections, sizeof *all);
+    for (int i = 0; i < connections; i++) {
+        all[i] = open_connection(i, 2, timeout_ms);
+        if (i % 64 == 63)
+            while (!all[i]->has_session) turn(on_nothing, 1000);
+    }
+    for (int i = 0; i < connections; i++)
+        while (!all[i]->has_session) turn(on_nothing, 1000);
+    printf("{\"sessions\": %d}\n", connections);
+    fflush(stdout);
+    int64_t begin = now_ns(), end = begin + (int64_t)(seconds * 1e9);
+    int64_t interval = (int64_t)timeout_ms * 1000000 / 3;
+    int64_t sent = 0; /* of the pings, which are spread evenly over the interval */
+    while (now_ns() < end) {
+        int64_t due = (now_ns() - begin) * connections / interval;
+        for (; sent < due; sent++) {
+            Connection *c = all[sent % connections];
+            size_t at = begin_frame(c);
+            put_int(c, -2);
+            put_int(c, PING);
+            end_frame(c, at);
+            flush_out(c);
+        }
+        turn(on_nothing, 5);
+    }
+}
+
+int main(int count, char **arguments) {
+    struct rlimit files;
+    if (getenv("ZNODES")) znodes = atoi(getenv("ZNODES"));
+    if (getenv("DATA_BYTES")) data_bytes = atoi(getenv("DATA_BYTES"));
+    data = malloc((size_t)data_bytes + 1);
+    memset(data, 'x', (size_t)data_bytes);
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    epoll_fd = epoll_create1(0);
+    port = count > 2 ? atoi(arguments[2]) : 0;
+    if (count == 8 && !strcmp(arguments[1], "requests")) {
+        work = arguments[7];
+        requests(atoi(arguments[3]), atoi(arguments[4]), atof(arguments[5]), atof(arguments[6]));
+    } else if (count == 6 && !strcmp(arguments[1], "watches")) {
+        watches(atoi(arguments[3]), atoi(arguments[4]), atoi(arguments[5]));
+    } else if (count == 6 && !strcmp(arguments[1], "idle")) {
+        idle(atoi(arguments[3]), atoi(arguments[4]), atof(arguments[5]));
+    } else {
+        fprintf(stderr, "load: see the head of its source for how it is called\n");
+        return 2;
+    }
+    return 0;
+}

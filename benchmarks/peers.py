@@ -1,0 +1,91 @@
+"""The servers that a benchmark starts: Apache ZooKeeper, zoolet, and the echo server.
+
+All of them listen on 127.0.0.1, sync every change, and take as many connections as come.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.native import build
+from tests.support.apache import DEBIAN_JARS, ApacheServer
+from zoolet.testing import ServerProcess
+from zoolet.testing.process import free_port
+
+JARS_3_9_3 = Path(__file__).parents[1] / ".cache" / "apache-zookeeper-3.9.3"
+JARS = JARS_3_9_3 if JARS_3_9_3.exists() else DEBIAN_JARS
+SETTINGS = {"tickTime": 2000, "preAllocSize": 65536}
+DATA_BYTES = 100
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Usage(NamedTuple):
+    """What a process has used: MB that are resident, and s of CPU time."""
+
+    resident_mb: float
+    cpu_s: float
+
+
+class Running(NamedTuple):
+    """A server that runs, and how long its start took until it answered."""
+
+    port: int
+    pid: int
+    start_s: float
+
+    def usage(self) -> Usage:
+        """Look at the process."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (resident,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+        return Usage(int(resident.split()[1]) / 1000, ticks / _TICKS_PER_S)
+
+
+@contextlib.contextmanager
+def _serving(server: ServerProcess) -> Iterator[Running]:
+    began = time.perf_counter()
+    with server:
+        while not server.ask("srvr").startswith("Zookeeper version"):
+            time.sleep(0.002)
+        yield Running(server.port, server.pid, time.perf_counter() - began)
+
+
+def apache(
+    directory: Path, settings: Mapping[str, object] | None = None
+) -> AbstractContextManager[Running]:
+    """Run Apache ZooKeeper, with the heap that its own zkServer.sh gives it."""
+    return _serving(
+        ApacheServer(directory, JARS, {**SETTINGS, **(settings or {})}, java_options=("-Xmx1000m",))
+    )
+
+
+def zoolet(
+    directory: Path, settings: Mapping[str, object] | None = None
+) -> AbstractContextManager[Running]:
+    """Run zoolet."""
+    return _serving(ServerProcess(directory, {**SETTINGS, **(settings or {})}))
+
+
+@contextlib.contextmanager
+def echo(directory: Path) -> Iterator[Running]:
+    """Run the echo server; the directory is not used."""
+    del directory
+    port = free_port()
+    began = time.perf_counter()
+    process = subprocess.Popen([build("echo"), str(port), str(DATA_BYTES)])
+    try:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+        yield Running(port, process.pid, time.perf_counter() - began)
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,214 @@
+"""What zoolet serves beside Apache ZooKeeper and a C echo server: the table of issue and README.
+
+In each round every server is started in turn on an empty data directory, warmed up, and given the
+same work. Prints medians, latencies and the ratio to Apache, and what was asked for. Usage: python
+-m benchmarks.serving [--rounds N] [--seconds S] [--warmup S] [--only NAME ...] [--json FILE].
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import peers
+from benchmarks.native import run_load, start_load
+
+WATCHING_CONNECTIONS, WATCHES_EACH, WATCH_ROUNDS = 1000, 10, 5
+IDLE_SESSIONS, IDLE_TIMEOUT_MS, IDLE_S = 10_000, 15_000, 20.0
+LONGEST_ROUND_S = 60
+
+
+class Row(NamedTuple):
+    """One line of the table: a throughput, or something of which less is better.
+
+    Attributes:
+        name: what is measured.
+        unit: of the figure.
+        wanted: what the ratio to Apache must be.
+        more_is_better: whether ``wanted`` is the least, or the most.
+        measure: returns the figure, and latencies in µs where there are some.
+        with_echo: whether the echo server can do it too.
+    """
+
+    name: str
+    unit: str
+    wanted: float
+    more_is_better: bool
+    measure: Callable[[peers.Running, argparse.Namespace], dict[str, float]]
+    with_echo: bool = False
+
+
+def _requests(
+    work: str, connections: int, outstanding: int
+) -> Callable[[peers.Running, argparse.Namespace], dict[str, float]]:
+    def measure(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+        printed = run_load(
+            *("requests", server.port, connections, outstanding),
+            *(options.warmup, options.seconds, work),
+        )
+        return {"figure": printed["per_s"], **printed}
+
+    return measure
+
+
+def _latency(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+    printed = _requests("set", 1, 1)(server, options)
+    return {**printed, "figure": printed["p50_us"]}
+
+
+def _watches(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+    del options
+    printed = run_load("watches", server.port, WATCHING_CONNECTIONS, WATCHES_EACH, WATCH_ROUNDS)
+    return {"figure": statistics.median(printed["last_us"]) / 1000}
+
+
+def _idle(figure: str) -> Callable[[peers.Running, argparse.Namespace], dict[str, float]]:
+    def measure(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+        del options
+        load = start_load("idle", server.port, IDLE_SESSIONS, IDLE_TIMEOUT_MS, IDLE_S)
+        try:
+            load.stdout.readline()
+            time.sleep(2)
+            before = server.usage()
+            load.wait(IDLE_S + 30)
+            after = server.usage()
+        finally:
+            load.kill()
+            load.wait()
+        taken = {"resident": before.resident_mb, "cpu": after.cpu_s - before.cpu_s}
+        return {"figure": taken[figure], **taken}
+
+    return measure
+
+
+def _start(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+    del options
+    return {"figure": server.start_s * 1000}
+
+
+def _resident(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+    del options
+    time.sleep(1)
+    return {"figure": server.usage().resident_mb}
+
+
+ROWS = [
+    Row("get 16x32", "/s", 6.0, True, _requests("get", 16, 32), with_echo=True),
+    Row("mixed 16x32", "/s", 4.0, True, _requests("mixed", 16, 32)),
+    Row("set 16x32", "/s", 3.0, True, _requests("set", 16, 32)),
+    Row("create 16x32", "/s", 3.0, True, _requests("create", 16, 32)),
+    Row("children 16x32", "/s", 3.0, True, _requests("children", 16, 32)),
+    Row("multi 16x8", "/s", 3.0, True, _requests("multi", 16, 8)),
+    Row("get 64x1", "/s", 2.2, True, _requests("get", 64, 1), with_echo=True),
+    Row("set 64x1", "/s", 1.5, True, _requests("set", 64, 1)),
+    Row("set 1x1", "µs p50", 1.0, False, _latency),
+    Row("watches", "ms", 1 / 3, False, _watches),
+    Row("idle memory", "MB", 0.5, False, _idle("resident")),
+    Row("idle pings", "CPU s", 0.5, False, _idle("cpu")),
+    Row("start", "ms", 0.25, False, _start),
+    Row("resident empty", "MB", 0.35, False, _resident),
+]
+
+STARTERS: dict[str, Callable[[Path], Any]] = {
+    "apache": peers.apache,
+    "zoolet": peers.zoolet,
+    "echo": peers.echo,
+}
+
+Figures = dict[str, dict[str, list[dict[str, float]]]]
+"""By row and server, the figures of each round."""
+
+
+def measure(rows: list[Row], options: argparse.Namespace) -> Figures:
+    """Run every row on every server, so many rounds."""
+    progress = Console(stderr=True)
+    found: Figures = {row.name: {name: [] for name in STARTERS} for row in rows}
+    for _ in range(options.rounds):
+        for row in rows:
+            for name, start in STARTERS.items():
+                if name == "echo" and not row.with_echo:
+                    continue
+                home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
+                try:
+                    with start(home / name) as server:
+                        figures = row.measure(server, options)
+                finally:
+                    shutil.rmtree(home, ignore_errors=True)  # a snapshot may be under way
+                found[row.name][name].append(figures)
+                progress.print(f"{row.name} {name}: {figures}", soft_wrap=True)
+    return found
+
+
+def _median(rounds: list[dict[str, float]], key: str) -> float | None:
+    values = [figures[key] for figures in rounds if key in figures]
+    return statistics.median(values) if values else None
+
+
+def _ratio(ours: list[dict[str, float]], theirs: list[dict[str, float]], key: str) -> float | None:
+    """Return the median of the ratios of paired rounds."""
+    pairs = zip(ours, theirs, strict=False)
+    ratios = [us[key] / them[key] for us, them in pairs if key in us and key in them]
+    return statistics.median(ratios) if ratios else None
+
+
+def show(rows: list[Row], found: Figures) -> Table:
+    """Return the table."""
+    table = Table(
+        *("", "unit", "Apache", "zoolet", "ratio", "wanted", "of echo"),
+        *("p50 µs", "p99 µs", "p999 µs", "p999 ratio"),
+    )
+    for row in rows:
+        rounds = found[row.name]
+        ratio = _ratio(rounds["zoolet"], rounds["apache"], "figure")
+        reached = ratio is not None and (
+            ratio >= row.wanted if row.more_is_better else ratio <= row.wanted
+        )
+        sign = "≥" if row.more_is_better else "≤"
+        latencies = [
+            " / ".join(_text(_median(rounds[name], key), 0) for name in ("apache", "zoolet"))
+            for key in ("p50_us", "p99_us", "p999_us")
+        ]
+        table.add_row(
+            row.name,
+            row.unit,
+            _text(_median(rounds["apache"], "figure"), 1),
+            _text(_median(rounds["zoolet"], "figure"), 1),
+            f"{'[green]' if reached else '[red]'}{_text(ratio, 2)}",
+            f"{sign} {row.wanted:.2f}",
+            _text(_ratio(rounds["zoolet"], rounds["echo"], "figure"), 2),
+            *latencies,
+            _text(_ratio(rounds["zoolet"], rounds["apache"], "p999_us"), 2),
+        )
+    return table
+
+
+def _text(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--warmup", type=float, default=5.0)
+    parser.add_argument("--only", nargs="*", default=[], help="rows whose names begin so")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    options = parser.parse_args()
+    rows = [row for row in ROWS if not options.only or row.name.startswith(tuple(options.only))]
+    found = measure(rows, options)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+    Console(width=150).print(show(rows, found))
+
+
+if __name__ == "__main__":
+    main()
