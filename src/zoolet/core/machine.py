@@ -8,6 +8,8 @@ before the log is synced: that is the caller's part. Recovery calls ``apply`` al
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, final
 
+from mypy_extensions import mypyc_attr
+
 from zoolet.core import access
 from zoolet.core.prepare import Asker, View, prepare
 from zoolet.core.quotas import Quotas
@@ -71,6 +73,7 @@ _JAVA_BLANKS = "".join(map(chr, range(ord(" ") + 1)))
 
 
 @final
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Event:
     """A watch event and whom it goes to; zxid is -1 where no single txn caused it."""
 
@@ -90,6 +93,7 @@ class Event:
 
 
 @final
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Applied:
     """What a txn did.
 
@@ -129,6 +133,7 @@ class StateMachine:
         self.zxid = zxid
         self.rules = rules or Rules()
         self.quotas = Quotas(tree)
+        self._view = View(tree, self.quotas)
         self.warnings: list[str] = []
         self.data_watches: WatchTable = WatchTable()
         self.child_watches: WatchTable = WatchTable()
@@ -145,8 +150,8 @@ class StateMachine:
         try:
             if not isinstance(request, (CreateSession, CloseSession, DeleteContainer)):
                 self.sessions.live(asker.session_id)
-            in_multi = isinstance(request, Multi)
-            view = View(self.tree, self.quotas, self.rules, in_multi=in_multi)
+            view = self._view
+            view.begin(self.rules, in_multi=isinstance(request, Multi))
             body = prepare(self.tree, view, asker, request)
             if view.warning:
                 self.warnings.append(view.warning)
@@ -305,6 +310,7 @@ class StateMachine:
 
 
 @final
+@mypyc_attr(acyclic=True, free_list_len=1)
 class _Change:
     """One txn being applied: what it touches and whom it concerns gathers here."""
 
@@ -332,16 +338,18 @@ class _Change:
         table: WatchTable,
         path: str,
         event_type: EventType,
-        acl: AclList,
+        acl: AclList | None = None,
         but: Collection[Watcher] = (),
     ) -> Collection[Watcher]:
-        """Add the event for those who watch ``path`` and may read it under ``acl``, except ``but``.
+        """Add the event for those who watch ``path`` and may read it, except ``but``.
 
-        Returns all who watched.
+        ``acl`` is that of a znode that is gone. Returns all who watched.
         """
         if not table.by_path:
             return ()
         watchers = table.trigger(path)
+        if acl is None:
+            acl = self.tree.acl_of(path)
         told = [
             watcher
             for watcher in watchers
@@ -420,8 +428,8 @@ def _create_znode(
     result = TxnResult(op_code, path=path, record=record)
     change.count(machine.quotas.created(path, data_length(record)))
     parent = change.touch_with_parent(path)
-    change.trigger(machine.data_watches, path, _NODE_CREATED, acl)
-    change.trigger(machine.child_watches, parent, _NODE_CHILDREN_CHANGED, tree.acl_of(parent))
+    change.trigger(machine.data_watches, path, _NODE_CREATED)
+    change.trigger(machine.child_watches, parent, _NODE_CHILDREN_CHANGED)
     return result
 
 
@@ -432,7 +440,7 @@ def _delete(change: _Change, op_code: int, txn: DeleteTxn) -> TxnResult:
     change.count(machine.quotas.deleted(path, data_length(record)))
     told = change.trigger(machine.data_watches, path, _NODE_DELETED, acl)
     change.trigger(machine.child_watches, path, _NODE_DELETED, acl, but=told)
-    change.trigger(machine.child_watches, parent, _NODE_CHILDREN_CHANGED, tree.acl_of(parent))
+    change.trigger(machine.child_watches, parent, _NODE_CHILDREN_CHANGED)
     return TxnResult(op_code, path=path)
 
 
@@ -444,7 +452,7 @@ def _set_data(change: _Change, op_code: int, txn: SetDataTxn) -> TxnResult:
     if machine.quotas.limited:
         change.count(machine.quotas.changed(path, change.tree.size_bytes - size_before))
     change.touched.append(path)
-    change.trigger(machine.data_watches, path, _NODE_DATA_CHANGED, change.tree.acl_of(path))
+    change.trigger(machine.data_watches, path, _NODE_DATA_CHANGED)
     return result
 
 

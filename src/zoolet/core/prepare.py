@@ -24,7 +24,7 @@ from zoolet.core.tree import (
     wrap_int32,
 )
 from zoolet.model import paths
-from zoolet.model.acl import OPEN_ACL, AclList, Id
+from zoolet.model.acl import AclList, Id
 from zoolet.model.codes import CreateMode, ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
 from zoolet.model.owners import MAX_TTL_MS
@@ -73,6 +73,7 @@ which it does not read its own log."""
 
 
 @final
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Asker:
     """Who asks: a session, and the identities that its connection has proven."""
 
@@ -84,7 +85,7 @@ class Asker:
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class ZnodeState:
     """What the checks need to know of a znode."""
 
@@ -116,18 +117,6 @@ class ZnodeState:
         self.is_ephemeral = is_ephemeral
         self.size_bytes = size_bytes
 
-    def copy(self) -> "ZnodeState":
-        """Return another that may be changed."""
-        return ZnodeState(
-            self.acl,
-            self.version,
-            self.aversion,
-            self.created,
-            self.num_children,
-            self.is_ephemeral,
-            self.size_bytes,
-        )
-
 
 @final
 class Mode:
@@ -145,6 +134,7 @@ _MODES: Final = {mode.value: Mode(mode) for mode in CreateMode}
 
 
 @final
+@mypyc_attr(acyclic=True, free_list_len=1)
 class MadeZnode:
     """What is decided about a new znode: its path, its ACL, its parent's count after it."""
 
@@ -157,34 +147,51 @@ class MadeZnode:
 
 
 @final
+@mypyc_attr(acyclic=True, free_list_len=1)
 class View:
     """The znodes as they will be after the parts of a multi that are prepared so far.
 
+    Within a multi, what a part finds is noted, and it changes there what it will change: so the
+    next part finds that. Outside, nothing comes after.
+
     Attributes:
-        in_multi: whether more parts may follow, so that what each of them does has to be noted.
         warning: what an operator should hear of; empty: nothing.
     """
 
-    def __init__(self, tree: Tree, quotas: Quotas, rules: Rules, *, in_multi: bool) -> None:
+    def __init__(self, tree: Tree, quotas: Quotas) -> None:
+        """Look at a tree; each request begins anew."""
+        self.rules = Rules()
+        self.warning = ""
+        self._in_multi = False
+        self._quotas = quotas
+        self._tree = tree
+        self._noted: dict[str, ZnodeState | None] = {}
+
+    def begin(self, rules: Rules, *, in_multi: bool) -> None:
         """Begin with the znodes as they are."""
         self.rules = rules
         self.warning = ""
-        self.in_multi = in_multi
-        self._quotas = quotas
-        self._tree = tree
-        self._changed: dict[str, ZnodeState | None] = {}
+        self._in_multi = in_multi
+        if self._noted:
+            self._noted = {}
 
     def find(self, path: str) -> ZnodeState | None:
         """Return the znode's state, None where it is missing or will be deleted."""
-        if self._changed and path in self._changed:
-            return self._changed[path]
+        if not self._in_multi:
+            return self._look_up(path)
+        if path in self._noted:
+            return self._noted[path]
+        state = self._noted[path] = self._look_up(path)
+        return state
+
+    def _look_up(self, path: str) -> ZnodeState | None:
         tree = self._tree
         record = tree.records.get(path)
         if record is None:
             return None
         size = len(record)
         return ZnodeState(
-            tree.acls.get(path, OPEN_ACL),
+            tree.acl_of(path),
             read_i32_be(record, size - VERSION),
             read_i32_be(record, size - AVERSION),
             tree.created_under(path),
@@ -202,13 +209,14 @@ class View:
 
     def exists(self, path: str) -> bool:
         """Say whether there will be such a znode."""
-        if self._changed and path in self._changed:
-            return self._changed[path] is not None
+        if self._in_multi and path in self._noted:
+            return self._noted[path] is not None
         return path in self._tree.records
 
     def put(self, path: str, state: ZnodeState | None) -> None:
-        """Note what a znode will be; None: it will be gone."""
-        self._changed[path] = state
+        """Note a znode that comes, or goes (None)."""
+        if self._in_multi:
+            self._noted[path] = state
 
     def check_quota(self, path: str, bytes_more: int, count_more: int) -> None:
         """Raise RequestError (QUOTA_EXCEEDED), or note a warning, where a write takes too much.
@@ -313,45 +321,36 @@ def _prepare_znode(
 ) -> MadeZnode:
     if "/" not in path or "\0" in path:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
-    parent_path = paths.parent_of(path)
     acl = access.resolve(wanted_acl, asker.identities, path)
-    parent = view.get(parent_path)
+    parent = view.get(paths.parent_of(path))
     access.check(parent.acl, asker.identities, _CREATE, path)
     if mode.is_sequential:
         path = f"{path}{parent.created:010d}"
-    _validate(path)
+    _validate_below_existing(path)
     if view.exists(path):
         raise RequestError(ErrorCode.NODE_EXISTS, path)
     if parent.is_ephemeral:
         raise RequestError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
     size_bytes = 0 if data is None else len(data)
     view.check_quota(path, size_bytes, 1)
-    created = wrap_int32(parent.created + 1)
-    if view.in_multi:
-        parent = parent.copy()
-        parent.created = created
-        parent.num_children += 1
-        view.put(parent_path, parent)
-        view.put(path, ZnodeState(acl, 0, 0, 0, 0, mode.is_ephemeral, size_bytes))
-    return MadeZnode(path, acl, created)
+    parent.created = wrap_int32(parent.created + 1)
+    parent.num_children += 1
+    view.put(path, ZnodeState(acl, 0, 0, 0, 0, mode.is_ephemeral, size_bytes))
+    return MadeZnode(path, acl, parent.created)
 
 
 def _prepare_delete(view: View, asker: Asker, request: Delete) -> DeleteTxn:
     path = request.path
     if "/" not in path or "\0" in path or path in paths.SYSTEM_PATHS:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
-    parent_path = paths.parent_of(path)
-    parent = view.get(parent_path)
+    parent = view.get(paths.parent_of(path))
     access.check(parent.acl, asker.identities, _DELETE, path)
     node = view.get(path)
     _next_version(node.version, request.version, path)
     if node.num_children:
         raise RequestError(ErrorCode.NOT_EMPTY, path)
-    if view.in_multi:
-        parent = parent.copy()
-        parent.num_children -= 1
-        view.put(parent_path, parent)
-        view.put(path, None)
+    parent.num_children -= 1
+    view.put(path, None)
     return DeleteTxn(path)
 
 
@@ -368,33 +367,30 @@ def _prepare_delete_container(view: View, request: DeleteContainer) -> DeleteTxn
 
 def _prepare_set_data(view: View, asker: Asker, request: SetData) -> SetDataTxn:
     path = request.path
-    _validate(path)
-    node = view.get(path)
+    node = _existing(view, path)
     access.check(node.acl, asker.identities, _WRITE, path)
     size_bytes = 0 if request.data is None else len(request.data)
     view.check_quota(path, size_bytes - node.size_bytes, 0)
-    version = _next_version(node.version, request.version, path)
-    if view.in_multi:
-        node = node.copy()
-        node.version = version
-        node.size_bytes = size_bytes
-        view.put(path, node)
-    return SetDataTxn(path, request.data, version)
+    node.version = _next_version(node.version, request.version, path)
+    node.size_bytes = size_bytes
+    return SetDataTxn(path, request.data, node.version)
 
 
 def _prepare_set_acl(view: View, asker: Asker, request: SetAcl) -> SetAclTxn:
     path = request.path
-    _validate(path)
+    node = view.find(path)
+    if node is None:
+        _validate(path)
     acl = access.resolve(request.acl, asker.identities, path)
-    node = view.get(path)
+    if node is None:
+        raise RequestError(ErrorCode.NO_NODE, path)
     access.check(node.acl, asker.identities, _ADMIN, path)
     return SetAclTxn(path, acl, _next_version(node.aversion, request.version, path))
 
 
 def _prepare_check(view: View, asker: Asker, request: Check) -> CheckTxn:
     path = request.path
-    _validate(path)
-    node = view.get(path)
+    node = _existing(view, path)
     access.check(node.acl, asker.identities, _READ, path)
     return CheckTxn(path, _next_version(node.version, request.version, path))
 
@@ -408,6 +404,24 @@ _PREPARE: dict[type, Callable[[View, Asker, Any], SubTxn]] = {
     Check: _prepare_check,
 }
 """The requests that may also stand in a multi."""
+
+
+def _existing(view: View, path: str) -> ZnodeState:
+    """Return a znode's state; raises RequestError: BAD_ARGUMENTS, NO_NODE.
+
+    A znode that is there has a valid path, so only one that is missing need be looked at.
+    """
+    node = view.find(path)
+    if node is None:
+        _validate(path)
+        raise RequestError(ErrorCode.NO_NODE, path)
+    return node
+
+
+def _validate_below_existing(path: str) -> None:
+    """Validate a path whose parent is there, so that only the name can be wrong."""
+    if path.startswith("//") or not paths.ends_plainly(path):
+        _validate(path)
 
 
 def _validate(path: str) -> None:

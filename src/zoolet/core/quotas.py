@@ -21,6 +21,7 @@ from zoolet.model.errors import RequestError
 LIMITS_NAME = "zookeeper_limits"
 STATS_NAME = "zookeeper_stats"
 
+_BELOW_QUOTA = f"{paths.QUOTA}/"
 _UNLIMITED = -1
 _PAIRS = re.compile("[,;]+")
 _NUMBER = re.compile("[+-]?[0-9]{1,19}")
@@ -52,6 +53,8 @@ class Quotas:
 
     def created(self, path: str, size_bytes: int) -> str | None:
         """Count a znode that has been created; limits begin to hold with their znode."""
+        if not self.limited and not path.startswith(_BELOW_QUOTA):
+            return None
         real_path = _real_path(path, LIMITS_NAME)
         if real_path:
             self.limited.add(real_path)
@@ -102,8 +105,7 @@ class Quotas:
 
     def _limits_below(self, path: str) -> Iterator[str]:
         """Yield the real paths of all limits under ``path``."""
-        directory = self._tree.directories.get(path)
-        for child in () if directory is None else directory.children:
+        for child in self._tree.children_of(path):
             if paths.name_of(child) == LIMITS_NAME and not self._tree.has_children(child):
                 yield _real_path(child, LIMITS_NAME)
             else:
@@ -123,9 +125,7 @@ class Quotas:
             if record is not None:
                 count += 1
                 bytes_in_all += data_length(record)
-                directory = tree.directories.get(at)
-                if directory is not None:
-                    pending += directory.children
+                pending += tree.children_of(at)
         tree.replace_data(stats_path, _format({"count": count, "bytes": bytes_in_all}))
 
     def _count(self, path: str, bytes_more: int, count_more: int) -> str | None:
@@ -151,8 +151,8 @@ def _real_path(path: str, name: str) -> str:
 
     The root has no quota: the original's server ends where it is given one.
     """
-    prefix, suffix = f"{paths.QUOTA}/", f"/{name}"
-    if path.startswith(prefix) and path.endswith(suffix):
+    suffix = f"/{name}"
+    if path.startswith(_BELOW_QUOTA) and path.endswith(suffix):
         return path[len(paths.QUOTA) : -len(suffix)]
     return ""
 

@@ -5,7 +5,7 @@ Stat. Reading copies nothing and memory holds each datum once; a change makes a 
 znodes have beside that stands in tables of its own: children (``directories``), an ACL that is not
 open to everyone (``acls``), an owner (``ephemerals``, ``perishable``).
 
-Invariants: every path but the root has its parent in ``records``, and is in the ``children`` of the
+Invariants: every path but the root has its parent in ``records``, and is in the ``entries`` of the
 parent's directory; ``ephemerals`` lists exactly the znodes with an ephemeral owner.
 """
 
@@ -50,47 +50,40 @@ def wrap_int32(value: int) -> int:
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Directory:
     """What a znode keeps of its children; one that never had any keeps none.
 
     Attributes:
-        children: the paths of its children in order of creation, the very keys of the tree.
+        entries: the paths of its children in order of creation, the very keys of the tree. Those of
+            children that are gone stay until half of all are gone, or someone asks.
+        num_children: how many children there are.
         created: how often a child was created under it: the next sequential child's number. The
             Stat's cversion counts deletions too, and does not say this past 2**30.
         listing: the children's names as getChildren answers them, once they were asked for.
     """
 
-    __slots__ = ("children", "created", "listing")
+    __slots__ = ("created", "entries", "listing", "num_children")
 
-    def __init__(self, created: int = 0) -> None:
-        self.children: dict[str, None] = {}
-        self.created = created
+    def __init__(self) -> None:
+        self.entries: list[str] = []
+        self.num_children = 0
+        self.created = 0
         self.listing: bytes | None = None
 
-    def names(self) -> list[str]:
-        """Return the children's names, in order of creation."""
-        return [paths.name_of(path) for path in self.children]
-
-    def encoded_names(self) -> bytes:
-        """Return the names as a jute vector; it is kept until a child comes or goes."""
-        listing = self.listing
-        if listing is None:
-            writer = BytesWriter()
-            write_i32_be(writer, len(self.children))
-            for path in self.children:
-                name = path[path.rfind("/") + 1 :].encode()
-                write_i32_be(writer, len(name))
-                writer.write(name)
-            listing = self.listing = writer.getvalue()
-        return listing
+    def add(self, path: str) -> None:
+        """Note a child that is new."""
+        self.entries.append(path)
+        self.num_children += 1
+        self.listing = None
 
 
 _NO_NAMES: Final = bytes(4)
+_ENTRIES_OF_NONE: Final = 64
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Znode:
     """A look at one znode as it is at this moment.
 
@@ -191,9 +184,9 @@ class Tree:
         if record is None:
             return None
         directory = self.directories.get(path)
-        if directory is None:
-            return Znode(record, self.acl_of(path), [], 0)
-        return Znode(record, self.acl_of(path), directory.names(), directory.created)
+        created = 0 if directory is None else directory.created
+        names = [paths.name_of(child) for child in self.children_of(path)]
+        return Znode(record, self.acl_of(path), names, created)
 
     def znodes(self) -> Iterator[tuple[str, Znode]]:
         """Yield every path with a look at its znode, parents before children."""
@@ -214,12 +207,40 @@ class Tree:
     def has_children(self, path: str) -> bool:
         """Say whether there is a znode below a path."""
         directory = self.directories.get(path)
-        return directory is not None and len(directory.children) > 0
+        return directory is not None and directory.num_children > 0
+
+    def children_of(self, path: str) -> list[str]:
+        """Return the paths of a znode's children, in order of creation; the list is not to change.
+
+        A child that was deleted and created again keeps its place.
+        """
+        directory = self.directories.get(path)
+        if directory is None:
+            return []
+        if len(directory.entries) != directory.num_children:
+            there = [entry for entry in directory.entries if entry in self.records]
+            directory.entries = list(dict.fromkeys(there))
+        return directory.entries
 
     def encoded_names(self, path: str) -> bytes:
-        """Return the names of a znode's children as getChildren answers them."""
+        """Return the names of a znode's children as a jute vector, as getChildren answers them.
+
+        It is kept until a child comes or goes.
+        """
         directory = self.directories.get(path)
-        return _NO_NAMES if directory is None else directory.encoded_names()
+        if directory is None:
+            return _NO_NAMES
+        listing = directory.listing
+        if listing is None:
+            writer = BytesWriter()
+            children = self.children_of(path)
+            write_i32_be(writer, len(children))
+            for child in children:
+                name = child[child.rfind("/") + 1 :].encode()
+                write_i32_be(writer, len(name))
+                writer.write(name)
+            listing = directory.listing = writer.getvalue()
+        return listing
 
     def intern_acl(self, acl: AclList) -> AclList:
         """Return the one object that stands for this list here."""
@@ -248,7 +269,7 @@ class Tree:
             parent = paths.parent_of(path)
             if parent not in self.records:
                 raise KeyError(parent)
-            self._directory(parent).children[path] = None
+            self._directory(parent).add(path)
         if created:
             self._directory(path).created = created
         if acl is not OPEN_ACL and (acl := self.intern_acl(acl)) is not OPEN_ACL:
@@ -265,7 +286,8 @@ class Tree:
         """Bring the Stat of every znode that has had children up to date, after loading."""
         for path, directory in self.directories.items():
             record = self.records[path]
-            self._count_children(path, directory, read_i64_be(record, len(record) - PZXID))
+            pzxid = read_i64_be(record, len(record) - PZXID)
+            self._count_children(path, record, directory, pzxid)
 
     def _directory(self, path: str) -> Directory:
         directory = self.directories.get(path)
@@ -303,14 +325,11 @@ class Tree:
             raise RequestError(ErrorCode.NO_NODE, path)
         directory = self._directory(parent)
         created = directory.created + 1 if parent_cversion == -1 else parent_cversion
-        record = self.records.get(path)
-        exists = record is not None
-        if record is None:
-            is_ephemeral = owner != 0 and OwnerKind.of(owner) is OwnerKind.SESSION
-            record = _new_record(data, owner if is_ephemeral else 0, zxid, time_ms)
-            self.records[path] = record
-            directory.children[path] = None
-            directory.listing = None
+        is_ephemeral = owner != 0 and OwnerKind.of(owner) is OwnerKind.SESSION
+        record = _new_record(data, owner if is_ephemeral else 0, zxid, time_ms)
+        exists = self.records.setdefault(path, record) is not record
+        if not exists:
+            directory.add(path)
             if acl is not OPEN_ACL and (acl := self.intern_acl(acl)) is not OPEN_ACL:
                 self.acls[path] = acl
             if is_ephemeral:
@@ -322,7 +341,7 @@ class Tree:
         if created > directory.created:
             directory.created = created
             pzxid = zxid
-        self._count_children(parent, directory, pzxid)
+        self._count_children(parent, parent_record, directory, pzxid)
         if exists:
             raise RequestError(ErrorCode.NODE_EXISTS, path)
         return record
@@ -334,11 +353,14 @@ class Tree:
         if parent_record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         directory = self._directory(parent)
-        directory.children.pop(path, None)
-        directory.listing = None
-        before = read_i64_be(parent_record, len(parent_record) - PZXID)
-        self._count_children(parent, directory, max(before, zxid))
         record = self.records.pop(path, None)
+        if record is not None:
+            directory.num_children -= 1
+            directory.listing = None
+            if len(directory.entries) > 2 * directory.num_children + _ENTRIES_OF_NONE:
+                self.children_of(parent)
+        before = read_i64_be(parent_record, len(parent_record) - PZXID)
+        self._count_children(parent, parent_record, directory, max(before, zxid))
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         self.size_bytes -= len(path) + data_length(record)
@@ -393,11 +415,10 @@ class Tree:
         stat = Stat.unpack(self.records[path], len(self.records[path]) - STAT_BYTES)
         self.records[path] = encode_record(data, stat._replace(data_length=len(data)))
 
-    def _count_children(self, path: str, directory: Directory, pzxid: i64) -> None:
-        """Bring a znode's Stat up to date after a child came or went."""
-        before = self.records[path]
+    def _count_children(self, path: str, before: bytes, directory: Directory, pzxid: i64) -> None:
+        """Bring the Stat in a znode's record up to date after a child came or went."""
         size = len(before)
-        num_children = len(directory.children)
+        num_children = directory.num_children
         writer = BytesWriter()
         writer.write(before[: size - CVERSION])
         write_i32_be(writer, wrap_int32(2 * directory.created - num_children))

@@ -30,6 +30,9 @@ class BytesWriter:
         """Drop what is behind the first ``size`` bytes."""
         del self._bytes[size:]
 
+    def __setitem__(self, i: int, x: int, /) -> None:
+        self._bytes[i] = x
+
     def __len__(self) -> int:
         return len(self._bytes)
 

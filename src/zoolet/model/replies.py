@@ -8,7 +8,7 @@ from zoolet.model.record import Record
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class TxnResult(Record):
     """The outcome of one txn, or of one part of a multi.
 

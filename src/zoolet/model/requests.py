@@ -35,7 +35,7 @@ class Auth(NamedTuple):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Create(Record):
     """create and create2, which differ only in their reply."""
 
@@ -49,7 +49,7 @@ class Create(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class CreateContainer(Record):
     """createContainer: a znode that the server removes some time after its last child."""
 
@@ -63,7 +63,7 @@ class CreateContainer(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class CreateTtl(Record):
     """createTTL: a znode that the server removes when nothing came of it for ttl_ms."""
 
@@ -80,7 +80,7 @@ class CreateTtl(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Delete(Record):
     """delete; version -1 matches any."""
 
@@ -98,7 +98,7 @@ class DeleteContainer(NamedTuple):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class SetData(Record):
     """setData; version -1 matches any."""
 
@@ -111,7 +111,7 @@ class SetData(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class SetAcl(Record):
     """setACL; version is compared with aversion, -1 matches any."""
 
@@ -124,7 +124,7 @@ class SetAcl(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Check(Record):
     """check, within a multi: the others happen only if this version is the znode's."""
 
@@ -136,7 +136,7 @@ class Check(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Multi(Record):
     """Several changes that all happen or none; each with the op code it came under."""
 

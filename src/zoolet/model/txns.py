@@ -13,7 +13,7 @@ from zoolet.model.record import Record
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class TxnHeader(Record):
     """Whose change, when and of what kind.
 
@@ -43,7 +43,7 @@ class TxnHeader(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class CreateTxn(Record):
     """A znode comes to be; path has its sequence, parent_cversion is what the parent's becomes."""
 
@@ -60,7 +60,7 @@ class CreateTxn(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class CreateContainerTxn(Record):
     """A container comes to be."""
 
@@ -74,7 +74,7 @@ class CreateContainerTxn(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class CreateTtlTxn(Record):
     """A znode with a time to live comes to be."""
 
@@ -91,7 +91,7 @@ class CreateTtlTxn(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class DeleteTxn(Record):
     """A znode goes."""
 
@@ -102,7 +102,7 @@ class DeleteTxn(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class SetDataTxn(Record):
     """A znode's data is replaced; version is what its version becomes."""
 
@@ -115,7 +115,7 @@ class SetDataTxn(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class SetAclTxn(Record):
     """A znode's ACL is replaced; version is what its aversion becomes."""
 
@@ -128,7 +128,7 @@ class SetAclTxn(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class CheckTxn(Record):
     """A check that held, in a multi; it changes nothing."""
 
@@ -140,7 +140,7 @@ class CheckTxn(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class CreateSessionTxn(Record):
     """A session begins."""
 
@@ -151,7 +151,7 @@ class CreateSessionTxn(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class CloseSessionTxn(Record):
     """A session ends, and the ephemerals at these paths with it.
 
@@ -165,7 +165,7 @@ class CloseSessionTxn(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class ErrorTxn(Record):
     """A request was refused; it took a zxid all the same."""
 
@@ -176,7 +176,7 @@ class ErrorTxn(Record):
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class MultiTxn(Record):
     """Several changes under one zxid; where one of them was refused, all are ErrorTxns."""
 
@@ -194,7 +194,7 @@ TxnBody = SubTxn | SetAclTxn | CreateSessionTxn | CloseSessionTxn | MultiTxn
 
 
 @final
-@mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Txn(Record):
     """One entry of the log."""
 

@@ -9,15 +9,16 @@ since nobody can know what is on disk then.
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from zoolet.model.packed import BytesWriter
+from zoolet.model.txns import Txn
+from zoolet.storage.txnlog import TxnLog, write_record
 
 if TYPE_CHECKING:
     from zoolet.server.connection import Connection
     from zoolet.server.diskthread import DiskThread
-    from zoolet.storage.txnlog import TxnLog
 
 EVERYTHING: Final = "everything"
 """Instead of a path, which it could never be: the answer may show any znode."""
@@ -92,7 +93,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        log: "TxnLog",
+        log: TxnLog,
         log_thread: "DiskThread",
         loop: asyncio.AbstractEventLoop,
         synced_zxid: int,
@@ -115,11 +116,10 @@ class GroupCommit:
         """Whether everything applied is also synced."""
         return self.syncing is None and self.collecting.num_txns == 0
 
-    def append(
-        self, zxid: int, record: bytes, touched: Iterable[str], now_ms: Callable[[], int]
-    ) -> Batch:
+    def append(self, txn: Txn, touched: list[str], now_ms: Callable[[], int]) -> Batch:
         """Add a txn; returns the batch that holds what shows it."""
         batch = self.collecting
+        zxid = txn.header.zxid
         if batch.num_txns == 0:
             batch.first_zxid = zxid
             batch.opened_ms = now_ms()
@@ -129,7 +129,7 @@ class GroupCommit:
                 self._loop.call_soon(self._flush)
         batch.last_zxid = zxid
         batch.num_txns += 1
-        batch.records.write(record)
+        write_record(batch.records, txn)
         batch.touched.update(touched)
         return batch
 

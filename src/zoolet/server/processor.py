@@ -36,7 +36,6 @@ from zoolet.server.groupcommit import EVERYTHING, NOTHING, Batch, GroupCommit, H
 from zoolet.server.inspection import Inspector
 from zoolet.server.reads import READS
 from zoolet.server.stats import ServerStats
-from zoolet.storage.txnlog import encode_record
 from zoolet.wire.frames import (
     LENGTH_BYTES,
     REPLY_HEADER_BYTES,
@@ -359,9 +358,7 @@ class RequestProcessor(Requests):
     def _commit_txn(self, txn: Txn) -> tuple[Applied, Batch]:
         """Append and apply a txn, and hold its watch events; returns what came of it."""
         applied = self.machine.apply(txn, self._clock.monotonic_ms)
-        batch = self._commit.append(
-            txn.header.zxid, encode_record(txn), applied.touched, self._clock.monotonic_ms
-        )
+        batch = self._commit.append(txn, applied.touched, self._clock.monotonic_ms)
         for event in applied.events:
             self._tell(batch, event)
         return applied, batch

@@ -8,7 +8,7 @@ to say, by the path that it shows.
 from collections.abc import Callable
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from zoolet.core import access
 from zoolet.core.machine import StateMachine
@@ -39,6 +39,7 @@ _GET_DATA: Final = OpCode.GET_DATA.value
 
 
 @final
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Shown:
     """What a read shows: a path, EVERYTHING or NOTHING, and the reply's body."""
 

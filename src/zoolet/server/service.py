@@ -265,7 +265,7 @@ class Server:
         config, size_bytes = self._config, len(batch.records)
         self._count_sync(batch.sync_ms, size_bytes)
         self._log_bytes += size_bytes
-        if self._snapshotter.is_due(batch):
+        if self._snapshotter.is_due(batch, len(self._machine.tree)):
             self._roll_log()
             self._snapshotter.take(Image.of(self._machine))
         elif 0 < config.log_size_bytes <= self._log_bytes:

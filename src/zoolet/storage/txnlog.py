@@ -10,8 +10,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from zoolet.model.packed import BytesWriter, write_i32_be, write_i64_be
 from zoolet.model.txns import Txn
 from zoolet.storage.disk import Disk, DiskFile
 from zoolet.storage.errors import DamagedFileError, StorageError
@@ -28,6 +29,7 @@ _DATABASE_ID = 0
 
 _RECORD_HEADER = struct.Struct(">qi")
 _END_OF_RECORD = b"B"
+_END_MARK: Final = 0x42
 _ZEROS = bytes(4)
 _ZERO_BLOCK_BYTES = 1 << 16
 _ZERO_BLOCK = bytes(_ZERO_BLOCK_BYTES)
@@ -35,10 +37,20 @@ _SMALLEST_TXN_BYTES = 32
 _LARGEST_TXN_BYTES = 1 << 30
 
 
-def encode_record(txn: Txn) -> bytes:
-    """Return what the log holds of ``txn``: checksum, length, bytes, end mark."""
+def write_record(writer: BytesWriter, txn: Txn) -> None:
+    """Write what the log holds of ``txn``: checksum, length, bytes, end mark."""
     payload = encode_txn(txn)
-    return _RECORD_HEADER.pack(zlib.adler32(payload), len(payload)) + payload + _END_OF_RECORD
+    write_i64_be(writer, zlib.adler32(payload))
+    write_i32_be(writer, len(payload))
+    writer.write(payload)
+    writer.append(_END_MARK)
+
+
+def encode_record(txn: Txn) -> bytes:
+    """Return what the log holds of ``txn``."""
+    writer = BytesWriter()
+    write_record(writer, txn)
+    return writer.getvalue()
 
 
 class TxnLog:

@@ -8,6 +8,8 @@ over in reading.
 from collections.abc import Callable
 from typing import Any, Final
 
+from mypy_extensions import i64
+
 from zoolet.model.codes import OpCode
 from zoolet.model.packed import BytesWriter, write_i32_be, write_i64_be
 from zoolet.model.txns import (
@@ -30,6 +32,7 @@ from zoolet.model.txns import (
 from zoolet.wire.jute import (
     MalformedError,
     Reader,
+    set_length,
     write_acl,
     write_bool,
     write_buffer,
@@ -97,12 +100,12 @@ def _write_error(writer: BytesWriter, txn: ErrorTxn) -> None:
 
 def _write_multi(writer: BytesWriter, txn: MultiTxn) -> None:
     write_i32_be(writer, len(txn.txns))
-    part = BytesWriter()
     for op_code, body in txn.txns:
-        part.truncate(0)
-        _WRITERS[type(body)](part, body)
         write_i32_be(writer, op_code)
-        write_buffer(writer, part.getvalue())
+        start: i64 = len(writer)
+        write_i32_be(writer, 0)
+        _WRITERS[type(body)](writer, body)
+        set_length(writer, start)
 
 
 _WRITERS: Final[dict[type, Callable[[BytesWriter, Any], None]]] = {
