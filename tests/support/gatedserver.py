@@ -8,7 +8,8 @@ from typing import Self
 
 from tests.support.rawclient import RawClient
 from zoolet.server.config import Config
-from zoolet.server.service import Server, ServerError
+from zoolet.server.errors import ServerError
+from zoolet.server.service import Server
 from zoolet.storage.disk import Disk, DiskFile
 from zoolet.testing.process import free_port
 

@@ -70,6 +70,7 @@ class Connection(Watcher):
         identities: who it has proven to be; its address at first.
         stats: what it did.
         established_ms: when it was opened, on the clock that only rises.
+        is_open: whether anything may be sent on it.
         hold: what waits for the disk, in the newest batch in which anything does.
         held_bytes: how much waits for the disk.
         answered: how many frames are to be sent when all that has arrived is taken.
@@ -83,6 +84,7 @@ class Connection(Watcher):
         self.stats = ConnectionStats()
         self.established_ms = 0
         self.is_open = False
+        self._is_known = False
         self.hold: Hold | None = None
         self.held_bytes = 0
         self.answered = 0
@@ -107,7 +109,7 @@ class Connection(Watcher):
         if self._requests.keeps_alive:
             peer = cast("socket.socket", self._transport.get_extra_info("socket"))
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self.is_open = True
+        self.is_open = self._is_known = True
         if not self._requests.connection_opened(self):
             self.abort()
 
@@ -128,8 +130,9 @@ class Connection(Watcher):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take leave of the processor."""
-        if self.is_open:
-            self.is_open = False
+        self.is_open = False
+        if self._is_known:
+            self._is_known = False
             self._requests.connection_closed(self)
         if exc is not None:
             log.debug("the connection of %s broke: %s", self.peer, exc)
@@ -173,12 +176,14 @@ class Connection(Watcher):
     def abort(self) -> None:
         """Close now, whatever is to be sent."""
         self._closes_when_sent = True
+        self.is_open = False
         if self._transport is not None:
             self._transport.abort()
 
     def answer_and_close(self, text: str) -> None:
         """Send an answer that is no frame, and close."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and self.is_open:
+            self.is_open = False
             self._transport.write(text.encode())
             self._transport.close()
 
@@ -238,24 +243,30 @@ class Connection(Watcher):
 
     def _write(self, frames: bytes, count: int) -> None:
         transport = self._transport
-        if transport is not None and not transport.is_closing():
+        if transport is not None and self.is_open:
             self.stats.packets_sent += count
             transport.write(frames)
-            if transport.get_write_buffer_size() > MAX_UNREAD_BY_CLIENT_BYTES:
-                log.warning("cutting %s off: it does not read what it is sent", self.peer)
-                self.abort()
+            if not self._client_reads:
+                self._limit_unread(transport)
         if self._closes_when_sent:
             self._close_if_sent()
+
+    def _limit_unread(self, transport: asyncio.Transport) -> None:
+        """Cut the client off where it leaves too much unread."""
+        if transport.get_write_buffer_size() > MAX_UNREAD_BY_CLIENT_BYTES:
+            log.warning("cutting %s off: it does not read what it is sent", self.peer)
+            self.abort()
 
     def _close_if_sent(self) -> None:
         has_sent = self._out is None and not self.held_bytes
         if self._closes_when_sent and has_sent and self._transport is not None:
+            self.is_open = False
             self._transport.close()
 
     def _read_or_wait(self) -> None:
         """Go on with what was left, then read on, or wait until there is room again."""
         transport = self._transport
-        if transport is None or transport.is_closing() or self._closes_when_sent:
+        if transport is None or self._closes_when_sent:
             return
         wanted = self.takes_requests
         if wanted != self._is_reading:

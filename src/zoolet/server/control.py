@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from zoolet.server.config import Config
-from zoolet.server.service import ServerError
+from zoolet.server.errors import ServerError
 from zoolet.storage.disk import Disk
 from zoolet.storage.files import LOCK_NAME
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
+from mypy_extensions import mypyc_attr
+
 from zoolet.model.packed import BytesWriter
 from zoolet.model.txns import Txn
 from zoolet.storage.txnlog import TxnLog, write_record
@@ -28,6 +30,7 @@ NOTHING: Final = ""
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Hold:
     """What a batch holds back for one connection.
 
@@ -46,6 +49,7 @@ class Hold:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Batch:
     """Txns that become durable together, and what waits for that.
 

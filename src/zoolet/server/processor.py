@@ -8,6 +8,7 @@ before any reply that shows what it tells.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, cast, final
 
@@ -78,6 +79,20 @@ class Clock(NamedTuple):
 
     wall_ms: Callable[[], int]
     monotonic_ms: Callable[[], int]
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // _NS_PER_MS
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // _NS_PER_MS
+
+
+_NS_PER_MS: Final = 1_000_000
+
+SYSTEM_CLOCK: Final = Clock(_wall_ms, _monotonic_ms)
+"""This machine's time."""
 
 
 @final

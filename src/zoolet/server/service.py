@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from zoolet.server.config import Config, Listener
 from zoolet.server.connection import Connection
 from zoolet.server.diskthread import DiskThread
+from zoolet.server.errors import ServerError
 from zoolet.server.groupcommit import Batch, GroupCommit
-from zoolet.server.processor import Clock, RequestProcessor
+from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
 from zoolet.server.snapshotter import Snapshotter
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
@@ -36,19 +37,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REAL_CLOCK = Clock(
-    wall_ms=lambda: time.time_ns() // 1_000_000,
-    monotonic_ms=lambda: time.monotonic_ns() // 1_000_000,
-)
-
 _CLOSING_DEADLINE_S = 1.0
 _METRICS_IDLE_S = 30.0
 _MS_PER_H = 3_600_000
 _CLOSING_CHECK_S = 0.005
-
-
-class ServerError(Exception):
-    """The server cannot start, or cannot go on; the message says why and what to do."""
 
 
 class Server:
@@ -58,7 +50,9 @@ class Server:
     acknowledged is on disk, connections are closed, sessions live on until they expire.
     """
 
-    def __init__(self, config: Config, disk: Disk | None = None, clock: Clock = REAL_CLOCK) -> None:
+    def __init__(
+        self, config: Config, disk: Disk | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._config = config
         self._disk = disk if disk is not None else Disk()
         self._clock = clock

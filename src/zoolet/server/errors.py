@@ -1,0 +1,5 @@
+"""The error that a server can end in, or that a command about one ends in."""
+
+
+class ServerError(Exception):
+    """The server cannot start, or cannot go on; the message says why and what to do."""
