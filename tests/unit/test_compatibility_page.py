@@ -24,6 +24,7 @@ VALUES = {
     "metricsProvider.httpHost": "127.0.0.1",
     "minSessionTimeout": "10000",
     "maxSessionTimeout": "10000",
+    "ssl.clientAuth": "want",
 }
 
 
@@ -33,7 +34,13 @@ def test_the_table_is_there() -> None:
 
 @pytest.mark.parametrize(("key", "said"), ROWS)
 def test_a_key_is_taken_as_the_page_says(key: str, said: str) -> None:
-    minimum = {"dataDir": "/data", "clientPort": "2181", "enforce.auth.schemes": "digest"}
+    minimum = {
+        "dataDir": "/data",
+        "clientPort": "2181",
+        "enforce.auth.schemes": "digest",
+        "ssl.keyStore.location": "server.pem",
+        "ssl.trustStore.location": "authority.pem",
+    }
     lines = "".join(
         f"{name}={value}\n" for name, value in (minimum | {key: VALUES.get(key, "5")}).items()
     )

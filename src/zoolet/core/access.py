@@ -162,15 +162,17 @@ def _is_in_network(address: str, network: str) -> bool:
 _ADDRESS_BITS = 32
 _INTEGER = re.compile("[+-]?[0-9]{1,9}")
 
-_AUTHENTICATED = frozenset({"digest"})
+_AUTHENTICATED = frozenset({"digest", "x509"})
 """The schemes whose identities were proven, so that ``auth`` stands for them."""
 
 _MATCHES: dict[str, Callable[[str, str], bool]] = {
     "digest": lambda who, wanted: who == wanted,
     "ip": _is_in_network,
+    "x509": lambda who, wanted: who == wanted,
 }
 
 _IS_VALID: dict[str, Callable[[str], bool]] = {
     "digest": _is_user_and_digest,
     "ip": lambda name: _network_of(name) is not None,
+    "x509": lambda name: "=" in name,
 }

@@ -76,7 +76,10 @@ _CONFIGURATION = {
 
 
 def _connections(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
-    return {"connections": list(inspector.connections()), "secure_connections": []}
+    return {
+        "connections": list(inspector.connections(secure=False)),
+        "secure_connections": list(inspector.connections(secure=True)),
+    }
 
 
 def _server_stats(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
@@ -110,11 +113,17 @@ def _server_stats(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
 
 
 def _stats(inspector: Inspector, arguments: dict[str, str]) -> Answer:
-    brief = [{name: shown[name] for name in list(shown)[:5]} for shown in inspector.connections()]
+    plain, secure = (
+        [
+            {name: shown[name] for name in list(shown)[:5]}
+            for shown in inspector.connections(secure=under_tls)
+        ]
+        for under_tls in (False, True)
+    )
     return {
         **_server_stats(inspector, arguments),
-        "connections": brief,
-        "secure_connections": [],
+        "connections": plain,
+        "secure_connections": secure,
     }
 
 

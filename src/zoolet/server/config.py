@@ -25,7 +25,7 @@ DEFAULT_FOUR_LETTER_WORDS = frozenset({"srvr"})
 _DEFAULT_TICK_TIME_MS = 3000
 DEFAULT_LISTEN_BACKLOG = 4096
 _LARGEST_INT32 = (1 << 31) - 1
-_SCHEMES = frozenset({"digest", "ip"})
+_SCHEMES = frozenset({"digest", "ip", "x509"})
 _ENSEMBLE_KEY = re.compile(r"server\.\d+")
 
 _PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
@@ -39,9 +39,7 @@ _NO_METRICS = frozenset(
 _SECRET = re.compile("digest$|password|passwd", re.IGNORECASE)
 
 _NOT_YET = {
-    "secureClientPort": "zoolet does not speak TLS yet",
-    "secureClientPortAddress": "zoolet does not speak TLS yet",
-    "client.portUnification": "zoolet does not speak TLS yet",
+    "client.portUnification": "zoolet serves TLS on secureClientPort alone",
     "sessionRequireClientSASLAuth": "zoolet does not speak SASL yet",
 }
 """What would make a server less safe than its operator thinks, were it passed over."""
@@ -52,10 +50,36 @@ class ConfigError(Exception):
 
 
 class Listener(NamedTuple):
-    """Where pages for the operator are served; the address None is every one of this machine's."""
+    """Where something is served; the address None is every one of this machine's."""
 
     address: str | None
     port: int
+
+
+class ClientAuth(Enum):
+    """Whether a client on the secure port has to show a certificate."""
+
+    NEED = "need"
+    WANT = "want"
+    NONE = "none"
+
+
+class TlsConfig(NamedTuple):
+    """How the secure port is set up.
+
+    Attributes:
+        listener: where it is.
+        key_store: a PEM file with the server's private key and certificates.
+        key_store_password: of the private key; empty where it has none.
+        trust_store: a PEM file with the certificates of those who sign clients'; None: none.
+        client_auth: whether a client has to show a certificate.
+    """
+
+    listener: Listener
+    key_store: Path
+    key_store_password: str
+    trust_store: Path | None
+    client_auth: ClientAuth
 
 
 class AdminConfig(NamedTuple):
@@ -75,6 +99,7 @@ class Config:
         data_log_dir: where the logs are kept.
         client_port: the TCP port for clients.
         client_address: the address to listen on; None is every address of this machine.
+        tls: the port for clients that speak TLS; None: there is none.
         tick_time_ms: the unit of heartbeats.
         min_session_timeout_ms: a client that asks for less gets this.
         max_session_timeout_ms: a client that asks for more gets this.
@@ -111,6 +136,7 @@ class Config:
     client_port: int
     data_log_dir: Path | None = None
     client_address: str | None = None
+    tls: TlsConfig | None = None
     tick_time_ms: int = _DEFAULT_TICK_TIME_MS
     min_session_timeout_ms: int = 2 * _DEFAULT_TICK_TIME_MS
     max_session_timeout_ms: int = 20 * _DEFAULT_TICK_TIME_MS
@@ -181,6 +207,7 @@ def parse_config(text: str, path: Path) -> Config:
         data_log_dir=Path(data_log_dir) if data_log_dir else None,
         client_port=settings.required_port("clientPort"),
         client_address=settings.text("clientPortAddress", "") or None,
+        tls=_tls(settings),
         tick_time_ms=tick_time_ms,
         min_session_timeout_ms=minimum_ms,
         max_session_timeout_ms=maximum_ms,
@@ -225,6 +252,39 @@ def parse_config(text: str, path: Path) -> Config:
         settings=settings.shown(),
         warnings=settings.finish(),
     )
+
+
+def _tls(settings: "_Settings") -> TlsConfig | None:
+    """Return how the secure port is set up, where there is one."""
+    address = settings.address("secureClientPortAddress")
+    port = settings.integer("secureClientPort", 0, least=0, most=65535)
+    key_store = settings.pem("ssl.keyStore")
+    trust_store = settings.pem("ssl.trustStore")
+    client_auth = settings.choice("ssl.clientAuth", ClientAuth)
+    password_path = settings.text("ssl.keyStore.passwordPath", "")
+    password = settings.text("ssl.keyStore.password", "")
+    if not port:
+        return None
+    if key_store is None:
+        raise settings.error(
+            "secureClientPort",
+            "secureClientPort wants ssl.keyStore.location, a PEM file with the server's private key"
+            " and certificates",
+        )
+    if trust_store is None and client_auth is not ClientAuth.NONE:
+        raise settings.error(
+            "secureClientPort",
+            "clients have to show a certificate, and nobody is trusted to sign one: set"
+            " ssl.trustStore.location, or ssl.clientAuth=none",
+        )
+    if password_path:
+        try:
+            password = Path(password_path).read_text().strip()
+        except OSError as error:
+            raise settings.error(
+                "ssl.keyStore.passwordPath", f"{password_path} cannot be read: {error.strerror}"
+            ) from error
+    return TlsConfig(Listener(address, port), key_store, password, trust_store, client_auth)
 
 
 def _admin(settings: "_Settings") -> AdminConfig | None:
@@ -323,6 +383,22 @@ class _Settings:
     def names(self, key: str) -> frozenset[str]:
         """Return what a value lists between commas."""
         return frozenset(filter(None, (name.strip() for name in self.text(key, "").split(","))))
+
+    def pem(self, prefix: str) -> Path | None:
+        """Return the file of a key store or trust store; raises ConfigError where it is no PEM."""
+        key = f"{prefix}.location"
+        location = self.text(key, "")
+        kind = self.text(f"{prefix}.type", "")
+        if not location:
+            return None
+        if kind.upper() not in {"", "PEM"} or (not kind and not location.endswith(".pem")):
+            raise self.error(
+                key,
+                f"{location} must be a PEM file (named so, or with {prefix}.type=PEM). Convert a"
+                f" PKCS12 store with: openssl pkcs12 -in {location} -out store.pem -noenc; a JKS"
+                " one with keytool -importkeystore to PKCS12 first",
+            )
+        return Path(location)
 
     def hash(self, key: str, default: str) -> str:
         """Return hashlib's name of a hash that may be given by Java's."""

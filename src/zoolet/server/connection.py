@@ -70,6 +70,7 @@ class Connection(Watcher):
         identities: who it has proven to be; its address at first.
         stats: what it did.
         established_ms: when it was opened, on the clock that only rises.
+        is_secure: whether it is under TLS.
         is_open: whether anything may be sent on it.
         hold: what waits for the disk, in the newest batch in which anything does.
         held_bytes: how much waits for the disk.
@@ -84,6 +85,7 @@ class Connection(Watcher):
         self.stats = ConnectionStats()
         self.established_ms = 0
         self.is_open = False
+        self.is_secure = False
         self._is_known = False
         self.hold: Hold | None = None
         self.held_bytes = 0
@@ -106,12 +108,24 @@ class Connection(Watcher):
         self.peer = f"/{host}:{port}"
         self.identities = (Id("ip", host),)
         self._transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
+        if self._transport.get_extra_info("ssl_object") is not None:
+            self._identify()
         if self._requests.keeps_alive:
             peer = cast("socket.socket", self._transport.get_extra_info("socket"))
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.is_open = self._is_known = True
         if not self._requests.connection_opened(self):
             self.abort()
+
+    def _identify(self) -> None:
+        """Take the certificate that a client on the secure port has shown as proof."""
+        from zoolet.server.tls import subject_of  # noqa: PLC0415 -- only where TLS is
+
+        self.is_secure = True
+        transport = cast("asyncio.Transport", self._transport)
+        subject = subject_of(transport.get_extra_info("peercert"))
+        if subject:
+            self.identities = (*self.identities, Id("x509", subject))
 
     def data_received(self, data: bytes) -> None:
         """Hand the whole frames on, keep the rest for the next time."""

@@ -67,6 +67,7 @@ class Client(Protocol):
     session: Session | None
     stats: ConnectionStats
     established_ms: int
+    is_secure: bool
 
     @property
     def takes_requests(self) -> bool:
@@ -143,7 +144,7 @@ class Inspector:
         snapshots, logs = (path.absolute() for path in directories)
         return {
             "clientPort": config.client_port,
-            "secureClientPort": -1,
+            "secureClientPort": -1 if config.tls is None else config.tls.listener.port,
             "dataDir": str(snapshots),
             "dataDirSize": size_of(snapshots),
             "dataLogDir": str(logs),
@@ -281,9 +282,14 @@ class Inspector:
 
     # -- connections and sessions ------------------------------------------------------------------
 
-    def connections(self) -> Iterator[dict[str, object]]:
-        """Yield each connection's figures; those that concern a session only where it has one."""
+    def connections(self, *, secure: bool | None = None) -> Iterator[dict[str, object]]:
+        """Yield each connection's figures; those that concern a session only where it has one.
+
+        With ``secure``, only of those that are under TLS, or of those that are not.
+        """
         for connection in self._subject.connections:
+            if secure is not None and connection.is_secure != secure:
+                continue
             stats = connection.stats
             shown: dict[str, object] = {
                 "remote_socket_address": connection.peer,

@@ -32,6 +32,8 @@ from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txnlog import TxnLog
 
 if TYPE_CHECKING:
+    import ssl
+
     from zoolet.core.machine import StateMachine
     from zoolet.server.http import Page
 
@@ -178,24 +180,41 @@ class Server:
         self._snapshotter.remove_unfinished()
 
     async def _listen(self, started: contextlib.AsyncExitStack) -> None:
-        host, port = self._config.client_address, self._config.client_port
-        loop = asyncio.get_running_loop()
+        config = self._config
+        started.callback(self._close_connections)
+        clients = Listener(config.client_address, config.client_port)
+        await self._listen_at(started, clients, "clientPort", None)
+        if config.tls is not None:
+            from zoolet.server.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
+
+            context = tls_context(config.tls)
+            await self._listen_at(started, config.tls.listener, "secureClientPort", context)
+
+    async def _listen_at(
+        self,
+        started: contextlib.AsyncExitStack,
+        at: Listener,
+        key: str,
+        context: "ssl.SSLContext | None",
+    ) -> None:
+        """Serve clients at an address that ``key`` of zoo.cfg has set."""
+        backlog = self._config.listen_backlog
         try:
-            listener = await loop.create_server(
+            listener = await asyncio.get_running_loop().create_server(
                 self._connection,
-                host,
-                port,
-                backlog=self._config.listen_backlog if self._config.listen_backlog > 0 else 50,
+                at.address,
+                at.port,
+                backlog=backlog if backlog > 0 else 50,
+                ssl=context,
             )
         except OSError as error:
             raise ServerError(
-                f"cannot listen on {host or 'every address'}, port {port}:"
+                f"cannot listen on {at.address or 'every address'}, port {at.port}:"
                 f" {os.strerror(error.errno) if error.errno else error}. Stop what has the port, or"
-                " set another clientPort (or clientPortAddress) in zoo.cfg."
+                f" set another {key} (or {key}Address) in zoo.cfg."
             ) from error
-        started.callback(self._close_connections)
         started.callback(listener.close)
-        log.info("listening on %s, port %d", host or "every address", port)
+        log.info("listening on %s, port %d (%s)", at.address or "every address", at.port, key)
 
     def _connection(self) -> asyncio.Protocol:
         """Return what serves a new connection; it has a Protocol's methods and no other base."""

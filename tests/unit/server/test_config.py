@@ -83,7 +83,13 @@ def test_one_member_is_no_ensemble() -> None:
     ("line", "said"),
     [
         ("server.1=a:1:2\nserver.2=b:1:2", "zoo.cfg:3: server.1 sets up an ensemble"),
-        ("secureClientPort=2281", "zoolet does not speak TLS yet. Remove the line"),
+        ("secureClientPort=2281", "secureClientPort wants ssl.keyStore.location, a PEM file"),
+        (
+            "secureClientPort=2281\nssl.keyStore.location=a.pem",
+            "nobody is trusted to sign one: set ssl.trustStore.location, or ssl.clientAuth=none",
+        ),
+        ("ssl.keyStore.location=store.p12", "Convert a PKCS12 store with: openssl pkcs12"),
+        ("client.portUnification=true", "serves TLS on secureClientPort alone. Remove the line"),
         ("sessionRequireClientSASLAuth=true", "zoolet does not speak SASL yet"),
         ("enforce.auth.enabled=true", "enforce.auth.schemes must list one or more of"),
         (

@@ -1,0 +1,152 @@
+"""The secure port: TLS with and without clients' certificates, and ACLs that name them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import trustme
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoAuthError
+from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.security import make_acl
+
+from zoolet.testing import ServerProcess
+from zoolet.testing.process import free_port
+
+
+class Certificates(NamedTuple):
+    """Files in PEM: who signs, the server's store, and a client's certificate with its key."""
+
+    authority: Path
+    server: Path
+    client: Path
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    authority = trustme.CA()
+    files = Certificates(*(tmp_path / f"{name}.pem" for name in Certificates._fields))
+    authority.cert_pem.write_to_path(files.authority)
+    server = authority.issue_cert("localhost", "127.0.0.1")
+    server.private_key_and_cert_chain_pem.write_to_path(files.server)
+    client = authority.issue_cert(common_name="worker, one", organization_name="zoolet")
+    client.private_key_and_cert_chain_pem.write_to_path(files.client)
+    return files
+
+
+def settings_of(certificates: Certificates, client_auth: str) -> dict[str, object]:
+    return {
+        "secureClientPort": free_port(),
+        "secureClientPortAddress": "127.0.0.1",
+        "ssl.keyStore.location": certificates.server,
+        "ssl.trustStore.location": certificates.authority,
+        "ssl.clientAuth": client_auth,
+    }
+
+
+@pytest.fixture
+def settings(certificates: Certificates, request: pytest.FixtureRequest) -> dict[str, object]:
+    return settings_of(certificates, getattr(request, "param", "need"))
+
+
+@pytest.fixture
+def secure_server(tmp_path: Path, settings: dict[str, object]) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path / "server", settings) as running:
+        yield running
+
+
+def client_on(settings: dict[str, object], certificates: Certificates, own: Path | None) -> Any:
+    file = None if own is None else str(own)
+    return KazooClient(
+        hosts=f"localhost:{settings['secureClientPort']}",
+        timeout=4.0,
+        use_ssl=True,
+        ca=str(certificates.authority),
+        certfile=file,
+        keyfile=file,
+    )
+
+
+@pytest.mark.usefixtures("secure_server")
+def test_a_client_with_a_certificate_is_whom_it_names(
+    settings: dict[str, object], certificates: Certificates
+) -> None:
+    client = client_on(settings, certificates, certificates.client)
+    client.start(timeout=10)
+    try:
+        name = subject_in_acl(client)
+        assert "CN=worker\\, one" in name.split(",O=")[0] or "CN=worker\\, one" in name
+        assert "O=zoolet" in name
+        only_me = [make_acl("x509", name, all=True)]
+        client.create("/mine", b"secret", acl=only_me)
+        assert client.get("/mine")[0] == b"secret"
+    finally:
+        client.stop()
+        client.close()
+
+
+def subject_in_acl(client: Any) -> str:
+    """Return the id that ``auth`` stands for."""
+    client.create("/who", acl=[make_acl("auth", "", all=True)])
+    (entry,) = client.get_acls("/who")[0]
+    assert entry.id.scheme == "x509"
+    name: str = entry.id.id
+    return name
+
+
+def test_a_client_in_the_open_may_not_read_what_a_certificate_guards(
+    secure_server: ServerProcess, settings: dict[str, object], certificates: Certificates
+) -> None:
+    client = client_on(settings, certificates, certificates.client)
+    other = KazooClient(hosts=secure_server.hosts)
+    client.start(timeout=10)
+    other.start(timeout=10)
+    try:
+        client.create("/mine", acl=[make_acl("auth", "", all=True)])
+        with pytest.raises(NoAuthError):
+            other.get("/mine")
+        word = secure_server.ask("conf")
+        assert f"secureClientPort={settings['secureClientPort']}" in word
+    finally:
+        for each in (client, other):
+            each.stop()
+            each.close()
+
+
+@pytest.mark.usefixtures("secure_server")
+def test_a_client_without_the_certificate_that_is_needed_gets_no_session(
+    settings: dict[str, object], certificates: Certificates
+) -> None:
+    client = client_on(settings, certificates, None)
+    with pytest.raises(KazooTimeoutError):
+        client.start(timeout=1)
+    client.stop()
+    client.close()
+
+
+@pytest.mark.parametrize("settings", ["none", "want"], indirect=True)
+@pytest.mark.usefixtures("secure_server")
+def test_a_certificate_may_be_left_out_where_it_is_not_needed(
+    settings: dict[str, object], certificates: Certificates
+) -> None:
+    client = client_on(settings, certificates, None)
+    client.start(timeout=10)
+    try:
+        client.create("/a", b"x" * 200_000)
+        assert client.get("/a")[0] == b"x" * 200_000
+    finally:
+        client.stop()
+        client.close()
+
+
+def test_a_key_store_that_is_none_refuses_the_start(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    settings = settings_of(certificates, "need")
+    certificates.server.write_text("garbage")
+    server = ServerProcess(tmp_path / "server", settings)
+    refused = server.run_command("start-foreground")
+    assert refused.returncode == 1
+    assert "ssl.keyStore.location" in refused.stderr
+    assert "It must be a PEM file with the server's private key" in refused.stderr
