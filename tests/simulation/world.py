@@ -344,7 +344,7 @@ class World:
         self.story.append(f"{why} at zxid 0x{self.processor.machine.zxid:x}")
         self.crashes += 1
         self._remember_appended()
-        self.disk.crash()
+        self.disk.lose_unsynced(self.chance)
         if self.disk.faults and self.chance.random() < 0.1:
             self.disk.rot()
         for client in self.clients:
@@ -356,15 +356,15 @@ class World:
             try:
                 self._start()
             except CrashError:
-                self.disk.crash()
+                self.disk.lose_unsynced(self.chance)
             except StorageError as error:
                 if self.disk.rotten is None:
                     raise AssertionError(f"a sound disk is refused: {error}") from error
-                self.disk.mend()
+                self.disk.unrot()
             except OSError:
                 self.story.append("a start failed")
             else:
-                self.disk.mend()
+                self.disk.unrot()
                 return
 
     def _start(self) -> None:
