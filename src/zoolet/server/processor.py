@@ -310,6 +310,15 @@ class RequestProcessor(Requests):
             self._end_session(session)
         self._wall_ms = 0
 
+    def expire_session(self, session_id: int) -> bool:
+        """Close a session as if its client had been silent too long; False: there is none."""
+        session = self.machine.sessions.by_id.get(session_id)
+        if session is None:
+            return False
+        log.info("session 0x%x is made to expire", session_id)
+        self._end_session(session)
+        return True
+
     def remove_perished(self) -> None:
         """Remove containers that are empty again, and znodes whose TTL is over."""
         config = self._config

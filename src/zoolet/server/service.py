@@ -53,11 +53,24 @@ class Server:
     """
 
     def __init__(
-        self, config: Config, disk: Disk | None = None, clock: Clock = SYSTEM_CLOCK
+        self,
+        config: Config,
+        disk: Disk | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        wrap_protocol: Callable[[asyncio.Protocol], asyncio.Protocol] | None = None,
+        *,
+        owns_process: bool = True,
     ) -> None:
+        """Set it up.
+
+        ``wrap_protocol`` puts a protocol between each transport and the server's own. A server that
+        does not own its process is a guest in someone's, and leaves the garbage collector alone.
+        """
         self._config = config
         self._disk = disk if disk is not None else Disk()
         self._clock = clock
+        self._wrap_protocol = wrap_protocol
+        self._owns_process = owns_process
         self._directories = DataDirectories.of(config.data_dir, config.data_log_dir)
         self._resources = contextlib.AsyncExitStack()
         self._failure: asyncio.Future[None]
@@ -105,6 +118,33 @@ class Server:
         """Return never; raises ServerError once the log cannot be written."""
         await self._failure
 
+    # -- for whoever has it in hand, on the loop's thread ------------------------------------------
+
+    @property
+    def machine(self) -> "StateMachine":
+        """The database."""
+        return self._processor.machine
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether everything applied is on disk."""
+        return self._commit.is_idle
+
+    def new_protocol(self) -> asyncio.Protocol:
+        """Return what serves one more connection, whoever listens for it."""
+        # It has a Protocol's methods, and no other base.
+        connection = cast("asyncio.Protocol", Connection(self._processor))
+        return connection if self._wrap_protocol is None else self._wrap_protocol(connection)
+
+    def expire_session(self, session_id: int) -> bool:
+        """End a session as if its client had been silent too long; False: there is none."""
+        return self._processor.expire_session(session_id)
+
+    def look_at_clock(self) -> None:
+        """Let expire now what the clock says is over, instead of at the next tick."""
+        self._processor.expire_sessions()
+        self._processor.remove_perished()
+
     # -- start -------------------------------------------------------------------------------------
 
     @contextmanager
@@ -121,12 +161,8 @@ class Server:
 
     def _recover(self) -> None:
         began = time.perf_counter()
-        # Nothing that is loaded is garbage: looking for some would cost as much as loading it.
-        gc.disable()
-        try:
+        with self._loading():
             recovery = recover(self._disk, self._directories, self._config.tick_time_ms)
-        finally:
-            gc.enable()
         for note in recovery.notes:
             log.warning("%s", note)
         machine = self._machine = recovery.machine
@@ -135,8 +171,6 @@ class Server:
         if recovery.snapshot_zxid is None:
             self._write_first_snapshot()
         self._txns_replayed = recovery.txns_replayed
-        # What was loaded stays: the collector need not look at it again.
-        gc.freeze()
         log.info(
             "recovered %d znodes and %d sessions at zxid 0x%x from %s in %.0f ms"
             " (%d txns replayed)",
@@ -147,6 +181,22 @@ class Server:
             (time.perf_counter() - began) * 1000,
             recovery.txns_replayed,
         )
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        """Keep the garbage collector off what is loaded, then and later.
+
+        None of it is garbage, and looking for some would cost as much as loading it.
+        """
+        if not self._owns_process:
+            yield
+            return
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.enable()
+        gc.freeze()
 
     def _build(
         self, loop: asyncio.AbstractEventLoop, thread: DiskThread, snapshot_thread: DiskThread
@@ -201,7 +251,7 @@ class Server:
         backlog = self._config.listen_backlog
         try:
             listener = await asyncio.get_running_loop().create_server(
-                self._connection,
+                self.new_protocol,
                 at.address,
                 at.port,
                 backlog=backlog if backlog > 0 else 50,
@@ -215,10 +265,6 @@ class Server:
             ) from error
         started.callback(listener.close)
         log.info("listening on %s, port %d (%s)", at.address or "every address", at.port, key)
-
-    def _connection(self) -> asyncio.Protocol:
-        """Return what serves a new connection; it has a Protocol's methods and no other base."""
-        return cast("asyncio.Protocol", Connection(self._processor))
 
     async def _listen_for_operators(self, started: contextlib.AsyncExitStack) -> None:
         """Serve the admin endpoint and the metrics, where they are wanted.
