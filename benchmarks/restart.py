@@ -15,12 +15,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.support.apache import DEBIAN_JARS, ApacheServer
 from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import Image, write_snapshot
-from zoolet.testing import ServerProcess
+from zoolet.testing import ApacheServer, ServerProcess
+from zoolet.testing.apache import DEBIAN_JARS
+from zoolet.testing.process import ProcessServer
 
 CHILDREN_PER_PARENT = 1000
 DATA = b"x" * 100
@@ -39,7 +40,7 @@ def write_znodes(directory: Path, znodes: int) -> None:
     write_snapshot(Disk(), directory, Image(1, tree, {}))
 
 
-def start_once(server: ServerProcess, prepared: Path) -> tuple[float, float]:
+def start_once(server: ProcessServer, prepared: Path) -> tuple[float, float]:
     """Return the seconds to the first answer, and the MB that are then resident."""
     data = server.directory / "data" / "version-2"
     shutil.rmtree(data, ignore_errors=True)

@@ -9,8 +9,9 @@ import pytest
 from kazoo.client import KazooClient
 
 import zoolet
-from tests.support.apache import DEBIAN_JARS, ApacheServer, require_apache
-from zoolet.testing import ServerProcess
+from tests.support.apache import require_apache
+from zoolet.testing import ApacheServer, ServerProcess
+from zoolet.testing.apache import DEBIAN_JARS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.apache import ApacheServer
-from zoolet.testing import ServerProcess
+from zoolet.testing import ApacheServer, ServerProcess
 
 CLI = Path("/usr/lib/zookeeper/bin/cli_mt")
 SETTINGS = {"tickTime": 2000, "extendedTypesEnabled": "true"}

@@ -13,12 +13,12 @@ import pytest
 from kazoo.client import KazooClient
 
 from tests.conformance.test_differential import dialect_of
-from tests.support.apache import ApacheServer
 from tests.support.differential.play import Player
 from tests.support.differential.steps import Dialect, generate
 from tests.support.rawclient import RawClient
 from zoolet.core.access import digest_of
-from zoolet.testing import ServerProcess
+from zoolet.testing import ApacheServer, ServerProcess
+from zoolet.testing.servers import ManagedServer
 
 SETTINGS = {
     "tickTime": 3000,
@@ -40,7 +40,7 @@ class Seen(NamedTuple):
     zxid: int
 
 
-Start = Callable[[], ServerProcess]
+Start = Callable[[], ManagedServer]
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def write(port: int, seed: int, dialect: Dialect) -> None:
     player.close()
 
 
-def look_at(server: ServerProcess) -> Seen:
+def look_at(server: ManagedServer) -> Seen:
     with super_user(server) as client:
         zxid = client.create("/probe", include_data=True)[1].czxid
         client.delete("/probe")
@@ -132,7 +132,7 @@ def _below(client: Any, path: str) -> Iterator[tuple[str, object]]:
 
 
 @contextmanager
-def super_user(server: ServerProcess) -> Iterator[Any]:
+def super_user(server: ManagedServer) -> Iterator[Any]:
     client = KazooClient(hosts=server.hosts, timeout=10.0, auth_data=[("digest", "super:admin")])
     client.start(timeout=10)
     yield client

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.apache import ApacheServer, release_of
 from tests.support.differential.play import (
     FreshServers,
     Ports,
@@ -37,7 +36,8 @@ from zoolet.model.codes import OpCode
 from zoolet.model.stat import Stat
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import Image, write_snapshot
-from zoolet.testing import ServerProcess
+from zoolet.testing import ApacheServer, ServerProcess
+from zoolet.testing.apache import release_of
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 SETTINGS = (

@@ -6,8 +6,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.apache import DEBIAN_JARS, ApacheServer, require_apache
-from zoolet.testing import ServerProcess
+from tests.support.apache import require_apache
+from zoolet.testing import ApacheServer, ServerProcess
+from zoolet.testing.apache import DEBIAN_JARS
 
 SCRIPT = """
 version

@@ -12,9 +12,10 @@ import pytest
 from kazoo.client import KazooClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.apache import DEBIAN_JARS, ApacheServer, require_apache
-from zoolet.testing import ServerProcess
-from zoolet.testing.process import ADDRESS, free_port
+from tests.support.apache import require_apache
+from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
+from zoolet.testing.apache import DEBIAN_JARS
+from zoolet.testing.servers import ADDRESS
 
 NOT_MEASURED = frozenset(
     {
@@ -89,13 +90,13 @@ class Both(NamedTuple):
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     # Debian's in the long run too: PySpark brings no Jetty, so its server has no admin endpoint.
     jars = require_apache(DEBIAN_JARS)
-    home, ports = tmp_path_factory.mktemp("operator"), (free_port(), free_port())
+    home, ports = tmp_path_factory.mktemp("operator"), (ReservedPort(), ReservedPort())
     settings = [
         {
             "tickTime": 2000,
             "admin.enableServer": "true",
             "admin.serverAddress": ADDRESS,
-            "admin.serverPort": port,
+            "admin.serverPort": port.number,
         }
         for port in ports
     ]
@@ -109,7 +110,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
             client.create("/e", b"x", ephemeral=True)
             client.get("/e", watch=print)
             client.get_children("/", watch=print)
-        yield Both(apache, zoolet, *ports)
+        yield Both(apache, zoolet, *(port.number for port in ports))
         for client in clients:
             client.stop()
             client.close()
@@ -198,18 +199,18 @@ def test_a_taken_admin_port_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_metrics_are_prometheus(tmp_path: Path) -> None:
-    port = free_port()
+    port = ReservedPort()
     provider = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
     settings = {
         "metricsProvider.className": provider,
         "metricsProvider.httpHost": ADDRESS,
-        "metricsProvider.httpPort": port,
+        "metricsProvider.httpPort": port.number,
     }
     with ServerProcess(tmp_path / "server", settings) as server:
         client = KazooClient(hosts=server.hosts)
         client.start()
         client.create("/a", b"x" * 100)
-        status, body = fetch(port, "/metrics")
+        status, body = fetch(port.number, "/metrics")
         client.stop()
         client.close()
     samples = {
@@ -222,7 +223,7 @@ def test_metrics_are_prometheus(tmp_path: Path) -> None:
     assert samples["global_sessions"] == 1
     assert samples["fsynctime_count"] >= 2
     assert samples["approximate_data_size"] > 100
-    assert fetch(port, "/metrics", expected_end=True)[0] == 0
+    assert fetch(port.number, "/metrics", expected_end=True)[0] == 0
 
 
 def shape_of(answer: str) -> list[str]:

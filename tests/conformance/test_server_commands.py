@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from zoolet.testing import ServerProcess
-from zoolet.testing.process import free_port
+from zoolet.testing import ReservedPort, ServerProcess
 
+PORT = ReservedPort()
 ZK_SERVER = Path(sys.executable).parent / "zkServer.sh"
 
 
@@ -25,7 +25,7 @@ def zk_server(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
 def write_config(directory: Path, **settings: object) -> Path:
     written = {
         "dataDir": directory / "data",
-        "clientPort": free_port(),
+        "clientPort": PORT.number,
         "clientPortAddress": "127.0.0.1",
         "preAllocSize": 64,
         **settings,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 
-from zoolet.testing.process import free_port
+from zoolet.testing import ReservedPort
 
 PROJECT = Path(__file__).parents[2]
 QUEUE = "/jobs/flights"
@@ -27,7 +27,8 @@ class Run:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.port = free_port()
+        self._reserved_port = ReservedPort()
+        self.port = self._reserved_port.number
         self.conf = directory / "zoo.cfg"
         self.conf.write_text(
             f"tickTime=500\ndataDir={directory}/data\nclientPort={self.port}\n"

@@ -11,7 +11,7 @@ from zoolet.server.config import Config
 from zoolet.server.errors import ServerError
 from zoolet.server.service import Server
 from zoolet.storage.disk import Disk, DiskFile
-from zoolet.testing.process import free_port
+from zoolet.testing import ReservedPort
 
 WAIT_S = 10.0
 
@@ -71,9 +71,10 @@ class GatedServer:
     def __init__(self, directory: Path) -> None:
         self.disk = GatedDisk()
         self.failure: ServerError | None = None
+        self._reserved_port = ReservedPort()
         self.config = Config(
             data_dir=directory,
-            client_port=free_port(),
+            client_port=self._reserved_port.number,
             client_address="127.0.0.1",
             preallocate_bytes=4096,
             max_connections_per_address=0,

@@ -93,12 +93,11 @@ class MemoryDisk(Disk):
 
     Attributes:
         sync_takes_s: how long each sync of a file takes, in real time.
-        is_off: whether the power is off: then everything fails.
     """
 
     def __init__(self) -> None:
         self.sync_takes_s = 0.0
-        self.is_off = False
+        self._is_off = False
         self._lock = threading.RLock()
         self._names: _Names = {}
         self._durable_names: _Names = {}
@@ -136,8 +135,25 @@ class MemoryDisk(Disk):
             self._capacity_bytes = self.used_bytes
 
     def mend(self) -> None:
-        """Have room again, and sync without fail."""
+        """Be sound: have room, and sync at once and without fail."""
         self._capacity_bytes = self._sync_error = None
+        self.sync_takes_s = 0.0
+        self.release_syncs()
+
+    def cut_power(self) -> None:
+        """Let everything fail from now on, also the syncs that are held."""
+        self._is_off = True
+        self.release_syncs()
+
+    def restore_power(self) -> None:
+        """Work again, after ``cut_power``."""
+        self._is_off = False
+
+    def erase(self) -> None:
+        """Be empty, and sound."""
+        with self._lock:
+            self._names, self._durable_names, self._changes = {}, {}, []
+        self.mend()
 
     def lose_unsynced(self, chance: random.Random | None = None) -> None:
         """Lose what was not synced, but for what ``chance`` leaves of it; None leaves nothing."""
@@ -268,7 +284,7 @@ class MemoryDisk(Disk):
     # ----------------------------------------------------------------------------------------------
 
     def _begin(self, step: DiskStep) -> None:
-        if self.is_off:
+        if self._is_off:
             raise OSError(errno.EIO, "the power is off")
         self.before(step)
 

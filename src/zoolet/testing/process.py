@@ -1,71 +1,53 @@
-"""A real server in a process of its own, on a free port of this machine."""
+"""A real server in a process of its own, which can be killed as nothing else can.
 
-import contextlib
-import secrets
-import socket
+Owns starting, watching and ending such processes, and the files that they need. Must not import
+pytest.
+"""
+
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+import time
+import weakref
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from zoolet.server import control
 from zoolet.server.config import Config, read_config
+from zoolet.testing.servers import IN_MEMORY, ManagedServer, write_settings
 
-ADDRESS = "127.0.0.1"
 _TIMEOUT_S = 30.0
+_CHECK_S = 0.01
 
 
-def free_port() -> int:
-    """Return a TCP port that nothing listens on at the moment.
-
-    It lies below the ports that the system gives to outgoing connections, so that a client that
-    tries to connect before its server listens can take it from the server by no accident.
-    """
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((ADDRESS, port))
-            return port
-
-
-class ServerProcess:
-    """A server that a test may stop, kill and start again; its data stays in its directory.
-
-    As a context manager it is started, and killed at the end if it still runs.
+class ProcessServer(ManagedServer):
+    """What zoolet's processes and Apache's have in common.
 
     Attributes:
         directory: holds zoo.cfg, the data directory and the server's log.
-        hosts: what a client connects to, ``127.0.0.1:PORT``.
         config_path: the server's zoo.cfg.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, object] | None = None) -> None:
-        """Write the zoo.cfg; ``settings`` are added to it, and win over those it has."""
+    def __init__(self, directory: Path, settings: Mapping[str, object] | None) -> None:
+        super().__init__()
         self.directory = directory
-        self.port = free_port()
-        self.hosts = f"{ADDRESS}:{self.port}"
         self.config_path = directory / "zoo.cfg"
         self._process: subprocess.Popen[bytes] | None = None
-        written = {
-            "tickTime": 200,
-            "dataDir": directory / "data",
-            "clientPort": self.port,
-            "clientPortAddress": ADDRESS,
-            "maxClientCnxns": 0,
-            "preAllocSize": 1024,
-            "admin.enableServer": "false",
-            "4lw.commands.whitelist": "*",
-            **(settings or {}),
-        }
         directory.mkdir(parents=True, exist_ok=True)
-        self.config_path.write_text("".join(f"{key}={value}\n" for key, value in written.items()))
+        self.config_path.write_text(write_settings(directory / "data", self.port, settings))
 
     @property
     def config(self) -> Config:
         """The server's settings."""
         return read_config(self.config_path)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and no one has seen it end since."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -75,65 +57,101 @@ class ServerProcess:
     @property
     def log(self) -> str:
         """What the server has logged since the directory was made."""
-        return (self.directory / "data" / control.OUTPUT_NAME).read_text()
+        return (self.directory / "server.log").read_text(errors="replace")
+
+    @abstractmethod
+    def _command(self) -> Sequence[str]:
+        """Return what starts it in the foreground."""
+
+    @abstractmethod
+    def _serves(self) -> bool:
+        """Say whether a client that comes now would be served."""
 
     def start(self) -> None:
-        """Start it, and return when its port answers."""
-        self._process = control.start(self.config, self.config_path, _TIMEOUT_S)
+        """Start it, and return when it serves; raises RuntimeError, with its log, if it ends."""
+        with (self.directory / "server.log").open("ab") as output:
+            process = self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _TIMEOUT_S
+        while not self._serves():
+            if process.poll() is not None:
+                self._process = None
+                raise RuntimeError(f"the server did not start; its log says:\n{self.log}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise TimeoutError(f"the server does not serve; its log says:\n{self.log}")
+            time.sleep(_CHECK_S)
 
     def stop(self) -> int:
         """Stop it cleanly, and return its exit status."""
         process = self._running()
         process.terminate()
-        self._process = None
-        return process.wait(_TIMEOUT_S)
+        return self.wait()
 
     def kill(self) -> None:
         """End it as a power switch would: it gets no chance to do anything."""
-        process = self._running()
-        process.kill()
-        process.wait(_TIMEOUT_S)
-        self._process = None
+        self._running().kill()
+        self.wait()
 
     def wait(self) -> int:
-        """Return its exit status once it has ended by itself."""
+        """Return its exit status once it has ended."""
         status = self._running().wait(_TIMEOUT_S)
         self._process = None
         return status
 
-    def restart(self) -> None:
-        """Stop it cleanly and start it."""
-        self.stop()
-        self.start()
+    def pause(self) -> None:
+        """Let the process stand still."""
+        self._running().send_signal(signal.SIGSTOP)
 
-    def ask(self, word: str) -> str:
-        """Return its answer to a four-letter word."""
-        return control.ask(self.config, word)
+    def resume(self) -> None:
+        """Let the process go on after ``pause``."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            raise RuntimeError(f"the server in {self.directory} does not run: start it first")
+        return self._process
+
+
+class ServerProcess(ProcessServer):
+    """A zoolet server in a process of its own.
+
+    Without a directory its data are in its memory and gone with it.
+    """
+
+    def __init__(
+        self, directory: Path | None = None, settings: Mapping[str, object] | None = None
+    ) -> None:
+        """Write the zoo.cfg; ``settings`` are added to it, and win over those it has."""
+        self._is_in_memory = directory is None
+        if directory is None:
+            directory = Path(tempfile.mkdtemp(prefix="zoolet-"))
+            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+            settings = {**IN_MEMORY, **(settings or {})}
+        super().__init__(directory, settings)
+
+    def _command(self) -> Sequence[str]:
+        if self._is_in_memory:
+            return [sys.executable, "-m", "zoolet.testing.in_memory", str(self.config_path)]
+        return self._server_command("start-foreground")
+
+    def _serves(self) -> bool:
+        return control.answers(self.config)
 
     def run_command(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run ``zkServer.sh COMMAND`` on it."""
         return subprocess.run(
-            [sys.executable, "-m", "zoolet", "server", command, str(self.config_path)],
+            self._server_command(command),
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
 
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if self._process is None:
-            raise RuntimeError(f"the server in {self.directory} does not run")
-        return self._process
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._process is not None:
-            self.kill()
+    def _server_command(self, command: str) -> list[str]:
+        return [sys.executable, "-m", "zoolet", "server", command, str(self.config_path)]

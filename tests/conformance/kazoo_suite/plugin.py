@@ -13,9 +13,9 @@ from pathlib import Path
 
 from kazoo.testing import harness
 
-from tests.support.apache import ApacheServer
 from zoolet.core.access import digest_of
-from zoolet.testing import ServerProcess
+from zoolet.testing import ApacheServer, ServerProcess
+from zoolet.testing.servers import ManagedServer
 
 SETTINGS = {
     "tickTime": 500,
@@ -27,7 +27,7 @@ SETTINGS = {
 class Member:
     """One server, as kazoo's tests start and stop it."""
 
-    def __init__(self, server: ServerProcess) -> None:
+    def __init__(self, server: ManagedServer) -> None:
         self._server = server
         self.address = self.secure_address = server.hosts
         self.running = False
@@ -62,7 +62,7 @@ class Cluster(list[Member]):
         return []
 
 
-def _cluster_of(server: ServerProcess) -> Callable[[], Cluster]:
+def _cluster_of(server: ManagedServer) -> Callable[[], Cluster]:
     cluster = Cluster([Member(server)])
     cluster.start()
     atexit.register(cluster.stop)

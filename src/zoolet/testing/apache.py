@@ -1,0 +1,74 @@
+"""Apache ZooKeeper itself, under Java: what zoolet is compared with.
+
+Owns finding it and starting it as the other servers of tests are started.
+"""
+
+import re
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from zoolet.testing.process import ProcessServer
+from zoolet.testing.servers import ADDRESS
+
+DEBIAN_JARS = Path("/usr/share/java")
+
+_ANSWER_TIMEOUT_S = 0.3
+
+
+def missing_for_apache(jars: Path) -> str | None:
+    """Return what is missing to start Apache ZooKeeper out of a folder of jars; None: nothing."""
+    if shutil.which("java") is not None and any(jars.glob("zookeeper*.jar")):
+        return None
+    return (
+        f"no Apache ZooKeeper in {jars}, or no java to run it: install Debian's libzookeeper-java"
+        " and default-jre-headless, or name another folder of jars"
+    )
+
+
+def release_of(jars: Path) -> tuple[int, ...]:
+    """Return the release of the Apache ZooKeeper in a folder of jars, as (3, 9, 3)."""
+    found = [re.fullmatch(r"zookeeper-([\d.]+)\.jar", jar.name) for jar in jars.iterdir()]
+    return max(tuple(map(int, match[1].split("."))) for match in found if match)
+
+
+class ApacheServer(ProcessServer):
+    """A standalone Apache ZooKeeper in a process of its own, on a zoo.cfg as zoolet gets it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        jars: Path = DEBIAN_JARS,
+        settings: Mapping[str, object] | None = None,
+        java_options: Sequence[str] = ("-Xmx512m", "-XX:+UseSerialGC"),
+    ) -> None:
+        """Write the zoo.cfg; the folder of jars holds ZooKeeper's and those it needs.
+
+        Raises RuntimeError where they, or Java, are missing.
+        """
+        if (missing := missing_for_apache(jars)) is not None:
+            raise RuntimeError(missing)
+        super().__init__(directory, settings)
+        self._jars = jars
+        self._java_options = java_options
+
+    def _command(self) -> Sequence[str]:
+        return [
+            "java",
+            *self._java_options,
+            "-cp",
+            f"{self._jars}/*",
+            "org.apache.zookeeper.server.ZooKeeperServerMain",
+            str(self.config_path),
+        ]
+
+    def _serves(self) -> bool:
+        # The port is open before the database is there: srvr says when it is, and what came too
+        # early may never be answered.
+        try:
+            with socket.create_connection((ADDRESS, self.port), _ANSWER_TIMEOUT_S) as connection:
+                connection.sendall(b"srvr")
+                return connection.recv(65536).startswith(b"Zookeeper version")
+        except OSError:
+            return False

@@ -1,0 +1,16 @@
+"""The program of a server process whose data are in its memory: ``ServerProcess()`` runs it.
+
+Usage: python -m zoolet.testing.in_memory ZOO_CFG
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+from zoolet.server.config import read_config
+from zoolet.server.service import run
+from zoolet.testing.disk import MemoryDisk
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    run(read_config(Path(sys.argv[1])), MemoryDisk())

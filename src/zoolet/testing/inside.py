@@ -1,0 +1,251 @@
+"""A look inside a server in this process: requests, sessions, watches, znodes, and assertions.
+
+Owns what a test may ask about a server's state. It changes nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import NamedTuple, TypeVar
+
+from zoolet.model.codes import WatchMode
+from zoolet.model.stat import Stat
+from zoolet.server.service import Server
+from zoolet.testing.faults import Who, session_id_of
+from zoolet.testing.loopthread import LoopThread
+from zoolet.testing.network import Network
+from zoolet.testing.requests import SeenRequest
+
+T = TypeVar("T")
+
+_WAIT_S = 10.0
+_QUIET_S = 0.05
+_CHECK_S = 0.002
+_SHOWN_REQUESTS = 3
+
+
+class Watch(NamedTuple):
+    """A watch that a client has set.
+
+    ``kind`` is ``data`` (which exists sets too) or ``children``; ``mode`` says whether it stays.
+    """
+
+    session_id: int
+    path: str
+    kind: str
+    mode: WatchMode
+
+    def __str__(self) -> str:
+        return f"{self.kind} watch on {self.path} of session 0x{self.session_id:x}"
+
+
+class SessionSeen(NamedTuple):
+    """A session that is not over.
+
+    Attributes:
+        session_id: its id.
+        timeout_ms: how long its client may be silent.
+        peer: the address of the connection that it has; None: it has none.
+        ephemerals: the paths of its ephemeral znodes.
+        watches: its watches.
+        requests: what it has asked.
+    """
+
+    session_id: int
+    timeout_ms: int
+    peer: str | None
+    ephemerals: tuple[str, ...]
+    watches: tuple[Watch, ...]
+    requests: tuple[SeenRequest, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"session 0x{self.session_id:x}"
+            + (f", connected from {self.peer}" if self.peer else ", not connected")
+            + f", timeout {self.timeout_ms} ms"
+        ]
+        lines += [f"  ephemeral {path}" for path in self.ephemerals]
+        lines += [f"  {watch}" for watch in self.watches]
+        lines += [f"  asked {request}" for request in self.requests[-_SHOWN_REQUESTS:]]
+        return "\n".join(lines)
+
+
+class ZnodeSeen(NamedTuple):
+    """A znode."""
+
+    data: bytes | None
+    stat: Stat
+    children: tuple[str, ...]
+
+
+class Inside:
+    """What a server holds."""
+
+    def __init__(self, thread: LoopThread, network: Network, running: Callable[[], Server]) -> None:
+        self._thread = thread
+        self._network = network
+        self._running = running
+
+    # -- what was asked ----------------------------------------------------------------------------
+
+    def requests(self, who: Who | None = None) -> list[SeenRequest]:
+        """Return the requests that came, of everyone or of a session, in order; without pings."""
+        session_id = None if who is None else session_id_of(who)
+        seen = self._thread.call(lambda: list(self._network.requests))
+        return [each for each in seen if session_id in {None, each.session_id}]
+
+    def wait_until_quiet(self, for_s: float = _QUIET_S, timeout_s: float = _WAIT_S) -> None:
+        """Return once everything is answered and durable, and nothing was asked for so long.
+
+        Pings do not count, nor does what is held by a partition. Raises TimeoutError, saying what
+        goes on.
+        """
+        try:
+            self._thread.run(self._be_quiet(for_s), timeout_s)
+        except TimeoutError:
+            recent = "\n".join(map(str, self.requests()[-10:])) or "(nothing)"
+            raise TimeoutError(
+                f"the server is not quiet after {timeout_s:g} s; what was asked last:\n{recent}"
+            ) from None
+
+    async def _be_quiet(self, for_s: float) -> None:
+        loop, network = asyncio.get_running_loop(), self._network
+        while True:
+            silent_s = loop.time() - network.last_arrival_s
+            is_at_rest = all(link.is_at_rest for link in network.links)
+            if is_at_rest and self._running().is_durable and silent_s >= for_s:
+                return
+            await asyncio.sleep(_CHECK_S if not is_at_rest else max(_CHECK_S, for_s - silent_s))
+
+    # -- what there is -----------------------------------------------------------------------------
+
+    def sessions(self) -> list[SessionSeen]:
+        """Return the sessions that are not over, in order of their ids."""
+        return self._ask(self._sessions)
+
+    def watches(self, who: Who | None = None) -> list[Watch]:
+        """Return the watches of everyone or of a session, those on data first."""
+        session_id = None if who is None else session_id_of(who)
+        return [each for each in self._ask(_watches) if session_id in {None, each.session_id}]
+
+    def ephemerals(self, who: Who | None = None) -> list[str]:
+        """Return the paths of the ephemeral znodes of everyone or of a session, sorted."""
+        session_id = None if who is None else session_id_of(who)
+
+        def paths(server: Server) -> list[str]:
+            owned = server.machine.tree.ephemerals
+            owners = owned if session_id is None else [session_id]
+            return sorted(path for owner in owners for path in owned.get(owner, ()))
+
+        return self._ask(paths)
+
+    def znode(self, path: str) -> ZnodeSeen | None:
+        """Return a znode, whatever its ACL; None where there is none."""
+
+        def look(server: Server) -> ZnodeSeen | None:
+            node = server.machine.tree.nodes.get(path)
+            if node is None:
+                return None
+            return ZnodeSeen(node.data, node.stat, tuple(sorted(node.names)))
+
+        return self._ask(look)
+
+    def paths(self, below: str = "/") -> list[str]:
+        """Return the paths of all znodes below one, sorted, without ZooKeeper's own."""
+        prefix = below.rstrip("/") + "/"
+
+        def look(server: Server) -> list[str]:
+            return sorted(path for path in server.machine.tree.nodes if path.startswith(prefix))
+
+        return [path for path in self._ask(look) if path != "/" and not _is_system(path)]
+
+    # -- assertions --------------------------------------------------------------------------------
+
+    def assert_path(
+        self,
+        path: str,
+        data: bytes | None = None,
+        *,
+        exists: bool = True,
+        ephemeral: bool | None = None,
+        children: Collection[str] | None = None,
+    ) -> None:
+        """Assert that a znode is there, with this data, of this kind, with these children.
+
+        With ``exists=False`` assert that it is not there. What is None is not looked at.
+        """
+        __tracebackhide__ = True
+        node = self.znode(path)
+        if not exists:
+            if node is not None:
+                raise AssertionError(f"{path} exists, with data {node.data!r}")
+            return
+        if node is None:
+            raise AssertionError(f"{path} does not exist; there is:\n{self._paths_text()}")
+        if data is not None and node.data != data:
+            raise AssertionError(f"the data of {path} is {node.data!r}, not {data!r}")
+        owner = node.stat.ephemeral_owner
+        if ephemeral is not None and bool(owner) != ephemeral:
+            kind = f"is ephemeral, of session 0x{owner:x}" if owner else "is not ephemeral"
+            raise AssertionError(f"{path} {kind}")
+        if children is not None and set(node.children) != set(children):
+            raise AssertionError(
+                f"the children of {path} are {list(node.children)}, not {sorted(children)}"
+            )
+
+    def assert_no_leaked_sessions(self, *besides: Who) -> None:
+        """Assert that no session is left but these, whose clients may go on."""
+        __tracebackhide__ = True
+        kept = {session_id_of(who) for who in besides}
+        leaked = [str(each) for each in self.sessions() if each.session_id not in kept]
+        if leaked:
+            told = "\n".join(leaked)
+            raise AssertionError(f"{len(leaked)} sessions are left; stop() their clients:\n{told}")
+
+    def assert_no_watches(self, path: str | None = None) -> None:
+        """Assert that nothing is watched, or that a path is not."""
+        __tracebackhide__ = True
+        left = [str(each) for each in self.watches() if path in {None, each.path}]
+        if left:
+            told = "\n".join(left)
+            raise AssertionError(f"{len(left)} watches are left:\n{told}")
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _ask(self, look: Callable[[Server], T]) -> T:
+        """Look at the server on its thread."""
+        return self._thread.call(lambda: look(self._running()))
+
+    def _sessions(self, server: Server) -> list[SessionSeen]:
+        machine, network = server.machine, self._network
+        watches = _watches(server)
+        peers = {link.session_id: link.peer for link in network.links}
+        return [
+            SessionSeen(
+                session_id,
+                session.timeout_ms,
+                peers.get(session_id),
+                tuple(machine.tree.ephemerals_of(session_id)),
+                tuple(watch for watch in watches if watch.session_id == session_id),
+                tuple(each for each in network.requests if each.session_id == session_id),
+            )
+            for session_id, session in sorted(machine.sessions.by_id.items())
+        ]
+
+    def _paths_text(self) -> str:
+        return "\n".join(f"  {path}" for path in self.paths()) or "  (nothing)"
+
+
+def _watches(server: Server) -> list[Watch]:
+    machine = server.machine
+    found = []
+    for kind, table in (("data", machine.data_watches), ("children", machine.child_watches)):
+        for path, watchers in table.by_path.items():
+            for watcher, modes in watchers.items():
+                session = getattr(watcher, "session", None)
+                if session is not None:
+                    found.append(Watch(session.session_id, path, kind, WatchMode(modes)))
+    return found
+
+
+def _is_system(path: str) -> bool:
+    return path == "/zookeeper" or path.startswith("/zookeeper/")

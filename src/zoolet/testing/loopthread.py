@@ -1,0 +1,105 @@
+"""An event loop on a thread of its own, to which other threads hand calls.
+
+Everything that a server in this process is and does is on that thread: a test asks it to call, and
+waits for the answer. Knows nothing of servers.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_WAIT_S = 60.0
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop that a server in production has."""
+    try:
+        import uvloop  # noqa: PLC0415 -- not on every Python; the standard loop serves there
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class LoopThread:
+    """Runs from its making until ``close``.
+
+    Attributes:
+        loop: the event loop.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.loop = _new_loop()
+        self._goes_on = threading.Event()
+        self._goes_on.set()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function on the thread, and return what it returns or raise what it raises."""
+        if threading.current_thread() is self._thread:
+            return function()
+        result: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                result.set_result(function())
+            except BaseException as error:  # noqa: BLE001 -- the caller's thread decides
+                result.set_exception(error)
+
+        self._expect_running()
+        self.loop.call_soon_threadsafe(call)
+        return result.result(_WAIT_S)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout_s: float = _WAIT_S) -> T:
+        """Run a coroutine there, and return what it returns or raise what it raises."""
+        try:
+            self._expect_running()
+        except RuntimeError:
+            coroutine.close()
+            raise
+        running = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return running.result(timeout_s)
+        except TimeoutError:
+            running.cancel()
+            raise
+
+    def pause(self) -> None:
+        """Let the thread stand still; returns when it does."""
+        self._expect_running()
+        stands = threading.Event()
+
+        self.loop.call_soon_threadsafe(self.stand_still, stands)
+        stands.wait(_WAIT_S)
+
+    def stand_still(self, stands: threading.Event) -> None:
+        """Return after ``resume``; to be called on the thread itself, and says that it stands."""
+        self._goes_on.clear()
+        stands.set()
+        self._goes_on.wait()
+
+    def resume(self) -> None:
+        """Let the thread go on, if it stands still."""
+        self._goes_on.set()
+
+    def close(self) -> None:
+        """End the loop and its thread; what still runs on it is dropped."""
+        self.resume()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_WAIT_S)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    def _expect_running(self) -> None:
+        if not self._goes_on.is_set():
+            raise RuntimeError("the server is paused: resume it first")

@@ -1,0 +1,453 @@
+"""The network between clients and a server in this process, where faults happen.
+
+A ``Link`` stands between a connection's transport and the server's protocol. It sees every frame in
+and out, in order, and may cut the connection, hold it, lose a reply, or answer itself; whatever it
+does, the frames that do get through keep their order. Owns the links, who is partitioned, and what
+was asked. Everything here runs on the loop's thread.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import Any, Protocol, cast
+
+from zoolet.model.codes import ErrorCode, OpCode, Xid
+from zoolet.server.fourletter import WORD_BYTES, WORDS
+from zoolet.testing.clock import ServerClock
+from zoolet.testing.requests import SeenRequest, read_request
+from zoolet.wire.frames import (
+    REPLY_HEADER,
+    REQUEST_HEADER,
+    decode_connect,
+    encode_reply,
+    split_frames,
+)
+from zoolet.wire.jute import INT, LONG, MalformedError
+
+log = logging.getLogger(__name__)
+
+_KEPT_REQUESTS = 100_000
+_LARGEST_INT32 = (1 << 31) - 1
+_SESSION_ID_AT = 12
+"""Where in the frame that answers a connect request the session id stands."""
+
+
+class Exchange:
+    """A request and what becomes of its reply.
+
+    Attributes:
+        request: what was asked.
+        reply_is_lost: whether the connection is cut instead of sending the reply.
+        delay_s: how long the reply waits on the server's clock, and all behind it.
+        answer: the error code that is answered in the server's place; None: the server answers.
+    """
+
+    __slots__ = ("answer", "delay_s", "reply_is_lost", "request")
+
+    def __init__(self, request: SeenRequest) -> None:
+        self.request = request
+        self.reply_is_lost = False
+        self.delay_s = 0.0
+        self.answer: ErrorCode | None = None
+
+
+class Fault(Protocol):
+    """What happens to a request."""
+
+    def inject(self, link: "Link", exchange: Exchange) -> bool:
+        """Let it happen; False: the server is not to get the request."""
+        ...
+
+
+class Faults(Protocol):
+    """Who says what happens to which requests (``faults.Faults``)."""
+
+    def fault_for(self, request: SeenRequest) -> Fault | None:
+        """Return what happens to a request; None: nothing."""
+        ...
+
+
+class Network:
+    """All links of a server.
+
+    Attributes:
+        faults: what happens to requests.
+        clock: what delays are measured on.
+        max_frame_bytes: the longest request that the server takes.
+        links: those that are open, in the order in which they came.
+        requests: what was asked, in the order in which it came; the newest 100,000.
+        sessions: those that were opened since the last wipe.
+        strangers: the sessions that belong to what was before a wipe.
+        last_arrival_s: when the last request came that was no ping, on the loop's clock.
+    """
+
+    def __init__(self, clock: ServerClock, faults: Faults, max_frame_bytes: int) -> None:
+        self.clock = clock
+        self.faults = faults
+        self.max_frame_bytes = max_frame_bytes
+        self.links: dict[Link, None] = {}
+        self.requests: deque[SeenRequest] = deque(maxlen=_KEPT_REQUESTS)
+        self.sessions: set[int] = set()
+        self.strangers: set[int] = set()
+        self.last_arrival_s = 0.0
+        self._closed_ports: set[int] = set()
+        self._partitioned: Counter[int] = Counter()
+
+    def link(self, protocol: asyncio.Protocol) -> "Link":
+        """Return what stands between the next transport and the server's protocol."""
+        return Link(self, protocol)
+
+    def links_of(self, session_id: int) -> list["Link"]:
+        """Return the open links of a session; a client that comes back may have two."""
+        return [link for link in self.links if link.session_id == session_id]
+
+    def cut(self, links: Iterable["Link"]) -> None:
+        """Cut links, as a network does that breaks: nothing more is sent on them."""
+        for link in tuple(links):
+            link.cut()
+
+    def let_in(self, port: int, *, lets_in: bool) -> None:
+        """Let clients in on a port, or turn them away and cut off those that are in."""
+        if lets_in:
+            self._closed_ports.discard(port)
+        else:
+            self._closed_ports.add(port)
+            self.cut(link for link in self.links if link.port == port)
+
+    def lets_in(self, port: int) -> bool:
+        """Say whether clients are let in on a port."""
+        return port not in self._closed_ports
+
+    def is_partitioned(self, session_id: int) -> bool:
+        """Say whether nothing gets through between a session's client and the server."""
+        return session_id in self._partitioned
+
+    def partition(self, session_id: int) -> None:
+        """Let nothing through, in either direction, on whatever connection of a session."""
+        self._partitioned[session_id] += 1
+
+    def heal(self, session_id: int) -> None:
+        """End one partition of a session; what was held arrives when there is none left."""
+        self._partitioned[session_id] -= 1
+        if not self._partitioned[session_id]:
+            del self._partitioned[session_id]
+            for link in self.links_of(session_id):
+                link.go_on()
+
+    def heal_all(self) -> None:
+        """End every partition."""
+        for session_id in tuple(self._partitioned):
+            self._partitioned[session_id] = 1
+            self.heal(session_id)
+
+    def forget(self) -> None:
+        """Begin anew: every session that there was is a stranger's now."""
+        self._partitioned.clear()
+        self._closed_ports.clear()
+        self.requests.clear()
+        self.strangers |= self.sessions
+        self.sessions.clear()
+
+
+class Link(asyncio.Protocol):
+    """What is between one client and the server.
+
+    Attributes:
+        session_id: whose it is; 0 before that is known.
+        peer: the client's address.
+        port: the server's port.
+        pending: requests that are not answered yet, in order.
+    """
+
+    def __init__(self, network: Network, protocol: asyncio.Protocol) -> None:
+        self.session_id = 0
+        self.peer = ""
+        self.port = 0
+        self.pending: deque[Exchange] = deque()
+        self._network = network
+        self._protocol = protocol
+        self._transport: asyncio.Transport
+        self._unread = b""
+        self._has_asked = False
+        self._is_answered = False
+        self._is_raw = False
+        self._is_lost = False
+        self._closes_when_sent = False
+        self._out: deque[tuple[bytes, Exchange | None]] = deque()
+        self._delays = 0
+        self._last_zxid = 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing gets through at present."""
+        return self._network.is_partitioned(self.session_id)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is under way on it, or nothing can be."""
+        return self.is_held or not (self.pending or self._out or self._unread)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much the server has sent that waits here."""
+        return sum(len(frame) for frame, _ in self._out)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the server has done with it."""
+        return self._closes_when_sent or self._transport.is_closing()
+
+    def cut(self) -> None:
+        """End the connection now; nothing more is sent on it."""
+        self._out.clear()
+        self._closes_when_sent = True
+        self._transport.abort()
+
+    def go_on(self) -> None:
+        """Let through what was held."""
+        self._send()
+        self._take()
+
+    # -- what the loop calls -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Introduce the server's protocol to a transport of this link's."""
+        self._transport = cast("asyncio.Transport", transport)
+        host, port = transport.get_extra_info("peername")[:2]
+        self.peer = f"{host}:{port}"
+        self.port = transport.get_extra_info("sockname")[1]
+        self._network.links[self] = None
+        self._protocol.connection_made(_LinkTransport(self, self._transport))
+        if not self._network.lets_in(self.port):
+            self.cut()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what may get through, keep the rest."""
+        self._unread += data
+        self._take()
+
+    def pause_writing(self) -> None:
+        """Tell the server that the client does not read."""
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell the server that the client reads again."""
+        self._protocol.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was held, and tell the server."""
+        self._out.clear()
+        self._unread = b""
+        self._network.links.pop(self, None)
+        self.tell_lost(exc)
+
+    def tell_lost(self, exc: Exception | None) -> None:
+        """Tell the server, once, that the connection is gone for it."""
+        if not self._is_lost:
+            self._is_lost = True
+            self._protocol.connection_lost(exc)
+
+    # -- in: from the client to the server ---------------------------------------------------------
+
+    def _take(self) -> None:
+        """Pass on the whole frames that have arrived, but for those to which something happens."""
+        data = self._unread
+        passed = taken = 0
+        for start, end in self._bounds(data):
+            exchange = self._look_at(data, start, end)
+            if self.is_held or self.is_closing:
+                break
+            taken = end
+            if exchange is None:
+                continue
+            self._note(exchange)
+            fault = self._network.faults.fault_for(exchange.request)
+            if fault is None:
+                continue
+            # What was asked before is taken before.
+            self._pass_on(data[passed : start - INT.size])
+            passed = start - INT.size if fault.inject(self, exchange) else end
+            self._add_own_answers()
+            self._send()
+        self._unread = b"" if self._is_raw else data[taken:]
+        self._pass_on(data[passed:taken])
+
+    def _bounds(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where the whole frames are; what is no frames is passed on as it is."""
+        self._is_raw |= not self._has_asked and data[:WORD_BYTES] in WORDS
+        if not self._is_raw:
+            try:
+                return split_frames(data, self._network.max_frame_bytes)[0]
+            except MalformedError:
+                self._is_raw = True
+        self._pass_on(data)
+        return []
+
+    def _pass_on(self, data: bytes) -> None:
+        if data and not self.is_closing:
+            self._protocol.data_received(data)
+
+    def _look_at(self, data: bytes, start: int, end: int) -> Exchange | None:
+        """Return a request as an exchange; None for what is no request."""
+        if not self._has_asked:
+            return self._look_at_connect(data, start, end)
+        if end - start < REQUEST_HEADER.size:
+            return None
+        xid, op_code = REQUEST_HEADER.unpack_from(data, start)
+        return self._exchange(
+            op_code, xid, read_request(op_code, data, start + REQUEST_HEADER.size, end)
+        )
+
+    def _look_at_connect(self, data: bytes, start: int, end: int) -> Exchange | None:
+        try:
+            request = decode_connect(data, start, end)
+        except MalformedError:
+            return None
+        self.session_id = request.session_id
+        if self.session_id in self._network.strangers:
+            log.warning(
+                "session 0x%x was opened before the server was wiped: it is not let in. Stop a"
+                " test's clients at its end; for clients that live longer, set zookeeper_scope",
+                self.session_id,
+            )
+            self.cut()
+            return None
+        self._has_asked = not self.is_held
+        return self._exchange(OpCode.CREATE_SESSION, 0, request._replace(password=b""))
+
+    def _exchange(self, op_code: int, xid: int, record: Any) -> Exchange:
+        now_ms = self._network.clock.now_ms()
+        return Exchange(SeenRequest(self.session_id, op_code, xid, record, now_ms))
+
+    def _note(self, exchange: Exchange) -> None:
+        self.pending.append(exchange)
+        if exchange.request.op_code != OpCode.PING:
+            self._network.requests.append(exchange.request)
+            self._network.last_arrival_s = asyncio.get_running_loop().time()
+
+    # -- out: from the server to the client --------------------------------------------------------
+
+    def take_from_server(self, data: bytes) -> None:
+        """Send what the server writes, but for that to which something happens."""
+        if self._is_raw:
+            self._transport.write(data)
+            return
+        for start, end in split_frames(data, _LARGEST_INT32)[0]:
+            frame = data[start - INT.size : end]
+            self._out.append((frame, self._exchange_of(frame)))
+            self._add_own_answers()
+        self._send()
+
+    def _exchange_of(self, frame: bytes) -> Exchange | None:
+        """Return what a frame is the reply to; None: to nothing, it is a watch event."""
+        if not self._is_answered:
+            self._is_answered = True
+            (self.session_id,) = LONG.unpack_from(frame, _SESSION_ID_AT)
+            self._network.sessions.add(self.session_id)
+            exchange = self.pending.popleft()
+            exchange.request.session_id, exchange.request.err = self.session_id, ErrorCode.OK
+            return exchange
+        _, xid, zxid, err = REPLY_HEADER.unpack_from(frame)
+        self._last_zxid = max(self._last_zxid, zxid)
+        if xid == Xid.NOTIFICATION:
+            return None
+        exchange = self.pending.popleft()
+        exchange.request.err = err
+        return exchange
+
+    def close_when_sent(self) -> None:
+        """Close as the server wants it, once what it has sent is sent."""
+        self._closes_when_sent = True
+        self._send()
+        if self._out or self.is_held:
+            # It is over for the server; the client hears of it when it hears anything again.
+            asyncio.get_running_loop().call_soon(self.tell_lost, None)
+
+    def abort(self) -> None:
+        """Close as the server wants it, now; a client that hears nothing does not hear of it."""
+        self._out.clear()
+        if self.is_held:
+            self.close_when_sent()
+        else:
+            self.cut()
+
+    def _add_own_answers(self) -> None:
+        """Answer in the server's place what comes next, once the server has answered the rest."""
+        while self.pending and (error := self.pending[0].answer) is not None:
+            exchange = self.pending.popleft()
+            exchange.request.err = error
+            frame = encode_reply(exchange.request.xid, self._last_zxid, error)
+            self._out.append((frame, exchange))
+
+    def _send(self) -> None:
+        """Send what may be sent now."""
+        ready: list[bytes] = []
+        while self._out and not self._delays and not self.is_held:
+            frame, exchange = self._out[0]
+            if exchange is not None and exchange.reply_is_lost:
+                self._transport.write(b"".join(ready))
+                self._lose()
+                return
+            if exchange is not None and exchange.delay_s:
+                self._delay(exchange)
+                break
+            ready.append(frame)
+            self._out.popleft()
+        if ready:
+            self._transport.write(b"".join(ready))
+        if self._closes_when_sent and not self._out and not self.is_held:
+            self._transport.close()
+
+    def _delay(self, exchange: Exchange) -> None:
+        delay_s, exchange.delay_s = exchange.delay_s, 0.0
+        self._delays += 1
+
+        def over() -> None:
+            self._delays -= 1
+            self._send()
+
+        self._network.clock.call_after(delay_s, over)
+
+    def _lose(self) -> None:
+        """Close behind what was sent; the client gets nothing else."""
+        self._out.clear()
+        self._closes_when_sent = True
+        self._transport.close()
+
+
+class _LinkTransport(asyncio.Transport):
+    """The transport as the server sees it."""
+
+    def __init__(self, link: Link, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._link = link
+        self._transport = transport
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
+
+    def write(self, data: "bytes | bytearray | memoryview[Any]") -> None:
+        if not self._link.is_closing:
+            self._link.take_from_server(bytes(data))
+
+    def close(self) -> None:
+        self._link.close_when_sent()
+
+    def abort(self) -> None:
+        self._link.abort()
+
+    def is_closing(self) -> bool:
+        return self._link.is_closing
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._transport.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size() + self._link.held_bytes
+
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._transport.resume_reading()

@@ -1,0 +1,103 @@
+"""Requests as a server in this process saw them: what was asked, about which paths, by whom.
+
+Owns reading any request's body for what a test wants to know of it. Knows no connection.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from zoolet.model.codes import ErrorCode, OpCode
+from zoolet.model.requests import Auth, Multi, MultiRead, SetWatches
+from zoolet.wire.jute import MalformedError
+from zoolet.wire.requests import (
+    WRITE_OP_CODES,
+    decode_add_watch,
+    decode_auth,
+    decode_multi_read,
+    decode_path,
+    decode_path_watch,
+    decode_set_watches,
+    decode_set_watches2,
+    decode_watches_of,
+    decode_write,
+)
+
+_READS: dict[int, Callable[[bytes, int, int], Any]] = {
+    OpCode.EXISTS: decode_path_watch,
+    OpCode.GET_DATA: decode_path_watch,
+    OpCode.GET_CHILDREN: decode_path_watch,
+    OpCode.GET_CHILDREN2: decode_path_watch,
+    OpCode.GET_ACL: decode_path,
+    OpCode.SYNC: decode_path,
+    OpCode.GET_ALL_CHILDREN_NUMBER: decode_path,
+    OpCode.GET_EPHEMERALS: decode_path,
+    OpCode.MULTI_READ: decode_multi_read,
+    OpCode.ADD_WATCH: decode_add_watch,
+    OpCode.CHECK_WATCHES: decode_watches_of,
+    OpCode.REMOVE_WATCHES: decode_watches_of,
+    OpCode.SET_WATCHES: decode_set_watches,
+    OpCode.SET_WATCHES2: decode_set_watches2,
+    OpCode.AUTH: decode_auth,
+}
+
+
+@dataclass(slots=True, eq=False)
+class SeenRequest:
+    """One request.
+
+    Attributes:
+        session_id: who asked.
+        op_code: what for.
+        xid: the client's number for it.
+        record: what it says (``model.requests``); None where it says nothing, or nothing readable.
+        at_ms: when it came, on the server's clock that only rises.
+        err: the error code of its reply, 0 for success; None as long as none was sent.
+    """
+
+    session_id: int
+    op_code: int
+    xid: int
+    record: Any
+    at_ms: int
+    err: int | None = field(default=None)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths that it is about."""
+        record = self.record
+        if isinstance(record, SetWatches):
+            return tuple(path for watches in record[1:] for path in watches)
+        if isinstance(record, Multi | MultiRead):
+            return tuple(part.path for _, part in record.operations)
+        path = getattr(record, "path", None)
+        return () if path is None else (path,)
+
+    def __str__(self) -> str:
+        paths = ", ".join(self.paths)
+        answer = "unanswered" if self.err is None else _name_of(ErrorCode, self.err)
+        who = f"0x{self.session_id:x}"
+        return f"{who} {_name_of(OpCode, self.op_code)} {paths}".rstrip() + f" -> {answer}"
+
+
+def read_request(op_code: int, data: bytes, start: int, end: int) -> Any:
+    """Return what a request says; None where it says nothing, or nothing readable."""
+    try:
+        if op_code in WRITE_OP_CODES:
+            return decode_write(op_code, data, start, end)
+        decode = _READS.get(op_code)
+        return None if decode is None else decode(data, start, end)
+    except MalformedError:
+        return None
+
+
+def without_secrets(record: Any) -> Any:
+    """Return a request as it may be shown: credentials are left out."""
+    return record._replace(auth=b"") if isinstance(record, Auth) else record
+
+
+def _name_of(codes: type[OpCode] | type[ErrorCode], value: int) -> str:
+    try:
+        return codes(value).name
+    except ValueError:
+        return str(value)
