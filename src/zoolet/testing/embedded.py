@@ -29,6 +29,7 @@ _IN_MEMORY_DIRECTORY = Path("/in-memory")
 """What messages call the data directory of a server in memory."""
 
 _WAIT_S = 10.0
+_TOLD_REQUESTS = 20
 _DEFAULTS = {"tickTime": 100, "maxSessionTimeout": 600_000}
 
 LIVING: "weakref.WeakSet[EmbeddedServer]" = weakref.WeakSet()
@@ -178,6 +179,11 @@ class EmbeddedServer(ManagedServer):
         """Serve on so many addresses in all, as an ensemble would; return them all for a client."""
         self._thread.run(self._open_addresses(count))
         return ",".join(address.hosts for address in self.addresses)
+
+    def report(self) -> str:
+        """Return what was injected and what was asked last; empty where nothing was."""
+        told = {"injected": self.faults.story, "asked": self.inside.requests()[-_TOLD_REQUESTS:]}
+        return "\n".join(f"{what}: {each}" for what, lines in told.items() for each in lines)
 
     # -- what its parts ask of it, on its thread ---------------------------------------------------
 

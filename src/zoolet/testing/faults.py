@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zoolet.testing.disk import MemoryDisk
 
 _WAIT_S = 10.0
+_TOLD_REQUESTS = 20
 _UNASKED = frozenset({OpCode.PING, OpCode.CREATE_SESSION})
 
 Who = Any
@@ -412,7 +413,7 @@ class Faults:
 
     def requests_text(self) -> str:
         """Return what was asked last, a line each, for a message."""
-        recent = self._thread.call(lambda: list(self._network.requests)[-20:])
+        recent = list(self._network.requests.copy())[-_TOLD_REQUESTS:]
         return "\n".join(map(str, recent)) or "(nothing)"
 
     # -- on the loop's thread, but for adding ------------------------------------------------------
@@ -434,7 +435,7 @@ class Faults:
         """Return the first rule that concerns a request; it is counted and told."""
         for fault in tuple(self._rules):
             if fault.concerns(request):
-                self.note(f"{fault.name}: {request}")
+                self.note(f"{fault.name}: {request.what}")
                 return fault
         return None
 

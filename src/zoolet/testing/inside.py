@@ -90,7 +90,7 @@ class Inside:
     def requests(self, who: Who | None = None) -> list[SeenRequest]:
         """Return the requests that came, of everyone or of a session, in order; without pings."""
         session_id = None if who is None else session_id_of(who)
-        seen = self._thread.call(lambda: list(self._network.requests))
+        seen = self._network.requests.copy()
         return [each for each in seen if session_id in {None, each.session_id}]
 
     def wait_until_quiet(self, for_s: float = _QUIET_S, timeout_s: float = _WAIT_S) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zoolet.model.codes import ErrorCode, OpCode
-from zoolet.model.requests import Auth, Multi, MultiRead, SetWatches
+from zoolet.model.requests import Multi, MultiRead, SetWatches
 from zoolet.wire.jute import MalformedError
 from zoolet.wire.requests import (
     WRITE_OP_CODES,
@@ -73,11 +73,15 @@ class SeenRequest:
         path = getattr(record, "path", None)
         return () if path is None else (path,)
 
+    @property
+    def what(self) -> str:
+        """Who asked what for."""
+        asked = _name_of(OpCode, self.op_code)
+        return " ".join((f"session 0x{self.session_id:x}", asked, ", ".join(self.paths))).rstrip()
+
     def __str__(self) -> str:
-        paths = ", ".join(self.paths)
         answer = "unanswered" if self.err is None else _name_of(ErrorCode, self.err)
-        who = f"0x{self.session_id:x}"
-        return f"{who} {_name_of(OpCode, self.op_code)} {paths}".rstrip() + f" -> {answer}"
+        return f"{self.what} -> {answer}"
 
 
 def read_request(op_code: int, data: bytes, start: int, end: int) -> Any:
@@ -89,11 +93,6 @@ def read_request(op_code: int, data: bytes, start: int, end: int) -> Any:
         return None if decode is None else decode(data, start, end)
     except MalformedError:
         return None
-
-
-def without_secrets(record: Any) -> Any:
-    """Return a request as it may be shown: credentials are left out."""
-    return record._replace(auth=b"") if isinstance(record, Auth) else record
 
 
 def _name_of(codes: type[OpCode] | type[ErrorCode], value: int) -> str:

@@ -120,10 +120,14 @@ class ManagedServer(ABC):
         return control.ask(self.config, word)
 
     def client(self, **options: Any) -> Any:
-        """Return a kazoo client of this server, not started; ``options`` are KazooClient's."""
+        """Return a kazoo client of this server, not started; ``options`` are KazooClient's.
+
+        It comes back within a moment after it has lost its connection.
+        """
         from kazoo.client import KazooClient  # noqa: PLC0415 -- not every test wants it
 
-        return KazooClient(**{"hosts": self.hosts, **options})
+        quick = {"max_tries": -1, "delay": 0.005, "max_delay": 0.1}
+        return KazooClient(**{"hosts": self.hosts, "connection_retry": quick, **options})
 
     def __enter__(self) -> Self:
         self.start()
