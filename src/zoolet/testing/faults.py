@@ -39,10 +39,10 @@ def session_id_of(who: Who) -> int:
     """Return the id of a session; raises FaultError for a client that has none."""
     if isinstance(who, int):
         return who
-    client_id = getattr(who, "client_id", None)
-    if client_id is None:
+    # kazoo's client_id is None while the client is not connected, and its session may live on.
+    session_id: int | None = getattr(who, "_session_id", None)
+    if session_id is None:
         raise FaultError(f"{who!r} has no session: start the client, or give a session's id")
-    session_id: int = client_id[0]
     return session_id
 
 
@@ -408,7 +408,8 @@ class Faults:
         self._story.append(line)
 
     def forget(self) -> None:
-        """Begin a new story."""
+        """Begin anew: no rules, and a new story. On the loop's thread."""
+        self._rules.clear()
         self._story.clear()
 
     def requests_text(self) -> str:

@@ -101,5 +101,7 @@ class LoopThread:
             self.loop.close()
 
     def _expect_running(self) -> None:
+        if not self._thread.is_alive():
+            raise RuntimeError("the server was closed: make another")
         if not self._goes_on.is_set():
             raise RuntimeError("the server is paused: resume it first")

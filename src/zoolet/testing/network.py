@@ -343,17 +343,24 @@ class Link(asyncio.Protocol):
         """Return what a frame is the reply to; None: to nothing, it is a watch event."""
         if not self._is_answered:
             self._is_answered = True
-            (self.session_id,) = LONG.unpack_from(frame, _SESSION_ID_AT)
-            self._network.sessions.add(self.session_id)
-            exchange = self.pending.popleft()
-            exchange.request.session_id, exchange.request.err = self.session_id, ErrorCode.OK
-            return exchange
+            return self._take_connected(frame)
         _, xid, zxid, err = REPLY_HEADER.unpack_from(frame)
         self._last_zxid = max(self._last_zxid, zxid)
         if xid == Xid.NOTIFICATION:
             return None
         exchange = self.pending.popleft()
         exchange.request.err = err
+        return exchange
+
+    def _take_connected(self, frame: bytes) -> Exchange:
+        """Take the answer to a connect request: the session's id, or 0 where it is over."""
+        exchange = self.pending.popleft()
+        request = exchange.request
+        (session_id,) = LONG.unpack_from(frame, _SESSION_ID_AT)
+        request.err = ErrorCode.OK if session_id else ErrorCode.SESSION_EXPIRED
+        if session_id:
+            self.session_id = request.session_id = session_id
+            self._network.sessions.add(session_id)
         return exchange
 
     def close_when_sent(self) -> None:
