@@ -116,7 +116,8 @@ class Server:
 
     async def failed(self) -> None:
         """Return never; raises ServerError once the log cannot be written."""
-        await self._failure
+        # Whoever gives up waiting must not take it from the server, which drains until it fails.
+        await asyncio.shield(self._failure)
 
     # -- for whoever has it in hand, on the loop's thread ------------------------------------------
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zoolet.testing.apache import ApacheServer
     from zoolet.testing.embedded import EmbeddedServer
     from zoolet.testing.faults import FaultError
+    from zoolet.testing.harness import KazooTestCase, KazooTestHarness
     from zoolet.testing.process import ServerProcess
     from zoolet.testing.servers import ReservedPort
 
@@ -21,6 +22,8 @@ __all__ = [
     "EmbeddedServer",
     "ErrorCode",
     "FaultError",
+    "KazooTestCase",
+    "KazooTestHarness",
     "OpCode",
     "ReservedPort",
     "ServerProcess",
@@ -31,6 +34,8 @@ _MODULES = {
     "EmbeddedServer": "zoolet.testing.embedded",
     "ErrorCode": "zoolet.model.codes",
     "FaultError": "zoolet.testing.faults",
+    "KazooTestCase": "zoolet.testing.harness",
+    "KazooTestHarness": "zoolet.testing.harness",
     "OpCode": "zoolet.model.codes",
     "ReservedPort": "zoolet.testing.servers",
     "ServerProcess": "zoolet.testing.process",

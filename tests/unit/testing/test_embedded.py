@@ -138,6 +138,7 @@ def test_a_crash_loses_what_was_not_synced_and_not_acknowledged(
 
 def test_a_clean_stop_loses_nothing(zookeeper: EmbeddedServer, zookeeper_client: Any) -> None:
     zookeeper.disk.hold_syncs()
+    zookeeper.disk.sync_takes_s = 0.1
     created = zookeeper_client.create_async("/a")
     zookeeper.disk.wait_for_sync()
     assert zookeeper.stop() == 0
