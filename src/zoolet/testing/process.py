@@ -6,6 +6,7 @@ pytest.
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,9 +16,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zoolet.server import control
 from zoolet.server.config import Config, read_config
-from zoolet.testing.servers import IN_MEMORY, ManagedServer, write_settings
+from zoolet.testing.servers import ADDRESS, IN_MEMORY, ManagedServer, write_settings
 
 _TIMEOUT_S = 30.0
 _CHECK_S = 0.01
@@ -141,7 +141,11 @@ class ServerProcess(ProcessServer):
         return self._server_command("start-foreground")
 
     def _serves(self) -> bool:
-        return control.answers(self.config)
+        try:
+            socket.create_connection((ADDRESS, self.port), _TIMEOUT_S).close()
+        except OSError:
+            return False
+        return True
 
     def run_command(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run ``zkServer.sh COMMAND`` on it."""
