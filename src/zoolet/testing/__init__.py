@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from zoolet.testing.faults import FaultError
     from zoolet.testing.harness import KazooTestCase, KazooTestHarness
     from zoolet.testing.process import ServerProcess
+    from zoolet.testing.recording import Recorder, RecordingError
+    from zoolet.testing.replay import Replay
     from zoolet.testing.servers import ReservedPort
 
 __all__ = [
@@ -25,6 +27,9 @@ __all__ = [
     "KazooTestCase",
     "KazooTestHarness",
     "OpCode",
+    "Recorder",
+    "RecordingError",
+    "Replay",
     "ReservedPort",
     "ServerProcess",
 ]
@@ -37,6 +42,9 @@ _MODULES = {
     "KazooTestCase": "zoolet.testing.harness",
     "KazooTestHarness": "zoolet.testing.harness",
     "OpCode": "zoolet.model.codes",
+    "Recorder": "zoolet.testing.recording",
+    "RecordingError": "zoolet.testing.recording",
+    "Replay": "zoolet.testing.replay",
     "ReservedPort": "zoolet.testing.servers",
     "ServerProcess": "zoolet.testing.process",
 }

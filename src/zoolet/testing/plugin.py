@@ -4,6 +4,7 @@ Owns the fixtures and the report. pytest loads it wherever zoolet is installed, 
 of zoolet before a test asks for it.
 """
 
+import re
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,8 @@ import pytest
 
 if TYPE_CHECKING:
     from zoolet.testing.embedded import EmbeddedServer
+    from zoolet.testing.recording import Recorder
+    from zoolet.testing.replay import Replay
 
 _Scope = Literal["session", "package", "module", "class", "function"]
 
@@ -20,7 +23,12 @@ _ENSEMBLE_SIZE = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take the setting of how long what is in ZooKeeper lasts."""
+    """Take the settings: how long what is in ZooKeeper lasts, and whether to record."""
+    parser.getgroup("zookeeper").addoption(
+        "--zookeeper-record",
+        metavar="HOSTS",
+        help="make the recordings of the zookeeper_recorded fixture anew, on this ensemble",
+    )
     parser.addini(
         "zookeeper_scope",
         f"how long what is in the zookeeper fixture's server lasts: {', '.join(_SCOPES)}",
@@ -76,6 +84,22 @@ def zookeeper_client(zookeeper: "EmbeddedServer") -> Iterator[Any]:
 def zookeeper_ensemble_hosts(zookeeper: "EmbeddedServer") -> str:
     """Three addresses of ``zookeeper``, as of an ensemble; each can be stopped."""
     return zookeeper.open_addresses(_ENSEMBLE_SIZE)
+
+
+@pytest.fixture
+def zookeeper_recorded(request: pytest.FixtureRequest) -> Iterator["Recorder | Replay"]:
+    """What stands in for an ensemble: a recording of the test, in ``recordings`` beside its file.
+
+    With ``--zookeeper-record=HOSTS`` it is made anew. The test connects to its ``hosts``.
+    """
+    from zoolet.testing.recording import Recorder  # noqa: PLC0415 -- loaded when it is wanted
+    from zoolet.testing.replay import Replay  # noqa: PLC0415 -- likewise
+
+    name = re.sub(r"[^\w.-]+", "-", request.node.name)
+    path = request.path.parent / "recordings" / f"{request.path.stem}.{name}.jsonl"
+    hosts = request.config.getoption("--zookeeper-record")
+    with Replay(path) if hosts is None else Recorder(hosts, path) as stand_in:
+        yield stand_in
 
 
 @pytest.hookimpl(wrapper=True)

@@ -74,13 +74,17 @@ class SeenRequest:
         return () if path is None else (path,)
 
     @property
+    def asked(self) -> str:
+        """What was asked, in words."""
+        return f"{_name_of(OpCode, self.op_code)} {', '.join(self.paths)}".rstrip()
+
+    @property
     def what(self) -> str:
-        """Who asked what for."""
-        asked = _name_of(OpCode, self.op_code)
-        return " ".join((f"session 0x{self.session_id:x}", asked, ", ".join(self.paths))).rstrip()
+        """Who asked what, in words."""
+        return f"session 0x{self.session_id:x} {self.asked}"
 
     def __str__(self) -> str:
-        answer = "unanswered" if self.err is None else _name_of(ErrorCode, self.err)
+        answer = "unanswered" if self.err is None else name_of_error(self.err)
         return f"{self.what} -> {answer}"
 
 
@@ -93,6 +97,11 @@ def read_request(op_code: int, data: bytes, start: int, end: int) -> Any:
         return None if decode is None else decode(data, start, end)
     except MalformedError:
         return None
+
+
+def name_of_error(err: int) -> str:
+    """Return the name of a reply's error code."""
+    return _name_of(ErrorCode, err)
 
 
 def _name_of(codes: type[OpCode] | type[ErrorCode], value: int) -> str:

@@ -1,0 +1,285 @@
+"""Recordings: what passed between clients and an ensemble, to be replayed as a test.
+
+Owns the file's format, and the recorder, which stands between clients and a real ensemble. A
+recording is lines of JSON, one for each frame in the order in which they passed: what it is in
+words, for a reader, and its content as base64. Pings are left out, and so are session passwords and
+credentials.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self, cast
+
+from zoolet.model.codes import OpCode, Xid
+from zoolet.testing.loopthread import LoopThread
+from zoolet.testing.requests import SeenRequest, name_of_error, read_request
+from zoolet.testing.servers import ADDRESS, ReservedPort
+from zoolet.wire.frames import REPLY_HEADER, REQUEST_HEADER, split_frames
+from zoolet.wire.jute import INT, MalformedError, pack_buffer, pack_ustring
+
+_PASSWORD_AT = 28
+"""Where in a connect request the password's length stands."""
+
+_ANSWERED_PASSWORD_AT = 16
+_PASSWORD_BYTES = 16
+_DEFAULT_PORT = 2181
+_LARGEST_FRAME_BYTES = 1 << 28
+
+
+class Recorded(NamedTuple):
+    """One frame, or the end of a connection.
+
+    Attributes:
+        connection: the number of the connection, from 1 in the order in which they came.
+        is_request: whether it came from the client.
+        content: the frame without its length; None: the server closed the connection.
+        what: what it is, in words.
+    """
+
+    connection: int
+    is_request: bool
+    content: bytes | None
+    what: str
+
+    def to_json(self) -> str:
+        """Return it as a line of a recording."""
+        content = None if self.content is None else base64.b64encode(self.content).decode()
+        side = "client" if self.is_request else "server"
+        return json.dumps(
+            {"connection": self.connection, "from": side, "what": self.what, "content": content}
+        )
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Read a line of a recording; raises ValueError, KeyError or TypeError where it is none."""
+        fields = json.loads(line)
+        content = fields["content"]
+        return cls(
+            fields["connection"],
+            fields["from"] == "client",
+            None if content is None else base64.b64decode(content, validate=True),
+            fields["what"],
+        )
+
+
+class RecordingError(Exception):
+    """A recording cannot be made or read; the message says why and what to do."""
+
+
+def write_recording(path: Path, frames: Iterable[Recorded]) -> None:
+    """Write a recording, and make the directory that it is in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{frame.to_json()}\n" for frame in frames))
+
+
+def read_recording(path: Path) -> list[Recorded]:
+    """Read a recording; raises RecordingError."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise RecordingError(
+            f"there is no recording {path}: make it with a Recorder, or with pytest"
+            " --zookeeper-record=HOSTS"
+        ) from None
+    frames = []
+    for number, line in enumerate(lines, 1):
+        try:
+            frames.append(Recorded.from_json(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordingError(f"{path}:{number}: no line of a recording: {error!r}") from error
+    return frames
+
+
+def describe_request(content: bytes) -> str:
+    """Return what a request asks for, in words."""
+    _, op_code = REQUEST_HEADER.unpack_from(content)
+    record = read_request(op_code, content, REQUEST_HEADER.size, len(content))
+    return SeenRequest(0, op_code, 0, record, 0).asked
+
+
+class Recorder:
+    """A way to an ensemble on which everything is recorded; the file is written at the end.
+
+    Attributes:
+        hosts: what a client connects to instead of the ensemble.
+    """
+
+    def __init__(self, hosts: str, path: Path) -> None:
+        """Record to ``path`` what passes to the first of ``hosts`` that lets connect.
+
+        ``hosts`` is as kazoo takes it, HOST:PORT between commas; a chroot is the client's.
+        """
+        self._members = [_address_of(host) for host in hosts.partition("/")[0].split(",")]
+        self._path = path
+        self._port = ReservedPort()
+        self.hosts = self._port.address
+        self._frames: list[Recorded] = []
+        self._count = 0
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._open: set[_Side] = set()
+        self._thread: LoopThread
+
+    def __enter__(self) -> Self:
+        self._thread = LoopThread("zoolet-recorder")
+        self._thread.run(self._listen())
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._thread.run(self._close())
+        self._thread.close()
+        if exc_type is None:
+            write_recording(self._path, self._frames)
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._new_side, ADDRESS, self._port.number)
+
+    async def _close(self) -> None:
+        self._listener.close()
+        for task in self._connecting:
+            task.cancel()
+        for side in tuple(self._open):
+            side.close()
+        # The transports close in turns of the loop.
+        while self._open:
+            await asyncio.sleep(0)
+
+    def _new_side(self) -> "_Side":
+        """Return the client's side of a connection, and connect the other."""
+        self._count += 1
+        notes = _Notes(self._count, self._frames)
+        client, server = _Side(notes.request, self._open), _Side(notes.reply, self._open)
+        client.other, server.other = server, client
+        task = asyncio.get_running_loop().create_task(self._connect(client, server))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return client
+
+    async def _connect(self, client: "_Side", server: "_Side") -> None:
+        loop = asyncio.get_running_loop()
+        for host, port in self._members:
+            try:
+                await loop.create_connection(lambda: server, host, port)
+            except OSError:
+                continue
+            return
+        client.close()
+
+
+class _Side(asyncio.Protocol):
+    """One end of a recorded connection: what arrives is noted, and passed to the other end."""
+
+    other: "_Side"
+
+    def __init__(self, note: Callable[[bytes | None], None], are_open: "set[_Side]") -> None:
+        self._note = note
+        self._are_open = are_open
+        self._transport: asyncio.Transport | None = None
+        self._unread = b""
+        self._unsent = b""
+        self._is_over = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._are_open.add(self)
+        self._transport.write(self._unsent)
+        if self._is_over:
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        try:
+            bounds, rest = split_frames(self._unread, _LARGEST_FRAME_BYTES)
+        except MalformedError:
+            self.close()  # a four-letter word, or garbage: there is nothing to replay
+            return
+        for start, end in bounds:
+            self._note(self._unread[start:end])
+        self._unread = self._unread[rest:]
+        self.other.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._are_open.discard(self)
+        if not self._is_over:
+            self._is_over = True
+            self._note(None)
+            self.other.close()
+
+    def write(self, data: bytes) -> None:
+        """Send, once there is a connection."""
+        if self._transport is None:
+            self._unsent += data
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close, once what was written is sent."""
+        self._is_over = True
+        if self._transport is not None:
+            self._transport.close()
+
+
+class _Notes:
+    """Notes the frames of one connection, without secrets and without pings."""
+
+    def __init__(self, number: int, frames: list[Recorded]) -> None:
+        self._number = number
+        self._frames = frames
+        self._has_asked = False
+        self._is_answered = False
+
+    def request(self, content: bytes | None) -> None:
+        if content is None:
+            return  # that the client closed is the client's to do again
+        if not self._has_asked:
+            self._has_asked = True
+            self._add(True, _without_password(content, _PASSWORD_AT), "connect")
+        elif (op_code := REQUEST_HEADER.unpack_from(content)[1]) == OpCode.AUTH:
+            self._add(True, _without_credentials(content), "AUTH")
+        elif op_code != OpCode.PING:
+            self._add(True, content, describe_request(content))
+
+    def reply(self, content: bytes | None) -> None:
+        if content is None:
+            self._add(False, None, "closed")
+        elif not self._is_answered:
+            self._is_answered = True
+            self._add(False, _without_password(content, _ANSWERED_PASSWORD_AT), "connected")
+        else:
+            _, xid, zxid, err = REPLY_HEADER.unpack_from(INT.pack(len(content)) + content)
+            if xid == Xid.NOTIFICATION:
+                self._add(False, content, f"watch event, zxid 0x{zxid:x}")
+            elif xid != Xid.PING:
+                self._add(False, content, f"{name_of_error(err)}, zxid 0x{zxid:x}")
+
+    def _add(self, is_request: bool, content: bytes | None, what: str) -> None:
+        self._frames.append(Recorded(self._number, is_request, content, what))
+
+
+def _without_password(content: bytes, position: int) -> bytes:
+    """Return a connect request, or the answer to one, with zeros for the password."""
+    begin = position + INT.size
+    return content[:begin] + bytes(_PASSWORD_BYTES) + content[begin + _PASSWORD_BYTES :]
+
+
+def _without_credentials(content: bytes) -> bytes:
+    return content[: REQUEST_HEADER.size] + INT.pack(0) + pack_ustring("") + pack_buffer(b"")
+
+
+def _address_of(host: str) -> tuple[str, int]:
+    name, colon, port = host.strip().rpartition(":")
+    if not colon:
+        return port, _DEFAULT_PORT
+    if not name or not port.isdecimal():
+        raise RecordingError(f"{host!r} is no address: write HOST:PORT")
+    return name, int(port)

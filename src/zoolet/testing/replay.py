@@ -1,0 +1,282 @@
+"""Replay: a recording stands in for the ensemble that it was made of.
+
+A client gets the recorded answers as long as it asks what was asked, on each connection in the same
+order; the first other request is answered with an error and told at the end. Owns the matching, and
+when what may be sent.
+"""
+
+import asyncio
+import re
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self, cast
+
+from zoolet.model.codes import ErrorCode, OpCode, Xid
+from zoolet.testing.loopthread import LoopThread
+from zoolet.testing.recording import Recorded, describe_request, read_recording
+from zoolet.testing.servers import ADDRESS, ReservedPort
+from zoolet.wire.frames import REQUEST_HEADER, encode_reply, split_frames
+from zoolet.wire.jute import INT, LONG
+
+_LARGEST_FRAME_BYTES = 1 << 28
+_TOKEN = re.compile(rb"[0-9a-f]{32}")
+"""What uuid4().hex gives: kazoo's recipes name their znodes with it."""
+
+_CONNECT = -1
+"""Instead of an op code: a connect request has none."""
+
+
+class Replay:
+    """A stand-in for an ensemble that answers what a recording says.
+
+    As a context manager it listens; leaving it asserts that the whole recording was asked for.
+    What a client makes up anew each time (kazoo's recipes put 32 random hexadecimal digits into
+    names) may differ from the recording, if it does so consistently.
+
+    Attributes:
+        hosts: what a client connects to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read a recording; raises RecordingError."""
+        self._port = ReservedPort()
+        self.hosts = self._port.address
+        self._script = _Script(read_recording(path))
+        self._path = path
+        self._thread: LoopThread
+
+    def assert_finished(self) -> None:
+        """Assert that everything that was recorded was asked for, and nothing else."""
+        __tracebackhide__ = True
+        difference = self._script.mismatch or self._script.unasked()
+        if difference:
+            raise AssertionError(f"{self._path}: {difference}")
+
+    def __enter__(self) -> Self:
+        self._thread = LoopThread("zoolet-replay")
+        self._thread.run(self._listen())
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._thread.run(self._close())
+        self._thread.close()
+        if exc_type is None or self._script.mismatch:
+            self.assert_finished()
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            lambda: _Player(self._script), ADDRESS, self._port.number
+        )
+
+    async def _close(self) -> None:
+        self._listener.close()
+        for player in tuple(self._script.open_players):
+            player.close()
+        while self._script.open_players:
+            await asyncio.sleep(0)
+
+
+class _Line(NamedTuple):
+    """A frame of the recording, and its place in it."""
+
+    place: int
+    frame: Recorded
+
+
+class _Part:
+    """What was recorded of one connection, and is still to come.
+
+    Attributes:
+        requests: what the client is to ask.
+        answers: what the server is to send.
+        xids: the client's numbers for what it has asked and was not answered.
+        asked: how much it has asked.
+        is_connected: whether its connect request was answered.
+        player: who plays the server's part; None before the client connects.
+    """
+
+    def __init__(self) -> None:
+        self.requests: deque[_Line] = deque()
+        self.answers: deque[_Line] = deque()
+        self.xids: deque[int] = deque()
+        self.asked = 0
+        self.is_connected = False
+        self.player: _Player | None = None
+
+    def is_reply(self, content: bytes) -> bool:
+        """Say whether the next thing to send answers a request; otherwise it is a watch event."""
+        return not self.is_connected or INT.unpack_from(content)[0] != Xid.NOTIFICATION
+
+
+class _Script:
+    """The recording, and how far it has come.
+
+    Attributes:
+        mismatch: the first request that was not the recorded one; empty while there is none.
+        open_players: those whose connections are open.
+    """
+
+    def __init__(self, frames: list[Recorded]) -> None:
+        self.mismatch = ""
+        self.open_players: set[_Player] = set()
+        self._parts: dict[int, _Part] = {}
+        self._tokens: dict[bytes, bytes] = {}
+        self._entered = 0
+        for place, frame in enumerate(frames):
+            part = self._parts.setdefault(frame.connection, _Part())
+            (part.requests if frame.is_request else part.answers).append(_Line(place, frame))
+
+    def enter(self, player: "_Player") -> _Part | None:
+        """Return the next connection's part; None: no more was recorded."""
+        self._entered += 1
+        part = self._parts.get(self._entered)
+        if part is None:
+            self._differ(f"connection {self._entered} was opened, and none was recorded")
+        else:
+            part.player = player
+        return part
+
+    def take(self, part: _Part, op_code: int, content: bytes) -> bool:
+        """Take a request; False: it is not the one that was recorded."""
+        if self.mismatch:
+            return False
+        recorded = part.requests[0].frame if part.requests else None
+        if recorded is None or not self._is_same(recorded.content or b"", op_code, content):
+            what = "connect" if op_code == _CONNECT else describe_request(content)
+            wanted = "no more" if recorded is None else recorded.what
+            self._differ(f"request {part.asked} was {what}; recorded was {wanted}")
+            return False
+        part.requests.popleft()
+        part.asked += 1
+        part.xids.append(0 if op_code == _CONNECT else REQUEST_HEADER.unpack_from(content)[0])
+        return True
+
+    def play_on(self) -> None:
+        """Let everyone send what may be sent now."""
+        for part in self._parts.values():
+            while part.player is not None and part.answers and self._may_send(part):
+                self._send(part, part.player, part.answers.popleft().frame)
+
+    def unasked(self) -> str:
+        """Return what was recorded and not asked, in words; empty: nothing."""
+        left = [line.frame for part in self._parts.values() for line in part.requests]
+        if not left:
+            return ""
+        return (
+            f"{len(left)} recorded requests did not come; the first is, on connection"
+            f" {left[0].connection}: {left[0].what}"
+        )
+
+    def _may_send(self, part: _Part) -> bool:
+        """Say whether the next answer's time has come.
+
+        A reply's has once its request is there. What came unasked, an event or the connection's
+        end, comes when all requests before it have been asked, on whatever connection.
+        """
+        place, frame = part.answers[0]
+        if frame.content is not None and part.is_reply(frame.content):
+            return bool(part.xids)
+        return all(
+            not other.requests or other.requests[0].place > place for other in self._parts.values()
+        )
+
+    def _send(self, part: _Part, player: "_Player", frame: Recorded) -> None:
+        content = frame.content
+        if content is None:
+            player.close()
+            return
+        for recorded, actual in self._tokens.items():
+            content = content.replace(recorded, actual)
+        if part.is_reply(content):
+            xid = part.xids.popleft()
+            if part.is_connected:
+                content = INT.pack(xid) + content[INT.size :]
+            part.is_connected = True
+        player.send(content)
+
+    def _is_same(self, recorded: bytes, op_code: int, content: bytes) -> bool:
+        """Compare requests but for their numbers, and for what is left out of recordings."""
+        if op_code == _CONNECT:
+            return True
+        if REQUEST_HEADER.unpack_from(recorded)[1] != op_code:
+            return False
+        if op_code == OpCode.AUTH:
+            return True
+        skipped = REQUEST_HEADER.size
+        if op_code in {OpCode.SET_WATCHES, OpCode.SET_WATCHES2}:
+            skipped += LONG.size  # the last zxid seen, which pings tell too
+        theirs, ours = recorded[skipped:], content[skipped:]
+        tokens = dict(zip(_TOKEN.findall(theirs), _TOKEN.findall(ours), strict=False))
+        tokens.update(self._tokens)
+        if _TOKEN.sub(lambda found: tokens.get(found[0], found[0]), theirs) != ours:
+            return False
+        self._tokens = tokens
+        return True
+
+    def _differ(self, how: str) -> None:
+        self.mismatch = self.mismatch or how
+
+
+class _Player(asyncio.Protocol):
+    """Plays the server's part on one connection."""
+
+    def __init__(self, script: _Script) -> None:
+        self._script = script
+        self._part: _Part | None = None
+        self._transport: asyncio.Transport
+        self._unread = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._script.open_players.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._script.open_players.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        bounds, rest = split_frames(self._unread, _LARGEST_FRAME_BYTES)
+        frames = [self._unread[start:end] for start, end in bounds]
+        self._unread = self._unread[rest:]
+        for content in frames:
+            self._take(content)
+
+    def send(self, content: bytes) -> None:
+        """Send a frame."""
+        self._transport.write(INT.pack(len(content)) + content)
+
+    def close(self) -> None:
+        """Close, once what was written is sent."""
+        self._transport.close()
+
+    def _take(self, content: bytes) -> None:
+        if self._part is None:
+            self._part = self._script.enter(self)
+            if self._part is None or not self._script.take(self._part, _CONNECT, content):
+                self.close()
+                return
+        else:
+            xid, op_code = REQUEST_HEADER.unpack_from(content)
+            if op_code == OpCode.PING:
+                self._transport.write(encode_reply(xid, 0, ErrorCode.OK))
+                return
+            if not self._script.take(self._part, op_code, content):
+                self._refuse(xid, op_code)
+                return
+        self._script.play_on()
+
+    def _refuse(self, xid: int, op_code: int) -> None:
+        """Answer what was not recorded, so that whoever asked need not wait for ever."""
+        is_end = op_code == OpCode.CLOSE_SESSION
+        error = ErrorCode.OK if is_end else ErrorCode.RUNTIME_INCONSISTENCY
+        self._transport.write(encode_reply(xid, 0, error))
+        if is_end:
+            self.close()
