@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.restart import write_znodes
-from tests.support.rawclient import REQUEST_HEADER, RawClient
+from tests.support.rawclient import RawClient
 from zoolet.model.codes import OpCode
 from zoolet.testing import ServerProcess
+from zoolet.testing.frames import REQUEST_HEADER
 from zoolet.wire.jute import INT, pack_buffer, pack_ustring
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from pathlib import Path
 from tests.conformance.test_differential import dialect_of, fresh_servers
 from tests.support.differential.play import first_difference
 from tests.support.differential.steps import malformed
-from tests.support.rawclient import REQUEST_HEADER, RawClient
+from tests.support.rawclient import RawClient
 from zoolet.model.codes import OpCode
 from zoolet.testing import ServerProcess
+from zoolet.testing.frames import REQUEST_HEADER
 from zoolet.wire.jute import INT, LONG, pack_buffer, pack_ustring
 
 CONNECT = (

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.simulation.disk import CrashError, SimulatedDisk
-from tests.support.rawclient import REPLY_HEADER, REQUEST_HEADER
 from zoolet.core.machine import StateMachine
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
@@ -32,6 +31,7 @@ from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
 from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txnlog import TxnLog
+from zoolet.testing.frames import REPLY_HEADER, REQUEST_HEADER
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
 from zoolet.wire.txns import decode_txn
 

@@ -1,22 +1,16 @@
 """A client without manners: it sends the bytes that a test wants, and shows what comes back."""
 
 import socket
-import struct
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import OpCode
+from zoolet.testing.frames import REQUEST_HEADER
 from zoolet.wire.frames import REPLY_HEADER_BYTES
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
 
 TIMEOUT_S = 10.0
-
-REQUEST_HEADER = struct.Struct(">ii")
-"""xid and op code."""
-
-REPLY_HEADER = struct.Struct(">iqi")
-"""xid, zxid and error code, behind a reply's length."""
 
 
 class Connected(NamedTuple):

@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import NamedTuple, TypeVar
 
+from zoolet.core.tree import Znode
+from zoolet.model import paths
 from zoolet.model.codes import WatchMode
-from zoolet.model.stat import Stat
 from zoolet.server.service import Server
 from zoolet.testing.faults import Who, session_id_of
 from zoolet.testing.loopthread import LoopThread
@@ -67,14 +68,6 @@ class SessionSeen(NamedTuple):
         lines += [f"  {watch}" for watch in self.watches]
         lines += [f"  asked {request}" for request in self.requests[-_SHOWN_REQUESTS:]]
         return "\n".join(lines)
-
-
-class ZnodeSeen(NamedTuple):
-    """A znode."""
-
-    data: bytes | None
-    stat: Stat
-    children: tuple[str, ...]
 
 
 class Inside:
@@ -138,25 +131,17 @@ class Inside:
 
         return self._ask(paths)
 
-    def znode(self, path: str) -> ZnodeSeen | None:
-        """Return a znode, whatever its ACL; None where there is none."""
-
-        def look(server: Server) -> ZnodeSeen | None:
-            node = server.machine.tree.nodes.get(path)
-            if node is None:
-                return None
-            return ZnodeSeen(node.data, node.stat, tuple(sorted(node.names)))
-
-        return self._ask(look)
+    def znode(self, path: str) -> Znode | None:
+        """Return a znode as it is now, whatever its ACL; None where there is none."""
+        return self._ask(lambda server: server.machine.tree.find(path))
 
     def paths(self, below: str = "/") -> list[str]:
         """Return the paths of all znodes below one, sorted, without ZooKeeper's own."""
         prefix = below.rstrip("/") + "/"
-
-        def look(server: Server) -> list[str]:
-            return sorted(path for path in server.machine.tree.nodes if path.startswith(prefix))
-
-        return [path for path in self._ask(look) if path != "/" and not _is_system(path)]
+        found = self._ask(lambda server: list(server.machine.tree.records))
+        return sorted(
+            path for path in found if path.startswith(prefix) and path not in paths.SYSTEM_PATHS
+        )
 
     # -- assertions --------------------------------------------------------------------------------
 
@@ -187,9 +172,9 @@ class Inside:
         if ephemeral is not None and bool(owner) != ephemeral:
             kind = f"is ephemeral, of session 0x{owner:x}" if owner else "is not ephemeral"
             raise AssertionError(f"{path} {kind}")
-        if children is not None and set(node.children) != set(children):
+        if children is not None and set(node.names) != set(children):
             raise AssertionError(
-                f"the children of {path} are {list(node.children)}, not {sorted(children)}"
+                f"the children of {path} are {sorted(node.names)}, not {sorted(children)}"
             )
 
     def assert_no_leaked_sessions(self, *besides: Who) -> None:
@@ -245,7 +230,3 @@ def _watches(server: Server) -> list[Watch]:
                 if session is not None:
                     found.append(Watch(session.session_id, path, kind, WatchMode(modes)))
     return found
-
-
-def _is_system(path: str) -> bool:
-    return path == "/zookeeper" or path.startswith("/zookeeper/")

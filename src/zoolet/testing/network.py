@@ -15,20 +15,14 @@ from typing import Any, Protocol, cast
 from zoolet.model.codes import ErrorCode, OpCode, Xid
 from zoolet.server.fourletter import WORD_BYTES, WORDS
 from zoolet.testing.clock import ServerClock
+from zoolet.testing.frames import REPLY_HEADER, REQUEST_HEADER, find_frames
 from zoolet.testing.requests import SeenRequest, read_request
-from zoolet.wire.frames import (
-    REPLY_HEADER,
-    REQUEST_HEADER,
-    decode_connect,
-    encode_reply,
-    split_frames,
-)
-from zoolet.wire.jute import INT, LONG, MalformedError
+from zoolet.wire.frames import LENGTH_BYTES, decode_connect, encode_reply
+from zoolet.wire.jute import LONG, MalformedError
 
 log = logging.getLogger(__name__)
 
 _KEPT_REQUESTS = 100_000
-_LARGEST_INT32 = (1 << 31) - 1
 _SESSION_ID_AT = 12
 """Where in the frame that answers a connect request the session id stands."""
 
@@ -266,8 +260,8 @@ class Link(asyncio.Protocol):
             if fault is None:
                 continue
             # What was asked before is taken before.
-            self._pass_on(data[passed : start - INT.size])
-            passed = start - INT.size if fault.inject(self, exchange) else end
+            self._pass_on(data[passed : start - LENGTH_BYTES])
+            passed = start - LENGTH_BYTES if fault.inject(self, exchange) else end
             self._add_own_answers()
             self._send()
         self._unread = b"" if self._is_raw else data[taken:]
@@ -278,7 +272,7 @@ class Link(asyncio.Protocol):
         self._is_raw |= not self._has_asked and data[:WORD_BYTES] in WORDS
         if not self._is_raw:
             try:
-                return split_frames(data, self._network.max_frame_bytes)[0]
+                return find_frames(data, self._network.max_frame_bytes).bounds
             except MalformedError:
                 self._is_raw = True
         self._pass_on(data)
@@ -333,8 +327,8 @@ class Link(asyncio.Protocol):
         if self._is_raw:
             self._transport.write(data)
             return
-        for start, end in split_frames(data, _LARGEST_INT32)[0]:
-            frame = data[start - INT.size : end]
+        for start, end in find_frames(data).bounds:
+            frame = data[start - LENGTH_BYTES : end]
             self._out.append((frame, self._exchange_of(frame)))
             self._add_own_answers()
         self._send()
@@ -344,7 +338,7 @@ class Link(asyncio.Protocol):
         if not self._is_answered:
             self._is_answered = True
             return self._take_connected(frame)
-        _, xid, zxid, err = REPLY_HEADER.unpack_from(frame)
+        xid, zxid, err = REPLY_HEADER.unpack_from(frame, LENGTH_BYTES)
         self._last_zxid = max(self._last_zxid, zxid)
         if xid == Xid.NOTIFICATION:
             return None

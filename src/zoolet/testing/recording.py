@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import NamedTuple, Self, cast
 
 from zoolet.model.codes import OpCode, Xid
+from zoolet.testing.frames import REPLY_HEADER, REQUEST_HEADER, find_frames
 from zoolet.testing.loopthread import LoopThread
 from zoolet.testing.requests import SeenRequest, name_of_error, read_request
 from zoolet.testing.servers import ADDRESS, ReservedPort
-from zoolet.wire.frames import REPLY_HEADER, REQUEST_HEADER, split_frames
 from zoolet.wire.jute import INT, MalformedError, pack_buffer, pack_ustring
 
 _PASSWORD_AT = 28
@@ -27,7 +27,6 @@ _PASSWORD_AT = 28
 _ANSWERED_PASSWORD_AT = 16
 _PASSWORD_BYTES = 16
 _DEFAULT_PORT = 2181
-_LARGEST_FRAME_BYTES = 1 << 28
 
 
 class Recorded(NamedTuple):
@@ -198,7 +197,7 @@ class _Side(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._unread += data
         try:
-            bounds, rest = split_frames(self._unread, _LARGEST_FRAME_BYTES)
+            bounds, rest = find_frames(self._unread)
         except MalformedError:
             self.close()  # a four-letter word, or garbage: there is nothing to replay
             return
@@ -256,7 +255,7 @@ class _Notes:
             self._is_answered = True
             self._add(False, _without_password(content, _ANSWERED_PASSWORD_AT), "connected")
         else:
-            _, xid, zxid, err = REPLY_HEADER.unpack_from(INT.pack(len(content)) + content)
+            xid, zxid, err = REPLY_HEADER.unpack_from(content)
             if xid == Xid.NOTIFICATION:
                 self._add(False, content, f"watch event, zxid 0x{zxid:x}")
             elif xid != Xid.PING:

@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import NamedTuple, Self, cast
 
 from zoolet.model.codes import ErrorCode, OpCode, Xid
+from zoolet.testing.frames import REQUEST_HEADER, find_frames
 from zoolet.testing.loopthread import LoopThread
 from zoolet.testing.recording import Recorded, describe_request, read_recording
 from zoolet.testing.servers import ADDRESS, ReservedPort
-from zoolet.wire.frames import REQUEST_HEADER, encode_reply, split_frames
+from zoolet.wire.frames import encode_reply
 from zoolet.wire.jute import INT, LONG
 
-_LARGEST_FRAME_BYTES = 1 << 28
 _TOKEN = re.compile(rb"[0-9a-f]{32}")
 """What uuid4().hex gives: kazoo's recipes name their znodes with it."""
 
@@ -243,7 +243,7 @@ class _Player(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
-        bounds, rest = split_frames(self._unread, _LARGEST_FRAME_BYTES)
+        bounds, rest = find_frames(self._unread)
         frames = [self._unread[start:end] for start, end in bounds]
         self._unread = self._unread[rest:]
         for content in frames:

@@ -51,7 +51,7 @@ def test_a_session_is_seen_with_all_that_is_its_own(zookeeper: EmbeddedServer) -
         ]
         assert zookeeper.inside.ephemerals() == zookeeper.inside.ephemerals(session_id) == ["/e"]
         assert [zookeeper.inside.ephemerals(5), zookeeper.inside.watches(5)] == [[], []]
-    zookeeper.clock.move(6)
+    zookeeper.clock.move(6, clients_ping=False)
     assert zookeeper.inside.sessions() == []
 
 
