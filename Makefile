@@ -13,9 +13,10 @@ APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackso
 APACHE_JARS := .cache/apache-zookeeper-3.9.3
 KAZOO_SUITE := .cache/kazoo-suite
 SEEDS := 50
+ROUNDS := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-pure sim crash conformance apache lint types format pure clean
+.PHONY: help setup run test test-pure sim crash flakes conformance apache lint types format pure clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -68,6 +69,10 @@ sim: $(READY) ## Simulate crashes and faults for 10,000 seeds; SEED=n repeats on
 
 crash: $(READY) ## Kill the real server 200 times under writers, and look for what was acknowledged
 	$(BIN)/python -m pytest --timeout 3600 tests/crash --kill-rounds=200
+
+flakes: $(READY) ## Run 500 small tests of the fixtures 20 times: none may fail once
+	@for round in $$(seq $(ROUNDS)); do \
+	  $(BIN)/python -m pytest -n 2 --quiet tests/flakes/suite.py || exit 1; done
 
 # Apache ZooKeeper, its Java and C clients: what zoolet is compared with, and no part of it.
 apache:
