@@ -6,6 +6,7 @@ this process (``embedded``), in a process of their own (``process``), and Apache
 
 import os
 import socket
+import sys
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -28,7 +29,8 @@ class ReservedPort:
 
     A socket is bound to it and does not listen: until a server does, connecting is refused. A
     server may take it, and take it again, since it binds with SO_REUSEADDR as this does; the system
-    gives it to nothing else, not even to an outgoing connection.
+    gives it to nothing else, not even to an outgoing connection. Systems other than Linux would not
+    let a server take it: there it is only looked for.
 
     Attributes:
         number: the port.
@@ -40,6 +42,8 @@ class ReservedPort:
             reserving.bind((ADDRESS, 0))
             self.number: int = reserving.getsockname()[1]
             self.release = weakref.finalize(self, os.close, reserving.detach())
+        if sys.platform != "linux":
+            self.release()
 
     @property
     def address(self) -> str:
