@@ -35,10 +35,14 @@ class ServerClock:
     A test may freeze it, move it, and let it go again. It is never set back while a server runs.
     """
 
-    def __init__(self, thread: LoopThread, look: Look) -> None:
-        """Go as the real clock does; ``look`` is called after each move."""
+    def __init__(self, thread: LoopThread, look: Look, note: Callable[[str], None]) -> None:
+        """Go as the real clock does.
+
+        ``look`` is called after each move; ``note`` is told what a test does to the clock.
+        """
         self._thread = thread
         self._look = look
+        self._note = note
         self._ahead_ms = 0
         self._frozen_ms: int | None = None
         self._timers: list[Timer] = []
@@ -64,6 +68,7 @@ class ServerClock:
 
     def freeze(self) -> None:
         """Let the time stand still: nothing expires until the clock is moved or goes on."""
+        self._note("freeze the clock")
         self._thread.call(self._freeze)
 
     def move(self, seconds: float, *, clients_ping: bool = True) -> None:
@@ -74,6 +79,7 @@ class ServerClock:
         """
         if seconds < 0:
             raise ValueError(f"the server's clock cannot be set back ({seconds:g} s)")
+        self._note(f"move the clock {seconds:g} s")
         self._thread.call(lambda: self._move(round(seconds * 1000), clients_ping=clients_ping))
 
     def run(self) -> None:

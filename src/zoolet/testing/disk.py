@@ -95,8 +95,10 @@ class MemoryDisk(Disk):
         sync_takes_s: how long each sync of a file takes, in real time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[str], None] = lambda _: None) -> None:
+        """Be empty, and sound; ``note`` is told what a test does to it."""
         self.sync_takes_s = 0.0
+        self._note = note
         self._is_off = False
         self._lock = threading.RLock()
         self._names: _Names = {}
@@ -113,6 +115,7 @@ class MemoryDisk(Disk):
 
     def hold_syncs(self) -> None:
         """Let no sync of a file return until ``release_syncs``."""
+        self._note("hold the syncs")
         self._arrived.clear()
         self._gate.clear()
 
@@ -128,9 +131,11 @@ class MemoryDisk(Disk):
     def fail_syncs(self, error: OSError | None = None) -> None:
         """Let every sync of a file fail from now on, as a disk does that breaks."""
         self._sync_error = error or OSError(errno.EIO, os.strerror(errno.EIO))
+        self._note(f"fail the syncs: {self._sync_error}")
 
     def fill(self) -> None:
         """Be full: nothing grows any more."""
+        self._note("fill the disk")
         with self._lock:
             self._capacity_bytes = self.used_bytes
 

@@ -6,6 +6,7 @@ network, faults, and a look inside. Its data are in memory, or in a directory.
 
 import asyncio
 import contextlib
+import logging
 import random
 import shutil
 import threading
@@ -24,6 +25,8 @@ from zoolet.testing.inside import Inside
 from zoolet.testing.loopthread import LoopThread
 from zoolet.testing.network import Network
 from zoolet.testing.servers import ADDRESS, IN_MEMORY, ManagedServer, ReservedPort, write_settings
+
+log = logging.getLogger(__name__)
 
 _IN_MEMORY_DIRECTORY = Path("/in-memory")
 """What messages call the data directory of a server in memory."""
@@ -67,11 +70,13 @@ class EmbeddedServer(ManagedServer):
         wanted = {**_DEFAULTS, **(IN_MEMORY if directory is None else {}), **(settings or {})}
         text = write_settings(data_dir, self.port, wanted)
         self._config = parse_config(text, Path("settings"))
-        self._memory = MemoryDisk() if directory is None else None
+        for warning in self._config.warnings:
+            log.warning("%s", warning)
         self._thread = LoopThread("zoolet-server")
         self._close_thread = weakref.finalize(self, LoopThread.close, self._thread)
-        self.clock = ServerClock(self._thread, self._look_at_clock)
         self.faults = Faults(self._thread, self, seed)
+        self._memory = MemoryDisk(self.faults.note) if directory is None else None
+        self.clock = ServerClock(self._thread, self._look_at_clock, self.faults.note)
         self._network = Network(self.clock, self.faults, self._config.max_frame_bytes)
         self.faults.attach(self._network)
         self.inside = Inside(self._thread, self._network, self._running)
@@ -113,6 +118,7 @@ class EmbeddedServer(ManagedServer):
 
     def stop(self) -> int:
         """Stop it cleanly, and return 0, or 1 where it had ended by itself."""
+        self.faults.note("stop the server")
         self.resume()
         if self._memory is not None:
             self._memory.release_syncs()
@@ -286,7 +292,7 @@ class EmbeddedServer(ManagedServer):
     async def _wipe(self) -> None:
         await self._crash(None)
         if self._memory is None:
-            shutil.rmtree(self._config.data_dir)
+            shutil.rmtree(self._config.data_dir, ignore_errors=True)
         else:
             self._memory.erase()
         self.faults.forget()
@@ -337,6 +343,7 @@ class Address:
     def stop(self) -> None:
         """Turn clients away here, and cut off those that are connected here."""
         self.is_up = False
+        self._server.faults.note(f"stop the address {self.hosts}")
         self._server.let_in(self.port, lets_in=False)
 
     def start(self) -> None:

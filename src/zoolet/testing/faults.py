@@ -443,14 +443,10 @@ class Faults:
 
 def partition_for(network: Network, session_id: int, for_s: float | None) -> Callable[[], None]:
     """Begin a partition; returns what ends it, as that time does too. For the loop's thread."""
-    network.partition(session_id)
-    is_over = False
+    partition = network.partition(session_id)
 
     def end() -> None:
-        nonlocal is_over
-        if not is_over and network.is_partitioned(session_id):
-            is_over = True
-            network.heal(session_id)
+        network.heal(partition)
 
     if for_s is not None:
         network.clock.call_after(for_s, end)

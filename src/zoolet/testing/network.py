@@ -8,7 +8,7 @@ was asked. Everything here runs on the loop's thread.
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
@@ -22,7 +22,10 @@ from zoolet.wire.jute import LONG, MalformedError
 
 log = logging.getLogger(__name__)
 
-_KEPT_REQUESTS = 100_000
+MAX_KEPT_REQUESTS = 100_000
+MAX_KEPT_BYTES = 64 << 20
+"""Of requests that came, the newest are kept to be looked at: so many, and so long."""
+
 _SESSION_ID_AT = 12
 """Where in the frame that answers a connect request the session id stands."""
 
@@ -70,7 +73,7 @@ class Network:
         clock: what delays are measured on.
         max_frame_bytes: the longest request that the server takes.
         links: those that are open, in the order in which they came.
-        requests: what was asked, in the order in which it came; the newest 100,000.
+        requests: what was asked, in the order in which it came; the newest.
         sessions: those that were opened since the last wipe.
         strangers: the sessions that belong to what was before a wipe.
         last_arrival_s: when the last request came that was no ping, on the loop's clock.
@@ -81,12 +84,13 @@ class Network:
         self.faults = faults
         self.max_frame_bytes = max_frame_bytes
         self.links: dict[Link, None] = {}
-        self.requests: deque[SeenRequest] = deque(maxlen=_KEPT_REQUESTS)
+        self.requests: deque[SeenRequest] = deque()
         self.sessions: set[int] = set()
         self.strangers: set[int] = set()
         self.last_arrival_s = 0.0
         self._closed_ports: set[int] = set()
-        self._partitioned: Counter[int] = Counter()
+        self._partitions: dict[object, int] = {}
+        self._kept_bytes = 0
 
     def link(self, protocol: asyncio.Protocol) -> "Link":
         """Return what stands between the next transport and the server's protocol."""
@@ -115,31 +119,42 @@ class Network:
 
     def is_partitioned(self, session_id: int) -> bool:
         """Say whether nothing gets through between a session's client and the server."""
-        return session_id in self._partitioned
+        return session_id in self._partitions.values()
 
-    def partition(self, session_id: int) -> None:
-        """Let nothing through, in either direction, on whatever connection of a session."""
-        self._partitioned[session_id] += 1
+    def partition(self, session_id: int) -> object:
+        """Let nothing through, in either direction, on whatever connection of a session.
 
-    def heal(self, session_id: int) -> None:
-        """End one partition of a session; what was held arrives when there is none left."""
-        self._partitioned[session_id] -= 1
-        if not self._partitioned[session_id]:
-            del self._partitioned[session_id]
-            for link in self.links_of(session_id):
-                link.go_on()
+        Returns what ends it; of several of one session all must end.
+        """
+        partition = object()
+        self._partitions[partition] = session_id
+        return partition
+
+    def heal(self, partition: object) -> None:
+        """End a partition, if it has not ended; what was held arrives."""
+        session_id = self._partitions.pop(partition, 0)
+        for link in self.links_of(session_id) if session_id else ():
+            link.go_on()
 
     def heal_all(self) -> None:
         """End every partition."""
-        for session_id in tuple(self._partitioned):
-            self._partitioned[session_id] = 1
-            self.heal(session_id)
+        for partition in tuple(self._partitions):
+            self.heal(partition)
+
+    def note(self, request: SeenRequest) -> None:
+        """Keep a request, and of the older ones as many as there may be."""
+        self.last_arrival_s = asyncio.get_running_loop().time()
+        self.requests.append(request)
+        self._kept_bytes += request.size_bytes
+        while len(self.requests) > MAX_KEPT_REQUESTS or self._kept_bytes > MAX_KEPT_BYTES:
+            self._kept_bytes -= self.requests.popleft().size_bytes
 
     def forget(self) -> None:
         """Begin anew: every session that there was is a stranger's now."""
-        self._partitioned.clear()
+        self._partitions.clear()
         self._closed_ports.clear()
         self.requests.clear()
+        self._kept_bytes = 0
         self.strangers |= self.sessions
         self.sessions.clear()
 
@@ -289,9 +304,8 @@ class Link(asyncio.Protocol):
         if end - start < REQUEST_HEADER.size:
             return None
         xid, op_code = REQUEST_HEADER.unpack_from(data, start)
-        return self._exchange(
-            op_code, xid, read_request(op_code, data, start + REQUEST_HEADER.size, end)
-        )
+        record = read_request(op_code, data, start + REQUEST_HEADER.size, end)
+        return self._exchange(op_code, xid, record, end - start)
 
     def _look_at_connect(self, data: bytes, start: int, end: int) -> Exchange | None:
         try:
@@ -308,17 +322,17 @@ class Link(asyncio.Protocol):
             self.cut()
             return None
         self._has_asked = not self.is_held
-        return self._exchange(OpCode.CREATE_SESSION, 0, request._replace(password=b""))
+        record = request._replace(password=b"")
+        return self._exchange(OpCode.CREATE_SESSION, 0, record, end - start)
 
-    def _exchange(self, op_code: int, xid: int, record: Any) -> Exchange:
+    def _exchange(self, op_code: int, xid: int, record: Any, size_bytes: int) -> Exchange:
         now_ms = self._network.clock.now_ms()
-        return Exchange(SeenRequest(self.session_id, op_code, xid, record, now_ms))
+        return Exchange(SeenRequest(self.session_id, op_code, xid, record, size_bytes, now_ms))
 
     def _note(self, exchange: Exchange) -> None:
         self.pending.append(exchange)
         if exchange.request.op_code != OpCode.PING:
-            self._network.requests.append(exchange.request)
-            self._network.last_arrival_s = asyncio.get_running_loop().time()
+            self._network.note(exchange.request)
 
     # -- out: from the server to the client --------------------------------------------------------
 

@@ -46,8 +46,8 @@ class ProcessServer(ManagedServer):
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and no one has seen it end since."""
-        return self._process is not None
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -69,6 +69,8 @@ class ProcessServer(ManagedServer):
 
     def start(self) -> None:
         """Start it, and return when it serves; raises RuntimeError, with its log, if it ends."""
+        if self.is_running:
+            return
         with (self.directory / "server.log").open("ab") as output:
             process = self._process = subprocess.Popen(
                 self._command(),
@@ -80,7 +82,6 @@ class ProcessServer(ManagedServer):
         deadline = time.monotonic() + _TIMEOUT_S
         while not self._serves():
             if process.poll() is not None:
-                self._process = None
                 raise RuntimeError(f"the server did not start; its log says:\n{self.log}")
             if time.monotonic() > deadline:
                 self.kill()

@@ -97,7 +97,7 @@ def describe_request(content: bytes) -> str:
     """Return what a request asks for, in words."""
     _, op_code = REQUEST_HEADER.unpack_from(content)
     record = read_request(op_code, content, REQUEST_HEADER.size, len(content))
-    return SeenRequest(0, op_code, 0, record, 0).asked
+    return SeenRequest(0, op_code, 0, record).asked
 
 
 class Recorder:

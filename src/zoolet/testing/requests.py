@@ -4,7 +4,7 @@ Owns reading any request's body for what a test wants to know of it. Knows no co
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from zoolet.model.codes import ErrorCode, OpCode
@@ -51,6 +51,7 @@ class SeenRequest:
         op_code: what for.
         xid: the client's number for it.
         record: what it says (``model.requests``); None where it says nothing, or nothing readable.
+        size_bytes: how long it is.
         at_ms: when it came, on the server's clock that only rises.
         err: the error code of its reply, 0 for success; None as long as none was sent.
     """
@@ -59,8 +60,9 @@ class SeenRequest:
     op_code: int
     xid: int
     record: Any
-    at_ms: int
-    err: int | None = field(default=None)
+    size_bytes: int = 0
+    at_ms: int = 0
+    err: int | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ class ManagedServer(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start it, and return when it serves."""
+        """Start it, if it does not run, and return when it serves."""
 
     @abstractmethod
     def stop(self) -> int:
