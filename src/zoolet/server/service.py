@@ -319,6 +319,8 @@ class Server:
         """End the server; the first reason is the one that is told."""
         if not self._failure.done():
             self._failure.set_exception(ServerError(message))
+            # Nobody need have asked for it: a server that is being stopped fails all the same.
+            self._failure.exception()
 
     def _batch_synced(self, batch: Batch) -> None:
         self._processor.batch_released(batch)

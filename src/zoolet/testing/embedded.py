@@ -5,6 +5,7 @@ network, faults, and a look inside. Its data are in memory, or in a directory.
 """
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import random
@@ -36,7 +37,16 @@ _TOLD_REQUESTS = 20
 _DEFAULTS = {"tickTime": 100, "maxSessionTimeout": 600_000}
 
 LIVING: "weakref.WeakSet[EmbeddedServer]" = weakref.WeakSet()
-"""The servers of this process that are not closed; for reports."""
+"""The servers of this process that are not closed: for reports, and to be closed at its end."""
+
+_RUNNING: "set[EmbeddedServer]" = set()
+"""Those that run: nobody else need hold them."""
+
+
+@atexit.register
+def _close_living() -> None:
+    for server in tuple(LIVING):
+        server.close()
 
 
 class EmbeddedServer(ManagedServer):
@@ -74,6 +84,7 @@ class EmbeddedServer(ManagedServer):
             log.warning("%s", warning)
         self._thread = LoopThread("zoolet-server")
         self._close_thread = weakref.finalize(self, LoopThread.close, self._thread)
+        self._close_thread.atexit = False  # _close_living does more
         self.faults = Faults(self._thread, self, seed)
         self._memory = MemoryDisk(self.faults.note) if directory is None else None
         self.clock = ServerClock(self._thread, self._look_at_clock, self.faults.note)
@@ -249,6 +260,7 @@ class EmbeddedServer(ManagedServer):
                     await self._listen(started, server, address)
                 self._resources = started.pop_all()
             self._server = server
+            _RUNNING.add(self)
             self._ended.clear()
             self._watching = asyncio.create_task(self._watch(server))
 
@@ -276,6 +288,9 @@ class EmbeddedServer(ManagedServer):
                 self._watching.cancel()
             await self._resources.aclose()
             self._network.cut(self._network.links)
+            while self._network.links:
+                await asyncio.sleep(0)
+            _RUNNING.discard(self)
             self._ended.set()
 
     async def _crash(self, chance: random.Random | None) -> None:

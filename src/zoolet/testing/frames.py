@@ -8,6 +8,7 @@ import struct
 from typing import Final, NamedTuple
 
 from zoolet.wire.frames import LENGTH_BYTES, frame_end
+from zoolet.wire.jute import MalformedError
 
 REQUEST_HEADER: Final = struct.Struct(">ii")
 """xid and op code, with which every request after the first begins."""
@@ -24,17 +25,23 @@ class Frames(NamedTuple):
     Attributes:
         bounds: of each one's content; its length stands before it.
         rest: where what is not whole yet begins.
+        is_malformed: whether that can never be a frame: it begins with a length below 0 or above
+            what is allowed.
     """
 
     bounds: list[tuple[int, int]]
     rest: int
+    is_malformed: bool
 
 
 def find_frames(data: bytes, max_bytes: int = LARGEST_FRAME_BYTES) -> Frames:
-    """Find the whole frames; raises MalformedError at a length below 0 or above ``max_bytes``."""
+    """Find the whole frames, none of them longer than ``max_bytes``."""
     bounds = []
     position = 0
-    while (end := frame_end(data, position, max_bytes)) >= 0:
-        bounds.append((position + LENGTH_BYTES, end))
-        position = end
-    return Frames(bounds, position)
+    try:
+        while (end := frame_end(data, position, max_bytes)) >= 0:
+            bounds.append((position + LENGTH_BYTES, end))
+            position = end
+    except MalformedError:
+        return Frames(bounds, position, is_malformed=True)
+    return Frames(bounds, position, is_malformed=False)

@@ -7,7 +7,6 @@ three addresses, each of which a test may stop. Must not import kazoo.testing, w
 of its own.
 """
 
-import atexit
 import logging
 import unittest
 import uuid
@@ -115,7 +114,6 @@ def get_global_cluster() -> Cluster:
     """Return the one of this process, which is made when it is first asked for."""
     cluster = Cluster()
     cluster.start()
-    atexit.register(cluster.server.close)
     return cluster
 
 

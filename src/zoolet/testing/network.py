@@ -263,7 +263,7 @@ class Link(asyncio.Protocol):
         """Pass on the whole frames that have arrived, but for those to which something happens."""
         data = self._unread
         passed = taken = 0
-        for start, end in self._bounds(data):
+        for start, end in self._frames(data):
             exchange = self._look_at(data, start, end)
             if self.is_held or self.is_closing:
                 break
@@ -279,19 +279,19 @@ class Link(asyncio.Protocol):
             passed = start - LENGTH_BYTES if fault.inject(self, exchange) else end
             self._add_own_answers()
             self._send()
-        self._unread = b"" if self._is_raw else data[taken:]
+        if self._is_raw and not self.is_held:
+            taken = len(data)
+        self._unread = data[taken:]
         self._pass_on(data[passed:taken])
 
-    def _bounds(self, data: bytes) -> list[tuple[int, int]]:
-        """Return where the whole frames are; what is no frames is passed on as it is."""
-        self._is_raw |= not self._has_asked and data[:WORD_BYTES] in WORDS
-        if not self._is_raw:
-            try:
-                return find_frames(data, self._network.max_frame_bytes).bounds
-            except MalformedError:
-                self._is_raw = True
-        self._pass_on(data)
-        return []
+    def _frames(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where the whole frames are; from what is none on, all is passed on as it is."""
+        if self._is_raw or (not self._has_asked and data[:WORD_BYTES] in WORDS):
+            self._is_raw = True
+            return []
+        found = find_frames(data, self._network.max_frame_bytes)
+        self._is_raw = found.is_malformed
+        return found.bounds
 
     def _pass_on(self, data: bytes) -> None:
         if data and not self.is_closing:

@@ -19,7 +19,7 @@ from zoolet.testing.frames import REPLY_HEADER, REQUEST_HEADER, find_frames
 from zoolet.testing.loopthread import LoopThread
 from zoolet.testing.requests import SeenRequest, name_of_error, read_request
 from zoolet.testing.servers import ADDRESS, ReservedPort
-from zoolet.wire.jute import INT, MalformedError, pack_buffer, pack_ustring
+from zoolet.wire.jute import INT, pack_buffer, pack_ustring
 
 _PASSWORD_AT = 28
 """Where in a connect request the password's length stands."""
@@ -27,6 +27,7 @@ _PASSWORD_AT = 28
 _ANSWERED_PASSWORD_AT = 16
 _PASSWORD_BYTES = 16
 _DEFAULT_PORT = 2181
+_LARGEST_FRAME_BYTES = 1 << 28
 
 
 class Recorded(NamedTuple):
@@ -196,14 +197,13 @@ class _Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
-        try:
-            bounds, rest = find_frames(self._unread)
-        except MalformedError:
+        frames = find_frames(self._unread, _LARGEST_FRAME_BYTES)
+        if frames.is_malformed:
             self.close()  # a four-letter word, or garbage: there is nothing to replay
             return
-        for start, end in bounds:
+        for start, end in frames.bounds:
             self._note(self._unread[start:end])
-        self._unread = self._unread[rest:]
+        self._unread = self._unread[frames.rest :]
         self.other.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -243,10 +243,10 @@ class _Player(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
-        bounds, rest = find_frames(self._unread)
-        frames = [self._unread[start:end] for start, end in bounds]
-        self._unread = self._unread[rest:]
-        for content in frames:
+        frames = find_frames(self._unread)
+        contents = [self._unread[start:end] for start, end in frames.bounds]
+        self._unread = self._unread[frames.rest :]
+        for content in contents:
             self._take(content)
 
     def send(self, content: bytes) -> None:

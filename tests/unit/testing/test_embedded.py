@@ -1,6 +1,9 @@
 """The life of a server in this process: clock, pause, restart, crash, disk, wipe, addresses."""
 
 import asyncio
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +17,7 @@ from tests.support.rawclient import RawClient
 from tests.support.states import WAIT_S, States
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import CreateMode
+from zoolet.server.config import ConfigError
 from zoolet.server.service import ServerError
 from zoolet.storage.errors import StorageError
 from zoolet.testing import EmbeddedServer, FaultError, OpCode
@@ -382,3 +386,35 @@ def test_errors_of_zookeeper_are_no_faults(
     with pytest.raises(NoNodeError):
         zookeeper_client.get("/a")
     assert zookeeper.faults.story == ()
+
+
+def test_a_program_that_closes_nothing_ends_all_the_same() -> None:
+    program = """
+        import gc
+        from zoolet.testing import EmbeddedServer
+
+        for _ in range(2):
+            EmbeddedServer().start()
+        EmbeddedServer()
+        gc.collect()
+        paused = EmbeddedServer()
+        paused.start()
+        client = paused.client()
+        client.start()
+        paused.pause()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False)
+
+
+def test_a_setting_that_is_none_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with EmbeddedServer(settings={"no.such.key": 1}):
+        assert "no.such.key has no effect here" in caplog.text
+    with pytest.raises(ConfigError, match="tickTime=often is not a whole number"):
+        EmbeddedServer(settings={"tickTime": "often"})

@@ -412,3 +412,30 @@ def test_a_closed_client_is_no_fault(zookeeper: EmbeddedServer, zookeeper_client
     with pytest.raises(ConnectionClosedError):
         zookeeper_client.get("/")
     zookeeper.inside.assert_no_leaked_sessions()
+
+
+def test_what_is_done_to_the_whole_server_is_told_too() -> None:
+    with EmbeddedServer() as server:
+        server.clock.freeze()
+        server.clock.move(2)
+        server.disk.hold_syncs()
+        server.disk.fill()
+        server.disk.fail_syncs()
+        server.heal()
+        server.pause()
+        server.resume()
+        server.restart()
+        server.kill(seed=4)
+        server.start()
+        server.addresses[0].stop()
+        assert server.faults.story == (
+            "freeze the clock",
+            "move the clock 2 s",
+            "hold the syncs",
+            "fill the disk",
+            "fail the syncs: [Errno 5] Input/output error",
+            "pause the server",
+            "stop the server",
+            "kill the server, seed 4",
+            f"stop the address {server.hosts}",
+        )

@@ -1,5 +1,6 @@
 """Looking inside a server, and assertions whose messages say what there is instead."""
 
+import contextlib
 import threading
 from typing import Any
 
@@ -9,7 +10,7 @@ from tests.support.rawclient import RawClient
 from tests.support.states import WAIT_S
 from zoolet.model.codes import CreateMode, WatchMode
 from zoolet.model.requests import Create
-from zoolet.testing import EmbeddedServer, OpCode
+from zoolet.testing import EmbeddedServer, OpCode, network
 from zoolet.wire.jute import INT, pack_ustring
 
 
@@ -129,3 +130,31 @@ def test_nothing_can_be_seen_of_a_server_that_does_not_run() -> None:
         with pytest.raises(RuntimeError, match="start it first"):
             server.inside.sessions()
         assert server.stop() == 0
+
+
+def test_what_came_before_garbage_is_seen(zookeeper: EmbeddedServer) -> None:
+    with RawClient(zookeeper.port) as client:
+        client.connect()
+        body = pack_ustring("/a") + b"\0"
+        request = INT.pack(1) + INT.pack(OpCode.EXISTS) + body
+        client.socket.sendall(INT.pack(len(request)) + request + b"\xff" * 8)
+        with contextlib.suppress(ConnectionResetError):
+            while client.socket.recv(65536):
+                pass
+    assert [each.op_code for each in zookeeper.inside.requests()][-1] == OpCode.EXISTS
+
+
+def test_of_many_requests_the_newest_are_kept(
+    zookeeper: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RawClient(zookeeper.port) as client:
+        client.connect()
+        monkeypatch.setattr(network, "MAX_KEPT_REQUESTS", 3)
+        for number in range(5):
+            client.create(f"/{number}")
+        assert [each.paths[0] for each in zookeeper.inside.requests()] == ["/2", "/3", "/4"]
+        monkeypatch.setattr(network, "MAX_KEPT_BYTES", 220)
+        client.create("/long", b"x" * 100)
+        assert [each.paths[0] for each in zookeeper.inside.requests()] == ["/4", "/long"]
+        client.create("/longer", b"x" * 400)
+        assert zookeeper.inside.requests() == []
