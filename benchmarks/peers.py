@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.native import build
-from tests.support.apache import DEBIAN_JARS, ApacheServer
-from zoolet.testing import ServerProcess
-from zoolet.testing.process import free_port
+from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
+from zoolet.testing.apache import DEBIAN_JARS
+from zoolet.testing.process import ProcessServer
 
 JARS_3_9_3 = Path(__file__).parents[1] / ".cache" / "apache-zookeeper-3.9.3"
 JARS = JARS_3_9_3 if JARS_3_9_3.exists() else DEBIAN_JARS
@@ -50,7 +50,7 @@ class Running(NamedTuple):
 
 
 @contextlib.contextmanager
-def _serving(server: ServerProcess) -> Iterator[Running]:
+def _serving(server: ProcessServer) -> Iterator[Running]:
     began = time.perf_counter()
     with server:
         while not server.ask("srvr").startswith("Zookeeper version"):
@@ -78,14 +78,14 @@ def zoolet(
 def echo(directory: Path) -> Iterator[Running]:
     """Run the echo server; the directory is not used."""
     del directory
-    port = free_port()
+    port = ReservedPort()
     began = time.perf_counter()
-    process = subprocess.Popen([build("echo"), str(port), str(DATA_BYTES)])
+    process = subprocess.Popen([build("echo"), str(port.number), str(DATA_BYTES)])
     try:
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port.number)):
                 break
-        yield Running(port, process.pid, time.perf_counter() - began)
+        yield Running(port.number, process.pid, time.perf_counter() - began)
     finally:
         process.kill()
         process.wait()

@@ -418,12 +418,12 @@ async def _repeat(interval_ms: int, call: Callable[[], None]) -> None:
         call()
 
 
-async def _serve_until_signalled(config: Config) -> None:
+async def _serve_until_signalled(config: Config, disk: Disk | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Server(config) as server:
+    async with Server(config, disk) as server:
         stopping = loop.create_task(stop.wait())
         failing = loop.create_task(server.failed())
         await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
@@ -434,8 +434,8 @@ async def _serve_until_signalled(config: Config) -> None:
     log.info("stopped; every acknowledged change is on disk")
 
 
-def run(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT, then stop cleanly.
+def run(config: Config, disk: Disk | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then stop cleanly; ``disk`` stands in for the machine's own.
 
     Raises ServerError or StorageError where the server cannot start or go on.
     """
@@ -449,6 +449,6 @@ def run(config: Config) -> None:
     try:
         import uvloop  # noqa: PLC0415 -- not on every Python; the standard loop serves there
     except ImportError:
-        asyncio.run(_serve_until_signalled(config))
+        asyncio.run(_serve_until_signalled(config, disk))
     else:
-        uvloop.run(_serve_until_signalled(config))
+        uvloop.run(_serve_until_signalled(config, disk))
