@@ -181,8 +181,9 @@ class EmbeddedServer(ManagedServer):
             self._memory.mend()
         for address in self.addresses:
             address.start()
-        if not self.is_running:
-            self.start()
+        if self.failure is not None:
+            self.wait_until_ended()
+        self.start()
 
     def close(self) -> None:
         """Kill it if it runs, and end its thread: it cannot be started again."""
