@@ -12,7 +12,7 @@ import random
 import shutil
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -209,9 +209,9 @@ class EmbeddedServer(ManagedServer):
         """End a session as if its time were up; False: there is none."""
         return self._server is not None and self._server.expire_session(session_id)
 
-    def stand_still(self) -> None:
-        """Return when the server is resumed."""
-        self._thread.stand_still(threading.Event())
+    def stand_still(self, tell: Callable[[], None]) -> None:
+        """Return when the server is resumed; ``tell`` is called as soon as it can be."""
+        self._thread.stand_still(tell)
 
     def crash_soon(self) -> None:
         """Lose what is not synced, and start again; returns before that."""

@@ -58,8 +58,8 @@ class Controls(Protocol):
         """End a session; False: there is none."""
         ...
 
-    def stand_still(self) -> None:
-        """Return when the server is resumed."""
+    def stand_still(self, tell: Callable[[], None]) -> None:
+        """Return when the server is resumed; ``tell`` is called as soon as it can be."""
         ...
 
     def crash_soon(self) -> None:
@@ -118,6 +118,7 @@ class Fault:
     ) -> None:
         self.count = 0
         self.name = ""
+        self._told = 0
         self.selector = selector
         self._faults = faults
         self._times = times
@@ -132,7 +133,7 @@ class Fault:
     def wait(self, count: int = 1, timeout_s: float = _WAIT_S) -> None:
         """Return once it has happened so often; raises TimeoutError where it has not in time."""
         with self._happened:
-            if not self._happened.wait_for(lambda: self.count >= count, timeout_s):
+            if not self._happened.wait_for(lambda: self._told >= count, timeout_s):
                 raise TimeoutError(
                     f"{self} happened {self.count} times in {timeout_s:g} s, not {count}; what was"
                     f" asked:\n{self._faults.requests_text()}"
@@ -142,16 +143,22 @@ class Fault:
         """Say whether it happens to a request, and if it does, count that."""
         if not self.selector.selects(request) or not self._chance.draw():
             return False
-        with self._happened:
-            self.count += 1
-            self._happened.notify_all()
+        self.count += 1
         if self.count == self._times:
             self.cancel()
         return True
 
     def inject(self, link: Link, exchange: Exchange) -> bool:
         """Let it happen; False: the server is not to get the request."""
-        return self._inject(link, exchange)
+        is_taken = self._inject(link, exchange)
+        self.tell()
+        return is_taken
+
+    def tell(self) -> None:
+        """Tell those who wait that it has happened."""
+        with self._happened:
+            self._told = self.count
+            self._happened.notify_all()
 
     def does(self, name: str, inject: Inject) -> Self:
         """Say what happens."""
@@ -283,7 +290,7 @@ class Trigger:
         """Let the server stand still before it takes the request, until it is resumed."""
 
         def inject(_link: Link, _exchange: Exchange) -> bool:
-            self._controls.stand_still()
+            self._controls.stand_still(self._fault.tell)
             return True
 
         return self._fault.does("pause the server", inject)

@@ -73,13 +73,16 @@ class LoopThread:
         self._expect_running()
         stands = threading.Event()
 
-        self.loop.call_soon_threadsafe(self.stand_still, stands)
+        self.loop.call_soon_threadsafe(self.stand_still, stands.set)
         stands.wait(_WAIT_S)
 
-    def stand_still(self, stands: threading.Event) -> None:
-        """Return after ``resume``; to be called on the thread itself, and says that it stands."""
+    def stand_still(self, tell: Callable[[], None]) -> None:
+        """Return after ``resume``; to be called on the thread itself.
+
+        ``tell`` is called as soon as ``resume`` would end it.
+        """
         self._goes_on.clear()
-        stands.set()
+        tell()
         self._goes_on.wait()
 
     def resume(self) -> None:
