@@ -1,0 +1,279 @@
+"""The requests that kazoo lacks, each as kazoo has its own: a record that knows its bytes.
+
+A request has a ``type``, ``serialize()``, and a ``deserialize(buffer, offset)`` of its reply, which
+kazoo's connection calls. Paths are the server's, with the chroot. Source: ``zookeeper.jute``,
+module ``org.apache.zookeeper.proto``. Imports ``model``, and kazoo's serialisation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from kazoo.exceptions import EXCEPTIONS, ZookeeperError
+from kazoo.protocol.serialization import (
+    Create,
+    Exists,
+    GetChildren2,
+    GetData,
+    MultiHeader,
+    Transaction,
+    int_struct,
+    long_struct,
+    read_buffer,
+    read_string,
+    stat_struct,
+    write_string,
+)
+from kazoo.protocol.states import ZnodeStat
+from kazoo.security import ACL
+
+from zoolet.model.acl import Id
+from zoolet.model.codes import AddWatchMode, OpCode, WatcherType
+
+_ERROR = -1
+
+
+class CreateContainer(Create):  # type: ignore[misc]  # kazoo has no types
+    """createContainer: a znode that the server removes some time after its last child."""
+
+    type = int(OpCode.CREATE_CONTAINER)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTtl:
+    """createTTL: a znode that the server removes when nothing came of it for ttl_ms."""
+
+    path: str
+    data: bytes | None
+    acl: Sequence[ACL]
+    flags: int
+    ttl_ms: int
+    type: ClassVar[int] = int(OpCode.CREATE_TTL)
+
+    def serialize(self) -> bytes:
+        """Return the request's body."""
+        created = Create(self.path, self.data, self.acl, self.flags).serialize()
+        return bytes(created) + bytes(long_struct.pack(self.ttl_ms))
+
+    @staticmethod
+    def deserialize(buffer: bytes, offset: int) -> str:
+        """Return the path of the znode, with its sequence; the Stat behind it is passed over."""
+        path, _ = read_string(buffer, offset)
+        return str(path)
+
+
+@dataclass(frozen=True, slots=True)
+class GetEphemerals:
+    """getEphemerals: the paths of this session's ephemerals that begin with the prefix."""
+
+    prefix: str
+    type: ClassVar[int] = int(OpCode.GET_EPHEMERALS)
+
+    def serialize(self) -> bytes:
+        """Return the request's body."""
+        return bytes(write_string(self.prefix))
+
+    @staticmethod
+    def deserialize(buffer: bytes, offset: int) -> list[str]:
+        """Return the paths."""
+        return _read_strings(buffer, offset)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class GetAllChildrenNumber:
+    """getAllChildrenNumber: how many znodes there are below a path, at any depth."""
+
+    path: str
+    type: ClassVar[int] = int(OpCode.GET_ALL_CHILDREN_NUMBER)
+
+    def serialize(self) -> bytes:
+        """Return the request's body."""
+        return bytes(write_string(self.path))
+
+    @staticmethod
+    def deserialize(buffer: bytes, offset: int) -> int:
+        """Return the number."""
+        return int(int_struct.unpack_from(buffer, offset)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class WhoAmI:
+    """whoAmI: the identities that this connection has proven."""
+
+    type: ClassVar[int] = int(OpCode.WHO_AM_I)
+
+    @staticmethod
+    def serialize() -> bytes:
+        """Return the request's body, which is empty."""
+        return b""
+
+    @staticmethod
+    def deserialize(buffer: bytes, offset: int) -> list[Id]:
+        """Return the identities."""
+        count = int_struct.unpack_from(buffer, offset)[0]
+        offset += int_struct.size
+        identities = []
+        for _ in range(count):
+            scheme, offset = read_string(buffer, offset)
+            user, offset = read_string(buffer, offset)
+            identities.append(Id(scheme, user or ""))
+        return identities
+
+
+@dataclass(frozen=True, slots=True)
+class AddWatch:
+    """addWatch: a watch that stays until it is removed."""
+
+    path: str
+    mode: AddWatchMode
+    type: ClassVar[int] = int(OpCode.ADD_WATCH)
+
+    def serialize(self) -> bytes:
+        """Return the request's body."""
+        return bytes(write_string(self.path)) + bytes(int_struct.pack(self.mode))
+
+    @staticmethod
+    def deserialize(_buffer: bytes, _offset: int) -> bool:
+        """Return True: the reply says no more."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveWatches:
+    """removeWatches: end this session's watches of a type on a path."""
+
+    path: str
+    watcher_type: WatcherType
+    type: ClassVar[int] = int(OpCode.REMOVE_WATCHES)
+
+    def serialize(self) -> bytes:
+        """Return the request's body."""
+        return bytes(write_string(self.path)) + bytes(int_struct.pack(self.watcher_type))
+
+    @staticmethod
+    def deserialize(_buffer: bytes, _offset: int) -> bool:
+        """Return True: the reply has no body."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class SetWatches:
+    """setWatches, or setWatches2 where there are five lists: what to watch on a new connection.
+
+    The lists are of data, exist, child, persistent and recursive watches, in this order; for the
+    first three the server sends the events of what changed after ``relative_zxid``.
+    """
+
+    relative_zxid: int
+    lists: tuple[Sequence[str], ...]
+
+    @property
+    def type(self) -> int:
+        """The op code: servers before 3.6 know only the three lists of setWatches."""
+        return int(OpCode.SET_WATCHES if len(self.lists) == 3 else OpCode.SET_WATCHES2)
+
+    def serialize(self) -> bytes:
+        """Return the request's body."""
+        parts = [long_struct.pack(self.relative_zxid)]
+        for watched in self.lists:
+            parts.append(int_struct.pack(len(watched)))
+            parts.extend(write_string(path) for path in watched)
+        return b"".join(parts)
+
+    @staticmethod
+    def deserialize(_buffer: bytes, _offset: int) -> bool:
+        """Return True: the reply has no body."""
+        return True
+
+
+class _LeavesWatch:
+    """A read that leaves a watch, of which kazoo's own table of watches is to know nothing."""
+
+    path: str
+
+    def serialize(self) -> bytes:
+        """Return the request's body."""
+        return bytes(write_string(self.path)) + b"\x01"
+
+
+class WatchingGet(_LeavesWatch, GetData):  # type: ignore[misc]
+    """getData that leaves a watch."""
+
+
+class WatchingExists(_LeavesWatch, Exists):  # type: ignore[misc]
+    """exists that leaves a watch."""
+
+
+class WatchingChildren(_LeavesWatch, GetChildren2):  # type: ignore[misc]
+    """getChildren2 that leaves a watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class MultiRead:
+    """multiRead: GetData and GetChildren in one request (ZooKeeper 3.6 and later)."""
+
+    operations: Sequence[Any]
+    type: ClassVar[int] = int(OpCode.MULTI_READ)
+
+    def serialize(self) -> bytes:
+        """Return the request's body."""
+        return bytes(Transaction(self.operations).serialize())
+
+    @staticmethod
+    def deserialize(buffer: bytes, offset: int) -> list[Any]:
+        """Return each operation's answer, (data, stat) or children, or its error."""
+        return _read_results(buffer, offset)
+
+
+class Multi(Transaction):  # type: ignore[misc]
+    """multi of any writes; kazoo's own knows no answer to create2, createContainer, createTTL."""
+
+    @classmethod
+    def deserialize(cls, buffer: bytes, offset: int) -> list[Any]:
+        """Return each operation's answer (a path, a Stat or True), or its error."""
+        return _read_results(buffer, offset)
+
+
+def _read_results(buffer: bytes, offset: int) -> list[Any]:
+    results: list[Any] = []
+    header, offset = MultiHeader.deserialize(buffer, offset)
+    while not header.done:
+        result, offset = _read_result(header.type, buffer, offset)
+        results.append(result)
+        header, offset = MultiHeader.deserialize(buffer, offset)
+    return results
+
+
+def _read_result(op_code: int, buffer: bytes, offset: int) -> tuple[Any, int]:
+    """Return one operation's answer, and where the next begins."""
+    if op_code == _ERROR:
+        error: ZookeeperError = EXCEPTIONS[int_struct.unpack_from(buffer, offset)[0]]()
+        return error, offset + int_struct.size
+    if op_code == OpCode.GET_DATA:
+        data, offset = read_buffer(buffer, offset)
+        return (data, _stat(buffer, offset)), offset + stat_struct.size
+    if op_code == OpCode.GET_CHILDREN:
+        return _read_strings(buffer, offset)
+    if op_code == OpCode.SET_DATA:
+        return _stat(buffer, offset), offset + stat_struct.size
+    if op_code == OpCode.CREATE:
+        path, offset = read_string(buffer, offset)
+        return path, offset
+    if op_code == OpCode.CREATE2:
+        path, offset = read_string(buffer, offset)
+        return path, offset + stat_struct.size
+    return True, offset  # delete and check answer nothing
+
+
+def _stat(buffer: bytes, offset: int) -> ZnodeStat:
+    return ZnodeStat._make(stat_struct.unpack_from(buffer, offset))
+
+
+def _read_strings(buffer: bytes, offset: int) -> tuple[list[str], int]:
+    count = int_struct.unpack_from(buffer, offset)[0]
+    offset += int_struct.size
+    strings = []
+    for _ in range(count):
+        text, offset = read_string(buffer, offset)
+        strings.append(text)
+    return strings, offset
