@@ -1,20 +1,23 @@
 """Making a new data directory: of a state in the past, or of an export."""
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from zoolet.core.tree import Tree
-from zoolet.data.showing import Shown, read_acl, read_data, read_stat, show_znodes
+from zoolet.model import paths
+from zoolet.model.exports import (
+    ExportedZnode,
+    ExportError,
+    ExportHeader,
+    read_export,
+    write_export,
+)
 from zoolet.model.owners import OwnerKind
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.snapshots import Image, write_snapshot
-
-_FORMAT = 1
-_FORMAT_KEY = "zoolet_export"
 
 
 def write_data_directory(data_dir: Path, zxid: int, tree: Tree, sessions: dict[int, int]) -> Path:
@@ -32,13 +35,23 @@ def write_data_directory(data_dir: Path, zxid: int, tree: Tree, sessions: dict[i
         raise StorageError(f"cannot write {directories.snapshots}: {error}.") from error
 
 
+def znodes_of(tree: Tree) -> Iterator[ExportedZnode]:
+    """Yield every znode, parents before children; the owner of a container or TTL is shown too."""
+    for path, node in tree.znodes():
+        owner = tree.perishable.get(path, node.stat.ephemeral_owner)
+        stat = node.stat._replace(ephemeral_owner=owner)
+        yield ExportedZnode(path, node.data, node.acl, stat, node.created)
+
+
 def export_tree(
-    zxid: int, tree: Tree, output: IO[str], track: Callable[[Iterable[Shown]], Iterable[Shown]]
+    zxid: int,
+    tree: Tree,
+    output: IO[str],
+    track: Callable[[Iterable[ExportedZnode]], Iterable[ExportedZnode]],
 ) -> None:
-    """Write a tree as JSON lines: first the format and the zxid, then a znode a line."""
-    output.write(json.dumps({_FORMAT_KEY: _FORMAT, "zxid": f"0x{zxid:x}"}) + "\n")
-    for shown in track(show_znodes(tree)):
-        output.write(json.dumps(shown, ensure_ascii=False) + "\n")
+    """Write a tree as an export (``model/exports.py``)."""
+    header = ExportHeader(zxid, paths.ROOT)
+    output.writelines(f"{line}\n" for line in write_export(header, track(znodes_of(tree))))
 
 
 def import_tree(lines: Iterable[str], name: str) -> tuple[int, Tree]:
@@ -46,38 +59,21 @@ def import_tree(lines: Iterable[str], name: str) -> tuple[int, Tree]:
 
     Ephemerals stay without their sessions, which an export does not hold: they become plain znodes.
     """
-    tree, zxid = Tree(), 0
-    for number, line in enumerate(lines, 1):
-        try:
-            shown = json.loads(line)
-            if number == 1:
-                zxid = _zxid_of(shown)
-            else:
-                _add(tree, shown)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StorageError(
-                f"{name}:{number}: this is no line of an export: {error!r}. Make one with: zoolet"
-                " data export."
-            ) from error
+    tree = Tree()
+    try:
+        header, znodes = read_export(lines)
+        for znode in znodes:
+            _add(tree, znode)
+    except ExportError as error:
+        raise StorageError(f"{name}:{error}. Make one with: zoolet data export.") from error
     if "/" not in tree.records:
-        raise StorageError(f"{name}: the export has no root; it is cut short or empty.")
+        raise StorageError(f"{name}: the export has no root; it is cut short or of a subtree.")
     tree.count_all_children()
-    return zxid, tree
+    return header.zxid, tree
 
 
-def _zxid_of(first: Shown) -> int:
-    """Return the zxid that an export's first line names."""
-    if first.get(_FORMAT_KEY) != _FORMAT:
-        raise ValueError(f"no export of format {_FORMAT}")
-    return int(str(first["zxid"]), 16)
-
-
-def _add(tree: Tree, shown: Shown) -> None:
-    path, stat = str(shown["path"]), read_stat(shown["stat"])
+def _add(tree: Tree, znode: ExportedZnode) -> None:
+    stat = znode.stat
     if stat.ephemeral_owner and OwnerKind.of(stat.ephemeral_owner) is OwnerKind.SESSION:
         stat = stat._replace(ephemeral_owner=0)
-    created = shown["created"]
-    if not isinstance(created, int):
-        raise TypeError("created must be a number")
-    acl = read_acl(shown["acl"])
-    tree.add(path, read_data(shown), acl, stat, created)
+    tree.add(znode.path, znode.data, znode.acl, stat, znode.created)

@@ -154,7 +154,8 @@ def test_an_export_comes_back(writer: Writer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "the export has no root; it is cut short or empty"),
+        ("", ":1: this is no line of an export"),
+        ('{"zoolet_export": 1, "zxid": "0x1", "root": "/a"}', "the export has no root"),
         ("{}", ":1: this is no line of an export"),
         ("no json", ":1: this is no line of an export"),
         ('{"zoolet_export": 1, "zxid": "0x1"}\n{"path": "/"}', ":2: this is no line of an export"),
