@@ -68,3 +68,16 @@ def client(server: ServerProcess) -> Iterator[Any]:
     yield started
     started.stop()
     started.close()
+
+
+@pytest.fixture(params=["zoolet", "apache"])
+def any_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A running zoolet, then a running Apache ZooKeeper, with everything that may be turned on."""
+    settings = {"extendedTypesEnabled": "true", "enforceQuota": "true"}
+    if request.param == "zoolet":
+        running = ServerProcess(tmp_path / "server", settings)
+    else:
+        jars = request.getfixturevalue("apache_jars")
+        running = ApacheServer(tmp_path / "server", jars, settings)
+    with running:
+        yield running

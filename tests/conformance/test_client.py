@@ -3,7 +3,6 @@
 import contextlib
 import queue
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from kazoo.exceptions import (
 )
 from kazoo.protocol.serialization import CheckVersion, Delete, SetData
 
-from tests.support.apache import ApacheServer
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from zoolet.client import (
@@ -38,25 +36,11 @@ from zoolet.model.acl import Id
 from zoolet.model.codes import AddWatchMode, CreateMode, EventType, WatcherType
 from zoolet.testing import ServerProcess
 
-SETTINGS = {"extendedTypesEnabled": "true", "enforceQuota": "true"}
 WAIT_S = 20.0
 STEADY_S = 4.0
 SHORT_S = 0.6
 
 Connect = Callable[..., Any]
-
-
-@pytest.fixture(params=["zoolet", "apache"])
-def any_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
-    """zoolet, then Apache ZooKeeper."""
-    if request.param == "zoolet":
-        running = ServerProcess(tmp_path / "server", SETTINGS)
-    else:
-        running = ApacheServer(
-            tmp_path / "server", request.getfixturevalue("apache_jars"), SETTINGS
-        )
-    with running:
-        yield running
 
 
 @pytest.fixture

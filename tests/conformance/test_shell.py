@@ -1,126 +1,280 @@
-"""The shell on the real server: one command, a pipe, and a person at a terminal."""
+"""The shell on a real server: what commands print, how they fail, and what they return."""
 
+import base64
+import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
-import pexpect
 import pytest
+from kazoo.client import KazooClient
+from kazoo.exceptions import ConnectionLoss
 
+from tests.support.shell import Ran, run_shell
 from zoolet.testing import ServerProcess
 
-WAIT_S = 20
 
-
-def shell(
-    server: ServerProcess, *words: str, lines: str | None = None
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "zoolet.shell", "-server", server.hosts, *words],
-        input=lines,
-        stdin=subprocess.DEVNULL if lines is None else None,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def printed(server: ServerProcess, *words: str) -> str:
+    """Return what a command prints that does what it is asked."""
+    ran = run_shell(server.hosts, *words)
+    assert (ran.status, ran.err) == (0, ""), words
+    return ran.out
 
 
 def test_commands_print_what_the_original_prints(server: ServerProcess, client: Any) -> None:
-    def printed(*words: str) -> str:
-        completed = shell(server, *words)
-        assert (completed.returncode, completed.stderr) == (0, "")
-        return completed.stdout
-
-    assert printed("create", "/a", "two words") == "Created /a\n"
-    assert printed("create", "-s", "/a/n-", "") == "Created /a/n-0000000000\n"
-    assert printed("create", "/a/b", "x", "world:anyone:r") == "Created /a/b\n"
-    assert printed("ls", "/a") == "[b, n-0000000000]\n"
-    assert printed("ls", "-R", "/a") == "/a\n/a/b\n/a/n-0000000000\n"
-    assert printed("get", "/a") == "two words\n"
-    assert printed("set", "-v", "0", "/a", "new") == ""
-    assert printed("get", "-s", "/a").splitlines()[::7] == ["new", "dataVersion = 1"]
-    assert "numChildren = 2\n" in printed("stat", "/a")
-    assert printed("delete", "/a/b") == ""
-    assert printed("deleteall", "/a") == ""
-    assert printed("ls", "/") == "[zookeeper]\n"
+    assert printed(server, "create", "/a", "two words") == "Created /a\n"
+    assert printed(server, "create", "-s", "/a/n-", "") == "Created /a/n-0000000000\n"
+    assert printed(server, "create", "/a/b", "x", "world:anyone:r") == "Created /a/b\n"
+    assert printed(server, "ls", "/a") == "[b, n-0000000000]\n"
+    assert printed(server, "ls", "-R", "/a") == "/a\n/a/b\n/a/n-0000000000\n"
+    assert printed(server, "get", "/a") == "two words\n"
+    assert printed(server, "set", "-v", "0", "/a", "new") == ""
+    assert printed(server, "get", "-s", "/a").splitlines()[::7] == ["new", "dataVersion = 1"]
+    assert "numChildren = 2\n" in printed(server, "stat", "/a")
+    assert printed(server, "delete", "/a/b") == ""
+    assert printed(server, "deleteall", "/a") == ""
+    assert printed(server, "ls", "/") == "[zookeeper]\n"
     assert client.get_children("/") == ["zookeeper"]
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "status", "message"),
     [
-        (["get", "/missing"], "Node does not exist: /missing"),
-        (["create", "/zookeeper", "x"], "Node already exists: /zookeeper"),
-        (["delete", "/full"], "Node not empty: /full"),
-        (["set", "-v", "9", "/full", "x"], "version No is not valid : /full"),
-        (["create", "/zookeeper/config/x", "y"], "Insufficient permission : /zookeeper/config/x"),
-        (["create", "/bad", "x", "digest:nonsense:r"], "Acl is not valid : /bad"),
-        (["delete", "/zookeeper"], "Arguments are not valid : /zookeeper"),
-        (["get", "relative"], "is not valid: a path starts with /"),
-        (["nonsense"], "Command not found: nonsense"),
+        (["get", "/missing"], 1, "Node does not exist: /missing"),
+        (["create", "/zookeeper", "x"], 1, "Node already exists: /zookeeper"),
+        (["delete", "/full"], 1, "Node not empty: /full"),
+        (["set", "-v", "9", "/full", "x"], 1, "version No is not valid : /full"),
+        (["create", "/zookeeper/config/x", "y"], 1, "permission : /zookeeper/config/x"),
+        (["create", "/bad", "x", "digest:nonsense:r"], 1, "Acl is not valid : /bad"),
+        (["delete", "/zookeeper"], 1, "Arguments are not valid : /zookeeper"),
+        (["deleteall", "/"], 1, "the root and ZooKeeper's own znodes stay"),
+        (["deleteall", "/zookeeper"], 1, "Arguments are not valid : /zookeeper"),
+        (["get", "relative"], 1, "is not valid: a path starts with /"),
+        (["create", "-t", "10", "/ttl"], 1, "KeeperErrorCode = Unimplemented for /ttl"),
+        (["removewatches", "/full"], 1, "KeeperErrorCode = No such watcher for /full"),
+        (["redo", "0"], 2, "redo"),
+        (["connect", "nonsense:x"], 1, "HOST:PORT"),
+        (["config", "extra"], 2, "too many words"),
+        (["create", "-c", "-e", "/x"], 2, "Containers cannot be ephemeral"),
+        (["set", "-b", "/full", "!"], 2, "not base64"),
+        (["setquota", "/full"], 2, "needs a limit"),
+        (["setquota", "-n", "1", "/"], 1, "quota of the root"),
+        (["setquota", "-n", "1", "/missing"], 1, "/missing does not exist."),
+        (["delquota", "/full"], 1, "Quota does not exist for /full"),
+        (["reconfig", "-v", "xyz", "-remove", "1"], 2, "hexadecimal"),
+        (["reconfig", "-file", "/nowhere"], 1, "/nowhere cannot be read"),
+        (["grep", "(", "/full"], 2, "no regular expression"),
+        (["find", "-owner", "me", "/full"], 2, "no session"),
+        (["tree", "-L", "-1", "/full"], 2, "0 or more"),
+        (["cp", "full", "/copy"], 2, "a place is /PATH"),
+        (["nonsense"], 127, "Command not found: nonsense"),
     ],
 )
 def test_what_fails_says_so(
-    server: ServerProcess, client: Any, words: list[str], message: str
+    server: ServerProcess, client: Any, words: list[str], status: int, message: str
 ) -> None:
     client.create("/full/x", makepath=True)
-    completed = shell(server, *words)
-    assert (completed.returncode, completed.stdout) == (1, "")
-    assert message in completed.stderr
-
-
-def test_a_command_that_is_written_wrong_is_status_2(server: ServerProcess) -> None:
-    completed = shell(server, "ls")
-    assert completed.returncode == 2
-    assert "usage: ls [-s] [-R] path" in completed.stderr
+    ran = run_shell(server.hosts, *words)
+    assert (ran.status, ran.out) == (status, "")
+    assert message in ran.err
 
 
 def test_lines_from_a_pipe(server: ServerProcess) -> None:
-    completed = shell(server, lines="create /a 'b c'\n\nget /a\nget /missing\nquit\nls /\n")
-    assert completed.stdout == "Created /a\nb c\n"
-    assert completed.stderr == "Node does not exist: /missing\n"
-    assert completed.returncode == 0
-    assert shell(server, lines="get /missing\n").returncode == 1
+    lines = "create /a 'b c'\n\nget /a\nget /missing\nget 'x\nhistory\nquit\nls /\n"
+    assert run_shell(server.hosts, lines=lines) == Ran(
+        0,
+        "Created /a\nb c\n"
+        "0 - create /a 'b c'\n1 - get /a\n2 - get /missing\n3 - get 'x\n4 - history\n",
+        "Node does not exist: /missing\na quote is not closed: 'x\n",
+    )
+    assert run_shell(server.hosts, lines="get /missing\n").status == 1
+    assert run_shell(server.hosts, lines="get /missing\nquit\n").status == 1
 
 
-def test_no_server_is_said_in_time() -> None:
-    completed = subprocess.run(
-        [sys.executable, "-m", "zoolet.shell", *("-server", "127.0.0.1:1", "-timeout", "300")],
-        stdin=subprocess.DEVNULL,
+def test_redo_repeats_a_line(server: ServerProcess) -> None:
+    ran = run_shell(server.hosts, lines="create -s /a-\nredo 0\nredo 1\nredo 3\nredo x\nhistory\n")
+    assert ran.out.startswith(
+        "Created /a-0000000000\nCreated /a-0000000001\nCreated /a-0000000002\n"
+    )
+    assert "1 - create -s /a-\n2 - create -s /a-\n" in ran.out
+    assert ran.err == "Command index out of range\nusage: redo cmdno\n"
+
+
+def test_null_is_kept_apart_from_empty_data(server: ServerProcess, client: Any) -> None:
+    assert printed(server, "create", "/null") == "Created /null\n"
+    assert printed(server, "create", "/empty", "") == "Created /empty\n"
+    assert (client.get("/null")[0], client.get("/empty")[0]) == (None, b"")
+    assert (printed(server, "get", "/null"), printed(server, "get", "/empty")) == ("null\n", "\n")
+
+
+def test_bytes_come_through(server: ServerProcess, client: Any) -> None:
+    client.create("/text", "a\r\n\x1b[1mgrün".encode())
+    client.create("/bytes", b"\x00\xff")
+    assert printed(server, "get", "/text") == "a\r\n\x1b[1mgrün\n"
+    assert printed(server, "get", "/bytes") == "\x00\\xff\n"
+    encoded = printed(server, "get", "-b", "/bytes").strip()
+    assert base64.b64decode(encoded) == b"\x00\xff"
+    assert printed(server, "set", "-b", "/text", encoded) == ""
+    assert client.get("/text")[0] == b"\x00\xff"
+
+
+def test_words_that_are_no_text_come_through(server: ServerProcess, client: Any) -> None:
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "zoolet.shell",
+            "-server",
+            server.hosts,
+            "create",
+            "/a",
+            b"\xff\xfe",
+        ],
+        check=True,
         capture_output=True,
-        text=True,
         timeout=60,
-        check=False,
     )
-    assert completed.returncode == 1
-    assert completed.stderr == (
-        "no ZooKeeper server answers at 127.0.0.1:1 within 0.3 s: is it running, and is the address"
-        " right (-server HOST:PORT)?\n"
+    subprocess.run(
+        [sys.executable, "-m", "zoolet.shell", "-server", server.hosts],
+        input=b"create /b \xff\xfe\n",
+        check=True,
+        capture_output=True,
+        timeout=60,
     )
+    assert client.get("/a")[0] == client.get("/b")[0] == b"\xff\xfe"
 
 
-def test_a_person_at_a_terminal(server: ServerProcess) -> None:
-    person = pexpect.spawn(
-        sys.executable,
-        ["-m", "zoolet.shell", "-server", server.hosts],
-        encoding="utf-8",
-        timeout=WAIT_S,
-        dimensions=(40, 120),
-        env={"TERM": "dumb", "PATH": "/usr/bin:/bin"},
+def test_a_reader_that_goes_ends_the_shell_quietly(server: ServerProcess, client: Any) -> None:
+    client.create("/big", b"x" * 900_000)
+    shell = f"{sys.executable} -m zoolet.shell -server {server.hosts} get /big | head -c 3"
+    completed = subprocess.run(
+        ["/bin/sh", "-c", shell], capture_output=True, text=True, timeout=60, check=True
     )
-    person.expect_exact(f"[zk: {server.hosts}(CONNECTED) 0] ")
-    person.sendline("create /typed 'by hand'")
-    person.expect_exact("Created /typed")
-    person.expect_exact("(CONNECTED) 1] ")
-    person.sendintr()  # Ctrl-C at the prompt clears the line and no more
-    person.expect_exact("(CONNECTED) 1] ")
-    server.restart()
-    person.sendline("get /typed")
-    person.expect_exact("by hand")
-    person.sendline("get /nothing")
-    person.expect_exact("Node does not exist: /nothing")
-    person.sendline("quit")
-    person.expect(pexpect.EOF)
-    person.close()
-    assert person.exitstatus == 0
+    assert (completed.stdout, completed.stderr) == ("xxx", "")
+
+
+def test_read_only_refuses_what_changes_anything(server: ServerProcess, client: Any) -> None:
+    client.create("/a", b"x")
+    for words in (
+        *(["create", "/b"], ["set", "/a", "y"], ["delete", "/a"], ["deleteall", "/a"]),
+        *(["setAcl", "/a", "world:anyone:r"], ["setquota", "-n", "1", "/a"], ["delquota", "/a"]),
+        *(["cp", "/a", "/b"], ["mv", "/a", "/b"], ["import", "x", "/b"], ["edit", "/a"]),
+        ["reconfig", "-remove", "1"],
+    ):
+        ran = run_shell(server.hosts, *words, options=("--read-only",))
+        assert (ran.status, ran.err) == (
+            1,
+            f"{words[0]}: refused, since the shell is --read-only\n",
+        )
+    assert client.get("/a")[1].version == 0
+    assert run_shell(server.hosts, "get", "/a", options=("--read-only",)).out == "x\n"
+
+
+def test_every_command_speaks_json(server: ServerProcess, tmp_path: Path) -> None:
+    lines = f"""
+create /a {{"x":1}}
+create -e /a/e
+get /a
+get -w /a
+ls -s /a
+ls -R /a
+stat /a
+set /a y
+getAcl /a
+setAcl /a world:anyone:cdrwa
+setAcl -R /a world:anyone:cdrwa
+getAllChildrenNumber /a
+getEphemerals
+sync /a
+whoami
+config
+addWatch /a
+set /a z
+removewatches /a
+printwatches
+setquota -n 1 /a
+listquota /a
+delquota -n /a
+delquota /a
+tree /a
+find /a
+grep z /a
+du /a
+cp -e /a /b
+diff /a /b
+mv /b /c
+export /c
+export /c {tmp_path / "c"}
+import {tmp_path / "c"} /d
+sessions
+help
+help ls
+history
+version
+addauth digest ann:secret
+watch -n 0 /a
+delete /a/e
+deleteall /a
+close
+connect
+get /a
+"""
+    ran = run_shell(server.hosts, lines=lines, options=("--output", "json"))
+    values = [json.loads(line) for line in ran.out.splitlines()]
+    assert all(isinstance(value, dict) for value in values)
+    assert values[2]["data"] == '{"x":1}'
+    assert {"event": "NodeDataChanged", "path": "/a"}.items() <= values[8].items()
+    assert [json.loads(line) for line in ran.err.splitlines()] == [
+        {"error": "Node does not exist: /a"}
+    ]
+
+
+def test_a_chroot_is_the_root(server: ServerProcess, client: Any) -> None:
+    ran = run_shell(f"{server.hosts}/app", "ls", "/")
+    assert (ran.status, ran.out) == (1, "")
+    assert "/app is not there" in ran.err
+    client.create("/app/x", makepath=True)
+    ran = run_shell(f"{server.hosts}/app", lines="ls /\ntree /\nls -R /\ndeleteall /x\nconfig\n")
+    assert ran.out == "[x]\n/\n└── x\n/\n/x\n\n"
+    assert ran.err == ""
+    for line in ("setquota -n 1 /x", "config -w"):
+        ran = run_shell(f"{server.hosts}/app", lines=line)
+        assert ran.status == 1
+        assert "root of this connection" in ran.err
+
+
+def test_a_failed_proof_ends_the_session(server: ServerProcess) -> None:
+    ran = run_shell(server.hosts, lines="addauth nonsense x\nls /\nconnect\nls /\n")
+    assert ran.out == "[zookeeper]\n"
+    assert ran.err.splitlines() == [
+        "Authentication failed, and with that the session is over; connect begins a new one",
+        "Not connected",
+    ]
+
+
+def test_connect_and_close(server: ServerProcess, client: Any) -> None:
+    client.create("/app")
+    lines = f"create -e /mine\nclose\nclose\nls /\nconnect {server.hosts}/app\nls /\n"
+    ran = run_shell(server.hosts, lines=lines)
+    assert (ran.out, ran.err) == ("Created /mine\n[]\n", "Not connected\n")
+    assert client.exists("/mine") is None
+
+
+def test_what_reads_is_read_again_over_a_new_connection(server: ServerProcess, client: Any) -> None:
+    client.create("/a", b"x")
+    found = client.get("/a")
+    with mock.patch.object(KazooClient, "get", side_effect=[ConnectionLoss(), found]):
+        assert printed(server, "get", "/a") == "x\n"
+    with mock.patch.object(KazooClient, "get", side_effect=ConnectionLoss()):
+        ran = run_shell(server.hosts, "get", "/a")
+    assert (ran.status, ran.out) == (1, "")
+    assert "run it again" in ran.err
+
+
+def test_a_change_is_never_made_twice(server: ServerProcess) -> None:
+    with mock.patch.object(KazooClient, "set", side_effect=ConnectionLoss()) as setting:
+        ran = run_shell(server.hosts, "set", "/a", "x")
+    assert setting.call_count == 1
+    assert ran.err == "The connection was lost; what the command did is not known: /a\n"

@@ -10,7 +10,6 @@ from typing import Any
 from kazoo.client import KazooClient
 from kazoo.protocol.serialization import Create, GetChildren, GetData
 from kazoo.protocol.states import ZnodeStat
-from kazoo.security import ACL, OPEN_ACL_UNSAFE
 
 from zoolet.client.requests import (
     CreateContainer,
@@ -22,7 +21,7 @@ from zoolet.client.requests import (
     WhoAmI,
 )
 from zoolet.model import paths
-from zoolet.model.acl import Id
+from zoolet.model.acl import OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode
 
 
@@ -44,7 +43,7 @@ def create_request(
     path: str,
     data: bytes | None,
     mode: CreateMode = CreateMode.PERSISTENT,
-    acl: Sequence[ACL] = OPEN_ACL_UNSAFE,
+    acl: AclList = OPEN_ACL,
     ttl_ms: int = 0,
 ) -> Any:
     """Return the request that creates a znode of any mode; it may be part of a multi.
@@ -64,7 +63,7 @@ def create(
     path: str,
     data: bytes | None,
     mode: CreateMode = CreateMode.PERSISTENT,
-    acl: Sequence[ACL] = OPEN_ACL_UNSAFE,
+    acl: AclList = OPEN_ACL,
     ttl_ms: int = 0,
 ) -> str:
     """Create a znode of any mode; returns its path, with its sequence. See create_request."""

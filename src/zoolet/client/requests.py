@@ -25,9 +25,8 @@ from kazoo.protocol.serialization import (
     write_string,
 )
 from kazoo.protocol.states import ZnodeStat
-from kazoo.security import ACL
 
-from zoolet.model.acl import Id
+from zoolet.model.acl import AclList, Id
 from zoolet.model.codes import AddWatchMode, OpCode, WatcherType
 
 _ERROR = -1
@@ -45,7 +44,7 @@ class CreateTtl:
 
     path: str
     data: bytes | None
-    acl: Sequence[ACL]
+    acl: AclList
     flags: int
     ttl_ms: int
     type: ClassVar[int] = int(OpCode.CREATE_TTL)

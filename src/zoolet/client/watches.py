@@ -12,13 +12,14 @@ once for an event, however many of its watches the event meets. Imports ``model`
 
 # ruff: noqa: SLF001 -- kazoo has no other place where watch events come in and requests go first
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoWatcherError
+from kazoo.exceptions import ConnectionClosedError, NoWatcherError, ZookeeperError
 from kazoo.protocol.serialization import ReplyHeader, Watch
 from kazoo.protocol.states import Callback, KazooState, ZnodeStat
 
@@ -71,6 +72,11 @@ _ONE_SHOT = {
     EventType.NODE_CHILDREN_CHANGED: (WatchKind.CHILD,),
 }
 """Which one-shot watches on its path an event ends. Source: the original's ``ZKWatchManager``."""
+
+_KIND_OF_MODE = {
+    AddWatchMode.PERSISTENT: WatchKind.PERSISTENT,
+    AddWatchMode.PERSISTENT_RECURSIVE: WatchKind.RECURSIVE,
+}
 
 _KINDS_OF_TYPE = {
     WatcherType.CHILDREN: {WatchKind.CHILD},
@@ -126,9 +132,7 @@ class Watches:
         ZooKeeper 3.6 and later.
         """
         full = full_path(self._client, path)
-        is_recursive = mode is AddWatchMode.PERSISTENT_RECURSIVE
-        kind = WatchKind.RECURSIVE if is_recursive else WatchKind.PERSISTENT
-        self._send(AddWatch(full, mode), full, on_event, lambda _: kind).get()
+        self._send(AddWatch(full, mode), full, on_event, lambda _: _KIND_OF_MODE[mode]).get()
 
     def remove(
         self, path: str, watcher_type: WatcherType, *, locally: bool = False
@@ -151,6 +155,24 @@ class Watches:
             for kind in ended:
                 self._table[kind].pop(full, None)
         return ended
+
+    def discard(self, path: str, mode: AddWatchMode, on_event: OnEvent) -> None:
+        """Call ``on_event`` no more; the server's watch ends with its last callback.
+
+        Where the server cannot be told (no connection, or before 3.9, which knows no request for
+        it) its events are passed over, and the next connection asks for no such watch.
+        """
+        full, kind = full_path(self._client, path), _KIND_OF_MODE[mode]
+        with self._lock:
+            callbacks = self._table[kind].get(full, set())
+            callbacks.discard(on_event)
+            if callbacks:
+                return
+            self._table[kind].pop(full, None)
+        watcher_type = next(one for one, kinds in _KINDS_OF_TYPE.items() if kinds == {kind})
+        with contextlib.suppress(ZookeeperError, ConnectionClosedError):
+            if self._client.connected:
+                call(self._client, RemoveWatches(full, watcher_type)).get()
 
     def _send(
         self, request: Any, path: str, on_event: OnEvent, kind_of: Callable[[Any], WatchKind]
@@ -194,7 +216,7 @@ class Watches:
         recursive = self._table[WatchKind.RECURSIVE]
         if recursive and event_type is not EventType.NODE_CHILDREN_CHANGED:
             yield from recursive.get(paths.ROOT, ())
-            while path and path != paths.ROOT:
+            while path != paths.ROOT:
                 yield from recursive.get(path, ())
                 path = paths.parent_of(path)
 

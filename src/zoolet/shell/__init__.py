@@ -1,7 +1,7 @@
 """The shell: ``zkCli.sh``, against zoolet and any ZooKeeper.
 
 Owns the commands, how they read what was typed and how they print what came. Everything goes
-through kazoo. Imports ``model``, never the server.
+through kazoo and ``client``. Imports ``model`` and ``client``, never the server.
 """
 
 from zoolet.shell.main import main

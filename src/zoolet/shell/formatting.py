@@ -1,34 +1,102 @@
-"""How names, data and Stats are printed: as the original prints them, and never raw bytes."""
+"""How names, data, Stats, ACLs and events look: as the original prints them, and as JSON has them.
 
+Nothing here is made safe for a terminal: that is done where it is printed, to all of it.
+"""
+
+import json
+import re
 import time
 from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
 
 from kazoo.protocol.states import ZnodeStat
 
+from zoolet.client import WatchEvent, WatchKind
+from zoolet.model.acl import ACL, AclList, Id
+from zoolet.model.codes import EventType, Permission
+from zoolet.shell.errors import UsageError
+from zoolet.shell.registry import Answer
+
+_PERMISSIONS = {
+    "c": Permission.CREATE,
+    "d": Permission.DELETE,
+    "r": Permission.READ,
+    "w": Permission.WRITE,
+    "a": Permission.ADMIN,
+}
+"""In the order in which the original prints them."""
+
+_JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]|[^][\s{},:"]+')
+
+_EVENT_NAMES = {
+    EventType.NODE_CREATED: "NodeCreated",
+    EventType.NODE_DELETED: "NodeDeleted",
+    EventType.NODE_DATA_CHANGED: "NodeDataChanged",
+    EventType.NODE_CHILDREN_CHANGED: "NodeChildrenChanged",
+}
+
+_REMOVED_NAMES = {
+    WatchKind.DATA: "DataWatchRemoved",
+    WatchKind.EXIST: "DataWatchRemoved",
+    WatchKind.CHILD: "ChildWatchRemoved",
+    WatchKind.PERSISTENT: "PersistentWatchRemoved",
+    WatchKind.RECURSIVE: "PersistentWatchRemoved",
+}
+
 
 def format_data(data: bytes | None) -> str:
-    r"""Return data as text; bytes that are no text, and control characters, as ``\xNN``.
-
-    A line feed and a tab stand as they are.
-    """
-    if data is None:
-        return "null"
-    return printable(data.decode("utf-8", "backslashreplace"), also="\n\t")
+    r"""Return data as text, bytes that are none as ``\xNN``."""
+    return "null" if data is None else data.decode("utf-8", "backslashreplace")
 
 
-def printable(text: str, also: str = "") -> str:
-    """Return ``text`` with every character that could change the terminal escaped."""
-    return "".join(
-        character
-        if character.isprintable() or character in also
-        else character.encode("unicode_escape").decode()
-        for character in text
-    )
+def is_json(text: str) -> bool:
+    """Return whether text is a JSON object or list; what else JSON may be is text as well."""
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def indent_json(text: str) -> str:
+    """Return valid JSON indented, every piece as it was: numbers and escapes too."""
+    parts: list[str] = []
+    depth = 0
+    for piece, following in pairwise([*_JSON_PIECE.findall(text), ""]):
+        is_opening, closes = piece in {"{", "["}, following in {"}", "]"}
+        depth += is_opening and not closes
+        parts.append(piece)
+        if (is_opening and not closes) or piece == ",":
+            parts.append(f"\n{'  ' * depth}")
+        elif piece == ":":
+            parts.append(" ")
+        elif closes and not is_opening:
+            depth -= 1
+            parts.append(f"\n{'  ' * depth}")
+    return "".join(parts)
+
+
+def format_hexdump(data: bytes) -> str:
+    """Return data sixteen bytes a line, with a frame, as the original does."""
+    if not data:
+        return ""
+    digits = "".join(f"{digit:3x}" for digit in range(16))
+    rule = f"+{'-' * 8}+{'-' * 49}+{'-' * 16}+"
+    lines = [f"{' ' * 9}+{'-' * 49}+", f"{' ' * 9}|{digits} |", rule]
+    for offset in range(0, len(data), 16):
+        row = data[offset : offset + 16]
+        hexadecimal = "".join(f" {byte:02x}" for byte in row)
+        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
+        lines.append(f"|{offset:08x}|{hexadecimal:48} |{text:16}|")
+    return "\n".join([*lines, rule])
 
 
 def format_names(names: Iterable[str]) -> str:
-    """Return children as ``[a, b]``, sorted."""
-    return f"[{', '.join(printable(name) for name in sorted(names))}]"
+    """Return children as ``[a, b]``, in the order given."""
+    return f"[{', '.join(names)}]"
 
 
 def format_stat(stat: ZnodeStat) -> str:
@@ -43,14 +111,99 @@ def format_stat(stat: ZnodeStat) -> str:
             f"cversion = {stat.cversion}",
             f"dataVersion = {stat.version}",
             f"aclVersion = {stat.aversion}",
-            f"ephemeralOwner = 0x{stat.ephemeralOwner & 0xFFFFFFFFFFFFFFFF:x}",
+            f"ephemeralOwner = {format_id(stat.ephemeralOwner)}",
             f"dataLength = {stat.dataLength}",
             f"numChildren = {stat.numChildren}",
         )
     )
 
 
+def stat_value(stat: ZnodeStat) -> dict[str, Any]:
+    """Return a Stat under the protocol's names; zxids and owner as text, since they are long."""
+    return {
+        "czxid": f"0x{stat.czxid:x}",
+        "mzxid": f"0x{stat.mzxid:x}",
+        "pzxid": f"0x{stat.pzxid:x}",
+        "ctime": stat.ctime,
+        "mtime": stat.mtime,
+        "version": stat.version,
+        "cversion": stat.cversion,
+        "aversion": stat.aversion,
+        "ephemeral_owner": format_id(stat.ephemeralOwner),
+        "data_length": stat.dataLength,
+        "num_children": stat.numChildren,
+    }
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def format_id(session_id: int) -> str:
+    """Return a session id as ZooKeeper prints it, which knows no negative ones."""
+    return f"0x{session_id & 0xFFFFFFFFFFFFFFFF:x}"
+
+
 def _format_time(time_ms: int) -> str:
     """Return a time as Java's ``Date`` prints it, in this machine's zone."""
     local = time.localtime(time_ms / 1000)
     return time.strftime("%a %b %d %H:%M:%S %Z %Y", local)
+
+
+def format_permissions(permissions: int) -> str:
+    """Return permissions as letters."""
+    return "".join(letter for letter, bit in _PERMISSIONS.items() if permissions & bit)
+
+
+def parse_acl(text: str) -> AclList:
+    """Read ``scheme:id:permissions[,...]``, such as ``world:anyone:cdrwa``; raises UsageError."""
+    entries = []
+    for entry in text.split(","):
+        scheme, _, rest = entry.partition(":")
+        identity, colon, letters = rest.rpartition(":")
+        if not scheme or not colon or not letters or set(letters) - set(_PERMISSIONS):
+            raise UsageError(
+                f"{entry!r} is no ACL: write scheme:id:permissions, the permissions being letters"
+                " of cdrwa, as in world:anyone:cdrwa"
+            )
+        permissions = sum(int(_PERMISSIONS[letter]) for letter in set(letters))
+        entries.append(ACL(permissions, Id(scheme, identity)))
+    return tuple(entries)
+
+
+def format_acl(acl: AclList) -> str:
+    """Return an ACL as parse_acl reads it."""
+    return ",".join(
+        f"{entry.id.scheme}:{entry.id.id}:{format_permissions(entry.perms)}" for entry in acl
+    )
+
+
+def acl_value(acl: Any) -> list[dict[str, str]]:
+    """Return kazoo's ACL as a list of entries."""
+    return [
+        {
+            "scheme": entry.id.scheme,
+            "id": entry.id.id or "",
+            "permissions": format_permissions(entry.perms),
+        }
+        for entry in acl
+    ]
+
+
+def show_event(event: WatchEvent) -> Answer:
+    """Return what to print of a watch event."""
+    return _show_event(_EVENT_NAMES[event.type], event.path, event.zxid)
+
+
+def show_removed(kinds: Iterable[WatchKind], path: str) -> list[Answer]:
+    """Return what to print of watches that were removed."""
+    names = sorted({_REMOVED_NAMES[kind] for kind in kinds})
+    return [_show_event(name, path, -1) for name in names]
+
+
+def _show_event(name: str, path: str, zxid: int) -> Answer:
+    return Answer(
+        {"event": name, "path": path, "zxid": f"0x{zxid:x}" if zxid >= 0 else None},
+        f"\nWATCHER::\n\nWatchedEvent state:SyncConnected type:{name} path:{path} zxid: {zxid}",
+    )

@@ -1,0 +1,386 @@
+"""Commands that take subtrees from place to place, or compare two: cp, mv, export, import, diff.
+
+A place is a path, or ``HOST:PORT/PATH`` on another server.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from kazoo.exceptions import NoNodeError
+from kazoo.protocol.serialization import Delete
+
+from zoolet.client import count_descendants, full_path, multi_async
+from zoolet.model import paths
+from zoolet.model.exports import (
+    ExportedZnode,
+    ExportError,
+    ExportHeader,
+    read_export,
+    show_znode,
+    write_export,
+)
+from zoolet.model.owners import OwnerKind
+from zoolet.shell.commands.writing import SURE
+from zoolet.shell.context import Context
+from zoolet.shell.errors import AnswerIsNo, CommandError, describe
+from zoolet.shell.formatting import counted, format_acl, format_data
+from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.subtree import MULTI_BYTES, first_error, in_batches
+from zoolet.shell.transfer import (
+    Writer,
+    Written,
+    is_ephemeral,
+    is_system,
+    moved,
+    operation_for,
+    read_znodes,
+    size_of,
+)
+
+REPLACE = Option("f", "give znodes that are there already the data and the ACL")
+KEEP_EPHEMERALS = Option("e", "make plain znodes of ephemerals, instead of leaving them out")
+NO_ACLS = Option("A", "leave ACLs out: what is created is open to all")
+
+_SHOWN_CHARACTERS = 200
+"""Of each side's data in a line of diff."""
+
+_MOVED_AT_ONCE = 500
+"""The most znodes that are moved in one multi; each takes two operations in it."""
+
+
+@command(
+    "cp source target",
+    "copy a subtree; target is the copy's own path",
+    REPLACE,
+    KEEP_EPHEMERALS,
+    NO_ACLS,
+    SURE,
+    changes=True,
+)
+def _cp(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    with (
+        context.place(arguments.source) as (source_client, source),
+        context.place(arguments.target) as (target_client, target),
+    ):
+        _refuse_inside(source_client, source, target_client, target)
+        total = _count(source_client, source)
+        _ask_to_replace(context, target_client, target, arguments)
+        znodes = read_znodes(source_client, source, with_acl=not arguments.A)
+        with context.output.progress("Copying", total) as advance:
+            writer = Writer(
+                target_client,
+                replaces=arguments.f,
+                with_acl=not arguments.A,
+                keeps_ephemerals=arguments.e,
+                advance=advance,
+            )
+            written = writer.write(moved(znode, source, target) for znode in znodes)
+    yield _tell("copied", arguments.source, arguments.target, written)
+
+
+@command(
+    "mv source target",
+    "move a subtree; target is its new path",
+    KEEP_EPHEMERALS,
+    NO_ACLS,
+    SURE,
+    changes=True,
+)
+def _mv(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    with (
+        context.place(arguments.source) as (source_client, source),
+        context.place(arguments.target) as (target_client, target),
+    ):
+        context.refuse_root(source, "mv")
+        _refuse_inside(source_client, source, target_client, target)
+        total = _count(source_client, source)
+        context.confirm(f"Move {source}", total, is_sure=arguments.y)
+        moving = _Moving(context, arguments, total)
+        written = moving.move(source_client, source, target_client, target)
+    yield _tell("moved", arguments.source, arguments.target, written)
+
+
+class _Moving:
+    """Moves a subtree: in one multi where that can hold it, else by a copy and deletes."""
+
+    def __init__(self, context: Context, arguments: argparse.Namespace, total: int) -> None:
+        self._context = context
+        self._keeps_ephemerals = arguments.e
+        self._with_acl = not arguments.A
+        self._total = total
+
+    def move(self, source_client: Any, source: str, target_client: Any, target: str) -> Written:
+        """Move it; raises CommandError, saying what is where."""
+        znodes = self._movable(read_znodes(source_client, source, with_acl=self._with_acl))
+        if source_client is target_client:
+            first = list(islice(znodes, _MOVED_AT_ONCE + 1))
+            if len(first) <= _MOVED_AT_ONCE and sum(map(size_of, first)) * 2 < MULTI_BYTES:
+                return self._move_at_once(source_client, first, source, target)
+            znodes = chain(first, znodes)
+        versions: list[tuple[str, int]] = []
+        with self._context.output.progress("Copying", self._total) as advance:
+            writer = Writer(
+                target_client,
+                replaces=False,
+                with_acl=self._with_acl,
+                keeps_ephemerals=True,
+                advance=advance,
+            )
+            written = writer.write(self._noting(znodes, versions, source, target))
+        self._delete(source_client, versions[::-1], source)
+        return written
+
+    def _movable(self, znodes: Iterator[ExportedZnode]) -> Iterator[ExportedZnode]:
+        for znode in znodes:
+            if is_ephemeral(znode) and not self._keeps_ephemerals:
+                raise CommandError(
+                    f"{znode.path} is ephemeral and belongs to its session: end that, or make"
+                    " plain znodes of ephemerals with -e. Nothing was deleted"
+                )
+            yield znode
+
+    def _move_at_once(
+        self, client: Any, znodes: list[ExportedZnode], source: str, target: str
+    ) -> Written:
+        """Create and delete in one multi, which fails where a znode was changed meanwhile."""
+        operations = [operation_for(client, moved(znode, source, target)) for znode in znodes]
+        operations += [
+            Delete(full_path(client, znode.path), znode.stat.version) for znode in reversed(znodes)
+        ]
+        answers = multi_async(client, operations).get()
+        error = first_error(answers)
+        if error is not None:
+            place = operations[answers.index(error)].path
+            raise CommandError(f"{describe(error, client.unchroot(place))}; nothing was moved")
+        return Written(len(znodes), 0, 0)
+
+    def _noting(
+        self,
+        znodes: Iterator[ExportedZnode],
+        versions: list[tuple[str, int]],
+        source: str,
+        target: str,
+    ) -> Iterator[ExportedZnode]:
+        """Yield the copies, and note which version of each znode was copied."""
+        for znode in znodes:
+            versions.append((znode.path, znode.stat.version))
+            yield moved(znode, source, target)
+
+    def _delete(self, client: Any, versions: list[tuple[str, int]], source: str) -> None:
+        """Delete what was copied, where it still is what was copied."""
+        deleted = 0
+        with self._context.output.progress("Deleting", len(versions)) as advance:
+            for batch in in_batches(versions, _MOVED_AT_ONCE, lambda pair: len(pair[0].encode())):
+                operations = [Delete(full_path(client, path), version) for path, version in batch]
+                answers = multi_async(client, operations).get()
+                error = first_error(answers)
+                if error is not None:
+                    path = batch[answers.index(error)][0]
+                    raise CommandError(
+                        f"{describe(error, path)}; everything was copied, but it was changed"
+                        f" meanwhile: {deleted} of {len(versions)} znodes of {source} were deleted"
+                    )
+                deleted += len(batch)
+                advance(len(batch))
+
+
+@command(
+    "export path [file]",
+    "write a subtree as lines of JSON, to a file that is new or to standard output",
+    NO_ACLS,
+)
+def _export(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    client, path = context.client, arguments.path
+    total = _count(client, path)
+    znodes = read_znodes(client, path, with_acl=not arguments.A)
+    first = next(znodes, None)
+    if first is None:
+        raise CommandError(describe(NoNodeError(), path))
+    header = ExportHeader(client.last_zxid, path)
+    whole = chain([first], znodes)
+    if arguments.file is None:
+        for line in write_export(header, whole):
+            yield Answer(json.loads(line), line)
+        return
+    with context.output.progress("Exporting", total) as advance:
+        lines = write_export(header, _advancing(whole, advance))
+        count = _write_new(Path(arguments.file), lines) - 1
+    value = {"exported": path, "file": arguments.file, "znodes": count}
+    yield Answer(value, f"Exported {counted(count, 'znode')} of {path} to {arguments.file}")
+
+
+def _advancing(znodes: Iterator[ExportedZnode], advance: Any) -> Iterator[ExportedZnode]:
+    for znode in znodes:
+        yield znode
+        advance(1)
+
+
+def _write_new(path: Path, lines: Iterator[str]) -> int:
+    """Write a file, which is there only when it is whole; returns how many lines it has."""
+    count = 0
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        if path.exists():
+            raise CommandError(f"{path} is there already: name a file that is not")
+        with unfinished.open("x", encoding="utf-8") as output:
+            for line in lines:
+                output.write(f"{line}\n")
+                count += 1
+        os.link(unfinished, path)  # unlike a rename, it does not replace what came meanwhile
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+@command(
+    "import file path",
+    "create a subtree from an export, this one's or zoolet data's",
+    REPLACE,
+    KEEP_EPHEMERALS,
+    NO_ACLS,
+    SURE,
+    changes=True,
+)
+def _import(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    file, path = Path(arguments.file), arguments.path
+    total = sum(1 for _ in _imported(file, path))  # every line is read before any is written
+    _ask_to_replace(context, context.client, path, arguments)
+    with context.output.progress("Importing", total) as advance:
+        writer = Writer(
+            context.client,
+            replaces=arguments.f,
+            with_acl=not arguments.A,
+            keeps_ephemerals=arguments.e,
+            advance=advance,
+        )
+        written = writer.write(_imported(file, path))
+    yield _tell("imported", arguments.file, path, written)
+
+
+def _imported(file: Path, target: str) -> Iterator[ExportedZnode]:
+    """Yield the znodes of an export as they stand below ``target``; raises CommandError."""
+    try:
+        with file.open(encoding="utf-8") as lines:
+            header, znodes = read_export(lines)
+            for znode in znodes:
+                is_own = header.root == paths.ROOT and is_system(znode.path)
+                if not is_own and (znode.path, target) != (paths.ROOT, paths.ROOT):
+                    yield moved(znode, header.root, target)
+    except ExportError as error:
+        raise CommandError(f"{file}:{error}. Make one with: export") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file} cannot be read: {error}") from error
+
+
+@command("diff left right", "compare two subtrees; status 1 where they differ", NO_ACLS)
+def _diff(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    differs = False
+    with (
+        context.place(arguments.left) as (left_client, left),
+        context.place(arguments.right) as (right_client, right),
+    ):
+        ours = _relative(read_znodes(left_client, left, with_acl=not arguments.A), left)
+        theirs = _relative(read_znodes(right_client, right, with_acl=not arguments.A), right)
+        for answer in _differences(ours, theirs):
+            differs = True
+            yield answer
+    if differs:
+        raise AnswerIsNo
+
+
+def _relative(znodes: Iterator[ExportedZnode], root: str) -> Iterator[ExportedZnode]:
+    return (moved(znode, root, paths.ROOT) for znode in znodes)
+
+
+def _differences(
+    ours: Iterator[ExportedZnode], theirs: Iterator[ExportedZnode]
+) -> Iterator[Answer]:
+    """Yield what differs, path by path; both sides come in the order of a walk."""
+    left, right = next(ours, None), next(theirs, None)
+    while True:
+        if left is not None and (right is None or _order(left) < _order(right)):
+            yield Answer({"only": "left", **show_znode(left)}, f"- {left.path}")
+            left = next(ours, None)
+        elif right is not None and (left is None or _order(right) < _order(left)):
+            yield Answer({"only": "right", **show_znode(right)}, f"+ {right.path}")
+            right = next(theirs, None)
+        elif left is not None and right is not None:
+            yield from _unlike(left, right)
+            left, right = next(ours, None), next(theirs, None)
+        else:
+            return
+
+
+def _order(znode: ExportedZnode) -> list[str]:
+    """Return what sorts paths as a walk meets them: a subtree's stand together."""
+    return znode.path.split("/") if znode.path != paths.ROOT else [""]
+
+
+def _unlike(left: ExportedZnode, right: ExportedZnode) -> Iterator[Answer]:
+    """Yield what two znodes of the same path do not have in common, in one answer."""
+    shown = [
+        {
+            "data": format_data(znode.data),
+            "acl": format_acl(znode.acl),
+            "owner": OwnerKind.of(znode.stat.ephemeral_owner).name.lower(),
+        }
+        for znode in (left, right)
+    ]
+    ours, theirs = shown
+    # Data that reads the same may differ: null from the text null, bytes from their escapes.
+    unlike = [name for name in ours if ours[name] != theirs[name]]
+    if "data" not in unlike and left.data != right.data:
+        unlike.insert(0, "data")
+        ours["data"], theirs["data"] = repr(left.data), repr(right.data)
+    if unlike:
+        lines = [f"    {name}: {_short(ours[name])} -> {_short(theirs[name])}" for name in unlike]
+        value = {name: [ours[name], theirs[name]] for name in unlike}
+        yield Answer({"path": left.path, "differs": value}, "\n".join([f"~ {left.path}", *lines]))
+
+
+def _short(text: str) -> str:
+    """Return text that fits a line, or its beginning."""
+    line = text.replace("\n", "\\n")
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}..."
+
+
+def _count(client: Any, path: str) -> int:
+    """Return how many znodes a subtree has."""
+    return count_descendants(client, path) + 1
+
+
+def _refuse_inside(source_client: Any, source: str, target_client: Any, target: str) -> None:
+    is_inside = f"{target}/".startswith("/" if source == paths.ROOT else f"{source}/")
+    if source_client is target_client and is_inside:
+        raise CommandError(f"{target} is in {source}: what is copied would have no end")
+
+
+def _ask_to_replace(
+    context: Context, client: Any, target: str, arguments: argparse.Namespace
+) -> None:
+    """Ask where -f may change more than one znode that is there."""
+    if not arguments.f:
+        return
+    try:
+        present = _count(client, target)
+    except NoNodeError:
+        return
+    context.confirm(f"Write over {target}", present, is_sure=arguments.y)
+
+
+def _tell(done: str, source: str, target: str, written: Written) -> Answer:
+    count = counted(written.created + written.replaced, "znode")
+    text = f"{done.capitalize()} {count} from {source} to {target}"
+    if written.replaced:
+        text += f"; {written.replaced} of them over what was there"
+    if written.left_out:
+        text += f"; left out {counted(written.left_out, 'ephemeral')}"
+    value = {done: source, "to": target, **written._asdict()}
+    return Answer(value, text)

@@ -1,0 +1,190 @@
+"""Quotas: setquota, listquota, delquota, written where and as the original writes them.
+
+A quota's limits stand as text in a znode below /zookeeper/quota, its statistics, which the server
+keeps, in another. Source: the original's ``Quotas``, ``StatsTrack`` and ``SetQuotaCommand``.
+"""
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from kazoo.exceptions import NodeExistsError, NoNodeError
+
+from zoolet.client import create
+from zoolet.model import paths
+from zoolet.shell.context import Context
+from zoolet.shell.errors import CommandError, UsageError
+from zoolet.shell.formatting import format_data
+from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.subtree import walk
+
+_LIMITS = "zookeeper_limits"
+_STATS = "zookeeper_stats"
+_UNLIMITED = -1
+
+_KEYS = {"n": "count", "b": "bytes", "N": "countHardLimit", "B": "byteHardLimit"}
+"""What a quota's text calls what each option is about."""
+
+
+@command(
+    "setquota path",
+    "limit what is below a znode",
+    Option("n", "znodes; more are logged", "val", int),
+    Option("b", "bytes; more are logged", "val", int),
+    Option("N", "znodes; more are refused", "val", int),
+    Option("B", "bytes; more are refused", "val", int),
+    changes=True,
+)
+def _set_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    client, path = _above_all(context), arguments.path
+    limits = _limits(arguments)
+    if path == paths.ROOT:
+        raise CommandError("a quota of the root counts nothing: set one on what is below it")
+    if path.startswith(paths.QUOTA):
+        raise CommandError(f"cannot set a quota under the path: {paths.QUOTA}")
+    if client.exists(path) is None:
+        raise CommandError(f"{path} does not exist.")
+    _refuse_nested(client, path)
+    place = paths.QUOTA
+    for part in path[1:].split("/"):
+        place = paths.join(place, part)
+        _ensure(client, place, None)
+    present = _read(client, f"{place}/{_LIMITS}") or dict.fromkeys(_KEYS.values(), _UNLIMITED)
+    text = _write(present | limits)
+    _ensure(client, f"{place}/{_LIMITS}", text)
+    client.set(f"{place}/{_LIMITS}", text)
+    _ensure(client, f"{place}/{_STATS}", _write({"count": 0, "bytes": 0}))
+    used = _read(client, f"{place}/{_STATS}") or {}
+    yield from _warnings(present | limits, used)
+    yield Answer({"path": path, "quota": present | limits})
+
+
+def _limits(arguments: argparse.Namespace) -> dict[str, int]:
+    """Return the limits that the options name."""
+    given = {name: getattr(arguments, name) for name in _KEYS}
+    limits = {_KEYS[name]: value for name, value in given.items() if value is not None}
+    if not limits:
+        raise UsageError("setquota needs a limit: -n, -b, -N or -B")
+    for key, value in limits.items():
+        if key.startswith("count") and value <= 0:
+            raise UsageError("the num quota must be greater than zero")
+        if value < 0:
+            raise UsageError("the bytes quota must be greater than or equal to zero")
+    return limits
+
+
+def _refuse_nested(client: Any, path: str) -> None:
+    """Raise CommandError where a znode above or below has a quota: only one may count."""
+    above = paths.parent_of(path)
+    while above != paths.ROOT:
+        if client.exists(f"{paths.QUOTA}{above}/{_LIMITS}") is not None:
+            raise CommandError(f"{path} has a parent {above} which has a quota")
+        above = paths.parent_of(above)
+    place = f"{paths.QUOTA}{path}"
+    try:
+        for visited in walk(client, place):
+            if visited.path != place and _LIMITS in visited.children:
+                child = visited.path.removeprefix(paths.QUOTA)
+                raise CommandError(f"{path} has a child {child} which has a quota")
+    except NoNodeError:
+        return
+
+
+def _warnings(limits: dict[str, int], used: dict[str, int]) -> Iterator[Answer]:
+    """Yield what is over its limit from the beginning."""
+    for what, key, hard in (
+        ("count", "count", "countHardLimit"),
+        ("bytes", "bytes", "byteHardLimit"),
+    ):
+        existing = used.get(key, 0)
+        if any(_UNLIMITED < limits[limit] < existing for limit in (key, hard)):
+            text = (
+                f"[Warning]: the {what} quota you create is less than the existing {what}:"
+                f"{existing}"
+            )
+            yield Answer({"warning": text}, text)
+
+
+@command("listquota path", "print a znode's quota, and what of it is used")
+def _list_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    client, path = _above_all(context), arguments.path
+    place = f"{paths.QUOTA}{path}".rstrip("/")
+    limits, used = _read(client, f"{place}/{_LIMITS}"), _read(client, f"{place}/{_STATS}")
+    if limits is None or used is None:
+        raise CommandError(f"quota for {path} does not exist.")
+    yield Answer(
+        {"path": path, "quota": limits, "used": used},
+        f"Output quota for {path} {_write(limits).decode()}\n"
+        f"Output stat for {path} {_write(used).decode()}",
+    )
+
+
+@command(
+    "delquota path",
+    "end a quota, or one limit of it",
+    Option("n", "the limit of znodes"),
+    Option("b", "the limit of bytes"),
+    Option("N", "the hard limit of znodes"),
+    Option("B", "the hard limit of bytes"),
+    changes=True,
+)
+def _del_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    client, path = _above_all(context), arguments.path
+    place = f"{paths.QUOTA}{path}".rstrip("/")
+    limits = _read(client, f"{place}/{_LIMITS}")
+    if limits is None:
+        raise CommandError(f"Quota does not exist for {path}")
+    ended = [key for name, key in _KEYS.items() if getattr(arguments, name)]
+    if ended:
+        left = limits | dict.fromkeys(ended, _UNLIMITED)
+        client.set(f"{place}/{_LIMITS}", _write(left))
+        yield Answer({"path": path, "quota": left})
+        return
+    for name in client.get_children(place):
+        client.delete(f"{place}/{name}")
+    while place != paths.QUOTA and not client.get_children(place):
+        client.delete(place)
+        place = paths.parent_of(place)
+    yield Answer({"path": path, "quota": None})
+
+
+def _above_all(context: Context) -> Any:
+    """Return the client; raises CommandError where quotas stand outside of its root."""
+    if context.client.chroot:
+        raise CommandError(
+            f"quotas stand in {paths.QUOTA}, which is not below the root of this connection:"
+            f" connect without {context.client.chroot}"
+        )
+    return context.client
+
+
+def _ensure(client: Any, path: str, data: bytes | None) -> None:
+    try:
+        create(client, path, data)
+    except NodeExistsError:
+        return
+
+
+def _read(client: Any, path: str) -> dict[str, int] | None:
+    """Return the numbers in a quota's text, which are ``key=number``; None where there is none."""
+    try:
+        data, _ = client.get(path)
+    except NoNodeError:
+        return None
+    numbers = {}
+    for pair in format_data(data).replace(";", ",").split(","):
+        key, _, number = pair.strip().rstrip("=").partition("=")
+        try:
+            numbers[key] = int(number)
+        except ValueError as error:
+            raise CommandError(f"{path} holds no quota: {format_data(data)!r}") from error
+    return numbers
+
+
+def _write(numbers: dict[str, int]) -> bytes:
+    """Return a quota's text: the two oldest keys first, and a ``=`` that old parsers need."""
+    text = f"count={numbers.get('count', _UNLIMITED)},bytes={numbers.get('bytes', _UNLIMITED)}"
+    newer = sorted(numbers.keys() - {"count", "bytes"})
+    if newer:
+        text += "=" + "".join(f";{key}={numbers[key]}" for key in newer)
+    return text.encode()

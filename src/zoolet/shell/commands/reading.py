@@ -1,0 +1,178 @@
+"""Commands that read: ls, get, stat, getAcl, counting, and what the server says of itself."""
+
+import argparse
+import base64
+from collections.abc import Iterator
+
+from kazoo.exceptions import NoNodeError
+from kazoo.protocol.states import ZnodeStat
+
+from zoolet.client import count_descendants, get_config, get_ephemerals, who_am_i
+from zoolet.model import paths
+from zoolet.model.exports import show_data
+from zoolet.shell.context import Context
+from zoolet.shell.errors import CommandError
+from zoolet.shell.formatting import (
+    acl_value,
+    format_data,
+    format_hexdump,
+    format_names,
+    format_permissions,
+    format_stat,
+    is_json,
+    stat_value,
+)
+from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.subtree import walk
+
+STAT = Option("s", "the Stat as well")
+WATCH = Option("w", "watch it once; the event is printed when it comes")
+
+
+@command(
+    "ls path",
+    "list a znode's children",
+    STAT,
+    WATCH,
+    Option("R", "all znodes below it, a path a line"),
+)
+def _ls(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    path = arguments.path
+    if arguments.R:
+        yield from _ls_subtree(context, path, with_watches=arguments.w)
+        return
+    if arguments.w:
+        names, stat = context.watches.get_children(path, context.on_event)
+    else:
+        names, stat = context.client.get_children(path, include_data=True)
+    names.sort()
+    value = {"path": path, "children": names} | ({"stat": stat_value(stat)} if arguments.s else {})
+    yield Answer(value, _with_stat(format_names(names), stat, is_wanted=arguments.s))
+
+
+def _ls_subtree(context: Context, root: str, *, with_watches: bool) -> Iterator[Answer]:
+    """Yield the root, and below each znode its children before theirs, as the original does."""
+    if with_watches:
+        context.watches.get(root, context.on_event)
+    yield Answer({"path": root}, root)
+    for visited in walk(context.client, root):
+        if visited.error is not None:
+            raise visited.error
+        if with_watches:
+            context.watches.get_children(visited.path, context.on_event)
+        for name in visited.children:
+            path = paths.join(visited.path, name)
+            yield Answer({"path": path}, path)
+
+
+@command(
+    "get path",
+    "print a znode's data",
+    STAT,
+    WATCH,
+    Option("b", "the data in base64"),
+    Option("x", "the data as a hexdump"),
+)
+def _get(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    path = arguments.path
+    if arguments.w:
+        data, stat = context.watches.get(path, context.on_event)
+    else:
+        data, stat = context.client.get(path)
+    text = format_data(data)
+    is_plain = not (arguments.b or arguments.x)
+    if arguments.x:
+        text = format_hexdump(text.encode() if data is None else data)
+    elif arguments.b:
+        text = base64.b64encode(text.encode() if data is None else data).decode()
+    value = {"path": path, **show_data(data), "stat": stat_value(stat)}
+    if is_plain and is_json(text):
+        yield Answer(value, format_stat(stat) if arguments.s else None, document=text)
+    else:
+        yield Answer(value, _with_stat(text, stat, is_wanted=arguments.s))
+
+
+@command("stat path", "print a znode's Stat", WATCH)
+def _stat(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    path = arguments.path
+    if arguments.w:
+        stat = context.watches.exists(path, context.on_event)
+    else:
+        stat = context.client.exists(path)
+    if stat is None:
+        raise NoNodeError
+    yield Answer({"path": path, "stat": stat_value(stat)}, format_stat(stat))
+
+
+@command("getAcl path", "print who may do what with a znode", STAT)
+def _get_acl(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    acl, stat = context.client.get_acls(arguments.path)
+    lines = [
+        f"'{entry.id.scheme},'{entry.id.id or ''}\n: {format_permissions(entry.perms)}"
+        for entry in acl
+    ]
+    value = {"path": arguments.path, "acl": acl_value(acl), "stat": stat_value(stat)}
+    yield Answer(value, _with_stat("\n".join(lines), stat, is_wanted=arguments.s))
+
+
+@command("getAllChildrenNumber path", "count the znodes below a path, at any depth")
+def _count(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    count = count_descendants(context.client, arguments.path)
+    yield Answer({"path": arguments.path, "count": count}, str(count))
+
+
+@command("getEphemerals [path]", "list this session's ephemerals, at or below a path")
+def _get_ephemerals(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    found = sorted(get_ephemerals(context.client, arguments.path or paths.ROOT))
+    yield Answer({"ephemerals": found}, format_names(found))
+
+
+@command("sync path", "wait until this server has what the leader had")
+def _sync(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    context.client.sync(arguments.path)
+    yield Answer({"synced": arguments.path}, "Sync is OK")
+
+
+@command("whoami", "list the identities that this connection has proven")
+def _whoami(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
+    found = who_am_i(context.client)
+    lines = ["Auth scheme: User", *(f"{who.scheme}: {who.id}" for who in found)]
+    yield Answer(
+        {"identities": [{"scheme": who.scheme, "id": who.id} for who in found]}, "\n".join(lines)
+    )
+
+
+@command(
+    "config",
+    "print the ensemble's configuration",
+    Option("c", "only its version and where clients connect to"),
+    WATCH,
+    STAT,
+)
+def _config(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    if arguments.w and context.client.chroot:
+        raise CommandError("config -w: what it watches is not below the root of this connection")
+    data, stat = get_config(context.client)
+    if arguments.w:
+        context.watches.get(paths.CONFIG, context.on_event)
+    text = format_data(data)
+    shown = _client_addresses(text) if arguments.c else text
+    value = {"config": shown, "stat": stat_value(stat)}
+    yield Answer(value, _with_stat(shown, stat, is_wanted=arguments.s))
+
+
+def _client_addresses(config: str) -> str:
+    """Return a configuration's version and its members' client addresses, in a line."""
+    version, addresses = "", []
+    for line in config.splitlines():
+        key, _, written = line.partition("=")
+        if key.strip() == "version":
+            version = written.strip()
+        elif key.startswith("server."):
+            address = written.partition(";")[2].strip()
+            addresses.append(address if ":" in address else f"0.0.0.0:{address}")
+    return f"{version} {','.join(addresses)}"
+
+
+def _with_stat(text: str, stat: ZnodeStat, *, is_wanted: bool) -> str:
+    return f"{text}\n{format_stat(stat)}" if is_wanted else text

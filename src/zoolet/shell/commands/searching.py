@@ -1,0 +1,155 @@
+"""Commands that look over a subtree: tree, find, grep, du."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from zoolet.model import paths
+from zoolet.shell.context import Context
+from zoolet.shell.errors import AnswerIsNo, CommandError, UsageError
+from zoolet.shell.formatting import format_data, format_id
+from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.subtree import Visited, depth_below, walk
+
+DEPTH = Option("L", "no deeper than so many levels", "depth", int)
+
+
+@command("tree path", "draw a subtree", DEPTH)
+def _tree(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    root, depth = arguments.path, _depth(arguments.L)
+    before = {root: ("", "")}  # what stands before a znode's line, and before its children's
+    for visited in _readable(context, root, max_depth=depth):
+        own, children = before.pop(visited.path)
+        name = root if visited.path == root else paths.name_of(visited.path)
+        count = len(visited.children)
+        is_cut = depth is not None and depth_below(root, visited.path) >= depth and count
+        text = f"{own}{name}" + (f"  ({count:,} below)" if is_cut else "")
+        yield Answer({"path": visited.path, "children": count}, text)
+        if not is_cut:
+            for number, child in enumerate(visited.children, 1):
+                branch, trunk = ("└── ", "    ") if number == count else ("├── ", "│   ")
+                path = paths.join(visited.path, child)
+                before[path] = (children + branch, children + trunk)
+
+
+@command(
+    "find path",
+    "list the znodes of a subtree that are as asked",
+    Option("name", "its name matches, as in 'lock-*'", "pattern"),
+    Option("e", "it is ephemeral"),
+    Option("owner", "it goes with this session, as in 0x1001", "session"),
+    Option("larger", "it holds more than so many bytes", "bytes", int),
+    Option("empty", "it has no children"),
+    DEPTH,
+)
+def _find(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    pattern, owner = arguments.name, _session(arguments.owner)
+    needs_stat = arguments.e or owner is not None or arguments.larger is not None
+    for visited in _readable(
+        context, arguments.path, with_data=needs_stat, max_depth=_depth(arguments.L)
+    ):
+        if pattern is not None and not fnmatchcase(paths.name_of(visited.path), pattern):
+            continue
+        if arguments.empty and visited.children:
+            continue
+        stat = visited.stat
+        if stat is not None and (
+            (arguments.e and not stat.ephemeralOwner)
+            or (owner is not None and format_id(stat.ephemeralOwner) != owner)
+            or (arguments.larger is not None and stat.dataLength <= arguments.larger)
+        ):
+            continue
+        yield Answer({"path": visited.path}, visited.path)
+
+
+@command(
+    "grep pattern path",
+    "print the lines of data in a subtree that match a regular expression",
+    Option("i", "capitals are letters like others"),
+    Option("F", "the pattern is text, and no expression"),
+    Option("l", "only the paths"),
+    DEPTH,
+)
+def _grep(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    written = re.escape(arguments.pattern) if arguments.F else arguments.pattern
+    try:
+        pattern = re.compile(written, re.IGNORECASE if arguments.i else 0)
+    except re.error as error:
+        raise UsageError(f"{arguments.pattern!r} is no regular expression: {error}") from error
+    has_match = False
+    for visited in _readable(
+        context, arguments.path, with_data=True, max_depth=_depth(arguments.L)
+    ):
+        if visited.data is None:
+            continue
+        matching = [line for line in format_data(visited.data).split("\n") if pattern.search(line)]
+        has_match = has_match or bool(matching)
+        if arguments.l and matching:
+            yield Answer({"path": visited.path}, visited.path)
+            continue
+        for line in matching:
+            yield Answer({"path": visited.path, "line": line}, f"{visited.path}: {line}")
+    if not has_match:
+        raise AnswerIsNo
+
+
+@command(
+    "du path",
+    "print how many bytes and znodes a subtree and what is in it have",
+    Option("d", "of what stands so many levels down (default 1)", "depth", int),
+)
+def _du(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    root, shown_depth = arguments.path, 1 if arguments.d is None else _depth(arguments.d) or 0
+    open_sums: list[tuple[str, list[int]]] = []  # from the root down to where the walk is
+    for visited in _readable(context, root, with_data=True):
+        depth = depth_below(root, visited.path)
+        while len(open_sums) > depth:
+            yield _close_sum(open_sums)
+        if depth <= shown_depth:
+            open_sums.append((visited.path, [0, 0]))
+        # What is deeper than what is shown counts where the walk last opened a sum.
+        sums = open_sums[-1][1]
+        sums[0] += len(visited.data or b"")
+        sums[1] += 1
+    while open_sums:
+        yield _close_sum(open_sums)
+
+
+def _close_sum(open_sums: list[tuple[str, list[int]]]) -> Answer:
+    """Take the last sum off, add it to the one above, and return what it comes to."""
+    path, (size_bytes, znodes) = open_sums.pop()
+    if open_sums:
+        above = open_sums[-1][1]
+        above[0] += size_bytes
+        above[1] += znodes
+    value = {"path": path, "bytes": size_bytes, "znodes": znodes}
+    return Answer(value, f"{size_bytes:>12} {znodes:>9} {path}")
+
+
+def _readable(
+    context: Context, root: str, *, with_data: bool = False, max_depth: int | None = None
+) -> Iterator[Visited]:
+    """Walk over a subtree; what may not be read is passed over, and counted in the end."""
+    refused = []
+    for visited in walk(context.client, root, with_data=with_data, max_depth=max_depth):
+        if visited.error is not None:
+            refused.append(visited.path)
+        else:
+            yield visited
+    if refused:
+        raise CommandError(f"Insufficient permission : {refused[0]} ({len(refused)} in all)")
+
+
+def _depth(depth: int | None) -> int | None:
+    if depth is not None and depth < 0:
+        raise UsageError("a depth is 0 or more")
+    return depth
+
+
+def _session(written: str | None) -> str | None:
+    """Return a session id as it is printed; raises UsageError where it is none."""
+    try:
+        return None if written is None else format_id(int(written, 16))
+    except ValueError as error:
+        raise UsageError(f"{written!r} is no session: they are written 0x1001...") from error

@@ -1,0 +1,80 @@
+"""``sessions``: who is connected, from where, and with which ephemerals.
+
+No request of the protocol tells it, so it is read off the four-letter words cons and dump, which a
+server answers only where they are in its ``4lw.commands.whitelist``.
+"""
+
+import argparse
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from zoolet.client import ask
+from zoolet.shell.context import Context
+from zoolet.shell.errors import CommandError
+from zoolet.shell.formatting import counted
+from zoolet.shell.registry import Answer, command
+
+_CONNECTION = re.compile(r"^ ?/(?P<address>\S+?)\[\d+\]\((?P<figures>.*)\)$", re.MULTILINE)
+_EPHEMERALS = re.compile(r"^(0x[0-9a-f]+):\n((?:\t.*\n?)+)", re.MULTILINE)
+_REFUSED = "is not executed because it is not in the whitelist"
+
+
+class _Connection(NamedTuple):
+    """What a server says of a session's connection."""
+
+    server: str
+    address: str
+    timeout_ms: int
+
+
+@command("sessions", "list the sessions: connection, timeout, number of ephemerals")
+def _sessions(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
+    connections: dict[str, _Connection] = {}
+    ephemerals: dict[str, set[str]] = defaultdict(set)
+    for host, port in context.client.hosts:
+        server = f"{host}:{port}"
+        connections |= _connections(server, _ask(context, host, port, "cons"))
+        for session, listed in _EPHEMERALS.findall(_ask(context, host, port, "dump")):
+            ephemerals[session] |= set(listed.split("\n\t")) - {""}
+    for session in sorted(connections.keys() | ephemerals.keys()):
+        owned = sorted(path.strip() for path in ephemerals[session])
+        yield _show(session, connections.get(session), owned)
+
+
+def _connections(server: str, answer: str) -> dict[str, _Connection]:
+    """Return the connections that cons lists, each under its session; not that of cons itself."""
+    found = {}
+    for line in _CONNECTION.finditer(answer):
+        figures = dict(
+            figure.strip().split("=", 1) for figure in line["figures"].split(",") if "=" in figure
+        )
+        if "sid" in figures:
+            timeout_ms = int(figures.get("to", 0))
+            found[figures["sid"]] = _Connection(server, line["address"], timeout_ms)
+    return found
+
+
+def _show(session: str, connection: _Connection | None, ephemerals: list[str]) -> Answer:
+    value: dict[str, Any] = {"session": session, "ephemerals": ephemerals}
+    owned = counted(len(ephemerals), "ephemeral")
+    if connection is None:
+        return Answer({**value, "address": None}, f"{session} not connected, {owned}")
+    text = (
+        f"{session} {connection.address} on {connection.server}, timeout"
+        f" {connection.timeout_ms} ms, {owned}"
+    )
+    return Answer({**value, **connection._asdict()}, text)
+
+
+def _ask(context: Context, host: str, port: int, word: str) -> str:
+    try:
+        answer = ask(context.client, host, port, word, context.settings.timeout_s)
+    except OSError as error:
+        raise CommandError(f"{host}:{port} does not answer {word}: {error}") from error
+    if _REFUSED in answer:
+        raise CommandError(
+            f"{host}:{port} does not answer {word}: add it to 4lw.commands.whitelist in its zoo.cfg"
+        )
+    return answer

@@ -1,0 +1,125 @@
+"""Commands about watches: addWatch, removewatches, printwatches, and a live look at a subtree."""
+
+import argparse
+import queue
+from collections.abc import Iterator
+
+from kazoo.exceptions import NoNodeError
+
+from zoolet.client import WatchEvent
+from zoolet.model.codes import AddWatchMode, EventType, WatcherType
+from zoolet.model.exports import show_data
+from zoolet.shell.context import Context
+from zoolet.shell.errors import UsageError
+from zoolet.shell.formatting import format_data, show_event, show_removed
+from zoolet.shell.registry import Answer, Option, command
+
+_VERBS = {
+    EventType.NODE_CREATED: "created",
+    EventType.NODE_DELETED: "deleted",
+    EventType.NODE_DATA_CHANGED: "changed",
+    EventType.NODE_CHILDREN_CHANGED: "children",
+}
+
+_WATCHER_TYPES = {
+    "c": WatcherType.CHILDREN,
+    "d": WatcherType.DATA,
+    "p": WatcherType.PERSISTENT,
+    "r": WatcherType.PERSISTENT_RECURSIVE,
+    "a": WatcherType.ANY,
+}
+
+
+@command(
+    "addWatch path",
+    "watch a znode, or it and all below it, until the watch is removed",
+    Option(
+        *("m", "which of both (default PERSISTENT_RECURSIVE)", "mode", str.upper),
+        tuple(mode.name for mode in AddWatchMode),
+    ),
+)
+def _add_watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    mode = AddWatchMode[arguments.m or AddWatchMode.PERSISTENT_RECURSIVE.name]
+    context.watches.add(arguments.path, mode, context.on_event)
+    yield Answer({"watched": arguments.path, "mode": mode.name})
+
+
+@command(
+    "removewatches path",
+    "end this session's watches of a znode",
+    Option("c", "those of its children"),
+    Option("d", "those of its data"),
+    Option("p", "the persistent ones"),
+    Option("r", "the persistent recursive ones"),
+    Option("a", "any (the default)"),
+    Option("l", "even where there is no connection to tell a server"),
+    is_local=True,
+)
+def _remove_watches(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    if not arguments.l:
+        context.link.wait()
+    chosen = next((name for name in _WATCHER_TYPES if getattr(arguments, name)), "a")
+    watcher_type = _WATCHER_TYPES[chosen]
+    kinds = context.watches.remove(arguments.path, watcher_type, locally=arguments.l)
+    if context.prints_watches:
+        yield from show_removed(kinds, arguments.path)
+
+
+@command("printwatches [on|off]", "say or choose whether watch events are printed", is_local=True)
+def _print_watches(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    chosen = getattr(arguments, "on|off")
+    if chosen not in {None, "on", "off"}:
+        raise UsageError("usage: printwatches [on|off]")
+    if chosen is not None:
+        context.prints_watches = chosen == "on"
+        return
+    state = "on" if context.prints_watches else "off"
+    yield Answer({"printwatches": state}, f"printwatches is {state}")
+
+
+@command(
+    "watch path",
+    "show what happens to a znode until Ctrl-C",
+    Option("R", "to it and to all below it"),
+    Option("n", "end after so many events", "events", int),
+    is_live=True,
+)
+def _watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    mode = AddWatchMode.PERSISTENT_RECURSIVE if arguments.R else AddWatchMode.PERSISTENT
+    came: queue.SimpleQueue[WatchEvent | None] = queue.SimpleQueue()
+    on_event = came.put
+    context.watches.add(arguments.path, mode, on_event)
+    link = context.link
+
+    def on_state() -> None:
+        if link.is_connected():
+            came.put(None)
+
+    link.add_listener(on_state)
+    seen = 0
+    try:
+        while arguments.n is None or seen < arguments.n:
+            event = came.get()
+            if event is None:
+                context.output.complain(
+                    "The connection was lost and is back; what changed meanwhile was not seen"
+                )
+                continue
+            seen += 1
+            yield _show_change(context, event)
+    finally:
+        link.remove_listener(on_state)
+        context.watches.discard(arguments.path, mode, on_event)
+
+
+def _show_change(context: Context, event: WatchEvent) -> Answer:
+    """Return an event, and what the znode holds now where that is what changed."""
+    value, line = dict(show_event(event).value), f"{_VERBS[event.type]} {event.path}"
+    if event.type in {EventType.NODE_CREATED, EventType.NODE_DATA_CHANGED}:
+        try:
+            data, _ = context.client.get(event.path)
+        except NoNodeError:  # it is gone again, and that event comes next
+            return Answer(value, line)
+        value |= show_data(data)
+        line = f"{line}: {format_data(data)}"
+    return Answer(value, line)

@@ -1,0 +1,221 @@
+"""Commands that change znodes: create, set, delete, deleteall, setAcl, reconfig."""
+
+import argparse
+import base64
+import binascii
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kazoo.exceptions import NoNodeError, ZookeeperError
+
+from zoolet.client import count_descendants, create
+from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.model.codes import CreateMode
+from zoolet.model.owners import MAX_TTL_MS
+from zoolet.shell.commands.reading import STAT
+from zoolet.shell.context import Context
+from zoolet.shell.errors import CommandError, UsageError, describe
+from zoolet.shell.formatting import counted, format_data, format_stat, parse_acl, stat_value
+from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.subtree import delete_subtree, walk
+
+SURE = Option("y", "do not ask")
+VERSION = Option("v", "only if it has that version", "version", int)
+
+_DELETED_AT_ONCE = 1000
+_IN_FLIGHT = 100
+
+
+@command(
+    "create path [data] [acl]",
+    "create a znode",
+    Option("s", "sequential: the server appends a number to the name"),
+    Option("e", "ephemeral: it goes with this session"),
+    Option("c", "container: it goes some time after its last child"),
+    Option("t", "it goes when nothing came of it for so many ms", "ttl", int),
+    changes=True,
+)
+def _create(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    mode = _mode(arguments)
+    data = None if arguments.data is None else to_bytes(arguments.data)
+    acl = parse_acl(arguments.acl) if arguments.acl else OPEN_ACL
+    created = create(context.client, arguments.path, data, mode, acl, arguments.t or 0)
+    yield Answer({"created": created}, f"Created {created}")
+
+
+def _mode(arguments: argparse.Namespace) -> CreateMode:
+    """Return the mode that the options ask for; raises UsageError where they contradict."""
+    if arguments.c and (arguments.e or arguments.s):
+        raise UsageError(
+            "-c cannot be combined with -s or -e. Containers cannot be ephemeral or sequential."
+        )
+    if arguments.t is not None:
+        if arguments.e or arguments.c:
+            kind = "Ephemeral" if arguments.e else "Container"
+            raise UsageError(f"TTLs cannot be used with {kind} znodes")
+        if not 0 < arguments.t <= MAX_TTL_MS:
+            raise UsageError(f"ttl must be positive and cannot be larger than: {MAX_TTL_MS}")
+        return (
+            CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL
+            if arguments.s
+            else CreateMode.PERSISTENT_WITH_TTL
+        )
+    if arguments.c:
+        return CreateMode.CONTAINER
+    return CreateMode(arguments.e * CreateMode.EPHEMERAL + arguments.s * 2)
+
+
+@command(
+    "set path data",
+    "set a znode's data",
+    STAT,
+    VERSION,
+    Option("b", "the data is given in base64"),
+    changes=True,
+)
+def _set(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    data = to_bytes(arguments.data)
+    if arguments.b:
+        try:
+            data = base64.b64decode(data, validate=True)
+        except binascii.Error as error:
+            raise UsageError(f"the data is not base64: {error}") from error
+    stat = context.client.set(arguments.path, data, version=_version(arguments))
+    yield _changed(arguments, stat)
+
+
+@command("delete path", "delete a znode that has no children", VERSION, changes=True)
+def _delete(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    context.client.delete(arguments.path, version=_version(arguments))
+    yield Answer({"deleted": arguments.path})
+
+
+@command(
+    "deleteall path",
+    "delete a znode and everything below it",
+    Option("b", f"so many in a multi (default {_DELETED_AT_ONCE})", "batch size", int),
+    SURE,
+    changes=True,
+)
+def _deleteall(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    path, batch_size = arguments.path, arguments.b or _DELETED_AT_ONCE
+    if batch_size < 1:
+        raise UsageError("-b: a batch is at least 1 znode")
+    context.refuse_root(path, "deleteall")
+    count = count_descendants(context.client, path) + 1
+    context.confirm(f"Delete {path}", count, is_sure=arguments.y)
+    with context.output.progress("Deleting", count) as advance:
+        deleted = delete_subtree(context.client, path, batch_size, advance)
+    yield Answer({"deleted": path, "znodes": deleted})
+
+
+@command(
+    "setAcl path acl",
+    "set who may do what, as in world:anyone:cdrwa[,...]",
+    STAT,
+    Option("v", "only if the ACL has that version", "version", int),
+    Option("R", "of all znodes below it too"),
+    SURE,
+    changes=True,
+)
+def _set_acl(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    acl = parse_acl(arguments.acl)
+    if not arguments.R:
+        stat = context.client.set_acls(arguments.path, acl, version=_version(arguments))
+        yield _changed(arguments, stat)
+        return
+    count = count_descendants(context.client, arguments.path) + 1
+    context.confirm(f"Set the ACL of {arguments.path}", count, is_sure=arguments.y)
+    with context.output.progress("Setting ACLs", count) as advance:
+        paths = (visited.path for visited in walk(context.client, arguments.path))
+        setting = _set_acls(context.client, paths, acl, _version(arguments))
+        done = failed = 0
+        for path, error in setting:
+            advance(1)
+            done += error is None
+            if error is not None:
+                failed += 1
+                context.output.complain(describe(error, path))
+    if failed:
+        raise CommandError(f"The ACL of {counted(failed, 'znode')} was not set, of {done} it was")
+    yield Answer({"path": arguments.path, "znodes": done})
+
+
+def _set_acls(
+    client: Any, paths: Iterator[str], acl: AclList, version: int
+) -> Iterator[tuple[str, ZookeeperError | None]]:
+    """Set many ACLs; yields each path with what went wrong. A znode that is gone is passed over."""
+    sent: deque[tuple[str, Any]] = deque()
+    for path in paths:
+        sent.append((path, client.set_acls_async(path, acl, version=version)))
+        if len(sent) >= _IN_FLIGHT:
+            yield from _settled(*sent.popleft())
+    while sent:
+        yield from _settled(*sent.popleft())
+
+
+def _settled(path: str, result: Any) -> Iterator[tuple[str, ZookeeperError | None]]:
+    try:
+        result.get()
+    except NoNodeError:
+        return
+    except ZookeeperError as error:
+        yield path, error
+    else:
+        yield path, None
+
+
+@command(
+    "reconfig",
+    "change the ensemble's members",
+    STAT,
+    Option("v", "only if the configuration has that version (hexadecimal)", "version"),
+    Option("file", "the members are those of a configuration file", "path", Path),
+    Option("members", "the members are these", "serverID=host:port1:port2;port3[,...]*"),
+    Option("add", "these join", "serverId=host:port1:port2;port3[,...]*"),
+    Option("remove", "these leave", "serverId[,...]*"),
+    changes=True,
+)
+def _reconfig(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
+    is_whole = arguments.file is not None or arguments.members is not None
+    is_change = arguments.add is not None or arguments.remove is not None
+    if is_whole == is_change or (arguments.file is not None and arguments.members is not None):
+        raise UsageError("reconfig takes -file, or -members, or -add and -remove")
+    members = arguments.members if arguments.file is None else _members(arguments.file)
+    try:
+        version = -1 if arguments.v is None else int(arguments.v, 16)
+    except ValueError as error:
+        raise UsageError("-v must be followed by a hexadecimal number") from error
+    data, stat = context.client.reconfig(arguments.add, arguments.remove, members, version)
+    text = f"Committed new configuration:\n{format_data(data)}"
+    value = {"config": format_data(data), "stat": stat_value(stat)}
+    yield Answer(value, f"{text}\n{format_stat(stat)}" if arguments.s else text)
+
+
+def _members(path: Path) -> str:
+    """Return the ``server.N`` lines of a configuration file, as a reconfig takes them."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} cannot be read: {error}") from error
+    members = [line.strip() for line in lines if line.strip().startswith("server.")]
+    if not members:
+        raise CommandError(f"{path} names no member: its lines are server.N=host:port:port;port")
+    return ",".join(members)
+
+
+def to_bytes(word: str) -> bytes:
+    """Return a word as the bytes that were typed, text or not."""
+    return word.encode("utf-8", "surrogateescape")
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    version: int | None = arguments.v
+    return -1 if version is None else version
+
+
+def _changed(arguments: argparse.Namespace, stat: Any) -> Answer:
+    value = {"path": arguments.path, "stat": stat_value(stat)}
+    return Answer(value, format_stat(stat) if arguments.s else None)

@@ -1,0 +1,103 @@
+"""What a command has to work with: the connection, the output, what was typed before."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from zoolet.client import Watches, WatchEvent
+from zoolet.model import paths
+from zoolet.shell.errors import CommandError, UsageError
+from zoolet.shell.formatting import show_event
+from zoolet.shell.link import Link
+from zoolet.shell.output import Output
+from zoolet.shell.registry import check_path
+from zoolet.shell.settings import Settings
+
+
+class Context:
+    """One run of the shell.
+
+    Attributes:
+        settings: what it was told.
+        output: where its answers go.
+        link: the connection; closed after ``close``.
+        lines: the lines that were typed, the present one at the end.
+        prints_watches: whether watch events are printed (``printwatches``).
+    """
+
+    def __init__(self, settings: Settings, output: Output) -> None:
+        self.settings = settings
+        self.output = output
+        self.lines: list[str] = []
+        self.prints_watches = True
+        self.link = self._new_link(settings.hosts)
+
+    @property
+    def client(self) -> Any:
+        """The kazoo client of the connection."""
+        return self.link.client
+
+    @property
+    def watches(self) -> Watches:
+        """The watches of the connection."""
+        return self.link.watches
+
+    def connect(self, hosts: str) -> None:
+        """End the present session and begin one with ``hosts``."""
+        link = self._new_link(hosts)
+        self.close()
+        self.link = link
+        link.open()
+
+    def close(self) -> None:
+        """End the present session, where there is one."""
+        if not self.link.is_closed:
+            self.link.close()
+
+    def on_event(self, event: WatchEvent) -> None:
+        """Print a watch event, unless that was turned off."""
+        if self.prints_watches:
+            self.output.say(show_event(event))
+
+    @contextlib.contextmanager
+    def place(self, written: str) -> Iterator[tuple[Any, str]]:
+        """Give the client and the path that ``/PATH`` or ``HOST:PORT/PATH`` is about.
+
+        Another server is connected to for as long as this lasts, with the same credentials.
+        """
+        hosts, slash, path = written.partition("/")
+        if not slash:
+            raise UsageError(f"{written!r}: a place is /PATH, or HOST:PORT/PATH on another server")
+        path = f"/{path}"
+        check_path(path)
+        if not hosts:
+            yield self.client, path
+            return
+        link = self._new_link(hosts)
+        try:
+            link.open(self.client.auth_data)
+            yield link.client, path
+        finally:
+            if not link.is_closed:
+                link.close()
+
+    def confirm(self, what: str, znodes: int, *, is_sure: bool) -> None:
+        """Ask before more than one znode is changed; raises CommandError where that is not wanted.
+
+        ``what`` says what would be done to them.
+        """
+        is_asked = znodes > 1 and not is_sure
+        if is_asked and not self.output.confirm(f"{what}: {znodes:,} znodes?"):
+            raise CommandError("Nothing was done")
+
+    def refuse_root(self, path: str, command: str) -> None:
+        """Raise CommandError where a command is about the root, which always stays."""
+        if path == paths.ROOT and not self.client.chroot:
+            raise CommandError(f"{command}: the root and ZooKeeper's own znodes stay")
+
+    def _new_link(self, hosts: str) -> Link:
+        return Link(
+            hosts,
+            timeout_s=self.settings.timeout_s,
+            takes_read_only_server=self.settings.takes_read_only_server,
+        )

@@ -1,0 +1,133 @@
+r"""Where everything that the shell says goes: text or JSON, to a terminal or to a program.
+
+What holds: no byte of a znode reaches a terminal unescaped, since whatever is printed to one is
+printed here and loses its control characters here; a program gets what the znode holds, unchanged
+where that is text. Owns the pages, the colours, the progress and the questions. Knows no command.
+"""
+
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+from rich.console import Console
+from rich.highlighter import JSONHighlighter
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from zoolet.shell.formatting import indent_json
+from zoolet.shell.pager import EndOfReading, Pager
+from zoolet.shell.registry import Answer
+
+_HIGHLIGHTER = JSONHighlighter()
+
+Advance = Callable[[int], None]
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with every character that could change the terminal escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character in "\n\t"
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+class Output:
+    """What the shell says, to whom it says it.
+
+    Attributes:
+        has_reader: whether a person sees what is printed.
+        has_person: whether a person is there to be asked.
+    """
+
+    def __init__(self, *, is_json: bool, has_pager: bool) -> None:
+        self.has_reader = sys.stdout.isatty()
+        self.has_person = sys.stdin.isatty()
+        self._is_json = is_json
+        self._has_pager = has_pager and self.has_reader and self.has_person
+        self._lock = threading.RLock()  # watch events come in a thread of their own
+        self._errors = Console(stderr=True)
+
+    def show(self, answers: Iterable[Answer], *, is_live: bool = False) -> bool:
+        """Print answers as they come; returns False where the reader has had enough of them."""
+        with self._lock if self._has_pager and not is_live else contextlib.nullcontext():
+            write = Pager().write if self._has_pager and not is_live else _write_line
+            try:
+                for answer in answers:
+                    with self._lock:
+                        self._write(answer, write)
+                        if is_live:
+                            sys.stdout.flush()
+            except EndOfReading:
+                return False
+            finally:
+                sys.stdout.flush()
+        return True
+
+    def say(self, answer: Answer) -> None:
+        """Print what nobody waits for, such as a watch event."""
+        with self._lock:
+            self._write(answer, _write_line)
+            sys.stdout.flush()
+
+    def complain(self, message: str) -> None:
+        """Print to standard error what went wrong, or what someone should know beside an answer."""
+        text = json.dumps({"error": message}, ensure_ascii=False) if self._is_json else message
+        with self._lock:
+            sys.stderr.write(f"{printable(text) if sys.stderr.isatty() else text}\n")
+            sys.stderr.flush()
+
+    def confirm(self, question: str) -> bool:
+        """Ask a person whether to go on; where there is none, nobody objects."""
+        if not self.has_person:
+            return True
+        sys.stderr.write(f"{printable(question)} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    @contextlib.contextmanager
+    def progress(self, what: str, total: int | None = None) -> Iterator[Advance]:
+        """Show on a terminal's standard error how far it is; gives what to call with each step."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(
+            *columns, console=self._errors, transient=True, disable=not self._errors.is_terminal
+        ) as shown:
+            task = shown.add_task(what, total=total)
+            yield lambda steps: shown.advance(task, steps)
+
+    def _write(self, answer: Answer, write: Callable[..., None]) -> None:
+        if self._is_json:
+            text = json.dumps(answer.value, ensure_ascii=False)
+            write(printable(text) if self.has_reader else text)
+            return
+        if answer.document is not None:
+            if self.has_reader:
+                _write_json(answer.document, write)
+            else:
+                write(answer.document)
+        if answer.text is not None:
+            text = printable(answer.text) if self.has_reader else answer.text
+            for line in text.split("\n"):
+                write(line)
+
+
+def _write_json(text: str, write: Callable[..., None]) -> None:
+    """Write JSON indented, and in colours where the terminal has them."""
+    console = Console(file=sys.stdout)
+    for line in printable(indent_json(text)).split("\n"):
+        with console.capture() as captured:
+            console.print(_HIGHLIGHTER(line), soft_wrap=True, end="")
+        write(line, captured.get())
+
+
+def _write_line(line: str, coloured: str | None = None) -> None:
+    sys.stdout.write(f"{coloured or line}\n")

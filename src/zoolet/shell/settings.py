@@ -1,0 +1,114 @@
+"""What the shell was told on its command line and by its environment, read once."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_DEFAULT_TIMEOUT_MS = 30_000
+_HISTORY_NAME = ".zoolet_history"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a shell works.
+
+    Attributes:
+        hosts: the servers, and behind a slash the znode that is taken as the root.
+        timeout_ms: the session timeout that is asked for, and how long a server is waited for.
+        takes_read_only_server: whether a server that is cut off from its ensemble will do (-r).
+        refuses_changes: whether commands that change anything are refused (--read-only).
+        is_json: whether answers are printed as JSON, a value a line.
+        has_pager: whether a terminal gets long answers page by page.
+        history_path: where the lines that a person typed are kept.
+        editor: the command line that ``edit`` starts.
+        command: the words of the one command to run; none: lines are read.
+    """
+
+    hosts: str
+    timeout_ms: int
+    takes_read_only_server: bool
+    refuses_changes: bool
+    is_json: bool
+    has_pager: bool
+    history_path: Path
+    editor: str
+    command: tuple[str, ...]
+
+    @property
+    def timeout_s(self) -> float:
+        """timeout_ms in seconds, as kazoo takes it."""
+        return self.timeout_ms / 1000
+
+
+def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Return what the command line asks for; ends the program where it is written wrong."""
+    parser = _parser()
+    found = parser.parse_args(argv)
+    if found.timeout <= 0:
+        parser.error(f"-timeout {found.timeout}: a timeout is at least 1 ms")
+    home = Path(environment.get("HOME", "."))
+    return Settings(
+        hosts=found.server,
+        timeout_ms=found.timeout,
+        takes_read_only_server=found.r,
+        refuses_changes=found.read_only,
+        is_json=found.output == "json",
+        has_pager=not found.no_pager,
+        history_path=found.history or home / _HISTORY_NAME,
+        editor=environment.get("VISUAL") or environment.get("EDITOR") or "vi",
+        command=tuple(found.command),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zkCli.sh",
+        description="Work on a ZooKeeper server. Without a command, lines are read from the"
+        " terminal or from standard input; the command help lists the commands.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "-server",
+        default="127.0.0.1:2181",
+        metavar="HOST:PORT[,HOST:PORT...][/PATH]",
+        help="the server, or the members of an ensemble, and the znode to take as the root"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-timeout",
+        type=int,
+        default=_DEFAULT_TIMEOUT_MS,
+        metavar="MS",
+        help="the session timeout, and how long to wait for a server (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-r", action="store_true", help="take a server that only reads, where there is no other"
+    )
+    parser.add_argument(
+        "-waitforconnection",
+        action="store_true",
+        help="taken for the original's sake: a connection is always waited for",
+    )
+    parser.add_argument(
+        "--read-only", action="store_true", help="refuse the commands that change anything"
+    )
+    parser.add_argument(
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="how answers are printed; json: a value a line (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-pager", action="store_true", help="print long answers to a terminal without a stop"
+    )
+    parser.add_argument(
+        "--history",
+        type=Path,
+        metavar="FILE",
+        help=f"where typed lines are kept (default: ~/{_HISTORY_NAME})",
+    )
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, help="a command of the shell and its arguments"
+    )
+    return parser

@@ -1,0 +1,146 @@
+"""Commands on one connection, one after another: how each is run, and what its end is called.
+
+Exit statuses: 0 the command did what it was asked; 1 it did not; 2 it was written wrong; 127 there
+is no such command, as in the original.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from kazoo.exceptions import ConnectionLoss, KazooException
+
+from zoolet.shell.context import Context
+from zoolet.shell.errors import (
+    AnswerIsNo,
+    CommandError,
+    EndOfShell,
+    UnknownCommandError,
+    UsageError,
+    describe,
+)
+from zoolet.shell.registry import Answer, Command, find, split_line
+
+OK, FAILED, WRITTEN_WRONG, NOT_FOUND = 0, 1, 2, 127
+
+_REDO = "redo"
+
+
+class Shell:
+    """Runs commands; a failed one ends itself and nothing else."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def run_lines(self, lines: Iterable[str]) -> int:
+        """Run a line at a time until they end; returns the last command's status."""
+        status = OK
+        for line in lines:
+            if not line.strip():
+                continue
+            self._context.lines.append(line.strip())
+            try:
+                status = self._reporting(lambda: self._run_line(self._context.lines[-1]))
+            except EndOfShell:
+                return status
+        return status
+
+    def run(self, words: Sequence[str]) -> int:
+        """Run one command; returns its status."""
+        try:
+            return self._reporting(lambda: self._run(words))
+        except EndOfShell:
+            return OK
+
+    def _run_line(self, line: str) -> None:
+        words = split_line(line)
+        if words[:1] == [_REDO]:
+            line = self._line_to_redo(words)
+            self._context.lines[-1] = line
+            words = split_line(line)
+        self._run(words)
+
+    def _line_to_redo(self, words: Sequence[str]) -> str:
+        """Return the line whose number follows; the original's numbers, which begin at 0."""
+        lines = self._context.lines
+        number = int(words[1]) if len(words) == 2 and words[1].isdecimal() else -1
+        if number < 0:
+            raise UsageError("usage: redo cmdno")
+        if number >= len(lines) - 1:
+            raise CommandError("Command index out of range")
+        return lines[number]
+
+    def _run(self, words: Sequence[str]) -> None:
+        command = find(words[0])
+        arguments = command.read(words[1:])
+        if command.changes and self._context.settings.refuses_changes:
+            raise CommandError(f"{command.name}: refused, since the shell is --read-only")
+        if not command.is_local:
+            self._wait_for_connection()
+        try:
+            self._show(command, arguments)
+        except _NothingShownError:
+            # What only reads is read again where the connection was lost under it.
+            self._wait_for_connection()
+            self._show(command, arguments)
+
+    def _show(self, command: Command, arguments: Any) -> None:
+        """Run a command and print what it says."""
+        has_answered = False
+
+        def answers() -> Iterator[Answer]:
+            nonlocal has_answered
+            for answer in command.run(self._context, arguments):
+                has_answered = True
+                yield answer
+
+        try:
+            self._context.output.show(answers(), is_live=command.is_live)
+        except ConnectionLoss as error:
+            if command.changes or has_answered:
+                raise _named(error, arguments) from error
+            raise _NothingShownError from error
+        except KazooException as error:
+            raise _named(error, arguments) from error
+
+    def _reporting(self, run: Callable[[], None]) -> int:
+        """Return a command's status; what went wrong is said."""
+        complain = self._context.output.complain
+        try:
+            run()
+        except AnswerIsNo:
+            return FAILED
+        except KeyboardInterrupt:
+            complain("^C: the command was ended; what it had begun is not undone")
+            return FAILED
+        except UsageError as error:
+            complain(str(error))
+            return WRITTEN_WRONG
+        except UnknownCommandError as error:
+            complain(str(error))
+            return NOT_FOUND
+        except _NothingShownError:
+            complain("The connection was lost while the command read; run it again")
+            return FAILED
+        except CommandError as error:
+            complain(str(error))
+            return FAILED
+        return OK
+
+    def _wait_for_connection(self) -> None:
+        """Return when there is a connection, which comes back by itself; raises CommandError."""
+        link = self._context.link
+        if not link.is_connected() and link.state_name == "CONNECTING":
+            self._context.output.complain(
+                f"The connection to {link.hosts} is lost; waiting for it to come back ..."
+            )
+        link.wait()
+
+
+class _NothingShownError(Exception):
+    """The connection was lost before a command that changes nothing had said anything."""
+
+
+def _named(error: Exception, arguments: Any) -> CommandError:
+    """Return the error with the path that the command is about, in the original's words."""
+    path = getattr(error, "path", None) or getattr(arguments, "path", None) or ""
+    return CommandError(describe(error, path))
