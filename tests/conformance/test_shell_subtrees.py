@@ -1,0 +1,442 @@
+"""Walking, copying, moving and deleting subtrees, on zoolet and on Apache ZooKeeper."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from kazoo.client import KazooClient
+from kazoo.protocol.serialization import Delete
+from kazoo.security import make_acl, make_digest_acl
+
+from tests.support.shell import Ran, run_shell
+from zoolet.client import calls, create, create_request, multi_async
+from zoolet.model.codes import CreateMode
+from zoolet.shell import subtree, transfer
+from zoolet.testing import ServerProcess
+
+GUARDED = [make_acl("world", "anyone", read=True, write=True, admin=True)]
+
+
+@pytest.fixture
+def kazoo(any_server: ServerProcess) -> Iterator[Any]:
+    """A client on the server, under which the subtree /s stands."""
+    client = KazooClient(hosts=any_server.hosts)
+    client.start(timeout=20)
+    client.create("/s", b"root")
+    client.create("/s/a", b'{"k": 1}')
+    client.create("/s/a/deep", b"line one\nLine two")
+    client.create("/s/b", b"\xff\x00", acl=GUARDED)
+    create(client, "/s/null", None)
+    yield client
+    client.stop()
+    client.close()
+
+
+def ran(server: ServerProcess, *words: str) -> Ran:
+    return run_shell(server.hosts, *words)
+
+
+def printed(server: ServerProcess, *words: str) -> str:
+    """Return what a command prints that does what it is asked."""
+    found = ran(server, *words)
+    assert (found.status, found.err) == (0, ""), words
+    return found.out
+
+
+def fill(client: Any, root: str, count: int) -> None:
+    """Create so many children of 100 bytes."""
+    client.create(root)
+    for start in range(0, count, 500):
+        names = [f"{root}/n{number:05d}" for number in range(start, min(start + 500, count))]
+        multi_async(client, [create_request(client, name, b"x" * 100) for name in names]).get()
+
+
+@pytest.mark.usefixtures("kazoo")
+def test_trees_are_drawn(any_server: ServerProcess) -> None:
+    assert printed(any_server, "tree", "/s") == "/s\n├── a\n│   └── deep\n├── b\n└── null\n"
+    assert printed(any_server, "tree", "-L", "1", "/s") == "/s\n├── a  (1 below)\n├── b\n└── null\n"
+    assert printed(any_server, "tree", "-L", "0", "/s") == "/s  (3 below)\n"
+    assert printed(any_server, "tree", "/").startswith("/\n├── s\n│   ├── a\n│   │   └── deep\n")
+
+
+def test_znodes_are_found(any_server: ServerProcess, kazoo: Any) -> None:
+    kazoo.create("/s/a/mine", b"", ephemeral=True)
+    owner = f"0x{kazoo.client_id[0]:x}"
+    assert printed(any_server, "find", "/s") == "/s\n/s/a\n/s/a/deep\n/s/a/mine\n/s/b\n/s/null\n"
+    assert printed(any_server, "find", "-name", "*e*", "/s") == "/s/a/deep\n/s/a/mine\n"
+    assert printed(any_server, "find", "-e", "/s") == "/s/a/mine\n"
+    assert printed(any_server, "find", "-owner", owner, "/") == "/s/a/mine\n"
+    assert printed(any_server, "find", "-owner", "0x1", "/") == ""
+    assert printed(any_server, "find", "-larger", "7", "/s") == "/s/a\n/s/a/deep\n"
+    assert printed(any_server, "find", "-empty", "-L", "1", "/s") == "/s/b\n/s/null\n"
+    assert ran(any_server, "find", "/missing").err == "Node does not exist: /missing\n"
+
+
+@pytest.mark.usefixtures("kazoo")
+def test_data_is_searched(any_server: ServerProcess) -> None:
+    assert printed(any_server, "grep", "line", "/s") == "/s/a/deep: line one\n"
+    assert printed(any_server, "grep", "-i", "^line", "/s") == (
+        "/s/a/deep: line one\n/s/a/deep: Line two\n"
+    )
+    assert printed(any_server, "grep", "-F", '{"k"', "/s") == '/s/a: {"k": 1}\n'
+    assert printed(any_server, "grep", "-l", "o", "/s") == "/s\n/s/a/deep\n"
+    assert ran(any_server, "grep", "nothing", "/s") == Ran(1, "", "")
+
+
+@pytest.mark.usefixtures("kazoo")
+def test_sizes_are_summed(any_server: ServerProcess) -> None:
+    def sums(*words: str) -> list[list[str]]:
+        return [line.split() for line in printed(any_server, "du", *words).splitlines()]
+
+    assert sums("/s") == [
+        ["25", "2", "/s/a"],
+        ["2", "1", "/s/b"],
+        ["0", "1", "/s/null"],
+        ["31", "5", "/s"],
+    ]
+    assert sums("-d", "0", "/s") == [["31", "5", "/s"]]
+    assert sums("-d", "2", "/s")[0] == ["17", "1", "/s/a/deep"]
+
+
+def test_what_may_not_be_read_is_counted(any_server: ServerProcess, kazoo: Any) -> None:
+    kazoo.create("/s/closed", acl=[make_digest_acl("ann", "secret", all=True)])
+    for words in (["tree", "/s"], ["find", "/s"], ["du", "/s"], ["grep", "-l", "root", "/s"]):
+        found = ran(any_server, *words)
+        assert (found.status, found.err) == (
+            1,
+            "Insufficient permission : /s/closed (1 in all)\n",
+        )
+        assert "/s" in found.out
+    for words in (["cp", "/s", "/t"], ["export", "/s"], ["diff", "/s", "/s"]):
+        found = ran(any_server, *words)
+        assert found.status == 1
+        assert "Insufficient permission : /s/closed" in found.err
+
+
+def test_a_walk_reads_many_znodes_at_once(kazoo: Any) -> None:
+    fill(kazoo, "/s/many", 3000)
+    with mock.patch.object(subtree, "multi_read", wraps=calls.multi_read) as reading:
+        visited = list(subtree.walk(kazoo, "/s", with_data=True))
+    assert len(visited) == 3006
+    assert [one.path for one in visited[:5]] == ["/s", "/s/a", "/s/a/deep", "/s/b", "/s/many"]
+    assert reading.call_count < 25
+
+
+def test_a_walk_holds_no_more_than_fits(kazoo: Any) -> None:
+    for number in range(40):
+        kazoo.create(f"/s/large{number:02d}", b"x" * 500_000)
+    reads = []
+
+    def noting(client: Any, data_of: Any, children_of: Any) -> Any:
+        reads.append(len(children_of))
+        return calls.multi_read(client, data_of, children_of)
+
+    with mock.patch.object(subtree, "multi_read", noting):
+        assert sum(1 for _ in subtree.walk(kazoo, "/s", with_data=True)) == 45
+    assert max(reads[2:]) <= 3, "after the first the size is known"
+
+
+def test_a_subtree_is_copied_with_its_acls(any_server: ServerProcess, kazoo: Any) -> None:
+    kazoo.create("/s/a/mine", b"", ephemeral=True)
+    text = "Copied 5 znodes from /s to /t; left out 1 ephemeral\n"
+    assert printed(any_server, "cp", "/s", "/t") == text
+    assert kazoo.get("/t/b")[0] == b"\xff\x00"
+    assert kazoo.get("/t/null")[0] is None
+    assert kazoo.get_acls("/t/b")[0] == kazoo.get_acls("/s/b")[0]
+    assert ran(any_server, "diff", "/s", "/t") == Ran(1, "- /a/mine\n", "")
+    kazoo.delete("/s/a/mine")
+    assert ran(any_server, "diff", "/s", "/t") == Ran(0, "", "")
+    found = ran(any_server, "cp", "/s", "/t")
+    assert found == Ran(1, "", "Node already exists: /t; nothing was written\n")
+    found = ran(any_server, "cp", "/s", "/missing/t")
+    assert found.err == "Node does not exist: /missing/t; nothing was written\n"
+    found = ran(any_server, "cp", "/s", "/s/a/t")
+    assert "is in /s" in found.err
+
+
+def test_ephemerals_may_be_copied_as_plain_znodes(any_server: ServerProcess, kazoo: Any) -> None:
+    kazoo.create("/s/mine", b"x", ephemeral=True)
+    assert printed(any_server, "cp", "-e", "/s", "/t") == "Copied 6 znodes from /s to /t\n"
+    assert kazoo.exists("/t/mine").ephemeralOwner == 0
+
+
+def test_a_copy_over_what_is_there(any_server: ServerProcess, kazoo: Any) -> None:
+    kazoo.create("/t", b"old")
+    kazoo.create("/t/b", b"old")
+    kazoo.create("/t/other", b"kept")
+    assert printed(any_server, "cp", "-f", "/s", "/t") == (
+        "Copied 5 znodes from /s to /t; 2 of them over what was there\n"
+    )
+    assert ran(any_server, "diff", "/s", "/t").out == "+ /other\n"
+    assert kazoo.get_acls("/t/b")[0] == kazoo.get_acls("/s/b")[0]
+    kazoo.set_acls("/t/b", [make_acl("world", "anyone", all=True)])
+    printed(any_server, "cp", "-f", "-A", "/s", "/t")
+    assert kazoo.get_acls("/t/b")[0] == [make_acl("world", "anyone", all=True)]
+
+
+def test_differences_are_told(any_server: ServerProcess, kazoo: Any) -> None:
+    printed(any_server, "cp", "/s", "/t")
+    kazoo.set("/t/a", b"x" * 500)
+    kazoo.set("/t/null", b"null")
+    kazoo.set_acls("/t/b", [make_acl("world", "anyone", all=True)])
+    kazoo.delete("/t/a/deep")
+    kazoo.create("/t/aa")
+    assert ran(any_server, "diff", "/s", "/t").out == (
+        f'~ /a\n    data: {{"k": 1}} -> {"x" * 200}...\n'
+        "- /a/deep\n"
+        "+ /aa\n"
+        "~ /b\n    acl: world:anyone:rwa -> world:anyone:cdrwa\n"
+        "~ /null\n    data: None -> b'null'\n"
+    )
+    assert "acl" not in ran(any_server, "diff", "-A", "/s", "/t").out
+
+
+def test_an_acl_that_is_not_shown_whole_is_not_copied(
+    any_server: ServerProcess, kazoo: Any
+) -> None:
+    acl = [make_digest_acl("ann", "secret", all=True), make_acl("world", "anyone", read=True)]
+    kazoo.create("/s/guarded", b"", acl=acl)
+    for words in (["cp", "/s", "/t"], ["mv", "/s", "/t"], ["export", "/s"]):
+        found = ran(any_server, *words)
+        assert found.status == 1
+        assert "/s/guarded: its ACL is shown whole only to those with ADMIN" in found.err
+    lines = "addauth digest ann:secret\ncp /s /t\ngetAcl /t/guarded\n"
+    found = run_shell(any_server.hosts, lines=lines)
+    assert found.err == ""
+    assert "Copied 6 znodes" in found.out
+    kazoo.add_auth("digest", "ann:secret")
+    assert kazoo.get_acls("/t/guarded")[0] == acl
+    assert printed(any_server, "cp", "-A", "/s", "/u") == "Copied 6 znodes from /s to /u\n"
+
+
+def test_a_small_subtree_moves_in_one_txn(any_server: ServerProcess, kazoo: Any) -> None:
+    assert printed(any_server, "mv", "/s", "/t") == "Moved 5 znodes from /s to /t\n"
+    assert kazoo.exists("/s") is None
+    assert len({kazoo.exists(path).czxid for path in ("/t", "/t/a/deep", "/t/null")}) == 1
+
+
+def test_a_move_does_not_lose_what_is_changed_meanwhile(
+    any_server: ServerProcess, kazoo: Any
+) -> None:
+    def changing(client: Any, root: str, *, with_acl: bool) -> Any:
+        yield from transfer.read_znodes(client, root, with_acl=with_acl)
+        kazoo.set("/s/a", b"newer")
+
+    with mock.patch("zoolet.shell.commands.copying.read_znodes", changing):
+        found = ran(any_server, "mv", "/s", "/t")
+    assert found.err == "version No is not valid : /s/a; nothing was moved\n"
+    assert kazoo.exists("/t") is None
+
+    def adding(client: Any, root: str, *, with_acl: bool) -> Any:
+        yield from transfer.read_znodes(client, root, with_acl=with_acl)
+        kazoo.create("/s/a/new")
+
+    with mock.patch("zoolet.shell.commands.copying.read_znodes", adding):
+        found = ran(any_server, "mv", "/s", "/t")
+    assert found.err == "Node not empty: /s/a; nothing was moved\n"
+    assert kazoo.exists("/t") is None
+
+
+def test_ephemerals_do_not_move(any_server: ServerProcess, kazoo: Any) -> None:
+    kazoo.create("/s/mine", b"x", ephemeral=True)
+    found = ran(any_server, "mv", "/s", "/t")
+    assert found.status == 1
+    assert "/s/mine is ephemeral and belongs to its session" in found.err
+    assert kazoo.exists("/t") is None
+    assert kazoo.exists("/s/a") is not None
+
+
+def test_a_large_subtree_moves_by_a_copy(any_server: ServerProcess, kazoo: Any) -> None:
+    fill(kazoo, "/s/many", 1500)
+    assert printed(any_server, "mv", "/s", "/t") == "Moved 1506 znodes from /s to /t\n"
+    assert kazoo.exists("/s") is None
+    assert len(kazoo.get_children("/t/many")) == 1500
+    assert kazoo.get_acls("/t/b")[0] == GUARDED
+
+
+def test_a_large_move_leaves_what_is_changed_meanwhile(
+    any_server: ServerProcess, kazoo: Any
+) -> None:
+    fill(kazoo, "/s/many", 600)
+    write = transfer.Writer.write
+
+    def changing(self: Any, znodes: Any) -> Any:
+        written = write(self, znodes)
+        kazoo.set("/s/many/n00300", b"newer")
+        return written
+
+    with mock.patch.object(transfer.Writer, "write", changing):
+        found = ran(any_server, "mv", "/s", "/t")
+    assert "version No is not valid : /s/many/n00300; everything was copied" in found.err
+    assert kazoo.get("/s/many/n00300")[0] == b"newer"
+    assert len(kazoo.get_children("/t/many")) == 600
+
+
+@pytest.mark.usefixtures("kazoo")
+def test_between_servers(any_server: ServerProcess, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "other") as other:
+        there = f"{other.hosts}/t"
+        assert printed(any_server, "cp", "/s", there) == f"Copied 5 znodes from /s to {there}\n"
+        assert ran(any_server, "diff", "/s", there) == Ran(0, "", "")
+        assert printed(any_server, "mv", there, "/t") == f"Moved 5 znodes from {there} to /t\n"
+        assert run_shell(other.hosts, "ls", "/").out == "[zookeeper]\n"
+        assert ran(any_server, "diff", "/s", "/t") == Ran(0, "", "")
+        printed(any_server, "cp", "/", f"{other.hosts}/all")
+        assert run_shell(other.hosts, "ls", "/all").out == "[s, t]\n"
+    found = run_shell(any_server.hosts, "cp", "/s", there, options=("-timeout", "2000"))
+    assert (found.status, found.out) == (1, "")
+    assert f"no ZooKeeper server answers at {other.hosts}" in found.err
+
+
+def test_exports_and_imports(any_server: ServerProcess, kazoo: Any, tmp_path: Path) -> None:
+    file = tmp_path / "export.jsonl"
+    assert printed(any_server, "export", "/s", str(file)) == f"Exported 5 znodes of /s to {file}\n"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert lines[0]["root"] == "/s"
+    assert lines[1]["created"] == 3
+    streamed = printed(any_server, "export", "/s").splitlines()
+    assert streamed[1:] == file.read_text().splitlines()[1:]
+    found = ran(any_server, "export", "/s", str(file))
+    assert "is there already" in found.err
+    assert printed(any_server, "import", str(file), "/t") == (
+        f"Imported 5 znodes from {file} to /t\n"
+    )
+    assert ran(any_server, "diff", "/s", "/t") == Ran(0, "", "")
+    assert "Node already exists: /t; nothing" in ran(any_server, "import", str(file), "/t").err
+    kazoo.set("/t/a", b"other")
+    printed(any_server, "import", "-f", str(file), "/t")
+    assert ran(any_server, "diff", "/s", "/t") == Ran(0, "", "")
+    assert [path.name for path in tmp_path.glob("*.unfinished")] == []
+
+
+@pytest.mark.usefixtures("kazoo")
+def test_an_import_of_everything(any_server: ServerProcess, tmp_path: Path) -> None:
+    file = tmp_path / "all"
+    printed(any_server, "export", "/", str(file))
+    printed(any_server, "deleteall", "/s")
+    printed(any_server, "import", str(file), "/")
+    assert printed(any_server, "get", "/s/a") == '{"k": 1}\n'
+    assert printed(any_server, "ls", "/") == "[s, zookeeper]\n"
+
+
+def test_an_import_reads_all_before_it_writes(
+    any_server: ServerProcess, kazoo: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "export"
+    printed(any_server, "export", "/s", str(file))
+    whole = file.read_text()
+    for damaged, number in ((whole + "{}\n", 7), (whole[:-30], 6), ("", 1), (whole[5:], 1)):
+        file.write_text(damaged)
+        found = ran(any_server, "import", str(file), "/t")
+        assert f"{file}:{number}: this is no line of an export" in found.err
+        assert kazoo.exists("/t") is None
+    file.write_bytes(b"\xff")
+    assert "cannot be read" in ran(any_server, "import", str(file), "/t").err
+    assert "cannot be read" in ran(any_server, "import", str(tmp_path / "none"), "/t").err
+
+
+def test_an_import_that_is_refused_says_what_was_written(
+    any_server: ServerProcess, kazoo: Any, tmp_path: Path
+) -> None:
+    fill(kazoo, "/s/many", 600)
+    kazoo.create("/s/zz", b"")
+    file = tmp_path / "export"
+    printed(any_server, "export", "/s", str(file))
+    kazoo.create("/t")
+    kazoo.create("/t/zz")
+    text = file.read_text().splitlines()
+    file.write_text("\n".join([text[0], *text[2:], ""]))  # all but /s itself
+    found = ran(any_server, "import", str(file), "/t")
+    assert found.err == "Node already exists: /t/zz; 500 znodes had been written\n"
+    assert len(kazoo.get_children("/t/many")) == 496
+
+
+def test_the_largest_data_is_copied(any_server: ServerProcess, kazoo: Any) -> None:
+    kazoo.create("/s/largest", b"x" * (1024 * 1024 - 100))
+    printed(any_server, "cp", "/s", "/t")
+    assert kazoo.exists("/t/largest").dataLength == 1024 * 1024 - 100
+    printed(any_server, "mv", "/t", "/u")
+    assert kazoo.exists("/u/largest").dataLength == 1024 * 1024 - 100
+
+
+def test_deleteall_goes_on_over_what_others_do(any_server: ServerProcess, kazoo: Any) -> None:
+    fill(kazoo, "/s/many", 600)
+    walk, rounds = subtree.walk, []
+
+    def meddling(client: Any, root: str, **how: Any) -> Any:
+        found = list(walk(client, root, **how))
+        rounds.append(len(found))
+        if len(rounds) == 1:
+            kazoo.delete("/s/many/n00007")
+            kazoo.create("/s/many/n00008/new")
+        return iter(found)
+
+    with mock.patch.object(subtree, "walk", meddling):
+        assert printed(any_server, "deleteall", "-b", "50", "/s") == ""
+    assert kazoo.exists("/s") is None
+    assert len(rounds) == 2
+
+
+def test_deleteall_says_what_stays(any_server: ServerProcess, kazoo: Any) -> None:
+    kazoo.create("/s/locked", acl=[make_acl("world", "anyone", read=True)])
+    kazoo.create("/s/locked-parent")
+    kazoo.create("/s/locked-parent/x")
+    kazoo.set_acls("/s/locked-parent", [make_acl("world", "anyone", read=True)])
+    found = ran(any_server, "deleteall", "-b", "2", "/s")
+    assert found.status == 1
+    assert "Insufficient permission : /s/locked-parent/x; " in found.err
+    assert "the rest of /s stays" in found.err
+
+
+def test_acls_of_a_subtree(any_server: ServerProcess, kazoo: Any) -> None:
+    kazoo.create("/s/kept", acl=[make_acl("world", "anyone", read=True)])
+    found = ran(any_server, "setAcl", "-R", "/s", "world:anyone:cdrwa")
+    assert found.err == (
+        "Insufficient permission : /s/kept\nThe ACL of 1 znode was not set, of 5 it was\n"
+    )
+    assert found.status == 1
+    printed(any_server, "setAcl", "-R", "/s/a", "world:anyone:r")
+    assert kazoo.get_acls("/s/a/deep")[0] == [make_acl("world", "anyone", read=True)]
+
+
+def test_sessions_are_listed(any_server: ServerProcess, kazoo: Any) -> None:
+    kazoo.create("/s/mine", b"x", ephemeral=True)
+    found = run_shell(any_server.hosts, "sessions", options=("--output", "json"))
+    assert found.err == ""
+    sessions = {one["session"]: one for one in map(json.loads, found.out.splitlines())}
+    mine = sessions[f"0x{kazoo.client_id[0]:x}"]
+    assert mine["ephemerals"] == ["/s/mine"]
+    assert mine["address"].startswith("127.0.0.1:")
+    assert mine["timeout_ms"] > 0
+    assert len(sessions) == 2, "this session, and the shell's"
+
+
+def test_containers_and_ttls_of_a_data_export_come_back(
+    any_server: ServerProcess, kazoo: Any, tmp_path: Path
+) -> None:
+    create(kazoo, "/s/box", b"", CreateMode.CONTAINER)
+    file = tmp_path / "export"
+    printed(any_server, "export", "/s", str(file))
+    lines = file.read_text().splitlines()
+    owned = [json.loads(line) for line in lines]
+    for line in owned[1:]:
+        if line["path"] == "/s/box":
+            line["stat"]["ephemeral_owner"] = -(1 << 63)
+        if line["path"] == "/s/null":
+            line["stat"]["ephemeral_owner"] = -(1 << 56) + 60_000
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in owned))
+    sent: list[str] = []
+    send = calls.call
+
+    def noting(client: Any, request: Any) -> Any:
+        sent.extend(type(part).__name__ for part in getattr(request, "operations", ()))
+        return send(client, request)
+
+    with mock.patch.object(calls, "call", noting):
+        printed(any_server, "import", str(file), "/t")
+    assert {"CreateContainer", "CreateTtl", "Create"} <= set(sent)
+    assert Delete.__name__ not in sent
+    assert kazoo.exists("/t/box") is not None
