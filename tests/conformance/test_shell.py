@@ -1,9 +1,11 @@
 """The shell on a real server: what commands print, how they fail, and what they return."""
 
 import base64
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,6 +15,11 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss
 
 from tests.support.shell import Ran, run_shell
+from tests.support.waiting import wait_until
+from zoolet.shell.context import Context
+from zoolet.shell.link import Link
+from zoolet.shell.output import Output
+from zoolet.shell.settings import read_settings
 from zoolet.testing import ServerProcess
 
 
@@ -278,3 +285,78 @@ def test_a_change_is_never_made_twice(server: ServerProcess) -> None:
         ran = run_shell(server.hosts, "set", "/a", "x")
     assert setting.call_count == 1
     assert ran.err == "The connection was lost; what the command did is not known: /a\n"
+
+
+def test_watch_shows_a_subtree_live(server: ServerProcess, client: Any) -> None:
+    client.create("/a", b"x")
+    with watching(server, "watch", "-R", "-n", "4", "/a") as shell:
+        assert shell.stdout is not None
+        client.set("/a", b"y")
+        assert shell.stdout.readline() == "changed /a: y\n"
+        client.create("/a/b", b"two\nlines")
+        assert shell.stdout.readline() == "created /a/b: two\n"
+        assert shell.stdout.readline() == "lines\n"
+        client.delete("/a/b")
+        assert shell.stdout.readline() == "deleted /a/b\n"
+        server.restart()
+        wait_until(lambda: "Total watches:1" in server.ask("wchs"), "the watch on a new connection")
+        client.set("/a", b"z")
+        out, err = shell.communicate(timeout=60)
+    assert (shell.returncode, out) == (0, "changed /a: z\n")
+    assert err == "The connection was lost and is back; what changed meanwhile was not seen\n"
+
+
+def test_watch_shows_one_znode_in_json(server: ServerProcess, client: Any) -> None:
+    client.create("/a", b"x")
+    with watching(server, "--output", "json", "watch", "-n", "3", "/a") as shell:
+        client.create("/a/b")
+        client.set("/a", b"\xff")
+        client.delete("/a/b")
+        out, _ = shell.communicate(timeout=60)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [event["event"] for event in events] == [
+        *("NodeChildrenChanged", "NodeDataChanged", "NodeChildrenChanged")
+    ]
+    assert events[1]["data_base64"] == "/w=="
+    assert server.ask("wchs").endswith("Total watches:0\n")
+
+
+@contextlib.contextmanager
+def watching(server: ServerProcess, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a shell that watches; give it when its watch is there."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "zoolet.shell", "-server", server.hosts, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as shell:
+        try:
+            wait_until(lambda: "Total watches:1" in server.ask("wchs"), "the watch")
+            yield shell
+        finally:
+            shell.kill()
+
+
+def test_events_may_be_turned_off(server: ServerProcess) -> None:
+    lines = """create /a
+addWatch -m PERSISTENT /a
+set /a 1
+ls /
+printwatches off
+set /a 2
+ls /
+printwatches
+removewatches /a
+"""
+    ran = run_shell(server.hosts, lines=lines)
+    assert ran.out.count("WatchedEvent") == 1
+    assert ran.out.count("WATCHER::") == 1
+    assert ran.out.endswith("printwatches is off\n")
+
+
+def test_a_server_that_only_reads_is_taken_where_that_is_asked_for() -> None:
+    for options, is_taken in ((("-r",), True), ((), False)):
+        with mock.patch.object(Link, "open"), mock.patch.object(Link, "close"):
+            settings = read_settings([*options, "help"], {})
+            context = Context(settings, Output(is_json=False, has_pager=False))
+        assert context.client.read_only is is_taken

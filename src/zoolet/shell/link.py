@@ -19,7 +19,6 @@ _RETRY = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
 _STATE_NAMES = {
     KeeperState.CONNECTED: "CONNECTED",
     KeeperState.CONNECTED_RO: "CONNECTEDREADONLY",
-    KeeperState.AUTH_FAILED: "AUTH_FAILED",
 }
 """What the original calls the states, which are kazoo's; any other is CONNECTING or CLOSED."""
 
@@ -89,10 +88,14 @@ class Link:
 
     def wait(self) -> None:
         """Return when there is a connection; raises CommandError where there comes none in time."""
-        if self.is_closed or self.state_name == "AUTH_FAILED":
+        if self.is_closed:
             raise CommandError("Not connected")
         if not self._connected.wait(self._timeout_s):
             raise CommandError(f"no ZooKeeper server answers at {self.hosts}")
+
+    def let_events_come(self) -> None:
+        """Return when every watch event that has been received has been printed."""
+        self.client.handler.callback_queue.join()
 
     def add_listener(self, listener: Callable[[], None]) -> None:
         """Call ``listener``, in another thread, whenever the connection is lost or back."""

@@ -82,6 +82,8 @@ class Shell:
             # What only reads is read again where the connection was lost under it.
             self._wait_for_connection()
             self._show(command, arguments)
+        # What happened before a command's answer is told before the next command.
+        self._context.link.let_events_come()
 
     def _show(self, command: Command, arguments: Any) -> None:
         """Run a command and print what it says."""

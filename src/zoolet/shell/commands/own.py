@@ -82,6 +82,8 @@ def _add_auth(context: Context, arguments: argparse.Namespace) -> Iterator[Answe
     try:
         context.client.add_auth(arguments.scheme, arguments.auth or "")
     except AuthFailedError as error:
+        # kazoo would try the same credentials on connection after connection.
+        context.close()
         raise CommandError(describe(error, "")) from error
     yield Answer({"authenticated": arguments.scheme})
 
