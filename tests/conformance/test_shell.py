@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,6 +161,51 @@ def test_a_reader_that_goes_ends_the_shell_quietly(server: ServerProcess, client
         ["/bin/sh", "-c", shell], capture_output=True, text=True, timeout=60, check=True
     )
     assert (completed.stdout, completed.stderr) == ("xxx", "")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "out", "err", "status"),
+    [
+        ("get /a <&-", "x\n", "", 0),
+        ("<&-", "", "", 0),
+        ("get /a >&-", "", "", 0),
+        ("get /missing 2>&-", "", "", 1),
+        ("get /a >/dev/full", "", "The answers cannot be written: ", 1),
+    ],
+)
+def test_streams_may_be_closed_or_full(
+    server: ServerProcess, client: Any, redirection: str, out: str, err: str, status: int
+) -> None:
+    client.create("/a", b"x")
+    command = f"{sys.executable} -m zoolet.shell -server {server.hosts} {redirection}"
+    completed = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (completed.returncode, completed.stdout) == (status, out)
+    assert completed.stderr.startswith(err)
+    assert "Traceback" not in completed.stderr
+
+
+def test_garbage_ends_no_shell(server: ServerProcess) -> None:
+    garbage = random.Random(7).randbytes(20_000)
+    completed = subprocess.run(
+        [sys.executable, "-m", "zoolet.shell", "-server", server.hosts],
+        input=garbage + b"\nls /zookeeper\n",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert completed.returncode == 0
+    assert completed.stdout.endswith(b"[config, quota]\n")
+    assert b"Traceback" not in completed.stderr
+
+
+def test_data_that_no_server_takes_is_said(server: ServerProcess, client: Any) -> None:
+    client.create("/a")
+    ran = run_shell(server.hosts, lines=f"set /a {'x' * 2_000_000}\nls /\n")
+    assert ran.out == "[a, zookeeper]\n"
+    assert "over data of 2,000,000 bytes" in ran.err
+    assert "jute.maxbuffer" in ran.err
 
 
 def test_read_only_refuses_what_changes_anything(server: ServerProcess, client: Any) -> None:

@@ -114,5 +114,6 @@ def test_what_is_refused_is_kept(
     ran = edit(server, editor)
     assert ran.status == 1
     (kept,) = temporary_files.iterdir()
+    assert "jute.maxbuffer" in ran.err
     assert f"Your text is in {kept}" in ran.err
     assert kept.stat().st_size == 2_000_000

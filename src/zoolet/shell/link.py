@@ -48,7 +48,9 @@ class Link:
                 connection_retry=dict(_RETRY),
             )
         except ValueError as error:
-            raise CommandError(f"{hosts}: servers are written HOST:PORT[,HOST:PORT...]") from error
+            raise CommandError(
+                f"{hosts!r}: servers are written HOST:PORT[,HOST:PORT...]"
+            ) from error
         self.watches = Watches(self.client)
         self.client.add_listener(self._on_state)
 

@@ -23,10 +23,7 @@ def main(argv: list[str]) -> int:
     settings = read_settings(argv, os.environ)
     # What kazoo has to say of connections, the shell says itself.
     logging.getLogger("kazoo").setLevel(logging.CRITICAL + 1)
-    # What is no text in this machine's encoding must not end the shell.
-    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors)
+    _prepare_streams()
     output = Output(is_json=settings.is_json, has_pager=settings.has_pager)
     try:
         return _run(settings, output)
@@ -34,10 +31,23 @@ def main(argv: list[str]) -> int:
         output.complain(str(error))
     except KeyboardInterrupt:
         pass
-    except BrokenPipeError:
-        # Whoever read the answers wants no more of them; what is left must not be flushed to it.
+    except OSError as error:
+        # Whoever read the answers wants no more of them, or they cannot be written; what is left
+        # must not be flushed there in the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            output.complain(f"The answers cannot be written: {error}")
     return FAILED
+
+
+def _prepare_streams() -> None:
+    """See that there are three streams, and that what is no text ends none of them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started the shell
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _run(settings: Settings, output: Output) -> int:

@@ -124,9 +124,9 @@ def delete_subtree(client: Any, root: str, batch_size: int, advance: Callable[[i
     met in a further round. Raises NoNodeError where there is no ``root``, CommandError where
     something could not be deleted.
     """
+    found = [visited.path for visited in walk(client, root)]
     deleted = 0
     for _ in range(_DELETE_ROUNDS):
-        found = [visited.path for visited in walk(client, root)]
         deleting = _Deleting(client, advance)
         deleting.delete(found[::-1], batch_size)
         deleted += deleting.count
@@ -135,7 +135,9 @@ def delete_subtree(client: Any, root: str, batch_size: int, advance: Callable[[i
                 f"{describe(deleting.refusal, deleting.refused_path)}; {counted(deleted, 'znode')}"
                 f" had been deleted, the rest of {root} stays"
             )
-        if client.exists(root) is None:
+        try:
+            found = [visited.path for visited in walk(client, root)]
+        except NoNodeError:
             return deleted
     raise CommandError(f"{root}: children are created faster than they can be deleted")
 

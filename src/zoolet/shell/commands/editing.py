@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kazoo.exceptions import BadVersionError, NoNodeError, ZookeeperError
 
+from zoolet.shell.commands.writing import explaining_size
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, describe
 from zoolet.shell.formatting import stat_value
@@ -37,7 +38,8 @@ def _edit(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     try:
         # The editor may have been open for long: the connection may be on its way back.
         context.link.wait()
-        written = context.client.set(path, after, version=stat.version)
+        with explaining_size(len(after)):
+            written = context.client.set(path, after, version=stat.version)
     except (BadVersionError, NoNodeError) as error:
         raise CommandError(
             f"{path} was changed by someone else while you edited it, and was left as they made it."

@@ -3,12 +3,13 @@
 import argparse
 import base64
 import binascii
+import contextlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kazoo.exceptions import NoNodeError, ZookeeperError
+from kazoo.exceptions import ConnectionLoss, NoNodeError, ZookeeperError
 
 from zoolet.client import count_descendants, create
 from zoolet.model.acl import OPEN_ACL, AclList
@@ -25,6 +26,7 @@ SURE = Option("y", "do not ask")
 VERSION = Option("v", "only if it has that version", "version", int)
 
 _DELETED_AT_ONCE = 1000
+_SUSPICIOUS_BYTES = 1_000_000
 _IN_FLIGHT = 100
 
 
@@ -41,7 +43,8 @@ def _create(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]
     mode = _mode(arguments)
     data = None if arguments.data is None else to_bytes(arguments.data)
     acl = parse_acl(arguments.acl) if arguments.acl else OPEN_ACL
-    created = create(context.client, arguments.path, data, mode, acl, arguments.t or 0)
+    with explaining_size(len(data or b"")):
+        created = create(context.client, arguments.path, data, mode, acl, arguments.t or 0)
     yield Answer({"created": created}, f"Created {created}")
 
 
@@ -82,7 +85,8 @@ def _set(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
             data = base64.b64decode(data, validate=True)
         except binascii.Error as error:
             raise UsageError(f"the data is not base64: {error}") from error
-    stat = context.client.set(arguments.path, data, version=_version(arguments))
+    with explaining_size(len(data)):
+        stat = context.client.set(arguments.path, data, version=_version(arguments))
     yield _changed(arguments, stat)
 
 
@@ -204,6 +208,20 @@ def _members(path: Path) -> str:
     if not members:
         raise CommandError(f"{path} names no member: its lines are server.N=host:port:port;port")
     return ",".join(members)
+
+
+@contextlib.contextmanager
+def explaining_size(size_bytes: int) -> Iterator[None]:
+    """Say what is likely where the connection is lost over much data: the server ends it."""
+    try:
+        yield
+    except ConnectionLoss as error:
+        if size_bytes < _SUSPICIOUS_BYTES:
+            raise
+        raise CommandError(
+            f"The connection was closed over data of {size_bytes:,} bytes: a server takes no"
+            " request larger than its jute.maxbuffer, which is 1 MiB unless it is set"
+        ) from error
 
 
 def to_bytes(word: str) -> bytes:
