@@ -157,6 +157,31 @@ def test_a_subtree_is_copied_with_its_acls(any_server: ServerProcess, kazoo: Any
     assert "is in /s" in found.err
 
 
+def test_nothing_goes_below_a_target_that_is_there(any_server: ServerProcess, kazoo: Any) -> None:
+    fill(kazoo, "/s/many", 2000)
+    kazoo.create("/t")
+    kazoo.create("/t/many")
+    found = ran(any_server, "cp", "/s", "/t")
+    assert found.err == "Node already exists: /t; nothing was written\n"
+    assert kazoo.get_children("/t/many") == []
+
+
+def test_a_copy_holds_no_more_than_fits(any_server: ServerProcess, kazoo: Any) -> None:
+    for number in range(30):
+        kazoo.create(f"/s/large{number:02d}", b"x" * 300_000)
+    asked: list[int] = []
+    acls = transfer._acls
+
+    def noting(client: Any, found: list[str], *, with_acl: bool) -> Any:
+        asked.append(len(found))
+        return acls(client, found, with_acl=with_acl)
+
+    with mock.patch.object(transfer, "_acls", noting):
+        printed(any_server, "cp", "/s", "/t")
+    assert max(asked) <= 6, "a batch is bounded by its bytes"
+    assert len(kazoo.get_children("/t")) == 33
+
+
 def test_ephemerals_may_be_copied_as_plain_znodes(any_server: ServerProcess, kazoo: Any) -> None:
     kazoo.create("/s/mine", b"x", ephemeral=True)
     assert printed(any_server, "cp", "-e", "/s", "/t") == "Copied 6 znodes from /s to /t\n"
@@ -389,6 +414,12 @@ def test_deleteall_says_what_stays(any_server: ServerProcess, kazoo: Any) -> Non
     assert found.status == 1
     assert "Insufficient permission : /s/locked-parent/x; " in found.err
     assert "the rest of /s stays" in found.err
+    kazoo.create("/t")
+    kazoo.create("/t/hidden", acl=[make_acl("world", "anyone", delete=True, create=True)])
+    kazoo.create("/t/hidden/x")
+    found = ran(any_server, "deleteall", "/t")
+    told = "Insufficient permission : /t/hidden: what is below it cannot be listed\n"
+    assert found == Ran(1, "", told)
 
 
 def test_acls_of_a_subtree(any_server: ServerProcess, kazoo: Any) -> None:

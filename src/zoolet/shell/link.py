@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException
 from kazoo.protocol.states import KazooState, KeeperState
 
 from zoolet.client import Watches
-from zoolet.shell.errors import CommandError
+from zoolet.shell.errors import CommandError, describe
 
 _RETRY = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
 
@@ -64,7 +65,12 @@ class Link:
                 f"no ZooKeeper server answers at {self.hosts} within {self._timeout_s:g} s: is it"
                 " running, and is the address right (-server HOST:PORT)?"
             )
-        if self.client.chroot and self.client.exists("/") is None:
+        try:
+            is_there = not self.client.chroot or self.client.exists("/") is not None
+        except KazooException as error:
+            self.close()
+            raise CommandError(f"{self.hosts}: {describe(error, '')}") from error
+        if not is_there:
             self.close()
             raise CommandError(
                 f"{self.hosts}: {self.client.chroot} is not there; create it over a connection"

@@ -20,6 +20,7 @@ from zoolet.shell.pager import EndOfReading, Pager
 from zoolet.shell.registry import Answer
 
 _HIGHLIGHTER = JSONHighlighter()
+_NO_LOCK = contextlib.nullcontext()
 
 Advance = Callable[[int], None]
 
@@ -52,21 +53,20 @@ class Output:
         self._lock = threading.RLock()  # watch events come in a thread of their own
         self._errors = Console(stderr=True)
 
-    def show(self, answers: Iterable[Answer], *, is_live: bool = False) -> bool:
-        """Print answers as they come; returns False where the reader has had enough of them."""
-        with self._lock if self._has_pager and not is_live else contextlib.nullcontext():
-            write = Pager().write if self._has_pager and not is_live else _write_line
-            try:
+    def show(self, answers: Iterable[Answer], *, is_live: bool = False) -> None:
+        """Print answers as they come, page by page unless they are live."""
+        is_paged = self._has_pager and not is_live
+        write = Pager().write if is_paged else _write_line
+        try:
+            # While a reader turns pages, events wait for their end.
+            with contextlib.suppress(EndOfReading), self._lock if is_paged else _NO_LOCK:
                 for answer in answers:
                     with self._lock:
                         self._write(answer, write)
                         if is_live:
                             sys.stdout.flush()
-            except EndOfReading:
-                return False
-            finally:
-                sys.stdout.flush()
-        return True
+        finally:
+            sys.stdout.flush()
 
     def say(self, answer: Answer) -> None:
         """Print what nobody waits for, such as a watch event."""

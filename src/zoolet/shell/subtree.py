@@ -124,7 +124,7 @@ def delete_subtree(client: Any, root: str, batch_size: int, advance: Callable[[i
     met in a further round. Raises NoNodeError where there is no ``root``, CommandError where
     something could not be deleted.
     """
-    found = [visited.path for visited in walk(client, root)]
+    found = _listed(client, root)
     deleted = 0
     for _ in range(_DELETE_ROUNDS):
         deleting = _Deleting(client, advance)
@@ -136,10 +136,22 @@ def delete_subtree(client: Any, root: str, batch_size: int, advance: Callable[[i
                 f" had been deleted, the rest of {root} stays"
             )
         try:
-            found = [visited.path for visited in walk(client, root)]
+            found = _listed(client, root)
         except NoNodeError:
             return deleted
     raise CommandError(f"{root}: children are created faster than they can be deleted")
+
+
+def _listed(client: Any, root: str) -> list[str]:
+    """Return the paths of a subtree; raises CommandError where not all can be seen."""
+    found = []
+    for visited in walk(client, root):
+        if visited.error is not None:
+            raise CommandError(
+                f"{describe(visited.error, visited.path)}: what is below it cannot be listed"
+            )
+        found.append(visited.path)
+    return found
 
 
 class _Deleting:

@@ -7,7 +7,6 @@ first that is refused ends the writing. Imports ``model`` and ``client``.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 
 from kazoo.exceptions import NoNodeError, ZookeeperError
@@ -53,7 +52,7 @@ def read_znodes(client: Any, root: str, *, with_acl: bool) -> Iterator[ExportedZ
     visits = walk(client, root, with_data=True)
     if root == paths.ROOT and not client.chroot:
         visits = (visited for visited in visits if not is_system(visited.path))
-    while together := list(islice(visits, _READ_AT_ONCE)):
+    for together in in_batches(visits, _READ_AT_ONCE, lambda visited: len(visited.data or b"")):
         for visited in together:
             if visited.error is not None:
                 raise CommandError(describe(visited.error, visited.path))
@@ -154,6 +153,7 @@ class Writer:
         self._keeps_ephemerals = keeps_ephemerals
         self._advance = advance
         self._created = self._replaced = self._left_out = 0
+        self._has_begun = False
 
     def write(self, znodes: Iterable[ExportedZnode]) -> Written:
         """Write them, parents before children; raises CommandError, saying what was written."""
@@ -161,7 +161,8 @@ class Writer:
         try:
             for batch in in_batches(self._wanted(znodes), _WRITTEN_AT_ONCE, size_of):
                 sent.append(self._send(batch))
-                if len(sent) >= MULTIS_IN_FLIGHT:
+                # The first batch has the root: where that is refused, nothing may go below it.
+                if len(sent) >= (MULTIS_IN_FLIGHT if self._has_begun else 1):
                     self._settle(*sent.popleft())
             while sent:
                 self._settle(*sent.popleft())
@@ -214,6 +215,7 @@ class Writer:
             if refusal is not None:
                 place = batch[answers.index(refusal)].path
                 raise CommandError(describe(refusal, place)) from refusal
+        self._has_begun = True
         self._replaced += len(present)
         self._created += len(batch) - len(present)
         self._advance(len(batch))
