@@ -1,0 +1,107 @@
+"""A network that fails when a test says so: a TCP proxy on 127.0.0.1 between client and server."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+ADDRESS = "127.0.0.1"
+_CHUNK_BYTES = 65536
+
+
+class Proxy:
+    """Passes bytes on in both directions, until it is told not to.
+
+    Attributes:
+        hosts: what a client connects to instead of the server.
+    """
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._listener = socket.create_server((ADDRESS, 0))
+        self.hosts = f"{ADDRESS}:{self._listener.getsockname()[1]}"
+        self._lock = threading.Lock()
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._refuses = False
+        self._swallows_replies = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Close every connection, as a network does that breaks; new ones are let in."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+
+    @contextlib.contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """Let no connection through for as long as this lasts."""
+        self._refuses = True
+        self.cut()
+        try:
+            yield
+        finally:
+            self._refuses = False
+
+    @contextlib.contextmanager
+    def replies_lost(self) -> Iterator[None]:
+        """Bring requests to the server and no reply back; the connections end with this."""
+        self._swallows_replies = True
+        try:
+            yield
+        finally:
+            self.cut()
+            self._swallows_replies = False
+
+    def close(self) -> None:
+        """End it."""
+        self._refuses = True
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._refuses:
+                client.close()
+                continue
+            try:
+                server = socket.create_connection((ADDRESS, self._server_port))
+            except OSError:
+                client.close()
+                continue
+            with self._lock:
+                self._pairs.append((client, server))
+            for source, target, is_reply in ((client, server, False), (server, client, True)):
+                threading.Thread(
+                    target=self._pass_on, args=(source, target, is_reply), daemon=True
+                ).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(_CHUNK_BYTES):
+                if not (is_reply and self._swallows_replies):
+                    target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
