@@ -18,9 +18,9 @@ from kazoo.client import KazooClient
 from rich.console import Console
 from rich.table import Table
 
-from tests.support.apache import DEBIAN_JARS
 from zoolet.client import create_request, multi_async
 from zoolet.testing import ServerProcess
+from zoolet.testing.apache import DEBIAN_JARS
 
 DATA = b"x" * 100
 PER_MULTI = 1000

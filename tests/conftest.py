@@ -12,6 +12,7 @@ import zoolet
 from tests.support.apache import require_apache
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.apache import DEBIAN_JARS
+from zoolet.testing.process import ProcessServer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,9 +72,10 @@ def client(server: ServerProcess) -> Iterator[Any]:
 
 
 @pytest.fixture(params=["zoolet", "apache"])
-def any_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
+def any_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ProcessServer]:
     """A running zoolet, then a running Apache ZooKeeper, with everything that may be turned on."""
     settings = {"extendedTypesEnabled": "true", "enforceQuota": "true"}
+    running: ProcessServer
     if request.param == "zoolet":
         running = ServerProcess(tmp_path / "server", settings)
     else:

@@ -34,7 +34,7 @@ from zoolet.client import (
 )
 from zoolet.model.acl import Id
 from zoolet.model.codes import AddWatchMode, CreateMode, EventType, WatcherType
-from zoolet.testing import ServerProcess
+from zoolet.testing.process import ProcessServer
 
 WAIT_S = 20.0
 STEADY_S = 4.0
@@ -81,7 +81,7 @@ class Events:
         return self._came.empty()
 
 
-def test_requests_that_kazoo_lacks(any_server: ServerProcess, connect: Connect) -> None:
+def test_requests_that_kazoo_lacks(any_server: ProcessServer, connect: Connect) -> None:
     client = connect(any_server.hosts)
     assert create(client, "/a", None) == "/a"
     assert client.get("/a")[0] is None
@@ -102,7 +102,7 @@ def test_requests_that_kazoo_lacks(any_server: ServerProcess, connect: Connect) 
     assert "Mode: standalone" in ask(client, "127.0.0.1", any_server.port, "srvr", WAIT_S)
 
 
-def test_many_in_one_request(any_server: ServerProcess, connect: Connect) -> None:
+def test_many_in_one_request(any_server: ProcessServer, connect: Connect) -> None:
     client = connect(any_server.hosts)
     client.create("/a", b"data")
     created, boxed, checked = multi_async(
@@ -126,7 +126,7 @@ def test_many_in_one_request(any_server: ServerProcess, connect: Connect) -> Non
     assert client.get("/a")[0] == b"data"
 
 
-def test_the_chroot_is_the_client_s_root(any_server: ServerProcess, connect: Connect) -> None:
+def test_the_chroot_is_the_client_s_root(any_server: ProcessServer, connect: Connect) -> None:
     above = connect(any_server.hosts)
     above.create("/root")
     client = connect(f"{any_server.hosts}/root")
@@ -141,7 +141,7 @@ def test_the_chroot_is_the_client_s_root(any_server: ServerProcess, connect: Con
     assert get_config(client) == above.get("/zookeeper/config")
 
 
-def test_an_enforced_quota_refuses_a_create(any_server: ServerProcess, connect: Connect) -> None:
+def test_an_enforced_quota_refuses_a_create(any_server: ProcessServer, connect: Connect) -> None:
     client = connect(any_server.hosts)
     client.create("/q")
     client.create("/zookeeper/quota/q")
@@ -151,7 +151,7 @@ def test_an_enforced_quota_refuses_a_create(any_server: ServerProcess, connect: 
         create(client, "/q/a", b"")
 
 
-def test_persistent_watches(any_server: ServerProcess, connect: Connect) -> None:
+def test_persistent_watches(any_server: ProcessServer, connect: Connect) -> None:
     client, other = connect(any_server.hosts), connect(any_server.hosts)
     client.create("/a")
     client.create("/a/b")
@@ -185,7 +185,7 @@ def test_persistent_watches(any_server: ServerProcess, connect: Connect) -> None
     assert deep.is_empty()
 
 
-def test_watches_outlive_a_lost_connection(any_server: ServerProcess, connect: Connect) -> None:
+def test_watches_outlive_a_lost_connection(any_server: ProcessServer, connect: Connect) -> None:
     other = connect(any_server.hosts)
     with Proxy(any_server.port) as proxy:
         client = connect(proxy.hosts)
@@ -218,7 +218,7 @@ def test_watches_outlive_a_lost_connection(any_server: ServerProcess, connect: C
         assert events["data"].is_empty()
 
 
-def test_watches_outlive_their_session(any_server: ServerProcess, connect: Connect) -> None:
+def test_watches_outlive_their_session(any_server: ProcessServer, connect: Connect) -> None:
     other = connect(any_server.hosts)
     with Proxy(any_server.port) as proxy:
         client = connect(proxy.hosts, SHORT_S)
@@ -236,7 +236,7 @@ def test_watches_outlive_their_session(any_server: ServerProcess, connect: Conne
         assert always.next() == (EventType.NODE_CREATED, "/a/b")
 
 
-def test_more_watches_than_one_request_holds(any_server: ServerProcess, connect: Connect) -> None:
+def test_more_watches_than_one_request_holds(any_server: ProcessServer, connect: Connect) -> None:
     other = connect(any_server.hosts)
     names = [f"/{number:0200d}" for number in range(1500)]
     with Proxy(any_server.port) as proxy:

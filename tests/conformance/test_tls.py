@@ -11,8 +11,7 @@ from kazoo.exceptions import NoAuthError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.security import make_acl
 
-from zoolet.testing import ServerProcess
-from zoolet.testing.process import free_port
+from zoolet.testing import ReservedPort, ServerProcess
 
 
 class Certificates(NamedTuple):
@@ -35,9 +34,9 @@ def certificates(tmp_path: Path) -> Certificates:
     return files
 
 
-def settings_of(certificates: Certificates, client_auth: str) -> dict[str, object]:
+def settings_of(certificates: Certificates, port: int, client_auth: str) -> dict[str, object]:
     return {
-        "secureClientPort": free_port(),
+        "secureClientPort": port,
         "secureClientPortAddress": "127.0.0.1",
         "ssl.keyStore.location": certificates.server,
         "ssl.trustStore.location": certificates.authority,
@@ -46,8 +45,12 @@ def settings_of(certificates: Certificates, client_auth: str) -> dict[str, objec
 
 
 @pytest.fixture
-def settings(certificates: Certificates, request: pytest.FixtureRequest) -> dict[str, object]:
-    return settings_of(certificates, getattr(request, "param", "need"))
+def settings(
+    certificates: Certificates, request: pytest.FixtureRequest
+) -> Iterator[dict[str, object]]:
+    reserved = ReservedPort()
+    yield settings_of(certificates, reserved.number, getattr(request, "param", "need"))
+    reserved.release()
 
 
 @pytest.fixture
@@ -143,7 +146,7 @@ def test_a_certificate_may_be_left_out_where_it_is_not_needed(
 def test_a_key_store_that_is_none_refuses_the_start(
     tmp_path: Path, certificates: Certificates
 ) -> None:
-    settings = settings_of(certificates, "need")
+    settings = settings_of(certificates, 1, "need")
     certificates.server.write_text("garbage")
     server = ServerProcess(tmp_path / "server", settings)
     refused = server.run_command("start-foreground")

@@ -95,8 +95,9 @@ class Server:
             self._build(loop, self._thread, snapshot_thread)
             started.callback(self._snapshotter.stop)
             started.push_async_callback(self._drain)
-            await self._listen(started)
+            # Clients last: whoever is let in finds everything there.
             await self._listen_for_operators(started)
+            await self._listen(started)
             repetitions = [
                 (self._config.tick_time_ms, self._processor.expire_sessions),
                 (self._config.container_check_interval_ms, self._processor.remove_perished),

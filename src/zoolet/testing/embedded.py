@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Self
 
 from zoolet.server.config import Config, parse_config
-from zoolet.server.service import Server, ServerError
+from zoolet.server.errors import ServerError
+from zoolet.server.service import Server
 from zoolet.testing.clock import ServerClock
 from zoolet.testing.disk import MemoryDisk
 from zoolet.testing.faults import FaultError, Faults

@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import CreateMode
 from zoolet.server.config import ConfigError
-from zoolet.server.service import ServerError
+from zoolet.server.errors import ServerError
 from zoolet.storage.errors import StorageError
 from zoolet.testing import EmbeddedServer, FaultError, OpCode
 from zoolet.testing.embedded import LIVING
