@@ -304,7 +304,7 @@ def main(conf: Path, queue: str, worker_count: int, logs: Path) -> None:
         started.enter_context(running_server(conf, config))
         workers = Workers(worker_count, server, queue, logs)
         started.callback(workers.stop)
-        do_queries(started.enter_context(Dispatcher(server, queue)), workers)
+        do_queries(started.enter_context(Dispatcher(server, queue, create=True)), workers)
     console.print(f"Everything is stopped again, after {time.monotonic() - began:.1f} s.")
 
 

@@ -1,5 +1,6 @@
 """Every move of a job against a real server: one place at a time, one owner, one result."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -7,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from kazoo.client import KazooClient, TransactionRequest
+from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, SessionExpiredError
 
+from zoolet.client import multi_async
 from zoolet.jobs import (
     InvalidJobError,
     Job,
@@ -25,6 +27,7 @@ from zoolet.jobs import (
     WorkerGoneError,
     naming,
     records,
+    znodes,
 )
 
 ROOT = "/jobs/flights"
@@ -71,18 +74,25 @@ def value(client: KazooClient, place: str, name: str) -> Any:
     return json.loads(data)
 
 
-def lose_reply(monkeypatch: pytest.MonkeyPatch, error: type[Exception], *, done: bool) -> None:
-    """Let the next multi be done, or not, and its reply be lost."""
-    commit = TransactionRequest.commit
+@contextlib.contextmanager
+def reply_lost(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception], *, done: bool
+) -> Iterator[None]:
+    """Let the first multi be done, or not, and its reply be lost."""
+    send, lost = multi_async, False
 
-    def losing(transaction: TransactionRequest) -> None:
-        monkeypatch.setattr(TransactionRequest, "commit", commit)
+    def losing(client: KazooClient, operations: Any) -> None:
+        nonlocal lost
+        lost = True
+        monkeypatch.setattr(znodes, "multi_async", send)
         if done:
-            results = commit(transaction)
+            results = send(client, operations).get()
             assert not [result for result in results if isinstance(result, Exception)]
         raise error
 
-    monkeypatch.setattr(TransactionRequest, "commit", losing)
+    monkeypatch.setattr(znodes, "multi_async", losing)
+    yield
+    assert lost
 
 
 # --- The life of a job, in the paths, names and states of the design
@@ -161,7 +171,7 @@ def test_counts_and_lists_every_job(queue: JobQueue) -> None:
     queue.own_job(names[1], "w")
     queue.update_state(queue.own_job(names[2], "w"), JobState.RUNNING)
     queue.finish(queue.own_job(names[3], "w"), None)
-    assert {state.value: count for state, count in queue.counts().items()} == {
+    assert {state.value: count for state, count in queue.states().items()} == {
         "PENDING": 2,
         "STAGING": 1,
         "RUNNING": 1,
@@ -357,26 +367,26 @@ def test_a_lost_reply_changes_nothing_for_a_job(
     *,
     done: bool,
 ) -> None:
-    lose_reply(monkeypatch, error, done=done)
-    name = submitted(queue)
+    with reply_lost(monkeypatch, error, done=done):
+        name = submitted(queue)
     assert [waiting.name for waiting in queue.waiting()] == [name]
 
-    lose_reply(monkeypatch, error, done=done)
-    job = queue.own_job(name, "w")
-    lose_reply(monkeypatch, error, done=done)
-    job = queue.update_state(job, JobState.RUNNING)
-    lose_reply(monkeypatch, error, done=done)
-    queue.release(job)
+    with reply_lost(monkeypatch, error, done=done):
+        job = queue.own_job(name, "w")
+    with reply_lost(monkeypatch, error, done=done):
+        job = queue.update_state(job, JobState.RUNNING)
+    with reply_lost(monkeypatch, error, done=done):
+        queue.release(job)
     assert places(client, name) == ["unowned"]
 
     job = queue.own_job(name, "w")
-    lose_reply(monkeypatch, error, done=done)
-    queue.fail(job, "trouble")
+    with reply_lost(monkeypatch, error, done=done):
+        queue.fail(job, "trouble")
     assert value(client, "unowned", name)["attempts"] == 1
 
     job = queue.own_job(name, "w")
-    lose_reply(monkeypatch, error, done=done)
-    queue.finish(job, "result")
+    with reply_lost(monkeypatch, error, done=done):
+        queue.finish(job, "result")
     assert places(client, name) == ["done"]
     assert value(client, "done", name)["result"] == "result"
     assert value(client, "done", name)["attempts"] == 2
@@ -396,11 +406,11 @@ def test_a_lost_reply_to_returning_and_requeueing_changes_nothing(
     name = submitted(queue, max_attempts=1)
     dying.own_job(name, "dying")
     other_client.stop()
-    lose_reply(monkeypatch, ConnectionLoss, done=done)
-    queue.return_jobs_of_dead_workers()
+    with reply_lost(monkeypatch, ConnectionLoss, done=done):
+        queue.return_jobs_of_dead_workers()
     assert places(client, name) == ["done"]
-    lose_reply(monkeypatch, ConnectionLoss, done=done)
-    queue.requeue(name)
+    with reply_lost(monkeypatch, ConnectionLoss, done=done):
+        queue.requeue(name)
     assert places(client, name) == ["unowned"]
 
 
@@ -410,14 +420,14 @@ def test_a_lost_reply_is_not_taken_for_success_when_another_worker_was_faster(
     rival = JobQueue(other_client, ROOT)
     assert rival.register("rival")
     name = submitted(queue)
-    commit = TransactionRequest.commit
+    send = multi_async
 
-    def losing(_: TransactionRequest) -> None:
-        monkeypatch.setattr(TransactionRequest, "commit", commit)
+    def losing(_: KazooClient, __: Any) -> None:
+        monkeypatch.setattr(znodes, "multi_async", send)
         rival.own_job(name, "rival")
         raise ConnectionLoss
 
-    monkeypatch.setattr(TransactionRequest, "commit", losing)
+    monkeypatch.setattr(znodes, "multi_async", losing)
     with pytest.raises(JobTakenError):
         queue.own_job(name, "w")
     assert queue.find(name).worker == "rival"
@@ -509,19 +519,19 @@ def test_of_many_who_submit_the_same_work_at_once_each_job_is_new_for_one(
 def test_a_submitter_that_died_before_it_wrote_the_name_leaves_a_job_to_be_found(
     queue: JobQueue, client: KazooClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, commits = TransactionRequest.commit, 0
+    send, sent = multi_async, 0
 
-    def dying(transaction: TransactionRequest) -> Any:
-        nonlocal commits
-        commits += 1
-        if commits == 2:
+    def dying(client: KazooClient, operations: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        if sent == 2:
             raise SystemExit
-        return commit(transaction)
+        return send(client, operations)
 
-    monkeypatch.setattr(TransactionRequest, "commit", dying)
+    monkeypatch.setattr(znodes, "multi_async", dying)
     with pytest.raises(SystemExit):
         queue.submit([request()])
-    monkeypatch.setattr(TransactionRequest, "commit", commit)
+    monkeypatch.setattr(znodes, "multi_async", send)
     [waiting] = queue.waiting()
     assert queue.submit([request()]) == [(waiting.name, Origin.JOINED)]
     queue.own_job(waiting.name, "w")
@@ -554,18 +564,18 @@ def test_large_jobs_do_not_burst_a_multi(queue: JobQueue) -> None:
     assert queue.finish(job, 1).state is JobState.SUCCESSFUL
 
 
-def test_a_batch_takes_a_multi_for_each_25_jobs_and_their_names(
+def test_submitting_takes_a_multi_for_each_50_jobs_and_one_for_their_names(
     queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, commits = TransactionRequest.commit, 0
+    send, sent = multi_async, 0
 
-    def counting(transaction: TransactionRequest) -> Any:
-        nonlocal commits
-        commits += 1
-        return commit(transaction)
+    def counting(client: KazooClient, operations: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        return send(client, operations)
 
-    monkeypatch.setattr(TransactionRequest, "commit", counting)
+    monkeypatch.setattr(znodes, "multi_async", counting)
     submissions = queue.submit([request(str(number)) for number in range(100)])
-    assert commits == 8
+    assert sent == 4
     parsed = [naming.parse(submission.name) for submission in submissions]
     assert [name.groupid for name in parsed if name] == [str(number) for number in range(100)]

@@ -51,14 +51,14 @@ def echo(group, parameters):
 def read_pipe(group, parameters):
     return Path(parameters["pipe"]).read_text()
 
-def read_line(group, parameters):
-    with open(parameters["pipe"]) as pipe:
-        return pipe.readline()
-
-calls = itertools.count()
 
 def read_own_pipe(group, parameters):
-    return Path(parameters["pipe"] + str(next(calls))).read_text()
+    for number in itertools.count():
+        try:
+            Path(f"{parameters['pipe']}{number}.begun").touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return Path(f"{parameters['pipe']}{number}").read_text()
 
 def trouble(group, parameters):
     raise ValueError("this task raises")
@@ -82,7 +82,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def dispatcher(client: KazooClient) -> Dispatcher:
-    return Dispatcher(client, ROOT)
+    return Dispatcher(client, ROOT, create=True)
 
 
 class WorkerProcess:
@@ -216,10 +216,11 @@ def test_an_empty_queue_is_watched_and_not_polled(
 
     with Worker(server.hosts, ROOT, loader="pipe_tasks:load") as worker:
         all_results(dispatcher.submit_batch([echo("1")]))
-        monkeypatch.setattr(KazooClient, "_call", counting)
-        # What is observed is a stretch of time; what the last job stirred up may still come.
+        # What the start and the last job stirred up may still come.
         assert not worker._ended.wait(0.5)
-        assert len(calls) < 5
+        monkeypatch.setattr(KazooClient, "_call", counting)
+        assert not worker._ended.wait(0.5)
+        assert calls == []
 
 
 @pytest.mark.parametrize(
@@ -285,7 +286,7 @@ def test_held_data_goes_before_priority_and_is_found_in_the_cache(
     with Worker(server.hosts, ROOT, loader="pipe_tasks:load", locality_wait_ms=1) as worker:
         # An empty cache takes the first of all, and what it then holds goes first.
         found = all_results(batch)
-        assert worker._cache.held() == {("flights", "held"), ("flights", "other")}
+        assert worker._executors[0].held() == {("flights", "held"), ("flights", "other")}
     order = sorted(found, key=lambda job: (job.taken_ms, job.finished_ms))
     assert [(job.groupid, job.priority, job.cache_hit) for job in order] == [
         ("other", 999, False),
@@ -324,25 +325,32 @@ def test_a_worker_killed_in_mid_task_loses_no_job(
     assert client.get_children(f"{ROOT}/done") == batch.names
 
 
+@pytest.mark.parametrize("kind", ["processes", "threads"])
 def test_a_frozen_workers_late_result_is_refused(
-    dispatcher: Dispatcher, tasks: Path, start_worker: Callable[..., WorkerProcess]
+    dispatcher: Dispatcher,
+    tasks: Path,
+    start_worker: Callable[..., WorkerProcess],
+    kind: str,
 ) -> None:
-    pipe = tasks / "pipe"
-    os.mkfifo(pipe)
-    frozen = start_worker()
-    batch = dispatcher.submit("pipe_tasks:read_line", "flights", "1", {"pipe": str(pipe)})
-    with pipe.open("w") as output:
+    for attempt in ("0", "1"):
+        os.mkfifo(tasks / f"pipe{attempt}")
+    options = ["--threads"] if kind == "threads" else []
+    frozen = start_worker(*options)
+    batch = dispatcher.submit(
+        "pipe_tasks:read_own_pipe", "flights", "1", {"pipe": str(tasks / "pipe")}
+    )
+    with (tasks / "pipe0").open("w") as late:
         frozen.process.send_signal(signal.SIGSTOP)
-        rescuer = start_worker()
-        print("in time", file=output, flush=True)
+        rescuer = start_worker(*options)
+        with (tasks / "pipe1").open("w") as in_time:
+            in_time.write("in time")
         [job] = all_results(batch)
-        assert (job.result, job.worker, job.attempts) == ("in time\n", rescuer.worker_id, 2)
+        assert (job.result, job.worker, job.attempts) == ("in time", rescuer.worker_id, 2)
         rescuer.kill()
-
-        print("late", file=output, flush=True)
-        frozen.process.send_signal(signal.SIGCONT)
-        # It has one executor, so its late result was refused before it takes another job.
-        [other] = all_results(dispatcher.submit_batch([echo("2")]))
+        late.write("late")
+    frozen.process.send_signal(signal.SIGCONT)
+    # It has one executor, so its late result was refused before it takes another job.
+    [other] = all_results(dispatcher.submit_batch([echo("2")]))
     assert other.worker not in {frozen.worker_id, rescuer.worker_id}
     assert dispatcher.queue.find(job.name) == job
 
@@ -353,7 +361,7 @@ def test_jobs_of_workers_that_died_before_are_taken_over_at_the_start(
 ) -> None:
     dead = KazooClient(hosts=server.hosts)
     dead.start()
-    before = Dispatcher(dead, ROOT)
+    before = Dispatcher(dead, ROOT, create=True)
     batch = dispatcher.submit_batch([echo("1"), echo("2")])
     assert before.queue.register("dead")
     for name in batch.names:
@@ -365,25 +373,33 @@ def test_jobs_of_workers_that_died_before_are_taken_over_at_the_start(
         assert [job.attempts for job in all_results(batch)] == [2, 2]
 
 
+@pytest.mark.parametrize("threads", [False, True])
 def test_a_worker_that_lost_its_session_goes_on_under_a_new_id(
-    dispatcher: Dispatcher, server: Any, tasks: Path
+    dispatcher: Dispatcher, server: Any, tasks: Path, *, threads: bool
 ) -> None:
     for attempt in ("0", "1"):
         os.mkfifo(tasks / f"pipe{attempt}")
     parameters = {"pipe": str(tasks / "pipe")}
-    with Worker(server.hosts, ROOT, loader="pipe_tasks:load", executors=2) as worker:
+    with Worker(
+        server.hosts, ROOT, loader="pipe_tasks:load", executors=2, threads=threads
+    ) as worker:
         first_id = worker.worker_id
         batch = dispatcher.submit("pipe_tasks:read_own_pipe", "flights", "1", parameters)
-        with (tasks / "pipe0").open("w") as late:
-            end_session(server, worker)
-            with (tasks / "pipe1").open("w") as in_time:
-                assert worker.worker_id != first_id
-                late.write("late")
+        late = (tasks / "pipe0").open("w")
+        end_session(server, worker)
+        with (tasks / "pipe1").open("w") as in_time:
+            assert worker.worker_id != first_id
+            late.write("late")
+            if threads:
                 late.close()
-                # The executor that runs this job has had its late result refused before.
-                all_results(dispatcher.submit_batch([echo("2")]))
-                assert batch.progress()[JobState.RUNNING] == 1
-                in_time.write("in time")
+            else:
+                # What is not its own any more is not worked on: the task's process was ended.
+                with pytest.raises(BrokenPipeError):
+                    late.close()
+            # The executor that runs this job has had its late result refused before.
+            all_results(dispatcher.submit_batch([echo("2")]))
+            assert batch.outstanding == 1
+            in_time.write("in time")
         [job] = all_results(batch)
     assert (job.result, job.worker, job.attempts) == ("in time", worker.worker_id, 2)
     assert job.errors[0].message == f"worker {first_id} was lost"
@@ -474,14 +490,14 @@ def test_a_dispatcher_and_a_worker_make_the_chroot_of_their_hosts(
     server: Any, client: KazooClient
 ) -> None:
     hosts = f"{server.hosts}{ROOT}"
-    with Worker(hosts, loader="pipe_tasks:load"), Dispatcher(hosts) as dispatcher:
+    with Worker(hosts, loader="pipe_tasks:load"), Dispatcher(hosts, create=True) as dispatcher:
         [job] = all_results(dispatcher.submit_batch([echo("1")]))
     assert client.get_children(f"{ROOT}/done") == [job.name]
 
 
 @pytest.mark.usefixtures("tasks")
 def test_a_batch_is_waited_for_through_a_lost_connection(server: Any, client: KazooClient) -> None:
-    with Dispatcher(server.hosts, ROOT) as dispatcher:
+    with Dispatcher(server.hosts, ROOT, create=True) as dispatcher:
         batch = dispatcher.submit_batch([echo("1")])
         server.kill()
         server.start()
@@ -498,7 +514,10 @@ def test_submit_status_and_list(server: Any, client: KazooClient) -> None:
     queue = ["--server", server.hosts, "--queue", ROOT]
     work = ["--task", "pipe_tasks:echo", "--dataset", "a b", "--group", "7"]
     run = CliRunner(env={"COLUMNS": "200"}).invoke
-    submitted = run(main, ["jobs", "submit", *queue, *work, "--priority", "5"])
+    refused = run(main, ["jobs", "submit", *queue, *work])
+    assert refused.exit_code == 1
+    assert f"there is no queue at {ROOT}" in refused.output
+    submitted = run(main, ["jobs", "submit", *queue, *work, "--priority", "5", "--create"])
     assert (submitted.exit_code, submitted.output) == (0, "entry-005-a b:7-0000000000 NEW\n")
     with Worker(server.hosts, ROOT, loader="pipe_tasks:load") as worker:
         waited = run(main, ["jobs", "submit", *queue, *work, "--wait"])

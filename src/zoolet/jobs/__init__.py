@@ -1,29 +1,38 @@
 """Jobs on ZooKeeper: prioritised, bound to data, and never lost when a worker dies.
 
 Owns the queue (every move of a job is one multi), workers, and the dispatcher that submits jobs
-and returns their results. It runs on any ZooKeeper through kazoo; it may import zoolet.model,
-kazoo, click and rich, and never a server's code. ``docs/jobs.md`` is for its users.
+and returns their results. It runs on any ZooKeeper through kazoo; it may import zoolet.model and
+zoolet.client, kazoo, click, rich, SQLAlchemy and prometheus_client, and never a server's code.
+``docs/jobs.md`` is for its users.
 """
 
-from zoolet.jobs.dispatcher import Batch, Dispatcher, JobFailedError
+from zoolet.jobs.batch import Batch, BatchIncompleteError, JobFailedError
+from zoolet.jobs.dispatcher import Dispatcher
 from zoolet.jobs.errors import (
+    BatchExistsError,
     FunctionNotFoundError,
     InvalidJobError,
     JobError,
     JobNotFoundError,
     JobTakenError,
     OwnershipLostError,
+    ResultStoreError,
+    UnknownBatchError,
+    UnknownQueueError,
     UnreadableJobError,
     WorkerGoneError,
 )
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import AttemptError, Job, JobRequest, JobState
+from zoolet.jobs.settings import QueueSettings
 from zoolet.jobs.submission import Origin, Submission
 from zoolet.jobs.worker import Worker
 
 __all__ = [
     "AttemptError",
     "Batch",
+    "BatchExistsError",
+    "BatchIncompleteError",
     "Dispatcher",
     "FunctionNotFoundError",
     "InvalidJobError",
@@ -37,7 +46,11 @@ __all__ = [
     "JobTakenError",
     "Origin",
     "OwnershipLostError",
+    "QueueSettings",
+    "ResultStoreError",
     "Submission",
+    "UnknownBatchError",
+    "UnknownQueueError",
     "UnreadableJobError",
     "Worker",
     "WorkerGoneError",

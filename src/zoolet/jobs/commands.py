@@ -1,5 +1,6 @@
 """The commands ``zoolet worker`` and ``zoolet jobs``: options in, tables and exit codes out.
 
+Here are those that submit and do work; those that operate a queue are in `zoolet.jobs.operating`.
 What holds: bad input is a message that says what to do and an exit code other than 0, never a
 traceback. Imports click, rich and the job system's other modules.
 """
@@ -8,100 +9,61 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
-from kazoo.exceptions import KazooException
 from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from zoolet.jobs.dispatcher import Dispatcher, JobFailedError
-from zoolet.jobs.errors import JobError
-from zoolet.jobs.records import JobState
+from zoolet.jobs.batch import Batch, JobFailedError
+from zoolet.jobs.errors import InvalidJobError
+from zoolet.jobs.operating import commands as operating_commands
+from zoolet.jobs.options import (
+    dispatcher_on,
+    errors_as_messages,
+    json_object,
+    moment,
+    queue_options,
+)
+from zoolet.jobs.records import JobRequest
 from zoolet.jobs.worker import Worker
-from zoolet.model import paths
 
-
-@contextmanager
-def _errors_as_messages() -> Iterator[None]:
-    try:
-        yield
-    except (JobError, KazooException, TimeoutError, ValueError) as error:
-        raise click.ClickException(str(error) or type(error).__name__) from error
-
-
-def _queue_path(_: click.Context, __: click.Parameter, value: str) -> str:
-    if (reason := paths.reason_invalid(value)) is not None:
-        raise click.BadParameter(f"{value!r} is no path of a znode: {reason}")
-    return value
-
-
-def _json_object(_: click.Context, __: click.Parameter, value: str) -> dict[str, Any]:
-    try:
-        found = json.loads(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise click.BadParameter(f'{value!r} is not a JSON object, like {{"year": 2013}}')
-    return found
-
-
-def _queue_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which queue it works on."""
-    for option in (
-        click.option(
-            "--connect-timeout-ms",
-            type=click.IntRange(min=1),
-            default=10_000,
-            show_default=True,
-            help="How long to wait for the server.",
-        ),
-        click.option(
-            "--queue",
-            "root",
-            required=True,
-            callback=_queue_path,
-            help="The queue's root, like /jobs/flights.",
-        ),
-        click.option(
-            "--server",
-            "hosts",
-            default="127.0.0.1:2181",
-            show_default=True,
-            help="ZooKeeper servers, host:port[,host:port...].",
-        ),
-    ):
-        command = option(command)
-    return command
+REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
 
 
 @click.command()
-@_queue_options
-@click.option("--loader", required=True, help="Loads a group of data: module:function.")
+@queue_options
+@click.option("--loader", help="Loads a group of data: module:function. Without: tasks get None.")
 @click.option(
     "--executors",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Jobs to work on at a time.",
+    help="Jobs to work on at a time, each in a process of its own.",
+)
+@click.option(
+    "--threads",
+    is_flag=True,
+    help="Run tasks in threads of this process: one cache, but no timeouts.",
 )
 @click.option(
     "--cache-groups",
     type=click.IntRange(min=1),
     default=8,
     show_default=True,
-    help="Loaded groups to keep.",
+    help="Loaded groups to keep, per cache: each process has its own.",
+)
+@click.option(
+    "--cache-bytes", type=click.IntRange(min=0), help="Bytes that these may take, per cache."
 )
 @click.option(
     "--locality-wait-ms",
     type=click.IntRange(min=0),
     default=200,
     show_default=True,
-    help="How long to wait for a job whose data is here while others wait.",
+    help="How long a job is passed over for jobs whose data is here; 0: never.",
 )
 @click.option(
     "--session-timeout-ms",
@@ -125,18 +87,20 @@ def _queue_options(command: Callable[..., None]) -> Callable[..., None]:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Directory to import loader and tasks from; may be repeated.  [default: .]",
 )
+@click.option("--result-store", help="URL of large results' store, where not the queue's.")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus here; 0 is any port."
+)
+@click.option("--on-step", help="Called at each step, for tracing: module:function.")
 def worker(
     *,
     hosts: str,
     root: str,
     connect_timeout_ms: int,
-    loader: str,
-    executors: int,
-    cache_groups: int,
-    locality_wait_ms: int,
-    session_timeout_ms: int,
     grace_ms: int,
     import_paths: tuple[Path, ...],
+    metrics_port: int | None,
+    **options: Any,
 ) -> None:
     """Take jobs from a queue and run them, until SIGTERM or Ctrl-C."""
     sys.path[:0] = [str(path.resolve()) for path in import_paths]
@@ -145,23 +109,17 @@ def worker(
     )
     logging.getLogger("kazoo").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with _errors_as_messages():
-        running = Worker(
-            hosts,
-            root,
-            loader=loader,
-            executors=executors,
-            cache_groups=cache_groups,
-            locality_wait_ms=locality_wait_ms,
-            session_timeout_ms=session_timeout_ms,
-            connect_timeout_ms=connect_timeout_ms,
-        )
+    with errors_as_messages():
+        running = Worker(hosts, root, connect_timeout_ms=connect_timeout_ms, **options)
         running.start()
     try:
+        kind = "threads" if options["threads"] else "processes"
         click.echo(
-            f"worker {running.worker_id}: queue {root} on {hosts}, {executors} executor(s),"
-            f" cache of {cache_groups} groups, loader {loader}"
+            f"worker {running.worker_id}: queue {root} on {hosts}, {options['executors']}"
+            f" executor(s) in {kind}, loader {options['loader'] or '(none)'}"
         )
+        if metrics_port is not None:
+            _serve_metrics(running, metrics_port)
         running.wait()
     except KeyboardInterrupt:
         click.echo("stopping: finishing what runs, or giving it back")
@@ -174,57 +132,30 @@ def worker(
         running.stop(grace_ms)
 
 
+def _serve_metrics(running: Worker, port: int) -> None:
+    from zoolet.jobs import metrics  # noqa: PLC0415 -- prometheus_client is for who asks for it
+
+    try:
+        port = metrics.serve(running, port)
+    except OSError as error:
+        raise click.ClickException(f"no metrics on port {port}: {error}") from None
+    click.echo(f"metrics on http://{metrics.ADDRESS}:{port}/metrics")
+
+
 @click.group()
 def jobs() -> None:
-    """Submit jobs to a queue, and look at it."""
+    """Submit jobs to a queue, look at it, and operate it."""
+
+
+for command in operating_commands:
+    jobs.add_command(command)
 
 
 @jobs.command()
-@_queue_options
-def status(hosts: str, root: str, connect_timeout_ms: int) -> None:
-    """Show how many jobs are in each state, and the workers."""
-    with _errors_as_messages(), _dispatcher(hosts, root, connect_timeout_ms) as dispatcher:
-        counts = dispatcher.queue.counts()
-        owned = {job.worker: job.name for job in dispatcher.queue.owned()}
-        states = Table("state", "jobs", title=f"queue {root}")
-        for state, count in counts.items():
-            states.add_row(state, str(count))
-        workers = Table("worker", "has")
-        for name in sorted(dispatcher.queue.workers()):
-            workers.add_row(Text(name), Text(owned.get(name, "")))
-    console = Console()
-    console.print(states)
-    console.print(workers if workers.row_count else "no workers")
-
-
-@jobs.command(name="list")
-@_queue_options
-@click.option("--state", type=click.Choice([*JobState]), help="Only jobs in this state.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most to show."
-)
-def list_jobs(
-    hosts: str, root: str, connect_timeout_ms: int, state: str | None, limit: int
-) -> None:
-    """List jobs: those that workers have, then those that wait, then those that have ended."""
-    with _errors_as_messages(), _dispatcher(hosts, root, connect_timeout_ms) as dispatcher:
-        found = [job for job in dispatcher.queue.jobs() if state in {None, job.state}]
-    table = Table(Column("job", overflow="fold"), "state", "attempts", "worker", "last error")
-    for job in found[:limit]:
-        attempts = f"{job.attempts} of {job.max_attempts}"
-        # As Text: what a task raises may look like rich's markup.
-        table.add_row(*map(Text, (job.name, job.state, attempts, job.worker or "", job.last_error)))
-    console = Console()
-    console.print(table)
-    if len(found) > limit:
-        console.print(f"{len(found) - limit} more; raise --limit to see them")
-
-
-@jobs.command()
-@_queue_options
-@click.option("--task", required=True, help="What to run: module:function.")
-@click.option("--dataset", required=True, help="The dataset it works on.")
-@click.option("--group", "groupid", required=True, help="Which group of the dataset.")
+@queue_options
+@click.option("--task", help="What to run: module:function.")
+@click.option("--dataset", help="The dataset it works on.")
+@click.option("--group", "groupid", help="Which group of the dataset.")
 @click.option(
     "--priority",
     type=click.IntRange(0, 999),
@@ -236,51 +167,118 @@ def list_jobs(
     "--parameters",
     default="{}",
     show_default=True,
-    callback=_json_object,
+    callback=json_object,
     help="What the task gets beside the data, a JSON object.",
 )
 @click.option(
     "--max-attempts", type=int, default=3, show_default=True, help="Attempts before it is FAILED."
 )
+@click.option(
+    "--backoff-ms",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Wait so long after a failed attempt, then twice as long, and so on.",
+)
+@click.option("--timeout-ms", type=click.IntRange(min=1), help="End an attempt after this.")
+@click.option("--not-before", "not_before_ms", callback=moment, help="2026-01-31T08:00, or +30s.")
+@click.option("--expires", "expires_ms", callback=moment, help="Not to be started after this.")
+@click.option("--idempotency-key", help="What identifies the work, instead of task and data.")
+@click.option(
+    "--file",
+    "source",
+    type=click.File(),
+    help="Submit a batch: a JSON object in each line, with task, dataset, groupid, ...",
+)
+@click.option("--batch", "name", help="The batch's name, to follow it by.")
+@click.option("--after", help="Start when this batch is done.")
 @click.option("--reuse/--no-reuse", default=True, help="Whether to answer from a stored result.")
+@click.option("--create", is_flag=True, help="Make the queue where there is none.")
 @click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
 def submit(
     *,
     hosts: str,
     root: str,
     connect_timeout_ms: int,
-    task: str,
-    dataset: str,
-    groupid: str,
-    priority: int,
-    parameters: dict[str, Any],
-    max_attempts: int,
+    source: TextIO | None,
+    name: str | None,
+    after: str | None,
     reuse: bool,
+    create: bool,
     wait: bool,
+    **request: Any,
 ) -> None:
-    """Submit one job; print its name, or with --wait its result as JSON."""
-    with _errors_as_messages(), _dispatcher(hosts, root, connect_timeout_ms) as dispatcher:
-        batch = dispatcher.submit(
-            task,
-            dataset,
-            groupid,
-            parameters,
-            priority=priority,
-            max_attempts=max_attempts,
-            reuse=reuse,
-        )
-        [submission] = batch.submissions
-        click.echo(f"{submission.name} {submission.origin}", err=wait)
+    """Submit a job, or a file of them; print their names, or with --wait the results as JSON."""
+    with errors_as_messages():
+        requests = [_one_request(request)] if source is None else list(_read_requests(source))
+    with (
+        errors_as_messages(),
+        dispatcher_on(hosts, root, connect_timeout_ms, create=create) as dispatcher,
+    ):
+        if source is None and name is None and after is None:
+            batch = dispatcher.submit(**request, reuse=reuse)
+        else:
+            batch = dispatcher.submit_batch(requests, reuse=reuse, name=name, after=after)
+        if source is None:
+            [submission] = batch.submissions
+            click.echo(f"{submission.name} {submission.origin}", err=wait)
+        if batch.name is not None:
+            click.echo(f"batch {batch.name}: {len(batch.submissions)} jobs", err=wait)
         if wait:
-            try:
-                click.echo(json.dumps(next(batch.values())))
-            except JobFailedError as failed:
-                click.echo(failed.job.errors[-1].message, err=True)
-                raise
+            _print_results(batch)
 
 
-@contextmanager
-def _dispatcher(hosts: str, root: str, connect_timeout_ms: int) -> Iterator[Dispatcher]:
-    logging.getLogger("kazoo").setLevel(logging.CRITICAL)
-    with Dispatcher(hosts, root, connect_timeout_ms=connect_timeout_ms) as dispatcher:
-        yield dispatcher
+def _one_request(request: dict[str, Any]) -> JobRequest:
+    for name, option in (("task", "--task"), ("dataset", "--dataset"), ("groupid", "--group")):
+        if request[name] is None:
+            raise click.UsageError(f"a job needs {option} (or --file, for a batch)")
+    return JobRequest(**request)
+
+
+def _read_requests(source: TextIO) -> Iterator[JobRequest]:
+    for number, line in enumerate(source, 1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+            if not isinstance(found, dict):
+                raise InvalidJobError("it is not a JSON object")
+            unknown = found.keys() - REQUEST_NAMES
+            if unknown:
+                raise InvalidJobError(
+                    f"{', '.join(sorted(unknown))} is nothing that a job has; it has"
+                    f" {', '.join(sorted(REQUEST_NAMES))}"
+                )
+            yield JobRequest(**found)
+        except (ValueError, TypeError) as error:
+            raise InvalidJobError(f"line {number}: {error}; nothing was submitted") from None
+
+
+def _print_results(batch: Batch) -> None:
+    """Print the results as they come, with a progress bar where someone looks at it."""
+    failed = 0
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal or len(batch.names) == 1,
+    )
+    is_single = len(batch.submissions) == 1 and batch.name is None
+    with progress:
+        bar = progress.add_task("jobs", total=batch.outstanding)
+        for job in batch.results():
+            progress.advance(bar)
+            if job.last_error and job.result is None and job.state == "FAILED":
+                failed += 1
+                click.echo(job.errors[-1].message, err=True)
+                if is_single:
+                    raise JobFailedError(job)
+            elif is_single:
+                click.echo(json.dumps(job.result))
+            else:
+                click.echo(json.dumps({"job": job.name, "result": job.result}))
+    if failed:
+        raise click.ClickException(f"{failed} of {len(batch.names)} jobs FAILED")

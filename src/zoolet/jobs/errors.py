@@ -34,3 +34,19 @@ class WorkerGoneError(OwnershipLostError):
 
 class FunctionNotFoundError(JobError):
     """A task or a loader cannot be imported, or cannot be called."""
+
+
+class UnknownQueueError(JobError):
+    """Nothing is a queue at this path."""
+
+
+class UnknownBatchError(JobError):
+    """No batch of this name is in the queue."""
+
+
+class BatchExistsError(JobError):
+    """A batch of this name is in the queue already; choose another name, or follow that one."""
+
+
+class ResultStoreError(JobError):
+    """The result store did not do what was asked; the message says why."""

@@ -4,33 +4,52 @@
     owned/entry-...     jobs that a worker has
     done/entry-...      jobs that have ended
     workers/<id>        a worker, an ephemeral: its id is never used by another session
+    keeper/<n>          the workers in line for the queue's housekeeping, ephemerals
     keys/<hash>         which job stands for a piece of work
+    batches/<name>      jobs that were submitted together (`zoolet.jobs.batches`)
+    chains/<name>       batches that wait for another one
+    settings, control   what holds for the queue; what is paused, and when someone cancelled
+
+A queue of one shard is exactly this. One of more has its jobs in ``unowned/<shard>/<page>``,
+``owned/<shard>`` and ``done/<shard>/<page>``: the shard follows from dataset and groupid, and the
+page (its name begins with the priority) from the job's name, so a name says where its job is.
+Pages keep every list of children short.
 
 Changes nothing but what must exist before a queue is used. Imports the job system's records.
 """
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
 from kazoo.retry import ForceRetryError, KazooRetry, RetryFailedError
 
 from zoolet.jobs import naming
-from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError
+from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
 from zoolet.jobs.naming import JobName
 from zoolet.jobs.records import Job
-from zoolet.jobs.znodes import Watch, Znodes
+from zoolet.jobs.settings import QueueSettings
+from zoolet.jobs.znodes import READ_AT_ONCE, Watch, Znode, Znodes
 
 UNOWNED = "unowned"
 OWNED = "owned"
 DONE = "done"
 WORKERS = "workers"
+KEEPER = "keeper"
 KEYS = "keys"
+BATCHES = "batches"
+CHAINS = "chains"
+SETTINGS = "settings"
+CONTROL = "control"
 
 PLACES = (UNOWNED, OWNED, DONE)
 """A job is in exactly one of these at every instant, and mostly moves in this order."""
 
-READ_AT_ONCE = 200
-"""How many znodes are asked for in one round trip."""
+PAGE_JOBS = 500
+"""Submitters begin a new page at so many jobs: the list of a page stays under 64 KiB."""
+PAGES_AT_ONCE = 2
+"""Pages whose children are listed in one request."""
 
 
 class Layout:
@@ -38,22 +57,92 @@ class Layout:
 
     def __init__(self, client: KazooClient, root: str) -> None:
         self.znodes = Znodes(client, root)
+        self._root = root
+        self._settings: QueueSettings | None = None
+        self._place = {place: self.znodes.path(place) for place in PLACES}
 
-    def ensure(self) -> None:
-        """Create what the queue stands on."""
-        self.znodes.ensure(*PLACES, WORKERS, KEYS)
+    # --- The queue as a whole
 
-    def unowned(self, name: str = "") -> str:
-        """Return the path of a job that waits; of all of them without a name."""
-        return self.znodes.path(UNOWNED, *filter(None, [name]))
+    @property
+    def settings(self) -> QueueSettings:
+        """What holds for the queue, as it was when this process first looked."""
+        if self._settings is None:
+            self._settings = self.read_settings()
+        return self._settings
+
+    def read_settings(self) -> QueueSettings:
+        """Return what holds for the queue now."""
+        found = self.znodes.get(self.znodes.path(SETTINGS))
+        return QueueSettings() if found is None else QueueSettings.decode(found.data)
+
+    def write_settings(self, settings: QueueSettings) -> None:
+        """Make this hold from now on."""
+        self.znodes.set(self.znodes.path(SETTINGS), settings.encode())
+        self._settings = settings
+
+    def check(self) -> None:
+        """Raise UnknownQueueError where no queue has this root."""
+        if not self.znodes.exists(self._place[DONE]):
+            raise UnknownQueueError(
+                f"there is no queue at {self._root}: start a worker on it, or create it with"
+                f" zoolet jobs create --queue {self._root}"
+            )
+
+    def ensure(self, settings: QueueSettings) -> None:
+        """Create what the queue stands on; settings that it has already are left as they are."""
+        path = self.znodes.path
+        self.znodes.ensure(*self._place.values())
+        self.znodes.ensure(*map(path, (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL)))
+        self.znodes.create(path(SETTINGS), settings.encode())
+        for shard in self.shards if self.settings.shards > 1 else ():
+            self.znodes.ensure(*(self.shard(place, shard) for place in PLACES))
+
+    @property
+    def shards(self) -> range:
+        """The numbers of the queue's shards."""
+        return range(self.settings.shards)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether jobs stand directly under their places."""
+        return self.settings.shards == 1
+
+    # --- Paths
+
+    def shard_of(self, dataset: str, groupid: str) -> int:
+        """Return the shard that the jobs of a group are in."""
+        return zlib.crc32(f"{dataset}:{groupid}".encode()) % self.settings.shards
+
+    def shard(self, place: str, shard: int) -> str:
+        """Return the path of a shard in a place; flat, its only one is the place itself."""
+        return self._place[place] if self.is_flat else f"{self._place[place]}/{shard:03d}"
+
+    def page(self, place: str, shard: int, page: str) -> str:
+        """Return the path of a page; flat, and under owned, a shard's only page is the shard."""
+        return f"{self.shard(place, shard)}/{page}" if page else self.shard(place, shard)
+
+    def job(self, place: str, name: str) -> str:
+        """Return the path of a job in a place."""
+        if self.is_flat:
+            return f"{self._place[place]}/{name}"
+        parsed = naming.parse(name)
+        if parsed is None:
+            raise JobNotFoundError(f"{name!r} is not the name of a job")
+        shard = self.shard_of(parsed.dataset, parsed.groupid)
+        page = "" if place == OWNED else page_name(parsed.priority, parsed.page)
+        return f"{self.page(place, shard, page)}/{name}"
+
+    def unowned(self, name: str) -> str:
+        """Return the path of a job that waits."""
+        return self.job(UNOWNED, name)
 
     def owned(self, name: str) -> str:
         """Return the path of a job that a worker has."""
-        return self.znodes.path(OWNED, name)
+        return self.job(OWNED, name)
 
     def done(self, name: str) -> str:
         """Return the path of a job that has ended."""
-        return self.znodes.path(DONE, name)
+        return self.job(DONE, name)
 
     def worker(self, worker: str) -> str:
         """Return the path of a worker."""
@@ -63,13 +152,43 @@ class Layout:
         """Return the path of what names the job for a piece of work."""
         return self.znodes.path(KEYS, key)
 
-    def names(self, place: str, watch: Watch | None = None) -> list[JobName]:
+    # --- Reading
+
+    def pages(self, place: str, shard: int, watch: Watch | None = None) -> list[str]:
+        """Return the names of a shard's pages, the greater priority and then the older first."""
+        if self.is_flat or place == OWNED:
+            return [""]
+        return sorted(self.znodes.children(self.shard(place, shard), watch), key=page_order)
+
+    def all_pages(self, place: str) -> list[tuple[int, str]]:
+        """Return all pages of a place, each as its shard and its name."""
+        return [(shard, page) for shard in self.shards for page in self.pages(place, shard)]
+
+    def names_in(
+        self, place: str, shard: int, page: str, watch: Watch | None = None
+    ) -> list[JobName]:
+        """Return the names of the jobs on a page, the first to be taken first."""
+        try:
+            return parse_names(self.znodes.children(self.page(place, shard, page), watch))
+        except NoNodeError:
+            return []
+
+    def iterate_names(self, place: str) -> Iterator[list[JobName]]:
+        """Yield the names of the jobs in a place, by page."""
+        pages = [self.page(place, shard, page) for shard, page in self.all_pages(place)]
+        for start in range(0, len(pages), PAGES_AT_ONCE):
+            for children in self.znodes.children_of_all(pages[start : start + PAGES_AT_ONCE]):
+                yield parse_names(children)
+
+    def names(self, place: str) -> list[JobName]:
         """Return the names of the jobs in a place, the first to be taken first."""
-        children = self.znodes.children(self.znodes.path(place), watch)
-        return sorted(
-            (name for name in map(naming.parse, children) if name is not None),
-            key=lambda name: name.order,
-        )
+        found = [name for page in self.iterate_names(place) for name in page]
+        return sorted(found, key=lambda name: name.order)
+
+    def count(self, place: str) -> int:
+        """Return how many jobs are in a place; what is no job counts too."""
+        pages = [self.page(place, shard, page) for shard, page in self.all_pages(place)]
+        return sum(found.children for found in self.znodes.get_all(pages) if found is not None)
 
     def workers(self, watch: Watch | None = None) -> list[str]:
         """Return the ids of the workers whose session lives."""
@@ -77,17 +196,27 @@ class Layout:
 
     def read(self, place: str, names: Iterable[str]) -> list[Job]:
         """Return those of these jobs that are in a place, and are jobs at all."""
-        wanted, found = list(names), []
+        return [job for job in self.read_each(place, list(names)) if job is not None]
+
+    def read_each(self, place: str, names: Sequence[str]) -> list[Job | None]:
+        """Return these jobs, None for each that is not in the place, or is no job at all."""
+        found: list[Job | None] = []
+        for start in range(0, len(names), READ_AT_ONCE):
+            some = names[start : start + READ_AT_ONCE]
+            answers = self.znodes.get_all([self.job(place, name) for name in some])
+            found += [_decoded(name, znode) for name, znode in zip(some, answers, strict=True)]
+        return found
+
+    def watch_done(self, wanted: Sequence[tuple[str, Watch]]) -> list[Job | None]:
+        """Return these jobs, None for each that has not ended; its watch is called when it has.
+
+        It is called too when the connection is lost, and must then be set again.
+        """
+        found: list[Job | None] = []
         for start in range(0, len(wanted), READ_AT_ONCE):
             some = wanted[start : start + READ_AT_ONCE]
-            answers = self.znodes.get_all([self.znodes.path(place, name) for name in some])
-            for name, znode in zip(some, answers, strict=True):
-                if znode is None:
-                    continue
-                try:
-                    found.append(Job.decode(name, *znode))
-                except UnreadableJobError:
-                    continue
+            znodes = self.znodes.watch_all([(self.done(name), watch) for name, watch in some])
+            found += [_decoded(name, znode) for (name, _), znode in zip(some, znodes, strict=True)]
         return found
 
     def find(self, name: str) -> Job:
@@ -99,11 +228,9 @@ class Layout:
         """
 
         def look() -> Job:
-            # Reads are answered in order, so a job that moves on is met in the next place. One
-            # that moves back while we look is missed, and met when we look again.
-            for znode in self.znodes.get_all([self.znodes.path(place, name) for place in PLACES]):
+            for znode in self.znodes.get_all([self.job(place, name) for place in PLACES]):
                 if znode is not None:
-                    return Job.decode(name, *znode)
+                    return Job.decode(name, znode.data, znode.version)
             raise ForceRetryError
 
         try:
@@ -119,13 +246,16 @@ class Layout:
         these in their name are read.
         """
         group = (draft.dataset, draft.groupid)
+        shard = self.shard_of(*group)
 
         def look() -> Job:
             for place in PLACES:
-                names = [name.name for name in self.names(place) if name.group == group]
-                for job in self.read(place, names):
-                    if job.submission == submission:
-                        return job
+                for page in self.pages(place, shard):
+                    names = self.names_in(place, shard, page)
+                    wanted = [name.name for name in names if name.group == group]
+                    for job in self.read(place, wanted):
+                        if job.submission == submission:
+                            return job
             raise ForceRetryError
 
         try:
@@ -135,6 +265,37 @@ class Layout:
         return job
 
 
+def page_name(priority: int, number: int) -> str:
+    """Return the name of a page: which priority its jobs have, and its number in the shard."""
+    return f"{priority:03d}-{number:06d}"
+
+
+def page_order(page: str) -> tuple[int, int]:
+    """Return the sort key of pages: the greater priority first, then the older."""
+    priority, _, number = page.partition("-")
+    return (-int(priority), int(number))
+
+
+def parse_names(children: Iterable[str]) -> list[JobName]:
+    """Return the names of jobs among a znode's children, the first to be taken first."""
+    return sorted(
+        (name for name in map(naming.parse, children) if name is not None),
+        key=lambda name: name.order,
+    )
+
+
+def _decoded(name: str, znode: Znode | None) -> Job | None:
+    if znode is None:
+        return None
+    try:
+        return Job.decode(name, znode.data, znode.version)
+    except UnreadableJobError:
+        return None
+
+
 def _look_again() -> KazooRetry:
-    """Return a policy for reads that can miss a job that moves; to try for ever would be wrong."""
+    """Return a policy for reads that can miss a job that moves; to try for ever would be wrong.
+
+    multiRead sees one moment on zoolet; on an ensemble the job may be on its way to this member.
+    """
     return KazooRetry(max_tries=4, delay=0.02)

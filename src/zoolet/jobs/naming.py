@@ -16,6 +16,8 @@ from zoolet.jobs.errors import InvalidJobError
 from zoolet.model import paths
 
 PRIORITY_MAX = 999
+PAGE_SHIFT = 10**10
+"""A sequence is the number of its page times this, plus what the server appended."""
 PART_LIMIT_BYTES = 255
 """Longest dataset or groupid, encoded: every worker lists the names of all jobs that wait."""
 
@@ -36,6 +38,11 @@ class JobName:
     def group(self) -> tuple[str, str]:
         """The data that the job is about: dataset and groupid."""
         return (self.dataset, self.groupid)
+
+    @property
+    def page(self) -> int:
+        """Which page of its shard the job was submitted to; 0 where a queue has no pages."""
+        return max(0, self.sequence) // PAGE_SHIFT
 
     @property
     def order(self) -> tuple[int, int, str]:
@@ -59,7 +66,7 @@ def build(priority: int, dataset: str, groupid: str) -> str:
     return f"entry-{priority:03d}-{_encode('dataset', dataset)}:{group}-"
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=20_000)
 def parse(name: str) -> JobName | None:
     """Take a job's name apart; None where it is not the name of a job.
 

@@ -1,46 +1,61 @@
-"""A queue of jobs: every move that a job can make, each exactly one multi.
+"""A queue of jobs: everything that can be done to it, by users and by workers.
 
-What holds (the design's invariants 7 and 8):
-
-- A job is in exactly one of unowned, owned and done at every instant.
-- Whatever a worker does to a job is refused once the worker's ephemeral is gone, and a job is
-  taken from a worker only after that. A worker's id is never used again, so a worker that was
-  frozen cannot be taken for the one that has the job now, even at the same znode version.
-- A job that returns to unowned has its attempts as its version there, so whoever read it before
-  its last attempt cannot take it with what he read.
-- A reply that was lost is settled by reading back, so every method's answer is what happened.
-
-Imports the job system's records; changes no znode of another queue.
+The moves of jobs are made in `zoolet.jobs.moves`, where it is said what holds for them; how jobs
+enter is in `zoolet.jobs.submission`, how they are removed in `zoolet.jobs.removal`. Imports the job
+system's records; changes no znode of another queue.
 """
 
+import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoNodeError
 
+from zoolet.jobs.batchlog import chain_path
 from zoolet.jobs.errors import (
     InvalidJobError,
     JobError,
     JobNotFoundError,
     JobTakenError,
     OwnershipLostError,
-    UnreadableJobError,
-    WorkerGoneError,
 )
-from zoolet.jobs.layout import DONE, OWNED, UNOWNED, Layout
+from zoolet.jobs.layout import CONTROL, DONE, OWNED, PLACES, UNOWNED, Layout
+from zoolet.jobs.moves import JOBS_AT_ONCE, Move, Mover, Picked, Taker
 from zoolet.jobs.naming import JobName
 from zoolet.jobs.records import Job, JobRequest, JobState, check_json
-from zoolet.jobs.submission import Submission, Submitter
-from zoolet.jobs.znodes import Create, Delete, Exists, Operation, RefusedError, SetData, Watch
+from zoolet.jobs.settings import QueueSettings
+from zoolet.jobs.submission import KeyNamer, Submission, Submitter
+from zoolet.jobs.znodes import Watch
+
+_NEVER_HELD: Callable[[str], bool] = lambda _: False  # noqa: E731
 
 
 def wall_clock_ms() -> int:
     """Return milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What all workers of a queue look at: what is paused, and that someone cancelled.
+
+    Attributes:
+        paused: no worker takes a job.
+        paused_datasets: no worker takes a job of one of these.
+        cancellations: how often running jobs were cancelled; at a change, each worker looks
+            whether what it runs is its own still.
+    """
+
+    paused: bool = False
+    paused_datasets: frozenset[str] = field(default_factory=frozenset)
+    cancellations: int = 0
+
+    def allows(self, dataset: str) -> bool:
+        """Say whether jobs of a dataset may be taken."""
+        return not self.paused and dataset not in self.paused_datasets
 
 
 class JobQueue:
@@ -58,13 +73,72 @@ class JobQueue:
         *,
         clock_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
-        self._layout = Layout(client, root)
-        self._znodes = self._layout.znodes
-        self._clock_ms = clock_ms
+        self.layout = Layout(client, root)
+        self._znodes = self.layout.znodes
+        self.clock_ms = clock_ms
+        self.mover = Mover(self.layout)
+        self._taker = Taker(self.layout, self.mover, clock_ms)
 
-    def ensure_layout(self) -> None:
-        """Create the znodes that the queue stands on, where they do not exist."""
-        self._layout.ensure()
+    # --- The queue as a whole
+
+    def ensure_layout(self, settings: QueueSettings | None = None) -> None:
+        """Create the queue where it does not exist; one that exists keeps its settings."""
+        self.layout.ensure(settings or QueueSettings())
+
+    def check(self) -> None:
+        """Raise UnknownQueueError where there is no such queue."""
+        self.layout.check()
+
+    @property
+    def settings(self) -> QueueSettings:
+        """What holds for the queue."""
+        return self.layout.settings
+
+    def configure(self, **changes: Any) -> QueueSettings:
+        """Change what holds for the queue, and return all of it; `QueueSettings` has the names.
+
+        Raises:
+            InvalidJobError: a value is out of range, or the shards would change.
+        """
+        settings = self.layout.read_settings()
+        if changes.get("shards", settings.shards) != settings.shards:
+            raise InvalidJobError(
+                f"the queue has {settings.shards} shards, which say where its jobs stand: make"
+                " another queue, and let this one run empty"
+            )
+        settings = replace(settings, **changes)
+        self.layout.write_settings(settings)
+        return settings
+
+    def control(self, watch: Watch | None = None) -> Control:
+        """Return what is paused, and set a watch on it."""
+        found = self._znodes.get(self._znodes.path(CONTROL), watch)
+        value = json.loads(found.data) if found and found.data else {}
+        return Control(
+            bool(value.get("paused")),
+            frozenset(value.get("paused_datasets", ())),
+            int(value.get("cancellations", 0)),
+        )
+
+    def pause(self, dataset: str | None = None, *, paused: bool = True) -> Control:
+        """Let no worker take jobs, of one dataset or at all; what runs goes on.
+
+        ``paused=False`` ends it. Both are made known to all workers by a watch.
+        """
+        control = self.control()
+        if dataset is None:
+            control = replace(control, paused=paused)
+        else:
+            change = {dataset}
+            datasets = control.paused_datasets
+            datasets = datasets | change if paused else datasets - change
+            control = replace(control, paused_datasets=datasets)
+        self._write_control(control)
+        return control
+
+    def _write_control(self, control: Control) -> None:
+        value = asdict(control) | {"paused_datasets": sorted(control.paused_datasets)}
+        self._znodes.set(self._znodes.path(CONTROL), json.dumps(value).encode())
 
     # --- Reading
 
@@ -74,45 +148,51 @@ class JobQueue:
         Raises:
             JobNotFoundError: it is nowhere.
         """
-        return self._layout.find(name)
+        return self.layout.find(name)
 
-    def waiting(self, watch: Watch | None = None) -> list[JobName]:
-        """Return the jobs under unowned in the order of taking, and set a watch on them."""
-        return self._layout.names(UNOWNED, watch)
+    def waiting(self) -> list[JobName]:
+        """Return the jobs under unowned in the order of taking."""
+        return self.layout.names(UNOWNED)
 
     def workers(self, watch: Watch | None = None) -> list[str]:
         """Return the ids of the live workers, and set a watch on them."""
-        return self._layout.workers(watch)
+        return self.layout.workers(watch)
+
+    def worker_reports(self) -> dict[str, dict[str, Any]]:
+        """Return what each live worker says of itself."""
+        ids = self.workers()
+        found = self._znodes.get_all([self.layout.worker(worker) for worker in ids])
+        return {
+            worker: json.loads(znode.data) if znode.data else {}
+            for worker, znode in zip(ids, found, strict=True)
+            if znode is not None
+        }
 
     def owned(self) -> list[Job]:
         """Return the jobs that a worker has, or had when it died."""
-        return self._layout.read(OWNED, [name.name for name in self._layout.names(OWNED)])
+        return self.layout.read(OWNED, [name.name for name in self.layout.names(OWNED)])
 
     def done(self) -> list[Job]:
         """Return the jobs that have ended."""
-        return self._layout.read(DONE, [name.name for name in self._layout.names(DONE)])
+        return self.layout.read(DONE, [name.name for name in self.layout.names(DONE)])
 
-    def jobs(self) -> list[Job]:
-        """Return all jobs: those that workers have, those that wait, and those that have ended."""
-        waiting = self._layout.read(UNOWNED, [name.name for name in self.waiting()])
-        return [*self.owned(), *waiting, *self.done()]
+    def jobs(self) -> Iterator[Job]:
+        """Yield all jobs: those that workers have, those that wait, and those that have ended."""
+        for place in (OWNED, UNOWNED, DONE):
+            for page in self.layout.iterate_names(place):
+                for start in range(0, len(page), JOBS_AT_ONCE):
+                    some = page[start : start + JOBS_AT_ONCE]
+                    yield from self.layout.read(place, [name.name for name in some])
 
-    def counts(self) -> dict[JobState, int]:
-        """Return how many jobs are in each state."""
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs are in each place; what is no job counts too."""
+        return {place: self.layout.count(place) for place in PLACES}
+
+    def states(self) -> dict[JobState, int]:
+        """Return how many jobs are in each state; reads all that have been taken."""
         states = Counter(job.state for job in (*self.owned(), *self.done()))
         states[JobState.PENDING] = len(self.waiting())
         return {state: states[state] for state in JobState}
-
-    def done_among(self, names: Sequence[str]) -> list[Job]:
-        """Return those of these jobs that have ended."""
-        return self._layout.read(DONE, names)
-
-    def watch_done(self, watches: Sequence[tuple[str, Watch]]) -> list[bool]:
-        """Say which of these jobs have ended; the watch of one that has not is called when it has.
-
-        It is called too when the connection is lost, and must then be set again.
-        """
-        return self._znodes.exists_all([(self._layout.done(name), w) for name, w in watches])
 
     # --- Submitting
 
@@ -125,13 +205,18 @@ class JobQueue:
         Raises:
             InvalidJobError: one of the requests cannot be a job; nothing was submitted.
         """
-        return Submitter(self._layout, self._clock_ms).submit(requests, reuse=reuse)
+        name_now = KeyNamer(self.layout).name_now
+        return Submitter(self.layout, self.clock_ms, name_now).submit(requests, reuse=reuse)
 
     # --- A worker's moves
 
     def register(self, worker: str, about: bytes = b"") -> bool:
         """Make a worker known for as long as this session lives; False where its id is taken."""
-        return self._znodes.create_ephemeral(self._layout.worker(worker), about)
+        return self._znodes.create_ephemeral(self.layout.worker(worker), about)
+
+    def report(self, worker: str, about: bytes) -> None:
+        """Replace what a worker says of itself."""
+        self._znodes.set(self.layout.worker(worker), about)
 
     def own_job(self, name: str, worker: str) -> Job:
         """Take a job from unowned to owned, as STAGING.
@@ -141,28 +226,24 @@ class JobQueue:
             WorkerGoneError: the worker is not, or no longer, registered.
             UnreadableJobError: what stands there is not a job.
         """
-        waiting = self._znodes.get(self._layout.unowned(name))
-        if waiting is None:
+        znode = self._znodes.get(self.layout.unowned(name))
+        if znode is None:
             raise JobTakenError(f"{name} does not wait any more: someone else took it")
-        job = replace(
-            Job.decode(name, *waiting),
-            state=JobState.STAGING,
-            worker=worker,
-            taken_ms=self._clock_ms(),
-            version=0,
-        )
-        operations: list[Operation] = [
-            Exists(self._layout.worker(worker)),
-            Delete(self._layout.unowned(name), waiting.version),
-            Create(self._layout.owned(name), job.encode()),
-        ]
-        try:
-            self._znodes.multi(operations, landed=lambda: self._is_owned(job))
-        except RefusedError as refused:
-            if refused.position == 0:
-                raise _worker_gone(job) from None
-            raise JobTakenError(f"{name}: someone else took it first") from None
-        return job
+        waiting = Job.decode(name, znode.data, znode.version)
+        after = waiting.taken(worker, self.clock_ms())
+        if not self.mover.move([Move(UNOWNED, waiting, after)], worker):
+            raise JobTakenError(f"{name}: someone else took it first")
+        return after
+
+    def own_jobs(
+        self, names: Sequence[str], worker: str, is_held: Callable[[str], bool] = _NEVER_HELD
+    ) -> Picked:
+        """Take those of these jobs that wait and may be started; see `zoolet.jobs.moves.Taker`."""
+        return self._taker.take(names, worker, is_held)
+
+    def is_held(self, batch: str, watch: Watch | None = None) -> bool:
+        """Say whether a batch waits for another one; the watch is called when that changes."""
+        return self._znodes.exists(chain_path(self.layout, batch), watch)
 
     def update_state(self, job: Job, state: JobState, *, cache_hit: bool | None = None) -> Job:
         """Record what a job that this worker owns is at: STAGING or RUNNING.
@@ -178,21 +259,10 @@ class JobQueue:
                 f"a job does not become {state} by update_state: a result is recorded by finish,"
                 " an error by fail, and release gives the job back"
             )
-        started_ms = self._clock_ms() if state is JobState.RUNNING else None
-        changed = replace(
-            job,
-            state=state,
-            cache_hit=cache_hit,
-            started_ms=started_ms,
-            version=job.version + 1,
-        )
-        path = self._layout.owned(job.name)
-        self._move(
-            job,
-            [SetData(path, changed.encode(), job.version)],
-            landed=lambda: self._is_owned(changed),
-        )
-        return changed
+        after = job.running(self.clock_ms(), cache_hit=cache_hit)
+        if state is JobState.STAGING:
+            after = replace(after, state=state, started_ms=None)
+        return self._move_owned(job, after)
 
     def finish(self, job: Job, result: Any) -> Job:
         """Record a result: the job stands under done as SUCCESSFUL.
@@ -202,25 +272,12 @@ class JobQueue:
         Raises:
             OwnershipLostError: the job is no longer this worker's; the result is not recorded.
         """
-        ended = replace(
-            job,
-            state=JobState.SUCCESSFUL,
-            attempts=job.attempts + 1,
-            result=result,
-            finished_ms=self._clock_ms(),
-            version=0,
-        )
         try:
             check_json("the result", result)
-            ended.check_size()
+            after = job.succeeded(self.clock_ms(), result)
         except InvalidJobError as error:
             return self.fail(job, f"the task's result cannot be kept: {error}")
-        self._move(
-            job,
-            [self._leave_owned(job), Create(self._layout.done(job.name), ended.encode())],
-            landed=lambda: self._is_done(ended),
-        )
-        return ended
+        return self._move_owned(job, after)
 
     def fail(self, job: Job, error: str) -> Job:
         """Record a failed attempt: the job waits again in its old place, or it is FAILED.
@@ -228,10 +285,7 @@ class JobQueue:
         Raises:
             OwnershipLostError: the job is no longer this worker's; the error is not recorded.
         """
-        failed = self._after_failure(job, error)
-        operations = [self._leave_owned(job), *self._enter(failed)]
-        self._move(job, operations, landed=lambda: self._has_error(failed))
-        return failed
+        return self._move_owned(job, job.failed(self.clock_ms(), error))
 
     def release(self, job: Job) -> Job:
         """Give a job back unfinished: it waits again in its old place, its attempts as before.
@@ -239,10 +293,13 @@ class JobQueue:
         Raises:
             OwnershipLostError: the job is no longer this worker's.
         """
-        waiting = job.waiting()
-        operations = [self._leave_owned(job), *self._enter(waiting)]
-        self._move(job, operations, landed=lambda: not self._is_owned(job))
-        return waiting
+        return self._move_owned(job, job.waiting())
+
+    def _move_owned(self, job: Job, after: Job) -> Job:
+        """Do what only the worker that owns the job may do."""
+        if not self.mover.move([Move(OWNED, job, after)], job.worker or "nobody"):
+            raise OwnershipLostError(f"{job.name} is no longer owned by {job.worker} as it was")
+        return after
 
     # --- Moves that need no worker
 
@@ -257,25 +314,13 @@ class JobQueue:
         if not owned:
             return []
         alive = set(self.workers())
-        returned = []
-        for job in owned:
-            if job.worker in alive:
-                continue
-            if (after := self._return_job(job)) is not None:
-                returned.append(after)
-        return returned
-
-    def _return_job(self, job: Job) -> Job | None:
-        """Take a job from its dead worker; None where someone else did."""
-        after = self._after_failure(job, f"worker {job.worker} was lost")
-        try:
-            self._znodes.multi(
-                [self._leave_owned(job), *self._enter(after)],
-                landed=lambda: self._has_error(after),
-            )
-        except RefusedError:
-            return None
-        return after
+        now_ms = self.clock_ms()
+        moves = [
+            Move(OWNED, job, job.failed(now_ms, f"worker {job.worker} was lost"))
+            for job in owned
+            if job.worker not in alive
+        ]
+        return [move.after for move in self.mover.move(moves)]
 
     def requeue(self, name: str) -> Job:
         """Let a FAILED job wait again in its old place, with all its attempts before it.
@@ -287,73 +332,34 @@ class JobQueue:
         job = self.find(name)
         if job.state is not JobState.FAILED:
             raise JobError(f"{name} is {job.state}; only a FAILED job can be requeued")
-        waiting = replace(job, attempts=0, errors=()).waiting()
-        operations = [Delete(self._layout.done(name), job.version), *self._enter(waiting)]
-        try:
-            self._znodes.multi(operations, landed=lambda: not self._is_done(job))
-        except RefusedError:
-            raise JobNotFoundError(f"{name} was requeued or deleted by someone else") from None
-        return waiting
+        # What ended it may have been its expiry.
+        fresh = replace(job, attempts=0, errors=(), not_before_ms=None, expires_ms=None)
+        if not self.mover.move([Move(DONE, job, fresh.waiting())]):
+            raise JobNotFoundError(f"{name} was requeued or deleted by someone else")
+        return fresh.waiting()
 
-    # --- What the moves are made of
+    def cancel(self, names: Sequence[str], reason: str = "it was cancelled") -> list[Job]:
+        """End jobs that have not ended, as FAILED, and return them; their tasks are ended too.
 
-    def _move(self, job: Job, operations: Sequence[Operation], landed: Callable[[], bool]) -> None:
-        """Do what only the worker that owns the job may do."""
-        worker = self._layout.worker(job.worker or "nobody")
-        try:
-            self._znodes.multi([Exists(worker), *operations], landed)
-        except RefusedError as refused:
-            if refused.position == 0 and isinstance(refused.error, NoNodeError):
-                raise _worker_gone(job) from None
-            raise OwnershipLostError(
-                f"{job.name} is no longer owned by worker {job.worker} as it was: {refused.error!r}"
-            ) from None
-
-    def _leave_owned(self, job: Job) -> Operation:
-        return Delete(self._layout.owned(job.name), job.version)
-
-    def _enter(self, job: Job) -> list[Operation]:
-        """Return what puts a job where its state says, with its attempts as its version there."""
-        if job.state is JobState.FAILED:
-            return [Create(self._layout.done(job.name), job.encode())]
-        path = self._layout.unowned(job.name)
-        contents = [*[b""] * job.attempts, job.encode()]
-        rewrites = [SetData(path, data, version) for version, data in enumerate(contents[1:])]
-        return [Create(path, contents[0]), *rewrites]
-
-    def _after_failure(self, job: Job, error: str) -> Job:
-        failed = job.with_error(error)
-        if failed.attempts < failed.max_attempts:
-            return failed.waiting()
-        return replace(failed, state=JobState.FAILED, finished_ms=self._clock_ms(), version=0)
-
-    # --- What became of a multi whose reply was lost
-
-    def _is_owned(self, job: Job) -> bool:
-        return self._reads_as(self._layout.owned(job.name), job)
-
-    def _is_done(self, job: Job) -> bool:
-        return self._reads_as(self._layout.done(job.name), job)
-
-    def _reads_as(self, path: str, job: Job) -> bool:
-        znode = self._znodes.get(path)
-        if znode is None:
-            return False
-        found = Job.decode(job.name, *znode)
-        return (found.worker, found.attempts, found.version) == (
-            job.worker,
-            job.attempts,
-            job.version,
-        )
-
-    def _has_error(self, failed: Job) -> bool:
-        try:
-            return failed.errors[-1] in self.find(failed.name).errors
-        except (JobNotFoundError, UnreadableJobError):
-            return False
-
-
-def _worker_gone(job: Job) -> WorkerGoneError:
-    return WorkerGoneError(
-        f"worker {job.worker} is not registered (its session has ended): {job.name} is not its own"
-    )
+        A job that moves on meanwhile, or ends, is looked at again until it is done.
+        """
+        cancelled: list[Job] = []
+        left = list(names)
+        while left:
+            moves = [
+                Move(place, job, job.ended_by(self.clock_ms(), reason))
+                for place in (UNOWNED, OWNED)
+                for job in self.layout.read(place, left)
+            ]
+            made = self.mover.move(moves)
+            cancelled += [move.after for move in made]
+            ran = any(move.place == OWNED for move in made)
+            if ran:
+                control = self.control()
+                self._write_control(replace(control, cancellations=control.cancellations + 1))
+            # Those that were outrun are looked for again, and those that moved while we read.
+            ended = {move.before.name for move in made}
+            ended |= {job.name for job in self.layout.read(DONE, left)}
+            outrun = {move.before.name for move in moves} - ended
+            left = [name for name in left if name in outrun]
+        return cancelled

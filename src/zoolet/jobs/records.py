@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -22,6 +22,8 @@ ZooKeeper's default limit of a request is 1 MiB; the rest of it is room for the 
 """
 ERROR_LIMIT_CHARACTERS = 2048
 """How much of an attempt's error is kept: its end, where a traceback says what happened."""
+BACKOFF_LIMIT_MS = 24 * 3600 * 1000
+"""Longest that a job backs off."""
 MAX_ATTEMPTS_LIMIT = 20
 """Most attempts a job may be given, so that the errors of all of them fit in its znode."""
 
@@ -68,6 +70,11 @@ class JobRequest:
         parameters: JSON object that the task gets beside the group.
         priority: 0 to 999, the greater goes first.
         max_attempts: after this many failed attempts the job is FAILED.
+        backoff_ms: how long it waits after a failed attempt, twice as long after each further one.
+        timeout_ms: an attempt that takes longer is ended, and failed.
+        not_before_ms: no worker starts it before this time, in milliseconds since the epoch.
+        expires_ms: no worker starts it after this time; it is FAILED then.
+        idempotency_key: what identifies the work; by default task, dataset, groupid and parameters.
     """
 
     task: str
@@ -76,11 +83,19 @@ class JobRequest:
     parameters: JsonObject = field(default_factory=dict)
     priority: int = 0
     max_attempts: int = 3
+    backoff_ms: int = 0
+    timeout_ms: int | None = None
+    not_before_ms: int | None = None
+    expires_ms: int | None = None
+    idempotency_key: str | None = None
 
     @property
     def key(self) -> str:
-        """What identifies the work: a hash of task, dataset, groupid and parameters."""
-        work = [self.task, self.dataset, self.groupid, self.parameters]
+        """What identifies the work: a hash of the idempotency key, or else of the work itself."""
+        if self.idempotency_key is not None:
+            work: object = {"idempotency_key": self.idempotency_key}
+        else:
+            work = [self.task, self.dataset, self.groupid, self.parameters]
         return hashlib.sha256(json.dumps(work, sort_keys=True, default=dict).encode()).hexdigest()
 
 
@@ -93,11 +108,16 @@ class Job:
         version: the version of the znode it was read from or written to. Not part of the value.
         key: what identifies the work (`JobRequest.key`).
         submission: unique id of the submission that made the job.
+        backoff_ms, timeout_ms, not_before_ms, expires_ms: as requested (`JobRequest`);
+            not_before_ms also holds until when a job backs off.
+        batch: name of the batch that it was submitted in.
+        chained: whether it waits until another batch is done.
         state: where it is in its life.
         worker: id of the worker that owns it, or that finished it.
         attempts: how many attempts have ended, whichever way.
         errors: one for each failed attempt.
-        result: what the task returned.
+        result: what the task returned; None where it is in the result store.
+        stored: under which key the result is in the result store, if it is there.
         cache_hit: whether the last attempt found the job's data in the worker's cache.
         submitted_ms: when it was submitted, in milliseconds since the epoch; so are the others.
         taken_ms: when its worker took it.
@@ -115,11 +135,18 @@ class Job:
     key: str
     submission: str
     submitted_ms: int
+    backoff_ms: int = 0
+    timeout_ms: int | None = None
+    not_before_ms: int | None = None
+    expires_ms: int | None = None
+    batch: str | None = None
+    chained: bool = False
     state: JobState = JobState.PENDING
     worker: str | None = None
     attempts: int = 0
     errors: tuple[AttemptError, ...] = ()
     result: Any = None
+    stored: str | None = None
     cache_hit: bool | None = None
     taken_ms: int | None = None
     started_ms: int | None = None
@@ -127,21 +154,22 @@ class Job:
     version: int = 0
 
     @classmethod
-    def draft(cls, request: JobRequest, submission: str, now_ms: int) -> Self:
+    def draft(
+        cls,
+        request: JobRequest,
+        submission: str,
+        now_ms: int,
+        *,
+        batch: str | None = None,
+        chained: bool = False,
+    ) -> Self:
         """Return the job that ``request`` asks for, not yet submitted.
 
         Raises:
             InvalidJobError: the request cannot be a job; the message says why.
         """
         name = naming.build(request.priority, request.dataset, request.groupid)
-        if not isinstance(request.task, str) or not request.task:
-            raise InvalidJobError(f"task {request.task!r} is not a text like module:function")
-        if not isinstance(request.parameters, Mapping):
-            raise InvalidJobError(f"parameters {request.parameters!r} are not a JSON object")
-        check_json("parameters", request.parameters)
-        attempts = request.max_attempts
-        if not isinstance(attempts, int) or not 1 <= attempts <= MAX_ATTEMPTS_LIMIT:
-            raise InvalidJobError(f"max_attempts {attempts!r} is not 1 to {MAX_ATTEMPTS_LIMIT}")
+        _check_request(request)
         job = cls(
             name=name,
             task=request.task,
@@ -153,6 +181,12 @@ class Job:
             key=request.key,
             submission=submission,
             submitted_ms=now_ms,
+            backoff_ms=request.backoff_ms,
+            timeout_ms=request.timeout_ms,
+            not_before_ms=request.not_before_ms,
+            expires_ms=request.expires_ms,
+            batch=batch,
+            chained=chained,
         )
         job.check_size()
         return job
@@ -168,7 +202,8 @@ class Job:
             found = json.loads(value)
             known = {key: found[key] for key in _STORED if key in found}
             known["state"] = JobState(found["state"])
-            known["errors"] = tuple(AttemptError(**error) for error in found["errors"])
+            if "errors" in known:
+                known["errors"] = tuple(AttemptError(**error) for error in found["errors"])
             return cls(name=name, version=version, **known)
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableJobError(
@@ -176,9 +211,14 @@ class Job:
             ) from None
 
     def encode(self) -> bytes:
-        """Return the znode's value, a JSON object."""
-        value = {key: getattr(self, key) for key in _STORED}
-        value["errors"] = [error._asdict() for error in self.errors]
+        """Return the znode's value, a JSON object; what is as by default is left out of it."""
+        value = {key: getattr(self, key) for key in _ALWAYS_STORED}
+        for key, default in _STORED_UNLESS.items():
+            found = getattr(self, key)
+            if found is not default and found != default:
+                value[key] = found
+        if self.errors:
+            value["errors"] = [error._asdict() for error in self.errors]
         return json.dumps(value, default=dict).encode()
 
     @property
@@ -192,7 +232,9 @@ class Job:
 
         What the moves of a job add to it does not count, so a job that was taken can be finished.
         """
-        size_bytes = len(replace(self.waiting(), attempts=0, errors=()).encode())
+        if not self.is_large:
+            return
+        size_bytes = replace(self.waiting(), attempts=0, errors=()).size_bytes
         if size_bytes > JOB_LIMIT_BYTES:
             raise InvalidJobError(
                 f"the job's value takes {size_bytes} bytes of JSON; at most {JOB_LIMIT_BYTES} are"
@@ -205,6 +247,59 @@ class Job:
             self.attempts + 1, self.worker or "", message[-ERROR_LIMIT_CHARACTERS:]
         )
         return replace(self, attempts=self.attempts + 1, errors=(*self.errors, error))
+
+    def taken(self, worker: str, now_ms: int) -> Self:
+        """Return the job as a worker's own, which has not started it."""
+        return replace(self, state=JobState.STAGING, worker=worker, taken_ms=now_ms, version=0)
+
+    def running(self, now_ms: int, *, cache_hit: bool | None) -> Self:
+        """Return the job with its task started, as the next version of it under owned."""
+        return replace(
+            self,
+            state=JobState.RUNNING,
+            cache_hit=cache_hit,
+            started_ms=now_ms,
+            version=self.version + 1,
+        )
+
+    def succeeded(self, now_ms: int, result: Any, stored: str | None = None) -> Self:
+        """Return the job as it stands under done with its result.
+
+        The result is JSON.
+
+        Raises:
+            InvalidJobError: it is too large for a znode.
+        """
+        ended = replace(
+            self,
+            state=JobState.SUCCESSFUL,
+            attempts=self.attempts + 1,
+            result=result,
+            stored=stored,
+            finished_ms=now_ms,
+            version=0,
+        )
+        ended.check_size()
+        return ended
+
+    def failed(self, now_ms: int, error: str) -> Self:
+        """Return the job after a failed attempt: it waits, backing off, or it is FAILED."""
+        failed = self.with_error(error)
+        if failed.attempts >= failed.max_attempts:
+            return failed.gave_up(now_ms)
+        if failed.backoff_ms:
+            doubled = min(failed.backoff_ms << (failed.attempts - 1), BACKOFF_LIMIT_MS)
+            failed = replace(failed, not_before_ms=now_ms + doubled)
+        return failed.waiting()
+
+    def gave_up(self, now_ms: int) -> Self:
+        """Return the job as it stands under done without a result."""
+        return replace(self, state=JobState.FAILED, finished_ms=now_ms, version=0)
+
+    def ended_by(self, now_ms: int, message: str) -> Self:
+        """Return the job as FAILED by someone's decision, not by an attempt."""
+        error = AttemptError(self.attempts, self.worker or "", message)
+        return replace(self, errors=(*self.errors, error)).gave_up(now_ms)
 
     def waiting(self) -> Self:
         """Return the job as it stands under unowned: no one's, its attempts as its version."""
@@ -219,8 +314,74 @@ class Job:
             finished_ms=None,
         )
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it may be of any size, and not just a name and a few values."""
+        return (
+            bool(self.errors)
+            or is_large(self.task)
+            or is_large(self.parameters)
+            or is_large(self.result)
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes of JSON its value takes."""
+        return len(self.encode())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it stands under done."""
+        return self.state in {JobState.SUCCESSFUL, JobState.FAILED}
+
+
+_SMALL_ITEMS = 8
+_SMALL_CHARACTERS = 60
+_SMALL_BITS = 64
+
+
+def is_large(value: object) -> bool:
+    """Say whether a JSON value may be large, at a look."""
+    if isinstance(value, str):
+        return len(value) > _SMALL_CHARACTERS
+    if isinstance(value, int):
+        return value.bit_length() > _SMALL_BITS
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        return len(value) > 2 * _SMALL_ITEMS or any(
+            isinstance(item, Mapping | list | tuple) or is_large(item) for item in value
+        )
+    return False
+
 
 _STORED = tuple(spec.name for spec in fields(Job) if spec.name not in {"name", "version"})
+_STORED_UNLESS = {
+    spec.name: spec.default
+    for spec in fields(Job)
+    if spec.default is not MISSING and spec.name not in {"version", "state", "worker"}
+}
+_ALWAYS_STORED = tuple(name for name in _STORED if name not in _STORED_UNLESS)
+
+
+def _check_request(request: JobRequest) -> None:
+    if not isinstance(request.task, str) or not request.task:
+        raise InvalidJobError(f"task {request.task!r} is not a text like module:function")
+    if not isinstance(request.parameters, Mapping):
+        raise InvalidJobError(f"parameters {request.parameters!r} are not a JSON object")
+    check_json("parameters", request.parameters)
+    attempts = request.max_attempts
+    if not isinstance(attempts, int) or not 1 <= attempts <= MAX_ATTEMPTS_LIMIT:
+        raise InvalidJobError(f"max_attempts {attempts!r} is not 1 to {MAX_ATTEMPTS_LIMIT}")
+    for name in ("backoff_ms", "timeout_ms", "not_before_ms", "expires_ms"):
+        value = getattr(request, name)
+        least = 1 if name == "timeout_ms" else 0
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int) or value < least
+        ):
+            raise InvalidJobError(f"{name} {value!r} is not a number of milliseconds")
+    if request.idempotency_key is not None and not isinstance(request.idempotency_key, str):
+        raise InvalidJobError(f"idempotency_key {request.idempotency_key!r} is not a text")
 
 
 def check_json(where: str, value: object) -> None:

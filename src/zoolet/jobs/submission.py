@@ -2,32 +2,55 @@
 
 A key znode, named by a hash of the work, is created in the same multi as the job, so of two that
 submit the same work at once, one is refused and finds the other's job. The key holds the id of the
-submission, and the job's name, which the server gives: it is written there by a second multi. If
-the submitter dies between the two, whoever comes next finds the job by the submission's id, which
-is in the job's value.
+submission, and where the job's name is: the server gives the name, so it is written by a second
+multi, into the key where a job is submitted alone, and into the names of its batch. If the
+submitter dies between the two, whoever comes next finds the job by the submission's id, which is in
+the job's value.
 
-Imports the job system's records and layout.
+Imports the job system's records, layout and batches.
 """
 
+import contextlib
 import json
+import queue
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from kazoo.exceptions import KazooException
 from kazoo.retry import ForceRetryError, KazooRetry
 
-from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError
-from zoolet.jobs.layout import Layout
+from zoolet.jobs.batchlog import (
+    CHUNK_JOBS,
+    BatchRecord,
+    batch_path,
+    chain_path,
+    check_name,
+    chunk_path,
+    read_record,
+)
+from zoolet.jobs.errors import (
+    BatchExistsError,
+    InvalidJobError,
+    JobNotFoundError,
+    UnknownQueueError,
+    UnreadableJobError,
+)
+from zoolet.jobs.layout import DONE, PAGE_JOBS, UNOWNED, Layout, page_name, page_order
+from zoolet.jobs.moves import LIMIT_BYTES
 from zoolet.jobs.records import Job, JobRequest, JobState
 from zoolet.jobs.znodes import Create, Operation, RefusedError, SetData, Znode
 from zoolet.model import paths
 
-BATCH_JOBS = 25
-"""Jobs in one multi, each of two operations: kazoo costs about a millisecond a call."""
-BATCH_LIMIT_BYTES = 512 * 1024
-"""Bytes of jobs in one multi, unless it is a single job: a request may have 1 MiB."""
+NAME_LATER_S = 0.01
+CLOSE_S = 5.0
+_ALONE_TRIES = 20
+"""Each refusal means that another submitter got through; more than a few in a row are no accident.
+"""
 
 
 class Origin(StrEnum):
@@ -55,43 +78,124 @@ class _Fresh(NamedTuple):
     key_version: int | None
 
 
-class _Naming(NamedTuple):
-    """A submitted job whose name its key, at this version, does not hold yet."""
+class Named(NamedTuple):
+    """A submitted job, whose name its key, at this version, does not hold yet."""
 
     job: Job
     key_version: int
 
 
+NameKeys = Callable[[Sequence[Named]], None]
+"""Sees to it that keys hold the names of their jobs, now or soon: `KeyNamer`."""
+
+
 class Submitter:
     """Puts jobs into the queue of a layout."""
 
-    def __init__(self, layout: Layout, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, layout: Layout, clock_ms: Callable[[], int], name_keys: NameKeys) -> None:
         self._layout = layout
         self._znodes = layout.znodes
         self._clock_ms = clock_ms
+        self._name_keys = name_keys
+        self._shelves = Shelves(layout)
 
     def submit(self, requests: Sequence[JobRequest], *, reuse: bool) -> list[Submission]:
         """Return what stands for each request, in order; see `JobQueue.submit`."""
-        drafts = [Job.draft(request, uuid.uuid4().hex, self._clock_ms()) for request in requests]
+        drafts = self._drafts(requests)
+        return self._submit(drafts, None, reuse=reuse)
+
+    def submit_batch(
+        self, requests: Sequence[JobRequest], name: str, *, reuse: bool, after: str | None
+    ) -> list[Submission]:
+        """Make a batch, submit its jobs, and return what stands for each request, in order.
+
+        Raises:
+            InvalidJobError: one of the requests, or the name, is none; nothing was submitted.
+            BatchExistsError: there is a batch of this name.
+            UnknownBatchError: there is no batch that it could come after.
+        """
+        check_name(name)
+        drafts = self._drafts(requests, name, chained=after is not None)
+        if after is not None:
+            read_record(self._layout, after)
+        record = BatchRecord(name, len(drafts), self._clock_ms(), after)
+        path = batch_path(self._layout, name)
+        operations = [Create(path, record.encode()), Create(f"{path}/log", b"")]
+        if after is not None:
+            operations.append(Create(chain_path(self._layout, name), after.encode()))
+        try:
+            self._znodes.multi(operations, landed=lambda: self._stands(path, record))
+        except RefusedError:
+            raise BatchExistsError(
+                f"a batch {name} is in this queue already: give another name, or follow that one"
+            ) from None
+        return self._submit(drafts, record, reuse=reuse)
+
+    def _stands(self, path: str, record: BatchRecord) -> bool:
+        found = self._znodes.get(path)
+        return found is not None and found.data == record.encode()
+
+    def _drafts(
+        self, requests: Sequence[JobRequest], batch: str | None = None, *, chained: bool = False
+    ) -> list[Job]:
+        now_ms, submission = self._clock_ms(), uuid.uuid4().hex[:16]
+        drafts = []
+        for number, request in enumerate(requests):
+            try:
+                drafts.append(
+                    Job.draft(
+                        request, f"{submission}-{number}", now_ms, batch=batch, chained=chained
+                    )
+                )
+            except InvalidJobError as error:
+                if len(requests) == 1:
+                    raise
+                raise InvalidJobError(f"request {number}: {error}") from None
+        return drafts
+
+    def _submit(
+        self, drafts: Sequence[Job], record: BatchRecord | None, *, reuse: bool
+    ) -> list[Submission]:
+        submissions: list[Submission] = []
+        for number, start in enumerate(range(0, len(drafts), CHUNK_JOBS)):
+            chunk = drafts[start : start + CHUNK_JOBS]
+            found = self._submit_chunk(chunk, reuse=reuse)
+            if record is not None:
+                names = json.dumps([list(submission) for submission in found])
+                path = chunk_path(self._layout, record.name, number)
+                self._znodes.create(path, names.encode())
+            submissions += found
+        return submissions
+
+    def _submit_chunk(self, chunk: Sequence[Job], *, reuse: bool) -> list[Submission]:
+        """Submit the jobs of a chunk; with ``reuse`` the same work twice is one job."""
         if not reuse:
             return [
-                submission
-                for batch in _batches(drafts)
-                for submission in self._submit_batch(batch, reuse=False)
+                found for some in _multis(chunk) for found in self._submit_some(some, reuse=False)
             ]
-        unique = {draft.key: draft for draft in reversed(drafts)}
-        by_key: dict[str, Submission] = {}
-        for batch in _batches(list(reversed(unique.values()))):
-            submissions = self._submit_batch(batch, reuse=True)
-            by_key |= {d.key: s for d, s in zip(batch, submissions, strict=True)}
+        first: dict[str, Job] = {}
+        for draft in chunk:
+            first.setdefault(draft.key, draft)
+        found: dict[str, Submission] = {}
+        for some in _multis(list(first.values())):
+            submitted = self._submit_some(some, reuse=True)
+            found |= {draft.key: one for draft, one in zip(some, submitted, strict=True)}
         return [
-            by_key[draft.key]
-            if unique[draft.key] is draft or by_key[draft.key].origin is not Origin.NEW
-            else Submission(by_key[draft.key].name, Origin.JOINED)
-            for draft in drafts
+            found[draft.key]
+            if first[draft.key] is draft or found[draft.key].origin is not Origin.NEW
+            else Submission(found[draft.key].name, Origin.JOINED)
+            for draft in chunk
         ]
 
-    def _submit_batch(self, drafts: Sequence[Job], *, reuse: bool) -> list[Submission]:
+    def _submit_some(self, drafts: Sequence[Job], *, reuse: bool) -> list[Submission]:
+        """Submit the jobs of one multi, as if all were new; look closer where some are not."""
+        try:
+            names = self._create([_Fresh(draft, None) for draft in drafts])
+        except RefusedError:
+            return self._submit_known(drafts, reuse=reuse)
+        return [Submission(name, Origin.NEW) for name in names]
+
+    def _submit_known(self, drafts: Sequence[Job], *, reuse: bool) -> list[Submission]:
         keys = self._znodes.get_all([self._layout.key(draft.key) for draft in drafts])
         known = [
             self._known(draft, key) if reuse and key is not None else None
@@ -106,13 +210,13 @@ class Submitter:
             names = iter(self._create(fresh))
         except RefusedError:
             # Someone submits some of the same work just now: he must not spoil the others.
-            return [self._submit_one(draft, reuse=reuse) for draft in drafts]
+            return [self._submit_alone(draft, reuse=reuse) for draft in drafts]
         return [
             Submission(next(names), Origin.NEW) if submission is None else submission
             for submission in known
         ]
 
-    def _submit_one(self, draft: Job, *, reuse: bool) -> Submission:
+    def _submit_alone(self, draft: Job, *, reuse: bool) -> Submission:
         def attempt() -> Submission:
             key = self._znodes.get(self._layout.key(draft.key))
             known = self._known(draft, key) if reuse and key is not None else None
@@ -124,22 +228,20 @@ class Submitter:
                 raise ForceRetryError from refused
             return Submission(name, Origin.NEW)
 
-        # Each refusal means that another submitter got through; more than a few of them in a row
-        # are no accident.
-        retry = KazooRetry(max_tries=10, delay=0.01)
-        submission: Submission = retry(attempt)
+        submission: Submission = KazooRetry(max_tries=_ALONE_TRIES, delay=0.01)(attempt)
         return submission
 
     def _known(self, draft: Job, key: Znode) -> Submission | None:
         """Return the job that a key says stands for this work, unless it must be done again."""
         written = _read_key(key)
         try:
-            if written.name is not None:
-                job: Job | None = self._layout.find(written.name)
+            name = written.name or self._name_in_batch(written)
+            if name is not None:
+                job: Job | None = self._layout.find(name)
             else:
                 job = self._layout.find_submission(draft, written.submission)
-                if job is not None:
-                    self._write_names([_Naming(job, key.version)])
+                if job is not None and job.batch is None:
+                    self._name_keys([Named(job, key.version)])
         except (JobNotFoundError, UnreadableJobError):
             return None
         if job is None or job.state is JobState.FAILED:
@@ -147,43 +249,54 @@ class Submitter:
         done = job.state is JobState.SUCCESSFUL
         return Submission(job.name, Origin.STORED if done else Origin.JOINED)
 
+    def _name_in_batch(self, key: "_Key") -> str | None:
+        """Return the name that the batch of a job has written for it, None where it has not."""
+        _, _, number = key.submission.rpartition("-")
+        if key.batch is None or not number.isdecimal():
+            return None
+        chunk, position = divmod(int(number), CHUNK_JOBS)
+        found = self._znodes.get(chunk_path(self._layout, key.batch, chunk))
+        return str(json.loads(found.data)[position][0]) if found and found.data else None
+
     def _create(self, fresh: Sequence[_Fresh]) -> list[str]:
-        """Put jobs under unowned, with their keys, and return their names."""
+        """Put jobs under unowned, with their keys, and return their names.
+
+        Raises:
+            RefusedError: a key is not as it was said to be; nothing was submitted.
+        """
         if not fresh:
             return []
-        operations: list[Operation] = []
-        for draft, key_version in fresh:
-            path, key = self._layout.key(draft.key), _key_value(draft.submission, None)
-            operations += [
-                Create(path, key) if key_version is None else SetData(path, key, key_version),
-                Create(self._layout.unowned(draft.name), draft.encode(), sequence=True),
-            ]
-        results = self._znodes.multi(operations, landed=lambda: self._landed(fresh[0].draft))
+        while True:
+            operations: list[Operation] = []
+            for draft, key_version in fresh:
+                path, key = self._layout.key(draft.key), _key_value(draft, None)
+                operations += [
+                    Create(path, key) if key_version is None else SetData(path, key, key_version),
+                    Create(self._shelves.path_for(draft), draft.encode(), sequence=True),
+                ]
+            try:
+                results = self._znodes.multi(
+                    operations, landed=lambda: self._landed(fresh[0].draft)
+                )
+            except RefusedError as refused:
+                if refused.position % 2 == 0 or not refused.lacks_parent:
+                    raise
+                self._shelves.forget(fresh[refused.position // 2].draft)
+            else:
+                break
         if results is None:
             names = [self._name_of(draft) for draft, _ in fresh]
         else:
             names = [paths.name_of(path) for path in results[1::2]]
-        self._write_names(
+            self._shelves.filled(results[1::2])
+        self._name_keys(
             [
-                _Naming(replace(draft, name=name), 0 if version is None else version + 1)
+                Named(replace(draft, name=name), 0 if version is None else version + 1)
                 for (draft, version), name in zip(fresh, names, strict=True)
+                if draft.batch is None
             ]
         )
         return names
-
-    def _write_names(self, namings: Sequence[_Naming]) -> None:
-        """Write the names into the keys; a key that stands for another job by now is left alone."""
-        operations = [
-            SetData(self._layout.key(job.key), _key_value(job.submission, job.name), key_version)
-            for job, key_version in namings
-        ]
-        try:
-            # Without a name in it a key is good too, so it does not matter what became of this.
-            self._znodes.multi(operations, landed=lambda: True)
-        except RefusedError:
-            if len(namings) > 1:
-                for naming in namings:
-                    self._write_names([naming])
 
     def _landed(self, draft: Job) -> bool:
         key = self._znodes.get(self._layout.key(draft.key))
@@ -198,35 +311,171 @@ class Submitter:
         return job.name
 
 
+class KeyNamer:
+    """Writes the names of jobs into their keys.
+
+    Without a name in it a key is good too: whoever needs it looks for the job. So this may be done
+    a little later, many in one multi, and costs a submitter no time.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._later: queue.SimpleQueue[Named | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def name_later(self, named: Sequence[Named]) -> None:
+        """Write the names of these jobs soon."""
+        if named and self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+        for one in named:
+            self._later.put(one)
+
+    def name_now(self, named: Sequence[Named]) -> None:
+        """Write the names of these jobs; a key that stands for another job by now is left alone."""
+        if not named:
+            return
+        operations: list[Operation] = [
+            SetData(
+                self._layout.key(one.job.key), _key_value(one.job, one.job.name), one.key_version
+            )
+            for one in named
+        ]
+        try:
+            self._layout.znodes.multi(operations, landed=lambda: True)
+        except RefusedError:
+            if len(named) > 1:
+                for one in named:
+                    self.name_now([one])
+
+    def close(self) -> None:
+        """Write what is left to be written."""
+        if self._thread is not None:
+            self._later.put(None)
+            self._thread.join(CLOSE_S)
+
+    def _run(self) -> None:
+        while (first := self._later.get()) is not None:
+            # Not at once, where it would hold up the job itself.
+            time.sleep(NAME_LATER_S)
+            some = [first]
+            with contextlib.suppress(queue.Empty):
+                while len(some) < CHUNK_JOBS and (more := self._later.get_nowait()) is not None:
+                    some.append(more)
+                if len(some) < CHUNK_JOBS:
+                    self._later.put(None)
+            with contextlib.suppress(KazooException):
+                self.name_now(some)
+
+
+class Shelves:
+    """On which page of its shard a job is put: the newest of its priority that is not full.
+
+    A submitter remembers the pages that it fills. The number of a page is never given again in its
+    shard, since it is part of the names of its jobs.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._znodes = layout.znodes
+        self._open: dict[tuple[int, int], str] = {}
+
+    def path_for(self, draft: Job) -> str:
+        """Return what the server is to append the job's sequence to."""
+        if self._layout.is_flat:
+            return self._layout.unowned(draft.name)
+        shard = self._layout.shard_of(draft.dataset, draft.groupid)
+        page = self._open.get((shard, draft.priority)) or self._find(shard, draft.priority, full="")
+        number = page_order(page)[1]
+        return f"{self._layout.page(UNOWNED, shard, page)}/{draft.name}{number:06d}"
+
+    def filled(self, created: Sequence[str]) -> None:
+        """Begin a new page behind one that is full by now; ``created`` are paths of new jobs."""
+        if self._layout.is_flat:
+            return
+        for path in created:
+            sequence = int(path[-10:])
+            if sequence >= PAGE_JOBS:
+                page = paths.name_of(paths.parent_of(path))
+                shard = int(paths.name_of(paths.parent_of(paths.parent_of(path))))
+                key = (shard, int(page.partition("-")[0]))
+                if self._open.get(key) == page:
+                    self._open[key] = self._find(*key, full=page)
+
+    def forget(self, draft: Job) -> None:
+        """Look again for the page of such a job: the one it was put on is gone."""
+        shard = self._layout.shard_of(draft.dataset, draft.groupid)
+        self._open.pop((shard, draft.priority), None)
+
+    def _find(self, shard: int, priority: int, full: str) -> str:
+        """Return the newest page of a priority behind the full one; make it where there is none."""
+        while True:
+            shard_path = self._layout.shard(UNOWNED, shard)
+            counter = self._znodes.get(shard_path)
+            if counter is None:
+                raise UnknownQueueError(f"the queue's shard {shard} is gone: {shard_path}")
+            pages = [
+                page
+                for page in self._layout.pages(UNOWNED, shard)
+                if page_order(page)[0] == -priority and page > full
+            ]
+            if pages:
+                page = pages[-1]
+                break
+            number = int(counter.data or b"0") + 1
+            page = page_name(priority, number)
+            operations: list[Operation] = [
+                SetData(shard_path, str(number).encode(), counter.version),
+                Create(self._layout.page(UNOWNED, shard, page), b""),
+                Create(self._layout.page(DONE, shard, page), b""),
+            ]
+            try:
+                self._znodes.multi(operations, landed=lambda: False)
+                break
+            except RefusedError:
+                # Another submitter was faster, or it was this one and the reply was lost.
+                continue
+        self._open[shard, priority] = page
+        return page
+
+
 class _Key(NamedTuple):
-    """What a key znode says: which submission stands for the work, and its job's name if known."""
+    """What a key znode says: which submission stands for the work, and where its job's name is."""
 
     submission: str
     name: str | None
+    batch: str | None
 
 
-def _key_value(submission: str, name: str | None) -> bytes:
-    return json.dumps({"submission": submission, "job": name}).encode()
+def submission_of_key(key: Znode) -> str:
+    """Return the id of the submission that a key znode says stands for the work."""
+    return _read_key(key).submission
+
+
+def _key_value(job: Job, name: str | None) -> bytes:
+    known = {"submission": job.submission, "job": name, "batch": job.batch}
+    return json.dumps({key: value for key, value in known.items() if value is not None}).encode()
 
 
 def _read_key(key: Znode) -> _Key:
     """Read a key; what is not one stands for no work, so it is replaced."""
     try:
         value = json.loads(key.data)
-        return _Key(str(value["submission"]), value["job"])
+        return _Key(str(value["submission"]), value.get("job"), value.get("batch"))
     except (ValueError, KeyError, TypeError):
-        return _Key("", None)
+        return _Key("", None, None)
 
 
-def _batches(drafts: Sequence[Job]) -> Iterator[list[Job]]:
-    batch: list[Job] = []
-    batch_bytes = 0
+def _multis(drafts: Sequence[Job]) -> Iterator[list[Job]]:
+    """Split the jobs of a chunk into those of one multi each."""
+    some: list[Job] = []
+    size_bytes = 0
     for draft in drafts:
-        size_bytes = len(draft.encode())
-        if batch and (len(batch) == BATCH_JOBS or batch_bytes + size_bytes > BATCH_LIMIT_BYTES):
-            yield batch
-            batch, batch_bytes = [], 0
-        batch.append(draft)
-        batch_bytes += size_bytes
-    if batch:
-        yield batch
+        draft_bytes = draft.size_bytes if draft.is_large else 0
+        if some and size_bytes + draft_bytes > LIMIT_BYTES:
+            yield some
+            some, size_bytes = [], 0
+        some.append(draft)
+        size_bytes += draft_bytes
+    if some:
+        yield some

@@ -16,6 +16,9 @@ TASKS = "zoolet.tasks"
 LOADERS = "zoolet.loaders"
 """Entry point group of loaders, called as ``loader(dataset, groupid)``; they return a group."""
 
+STEPS = "zoolet.steps"
+"""Entry point group of step hooks, called as ``hook(step, names)`` with the names of jobs."""
+
 
 def load_function(name: str, group: str) -> Callable[..., Any]:
     """Return the function of this name; a plain name is looked up among the entry points.

@@ -1,67 +1,276 @@
-"""Which job a worker takes next: of data that it holds, and else the first of all.
+"""Which jobs a worker takes next: of data that it holds, and else the first of all.
 
-Owns the view of unowned that the executors of a worker share, as it was last listed. What holds:
-an executor is given a job at once where the worker holds its data, or holds nothing at all; else
-it waits one bounded round for such a job, and is given the first of all after it. A round that was
-waited for nothing is not waited again before there was such a job, so that a stream of jobs on
-ever new data is not slowed down. Nobody polls: who waits is woken when the view changes. Talks to
-no server. Imports the job system's names.
+Owns the view of unowned that a worker has, page by page as it was last listed. What holds:
+
+- The greater priority goes first, then the lower sequence; a worker that ranks shards takes, of the
+  same priority, from the shard that ranks first.
+- A job whose data the worker holds goes before others. But the first of all is passed over for no
+  longer than one bounded round, however many jobs of held data there are.
+- Where no job of held data waits, the first of all is taken when it has waited for that round; a
+  worker that has room for more data waits half of it, so that new data comes to where room is. A
+  worker that holds nothing waits for nothing.
+- A worker none of whose last jobs found their data waits for nothing either, so that a stream of
+  jobs on ever new data is not slowed down.
+
+Talks to no server, and knows no clock: who calls says what time it is. Imports the job system's
+names.
 """
 
-import threading
-from collections.abc import Callable, Collection, Sequence
+import heapq
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from zoolet.jobs import naming
 from zoolet.jobs.naming import JobName
 
-Held = Collection[tuple[str, str]]
-"""Groups of data that a worker holds, each as dataset and groupid."""
+Group = tuple[str, str]
+"""Data, as dataset and groupid."""
+Page = tuple[int, str]
+"""A page of what waits: a shard, and the name of the page in it."""
+
+MISSES_IN_A_ROW = 16
+"""After so many jobs in a row whose data was not held, a worker waits for none."""
+
+HEAP_SLACK = 1000
+"""The heaps are cleared of jobs that are gone when they are so many more than those there are."""
+
+_Key = tuple[int, int, int, str]
 
 
-def first_held(waiting: Sequence[JobName], held: Held) -> JobName | None:
-    """Return the first job whose data is held; ``waiting`` is in the order of taking."""
-    return next((job for job in waiting if job.group in held), None)
+@dataclass(slots=True)
+class Candidate:
+    """A job in the view.
+
+    Attributes:
+        job: its name.
+        page: where it was listed.
+        since: since when it is seen.
+        key: how it ranks.
+        is_offered: whether it may be chosen.
+    """
+
+    job: JobName
+    page: Page
+    since: float
+    key: _Key
+    is_offered: bool = False
+
+
+class Choice(NamedTuple):
+    """What to take.
+
+    Attributes:
+        jobs: out of the view now.
+        again_at: when to ask again, if nothing happens before; None where only an event helps.
+    """
+
+    jobs: list[Candidate]
+    again_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """What a worker goes by when it chooses.
+
+    Attributes:
+        held: the groups that it holds, or is about to load.
+        has_room: whether it can load a group without dropping one.
+        round_s: how long a job may be passed over, or left to others, for the data's sake; 0 is no
+            affinity at all.
+    """
+
+    held: Collection[Group] = ()
+    has_room: bool = True
+    round_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Aside:
+    """Jobs that are not to be started yet, each with why."""
+
+    until: list[tuple[float, str]] = field(default_factory=list)
+    batches: dict[str, list[str]] = field(default_factory=dict)
+    paused: list[str] = field(default_factory=list)
 
 
 class WaitingJobs:
-    """The jobs that wait, as the executors of one worker see them."""
+    """The jobs that wait, as one worker sees them.
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._jobs: list[JobName] = []
-        self._closed = False
-        self._expects_held = True
+    Args:
+        rank: returns how a shard ranks for this worker, the least first.
+    """
 
-    def replace(self, jobs: Sequence[JobName]) -> None:
-        """Make this, in the order of taking, what waits."""
-        with self._changed:
-            self._jobs = list(jobs)
-            self._changed.notify_all()
+    def __init__(self, rank: Callable[[int], int] = lambda _: 0) -> None:
+        self._rank = rank
+        self._pages: dict[Page, dict[str, None]] = {}
+        self._seen: dict[str, Candidate] = {}
+        self._order: list[_Key] = []
+        self._by_group: dict[Group, list[_Key]] = {}
+        self._aside = _Aside()
+        self._ignored: set[str] = set()
+        self._stranger_at = 0.0
+        self._hits: deque[bool] = deque([True], maxlen=MISSES_IN_A_ROW)
 
-    def close(self) -> None:
-        """Give out no more jobs; wake everyone who waits for one."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+    def __len__(self) -> int:
+        return len(self._seen)
 
-    def next_job(self, held: Callable[[], Held], locality_wait_s: float) -> JobName | None:
-        """Wait for a job to take, and return it; None when no more are given out.
+    # --- What is seen
 
-        The job is out of the view then, so that no other executor is given it. Someone else's
-        worker may have it all the same.
+    def list_page(self, page: Page, children: Iterable[str], now: float) -> None:
+        """Make these what waits on a page."""
+        children = dict.fromkeys(children)
+        before = self._pages.get(page, {})
+        for name in before.keys() - children.keys():
+            self._seen.pop(name, None)
+            self._ignored.discard(name)
+        for name in children:
+            if name in self._seen or name in self._ignored:
+                continue
+            job = naming.parse(name)
+            if job is not None:
+                key = (-job.priority, self._rank(page[0]), job.sequence, name)
+                self._seen[name] = Candidate(job, page, now, key)
+                self._offer(name)
+        self._pages[page] = children
+        if len(self._order) > 2 * len(self._seen) + HEAP_SLACK:
+            self._rebuild()
+
+    def drop_page(self, page: Page) -> None:
+        """Forget a page."""
+        self.list_page(page, (), 0.0)
+        del self._pages[page]
+
+    def ignore(self, candidate: Candidate) -> None:
+        """Never offer this: what stands there is no job."""
+        self._ignored.add(candidate.job.name)
+
+    def put_back(self, candidate: Candidate) -> None:
+        """Offer a job again that was chosen and not taken."""
+        self._seen[candidate.job.name] = candidate
+        self._offer(candidate.job.name)
+
+    def has_candidates(self, page: Page) -> bool:
+        """Say whether a job of this page may be offered."""
+        return any(
+            seen.is_offered
+            for name in self._pages.get(page, ())
+            if (seen := self._seen.get(name)) is not None
+        )
+
+    # --- What is not to be started yet
+
+    def defer(self, candidate: Candidate, until: float) -> None:
+        """Offer a job that was chosen again from a moment on, and not before."""
+        self._set_aside(candidate)
+        heapq.heappush(self._aside.until, (until, candidate.job.name))
+
+    def hold(self, candidate: Candidate, batch: str) -> None:
+        """Offer a job that was chosen again when its batch is let go."""
+        self._set_aside(candidate)
+        self._aside.batches.setdefault(batch, []).append(candidate.job.name)
+
+    def _set_aside(self, candidate: Candidate) -> None:
+        candidate.is_offered = False
+        self._seen[candidate.job.name] = candidate
+
+    def let_go(self, batch: str) -> None:
+        """Offer the jobs of a batch that were held."""
+        for name in self._aside.batches.pop(batch, ()):
+            self._offer(name)
+
+    def unpause(self) -> None:
+        """Offer what was not allowed; what is still not allowed will be found so again."""
+        paused, self._aside.paused = self._aside.paused, []
+        for name in paused:
+            self._offer(name)
+
+    # --- Choosing
+
+    def note(self, *, cache_hit: bool) -> None:
+        """Remember whether a job found its data."""
+        self._hits.append(cache_hit)
+
+    def choose(
+        self,
+        count: int,
+        now: float,
+        affinity: Affinity,
+        allows: Callable[[str], bool] = lambda _: True,
+    ) -> Choice:
+        """Return up to ``count`` jobs to take; they are out of the view then.
+
+        ``allows`` says of a dataset whether its jobs may be taken.
         """
-        with self._changed:
-            while True:
-                self._changed.wait_for(lambda: self._closed or self._jobs)
-                if held() and self._expects_held:
-                    self._changed.wait_for(
-                        lambda: self._closed or not self._jobs or first_held(self._jobs, held()),
-                        timeout=locality_wait_s,
-                    )
-                if self._closed:
-                    return None
-                if self._jobs:
-                    local = first_held(self._jobs, held())
-                    self._expects_held = local is not None or not held()
-                    job = local or self._jobs[0]
-                    self._jobs.remove(job)
-                    return job
+        while self._aside.until and self._aside.until[0][0] <= now:
+            self._offer(heapq.heappop(self._aside.until)[1])
+        held = set(affinity.held)
+        chosen: list[Candidate] = []
+        again_at = self._aside.until[0][0] if self._aside.until else None
+        while len(chosen) < count and (first := self._head(self._order, allows)) is not None:
+            taken, due = self._next(first, now, affinity, held, allows)
+            if taken is None:
+                again_at = min(due, again_at) if again_at is not None else due
+                break
+            if taken.job.group not in held:
+                self._stranger_at = now
+                held.add(taken.job.group)
+            del self._seen[taken.job.name]
+            chosen.append(taken)
+        return Choice(chosen, again_at)
+
+    def _next(
+        self,
+        first: Candidate,
+        now: float,
+        affinity: Affinity,
+        held: set[Group],
+        allows: Callable[[str], bool],
+    ) -> tuple[Candidate | None, float]:
+        """Return the job to take now, or None and when to ask again; ``first`` is the first."""
+        round_s = affinity.round_s
+        if not held or first.job.group in held or not round_s or not any(self._hits):
+            return first, now
+        local = self._first_held(held, allows)
+        if local is not None:
+            due = max(first.since, self._stranger_at) + round_s
+            return (first if now >= due else local), now
+        due = first.since + (round_s / 2 if affinity.has_room else round_s)
+        return (first, now) if now >= due else (None, due)
+
+    def _first_held(self, held: set[Group], allows: Callable[[str], bool]) -> Candidate | None:
+        heads = [
+            head
+            for group in held
+            if group in self._by_group and (head := self._head(self._by_group[group], allows))
+        ]
+        return min(heads, key=lambda seen: seen.key, default=None)
+
+    def _head(self, heap: list[_Key], allows: Callable[[str], bool]) -> Candidate | None:
+        """Return the first job of a heap that is there still; it stays in the heap."""
+        while heap:
+            seen = self._seen.get(heap[0][-1])
+            if seen is None or not seen.is_offered or seen.key != heap[0]:
+                heapq.heappop(heap)
+            elif not allows(seen.job.dataset):
+                heapq.heappop(heap)
+                seen.is_offered = False
+                self._aside.paused.append(seen.job.name)
+            else:
+                return seen
+        return None
+
+    def _offer(self, name: str) -> None:
+        seen = self._seen.get(name)
+        if seen is not None:
+            seen.is_offered = True
+            heapq.heappush(self._order, seen.key)
+            heapq.heappush(self._by_group.setdefault(seen.job.group, []), seen.key)
+
+    def _rebuild(self) -> None:
+        """Drop from the heaps what is not in the view any more."""
+        self._order, self._by_group = [], {}
+        for name, seen in self._seen.items():
+            if seen.is_offered:
+                self._offer(name)

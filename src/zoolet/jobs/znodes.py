@@ -2,7 +2,8 @@
 
 Owns every call to the client. What holds: a call returns what the server answered, or raises what
 the server refused; a lost connection is waited out by the client's own retry policy
-(``client.retry``). Knows nothing of jobs. Imports zoolet.model.
+(``client.retry``). Many znodes are read in one request, as many as fit an answer of moderate size.
+Knows nothing of jobs. Imports zoolet.client and zoolet.model.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,22 +18,33 @@ from kazoo.exceptions import (
     RolledBackError,
     RuntimeInconsistency,
     SessionExpiredError,
+    ZookeeperError,
 )
+from kazoo.protocol import serialization
+from kazoo.security import OPEN_ACL_UNSAFE
 
+from zoolet.client import full_path, multi_async, multi_read
 from zoolet.model import paths
 
 REPLY_LOST = (ConnectionLoss, OperationTimeoutError, SessionExpiredError)
 """After these, a request may have been done or not."""
+
+READ_AT_ONCE = 50
+"""Znodes in one multiRead. Jobs are a few hundred bytes, so the answer stays under 64 KiB."""
+
+_SEQUENTIAL = 2
 
 Watch = Callable[[Any], None]
 """Called once, with kazoo's event: the znode changed, or the connection was lost."""
 
 
 class Znode(NamedTuple):
-    """A znode's data, and the version it has it in."""
+    """A znode's data, the version it has it in, how many children it has, and when it was made."""
 
     data: bytes
     version: int
+    children: int
+    created_ms: int
 
 
 class Create(NamedTuple):
@@ -42,32 +54,34 @@ class Create(NamedTuple):
     data: bytes
     sequence: bool = False
 
-    def add_to(self, transaction: Any) -> None:
-        """Make this the next operation of a multi."""
-        transaction.create(self.path, self.data, sequence=self.sequence)
+    def record(self, client: KazooClient) -> Any:
+        """Return the operation as kazoo writes it."""
+        acl = client.default_acl or OPEN_ACL_UNSAFE
+        flags = _SEQUENTIAL if self.sequence else 0
+        return serialization.Create(full_path(client, self.path), self.data, acl, flags)
 
 
 class Delete(NamedTuple):
-    """Delete a znode that has this version."""
+    """Delete a znode that has this version; -1 is any."""
 
     path: str
     version: int
 
-    def add_to(self, transaction: Any) -> None:
-        """Make this the next operation of a multi."""
-        transaction.delete(self.path, self.version)
+    def record(self, client: KazooClient) -> Any:
+        """Return the operation as kazoo writes it."""
+        return serialization.Delete(full_path(client, self.path), self.version)
 
 
 class SetData(NamedTuple):
-    """Replace the data of a znode that has this version."""
+    """Replace the data of a znode that has this version; -1 is any."""
 
     path: str
     data: bytes
     version: int
 
-    def add_to(self, transaction: Any) -> None:
-        """Make this the next operation of a multi."""
-        transaction.set_data(self.path, self.data, self.version)
+    def record(self, client: KazooClient) -> Any:
+        """Return the operation as kazoo writes it."""
+        return serialization.SetData(full_path(client, self.path), self.data, self.version)
 
 
 class Exists(NamedTuple):
@@ -75,9 +89,9 @@ class Exists(NamedTuple):
 
     path: str
 
-    def add_to(self, transaction: Any) -> None:
-        """Make this the next operation of a multi."""
-        transaction.check(self.path, -1)
+    def record(self, client: KazooClient) -> Any:
+        """Return the operation as kazoo writes it."""
+        return serialization.CheckVersion(full_path(client, self.path), -1)
 
 
 Operation = Create | Delete | SetData | Exists
@@ -96,39 +110,60 @@ class RefusedError(Exception):
         self.position = position
         self.error = error
 
+    @property
+    def lacks_parent(self) -> bool:
+        """Whether the znode that it is about, or the parent of one to create, is not there."""
+        return isinstance(self.error, NoNodeError)
+
 
 class Znodes:
     """The znodes under ``root`` of what ``client`` is connected to."""
 
     def __init__(self, client: KazooClient, root: str) -> None:
         self._client = client
-        self._root = root
+        self._prefix = "" if root == paths.ROOT else root
 
     def path(self, *names: str) -> str:
         """Return the path of a znode under the root."""
-        path = self._root
-        for name in names:
-            path = paths.join(path, name)
-        return path
+        return "/".join((self._prefix, *names)) or paths.ROOT
 
-    def ensure(self, *directories: str) -> None:
-        """Create these children of the root where they do not exist."""
-        for directory in directories:
-            self._client.retry(self._client.ensure_path, self.path(directory))
+    def ensure(self, *wanted: str) -> None:
+        """Create these paths, and what they stand in, where they do not exist."""
+        for path in wanted:
+            self._client.retry(self._client.ensure_path, path)
 
-    def get(self, path: str) -> Znode | None:
-        """Return a znode, None where there is none."""
-        return self.get_all([path])[0]
+    def get(self, path: str, watch: Watch | None = None) -> Znode | None:
+        """Return a znode, None where there is none; a watch is set only where there is one."""
+        try:
+            return _znode(self._client.retry(self._client.get, path, watch))
+        except NoNodeError:
+            return None
 
     def get_all(self, wanted: Sequence[str]) -> list[Znode | None]:
-        """Return the znodes of these paths, read in this order, in one round trip."""
-
-        def attempt() -> list[Znode | None]:
-            asked = [self._client.get_async(path) for path in wanted]
-            return [_znode_or_none(answer) for answer in asked]
-
-        found: list[Znode | None] = self._client.retry(attempt)
+        """Return the znodes of these paths, None for each that is not there."""
+        found: list[Znode | None] = []
+        for start in range(0, len(wanted), READ_AT_ONCE):
+            answers = self._multi_read(wanted[start : start + READ_AT_ONCE], ())
+            found += [None if answer is None else _znode(answer) for answer in answers]
         return found
+
+    def children_of_all(self, wanted: Sequence[str]) -> list[list[str]]:
+        """Return the names of the children of each of these paths, none of one that is not there.
+
+        Only for znodes that have few children: all answers come in one.
+        """
+        return [answer or [] for answer in self._multi_read((), wanted)]
+
+    def _multi_read(self, data_of: Sequence[str], children_of: Sequence[str]) -> list[Any]:
+        answers = self._client.retry(multi_read, self._client, data_of, children_of)
+        for answer in answers:
+            if isinstance(answer, ZookeeperError) and not isinstance(answer, NoNodeError):
+                raise answer
+        return [None if isinstance(answer, NoNodeError) else answer for answer in answers]
+
+    def exists(self, path: str, watch: Watch | None = None) -> bool:
+        """Say whether a path exists; the watch is set in either case."""
+        return self._client.retry(self._client.exists, path, watch) is not None
 
     def exists_all(self, wanted: Sequence[tuple[str, Watch | None]]) -> list[bool]:
         """Say which of these paths exist, in one round trip, and set their watches."""
@@ -140,10 +175,43 @@ class Znodes:
         found: list[bool] = self._client.retry(attempt)
         return found
 
+    def watch_all(self, wanted: Sequence[tuple[str, Watch]]) -> list[Znode | None]:
+        """Return the znodes of these paths, and set a watch on each: it may not be there yet.
+
+        In one round trip, so for no more than `READ_AT_ONCE` paths.
+        """
+
+        def attempt() -> list[Any]:
+            asked = [self._client.exists_async(path, watch) for path, watch in wanted]
+            found = multi_read(self._client, [path for path, _ in wanted], ())
+            for answer in asked:
+                answer.get()
+            return found
+
+        answers = self._client.retry(attempt)
+        return [_znode(answer) if isinstance(answer, tuple) else None for answer in answers]
+
+    def count_children(self, path: str) -> int:
+        """Return how many children a znode has; 0 where there is none."""
+        stat = self._client.retry(self._client.exists, path)
+        return 0 if stat is None else int(stat.numChildren)
+
     def children(self, path: str, watch: Watch | None = None) -> list[str]:
-        """Return the names of a znode's children, and set a watch on them."""
+        """Return the names of a znode's children, and set a watch on them.
+
+        Raises:
+            NoNodeError: it is not there, and no watch was set.
+        """
         names: list[str] = self._client.retry(self._client.get_children, path, watch)
         return names
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Create a znode; False where it exists."""
+        try:
+            self._client.retry(self._client.create, path, data)
+        except NodeExistsError:
+            return False
+        return True
 
     def create_ephemeral(self, path: str, data: bytes) -> bool:
         """Create a znode that goes with this session; False where it is another session's."""
@@ -155,6 +223,34 @@ class Znodes:
             session = self._client.client_id
             return stat is not None and session is not None and stat.ephemeralOwner == session[0]
         return True
+
+    def create_in_line(self, path: str) -> str:
+        """Create an ephemeral whose name the server ends with a sequence; return its name."""
+        created = self._client.retry(self._client.create, path, b"", ephemeral=True, sequence=True)
+        return paths.name_of(created)
+
+    def set(self, path: str, data: bytes) -> bool:
+        """Replace a znode's data, whatever its version; False where it is not there."""
+        try:
+            self._client.retry(self._client.set, path, data)
+        except NoNodeError:
+            return False
+        return True
+
+    def delete(self, path: str, version: int = -1) -> bool:
+        """Delete a znode that has this version; False where it has not, or is not there."""
+        try:
+            self.multi([Delete(path, version)], landed=lambda: not self.exists(path))
+        except RefusedError:
+            return False
+        return True
+
+    def delete_tree(self, path: str) -> None:
+        """Delete a znode and all below it, which nobody adds to any more."""
+        try:
+            self._client.retry(self._client.delete, path, recursive=True)
+        except NoNodeError:
+            return
 
     def multi(
         self, operations: Iterable[Operation], landed: Callable[[], bool]
@@ -189,23 +285,18 @@ class Znodes:
         return results
 
     def _commit(self, operations: Sequence[Operation]) -> list[Any]:
-        transaction = self._client.transaction()
-        for operation in operations:
-            operation.add_to(transaction)
-        results: list[Any] = transaction.commit()
+        records = [operation.record(self._client) for operation in operations]
+        results: list[Any] = multi_async(self._client, records).get()
         for position, result in enumerate(results):
             # Of a refused multi, what stands before the culprit is rolled back, and what stands
             # after it was not looked at.
-            if isinstance(result, Exception) and not isinstance(
+            if isinstance(result, ZookeeperError) and not isinstance(
                 result, RolledBackError | RuntimeInconsistency
             ):
                 raise RefusedError(position, result)
         return results
 
 
-def _znode_or_none(answer: Any) -> Znode | None:
-    try:
-        data, stat = answer.get()
-    except NoNodeError:
-        return None
-    return Znode(data, stat.version)
+def _znode(answer: Any) -> Znode:
+    data, stat = answer
+    return Znode(data, stat.version, stat.numChildren, stat.ctime)

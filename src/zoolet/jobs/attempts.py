@@ -1,0 +1,130 @@
+"""One attempt at a job: its data is loaded, its task run, and what comes of it is JSON or an error.
+
+This is all that runs in an executor, in a thread of the worker or in a process of its own. Imports
+the job system's cache, tasks and records, and nothing that talks to a server.
+"""
+
+import copy
+import json
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, Self
+
+from zoolet.jobs.cache import Group, GroupCache
+from zoolet.jobs.errors import InvalidJobError
+from zoolet.jobs.records import check_json
+from zoolet.jobs.tasks import LOADERS, TASKS, load_function
+
+Task = Callable[..., Any]
+"""Called with the group and the parameters; returns JSON."""
+ERROR_LIMIT = 8000
+"""How many characters of a traceback are brought to the worker: its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How executors are set up: what they load, and how much of it they keep.
+
+    Attributes:
+        loader: name of the function that loads a group; None where tasks get no data.
+        cache_groups: how many loaded groups are kept.
+        cache_bytes: how many bytes they have together; None is without a limit.
+        import_paths: where to import from, as the worker does.
+    """
+
+    loader: str | None = None
+    cache_groups: int = 8
+    cache_bytes: int | None = None
+    import_paths: tuple[str, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read what `encode` wrote."""
+        found = json.loads(value)
+        return cls(**(found | {"import_paths": tuple(found["import_paths"])}))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an executor has to know of a job."""
+
+    name: str
+    task: str
+    dataset: str
+    groupid: str
+    parameters: dict[str, Any]
+    timeout_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        result: what the task returned; JSON.
+        error: what the attempt failed with, as text; None where it did not.
+    """
+
+    result: Any = None
+    error: str | None = None
+
+
+class Listener(Protocol):
+    """Is told how an attempt comes on."""
+
+    def begun(self) -> None:
+        """Its task, or its data, is about to be loaded; not told where both are there."""
+
+    def started(self, cache_hit: bool | None, dropped: tuple[Group, ...]) -> None:
+        """Its task is about to be called.
+
+        ``cache_hit`` is whether its data was there, None where there is none; ``dropped`` are the
+        groups that are not kept any more.
+        """
+
+
+class Attempter:
+    """Makes attempts, with one cache; may be used by several threads.
+
+    Raises:
+        FunctionNotFoundError: the loader cannot be imported.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.cache: GroupCache | None = None
+        if setup.loader is not None:
+            loader = load_function(setup.loader, LOADERS)
+            self.cache = GroupCache(loader, setup.cache_groups, setup.cache_bytes)
+        self._tasks: dict[str, Task] = {}
+
+    def attempt(self, work: Work, listener: Listener) -> Outcome:
+        """Make an attempt; whatever a task or loader raises, SystemExit too, is its error."""
+        try:
+            if not self._is_ready(work):
+                listener.begun()
+                self._tasks[work.task] = load_function(work.task, TASKS)
+            group: Any = None
+            if self.cache is None:
+                listener.started(None, ())
+            else:
+                group, cache_hit, dropped = self.cache.get(work.dataset, work.groupid)
+                listener.started(cache_hit, dropped)
+            # A copy, so that a task that changes its parameters does not change the job's record.
+            result = self._tasks[work.task](group, copy.deepcopy(work.parameters))
+        except BaseException as error:  # noqa: BLE001 -- it is the attempt's and nothing else's
+            return Outcome(error="".join(traceback.format_exception(error))[-ERROR_LIMIT:])
+        try:
+            check_json("the result", result)
+        except InvalidJobError as error:
+            return Outcome(error=f"the task's result cannot be kept: {error}")
+        return Outcome(result)
+
+    def _is_ready(self, work: Work) -> bool:
+        if work.task not in self._tasks:
+            return False
+        return self.cache is None or (work.dataset, work.groupid) in self.cache.held()

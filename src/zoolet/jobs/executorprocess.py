@@ -1,0 +1,82 @@
+"""An executor as a process of its own: attempts are asked for on one pipe, and told on another.
+
+A worker (`zoolet.jobs.processexecutor`) starts it, with the descriptors of three pipes. What holds:
+
+- That an attempt is begun is written before its task is called, so that whoever finds the process
+  dead knows which attempt killed it.
+- It ends at once when its worker ends, however: then the third pipe, which nobody writes to, is at
+  its end.
+
+Messages are lines of JSON. Imports the job system's attempts, and nothing that talks to a server.
+"""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from zoolet.jobs.attempts import Attempter, Setup, Work
+from zoolet.jobs.cache import Group
+from zoolet.jobs.errors import FunctionNotFoundError
+
+EXIT_WORKER_ENDED = 3
+
+
+class _Speaker:
+    """Tells the worker of attempts; what can wait for the next message goes with that."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._kept = b""
+        self.name = ""
+
+    def begun(self) -> None:
+        self.say({"begun": self.name})
+
+    def started(self, cache_hit: bool | None, dropped: tuple[Group, ...]) -> None:
+        self.say({"started": self.name, "cache_hit": cache_hit, "dropped": dropped})
+
+    def keep(self, message: dict[str, object]) -> None:
+        self._kept += json.dumps(message).encode() + b"\n"
+
+    def say(self, message: dict[str, object]) -> None:
+        self.keep(message)
+        self.flush()
+
+    def flush(self) -> None:
+        rest, self._kept = memoryview(self._kept), b""
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+
+def _end_with_worker(lifeline: int) -> None:
+    os.read(lifeline, 1)
+    os._exit(EXIT_WORKER_ENDED)
+
+
+def main(descriptors: Sequence[str]) -> None:
+    """Make attempts until no more are asked for."""
+    asked_fd, told_fd, lifeline = map(int, descriptors)
+    threading.Thread(target=_end_with_worker, args=(lifeline,), daemon=True).start()
+    speaker = _Speaker(told_fd)
+    with os.fdopen(asked_fd, "rb") as asked:
+        setup = Setup.decode(asked.readline())
+        sys.path[:] = setup.import_paths
+        try:
+            attempter = Attempter(setup)
+        except FunctionNotFoundError as error:
+            speaker.say({"unfit": str(error)})
+            return
+        speaker.say({"ready": os.getpid()})
+        for line in asked:
+            for work in [Work(**work) for work in json.loads(line)]:
+                speaker.name = work.name
+                outcome = attempter.attempt(work, speaker)
+                speaker.keep({"ended": work.name} | asdict(outcome))
+            speaker.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

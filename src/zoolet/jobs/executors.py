@@ -1,0 +1,141 @@
+"""Executors, as a worker has them: each a thread that gets jobs and tells how they come on.
+
+What holds: each job that is given is told of exactly once as ended, or given up by `abandon`. Those
+that run tasks in processes are in `zoolet.jobs.processexecutor`; here is what all have in common,
+and those that run tasks in the worker's own process. Talks to no server. Imports the job system's
+attempts.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from zoolet.jobs.attempts import Attempter, Outcome, Work
+from zoolet.jobs.cache import Group
+
+
+class Observer(Protocol):
+    """Is told how jobs come on; called in the executors' threads."""
+
+    def begun(self, name: str) -> None:
+        """An attempt was begun: its data is being loaded."""
+
+    def started(self, name: str, cache_hit: bool | None) -> None:
+        """The task was called."""
+
+    def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
+        """The attempt ended."""
+
+
+class Executor(Protocol):
+    """Makes attempts, one at a time, in the order that jobs are given in."""
+
+    def start(self) -> None:
+        """Begin to get ready."""
+
+    def wait_until_ready(self) -> None:
+        """Return when it can work; raises FunctionNotFoundError where it never can."""
+
+    def give(self, works: Sequence[Work]) -> None:
+        """Add jobs to be attempted."""
+
+    def abandon(self, names: Iterable[str]) -> None:
+        """Drop these jobs; one that is being attempted is ended, where that can be done."""
+
+    def held(self) -> frozenset[Group]:
+        """Return the groups that it has loaded."""
+
+    def stop(self) -> None:
+        """End it, with what it has in hand."""
+
+
+class ThreadExecutor:
+    """Makes attempts in a thread of this process, with a cache that it may share with others."""
+
+    def __init__(self, attempter: Attempter, observer: Observer) -> None:
+        self._attempter = attempter
+        self._observer = observer
+        self._lock = threading.Lock()
+        self._given: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._wanted: dict[str, Work] = {}
+        """What was given and is not given up, nor ended; a job may be given again meanwhile."""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def wait_until_ready(self) -> None:
+        """Return at once: whoever made the attempter has imported the loader."""
+
+    def give(self, works: Sequence[Work]) -> None:
+        """Add jobs to be attempted."""
+        for work in works:
+            with self._lock:
+                self._wanted[work.name] = work
+            self._given.put(work)
+
+    def abandon(self, names: Iterable[str]) -> None:
+        """Drop these jobs; a thread cannot be ended, so one that runs is let run for nothing."""
+        with self._lock:
+            for name in names:
+                self._wanted.pop(name, None)
+
+    def held(self) -> frozenset[Group]:
+        """Return the groups that the cache has."""
+        cache = self._attempter.cache
+        return frozenset() if cache is None else cache.held()
+
+    def stop(self) -> None:
+        """Take no further job; what runs cannot be ended."""
+        self._given.put(None)
+
+    def _run(self) -> None:
+        while (work := self._given.get()) is not None:
+            if not self._wants(work):
+                continue
+            began = time.monotonic()
+            if work.timeout_ms is not None:
+                outcome = Outcome(
+                    error="it has a timeout, and this worker runs tasks in threads, which cannot be"
+                    " ended: run it on workers without --threads"
+                )
+            else:
+                outcome = self._attempter.attempt(work, _Passing(self, work))
+            with self._lock:
+                is_wanted = self._wanted.get(work.name) is work
+                if is_wanted:
+                    del self._wanted[work.name]
+            if is_wanted:
+                self._observer.ended(work.name, outcome, time.monotonic() - began)
+
+    def _wants(self, work: Work) -> bool:
+        with self._lock:
+            return self._wanted.get(work.name) is work
+
+    def tell_begun(self, work: Work) -> None:
+        """Pass on that a job's data is being loaded."""
+        if self._wants(work):
+            self._observer.begun(work.name)
+
+    def tell_started(self, work: Work, cache_hit: bool | None) -> None:
+        """Pass on that a job's task is called."""
+        if self._wants(work):
+            self._observer.started(work.name, cache_hit)
+
+
+class _Passing:
+    """Passes on to a worker how one attempt comes on."""
+
+    def __init__(self, executor: ThreadExecutor, work: Work) -> None:
+        self._executor = executor
+        self._work = work
+
+    def begun(self) -> None:
+        self._executor.tell_begun(self._work)
+
+    def started(self, cache_hit: bool | None, dropped: tuple[Group, ...]) -> None:
+        del dropped
+        self._executor.tell_started(self._work, cache_hit)

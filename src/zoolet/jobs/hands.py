@@ -1,0 +1,84 @@
+"""The jobs that a worker has in hand, from when it took them until what came of them is recorded.
+
+Shared by the worker's threads: one puts jobs in, executors tell how they come on, one records it.
+Imports the job system's records.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from zoolet.jobs.cache import Group
+from zoolet.jobs.records import Job
+
+
+@dataclass(slots=True)
+class InHand:
+    """A job in hand.
+
+    Attributes:
+        job: as it stands under owned.
+        executor: which executor has it.
+        cache_hit: whether its data was there when its task was started.
+        started_ms: when its task was started, in milliseconds since the epoch.
+        has_ended: whether the attempt has, and is to be recorded.
+    """
+
+    job: Job
+    executor: int
+    cache_hit: bool | None = None
+    started_ms: int | None = None
+    has_ended: bool = False
+
+
+class Hands:
+    """The jobs in hand, by name."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._jobs: dict[str, InHand] = {}
+
+    def put(self, job: Job, executor: int) -> None:
+        """Add a job that was taken."""
+        with self._changed:
+            self._jobs[job.name] = InHand(job, executor)
+
+    def get(self, name: str) -> InHand | None:
+        """Return a job, None where it is not in hand any more."""
+        with self._changed:
+            return self._jobs.get(name)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Remove jobs: what came of them is recorded, or they are not the worker's any more."""
+        with self._changed:
+            for name in names:
+                self._jobs.pop(name, None)
+            self._changed.notify_all()
+
+    def all(self) -> list[InHand]:
+        """Return all jobs in hand."""
+        with self._changed:
+            return list(self._jobs.values())
+
+    def loads(self) -> Counter[int]:
+        """Return how many jobs each executor has that have not ended."""
+        with self._changed:
+            return Counter(held.executor for held in self._jobs.values() if not held.has_ended)
+
+    def groups(self) -> dict[Group, int]:
+        """Return the groups that jobs in hand are about, each with an executor that has one."""
+        with self._changed:
+            return {
+                (held.job.dataset, held.job.groupid): held.executor
+                for held in self._jobs.values()
+                if not held.has_ended
+            }
+
+    def wait_until_empty(self, timeout_s: float) -> bool:
+        """Wait until nothing is in hand; False where that was not so in time."""
+        return self._wait(lambda: not self._jobs, timeout_s)
+
+    def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(condition, timeout_s)

@@ -1,0 +1,125 @@
+"""The housekeeping of a queue, which one worker does for all: the first in line.
+
+Every worker stands in line with an ephemeral that the server numbers, and watches the one before
+it, so that when the first goes, one other is woken. The first returns the jobs of workers that are
+gone, lets batches go that waited for another, and removes what is to be kept no longer. Nothing
+goes wrong where two believe to be first for a moment: every move is made once, whoever makes it.
+
+Imports the job system's queue.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from zoolet.jobs.batchlog import BatchEnd, chain_path
+from zoolet.jobs.layout import CHAINS, KEEPER
+from zoolet.jobs.queue import JobQueue
+from zoolet.jobs.removal import Remover
+from zoolet.jobs.results import ResultReader
+
+log = logging.getLogger(__name__)
+
+REMOVE_EVERY_S = 10.0
+"""How often what is to be kept no longer is removed."""
+RETURN_SHARE = 10
+"""Looking for the dead may take one of so many parts of the time: many may die one by one."""
+
+
+class Housekeeping:
+    """One worker's part in it: it is done, or waited for, in the thread that calls `run`."""
+
+    def __init__(self, jobs: JobQueue, results: ResultReader) -> None:
+        self._jobs = jobs
+        self._znodes = jobs.layout.znodes
+        self._remover = Remover(jobs, results)
+        self._wake = threading.Event()
+        self._stopping = False
+        self._place: str | None = None
+        self._is_first = False
+        self._workers_stale = threading.Event()
+        self._chains_stale = threading.Event()
+        self._not_before = 0.0
+        self._ends: dict[str, BatchEnd] = {}
+
+    def line_up(self) -> None:
+        """Stand in line, at its end, with a session that is new."""
+        self._place = None
+        self._is_first = False
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stopping = True
+        self._wake.set()
+
+    def run(self) -> None:
+        """Wait in line, and keep house when it is this worker's turn."""
+        timeout_s: float | None = None
+        while True:
+            self._wake.wait(timeout_s)
+            self._wake.clear()
+            if self._stopping:
+                return
+            if not self._is_first:
+                self._is_first = self._look_whether_first()
+                timeout_s = None
+            if self._is_first:
+                timeout_s = self._keep()
+
+    def _look_whether_first(self) -> bool:
+        path = self._znodes.path(KEEPER)
+        if self._place is None:
+            self._place = self._znodes.create_in_line(f"{path}/w-")
+        line = sorted(self._znodes.children(path))
+        if self._place not in line:
+            # The session that it stood there with has ended; another one lines up.
+            return False
+        position = line.index(self._place)
+        if position == 0:
+            self._workers_stale.set()
+            self._chains_stale.set()
+            return True
+        if not self._znodes.exists(f"{path}/{line[position - 1]}", lambda _: self._wake.set()):
+            self._wake.set()
+        return False
+
+    def _keep(self) -> float:
+        """Do what there is to do; return in how many seconds to come again without an event."""
+        now = time.monotonic()
+        if self._workers_stale.is_set() and now >= self._not_before:
+            self._workers_stale.clear()
+            self._jobs.workers(self._stirs(self._workers_stale))
+            for job in self._jobs.return_jobs_of_dead_workers():
+                log.warning("%s: %s; it is now %s", job.name, job.errors[-1], job.state)
+            self._not_before = time.monotonic() + RETURN_SHARE * (time.monotonic() - now)
+        if self._chains_stale.is_set():
+            self._chains_stale.clear()
+            self._let_chains_go()
+        self._remover.remove_if_due()
+        if self._workers_stale.is_set():
+            return max(0.0, self._not_before - time.monotonic())
+        return REMOVE_EVERY_S
+
+    def _stirs(self, stale: threading.Event) -> Callable[[object], None]:
+        def stir(_: object) -> None:
+            stale.set()
+            self._wake.set()
+
+        return stir
+
+    # --- Batches that wait for another one
+
+    def _let_chains_go(self) -> None:
+        stir = self._stirs(self._chains_stale)
+        layout = self._jobs.layout
+        for batch in self._znodes.children(self._znodes.path(CHAINS), stir):
+            found = self._znodes.get(chain_path(layout, batch))
+            if found is None:
+                continue
+            after = found.data.decode()
+            end = self._ends.setdefault(after, BatchEnd(layout, after))
+            if end.has_come(stir):
+                self._znodes.delete(chain_path(layout, batch))
+                log.info("batch %s may start: %s is done", batch, after)

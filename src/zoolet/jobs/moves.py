@@ -1,0 +1,263 @@
+"""The moves of jobs that exist: many in one multi, and one that cannot be done spoils no other.
+
+What holds (the design's invariants 7 and 8):
+
+- A job is in exactly one of unowned, owned and done at every instant.
+- Whatever a worker does to a job is refused once the worker's ephemeral is gone, and a job is
+  taken from a worker only after that. A worker's id is never used again, so a worker that was
+  frozen cannot be taken for the one that has the job now, even at the same znode version.
+- A job that returns to unowned has its attempts as its version there, so whoever read it before
+  its last attempt cannot take it with what he read.
+- A job that comes to stand under done is told to its batch in the same multi.
+- A reply that was lost is settled by reading back, so every method's answer is what happened.
+
+Imports the job system's records and layout.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from kazoo.exceptions import NodeExistsError
+
+from zoolet.jobs import batchlog
+from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
+from zoolet.jobs.layout import OWNED, UNOWNED, Layout
+from zoolet.jobs.records import Job, JobState
+from zoolet.jobs.znodes import Create, Delete, Exists, Operation, RefusedError, SetData
+from zoolet.model import paths
+
+JOBS_AT_ONCE = 50
+"""Jobs in one multi: kazoo costs about as much for a request as for ten moves in one."""
+LIMIT_BYTES = 512 * 1024
+"""Bytes of jobs in one multi, unless it is a single job: a request may have 1 MiB."""
+
+
+class Move(NamedTuple):
+    """A job that goes from where it stands to where ``after`` says.
+
+    Attributes:
+        place: where it stands now.
+        before: the job as it stands there.
+        after: the job as it is to stand.
+    """
+
+    place: str
+    before: Job
+    after: Job
+
+
+class Mover:
+    """Moves the jobs of a layout."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._znodes = layout.znodes
+
+    def move(self, moves: Sequence[Move], worker: str | None = None) -> list[Move]:
+        """Make these moves, in as few multis as they fit, and return those that were made.
+
+        A move that is not made was outrun by another one of the same job. With ``worker`` they
+        are that worker's, and none is made once it is gone.
+
+        Raises:
+            WorkerGoneError: the worker is not, or no longer, registered.
+        """
+        made: list[Move] = []
+        for some in _multis(moves):
+            made += self._move_some(some, worker)
+        return made
+
+    def _move_some(self, moves: list[Move], worker: str | None) -> list[Move]:
+        unlogged: set[str] = set()
+        while moves:
+            operations, owners = self._operations(moves, worker, unlogged)
+            try:
+                self._znodes.multi(operations, landed=partial(self._is_made, moves[0]))
+            except RefusedError as refused:
+                moves = self._after_refusal(
+                    moves, refused, operations[refused.position], owners[refused.position], unlogged
+                )
+            else:
+                return moves
+        return []
+
+    def _operations(
+        self, moves: Sequence[Move], worker: str | None, unlogged: set[str]
+    ) -> tuple[list[Operation], list[Move | str]]:
+        """Return the operations of a multi, and what each is for: a move, a batch, a worker."""
+        operations: list[Operation] = []
+        owners: list[Move | str] = []
+        if worker is not None:
+            operations.append(Exists(self._layout.worker(worker)))
+            owners.append(worker)
+        ended: dict[str, list[Job]] = defaultdict(list)
+        for move in moves:
+            steps = self._steps(move)
+            operations += steps
+            owners += [move] * len(steps)
+            if move.after.batch is not None and move.after.has_ended:
+                ended[move.after.batch].append(move.after)
+        for batch, jobs in ended.items():
+            if batch not in unlogged:
+                operations.append(batchlog.entry(self._layout, batch, jobs))
+                owners.append(batch)
+        return operations, owners
+
+    def _steps(self, move: Move) -> list[Operation]:
+        place, before, after = move
+        path = self._layout.job(place, before.name)
+        if after.state in {JobState.STAGING, JobState.RUNNING}:
+            if place == OWNED:
+                return [SetData(path, after.encode(), before.version)]
+            return [
+                Delete(path, before.version),
+                Create(self._layout.owned(after.name), after.encode()),
+            ]
+        return [Delete(path, before.version), *self._enter(after)]
+
+    def _enter(self, job: Job) -> list[Operation]:
+        """Return what puts a job where its state says, with its attempts as its version there."""
+        if job.has_ended:
+            return [Create(self._layout.done(job.name), job.encode())]
+        path = self._layout.unowned(job.name)
+        contents = [*[b""] * job.attempts, job.encode()]
+        rewrites = [SetData(path, data, version) for version, data in enumerate(contents[1:])]
+        return [Create(path, contents[0]), *rewrites]
+
+    def _after_refusal(
+        self,
+        moves: list[Move],
+        refused: RefusedError,
+        operation: Operation,
+        owner: Move | str,
+        unlogged: set[str],
+    ) -> list[Move]:
+        """Return the moves that can still be made."""
+        if isinstance(operation, Exists):
+            raise WorkerGoneError(
+                f"worker {owner} is not registered (its session has ended):"
+                f" {moves[0].before.name} is not its own"
+            )
+        if isinstance(owner, str):
+            # The record of a batch was removed while its jobs were still at it.
+            unlogged.add(owner)
+            return moves
+        if isinstance(operation, Create) and refused.lacks_parent:
+            # The page was empty for long, and removed.
+            self._znodes.ensure(paths.parent_of(operation.path))
+            return moves
+        if isinstance(refused.error, NodeExistsError):
+            return [move for move in moves if move is not owner]
+        # Whoever took this one has likely taken more of them: look, and drop all at once.
+        standing = self._layout.znodes.get_all(
+            [self._layout.job(move.place, move.before.name) for move in moves]
+        )
+        return [
+            move
+            for move, znode in zip(moves, standing, strict=True)
+            if move is not owner and znode is not None and znode.version == move.before.version
+        ]
+
+    # --- What became of a multi whose reply was lost
+
+    def _is_made(self, move: Move) -> bool:
+        after = move.after
+        if after.has_ended:
+            return self._reads_as(self._layout.done(after.name), after)
+        if after.state is not JobState.PENDING:
+            return self._reads_as(self._layout.owned(after.name), after)
+        if len(after.errors) > len(move.before.errors):
+            return self._has_error(after)
+        return not self._reads_as(self._layout.job(move.place, after.name), move.before)
+
+    def _reads_as(self, path: str, job: Job) -> bool:
+        znode = self._znodes.get(path)
+        if znode is None:
+            return False
+        found = Job.decode(job.name, znode.data, znode.version)
+        return (found.worker, found.attempts, found.version) == (
+            job.worker,
+            job.attempts,
+            job.version,
+        )
+
+    def _has_error(self, failed: Job) -> bool:
+        try:
+            return failed.errors[-1] in self._layout.find(failed.name).errors
+        except (JobNotFoundError, UnreadableJobError):
+            return False
+
+
+class Picked(NamedTuple):
+    """What became of jobs that a worker reached for; those in none of these were gone.
+
+    Attributes:
+        owned: the worker's own now.
+        deferred: waiting still, since they are not to be started yet.
+        unreadable: what stands there is no job.
+    """
+
+    owned: list[Job]
+    deferred: list[Job]
+    unreadable: list[str]
+
+
+class Taker:
+    """Takes jobs for workers."""
+
+    def __init__(self, layout: Layout, mover: Mover, clock_ms: Callable[[], int]) -> None:
+        self._layout = layout
+        self._mover = mover
+        self._clock_ms = clock_ms
+
+    def take(self, names: Sequence[str], worker: str, is_held: Callable[[str], bool]) -> Picked:
+        """Take those of these jobs that wait and may be started; FAILED are those too late for it.
+
+        ``is_held`` says whether the chained jobs of a batch have to wait still.
+
+        Raises:
+            WorkerGoneError: the worker is not, or no longer, registered.
+        """
+        now_ms = self._clock_ms()
+        paths_of = [self._layout.unowned(name) for name in names]
+        picked = Picked([], [], [])
+        moves: list[Move] = []
+        late: list[Move] = []
+        for name, znode in zip(names, self._layout.znodes.get_all(paths_of), strict=True):
+            if znode is None:
+                continue
+            try:
+                job = Job.decode(name, znode.data, znode.version)
+            except UnreadableJobError:
+                picked.unreadable.append(name)
+                continue
+            if job.expires_ms is not None and now_ms > job.expires_ms:
+                after = job.ended_by(now_ms, "it expired before a worker could start it")
+                late.append(Move(UNOWNED, job, after))
+            elif (job.not_before_ms or 0) > now_ms or (
+                job.chained and job.batch is not None and is_held(job.batch)
+            ):
+                picked.deferred.append(job)
+            else:
+                moves.append(Move(UNOWNED, job, job.taken(worker, now_ms)))
+        self._mover.move(late)
+        picked.owned.extend(move.after for move in self._mover.move(moves, worker))
+        return picked
+
+
+def _multis(moves: Sequence[Move]) -> Iterator[list[Move]]:
+    """Split moves into those of one multi each."""
+    some: list[Move] = []
+    size_bytes = 0
+    for move in moves:
+        # Parameters and result are all of a job that can be large.
+        job_bytes = move.after.size_bytes if move.after.is_large else 0
+        if some and (len(some) == JOBS_AT_ONCE or size_bytes + job_bytes > LIMIT_BYTES):
+            yield some
+            some, size_bytes = [], 0
+        some.append(move)
+        size_bytes += job_bytes
+    if some:
+        yield some

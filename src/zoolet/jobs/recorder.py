@@ -1,0 +1,270 @@
+"""Records what comes of the jobs that a worker has in hand: many in one multi.
+
+One thread, so the moves of a job are made one after the other. What holds:
+
+- A short task costs one move: that it is RUNNING is recorded only when it runs for a while.
+- What came of a job that is not the worker's any more is not recorded; the queue refuses it.
+- A large result is in the result store before its job stands under done; while the store is down
+  its jobs wait for it, and no others do.
+
+Imports the job system's queue and records.
+"""
+
+import contextlib
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from zoolet.jobs.attempts import Outcome
+from zoolet.jobs.errors import InvalidJobError, ResultStoreError, WorkerGoneError
+from zoolet.jobs.hands import Hands, InHand
+from zoolet.jobs.layout import OWNED
+from zoolet.jobs.moves import JOBS_AT_ONCE, Move
+from zoolet.jobs.queue import JobQueue
+from zoolet.jobs.records import Job, JobState, is_large
+from zoolet.jobs.results import ResultReader, key_of
+
+log = logging.getLogger(__name__)
+
+RUNNING_AFTER_S = 0.025
+"""A task that runs this long is recorded as RUNNING."""
+REPORT_AFTER_S = 5.0
+"""How long after a change the worker says anew what it has done."""
+STORE_RETRY_S = 0.5
+STORE_PATIENCE_S = 300.0
+"""How long a result waits for the store; then the attempt has failed."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a worker has done since its start."""
+
+    successful: int = 0
+    failed_attempts: int = 0
+    failed: int = 0
+    lost: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    busy_s: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the figures by name."""
+        names = ("successful", "failed_attempts", "failed", "lost", "cache_hits", "cache_misses")
+        return {name: getattr(self, name) for name in names} | {"busy_s": round(self.busy_s, 3)}
+
+
+class _Ended(NamedTuple):
+    """An attempt that has ended; ``stored`` is the key of a result that is in the store."""
+
+    held: InHand
+    outcome: Outcome
+    at_ms: int
+    stored: str | None = None
+
+
+class Recorder:
+    """Records what comes of jobs.
+
+    Args:
+        jobs: the queue.
+        hands: what the worker has in hand; what is recorded is dropped from it.
+        results: the store of large results.
+        on_step: called with the name of a step, and of the jobs that it is done with.
+        on_lost: called with the names of jobs that are not the worker's any more.
+        on_gone: called with a worker's id that the queue does not know any more.
+        on_report: called from time to time when the tally has changed.
+    """
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        hands: Hands,
+        results: ResultReader,
+        on_step: Callable[[str, Sequence[str]], None],
+        on_lost: Callable[[Sequence[str]], None],
+        on_gone: Callable[[str], None],
+        on_report: Callable[[], None],
+    ) -> None:
+        self._jobs = jobs
+        self._hands = hands
+        self._results = results
+        self._on_step = on_step
+        self._on_lost = on_lost
+        self._on_gone = on_gone
+        self._on_report = on_report
+        self._news: queue.SimpleQueue[InHand | _Ended | None] = queue.SimpleQueue()
+        self._to_store: queue.SimpleQueue[_Ended | None] = queue.SimpleQueue()
+        self._storer: threading.Thread | None = None
+        self._closing = threading.Event()
+        self.tally = Tally()
+
+    def close(self) -> None:
+        """Let its threads end."""
+        self._closing.set()
+        self._news.put(None)
+        self._to_store.put(None)
+
+    # --- What executors tell
+
+    def started(self, held: InHand, *, cache_hit: bool | None) -> None:
+        """Note that a job's task was called."""
+        held.cache_hit = cache_hit
+        held.started_ms = self._jobs.clock_ms()
+        self._news.put(held)
+
+    def ended(self, held: InHand, outcome: Outcome, took_s: float) -> None:
+        """Note how an attempt ended."""
+        held.has_ended = True
+        with self.tally.lock:
+            self.tally.busy_s += took_s
+            self.tally.cache_hits += held.cache_hit is True
+            self.tally.cache_misses += held.cache_hit is False
+        self._on_step("ended", [held.job.name])
+        ended = _Ended(held, outcome, self._jobs.clock_ms())
+        if not self._is_for_store(outcome):
+            self._news.put(ended)
+            return
+        self._to_store.put(ended)
+        if self._storer is None:
+            self._storer = threading.Thread(target=self._store, daemon=True)
+            self._storer.start()
+
+    def _is_for_store(self, outcome: Outcome) -> bool:
+        if outcome.error is not None or not is_large(outcome.result):
+            return False
+        return len(json.dumps(outcome.result)) > self._jobs.settings.inline_limit_bytes
+
+    # --- The threads
+
+    def record(self) -> None:
+        """Record what comes, until it is closed."""
+        due: dict[str, float] = {}
+        report_at: float | None = None
+        while not self._closing.is_set():
+            times = [*due.values(), *([report_at] if report_at is not None else [])]
+            timeout_s = max(0.0, min(times) - time.monotonic()) if times else None
+            ended: list[_Ended] = []
+            for news in self._wait_for_news(timeout_s):
+                if isinstance(news, InHand):
+                    due[news.job.name] = time.monotonic() + RUNNING_AFTER_S
+                else:
+                    due.pop(news.held.job.name, None)
+                    ended.append(news)
+            self._record_ended(ended)
+            now = time.monotonic()
+            long = [name for name, at in due.items() if at <= now]
+            for name in long:
+                del due[name]
+            self._record_running([held for name in long if (held := self._hands.get(name))])
+            if report_at is not None and report_at <= now:
+                report_at = None
+                self._on_report()
+            elif ended and report_at is None:
+                report_at = now + REPORT_AFTER_S
+
+    def _store(self) -> None:
+        """Bring large results to the store, until it is closed."""
+        while (ended := self._to_store.get()) is not None:
+            value = json.dumps(ended.outcome.result).encode()
+            key = key_of(ended.held.job)
+            if self._put(key, value):
+                self._on_step("stored", [ended.held.job.name])
+                self._news.put(ended._replace(outcome=Outcome(), stored=key))
+            elif not self._closing.is_set():
+                error = f"its result of {len(value)} bytes could not be stored in"
+                error += f" {STORE_PATIENCE_S:.0f} s; the worker's log says why"
+                self._news.put(ended._replace(outcome=Outcome(error=error)))
+
+    def _put(self, key: str, value: bytes) -> bool:
+        """Store a result; a store that is down is waited for."""
+        until = time.monotonic() + STORE_PATIENCE_S
+        while True:
+            try:
+                self._results.store.put(key, value)
+            except ResultStoreError as error:
+                log.warning("%s; trying again", error)
+                if time.monotonic() > until or self._closing.wait(STORE_RETRY_S):
+                    return False
+            else:
+                return True
+
+    def _wait_for_news(self, timeout_s: float | None) -> list[InHand | _Ended]:
+        """Wait for something to record, and return all there is, up to as much as one multi has."""
+        found: list[InHand | _Ended] = []
+        with contextlib.suppress(queue.Empty):
+            news = self._news.get(timeout=timeout_s)
+            while news is not None:
+                found.append(news)
+                if len(found) == 2 * JOBS_AT_ONCE:
+                    break
+                news = self._news.get_nowait()
+        return found
+
+    def _record_ended(self, ended: Sequence[_Ended]) -> None:
+        if not ended:
+            return
+        names = [one.held.job.name for one in ended]
+        self._on_step("finishing", names)
+        made = self._move([Move(OWNED, one.held.job, _after(one)) for one in ended])
+        self._hands.drop(names)
+        with self.tally.lock:
+            self.tally.lost += len(ended) - len(made)
+            for after in made:
+                self.tally.successful += after.state is JobState.SUCCESSFUL
+                self.tally.failed += after.state is JobState.FAILED
+                self.tally.failed_attempts += after.state is not JobState.SUCCESSFUL
+        for after in made:
+            if after.state is not JobState.SUCCESSFUL:
+                log.warning(
+                    "%s failed and is now %s: %s", after.name, after.state, after.last_error
+                )
+        self._on_step("finished", names)
+
+    def _record_running(self, running: Sequence[InHand]) -> None:
+        wanted = [held for held in running if not held.has_ended]
+        moves = [
+            Move(OWNED, held.job, held.job.running(held.started_ms or 0, cache_hit=held.cache_hit))
+            for held in wanted
+        ]
+        made = {after.name: after for after in self._move(moves)}
+        lost = []
+        for held in wanted:
+            if held.job.name in made:
+                held.job = made[held.job.name]
+            else:
+                lost.append(held.job.name)
+        if lost:
+            self._on_lost(lost)
+        if made:
+            self._on_step("running", list(made))
+
+    def _move(self, moves: Sequence[Move]) -> list[Job]:
+        """Make moves of the worker's jobs, and return the jobs after those that were made."""
+        made: list[Move] = []
+        for worker in dict.fromkeys(move.before.worker for move in moves):
+            some = [move for move in moves if move.before.worker == worker]
+            try:
+                made += self._jobs.mover.move(some, worker)
+            except WorkerGoneError as error:
+                log.warning("%s", error)
+                self._on_gone(worker or "")
+        for name in {m.before.name for m in moves} - {m.before.name for m in made}:
+            log.warning("%s is not this worker's any more: what came of it is not recorded", name)
+        return [move.after for move in made]
+
+
+def _after(ended: _Ended) -> Job:
+    held, outcome, at_ms, stored = ended
+    job = replace(held.job, cache_hit=held.cache_hit, started_ms=held.started_ms)
+    if outcome.error is not None:
+        return job.failed(at_ms, outcome.error)
+    try:
+        return job.succeeded(at_ms, outcome.result, stored)
+    except InvalidJobError as error:
+        return job.failed(at_ms, f"the task's result cannot be kept: {error}")
