@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -202,8 +202,7 @@ class Job:
             found = json.loads(value)
             known = {key: found[key] for key in _STORED if key in found}
             known["state"] = JobState(found["state"])
-            if "errors" in known:
-                known["errors"] = tuple(AttemptError(**error) for error in found["errors"])
+            known["errors"] = tuple(AttemptError(**error) for error in found["errors"])
             return cls(name=name, version=version, **known)
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableJobError(
@@ -211,14 +210,12 @@ class Job:
             ) from None
 
     def encode(self) -> bytes:
-        """Return the znode's value, a JSON object; what is as by default is left out of it."""
+        """Return the znode's value, a JSON object; what was not asked for is left out of it."""
         value = {key: getattr(self, key) for key in _ALWAYS_STORED}
-        for key, default in _STORED_UNLESS.items():
-            found = getattr(self, key)
-            if found is not default and found != default:
+        for key in _STORED_IF_SET:
+            if found := getattr(self, key):
                 value[key] = found
-        if self.errors:
-            value["errors"] = [error._asdict() for error in self.errors]
+        value["errors"] = [error._asdict() for error in self.errors]
         return json.dumps(value, default=dict).encode()
 
     @property
@@ -356,12 +353,16 @@ def is_large(value: object) -> bool:
 
 
 _STORED = tuple(spec.name for spec in fields(Job) if spec.name not in {"name", "version"})
-_STORED_UNLESS = {
-    spec.name: spec.default
-    for spec in fields(Job)
-    if spec.default is not MISSING and spec.name not in {"version", "state", "worker"}
-}
-_ALWAYS_STORED = tuple(name for name in _STORED if name not in _STORED_UNLESS)
+_STORED_IF_SET = (
+    "backoff_ms",
+    "timeout_ms",
+    "not_before_ms",
+    "expires_ms",
+    "batch",
+    "chained",
+    "stored",
+)
+_ALWAYS_STORED = tuple(name for name in _STORED if name not in _STORED_IF_SET)
 
 
 def _check_request(request: JobRequest) -> None:
