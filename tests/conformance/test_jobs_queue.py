@@ -11,7 +11,7 @@ import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, SessionExpiredError
 
-from zoolet.client import multi_async
+from zoolet.client import call
 from zoolet.jobs import (
     InvalidJobError,
     Job,
@@ -79,18 +79,18 @@ def reply_lost(
     monkeypatch: pytest.MonkeyPatch, error: type[Exception], *, done: bool
 ) -> Iterator[None]:
     """Let the first multi be done, or not, and its reply be lost."""
-    send, lost = multi_async, False
+    send, lost = call, False
 
-    def losing(client: KazooClient, operations: Any) -> None:
+    def losing(client: KazooClient, request: Any) -> None:
         nonlocal lost
         lost = True
-        monkeypatch.setattr(znodes, "multi_async", send)
+        monkeypatch.setattr(znodes, "call", send)
         if done:
-            results = send(client, operations).get()
+            results = send(client, request).get()
             assert not [result for result in results if isinstance(result, Exception)]
         raise error
 
-    monkeypatch.setattr(znodes, "multi_async", losing)
+    monkeypatch.setattr(znodes, "call", losing)
     yield
     assert lost
 
@@ -420,14 +420,14 @@ def test_a_lost_reply_is_not_taken_for_success_when_another_worker_was_faster(
     rival = JobQueue(other_client, ROOT)
     assert rival.register("rival")
     name = submitted(queue)
-    send = multi_async
+    send = call
 
     def losing(_: KazooClient, __: Any) -> None:
-        monkeypatch.setattr(znodes, "multi_async", send)
+        monkeypatch.setattr(znodes, "call", send)
         rival.own_job(name, "rival")
         raise ConnectionLoss
 
-    monkeypatch.setattr(znodes, "multi_async", losing)
+    monkeypatch.setattr(znodes, "call", losing)
     with pytest.raises(JobTakenError):
         queue.own_job(name, "w")
     assert queue.find(name).worker == "rival"
@@ -519,19 +519,19 @@ def test_of_many_who_submit_the_same_work_at_once_each_job_is_new_for_one(
 def test_a_submitter_that_died_before_it_wrote_the_name_leaves_a_job_to_be_found(
     queue: JobQueue, client: KazooClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send, sent = multi_async, 0
+    send, sent = call, 0
 
-    def dying(client: KazooClient, operations: Any) -> Any:
+    def dying(client: KazooClient, request: Any) -> Any:
         nonlocal sent
         sent += 1
         if sent == 2:
             raise SystemExit
-        return send(client, operations)
+        return send(client, request)
 
-    monkeypatch.setattr(znodes, "multi_async", dying)
+    monkeypatch.setattr(znodes, "call", dying)
     with pytest.raises(SystemExit):
         queue.submit([request()])
-    monkeypatch.setattr(znodes, "multi_async", send)
+    monkeypatch.setattr(znodes, "call", send)
     [waiting] = queue.waiting()
     assert queue.submit([request()]) == [(waiting.name, Origin.JOINED)]
     queue.own_job(waiting.name, "w")
@@ -567,14 +567,14 @@ def test_large_jobs_do_not_burst_a_multi(queue: JobQueue) -> None:
 def test_submitting_takes_a_multi_for_each_50_jobs_and_one_for_their_names(
     queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send, sent = multi_async, 0
+    send, sent = call, 0
 
-    def counting(client: KazooClient, operations: Any) -> Any:
+    def counting(client: KazooClient, request: Any) -> Any:
         nonlocal sent
         sent += 1
-        return send(client, operations)
+        return send(client, request)
 
-    monkeypatch.setattr(znodes, "multi_async", counting)
+    monkeypatch.setattr(znodes, "call", counting)
     submissions = queue.submit([request(str(number)) for number in range(100)])
     assert sent == 4
     parsed = [naming.parse(submission.name) for submission in submissions]

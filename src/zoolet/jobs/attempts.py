@@ -60,6 +60,10 @@ class Work:
     parameters: dict[str, Any]
     timeout_ms: int | None
 
+    def as_list(self) -> list[Any]:
+        """Return its attributes in their order."""
+        return [getattr(self, name) for name in self.__slots__]
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

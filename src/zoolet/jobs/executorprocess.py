@@ -15,7 +15,6 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from zoolet.jobs.attempts import Attempter, Setup, Work
 from zoolet.jobs.cache import Group
@@ -71,10 +70,10 @@ def main(descriptors: Sequence[str]) -> None:
             return
         speaker.say({"ready": os.getpid()})
         for line in asked:
-            for work in [Work(**work) for work in json.loads(line)]:
+            for work in [Work(*work) for work in json.loads(line)]:
                 speaker.name = work.name
                 outcome = attempter.attempt(work, speaker)
-                speaker.keep({"ended": work.name} | asdict(outcome))
+                speaker.keep({"ended": work.name, "result": outcome.result, "error": outcome.error})
             speaker.flush()
 
 

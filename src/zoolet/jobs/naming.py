@@ -50,6 +50,7 @@ class JobName:
         return (-self.priority, self.sequence, self.name)
 
 
+@lru_cache(maxsize=20_000)
 def build(priority: int, dataset: str, groupid: str) -> str:
     """Return a job's name without the sequence, which the server appends.
 

@@ -19,7 +19,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from zoolet.jobs.attempts import Outcome, Setup, Work
@@ -341,4 +340,4 @@ class _Process:
 
 
 def _line(works: Sequence[Work]) -> bytes:
-    return json.dumps([asdict(work) for work in works]).encode() + b"\n"
+    return json.dumps([work.as_list() for work in works]).encode() + b"\n"

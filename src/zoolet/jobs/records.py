@@ -216,7 +216,7 @@ class Job:
             if found := getattr(self, key):
                 value[key] = found
         value["errors"] = [error._asdict() for error in self.errors]
-        return json.dumps(value, default=dict).encode()
+        return _to_json(value).encode()
 
     @property
     def last_error(self) -> str:
@@ -352,6 +352,7 @@ def is_large(value: object) -> bool:
     return False
 
 
+_to_json = json.JSONEncoder(default=dict, separators=(",", ":")).encode
 _STORED = tuple(spec.name for spec in fields(Job) if spec.name not in {"name", "version"})
 _STORED_IF_SET = (
     "backoff_ms",

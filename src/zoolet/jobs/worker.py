@@ -56,7 +56,7 @@ FORGET_SHARE = 0.9
 """Jobs are taken to be as long as the longest one lately; each job takes so much off that."""
 GIVE_BACK_S = 3.0
 """How long a worker that stops tries to give back what it could not finish."""
-SPREAD = 10
+SPREAD = 4
 """Workers that meet at the same jobs choose theirs among so many times as many as they take."""
 
 
