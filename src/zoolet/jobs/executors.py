@@ -28,6 +28,9 @@ class Observer(Protocol):
     def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
         """The attempt ended."""
 
+    def freed(self) -> None:
+        """An attempt that was given up came to its end, so that there is room again."""
+
 
 class Executor(Protocol):
     """Makes attempts, one at a time, in the order that jobs are given in."""
@@ -43,6 +46,9 @@ class Executor(Protocol):
 
     def abandon(self, names: Iterable[str]) -> None:
         """Drop these jobs; one that is being attempted is ended, where that can be done."""
+
+    def is_stuck(self) -> bool:
+        """Say whether it is at an attempt that was given up and cannot be ended."""
 
     def held(self) -> frozenset[Group]:
         """Return the groups that it has loaded."""
@@ -61,6 +67,7 @@ class ThreadExecutor:
         self._given: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._wanted: dict[str, Work] = {}
         """What was given and is not given up, nor ended; a job may be given again meanwhile."""
+        self._current: Work | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -83,6 +90,11 @@ class ThreadExecutor:
             for name in names:
                 self._wanted.pop(name, None)
 
+    def is_stuck(self) -> bool:
+        """Say whether it is at an attempt that was given up and cannot be ended."""
+        current = self._current
+        return current is not None and not self._wants(current)
+
     def held(self) -> frozenset[Group]:
         """Return the groups that the cache has."""
         cache = self._attempter.cache
@@ -96,6 +108,7 @@ class ThreadExecutor:
         while (work := self._given.get()) is not None:
             if not self._wants(work):
                 continue
+            self._current = work
             began = time.monotonic()
             if work.timeout_ms is not None:
                 outcome = Outcome(
@@ -108,8 +121,11 @@ class ThreadExecutor:
                 is_wanted = self._wanted.get(work.name) is work
                 if is_wanted:
                     del self._wanted[work.name]
+            self._current = None
             if is_wanted:
                 self._observer.ended(work.name, outcome, time.monotonic() - began)
+            else:
+                self._observer.freed()
 
     def _wants(self, work: Work) -> bool:
         with self._lock:

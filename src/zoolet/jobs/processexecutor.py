@@ -91,6 +91,10 @@ class ProcessExecutor:
             self._to_kill |= dropped & self._sent.keys()
         self._wake()
 
+    def is_stuck(self) -> bool:
+        """Say that it never is: its process can be ended."""
+        return False
+
     def held(self) -> frozenset[Group]:
         """Return the groups that the process has loaded."""
         with self._lock:

@@ -342,8 +342,8 @@ class Worker:
         loads = self._hands.loads()
         return {
             number: ahead - loads[number]
-            for number in range(len(self._executors))
-            if loads[number] <= ahead // 2
+            for number, executor in enumerate(self._executors)
+            if loads[number] <= ahead // 2 and not executor.is_stuck()
         }
 
     def _affinity(self) -> Affinity:
@@ -486,3 +486,4 @@ class _Ear:
         self.begun = worker._begun  # noqa: SLF001 -- it is a part of the worker
         self.started = worker._started  # noqa: SLF001
         self.ended = worker._attempted  # noqa: SLF001
+        self.freed = worker._wake.set  # noqa: SLF001
