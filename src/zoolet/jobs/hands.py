@@ -1,6 +1,7 @@
 """The jobs that a worker has in hand, from when it took them until what came of them is recorded.
 
-Shared by the worker's threads: one puts jobs in, executors tell how they come on, one records it.
+Shared by the worker's threads: one puts jobs in, executors tell how they come on, one records it. A
+job that was lost may be taken again, so a job in hand is known by its object and not by its name.
 Imports the job system's records.
 """
 
@@ -49,12 +50,17 @@ class Hands:
         with self._changed:
             return self._jobs.get(name)
 
-    def drop(self, names: Iterable[str]) -> None:
-        """Remove jobs: what came of them is recorded, or they are not the worker's any more."""
+    def drop(self, dropped: Iterable[InHand]) -> list[str]:
+        """Remove jobs: what came of them is recorded, or they are not the worker's any more.
+
+        Returns the names of those that were in hand. One that was taken again since stays.
+        """
         with self._changed:
+            names = [h.job.name for h in dropped if self._jobs.get(h.job.name) is h]
             for name in names:
-                self._jobs.pop(name, None)
+                del self._jobs[name]
             self._changed.notify_all()
+        return names
 
     def all(self) -> list[InHand]:
         """Return all jobs in hand."""

@@ -76,7 +76,7 @@ class Recorder:
         hands: what the worker has in hand; what is recorded is dropped from it.
         results: the store of large results.
         on_step: called with the name of a step, and of the jobs that it is done with.
-        on_lost: called with the names of jobs that are not the worker's any more.
+        on_lost: called with jobs in hand that are not the worker's any more.
         on_gone: called with a worker's id that the queue does not know any more.
         on_report: called from time to time when the tally has changed.
     """
@@ -87,7 +87,7 @@ class Recorder:
         hands: Hands,
         results: ResultReader,
         on_step: Callable[[str, Sequence[str]], None],
-        on_lost: Callable[[Sequence[str]], None],
+        on_lost: Callable[[Sequence[InHand]], None],
         on_gone: Callable[[str], None],
         on_report: Callable[[], None],
     ) -> None:
@@ -212,7 +212,7 @@ class Recorder:
         names = [one.held.job.name for one in ended]
         self._on_step("finishing", names)
         made = self._move([Move(OWNED, one.held.job, _after(one)) for one in ended])
-        self._hands.drop(names)
+        self._hands.drop(one.held for one in ended)
         with self.tally.lock:
             self.tally.lost += len(ended) - len(made)
             for after in made:
@@ -238,7 +238,7 @@ class Recorder:
             if held.job.name in made:
                 held.job = made[held.job.name]
             else:
-                lost.append(held.job.name)
+                lost.append(held)
         if lost:
             self._on_lost(lost)
         if made:

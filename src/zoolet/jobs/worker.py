@@ -35,7 +35,7 @@ from zoolet.jobs.connection import connect, without_chroot
 from zoolet.jobs.errors import InvalidJobError, OwnershipLostError, WorkerGoneError
 from zoolet.jobs.executors import Executor, ThreadExecutor
 from zoolet.jobs.feed import Feed
-from zoolet.jobs.hands import Hands
+from zoolet.jobs.hands import Hands, InHand
 from zoolet.jobs.housekeeping import Housekeeping
 from zoolet.jobs.layout import OWNED
 from zoolet.jobs.moves import JOBS_AT_ONCE, Move
@@ -111,6 +111,7 @@ class Worker:
         self._step_hook = None if on_step is None else load_function(on_step, STEPS)
         self._seed = uuid.uuid4().hex
         self._hands = Hands()
+        self._giving = threading.Lock()
         self._typical_s = AHEAD_S
         self._contended = False
 
@@ -192,7 +193,6 @@ class Worker:
         self._wake.set()
         self._hands.wait_until_empty(grace_ms / 1000)
         for executor in self._executors:
-            executor.abandon([held.job.name for held in self._hands.all()])
             executor.stop()
         self._bounded(self._give_back)
         self._recorder.close()
@@ -251,14 +251,14 @@ class Worker:
     def _unregister(self) -> None:
         """Give up what is in hand, and let the worker be registered anew."""
         self._registered.clear()
-        self._abandon([held.job.name for held in self._hands.all()])
-        self._wake.set()
+        self._abandon(self._hands.all())
 
-    def _abandon(self, names: Sequence[str]) -> None:
+    def _abandon(self, lost: Sequence[InHand]) -> None:
         """Stop working on jobs that are not this worker's any more."""
-        for executor in self._executors:
-            executor.abandon(names)
-        self._hands.drop(names)
+        with self._giving:
+            names = self._hands.drop(lost)
+            for executor in self._executors:
+                executor.abandon(names)
         self._wake.set()
 
     def _register(self) -> None:
@@ -408,7 +408,6 @@ class Worker:
                 number = max(rooms, key=lambda number: rooms[number])
             rooms[number] -= 1
             having.setdefault(group, number)
-            self._hands.put(job, number)
             works.setdefault(number, []).append(
                 Work(
                     job.name,
@@ -419,8 +418,12 @@ class Worker:
                     job.timeout_ms,
                 )
             )
-        for number, given in works.items():
-            self._executors[number].give(given)
+        by_name = {job.name: job for job in jobs}
+        with self._giving:
+            for number, given in works.items():
+                for work in given:
+                    self._hands.put(by_name[work.name], number)
+                self._executors[number].give(given)
         self._step("given", [job.name for job in jobs])
 
     # --- What is not to be taken
@@ -443,15 +446,15 @@ class Worker:
         self._feed.waiting.unpause()
         if self._control.cancellations == before.cancellations:
             return
-        names = [held.job.name for held in self._hands.all()]
-        found = self.queue.layout.read_each(OWNED, names)
+        in_hand = self._hands.all()
+        found = self.queue.layout.read_each(OWNED, [held.job.name for held in in_hand])
         gone = [
-            name
-            for name, job in zip(names, found, strict=True)
-            if job is None or job.worker != self.worker_id
+            held
+            for held, job in zip(in_hand, found, strict=True)
+            if job is None or job.worker != held.job.worker
         ]
         if gone:
-            log.info("%s: cancelled", ", ".join(gone))
+            log.info("%d jobs are not this worker's any more: they were cancelled", len(gone))
             self._abandon(gone)
 
     def _on_control(self, _: object) -> None:
