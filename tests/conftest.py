@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the folder of jars of the Apache ZooKeeper to compare with",
     )
     parser.addoption("--kill-rounds", type=int, default=5, help="of kill -9 under writers")
+    parser.addoption("--down-s", type=float, default=2.0, help="of the result store")
     parser.addoption("--first-world", type=int, default=1, help="of the simulation")
     parser.addoption("--worlds", type=int, default=300, help="how many of them")
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")
@@ -38,6 +39,13 @@ def pytest_configure() -> None:
         source = compiled.with_name(compiled.name.partition(".")[0] + ".py")
         if not stamp.exists() or source.stat().st_mtime > stamp.stat().st_mtime:
             pytest.exit(f"{source} is newer than what was compiled of it: run make setup", 2)
+
+
+@pytest.fixture
+def down_s(request: pytest.FixtureRequest) -> float:
+    """How long what a test stops is to be down."""
+    seconds: float = request.config.getoption("--down-s")
+    return seconds
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ until the task runs, and what is written there is the task's result. Nothing sle
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,11 +17,17 @@ import pytest
 from click.testing import CliRunner
 from kazoo.client import KazooClient
 
+from tests.support.jobs import (
+    ROOT,
+    TIMEOUT_S,
+    WorkerProcess,
+    all_results,
+    next_result,
+    write_tasks,
+)
 from zoolet.cli import main
 from zoolet.jobs import (
-    Batch,
     Dispatcher,
-    Job,
     JobFailedError,
     JobRequest,
     JobState,
@@ -30,51 +35,11 @@ from zoolet.jobs import (
     Worker,
 )
 
-ROOT = "/jobs/flights"
-TIMEOUT_S = 60
-
-TASKS = """
-import itertools
-from pathlib import Path
-
-def load(dataset, groupid):
-    if dataset == "broken":
-        raise OSError("this data cannot be read")
-    return {"dataset": dataset, "groupid": groupid}
-
-def greedy(group, parameters):
-    parameters.clear()
-
-def echo(group, parameters):
-    return {"group": group, "parameters": parameters}
-
-def read_pipe(group, parameters):
-    return Path(parameters["pipe"]).read_text()
-
-
-def read_own_pipe(group, parameters):
-    for number in itertools.count():
-        try:
-            Path(f"{parameters['pipe']}{number}.begun").touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        return Path(f"{parameters['pipe']}{number}").read_text()
-
-def trouble(group, parameters):
-    raise ValueError("this task raises")
-
-def leave(group, parameters):
-    raise SystemExit(7)
-
-def not_json(group, parameters):
-    return {1, 2}
-"""
-
 
 @pytest.fixture
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with the module ``pipe_tasks``, importable in this process too."""
-    (tmp_path / "pipe_tasks.py").write_text(TASKS)
+    write_tasks(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "pipe_tasks", raising=False)
     return tmp_path
@@ -83,33 +48,6 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def dispatcher(client: KazooClient) -> Dispatcher:
     return Dispatcher(client, ROOT, create=True)
-
-
-class WorkerProcess:
-    """A worker as its users run it."""
-
-    def __init__(self, hosts: str, tasks: Path, *options: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "zoolet", "worker",
-             "--server", hosts, "--queue", ROOT, "--loader", "pipe_tasks:load",
-             "--import-path", str(tasks), "--session-timeout-ms", "1000", *options],
-            stdout=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        self.started = self.process.stdout.readline()
-        assert self.started.startswith("worker "), self.started
-        self.worker_id = self.started.split()[1].rstrip(":")
-
-    def kill(self) -> None:
-        """End it by kill -9."""
-        self.process.kill()
-        self.process.wait(TIMEOUT_S)
-
-    def close(self) -> None:
-        """Leave nothing of it behind."""
-        self.process.kill()
-        self.process.communicate(timeout=TIMEOUT_S)
 
 
 @pytest.fixture
@@ -138,18 +76,6 @@ def piped(tasks: Path, name: str = "pipe", groupid: str = "1") -> JobRequest:
     pipe = tasks / name
     os.mkfifo(pipe)
     return JobRequest("pipe_tasks:read_pipe", "flights", groupid, {"pipe": str(pipe)}, 0)
-
-
-def next_result(batch: Batch) -> Job:
-    job = batch.next_result(TIMEOUT_S)
-    assert job is not None, f"no job finished in {TIMEOUT_S} s: {batch.progress()}"
-    return job
-
-
-def all_results(batch: Batch) -> list[Job]:
-    found = [next_result(batch) for _ in batch.names]
-    assert batch.next_result() is None
-    return found
 
 
 def end_session(server: Any, worker: Worker) -> None:

@@ -1,0 +1,180 @@
+"""Worker processes with tasks that a test directs, and what must hold of a queue in the end."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoolet.jobs import Batch, Job, JobQueue, JobRequest
+from zoolet.jobs.batchlog import read_log
+from zoolet.jobs.layout import PLACES
+
+ROOT = "/jobs/flights"
+TIMEOUT_S = 60
+
+TASKS = '''
+import itertools
+import os
+import signal
+import time
+from pathlib import Path
+
+def load(dataset, groupid):
+    if dataset == "broken":
+        raise OSError("this data cannot be read")
+    return {"dataset": dataset, "groupid": groupid}
+
+def greedy(group, parameters):
+    parameters.clear()
+
+def echo(group, parameters):
+    return {"group": group, "parameters": parameters}
+
+def number(group, parameters):
+    time.sleep(parameters.get("s", 0))
+    return parameters["n"]
+
+def text(group, parameters):
+    return "x" * parameters["size"]
+
+def read_pipe(group, parameters):
+    return Path(parameters["pipe"]).read_text()
+
+def read_own_pipe(group, parameters):
+    for number in itertools.count():
+        try:
+            Path(f"{parameters['pipe']}{number}.begun").touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return Path(f"{parameters['pipe']}{number}").read_text()
+
+def trouble(group, parameters):
+    raise ValueError("this task raises")
+
+def leave(group, parameters):
+    raise SystemExit(7)
+
+def not_json(group, parameters):
+    return {1, 2}
+
+def spin(group, parameters):
+    until = time.monotonic() + parameters["s"]
+    while time.monotonic() < until:
+        sum(range(10**6))
+    return "spun"
+
+def end_own_process(group, parameters):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def exit_own_process(group, parameters):
+    os._exit(3)
+
+def die_at(step, names):
+    """A step hook that kills its worker once, at the step that the environment names."""
+    done = Path(os.environ["DIED"])
+    if step == os.environ["DIE_AT"] and names and not done.exists():
+        done.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+class WorkerProcess:
+    """A worker as its users run it; ``process.stdout`` is what it prints."""
+
+    def __init__(
+        self,
+        hosts: str,
+        tasks: Path,
+        *options: str,
+        root: str = ROOT,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "zoolet", "worker",
+             "--server", hosts, "--queue", root, "--loader", "pipe_tasks:load",
+             "--import-path", str(tasks), "--session-timeout-ms", "1000", *options],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | (environment or {}),
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.started = self.process.stdout.readline()
+        assert self.started.startswith("worker "), self.started
+        self.worker_id = self.started.split()[1].rstrip(":")
+
+    def kill(self) -> None:
+        """End it by kill -9."""
+        self.process.kill()
+        self.process.wait(TIMEOUT_S)
+
+    def close(self) -> None:
+        """Leave nothing of it behind."""
+        self.process.kill()
+        self.process.communicate(timeout=TIMEOUT_S)
+
+
+def write_tasks(directory: Path) -> None:
+    """Write the module ``pipe_tasks``."""
+    (directory / "pipe_tasks.py").write_text(TASKS)
+
+
+def numbered(count: int, groups: int = 4, **parameters: Any) -> list[JobRequest]:
+    """Return jobs that return their numbers."""
+    return [
+        JobRequest("pipe_tasks:number", "flights", str(n % groups), {"n": n} | parameters)
+        for n in range(count)
+    ]
+
+
+def next_result(batch: Batch) -> Job:
+    """Return the next job that finishes."""
+    job = batch.next_result(TIMEOUT_S)
+    assert job is not None, f"no job finished in {TIMEOUT_S} s: {batch.progress()}"
+    return job
+
+
+def all_results(batch: Batch) -> list[Job]:
+    """Return all jobs, as they finish."""
+    found = [next_result(batch) for _ in range(batch.outstanding)]
+    assert batch.next_result() is None
+    return found
+
+
+def assert_done_once(queue: JobQueue, batch: Batch, jobs: Sequence[Job]) -> None:
+    """Fail unless each job stands under done and nowhere else, with one result, committed once."""
+    assert sorted(job.name for job in jobs) == sorted(batch.names)
+    assert_in_one_place(queue, batch.names)
+    assert batch.name is not None
+    assert Counter(_logged(queue, batch.name)) == Counter(batch.names)
+    for job in jobs:
+        assert job.state == "SUCCESSFUL", job.errors
+        assert job.attempts == len(job.errors) + 1
+
+
+def assert_in_one_place(queue: JobQueue, names: Iterable[str]) -> None:
+    """Fail unless each of these jobs is in exactly one place."""
+    found = Counter(
+        name.name for place in PLACES for page in queue.layout.iterate_names(place) for name in page
+    )
+    assert {name: found[name] for name in names} == dict.fromkeys(names, 1)
+
+
+def _logged(queue: JobQueue, batch: str) -> list[str]:
+    """Return the names in a batch's log, as often as they are in it."""
+    ended, entries = read_log(queue.layout, batch, 0)
+    values = queue.layout.znodes.get_all(
+        [queue.layout.znodes.path("batches", batch, "log", f"e-{n:010d}") for n in range(entries)]
+    )
+    names = [
+        name
+        for znode in values
+        if znode
+        for some in json.loads(znode.data).values()
+        for name in some
+    ]
+    assert set(names) == set(ended)
+    return names
