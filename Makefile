@@ -12,11 +12,13 @@ APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackso
   netty slf4j-api snappy-java
 APACHE_JARS := .cache/apache-zookeeper-3.9.3
 KAZOO_SUITE := .cache/kazoo-suite
+JOB_PEERS := .cache/job-peers
 SEEDS := 50
 ROUNDS := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-pure sim crash flakes conformance apache lint types format pure clean
+.PHONY: help setup run test test-pure sim crash flakes jobs-faults bench-jobs conformance apache \
+  postgresql lint types format pure clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -46,7 +48,7 @@ $(READY): $(INSTALLED) setup.py $(SERVER_SOURCES)
 run: $(READY) ## Serve, load a year of flights, run jobs over them, check the answer
 	@$(BIN)/python examples/flights.py
 
-test: $(READY) lint types apache ## Run every check and every test
+test: $(READY) lint types apache postgresql ## Run every check and every test
 	$(BIN)/python -m pytest -n 2
 	@$(MAKE) --no-print-directory test-pure
 
@@ -73,6 +75,36 @@ crash: $(READY) ## Kill the real server 200 times under writers, and look for wh
 flakes: $(READY) ## Run 500 small tests of the fixtures 20 times: none may fail once
 	@for round in $$(seq $(ROUNDS)); do \
 	  $(BIN)/python -m pytest -n 2 --quiet tests/flakes/suite.py || exit 1; done
+
+jobs-faults: $(READY) apache postgresql ## Kill an ensemble's leader twice under 20,000 jobs; a result store down for 10 s
+	$(BIN)/python -m pytest -s --timeout 900 tests/crash/test_jobs_ensemble.py tests/crash/test_jobs_faults.py \
+	  --ensemble-jobs=20000 --leader-kills=2 --down-s=10
+
+# What others do with the same jobs: Redis from Debian, the job systems from PyPI, in a venv of their own.
+bench-jobs: $(READY) $(JOB_PEERS)/.installed ## Measure jobs beside Huey, Dramatiq, ARQ, Celery, RQ, Dask, Ray
+	$(BIN)/python -m benchmarks.jobs_throughput
+	$(BIN)/python -m benchmarks.jobs_kill
+	$(BIN)/python -m benchmarks.jobs_requests
+	$(BIN)/python -m benchmarks.jobs_locality
+
+$(JOB_PEERS)/.installed: benchmarks/peers/requirements.txt
+	@command -v redis-server >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
+	  || { echo "The comparison needs redis-server: install Debian's package redis-server." >&2; exit 1; }
+	@echo "Installing the job systems to compare with ..."
+	@$(PYTHON) -m venv $(JOB_PEERS)
+	@$(JOB_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# PostgreSQL, as the store of large results; no cluster is made but the tests' own.
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's PostgreSQL to store results in ..." \
+	       && mkdir -p /etc/postgresql-common && { test -e /etc/postgresql-common/createcluster.conf \
+	            || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf; } \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	          postgresql >/dev/null; } \
+	  || echo "The test of the result store in PostgreSQL will be skipped: it needs Debian's package postgresql." >&2
 
 # Apache ZooKeeper, its Java and C clients: what zoolet is compared with, and no part of it.
 apache:

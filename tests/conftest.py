@@ -25,6 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--kill-rounds", type=int, default=5, help="of kill -9 under writers")
     parser.addoption("--down-s", type=float, default=2.0, help="of the result store")
+    parser.addoption("--ensemble-jobs", type=int, default=2000, help="on three members")
+    parser.addoption("--leader-kills", type=int, default=1, help="while they run")
     parser.addoption("--first-world", type=int, default=1, help="of the simulation")
     parser.addoption("--worlds", type=int, default=300, help="how many of them")
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")

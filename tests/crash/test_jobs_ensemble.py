@@ -1,0 +1,47 @@
+"""Jobs on three Apache ZooKeepers, unchanged, while the leader is killed: nothing lost or doubled."""
+
+import contextlib
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.ensemble import ApacheEnsemble
+from tests.support.jobs import (
+    ROOT,
+    WorkerProcess,
+    all_results,
+    assert_done_once,
+    next_result,
+    numbered,
+    write_tasks,
+)
+from zoolet.jobs import Dispatcher
+
+
+def test_the_leader_is_killed_in_the_middle(
+    tmp_path: Path, apache_jars: Path, request: pytest.FixtureRequest
+) -> None:
+    count = request.config.getoption("--ensemble-jobs")
+    kills = request.config.getoption("--leader-kills")
+    write_tasks(tmp_path)
+    with contextlib.ExitStack() as started:
+        ensemble = started.enter_context(ApacheEnsemble(tmp_path / "ensemble", apache_jars))
+        dispatcher = started.enter_context(Dispatcher(ensemble.hosts, ROOT, create=True))
+        for _ in range(2):
+            worker = WorkerProcess(ensemble.hosts, tmp_path, "--session-timeout-ms", "10000")
+            started.callback(worker.close)
+        began = time.monotonic()
+        batch = dispatcher.submit_batch(numbered(count, groups=16))
+        jobs = []
+        for _ in range(kills):
+            jobs += [next_result(batch) for _ in range(count // (kills + 2))]
+            killed = ensemble.kill_leader()
+            jobs.append(next_result(batch))
+            ensemble.start(killed)
+            ensemble.wait_until_whole()
+        jobs += all_results(batch)
+        took_s = time.monotonic() - began
+        assert_done_once(dispatcher.queue, batch, jobs)
+        assert {job.result for job in jobs} == set(range(count))
+    print(f"{count} jobs, the leader killed {kills} times: {took_s:.1f} s, {count / took_s:.0f}/s")
