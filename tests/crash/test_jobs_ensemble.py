@@ -1,4 +1,4 @@
-"""Jobs on three Apache ZooKeepers, unchanged, while the leader is killed: nothing lost or doubled."""
+"""Jobs on three Apache ZooKeepers while the leader is killed: nothing is lost, nothing doubled."""
 
 import contextlib
 import time
