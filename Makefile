@@ -13,12 +13,13 @@ APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackso
 APACHE_JARS := .cache/apache-zookeeper-3.9.3
 KAZOO_SUITE := .cache/kazoo-suite
 JOB_PEERS := .cache/job-peers
+PEERS := $(basename $(notdir $(wildcard benchmarks/peers/*.txt)))
 SEEDS := 50
 ROUNDS := 20
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-pure sim crash flakes jobs-faults bench-jobs conformance apache \
-  postgresql lint types format pure clean
+  postgresql redis lint types format pure clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -80,21 +81,25 @@ jobs-faults: $(READY) apache postgresql ## Kill an ensemble's leader twice under
 	$(BIN)/python -m pytest -s --timeout 900 tests/crash/test_jobs_ensemble.py tests/crash/test_jobs_faults.py \
 	  --ensemble-jobs=20000 --leader-kills=2 --down-s=10
 
-# What others do with the same jobs: Redis from Debian, the job systems from PyPI, in a venv of their own.
-bench-jobs: $(READY) $(JOB_PEERS)/.installed ## Measure jobs beside Huey, Dramatiq, ARQ, Celery, RQ, Dask, Ray
+# What others do with the same jobs: Redis from Debian, the job systems from PyPI, each in a venv of its
+# own, since they do not go with each other's versions of things.
+bench-jobs: $(READY) redis $(PEERS:%=$(JOB_PEERS)/%/.installed) ## Measure jobs beside Huey, Dramatiq, ARQ, Celery, RQ, Dask, Ray
 	$(BIN)/python -m benchmarks.jobs_throughput
 	$(BIN)/python -m benchmarks.jobs_kill
 	$(BIN)/python -m benchmarks.jobs_requests
 	$(BIN)/python -m benchmarks.jobs_locality
 
-$(JOB_PEERS)/.installed: benchmarks/peers/requirements.txt
-	@command -v redis-server >/dev/null \
-	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
-	  || { echo "The comparison needs redis-server: install Debian's package redis-server." >&2; exit 1; }
-	@echo "Installing the job systems to compare with ..."
-	@$(PYTHON) -m venv $(JOB_PEERS)
-	@$(JOB_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+$(JOB_PEERS)/%/.installed: benchmarks/peers/%.txt
+	@echo "Installing $* to compare with ..."
+	@$(PYTHON) -m venv $(JOB_PEERS)/$*
+	@$(JOB_PEERS)/$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
+
+redis:
+	@command -v redis-server >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
+	  || { echo "The comparison needs redis-server: install Debian's package redis-server." >&2; exit 1; }
 
 # PostgreSQL, as the store of large results; no cluster is made but the tests' own.
 postgresql:

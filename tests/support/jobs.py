@@ -91,11 +91,12 @@ class WorkerProcess:
         tasks: Path,
         *options: str,
         root: str = ROOT,
+        loader: str | None = "pipe_tasks:load",
         environment: dict[str, str] | None = None,
     ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "zoolet", "worker",
-             "--server", hosts, "--queue", root, "--loader", "pipe_tasks:load",
+             "--server", hosts, "--queue", root, *(["--loader", loader] if loader else []),
              "--import-path", str(tasks), "--session-timeout-ms", "1000", *options],
             stdout=subprocess.PIPE,
             text=True,

@@ -1,0 +1,91 @@
+"""Running other job systems, and zoolet's, in the same call: Redis, their workers, their figures."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.jobs import WorkerProcess
+from zoolet.jobs import Dispatcher
+from zoolet.testing import ServerProcess
+from zoolet.testing.process import ADDRESS, free_port
+
+HERE = Path(__file__).resolve().parent
+ENVIRONMENTS = HERE.parent / ".cache" / "job-peers"
+PEERS = ("huey", "dramatiq", "arq", "celery", "rq", "dask", "ray")
+WITHOUT_REDIS = frozenset({"dask", "ray"})
+ROOT = "/jobs/bench"
+_TIMEOUT_S = 400
+_START_S = 10.0
+
+
+@contextlib.contextmanager
+def redis(fsync: str) -> Iterator[int]:
+    """Run Redis with an append-only file that is synced ``everysec`` or ``always``; yield its port."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="zoolet-bench-") as home:
+        process = subprocess.Popen(
+            ["redis-server", "--port", str(port), "--bind", ADDRESS, "--dir", home,
+             "--appendonly", "yes", "--appendfsync", fsync, "--save", ""],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            until = time.monotonic() + _START_S
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection((ADDRESS, port)):
+                    break
+                if time.monotonic() > until:
+                    raise TimeoutError("redis-server does not answer")
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def run_peer(peer: str, scenario: str, jobs: int, fsync: str) -> dict[str, Any] | None:
+    """Return the figures of one run; None where the system is not installed, or failed."""
+    python = ENVIRONMENTS / peer / "bin" / "python"
+    if not python.exists():
+        return None
+    with contextlib.ExitStack() as started:
+        port = 0 if peer in WITHOUT_REDIS else started.enter_context(redis(fsync))
+        completed = subprocess.run(
+            [python, HERE / "peers" / "run.py", peer, scenario, str(jobs), str(port)],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+            env=os.environ | {"PEER_PORT": str(port)},
+        )
+    lines = [line for line in completed.stdout.splitlines() if line.startswith("{")]
+    if completed.returncode or not lines:
+        sys.stderr.write(f"{peer} {scenario}: {completed.stderr[-500:]}\n")
+        return None
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
+
+
+@contextlib.contextmanager
+def zoolet(workers: int) -> Iterator[tuple[Dispatcher, list[WorkerProcess]]]:
+    """Run zoolet's server, which syncs every batch, and workers; all by default."""
+    tasks = HERE / "peers"
+    with tempfile.TemporaryDirectory(prefix="zoolet-bench-") as home, contextlib.ExitStack() as up:
+        server = up.enter_context(
+            ServerProcess(Path(home), {"tickTime": 2000, "preAllocSize": 65536})
+        )
+        dispatcher = up.enter_context(Dispatcher(server.hosts, ROOT, create=True))
+        running = []
+        for _ in range(workers):
+            # The default, which tests shorten.
+            timeout = ("--session-timeout-ms", "10000")
+            running.append(WorkerProcess(server.hosts, tasks, *timeout, root=ROOT, loader=None))
+            up.callback(running[-1].close)
+        yield dispatcher, running

@@ -1,0 +1,63 @@
+"""How many jobs a second, and how long one takes, beside other job systems.
+
+JOBS no-op jobs with their results, two workers, one submitter, all on this machine; then 200 jobs
+one at a time. zoolet syncs every change to disk; Redis, under the others, syncs every second, or
+always; Dask and Ray keep nothing on disk. Usage: python -m benchmarks.jobs_throughput [JOBS
+[PEER_JOBS [PEER ...]]].
+"""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.jobpeers import PEERS, WITHOUT_REDIS, run_peer, zoolet
+from zoolet.jobs import JobRequest
+
+SINGLE_JOBS = 200
+TASK = "zoolet_tasks:noop"
+
+
+def measure_zoolet(jobs: int) -> tuple[float, float]:
+    """Return the jobs a second, and the median of one, in ms."""
+    with zoolet(2) as (dispatcher, _):
+        list(dispatcher.submit(TASK, "d", "g", {"n": -1}).results())
+        began = time.perf_counter()
+        batch = dispatcher.submit_batch(
+            [JobRequest(TASK, "d", "g", {"n": number}) for number in range(jobs)]
+        )
+        results = {job.result for job in batch.results()}
+        rate = jobs / (time.perf_counter() - began)
+        if results != set(range(jobs)):
+            raise RuntimeError("not every job returned its number")
+        latencies_ms = []
+        for number in range(SINGLE_JOBS):
+            began = time.perf_counter()
+            list(dispatcher.submit(TASK, "d", "g", {"n": -2 - number}).results())
+            latencies_ms.append((time.perf_counter() - began) * 1000)
+    return rate, sorted(latencies_ms)[SINGLE_JOBS // 2]
+
+
+def main() -> None:
+    """Measure and print."""
+    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    peer_jobs = int(sys.argv[2]) if len(sys.argv) > 2 else jobs
+    table = Table("", "on disk", "jobs/s", "one at a time, p50", title="no-op jobs with results")
+    rate, median_ms = measure_zoolet(jobs)
+    table.add_row("zoolet", "always", f"{rate:,.0f} of {jobs:,}", f"{median_ms:.1f} ms")
+    for peer in sys.argv[3:] or PEERS:
+        for fsync in ("never",) if peer in WITHOUT_REDIS else ("everysec", "always"):
+            found = run_peer(peer, "throughput", peer_jobs, fsync)
+            one = run_peer(peer, "single", SINGLE_JOBS, fsync)
+            table.add_row(
+                peer,
+                fsync,
+                "-" if found is None else f"{peer_jobs / found['seconds']:,.0f} of {peer_jobs:,}",
+                "-" if one is None else f"{one['p50_ms']:.1f} ms",
+            )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
