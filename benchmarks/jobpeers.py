@@ -1,8 +1,9 @@
-"""Running other job systems, and zoolet's, in the same call: Redis, their workers, their figures."""
+"""Running other job systems, and zoolet, in the same call: Redis, their workers, their figures."""
 
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from zoolet.testing.process import ADDRESS, free_port
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / ".cache" / "job-peers"
 PEERS = ("huey", "dramatiq", "arq", "celery", "rq", "dask", "ray")
+REDIS = shutil.which("redis-server") or "redis-server"
 WITHOUT_REDIS = frozenset({"dask", "ray"})
 ROOT = "/jobs/bench"
 _TIMEOUT_S = 400
@@ -28,11 +30,11 @@ _START_S = 10.0
 
 @contextlib.contextmanager
 def redis(fsync: str) -> Iterator[int]:
-    """Run Redis with an append-only file that is synced ``everysec`` or ``always``; yield its port."""
+    """Run Redis with its append-only file synced ``everysec`` or ``always``; yield its port."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="zoolet-bench-") as home:
         process = subprocess.Popen(
-            ["redis-server", "--port", str(port), "--bind", ADDRESS, "--dir", home,
+            [REDIS, "--port", str(port), "--bind", ADDRESS, "--dir", home,
              "--appendonly", "yes", "--appendfsync", fsync, "--save", ""],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
