@@ -69,6 +69,10 @@ class CountingProxy:
         self.hosts = f"{ADDRESS}:{server.sockets[0].getsockname()[1]}"
         self._ready.set()
 
+    async def _end(self) -> None:
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, to_server = await asyncio.open_connection(ADDRESS, self._server_port)
         await asyncio.gather(
@@ -122,5 +126,6 @@ class CountingProxy:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -13,8 +13,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from multiprocessing.synchronize import Event
+from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 
 from rich.console import Console
@@ -42,7 +41,7 @@ def work(group: None, parameters: dict[str, float]) -> float:
     return parameters["n"]
 
 
-def run_workers(hosts: str, count: int, ready: Callable[[], object], stop: Event) -> None:
+def run_workers(hosts: str, count: int, started: Semaphore, stop: Event) -> None:
     """Run light workers, each with a session of its own and one executor, a thread."""
     workers = [
         Worker(
@@ -56,7 +55,7 @@ def run_workers(hosts: str, count: int, ready: Callable[[], object], stop: Event
     ]
     for worker in workers:
         worker.start()
-        ready()
+        started.release()
     stop.wait()
     for worker in workers:
         worker.stop(grace_ms=5000)
@@ -84,7 +83,7 @@ def measure(jobs: int, workers: int, shards: int, task_ms: float, home: Path) ->
         processes = [
             context.Process(
                 target=run_workers,
-                args=(proxy.hosts, workers // PROCESSES, started.release, stop),
+                args=(proxy.hosts, workers // PROCESSES, started, stop),
                 daemon=True,
             )
             for _ in range(PROCESSES)

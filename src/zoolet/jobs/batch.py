@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
@@ -32,6 +33,9 @@ T = TypeVar("T")
 
 LOOK_AT_ONCE = 200
 """Jobs that are looked at, of all that something has happened to, before results are given out."""
+
+LOG_PAUSE_S = 0.01
+"""How long the log is left alone after it was read."""
 
 _LOG = ""
 """Stands for the log among the names of jobs that something happened to."""
@@ -73,6 +77,7 @@ class Batch:
         self._finished: dict[str, JobState] = {}
         self._ready: deque[Job] = deque()
         self._next_entry = 0
+        self._log_read_at = 0.0
         self._stirred: queue.SimpleQueue[str] = queue.SimpleQueue()
         for stirred in self._outstanding:
             if stirred not in own:
@@ -237,6 +242,9 @@ class Batch:
     def _follow_log(self) -> None:
         """Give out the jobs that the log names anew, and watch for what it will name next."""
         layout, batch = self._queue.layout, self.name or ""
+        # Under a stream of results, many are read at once.
+        time.sleep(max(0.0, self._log_read_at + LOG_PAUSE_S - time.monotonic()))
+        self._log_read_at = time.monotonic()
         found, self._next_entry = read_log(layout, batch, self._next_entry)
         next_path = entry_path(layout, batch, self._next_entry)
         if layout.znodes.exists(next_path, lambda _: self._stirred.put(_LOG)):

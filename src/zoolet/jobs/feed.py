@@ -16,7 +16,7 @@ Called by one thread; events may come from any. Imports the job system's queue a
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from kazoo.exceptions import NoNodeError
 
@@ -31,6 +31,12 @@ PART_HOLDS_S = 5.0
 SHARDS_AT_ONCE = 64
 LISTED_PAUSE_S = 20e-6
 """How long a page is not listed again, for each name on it: some twenty times what it costs."""
+TRUST_S = 0.1
+"""How much longer it is not, while there are jobs in view that were listed on it.
+
+Most changes of a page are jobs that others take, and who does not need more of them need not know.
+So a job of greater priority may be seen so much later where there are others to take.
+"""
 
 
 def rank_shards(worker: str, shards: Sequence[int]) -> list[int]:
@@ -145,6 +151,8 @@ class Feed:
     def _list_if_stale(self, page: Page) -> float | None:
         """List a page that changed; where it is too early for that, return when it is not."""
         not_before = self._not_before.get(page, 0.0)
+        if not self.waiting.has_candidates(page):
+            not_before -= TRUST_S
         with self._lock:
             if page not in self._stale_pages:
                 return None
@@ -164,8 +172,13 @@ class Feed:
             children = []  # The page was removed; the shard's watch says so too.
         now = time.monotonic()
         self.waiting.list_page(page, children, now)
-        self._not_before[page] = now + LISTED_PAUSE_S * len(children)
+        self._not_before[page] = now + LISTED_PAUSE_S * len(children) + TRUST_S
         return self.waiting.has_candidates(page)
+
+    def distrust(self, pages: Iterable[Page]) -> None:
+        """Believe no more what was listed on these pages: jobs that were there are gone."""
+        for page in pages:
+            self._not_before.pop(page, None)
 
     def _on_shard(self, shard: int) -> None:
         with self._lock:

@@ -82,7 +82,7 @@ class Layout:
 
     def check(self) -> None:
         """Raise UnknownQueueError where no queue has this root."""
-        if not self.znodes.exists(self._place[DONE]):
+        if not self.znodes.exists(self.znodes.path(SETTINGS)):
             raise UnknownQueueError(
                 f"there is no queue at {self._root}: start a worker on it, or create it with"
                 f" zoolet jobs create --queue {self._root}"
@@ -91,11 +91,15 @@ class Layout:
     def ensure(self, settings: QueueSettings) -> None:
         """Create what the queue stands on; settings that it has already are left as they are."""
         path = self.znodes.path
-        self.znodes.ensure(*self._place.values())
+        if self.znodes.exists(path(SETTINGS)):
+            return
         self.znodes.ensure(*map(path, (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL)))
+        for place in self._place.values():
+            shards = range(settings.shards) if settings.shards > 1 else ()
+            self.znodes.ensure(place, *(f"{place}/{shard:03d}" for shard in shards))
+        # Last, since it says that all else is there. Of two who create the queue at once with
+        # different shards, one has made shards that nobody uses.
         self.znodes.create(path(SETTINGS), settings.encode())
-        for shard in self.shards if self.settings.shards > 1 else ():
-            self.znodes.ensure(*(self.shard(place, shard) for place in PLACES))
 
     @property
     def shards(self) -> range:

@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 AHEAD_S = 0.05
 """How much work an executor may have in hand, unless it is a single job."""
 AHEAD_JOBS = JOBS_AT_ONCE
-FORGET_SHARE = 0.9
+FORGET_SHARE = 0.6
 """Jobs are taken to be as long as the longest one lately; each job takes so much off that."""
 GIVE_BACK_S = 3.0
 """How long a worker that stops tries to give back what it could not finish."""
@@ -378,8 +378,10 @@ class Worker:
         for name in picked.unreadable:
             log.warning("%s holds no job; it is passed over", name)
             self._feed.waiting.ignore(by_name[name])
-        gone = len(chosen) - len(picked.owned) - len(picked.deferred) - len(picked.unreadable)
-        self._contended = gone > len(picked.owned)
+        there = {job.name for job in (*picked.owned, *picked.deferred)} | set(picked.unreadable)
+        gone = [candidate for name, candidate in by_name.items() if name not in there]
+        self._feed.distrust(candidate.page for candidate in gone)
+        self._contended = len(gone) > len(picked.owned)
         self._step("taken", [job.name for job in picked.owned])
         self._give(picked.owned, rooms)
 
