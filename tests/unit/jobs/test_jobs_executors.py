@@ -1,0 +1,206 @@
+"""Executors, in threads and in processes: each job that is given is told of once."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.jobs import write_tasks
+from zoolet.jobs.attempts import Attempter, Outcome, Setup, Work
+from zoolet.jobs.errors import FunctionNotFoundError
+from zoolet.jobs.executors import Executor, ThreadExecutor
+from zoolet.jobs.processexecutor import PIPE_BYTES, ProcessExecutor
+
+WAIT_S = 30.0
+
+
+class Listening:
+    """An observer that a test can wait on."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.news: list[tuple[Any, ...]] = []
+
+    def begun(self, name: str) -> None:
+        self._add("begun", name)
+
+    def started(self, name: str, cache_hit: bool | None) -> None:
+        self._add("started", name, cache_hit)
+
+    def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
+        assert took_s >= 0
+        self._add("ended", name, outcome)
+
+    def freed(self) -> None:
+        self._add("freed")
+
+    def _add(self, *news: Any) -> None:
+        with self.changed:
+            self.news.append(news)
+            self.changed.notify_all()
+
+    def wait_for(self, kind: str, count: int = 1) -> list[Any]:
+        """Return the last part of each news of a kind, once there are so many."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.of(kind)) >= count, WAIT_S), self.news
+            return self.of(kind)
+
+    def of(self, kind: str) -> list[Any]:
+        return [news[-1] for news in self.news if news[0] == kind]
+
+
+@pytest.fixture
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_tasks(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pipe_tasks", raising=False)
+    return tmp_path
+
+
+Start = Callable[..., tuple[Executor, Listening]]
+
+
+@pytest.fixture(params=["thread", "process"])
+def start(request: pytest.FixtureRequest, tasks: Path) -> Iterator[Start]:
+    """Start an executor of either kind."""
+    assert tasks
+    started: list[Executor] = []
+
+    def start(cache_groups: int = 2, loader: str | None = "pipe_tasks:load") -> Any:
+        setup = Setup(loader, cache_groups, import_paths=tuple(sys.path))
+        listening = Listening()
+        executor: Executor = (
+            ThreadExecutor(Attempter(setup), listening)
+            if request.param == "thread"
+            else ProcessExecutor(setup, listening)
+        )
+        executor.start()
+        executor.wait_until_ready()
+        started.append(executor)
+        return executor, listening
+
+    yield start
+    for executor in started:
+        executor.stop()
+
+
+@pytest.fixture
+def process(tasks: Path) -> Iterator[tuple[ProcessExecutor, Listening]]:
+    assert tasks
+    listening = Listening()
+    executor = ProcessExecutor(Setup("pipe_tasks:load", import_paths=tuple(sys.path)), listening)
+    executor.start()
+    executor.wait_until_ready()
+    yield executor, listening
+    executor.stop()
+
+
+def work(name: str, task: str = "echo", groupid: str = "1", **changes: Any) -> Work:
+    timeout_ms = changes.pop("timeout_ms", None)
+    return Work(name, f"pipe_tasks:{task}", "d", groupid, changes, timeout_ms)
+
+
+def test_jobs_are_done_in_order_and_data_is_found_the_second_time(start: Start) -> None:
+    executor, listening = start()
+    executor.give([work("a", n=1), work("b", n=2), work("c", groupid="2")])
+    outcomes = listening.wait_for("ended", 3)
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    assert [outcome.result["parameters"] for outcome in outcomes] == [{"n": 1}, {"n": 2}, {}]
+    assert listening.of("started") == [False, True, False]
+    assert executor.held() == {("d", "1"), ("d", "2")}
+
+
+def test_what_the_cache_drops_is_not_held(start: Start) -> None:
+    executor, listening = start(cache_groups=1)
+    executor.give([work("a"), work("b", groupid="2")])
+    listening.wait_for("ended", 2)
+    assert executor.held() == {("d", "2")}
+
+
+def test_without_a_loader_there_is_no_data(start: Start) -> None:
+    executor, listening = start(loader=None)
+    executor.give([work("a")])
+    [outcome] = listening.wait_for("ended")
+    assert (outcome.result["group"], listening.of("started")) == (None, [None])
+
+
+@pytest.mark.parametrize(
+    ("task", "complaint"),
+    [
+        ("trouble", "ValueError: this task raises"),
+        ("leave", "SystemExit: 7"),
+        ("not_json", "the result is of type builtins.set"),
+        ("lost", "cannot be imported"),
+    ],
+)
+def test_what_a_task_raises_is_its_error(start: Start, task: str, complaint: str) -> None:
+    executor, listening = start()
+    executor.give([work("a", task), work("b")])
+    failed, done = listening.wait_for("ended", 2)
+    assert complaint in failed.error
+    assert done.error is None
+
+
+def test_what_was_given_up_is_not_told_of(start: Start, tasks: Path) -> None:
+    executor, listening = start()
+    os.mkfifo(tasks / "pipe")
+    executor.give([work("a", "read_pipe", pipe=str(tasks / "pipe")), work("b"), work("c")])
+    with (tasks / "pipe").open("w"):
+        executor.abandon(["a", "b"])
+        # It may be given again at once.
+        executor.give([work("a", n=1)])
+    outcomes = listening.wait_for("ended", 2)
+    assert [news[1] for news in listening.news if news[0] == "ended"] == ["c", "a"]
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert not executor.is_stuck()
+
+
+def test_jobs_too_large_for_the_pipe_pass_one_by_one(
+    process: tuple[ProcessExecutor, Listening],
+) -> None:
+    executor, listening = process
+    large = "x" * (3 * PIPE_BYTES)
+    executor.give([work(f"{n}", text=large, n=n) for n in range(6)])
+    executor.give([work("small")])
+    outcomes = listening.wait_for("ended", 7)
+    assert [outcome.result["parameters"].get("n") for outcome in outcomes] == [*range(6), None]
+
+
+def test_a_process_that_dies_costs_the_job_it_was_at(
+    process: tuple[ProcessExecutor, Listening],
+) -> None:
+    executor, listening = process
+    executor.give([work("a"), work("dies", "end_own_process"), *(work(f"{n}") for n in range(30))])
+    outcomes = listening.wait_for("ended", 32)
+    names = [news[1] for news in listening.news if news[0] == "ended"]
+    assert names == ["a", "dies", *(f"{n}" for n in range(30))]
+    errors = [outcome.error for outcome in outcomes]
+    assert errors == [None, "its process died: SIGKILL", *[None] * 30]
+
+
+def test_a_timeout_ends_the_process_and_the_next_job_is_done(
+    process: tuple[ProcessExecutor, Listening],
+) -> None:
+    executor, listening = process
+    executor.give([work("long", "spin", s=600, timeout_ms=100), work("b")])
+    first, second = listening.wait_for("ended", 2)
+    assert first.error == "it took longer than its timeout of 100 ms: its process was ended"
+    assert second.error is None
+
+
+def test_a_loader_that_cannot_be_imported_is_an_error_at_the_start(tasks: Path) -> None:
+    assert tasks
+    setup = Setup("pipe_tasks:lost", import_paths=tuple(sys.path))
+    executor = ProcessExecutor(setup, Listening())
+    executor.start()
+    try:
+        with pytest.raises(FunctionNotFoundError, match="pipe_tasks:lost"):
+            executor.wait_until_ready()
+    finally:
+        executor.stop()
+    with pytest.raises(FunctionNotFoundError, match="pipe_tasks:lost"):
+        Attempter(setup)
