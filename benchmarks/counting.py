@@ -52,11 +52,16 @@ class CountingProxy:
         """How many requests have passed, without pings."""
         return self._kinds.total() - self._kinds[OpCode.PING]
 
+    def by_kind(self) -> Counter[str]:
+        """Return how many requests of each kind have passed, and watch events."""
+        found = Counter({OpCode(k).name.lower(): count for k, count in self._kinds.copy().items()})
+        found["(watch events)"] = self._events
+        return found
+
     def figures(self, submitted_s: float, took_s: float) -> Figures:
         """Return what has passed."""
-        by_kind = Counter({OpCode(k).name.lower(): count for k, count in self._kinds.items()})
+        by_kind = self.by_kind()
         pings = by_kind.pop("ping", 0)
-        by_kind["(watch events)"] = self._events
         return Figures(self.requests, pings, by_kind, self._largest_bytes, submitted_s, took_s)
 
     def _run(self) -> None:
@@ -70,8 +75,10 @@ class CountingProxy:
         self._ready.set()
 
     async def _end(self) -> None:
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, to_server = await asyncio.open_connection(ADDRESS, self._server_port)

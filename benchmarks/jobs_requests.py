@@ -93,7 +93,7 @@ def measure(jobs: int, workers: int, shards: int, task_ms: float, home: Path) ->
             process.start()
         states: Counter[JobState] = Counter()
         seen = threading.Event()
-        threading.Thread(target=report, args=(proxy, seen), daemon=True).start()
+        threading.Thread(target=report, args=(proxy, states, seen), daemon=True).start()
         while (job := batch.next_result(WAIT_S)) is not None:
             states[job.state] += 1
         took_s = time.monotonic() - began
@@ -112,10 +112,12 @@ def measure(jobs: int, workers: int, shards: int, task_ms: float, home: Path) ->
     return figures
 
 
-def report(proxy: CountingProxy, end: threading.Event) -> None:
+def report(proxy: CountingProxy, states: Counter[JobState], end: threading.Event) -> None:
     """Say now and then how it comes on."""
+    console = Console(stderr=True)
     while not end.wait(REPORT_S):
-        Console(stderr=True).print(f"{proxy.requests:,} requests so far")
+        kinds = ", ".join(f"{name} {count:,}" for name, count in proxy.by_kind().most_common(5))
+        console.print(f"{states.total():,} jobs, {proxy.requests:,} requests so far: {kinds}")
 
 
 def main() -> None:

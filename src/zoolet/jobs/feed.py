@@ -31,11 +31,12 @@ PART_HOLDS_S = 5.0
 SHARDS_AT_ONCE = 64
 LISTED_PAUSE_S = 20e-6
 """How long a page is not listed again, for each name on it: some twenty times what it costs."""
-TRUST_S = 0.1
-"""How much longer it is not, while there are jobs in view that were listed on it.
+TRUST_PER_WORKER_S = 0.01
+"""How much longer it is not, for each worker, while there are jobs in view that were listed on it.
 
 Most changes of a page are jobs that others take, and who does not need more of them need not know.
-So a job of greater priority may be seen so much later where there are others to take.
+So a job of greater priority may be seen so much later by one who has others to take; of many
+workers, some other one sees it before.
 """
 
 
@@ -67,6 +68,7 @@ class Feed:
         self.waiting = WaitingJobs(ranks.__getitem__)
         self._watched = 0
         self._part_until = 0.0
+        self._trust_s = TRUST_PER_WORKER_S
         self._pages: dict[int, list[str]] = {}
         self._lock = threading.Lock()
         self._stale_shards: set[int] = set()
@@ -122,6 +124,7 @@ class Feed:
             return
         self._part_until = now + PART_HOLDS_S
         workers = self._layout.znodes.count_children(self._layout.znodes.path(WORKERS))
+        self._trust_s = TRUST_PER_WORKER_S * workers
         part = -(-WATCHERS * len(self._ranked) // max(1, workers))
         wanted = min(len(self._ranked), max(SHARDS_LEAST, part))
         for shard in self._ranked[wanted : self._watched]:
@@ -152,7 +155,7 @@ class Feed:
         """List a page that changed; where it is too early for that, return when it is not."""
         not_before = self._not_before.get(page, 0.0)
         if not self.waiting.has_candidates(page):
-            not_before -= TRUST_S
+            not_before -= self._trust_s
         with self._lock:
             if page not in self._stale_pages:
                 return None
@@ -172,7 +175,7 @@ class Feed:
             children = []  # The page was removed; the shard's watch says so too.
         now = time.monotonic()
         self.waiting.list_page(page, children, now)
-        self._not_before[page] = now + LISTED_PAUSE_S * len(children) + TRUST_S
+        self._not_before[page] = now + LISTED_PAUSE_S * len(children) + self._trust_s
         return self.waiting.has_candidates(page)
 
     def distrust(self, pages: Iterable[Page]) -> None:

@@ -7,7 +7,8 @@ for the housekeeping. What holds:
 
 - A job is recorded under the worker id that it was taken with. When the session is lost, what runs
   is ended, and the worker registers under a new id; what was not ended is refused by the queue.
-- Jobs are taken in advance only as far as they are short: so many as take `AHEAD_S` together.
+- Jobs are taken in advance only as far as they are short: so many as take `AHEAD_S` together, or
+  about as long as taking them takes.
 - Whatever a task or a loader raises is the error of an attempt. Any other failure ends the worker,
   so that its session ends and its jobs go to others.
 
@@ -50,7 +51,9 @@ from zoolet.jobs.waiting import Affinity, Candidate
 log = logging.getLogger(__name__)
 
 AHEAD_S = 0.05
-"""How much work an executor may have in hand, unless it is a single job."""
+AHEAD_MOST_S = 1.0
+"""How much work an executor may have in hand, unless it is a single job: the more, the longer it
+takes to get some."""
 AHEAD_JOBS = JOBS_AT_ONCE
 FORGET_SHARE = 0.6
 """Jobs are taken to be as long as the longest one lately; each job takes so much off that."""
@@ -113,6 +116,7 @@ class Worker:
         self._hands = Hands()
         self._giving = threading.Lock()
         self._typical_s = AHEAD_S
+        self._taking_s = 0.0
         self._contended = False
 
         self._wake = threading.Event()
@@ -338,7 +342,8 @@ class Worker:
 
     def _rooms(self) -> dict[int, int]:
         """Return how many jobs each executor has room for, where it has."""
-        ahead = max(1, min(AHEAD_JOBS, int(AHEAD_S / max(self._typical_s, 1e-6))))
+        ahead_s = min(AHEAD_MOST_S, max(AHEAD_S, 2 * self._taking_s))
+        ahead = max(1, min(AHEAD_JOBS, int(ahead_s / max(self._typical_s, 1e-6))))
         loads = self._hands.loads()
         return {
             number: ahead - loads[number]
@@ -365,6 +370,7 @@ class Worker:
         """Reach for jobs, and give those that were got to the executors."""
         by_name = {candidate.job.name: candidate for candidate in chosen}
         self._step("taking", list(by_name))
+        began = time.monotonic()
         try:
             picked = self.queue.own_jobs(list(by_name), self.worker_id, self._is_held)
         except WorkerGoneError as error:
@@ -373,6 +379,7 @@ class Worker:
                 self._feed.waiting.put_back(candidate)
             self._unregister()
             return
+        self._taking_s = (self._taking_s + time.monotonic() - began) / 2
         for job in picked.deferred:
             self._defer(by_name[job.name], job)
         for name in picked.unreadable:
