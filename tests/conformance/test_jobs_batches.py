@@ -148,7 +148,7 @@ def test_asynchronous_code_awaits_results_without_blocking_its_loop(
         return found, await dispatcher.submit_batch(numbered(5))
 
     found, jobs = asyncio.run(asyncio.wait_for(follow(), TIMEOUT_S))
-    assert found == [*range(10), "at last"] or set(found) == {*range(10), "at last"}
+    assert (set(found[:10]), found[10]) == (set(range(10)), "at last")
     assert sorted(job.result for job in jobs) == list(range(5))
 
 
@@ -352,13 +352,12 @@ def test_cancelling_ends_what_waits_and_what_runs(
     worker = start_worker()
     running = piped(tasks, priority=9)
     batch = dispatcher.submit_batch([running, *numbered(60)])
-    with (tasks / "pipe").open("w") as pipe:
+    with opened_pipe(tasks / "pipe") as pipe:
         cancelled = batch.cancel()
         assert {job.name for job in cancelled} == set(batch.names)
         # Its process is ended: nobody reads the pipe any more.
         with pytest.raises(BrokenPipeError):
             write_until_refused(pipe)
-        pipe.detach()
     jobs = all_results(batch)
     assert {(job.state, job.last_error) for job in jobs} == {(JobState.FAILED, "it was cancelled")}
     [next_one] = all_results(dispatcher.submit_batch([request("next")]))
@@ -367,10 +366,20 @@ def test_cancelling_ends_what_waits_and_what_runs(
     assert batch.cancel() == []
 
 
-def write_until_refused(pipe: Any) -> None:
+@contextlib.contextmanager
+def opened_pipe(path: Path) -> Iterator[int]:
+    """Open a pipe once a task reads it; yield its descriptor."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def write_until_refused(pipe: int) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
-        os.write(pipe.fileno(), b"x")
+        os.write(pipe, b"x")
         threading.Event().wait(0.01)
 
 
@@ -391,7 +400,7 @@ def test_large_results_are_in_the_store_and_small_ones_in_the_znode(
     stored = [dispatcher.queue.find(name).stored is not None for name in batch.names]
     assert stored == [False, True, True]
     removed = Remover(dispatcher.queue, ResultReader(dispatcher.queue)).apply(0, None)
-    assert removed == 3
+    assert removed == (3, 1)
     reader = ResultReader(dispatcher.queue)
     with pytest.raises(ResultStoreError, match="has no result"):
         reader.store.get("no such key")
@@ -422,13 +431,13 @@ def test_finished_jobs_are_removed_by_age_and_count_with_all_that_is_theirs(
     all_results(dispatcher.submit("pipe_tasks:echo", "flights", "alone"))
     queue = dispatcher.queue
     remover = Remover(queue, ResultReader(queue))
-    assert remover.apply(LATER_MS, None) == 0
-    assert remover.apply(None, 61) == 60
+    assert remover.apply(LATER_MS, None) == (0, 0)
+    assert remover.apply(None, 61) == (60, 1)
     assert client.get_children(f"{ROOT}/batches") == ["new"]
     assert len(client.get_children(f"{ROOT}/done")) == 61
     wait_until(lambda: len(client.get_children(f"{ROOT}/keys")) == 61, "61 keys")
     waiting = dispatcher.submit_batch([request("waits", not_before_ms=wall_clock_ms() + LATER_MS)])
-    assert remover.apply(0, None) == 61
+    assert remover.apply(0, None) == (61, 1)
     assert client.get_children(f"{ROOT}/batches") == [waiting.name]
     assert client.get_children(f"{ROOT}/keys") == [waiting_key(waiting.names[0], dispatcher)]
     # What was removed is not known any more: it is done again.
@@ -471,12 +480,12 @@ def test_settings_change_and_shards_do_not(dispatcher: Dispatcher) -> None:
 def test_a_worker_with_several_executors_gives_jobs_to_the_one_that_has_their_data(
     dispatcher: Dispatcher, start_worker: Callable[..., Worker]
 ) -> None:
-    start_worker(executors=2, cache_groups=2)
-    for round_number in range(3):
-        all_results(dispatcher.submit_batch(numbered(4, groups=4, s=0.02, round=round_number)))
+    start_worker(executors=2, cache_groups=1)
+    for round_number in range(4):
+        all_results(dispatcher.submit_batch(numbered(2, groups=2, s=0.02, round=round_number)))
     jobs = list(dispatcher.queue.jobs())
     hits = sum(job.cache_hit is True for job in jobs)
-    assert (len(jobs), hits) == (12, 8)
+    assert (len(jobs), hits) == (8, 6)
 
 
 def test_a_task_without_data_needs_no_loader(
@@ -503,9 +512,8 @@ def test_a_worker_process_ends_with_its_executors(
     """kill -9 of the worker leaves no executor behind, not even one that is at a task."""
     worker = WorkerProcess(server.hosts, tasks)
     dispatcher.submit_batch([piped(tasks)])
-    with (tasks / "pipe").open("w") as pipe:
+    with opened_pipe(tasks / "pipe") as pipe:
         worker.kill()
         with pytest.raises(BrokenPipeError):
             write_until_refused(pipe)
-        pipe.detach()
     worker.close()

@@ -1,17 +1,19 @@
 """An executor as a process of its own: attempts are asked for on one pipe, and told on another.
 
-A worker (`zoolet.jobs.processexecutor`) starts it, with the descriptors of three pipes. What holds:
+A worker (`zoolet.jobs.processexecutor`) starts it, with the descriptors of four pipes. What holds:
 
 - That an attempt is begun is written before its task is called, so that whoever finds the process
   dead knows which attempt killed it.
-- It ends at once when its worker ends, however: then the third pipe, which nobody writes to, is at
-  its end.
+- Each attempt takes a byte from a pipe before, which says whether to make it. The worker may take
+  the bytes back, so of each job one side or the other knows that it is the one to go on with it.
+- It ends at once when its worker ends, however: then the pipe that nobody writes to is at its end.
 
 Messages are lines of JSON. Imports the job system's attempts, and nothing that talks to a server.
 """
 
 import json
 import os
+import select
 import sys
 import threading
 from collections.abc import Sequence
@@ -21,6 +23,8 @@ from zoolet.jobs.cache import Group
 from zoolet.jobs.errors import FunctionNotFoundError
 
 EXIT_WORKER_ENDED = 3
+GO, SKIP = b"g", b"s"
+"""What a turn says: attempt the next job, or pass it over."""
 
 
 class _Speaker:
@@ -50,6 +54,15 @@ class _Speaker:
             rest = rest[os.write(self._descriptor, rest) :]
 
 
+def _take_turn(descriptor: int) -> bytes:
+    while True:
+        try:
+            return os.read(descriptor, 1)
+        except BlockingIOError:
+            # The worker has just taken turns back, and says in a moment what is with them.
+            select.select([descriptor], [], [])
+
+
 def _end_with_worker(lifeline: int) -> None:
     os.read(lifeline, 1)
     os._exit(EXIT_WORKER_ENDED)
@@ -57,7 +70,7 @@ def _end_with_worker(lifeline: int) -> None:
 
 def main(descriptors: Sequence[str]) -> None:
     """Make attempts until no more are asked for."""
-    asked_fd, told_fd, lifeline = map(int, descriptors)
+    asked_fd, told_fd, turns_fd, lifeline = map(int, descriptors)
     threading.Thread(target=_end_with_worker, args=(lifeline,), daemon=True).start()
     speaker = _Speaker(told_fd)
     with os.fdopen(asked_fd, "rb") as asked:
@@ -71,6 +84,8 @@ def main(descriptors: Sequence[str]) -> None:
         speaker.say({"ready": os.getpid()})
         for line in asked:
             for work in [Work(*work) for work in json.loads(line)]:
+                if _take_turn(turns_fd) == SKIP:
+                    continue
                 speaker.name = work.name
                 outcome = attempter.attempt(work, speaker)
                 speaker.keep({"ended": work.name, "result": outcome.result, "error": outcome.error})

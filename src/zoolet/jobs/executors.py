@@ -15,6 +15,9 @@ from typing import Protocol
 from zoolet.jobs.attempts import Attempter, Outcome, Work
 from zoolet.jobs.cache import Group
 
+LONG_S = 0.25
+"""An attempt that takes so long is a long one: what waits behind it is better done elsewhere."""
+
 
 class Observer(Protocol):
     """Is told how jobs come on; called in the executors' threads."""
@@ -27,6 +30,9 @@ class Observer(Protocol):
 
     def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
         """The attempt ended."""
+
+    def returned(self, names: Sequence[str]) -> None:
+        """These jobs were recalled, and will not be attempted."""
 
     def freed(self) -> None:
         """An attempt that was given up came to its end, so that there is room again."""
@@ -47,8 +53,11 @@ class Executor(Protocol):
     def abandon(self, names: Iterable[str]) -> None:
         """Drop these jobs; one that is being attempted is ended, where that can be done."""
 
+    def recall(self) -> None:
+        """Return the jobs that wait behind the one that is attempted; they are told of."""
+
     def is_stuck(self) -> bool:
-        """Say whether it is at an attempt that was given up and cannot be ended."""
+        """Say whether it is no use to give it jobs: what it is at takes long."""
 
     def held(self) -> frozenset[Group]:
         """Return the groups that it has loaded."""
@@ -68,6 +77,7 @@ class ThreadExecutor:
         self._wanted: dict[str, Work] = {}
         """What was given and is not given up, nor ended; a job may be given again meanwhile."""
         self._current: Work | None = None
+        self._began = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -90,10 +100,20 @@ class ThreadExecutor:
             for name in names:
                 self._wanted.pop(name, None)
 
+    def recall(self) -> None:
+        """Return the jobs that wait behind the one that is attempted."""
+        with self._lock:
+            names = [name for name, work in self._wanted.items() if work is not self._current]
+            for name in names:
+                del self._wanted[name]
+        self._observer.returned(names)
+
     def is_stuck(self) -> bool:
-        """Say whether it is at an attempt that was given up and cannot be ended."""
+        """Say whether what it is at takes long, or was given up and cannot be ended."""
         current = self._current
-        return current is not None and not self._wants(current)
+        if current is None:
+            return False
+        return not self._wants(current) or time.monotonic() - self._began > LONG_S
 
     def held(self) -> frozenset[Group]:
         """Return the groups that the cache has."""
@@ -108,8 +128,8 @@ class ThreadExecutor:
         while (work := self._given.get()) is not None:
             if not self._wants(work):
                 continue
+            self._began = began = time.monotonic()
             self._current = work
-            began = time.monotonic()
             if work.timeout_ms is not None:
                 outcome = Outcome(
                     error="it has a timeout, and this worker runs tasks in threads, which cannot be"

@@ -255,8 +255,7 @@ def purge(dispatcher: Dispatcher, root: str, older_than_s: int | None, keep: int
     queue = dispatcher.queue
     remover = Remover(queue, ResultReader(queue))
     removed = remover.apply(None if older_than_s is None else older_than_s * 1000, keep)
-    batches = remover.remove_batches()
-    click.echo(f"{removed} jobs removed" + (f", and {batches} batches" if batches else ""))
+    click.echo(f"{removed.jobs} jobs removed, and {removed.batches} batches")
 
 
 @_command(

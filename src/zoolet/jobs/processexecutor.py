@@ -24,7 +24,8 @@ from typing import Any
 from zoolet.jobs.attempts import Outcome, Setup, Work
 from zoolet.jobs.cache import Group
 from zoolet.jobs.errors import FunctionNotFoundError
-from zoolet.jobs.executors import Observer
+from zoolet.jobs.executorprocess import GO, SKIP
+from zoolet.jobs.executors import LONG_S, Observer
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class ProcessExecutor:
         self._held: set[Group] = set()
         self._to_kill: set[str] = set()
         self._stopping = False
+        self._recalling = False
         self._unread_first = ""
         self._waker, self._woken = socket.socketpair()
         self._settled = threading.Event()
@@ -91,9 +93,14 @@ class ProcessExecutor:
             self._to_kill |= dropped & self._sent.keys()
         self._wake()
 
+    def recall(self) -> None:
+        """Return the jobs that wait behind the one that is attempted."""
+        self._recalling = True
+        self._wake()
+
     def is_stuck(self) -> bool:
-        """Say that it never is: its process can be ended."""
-        return False
+        """Say whether what it is at takes long."""
+        return self._current is not None and time.monotonic() - self._began > LONG_S
 
     def held(self) -> frozenset[Group]:
         """Return the groups that the process has loaded."""
@@ -150,8 +157,24 @@ class ProcessExecutor:
                 return None
             if self._woken.fileno() in ready:
                 self._woken.recv(_WAKES_BYTES)
+            if self._recalling:
+                self._recall_from(process)
             reason = self._reason_to_kill()
         return reason
+
+    def _recall_from(self, process: "_Process") -> None:
+        """Take back the jobs that are not begun; those whose turns are left are not."""
+        self._recalling = False
+        left = process.take_turns_back()
+        with self._lock:
+            names = list(self._sent)[len(self._sent) - left :]
+            for name in names:
+                del self._sent[name]
+            given_up = {name for name in names if name in self._to_kill}
+            self._to_kill -= given_up
+            names += [work.name for work in self._given]
+            self._given.clear()
+        self._observer.returned([name for name in names if name not in given_up])
 
     def _send(self, process: "_Process") -> None:
         """Send what was given, as far as the process has room for it."""
@@ -176,6 +199,7 @@ class ProcessExecutor:
                 self._unread_bytes = len(line)
                 self._unread_first = works[0].name
             self._sent |= {work.name: work for work in works}
+        process.give_turns(len(works))
         process.write(line)
 
     def _take_all(self, process: "_Process", messages: Iterable[dict[str, Any]]) -> None:
@@ -199,8 +223,11 @@ class ProcessExecutor:
             self._observer.started(name, message["cache_hit"])
         elif (name := message.get("ended")) is not None:
             took_s = now - max(self._began, self._started)
-            del self._sent[name]
+            with self._lock:
+                del self._sent[name]
             self._current = None
+            if not self._sent:
+                self._unread_bytes = 0
             self._began = now
             if not self._was_abandoned(name):
                 outcome = Outcome(message["result"], message["error"])
@@ -266,7 +293,7 @@ class ProcessExecutor:
 
 
 class _Process:
-    """The process and the three pipes to it.
+    """The process and the four pipes to it.
 
     Attributes:
         told_fd: where its messages are read.
@@ -276,8 +303,10 @@ class _Process:
     def __init__(self, setup: Setup) -> None:
         asked_read, self._asked_fd = os.pipe()
         self.told_fd, told_write = os.pipe()
+        self._turns_read, self._turns_write = os.pipe()
+        os.set_blocking(self._turns_read, False)
         lifeline_read, self._lifeline = os.pipe()
-        theirs = (asked_read, told_write, lifeline_read)
+        theirs = (asked_read, told_write, self._turns_read, lifeline_read)
         self.is_ready = False
         self._is_killed = False
         self._partial = b""
@@ -290,7 +319,7 @@ class _Process:
                 start_new_session=True,
             )
         finally:
-            for descriptor in theirs:
+            for descriptor in (asked_read, told_write, lifeline_read):
                 os.close(descriptor)
         self.write(setup.encode() + b"\n")
 
@@ -311,6 +340,19 @@ class _Process:
         with contextlib.suppress(BrokenPipeError):
             while rest:
                 rest = rest[os.write(self._asked_fd, rest) :]
+
+    def give_turns(self, count: int) -> None:
+        """Let the next so many jobs be attempted."""
+        os.write(self._turns_write, GO * count)
+
+    def take_turns_back(self) -> int:
+        """Let no more jobs be attempted of those that were sent; return how many were not."""
+        try:
+            count = len(os.read(self._turns_read, _READ_BYTES))
+        except BlockingIOError:
+            return 0
+        os.write(self._turns_write, SKIP * count)
+        return count
 
     def read(self) -> list[dict[str, Any]] | None:
         """Return the messages that have come; None at the end."""
@@ -339,7 +381,8 @@ class _Process:
     def close(self) -> None:
         """End it, and close the pipes to it."""
         self.kill()
-        for descriptor in (self._asked_fd, self.told_fd, self._lifeline):
+        turns = (self._turns_read, self._turns_write)
+        for descriptor in (self._asked_fd, self.told_fd, *turns, self._lifeline):
             os.close(descriptor)
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from zoolet.jobs.attempts import Outcome
 from zoolet.jobs.errors import InvalidJobError, ResultStoreError, WorkerGoneError
+from zoolet.jobs.executors import LONG_S
 from zoolet.jobs.hands import Hands, InHand
 from zoolet.jobs.layout import OWNED
 from zoolet.jobs.moves import JOBS_AT_ONCE, Move
@@ -60,10 +61,13 @@ class Tally:
 
 
 class _Ended(NamedTuple):
-    """An attempt that has ended; ``stored`` is the key of a result that is in the store."""
+    """An attempt that has ended; ``stored`` is the key of a result that is in the store.
+
+    Without an outcome the job was not attempted, and is given back.
+    """
 
     held: InHand
-    outcome: Outcome
+    outcome: Outcome | None
     at_ms: int
     stored: str | None = None
 
@@ -77,6 +81,7 @@ class Recorder:
         results: the store of large results.
         on_step: called with the name of a step, and of the jobs that it is done with.
         on_lost: called with jobs in hand that are not the worker's any more.
+        on_long: called with a job in hand whose task takes long.
         on_gone: called with a worker's id that the queue does not know any more.
         on_report: called from time to time when the tally has changed.
     """
@@ -88,6 +93,7 @@ class Recorder:
         results: ResultReader,
         on_step: Callable[[str, Sequence[str]], None],
         on_lost: Callable[[Sequence[InHand]], None],
+        on_long: Callable[[InHand], None],
         on_gone: Callable[[str], None],
         on_report: Callable[[], None],
     ) -> None:
@@ -96,6 +102,7 @@ class Recorder:
         self._results = results
         self._on_step = on_step
         self._on_lost = on_lost
+        self._on_long = on_long
         self._on_gone = on_gone
         self._on_report = on_report
         self._news: queue.SimpleQueue[InHand | _Ended | None] = queue.SimpleQueue()
@@ -135,6 +142,11 @@ class Recorder:
             self._storer = threading.Thread(target=self._store, daemon=True)
             self._storer.start()
 
+    def given_back(self, held: InHand) -> None:
+        """Note that a job is not attempted here."""
+        held.has_ended = True
+        self._news.put(_Ended(held, None, self._jobs.clock_ms()))
+
     def _is_for_store(self, outcome: Outcome) -> bool:
         if outcome.error is not None or not is_large(outcome.result):
             return False
@@ -158,20 +170,32 @@ class Recorder:
                     ended.append(news)
             self._record_ended(ended)
             now = time.monotonic()
-            long = [name for name, at in due.items() if at <= now]
-            for name in long:
-                del due[name]
-            self._record_running([held for name in long if (held := self._hands.get(name))])
+            self._look_at_long(due, now)
             if report_at is not None and report_at <= now:
                 report_at = None
                 self._on_report()
             elif ended and report_at is None:
                 report_at = now + REPORT_AFTER_S
 
+    def _look_at_long(self, due: dict[str, float], now: float) -> None:
+        """Record what runs for a while as RUNNING; tell of what runs for long."""
+        running = []
+        for name in [name for name, at in due.items() if at <= now]:
+            del due[name]
+            held = self._hands.get(name)
+            if held is None or held.has_ended:
+                continue
+            if held.job.state is JobState.RUNNING:
+                self._on_long(held)
+            else:
+                running.append(held)
+                due[name] = now + LONG_S
+        self._record_running(running)
+
     def _store(self) -> None:
         """Bring large results to the store, until it is closed."""
         while (ended := self._to_store.get()) is not None:
-            value = json.dumps(ended.outcome.result).encode()
+            value = json.dumps(ended.outcome and ended.outcome.result).encode()
             key = key_of(ended.held.job)
             if self._put(key, value):
                 self._on_step("stored", [ended.held.job.name])
@@ -216,11 +240,13 @@ class Recorder:
         with self.tally.lock:
             self.tally.lost += len(ended) - len(made)
             for after in made:
+                if not after.has_ended and not after.errors:
+                    continue
                 self.tally.successful += after.state is JobState.SUCCESSFUL
                 self.tally.failed += after.state is JobState.FAILED
                 self.tally.failed_attempts += after.state is not JobState.SUCCESSFUL
         for after in made:
-            if after.state is not JobState.SUCCESSFUL:
+            if after.state is not JobState.SUCCESSFUL and after.errors:
                 log.warning(
                     "%s failed and is now %s: %s", after.name, after.state, after.last_error
                 )
@@ -261,6 +287,8 @@ class Recorder:
 
 def _after(ended: _Ended) -> Job:
     held, outcome, at_ms, stored = ended
+    if outcome is None:
+        return held.job.waiting()
     job = replace(held.job, cache_hit=held.cache_hit, started_ms=held.started_ms)
     if outcome.error is not None:
         return job.failed(at_ms, outcome.error)

@@ -8,6 +8,7 @@ the job system's queue.
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from zoolet.jobs.batchlog import batch_path, chain_path, read_chunks, read_record
 from zoolet.jobs.errors import ResultStoreError, UnknownBatchError, UnreadableJobError
@@ -25,6 +26,13 @@ EVERY_S = 10.0
 """How often what is to be kept no longer is looked for."""
 PAGE_EMPTY_MS = 60_000
 """A page stays so long at least: its submitter may be about to use it."""
+
+
+class Removed(NamedTuple):
+    """How much was removed."""
+
+    jobs: int
+    batches: int
 
 
 class Remover:
@@ -55,8 +63,11 @@ class Remover:
             self.apply(settings.keep_done_ms, settings.keep_done_jobs)
         self.remove_empty_pages()
 
-    def apply(self, keep_ms: int | None, keep_jobs: int | None) -> int:
-        """Remove jobs that ended longer ago than that, and all but so many; return how many."""
+    def apply(self, keep_ms: int | None, keep_jobs: int | None) -> Removed:
+        """Remove jobs that ended longer ago than that, and all but so many.
+
+        With them go the batches that have none left.
+        """
         self._read_ends()
         oldest = sorted(self._finished, key=self._finished.__getitem__)
         over = 0 if keep_jobs is None else max(0, len(oldest) - keep_jobs)
@@ -71,8 +82,7 @@ class Remover:
                 self._finished.pop(name, None)
         if removed:
             log.info("removed %d finished jobs", removed)
-            self.remove_batches()
-        return removed
+        return Removed(removed, self.remove_batches())
 
     def _read_ends(self) -> None:
         """Learn when the jobs under done have ended; each is read once."""

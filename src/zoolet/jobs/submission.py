@@ -395,7 +395,7 @@ class Shelves:
             return
         for path in created:
             sequence = int(path[-10:])
-            if sequence >= PAGE_JOBS:
+            if sequence + 1 >= PAGE_JOBS:
                 page = paths.name_of(paths.parent_of(path))
                 shard = int(paths.name_of(paths.parent_of(paths.parent_of(path))))
                 key = (shard, int(page.partition("-")[0]))

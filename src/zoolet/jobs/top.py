@@ -54,7 +54,7 @@ def _priorities(now: Overview) -> Table:
 def _workers(now: Overview) -> Table | Text:
     if not now.workers:
         return Text("no workers", style="yellow")
-    table = Table("worker", "executors", "done", "failed attempts", "cache hits", "groups")
+    table = Table("worker", "executors", "done", "failed", "hits", "groups")
     for worker, report in sorted(now.workers.items())[:WORKERS_SHOWN]:
         hits, misses = report.get("cache_hits", 0), report.get("cache_misses", 0)
         table.add_row(

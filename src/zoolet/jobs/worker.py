@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -166,6 +167,7 @@ class Worker:
             self._results,
             on_step=self._step,
             on_lost=self._abandon,
+            on_long=self._on_long,
             on_gone=self._on_gone,
             on_report=self._report,
         )
@@ -403,18 +405,24 @@ class Worker:
             self._feed.waiting.put_back(candidate)
 
     def _give(self, jobs: Sequence[Job], rooms: dict[int, int]) -> None:
-        """Give jobs to the executors that have their data, or else to those with most room."""
+        """Give jobs to the executors that have their data, or else to those with least data."""
         works: dict[int, list[Work]] = {}
         having = {
             group: number
             for number, executor in enumerate(self._executors)
             for group in executor.held()
         } | self._hands.groups()
+        groups = Counter(having.values())
         for job in jobs:
             group = (job.dataset, job.groupid)
             number = having.get(group, -1)
             if rooms.get(number, 0) <= 0:
-                number = max(rooms, key=lambda number: rooms[number])
+                # New data to where least is.
+                number = min(
+                    (number for number in rooms if rooms[number] > 0),
+                    key=lambda number: (groups[number], -rooms[number]),
+                )
+            groups[number] += group not in having
             rooms[number] -= 1
             having.setdefault(group, number)
             works.setdefault(number, []).append(
@@ -483,6 +491,17 @@ class Worker:
                 self._feed.waiting.note(cache_hit=cache_hit)
         self._step("started", [name])
 
+    def _on_long(self, held: InHand) -> None:
+        """Give what waits behind a long task to others."""
+        if self._hands.loads()[held.executor] > 1:
+            self._executors[held.executor].recall()
+
+    def _returned(self, names: Sequence[str]) -> None:
+        for name in names:
+            held = self._hands.get(name)
+            if held is not None:
+                self._recorder.given_back(held)
+
     def _attempted(self, name: str, outcome: Outcome, took_s: float) -> None:
         self._typical_s = max(took_s, FORGET_SHARE * self._typical_s)
         held = self._hands.get(name)
@@ -498,4 +517,5 @@ class _Ear:
         self.begun = worker._begun  # noqa: SLF001 -- it is a part of the worker
         self.started = worker._started  # noqa: SLF001
         self.ended = worker._attempted  # noqa: SLF001
+        self.returned = worker._returned  # noqa: SLF001
         self.freed = worker._wake.set  # noqa: SLF001

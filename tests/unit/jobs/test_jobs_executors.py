@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ class Listening:
     def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
         assert took_s >= 0
         self._add("ended", name, outcome)
+
+    def returned(self, names: Sequence[str]) -> None:
+        self._add("returned", list(names))
 
     def freed(self) -> None:
         self._add("freed")
@@ -157,6 +160,21 @@ def test_what_was_given_up_is_not_told_of(start: Start, tasks: Path) -> None:
     assert [news[1] for news in listening.news if news[0] == "ended"] == ["c", "a"]
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert not executor.is_stuck()
+
+
+def test_what_waits_behind_a_long_task_can_be_taken_back(start: Start, tasks: Path) -> None:
+    executor, listening = start()
+    os.mkfifo(tasks / "pipe")
+    executor.give([work("long", "read_pipe", pipe=str(tasks / "pipe")), work("b"), work("c")])
+    with (tasks / "pipe").open("w"):
+        executor.give([work("d")])
+        executor.recall()
+        assert sorted(listening.wait_for("returned")[0]) == ["b", "c", "d"]
+        assert listening.of("ended") == []
+    executor.give([work("b", n=1), work("e")])
+    listening.wait_for("ended", 3)
+    assert [news[1] for news in listening.news if news[0] == "ended"] == ["long", "b", "e"]
+    assert listening.of("ended")[1].result["parameters"] == {"n": 1}
 
 
 def test_jobs_too_large_for_the_pipe_pass_one_by_one(
