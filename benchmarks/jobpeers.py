@@ -15,8 +15,8 @@ from typing import Any
 
 from tests.support.jobs import WorkerProcess
 from zoolet.jobs import Dispatcher
-from zoolet.testing import ServerProcess
-from zoolet.testing.process import ADDRESS, free_port
+from zoolet.testing import ReservedPort, ServerProcess
+from zoolet.testing.servers import ADDRESS
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / ".cache" / "job-peers"
@@ -31,7 +31,8 @@ _START_S = 10.0
 @contextlib.contextmanager
 def redis(fsync: str) -> Iterator[int]:
     """Run Redis with its append-only file synced ``everysec`` or ``always``; yield its port."""
-    port = free_port()
+    reserved = ReservedPort()
+    port = reserved.number
     with tempfile.TemporaryDirectory(prefix="zoolet-bench-") as home:
         process = subprocess.Popen(
             [REDIS, "--port", str(port), "--bind", ADDRESS, "--dir", home,

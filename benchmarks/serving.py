@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import peers
+from benchmarks import servers
 from benchmarks.native import run_load, start_load
 
 WATCHING_CONNECTIONS, WATCHES_EACH, WATCH_ROUNDS = 1000, 10, 5
@@ -42,14 +42,14 @@ class Row(NamedTuple):
     unit: str
     wanted: float
     more_is_better: bool
-    measure: Callable[[peers.Running, argparse.Namespace], dict[str, float]]
+    measure: Callable[[servers.Running, argparse.Namespace], dict[str, float]]
     with_echo: bool = False
 
 
 def _requests(
     work: str, connections: int, outstanding: int
-) -> Callable[[peers.Running, argparse.Namespace], dict[str, float]]:
-    def measure(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+) -> Callable[[servers.Running, argparse.Namespace], dict[str, float]]:
+    def measure(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
         printed = run_load(
             *("requests", server.port, connections, outstanding),
             *(options.warmup, options.seconds, work),
@@ -59,19 +59,19 @@ def _requests(
     return measure
 
 
-def _latency(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+def _latency(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
     printed = _requests("set", 1, 1)(server, options)
     return {**printed, "figure": printed["p50_us"]}
 
 
-def _watches(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+def _watches(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
     del options
     printed = run_load("watches", server.port, WATCHING_CONNECTIONS, WATCHES_EACH, WATCH_ROUNDS)
     return {"figure": statistics.median(printed["last_us"]) / 1000}
 
 
-def _idle(figure: str) -> Callable[[peers.Running, argparse.Namespace], dict[str, float]]:
-    def measure(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+def _idle(figure: str) -> Callable[[servers.Running, argparse.Namespace], dict[str, float]]:
+    def measure(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
         del options
         load = start_load("idle", server.port, IDLE_SESSIONS, IDLE_TIMEOUT_MS, IDLE_S)
         try:
@@ -89,12 +89,12 @@ def _idle(figure: str) -> Callable[[peers.Running, argparse.Namespace], dict[str
     return measure
 
 
-def _start(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+def _start(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
     del options
     return {"figure": server.start_s * 1000}
 
 
-def _resident(server: peers.Running, options: argparse.Namespace) -> dict[str, float]:
+def _resident(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
     del options
     time.sleep(1)
     return {"figure": server.usage().resident_mb}
@@ -118,9 +118,9 @@ ROWS = [
 ]
 
 STARTERS: dict[str, Callable[[Path], Any]] = {
-    "apache": peers.apache,
-    "zoolet": peers.zoolet,
-    "echo": peers.echo,
+    "apache": servers.apache,
+    "zoolet": servers.zoolet,
+    "echo": servers.echo,
 }
 
 Figures = dict[str, dict[str, list[dict[str, float]]]]

@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.waiting import wait_until
-from zoolet.testing.process import ADDRESS, free_port
+from zoolet.testing import ReservedPort
+from zoolet.testing.servers import ADDRESS
 
 _MEMBERS = 3
 _TIMEOUT_S = 30.0
@@ -32,7 +33,8 @@ class ApacheEnsemble:
         self._directory = directory
         self._command = ["java", *java_options, "-cp", f"{jars}/*"]
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        ports = _different_ports(3 * _MEMBERS)
+        self._reserved = [ReservedPort() for _ in range(3 * _MEMBERS)]
+        ports = [reserved.number for reserved in self._reserved]
         self._ports = dict(enumerate(ports[:_MEMBERS], 1))
         self.hosts = ",".join(f"{ADDRESS}:{port}" for port in self._ports.values())
         quorum, election = ports[_MEMBERS : 2 * _MEMBERS], ports[2 * _MEMBERS :]
@@ -112,10 +114,3 @@ class ApacheEnsemble:
     ) -> None:
         for member in list(self._processes):
             self._kill(member)
-
-
-def _different_ports(count: int) -> list[int]:
-    ports: set[int] = set()
-    while len(ports) < count:
-        ports.add(free_port())
-    return sorted(ports)

@@ -11,7 +11,8 @@ from typing import Self
 
 import pytest
 
-from zoolet.testing.process import ADDRESS, free_port
+from zoolet.testing import ReservedPort
+from zoolet.testing.servers import ADDRESS
 
 _TIMEOUT_S = 60
 _USER = "postgres"
@@ -42,7 +43,8 @@ class PostgresqlServer:
         self._user = _USER if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         if os.geteuid() == 0:
             shutil.chown(self._home, _USER)
-        self._port = free_port()
+        self._reserved = ReservedPort()
+        self._port = self._reserved.number
         self.url = f"postgresql+psycopg://{self._user}@{ADDRESS}:{self._port}/postgres"
         data = str(self._home / "data")
         self._run("initdb", "-D", data, "--auth=trust", "--no-sync", "--encoding=UTF8")
