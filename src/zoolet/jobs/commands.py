@@ -108,7 +108,9 @@ def worker(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     logging.getLogger("kazoo").setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: who is started in the background by a shell's script begins with it ignored.
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, signal.default_int_handler)
     with errors_as_messages():
         running = Worker(hosts, root, connect_timeout_ms=connect_timeout_ms, **options)
         running.start()

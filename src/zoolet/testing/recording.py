@@ -147,6 +147,9 @@ class Recorder:
         self._listener.close()
         for task in self._connecting:
             task.cancel()
+        # What has arrived belongs to it: a turn reads it, and the next two tell of an end.
+        for _ in range(3):
+            await asyncio.sleep(0)
         for side in tuple(self._open):
             side.close()
         # The transports close in turns of the loop.
