@@ -15,6 +15,7 @@ from tests.support.shell import Ran, run_shell
 from zoolet.client import calls, create, create_request, multi_async
 from zoolet.model.codes import CreateMode
 from zoolet.shell import subtree, transfer
+from zoolet.shell.output import Output
 from zoolet.testing import ServerProcess
 from zoolet.testing.process import ProcessServer
 
@@ -296,7 +297,10 @@ def test_a_large_move_leaves_what_is_changed_meanwhile(
 
     with mock.patch.object(transfer.Writer, "write", changing):
         found = ran(any_server, "mv", "/s", "/t")
-    assert "version No is not valid : /s/many/n00300; everything was copied" in found.err
+    assert found.err == (
+        "version No is not valid : /s/many/n00300, which was changed meanwhile; everything was"
+        " copied, and of /s 0 of 606 znodes were deleted\n"
+    )
     assert kazoo.get("/s/many/n00300")[0] == b"newer"
     assert len(kazoo.get_children("/t/many")) == 600
 
@@ -404,6 +408,30 @@ def test_deleteall_goes_on_over_what_others_do(any_server: ProcessServer, kazoo:
         assert printed(any_server, "deleteall", "-b", "50", "/s") == ""
     assert kazoo.exists("/s") is None
     assert len(rounds) == 2
+
+
+class Interrupted:
+    """A person who presses Ctrl-C when the first batch is done."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def __call__(self, steps: int) -> None:
+        self.done += steps
+        if self.done == steps:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_says_what_was_done(any_server: ProcessServer, kazoo: Any) -> None:
+    fill(kazoo, "/s/many", 5000)
+    with mock.patch.object(Output, "progress") as progress:
+        progress.return_value.__enter__.side_effect = Interrupted
+        found = ran(any_server, "cp", "/s", "/t")
+        assert found.err == "^C; 500 znodes had been written\n"
+        found = ran(any_server, "deleteall", "-b", "100", "/s/many")
+    left = kazoo.exists("/s/many").numChildren
+    assert found.err == f"^C; {5000 - left} znodes had been deleted, the rest of /s/many stays\n"
+    assert 0 < left < 5000
 
 
 def test_deleteall_says_what_stays(any_server: ProcessServer, kazoo: Any) -> None:

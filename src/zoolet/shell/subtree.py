@@ -130,10 +130,10 @@ def delete_subtree(client: Any, root: str, batch_size: int, advance: Callable[[i
         deleting = _Deleting(client, advance)
         deleting.delete(found[::-1], batch_size)
         deleted += deleting.count
-        if deleting.refusal is not None:
+        if deleting.refusal:
             raise CommandError(
-                f"{describe(deleting.refusal, deleting.refused_path)}; {counted(deleted, 'znode')}"
-                f" had been deleted, the rest of {root} stays"
+                f"{deleting.refusal}; {counted(deleted, 'znode')} had been deleted, the rest of"
+                f" {root} stays"
             )
         try:
             found = _listed(client, root)
@@ -159,27 +159,28 @@ class _Deleting:
 
     Attributes:
         count: how many znodes it has deleted.
-        refusal: the error that ended it, which no further round will mend.
-        refused_path: the znode that it is about.
+        refusal: why it ended, where no further round will mend that; "" where it came to its end.
     """
 
     def __init__(self, client: Any, advance: Callable[[int], None]) -> None:
         self.count = 0
-        self.refusal: ZookeeperError | None = None
-        self.refused_path = ""
+        self.refusal = ""
         self._client = client
         self._advance = advance
 
     def delete(self, found: Sequence[str], batch_size: int) -> None:
         """Delete paths in this order, so many in a multi."""
         sent: deque[tuple[Sequence[str], Any]] = deque()
-        for batch in in_batches(found, batch_size, lambda path: len(path.encode())):
-            operations = [Delete(full_path(self._client, path), -1) for path in batch]
-            sent.append((batch, multi_async(self._client, operations)))
-            if len(sent) >= MULTIS_IN_FLIGHT:
-                self._settle(*sent.popleft())
-            if self.refusal is not None:
-                break
+        try:
+            for batch in in_batches(found, batch_size, lambda path: len(path.encode())):
+                operations = [Delete(full_path(self._client, path), -1) for path in batch]
+                sent.append((batch, multi_async(self._client, operations)))
+                if len(sent) >= MULTIS_IN_FLIGHT:
+                    self._settle(*sent.popleft())
+                if self.refusal:
+                    break
+        except KeyboardInterrupt:
+            self.refusal = "^C"
         while sent:
             self._settle(*sent.popleft())
 
@@ -211,8 +212,7 @@ class _Deleting:
         self._advance(count)
 
     def _refuse(self, error: ZookeeperError, path: str) -> None:
-        if self.refusal is None:
-            self.refusal, self.refused_path = error, path
+        self.refusal = self.refusal or describe(error, path)
 
 
 def in_batches(

@@ -156,7 +156,10 @@ class Writer:
         self._has_begun = False
 
     def write(self, znodes: Iterable[ExportedZnode]) -> Written:
-        """Write them, parents before children; raises CommandError, saying what was written."""
+        """Write them, parents before children; raises CommandError, saying what was written.
+
+        Ctrl-C ends it too, when what is under way is done.
+        """
         sent: deque[tuple[list[ExportedZnode], set[str], Any]] = deque()
         try:
             for batch in in_batches(self._wanted(znodes), _WRITTEN_AT_ONCE, size_of):
@@ -166,10 +169,10 @@ class Writer:
                     self._settle(*sent.popleft())
             while sent:
                 self._settle(*sent.popleft())
-        except (CommandError, ZookeeperError) as error:
+        except (CommandError, ZookeeperError, KeyboardInterrupt) as error:
             self._settle_rest(sent)
             done = self._created + self._replaced
-            told = error if isinstance(error, CommandError) else describe(error, "")
+            told = describe(error, "") if isinstance(error, ZookeeperError) else str(error) or "^C"
             left = f"{counted(done, 'znode')} had been written" if done else "nothing was written"
             raise CommandError(f"{told}; {left}") from error
         return Written(self._created, self._replaced, self._left_out)

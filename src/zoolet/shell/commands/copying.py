@@ -174,19 +174,25 @@ class _Moving:
     def _delete(self, client: Any, versions: list[tuple[str, int]], source: str) -> None:
         """Delete what was copied, where it still is what was copied."""
         deleted = 0
-        with self._context.output.progress("Deleting", len(versions)) as advance:
-            for batch in in_batches(versions, _MOVED_AT_ONCE, lambda pair: len(pair[0].encode())):
-                operations = [Delete(full_path(client, path), version) for path, version in batch]
-                answers = multi_async(client, operations).get()
-                error = first_error(answers)
-                if error is not None:
-                    path = batch[answers.index(error)][0]
-                    raise CommandError(
-                        f"{describe(error, path)}; everything was copied, but it was changed"
-                        f" meanwhile: {deleted} of {len(versions)} znodes of {source} were deleted"
-                    )
-                deleted += len(batch)
-                advance(len(batch))
+        try:
+            with self._context.output.progress("Deleting", len(versions)) as advance:
+                for batch in in_batches(versions, _MOVED_AT_ONCE, lambda one: len(one[0].encode())):
+                    self._delete_batch(client, batch)
+                    deleted += len(batch)
+                    advance(len(batch))
+        except (CommandError, KeyboardInterrupt) as error:
+            raise CommandError(
+                f"{str(error) or '^C'}; everything was copied, and of {source}"
+                f" {deleted} of {len(versions)} znodes were deleted"
+            ) from error
+
+    def _delete_batch(self, client: Any, batch: list[tuple[str, int]]) -> None:
+        operations = [Delete(full_path(client, path), version) for path, version in batch]
+        answers = multi_async(client, operations).get()
+        error = first_error(answers)
+        if error is not None:
+            path = batch[answers.index(error)][0]
+            raise CommandError(f"{describe(error, path)}, which was changed meanwhile")
 
 
 @command(
