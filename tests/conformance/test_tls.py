@@ -11,6 +11,7 @@ from kazoo.exceptions import NoAuthError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.security import make_acl
 
+from tests.support.shell import run_shell
 from zoolet.testing import ReservedPort, ServerProcess
 
 
@@ -153,3 +154,23 @@ def test_a_key_store_that_is_none_refuses_the_start(
     assert refused.returncode == 1
     assert "ssl.keyStore.location" in refused.stderr
     assert "It must be a PEM file with the server's private key" in refused.stderr
+
+
+@pytest.mark.usefixtures("secure_server")
+def test_the_shell_speaks_tls(settings: dict[str, object], certificates: Certificates) -> None:
+    hosts = f"localhost:{settings['secureClientPort']}"
+    authority = ("--tls-ca", str(certificates.authority))
+    own = (*authority, "--tls-cert", str(certificates.client))
+    ran = run_shell(
+        hosts, lines="whoami\ncreate /mine secret auth::cdrwa\ngetAcl /mine\n", options=own
+    )
+    assert ran.err == ""
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("x509: ")]
+    name = line.removeprefix("x509: ")
+    assert f"'x509,'{name}\n: cdrwa\n" in ran.out
+    ran = run_shell(hosts, "setAcl", "/mine", f"x509:{name}:rw,world:anyone:r", options=own)
+    assert (ran.status, ran.err) == (0, "")
+    for options in ((), authority):
+        ran = run_shell(hosts, "ls", "/", options=(*options, "-timeout", "500"))
+        assert (ran.status, ran.out) == (1, "")
+        assert "no ZooKeeper server answers" in ran.err

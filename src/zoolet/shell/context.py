@@ -30,7 +30,7 @@ class Context:
         self.output = output
         self.lines: list[str] = []
         self.prints_watches = True
-        self.link = self._new_link(settings.hosts)
+        self.link = Link(settings.hosts, settings)
 
     @property
     def client(self) -> Any:
@@ -44,7 +44,7 @@ class Context:
 
     def connect(self, hosts: str) -> None:
         """End the present session and begin one with ``hosts``."""
-        link = self._new_link(hosts)
+        link = Link(hosts, self.settings)
         self.close()
         self.link = link
         link.open()
@@ -73,7 +73,7 @@ class Context:
         if not hosts:
             yield self.client, path
             return
-        link = self._new_link(hosts)
+        link = Link(hosts, self.settings)
         try:
             link.open(self.client.auth_data)
             yield link.client, path
@@ -94,10 +94,3 @@ class Context:
         """Raise CommandError where a command is about the root, which always stays."""
         if path == paths.ROOT and not self.client.chroot:
             raise CommandError(f"{command}: the root and ZooKeeper's own znodes stay")
-
-    def _new_link(self, hosts: str) -> Link:
-        return Link(
-            hosts,
-            timeout_s=self.settings.timeout_s,
-            takes_read_only_server=self.settings.takes_read_only_server,
-        )

@@ -29,6 +29,8 @@ _PERMISSIONS = {
 
 _JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]|[^][\s{},:"]+')
 
+_ACL_ENTRY = re.compile("([^:,]+):(.*?):([cdrwa]+)(?:,|$)")
+
 _EVENT_NAMES = {
     EventType.NODE_CREATED: "NodeCreated",
     EventType.NODE_DELETED: "NodeDeleted",
@@ -157,18 +159,22 @@ def format_permissions(permissions: int) -> str:
 
 
 def parse_acl(text: str) -> AclList:
-    """Read ``scheme:id:permissions[,...]``, such as ``world:anyone:cdrwa``; raises UsageError."""
-    entries = []
-    for entry in text.split(","):
-        scheme, _, rest = entry.partition(":")
-        identity, colon, letters = rest.rpartition(":")
-        if not scheme or not colon or not letters or set(letters) - set(_PERMISSIONS):
+    """Read ``scheme:id:permissions[,...]``, such as ``world:anyone:cdrwa``; raises UsageError.
+
+    An id may hold colons and commas, as those of x509 do: it ends where permissions follow.
+    """
+    entries: list[ACL] = []
+    position = 0
+    while position < len(text) or not entries:
+        found = _ACL_ENTRY.match(text, position)
+        if found is None:
             raise UsageError(
-                f"{entry!r} is no ACL: write scheme:id:permissions, the permissions being letters"
-                " of cdrwa, as in world:anyone:cdrwa"
+                f"{text[position:]!r} is no ACL: write scheme:id:permissions, the permissions being"
+                " letters of cdrwa, as in world:anyone:cdrwa"
             )
-        permissions = sum(int(_PERMISSIONS[letter]) for letter in set(letters))
-        entries.append(ACL(permissions, Id(scheme, identity)))
+        permissions = sum(int(_PERMISSIONS[letter]) for letter in set(found[3]))
+        entries.append(ACL(permissions, Id(found[1], found[2])))
+        position = found.end()
     return tuple(entries)
 
 

@@ -14,6 +14,7 @@ from kazoo.protocol.states import KazooState, KeeperState
 
 from zoolet.client import Watches
 from zoolet.shell.errors import CommandError, describe
+from zoolet.shell.settings import Settings
 
 _RETRY = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
 
@@ -34,19 +35,20 @@ class Link:
         is_closed: whether it has been ended by ``close``.
     """
 
-    def __init__(self, hosts: str, *, timeout_s: float, takes_read_only_server: bool) -> None:
+    def __init__(self, hosts: str, settings: Settings) -> None:
         """Make it; raises CommandError where ``hosts`` cannot be read."""
         self.hosts = hosts
         self.is_closed = False
-        self._timeout_s = timeout_s
+        self._timeout_s = settings.timeout_s
         self._connected = threading.Event()
         self._listeners: list[Callable[[], None]] = []
         try:
             self.client: Any = KazooClient(
                 hosts=hosts,
-                timeout=timeout_s,
-                read_only=takes_read_only_server,
+                timeout=settings.timeout_s,
+                read_only=settings.takes_read_only_server,
                 connection_retry=dict(_RETRY),
+                **_tls(settings),
             )
         except ValueError as error:
             raise CommandError(
@@ -120,3 +122,14 @@ class Link:
             self._connected.clear()
         for listener in list(self._listeners):
             listener()
+
+
+def _tls(settings: Settings) -> dict[str, Any]:
+    """Return what kazoo is told of TLS."""
+    if settings.tls_ca is None:
+        return {}
+    told: dict[str, Any] = {"use_ssl": True, "ca": str(settings.tls_ca), "check_hostname": True}
+    if settings.tls_cert is not None:
+        told["certfile"] = str(settings.tls_cert)
+        told["keyfile"] = str(settings.tls_key or settings.tls_cert)
+    return told

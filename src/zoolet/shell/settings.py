@@ -22,6 +22,9 @@ class Settings:
         has_pager: whether a terminal gets long answers page by page.
         history_path: where the lines that a person typed are kept.
         editor: the command line that ``edit`` starts.
+        tls_ca: the certificates that servers' are checked with, over TLS; None: in the open.
+        tls_cert: the shell's own certificate, None: it shows none.
+        tls_key: its private key; None: it stands with the certificate.
         command: the words of the one command to run; none: lines are read.
     """
 
@@ -33,6 +36,9 @@ class Settings:
     has_pager: bool
     history_path: Path
     editor: str
+    tls_ca: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
     command: tuple[str, ...]
 
     @property
@@ -47,6 +53,10 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
     found = parser.parse_args(argv)
     if found.timeout <= 0:
         parser.error(f"-timeout {found.timeout}: a timeout is at least 1 ms")
+    if found.tls_ca is None and (found.tls_cert or found.tls_key):
+        parser.error("--tls-cert and --tls-key need --tls-ca, without which nothing is encrypted")
+    if found.tls_cert is None and found.tls_key:
+        parser.error("--tls-key needs --tls-cert")
     home = Path(environment.get("HOME", "."))
     return Settings(
         hosts=found.server,
@@ -57,6 +67,9 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
         has_pager=not found.no_pager,
         history_path=found.history or home / _HISTORY_NAME,
         editor=environment.get("VISUAL") or environment.get("EDITOR") or "vi",
+        tls_ca=found.tls_ca,
+        tls_cert=found.tls_cert,
+        tls_key=found.tls_key,
         command=tuple(found.command),
     )
 
@@ -108,7 +121,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help=f"where typed lines are kept (default: ~/{_HISTORY_NAME})",
     )
+    for option, what in (
+        ("--tls-ca", "speak TLS with servers whose certificate one of this file signs (PEM)"),
+        ("--tls-cert", "show them this certificate (PEM)"),
+        ("--tls-key", "its private key (default: it is in the certificate's file)"),
+    ):
+        parser.add_argument(option, type=_file, metavar="FILE", help=what)
     parser.add_argument(
         "command", nargs=argparse.REMAINDER, help="a command of the shell and its arguments"
     )
     return parser
+
+
+def _file(written: str) -> Path:
+    """Return the path of a file that can be read."""
+    path = Path(written)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{written} cannot be read: {error.strerror}") from error
+    return path

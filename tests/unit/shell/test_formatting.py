@@ -61,7 +61,13 @@ def test_names_and_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["world:anyone:cdrwa", "digest:ann:c2VjcmV0=:r,ip:10.0.0.0/8:cd", "auth::cdrwa"]
+    "text",
+    [
+        "world:anyone:cdrwa",
+        "digest:ann:c2VjcmV0=:r,ip:10.0.0.0/8:cd",
+        "auth::cdrwa",
+        "x509:CN=worker,O=example:cdrwa,world:anyone:r",
+    ],
 )
 def test_an_acl_is_read_as_it_is_written(text: str) -> None:
     assert format_acl(parse_acl(text)) == text
@@ -71,7 +77,10 @@ def test_an_acl_has_its_parts() -> None:
     assert parse_acl("digest:ann:x=:ra") == (ACL(17, Id("digest", "ann:x=")),)
 
 
-@pytest.mark.parametrize("text", ["", "world", "world:anyone", "world:anyone:", "world:anyone:q"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "world", "world:anyone", "world:anyone:", "world:anyone:q", "world:anyone:r,x", ":x:r"],
+)
 def test_what_is_no_acl_is_said(text: str) -> None:
     with pytest.raises(UsageError, match="no ACL"):
         parse_acl(text)

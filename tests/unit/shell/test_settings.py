@@ -30,7 +30,16 @@ def test_the_visual_editor_is_preferred() -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [["-timeout", "0"], ["-timeout", "x"], ["--output", "xml"], ["-q"]]
+    "argv",
+    [
+        ["-timeout", "0"],
+        ["-timeout", "x"],
+        ["--output", "xml"],
+        ["-q"],
+        ["--tls-ca", "/no/file"],
+        ["--tls-cert", "/dev/null"],
+        ["--tls-ca", "/dev/null", "--tls-key", "/dev/null"],
+    ],
 )
 def test_what_is_written_wrong_ends_with_status_2(
     argv: list[str], capsys: pytest.CaptureFixture[str]
