@@ -58,6 +58,7 @@ takes to get some."""
 AHEAD_JOBS = JOBS_AT_ONCE
 FORGET_SHARE = 0.6
 """Jobs are taken to be as long as the longest one lately; each job takes so much off that."""
+LOOK_FOR_SIGNALS_S = 1.0
 GIVE_BACK_S = 3.0
 """How long a worker that stops tries to give back what it could not finish."""
 SPREAD = 4
@@ -188,7 +189,9 @@ class Worker:
 
     def wait(self) -> None:
         """Block until the worker ends; raise what ended it, if that was a failure."""
-        self._ended.wait()
+        while not self._ended.wait(LOOK_FOR_SIGNALS_S):
+            # A signal that another thread was interrupted by is handled here, when this one wakes.
+            pass
         if self._failure is not None:
             raise self._failure
 
