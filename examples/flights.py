@@ -261,10 +261,11 @@ def answer(jobs: list[Job], by: str) -> dict[str, Figures]:
 
 def do_queries(dispatcher: Dispatcher, workers: Workers) -> None:
     """Ask three times: anew, another question of the same groups, and the first one again."""
-    earlier = len(dispatcher.queue.done())
+    earlier = dispatcher.queue.counts()["done"]
     console.print(f"The data directory holds {earlier} finished jobs of earlier runs.\n")
 
-    _, jobs = ask(dispatcher, workers, "Delays by carrier", "carrier", reuse=False)
+    batch, jobs = ask(dispatcher, workers, "Delays by carrier", "carrier", reuse=False)
+    console.print(f"They are the batch {batch.name}: zoolet jobs show --batch {batch.name} ...")
     print_figures("Departures from New York, 2013", "carrier", answer(jobs, "carrier"))
     console.print("The same figures computed directly from the whole file agree.\n")
 

@@ -152,14 +152,21 @@ def test_asynchronous_code_awaits_results_without_blocking_its_loop(
     assert sorted(job.result for job in jobs) == list(range(5))
 
 
-def test_awaiting_can_be_given_up(dispatcher: Dispatcher) -> None:
+def test_awaiting_can_be_given_up(
+    dispatcher: Dispatcher, start_worker: Callable[..., Worker]
+) -> None:
+    batch = dispatcher.submit_batch(numbered(2))
+
     async def give_up() -> None:
         async with asyncio.timeout(0.05):
-            async for _ in dispatcher.submit_batch(numbered(2)):
+            async for _ in batch:
                 pass
 
     with pytest.raises(TimeoutError):
         asyncio.run(give_up())
+    # What comes later is for who asks then, and not for who gave up.
+    start_worker()
+    assert sorted(job.result for job in all_results(batch)) == [0, 1]
 
 
 def test_a_name_is_given_once_and_must_be_one(dispatcher: Dispatcher) -> None:
@@ -409,6 +416,20 @@ def test_large_results_are_in_the_store_and_small_ones_in_the_znode(
         cursor.execute("select count(*) from zoolet_results")
         assert cursor.fetchone() == (0,)
     reader.close()
+
+
+def test_the_store_is_a_file_in_the_users_home_unless_someone_says_otherwise(
+    dispatcher: Dispatcher,
+    tasks: Path,
+    start_worker: Callable[..., Worker],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tasks))
+    start_worker()
+    large = request(task="pipe_tasks:text", parameters={"size": 100_000})
+    [job] = all_results(dispatcher.submit_batch([large]))
+    assert len(job.result) == 100_000
+    assert (tasks / ".zoolet" / "results.db").exists()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://user:secret@host/db"])

@@ -37,6 +37,9 @@ LOOK_AT_ONCE = 200
 LOG_PAUSE_S = 0.01
 """How long the log is left alone after it was read."""
 
+STOP_LOOK_S = 0.2
+"""How long it may take that asynchronous code which waits no more is noticed."""
+
 _LOG = ""
 """Stands for the log among the names of jobs that something happened to."""
 
@@ -196,14 +199,21 @@ class Batch:
         stopped = threading.Event()
 
         def pass_on() -> None:
-            found: Job | BaseException | None = None
+            end: BaseException | None = None
             try:
-                while not stopped.is_set() and (found := self.next_result()) is not None:
-                    loop.call_soon_threadsafe(arrived.put_nowait, found)
+                while self._outstanding and not stopped.is_set():
+                    job = self.next_result(timeout_s=STOP_LOOK_S)
+                    if job is not None and stopped.is_set():
+                        # Nobody has it: it is the first for who asks next.
+                        self._outstanding[job.name] = None
+                        self._ready.appendleft(job)
+                        self._stirred.put(job.name)
+                    elif job is not None:
+                        loop.call_soon_threadsafe(arrived.put_nowait, job)
             except Exception as error:  # noqa: BLE001 -- raised where the results are awaited
-                found = error
+                end = error
             with contextlib.suppress(RuntimeError):  # the loop may have ended before
-                loop.call_soon_threadsafe(arrived.put_nowait, found)
+                loop.call_soon_threadsafe(arrived.put_nowait, end)
 
         threading.Thread(target=pass_on, daemon=True).start()
         try:
@@ -213,7 +223,6 @@ class Batch:
                 yield found
         finally:
             stopped.set()
-            self._stirred.put(_LOG if self.name is not None else self.names[0])
 
     def __await__(self) -> Generator[Any, None, list[Job]]:
         """Wait until all jobs have ended, and return them in the order that they finished in."""

@@ -1,5 +1,6 @@
 """Connecting to ZooKeeper as workers and dispatchers need it. Imports zoolet.model."""
 
+import logging
 import select
 from typing import Any
 
@@ -8,6 +9,8 @@ from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.retry import KazooRetry
 
 from zoolet.model import paths
+
+log = logging.getLogger(__name__)
 
 
 class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
@@ -39,8 +42,11 @@ class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo ha
         )
 
     def dispatch_callback(self, callback: Any) -> None:
-        """Call it."""
-        callback.func(*callback.args)
+        """Call it; what it raises must not end the connection's thread."""
+        try:
+            callback.func(*callback.args)
+        except Exception:
+            log.exception("a callback of a ZooKeeper client failed")
 
 
 def connect(hosts: str, *, session_timeout_ms: int, connect_timeout_ms: int) -> KazooClient:

@@ -30,6 +30,8 @@ from zoolet.jobs.settings import QueueSettings
 from zoolet.jobs.submission import KeyNamer, Submission, Submitter
 from zoolet.jobs.znodes import Watch
 
+CANCEL_TRIES = 5
+"""How often jobs that are to be cancelled are looked for where none of them is found."""
 _NEVER_HELD: Callable[[str], bool] = lambda _: False  # noqa: E731
 
 
@@ -345,7 +347,8 @@ class JobQueue:
         """
         cancelled: list[Job] = []
         left = list(names)
-        while left:
+        tries_left = CANCEL_TRIES
+        while left and tries_left:
             moves = [
                 Move(place, job, job.ended_by(self.clock_ms(), reason))
                 for place in (UNOWNED, OWNED)
@@ -360,6 +363,6 @@ class JobQueue:
             # Those that were outrun are looked for again, and those that moved while we read.
             ended = {move.before.name for move in made}
             ended |= {job.name for job in self.layout.read(DONE, left)}
-            outrun = {move.before.name for move in moves} - ended
-            left = [name for name in left if name in outrun]
+            left = [name for name in left if name not in ended]
+            tries_left -= not made
         return cancelled

@@ -237,20 +237,22 @@ class Recorder:
         self._on_step("finishing", names)
         made = self._move([Move(OWNED, one.held.job, _after(one)) for one in ended])
         self._hands.drop(one.held for one in ended)
+        attempted = {one.held.job.name for one in ended if one.outcome is not None}
+        self._count([after for after in made if after.name in attempted], len(ended) - len(made))
+        self._on_step("finished", names)
+
+    def _count(self, made: Sequence[Job], lost: int) -> None:
         with self.tally.lock:
-            self.tally.lost += len(ended) - len(made)
+            self.tally.lost += lost
             for after in made:
-                if not after.has_ended and not after.errors:
-                    continue
                 self.tally.successful += after.state is JobState.SUCCESSFUL
                 self.tally.failed += after.state is JobState.FAILED
                 self.tally.failed_attempts += after.state is not JobState.SUCCESSFUL
         for after in made:
-            if after.state is not JobState.SUCCESSFUL and after.errors:
+            if after.state is not JobState.SUCCESSFUL:
                 log.warning(
                     "%s failed and is now %s: %s", after.name, after.state, after.last_error
                 )
-        self._on_step("finished", names)
 
     def _record_running(self, running: Sequence[InHand]) -> None:
         wanted = [held for held in running if not held.has_ended]

@@ -83,7 +83,11 @@ class ResultStore:
             query = self._sa.select(self._table.c.value).where(self._table.c.key == key)
             found = connection.execute(query).scalar_one_or_none()
         if found is None:
-            raise ResultStoreError(f"{self._where} has no result {key}: was it removed by hand?")
+            raise ResultStoreError(
+                f"{self._where} has no result {key}: was it removed by hand, or is the store of the"
+                " worker another one? SQLite is for one machine; zoolet jobs configure"
+                " --result-store names one for many"
+            )
         return bytes(found)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -140,13 +144,11 @@ class ResultReader:
         """The store.
 
         Raises:
-            ResultStoreError: the queue names none, or it cannot be used.
+            ResultStoreError: it cannot be used.
         """
         if self._store is None:
             url = self._url or self._queue.layout.read_settings().result_store
-            if url is None:
-                raise ResultStoreError("the queue names no result store, and none was given")
-            self._store = ResultStore(url)
+            self._store = ResultStore(url or default_url())
         return self._store
 
     def complete(self, job: Job) -> Job:

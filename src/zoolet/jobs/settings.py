@@ -23,7 +23,7 @@ class QueueSettings:
     Attributes:
         shards: into how many parts what waits is split; 1 is the flat layout.
         inline_limit_bytes: results of more bytes of JSON go to the result store.
-        result_store: where they go, as a URL of SQLAlchemy; None where nobody has said.
+        result_store: where they go, as a URL of SQLAlchemy; None is a file of this machine.
         keep_done_ms: finished jobs are removed this long after their end; None keeps them.
         keep_done_jobs: at most about so many finished jobs are kept, the oldest go; None keeps all.
     """
