@@ -14,11 +14,13 @@ APACHE_JARS := .cache/apache-zookeeper-3.9.3
 KAZOO_SUITE := .cache/kazoo-suite
 JOB_PEERS := .cache/job-peers
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/*.txt)))
+BENCH_TOOLS := .cache/benchmarks/.tools
+REVISION := .cache/revision
 SEEDS := 50
 ROUNDS := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-pure sim crash flakes jobs-faults bench-jobs conformance apache \
+.PHONY: help setup run test test-pure sim crash flakes jobs-faults bench bench-compare bench-jobs conformance apache \
   postgresql redis lint types format pure clean
 
 help: ## Show this list
@@ -60,6 +62,27 @@ test-pure: $(READY) ## Run the tests of the server without compiling it
 	PYTHONPATH=$(PURE) $(BIN)/zoolet --version | grep 'pure Python'
 	PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n 2 --worlds=50 tests/unit tests/property tests/simulation \
 	  tests/conformance/test_requests.py tests/conformance/test_raw_protocol.py
+
+bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside Apache ZooKeeper and a C echo server (half an hour)
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.restart
+	$(BIN)/python -m benchmarks.snapshot_pause
+	$(BIN)/python -m benchmarks.growth
+
+# The revision is compiled as it is: one before there was a setup.py is interpreted.
+bench-compare: $(READY) $(BENCH_TOOLS) ## Measure beside an older revision: REF=
+	@test -n "$(REF)" || { echo "make bench-compare REF=COMMIT: name what to compare with." >&2; exit 2; }
+	@rm -rf $(REVISION) && git worktree prune && git worktree add --quiet --detach $(REVISION) $(REF)
+	@cd $(REVISION) && { test ! -e setup.py || $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace >/dev/null 2>&1; }
+	$(BIN)/python -m benchmarks.serving --against $(REVISION)
+
+# What the benchmarks' programs in C are compiled with, OpenSSL's headers for the one that speaks TLS.
+$(BENCH_TOOLS):
+	@mkdir -p $(@D)
+	@{ command -v gcc && test -e /usr/include/openssl/ssl.h; } >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev libssl-dev >/dev/null; } \
+	  || { echo "The benchmarks need a C compiler: install Debian's packages gcc, libc6-dev and libssl-dev." >&2; exit 1; }
+	@touch $@
 
 conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.3 at length
 	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \

@@ -1,31 +1,27 @@
 """How long a restart takes with many znodes, and how much memory it then has, beside Apache's.
 
-Both start on copies of the same data directory, a snapshot of ZNODES znodes of 100 bytes. Prints
-the medians of ROUNDS rounds and their ratio. Usage: python -m benchmarks.restart [ZNODES [ROUNDS
-[JARS]]].
+Both start on copies of the same data directory, a snapshot of ZNODES znodes of 100 bytes, in turn.
+Prints the medians of ROUNDS rounds and of their ratios. Usage: python -m benchmarks.restart [ZNODES
+[ROUNDS]].
 """
 
 import shutil
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import servers
 from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import Image, write_snapshot
-from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.apache import DEBIAN_JARS
-from zoolet.testing.process import ProcessServer
 
 CHILDREN_PER_PARENT = 1000
-DATA = b"x" * 100
-SETTINGS = {"tickTime": 2000}
+DATA = b"x" * servers.DATA_BYTES
 
 
 def write_znodes(directory: Path, znodes: int) -> None:
@@ -40,46 +36,36 @@ def write_znodes(directory: Path, znodes: int) -> None:
     write_snapshot(Disk(), directory, Image(1, tree, {}))
 
 
-def start_once(server: ProcessServer, prepared: Path) -> tuple[float, float]:
-    """Return the seconds to the first answer, and the MB that are then resident."""
-    data = server.directory / "data" / "version-2"
-    shutil.rmtree(data, ignore_errors=True)
-    shutil.copytree(prepared, data)
-    began = time.perf_counter()
-    with server:
-        while not server.ask("srvr").startswith("Zookeeper version"):
-            time.sleep(0.01)
-        taken_s = time.perf_counter() - began
-        status = Path(f"/proc/{server.pid}/status").read_text()
-    (resident,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
-    return taken_s, int(resident.split()[1]) / 1000
-
-
 def main() -> None:
     """Measure and print."""
     znodes = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    jars = Path(sys.argv[3]) if len(sys.argv) > 3 else DEBIAN_JARS
-    home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
+    started = {"Apache ZooKeeper": servers.apache, "zoolet": servers.zoolet}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in started}
+    prepared = Path(tempfile.mkdtemp(prefix="zoolet-bench-")) / "prepared"
     try:
-        write_znodes(home / "prepared", znodes)
-        servers = {
-            "Apache ZooKeeper": ApacheServer(
-                home / "apache", jars, SETTINGS, java_options=("-Xmx1000m",)
-            ),
-            "zoolet": ServerProcess(home / "zoolet", SETTINGS),
-        }
-        medians = {}
-        for name, server in servers.items():
-            measured = [start_once(server, home / "prepared") for _ in range(rounds)]
-            medians[name] = [statistics.median(figures) for figures in zip(*measured, strict=True)]
+        write_znodes(prepared, znodes)
+        for _ in range(rounds):
+            for name, start in started.items():
+                home = prepared.with_name("server")
+                shutil.copytree(prepared, home / "data" / "version-2")
+                with start(home) as running:
+                    found[name].append((running.start_s, running.usage().resident_mb))
+                shutil.rmtree(home)
     finally:
-        shutil.rmtree(home)
+        shutil.rmtree(prepared.parent, ignore_errors=True)
     table = Table("", "restart", "resident", title=f"{znodes:,} znodes of {len(DATA)} bytes")
-    for name, (taken_s, resident_mb) in medians.items():
+    for name, figures in found.items():
+        taken_s, resident_mb = (statistics.median(each) for each in zip(*figures, strict=True))
         table.add_row(name, f"{taken_s:.2f} s", f"{resident_mb:,.0f} MB")
-    apache, zoolet = medians.values()
-    table.add_row("ratio", f"{zoolet[0] / apache[0]:.2f}", f"{zoolet[1] / apache[1]:.2f}")
+    apache, zoolet = found.values()
+    ratios = [
+        statistics.median(
+            ours[part] / theirs[part] for ours, theirs in zip(zoolet, apache, strict=True)
+        )
+        for part in range(2)
+    ]
+    table.add_row("ratio", *(f"{ratio:.2f}" for ratio in ratios))
     Console().print(table)
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -72,6 +72,22 @@ def zoolet(
 ) -> AbstractContextManager[Running]:
     """Run zoolet."""
     return _serving(ServerProcess(directory, {**SETTINGS, **(settings or {})}))
+
+
+class _OfRevision(ServerProcess):
+    """A zoolet of another checkout, which has its compiled modules."""
+
+    def __init__(self, directory: Path, checkout: Path) -> None:
+        super().__init__(directory, SETTINGS)
+        self._checkout = checkout
+
+    def _command(self) -> list[str]:
+        return ["env", f"PYTHONPATH={self._checkout / 'src'}", *super()._command()]
+
+
+def revision(checkout: Path) -> Callable[[Path], AbstractContextManager[Running]]:
+    """Return what runs the zoolet of another checkout."""
+    return lambda directory: _serving(_OfRevision(directory, checkout))
 
 
 @contextlib.contextmanager

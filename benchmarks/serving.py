@@ -1,8 +1,8 @@
-"""What zoolet serves beside Apache ZooKeeper and a C echo server: the table of issue and README.
+"""What zoolet serves beside Apache ZooKeeper and a C echo server, or beside an older zoolet.
 
 In each round every server is started in turn on an empty data directory, warmed up, and given the
-same work. Prints medians, latencies and the ratio to Apache, and what was asked for. Usage: python
--m benchmarks.serving [--rounds N] [--seconds S] [--warmup S] [--only NAME ...] [--json FILE].
+same work. Prints medians, latencies, the ratio to Apache (or to the other zoolet) and what is
+wanted of that beside Apache. Usage: see --help.
 """
 
 import argparse
@@ -117,23 +117,30 @@ ROWS = [
     Row("resident empty", "MB", 0.35, False, _resident),
 ]
 
-STARTERS: dict[str, Callable[[Path], Any]] = {
-    "apache": servers.apache,
-    "zoolet": servers.zoolet,
-    "echo": servers.echo,
-}
+OURS = "zoolet"
+
+Starters = dict[str, Callable[[Path], Any]]
+"""How each server is started; the first is what zoolet is compared with."""
+
+
+def starters(checkout: Path | None) -> Starters:
+    """Return Apache, zoolet and the echo server, or another checkout's zoolet and this one."""
+    if checkout is not None:
+        return {"before": servers.revision(checkout), OURS: servers.zoolet}
+    return {"apache": servers.apache, OURS: servers.zoolet, "echo": servers.echo}
+
 
 Figures = dict[str, dict[str, list[dict[str, float]]]]
 """By row and server, the figures of each round."""
 
 
-def measure(rows: list[Row], options: argparse.Namespace) -> Figures:
+def measure(rows: list[Row], started: Starters, options: argparse.Namespace) -> Figures:
     """Run every row on every server, so many rounds."""
     progress = Console(stderr=True)
-    found: Figures = {row.name: {name: [] for name in STARTERS} for row in rows}
+    found: Figures = {row.name: {name: [] for name in started} for row in rows}
     for _ in range(options.rounds):
         for row in rows:
-            for name, start in STARTERS.items():
+            for name, start in started.items():
                 if name == "echo" and not row.with_echo:
                     continue
                 home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
@@ -159,33 +166,33 @@ def _ratio(ours: list[dict[str, float]], theirs: list[dict[str, float]], key: st
     return statistics.median(ratios) if ratios else None
 
 
-def show(rows: list[Row], found: Figures) -> Table:
+def show(rows: list[Row], found: Figures, base: str) -> Table:
     """Return the table."""
     table = Table(
-        *("", "unit", "Apache", "zoolet", "ratio", "wanted", "of echo"),
+        *("", "unit", base, OURS, "ratio", "wanted of Apache", "of echo"),
         *("p50 µs", "p99 µs", "p999 µs", "p999 ratio"),
     )
     for row in rows:
         rounds = found[row.name]
-        ratio = _ratio(rounds["zoolet"], rounds["apache"], "figure")
+        ratio = _ratio(rounds[OURS], rounds[base], "figure")
         reached = ratio is not None and (
             ratio >= row.wanted if row.more_is_better else ratio <= row.wanted
         )
         sign = "≥" if row.more_is_better else "≤"
         latencies = [
-            " / ".join(_text(_median(rounds[name], key), 0) for name in ("apache", "zoolet"))
+            " / ".join(_text(_median(rounds[name], key), 0) for name in (base, OURS))
             for key in ("p50_us", "p99_us", "p999_us")
         ]
         table.add_row(
             row.name,
             row.unit,
-            _text(_median(rounds["apache"], "figure"), 1),
-            _text(_median(rounds["zoolet"], "figure"), 1),
+            _text(_median(rounds[base], "figure"), 1),
+            _text(_median(rounds[OURS], "figure"), 1),
             f"{'[green]' if reached else '[red]'}{_text(ratio, 2)}",
             f"{sign} {row.wanted:.2f}",
-            _text(_ratio(rounds["zoolet"], rounds["echo"], "figure"), 2),
+            _text(_ratio(rounds[OURS], rounds.get("echo", []), "figure"), 2),
             *latencies,
-            _text(_ratio(rounds["zoolet"], rounds["apache"], "p999_us"), 2),
+            _text(_ratio(rounds[OURS], rounds[base], "p999_us"), 2),
         )
     return table
 
@@ -201,13 +208,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--warmup", type=float, default=5.0)
     parser.add_argument("--only", nargs="*", default=[], help="rows whose names begin so")
+    parser.add_argument(
+        "--against", type=Path, metavar="CHECKOUT", help="compare with the zoolet in there instead"
+    )
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
     rows = [row for row in ROWS if not options.only or row.name.startswith(tuple(options.only))]
-    found = measure(rows, options)
+    started = starters(options.against)
+    found = measure(rows, started, options)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
-    Console(width=150).print(show(rows, found))
+    Console(width=150).print(show(rows, found, next(iter(started))))
 
 
 if __name__ == "__main__":

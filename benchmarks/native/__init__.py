@@ -12,26 +12,42 @@ _BUILT = Path(__file__).parents[2] / ".cache" / "benchmarks"
 _MARGIN_S = 120.0
 
 
-def build(name: str) -> Path:
-    """Compile ``NAME.c`` where that is to be done, and return the program."""
-    source, program = _SOURCES / f"{name}.c", _BUILT / name
+_TLS_OPTIONS = ("-DTLS", "-lssl", "-lcrypto")
+
+
+def build(name: str, *, tls: bool = False) -> Path:
+    """Compile ``NAME.c`` where that is to be done, and return the program.
+
+    With ``tls`` it speaks TLS, and wants OpenSSL's headers (Debian's libssl-dev).
+    """
+    source, program = _SOURCES / f"{name}.c", _BUILT / f"{name}{'-tls' if tls else ''}"
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         _BUILT.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, source], check=True)
+        options = _TLS_OPTIONS if tls else ()
+        subprocess.run(
+            ["gcc", "-O2", "-Wall", "-Wextra", "-o", program, source, *options], check=True
+        )
     return program
 
 
-def start_load(*arguments: object, settings: Mapping[str, object] | None = None) -> Any:
+def start_load(
+    *arguments: object, settings: Mapping[str, object] | None = None, tls: bool = False
+) -> Any:
     """Start the load generator (see the head of its source); its output is piped."""
     environment = {**os.environ, **{key: str(value) for key, value in (settings or {}).items()}}
     return subprocess.Popen(
-        [build("load"), *map(str, arguments)], stdout=subprocess.PIPE, text=True, env=environment
+        [build("load", tls=tls), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
 
 
-def run_load(*arguments: object, settings: Mapping[str, object] | None = None) -> dict[str, Any]:
+def run_load(
+    *arguments: object, settings: Mapping[str, object] | None = None, tls: bool = False
+) -> dict[str, Any]:
     """Run the load generator to its end and return what it printed; raises RuntimeError."""
-    load = start_load(*arguments, settings=settings)
+    load = start_load(*arguments, settings=settings, tls=tls)
     output, _ = load.communicate(timeout=_MARGIN_S)
     if load.returncode:
         raise RuntimeError(f"the load generator failed: load {' '.join(map(str, arguments))}")

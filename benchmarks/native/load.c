@@ -12,7 +12,9 @@
  *       SECONDS.
  *
  * One line of JSON on standard output. Times in microseconds. Anything unexpected ends it.
- * ZNODES and DATA_BYTES may be set in the environment (1000 and 100).
+ * In the environment: ZNODES (1000), DATA_BYTES (100), CHILDREN (1000, of those that are listed),
+ * WATCH=1 (every read sets a watch), AUTH=user:password (under which the znodes are made and asked
+ * for). Compiled with -DTLS it speaks TLS, and trusts whoever answers.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -31,11 +33,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CREATE = 1, EXISTS = 3, GET = 4, SET = 5, CHILDREN = 8, PING = 11, MULTI = 14 };
-enum { NODE_EXISTS = -110 };
-enum { BUFFER = 1 << 18, SUB = 64, BUCKETS = 64 * SUB, CREATES_IN_MULTI = 10, CHILDREN_LISTED = 1000 };
+#ifdef TLS
+#include <openssl/ssl.h>
+static SSL_CTX *tls;
+#endif
 
-static int znodes = 1000, data_bytes = 100, port;
+enum { CREATE = 1, EXISTS = 3, GET = 4, SET = 5, CHILDREN = 8, PING = 11, MULTI = 14, AUTH = 100 };
+enum { NODE_EXISTS = -110 };
+enum { BUFFER = 1 << 18, SUB = 64, BUCKETS = 64 * SUB, CREATES_IN_MULTI = 10 };
+
+static int znodes = 1000, data_bytes = 100, children = 1000, watch, port;
+static const char *credentials;
 static char *data;
 
 static void die(const char *what) {
@@ -81,7 +89,30 @@ typedef struct {
     size_t out_bytes, out_room, out_sent;
     unsigned seed;
     int made;
+#ifdef TLS
+    SSL *ssl;
+#endif
 } Connection;
+
+static ssize_t take(Connection *c, void *into, size_t size) {
+#ifdef TLS
+    int got = SSL_read(c->ssl, into, (int)size);
+    if (got <= 0 && SSL_get_error(c->ssl, got) == SSL_ERROR_WANT_READ) return errno = EAGAIN, -1;
+    return got;
+#else
+    return read(c->fd, into, size);
+#endif
+}
+
+static ssize_t give(Connection *c, const void *from, size_t size) {
+#ifdef TLS
+    int gave = SSL_write(c->ssl, from, (int)size);
+    if (gave <= 0 && SSL_get_error(c->ssl, gave) == SSL_ERROR_WANT_WRITE) return errno = EAGAIN, -1;
+    return gave;
+#else
+    return write(c->fd, from, size);
+#endif
+}
 
 static int epoll_fd;
 
@@ -111,11 +142,11 @@ static void put_buffer(Connection *c, const void *bytes, size_t size) {
     put_bytes(c, bytes, size);
 }
 static void put_text(Connection *c, const char *text) { put_buffer(c, text, strlen(text)); }
-static void put_open_acl(Connection *c) {
+static void put_acl(Connection *c) {
     put_int(c, 1);
     put_int(c, 31);
-    put_text(c, "world");
-    put_text(c, "anyone");
+    put_text(c, credentials ? "auth" : "world");
+    put_text(c, credentials ? "" : "anyone");
 }
 
 static int32_t int_at(const unsigned char *at) {
@@ -145,7 +176,7 @@ static size_t begin_request(Connection *c, int op_code) {
 
 static void flush_out(Connection *c) {
     while (c->out_sent < c->out_bytes) {
-        ssize_t sent = write(c->fd, c->out + c->out_sent, c->out_bytes - c->out_sent);
+        ssize_t sent = give(c, c->out + c->out_sent, c->out_bytes - c->out_sent);
         if (sent < 0) {
             if (errno == EAGAIN) {
                 struct epoll_event e = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
@@ -169,6 +200,15 @@ static void send_connect(Connection *c, int timeout_ms) {
     put_bytes(c, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
     put_byte(c, 0);
     end_frame(c, at);
+    if (credentials) {
+        at = begin_frame(c);
+        put_int(c, -4);
+        put_int(c, AUTH);
+        put_int(c, 0);
+        put_text(c, "digest");
+        put_text(c, credentials);
+        end_frame(c, at);
+    }
     flush_out(c);
 }
 
@@ -186,6 +226,12 @@ static Connection *open_connection(int number, int ring, int timeout_ms) {
     c->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address)) die("cannot connect");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+#ifdef TLS
+    c->ssl = SSL_new(tls);
+    SSL_set_fd(c->ssl, c->fd);
+    if (SSL_connect(c->ssl) != 1) die("no TLS");
+    SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+#endif
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &e)) die("epoll_ctl");
@@ -197,7 +243,7 @@ static Connection *open_connection(int number, int ring, int timeout_ms) {
 typedef void (*OnReply)(Connection *c, int xid, int err);
 
 static void read_in(Connection *c, OnReply on_reply) {
-    ssize_t got = read(c->fd, c->in + c->in_bytes, BUFFER - c->in_bytes);
+    ssize_t got = take(c, c->in + c->in_bytes, BUFFER - c->in_bytes);
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) die("the server closed a connection");
     c->in_bytes += (size_t)got;
@@ -211,7 +257,9 @@ static void read_in(Connection *c, OnReply on_reply) {
             c->has_session = 1;
             on_reply(c, 0, 0);
         } else {
-            on_reply(c, int_at(c->in + at + 4), int_at(c->in + at + 16));
+            int xid = int_at(c->in + at + 4), err = int_at(c->in + at + 16);
+            if (xid == -4 && err) die("the credentials are refused");
+            if (xid != -4) on_reply(c, xid, err);
         }
         at += (size_t)length + 4;
     }
@@ -229,6 +277,9 @@ static void turn(OnReply on_reply, int wait_ms) {
             epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
         }
         if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_in(c, on_reply);
+#ifdef TLS
+        while (SSL_pending(c->ssl) > 0) read_in(c, on_reply);
+#endif
         flush_out(c);
     }
 }
@@ -242,7 +293,7 @@ static int64_t measure_from;
 static void put_create(Connection *c, const char *path) {
     put_text(c, path);
     put_buffer(c, data, (size_t)data_bytes);
-    put_open_acl(c);
+    put_acl(c);
     put_int(c, 0);
 }
 
@@ -282,12 +333,13 @@ static void ask(Connection *c) {
         int listing = !strcmp(work, "children");
         at = begin_request(c, listing ? CHILDREN : !strcmp(work, "exists") ? EXISTS : GET);
         put_text(c, listing ? "/listed" : path);
-        put_byte(c, 0);
+        put_byte(c, watch);
     }
     end_frame(c, at);
 }
 
 static void on_answer(Connection *c, int xid, int err) {
+    if (xid == -1) return; /* a watch event */
     if (err) {
         fprintf(stderr, "load: request %d was refused with %d\n", xid, err);
         exit(1);
@@ -328,7 +380,7 @@ static void make_znodes(void) {
     make(c, "/made", 0, 1);
     make(c, "/listed", 0, 1);
     make(c, "/bench/n%07d", 0, znodes);
-    if (!strcmp(work, "children")) make(c, "/listed/child-%05d", 0, CHILDREN_LISTED);
+    if (!strcmp(work, "children")) make(c, "/listed/child-%05d", 0, children);
     close(c->fd);
 }
 
@@ -451,6 +503,12 @@ static void idle(int connections, int timeout_ms, double seconds) {
 int main(int count, char **arguments) {
     struct rlimit files;
     if (getenv("ZNODES")) znodes = atoi(getenv("ZNODES"));
+    if (getenv("CHILDREN")) children = atoi(getenv("CHILDREN"));
+    if (getenv("WATCH")) watch = atoi(getenv("WATCH"));
+    credentials = getenv("AUTH");
+#ifdef TLS
+    tls = SSL_CTX_new(TLS_client_method());
+#endif
     if (getenv("DATA_BYTES")) data_bytes = atoi(getenv("DATA_BYTES"));
     data = malloc((size_t)data_bytes + 1);
     memset(data, 'x', (size_t)data_bytes);

@@ -1,0 +1,197 @@
+"""How zoolet's own figures grow, and what its features cost: ratios within one run.
+
+With the znodes: throughput, memory. With the children: getChildren. With TLS, ACLs, quotas and
+watches: throughput as a part of what it is with none of them. Medians of ROUNDS rounds. Usage:
+python -m benchmarks.growth [ROUNDS [SECONDS]].
+"""
+
+import contextlib
+import shutil
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import trustme
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import servers
+from benchmarks.native import run_load
+from benchmarks.restart import write_znodes
+from tests.support.rawclient import RawClient
+from zoolet.model.codes import AddWatchMode, OpCode
+from zoolet.testing import ReservedPort
+from zoolet.wire.jute import INT, pack_ustring
+
+MANY, FEW = 1_000_000, 1000
+WARMUP_S = 1.0
+CHILDREN = (100, 1000, 10_000)
+CREDENTIALS = "someone:secret"
+
+
+@contextlib.contextmanager
+def serving(settings: Mapping[str, object] | None = None) -> Iterator[servers.Running]:
+    """Run zoolet on a new directory."""
+    home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
+    try:
+        with servers.zoolet(home, settings) as running:
+            yield running
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def throughput(port: int, work: str, seconds: float, **settings: Any) -> float:
+    """Return requests a second, 16 connections with 32 outstanding on each."""
+    tls = settings.pop("tls", False)
+    printed = run_load(
+        *("requests", port, 16, 32, WARMUP_S, seconds, work), settings=settings, tls=tls
+    )
+    per_s: float = printed["per_s"]
+    return per_s
+
+
+def by_znodes(seconds: float) -> dict[str, float]:
+    """Return the ratios of throughput with many znodes to that with few."""
+    found = {}
+    for work in ("get", "set"):
+        with serving() as few:
+            base = throughput(few.port, work, seconds, ZNODES=FEW)
+        with serving() as many:
+            run_load("requests", many.port, 1, 1, 0, 0, "none", settings={"ZNODES": MANY})
+            found[f"{work}, of {FEW:,}"] = throughput(many.port, work, seconds, ZNODES=FEW) / base
+            found[f"{work}, of all"] = throughput(many.port, work, seconds, ZNODES=MANY) / base
+    return found
+
+
+def by_children(seconds: float) -> dict[str, float]:
+    """Return the ns that getChildren takes for each child."""
+    found = {}
+    for children in CHILDREN:
+        with serving() as server:
+            per_s = throughput(server.port, "children", seconds, CHILDREN=children)
+        found[f"{children:,} children"] = 1e9 / per_s / children
+    return found
+
+
+def bytes_per_znode() -> dict[str, float]:
+    """Return the resident bytes for each znode, beyond those of an empty server."""
+    found = {}
+    with serving() as server:
+        empty_mb = server.usage().resident_mb
+    for znodes in (MANY // 4, MANY // 2, MANY):
+        home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
+        try:
+            write_znodes(home / "data" / "version-2", znodes)
+            with servers.zoolet(home) as running:
+                more_mb = running.usage().resident_mb - empty_mb
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+        found[f"{znodes:,} znodes"] = more_mb * 1e6 / znodes
+    return found
+
+
+def by_feature(seconds: float) -> dict[str, float]:
+    """Return the throughput with each feature, as a part of that with none."""
+    found = {}
+    for work in ("get", "set"):
+        with serving() as server:
+            base = throughput(server.port, work, seconds)
+        with _under_tls() as port:
+            found[f"{work}, TLS"] = throughput(port, work, seconds, tls=True) / base
+        with serving() as server:
+            per_s = throughput(server.port, work, seconds, AUTH=CREDENTIALS)
+            found[f"{work}, ACLs"] = per_s / base
+        with serving() as server, _with_quota(server.port):
+            found[f"{work}, a quota"] = throughput(server.port, work, seconds) / base
+        with serving() as server, _watching(server.port, work):
+            per_s = throughput(server.port, work, seconds, WATCH=int(work == "get"))
+            found[f"{work}, watches"] = per_s / base
+    return found
+
+
+@contextlib.contextmanager
+def _under_tls() -> Iterator[int]:
+    home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
+    store = home / "server.pem"
+    certificate = trustme.CA().issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(store)
+    reserved = ReservedPort()
+    settings = {
+        "secureClientPort": reserved.number,
+        "secureClientPortAddress": "127.0.0.1",
+        "ssl.keyStore.location": store,
+        "ssl.clientAuth": "none",
+    }
+    try:
+        with serving(settings):
+            yield reserved.number
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _with_quota(port: int) -> Iterator[None]:
+    run_load("requests", port, 1, 1, 0, 0, "none")
+    limits = b"count=1000000,bytes=1000000000"
+    with RawClient(port) as client:
+        client.connect()
+        for path, data in (
+            ("/zookeeper/quota/bench", b""),
+            ("/zookeeper/quota/bench/zookeeper_limits", limits),
+            ("/zookeeper/quota/bench/zookeeper_stats", b"count=0,bytes=0"),
+        ):
+            client.create(path, data)
+    yield
+
+
+@contextlib.contextmanager
+def _watching(port: int, work: str) -> Iterator[None]:
+    """Where there are writes, let one client hear of each."""
+    if work == "get":
+        yield
+        return
+    run_load("requests", port, 1, 1, 0, 0, "none")
+    mode = AddWatchMode.PERSISTENT_RECURSIVE
+    with RawClient(port) as client:
+        client.connect(30_000)
+        client.request(OpCode.ADD_WATCH, pack_ustring("/bench") + INT.pack(mode))
+        reading = threading.Thread(target=_read_on, args=(client.socket,))
+        reading.start()
+        yield
+        client.socket.shutdown(socket.SHUT_RDWR)
+        reading.join()
+
+
+def _read_on(connection: socket.socket) -> None:
+    """Read to the end, whatever it is."""
+    connection.settimeout(None)
+    while connection.recv(1 << 20):
+        pass
+
+
+def main() -> None:
+    """Measure and print."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 4.0
+    console = Console()
+    parts: tuple[tuple[str, str, Callable[[], dict[str, float]]], ...] = (
+        (f"{MANY:,} znodes", f"of the throughput at {FEW:,}", lambda: by_znodes(seconds)),
+        ("getChildren", "ns a child", lambda: by_children(seconds)),
+        ("memory", "bytes a znode", bytes_per_znode),
+        ("features", "of the throughput with none", lambda: by_feature(seconds)),
+    )
+    for title, unit, measure in parts:
+        found = [measure() for _ in range(rounds)]
+        table = Table("", unit, title=title)
+        for name in found[0]:
+            table.add_row(name, f"{statistics.median(each[name] for each in found):,.2f}")
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()
