@@ -15,8 +15,8 @@ from typing import Any
 
 from tests.support.jobs import WorkerProcess
 from zoolet.jobs import Dispatcher
-from zoolet.testing import ReservedPort, ServerProcess
-from zoolet.testing.servers import ADDRESS
+from zoolet.testing import ServerProcess
+from zoolet.testing.servers import ADDRESS, ReservedPort
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / ".cache" / "job-peers"

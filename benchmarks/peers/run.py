@@ -69,7 +69,7 @@ def huey() -> Iterator[Peer]:
     def result(handle: Any, timeout_s: float) -> Any:
         return handle.get(blocking=True, timeout=timeout_s, backoff=1.0, max_delay=0.005)
 
-    command = [str(BIN / "huey_consumer.py"), "huey_tasks.huey", "-w", "1", "-k", "thread"]
+    command = [str(BIN / "huey_consumer"), "huey_tasks.huey", "-w", "1", "-k", "thread"]
     with processes(command, command) as pids:
         peer = Peer(lambda name, n: getattr(huey_tasks, name)(n), result)
         peer.pids = pids

@@ -36,10 +36,10 @@ def test_the_leader_is_killed_in_the_middle(
         jobs = []
         for _ in range(kills):
             jobs += [next_result(batch) for _ in range(count // (kills + 2))]
-            killed = ensemble.kill_leader()
+            leader = ensemble.leader()
+            leader.kill()
             jobs.append(next_result(batch))
-            ensemble.start(killed)
-            ensemble.wait_until_whole()
+            leader.start()
         jobs += all_results(batch)
         took_s = time.monotonic() - began
         assert_done_once(dispatcher.queue, batch, jobs)

@@ -11,8 +11,7 @@ from typing import Self
 
 import pytest
 
-from zoolet.testing import ReservedPort
-from zoolet.testing.servers import ADDRESS
+from zoolet.testing.servers import ADDRESS, ReservedPort
 
 _TIMEOUT_S = 60
 _USER = "postgres"

@@ -22,6 +22,10 @@ ERROR_LIMIT = 8000
 """How many characters of a traceback are brought to the worker: its end."""
 
 
+GO, SKIP = b"g", b"s"
+"""What a worker tells a process of the next job it gave it: attempt it, or pass it over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """How executors are set up: what they load, and how much of it they keep.

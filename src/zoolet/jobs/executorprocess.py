@@ -18,13 +18,11 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from zoolet.jobs.attempts import Attempter, Setup, Work
+from zoolet.jobs.attempts import SKIP, Attempter, Setup, Work
 from zoolet.jobs.cache import Group
 from zoolet.jobs.errors import FunctionNotFoundError
 
 EXIT_WORKER_ENDED = 3
-GO, SKIP = b"g", b"s"
-"""What a turn says: attempt the next job, or pass it over."""
 
 
 class _Speaker:

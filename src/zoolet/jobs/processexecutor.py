@@ -21,10 +21,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from zoolet.jobs.attempts import Outcome, Setup, Work
+from zoolet.jobs.attempts import GO, SKIP, Outcome, Setup, Work
 from zoolet.jobs.cache import Group
 from zoolet.jobs.errors import FunctionNotFoundError
-from zoolet.jobs.executorprocess import GO, SKIP
 from zoolet.jobs.executors import LONG_S, Observer
 
 log = logging.getLogger(__name__)
