@@ -51,8 +51,8 @@ class QueueSettings:
         """
         try:
             found = json.loads(value)
-            return cls(**{key: found[key] for key in _NAMES if key in found})
-        except (ValueError, TypeError) as error:
+            return cls(**{key: found[key] for key in found.keys() & _NAMES})
+        except (ValueError, TypeError, AttributeError) as error:
             raise UnreadableJobError(
                 f"the queue's settings cannot be read ({error}): look at its znode settings"
             ) from None
@@ -62,4 +62,4 @@ class QueueSettings:
         return json.dumps(asdict(self)).encode()
 
 
-_NAMES = tuple(spec.name for spec in fields(QueueSettings))
+_NAMES = frozenset(spec.name for spec in fields(QueueSettings))

@@ -137,3 +137,75 @@ def test_waiting_again_it_is_no_ones() -> None:
         None,
     )
     assert waiting.version == waiting.attempts == 1
+
+
+# --- What becomes of a job
+
+
+def drafted(**changes: Any) -> Job:
+    values = {"task": "m:f", "dataset": "d", "groupid": "g"} | changes
+    return Job.draft(JobRequest(**values), "s-0", 1000)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backoff_ms": -1},
+        {"timeout_ms": 0},
+        {"timeout_ms": True},
+        {"not_before_ms": 1.5},
+        {"expires_ms": "tomorrow"},
+        {"idempotency_key": 7},
+    ],
+)
+def test_a_request_of_what_cannot_be_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJobError, match=next(iter(changes))):
+        drafted(**changes)
+
+
+def test_what_was_asked_for_is_in_the_value_and_nothing_else() -> None:
+    plain = json.loads(drafted().encode())
+    assert not {"backoff_ms", "timeout_ms", "batch", "chained", "stored"} & plain.keys()
+    assert (plain["attempts"], plain["errors"], plain["result"]) == (0, [], None)
+    job = drafted(backoff_ms=5, timeout_ms=7, not_before_ms=9, expires_ms=11)
+    assert Job.decode(job.name, job.encode(), 0) == job
+
+
+def test_a_job_backs_off_twice_as_long_each_time_and_at_most_a_day() -> None:
+    job = drafted(backoff_ms=40_000_000, max_attempts=5).taken("w", 0)
+    waits = []
+    for _ in range(4):
+        job = job.failed(1000, "trouble")
+        assert job.state is JobState.PENDING
+        waits.append((job.not_before_ms or 0) - 1000)
+        job = job.taken("w", 0)
+    assert waits == [40_000_000, 80_000_000, 86_400_000, 86_400_000]
+    assert job.failed(1000, "trouble").state is JobState.FAILED
+
+
+def test_a_decision_ends_a_job_and_is_no_attempt() -> None:
+    ended = drafted().ended_by(5, "it was cancelled")
+    assert (ended.state, ended.attempts, ended.finished_ms) == (JobState.FAILED, 0, 5)
+    assert ended.last_error == "it was cancelled"
+
+
+def test_an_idempotency_key_is_all_that_identifies_the_work() -> None:
+    one = JobRequest("m:f", "d", "1", idempotency_key="k")
+    other = JobRequest("m:g", "e", "2", {"x": 1}, idempotency_key="k")
+    assert one.key == other.key != JobRequest("m:f", "d", "1").key
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"x": "y" * 61}, {"x": [[1]]}, {"x": list(range(20))}, {"x": 1 << 70}, {"k" * 61: 1}],
+)
+def test_what_may_be_large_is_measured(parameters: dict[str, Any]) -> None:
+    assert drafted(parameters=parameters).is_large
+    assert not drafted(parameters={"x": "y", "n": 2**40, "f": 1.5, "b": None}).is_large
+
+
+def test_what_is_not_measured_fits_fifty_times_into_a_request() -> None:
+    widest = {f"{'ü' * 58}{n}": "\U0001f600" * 60 for n in range(8)}
+    job = drafted(parameters=widest).succeeded(1, widest)
+    assert not job.is_large
+    assert 50 * job.size_bytes < 1024 * 1024
