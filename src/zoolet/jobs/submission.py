@@ -46,7 +46,8 @@ from zoolet.jobs.records import Job, JobRequest, JobState
 from zoolet.jobs.znodes import Create, Operation, RefusedError, SetData, Znode
 from zoolet.model import paths
 
-NAME_LATER_S = 0.01
+NAME_LATER_S = 0.5
+"""How long names are gathered before they are written into their keys."""
 CLOSE_S = 5.0
 _ALONE_TRIES = 20
 """Each refusal means that another submitter got through; more than a few in a row are no accident.
@@ -355,17 +356,17 @@ class KeyNamer:
             self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
-        while (first := self._later.get()) is not None:
-            # Not at once, where it would hold up the job itself.
-            time.sleep(NAME_LATER_S)
-            some = [first]
+        is_open = True
+        while is_open:
+            # Not at once, where it would hold up the jobs themselves.
+            named = [self._later.get()]
+            until = time.monotonic() + NAME_LATER_S
             with contextlib.suppress(queue.Empty):
-                while len(some) < CHUNK_JOBS and (more := self._later.get_nowait()) is not None:
-                    some.append(more)
-                if len(some) < CHUNK_JOBS:
-                    self._later.put(None)
+                while named[-1] is not None and len(named) < CHUNK_JOBS:
+                    named.append(self._later.get(timeout=max(0.0, until - time.monotonic())))
+            is_open = named[-1] is not None
             with contextlib.suppress(KazooException):
-                self.name_now(some)
+                self.name_now([one for one in named if one is not None])
 
 
 class Shelves:

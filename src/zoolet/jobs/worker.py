@@ -61,6 +61,8 @@ FORGET_SHARE = 0.6
 LOOK_FOR_SIGNALS_S = 1.0
 GIVE_BACK_S = 3.0
 """How long a worker that stops tries to give back what it could not finish."""
+YIELD_S = 0.002
+"""How long a worker that was outrun, and has nothing to do, leaves what comes to the other."""
 SPREAD = 4
 """Workers that meet at the same jobs choose theirs among so many times as many as they take."""
 
@@ -317,6 +319,9 @@ class Worker:
             if self._control_stale.is_set():
                 self._control_stale.clear()
                 self._look_at_control()
+            if self._contended and not self.in_hand:
+                # Someone else was faster, and will be again: reaching for the same job costs all.
+                time.sleep(YIELD_S)
             again_at = self._take_some()
             timeout_s = None if again_at is None else max(0.0, again_at - time.monotonic())
 
