@@ -228,13 +228,37 @@ class StateMachine:
 
     # -- watches -----------------------------------------------------------------------------------
 
+    # A watch too many is refused with THROTTLED (``Rules.most_watches``), and none is set then.
+
+    def watch_data(self, path: str, watcher: Watcher) -> None:
+        """Watch a znode, there or not, once; raises RequestError."""
+        self._make_room(path, watcher, self.data_watches)
+        self.data_watches.add(path, watcher)
+
+    def watch_children(self, path: str, watcher: Watcher) -> None:
+        """Watch a znode's list of children, once; raises RequestError."""
+        self._make_room(path, watcher, self.child_watches)
+        self.child_watches.add(path, watcher)
+
     def add_watch(self, path: str, watcher: Watcher, mode: AddWatchMode) -> None:
-        """Watch a path for good; with PERSISTENT_RECURSIVE, everything below it too."""
+        """Watch a path for good; with PERSISTENT_RECURSIVE, everything below it too.
+
+        Raises RequestError.
+        """
         if mode is AddWatchMode.PERSISTENT_RECURSIVE:
+            self._make_room(path, watcher, self.data_watches)
             self.data_watches.add(path, watcher, WatchMode.PERSISTENT_RECURSIVE)
         else:
+            self._make_room(path, watcher, self.data_watches, self.child_watches)
             self.data_watches.add(path, watcher, WatchMode.PERSISTENT)
             self.child_watches.add(path, watcher, WatchMode.PERSISTENT)
+
+    def _make_room(self, path: str, watcher: Watcher, *tables: WatchTable) -> None:
+        if watcher.num_watches + len(tables) <= self.rules.most_watches:
+            return
+        more = sum([not table.holds(path, watcher) for table in tables])
+        if watcher.num_watches + more > self.rules.most_watches:
+            raise RequestError(ErrorCode.THROTTLED, path)
 
     def check_watches(self, request: WatchesOf, watcher: Watcher) -> None:
         """Return if a watcher has such a watch; raises RequestError (NO_WATCHER)."""
@@ -265,24 +289,25 @@ class StateMachine:
         """Take a reconnected client's watches over; return what it missed meanwhile.
 
         What changed after ``relative_zxid`` is told at once, the rest is watched on
-        (``DataTree.setWatches``).
+        (``DataTree.setWatches``). Raises RequestError where they are too many, and some are set.
         """
         events: list[Event] = []
-
-        def watch_or_tell(path: str, table: WatchTable, missed: EventType | None) -> None:
-            if missed is None:
-                table.add(path, watcher)
-            else:
-                events.append(Event(missed, path, -1, (watcher,)))
-
         since = request.relative_zxid
         for path in request.data_watches:
-            watch_or_tell(path, self.data_watches, self._missed_data(path, since))
+            if (missed := self._missed_data(path, since)) is None:
+                self.watch_data(path, watcher)
+            else:
+                events.append(Event(missed, path, -1, (watcher,)))
         for path in request.exist_watches:
-            missed = EventType.NODE_CREATED if (path or paths.ROOT) in self.tree.records else None
-            watch_or_tell(path, self.data_watches, missed)
+            if (path or paths.ROOT) not in self.tree.records:
+                self.watch_data(path, watcher)
+            else:
+                events.append(Event(EventType.NODE_CREATED, path, -1, (watcher,)))
         for path in request.child_watches:
-            watch_or_tell(path, self.child_watches, self._missed_children(path, since))
+            if (missed := self._missed_children(path, since)) is None:
+                self.watch_children(path, watcher)
+            else:
+                events.append(Event(missed, path, -1, (watcher,)))
         for path in request.persistent_watches:
             self.add_watch(path, watcher, AddWatchMode.PERSISTENT)
         for path in request.persistent_recursive_watches:

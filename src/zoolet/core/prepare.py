@@ -163,6 +163,7 @@ class View:
         self.rules = Rules()
         self.warning = ""
         self._in_multi = False
+        self._new_ephemerals = 0
         self._quotas = quotas
         self._tree = tree
         self._noted: dict[str, ZnodeState | None] = {}
@@ -172,6 +173,7 @@ class View:
         self.rules = rules
         self.warning = ""
         self._in_multi = in_multi
+        self._new_ephemerals = 0
         if self._noted:
             self._noted = {}
 
@@ -212,6 +214,16 @@ class View:
         if self._in_multi and path in self._noted:
             return self._noted[path] is not None
         return path in self._tree.records
+
+    def count_ephemeral(self, session_id: int, path: str) -> None:
+        """Count one more of a session; raises RequestError (QUOTA_EXCEEDED) where it has the most.
+
+        What the multi deletes before counts still.
+        """
+        owned = self._tree.ephemerals.get(session_id, ())
+        self._new_ephemerals += 1
+        if len(owned) + self._new_ephemerals > self.rules.most_ephemerals:
+            raise RequestError(ErrorCode.QUOTA_EXCEEDED, path)
 
     def put(self, path: str, state: ZnodeState | None) -> None:
         """Note a znode that comes, or goes (None)."""
@@ -333,6 +345,8 @@ def _prepare_znode(
         raise RequestError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS, path)
     size_bytes = 0 if data is None else len(data)
     view.check_quota(path, size_bytes, 1)
+    if mode.is_ephemeral:
+        view.count_ephemeral(asker.session_id, path)
     parent.created = wrap_int32(parent.created + 1)
     parent.num_children += 1
     view.put(path, ZnodeState(acl, 0, 0, 0, 0, mode.is_ephemeral, size_bytes))

@@ -9,7 +9,13 @@ class Rules(NamedTuple):
     Attributes:
         allows_ttl: whether znodes may have a time to live (``extendedTypesEnabled``).
         enforces_quota: whether a write past a quota's hard limit is refused (``enforceQuota``).
+        most_ephemerals: of one session (``zoolet.maxEphemeralsPerSession``); a create past that is
+            refused with QUOTA_EXCEEDED.
+        most_watches: of one connection (``zoolet.maxWatchesPerConnection``); a request that sets
+            one more is refused with THROTTLED.
     """
 
     allows_ttl: bool = False
     enforces_quota: bool = False
+    most_ephemerals: int = 1_000_000
+    most_watches: int = 1_000_000

@@ -27,10 +27,12 @@ class Watcher:
 
     Attributes:
         identities: who it has proven to be.
+        num_watches: the pairs with a path that it has in all tables.
     """
 
     def __init__(self, identities: Sequence[Id] = ()) -> None:
         self.identities = identities
+        self.num_watches: int = 0
 
 
 @final
@@ -59,6 +61,7 @@ class WatchTable:
         watchers = self.by_path.setdefault(path, {})
         before = watchers.get(watcher, _NO_MODE)
         if not before & mode.value:
+            watcher.num_watches += before == _NO_MODE
             watchers[watcher] = before | mode.value
             self.by_watcher.setdefault(watcher, {})[path] = None
             self._recursive += mode is WatchMode.PERSISTENT_RECURSIVE
@@ -99,6 +102,7 @@ class WatchTable:
             watchers[watcher] = after
             return True
         del watchers[watcher]
+        watcher.num_watches -= 1
         if not watchers:
             del self.by_path[path]
         watched = self.by_watcher[watcher]

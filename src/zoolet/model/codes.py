@@ -72,6 +72,7 @@ class ErrorCode(IntEnum):
     RECONFIG_DISABLED = -123
     SESSION_CLOSED_REQUIRE_SASL_AUTH = -124
     QUOTA_EXCEEDED = -125
+    THROTTLED = -127
 
 
 class Xid(IntEnum):

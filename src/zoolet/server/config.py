@@ -232,6 +232,8 @@ def parse_config(text: str, path: Path) -> Config:
         rules=Rules(
             allows_ttl=settings.boolean("extendedTypesEnabled", default=False),
             enforces_quota=settings.boolean("enforceQuota", default=False),
+            most_ephemerals=settings.integer("zoolet.maxEphemeralsPerSession", 1_000_000, least=1),
+            most_watches=settings.integer("zoolet.maxWatchesPerConnection", 1_000_000, least=1),
         ),
         skips_acl=settings.text("skipACL", "no") == "yes",
         digests=DigestRules(

@@ -565,7 +565,18 @@ class RequestProcessor(Requests):
         self._take_watches_over(connection, xid, decode_set_watches2(data, start, end))
 
     def _take_watches_over(self, connection: Connection, xid: int, request: SetWatches) -> None:
-        events = self.machine.set_watches(request, connection)
+        try:
+            events = self.machine.set_watches(request, connection)
+        except RequestError as error:
+            # An error in the reply is not looked at by clients: their watches would be gone unseen.
+            log.warning(
+                "closing the connection of %s: it takes over more watches than"
+                " zoolet.maxWatchesPerConnection (%d)",
+                connection.peer,
+                self.machine.rules.most_watches,
+            )
+            self._turn_away(connection, xid, 0, error.code)
+            return
         batch = self._commit.newest_batch()
         for event in events:
             self._tell(batch, event)

@@ -61,7 +61,7 @@ def _get_data(machine: StateMachine, asker: Connection, data: bytes, start: i64,
     shown = _real(path)
     record = machine.readable(shown, asker.identities)
     if watch:
-        machine.data_watches.add(path, asker)
+        machine.watch_data(path, asker)
     return Shown(shown, record)
 
 
@@ -76,7 +76,7 @@ def _exists(machine: StateMachine, asker: Connection, data: bytes, start: i64, e
     if record is not None:
         access.check(machine.tree.acl_of(shown), asker.identities, _READ, path)
     if watch:
-        machine.data_watches.add(path, asker)
+        machine.watch_data(path, asker)
     if record is None:
         raise RequestError(ErrorCode.NO_NODE, shown)
     return Shown(shown, stat_in(record))
@@ -103,7 +103,7 @@ def _list(machine: StateMachine, asker: Connection, reader: Reader) -> tuple[str
     shown = _real(path)
     record = machine.readable(shown, asker.identities)
     if watch:
-        machine.child_watches.add(path, asker)
+        machine.watch_children(path, asker)
     return shown, record
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from zoolet.core.rules import Rules
 from zoolet.server.config import Config, ConfigError, parse_config
 
 MINIMUM = "dataDir=/data\nclientPort=2181\n"
@@ -49,7 +50,7 @@ def test_rules_and_digests() -> None:
         "DigestAuthenticationProvider.superDigest=super:x=\n"
         "DigestAuthenticationProvider.digestAlg=SHA-256\n"
     )
-    assert config.rules == (True, True)
+    assert config.rules == Rules(allows_ttl=True, enforces_quota=True)
     assert config.digests == ("sha256", "super:x=", True)
 
 
