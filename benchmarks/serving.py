@@ -78,7 +78,8 @@ def _idle(figure: str) -> Callable[[servers.Running, argparse.Namespace], dict[s
             load.stdout.readline()
             time.sleep(2)
             before = server.usage()
-            load.wait(IDLE_S + 30)
+            if load.wait(IDLE_S + 30):
+                raise RuntimeError("the load of idle sessions ended with an error")
             after = server.usage()
         finally:
             load.kill()
@@ -180,7 +181,11 @@ def show(rows: list[Row], found: Figures, base: str) -> Table:
         )
         sign = "≥" if row.more_is_better else "≤"
         latencies = [
-            " / ".join(_text(_median(rounds[name], key), 0) for name in (base, OURS))
+            " / ".join(
+                _text(_median(rounds[name], key), 0)
+                for name in (base, OURS)
+                if any(key in figures for figures in rounds[name])
+            )
             for key in ("p50_us", "p99_us", "p999_us")
         ]
         table.add_row(
