@@ -6,7 +6,7 @@ before the log is synced: that is the caller's part. Recovery calls ``apply`` al
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, final
+from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
@@ -345,12 +345,15 @@ class _Change:
         self.header = header
         self.touched: list[str] = []
         self.events: list[Event] = []
+        self._last_parent = ""
 
     def touch_with_parent(self, path: str) -> str:
         """Note a znode that came or went; returns its parent's path."""
         parent = paths.parent_of(path)
         self.touched.append(path)
-        self.touched.append(parent)
+        if parent != self._last_parent:  # the parts of a multi often have the same one
+            self._last_parent = parent
+            self.touched.append(parent)
         return parent
 
     def count(self, stats_path: str | None) -> None:
@@ -388,10 +391,26 @@ class _Change:
 
 def _apply_part(change: _Change, op_code: int, body: SubTxn) -> TxnResult:
     """Apply a change that may also be part of a multi."""
+    # Not a table: compiled, this calls each directly, and a multi applies thousands in a turn.
     try:
-        return _APPLY[type(body)](change, op_code, body)
+        match body:
+            case CreateTxn():
+                result = _create(change, op_code, body)
+            case SetDataTxn():
+                result = _set_data(change, op_code, body)
+            case DeleteTxn():
+                result = _delete(change, op_code, body)
+            case CheckTxn():
+                result = TxnResult(op_code, path=body.path)
+            case CreateContainerTxn():
+                result = _create_container(change, op_code, body)
+            case CreateTtlTxn():
+                result = _create_ttl(change, op_code, body)
+            case ErrorTxn():
+                result = TxnResult(op_code, body.err)
     except RequestError as error:
-        return TxnResult(op_code, error.code, error.path)
+        result = TxnResult(op_code, error.code, error.path)
+    return result
 
 
 def _apply_multi(change: _Change, body: MultiTxn) -> TxnResult:
@@ -479,25 +498,6 @@ def _set_data(change: _Change, op_code: int, txn: SetDataTxn) -> TxnResult:
     change.touched.append(path)
     change.trigger(machine.data_watches, path, _NODE_DATA_CHANGED)
     return result
-
-
-def _check(_change: _Change, op_code: int, txn: CheckTxn) -> TxnResult:
-    return TxnResult(op_code, path=txn.path)
-
-
-def _error(_change: _Change, op_code: int, txn: ErrorTxn) -> TxnResult:
-    return TxnResult(op_code, txn.err)
-
-
-_APPLY: Final[dict[type, Callable[[_Change, int, Any], TxnResult]]] = {
-    CreateTxn: _create,
-    CreateContainerTxn: _create_container,
-    CreateTtlTxn: _create_ttl,
-    DeleteTxn: _delete,
-    SetDataTxn: _set_data,
-    CheckTxn: _check,
-    ErrorTxn: _error,
-}
 
 
 def _refused_parts(body: MultiTxn) -> tuple[TxnResult, ...]:

@@ -11,6 +11,7 @@ import logging
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 _CLOSING_DEADLINE_S = 1.0
 _METRICS_IDLE_S = 30.0
 _MS_PER_H = 3_600_000
+_SWITCH_INTERVAL_S = 50e-6
 _CLOSING_CHECK_S = 0.005
 
 
@@ -447,6 +449,9 @@ def run(config: Config, disk: Disk | None = None) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # The paths of a request make no reference cycles, so collecting them is seldom worth a pause.
     gc.set_threshold(50_000, 20, 100)
+    # The thread that writes the log asks for the interpreter after each call of the system. Until
+    # it insists, every call of the loop's thread wakes it in vain (docs/performance.md).
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         import uvloop  # noqa: PLC0415 -- not on every Python; the standard loop serves there
     except ImportError:

@@ -58,6 +58,7 @@ _ACL_AND_STAT_BYTES: Final = 68
 _OPEN_ACL_NUMBER: Final = -1
 _END_OF_TREE: Final = pack_ustring("/")
 _CHUNK_BYTES: Final = 1 << 18
+_SYNC_BYTES = 1 << 22  # one sync of all at the end would hold the log's syncs up behind it
 
 
 class Snapshot(NamedTuple):
@@ -141,6 +142,7 @@ class SnapshotFile:
         self._disk = disk
         self._compressor = compression.compressor()
         self._checksum = 1
+        self._unsynced_bytes = 0
         self._unfinished = directory / (UNFINISHED + self.path.name)
         disk.remove(self._unfinished)
         self._file = disk.create(self._unfinished)
@@ -148,7 +150,12 @@ class SnapshotFile:
     def write(self, chunk: bytes) -> None:
         """Write a chunk of the content."""
         self._checksum = zlib.adler32(chunk, self._checksum)
-        self._file.write(self._compressor.compress(chunk))
+        compressed = self._compressor.compress(chunk)
+        self._file.write(compressed)
+        self._unsynced_bytes += len(compressed)
+        if self._unsynced_bytes >= _SYNC_BYTES:
+            self._file.sync()
+            self._unsynced_bytes = 0
 
     def finish(self) -> None:
         """Seal it, and give it its name when it is on disk."""
