@@ -60,14 +60,18 @@ def run_peer(peer: str, scenario: str, jobs: int, fsync: str) -> dict[str, Any] 
         return None
     with contextlib.ExitStack() as started:
         port = 0 if peer in WITHOUT_REDIS else started.enter_context(redis(fsync))
-        completed = subprocess.run(
-            [python, HERE / "peers" / "run.py", peer, scenario, str(jobs), str(port)],
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-            env=os.environ | {"PEER_PORT": str(port)},
-        )
+        try:
+            completed = subprocess.run(
+                [python, HERE / "peers" / "run.py", peer, scenario, str(jobs), str(port)],
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+                env=os.environ | {"PEER_PORT": str(port)},
+            )
+        except subprocess.TimeoutExpired:
+            sys.stderr.write(f"{peer} {scenario}: not done within {_TIMEOUT_S:.0f} s\n")
+            return None
     lines = [line for line in completed.stdout.splitlines() if line.startswith("{")]
     if completed.returncode or not lines:
         sys.stderr.write(f"{peer} {scenario}: {completed.stderr[-500:]}\n")
