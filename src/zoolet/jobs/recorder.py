@@ -206,13 +206,16 @@ class Recorder:
                 self._news.put(ended._replace(outcome=Outcome(error=error)))
 
     def _put(self, key: str, value: bytes) -> bool:
-        """Store a result; a store that is down is waited for."""
+        """Store a result; a store that is down is waited for, and said to be down once."""
+        told = ""
         until = time.monotonic() + STORE_PATIENCE_S
         while True:
             try:
                 self._results.store.put(key, value)
             except ResultStoreError as error:
-                log.warning("%s; trying again", error)
+                if (said := str(error)) != told:
+                    log.warning("%s; trying again, for %.0f s", said, STORE_PATIENCE_S)
+                    told = said
                 if time.monotonic() > until or self._closing.wait(STORE_RETRY_S):
                     return False
             else:

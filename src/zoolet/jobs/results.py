@@ -128,7 +128,9 @@ class _Errors:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, self._kind):
-            raise ResultStoreError(f"{self._what}: {error}") from error
+            # The driver's own words, on one line, without SQLAlchemy's around them.
+            said = " ".join(str(getattr(error, "orig", None) or error).split())
+            raise ResultStoreError(f"{self._what}: {said}") from error
 
 
 class ResultReader:
