@@ -149,6 +149,7 @@ def test_children_at_every_depth_are_counted(pair: tuple[RawClient, RawClient]) 
     assert count("/a").body == INT.pack(2)
     assert count("/a/b/c").body == INT.pack(0)
     assert count("/").body == INT.pack(4 + 3)
+    assert count("").body == INT.pack(4 + 3 + 1)  # and the root itself
     assert count("/missing").err == ErrorCode.NO_NODE
 
 

@@ -213,8 +213,11 @@ class StateMachine:
         return access.hide_digests(acl), record
 
     def count_below(self, path: str, identities: Sequence[Id]) -> int:
-        """Count the znodes below a path, at every depth; raises RequestError."""
-        self.readable(path, identities)
+        """Count the znodes below a path, at every depth; raises RequestError.
+
+        Asked for "", the original counts the root as well (``DataTree.getAllChildrenNumber``).
+        """
+        self.readable(path or paths.ROOT, identities)
         if path == paths.ROOT:
             return len(self.tree) - 1
         below = f"{path}/"

@@ -144,7 +144,7 @@ def _multi_read(
 def _get_all_children_number(
     machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
 ) -> Shown:
-    path = _real(decode_path(data, start, end).path)
+    path = decode_path(data, start, end).path
     return Shown(EVERYTHING, encode_count(machine.count_below(path, asker.identities)))
 
 
