@@ -1,6 +1,5 @@
 """What all tests share: a real server process, and a kazoo client on it."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     """Refuse to test compiled modules that are not those of the sources."""
-    stamp = Path(sys.prefix, ".compiled")
+    stamp = Path(__file__).parents[1] / ".venv" / ".compiled"
     for compiled in Path(zoolet.__file__).parent.glob("*/*.so"):
         source = compiled.with_name(compiled.name.partition(".")[0] + ".py")
         if not stamp.exists() or source.stat().st_mtime > stamp.stat().st_mtime:
