@@ -231,37 +231,34 @@ class StateMachine:
 
     # -- watches -----------------------------------------------------------------------------------
 
-    # A watch too many is refused with THROTTLED (``Rules.most_watches``), and none is set then.
-
     def watch_data(self, path: str, watcher: Watcher) -> None:
-        """Watch a znode, there or not, once; raises RequestError."""
-        self._make_room(path, watcher, self.data_watches)
-        self.data_watches.add(path, watcher)
+        """Watch a znode, there or not, once; raises RequestError (THROTTLED)."""
+        self._watch(path, watcher, WatchMode.STANDARD, self.data_watches)
 
     def watch_children(self, path: str, watcher: Watcher) -> None:
-        """Watch a znode's list of children, once; raises RequestError."""
-        self._make_room(path, watcher, self.child_watches)
-        self.child_watches.add(path, watcher)
+        """Watch a znode's list of children, once; raises RequestError (THROTTLED)."""
+        self._watch(path, watcher, WatchMode.STANDARD, self.child_watches)
 
     def add_watch(self, path: str, watcher: Watcher, mode: AddWatchMode) -> None:
         """Watch a path for good; with PERSISTENT_RECURSIVE, everything below it too.
 
-        Raises RequestError.
+        Raises RequestError (THROTTLED).
         """
         if mode is AddWatchMode.PERSISTENT_RECURSIVE:
-            self._make_room(path, watcher, self.data_watches)
-            self.data_watches.add(path, watcher, WatchMode.PERSISTENT_RECURSIVE)
+            self._watch(path, watcher, WatchMode.PERSISTENT_RECURSIVE, self.data_watches)
         else:
-            self._make_room(path, watcher, self.data_watches, self.child_watches)
-            self.data_watches.add(path, watcher, WatchMode.PERSISTENT)
-            self.child_watches.add(path, watcher, WatchMode.PERSISTENT)
+            tables = (self.data_watches, self.child_watches)
+            self._watch(path, watcher, WatchMode.PERSISTENT, *tables)
 
-    def _make_room(self, path: str, watcher: Watcher, *tables: WatchTable) -> None:
-        if watcher.num_watches + len(tables) <= self.rules.most_watches:
-            return
-        more = sum([not table.holds(path, watcher) for table in tables])
-        if watcher.num_watches + more > self.rules.most_watches:
-            raise RequestError(ErrorCode.THROTTLED, path)
+    def _watch(self, path: str, watcher: Watcher, mode: WatchMode, *tables: WatchTable) -> None:
+        """Add to all tables, or to none where ``Rules.most_watches`` would be passed."""
+        most = self.rules.most_watches
+        if watcher.num_watches + len(tables) > most:
+            more = sum([not table.holds(path, watcher) for table in tables])
+            if watcher.num_watches + more > most:
+                raise RequestError(ErrorCode.THROTTLED, path)
+        for table in tables:
+            table.add(path, watcher, mode)
 
     def check_watches(self, request: WatchesOf, watcher: Watcher) -> None:
         """Return if a watcher has such a watch; raises RequestError (NO_WATCHER)."""
@@ -295,22 +292,21 @@ class StateMachine:
         (``DataTree.setWatches``). Raises RequestError where they are too many, and some are set.
         """
         events: list[Event] = []
+
+        def watch_or_tell(path: str, table: WatchTable, missed: EventType | None) -> None:
+            if missed is None:
+                self._watch(path, watcher, WatchMode.STANDARD, table)
+            else:
+                events.append(Event(missed, path, -1, (watcher,)))
+
         since = request.relative_zxid
         for path in request.data_watches:
-            if (missed := self._missed_data(path, since)) is None:
-                self.watch_data(path, watcher)
-            else:
-                events.append(Event(missed, path, -1, (watcher,)))
+            watch_or_tell(path, self.data_watches, self._missed_data(path, since))
         for path in request.exist_watches:
-            if (path or paths.ROOT) not in self.tree.records:
-                self.watch_data(path, watcher)
-            else:
-                events.append(Event(EventType.NODE_CREATED, path, -1, (watcher,)))
+            missed = EventType.NODE_CREATED if (path or paths.ROOT) in self.tree.records else None
+            watch_or_tell(path, self.data_watches, missed)
         for path in request.child_watches:
-            if (missed := self._missed_children(path, since)) is None:
-                self.watch_children(path, watcher)
-            else:
-                events.append(Event(missed, path, -1, (watcher,)))
+            watch_or_tell(path, self.child_watches, self._missed_children(path, since))
         for path in request.persistent_watches:
             self.add_watch(path, watcher, AddWatchMode.PERSISTENT)
         for path in request.persistent_recursive_watches:

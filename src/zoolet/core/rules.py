@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+DEFAULT_MOST_EPHEMERALS = DEFAULT_MOST_WATCHES = 1_000_000
+
 
 class Rules(NamedTuple):
     """The settings that decide what is refused.
@@ -17,5 +19,5 @@ class Rules(NamedTuple):
 
     allows_ttl: bool = False
     enforces_quota: bool = False
-    most_ephemerals: int = 1_000_000
-    most_watches: int = 1_000_000
+    most_ephemerals: int = DEFAULT_MOST_EPHEMERALS
+    most_watches: int = DEFAULT_MOST_WATCHES

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from zoolet.core.access import DigestRules
-from zoolet.core.rules import Rules
+from zoolet.core.rules import DEFAULT_MOST_EPHEMERALS, DEFAULT_MOST_WATCHES, Rules
 from zoolet.storage.compression import Compression
 from zoolet.storage.retention import LEAST_SNAPSHOTS
 from zoolet.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
@@ -232,8 +232,12 @@ def parse_config(text: str, path: Path) -> Config:
         rules=Rules(
             allows_ttl=settings.boolean("extendedTypesEnabled", default=False),
             enforces_quota=settings.boolean("enforceQuota", default=False),
-            most_ephemerals=settings.integer("zoolet.maxEphemeralsPerSession", 1_000_000, least=1),
-            most_watches=settings.integer("zoolet.maxWatchesPerConnection", 1_000_000, least=1),
+            most_ephemerals=settings.integer(
+                "zoolet.maxEphemeralsPerSession", DEFAULT_MOST_EPHEMERALS, least=1
+            ),
+            most_watches=settings.integer(
+                "zoolet.maxWatchesPerConnection", DEFAULT_MOST_WATCHES, least=1
+            ),
         ),
         skips_acl=settings.text("skipACL", "no") == "yes",
         digests=DigestRules(
