@@ -58,7 +58,11 @@ class AnswerIsNo(Exception):  # noqa: N818 -- nothing went wrong
 
 
 def describe(error: Any, path: str) -> str:
-    """Return what to tell of an error of kazoo's about ``path``."""
+    """Return what to tell of an error of kazoo's about ``path``, or of another end of a command."""
+    if isinstance(error, CommandError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "^C"
     message = _MESSAGES.get(type(error))
     if message is not None:
         return message.format(path=path).removesuffix(": ").rstrip()

@@ -179,8 +179,8 @@ class _Deleting:
                     self._settle(*sent.popleft())
                 if self.refusal:
                     break
-        except KeyboardInterrupt:
-            self.refusal = "^C"
+        except KeyboardInterrupt as interrupt:
+            self.refusal = describe(interrupt, "")
         while sent:
             self._settle(*sent.popleft())
 

@@ -172,9 +172,8 @@ class Writer:
         except (CommandError, ZookeeperError, KeyboardInterrupt) as error:
             self._settle_rest(sent)
             done = self._created + self._replaced
-            told = describe(error, "") if isinstance(error, ZookeeperError) else str(error) or "^C"
             left = f"{counted(done, 'znode')} had been written" if done else "nothing was written"
-            raise CommandError(f"{told}; {left}") from error
+            raise CommandError(f"{describe(error, '')}; {left}") from error
         return Written(self._created, self._replaced, self._left_out)
 
     def _wanted(self, znodes: Iterable[ExportedZnode]) -> Iterator[ExportedZnode]:

@@ -182,7 +182,7 @@ class _Moving:
                     advance(len(batch))
         except (CommandError, KeyboardInterrupt) as error:
             raise CommandError(
-                f"{str(error) or '^C'}; everything was copied, and of {source}"
+                f"{describe(error, '')}; everything was copied, and of {source}"
                 f" {deleted} of {len(versions)} znodes were deleted"
             ) from error
 
