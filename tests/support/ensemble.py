@@ -1,8 +1,6 @@
 """Three Apache ZooKeepers that are an ensemble, each a process on this machine."""
 
-import contextlib
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +12,6 @@ from zoolet.testing import ApacheServer
 from zoolet.testing.servers import ADDRESS, ReservedPort
 
 _MEMBERS = 3
-_ANSWER_TIMEOUT_S = 1.0
 
 
 class _Member(ApacheServer):
@@ -33,17 +30,8 @@ class _Member(ApacheServer):
     @property
     def mode(self) -> str | None:
         """What the member is; None where it does not serve."""
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection((ADDRESS, self.port), _ANSWER_TIMEOUT_S) as connection,
-        ):
-            connection.sendall(b"srvr")
-            answer = b""
-            while part := connection.recv(65536):
-                answer += part
-            found = re.search(rb"^Mode: (\w+)$", answer, re.MULTILINE)
-            return found[1].decode() if found else None
-        return None
+        found = re.search(r"^Mode: (\w+)$", self._srvr(), re.MULTILINE)
+        return found[1] if found else None
 
     def _command(self) -> Sequence[str]:
         *java, _, config = super()._command()
@@ -75,14 +63,15 @@ class ApacheEnsemble:
 
     def leader(self) -> ApacheServer:
         """Return the leader, once there is one."""
-        wait_until(lambda: self._find_leader() is not None, "a leader")
-        leader = self._find_leader()
-        assert leader is not None
-        return leader
+        found: list[ApacheServer] = []
 
-    def _find_leader(self) -> ApacheServer | None:
-        running = (member for member in self.members if member.is_running)
-        return next((member for member in running if member.mode == "leader"), None)
+        def look() -> bool:
+            running = (member for member in self.members if member.is_running)
+            found.extend(member for member in running if member.mode == "leader")
+            return bool(found)
+
+        wait_until(look, "a leader")
+        return found[0]
 
     def __enter__(self) -> Self:
         with ThreadPoolExecutor(_MEMBERS) as pool:

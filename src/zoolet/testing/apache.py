@@ -3,6 +3,7 @@
 Owns finding it and starting it as the other servers of tests are started.
 """
 
+import contextlib
 import re
 import shutil
 import socket
@@ -64,11 +65,20 @@ class ApacheServer(ProcessServer):
         ]
 
     def _serves(self) -> bool:
-        # The port is open before the database is there: srvr says when it is, and what came too
-        # early may never be answered.
-        try:
-            with socket.create_connection((ADDRESS, self.port), _ANSWER_TIMEOUT_S) as connection:
-                connection.sendall(b"srvr")
-                return connection.recv(65536).startswith(b"Zookeeper version")
-        except OSError:
-            return False
+        return self._srvr().startswith("Zookeeper version")
+
+    def _srvr(self) -> str:
+        """Return its answer to srvr; "" where there is none in time.
+
+        The port is open before the database is there: what came too early may never be answered.
+        """
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((ADDRESS, self.port), _ANSWER_TIMEOUT_S) as connection,
+        ):
+            connection.sendall(b"srvr")
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+            return answer.decode()
+        return ""
