@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.servers import scratch
 from zoolet.testing import ApacheServer, EmbeddedServer, ServerProcess
 from zoolet.testing.apache import DEBIAN_JARS
 from zoolet.testing.process import ProcessServer
@@ -92,7 +93,6 @@ def main() -> None:
     """Measure and print."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     jars = Path(sys.argv[2]) if len(sys.argv) > 2 else DEBIAN_JARS
-    home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
     printed = [
         subprocess.run(
             [sys.executable, "-c", FIRST_START], capture_output=True, text=True, check=True
@@ -100,7 +100,7 @@ def main() -> None:
         for _ in range(PROCESS_ROUNDS)
     ]
     loading, first = (statistics.median(map(float, each)) for each in zip(*printed, strict=True))
-    try:
+    with scratch() as home:
         measured = {
             "EmbeddedServer(), in memory": embedded_costs(rounds, None),
             "EmbeddedServer(directory)": embedded_costs(rounds, home / "embedded"),
@@ -109,8 +109,6 @@ def main() -> None:
                 lambda: ApacheServer(Path(tempfile.mkdtemp(dir=home)), jars)
             ),
         }
-    finally:
-        shutil.rmtree(home)
     table = Table("ms", "start", "wipe", "stop")
     for name, costs in measured.items():
         table.add_row(name, *(f"{statistics.median(figures):.1f}" for figures in costs.values()))

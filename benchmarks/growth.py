@@ -6,14 +6,11 @@ python -m benchmarks.growth [ROUNDS [SECONDS]].
 """
 
 import contextlib
-import shutil
 import socket
 import statistics
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import trustme
@@ -37,12 +34,13 @@ CREDENTIALS = "someone:secret"
 @contextlib.contextmanager
 def serving(settings: Mapping[str, object] | None = None) -> Iterator[servers.Running]:
     """Run zoolet on a new directory."""
-    home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
-    try:
-        with servers.zoolet(home, settings) as running:
-            yield running
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with servers.scratch() as home, servers.zoolet(home, settings) as running:
+        yield running
+
+
+def make_znodes(port: int, znodes: int = FEW) -> None:
+    """Make those that are asked for."""
+    run_load("requests", port, 1, 1, 0, 0, "none", settings={"ZNODES": znodes})
 
 
 def throughput(port: int, work: str, seconds: float, **settings: Any) -> float:
@@ -62,7 +60,7 @@ def by_znodes(seconds: float) -> dict[str, float]:
         with serving() as few:
             base = throughput(few.port, work, seconds, ZNODES=FEW)
         with serving() as many:
-            run_load("requests", many.port, 1, 1, 0, 0, "none", settings={"ZNODES": MANY})
+            make_znodes(many.port, MANY)
             found[f"{work}, of {FEW:,}"] = throughput(many.port, work, seconds, ZNODES=FEW) / base
             found[f"{work}, of all"] = throughput(many.port, work, seconds, ZNODES=MANY) / base
     return found
@@ -84,13 +82,10 @@ def bytes_per_znode() -> dict[str, float]:
     with serving() as server:
         empty_mb = server.usage().resident_mb
     for znodes in (MANY // 4, MANY // 2, MANY):
-        home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
-        try:
+        with servers.scratch() as home:
             write_znodes(home / "data" / "version-2", znodes)
             with servers.zoolet(home) as running:
                 more_mb = running.usage().resident_mb - empty_mb
-        finally:
-            shutil.rmtree(home, ignore_errors=True)
         found[f"{znodes:,} znodes"] = more_mb * 1e6 / znodes
     return found
 
@@ -116,27 +111,25 @@ def by_feature(seconds: float) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _under_tls() -> Iterator[int]:
-    home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
-    store = home / "server.pem"
     certificate = trustme.CA().issue_cert("localhost")
-    certificate.private_key_and_cert_chain_pem.write_to_path(store)
     reserved = ReservedPort()
-    settings = {
-        "secureClientPort": reserved.number,
-        "secureClientPortAddress": "127.0.0.1",
-        "ssl.keyStore.location": store,
-        "ssl.clientAuth": "none",
-    }
-    try:
-        with serving(settings):
-            yield reserved.number
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with (
+        certificate.private_key_and_cert_chain_pem.tempfile() as store,
+        serving(
+            {
+                "secureClientPort": reserved.number,
+                "secureClientPortAddress": "127.0.0.1",
+                "ssl.keyStore.location": store,
+                "ssl.clientAuth": "none",
+            }
+        ),
+    ):
+        yield reserved.number
 
 
 @contextlib.contextmanager
 def _with_quota(port: int) -> Iterator[None]:
-    run_load("requests", port, 1, 1, 0, 0, "none")
+    make_znodes(port)
     limits = b"count=1000000,bytes=1000000000"
     with RawClient(port) as client:
         client.connect()
@@ -155,7 +148,7 @@ def _watching(port: int, work: str) -> Iterator[None]:
     if work == "get":
         yield
         return
-    run_load("requests", port, 1, 1, 0, 0, "none")
+    make_znodes(port)
     mode = AddWatchMode.PERSISTENT_RECURSIVE
     with RawClient(port) as client:
         client.connect(30_000)

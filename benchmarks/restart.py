@@ -8,7 +8,6 @@ Prints the medians of ROUNDS rounds and of their ratios. Usage: python -m benchm
 import shutil
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -42,18 +41,15 @@ def main() -> None:
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     started = {"Apache ZooKeeper": servers.apache, "zoolet": servers.zoolet}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in started}
-    prepared = Path(tempfile.mkdtemp(prefix="zoolet-bench-")) / "prepared"
-    try:
+    with servers.scratch() as scratch:
+        prepared = scratch / "prepared"
         write_znodes(prepared, znodes)
         for _ in range(rounds):
             for name, start in started.items():
-                home = prepared.with_name("server")
-                shutil.copytree(prepared, home / "data" / "version-2")
-                with start(home) as running:
-                    found[name].append((running.start_s, running.usage().resident_mb))
-                shutil.rmtree(home)
-    finally:
-        shutil.rmtree(prepared.parent, ignore_errors=True)
+                with servers.scratch() as home:
+                    shutil.copytree(prepared, home / "data" / "version-2")
+                    with start(home) as running:
+                        found[name].append((running.start_s, running.usage().resident_mb))
     table = Table("", "restart", "resident", title=f"{znodes:,} znodes of {len(DATA)} bytes")
     for name, figures in found.items():
         taken_s, resident_mb = (statistics.median(each) for each in zip(*figures, strict=True))

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -47,6 +48,13 @@ class Running(NamedTuple):
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         ticks = int(fields[11]) + int(fields[12])
         return Usage(int(resident.split()[1]) / 1000, ticks / _TICKS_PER_S)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Make a directory for a while; what a server still writes there in the end does not matter."""
+    with tempfile.TemporaryDirectory(prefix="zoolet-bench-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @contextlib.contextmanager

@@ -7,9 +7,7 @@ wanted of that beside Apache. Usage: see --help.
 
 import argparse
 import json
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +21,9 @@ from benchmarks.native import run_load, start_load
 
 WATCHING_CONNECTIONS, WATCHES_EACH, WATCH_ROUNDS = 1000, 10, 5
 IDLE_SESSIONS, IDLE_TIMEOUT_MS, IDLE_S = 10_000, 15_000, 20.0
-LONGEST_ROUND_S = 60
+
+
+Measure = Callable[[servers.Running, argparse.Namespace], dict[str, float]]
 
 
 class Row(NamedTuple):
@@ -34,7 +34,8 @@ class Row(NamedTuple):
         unit: of the figure.
         wanted: what the ratio to Apache must be.
         more_is_better: whether ``wanted`` is the least, or the most.
-        measure: returns the figure, and latencies in µs where there are some.
+        measure: returns figures by name; rows that share it are measured at once.
+        figure: which of them it is; latencies in µs are shown beside it, where there are some.
         with_echo: whether the echo server can do it too.
     """
 
@@ -42,63 +43,44 @@ class Row(NamedTuple):
     unit: str
     wanted: float
     more_is_better: bool
-    measure: Callable[[servers.Running, argparse.Namespace], dict[str, float]]
+    measure: Measure
+    figure: str = "per_s"
     with_echo: bool = False
 
 
-def _requests(
-    work: str, connections: int, outstanding: int
-) -> Callable[[servers.Running, argparse.Namespace], dict[str, float]]:
-    def measure(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
-        printed = run_load(
-            *("requests", server.port, connections, outstanding),
-            *(options.warmup, options.seconds, work),
-        )
-        return {"figure": printed["per_s"], **printed}
-
-    return measure
-
-
-def _latency(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
-    printed = _requests("set", 1, 1)(server, options)
-    return {**printed, "figure": printed["p50_us"]}
+def _requests(work: str, connections: int, outstanding: int) -> Measure:
+    return lambda server, options: run_load(
+        *("requests", server.port, connections, outstanding),
+        *(options.warmup, options.seconds, work),
+    )
 
 
 def _watches(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
     del options
     printed = run_load("watches", server.port, WATCHING_CONNECTIONS, WATCHES_EACH, WATCH_ROUNDS)
-    return {"figure": statistics.median(printed["last_us"]) / 1000}
+    return {"last_ms": statistics.median(printed["last_us"]) / 1000}
 
 
-def _idle(figure: str) -> Callable[[servers.Running, argparse.Namespace], dict[str, float]]:
-    def measure(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
-        del options
-        load = start_load("idle", server.port, IDLE_SESSIONS, IDLE_TIMEOUT_MS, IDLE_S)
-        try:
-            load.stdout.readline()
-            time.sleep(2)
-            before = server.usage()
-            if load.wait(IDLE_S + 30):
-                raise RuntimeError("the load of idle sessions ended with an error")
-            after = server.usage()
-        finally:
-            load.kill()
-            load.wait()
-        taken = {"resident": before.resident_mb, "cpu": after.cpu_s - before.cpu_s}
-        return {"figure": taken[figure], **taken}
-
-    return measure
-
-
-def _start(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
+def _idle(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
     del options
-    return {"figure": server.start_s * 1000}
+    load = start_load("idle", server.port, IDLE_SESSIONS, IDLE_TIMEOUT_MS, IDLE_S)
+    try:
+        load.stdout.readline()
+        time.sleep(2)
+        before = server.usage()
+        if load.wait(IDLE_S + 30):
+            raise RuntimeError("the load of idle sessions ended with an error")
+        after = server.usage()
+    finally:
+        load.kill()
+        load.wait()
+    return {"resident_mb": before.resident_mb, "cpu_s": after.cpu_s - before.cpu_s}
 
 
-def _resident(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
+def _empty(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
     del options
     time.sleep(1)
-    return {"figure": server.usage().resident_mb}
+    return {"start_ms": server.start_s * 1000, "resident_mb": server.usage().resident_mb}
 
 
 ROWS = [
@@ -110,12 +92,12 @@ ROWS = [
     Row("multi 16x8", "/s", 3.0, True, _requests("multi", 16, 8)),
     Row("get 64x1", "/s", 2.2, True, _requests("get", 64, 1), with_echo=True),
     Row("set 64x1", "/s", 1.5, True, _requests("set", 64, 1)),
-    Row("set 1x1", "µs p50", 1.0, False, _latency),
-    Row("watches", "ms", 1 / 3, False, _watches),
-    Row("idle memory", "MB", 0.5, False, _idle("resident")),
-    Row("idle pings", "CPU s", 0.5, False, _idle("cpu")),
-    Row("start", "ms", 0.25, False, _start),
-    Row("resident empty", "MB", 0.35, False, _resident),
+    Row("set 1x1", "µs p50", 1.0, False, _requests("set", 1, 1), "p50_us"),
+    Row("watches", "ms", 1 / 3, False, _watches, "last_ms"),
+    Row("idle memory", "MB", 0.5, False, _idle, "resident_mb"),
+    Row("idle pings", "CPU s", 0.5, False, _idle, "cpu_s"),
+    Row("start", "ms", 0.25, False, _empty, "start_ms"),
+    Row("resident empty", "MB", 0.35, False, _empty, "resident_mb"),
 ]
 
 OURS = "zoolet"
@@ -139,19 +121,19 @@ def measure(rows: list[Row], started: Starters, options: argparse.Namespace) -> 
     """Run every row on every server, so many rounds."""
     progress = Console(stderr=True)
     found: Figures = {row.name: {name: [] for name in started} for row in rows}
+    together: dict[Measure, list[Row]] = {}
+    for row in rows:
+        together.setdefault(row.measure, []).append(row)
     for _ in range(options.rounds):
-        for row in rows:
+        for measure_once, shown in together.items():
             for name, start in started.items():
-                if name == "echo" and not row.with_echo:
+                if name == "echo" and not shown[0].with_echo:
                     continue
-                home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
-                try:
-                    with start(home / name) as server:
-                        figures = row.measure(server, options)
-                finally:
-                    shutil.rmtree(home, ignore_errors=True)  # a snapshot may be under way
-                found[row.name][name].append(figures)
-                progress.print(f"{row.name} {name}: {figures}", soft_wrap=True)
+                with servers.scratch() as home, start(home / name) as server:
+                    figures = measure_once(server, options)
+                for row in shown:
+                    found[row.name][name].append(figures)
+                    progress.print(f"{row.name} {name}: {figures}", soft_wrap=True)
     return found
 
 
@@ -175,7 +157,7 @@ def show(rows: list[Row], found: Figures, base: str) -> Table:
     )
     for row in rows:
         rounds = found[row.name]
-        ratio = _ratio(rounds[OURS], rounds[base], "figure")
+        ratio = _ratio(rounds[OURS], rounds[base], row.figure)
         reached = ratio is not None and (
             ratio >= row.wanted if row.more_is_better else ratio <= row.wanted
         )
@@ -191,11 +173,11 @@ def show(rows: list[Row], found: Figures, base: str) -> Table:
         table.add_row(
             row.name,
             row.unit,
-            _text(_median(rounds[base], "figure"), 1),
-            _text(_median(rounds[OURS], "figure"), 1),
+            _text(_median(rounds[base], row.figure), 1),
+            _text(_median(rounds[OURS], row.figure), 1),
             f"{'[green]' if reached else '[red]'}{_text(ratio, 2)}",
             f"{sign} {row.wanted:.2f}",
-            _text(_ratio(rounds[OURS], rounds.get("echo", []), "figure"), 2),
+            _text(_ratio(rounds[OURS], rounds.get("echo", []), row.figure), 2),
             *latencies,
             _text(_ratio(rounds[OURS], rounds[base], "p999_us"), 2),
         )

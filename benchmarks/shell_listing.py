@@ -7,10 +7,8 @@ told to, and is told to here. Usage: python -m benchmarks.shell_listing [ZNODES 
 
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from kazoo.client import KazooClient
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.servers import scratch
 from zoolet.client import create_request, multi_async
 from zoolet.testing import ServerProcess
 from zoolet.testing.apache import DEBIAN_JARS
@@ -70,28 +69,22 @@ def main() -> None:
     """Measure and print."""
     znodes = int(sys.argv[1]) if len(sys.argv) > 1 else 300_000
     jars = Path(sys.argv[2]) if len(sys.argv) > 2 else DEBIAN_JARS
-    home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
     table = Table("", "", "time", "most memory", title=f"{znodes:,} children of {len(DATA)} bytes")
     java = ["java", "-Djute.maxbuffer=100000000", "-cp", f"{jars}/*"]
     shells = (
         ("zoolet", [sys.executable, "-m", "zoolet.shell"], COMMANDS),
         ("Java", [*java, "org.apache.zookeeper.ZooKeeperMain"], JAVA_COMMANDS),
     )
-    try:
-        with ServerProcess(home, {"tickTime": 2000}) as server:
-            # In a process of its own: what a child has at most counts from what its parent has.
-            filling = multiprocessing.Process(target=fill, args=(server.hosts, znodes))
-            filling.start()
-            filling.join()
-            for name, shell, commands in shells:
-                for command in commands:
-                    taken_s, most_mb, status = run(
-                        [*shell, "-server", server.hosts, *command.split()]
-                    )
-                    shown = f"{taken_s:.2f} s" if status == 0 else f"status {status}"
-                    table.add_row(name, command, shown, f"{most_mb:,.0f} MB")
-    finally:
-        shutil.rmtree(home)
+    with scratch() as home, ServerProcess(home, {"tickTime": 2000}) as server:
+        # In a process of its own: what a child has at most counts from what its parent has.
+        filling = multiprocessing.Process(target=fill, args=(server.hosts, znodes))
+        filling.start()
+        filling.join()
+        for name, shell, commands in shells:
+            for command in commands:
+                taken_s, most_mb, status = run([*shell, "-server", server.hosts, *command.split()])
+                shown = f"{taken_s:.2f} s" if status == 0 else f"status {status}"
+                table.add_row(name, command, shown, f"{most_mb:,.0f} MB")
     Console().print(table)
 
 

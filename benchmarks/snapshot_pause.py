@@ -8,13 +8,13 @@ switched off. Usage: python -m benchmarks.snapshot_pause [ZNODES [SECONDS]].
 import json
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import servers
 from benchmarks.native import start_load
 from benchmarks.restart import write_znodes
 from zoolet.testing import ServerProcess
@@ -52,11 +52,10 @@ def main() -> None:
     """Measure and print."""
     znodes = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
-    home = Path(tempfile.mkdtemp(prefix="zoolet-bench-"))
     table = Table(
         *("", "writes/s", "reads/s", "p50", "p99", "p999", "longest"), title=f"{znodes:,} znodes"
     )
-    try:
+    with servers.scratch() as home:
         write_znodes(home / "prepared", znodes)
         for snap_count in (NEVER, AS_SOON_AS_MAY_BE):
             reads, writes, snapshots = measure(
@@ -71,8 +70,6 @@ def main() -> None:
                     for key in ("p50_us", "p99_us", "p999_us", "max_us")
                 ),
             )
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
     Console().print(table)
 
 

@@ -357,8 +357,10 @@ static void on_made(Connection *c, int xid, int err) {
     made_all++;
 }
 
+static void on_nothing(Connection *c, int xid, int err) { (void)c, (void)xid, (void)err; }
+
 static void wait_for_session(Connection *c) {
-    while (!c->has_session) turn(on_made, 1000);
+    while (!c->has_session) turn(on_nothing, 1000);
 }
 
 static void make(Connection *c, const char *format, int first, int last) {
@@ -384,8 +386,6 @@ static void make_znodes(void) {
     close(c->fd);
 }
 
-static void on_nothing(Connection *c, int xid, int err) { (void)c, (void)xid, (void)err; }
-
 /* How many connect at once: fewer than the queue of 50 that Apache ZooKeeper has for them, since what
  * that drops comes again only after a second. */
 enum { AT_ONCE = 32 };
@@ -395,8 +395,7 @@ static Connection **open_many(int connections, int outstanding, int timeout_ms) 
     for (int i = 0; i < connections; i++) {
         all[i] = open_connection(i, outstanding, timeout_ms);
         if (i % AT_ONCE == AT_ONCE - 1 || i == connections - 1)
-            for (int j = i - i % AT_ONCE; j <= i; j++)
-                while (!all[j]->has_session) turn(on_nothing, 1000);
+            for (int j = i - i % AT_ONCE; j <= i; j++) wait_for_session(all[j]);
     }
     return all;
 }
