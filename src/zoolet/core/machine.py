@@ -183,6 +183,7 @@ class StateMachine:
             result = _apply_set_acl(change, body)
         else:
             result = _apply_part(change, header.type, body)
+        self.tree.count_children()
         self.zxid = max(self.zxid, header.zxid)
         return Applied(result, change.touched, change.events)
 
@@ -346,14 +347,12 @@ class _Change:
         self.events: list[Event] = []
         self._last_parent = ""
 
-    def touch_with_parent(self, path: str) -> str:
-        """Note a znode that came or went; returns its parent's path."""
-        parent = paths.parent_of(path)
+    def touch_with_parent(self, path: str, parent: str) -> None:
+        """Note a znode that came or went."""
         self.touched.append(path)
         if parent != self._last_parent:  # the parts of a multi often have the same one
             self._last_parent = parent
             self.touched.append(parent)
-        return parent
 
     def count(self, stats_path: str | None) -> None:
         """Note that a quota's statistics have changed."""
@@ -466,11 +465,14 @@ def _create_znode(
     parent_cversion: int,
 ) -> TxnResult:
     header, machine, tree = change.header, change.machine, change.tree
-    record = tree.create(path, data, acl, owner, parent_cversion, header.zxid, header.time_ms)
+    parent = tree.parents.of(path)
+    record = tree.create(
+        path, parent, data, acl, owner, parent_cversion, header.zxid, header.time_ms
+    )
     # Before the quotas: where the znode is a quota's statistics, they replace its data.
     result = TxnResult(op_code, path=path, record=record)
     change.count(machine.quotas.created(path, data_length(record)))
-    parent = change.touch_with_parent(path)
+    change.touch_with_parent(path, parent)
     change.trigger(machine.data_watches, path, _NODE_CREATED)
     change.trigger(machine.child_watches, parent, _NODE_CHILDREN_CHANGED)
     return result
@@ -478,8 +480,9 @@ def _create_znode(
 
 def _delete(change: _Change, op_code: int, txn: DeleteTxn) -> TxnResult:
     path, machine, tree = txn.path, change.machine, change.tree
-    record, acl = tree.delete(path, change.header.zxid)
-    parent = change.touch_with_parent(path)
+    parent = tree.parents.of(path)
+    record, acl = tree.delete(path, parent, change.header.zxid)
+    change.touch_with_parent(path, parent)
     change.count(machine.quotas.deleted(path, data_length(record)))
     told = change.trigger(machine.data_watches, path, _NODE_DELETED, acl)
     change.trigger(machine.child_watches, path, _NODE_DELETED, acl, but=told)

@@ -24,7 +24,7 @@ from zoolet.core.tree import (
     wrap_int32,
 )
 from zoolet.model import paths
-from zoolet.model.acl import AclList, Id
+from zoolet.model.acl import OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
 from zoolet.model.owners import MAX_TTL_MS
@@ -119,6 +119,9 @@ class ZnodeState:
         self.size_bytes = size_bytes
 
 
+_NOT_NOTED: Final = ZnodeState(OPEN_ACL, 0, 0, 0, 0, False, 0)
+
+
 @final
 class Mode:
     """What a CreateMode means, asked once and not at every request."""
@@ -182,9 +185,9 @@ class View:
         """Return the znode's state, None where it is missing or will be deleted."""
         if not self._in_multi:
             return self._look_up(path)
-        if path in self._noted:
-            return self._noted[path]
-        state = self._noted[path] = self._look_up(path)
+        state = self._noted.get(path, _NOT_NOTED)
+        if state is _NOT_NOTED:
+            state = self._noted[path] = self._look_up(path)
         return state
 
     def _look_up(self, path: str) -> ZnodeState | None:
@@ -210,10 +213,16 @@ class View:
             raise RequestError(ErrorCode.NO_NODE, path)
         return state
 
+    def parent(self, path: str) -> ZnodeState:
+        """Return the state of the znode above ``path``; raises RequestError (NO_NODE)."""
+        return self.get(self._tree.parents.of(path))
+
     def exists(self, path: str) -> bool:
         """Say whether there will be such a znode."""
-        if self._in_multi and path in self._noted:
-            return self._noted[path] is not None
+        if self._in_multi:
+            state = self._noted.get(path, _NOT_NOTED)
+            if state is not _NOT_NOTED:
+                return state is not None
         return path in self._tree.records
 
     def count_ephemeral(self, session_id: int, path: str) -> None:
@@ -352,7 +361,7 @@ def _prepare_znode(
     if "/" not in path or "\0" in path:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
     acl = access.resolve(wanted_acl, asker.identities, path)
-    parent = view.get(paths.parent_of(path))
+    parent = view.parent(path)
     access.check(parent.acl, asker.identities, _CREATE, path)
     if mode.is_sequential:
         path = f"{path}{parent.created:010d}"
@@ -375,7 +384,7 @@ def _prepare_delete(view: View, asker: Asker, request: Delete) -> DeleteTxn:
     path = request.path
     if "/" not in path or "\0" in path or path in paths.SYSTEM_PATHS:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
-    parent = view.get(paths.parent_of(path))
+    parent = view.parent(path)
     access.check(parent.acl, asker.identities, _DELETE, path)
     node = view.get(path)
     _next_version(node.version, request.version, path)

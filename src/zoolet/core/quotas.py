@@ -12,17 +12,18 @@ list, the original's server ends; here what is not understood counts as not said
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from zoolet.core.tree import Tree, data_in, data_length
 from zoolet.model import paths
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
 
-LIMITS_NAME = "zookeeper_limits"
-STATS_NAME = "zookeeper_stats"
+LIMITS_NAME: Final = "zookeeper_limits"
+STATS_NAME: Final = "zookeeper_stats"
 
-_BELOW_QUOTA = f"{paths.QUOTA}/"
-_UNLIMITED = -1
+_BELOW_QUOTA: Final = f"{paths.QUOTA}/"
+_UNLIMITED: Final = -1
 _PAIRS = re.compile("[,;]+")
 _NUMBER = re.compile("[+-]?[0-9]{1,19}")
 

@@ -6,7 +6,8 @@ znodes have beside that stands in tables of its own: children (``directories``),
 open to everyone (``acls``), an owner (``ephemerals``, ``perishable``).
 
 Invariants: every path but the root has its parent in ``records``, and is in the ``entries`` of the
-parent's directory; ``ephemerals`` lists exactly the znodes with an ephemeral owner.
+parent's directory; ``ephemerals`` lists exactly the znodes with an ephemeral owner. Within a txn,
+the Stat of a parent may be behind its directory; ``count_children`` ends that with the txn.
 """
 
 from collections.abc import Iterator
@@ -60,15 +61,19 @@ class Directory:
         num_children: how many children there are.
         created: how often a child was created under it: the next sequential child's number. The
             Stat's cversion counts deletions too, and does not say this past 2**30.
+        pzxid: of the last txn that counted a child more or less.
+        is_counted: whether the znode's Stat says all this already.
         listing: the children's names as getChildren answers them, once they were asked for.
     """
 
-    __slots__ = ("created", "entries", "listing", "num_children")
+    __slots__ = ("created", "entries", "is_counted", "listing", "num_children", "pzxid")
 
-    def __init__(self) -> None:
+    def __init__(self, pzxid: i64) -> None:
         self.entries: list[str] = []
         self.num_children = 0
         self.created = 0
+        self.pzxid: i64 = pzxid
+        self.is_counted = True
         self.listing: bytes | None = None
 
     def add(self, path: str) -> None:
@@ -153,6 +158,7 @@ class Tree:
         perishable: the paths of containers and of znodes with a TTL, each with the owner that says
             so; the Stat of such a znode names no owner (``DataNode.copyStat``).
         size_bytes: of all paths and data (``DataTree.approximateDataSize``).
+        parents: finds the paths of parents.
     """
 
     def __init__(self) -> None:
@@ -163,6 +169,8 @@ class Tree:
         self.perishable: dict[str, int] = {}
         self.size_bytes = 0
         self._interned: dict[AclList, AclList] = {OPEN_ACL: OPEN_ACL}
+        self.parents = paths.Parents()
+        self._uncounted: list[str] = []
 
     @classmethod
     def fresh(cls) -> "Tree":
@@ -267,11 +275,9 @@ class Tree:
         """
         if path != paths.ROOT:
             parent = paths.parent_of(path)
-            if parent not in self.records:
-                raise KeyError(parent)
-            self._directory(parent).add(path)
+            self._directory(parent, self.records[parent]).add(path)
         if created:
-            self._directory(path).created = created
+            self._directory(path, record).created = created
         if acl is not OPEN_ACL and (acl := self.intern_acl(acl)) is not OPEN_ACL:
             self.acls[path] = acl
         if owner:
@@ -285,14 +291,14 @@ class Tree:
     def count_all_children(self) -> None:
         """Bring the Stat of every znode that has had children up to date, after loading."""
         for path, directory in self.directories.items():
-            record = self.records[path]
-            pzxid = read_i64_be(record, len(record) - PZXID)
-            self._count_children(path, record, directory, pzxid)
+            self._count_children(path, directory)
 
-    def _directory(self, path: str) -> Directory:
+    def _directory(self, path: str, record: bytes) -> Directory:
+        """Return what is kept of the children of a znode, whose record is given."""
         directory = self.directories.get(path)
         if directory is None:
-            directory = self.directories[path] = Directory()
+            pzxid = read_i64_be(record, len(record) - PZXID)
+            directory = self.directories[path] = Directory(pzxid)
         return directory
 
     def _owned_by(self, session_id: int) -> dict[str, None]:
@@ -306,6 +312,7 @@ class Tree:
     def create(
         self,
         path: str,
+        parent: str,
         data: bytes | None,
         acl: AclList,
         owner: int,
@@ -313,17 +320,13 @@ class Tree:
         zxid: i64,
         time_ms: i64,
     ) -> bytes:
-        """Create a znode and return its record; ``owner`` is as files keep it.
+        """Create a znode under ``parent`` and return its record; ``owner`` is as files keep it.
 
         ``parent_cversion`` is what the parent's count becomes, -1 one more. A snapshot that was
         taken while txns went on may hold the znode already, or the parent a greater count: neither
         goes back (``DataTree.createNode``). Raises RequestError (NO_NODE, NODE_EXISTS).
         """
-        parent = paths.parent_of(path)
-        parent_record = self.records.get(parent)
-        if parent_record is None:
-            raise RequestError(ErrorCode.NO_NODE, path)
-        directory = self._directory(parent)
+        directory = self._directory_to_change(path, parent)
         created = directory.created + 1 if parent_cversion == -1 else parent_cversion
         is_ephemeral = owner != 0 and OwnerKind.of(owner) is OwnerKind.SESSION
         record = _new_record(data, owner if is_ephemeral else 0, zxid, time_ms)
@@ -337,30 +340,26 @@ class Tree:
             elif owner:
                 self.perishable[path] = owner
             self.size_bytes += len(path) + data_length(record)
-        pzxid = read_i64_be(parent_record, len(parent_record) - PZXID)
         if created > directory.created:
             directory.created = created
-            pzxid = zxid
-        self._count_children(parent, parent_record, directory, pzxid)
+            directory.pzxid = zxid
         if exists:
             raise RequestError(ErrorCode.NODE_EXISTS, path)
         return record
 
-    def delete(self, path: str, zxid: i64) -> tuple[bytes, AclList]:
-        """Take a znode out and return its record and ACL; raises RequestError (NO_NODE)."""
-        parent = paths.parent_of(path)
-        parent_record = self.records.get(parent)
-        if parent_record is None:
-            raise RequestError(ErrorCode.NO_NODE, path)
-        directory = self._directory(parent)
+    def delete(self, path: str, parent: str, zxid: i64) -> tuple[bytes, AclList]:
+        """Take a znode out of ``parent``, and return its record and ACL.
+
+        Raises RequestError (NO_NODE).
+        """
+        directory = self._directory_to_change(path, parent)
         record = self.records.pop(path, None)
         if record is not None:
             directory.num_children -= 1
             directory.listing = None
             if len(directory.entries) > 2 * directory.num_children + _ENTRIES_OF_NONE:
                 self.children_of(parent)
-        before = read_i64_be(parent_record, len(parent_record) - PZXID)
-        self._count_children(parent, parent_record, directory, max(before, zxid))
+        directory.pzxid = max(directory.pzxid, zxid)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         self.size_bytes -= len(path) + data_length(record)
@@ -379,6 +378,7 @@ class Tree:
         self, path: str, data: bytes | None, version: int, zxid: i64, time_ms: i64
     ) -> bytes:
         """Replace a znode's data and return its record; raises RequestError (NO_NODE)."""
+        self.count_children()
         before = self._existing(path)
         size = len(before)
         writer = BytesWriter()
@@ -415,8 +415,29 @@ class Tree:
         stat = Stat.unpack(self.records[path], len(self.records[path]) - STAT_BYTES)
         self.records[path] = encode_record(data, stat._replace(data_length=len(data)))
 
-    def _count_children(self, path: str, before: bytes, directory: Directory, pzxid: i64) -> None:
-        """Bring the Stat in a znode's record up to date after a child came or went."""
+    def count_children(self) -> None:
+        """Bring the Stat of each znode whose children came or went up to date: the txn is over."""
+        for path in self._uncounted:
+            directory = self.directories.get(path)
+            if directory is not None:  # else it has gone itself, after its children
+                self._count_children(path, directory)
+        self._uncounted.clear()
+
+    def _directory_to_change(self, path: str, parent: str) -> Directory:
+        """Return the directory in which ``path`` comes or goes; raises RequestError (NO_NODE)."""
+        directory = self.directories.get(parent)
+        if directory is None:
+            record = self.records.get(parent)
+            if record is None:
+                raise RequestError(ErrorCode.NO_NODE, path)
+            directory = self._directory(parent, record)
+        if directory.is_counted:
+            directory.is_counted = False
+            self._uncounted.append(parent)
+        return directory
+
+    def _count_children(self, path: str, directory: Directory) -> None:
+        before = self.records[path]
         size = len(before)
         num_children = directory.num_children
         writer = BytesWriter()
@@ -424,8 +445,9 @@ class Tree:
         write_i32_be(writer, wrap_int32(2 * directory.created - num_children))
         writer.write(before[size - AVERSION : size - NUM_CHILDREN])
         write_i32_be(writer, num_children)
-        write_i64_be(writer, pzxid)
+        write_i64_be(writer, directory.pzxid)
         self.records[path] = writer.getvalue()
+        directory.is_counted = True
 
     def _existing(self, path: str) -> bytes:
         record = self.records.get(path)

@@ -7,7 +7,7 @@ the rules: the original's ``WatchManager``.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
@@ -16,9 +16,9 @@ from zoolet.model.acl import Id
 from zoolet.model.codes import WatchMode
 
 # Plain ints: arithmetic on enum flags costs more than all else here.
-_NO_MODE = 0
-_STANDARD = WatchMode.STANDARD.value
-_RECURSIVE = WatchMode.PERSISTENT_RECURSIVE.value
+_NO_MODE: Final = 0
+_STANDARD: Final = WatchMode.STANDARD.value
+_RECURSIVE: Final = WatchMode.PERSISTENT_RECURSIVE.value
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -1,6 +1,6 @@
 """Access control lists: who may do what with a znode."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from zoolet.model.codes import Permission
 
@@ -21,7 +21,14 @@ class ACL(NamedTuple):
 
 AclList = tuple[ACL, ...]
 
-ANYONE = Id("world", "anyone")
-OPEN_ACL: AclList = (ACL(int(Permission.ALL), ANYONE),)
-"""Everyone may do everything; what kazoo sends where a program names no ACL."""
-READ_ONLY_ACL: AclList = (ACL(int(Permission.READ), ANYONE),)
+ANYONE: Final = Id("world", "anyone")
+
+
+def _list_of(entry: ACL) -> AclList:
+    # A list that is written out would be one object for compiled modules and another for the rest.
+    return (entry,)
+
+
+OPEN_ACL: Final = _list_of(ACL(int(Permission.ALL), ANYONE))
+"""Everyone may do everything; what kazoo sends where a program names no ACL. Known by identity."""
+READ_ONLY_ACL: Final = _list_of(ACL(int(Permission.READ), ANYONE))

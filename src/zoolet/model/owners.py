@@ -5,11 +5,12 @@ znode's has all bits of its first byte set, and its TTL in the last five bytes.
 """
 
 from enum import Enum
+from typing import Final
 
-CONTAINER_OWNER = -(1 << 63)
+CONTAINER_OWNER: Final = -(1 << 63)
 
-_TTL_BASE = -(1 << 56)
-MAX_TTL_MS = (1 << 40) - 1
+_TTL_BASE: Final = -(1 << 56)
+MAX_TTL_MS: Final = (1 << 40) - 1
 
 
 class OwnerKind(Enum):

@@ -4,19 +4,19 @@ The root is ``/``. Files, and clients that know of it, spell it as the empty str
 """
 
 import re
-from typing import Final
+from typing import Final, final
 
 from mypy_extensions import i64
 
 _FIRST_PRINTABLE: Final = 0x20
 _LAST_PRINTABLE: Final = 0x7E
 
-ROOT = "/"
-SYSTEM = "/zookeeper"
-QUOTA = "/zookeeper/quota"
-CONFIG = "/zookeeper/config"
+ROOT: Final = "/"
+SYSTEM: Final = "/zookeeper"
+QUOTA: Final = "/zookeeper/quota"
+CONFIG: Final = "/zookeeper/config"
 
-SYSTEM_PATHS = frozenset({"", ROOT, SYSTEM, QUOTA, CONFIG})
+SYSTEM_PATHS: Final = frozenset({"", ROOT, SYSTEM, QUOTA, CONFIG})
 """The znodes that no client can delete (``DataTree.isSpecialPath``)."""
 
 # ZooKeeper's PathUtils counts UTF-16 units, so what it forbids from U+D800 on are surrogates:
@@ -72,6 +72,25 @@ def parent_of(path: str) -> str:
     ``path`` holds at least one ``/``.
     """
     return path[: path.rfind("/")] or ROOT
+
+
+@final
+class Parents:
+    """Finds parents as ``parent_of`` does, for paths of which many in a row have the same one.
+
+    That is then the same object, whose hash is known: it is mostly asked for to be looked up.
+    """
+
+    def __init__(self) -> None:
+        self._last = ROOT
+
+    def of(self, path: str) -> str:
+        """Return the parent's path; ``path`` holds at least one ``/``."""
+        last = self._last
+        end = path.rfind("/")
+        if end != len(last) or not path.startswith(last):
+            last = self._last = path[:end] or ROOT
+        return last
 
 
 def name_of(path: str) -> str:

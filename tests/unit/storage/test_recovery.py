@@ -251,7 +251,7 @@ def test_a_session_with_very_many_ephemerals_ends_in_a_short_record(tmp_path: Pa
     tree = writer.machine.tree
     for number in range(100_000):
         path = f"/e/{number:010d}"
-        tree.create(path, b"", OPEN_ACL, SESSION, -1, writer.machine.zxid, 0)
+        tree.create(path, "/e", b"", OPEN_ACL, SESSION, -1, writer.machine.zxid, 0)
     txn = writer.machine.prepare(Asker(SESSION, ()), 1, OpCode.CLOSE_SESSION, CloseSession(), 0)
     assert len(encode_record(txn)) < 1000
     writer.machine.apply(txn)
