@@ -1,6 +1,6 @@
 """Reads: what each of them shows, and the body of its reply. A table from op code to function.
 
-This is the read path: a request's bytes, the znode that they name, the bytes that answer. A read
+``read`` is the read path: a request's bytes, the znode that they name, the bytes that answer. It
 changes nothing but the watches of who asks. Whether its reply may leave at once is the processor's
 to say, by the path that it shows.
 """
@@ -51,7 +51,6 @@ class Shown:
 
 
 Read = Callable[[StateMachine, Connection, bytes, i64, i64], Shown]
-"""Raises RequestError where the read is refused, MalformedError where the body is none."""
 
 
 def _get_data(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
@@ -195,7 +194,7 @@ def _ping(
     return Shown(NOTHING, b"")
 
 
-READS: Final[dict[int, Read]] = {
+_READS: Final[dict[int, Read]] = {
     OpCode.EXISTS: _exists,
     OpCode.GET_DATA: _get_data,
     OpCode.GET_ACL: _get_acl,
@@ -210,3 +209,16 @@ READS: Final[dict[int, Read]] = {
     OpCode.REMOVE_WATCHES: _remove_watches,
     OpCode.WHO_AM_I: _who_am_i,
 }
+
+
+def read(
+    op_code: int, machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown | None:
+    """Return what a read with the body ``data[start:end]`` shows; None: the op code is no read's.
+
+    Raises RequestError where the read is refused, MalformedError where the body is none.
+    """
+    if op_code == _GET_DATA:  # most of what is ever asked: compiled, it is called directly
+        return _get_data(machine, asker, data, start, end)
+    found = _READS.get(op_code)
+    return None if found is None else found(machine, asker, data, start, end)
