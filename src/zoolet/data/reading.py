@@ -34,9 +34,9 @@ class _NoFile(DiskFile):
 class FrozenDisk(Disk):
     """Reads files; what would be changed is passed over, so that recovery changes nothing."""
 
-    def create(self, path: Path) -> DiskFile:
+    def create(self, path: Path, *, synced: bool = False) -> DiskFile:
         """Return a file that is none."""
-        del path
+        del path, synced
         return _NoFile()
 
     def remove(self, path: Path) -> None:

@@ -12,9 +12,14 @@ from pathlib import Path
 class DiskFile:
     """A file that is written from its start on."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the file, which must not exist."""
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    def __init__(self, path: Path, *, synced: bool = False) -> None:
+        """Create the file, which must not exist; ``synced``: each write is on disk at its return.
+
+        That is one call of the system for a write and its sync. Between two, a thread has to wait
+        for the interpreter, and the thread that has it is disturbed once more.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._fd = os.open(path, flags | (os.O_DSYNC if synced else 0), 0o644)
 
     def write(self, data: bytes) -> None:
         """Write all of ``data`` where the last write ended."""
@@ -72,9 +77,9 @@ class Disk:
         """Return all of a file."""
         return path.read_bytes()
 
-    def create(self, path: Path) -> DiskFile:
-        """Create a file that must not exist."""
-        return DiskFile(path)
+    def create(self, path: Path, *, synced: bool = False) -> DiskFile:
+        """Create a file that must not exist; ``synced``: each write is on disk when it returns."""
+        return DiskFile(path, synced=synced)
 
     def rename(self, old: Path, new: Path) -> None:
         """Move a file within a directory; one that has the new name is replaced."""

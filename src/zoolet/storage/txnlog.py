@@ -74,7 +74,8 @@ class TxnLog:
         """Append whole records, the first of them that of ``first_zxid``, and sync them."""
         is_new = self._file is None
         if self._file is None:
-            self._file = self._disk.create(self._directory / log_name(first_zxid))
+            path = self._directory / log_name(first_zxid)
+            self._file = self._disk.create(path, synced=self._force_sync)
             self._position = self._allocated_bytes = 0
             records = _FILE_HEADER.pack(_MAGIC, _VERSION, _DATABASE_ID) + records
         needed_bytes = self._position + len(records)
@@ -82,8 +83,6 @@ class TxnLog:
             self._allocated_bytes = self._preallocate(self._file, needed_bytes)
         self._file.write(records)
         self._position = needed_bytes
-        if self._force_sync:
-            self._file.sync()
         if is_new:
             self._disk.sync_directory(self._directory)
 

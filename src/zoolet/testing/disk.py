@@ -210,15 +210,15 @@ class MemoryDisk(Disk):
         with self._lock:
             return self._existing(path).current
 
-    def create(self, path: Path) -> DiskFile:
-        """Create a file that must not exist."""
+    def create(self, path: Path, *, synced: bool = False) -> DiskFile:
+        """Create a file that must not exist; ``synced``: each write is on disk when it returns."""
         with self._lock:
             if path in self._names:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
             self._begin(DiskStep.CREATE)
             content = Content()
             self._change(lambda names: names.__setitem__(path, content))
-            return MemoryFile(self, content)
+            return MemoryFile(self, content, synced=synced)
 
     def rename(self, old: Path, new: Path) -> None:
         """Move a file within a directory; one that has the new name is replaced."""
@@ -314,16 +314,19 @@ class MemoryDisk(Disk):
 class MemoryFile(DiskFile):
     """A file that is being written."""
 
-    def __init__(self, disk: MemoryDisk, content: Content) -> None:
+    def __init__(self, disk: MemoryDisk, content: Content, *, synced: bool) -> None:
         """Begin at the start of ``content``."""
         self._disk = disk
         self._content = content
+        self._synced = synced
         self._position = 0
 
     def write(self, data: bytes) -> None:
         """Write all of ``data`` where the last write ended."""
         position, self._position = self._position, self._position + len(data)
         self._disk.write(self._content, position, data)
+        if self._synced:
+            self.sync()
 
     def preallocate(self, size_bytes: int) -> None:
         """Make the file ``size_bytes`` long, the new part zero."""

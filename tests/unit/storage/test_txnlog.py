@@ -1,6 +1,8 @@
 """The transaction log: what is written, what is read, what is damage and what is a torn tail."""
 
 import errno
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -60,13 +62,26 @@ def test_a_disk_without_room_for_a_step_is_filled_to_its_end(tmp_path: Path) -> 
             raise OSError(errno.ENOSPC, f"No space left for {size_bytes} bytes")
 
     class NarrowDisk(Disk):
-        def create(self, path: Path) -> DiskFile:
-            return NarrowFile(path)
+        def create(self, path: Path, *, synced: bool = False) -> DiskFile:
+            return NarrowFile(path, synced=synced)
 
     log = TxnLog(NarrowDisk(), tmp_path, preallocate_bytes=1024)
     for zxid in (1, 2, 3):
         log.append(zxid, encode_record(delete(zxid)))
     assert (tmp_path / "log.1").read_bytes() == content(3)
+
+
+@pytest.mark.parametrize("force_sync", [True, False])
+def test_each_write_is_on_disk_when_it_returns_unless_that_is_not_wanted(
+    tmp_path: Path, force_sync: bool
+) -> None:
+    log = TxnLog(Disk(), tmp_path, preallocate_bytes=1024, force_sync=force_sync)
+    log.append(1, encode_record(delete(1)))
+    opened = {
+        path.readlink(): path.name for path in Path("/proc/self/fd").iterdir() if path.exists()
+    }
+    flags = fcntl.fcntl(int(opened[tmp_path / "log.1"]), fcntl.F_GETFL)
+    assert bool(flags & os.O_DSYNC) == force_sync
 
 
 @given(st.lists(TXNS, max_size=5), st.integers(0, 100))
