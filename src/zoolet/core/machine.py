@@ -183,7 +183,6 @@ class StateMachine:
             result = _apply_set_acl(change, body)
         else:
             result = _apply_part(change, header.type, body)
-        self.tree.count_children()
         self.zxid = max(self.zxid, header.zxid)
         return Applied(result, change.touched, change.events)
 
@@ -191,7 +190,7 @@ class StateMachine:
 
     def readable(self, path: str, identities: Sequence[Id]) -> bytes:
         """Return the record of a znode that may be read; raises RequestError (NO_NODE, NO_AUTH)."""
-        record = self.tree.records.get(path)
+        record = self.tree.record_of(path)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         acls = self.tree.acls
@@ -204,7 +203,7 @@ class StateMachine:
 
         Raises RequestError (NO_NODE, NO_AUTH).
         """
-        record = self.tree.records.get(path)
+        record = self.tree.record_of(path)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         acl = self.tree.acl_of(path)
@@ -315,14 +314,14 @@ class StateMachine:
         return events
 
     def _missed_data(self, path: str, since_zxid: int) -> EventType | None:
-        record = self.tree.records.get(path or paths.ROOT)
+        record = self.tree.record_of(path or paths.ROOT)
         if record is None:
             return EventType.NODE_DELETED
         mzxid = read_i64_be(record, len(record) - MZXID)
         return EventType.NODE_DATA_CHANGED if mzxid > since_zxid else None
 
     def _missed_children(self, path: str, since_zxid: int) -> EventType | None:
-        record = self.tree.records.get(path or paths.ROOT)
+        record = self.tree.record_of(path or paths.ROOT)
         if record is None:
             return EventType.NODE_DELETED
         pzxid = read_i64_be(record, len(record) - PZXID)

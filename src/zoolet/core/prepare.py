@@ -16,7 +16,6 @@ from zoolet.core.quotas import Quotas
 from zoolet.core.rules import Rules
 from zoolet.core.tree import (
     AVERSION,
-    NUM_CHILDREN,
     OWNER,
     VERSION,
     Tree,
@@ -196,12 +195,13 @@ class View:
         if record is None:
             return None
         size = len(record)
+        directory = tree.directories.get(path)
         return ZnodeState(
             tree.acl_of(path),
             read_i32_be(record, size - VERSION),
             read_i32_be(record, size - AVERSION),
-            tree.created_under(path),
-            read_i32_be(record, size - NUM_CHILDREN),
+            0 if directory is None else directory.created,
+            0 if directory is None else directory.num_children,
             read_i64_be(record, size - OWNER) != 0,
             data_length(record),
         )

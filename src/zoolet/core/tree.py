@@ -6,8 +6,9 @@ znodes have beside that stands in tables of its own: children (``directories``),
 open to everyone (``acls``), an owner (``ephemerals``, ``perishable``).
 
 Invariants: every path but the root has its parent in ``records``, and is in the ``entries`` of the
-parent's directory; ``ephemerals`` lists exactly the znodes with an ephemeral owner. Within a txn,
-the Stat of a parent may be behind its directory; ``count_children`` ends that with the txn.
+parent's directory; ``ephemerals`` lists exactly the znodes with an ephemeral owner. A parent's
+numChildren, cversion and pzxid may be behind in ``records``, for children come and go more often
+than someone asks how many there are: ``record_of`` and ``all_records`` bring them up to date.
 """
 
 from collections.abc import Iterator
@@ -151,7 +152,7 @@ class Tree:
     """All znodes, by path.
 
     Attributes:
-        records: path to record, parents before their children.
+        records: path to record, parents before their children; what a parent's says may be behind.
         directories: path to what is kept of the children, for znodes that have had one.
         acls: path to ACL, for znodes whose ACL is not OPEN_ACL.
         ephemerals: session id to the paths of its ephemerals, in order of creation.
@@ -186,9 +187,20 @@ class Tree:
         """Count the znodes."""
         return len(self.records)
 
+    def record_of(self, path: str) -> bytes | None:
+        """Return a znode's record, which says all that holds now; None where there is none."""
+        if self._uncounted:
+            self._count_changed()
+        return self.records.get(path)
+
+    def all_records(self) -> dict[str, bytes]:
+        """Return ``records``, which say all that holds now."""
+        self._count_changed()
+        return self.records
+
     def find(self, path: str) -> Znode | None:
         """Return a look at a znode; None where there is none."""
-        record = self.records.get(path)
+        record = self.record_of(path)
         if record is None:
             return None
         directory = self.directories.get(path)
@@ -205,7 +217,7 @@ class Tree:
 
     def acl_of(self, path: str) -> AclList:
         """Return the ACL of a znode that is there."""
-        return self.acls.get(path, OPEN_ACL)
+        return self.acls.get(path, OPEN_ACL) if self.acls else OPEN_ACL
 
     def created_under(self, path: str) -> int:
         """Return how often a child was created under a path."""
@@ -378,7 +390,6 @@ class Tree:
         self, path: str, data: bytes | None, version: int, zxid: i64, time_ms: i64
     ) -> bytes:
         """Replace a znode's data and return its record; raises RequestError (NO_NODE)."""
-        self.count_children()
         before = self._existing(path)
         size = len(before)
         writer = BytesWriter()
@@ -415,8 +426,8 @@ class Tree:
         stat = Stat.unpack(self.records[path], len(self.records[path]) - STAT_BYTES)
         self.records[path] = encode_record(data, stat._replace(data_length=len(data)))
 
-    def count_children(self) -> None:
-        """Bring the Stat of each znode whose children came or went up to date: the txn is over."""
+    def _count_changed(self) -> None:
+        """Bring the records of all znodes whose children came or went up to date."""
         for path in self._uncounted:
             directory = self.directories.get(path)
             if directory is not None:  # else it has gone itself, after its children
@@ -450,7 +461,7 @@ class Tree:
         directory.is_counted = True
 
     def _existing(self, path: str) -> bytes:
-        record = self.records.get(path)
+        record = self.record_of(path)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         return record

@@ -134,7 +134,8 @@ class GroupCommit:
         batch.last_zxid = zxid
         batch.num_txns += 1
         write_record(batch.records, txn)
-        batch.touched.update(touched)
+        for path in touched:
+            batch.touched.add(path)
         return batch
 
     def batch_to_wait_for(self, connection: "Connection", path: str) -> Batch | None:

@@ -71,7 +71,7 @@ def _exists(machine: StateMachine, asker: Connection, data: bytes, start: i64, e
     if "\0" in path:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
     shown = _real(path)
-    record = machine.tree.records.get(shown)
+    record = machine.tree.record_of(shown)
     if record is not None:
         access.check(machine.tree.acl_of(shown), asker.identities, _READ, path)
     if watch:

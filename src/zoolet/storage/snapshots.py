@@ -79,7 +79,7 @@ class Image:
     def __init__(self, zxid: int, tree: Tree, sessions: Mapping[int, int]) -> None:
         """Keep the state after ``zxid``; ``sessions`` are the timeouts in ms by session id."""
         self.zxid = zxid
-        self._records = tree.records.copy()
+        self._records = tree.all_records().copy()
         self._created = {path: found.created for path, found in tree.directories.items()}
         self._acls = tree.acls.copy()
         self._perishable = tree.perishable.copy()

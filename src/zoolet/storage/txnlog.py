@@ -35,12 +35,13 @@ _ZERO_BLOCK_BYTES = 1 << 16
 _ZERO_BLOCK = bytes(_ZERO_BLOCK_BYTES)
 _SMALLEST_TXN_BYTES = 32
 _LARGEST_TXN_BYTES = 1 << 30
+_adler32: Final = zlib.adler32  # looked up once: every txn is written with it
 
 
 def write_record(writer: BytesWriter, txn: Txn) -> None:
     """Write what the log holds of ``txn``: checksum, length, bytes, end mark."""
     payload = encode_txn(txn)
-    write_i64_be(writer, zlib.adler32(payload))
+    write_i64_be(writer, _adler32(payload))
     write_i32_be(writer, len(payload))
     writer.write(payload)
     writer.append(_END_MARK)

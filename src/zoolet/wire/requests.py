@@ -140,24 +140,27 @@ def _part(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
 
 
 _WRITES: Final[dict[int, Callable[[Reader], WriteRequest]]] = {
-    OpCode.CREATE: _create,
-    OpCode.CREATE2: _create,
     OpCode.CREATE_CONTAINER: _create_container,
     OpCode.CREATE_TTL: _create_ttl,
     OpCode.DELETE: _delete,
-    OpCode.SET_DATA: _set_data,
     OpCode.SET_ACL: _set_acl,
     OpCode.MULTI: _multi,
     OpCode.CLOSE_SESSION: lambda _reader: CloseSession(),
 }
 
-WRITE_OP_CODES: Final = frozenset(_WRITES)
+WRITE_OP_CODES: Final = frozenset([*_WRITES, _CREATE, _CREATE2, _SET_DATA])
 """The op codes that become a txn."""
 
 
 def decode_write(op_code: int, data: bytes, start: i64, end: i64) -> WriteRequest:
     """Read the body of a request whose op code is one of WRITE_OP_CODES."""
-    return _WRITES[op_code](Reader(data, start, end))
+    reader = Reader(data, start, end)
+    # Most of what is ever written: compiled, these are called directly.
+    if op_code == _SET_DATA:
+        return _set_data(reader)
+    if op_code in (_CREATE, _CREATE2):
+        return _create(reader)
+    return _WRITES[op_code](reader)
 
 
 def _path_watch(reader: Reader) -> PathWatch:
