@@ -172,6 +172,7 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 4.0
     console = Console()
+    servers.touch_memory()
     parts: tuple[tuple[str, str, Callable[[], dict[str, float]]], ...] = (
         (f"{MANY:,} znodes", f"of the throughput at {FEW:,}", lambda: by_znodes(seconds)),
         ("getChildren", "ns a child", lambda: by_children(seconds)),

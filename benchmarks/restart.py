@@ -28,9 +28,9 @@ def write_znodes(directory: Path, znodes: int) -> None:
     tree = Tree.fresh()
     for number in range(znodes // CHILDREN_PER_PARENT):
         parent = f"/p{number:05d}"
-        tree.create(parent, b"", OPEN_ACL, 0, -1, 1, 1)
+        tree.create(parent, "/", b"", OPEN_ACL, 0, -1, 1, 1)
         for child in range(CHILDREN_PER_PARENT):
-            tree.create(f"{parent}/c{child:05d}", DATA, OPEN_ACL, 0, -1, 1, 1)
+            tree.create(f"{parent}/c{child:05d}", parent, DATA, OPEN_ACL, 0, -1, 1, 1)
     directory.mkdir(parents=True)
     write_snapshot(Disk(), directory, Image(1, tree, {}))
 

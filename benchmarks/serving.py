@@ -202,6 +202,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = [row for row in ROWS if not options.only or row.name.startswith(tuple(options.only))]
     started = starters(options.against)
+    servers.touch_memory()
     found = measure(rows, started, options)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))

@@ -119,6 +119,7 @@ class ZnodeState:
 
 
 _NOT_NOTED: Final = ZnodeState(OPEN_ACL, 0, 0, 0, 0, False, 0)
+"""Stands for a path that was not looked up yet; None for one that is missing."""
 
 
 @final

@@ -134,7 +134,7 @@ class GroupCommit:
         batch.last_zxid = zxid
         batch.num_txns += 1
         write_record(batch.records, txn)
-        for path in touched:
+        for path in touched:  # not update: most have two, and are as many as there are requests
             batch.touched.add(path)
         return batch
 
