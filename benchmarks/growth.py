@@ -28,6 +28,7 @@ from zoolet.wire.jute import INT, pack_ustring
 MANY, FEW = 1_000_000, 1000
 WARMUP_S = 1.0
 CHILDREN = (100, 1000, 10_000)
+PIPELINED, ONE_AT_A_TIME = (16, 32), (64, 1)
 CREDENTIALS = "someone:secret"
 
 
@@ -43,11 +44,13 @@ def make_znodes(port: int, znodes: int = FEW) -> None:
     run_load("requests", port, 1, 1, 0, 0, "none", settings={"ZNODES": znodes})
 
 
-def throughput(port: int, work: str, seconds: float, **settings: Any) -> float:
-    """Return requests a second, 16 connections with 32 outstanding on each."""
+def throughput(
+    port: int, work: str, seconds: float, shape: tuple[int, int] = PIPELINED, **settings: Any
+) -> float:
+    """Return requests a second; ``shape`` is the connections, and what is outstanding on each."""
     tls = settings.pop("tls", False)
     printed = run_load(
-        *("requests", port, 16, 32, WARMUP_S, seconds, work), settings=settings, tls=tls
+        *("requests", port, *shape, WARMUP_S, seconds, work), settings=settings, tls=tls
     )
     per_s: float = printed["per_s"]
     return per_s
@@ -57,12 +60,14 @@ def by_znodes(seconds: float) -> dict[str, float]:
     """Return the ratios of throughput with many znodes to that with few."""
     found = {}
     for work in ("get", "set"):
-        with serving() as few:
-            base = throughput(few.port, work, seconds, ZNODES=FEW)
-        with serving() as many:
-            make_znodes(many.port, MANY)
-            found[f"{work}, of {FEW:,}"] = throughput(many.port, work, seconds, ZNODES=FEW) / base
-            found[f"{work}, of all"] = throughput(many.port, work, seconds, ZNODES=MANY) / base
+        for shape in (PIPELINED, ONE_AT_A_TIME):
+            with serving() as few:
+                base = throughput(few.port, work, seconds, shape, ZNODES=FEW)
+            with serving() as many:
+                make_znodes(many.port, MANY)
+                for name, asked in ((f"{FEW:,}", FEW), ("all", MANY)):
+                    per_s = throughput(many.port, work, seconds, shape, ZNODES=asked)
+                    found[f"{work} {shape[0]}x{shape[1]}, of {name}"] = per_s / base
     return found
 
 
