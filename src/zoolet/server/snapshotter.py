@@ -19,6 +19,8 @@ from zoolet.storage.snapshots import UNFINISHED, Image, SnapshotFile
 
 log = logging.getLogger(__name__)
 
+_ZNODES_PER_TXN = 2
+
 
 class Snapshotter:
     """Takes a snapshot when the log since the last one has become long enough.
@@ -67,11 +69,11 @@ class Snapshotter:
         """Count a batch; say whether a snapshot should be taken now.
 
         A snapshot costs as much as there are znodes, so it has to be worth it: there are at least
-        as many txns to replay.
+        half as many txns to replay.
         """
         self.count(batch.num_txns, len(batch.records))
         config = self._config
-        wanted_txns = max(config.snap_count, num_znodes)
+        wanted_txns = max(config.snap_count, num_znodes // _ZNODES_PER_TXN)
         is_long = self._txns >= wanted_txns or self._bytes >= config.snap_size_bytes
         return is_long and not self.is_busy
 
