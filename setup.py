@@ -16,9 +16,11 @@ COMPILED = (
     "storage/snapshots.py",
     "storage/txnlog.py",
     "server/connection.py",
+    "server/encoding_steps.py",
     "server/groupcommit.py",
     "server/processor.py",
     "server/reads.py",
+    "server/scheduler.py",
     "server/stats.py",
 )
 NOT_COMPILED = {"packed_python.py"}

@@ -25,6 +25,7 @@ from zoolet.server.connection import Connection
 from zoolet.server.diskthread import DiskThread
 from zoolet.server.groupcommit import Batch, GroupCommit
 from zoolet.server.processor import Clock, RequestProcessor
+from zoolet.server.scheduler import Scheduler
 from zoolet.server.snapshotter import Snapshotter
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
@@ -379,6 +380,7 @@ class World:
         machine.sessions.restart_clocks(self.now_ms)
         if recovery.snapshot_zxid is None:
             write_snapshot(self.disk, DIRECTORIES.snapshots, Image.of(machine))
+        scheduler = Scheduler(self._loop.call_soon)
         self._commit = GroupCommit(
             TxnLog(self.disk, DIRECTORIES.logs, preallocate_bytes=512),
             cast("DiskThread", self._thread),
@@ -386,11 +388,15 @@ class World:
             machine.zxid,
             self._log_failed,
             self._batch_synced,
+            CONFIG.rules.max_txn_bytes,
+            scheduler,
         )
         clock = Clock(lambda: self.now_ms, lambda: self.now_ms)
         next_id = machine.sessions.next_id(self.now_ms)
         self.now_ms += 1
-        self.processor = RequestProcessor(CONFIG, machine, self._commit, clock, next_id)
+        self.processor = RequestProcessor(
+            CONFIG, machine, self._commit, clock, next_id, scheduler, self._state_unknown
+        )
         self._snapshotter = Snapshotter(
             CONFIG,
             self.disk,
@@ -409,6 +415,10 @@ class World:
 
     def _log_failed(self, failure: Exception) -> None:
         self.story.append(f"the log failed: {failure}")
+        self._failed = True
+
+    def _state_unknown(self, failure: Exception) -> None:
+        self.story.append(f"a change failed: {failure!r}")
         self._failed = True
 
     def _batch_synced(self, batch: Batch) -> None:

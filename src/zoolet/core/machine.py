@@ -5,7 +5,8 @@ once, so that the next prepare sees it. Nothing of what ``apply`` returns may le
 before the log is synced: that is the caller's part. Recovery calls ``apply`` alone.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from typing import Final, final
 
 from mypy_extensions import mypyc_attr
@@ -68,6 +69,8 @@ _NODE_DELETED: Final = EventType.NODE_DELETED
 _NODE_DATA_CHANGED: Final = EventType.NODE_DATA_CHANGED
 _NODE_CHILDREN_CHANGED: Final = EventType.NODE_CHILDREN_CHANGED
 
+_BYTES_OF_A_PART: Final = 16
+
 _JAVA_BLANKS = "".join(map(chr, range(ord(" ") + 1)))
 """What Java's String.trim takes off: blanks and all control characters."""
 
@@ -122,6 +125,8 @@ class StateMachine:
 
     Attributes:
         warnings: what an operator should hear of; whoever tells it takes it out.
+        is_changing: whether a change is under way. If it is still set after an exception, the state
+            may be half changed, and nothing more may be acknowledged.
     """
 
     def __init__(
@@ -135,6 +140,7 @@ class StateMachine:
         self.quotas = Quotas(tree)
         self._view = View(tree, self.quotas)
         self.warnings: list[str] = []
+        self.is_changing = False
         self.data_watches: WatchTable = WatchTable()
         self.child_watches: WatchTable = WatchTable()
 
@@ -163,6 +169,21 @@ class StateMachine:
         """Return the txn of a request that is refused whatever the state: it takes a zxid too."""
         header = TxnHeader(session_id, cxid, self.zxid + 1, time_ms, OpCode.ERROR)
         return Txn(header, ErrorTxn(code))
+
+    def delete_ephemerals(self, session_id: int, at_most: int, time_ms: int) -> Txn:
+        """Return a txn that deletes the oldest ephemerals of a session.
+
+        It deletes ``at_most`` of them, or fewer if the txn would be larger than a txn may be.
+        """
+        parts: list[tuple[int, SubTxn]] = []
+        room_bytes = self.rules.max_txn_bytes // 2
+        for path in islice(self.tree.ephemerals.get(session_id, ()), at_most):
+            room_bytes -= paths.size_bytes(path) + _BYTES_OF_A_PART
+            if parts and room_bytes < 0:
+                break
+            parts.append((OpCode.DELETE, DeleteTxn(path)))
+        header = TxnHeader(session_id, 0, self.zxid + 1, time_ms, OpCode.MULTI)
+        return Txn(header, MultiTxn(tuple(parts)))
 
     def apply(self, txn: Txn, now_ms: Callable[[], int] = _start) -> Applied:
         """Make the change; ``now_ms``, a clock that only rises, starts a new session's timeout.
@@ -213,21 +234,22 @@ class StateMachine:
         return access.hide_digests(acl), record
 
     def count_below(self, path: str, identities: Sequence[Id]) -> int:
-        """Count the znodes below a path, at every depth; raises RequestError.
+        """Return the number of znodes below a path, at every depth; raises RequestError.
 
-        Asked for "", the original counts the root as well (``DataTree.getAllChildrenNumber``).
+        For "", Apache counts the root as well (``DataTree.getAllChildrenNumber``).
         """
         self.readable(path or paths.ROOT, identities)
-        if path == paths.ROOT:
-            return len(self.tree) - 1
-        below = f"{path}/"
-        return sum([other.startswith(below) for other in self.tree.records])
+        return self.tree.count_below(path) if path else len(self.tree)
 
     def ephemerals_of(self, session_id: int, prefix: str) -> list[str]:
         """Return the paths of a session's ephemerals that begin with ``prefix``."""
-        if prefix.strip(_JAVA_BLANKS) in {"", paths.ROOT}:
-            prefix = ""
+        prefix = self.plain_prefix(prefix)
         return [path for path in self.tree.ephemerals_of(session_id) if path.startswith(prefix)]
+
+    @staticmethod
+    def plain_prefix(prefix: str) -> str:
+        """Return the prefix that getEphemerals looks for: none, if it is the root or blank."""
+        return "" if prefix.strip(_JAVA_BLANKS) in {"", paths.ROOT} else prefix
 
     # -- watches -----------------------------------------------------------------------------------
 
@@ -257,8 +279,10 @@ class StateMachine:
             more = sum([not table.holds(path, watcher) for table in tables])
             if watcher.num_watches + more > most:
                 raise RequestError(ErrorCode.THROTTLED, path)
+        self.is_changing = True
         for table in tables:
             table.add(path, watcher, mode)
+        self.is_changing = False
 
     def check_watches(self, request: WatchesOf, watcher: Watcher) -> None:
         """Return if a watcher has such a watch; raises RequestError (NO_WATCHER)."""
@@ -269,7 +293,10 @@ class StateMachine:
     def remove_watches(self, request: WatchesOf, watcher: Watcher) -> None:
         """Drop such watches of a watcher; raises RequestError (NO_WATCHER) where there is none."""
         path = request.path
-        removed = [table.remove(path, watcher, mode) for table, mode in self._kinds(request.type)]
+        kinds = self._kinds(request.type)
+        self.is_changing = True
+        removed = [table.remove(path, watcher, mode) for table, mode in kinds]
+        self.is_changing = False
         if True not in removed:
             raise RequestError(ErrorCode.NO_WATCHER, path)
 
@@ -327,10 +354,18 @@ class StateMachine:
         pzxid = read_i64_be(record, len(record) - PZXID)
         return EventType.NODE_CHILDREN_CHANGED if pzxid > since_zxid else None
 
-    def forget_watcher(self, watcher: Watcher) -> None:
-        """Drop the watches of a connection that is gone."""
-        self.data_watches.forget(watcher)
-        self.child_watches.forget(watcher)
+    def forget_watcher(self, watcher: Watcher) -> Iterator[int]:
+        """Drop the watches of a connection that is gone.
+
+        It does so in steps; each yields its estimated cost in microseconds.
+        """
+        for table in (self.data_watches, self.child_watches):
+            self.is_changing = True
+            for cost_us in table.forget(watcher):
+                self.is_changing = False
+                yield cost_us
+                self.is_changing = True
+            self.is_changing = False
 
 
 @final

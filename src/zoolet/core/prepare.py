@@ -66,10 +66,9 @@ _CREATE: Final = Permission.CREATE.value
 _DELETE: Final = Permission.DELETE.value
 _ADMIN: Final = Permission.ADMIN.value
 
-_BYTES_BESIDE_A_PATH = 4
-_LONGEST_LIST = 256 << 10
-"""In characters, of at most four bytes: so a record stays within Apache's ``jute.maxbuffer``, past
-which it does not read its own log."""
+_BYTES_BESIDE_A_PATH: Final = 4
+_BYTES_BESIDE_PATHS: Final = 36
+"""The header of a txn, and the number of paths in the txn that closes a session."""
 
 
 @final
@@ -168,6 +167,7 @@ class View:
         self.warning = ""
         self._in_multi = False
         self._new_ephemerals = 0
+        self._new_ephemeral_bytes = 0
         self._quotas = quotas
         self._tree = tree
         self._noted: dict[str, ZnodeState | None] = {}
@@ -178,6 +178,7 @@ class View:
         self.warning = ""
         self._in_multi = in_multi
         self._new_ephemerals = 0
+        self._new_ephemeral_bytes = 0
         if self._noted:
             self._noted = {}
 
@@ -202,7 +203,7 @@ class View:
             read_i32_be(record, size - VERSION),
             read_i32_be(record, size - AVERSION),
             0 if directory is None else directory.created,
-            0 if directory is None else directory.num_children,
+            0 if directory is None else len(directory.entries),
             read_i64_be(record, size - OWNER) != 0,
             data_length(record),
         )
@@ -227,13 +228,18 @@ class View:
         return path in self._tree.records
 
     def count_ephemeral(self, session_id: int, path: str) -> None:
-        """Count one more of a session; raises RequestError (QUOTA_EXCEEDED) where it has the most.
+        """Count one more of a session; raises RequestError (QUOTA_EXCEEDED) above a limit.
 
-        What the multi deletes before counts still.
+        One limit is the number; the other is the size of the txn that will close the session and
+        list all its ephemerals. What the multi deletes before still counts.
         """
-        owned = self._tree.ephemerals.get(session_id, ())
+        tree = self._tree
         self._new_ephemerals += 1
-        if len(owned) + self._new_ephemerals > self.rules.most_ephemerals:
+        self._new_ephemeral_bytes += paths.size_bytes(path)
+        owned = len(tree.ephemerals.get(session_id, ())) + self._new_ephemerals
+        path_bytes = tree.ephemeral_bytes.get(session_id, 0) + self._new_ephemeral_bytes
+        close_bytes = _BYTES_BESIDE_PATHS + path_bytes + owned * _BYTES_BESIDE_A_PATH
+        if owned > self.rules.most_ephemerals or close_bytes > self.rules.max_txn_bytes:
             raise RequestError(ErrorCode.QUOTA_EXCEEDED, path)
 
     def put(self, path: str, state: ZnodeState | None) -> None:
@@ -294,14 +300,8 @@ def _prepare_part(view: View, asker: Asker, request: PartRequest) -> SubTxn:
 
 
 def _prepare_close_session(tree: Tree, asker: Asker) -> CloseSessionTxn:
-    """List what goes with the session, unless the list would be too long for a record.
-
-    Without a list it is all that the session owns when the txn is applied, which is the same: in
-    logs of releases before 3.6 the list is always missing.
-    """
-    owned = tree.ephemerals_of(asker.session_id)
-    size = sum([len(path) + _BYTES_BESIDE_A_PATH for path in owned])
-    return CloseSessionTxn(owned if size <= _LONGEST_LIST else None)
+    """List the ephemerals of the session, which end with it."""
+    return CloseSessionTxn(tree.ephemerals_of(asker.session_id))
 
 
 def _prepare_multi(view: View, asker: Asker, multi: Multi) -> MultiTxn:
@@ -367,6 +367,8 @@ def _prepare_znode(
     if mode.is_sequential:
         path = f"{path}{parent.created:010d}"
     _validate_below_existing(path)
+    if len(path) > view.rules.most_path_bytes:
+        raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
     if view.exists(path):
         raise RequestError(ErrorCode.NODE_EXISTS, path)
     if parent.is_ephemeral:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from zoolet.core.tree import Tree, data_in, data_length
+from zoolet.core.tree import Tree, data_in
 from zoolet.model import paths
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
@@ -118,16 +118,8 @@ class Quotas:
         stats_path = f"{paths.QUOTA}{path}/{STATS_NAME}"
         if stats_path not in tree.records:
             return
-        count = bytes_in_all = 0
-        pending = [path]
-        while pending:
-            at = pending.pop()
-            record = tree.records.get(at)
-            if record is not None:
-                count += 1
-                bytes_in_all += data_length(record)
-                pending += tree.children_of(at)
-        tree.replace_data(stats_path, _format({"count": count, "bytes": bytes_in_all}))
+        count, size_bytes = tree.usage_of(path)
+        tree.replace_data(stats_path, _format({"count": count, "bytes": size_bytes}))
 
     def _count(self, path: str, bytes_more: int, count_more: int) -> str | None:
         limited = self.limited_above(path)

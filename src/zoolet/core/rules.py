@@ -2,7 +2,12 @@
 
 from typing import NamedTuple
 
+from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES, max_txn_bytes_of
+
 DEFAULT_MOST_EPHEMERALS = DEFAULT_MOST_WATCHES = 1_000_000
+DEFAULT_MOST_READ_PARTS = 1000
+DEFAULT_MOST_READ_BYTES = 64 << 20
+DEFAULT_MOST_PATH_BYTES = 16 << 10
 
 
 class Rules(NamedTuple):
@@ -15,9 +20,20 @@ class Rules(NamedTuple):
             refused with QUOTA_EXCEEDED.
         most_watches: of one connection (``zoolet.maxWatchesPerConnection``); a request that sets
             one more is refused with THROTTLED.
+        most_read_parts: of one multiRead (``multiRead.maxOps``); a request with more is refused
+            with BADARGUMENTS. 0 is no limit.
+        most_read_bytes: of the results of one multiRead (``multiRead.maxResponseBytes``); if there
+            are more, it is refused with BADARGUMENTS. 0 is no limit.
+        most_path_bytes: of the path of a new znode (``zoolet.maxPathLength``).
+        max_txn_bytes: of the largest txn; a request whose txn would be larger is refused, also an
+            ephemeral whose path would make the txn that closes its session larger.
     """
 
     allows_ttl: bool = False
     enforces_quota: bool = False
     most_ephemerals: int = DEFAULT_MOST_EPHEMERALS
     most_watches: int = DEFAULT_MOST_WATCHES
+    most_read_parts: int = DEFAULT_MOST_READ_PARTS
+    most_read_bytes: int = DEFAULT_MOST_READ_BYTES
+    most_path_bytes: int = DEFAULT_MOST_PATH_BYTES
+    max_txn_bytes: int = max_txn_bytes_of(DEFAULT_MAX_FRAME_BYTES)

@@ -11,6 +11,7 @@ from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
 
 PASSWORD_BYTES = 16
+_LARGEST_COUNT = 1 << 62
 
 _SERVER_ID = 1
 _SECRET = 0xB3415C00
@@ -26,14 +27,16 @@ class Session:
         session_id: never 0, never given twice.
         timeout_ms: how long it may be silent.
         expires_at_ms: when its silence will have been too long; a touch moves it.
+        is_closing: whether its ephemerals are being deleted, in several txns, because it ends.
     """
 
-    __slots__ = ("expires_at_ms", "session_id", "timeout_ms")
+    __slots__ = ("expires_at_ms", "is_closing", "session_id", "timeout_ms")
 
     def __init__(self, session_id: int, timeout_ms: int, now_ms: int) -> None:
         self.session_id = session_id
         self.timeout_ms = timeout_ms
         self.expires_at_ms = now_ms + timeout_ms
+        self.is_closing = False
 
     def touch(self, now_ms: int) -> None:
         """Note that its client was heard."""
@@ -75,7 +78,7 @@ class SessionTable:
     def live(self, session_id: int) -> Session:
         """Return the session; raises RequestError (SESSION_EXPIRED) where it is over."""
         session = self.by_id.get(session_id)
-        if session is None:
+        if session is None or session.is_closing:
             raise RequestError(ErrorCode.SESSION_EXPIRED)
         return session
 
@@ -98,14 +101,23 @@ class SessionTable:
             session.touch(now_ms)
             self._put_in_bucket(session)
 
-    def expired(self, now_ms: int) -> list[Session]:
-        """Return the sessions whose time is up, in order of their buckets.
+    def has_expired(self, now_ms: int) -> bool:
+        """Say whether there may be sessions whose time is up."""
+        return self._next_bucket is not None and self._next_bucket * self._bucket_ms <= now_ms
 
-        Each is returned once: whoever asks closes them.
+    def expired(self, now_ms: int, at_most: int = _LARGEST_COUNT) -> list[Session]:
+        """Return sessions whose time is up, in order of their buckets; none: there are no more.
+
+        Each is returned once: the caller closes or postpones it. The call looks at about
+        ``at_most`` sessions, or at more until it finds one.
         """
         found: list[Session] = []
-        while self._next_bucket is not None and self._next_bucket * self._bucket_ms <= now_ms:
-            for session in self._buckets.pop(self._next_bucket, ()):
+        while not found and self._next_bucket is not None and self.has_expired(now_ms):
+            bucket = self._buckets.pop(self._next_bucket, [])
+            if len(bucket) > at_most:
+                self._buckets[self._next_bucket] = bucket[at_most:]
+                del bucket[at_most:]
+            for session in bucket:
                 if self.by_id.get(session.session_id) is not session:
                     continue
                 if session.expires_at_ms <= now_ms:
@@ -114,6 +126,11 @@ class SessionTable:
                     self._put_in_bucket(session)
             self._next_bucket = min(self._buckets, default=None)
         return found
+
+    def postpone(self, session: Session, now_ms: int) -> None:
+        """Let a session live for one more tick: its client may have been heard meanwhile."""
+        session.expires_at_ms = max(session.expires_at_ms, now_ms + self._bucket_ms)
+        self._put_in_bucket(session)
 
     def _put_in_bucket(self, session: Session) -> None:
         bucket = session.expires_at_ms // self._bucket_ms + 1

@@ -6,12 +6,14 @@ znodes have beside that stands in tables of its own: children (``directories``),
 open to everyone (``acls``), an owner (``ephemerals``, ``perishable``).
 
 Invariants: every path but the root has its parent in ``records``, and is in the ``entries`` of the
-parent's directory; ``ephemerals`` lists exactly the znodes with an ephemeral owner. A parent's
-numChildren, cversion and pzxid may be behind in ``records``, for children come and go more often
-than someone asks how many there are: ``record_of`` and ``all_records`` bring them up to date.
+parent's directory; ``ephemerals`` lists exactly the znodes with an ephemeral owner, and
+``ephemeral_bytes`` the size of their paths; ``num_below`` and ``bytes_below`` of a directory are
+those of the whole subtree. A parent's numChildren, cversion and pzxid may be behind in ``records``,
+for children come and go more often than someone asks how many there are: ``record_of`` and
+``all_records`` bring them up to date.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
@@ -57,9 +59,12 @@ class Directory:
     """What a znode keeps of its children; one that never had any keeps none.
 
     Attributes:
-        entries: the paths of its children in order of creation, the very keys of the tree. Those of
-            children that are gone stay until half of all are gone, or someone asks.
-        num_children: how many children there are.
+        entries: the paths of its children in order of creation, the very keys of the tree.
+        parent: the directory in which the znode is an entry; None for the root.
+        num_below: the number of znodes below the znode, at every depth.
+        bytes_below: the bytes of their data.
+        changes: the number of times that a child came or went; a list that takes several steps to
+            encode is kept only if this has not changed.
         created: how often a child was created under it: the next sequential child's number. The
             Stat's cversion counts deletions too, and does not say this past 2**30.
         pzxid: of the last txn that counted a child more or less.
@@ -67,25 +72,53 @@ class Directory:
         listing: the children's names as getChildren answers them, once they were asked for.
     """
 
-    __slots__ = ("created", "entries", "is_counted", "listing", "num_children", "pzxid")
+    __slots__ = (
+        "bytes_below",
+        "changes",
+        "created",
+        "entries",
+        "is_counted",
+        "listing",
+        "num_below",
+        "parent",
+        "pzxid",
+    )
 
-    def __init__(self, pzxid: i64) -> None:
-        self.entries: list[str] = []
-        self.num_children = 0
+    def __init__(self, pzxid: i64, parent: "Directory | None") -> None:
+        self.entries: dict[str, None] = {}
+        self.parent = parent
+        self.num_below: i64 = 0
+        self.bytes_below: i64 = 0
+        self.changes: i64 = 0
         self.created = 0
         self.pzxid: i64 = pzxid
         self.is_counted = True
         self.listing: bytes | None = None
 
-    def add(self, path: str) -> None:
-        """Note a child that is new."""
-        self.entries.append(path)
-        self.num_children += 1
+    def add(self, path: str, size_bytes: i64) -> None:
+        """Note a new child with ``size_bytes`` bytes of data."""
+        self.entries[path] = None
+        self.changes += 1
         self.listing = None
+        self.grow(1, size_bytes)
+
+    def remove(self, path: str, size_bytes: i64) -> None:
+        """Note that a child with ``size_bytes`` bytes of data is gone."""
+        del self.entries[path]
+        self.changes += 1
+        self.listing = None
+        self.grow(-1, -size_bytes)
+
+    def grow(self, num_more: i64, bytes_more: i64) -> None:
+        """Add to what is below this znode and below every znode above it."""
+        directory: Directory | None = self
+        while directory is not None:
+            directory.num_below += num_more
+            directory.bytes_below += bytes_more
+            directory = directory.parent
 
 
 _NO_NAMES: Final = bytes(4)
-_ENTRIES_OF_NONE: Final = 64
 
 
 @final
@@ -139,6 +172,14 @@ def encode_record(data: bytes | None, stat: Stat) -> bytes:
     return writer.getvalue()
 
 
+def write_names(writer: BytesWriter, children: Iterable[str]) -> None:
+    """Write the names of children, given by their paths."""
+    for child in children:
+        name = child[child.rfind("/") + 1 :].encode()
+        write_i32_be(writer, len(name))
+        writer.write(name)
+
+
 def _write_data(writer: BytesWriter, data: bytes | None) -> None:
     if data is None:
         write_i32_be(writer, -1)
@@ -156,6 +197,7 @@ class Tree:
         directories: path to what is kept of the children, for znodes that have had one.
         acls: path to ACL, for znodes whose ACL is not OPEN_ACL.
         ephemerals: session id to the paths of its ephemerals, in order of creation.
+        ephemeral_bytes: session id to the bytes of these paths in UTF-8.
         perishable: the paths of containers and of znodes with a TTL, each with the owner that says
             so; the Stat of such a znode names no owner (``DataNode.copyStat``).
         size_bytes: of all paths and data (``DataTree.approximateDataSize``).
@@ -167,6 +209,7 @@ class Tree:
         self.directories: dict[str, Directory] = {}
         self.acls: dict[str, AclList] = {}
         self.ephemerals: dict[int, dict[str, None]] = {}
+        self.ephemeral_bytes: dict[int, int] = {}
         self.perishable: dict[str, int] = {}
         self.size_bytes = 0
         self._interned: dict[AclList, AclList] = {OPEN_ACL: OPEN_ACL}
@@ -227,20 +270,12 @@ class Tree:
     def has_children(self, path: str) -> bool:
         """Say whether there is a znode below a path."""
         directory = self.directories.get(path)
-        return directory is not None and directory.num_children > 0
+        return directory is not None and len(directory.entries) > 0
 
-    def children_of(self, path: str) -> list[str]:
-        """Return the paths of a znode's children, in order of creation; the list is not to change.
-
-        A child that was deleted and created again keeps its place.
-        """
+    def children_of(self, path: str) -> Collection[str]:
+        """Return the paths of a znode's children, in order of creation; callers only read it."""
         directory = self.directories.get(path)
-        if directory is None:
-            return []
-        if len(directory.entries) != directory.num_children:
-            there = [entry for entry in directory.entries if entry in self.records]
-            directory.entries = list(dict.fromkeys(there))
-        return directory.entries
+        return () if directory is None else directory.entries
 
     def encoded_names(self, path: str) -> bytes:
         """Return the names of a znode's children as a jute vector, as getChildren answers them.
@@ -253,14 +288,25 @@ class Tree:
         listing = directory.listing
         if listing is None:
             writer = BytesWriter()
-            children = self.children_of(path)
-            write_i32_be(writer, len(children))
-            for child in children:
-                name = child[child.rfind("/") + 1 :].encode()
-                write_i32_be(writer, len(name))
-                writer.write(name)
+            write_i32_be(writer, len(directory.entries))
+            write_names(writer, directory.entries)
             listing = directory.listing = writer.getvalue()
         return listing
+
+    def count_below(self, path: str) -> int:
+        """Return the number of znodes below a path, at every depth."""
+        directory = self.directories.get(path)
+        return 0 if directory is None else directory.num_below
+
+    def usage_of(self, path: str) -> tuple[int, int]:
+        """Return the number of znodes at and below a path, and the bytes of their data."""
+        record = self.records.get(path)
+        if record is None:
+            return 0, 0
+        directory = self.directories.get(path)
+        if directory is None:
+            return 1, data_length(record)
+        return 1 + directory.num_below, data_length(record) + directory.bytes_below
 
     def intern_acl(self, acl: AclList) -> AclList:
         """Return the one object that stands for this list here."""
@@ -287,14 +333,14 @@ class Tree:
         """
         if path != paths.ROOT:
             parent = paths.parent_of(path)
-            self._directory(parent, self.records[parent]).add(path)
+            self._directory(parent, self.records[parent]).add(path, data_length(record))
         if created:
             self._directory(path, record).created = created
         if acl is not OPEN_ACL and (acl := self.intern_acl(acl)) is not OPEN_ACL:
             self.acls[path] = acl
         if owner:
             if OwnerKind.of(owner) is OwnerKind.SESSION:
-                self._owned_by(owner)[path] = None
+                self._own(owner, path)
             else:
                 self.perishable[path] = owner
         self.records[path] = record
@@ -310,14 +356,28 @@ class Tree:
         directory = self.directories.get(path)
         if directory is None:
             pzxid = read_i64_be(record, len(record) - PZXID)
-            directory = self.directories[path] = Directory(pzxid)
+            above = None if path == paths.ROOT else self.directories[paths.parent_of(path)]
+            directory = self.directories[path] = Directory(pzxid, above)
         return directory
 
-    def _owned_by(self, session_id: int) -> dict[str, None]:
+    def _own(self, session_id: int, path: str) -> None:
+        """Note an ephemeral of a session."""
         owned = self.ephemerals.get(session_id)
         if owned is None:
             owned = self.ephemerals[session_id] = {}
-        return owned
+        owned[path] = None
+        size_bytes = self.ephemeral_bytes.get(session_id, 0) + paths.size_bytes(path)
+        self.ephemeral_bytes[session_id] = size_bytes
+
+    def _disown(self, session_id: int, path: str) -> None:
+        """Note that an ephemeral of a session is gone."""
+        owned = self.ephemerals.get(session_id)
+        if owned is None:
+            return
+        del owned[path]
+        self.ephemeral_bytes[session_id] -= paths.size_bytes(path)
+        if not owned:
+            del self.ephemerals[session_id], self.ephemeral_bytes[session_id]
 
     # -- what txns do ------------------------------------------------------------------------------
 
@@ -344,11 +404,11 @@ class Tree:
         record = _new_record(data, owner if is_ephemeral else 0, zxid, time_ms)
         exists = self.records.setdefault(path, record) is not record
         if not exists:
-            directory.add(path)
+            directory.add(path, data_length(record))
             if acl is not OPEN_ACL and (acl := self.intern_acl(acl)) is not OPEN_ACL:
                 self.acls[path] = acl
             if is_ephemeral:
-                self._owned_by(owner)[path] = None
+                self._own(owner, path)
             elif owner:
                 self.perishable[path] = owner
             self.size_bytes += len(path) + data_length(record)
@@ -367,10 +427,7 @@ class Tree:
         directory = self._directory_to_change(path, parent)
         record = self.records.pop(path, None)
         if record is not None:
-            directory.num_children -= 1
-            directory.listing = None
-            if len(directory.entries) > 2 * directory.num_children + _ENTRIES_OF_NONE:
-                self.children_of(parent)
+            directory.remove(path, data_length(record))
         directory.pzxid = max(directory.pzxid, zxid)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
@@ -378,10 +435,8 @@ class Tree:
         self.directories.pop(path, None)
         acl = self.acls.pop(path, OPEN_ACL)
         owner = read_i64_be(record, len(record) - OWNER)
-        if owner != 0 and (owned := self.ephemerals.get(owner)) is not None:
-            owned.pop(path, None)
-            if not owned:
-                del self.ephemerals[owner]
+        if owner != 0:
+            self._disown(owner, path)
         if self.perishable:
             self.perishable.pop(path, None)
         return record, acl
@@ -403,8 +458,15 @@ class Tree:
         write_i32_be(writer, 0 if data is None else len(data))
         writer.write(before[size - NUM_CHILDREN :])
         record = self.records[path] = writer.getvalue()
-        self.size_bytes += len(record) - size
+        if len(record) != size:
+            self._resize(path, i64(len(record)) - size)
         return record
+
+    def _resize(self, path: str, bytes_more: i64) -> None:
+        """Note that a znode has other data than before."""
+        self.size_bytes += bytes_more
+        if path != paths.ROOT:
+            self.directories[self.parents.of(path)].grow(0, bytes_more)
 
     def set_acl(self, path: str, acl: AclList, version: int) -> bytes:
         """Replace a znode's ACL and return its record; raises RequestError (NO_NODE)."""
@@ -423,8 +485,10 @@ class Tree:
 
     def replace_data(self, path: str, data: bytes) -> None:
         """Replace a znode's data without a trace of it in the Stat, but for its length."""
-        stat = Stat.unpack(self.records[path], len(self.records[path]) - STAT_BYTES)
-        self.records[path] = encode_record(data, stat._replace(data_length=len(data)))
+        before = self.records[path]
+        stat = Stat.unpack(before, len(before) - STAT_BYTES)
+        record = self.records[path] = encode_record(data, stat._replace(data_length=len(data)))
+        self._resize(path, i64(len(record)) - len(before))
 
     def _count_changed(self) -> None:
         """Bring the records of all znodes whose children came or went up to date."""
@@ -450,7 +514,7 @@ class Tree:
     def _count_children(self, path: str, directory: Directory) -> None:
         before = self.records[path]
         size = len(before)
-        num_children = directory.num_children
+        num_children = len(directory.entries)
         writer = BytesWriter()
         writer.write(before[: size - CVERSION])
         write_i32_be(writer, wrap_int32(2 * directory.created - num_children))
@@ -469,25 +533,24 @@ class Tree:
     # -- questions ---------------------------------------------------------------------------------
 
     def perished(self, time_ms: int, unused_ms: int = 0) -> list[str]:
-        """Return the containers and TTL znodes that are to go at ``time_ms`` since the epoch.
+        """Return the containers and TTL znodes that are to be deleted at ``time_ms``."""
+        return [path for path in self.perishable if self.is_perished(path, time_ms, unused_ms)]
 
-        That is: containers that have had a child and have none, or (unless ``unused_ms`` is 0)
-        never had one for so long, and znodes without children that nobody has written to for their
-        TTL (``ContainerManager.getCandidates``).
+    def is_perished(self, path: str, time_ms: int, unused_ms: int) -> bool:
+        """Say whether a container or TTL znode is to be deleted at ``time_ms`` since the epoch.
+
+        A container is, if it has had a child and has none now; also ``unused_ms`` after its
+        creation without a child, unless this is 0. A TTL znode is, if it has no child and nobody
+        has written to it for its TTL (``ContainerManager.getCandidates``).
         """
-        found = []
-        for path, owner in self.perishable.items():
-            if self.has_children(path):
-                continue
-            record = self.records[path]
-            age_ms = time_ms - read_i64_be(record, len(record) - MTIME)
-            if OwnerKind.of(owner) is OwnerKind.TTL:
-                is_over = age_ms > ttl_of(owner)
-            else:
-                is_over = self.created_under(path) > 0 or 0 < unused_ms < age_ms
-            if is_over:
-                found.append(path)
-        return found
+        owner = self.perishable.get(path)
+        if owner is None or self.has_children(path):
+            return False
+        record = self.records[path]
+        age_ms = time_ms - read_i64_be(record, len(record) - MTIME)
+        if OwnerKind.of(owner) is OwnerKind.TTL:
+            return age_ms > ttl_of(owner)
+        return self.created_under(path) > 0 or 0 < unused_ms < age_ms
 
     def ephemerals_of(self, session_id: int) -> tuple[str, ...]:
         """Return the paths of the ephemerals that go with a session, in order of creation."""

@@ -93,6 +93,11 @@ class Parents:
         return last
 
 
+def size_bytes(path: str) -> int:
+    """Return the size of a path in UTF-8."""
+    return len(path) if path.isascii() else len(path.encode())
+
+
 def name_of(path: str) -> str:
     """Return the last part of ``path``."""
     return path[path.rfind("/") + 1 :]

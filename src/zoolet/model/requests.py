@@ -4,6 +4,7 @@ Source: ``zookeeper.jute``, module ``org.apache.zookeeper.proto``. ``data`` is N
 client sent a null buffer, which is not the same as an empty one.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple, final
 
 from mypy_extensions import mypyc_attr
@@ -181,6 +182,28 @@ class SetWatches(NamedTuple):
     child_watches: tuple[str, ...]
     persistent_watches: tuple[str, ...] = ()
     persistent_recursive_watches: tuple[str, ...] = ()
+
+    @property
+    def num_watches(self) -> int:
+        """The number of watches in all lists."""
+        return sum(map(len, self._lists()))
+
+    def _lists(self) -> tuple[tuple[str, ...], ...]:
+        return (
+            self.data_watches,
+            self.exist_watches,
+            self.child_watches,
+            self.persistent_watches,
+            self.persistent_recursive_watches,
+        )
+
+    def parts(self, at_most: int) -> Iterator["SetWatches"]:
+        """Yield requests that together ask for the same; each has at most ``at_most`` watches."""
+        for kind, watched in enumerate(self._lists()):
+            for start in range(0, len(watched), at_most):
+                lists: list[tuple[str, ...]] = [()] * len(self._lists())
+                lists[kind] = watched[start : start + at_most]
+                yield SetWatches(self.relative_zxid, *lists)
 
 
 class AddWatch(NamedTuple):

@@ -12,11 +12,18 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from zoolet.core.access import DigestRules
-from zoolet.core.rules import DEFAULT_MOST_EPHEMERALS, DEFAULT_MOST_WATCHES, Rules
+from zoolet.core.rules import (
+    DEFAULT_MOST_EPHEMERALS,
+    DEFAULT_MOST_PATH_BYTES,
+    DEFAULT_MOST_READ_BYTES,
+    DEFAULT_MOST_READ_PARTS,
+    DEFAULT_MOST_WATCHES,
+    Rules,
+)
+from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES, max_txn_bytes_of
 from zoolet.storage.compression import Compression
 from zoolet.storage.retention import LEAST_SNAPSHOTS
 from zoolet.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
-from zoolet.wire.frames import DEFAULT_MAX_FRAME_BYTES
 
 C = TypeVar("C", bound=Enum)
 
@@ -202,6 +209,7 @@ def parse_config(text: str, path: Path) -> Config:
         )
     settings.refuse(_NOT_YET)
     data_log_dir = settings.text("dataLogDir", "")
+    max_frame_bytes = settings.integer("jute.maxbuffer", DEFAULT_MAX_FRAME_BYTES, least=1024)
     return Config(
         data_dir=Path(settings.required("dataDir", "the directory for snapshots and logs")),
         data_log_dir=Path(data_log_dir) if data_log_dir else None,
@@ -238,6 +246,16 @@ def parse_config(text: str, path: Path) -> Config:
             most_watches=settings.integer(
                 "zoolet.maxWatchesPerConnection", DEFAULT_MOST_WATCHES, least=1
             ),
+            most_read_parts=settings.integer(
+                "multiRead.maxOps", DEFAULT_MOST_READ_PARTS, least=-_LARGEST_INT32
+            ),
+            most_read_bytes=settings.integer(
+                "multiRead.maxResponseBytes", DEFAULT_MOST_READ_BYTES, least=-_LARGEST_INT32
+            ),
+            most_path_bytes=settings.integer(
+                "zoolet.maxPathLength", DEFAULT_MOST_PATH_BYTES, least=16
+            ),
+            max_txn_bytes=max_txn_bytes_of(max_frame_bytes),
         ),
         skips_acl=settings.text("skipACL", "no") == "yes",
         digests=DigestRules(
@@ -251,7 +269,7 @@ def parse_config(text: str, path: Path) -> Config:
         ),
         max_perished_per_minute=settings.integer("znode.container.maxPerMinute", 10_000, least=1),
         container_unused_ms=settings.integer("znode.container.maxNeverUsedIntervalMs", 0, least=0),
-        max_frame_bytes=settings.integer("jute.maxbuffer", DEFAULT_MAX_FRAME_BYTES, least=1024),
+        max_frame_bytes=max_frame_bytes,
         four_letter_words=settings.names("4lw.commands.whitelist") or DEFAULT_FOUR_LETTER_WORDS,
         admin=_admin(settings),
         metrics=_metrics(settings),

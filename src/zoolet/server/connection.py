@@ -2,26 +2,32 @@
 
 Owns the socket's side of a session: what has arrived and is no whole frame yet, what is to be sent,
 and the limits on both. Knows frames and four-letter words, and no request.
+
+What arrives is taken at once if the scheduler has room, otherwise when it is its turn. While it
+waits for that, or for the steps of a long request, nothing more is read from the socket: so what
+waits is bounded.
 """
 
 import asyncio
 import logging
 import socket
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
 from zoolet.core.watches import Watcher
 from zoolet.model.acl import Id
-from zoolet.model.packed import BytesWriter
+from zoolet.model.packed import BytesWriter, read_i32_be
 from zoolet.server.fourletter import TRACE_MASK_BYTES, TRACE_MASK_WORD, WORD_BYTES, WORDS
+from zoolet.server.scheduler import QUANTUM_S, Scheduler, Share, run_steps
 from zoolet.server.stats import ConnectionStats
 from zoolet.wire.frames import LENGTH_BYTES, frame_end
 from zoolet.wire.jute import MalformedError
 
 if TYPE_CHECKING:
     from zoolet.core.sessions import Session
-    from zoolet.server.groupcommit import Hold
+    from zoolet.server.groupcommit import Batch, Hold
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +39,21 @@ MAX_UNREAD_BY_CLIENT_BYTES: Final = 4 * MAX_UNSENT_BYTES
 """Past this much that its client does not read (watch events come unasked), it is cut off."""
 
 
+_COST_OF_A_LOOK: Final = 32
+"""The clock is read after requests of this cost. A short request costs 1, long ones more."""
+
+_BYTES_PER_COST_IN: Final = 64
+_BYTES_PER_COST_OUT: Final = 4096
+_BYTES_PER_US: Final = 16
+"""For estimates: a request with many parts takes about a microsecond for this many bytes."""
+
+
 class Requests:
     """Who takes what connections bring (``processor.RequestProcessor``)."""
 
-    def __init__(self, max_frame_bytes: int, *, keeps_alive: bool) -> None:
+    def __init__(self, max_frame_bytes: int, scheduler: Scheduler, *, keeps_alive: bool) -> None:
         self.max_frame_bytes = max_frame_bytes
+        self.scheduler = scheduler
         self.keeps_alive = keeps_alive
 
     def connection_opened(self, connection: "Connection") -> bool:
@@ -60,6 +76,18 @@ class Requests:
         """Note that so many requests were taken of one read."""
         raise NotImplementedError
 
+    def heard(self, connection: "Connection") -> None:
+        """Note that bytes came that wait for their turn: the client is alive."""
+        raise NotImplementedError
+
+    def malformed(self, connection: "Connection", error: MalformedError) -> None:
+        """Note that what a connection brought is no frame; it is closed."""
+        raise NotImplementedError
+
+    def failed(self, connection: "Connection", error: Exception) -> None:
+        """End what an unexpected exception makes unsafe: this connection, or the server."""
+        raise NotImplementedError
+
 
 @final
 class Connection(Watcher):
@@ -75,6 +103,9 @@ class Connection(Watcher):
         hold: what waits for the disk, in the newest batch in which anything does.
         held_bytes: how much waits for the disk.
         answered: how many frames are to be sent when all that has arrived is taken.
+        share: what it has used of the event loop's thread.
+        behind_job: what is to be sent after the reply of the long request that is under way, each
+            with the batch that it waits for.
     """
 
     def __init__(self, requests: Requests) -> None:
@@ -90,9 +121,15 @@ class Connection(Watcher):
         self.hold: Hold | None = None
         self.held_bytes = 0
         self.answered = 0
+        self.share = Share("a new connection")
+        self.behind_job: list[tuple[Batch | None, bytes]] = []
         self._requests = requests
+        self._scheduler = requests.scheduler
+        self._job: Iterator[int] | None = None
         self._transport: asyncio.Transport | None = None
         self._unread = b""
+        self._partial: bytearray | None = None
+        self._wanted_bytes: i64 = 0
         self._out: BytesWriter | None = None
         self._client_reads = True
         self._is_reading = True
@@ -105,7 +142,7 @@ class Connection(Watcher):
         self._transport = cast("asyncio.Transport", transport)
         host, port = self._transport.get_extra_info("peername")[:2]
         self.address = host
-        self.peer = f"/{host}:{port}"
+        self.peer = self.share.name = f"/{host}:{port}"
         self.identities = (Id("ip", host),)
         self._transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
         if self._transport.get_extra_info("ssl_object") is not None:
@@ -128,9 +165,23 @@ class Connection(Watcher):
             self.identities = (*self.identities, Id("x509", subject))
 
     def data_received(self, data: bytes) -> None:
-        """Hand the whole frames on, keep the rest for the next time."""
-        self._unread = self._unread + data if self._unread else data
-        self._take_unread()
+        """Hand the whole frames on, now or when it is this connection's turn."""
+        try:
+            is_whole = self._keep(data)
+            scheduler = self._scheduler
+            if scheduler.is_crowded or self.share.is_waiting or self._job is not None:
+                self._requests.heard(self)
+                if is_whole:
+                    self._wait_for_turn()
+                return
+            began_s = scheduler.now_s()
+            if not is_whole:
+                self._requests.heard(self)
+            elif self._take_frames(began_s):
+                self._wait_for_turn()
+            scheduler.used(self.share, began_s)
+        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+            self._requests.failed(self, error)
 
     def pause_writing(self) -> None:
         """The client does not read: take nothing more from it."""
@@ -145,6 +196,8 @@ class Connection(Watcher):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take leave of the processor."""
         self.is_open = False
+        self._job = None
+        self.behind_job.clear()
         if self._is_known:
             self._is_known = False
             self._requests.connection_closed(self)
@@ -160,6 +213,7 @@ class Connection(Watcher):
         out_bytes = 0 if out is None else len(out)
         return (
             self._client_reads
+            and self._job is None
             and not self._closes_when_sent
             and out_bytes + self.held_bytes <= MAX_UNSENT_BYTES
         )
@@ -172,15 +226,36 @@ class Connection(Watcher):
             out = self._out = BytesWriter()
         return out
 
+    @property
+    def has_job(self) -> bool:
+        """Whether the steps of a long request are under way."""
+        return self._job is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether requests may have arrived that are not taken yet."""
+        return self.share.is_waiting or self._job is not None or not self._is_reading
+
+    def start_job(self, steps: Iterator[int]) -> None:
+        """Run the steps of a long request, in this connection's turns; they send its reply.
+
+        No other request of this connection is taken until the steps are done.
+        """
+        self._job = steps
+        self._wait_for_turn()
+
     def release(self, hold: "Hold") -> None:
         """Send what waited for the disk until now."""
-        if self.hold is hold:
-            self.hold = None
-        frames = hold.frames.getvalue()
-        self.held_bytes -= len(frames)
-        self._write(frames, hold.count)
-        if not self._is_reading:
-            self._read_or_wait()
+        try:
+            if self.hold is hold:
+                self.hold = None
+            frames = hold.frames.getvalue()
+            self.held_bytes -= len(frames)
+            self._write(frames, hold.count)
+            if not self._is_reading:
+                self._read_or_wait()
+        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+            self._requests.failed(self, error)
 
     def finish(self) -> None:
         """Read nothing more, and close once what is to be sent, held or not, has been sent."""
@@ -203,39 +278,137 @@ class Connection(Watcher):
 
     # ----------------------------------------------------------------------------------------------
 
-    def _take_unread(self) -> None:
-        """Hand the whole frames that have arrived to the processor, as many as it may take."""
-        data = self._unread
+    def _keep(self, data: bytes) -> bool:
+        """Keep what has arrived; say whether there may be a whole frame.
+
+        A frame that arrives in many pieces is put together once.
+        """
+        partial = self._partial
+        if partial is not None:
+            partial += data
+            if len(partial) < self._wanted_bytes:
+                return False
+            self._unread = bytes(partial)
+            self._partial = None
+        elif not self._unread:
+            self._unread = data
+        elif len(self._unread) + len(data) >= self._wanted_bytes:
+            self._unread += data
+        else:
+            self._partial = bytearray(self._unread)
+            self._partial += data
+            self._unread = b""
+            return False
+        return True
+
+    def _wait_for_turn(self) -> None:
+        """Read nothing more, and go on when the scheduler says so."""
+        transport = self._transport
+        if transport is None or not self.is_open:
+            return
+        if self._is_reading:
+            self._is_reading = False
+            transport.pause_reading()
+        unread = self._unread
+        if len(unread) >= LENGTH_BYTES:
+            frame_bytes: i64 = i64(read_i32_be(unread, 0))
+            if 0 <= frame_bytes <= len(unread):
+                self.share.next_cost_us = 1 + frame_bytes // _BYTES_PER_US
+        self._scheduler.add(self.share, self._take_turn)
+
+    def _take_turn(self) -> bool:
+        """Go on with what waits, for a while; say whether there is more."""
+        try:
+            if not self.is_open:
+                return False
+            job = self._job
+            if job is not None:
+                if run_steps(job, self.share, self._scheduler, self._job_failed):
+                    return True
+                if self._job is None:
+                    return False
+                self._job_done()
+            elif self._take_frames(self._scheduler.now_s()):
+                return True
+            if self._job is not None:
+                return True
+            self._read_or_wait()
+        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+            self._requests.failed(self, error)
+        return False
+
+    def _job_done(self) -> None:
+        self._job = None
+        self._requests.taken(self, 0, 0)
+        self._flush()
         if self._closes_when_sent:
-            return
-        if self.session is None and self._is_word(data):
-            return
+            self._close_if_sent()
+
+    def _job_failed(self, error: Exception) -> None:
+        self._job = None
+        self._requests.failed(self, error)
+
+    def _take_frames(self, began_s: float) -> bool:
+        """Hand the whole frames that have arrived to the processor, for a quantum at most.
+
+        Returns whether there are more that may be taken.
+        """
+        data = self._unread
+        if self._closes_when_sent or (self.session is None and self._is_word(data)):
+            return False
         requests = self._requests
         max_bytes: i64 = requests.max_frame_bytes
         position: i64 = 0
         taken = 0
-        is_full = is_malformed = False
+        cost: i64 = 0
+        is_malformed = has_more = False
         try:
             while True:
                 end = frame_end(data, position, max_bytes)
-                if end < 0:
+                if end < 0 or not self.takes_requests:
                     break
-                if not self.takes_requests:
-                    is_full = True
-                    break
+                if cost >= _COST_OF_A_LOOK:
+                    cost = 0
+                    if self._scheduler.now_s() - began_s >= QUANTUM_S:
+                        has_more = True
+                        break
+                out_bytes = self._out_bytes()
                 requests.take(self, data, position + LENGTH_BYTES, end)
+                cost += (
+                    1
+                    + (end - position) // _BYTES_PER_COST_IN
+                    + (self._out_bytes() - out_bytes) // _BYTES_PER_COST_OUT
+                )
                 position = end
                 taken += 1
         except MalformedError as error:
-            log.warning("closing the connection of %s: %s", self.peer, error)
+            requests.malformed(self, error)
             is_malformed = True
-        self._unread = b"" if position == len(data) else data[position:]
+        self._leave_unread(data, position)
         requests.taken(self, taken, position)
         self._flush()
         if is_malformed:
             self.abort()
-        elif is_full or not self.takes_requests:
+        elif not self.takes_requests:
             self._read_or_wait()
+        return has_more
+
+    def _out_bytes(self) -> i64:
+        """Return how much waits to be sent: what the last request has added is its cost."""
+        out = self._out
+        return (0 if out is None else i64(len(out))) + i64(self.held_bytes)
+
+    def _leave_unread(self, data: bytes, position: i64) -> None:
+        """Keep what is behind ``position``, and note how much makes its first frame whole."""
+        left: i64 = len(data) - position
+        if left == 0:
+            self._unread = b""
+            return
+        self._unread = data[position:] if position else data
+        if left < LENGTH_BYTES:
+            self._wanted_bytes = LENGTH_BYTES
+        else:
+            self._wanted_bytes = LENGTH_BYTES + i64(read_i32_be(data, position))
 
     def _is_word(self, data: bytes) -> bool:
         """Say whether it is a four-letter word that has arrived, and have it answered if it is."""
@@ -283,12 +456,22 @@ class Connection(Watcher):
         if transport is None or self._closes_when_sent:
             return
         wanted = self.takes_requests
+        if wanted and self._has_whole_frame():
+            self._wait_for_turn()
+            return
         if wanted != self._is_reading:
             self._is_reading = wanted
             if wanted:
                 transport.resume_reading()
             else:
                 transport.pause_reading()
-        if wanted:
-            # In a turn of its own, so that other connections get theirs.
-            asyncio.get_running_loop().call_soon(self._take_unread)
+
+    def _has_whole_frame(self) -> bool:
+        """Say whether a request has arrived and waits (also one that is malformed)."""
+        unread = self._unread
+        if not unread:
+            return False
+        try:
+            return frame_end(unread, 0, self._requests.max_frame_bytes) >= 0
+        except MalformedError:
+            return True

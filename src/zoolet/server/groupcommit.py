@@ -9,13 +9,15 @@ since nobody can know what is on disk then.
 import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from zoolet.model.packed import BytesWriter
 from zoolet.model.txns import Txn
+from zoolet.server.scheduler import Scheduler, Share
 from zoolet.storage.txnlog import TxnLog, write_record
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ EVERYTHING: Final = "everything"
 
 NOTHING: Final = ""
 """Instead of a path: the answer shows no znode."""
+
+_RELEASED_AT_ONCE_BYTES: Final = 1 << 20
+"""What a batch holds above this is sent in several steps."""
+
+_RELEASED_BYTES_PER_US: Final = 1024
 
 
 @final
@@ -61,11 +68,15 @@ class Batch:
         touched: the paths about which they say something new.
         opened_ms: when the first txn was added.
         sync_ms: how long it took to write and sync it.
+        number: of this batch; a later one has a greater number.
+        is_released: whether the batch is on disk, and what waited for it may be sent.
         holds: what waits, a hold for each connection.
         callbacks: what else is to happen once the batch is durable.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: i64) -> None:
+        self.number = number
+        self.is_released = False
         self.first_zxid = 0
         self.last_zxid = 0
         self.num_txns = 0
@@ -103,9 +114,22 @@ class GroupCommit:
         synced_zxid: int,
         on_failure: Callable[[Exception], None],
         on_synced: Callable[[Batch], None],
+        max_txn_bytes: int,
+        scheduler: Scheduler,
     ) -> None:
-        """Begin with nothing to sync; ``on_synced`` is called behind the release of each batch."""
-        self.collecting = Batch()
+        """Begin with nothing to sync.
+
+        Args:
+            log: the transaction log.
+            log_thread: the thread that writes and syncs the log.
+            loop: the event loop.
+            synced_zxid: up to here every txn is on disk.
+            on_failure: called if a write or sync fails.
+            on_synced: called after the release of each batch.
+            max_txn_bytes: a txn with more bytes is refused.
+            scheduler: shares the loop's thread; much that is released at once is sent in steps.
+        """
+        self.collecting = Batch(0)
         self.syncing: Batch | None = None
         self.synced_zxid = synced_zxid
         self._log = log
@@ -113,30 +137,48 @@ class GroupCommit:
         self._loop = loop
         self._on_failure = on_failure
         self._on_synced = on_synced
+        self._max_txn_bytes = max_txn_bytes
         self._flush_is_scheduled = False
+        self._is_stopped = False
+        self._scheduler = scheduler
+        self._share = Share("sending replies")
+        self._to_release: deque[Hold] = deque()
 
     @property
     def is_idle(self) -> bool:
         """Whether everything applied is also synced."""
         return self.syncing is None and self.collecting.num_txns == 0
 
-    def append(self, txn: Txn, touched: list[str], now_ms: Callable[[], int]) -> Batch:
-        """Add a txn; returns the batch that holds what shows it."""
+    def append(self, txn: Txn, now_ms: Callable[[], int]) -> Batch:
+        """Add a txn that is not applied yet; returns its batch. Add all of it or nothing.
+
+        The caller applies the txn next and calls ``touch``. Raises TxnTooLargeError, MemoryError.
+        """
         batch = self.collecting
-        zxid = txn.header.zxid
         if batch.num_txns == 0:
-            batch.first_zxid = zxid
             batch.opened_ms = now_ms()
             if self.syncing is None and not self._flush_is_scheduled:
                 # At the end of this turn of the loop, so that whoever else is ready gets in.
-                self._flush_is_scheduled = True
                 self._loop.call_soon(self._flush)
+                self._flush_is_scheduled = True
+        write_record(batch.records, txn, self._max_txn_bytes)
+        # From here on nothing can fail: the batch holds the txn.
+        zxid = txn.header.zxid
+        if batch.num_txns == 0:
+            batch.first_zxid = zxid
         batch.last_zxid = zxid
         batch.num_txns += 1
-        write_record(batch.records, txn)
+        return batch
+
+    @staticmethod
+    def touch(batch: Batch, touched: list[str]) -> None:
+        """Note the paths about which an applied txn of ``batch`` says something new."""
         for path in touched:  # not update: most have two, and are as many as there are requests
             batch.touched.add(path)
-        return batch
+
+    def stop(self) -> None:
+        """Release nothing more: the state in memory is unknown after a failed apply."""
+        self._is_stopped = True
 
     def batch_to_wait_for(self, connection: "Connection", path: str) -> Batch | None:
         """Return the batch behind which a reply about ``path`` has to wait; None: it need not.
@@ -146,7 +188,7 @@ class GroupCommit:
         """
         collecting, syncing, hold = self.collecting, self.syncing, connection.hold
         if syncing is None and collecting.num_txns == 0:
-            return None
+            return None  # what is synced and not released yet is in order: see Release
         if path == EVERYTHING:
             return self.newest_batch()
         if (hold is not None and hold.batch is collecting) or path in collecting.touched:
@@ -174,10 +216,10 @@ class GroupCommit:
     def _flush(self) -> None:
         self._flush_is_scheduled = False
         batch = self.collecting
-        if self.syncing is not None or batch.num_txns == 0:
+        if self.syncing is not None or batch.num_txns == 0 or self._is_stopped:
             return
         self.syncing = batch
-        self.collecting = Batch()
+        self.collecting = Batch(batch.number + 1)
         self._log_thread.submit(functools.partial(self._append, batch), self._synced)
 
     def _append(self, batch: Batch) -> None:
@@ -190,19 +232,50 @@ class GroupCommit:
         if failure is not None:
             self._on_failure(failure)
             return
+        if self._is_stopped:
+            return
         batch = self.syncing
         if batch is None:
             raise AssertionError("a sync returned that was not under way")
         self.syncing = None
         self.synced_zxid = batch.last_zxid
+        batch.is_released = True
         self._flush()
-        for hold in batch.holds:
-            hold.connection.release(hold)
+        self._release(batch)
         for callback in batch.callbacks:
             callback()
         self._on_synced(batch)
         # The holds point back: without this a batch would stay until cycles are collected.
         batch.holds.clear()
+
+    def _release(self, batch: Batch) -> None:
+        """Send what the batch held; much of it in several steps, behind what waits already."""
+        began_s = self._scheduler.now_s()
+        queue = self._to_release
+        if not queue:
+            size_bytes: i64 = 0
+            released = 0
+            for hold in batch.holds:
+                size_bytes += len(hold.frames)
+                if size_bytes > _RELEASED_AT_ONCE_BYTES:
+                    break
+                hold.connection.release(hold)
+                released += 1
+            self._scheduler.used(self._share, began_s)
+            if released == len(batch.holds):
+                return
+            queue.extend(batch.holds[released:])
+            self._scheduler.run("sending replies", self._release_steps())
+        else:
+            queue.extend(batch.holds)
+
+    def _release_steps(self) -> Iterator[int]:
+        queue = self._to_release
+        while queue:
+            hold = queue.popleft()
+            size_bytes = len(hold.frames)
+            hold.connection.release(hold)
+            yield 1 + size_bytes // _RELEASED_BYTES_PER_US
 
     def _report(self, failure: Exception | None) -> None:
         if failure is not None:

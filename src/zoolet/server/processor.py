@@ -9,7 +9,8 @@ before any reply that shows what it tells.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, cast, final
 
 from mypy_extensions import i64
@@ -33,10 +34,14 @@ from zoolet.model.txns import Txn
 from zoolet.server import fourletter
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection, Requests
+from zoolet.server.encoding_steps import EncodingSteps
 from zoolet.server.groupcommit import EVERYTHING, NOTHING, Batch, GroupCommit, Hold
 from zoolet.server.inspection import Inspector
-from zoolet.server.reads import read
+from zoolet.server.limited_log import LimitedLog
+from zoolet.server.reads import Shown, read
+from zoolet.server.scheduler import Scheduler
 from zoolet.server.stats import ServerStats
+from zoolet.storage.txnlog import TxnTooLargeError
 from zoolet.wire.frames import (
     LENGTH_BYTES,
     REPLY_HEADER_BYTES,
@@ -65,6 +70,16 @@ REPLY_BYTES: Final = LENGTH_BYTES + REPLY_HEADER_BYTES
 
 _WARNING_INTERVAL_MS = 1000
 _CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
+_STEP_COST_US: Final = 200
+"""The estimated cost of a step of a long request or task."""
+
+_SESSIONS_AT_ONCE: Final = 1000
+_EPHEMERALS_AT_ONCE: Final = 200
+_LOOKS_AT_ONCE: Final = 500
+_WATCHES_AT_ONCE: Final = 500
+_LOGGED_EACH: Final = 20
+"""If more sessions or znodes end together, the log has their number."""
+
 _AUTHENTICATION = frozenset({OpCode.AUTH, OpCode.SASL})
 """What the original reads outside of its pipeline; where it cannot, it closes the connection."""
 
@@ -120,8 +135,16 @@ class RequestProcessor(Requests):
         commit: GroupCommit,
         clock: Clock,
         next_session_id: int,
+        scheduler: Scheduler,
+        on_fatal: Callable[[Exception], None],
     ) -> None:
-        super().__init__(config.max_frame_bytes, keeps_alive=config.keeps_alive)
+        """Serve requests.
+
+        ``on_fatal`` is called with an exception that leaves the state unknown: the server must end.
+        """
+        super().__init__(config.max_frame_bytes, scheduler, keeps_alive=config.keeps_alive)
+        self._on_fatal = on_fatal
+        self._limited = LimitedLog(log, clock.monotonic_ms)
         self.machine = machine
         self.connections: dict[Connection, None] = {}
         self.stats = ServerStats()
@@ -134,6 +157,8 @@ class RequestProcessor(Requests):
         self._per_address: dict[str, int] = {}
         self._warned_ms = clock.monotonic_ms() - _WARNING_INTERVAL_MS
         self._wall_ms = 0
+        self._is_expiring = False
+        self._is_removing = False
         self._requires_schemes = bool(config.required_schemes)
         self._others: dict[int, Callable[[Connection, int, bytes, i64, i64], None]] = {
             OpCode.SYNC: self._sync,
@@ -156,7 +181,7 @@ class RequestProcessor(Requests):
         if self._config.skips_acl:
             connection.identities = (*connection.identities, access.SKIPS_ACL)
         if 0 < self._config.max_connections < len(self.connections):
-            log.warning(
+            self._limited.warning(
                 "refusing the connection of %s: there are %d already (maxCnxns)",
                 connection.peer,
                 self._config.max_connections,
@@ -164,7 +189,7 @@ class RequestProcessor(Requests):
             self.stats.connections_rejected += 1
             return False
         if limit and count > limit:
-            log.warning(
+            self._limited.warning(
                 "refusing the connection of %s: its address has %d already (maxClientCnxns)",
                 connection.peer,
                 limit,
@@ -179,19 +204,62 @@ class RequestProcessor(Requests):
         self._per_address[connection.address] -= 1
         if not self._per_address[connection.address]:
             del self._per_address[connection.address]
-        self.machine.forget_watcher(connection)
+        self._forget_watches(connection)
         session = connection.session
         if session is not None and self._by_session.get(session.session_id) is connection:
             del self._by_session[session.session_id]
+
+    def _forget_watches(self, connection: Connection) -> None:
+        """Drop the watches of a connection that is gone; many of them in several steps."""
+        steps = self.machine.forget_watcher(connection)
+        if connection.num_watches > _WATCHES_AT_ONCE:
+            self.scheduler.run("removing the watches of a closed connection", steps)
+        else:
+            for _ in steps:
+                pass
+
+    def malformed(self, connection: Connection, error: MalformedError) -> None:
+        """Note that what a connection brought is no frame; it is closed."""
+        self._limited.warning("closing the connection of %s: %s", connection.peer, error)
+
+    def heard(self, connection: Connection) -> None:
+        """Note that bytes came that wait for their turn: the client is alive."""
+        if connection.session is not None:
+            connection.session.touch(self._clock.monotonic_ms())
+
+    def failed(self, connection: Connection, error: Exception) -> None:
+        """Close a connection whose request failed before it changed anything.
+
+        If a change was under way, the state is unknown: the server acknowledges nothing more.
+        """
+        if self.machine.is_changing:
+            self._commit.stop()
+            self.scheduler.stop()
+            self._on_fatal(error)
+            return
+        connection.abort()
+        self._limited.warning(
+            "closing the connection of %s: its request failed and changed nothing: %r",
+            connection.peer,
+            error,
+        )
 
     def answer_word(self, connection: Connection, word: str, argument: bytes) -> None:
         """Answer a four-letter word once what it shows is on disk."""
         if word.encode() == fourletter.TRACE_MASK_WORD and self._may_be_asked(word):
             self.inspector.trace_mask = int.from_bytes(argument, signed=True)
         whitelist = self._config.four_letter_words
-        self.when_durable(
-            lambda: connection.answer_and_close(fourletter.answer(word, whitelist, self.inspector))
-        )
+
+        def answer() -> None:
+            # Several answers wait for the same batch: a failure of one must not stop the others.
+            try:
+                text = fourletter.answer(word, whitelist, self.inspector)
+            except Exception as error:
+                log.exception("the answer to %s failed", word)
+                text = f"{word} failed: {error}\n"
+            connection.answer_and_close(text)
+
+        self.when_durable(answer)
 
     def when_durable(self, callback: Callable[[], None]) -> None:
         """Call back once everything that can be seen now is on disk."""
@@ -228,9 +296,12 @@ class RequestProcessor(Requests):
         """Take the request in ``data[start:end]``."""
         if connection.session is None:
             self._connect(connection, data, start, end)
+            self.machine.is_changing = False
             return
         if end - start < REQUEST_HEADER_BYTES:
-            log.warning("closing the connection of %s: a request too short", connection.peer)
+            self._limited.warning(
+                "closing the connection of %s: a request too short", connection.peer
+            )
             connection.abort()
             return
         xid: int = read_i32_be(data, start)
@@ -238,39 +309,44 @@ class RequestProcessor(Requests):
         connection.stats.last_cxid = xid
         connection.stats.last_op_code = op_code
         if self._requires_schemes and not self._may_ask(connection, op_code):
-            log.warning(
-                "closing the connection of %s: it must authenticate first, under one of: %s",
-                connection.peer,
-                ", ".join(sorted(self._config.required_schemes)),
-            )
-            self._turn_away(connection, xid, 0, ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH)
+            self._turn_stranger_away(connection, xid)
             return
         body = start + REQUEST_HEADER_BYTES
         try:
             shown = read(op_code, self.machine, connection, data, body, end)
-            if shown is not None:
+            if shown is not None and shown.steps is None:
                 self._answer(connection, shown.path, xid, 0, shown.body)
+            elif shown is not None:
+                connection.start_job(self._answer_in_steps(connection, xid, shown))
             elif op_code in WRITE_OP_CODES:
                 self._write(connection, xid, op_code, data, body, end)
+                self.machine.is_changing = False
             elif (handle := self._others.get(op_code)) is not None:
                 handle(connection, xid, data, body, end)
             else:
-                log.warning("%s asked for op code %d, which is none", connection.peer, op_code)
+                self._limited.warning(
+                    "%s asked for op code %d, which is none", connection.peer, op_code
+                )
                 self._turn_away(connection, xid, -1, ErrorCode.UNIMPLEMENTED)
         except RequestError as error:
             self._answer(connection, error.path, xid, error.code)
         except MalformedError as malformed:  # one name for both would have one type in mypyc
-            log.warning("a malformed request of %s: %s", connection.peer, malformed)
-            if op_code in _AUTHENTICATION:
-                connection.finish()
-            else:
-                self._answer(connection, NOTHING, xid, ErrorCode.MARSHALLING_ERROR)
+            self._answer_malformed(connection, xid, op_code, malformed)
+
+    def _answer_malformed(
+        self, connection: Connection, xid: int, op_code: int, error: MalformedError
+    ) -> None:
+        self._limited.warning("a malformed request of %s: %s", connection.peer, error)
+        if op_code in _AUTHENTICATION:
+            connection.finish()
+        else:
+            self._answer(connection, NOTHING, xid, ErrorCode.MARSHALLING_ERROR)
 
     def taken(self, connection: Connection, num_requests: int, size_bytes: int) -> None:
         """Note what came in one read, and that its session's client was heard."""
         now_ms = self._clock.monotonic_ms()
         self._wall_ms = 0
-        if connection.session is not None:
+        if num_requests and connection.session is not None:
             connection.session.touch(now_ms)
         stats, answered = connection.stats, connection.answered
         self.stats.packets_received += num_requests
@@ -294,6 +370,15 @@ class RequestProcessor(Requests):
             who.scheme in self._config.required_schemes for who in connection.identities
         )
 
+    def _turn_stranger_away(self, connection: Connection, xid: int) -> None:
+        """Close a connection that asks for something before it has authenticated."""
+        self._limited.warning(
+            "closing the connection of %s: it must authenticate first, under one of: %s",
+            connection.peer,
+            ", ".join(sorted(self._config.required_schemes)),
+        )
+        self._turn_away(connection, xid, 0, ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH)
+
     def _turn_away(self, connection: Connection, xid: int, zxid: int, code: ErrorCode) -> None:
         """Refuse a request, whatever the state, and close the connection."""
         batch = self._commit.batch_to_wait_for(connection, NOTHING)
@@ -310,12 +395,51 @@ class RequestProcessor(Requests):
             stats.last_zxid = batch.last_zxid
             stats.last_response_ms = batch.opened_ms + latency_ms
 
+    def look_for_expired_sessions(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """Close, in several steps, the sessions whose clients were silent for too long.
+
+        A ping may have arrived that is not read yet. So a session ends only if it is still silent
+        after the event loop has looked at every socket once more, later than the deadline. Two
+        calls of ``call_soon`` are needed for that: the first one may come before the look.
+        """
+        now_ms = self._clock.monotonic_ms()
+        if self._is_expiring or not self.machine.sessions.has_expired(now_ms):
+            return
+        self._is_expiring = True
+
+        def look_again() -> None:
+            call_soon(partial(self._begin_to_expire, now_ms))
+
+        call_soon(look_again)
+
+    def _begin_to_expire(self, deadline_ms: int) -> None:
+        self.scheduler.run("closing expired sessions", self._expire_steps(deadline_ms))
+
     def expire_sessions(self) -> None:
-        """Close the sessions whose clients were silent for too long."""
-        for session in self.machine.sessions.expired(self._clock.monotonic_ms()):
-            log.info("session 0x%x expired after %d ms", session.session_id, session.timeout_ms)
-            self._end_session(session)
-        self._wall_ms = 0
+        """Close now the sessions whose clients were silent for too long."""
+        for _ in self._expire_steps(self._clock.monotonic_ms()):
+            pass
+
+    def _expire_steps(self, deadline_ms: int) -> Iterator[int]:
+        """Close the sessions whose time was up at ``deadline_ms``."""
+        sessions = self.machine.sessions
+        count = 0
+        while found := sessions.expired(deadline_ms, _SESSIONS_AT_ONCE):
+            for session in found:
+                connection = self._by_session.get(session.session_id)
+                if connection is not None and connection.is_behind:
+                    sessions.postpone(session, self._clock.monotonic_ms())
+                    continue
+                count += 1
+                if count <= _LOGGED_EACH:
+                    log.info(
+                        "session 0x%x expired after %d ms", session.session_id, session.timeout_ms
+                    )
+                yield from self._end_session_steps(session)
+                yield _STEP_COST_US
+        if count > _LOGGED_EACH:
+            log.info("%d more sessions expired", count - _LOGGED_EACH)
+        self._is_expiring = False
 
     def expire_session(self, session_id: int) -> bool:
         """Close a session as if its client had been silent too long; False: there is none."""
@@ -323,19 +447,44 @@ class RequestProcessor(Requests):
         if session is None:
             return False
         log.info("session 0x%x is made to expire", session_id)
-        self._end_session(session)
+        for _ in self._end_session_steps(session):
+            pass
         return True
 
+    def look_for_perished(self) -> None:
+        """Remove, in several steps, empty containers and znodes whose TTL is over."""
+        if not self._is_removing and self.machine.tree.perishable:
+            self._is_removing = True
+            self.scheduler.run("removing containers and TTL znodes", self._remove_steps())
+
     def remove_perished(self) -> None:
-        """Remove containers that are empty again, and znodes whose TTL is over."""
+        """Remove now the containers that are empty again, and the znodes whose TTL is over."""
+        for _ in self._remove_steps():
+            pass
+
+    def _remove_steps(self) -> Iterator[int]:
         config = self._config
         looks_per_minute = max(1, 60_000 // config.container_check_interval_ms)
         at_most = max(1, config.max_perished_per_minute // looks_per_minute)
-        perished = self.machine.tree.perished(self._clock.wall_ms(), config.container_unused_ms)
-        for path in perished[:at_most]:
-            log.info("removing %s: its time is over", path)
+        tree = self.machine.tree
+        count = 0
+        for number, path in enumerate(tuple(tree.perishable)):
+            if number % _LOOKS_AT_ONCE == 0:
+                yield _STEP_COST_US
+            if not tree.is_perished(path, self._clock.wall_ms(), config.container_unused_ms):
+                continue
+            count += 1
+            if count <= _LOGGED_EACH:
+                log.info("removing %s: its time is over", path)
+            self._wall_ms = 0
             self._change(Asker(0, ()), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
-        self._wall_ms = 0
+            self.machine.is_changing = False
+            if count >= at_most:
+                break
+            yield _STEP_COST_US
+        if count > _LOGGED_EACH:
+            log.info("removed %d more znodes whose time was over", count - _LOGGED_EACH)
+        self._is_removing = False
 
     # -- sending: the only places that know of batches ---------------------------------------------
 
@@ -350,6 +499,42 @@ class RequestProcessor(Requests):
         zxid = self._commit.synced_zxid if batch is None else batch.last_zxid
         self._reply(batch, connection, xid, zxid, err, body)
 
+    def _answer_in_steps(self, connection: Connection, xid: int, shown: Shown) -> Iterator[int]:
+        """Send the reply to a read that takes several steps to encode.
+
+        It shows the state at the moment when the request was taken, so it waits for what was not
+        synced then. Events that come meanwhile are sent after it.
+        """
+        batch = self._commit.batch_to_wait_for(connection, shown.path)
+        zxid = self._commit.synced_zxid if batch is None else batch.last_zxid
+        steps = shown.steps
+        if steps is None:
+            raise AssertionError("a read without steps is answered at once")
+        return self._encode_and_reply(connection, xid, batch, zxid, steps)
+
+    def _encode_and_reply(
+        self,
+        connection: Connection,
+        xid: int,
+        batch: Batch | None,
+        zxid: int,
+        steps: EncodingSteps,
+    ) -> Iterator[int]:
+        try:
+            while not steps.step():
+                yield _STEP_COST_US
+            self._reply(batch, connection, xid, zxid, 0, steps.body())
+        except RequestError as error:
+            self._reply(batch, connection, xid, zxid, error.code)
+        self._send_deferred(connection)
+
+    def _send_deferred(self, connection: Connection) -> None:
+        """Send the events that came while the steps of a long request were under way."""
+        deferred = connection.behind_job
+        connection.behind_job = []
+        for batch, frame in deferred:
+            self._send(batch, connection, frame)
+
     def _reply(
         self,
         batch: Batch | None,
@@ -361,21 +546,33 @@ class RequestProcessor(Requests):
     ) -> None:
         """Send a reply once ``batch`` is durable; None: it goes out with this turn's others."""
         self.stats.packets_sent += 1
-        if batch is None:
+        hold = connection.hold
+        if batch is not None or hold is not None:
+            hold = _hold_behind(batch, connection)
+        if hold is None:
             write_reply(connection.out(), xid, zxid, err, body)
         else:
-            hold = batch.hold_of(connection)
             hold.count += 1
             write_reply(hold.frames, xid, zxid, err, body)
             connection.held_bytes += REPLY_BYTES + len(body)
 
     def _send_behind(self, batch: Batch | None, connection: Connection, frame: bytes) -> None:
-        """Send what is no reply once ``batch`` is durable; None: with this turn's others."""
+        """Send what is no reply once ``batch`` is durable; None: with this turn's others.
+
+        It waits for the steps of a long request that are under way.
+        """
         self.stats.packets_sent += 1
-        if batch is None:
+        if connection.has_job:
+            connection.behind_job.append((batch, frame))
+        else:
+            self._send(batch, connection, frame)
+
+    @staticmethod
+    def _send(batch: Batch | None, connection: Connection, frame: bytes) -> None:
+        hold = _hold_behind(batch, connection)
+        if hold is None:
             connection.out().write(frame)
         else:
-            hold = batch.hold_of(connection)
             hold.count += 1
             hold.frames.write(frame)
             connection.held_bytes += len(frame)
@@ -384,12 +581,21 @@ class RequestProcessor(Requests):
         """Send a watch event to its watchers, each behind ``batch``."""
         frame = encode_event(event.type, event.path, event.zxid)
         for watcher in event.watchers:
-            self._send_behind(batch, cast("Connection", watcher), frame)
+            connection = cast("Connection", watcher)
+            if connection.is_open:
+                self._send_behind(batch, connection, frame)
 
     def _commit_txn(self, txn: Txn) -> tuple[Applied, Batch]:
-        """Append and apply a txn, and hold its watch events; returns what came of it."""
-        applied = self.machine.apply(txn, self._clock.monotonic_ms)
-        batch = self._commit.append(txn, applied.touched, self._clock.monotonic_ms)
+        """Append and apply a txn, and hold its watch events; returns what came of it.
+
+        What fails before *apply* changes nothing. What fails later ends the server: the machine is
+        marked as changing until the request is answered (``take``).
+        """
+        machine = self.machine
+        batch = self._commit.append(txn, self._clock.monotonic_ms)
+        machine.is_changing = True
+        applied = machine.apply(txn, self._clock.monotonic_ms)
+        self._commit.touch(batch, applied.touched)
         for event in applied.events:
             self._tell(batch, event)
         return applied, batch
@@ -437,6 +643,8 @@ class RequestProcessor(Requests):
 
     def _resume_session(self, connection: Connection, request: Connect, timeout_ms: int) -> None:
         session = self.machine.sessions.by_id.get(request.session_id)
+        if session is not None and session.is_closing:
+            session = None
         if session is not None and request.password != password_of(request.session_id):
             log.warning(
                 "refusing session 0x%x to %s: the password is wrong",
@@ -459,14 +667,17 @@ class RequestProcessor(Requests):
         former = self._by_session.get(session.session_id)
         if former is not None:
             former.abort()
-            self.machine.forget_watcher(former)
+            self._forget_watches(former)
         connection.session = session
         self._by_session[session.session_id] = connection
 
-    def _end_session(self, session: Session) -> None:
+    def _end_session_steps(self, session: Session) -> Iterator[int]:
         """Close a session of which nobody is to be told."""
+        yield from self._delete_ephemerals_steps(session)
+        self._wall_ms = 0
         asker = Asker(session.session_id, ())
         self._change(asker, 0, OpCode.CLOSE_SESSION, CloseSession())
+        self.machine.is_changing = False
         connection = self._by_session.get(session.session_id)
         if connection is not None:
             connection.finish()
@@ -487,34 +698,74 @@ class RequestProcessor(Requests):
         try:
             request = decode_write(op_code, data, start, end)
         except MalformedError as error:
-            log.warning("a malformed request of %s: %s", connection.peer, error)
+            self._limited.warning("a malformed request of %s: %s", connection.peer, error)
             if op_code == OpCode.MULTI:
                 self._refuse(connection, session.session_id, xid, ErrorCode.MARSHALLING_ERROR)
             else:
                 # The original reads any other request before it takes a zxid for it.
                 self._answer(connection, EVERYTHING, xid, ErrorCode.MARSHALLING_ERROR)
             return
+        if op_code == _CLOSE_SESSION:
+            owned = self.machine.tree.ephemerals.get(session.session_id)
+            if owned is not None and len(owned) > _EPHEMERALS_AT_ONCE:
+                connection.start_job(self._close_session_steps(connection, session, xid))
+                return
         applied, batch = self._change(asker, xid, op_code, request)
         result = applied.result
         self._reply(batch, connection, xid, batch.last_zxid, result.err, encode_result(result))
         if op_code == _CLOSE_SESSION:
             connection.finish()
 
+    def _close_session_steps(
+        self, connection: Connection, session: Session, xid: int
+    ) -> Iterator[int]:
+        """Close a session with many ephemerals, as its client asks."""
+        yield from self._delete_ephemerals_steps(session)
+        asker = Asker(session.session_id, ())
+        applied, batch = self._change(asker, xid, OpCode.CLOSE_SESSION, CloseSession())
+        err = applied.result.err
+        self._reply(batch, connection, xid, batch.last_zxid, err, encode_result(applied.result))
+        self._send_deferred(connection)
+        self.machine.is_changing = False
+        connection.finish()
+
+    def _delete_ephemerals_steps(self, session: Session) -> Iterator[int]:
+        """Delete a session's ephemerals, until few enough are left for one txn.
+
+        Each step is a txn of its own (docs/decisions/0054). From the first one on, the session
+        can do nothing more.
+        """
+        session.is_closing = True
+        session_id = session.session_id
+        tree = self.machine.tree
+        while len(tree.ephemerals.get(session_id, ())) > _EPHEMERALS_AT_ONCE:
+            self._wall_ms = 0
+            txn = self.machine.delete_ephemerals(session_id, _EPHEMERALS_AT_ONCE, self._time_ms())
+            self._commit_txn(txn)
+            self.machine.is_changing = False
+            yield _STEP_COST_US
+
     def _refuse(self, connection: Connection, session_id: int, xid: int, code: ErrorCode) -> None:
         """Commit that a request is refused, whatever the state, and say so."""
         txn = self.machine.refuse(session_id, xid, code, self._time_ms())
         _, batch = self._commit_txn(txn)
         self._reply(batch, connection, xid, batch.last_zxid, code)
+        self.machine.is_changing = False
 
     def _change(
         self, asker: Asker, xid: int, op_code: int, request: WriteRequest
     ) -> tuple[Applied, Batch]:
-        """Prepare a request and commit what it becomes."""
+        """Prepare a request and commit what it becomes; a txn that is too large is refused."""
         machine = self.machine
         txn = machine.prepare(asker, xid, op_code, request, self._time_ms())
         if machine.warnings:
             self._tell_operator(machine.warnings)
-        return self._commit_txn(txn)
+        try:
+            return self._commit_txn(txn)
+        except TxnTooLargeError as error:
+            self._limited.warning("refusing a request of session 0x%x: %s", asker.session_id, error)
+        code = ErrorCode.MARSHALLING_ERROR
+        return self._commit_txn(machine.refuse(asker.session_id, xid, code, self._time_ms()))
 
     def _tell_operator(self, warnings: list[str]) -> None:
         """Log the last of the warnings, but not more often than a log can bear."""
@@ -572,23 +823,53 @@ class RequestProcessor(Requests):
         self._take_watches_over(connection, xid, decode_set_watches2(data, start, end))
 
     def _take_watches_over(self, connection: Connection, xid: int, request: SetWatches) -> None:
+        if request.num_watches > _WATCHES_AT_ONCE:
+            connection.start_job(self._take_watches_steps(connection, xid, request))
+        elif self._set_some_watches(connection, xid, request):
+            self._answer(connection, EVERYTHING, xid, 0)
+
+    def _take_watches_steps(
+        self, connection: Connection, xid: int, request: SetWatches
+    ) -> Iterator[int]:
+        for part in request.parts(_WATCHES_AT_ONCE):
+            if not self._set_some_watches(connection, xid, part):
+                connection.behind_job.clear()
+                return
+            yield _STEP_COST_US
+        self._answer(connection, EVERYTHING, xid, 0)
+        self._send_deferred(connection)
+
+    def _set_some_watches(self, connection: Connection, xid: int, request: SetWatches) -> bool:
+        """Set watches again and send the events that were missed; False: they are too many."""
         try:
             events = self.machine.set_watches(request, connection)
         except RequestError as error:
-            # An error in the reply is not looked at by clients: their watches would be gone unseen.
-            log.warning(
+            # Clients do not look at an error in this reply: their watches would be gone unseen.
+            self._limited.warning(
                 "closing the connection of %s: it takes over more watches than"
                 " zoolet.maxWatchesPerConnection (%d)",
                 connection.peer,
                 self.machine.rules.most_watches,
             )
             self._turn_away(connection, xid, 0, error.code)
-            return
+            return False
         batch = self._commit.newest_batch()
         for event in events:
             self._tell(batch, event)
-        zxid = self._commit.synced_zxid if batch is None else batch.last_zxid
-        self._reply(batch, connection, xid, zxid, 0)
+        return True
+
+
+def _hold_behind(batch: Batch | None, connection: Connection) -> Hold | None:
+    """Return where a frame waits that must not be sent before ``batch`` is on disk.
+
+    None: it waits for nothing. It also stays behind what waits for its connection already.
+    """
+    hold = connection.hold
+    if batch is None or batch.is_released:
+        return hold
+    if hold is not None and hold.batch.number > batch.number:
+        return hold
+    return batch.hold_of(connection)
 
 
 def _connected(session: Session | None, request: Connect) -> bytes:

@@ -16,13 +16,21 @@ from zoolet.model import paths
 from zoolet.model.codes import ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
 from zoolet.server.connection import Connection
+from zoolet.server.encoding_steps import (
+    NAMES_AT_ONCE,
+    EncodingSteps,
+    MultiReadReply,
+    NamesOfChildren,
+    PathsOfEphemerals,
+    ReadPart,
+    long_directory,
+)
 from zoolet.server.groupcommit import EVERYTHING, NOTHING
 from zoolet.wire.jute import Reader
 from zoolet.wire.replies import (
     encode_acl,
     encode_count,
     encode_identities,
-    encode_multi_read,
     encode_paths,
     encode_watch_added,
     stat_in,
@@ -37,17 +45,24 @@ from zoolet.wire.requests import (
 _READ: Final = Permission.READ.value
 _GET_DATA: Final = OpCode.GET_DATA.value
 
+_READ_AT_ONCE_BYTES: Final = 1 << 18
+"""The reply to a multiRead that is longer is encoded in several steps."""
+
 
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Shown:
-    """What a read shows: a path, EVERYTHING or NOTHING, and the reply's body."""
+    """What a read shows: a path, EVERYTHING or NOTHING, and the reply's body.
 
-    __slots__ = ("body", "path")
+    A body that takes long to encode comes out of ``steps``.
+    """
 
-    def __init__(self, path: str, body: bytes) -> None:
+    __slots__ = ("body", "path", "steps")
+
+    def __init__(self, path: str, body: bytes, steps: EncodingSteps | None = None) -> None:
         self.path = path
         self.body = body
+        self.steps = steps
 
 
 Read = Callable[[StateMachine, Connection, bytes, i64, i64], Shown]
@@ -85,14 +100,22 @@ def _get_children(
     machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
 ) -> Shown:
     path, _ = _list(machine, asker, Reader(data, start, end))
-    return Shown(path, machine.tree.encoded_names(path))
+    return _names_of(machine, path, b"")
 
 
 def _get_children2(
     machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
 ) -> Shown:
     path, record = _list(machine, asker, Reader(data, start, end))
-    return Shown(path, machine.tree.encoded_names(path) + stat_in(record))
+    return _names_of(machine, path, stat_in(record))
+
+
+def _names_of(machine: StateMachine, path: str, behind: bytes) -> Shown:
+    """Return the names of the children of ``path``, with ``behind`` after them."""
+    directory = long_directory(machine.tree, path)
+    if directory is None:
+        return Shown(path, machine.tree.encoded_names(path) + behind)
+    return Shown(path, b"", NamesOfChildren(directory, behind))
 
 
 def _list(machine: StateMachine, asker: Connection, reader: Reader) -> tuple[str, bytes]:
@@ -127,17 +150,37 @@ def _multi_read(
 
     No part sets a watch, whatever it says (``MultiOperationRecord.deserialize``).
     """
-    parts = []
-    for op_code, request in decode_multi_read(data, start, end).operations:
+    operations = decode_multi_read(data, start, end).operations
+    rules = machine.rules
+    if 0 < rules.most_read_parts < len(operations):
+        raise RequestError(ErrorCode.BAD_ARGUMENTS, EVERYTHING)
+    parts: list[ReadPart] = []
+    listed: dict[str, NamesOfChildren] = {}
+    size_bytes = 0
+    for op_code, request in operations:
         path = _real(request.path)
-        err, body = 0, b""
+        part = ReadPart(op_code)
+        parts.append(part)
         try:
             record = machine.readable(path, asker.identities)
-            body = record if op_code == _GET_DATA else machine.tree.encoded_names(path)
         except RequestError as error:
-            err = int(error.code)
-        parts.append((op_code, err, body))
-    return Shown(EVERYTHING, encode_multi_read(parts))
+            part.err = int(error.code)
+            continue
+        if op_code == _GET_DATA:
+            part.body = record
+        elif (directory := long_directory(machine.tree, path)) is None:
+            part.body = machine.tree.encoded_names(path)
+        elif (names := listed.get(path)) is not None:
+            part.names = names
+        else:
+            part.names = listed[path] = NamesOfChildren(directory, b"")
+        size_bytes += len(part.body)
+    reply = MultiReadReply(parts, rules.most_read_bytes)
+    if not listed and size_bytes <= _READ_AT_ONCE_BYTES:
+        while not reply.step():
+            pass
+        return Shown(EVERYTHING, reply.body())
+    return Shown(EVERYTHING, b"", reply)
 
 
 def _get_all_children_number(
@@ -152,7 +195,11 @@ def _get_ephemerals(
 ) -> Shown:
     prefix = decode_path(data, start, end).path
     session_id = 0 if asker.session is None else asker.session.session_id
-    return Shown(EVERYTHING, encode_paths(machine.ephemerals_of(session_id, prefix)))
+    owned = machine.tree.ephemerals.get(session_id)
+    if owned is None or len(owned) <= NAMES_AT_ONCE:
+        return Shown(EVERYTHING, encode_paths(machine.ephemerals_of(session_id, prefix)))
+    steps = PathsOfEphemerals(tuple(owned), machine.plain_prefix(prefix))
+    return Shown(EVERYTHING, b"", steps)
 
 
 def _add_watch(

@@ -23,6 +23,7 @@ from zoolet.server.diskthread import DiskThread
 from zoolet.server.errors import ServerError
 from zoolet.server.groupcommit import Batch, GroupCommit
 from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
+from zoolet.server.scheduler import Scheduler
 from zoolet.server.snapshotter import Snapshotter
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
@@ -45,6 +46,9 @@ _METRICS_IDLE_S = 30.0
 _MS_PER_H = 3_600_000
 _SWITCH_INTERVAL_S = 50e-6
 _CLOSING_CHECK_S = 0.005
+
+_HARMLESS_IN_CALLBACKS = (OSError, EOFError, asyncio.CancelledError, asyncio.TimeoutError)
+"""Broken connections, failed TLS handshakes (``ssl.SSLError`` is an OSError), time-outs."""
 
 
 class Server:
@@ -100,9 +104,13 @@ class Server:
             # Clients last: whoever is let in finds everything there.
             await self._listen_for_operators(started)
             await self._listen(started)
-            repetitions = [
-                (self._config.tick_time_ms, self._processor.expire_sessions),
-                (self._config.container_check_interval_ms, self._processor.remove_perished),
+            processor = self._processor
+            repetitions: list[tuple[int, Callable[[], None]]] = [
+                (
+                    self._config.tick_time_ms,
+                    lambda: processor.look_for_expired_sessions(loop.call_soon),
+                ),
+                (self._config.container_check_interval_ms, processor.look_for_perished),
             ]
             if self._config.purge_interval_h:
                 self._purge()
@@ -206,6 +214,8 @@ class Server:
         self, loop: asyncio.AbstractEventLoop, thread: DiskThread, snapshot_thread: DiskThread
     ) -> None:
         config = self._config
+        scheduler = Scheduler(loop.call_soon)
+        loop.set_exception_handler(self._callback_failed)
         txn_log = TxnLog(
             self._disk,
             self._directories.logs,
@@ -213,7 +223,14 @@ class Server:
             force_sync=config.force_sync,
         )
         self._commit = GroupCommit(
-            txn_log, thread, loop, self._machine.zxid, self._log_failed, self._batch_synced
+            txn_log,
+            thread,
+            loop,
+            self._machine.zxid,
+            self._log_failed,
+            self._batch_synced,
+            config.rules.max_txn_bytes,
+            scheduler,
         )
         self._processor = RequestProcessor(
             config,
@@ -221,6 +238,8 @@ class Server:
             self._commit,
             self._clock,
             self._machine.sessions.next_id(self._clock.wall_ms()),
+            scheduler,
+            self._state_unknown,
         )
         self._snapshotter = Snapshotter(
             config,
@@ -317,6 +336,34 @@ class Server:
             " Nothing after the last acknowledged change is certain, so the server stops."
             " Make room or mend the disk, then start again: what was acknowledged is there."
         )
+
+    def _state_unknown(self, failure: Exception) -> None:
+        """An exception came out of a change that was under way: nothing more is acknowledged."""
+        self._fail(
+            f"a change could not be made whole in memory: {failure!r}. The server stops, so that"
+            " it acknowledges nothing that it may not have. Start it again: every acknowledged"
+            " change is on disk. If memory was short, give the process more."
+        )
+        log.error("a change could not be made whole in memory", exc_info=failure)
+
+    def _callback_failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """End the server after an exception in a callback of the event loop, or log it.
+
+        This is the only place that decides which of these exceptions are harmless: those that the
+        network or a client causes, and that concern one connection.
+        """
+        failure = context.get("exception")
+        if failure is None or isinstance(failure, _HARMLESS_IN_CALLBACKS):
+            log.info("%s: %r", context.get("message", "a connection failed"), failure)
+            return
+        if self._failure.done():
+            return
+        self._commit.stop()
+        self._fail(
+            f"a callback of the event loop failed: {failure!r}. The server stops, because its state"
+            " is unknown. Start it again: every acknowledged change is on disk."
+        )
+        log.error("a callback of the event loop failed", exc_info=failure)
 
     def _fail(self, message: str) -> None:
         """End the server; the first reason is the one that is told."""

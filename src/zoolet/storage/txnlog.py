@@ -34,17 +34,32 @@ _ZEROS = bytes(4)
 _ZERO_BLOCK_BYTES = 1 << 16
 _ZERO_BLOCK = bytes(_ZERO_BLOCK_BYTES)
 _SMALLEST_TXN_BYTES = 32
-_LARGEST_TXN_BYTES = 1 << 30
+_LARGEST_TXN_BYTES: Final = 1 << 30
 _adler32: Final = zlib.adler32  # looked up once: every txn is written with it
 
 
-def write_record(writer: BytesWriter, txn: Txn) -> None:
-    """Write what the log holds of ``txn``: checksum, length, bytes, end mark."""
+class TxnTooLargeError(Exception):
+    """A txn is larger than the log may hold; nothing was written."""
+
+
+def write_record(writer: BytesWriter, txn: Txn, max_txn_bytes: int = _LARGEST_TXN_BYTES) -> None:
+    """Write the record of ``txn``: checksum, length, bytes, end mark. Write all of it or nothing.
+
+    Raises TxnTooLargeError if the txn has more than ``max_txn_bytes`` bytes, and MemoryError.
+    After any error ``writer`` is as it was before.
+    """
     payload = encode_txn(txn)
-    write_i64_be(writer, _adler32(payload))
-    write_i32_be(writer, len(payload))
-    writer.write(payload)
-    writer.append(_END_MARK)
+    if len(payload) > max_txn_bytes:
+        raise TxnTooLargeError(f"a txn of {len(payload)} bytes; the limit is {max_txn_bytes}")
+    start = len(writer)
+    try:
+        write_i64_be(writer, _adler32(payload))
+        write_i32_be(writer, len(payload))
+        writer.write(payload)
+        writer.append(_END_MARK)
+    except BaseException:
+        writer.truncate(start)
+        raise
 
 
 def encode_record(txn: Txn) -> bytes:

@@ -21,9 +21,6 @@ REQUEST_HEADER_BYTES: Final = 8
 REPLY_HEADER_BYTES: Final = 16
 """xid, zxid and error code: what the length of a reply without a body says."""
 
-DEFAULT_MAX_FRAME_BYTES = 0xFFFFF
-"""``jute.maxbuffer`` where it is not set."""
-
 
 def frame_end(data: bytes, position: i64, max_bytes: i64) -> i64:
     """Return where the frame that begins at ``position`` ends, -1 where it has not all arrived.

@@ -27,7 +27,8 @@ def _write_multi_header(writer: BytesWriter, op_code: int, err: int) -> None:
     write_i32_be(writer, err)
 
 
-def _write_end_of_multi(writer: BytesWriter) -> None:
+def write_end_of_multi(writer: BytesWriter) -> None:
+    """Write what ends the parts of a multi."""
     write_i32_be(writer, -1)
     writer.append(1)
     write_i32_be(writer, -1)
@@ -59,7 +60,7 @@ def _write_parts(writer: BytesWriter, parts: tuple[TxnResult, ...]) -> None:
         told = _CREATE2 if op_code in (_CREATE_CONTAINER, _CREATE_TTL) else op_code
         _write_multi_header(writer, told, part.err)
         _write_body(writer, told, part)
-    _write_end_of_multi(writer)
+    write_end_of_multi(writer)
 
 
 def encode_result(result: TxnResult) -> bytes:
@@ -111,14 +112,19 @@ def encode_multi_read(parts: Iterable[tuple[int, int, bytes]]) -> bytes:
     """Return the body of multiRead's reply: for each part its op code, error and own body."""
     writer = BytesWriter()
     for op_code, err, body in parts:
-        if err:
-            _write_multi_header(writer, _ERROR, err)
-            write_i32_be(writer, err)
-        else:
-            _write_multi_header(writer, op_code, 0)
-            writer.write(body)
-    _write_end_of_multi(writer)
+        write_multi_read_part(writer, op_code, err, body)
+    write_end_of_multi(writer)
     return writer.getvalue()
+
+
+def write_multi_read_part(writer: BytesWriter, op_code: int, err: int, body: bytes) -> None:
+    """Write a part of multiRead's reply: its op code, error and own body."""
+    if err:
+        _write_multi_header(writer, _ERROR, err)
+        write_i32_be(writer, err)
+    else:
+        _write_multi_header(writer, op_code, 0)
+        writer.write(body)
 
 
 def encode_event(event_type: EventType, path: str, zxid: int) -> bytes:

@@ -24,8 +24,8 @@ def test_a_watcher_that_is_gone_is_not_told() -> None:
     for path in ("/a", "/b"):
         table.add(path, GONE)
     table.add("/a", THERE)
-    table.forget(GONE)
-    table.forget(Watcher())
+    for watcher in (GONE, Watcher()):
+        assert list(table.forget(watcher)) == []
     assert list(table.trigger("/a")) == [THERE]
     assert list(table.trigger("/b")) == []
     assert len(table) == 0

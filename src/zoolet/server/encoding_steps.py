@@ -1,0 +1,163 @@
+"""Replies that are too long to encode at once: each is encoded a step at a time.
+
+All of a reply shows the state at one zxid, the one at which its request was taken. So what a step
+needs is kept at the beginning: records never change, and lists of children are copied.
+"""
+
+from typing import Final, final
+
+from zoolet.core.tree import Directory, Tree, write_names
+from zoolet.model.codes import ErrorCode, OpCode
+from zoolet.model.errors import RequestError
+from zoolet.model.packed import BytesWriter, write_i32_be
+from zoolet.wire.jute import write_ustring
+from zoolet.wire.replies import write_end_of_multi, write_multi_read_part
+
+NAMES_AT_ONCE: Final = 5000
+"""Longer lists are encoded in several steps."""
+
+_BYTES_AT_ONCE: Final = 1 << 18
+_BYTES_BESIDE_A_NAME: Final = 4
+_GET_DATA: Final = OpCode.GET_DATA.value
+_BYTES_BESIDE_DATA: Final = 72
+"""In a record: the length of the data, and the Stat."""
+
+
+class EncodingSteps:
+    """A reply's body that is encoded in several steps, out of the state at one zxid."""
+
+    def step(self) -> bool:
+        """Encode a part of it; say whether it is whole."""
+        raise NotImplementedError
+
+    def body(self) -> bytes:
+        """Return the whole body."""
+        raise NotImplementedError
+
+
+@final
+class NamesOfChildren(EncodingSteps):
+    """The names of many children; kept for the next read if no child comes or goes meanwhile."""
+
+    def __init__(self, directory: Directory, behind: bytes) -> None:
+        self._directory = directory
+        self._changes = directory.changes
+        self._children = list(directory.entries)
+        self._behind = behind
+        self._writer = BytesWriter()
+        self._position = 0
+        self.is_whole = False
+        write_i32_be(self._writer, len(self._children))
+
+    def step(self) -> bool:
+        """Encode some names; say whether all are."""
+        children = self._children
+        end = min(self._position + NAMES_AT_ONCE, len(children))
+        write_names(self._writer, children[self._position : end])
+        self._position = end
+        self.is_whole = end == len(children)
+        return self.is_whole
+
+    def body(self) -> bytes:
+        """Return the whole list."""
+        listing = self._writer.getvalue()
+        if self._directory.changes == self._changes:
+            self._directory.listing = listing
+        return listing + self._behind
+
+
+@final
+class PathsOfEphemerals(EncodingSteps):
+    """The paths of a session's ephemerals that begin with a prefix."""
+
+    def __init__(self, paths_of_session: tuple[str, ...], prefix: str) -> None:
+        self._paths = paths_of_session
+        self._prefix = prefix
+        self._position = 0
+        self._found = 0
+        self._writer = BytesWriter()
+
+    def step(self) -> bool:
+        """Encode some paths; say whether all are."""
+        end = min(self._position + NAMES_AT_ONCE, len(self._paths))
+        for path in self._paths[self._position : end]:
+            if path.startswith(self._prefix):
+                self._found += 1
+                write_ustring(self._writer, path)
+        self._position = end
+        return end == len(self._paths)
+
+    def body(self) -> bytes:
+        """Return the number of paths, and the paths."""
+        count = BytesWriter()
+        write_i32_be(count, self._found)
+        count.write(self._writer.getvalue())
+        return count.getvalue()
+
+
+@final
+class ReadPart:
+    """A part of a multiRead: its op code, and its error, its body, or the names that make one."""
+
+    __slots__ = ("body", "err", "names", "op_code")
+
+    def __init__(self, op_code: int) -> None:
+        self.op_code = op_code
+        self.err = 0
+        self.body = b""
+        self.names: NamesOfChildren | None = None
+
+
+@final
+class MultiReadReply(EncodingSteps):
+    """The reply to a multiRead.
+
+    A step raises RequestError (BAD_ARGUMENTS) as soon as the results have more than
+    ``most_bytes``; 0 is no limit. Source of what counts: ``FinalRequestProcessor`` of 3.9.7.
+    """
+
+    def __init__(self, parts: list[ReadPart], most_bytes: int) -> None:
+        self._parts = parts
+        self._most_bytes = most_bytes
+        self._size_bytes = 0
+        self._position = 0
+        self._writer = BytesWriter()
+
+    def step(self) -> bool:
+        """Encode some parts; say whether all are."""
+        until = len(self._writer) + _BYTES_AT_ONCE
+        while self._position < len(self._parts):
+            part = self._parts[self._position]
+            names = part.names
+            if names is not None:
+                if not names.is_whole and not names.step():
+                    return False
+                part.body = names.body()
+            if not part.err:
+                self._count(part)
+            write_multi_read_part(self._writer, part.op_code, part.err, part.body)
+            self._position += 1
+            if len(self._writer) >= until:
+                return False
+        write_end_of_multi(self._writer)
+        return True
+
+    def _count(self, part: ReadPart) -> None:
+        """Add up what Apache counts: the bytes of the data, and of each name and its length."""
+        size_bytes = len(part.body)
+        size_bytes -= _BYTES_BESIDE_DATA if part.op_code == _GET_DATA else _BYTES_BESIDE_A_NAME
+        self._size_bytes += size_bytes
+        if 0 < self._most_bytes < self._size_bytes:
+            raise RequestError(ErrorCode.BAD_ARGUMENTS)
+
+    def body(self) -> bytes:
+        """Return all parts."""
+        return self._writer.getvalue()
+
+
+def long_directory(tree: Tree, path: str) -> Directory | None:
+    """Return the directory of a path whose names take several steps to encode; None: at once."""
+    directory = tree.directories.get(path)
+    if directory is None or directory.listing is not None:
+        return None
+    return directory if len(directory.entries) > NAMES_AT_ONCE else None

@@ -1,0 +1,269 @@
+"""The scheduler: shares the event loop's thread between connections and internal tasks.
+
+One iteration of the event loop has a budget of time, however many connections have work. Work that
+arrives while there is budget, and nobody waits, is done at once. Other work waits for its turn in a
+queue that is fair: each connection or task has a *share* of the thread, and the one that has used
+least is next. So a client that asks for little is served between the slices of those that ask for
+much (start-time fair queueing).
+
+Invariants: an iteration does at most BUDGET_S of work plus one slice; a slice ends about QUANTUM_S
+after it began, unless one request or step takes longer; what waits is taken up in later iterations.
+This module knows no connection and no request.
+"""
+
+import heapq
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, final
+
+from mypy_extensions import i64
+
+log = logging.getLogger(__name__)
+
+BUDGET_S: Final = 0.02
+"""How long one iteration may work."""
+
+QUANTUM_S: Final = 0.001
+"""How long one share may work before the next one has its turn."""
+
+_UNMETERED_S: Final = 0.004
+"""Work is summed up over iterations up to this. Above it, the next iteration begins a new sum."""
+
+_LONG_ITERATION_S: Final = 0.1
+"""The watchdog reports an iteration that is longer."""
+
+_US_PER_S: Final = 1e6
+
+_monotonic: Final = time.monotonic  # looked up once
+
+
+@final
+class Share:
+    """What one connection or task has used of the thread.
+
+    Attributes:
+        name: of the connection or task, for the watchdog's messages.
+        is_waiting: whether it is in the queue.
+        next_cost_us: an estimate of its next request or step, in microseconds.
+        start_us: the virtual time at which its next slice begins.
+        finish_us: the virtual time at which its last slice ended.
+    """
+
+    __slots__ = ("finish_us", "is_waiting", "name", "next_cost_us", "start_us")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_waiting = False
+        self.next_cost_us: i64 = 1
+        self.start_us: i64 = 0
+        self.finish_us: i64 = 0
+
+
+@final
+class Scheduler:
+    """Decides whose turn it is.
+
+    Attributes:
+        is_crowded: whether new work has to wait: the budget is used, or others wait.
+        is_stopped: whether nothing is run any more, because the server has failed.
+    """
+
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        monotonic_s: Callable[[], float] = _monotonic,
+    ) -> None:
+        """Begin with nothing to do.
+
+        Args:
+            call_soon: calls a function in the next iteration of the event loop.
+            monotonic_s: a clock that only rises, in seconds.
+        """
+        self.is_crowded = False
+        self.is_stopped = False
+        self._call_soon = call_soon
+        self._now = monotonic_s
+        self._is_system_clock = monotonic_s is _monotonic
+        self._queue: list[tuple[int, int, Share, Callable[[], bool]]] = []
+        self._number = 0
+        self._virtual_us: i64 = 0
+        self._spent_s = 0.0
+        self._longest_s = 0.0
+        self._longest = ""
+        self._is_metered = False
+
+    def now_s(self) -> float:
+        """Return the time on the scheduler's clock, in seconds."""
+        return _monotonic() if self._is_system_clock else self._now()
+
+    @property
+    def num_waiting(self) -> int:
+        """The number of connections and tasks that wait for a turn."""
+        return len(self._queue)
+
+    # -- work that is done at once -----------------------------------------------------------------
+
+    def used(self, share: Share, began_s: float) -> None:
+        """Note that a share has worked from ``began_s`` until now, without waiting for a turn."""
+        spent_s = self.now_s() - began_s
+        self._charge(share, spent_s)
+        self._spent_s += spent_s
+        if spent_s > self._longest_s:
+            self._longest_s = spent_s
+            self._longest = share.name
+        if self._spent_s >= _UNMETERED_S:
+            self._meter()
+
+    def _charge(self, share: Share, spent_s: float) -> None:
+        start_us = share.finish_us
+        start_us = max(start_us, self._virtual_us)
+        self._virtual_us = start_us
+        share.finish_us = start_us + i64(int(spent_s * _US_PER_S)) + 1
+
+    def _meter(self) -> None:
+        """Find out where this iteration ends, and stop taking new work if its budget is used."""
+        if not self._is_metered:
+            self._call_soon(self._next_iteration)
+            self._is_metered = True
+        if self._spent_s >= BUDGET_S:
+            self.is_crowded = True
+
+    # -- work that waits for its turn --------------------------------------------------------------
+
+    def add(self, share: Share, run: Callable[[], bool]) -> None:
+        """Let a share wait for its turn; does nothing if it waits already.
+
+        ``run`` works for about QUANTUM_S and says whether there is more to do.
+        """
+        if share.is_waiting:
+            return
+        if not self._is_metered:
+            self._call_soon(self._next_iteration)
+            self._is_metered = True
+        start_us = share.finish_us
+        start_us = max(start_us, self._virtual_us)
+        share.start_us = start_us
+        self._number += 1
+        heapq.heappush(self._queue, (start_us + share.next_cost_us, self._number, share, run))
+        share.is_waiting = True
+        self.is_crowded = True
+
+    def run(
+        self,
+        name: str,
+        steps: Iterator[int],
+        on_failure: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Run an internal task, a step at a time.
+
+        Args:
+            name: of the task, for messages.
+            steps: each step works for at most about QUANTUM_S and yields its estimated cost in
+                microseconds.
+            on_failure: called with the exception in which a step ended. Without it the exception
+                goes to the event loop, and ends the server.
+        """
+        share = Share(name)
+        self.add(share, _Task(share, steps, on_failure or _raise, self).run)
+
+    def stop(self) -> None:
+        """Run nothing any more."""
+        self.is_stopped = self.is_crowded = True
+
+    def _next_iteration(self) -> None:
+        """Begin a new budget, and give turns to those that wait."""
+        self._report()
+        self._is_metered = False
+        self._spent_s = 0.0
+        if self.is_stopped:
+            return
+        self.is_crowded = False
+        if self._queue:
+            self._give_turns()
+
+    def _give_turns(self) -> None:
+        queue = self._queue
+        began_s = self.now_s()
+        self.is_crowded = True
+        while True:
+            _, _, share, run = heapq.heappop(queue)
+            share.is_waiting = False
+            turn_began_s = self.now_s()
+            has_more = run()
+            now_s = self.now_s()
+            spent_s = now_s - turn_began_s
+            self._virtual_us = max(self._virtual_us, share.start_us)
+            share.finish_us = share.start_us + i64(int(spent_s * _US_PER_S)) + 1
+            if spent_s > self._longest_s:
+                self._longest_s = spent_s
+                self._longest = share.name
+            if self.is_stopped:
+                return
+            if has_more:
+                self.add(share, run)
+            if not queue or now_s - began_s >= BUDGET_S:
+                break
+        self._spent_s = now_s - began_s
+        self.is_crowded = bool(queue) or self._spent_s >= BUDGET_S
+        if self.is_crowded and not self._is_metered:
+            self._call_soon(self._next_iteration)
+            self._is_metered = True
+
+    def _report(self) -> None:
+        """Log an iteration that took too long, and what took longest in it."""
+        if self._spent_s >= _LONG_ITERATION_S:
+            log.warning(
+                "one iteration of the event loop took %d ms; %d ms of it went to %s",
+                round(self._spent_s * 1000),
+                round(self._longest_s * 1000),
+                self._longest,
+            )
+        self._longest_s = 0.0
+        self._longest = ""
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@final
+class _Task:
+    """An internal task: runs steps of it for a quantum at a time."""
+
+    def __init__(
+        self,
+        share: Share,
+        steps: Iterator[int],
+        on_failure: Callable[[Exception], None],
+        scheduler: Scheduler,
+    ) -> None:
+        self._share = share
+        self._steps = steps
+        self._on_failure = on_failure
+        self._scheduler = scheduler
+
+    def run(self) -> bool:
+        """Run steps; say whether there are more."""
+        return run_steps(self._steps, self._share, self._scheduler, self._on_failure)
+
+
+def run_steps(
+    steps: Iterator[int],
+    share: Share,
+    scheduler: Scheduler,
+    on_failure: Callable[[Exception], None],
+) -> bool:
+    """Run steps until they are done or QUANTUM_S is over; say whether there are more."""
+    until_s = scheduler.now_s() + QUANTUM_S
+    try:
+        while True:
+            cost_us = next(steps, None)
+            if cost_us is None:
+                return False
+            share.next_cost_us = cost_us
+            if scheduler.now_s() >= until_s:
+                return True
+    except Exception as error:  # noqa: BLE001 -- the caller decides what a failure means
+        on_failure(error)
+        return False
