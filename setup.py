@@ -22,6 +22,7 @@ COMPILED = (
     "server/reads.py",
     "server/scheduler.py",
     "server/stats.py",
+    "server/unsent.py",
 )
 NOT_COMPILED = {"packed_python.py"}
 

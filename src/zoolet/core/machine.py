@@ -529,7 +529,7 @@ def _set_data(change: _Change, op_code: int, txn: SetDataTxn) -> TxnResult:
     size_before = change.tree.size_bytes
     record = change.tree.set_data(path, txn.data, txn.version, header.zxid, header.time_ms)
     result = TxnResult(op_code, path=path, record=record)
-    if machine.quotas.limited:
+    if machine.quotas.limited.size:
         change.count(machine.quotas.changed(path, change.tree.size_bytes - size_before))
     change.touched.append(path)
     change.trigger(machine.data_watches, path, _NODE_DATA_CHANGED)

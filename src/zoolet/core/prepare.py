@@ -252,7 +252,7 @@ class View:
 
         As in the original, what the multi has prepared so far does not count yet.
         """
-        if not self._quotas.limited:
+        if not self._quotas.limited.size:
             return
         enforced = self.rules.enforces_quota
         warning = self._quotas.check(path, bytes_more, count_more, enforced=enforced)

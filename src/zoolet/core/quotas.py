@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from zoolet.core.path_set import PathSet
 from zoolet.core.tree import Tree, data_in
 from zoolet.model import paths
 from zoolet.model.codes import ErrorCode
@@ -24,6 +25,8 @@ STATS_NAME: Final = "zookeeper_stats"
 
 _BELOW_QUOTA: Final = f"{paths.QUOTA}/"
 _UNLIMITED: Final = -1
+_MAX_TEXT_BYTES: Final = 1024
+"""What a client writes behind this into a quota's znode is not read: each write would parse it."""
 _PAIRS = re.compile("[,;]+")
 _NUMBER = re.compile("[+-]?[0-9]{1,19}")
 
@@ -38,23 +41,23 @@ class Quotas:
     def __init__(self, tree: Tree) -> None:
         """Find the limits in a tree, and count anew what is under them, as after a restart."""
         self._tree = tree
-        self.limited = {path for path in self._limits_below(paths.QUOTA) if path}
-        for path in self.limited:
-            self._count_subtree(path)
+        self.limited = PathSet()
+        for path in self._limits_below(paths.QUOTA):
+            if path:
+                self.limited.add(path)
+                self._count_subtree(path)
 
     def limited_above(self, path: str) -> str | None:
         """Return the deepest path with limits at or above ``path``."""
-        while path not in {"", paths.ROOT}:
-            if path in self.limited:
-                return path
-            path = paths.parent_of(path)
+        for limited in self.limited.above(path):
+            return limited
         return None
 
     # -- keeping count; each returns the path of the statistics that it changed --------------------
 
     def created(self, path: str, size_bytes: int) -> str | None:
         """Count a znode that has been created; limits begin to hold with their znode."""
-        if not self.limited and not path.startswith(_BELOW_QUOTA):
+        if not self.limited.size and not path.startswith(_BELOW_QUOTA):
             return None
         real_path = _real_path(path, LIMITS_NAME)
         if real_path:
@@ -62,7 +65,7 @@ class Quotas:
         real_path = _real_path(path, STATS_NAME)
         if real_path:
             self._count_subtree(real_path)
-        return self._count(path, size_bytes, 1) if self.limited else None
+        return self._count(path, size_bytes, 1) if self.limited.size else None
 
     def changed(self, path: str, bytes_more: int) -> str | None:
         """Count the change of a znode's data."""
@@ -70,9 +73,9 @@ class Quotas:
 
     def deleted(self, path: str, size_bytes: int) -> str | None:
         """Count a znode no more; limits end with their znode."""
-        if not self.limited:
+        if not self.limited.size:
             return None
-        self.limited.discard(_real_path(path, LIMITS_NAME))
+        self.limited.remove(_real_path(path, LIMITS_NAME))
         return self._count(path, -size_bytes, -1)
 
     # ----------------------------------------------------------------------------------------------
@@ -105,12 +108,14 @@ class Quotas:
         return warning
 
     def _limits_below(self, path: str) -> Iterator[str]:
-        """Yield the real paths of all limits under ``path``."""
-        for child in self._tree.children_of(path):
-            if paths.name_of(child) == LIMITS_NAME and not self._tree.has_children(child):
-                yield _real_path(child, LIMITS_NAME)
-            else:
-                yield from self._limits_below(child)
+        """Yield the real paths of all limits under ``path``, however deep they are."""
+        pending = [path]
+        while pending:
+            for child in self._tree.children_of(pending.pop()):
+                if paths.name_of(child) == LIMITS_NAME and not self._tree.has_children(child):
+                    yield _real_path(child, LIMITS_NAME)
+                else:
+                    pending.append(child)
 
     def _count_subtree(self, path: str) -> None:
         """Set the statistics of a path to what is there."""
@@ -136,7 +141,7 @@ class Quotas:
 
     def _read(self, path: str) -> dict[str, int] | None:
         record = self._tree.records.get(path)
-        return None if record is None else _parse(data_in(record) or b"")
+        return None if record is None else _parse((data_in(record) or b"")[:_MAX_TEXT_BYTES])
 
 
 def _real_path(path: str, name: str) -> str:

@@ -214,7 +214,7 @@ class Tree:
         self.size_bytes = 0
         self._interned: dict[AclList, AclList] = {OPEN_ACL: OPEN_ACL}
         self.parents = paths.Parents()
-        self._uncounted: list[str] = []
+        self._uncounted: dict[str, None] = {}
 
     @classmethod
     def fresh(cls) -> "Tree":
@@ -232,8 +232,9 @@ class Tree:
 
     def record_of(self, path: str) -> bytes | None:
         """Return a znode's record, which says all that holds now; None where there is none."""
-        if self._uncounted:
-            self._count_changed()
+        if self._uncounted and path in self._uncounted:
+            self._count_children(path, self.directories[path])
+            del self._uncounted[path]
         return self.records.get(path)
 
     def all_records(self) -> dict[str, bytes]:
@@ -432,7 +433,8 @@ class Tree:
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         self.size_bytes -= len(path) + data_length(record)
-        self.directories.pop(path, None)
+        if self.directories.pop(path, None) is not None:
+            self._uncounted.pop(path, None)
         acl = self.acls.pop(path, OPEN_ACL)
         owner = read_i64_be(record, len(record) - OWNER)
         if owner != 0:
@@ -493,9 +495,7 @@ class Tree:
     def _count_changed(self) -> None:
         """Bring the records of all znodes whose children came or went up to date."""
         for path in self._uncounted:
-            directory = self.directories.get(path)
-            if directory is not None:  # else it has gone itself, after its children
-                self._count_children(path, directory)
+            self._count_children(path, self.directories[path])
         self._uncounted.clear()
 
     def _directory_to_change(self, path: str, parent: str) -> Directory:
@@ -508,7 +508,7 @@ class Tree:
             directory = self._directory(parent, record)
         if directory.is_counted:
             directory.is_counted = False
-            self._uncounted.append(parent)
+            self._uncounted[parent] = None
         return directory
 
     def _count_children(self, path: str, directory: Directory) -> None:

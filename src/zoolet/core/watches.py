@@ -11,7 +11,7 @@ from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
-from zoolet.model import paths
+from zoolet.core.path_set import PathSet
 from zoolet.model.acl import Id
 from zoolet.model.codes import WatchMode
 
@@ -52,7 +52,7 @@ class WatchTable:
     def __init__(self) -> None:
         self.by_path: dict[str, dict[Watcher, int]] = {}
         self.by_watcher: dict[Watcher, dict[str, None]] = {}
-        self._recursive = 0
+        self._recursive = PathSet()
 
     def __len__(self) -> int:
         """Count the pairs of path and watcher."""
@@ -66,7 +66,8 @@ class WatchTable:
             watcher.num_watches += before == _NO_MODE
             watchers[watcher] = before | mode.value
             self.by_watcher.setdefault(watcher, {})[path] = None
-            self._recursive += mode is WatchMode.PERSISTENT_RECURSIVE
+            if mode is WatchMode.PERSISTENT_RECURSIVE:
+                self._recursive.add(path)
 
     def holds(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
         """Say whether ``watcher`` watches ``path`` in this mode; None: in any."""
@@ -82,11 +83,12 @@ class WatchTable:
         for watcher in tuple(self.by_path.get(path, ())):
             told[watcher] = None
             self._take_out(path, watcher, _STANDARD)
-        if self._recursive:
-            for above in _above(path):
-                for watcher, modes in self.by_path.get(above, {}).items():
-                    if modes & _RECURSIVE:
-                        told[watcher] = None
+        if self._recursive.size:
+            for above in self._recursive.above(path):
+                if above != path:
+                    for watcher, modes in self.by_path.get(above, {}).items():
+                        if modes & _RECURSIVE:
+                            told[watcher] = None
         return told
 
     def remove(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
@@ -99,7 +101,8 @@ class WatchTable:
         after = before & ~modes
         if after == before:
             return False
-        self._recursive -= bool((before & ~after) & _RECURSIVE)
+        if (before & ~after) & _RECURSIVE:
+            self._recursive.remove(path)
         if after:
             watchers[watcher] = after
             return True
@@ -122,10 +125,3 @@ class WatchTable:
             self.remove(path, watcher)
             if number % _FORGOTTEN_AT_ONCE == 0:
                 yield _FORGOTTEN_AT_ONCE
-
-
-def _above(path: str) -> Iterator[str]:
-    """Yield the paths above ``path``, the nearest first, down to the root."""
-    while path not in {"", paths.ROOT}:
-        path = paths.parent_of(path)
-        yield path

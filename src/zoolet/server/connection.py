@@ -22,6 +22,7 @@ from zoolet.model.packed import BytesWriter, read_i32_be
 from zoolet.server.fourletter import TRACE_MASK_BYTES, TRACE_MASK_WORD, WORD_BYTES, WORDS
 from zoolet.server.scheduler import QUANTUM_S, Scheduler, Share, run_steps
 from zoolet.server.stats import ConnectionStats
+from zoolet.server.unsent import CHUNK_BYTES, Unsent
 from zoolet.wire.frames import LENGTH_BYTES, frame_end
 from zoolet.wire.jute import MalformedError
 
@@ -38,6 +39,8 @@ connection asks for is taken until it is less."""
 MAX_UNREAD_BY_CLIENT_BYTES: Final = 4 * MAX_UNSENT_BYTES
 """Past this much that its client does not read (watch events come unasked), it is cut off."""
 
+
+_CHUNKS_AT_ONCE: Final = 4
 
 _COST_OF_A_LOOK: Final = 32
 """The clock is read after requests of this cost. A short request costs 1, long ones more."""
@@ -131,6 +134,7 @@ class Connection(Watcher):
         self._partial: bytearray | None = None
         self._wanted_bytes: i64 = 0
         self._out: BytesWriter | None = None
+        self._unsent = Unsent()
         self._client_reads = True
         self._is_reading = True
         self._closes_when_sent = False
@@ -144,7 +148,7 @@ class Connection(Watcher):
         self.address = host
         self.peer = self.share.name = f"/{host}:{port}"
         self.identities = (Id("ip", host),)
-        self._transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
+        self._transport.set_write_buffer_limits(high=CHUNK_BYTES - 1)
         if self._transport.get_extra_info("ssl_object") is not None:
             self._identify()
         if self._requests.keeps_alive:
@@ -184,20 +188,23 @@ class Connection(Watcher):
             self._requests.failed(self, error)
 
     def pause_writing(self) -> None:
-        """The client does not read: take nothing more from it."""
+        """The client does not read: give nothing more to the transport."""
         self._client_reads = False
-        self._read_or_wait()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """The client reads again: send more."""
         self._client_reads = True
-        self._read_or_wait()
+        try:
+            self._write_more()
+        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+            self._requests.failed(self, error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take leave of the processor."""
         self.is_open = False
         self._job = None
         self.behind_job.clear()
+        self._unsent.clear()
         if self._is_known:
             self._is_known = False
             self._requests.connection_closed(self)
@@ -212,10 +219,9 @@ class Connection(Watcher):
         out = self._out
         out_bytes = 0 if out is None else len(out)
         return (
-            self._client_reads
-            and self._job is None
+            self._job is None
             and not self._closes_when_sent
-            and out_bytes + self.held_bytes <= MAX_UNSENT_BYTES
+            and out_bytes + self.held_bytes + self._unsent.size_bytes <= MAX_UNSENT_BYTES
         )
 
     def out(self) -> BytesWriter:
@@ -225,6 +231,19 @@ class Connection(Watcher):
         if out is None:
             out = self._out = BytesWriter()
         return out
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The number of bytes that the client has not taken, as far as this process knows."""
+        transport = self._transport
+        buffered = 0 if transport is None else transport.get_write_buffer_size()
+        return self._unsent.size_bytes + buffered
+
+    def send_large(self, header: bytes, body: bytes) -> None:
+        """Send a long frame, in two parts, without making a copy of it."""
+        self._flush()
+        self._write(header, 1)
+        self._write(body, 0)
 
     @property
     def has_job(self) -> bool:
@@ -249,9 +268,10 @@ class Connection(Watcher):
         try:
             if self.hold is hold:
                 self.hold = None
-            frames = hold.frames.getvalue()
-            self.held_bytes -= len(frames)
-            self._write(frames, hold.count)
+            self.held_bytes -= hold.size_bytes
+            self.stats.packets_sent += hold.count
+            for frames in hold.parts():
+                self._write(frames, 0)
             if not self._is_reading:
                 self._read_or_wait()
         except Exception as error:  # noqa: BLE001 -- the processor decides what it means
@@ -321,6 +341,7 @@ class Connection(Watcher):
         try:
             if not self.is_open:
                 return False
+            self._write_more()
             job = self._job
             if job is not None:
                 if run_steps(job, self.share, self._scheduler, self._job_failed):
@@ -432,20 +453,37 @@ class Connection(Watcher):
         transport = self._transport
         if transport is not None and self.is_open:
             self.stats.packets_sent += count
-            transport.write(frames)
-            if not self._client_reads:
-                self._limit_unread(transport)
+            unsent = self._unsent
+            if self._client_reads and unsent.size_bytes == 0 and len(frames) <= CHUNK_BYTES:
+                transport.write(frames)
+            else:
+                unsent.add(frames)
+                self._write_more()
         if self._closes_when_sent:
             self._close_if_sent()
 
-    def _limit_unread(self, transport: asyncio.Transport) -> None:
-        """Cut the client off where it leaves too much unread."""
-        if transport.get_write_buffer_size() > MAX_UNREAD_BY_CLIENT_BYTES:
+    def _write_more(self) -> None:
+        """Give the transport what it takes now; what is left waits until the client reads."""
+        transport = self._transport
+        unsent = self._unsent
+        if transport is None or not self.is_open or unsent.size_bytes == 0:
+            return
+        chunks = 0
+        while self._client_reads and unsent.size_bytes and chunks < _CHUNKS_AT_ONCE:
+            transport.write(unsent.next_chunk())
+            chunks += 1
+        if unsent.size_bytes > MAX_UNREAD_BY_CLIENT_BYTES:
             log.warning("cutting %s off: it does not read what it is sent", self.peer)
             self.abort()
+        elif unsent.size_bytes and self._client_reads:
+            self._scheduler.add(self.share, self._take_turn)
+        elif not self._is_reading:
+            self._read_or_wait()
+        if self._closes_when_sent:
+            self._close_if_sent()
 
     def _close_if_sent(self) -> None:
-        has_sent = self._out is None and not self.held_bytes
+        has_sent = self._out is None and not self.held_bytes and self._unsent.size_bytes == 0
         if self._closes_when_sent and has_sent and self._transport is not None:
             self.is_open = False
             self._transport.close()

@@ -44,7 +44,9 @@ class Hold:
     Attributes:
         batch: the batch.
         connection: to which it goes.
-        frames: what was to be sent, in order.
+        frames: what was to be sent, in order, behind ``long_parts``.
+        long_parts: what was to be sent before; long frames are kept without making copies.
+        size_bytes: how much that is in all.
         count: how many frames that are.
     """
 
@@ -52,7 +54,21 @@ class Hold:
         self.batch = batch
         self.connection = connection
         self.frames = BytesWriter()
+        self.long_parts: list[bytes] | None = None
+        self.size_bytes = 0
         self.count = 0
+
+    def add_long(self, body: bytes) -> None:
+        """Add bytes behind what ``frames`` has now."""
+        if self.long_parts is None:
+            self.long_parts = []
+        self.long_parts.append(self.frames.getvalue())
+        self.long_parts.append(body)
+        self.frames = BytesWriter()
+
+    def parts(self) -> list[bytes]:
+        """Return all that is to be sent, in order."""
+        return [*(self.long_parts or ()), self.frames.getvalue()]
 
 
 @final
@@ -256,7 +272,7 @@ class GroupCommit:
             size_bytes: i64 = 0
             released = 0
             for hold in batch.holds:
-                size_bytes += len(hold.frames)
+                size_bytes += hold.size_bytes
                 if size_bytes > _RELEASED_AT_ONCE_BYTES:
                     break
                 hold.connection.release(hold)
@@ -273,7 +289,7 @@ class GroupCommit:
         queue = self._to_release
         while queue:
             hold = queue.popleft()
-            size_bytes = len(hold.frames)
+            size_bytes = hold.size_bytes
             hold.connection.release(hold)
             yield 1 + size_bytes // _RELEASED_BYTES_PER_US
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 INTERVAL_MS: Final = 1000
+MAX_TEXT: Final = 200
+"""In characters: a longer text of a client is cut."""
 
 
 class LimitedLog:
@@ -33,4 +35,12 @@ class LimitedLog:
         if left_out:
             template = f"{template} (and %d more like this before)"
             values = (*values, left_out)
-        self._log.warning(template, *values)
+        self._log.warning(template, *map(_shortened, values))
+
+
+def _shortened(value: object) -> object:
+    """Cut a text that a client chose: it may have a million characters."""
+    if not isinstance(value, str | Exception):
+        return value
+    text = str(value)
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."

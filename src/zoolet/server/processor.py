@@ -21,7 +21,7 @@ from zoolet.core.prepare import Asker
 from zoolet.core.sessions import PASSWORD_BYTES, Session, password_of
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
-from zoolet.model.packed import read_i32_be
+from zoolet.model.packed import BytesWriter, read_i32_be
 from zoolet.model.requests import (
     CloseSession,
     Connect,
@@ -49,6 +49,7 @@ from zoolet.wire.frames import (
     decode_connect,
     encode_connected,
     write_reply,
+    write_reply_header,
 )
 from zoolet.wire.jute import MalformedError
 from zoolet.wire.replies import encode_event, encode_path, encode_result, encode_token
@@ -72,6 +73,12 @@ _WARNING_INTERVAL_MS = 1000
 _CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
 _STEP_COST_US: Final = 200
 """The estimated cost of a step of a long request or task."""
+
+_LONG_BODY_BYTES: Final = 1 << 16
+"""A longer body is sent as it is, without being copied behind its header."""
+
+_EVENTS_EACH: Final = 16
+"""If a txn causes more events, those for the same watchers are sent in one piece."""
 
 _SESSIONS_AT_ONCE: Final = 1000
 _EPHEMERALS_AT_ONCE: Final = 200
@@ -549,11 +556,30 @@ class RequestProcessor(Requests):
         hold = connection.hold
         if batch is not None or hold is not None:
             hold = _hold_behind(batch, connection)
-        if hold is None:
+        if len(body) > _LONG_BODY_BYTES:
+            self._reply_long(hold, connection, xid, zxid, body)
+        elif hold is None:
             write_reply(connection.out(), xid, zxid, err, body)
         else:
             hold.count += 1
             write_reply(hold.frames, xid, zxid, err, body)
+            hold.size_bytes += REPLY_BYTES + len(body)
+            connection.held_bytes += REPLY_BYTES + len(body)
+
+    @staticmethod
+    def _reply_long(
+        hold: Hold | None, connection: Connection, xid: int, zxid: int, body: bytes
+    ) -> None:
+        """Send a reply without making copies of its long body."""
+        if hold is None:
+            writer = BytesWriter()
+            write_reply_header(writer, xid, zxid, 0, len(body))
+            connection.send_large(writer.getvalue(), body)
+        else:
+            hold.count += 1
+            write_reply_header(hold.frames, xid, zxid, 0, len(body))
+            hold.add_long(body)
+            hold.size_bytes += REPLY_BYTES + len(body)
             connection.held_bytes += REPLY_BYTES + len(body)
 
     def _send_behind(self, batch: Batch | None, connection: Connection, frame: bytes) -> None:
@@ -575,6 +601,7 @@ class RequestProcessor(Requests):
         else:
             hold.count += 1
             hold.frames.write(frame)
+            hold.size_bytes += len(frame)
             connection.held_bytes += len(frame)
 
     def _tell(self, batch: Batch | None, event: Event) -> None:
@@ -584,6 +611,24 @@ class RequestProcessor(Requests):
             connection = cast("Connection", watcher)
             if connection.is_open:
                 self._send_behind(batch, connection, frame)
+
+    def _tell_many(self, batch: Batch, events: list[Event]) -> None:
+        """Send many events of one txn; those for the same watchers in one piece."""
+        first = 0
+        while first < len(events):
+            watchers = events[first].watchers
+            frames = BytesWriter()
+            end = first
+            while end < len(events) and events[end].watchers == watchers:
+                frames.write(encode_event(events[end].type, events[end].path, events[end].zxid))
+                end += 1
+            piece = frames.getvalue()
+            for watcher in watchers:
+                connection = cast("Connection", watcher)
+                if connection.is_open:
+                    self._send_behind(batch, connection, piece)
+                    self.stats.packets_sent += end - first - 1
+            first = end
 
     def _commit_txn(self, txn: Txn) -> tuple[Applied, Batch]:
         """Append and apply a txn, and hold its watch events; returns what came of it.
@@ -596,8 +641,11 @@ class RequestProcessor(Requests):
         machine.is_changing = True
         applied = machine.apply(txn, self._clock.monotonic_ms)
         self._commit.touch(batch, applied.touched)
-        for event in applied.events:
-            self._tell(batch, event)
+        if len(applied.events) > _EVENTS_EACH:
+            self._tell_many(batch, applied.events)
+        else:
+            for event in applied.events:
+                self._tell(batch, event)
         return applied, batch
 
     # -- sessions ----------------------------------------------------------------------------------
@@ -607,14 +655,14 @@ class RequestProcessor(Requests):
         try:
             request = decode_connect(data, start, end)
         except MalformedError as error:
-            log.warning(
+            self._limited.warning(
                 "closing the connection of %s: no connect request: %s", connection.peer, error
             )
             connection.abort()
             return
         self.stats.connection_requests += 1
         if request.last_zxid_seen > self.machine.zxid:
-            log.warning(
+            self._limited.warning(
                 "closing the connection of %s: it has seen zxid 0x%x, and the last here is 0x%x;"
                 " it belongs to another server, or this one's data was put back",
                 connection.peer,
@@ -646,7 +694,7 @@ class RequestProcessor(Requests):
         if session is not None and session.is_closing:
             session = None
         if session is not None and request.password != password_of(request.session_id):
-            log.warning(
+            self._limited.warning(
                 "refusing session 0x%x to %s: the password is wrong",
                 request.session_id,
                 connection.peer,
@@ -794,7 +842,9 @@ class RequestProcessor(Requests):
         self._reply(batch, connection, xid, 0, err)
         if not proven:
             self.stats.auth_failures += 1
-            log.warning("%s failed to authenticate under %r", connection.peer, request.scheme)
+            self._limited.warning(
+                "%s failed to authenticate under the scheme %s", connection.peer, request.scheme
+            )
             connection.finish()
         connection.identities = tuple(dict.fromkeys((*connection.identities, *proven)))
 

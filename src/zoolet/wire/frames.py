@@ -80,11 +80,16 @@ def encode_connected(
 
 def write_reply(writer: BytesWriter, xid: int, zxid: int, err: int, body: bytes) -> None:
     """Write a reply's frame."""
-    write_i32_be(writer, REPLY_HEADER_BYTES + len(body))
+    write_reply_header(writer, xid, zxid, err, len(body))
+    writer.write(body)
+
+
+def write_reply_header(writer: BytesWriter, xid: int, zxid: int, err: int, body_bytes: int) -> None:
+    """Write what stands in a reply's frame before a body of ``body_bytes`` bytes."""
+    write_i32_be(writer, REPLY_HEADER_BYTES + body_bytes)
     write_i32_be(writer, xid)
     write_i64_be(writer, zxid)
     write_i32_be(writer, err)
-    writer.write(body)
 
 
 def encode_reply(xid: int, zxid: int, err: int, body: bytes = b"") -> bytes:

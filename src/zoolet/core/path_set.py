@@ -1,0 +1,71 @@
+"""Sets of paths in which one looks for those at or above a path.
+
+A path may have thousands of parents. Only those are looked at that have the length of a path of the
+set.
+"""
+
+from collections.abc import Iterator
+from typing import final
+
+from zoolet.model import paths
+
+
+@final
+class PathSet:
+    """Paths, each with the number of times that it was added.
+
+    Attributes:
+        size: the number of paths.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._counts: dict[str, int] = {}
+        self._lengths: dict[int, int] = {}
+        self._longest_first: list[int] = []
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._counts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._counts)
+
+    def add(self, path: str) -> None:
+        """Add a path once more."""
+        count = self._counts.get(path, 0)
+        self._counts[path] = count + 1
+        if count == 0:
+            self.size += 1
+            length = len(path)
+            self._lengths[length] = self._lengths.get(length, 0) + 1
+            if self._lengths[length] == 1:
+                self._longest_first = sorted(self._lengths, reverse=True)
+
+    def remove(self, path: str) -> None:
+        """Take a path out once; does nothing if it is not there."""
+        count = self._counts.get(path, 0)
+        if count > 1:
+            self._counts[path] = count - 1
+        elif count == 1:
+            del self._counts[path]
+            self.size -= 1
+            length = len(path)
+            self._lengths[length] -= 1
+            if self._lengths[length] == 0:
+                del self._lengths[length]
+                self._longest_first = sorted(self._lengths, reverse=True)
+
+    def above(self, path: str) -> Iterator[str]:
+        """Yield the paths of the set that are ``path`` or above it, the nearest first."""
+        length = len(path)
+        for wanted in self._longest_first:
+            if wanted > length or wanted == 0:
+                continue
+            if wanted == length or path[wanted] == "/":
+                found = path[:wanted]
+            elif wanted == 1:
+                found = paths.ROOT
+            else:
+                continue
+            if found in self._counts:
+                yield found

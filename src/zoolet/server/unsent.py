@@ -1,0 +1,53 @@
+"""Bytes that a client has not taken yet, beyond what its transport holds.
+
+A transport gets at most CHUNK_BYTES at a time. So one iteration of the event loop writes a bounded
+number of bytes for each connection, however much waits and however many clients begin to read.
+"""
+
+from collections import deque
+from typing import Final, final
+
+from mypy_extensions import i64
+
+CHUNK_BYTES: Final = 1 << 18
+
+
+@final
+class Unsent:
+    """What is to be sent, in order.
+
+    Attributes:
+        size_bytes: how much that is.
+    """
+
+    def __init__(self) -> None:
+        self.size_bytes: i64 = 0
+        self._parts: deque[bytes] = deque()
+        self._at: i64 = 0
+
+    def add(self, frames: bytes) -> None:
+        """Add at the end."""
+        if frames:
+            self._parts.append(frames)
+            self.size_bytes += len(frames)
+
+    def next_chunk(self) -> bytes:
+        """Take out what is to be sent next: CHUNK_BYTES at most; empty if there is nothing."""
+        if not self._parts:
+            return b""
+        first = self._parts[0]
+        end = self._at + CHUNK_BYTES
+        if end < len(first):
+            chunk = first[self._at : end]
+            self._at = end
+        else:
+            chunk = first[self._at :] if self._at else first
+            self._parts.popleft()
+            self._at = 0
+        self.size_bytes -= len(chunk)
+        return chunk
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._parts.clear()
+        self.size_bytes = self._at = 0
