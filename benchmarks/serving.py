@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks import servers
 from benchmarks.native import run_load, start_load
+from benchmarks.verdict import LEAST_PAIRS, Verdict
 
 WATCHING_CONNECTIONS, WATCHES_EACH, WATCH_ROUNDS = 1000, 10, 5
 IDLE_SESSIONS, IDLE_TIMEOUT_MS, IDLE_S = 10_000, 15_000, 20.0
@@ -118,15 +119,15 @@ Figures = dict[str, dict[str, list[dict[str, float]]]]
 
 
 def measure(rows: list[Row], started: Starters, options: argparse.Namespace) -> Figures:
-    """Run every row on every server, so many rounds."""
+    """Run every row on every server, in up to ``rounds`` rounds; every other one in reverse."""
     progress = Console(stderr=True)
     found: Figures = {row.name: {name: [] for name in started} for row in rows}
     together: dict[Measure, list[Row]] = {}
     for row in rows:
         together.setdefault(row.measure, []).append(row)
-    for _ in range(options.rounds):
+    for number in range(options.rounds):
         for measure_once, shown in together.items():
-            for name, start in started.items():
+            for name, start in list(started.items())[:: 1 if number % 2 == 0 else -1]:
                 if name == "echo" and not shown[0].with_echo:
                     continue
                 with servers.scratch() as home, start(home / name) as server:
@@ -184,6 +185,33 @@ def show(rows: list[Row], found: Figures, base: str) -> Table:
     return table
 
 
+def compare(rows: list[Row], found: Figures, base: str) -> tuple[Table, list[str]]:
+    """Return the table of a comparison with an older version, and the rows that are slower."""
+    table = Table("", "unit", "before", "now", "median ratio", "95% interval", "verdict")
+    slower: list[str] = []
+    for row in rows:
+        rounds = found[row.name]
+        ratios = [
+            now[row.figure] / before[row.figure]
+            for now, before in zip(rounds[OURS], rounds[base], strict=True)
+        ]
+        if not row.more_is_better:
+            ratios = [1 / ratio for ratio in ratios]
+        verdict = Verdict.of(ratios)
+        if verdict.is_slower:
+            slower.append(row.name)
+        table.add_row(
+            row.name,
+            row.unit,
+            _text(_median(rounds[base], row.figure), 1),
+            _text(_median(rounds[OURS], row.figure), 1),
+            f"{verdict.median:.3f}",
+            f"{verdict.low:.3f} to {verdict.high:.3f}",
+            "[red]slower" if verdict.is_slower else "not slower",
+        )
+    return table, slower
+
+
 def _text(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:,.{digits}f}"
 
@@ -191,7 +219,7 @@ def _text(value: float | None, digits: int) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, help="3; 9 with --against")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--warmup", type=float, default=5.0)
     parser.add_argument("--only", nargs="*", default=[], help="rows whose names begin so")
@@ -200,13 +228,20 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
+    options.rounds = options.rounds or (3 if options.against is None else LEAST_PAIRS)
     rows = [row for row in ROWS if not options.only or row.name.startswith(tuple(options.only))]
     started = starters(options.against)
     servers.touch_memory()
     found = measure(rows, started, options)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
-    Console(width=150).print(show(rows, found, next(iter(started))))
+    if options.against is None:
+        Console(width=150).print(show(rows, found, next(iter(started))))
+        return
+    table, slower = compare(rows, found, next(iter(started)))
+    Console(width=150).print(table)
+    if slower:
+        raise SystemExit("slower than before: " + ", ".join(slower))
 
 
 if __name__ == "__main__":

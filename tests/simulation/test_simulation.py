@@ -35,11 +35,11 @@ def test_the_world_may_fail_and_nothing_is_lost(seeds: range) -> None:
 
 def test_the_faults_happen() -> None:
     """A simulation in which nothing fails would prove nothing."""
-    worlds = [World(seed) for seed in range(20)]
+    worlds = [World(seed) for seed in range(60)]
     for world in worlds:
         world.run(STEPS)
     stories = "\n".join(line for world in worlds for line in world.story)
-    assert sum(world.crashes for world in worlds) > 100
-    for fault in ("No space left", "Input/output error", "a snapshot failed", "crash at"):
+    assert sum(world.crashes for world in worlds) > 300
+    for fault in ("No space left", "Input/output error", "a snapshot failed", "crash at", "a change failed"):
         assert fault in stories
     assert sum(len(world.logged) for world in worlds) > 500

@@ -9,10 +9,12 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from tests.simulation.disk import CrashError, SimulatedDisk
+from tests.simulation.memory import FailingMemory
 from zoolet.core.machine import StateMachine
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
@@ -23,6 +25,7 @@ from zoolet.model.txns import Txn
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection
 from zoolet.server.diskthread import DiskThread
+from zoolet.server.errors import HARMLESS_IN_CALLBACKS
 from zoolet.server.groupcommit import Batch, GroupCommit
 from zoolet.server.processor import Clock, RequestProcessor
 from zoolet.server.scheduler import Scheduler
@@ -52,20 +55,35 @@ CONFIG = Config(
 
 
 class _Loop:
-    """The event loop's queue: what is called soon is called when the simulation says so."""
+    """The event loop's queue: what is called soon is called when the simulation says so.
 
-    def __init__(self) -> None:
+    Like the real loop, it goes on after an exception in a callback, and reports it to a handler.
+    """
+
+    def __init__(self, on_exception: Callable[[Exception], None], memory: FailingMemory) -> None:
         self._ready: deque[Callable[[], None]] = deque()
+        self._on_exception = on_exception
+        self._memory = memory
 
     def call_soon(self, call: Callable[..., None], *args: object) -> None:
-        self._ready.append(lambda: call(*args))
+        self._ready.append(partial(call, *args))
 
     call_soon_threadsafe = call_soon
 
     def run_ready(self) -> None:
         """Run what is ready, and what that makes ready."""
         while self._ready:
-            self._ready.popleft()()
+            self.guard(self._ready.popleft())
+
+    def guard(self, call: Callable[[], None]) -> None:
+        """Call what the loop calls; memory may be short meanwhile."""
+        try:
+            with self._memory:
+                call()
+        except CrashError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- as the real loop does
+            self._on_exception(error)
 
 
 class _DiskThread:
@@ -85,7 +103,9 @@ class _DiskThread:
             failure: Exception | None = None
             try:
                 call()
-            except OSError as error:
+            except CrashError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- the loop's thread decides, as in DiskThread
                 failure = error
             self._loop.call_soon(done, failure)
 
@@ -97,6 +117,7 @@ class _Transport:
         self.is_cut = False
         self._deliver = deliver
         self._is_closing = False
+        self._written: list[bytes] = []
 
     def get_extra_info(self, _name: str) -> tuple[str, int]:
         return ("127.0.0.1", 1)
@@ -111,8 +132,14 @@ class _Transport:
         return self._is_closing
 
     def write(self, data: bytes) -> None:
-        if not self.is_cut:
-            self._deliver(data)
+        self._written.append(data)
+
+    def deliver(self) -> None:
+        """Let what was written arrive."""
+        written, self._written = self._written, []
+        for data in written:
+            if not self.is_cut:
+                self._deliver(data)
 
     def close(self) -> None:
         self._is_closing = True
@@ -174,6 +201,7 @@ class SimulatedClient:
         self._received, self._asked = b"", deque([OpCode.CREATE_SESSION])
         self.connection = Connection(self._world.processor)
         self._transport = _Transport(self._receive)
+        self._world.transports.append(self._transport)
         self.connection.connection_made(cast("Any", self._transport))
         self._send(
             INT.pack(0)
@@ -186,7 +214,9 @@ class SimulatedClient:
 
     def _send(self, content: bytes) -> None:
         assert self.connection is not None
-        self.connection.data_received(INT.pack(len(content)) + content)
+        frame = INT.pack(len(content)) + content
+        self._world.loop.guard(partial(self.connection.data_received, frame))
+        self._world.deliver()
 
     def _receive(self, data: bytes) -> None:
         self._received += data
@@ -235,9 +265,11 @@ class World:
         self.crashes = 0
         self.processor: RequestProcessor
         self.clients = [SimulatedClient(self, number) for number in range(CLIENTS)]
-        self._loop = _Loop()
-        self._thread = _DiskThread(self._loop)
-        self._snapshot_thread = _DiskThread(self._loop)
+        self.memory = FailingMemory(self.chance)
+        self.transports: list[_Transport] = []
+        self.loop = _Loop(self._callback_failed, self.memory)
+        self._thread = _DiskThread(self.loop)
+        self._snapshot_thread = _DiskThread(self.loop)
         self._snapshotter: Snapshotter
         self._commit: GroupCommit
         self._failed = False
@@ -245,12 +277,12 @@ class World:
     def run(self, steps: int) -> None:
         """A safety phase with faults, then a liveness phase without."""
         running = asyncio._get_running_loop()
-        asyncio._set_running_loop(cast("Any", self._loop))
+        asyncio._set_running_loop(cast("Any", self.loop))
         try:
             self._start_until_it_serves()
             for _ in range(steps):
                 self._step()
-            self.disk.faults = False
+            self.disk.faults = self.memory.fails = False
             self._settle()
         finally:
             asyncio._set_running_loop(running)
@@ -283,7 +315,7 @@ class World:
             (100, lambda: chance.choice(self.clients).act()),
             (50, self._thread.step),
             (20, self._step_snapshot),
-            (30, self._loop.run_ready),
+            (30, self.loop.run_ready),
             (6, lambda: chance.choice(self.clients).cut()),
             (4, self._let_time_pass),
             (4, self._snapshot),
@@ -296,8 +328,15 @@ class World:
         except CrashError:
             self._crash("crash")
         self._remember_appended()
+        self.deliver()
         if self._failed:
-            self._crash("the log failed")
+            self._crash("the server failed")
+
+    def deliver(self) -> None:
+        """Let what was sent arrive at the clients."""
+        for transport in self.transports:
+            transport.deliver()
+        self.transports = [each for each in self.transports if not each.is_cut]
 
     def _let_time_pass(self) -> None:
         self.now_ms += self.chance.choice((100, TICK_MS, 12_000))
@@ -314,21 +353,22 @@ class World:
                 client.act()
             self._remember_appended()
             self._thread.step()
-            self._loop.run_ready()
+            self.loop.run_ready()
+            self.deliver()
             if self._failed:  # a write had failed before the faults ended
                 self._crash("the log failed")
         for client, answered in zip(self.clients, before, strict=True):
             assert client.answered > answered, "a client is never answered again"
         while self._thread.calls:
             self._thread.step()
-            self._loop.run_ready()
+            self.loop.run_ready()
         self._check_live()
         self._crash("the end")
 
     def _step_snapshot(self) -> None:
         failures = self._snapshotter.failures
         self._snapshot_thread.step()
-        self._loop.run_ready()
+        self.loop.run_ready()
         if self._snapshotter.failures > failures:
             self.story.append("a snapshot failed")
 
@@ -372,26 +412,26 @@ class World:
         recovery = recover(self.disk, DIRECTORIES, TICK_MS)
         machine = recovery.machine
         self._check_recovered(machine)
-        self._loop = _Loop()
-        asyncio._set_running_loop(cast("Any", self._loop))
-        self._thread = _DiskThread(self._loop)
-        self._snapshot_thread = _DiskThread(self._loop)
+        self.loop = _Loop(self._callback_failed, self.memory)
+        asyncio._set_running_loop(cast("Any", self.loop))
+        self._thread = _DiskThread(self.loop)
+        self._snapshot_thread = _DiskThread(self.loop)
         self._failed = False
         machine.sessions.restart_clocks(self.now_ms)
         if recovery.snapshot_zxid is None:
             write_snapshot(self.disk, DIRECTORIES.snapshots, Image.of(machine))
-        scheduler = Scheduler(self._loop.call_soon)
+        scheduler = Scheduler(self.loop.call_soon)
         self._commit = GroupCommit(
             TxnLog(self.disk, DIRECTORIES.logs, preallocate_bytes=512),
             cast("DiskThread", self._thread),
-            cast("Any", self._loop),
+            cast("Any", self.loop),
             machine.zxid,
             self._log_failed,
             self._batch_synced,
             CONFIG.rules.max_txn_bytes,
             scheduler,
         )
-        clock = Clock(lambda: self.now_ms, lambda: self.now_ms)
+        clock = Clock(self._read_clock, self._read_clock)
         next_id = machine.sessions.next_id(self.now_ms)
         self.now_ms += 1
         self.processor = RequestProcessor(
@@ -407,6 +447,10 @@ class World:
         )
         self._snapshotter.remove_unfinished()
 
+    def _read_clock(self) -> int:
+        self.memory.may_fail_now()
+        return self.now_ms
+
     def _remember_appended(self) -> None:
         """Note the txns that the last step has appended: they are in one of the two batches."""
         for batch in (self._commit.syncing, self._commit.collecting):
@@ -416,6 +460,13 @@ class World:
     def _log_failed(self, failure: Exception) -> None:
         self.story.append(f"the log failed: {failure}")
         self._failed = True
+
+    def _callback_failed(self, failure: Exception) -> None:
+        """As ``Server._callback_failed`` decides."""
+        self.story.append(f"a callback failed: {failure!r}")
+        if not isinstance(failure, HARMLESS_IN_CALLBACKS):
+            self._commit.stop()
+            self._failed = True
 
     def _state_unknown(self, failure: Exception) -> None:
         self.story.append(f"a change failed: {failure!r}")

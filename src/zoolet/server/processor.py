@@ -246,9 +246,9 @@ class RequestProcessor(Requests):
             return
         connection.abort()
         self._limited.warning(
-            "closing the connection of %s: its request failed and changed nothing: %r",
+            "closing the connection of %s: its request failed and changed nothing: %s",
             connection.peer,
-            error,
+            repr(error),
         )
 
     def answer_word(self, connection: Connection, word: str, argument: bytes) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from zoolet.server.config import Config, Listener
 from zoolet.server.connection import Connection
 from zoolet.server.diskthread import DiskThread
-from zoolet.server.errors import ServerError
+from zoolet.server.errors import HARMLESS_IN_CALLBACKS, ServerError
 from zoolet.server.groupcommit import Batch, GroupCommit
 from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
 from zoolet.server.scheduler import Scheduler
@@ -46,9 +46,6 @@ _METRICS_IDLE_S = 30.0
 _MS_PER_H = 3_600_000
 _SWITCH_INTERVAL_S = 50e-6
 _CLOSING_CHECK_S = 0.005
-
-_HARMLESS_IN_CALLBACKS = (OSError, EOFError, asyncio.CancelledError, asyncio.TimeoutError)
-"""Broken connections, failed TLS handshakes (``ssl.SSLError`` is an OSError), time-outs."""
 
 
 class Server:
@@ -353,7 +350,7 @@ class Server:
         network or a client causes, and that concern one connection.
         """
         failure = context.get("exception")
-        if failure is None or isinstance(failure, _HARMLESS_IN_CALLBACKS):
+        if failure is None or isinstance(failure, HARMLESS_IN_CALLBACKS):
             log.info("%s: %r", context.get("message", "a connection failed"), failure)
             return
         if self._failure.done():
