@@ -170,7 +170,32 @@ def test_the_shell_speaks_tls(settings: dict[str, object], certificates: Certifi
     assert f"'x509,'{name}\n: cdrwa\n" in ran.out
     ran = run_shell(hosts, "setAcl", "/mine", f"x509:{name}:rw,world:anyone:r", options=own)
     assert (ran.status, ran.err) == (0, "")
-    for options in ((), authority):
+
+
+def test_the_shell_names_why_there_is_no_session(
+    secure_server: ServerProcess,
+    settings: dict[str, object],
+    certificates: Certificates,
+    tmp_path: Path,
+) -> None:
+    secure, plain = f"localhost:{settings['secureClientPort']}", secure_server.hosts
+    authority = ("--tls-ca", str(certificates.authority))
+    other, stranger = tmp_path / "other.pem", tmp_path / "stranger.pem"
+    unknown = trustme.CA()
+    unknown.cert_pem.write_to_path(other)
+    unknown.issue_cert("worker").private_key_and_cert_chain_pem.write_to_path(stranger)
+    for hosts, options, said in (
+        (secure, (), "serves TLS, and the client speaks plain text. Give --tls-ca FILE"),
+        (plain, authority, "serves plain text, and the client speaks TLS. Leave out --tls-ca"),
+        (secure, authority, "a certificate"),
+        (secure, ("--tls-ca", str(other)), "is signed by an unknown CA"),
+        (
+            secure,
+            (*authority, "--tls-cert", str(stranger)),
+            "does not accept the client's certificate",
+        ),
+    ):
         ran = run_shell(hosts, "ls", "/", options=(*options, "-timeout", "500"))
         assert (ran.status, ran.out) == (1, "")
-        assert "no ZooKeeper server answers" in ran.err
+        assert said in ran.err
+        assert "is it running" not in ran.err

@@ -130,3 +130,8 @@ def is_ipv6(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def not_resolved(host: str, reason: str) -> str:
+    """Return what every program says of a host name that does not resolve."""
+    return f"the host name {host!r} cannot be resolved: {reason}"
