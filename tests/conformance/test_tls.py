@@ -12,6 +12,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.security import make_acl
 
 from tests.support.shell import run_shell
+from zoolet.client import who_am_i
 from zoolet.testing import ReservedPort, ServerProcess
 
 
@@ -154,6 +155,50 @@ def test_a_key_store_that_is_none_refuses_the_start(
     assert refused.returncode == 1
     assert "ssl.keyStore.location" in refused.stderr
     assert "It must be a PEM file with the server's private key" in refused.stderr
+
+
+PROVIDER = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "may_read"),
+    [
+        ("X509AuthenticationProvider.superUser", None, True),
+        ("X509AuthenticationProvider.superUser", "CN=someone else", False),
+        ("authProvider.1", PROVIDER, False),
+    ],
+)
+def test_the_subject_of_zoo_cfg_is_the_super_user(
+    tmp_path: Path, certificates: Certificates, key: str, value: str | None, *, may_read: bool
+) -> None:
+    port = ReservedPort()
+    settings = settings_of(certificates, port.number, "need")
+    if value is None:
+        with ServerProcess(tmp_path / "first", settings):
+            client = client_on(settings, certificates, certificates.client)
+            client.start(timeout=10)
+            value = subject_in_acl(client)
+            client.stop()
+            client.close()
+    settings[key] = value
+    with ServerProcess(tmp_path / "server", settings) as server:
+        other = KazooClient(hosts=server.hosts)
+        client = client_on(settings, certificates, certificates.client)
+        other.start(timeout=10)
+        client.start(timeout=10)
+        try:
+            other.create("/a", b"x", acl=[make_acl("ip", "127.0.0.9", all=True)])
+            if may_read:
+                assert client.get("/a")[0] == b"x"
+                assert {scheme for scheme, _ in who_am_i(client)} >= {"super", "x509"}
+            else:
+                with pytest.raises(NoAuthError):
+                    client.get("/a")
+        finally:
+            for each in (client, other):
+                each.stop()
+                each.close()
+    port.release()
 
 
 @pytest.mark.usefixtures("secure_server")

@@ -14,6 +14,7 @@ EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- compared, not list
 """The addresses that stand for all of a machine, of both families, as in Java."""
 
 _LARGEST_PORT = 65535
+_SERVERS = "HOST:PORT[,HOST:PORT...][/PATH]"
 
 
 class AddressError(ValueError):
@@ -116,11 +117,15 @@ def parse_servers(text: str, default_port: int = DEFAULT_PORT) -> Servers:
     listed, slash, path = text.strip().partition("/")
     written = [address for address in map(str.strip, listed.split(",")) if address]
     if not written:
-        raise AddressError(f"{text!r} names no server: write HOST:PORT[,HOST:PORT...][/PATH]")
+        raise AddressError(f"{text!r} names no server: write {_SERVERS}")
     chroot = (slash + path).rstrip("/")
     if chroot and (reason := paths.reason_invalid(chroot)) is not None:
         raise AddressError(f"{text!r}: {chroot!r} is not the path of a znode: {reason}")
-    return Servers(tuple(parse_address(address, default_port) for address in written), chroot)
+    try:
+        addresses = tuple(parse_address(address, default_port) for address in written)
+    except AddressError as error:
+        raise AddressError(f"{error}; write {_SERVERS}") from error
+    return Servers(addresses, chroot)
 
 
 def is_ipv6(text: str) -> bool:

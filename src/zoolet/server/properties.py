@@ -73,6 +73,14 @@ def parse_properties(text: str) -> Iterator[Property]:
         yield Property(trim(_unescape(key, number)), trim(_unescape(value, number)), number)
 
 
+def format_property(key: str, value: str) -> str:
+    r"""Return the line ``key=value`` in ASCII, which zoolet and Java read in the same way.
+
+    ``key`` has no blanks, ``=``, ``:`` or ``\``.
+    """
+    return f"{key}={''.join(map(_escaped, value))}\n"
+
+
 def trim(text: str) -> str:
     """Return a text without the blanks at both ends, as Java's ``String.trim`` does."""
     return text.strip(_BLANKS)
@@ -106,6 +114,13 @@ def _split(line: str) -> tuple[str, str]:
     if value.startswith(("=", ":")):
         value = value[1:].lstrip(_LINE_BLANKS)
     return line[:end], value
+
+
+def _escaped(letter: str) -> str:
+    if " " <= letter <= "~" and letter != "\\":
+        return letter
+    units = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def _unescape(text: str, line: int) -> str:

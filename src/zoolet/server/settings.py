@@ -21,6 +21,7 @@ from zoolet.server.properties import (
     PropertiesError,
     as_java_reads,
     decode_properties,
+    format_property,
     parse_properties,
     trim,
 )
@@ -232,12 +233,13 @@ class Settings:
         if not value:
             return None
         path, java_path = Path(value), Path(as_java_reads(value))
+        in_ascii = format_property(name, str(java_path)).strip()
         if java_path != path and java_path.exists() and not path.exists():
             raise self.error(
                 name,
                 f"{name} can be read in two ways. As UTF-8 it is {path}, which does not exist; as"
                 f" Latin-1, as Apache ZooKeeper reads it, it is {java_path}, which exists. Write"
-                f" the other characters as escapes: {name}={_escaped(str(java_path))}",
+                f" the other characters as escapes: {in_ascii}",
             )
         return path
 
@@ -334,10 +336,3 @@ def _decoded(value: str) -> int | None:
         return int(sign + digits, base)
     except ValueError:
         return None
-
-
-def _escaped(text: str) -> str:
-    return "".join(
-        letter if letter.isascii() and letter != "\\" else f"\\u{ord(letter):04x}"
-        for letter in text
-    )

@@ -11,6 +11,7 @@ import pytest
 from zoolet.server.properties import (
     PropertiesError,
     decode_properties,
+    format_property,
     parse_properties,
     trim,
 )
@@ -170,6 +171,15 @@ def broken(chance: random.Random, pieces: list[str]) -> str:
             text += "\\" + chance.choice(["\n", "\r\n", "\r"]) + chance.choice(["", "  ", "\t\f"])
         text += piece
     return text
+
+
+def test_a_property_that_is_written_is_read_again() -> None:
+    chance = random.Random(1619)
+    for _ in range(FILES):
+        wanted = [("k", some_text(chance, 0)) for _ in range(3)]
+        text = "".join(format_property(key, value) for key, value in wanted)
+        assert text.isascii()
+        assert pairs(text) == [(key, trim(value)) for key, value in wanted], text
 
 
 def test_random_bytes_are_read_as_java_reads_them(tmp_path: Path) -> None:
