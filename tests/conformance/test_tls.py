@@ -12,6 +12,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.security import make_acl
 
 from tests.support.shell import run_shell
+from zoolet.client import who_am_i
 from zoolet.testing import ReservedPort, ServerProcess
 
 
@@ -156,6 +157,50 @@ def test_a_key_store_that_is_none_refuses_the_start(
     assert "It must be a PEM file with the server's private key" in refused.stderr
 
 
+PROVIDER = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "may_read"),
+    [
+        ("X509AuthenticationProvider.superUser", None, True),
+        ("X509AuthenticationProvider.superUser", "CN=someone else", False),
+        ("authProvider.1", PROVIDER, False),
+    ],
+)
+def test_the_subject_of_zoo_cfg_is_the_super_user(
+    tmp_path: Path, certificates: Certificates, key: str, value: str | None, *, may_read: bool
+) -> None:
+    port = ReservedPort()
+    settings = settings_of(certificates, port.number, "need")
+    if value is None:
+        with ServerProcess(tmp_path / "first", settings):
+            client = client_on(settings, certificates, certificates.client)
+            client.start(timeout=10)
+            value = subject_in_acl(client)
+            client.stop()
+            client.close()
+    settings[key] = value
+    with ServerProcess(tmp_path / "server", settings) as server:
+        other = KazooClient(hosts=server.hosts)
+        client = client_on(settings, certificates, certificates.client)
+        other.start(timeout=10)
+        client.start(timeout=10)
+        try:
+            other.create("/a", b"x", acl=[make_acl("ip", "127.0.0.9", all=True)])
+            if may_read:
+                assert client.get("/a")[0] == b"x"
+                assert {scheme for scheme, _ in who_am_i(client)} >= {"super", "x509"}
+            else:
+                with pytest.raises(NoAuthError):
+                    client.get("/a")
+        finally:
+            for each in (client, other):
+                each.stop()
+                each.close()
+    port.release()
+
+
 @pytest.mark.usefixtures("secure_server")
 def test_the_shell_speaks_tls(settings: dict[str, object], certificates: Certificates) -> None:
     hosts = f"localhost:{settings['secureClientPort']}"
@@ -170,7 +215,32 @@ def test_the_shell_speaks_tls(settings: dict[str, object], certificates: Certifi
     assert f"'x509,'{name}\n: cdrwa\n" in ran.out
     ran = run_shell(hosts, "setAcl", "/mine", f"x509:{name}:rw,world:anyone:r", options=own)
     assert (ran.status, ran.err) == (0, "")
-    for options in ((), authority):
+
+
+def test_the_shell_names_why_there_is_no_session(
+    secure_server: ServerProcess,
+    settings: dict[str, object],
+    certificates: Certificates,
+    tmp_path: Path,
+) -> None:
+    secure, plain = f"localhost:{settings['secureClientPort']}", secure_server.hosts
+    authority = ("--tls-ca", str(certificates.authority))
+    other, stranger = tmp_path / "other.pem", tmp_path / "stranger.pem"
+    unknown = trustme.CA()
+    unknown.cert_pem.write_to_path(other)
+    unknown.issue_cert("worker").private_key_and_cert_chain_pem.write_to_path(stranger)
+    for hosts, options, said in (
+        (secure, (), "serves TLS, and the client speaks plain text. Give --tls-ca FILE"),
+        (plain, authority, "serves plain text, and the client speaks TLS. Leave out --tls-ca"),
+        (secure, authority, "a certificate"),
+        (secure, ("--tls-ca", str(other)), "is signed by an unknown CA"),
+        (
+            secure,
+            (*authority, "--tls-cert", str(stranger)),
+            "does not accept the client's certificate",
+        ),
+    ):
         ran = run_shell(hosts, "ls", "/", options=(*options, "-timeout", "500"))
         assert (ran.status, ran.out) == (1, "")
-        assert "no ZooKeeper server answers" in ran.err
+        assert said in ran.err
+        assert "is it running" not in ran.err

@@ -6,6 +6,7 @@ correct end. The parent recovers the data directory and looks for all that was a
 """
 
 import asyncio
+import faulthandler
 import os
 import signal
 from collections import deque
@@ -191,6 +192,7 @@ def _run_child(directory: Path, number: int, op_code: int, body: bytes) -> tuple
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.dup2(null, 2)
+            faulthandler.disable()  # a fault of the child is a result, not an error
             signal.alarm(30)
             _child(directory, number, op_code, body, writing)
         finally:

@@ -40,6 +40,12 @@ def test_the_faults_happen() -> None:
         world.run(STEPS)
     stories = "\n".join(line for world in worlds for line in world.story)
     assert sum(world.crashes for world in worlds) > 300
-    for fault in ("No space left", "Input/output error", "a snapshot failed", "crash at", "a change failed"):
+    for fault in (
+        "No space left",
+        "Input/output error",
+        "a snapshot failed",
+        "crash at",
+        "a change failed",
+    ):
         assert fault in stories
     assert sum(len(world.logged) for world in worlds) > 500

@@ -1,4 +1,4 @@
-"""Connecting to ZooKeeper as workers and dispatchers need it. Imports zoolet.model."""
+"""Connecting to ZooKeeper as workers and dispatchers need it. Imports ``model`` and ``client``."""
 
 import logging
 import select
@@ -8,9 +8,13 @@ from kazoo.client import KazooClient
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.retry import KazooRetry
 
+from zoolet.client.diagnosis import unresolved, why_no_session
 from zoolet.model import paths
+from zoolet.model.addresses import parse_servers
 
 log = logging.getLogger(__name__)
+
+_LOOK_TIMEOUT_S = 2.0
 
 
 class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
@@ -53,25 +57,28 @@ def connect(hosts: str, *, session_timeout_ms: int, connect_timeout_ms: int) -> 
     """Return a started client that waits out lost connections, for ever and without long pauses.
 
     Raises:
-        TimeoutError: no server answered in time.
-        ValueError: ``hosts`` are not ``host:port[,host:port...]``.
+        TimeoutError: no server answered in time; the message names the cause.
+        ValueError: ``hosts`` are not ``host:port[,host:port...]``, or no host name resolves.
     """
-    try:
-        client = KazooClient(
-            hosts=hosts,
-            timeout=session_timeout_ms / 1000,
-            handler=LeanHandler(),
-            connection_retry=KazooRetry(max_tries=-1, delay=0.05, max_delay=1.0),
-            command_retry=KazooRetry(max_tries=-1, delay=0.05, max_delay=1.0),
-        )
-    except ValueError as error:
-        raise ValueError(f"servers are written host:port[,host:port...]: {error}") from None
+    servers = parse_servers(hosts)
+    if (reason := unresolved(servers)) is not None:
+        raise ValueError(f"{reason}. Correct the address.")
+    client = KazooClient(
+        hosts=str(servers),
+        timeout=session_timeout_ms / 1000,
+        handler=LeanHandler(),
+        connection_retry=KazooRetry(max_tries=-1, delay=0.05, max_delay=1.0),
+        command_retry=KazooRetry(max_tries=-1, delay=0.05, max_delay=1.0),
+    )
     try:
         client.start(timeout=connect_timeout_ms / 1000)
     except client.handler.timeout_exception:
         client.close()
+        cause = why_no_session(servers, None, min(_LOOK_TIMEOUT_S, connect_timeout_ms / 1000))
+        seen = "" if cause is None else f" ({cause.text})"
         raise TimeoutError(
-            f"no ZooKeeper server answers at {hosts} within {connect_timeout_ms} ms: is it started?"
+            f"no ZooKeeper server answers at {hosts} within {connect_timeout_ms} ms{seen}: is it"
+            " started?"
         ) from None
     return client
 
@@ -79,10 +86,10 @@ def connect(hosts: str, *, session_timeout_ms: int, connect_timeout_ms: int) -> 
 def without_chroot(hosts: str, root: str) -> tuple[str, str]:
     """Return hosts and root with the hosts' chroot moved to the front of the root.
 
-    kazoo wants a chroot to exist before it connects, and a queue creates its own root.
+    kazoo wants a chroot to exist before it connects, and a queue creates its own root. Raises
+    ValueError if ``hosts`` are not ``host:port[,host:port...][/path]``.
     """
-    servers, slash, chroot = hosts.partition("/")
-    chroot = chroot.rstrip("/")
-    if not slash or not chroot:
-        return servers, root
-    return servers, f"/{chroot}" if root == paths.ROOT else f"/{chroot}{root}"
+    servers = parse_servers(hosts)
+    if not servers.chroot:
+        return servers.hosts, root
+    return servers.hosts, servers.chroot if root == paths.ROOT else servers.chroot + root

@@ -1,15 +1,15 @@
 """zoo.cfg: read once, into one frozen value.
 
-Source of the keys: the administrator's guide of ZooKeeper 3.9, "Configuration Parameters".
+``keys`` has the table of all keys, ``settings`` reads single values, ``properties`` the file's
+format, ``members`` the servers that it names. Source of the keys: the administrator's guide of
+ZooKeeper 3.9, "Configuration Parameters".
 """
 
-import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from zoolet.core.access import DigestRules
 from zoolet.core.rules import (
@@ -20,20 +20,25 @@ from zoolet.core.rules import (
     DEFAULT_MOST_WATCHES,
     Rules,
 )
+from zoolet.model.addresses import EVERY_ADDRESS
 from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES, max_txn_bytes_of
+from zoolet.server.errors import ConfigError
+from zoolet.server.members import only_member
+from zoolet.server.settings import LARGEST_PORT, Settings, read_settings_text
 from zoolet.storage.compression import Compression
 from zoolet.storage.retention import LEAST_SNAPSHOTS
 from zoolet.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
 
-C = TypeVar("C", bound=Enum)
+__all__ = ["AdminConfig", "ClientAuth", "Config", "ConfigError", "Listener", "TlsConfig"]
 
 DEFAULT_FOUR_LETTER_WORDS = frozenset({"srvr"})
 
 _DEFAULT_TICK_TIME_MS = 3000
 DEFAULT_LISTEN_BACKLOG = 4096
-_LARGEST_INT32 = (1 << 31) - 1
 _SCHEMES = frozenset({"digest", "ip", "x509"})
-_ENSEMBLE_KEY = re.compile(r"server\.\d+")
+_NEVER_BYTES = 1 << 62
+_LONGEST_IDLE_MS = 86_400_000
+_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
 
 _PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
 _NO_METRICS = frozenset(
@@ -43,21 +48,20 @@ _NO_METRICS = frozenset(
         "org.apache.zookeeper.metrics.impl.NullMetricsProvider",
     }
 )
-_SECRET = re.compile("digest$|password|passwd", re.IGNORECASE)
-
-_NOT_YET = {
-    "client.portUnification": "zoolet serves TLS on secureClientPort alone",
-    "sessionRequireClientSASLAuth": "zoolet does not speak SASL yet",
-}
-"""What would make a server less safe than its operator thinks, were it passed over."""
-
-
-class ConfigError(Exception):
-    """zoo.cfg cannot be used; the message names file, line and key, and says what to do."""
+_AUTH_PROVIDERS = frozenset(
+    f"org.apache.zookeeper.server.auth.{name}AuthenticationProvider"
+    for name in ("Digest", "IP", "X509")
+)
+"""The classes whose schemes are always there."""
 
 
 class Listener(NamedTuple):
-    """Where something is served; the address None is every one of this machine's."""
+    """Where something is served.
+
+    Attributes:
+        address: a host name or an address; None is all addresses of this machine, IPv4 and IPv6.
+        port: the TCP port; 0 is any free one.
+    """
 
     address: str | None
     port: int
@@ -80,6 +84,8 @@ class TlsConfig(NamedTuple):
         key_store_password: of the private key; empty where it has none.
         trust_store: a PEM file with the certificates of those who sign clients'; None: none.
         client_auth: whether a client has to show a certificate.
+        protocols: the versions of TLS, of TLSv1.2 and TLSv1.3.
+        cipher_suites: the cipher suites, by the names that Java uses; none: OpenSSL's default.
     """
 
     listener: Listener
@@ -87,6 +93,8 @@ class TlsConfig(NamedTuple):
     key_store_password: str
     trust_store: Path | None
     client_auth: ClientAuth
+    protocols: tuple[str, ...] = _PROTOCOLS
+    cipher_suites: tuple[str, ...] = ()
 
 
 class AdminConfig(NamedTuple):
@@ -104,9 +112,12 @@ class Config:
     Attributes:
         data_dir: where snapshots are kept, and the logs unless data_log_dir is given.
         data_log_dir: where the logs are kept.
-        client_port: the TCP port for clients.
-        client_address: the address to listen on; None is every address of this machine.
+        client_port: the TCP port for clients; 0 is any free one.
+        client_address: the address to listen on; None is all addresses of this machine, IPv4 and
+            IPv6.
         tls: the port for clients that speak TLS; None: there is none.
+        x509_super_user: the subject whose certificate makes a client the super user; empty: none.
+        creates_directories: whether missing data directories are created (``datadir.autocreate``).
         tick_time_ms: the unit of heartbeats.
         min_session_timeout_ms: a client that asks for less gets this.
         max_session_timeout_ms: a client that asks for more gets this.
@@ -144,6 +155,8 @@ class Config:
     data_log_dir: Path | None = None
     client_address: str | None = None
     tls: TlsConfig | None = None
+    x509_super_user: str = ""
+    creates_directories: bool = True
     tick_time_ms: int = _DEFAULT_TICK_TIME_MS
     min_session_timeout_ms: int = 2 * _DEFAULT_TICK_TIME_MS
     max_session_timeout_ms: int = 20 * _DEFAULT_TICK_TIME_MS
@@ -180,87 +193,65 @@ class Config:
         return "".join(f"{key}={value}\n" for key, value in self.settings.items())
 
 
-def read_config(path: Path) -> Config:
-    """Read a zoo.cfg; raises ConfigError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; name a zoo.cfg.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}.") from error
-    return parse_config(text, path)
+def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> Config:
+    """Read a zoo.cfg; raises ConfigError.
+
+    ``overrides`` are Java's system properties by name, from ``-Dname=value`` in JVMFLAGS. As in
+    Apache ZooKeeper, zoo.cfg wins over ``zookeeper.KEY``. It does not win over ``jute.maxbuffer``
+    and ``znode.container.*``, which Apache does not read in zoo.cfg.
+    """
+    return parse_config(read_settings_text(path), path, overrides)
 
 
-def parse_config(text: str, path: Path) -> Config:
+def parse_config(text: str, path: Path, overrides: Mapping[str, str] | None = None) -> Config:
     """Read the content of a zoo.cfg; ``path`` is for messages. Raises ConfigError."""
-    settings = _Settings(path, text)
-    tick_time_ms = settings.integer("tickTime", _DEFAULT_TICK_TIME_MS, least=1)
-    minimum_ms = settings.integer("minSessionTimeout", -1, least=-1)
-    maximum_ms = settings.integer("maxSessionTimeout", -1, least=-1)
-    if minimum_ms == -1:
-        minimum_ms = 2 * tick_time_ms
-    if maximum_ms == -1:
-        maximum_ms = 20 * tick_time_ms
-    if minimum_ms > maximum_ms:
-        raise ConfigError(
-            f"{path}: minSessionTimeout ({minimum_ms} ms) is greater than maxSessionTimeout"
-            f" ({maximum_ms} ms); tickTime sets them to 2 and 20 times itself where they are not"
-            " given."
-        )
-    settings.refuse(_NOT_YET)
-    data_log_dir = settings.text("dataLogDir", "")
+    return config_of(Settings(path, text, overrides))
+
+
+def config_of(settings: Settings) -> Config:
+    """Make the configuration. Raises ConfigError."""
+    minimum_ms, tick_time_ms, maximum_ms = _times(settings)
+    listener = _clients(settings)
+    _check_auth_providers(settings)
     max_frame_bytes = settings.integer("jute.maxbuffer", DEFAULT_MAX_FRAME_BYTES, least=1024)
+    data_dir = settings.directory("dataDir")
+    if data_dir is None:
+        raise settings.missing("dataDir", "the directory for snapshots and logs")
     return Config(
-        data_dir=Path(settings.required("dataDir", "the directory for snapshots and logs")),
-        data_log_dir=Path(data_log_dir) if data_log_dir else None,
-        client_port=settings.required_port("clientPort"),
-        client_address=settings.text("clientPortAddress", "") or None,
+        data_dir=data_dir,
+        data_log_dir=settings.directory("dataLogDir"),
+        creates_directories=settings.boolean("datadir.autocreate", default=True),
+        client_port=listener.port,
+        client_address=listener.address,
         tls=_tls(settings),
+        x509_super_user=settings.text("X509AuthenticationProvider.superUser"),
         tick_time_ms=tick_time_ms,
         min_session_timeout_ms=minimum_ms,
         max_session_timeout_ms=maximum_ms,
-        max_connections_per_address=settings.integer("maxClientCnxns", 60, least=0),
-        max_connections=settings.integer("maxCnxns", 0, least=0),
-        listen_backlog=settings.integer(
-            "clientPortListenBacklog", DEFAULT_LISTEN_BACKLOG, least=-1
-        ),
+        max_connections_per_address=max(0, settings.integer("maxClientCnxns", 60)),
+        max_connections=max(0, settings.integer("maxCnxns", 0)),
+        listen_backlog=settings.integer("clientPortListenBacklog", DEFAULT_LISTEN_BACKLOG),
         keeps_alive=settings.boolean("clientTcpKeepAlive", default=False),
-        snap_count=settings.integer("snapCount", 100_000, least=2),
-        snap_size_bytes=1024 * settings.integer("snapSizeLimitInKb", 4 << 20, least=1),
-        log_size_bytes=1024 * max(0, settings.integer("txnLogSizeLimitInKb", -1, least=-1)),
-        compression=settings.choice("snapshot.compression.method", Compression),
+        snap_count=max(2, settings.integer("snapCount", 100_000)),
+        snap_size_bytes=_snap_size_bytes(settings),
+        log_size_bytes=max(0, 1024 * settings.integer("txnLogSizeLimitInKb", -1, is_long=True)),
+        compression=settings.choice("snapshot.compression.method", Compression, is_strict=False),
         kept_snapshots=max(
-            LEAST_SNAPSHOTS, settings.integer("autopurge.snapRetainCount", LEAST_SNAPSHOTS, least=1)
+            LEAST_SNAPSHOTS, settings.integer("autopurge.snapRetainCount", LEAST_SNAPSHOTS)
         ),
-        purge_interval_h=max(0, settings.integer("autopurge.purgeInterval", 0, least=-1)),
-        sync_warning_ms=settings.integer("fsync.warningthresholdms", 1000, least=0),
-        preallocate_bytes=1024
-        * settings.integer("preAllocSize", DEFAULT_PREALLOCATE_BYTES // 1024, least=0),
+        purge_interval_h=max(0, settings.integer("autopurge.purgeInterval", 0)),
+        sync_warning_ms=max(0, settings.integer("fsync.warningthresholdms", 1000, is_long=True)),
+        preallocate_bytes=max(
+            0,
+            1024
+            * settings.integer("preAllocSize", DEFAULT_PREALLOCATE_BYTES // 1024, is_long=True),
+        ),
         force_sync=settings.text("forceSync", "yes") != "no",
-        rules=Rules(
-            allows_ttl=settings.boolean("extendedTypesEnabled", default=False),
-            enforces_quota=settings.boolean("enforceQuota", default=False),
-            most_ephemerals=settings.integer(
-                "zoolet.maxEphemeralsPerSession", DEFAULT_MOST_EPHEMERALS, least=1
-            ),
-            most_watches=settings.integer(
-                "zoolet.maxWatchesPerConnection", DEFAULT_MOST_WATCHES, least=1
-            ),
-            most_read_parts=settings.integer(
-                "multiRead.maxOps", DEFAULT_MOST_READ_PARTS, least=-_LARGEST_INT32
-            ),
-            most_read_bytes=settings.integer(
-                "multiRead.maxResponseBytes", DEFAULT_MOST_READ_BYTES, least=-_LARGEST_INT32
-            ),
-            most_path_bytes=settings.integer(
-                "zoolet.maxPathLength", DEFAULT_MOST_PATH_BYTES, least=16
-            ),
-            max_txn_bytes=max_txn_bytes_of(max_frame_bytes),
-        ),
+        rules=_rules(settings, max_frame_bytes),
         skips_acl=settings.text("skipACL", "no") == "yes",
         digests=DigestRules(
             algorithm=settings.hash("DigestAuthenticationProvider.digestAlg", "sha1"),
-            super_digest=settings.text("DigestAuthenticationProvider.superDigest", ""),
+            super_digest=settings.text("DigestAuthenticationProvider.superDigest"),
             is_enabled=settings.boolean("DigestAuthenticationProvider.enabled", default=True),
         ),
         required_schemes=_required_schemes(settings),
@@ -268,26 +259,112 @@ def parse_config(text: str, path: Path) -> Config:
             "znode.container.checkIntervalMs", 60_000, least=1
         ),
         max_perished_per_minute=settings.integer("znode.container.maxPerMinute", 10_000, least=1),
-        container_unused_ms=settings.integer("znode.container.maxNeverUsedIntervalMs", 0, least=0),
+        container_unused_ms=max(
+            0, settings.integer("znode.container.maxNeverUsedIntervalMs", 0, is_long=True)
+        ),
         max_frame_bytes=max_frame_bytes,
-        four_letter_words=settings.names("4lw.commands.whitelist") or DEFAULT_FOUR_LETTER_WORDS,
+        four_letter_words=frozenset(settings.names("4lw.commands.whitelist"))
+        or DEFAULT_FOUR_LETTER_WORDS,
         admin=_admin(settings),
         metrics=_metrics(settings),
         settings=settings.shown(),
-        warnings=settings.finish(),
+        warnings=settings.warnings(),
     )
 
 
-def _tls(settings: "_Settings") -> TlsConfig | None:
-    """Return how the secure port is set up, where there is one."""
+def _times(settings: Settings) -> tuple[int, int, int]:
+    """Return the minimum session timeout, tickTime and the maximum session timeout, in ms."""
+    tick_time_ms = settings.integer("tickTime", _DEFAULT_TICK_TIME_MS, least=1)
+    minimum_ms = settings.integer("minSessionTimeout", -1)
+    maximum_ms = settings.integer("maxSessionTimeout", -1)
+    if minimum_ms == -1:
+        minimum_ms = 2 * tick_time_ms
+    if maximum_ms == -1:
+        maximum_ms = 20 * tick_time_ms
+    if minimum_ms > maximum_ms:
+        raise ConfigError(
+            f"{settings.path}: minSessionTimeout ({minimum_ms} ms) is greater than"
+            f" maxSessionTimeout ({maximum_ms} ms). If they are not set, they are 2 and 20 times"
+            " tickTime."
+        )
+    return max(0, minimum_ms), tick_time_ms, maximum_ms
+
+
+def _snap_size_bytes(settings: Settings) -> int:
+    size_kib = settings.integer("snapSizeLimitInKb", 4 << 20, is_long=True)
+    return 1024 * size_kib if size_kib > 0 else _NEVER_BYTES
+
+
+def _clients(settings: Settings) -> Listener:
+    """Return where clients are served: clientPort, or the client port of the only server line."""
+    port_is_set = settings.is_set("clientPort")
+    port = settings.integer("clientPort", 0, least=0, most=LARGEST_PORT)
+    address = settings.address("clientPortAddress")
+    member = only_member(settings)
+    if port_is_set:
+        if member is not None and member.client_port not in {None, port}:
+            raise settings.error(
+                "clientPort",
+                f"clientPort={port}, but {member.key} has the client port {member.client_port}:"
+                " remove one of them",
+            )
+        return Listener(address, port)
+    if settings.is_set("clientPortAddress"):
+        raise settings.error("clientPortAddress", "clientPortAddress needs clientPort: add it")
+    if member is None or member.client_port is None:
+        raise settings.missing("clientPort", "the TCP port for clients, usually 2181")
+    host = None if member.client_host in {None, *EVERY_ADDRESS} else member.client_host
+    return Listener(host, member.client_port)
+
+
+def _rules(settings: Settings, max_frame_bytes: int) -> Rules:
+    """Return what the state machine refuses."""
+    return Rules(
+        allows_ttl=settings.boolean("extendedTypesEnabled", default=False),
+        enforces_quota=settings.boolean("enforceQuota", default=False),
+        most_ephemerals=settings.integer(
+            "zoolet.maxEphemeralsPerSession", DEFAULT_MOST_EPHEMERALS, least=1
+        ),
+        most_watches=settings.integer(
+            "zoolet.maxWatchesPerConnection", DEFAULT_MOST_WATCHES, least=1
+        ),
+        most_read_parts=settings.integer("multiRead.maxOps", DEFAULT_MOST_READ_PARTS),
+        most_read_bytes=settings.integer(
+            "multiRead.maxResponseBytes", DEFAULT_MOST_READ_BYTES, is_long=True
+        ),
+        most_path_bytes=settings.integer("zoolet.maxPathLength", DEFAULT_MOST_PATH_BYTES, least=16),
+        max_txn_bytes=max_txn_bytes_of(max_frame_bytes),
+    )
+
+
+def _check_auth_providers(settings: Settings) -> None:
+    """Raise ConfigError if identities are to be checked by a class that is not there."""
+    for key, class_name in settings.matching("authProvider.*"):
+        if class_name not in _AUTH_PROVIDERS:
+            raise settings.error(
+                key,
+                f"{key}={class_name} is not supported: zoolet has the schemes digest, ip and x509,"
+                " and cannot run Java classes. Remove the line",
+            )
+
+
+def _tls(settings: Settings) -> TlsConfig | None:
+    """Return how the secure port is set up, None if there is none."""
+    has_port = settings.is_set("secureClientPort")
     address = settings.address("secureClientPortAddress")
-    port = settings.integer("secureClientPort", 0, least=0, most=65535)
+    port = settings.integer("secureClientPort", 0, least=0, most=LARGEST_PORT)
     key_store = settings.pem("ssl.keyStore")
     trust_store = settings.pem("ssl.trustStore")
     client_auth = settings.choice("ssl.clientAuth", ClientAuth)
-    password_path = settings.text("ssl.keyStore.passwordPath", "")
-    password = settings.text("ssl.keyStore.password", "")
-    if not port:
+    password_path = settings.text("ssl.keyStore.passwordPath")
+    password = settings.text("ssl.keyStore.password")
+    protocols = _protocols(settings)
+    cipher_suites = settings.names("ssl.ciphersuites")
+    if not has_port:
+        if settings.is_set("secureClientPortAddress"):
+            raise settings.error(
+                "secureClientPortAddress", "secureClientPortAddress needs secureClientPort: add it"
+            )
         return None
     if key_store is None:
         raise settings.error(
@@ -303,33 +380,57 @@ def _tls(settings: "_Settings") -> TlsConfig | None:
         )
     if password_path:
         try:
-            password = Path(password_path).read_text().strip()
-        except OSError as error:
+            password = Path(password_path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise settings.error(
-                "ssl.keyStore.passwordPath", f"{password_path} cannot be read: {error.strerror}"
+                "ssl.keyStore.passwordPath", f"{password_path} cannot be read: {reason}"
             ) from error
-    return TlsConfig(Listener(address, port), key_store, password, trust_store, client_auth)
+    return TlsConfig(
+        Listener(address, port),
+        key_store,
+        password,
+        trust_store,
+        client_auth,
+        protocols,
+        cipher_suites,
+    )
 
 
-def _admin(settings: "_Settings") -> AdminConfig | None:
+def _protocols(settings: Settings) -> tuple[str, ...]:
+    """Return the versions of TLS that are served."""
+    single = settings.text("ssl.protocol")
+    listed = settings.names("ssl.enabledProtocols")
+    key = "ssl.enabledProtocols" if settings.is_set("ssl.enabledProtocols") else "ssl.protocol"
+    protocols = listed if key == "ssl.enabledProtocols" else (single,) if single else _PROTOCOLS
+    if not protocols or set(protocols) - set(_PROTOCOLS):
+        raise settings.error(
+            key,
+            f"{key}={settings.text(key)} is not supported: zoolet has TLSv1.2 and TLSv1.3",
+        )
+    return tuple(sorted(protocols))
+
+
+def _admin(settings: Settings) -> AdminConfig | None:
     """Return how the admin endpoint is set up; it is there unless it is switched off."""
+    idle_timeout_ms = settings.integer("admin.idleTimeout", 30_000)
     admin = AdminConfig(
         Listener(
             settings.address("admin.serverAddress"),
-            settings.integer("admin.serverPort", 8080, least=1, most=65535),
+            settings.integer("admin.serverPort", 8080, least=0, most=LARGEST_PORT),
         ),
         "/" + settings.text("admin.commandURL", "/commands").strip("/"),
-        settings.integer("admin.idleTimeout", 30_000, least=1),
+        idle_timeout_ms if idle_timeout_ms > 0 else _LONGEST_IDLE_MS,
     )
-    return admin if settings.boolean("admin.enableServer", default=True) else None
+    return None if settings.text("admin.enableServer") == "false" else admin
 
 
-def _metrics(settings: "_Settings") -> Listener | None:
+def _metrics(settings: Settings) -> Listener | None:
     """Return where metrics are to be; nowhere unless a provider is named."""
-    provider = settings.text("metricsProvider.className", "")
+    provider = settings.text("metricsProvider.className")
     listener = Listener(
         settings.address("metricsProvider.httpHost"),
-        settings.integer("metricsProvider.httpPort", 7000, least=1, most=65535),
+        settings.integer("metricsProvider.httpPort", 7000, least=0, most=LARGEST_PORT),
     )
     if provider == _PROMETHEUS:
         return listener
@@ -340,10 +441,10 @@ def _metrics(settings: "_Settings") -> Listener | None:
     return None
 
 
-def _required_schemes(settings: "_Settings") -> frozenset[str]:
+def _required_schemes(settings: Settings) -> frozenset[str]:
     """Return the schemes of ``enforce.auth.schemes``, if they are enforced."""
     enforced = settings.boolean("enforce.auth.enabled", default=False)
-    listed = settings.names("enforce.auth.schemes")
+    listed = frozenset(settings.names("enforce.auth.schemes"))
     if not enforced:
         return frozenset()
     if not listed or listed - _SCHEMES:
@@ -352,131 +453,3 @@ def _required_schemes(settings: "_Settings") -> frozenset[str]:
             "enforce.auth.schemes must list one or more of: " + ", ".join(sorted(_SCHEMES)),
         )
     return listed
-
-
-class _Settings:
-    """The lines of a zoo.cfg, by key; remembers which were asked for."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        self._path = path
-        self._members: list[tuple[int, str]] = []
-        self._lines: dict[str, tuple[int, str]] = {}
-        self._unread: dict[str, int] = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            stripped = line.strip()
-            if not stripped or stripped[0] in "#!":
-                continue
-            key, equals, value = stripped.partition("=")
-            key = key.strip()
-            if not equals or not key:
-                raise ConfigError(
-                    f"{path}:{number}: {stripped!r} is no setting: write key=value, or begin the"
-                    " line with # for a comment."
-                )
-            if _ENSEMBLE_KEY.fullmatch(key):
-                self._members.append((number, key))
-            self._lines[key] = (number, value.strip())
-            self._unread[key] = number
-        # The original, too, serves alone where the ensemble would have one member.
-        if len(self._members) > 1:
-            number, key = self._members[0]
-            raise ConfigError(
-                f"{path}:{number}: {key} sets up an ensemble, and zoolet serves one machine."
-                " Remove the server.N lines to serve alone, or give this file and the dataDir"
-                " to Apache ZooKeeper, which opens it as its own."
-            )
-
-    def text(self, key: str, default: str) -> str:
-        self._unread.pop(key, None)
-        return self._lines.get(key, (0, default))[1]
-
-    def boolean(self, key: str, *, default: bool) -> bool:
-        """Return whether the value is ``true``; as in the original, anything else is false."""
-        return self.text(key, str(default)).lower() == "true"
-
-    def choice(self, key: str, choices: type[C]) -> C:
-        """Return the member of an Enum whose value is given; its first one where none is."""
-        members = list(choices)
-        value = self.text(key, members[0].value)
-        for member in members:
-            if member.value == value:
-                return member
-        known = ", ".join(repr(member.value) for member in members if member.value)
-        raise self.error(key, f"{key}={value} is none of {known}")
-
-    def names(self, key: str) -> frozenset[str]:
-        """Return what a value lists between commas."""
-        return frozenset(filter(None, (name.strip() for name in self.text(key, "").split(","))))
-
-    def pem(self, prefix: str) -> Path | None:
-        """Return the file of a key store or trust store; raises ConfigError where it is no PEM."""
-        key = f"{prefix}.location"
-        location = self.text(key, "")
-        kind = self.text(f"{prefix}.type", "")
-        if not location:
-            return None
-        if kind.upper() not in {"", "PEM"} or (not kind and not location.endswith(".pem")):
-            raise self.error(
-                key,
-                f"{location} must be a PEM file (named so, or with {prefix}.type=PEM). Convert a"
-                f" PKCS12 store with: openssl pkcs12 -in {location} -out store.pem -noenc; a JKS"
-                " one with keytool -importkeystore to PKCS12 first",
-            )
-        return Path(location)
-
-    def hash(self, key: str, default: str) -> str:
-        """Return hashlib's name of a hash that may be given by Java's."""
-        value = self.text(key, default)
-        name = value.lower().replace("sha-", "sha")
-        if name not in hashlib.algorithms_available or name.startswith("shake"):
-            raise self.error(key, f"{value} is no hash that this Python knows: try SHA-256")
-        return name
-
-    def refuse(self, reasons: Mapping[str, str]) -> None:
-        """Raise ConfigError where a key is set (to more than false) that cannot be passed over."""
-        for key, reason in reasons.items():
-            if key in self._lines and self._lines[key][1].lower() != "false":
-                raise self.error(key, f"{key} cannot be had: {reason}. Remove the line")
-
-    def error(self, key: str, reason: str) -> ConfigError:
-        """Return an error that names the line of a key."""
-        return ConfigError(f"{self._path}:{self._lines[key][0]}: {reason}.")
-
-    def address(self, key: str) -> str | None:
-        """Return an address to listen on; None for every one of this machine's."""
-        value = self.text(key, "")
-        return None if value in {"", "0.0.0.0", "::"} else value  # noqa: S104 -- what was read
-
-    def shown(self) -> dict[str, str]:
-        """Return what was read but for secrets."""
-        return {
-            key: "(not shown)" if _SECRET.search(key) else value
-            for key, (_, value) in self._lines.items()
-        }
-
-    def required(self, key: str, meaning: str) -> str:
-        value = self.text(key, "")
-        if not value:
-            raise ConfigError(f"{self._path}: {key} is missing: add {key}=..., {meaning}.")
-        return value
-
-    def required_port(self, key: str) -> int:
-        self.required(key, "the TCP port for clients, usually 2181")
-        return self.integer(key, 0, least=1, most=65535)
-
-    def integer(self, key: str, default: int, *, least: int, most: int = _LARGEST_INT32) -> int:
-        value = self.text(key, str(default))
-        try:
-            number = int(value)
-        except ValueError:
-            number = None
-        if number is None or not least <= number <= most:
-            raise self.error(key, f"{key}={value} is not a whole number from {least} to {most}")
-        return number
-
-    def finish(self) -> tuple[str, ...]:
-        """Return a line for each setting that nothing asked for."""
-        return tuple(
-            f"{self._path}:{number}: {key} has no effect here and is passed over."
-            for key, number in self._unread.items()
-        )

@@ -54,10 +54,18 @@ _BYTES_PER_US: Final = 16
 class Requests:
     """Who takes what connections bring (``processor.RequestProcessor``)."""
 
-    def __init__(self, max_frame_bytes: int, scheduler: Scheduler, *, keeps_alive: bool) -> None:
+    def __init__(
+        self,
+        max_frame_bytes: int,
+        scheduler: Scheduler,
+        *,
+        keeps_alive: bool,
+        x509_super_user: str = "",
+    ) -> None:
         self.max_frame_bytes = max_frame_bytes
         self.scheduler = scheduler
         self.keeps_alive = keeps_alive
+        self.x509_super_user = x509_super_user
 
     def connection_opened(self, connection: "Connection") -> bool:
         """Take a connection in; False: it is not to be."""
@@ -166,6 +174,8 @@ class Connection(Watcher):
         transport = cast("asyncio.Transport", self._transport)
         subject = subject_of(transport.get_extra_info("peercert"))
         if subject:
+            if subject == self._requests.x509_super_user:
+                self.identities = (*self.identities, Id("super", subject))
             self.identities = (*self.identities, Id("x509", subject))
 
     def data_received(self, data: bytes) -> None:

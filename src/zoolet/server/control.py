@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from zoolet.model.addresses import not_resolved
 from zoolet.server.config import Config
 from zoolet.server.errors import ServerError
 from zoolet.storage.disk import Disk
@@ -105,9 +106,17 @@ def stop(config: Config, timeout_s: float) -> int | None:
 
 
 def ask(config: Config, word: str) -> str:
-    """Return the server's answer to a four-letter word; raises OSError where it does not answer."""
+    """Return the server's answer to a four-letter word.
+
+    Raises OSError if the server does not answer, ServerError if its host name does not resolve.
+    """
     address = (connect_address(config), config.client_port)
-    with socket.create_connection(address, timeout=_ANSWER_TIMEOUT_S) as connection:
+    try:
+        connection = socket.create_connection(address, timeout=_ANSWER_TIMEOUT_S)
+    except socket.gaierror as error:
+        name = not_resolved(address[0], error.strerror or str(error))
+        raise ServerError(f"{name}. Correct clientPortAddress in zoo.cfg.") from error
+    with connection:
         connection.sendall(word.encode())
         received = []
         while data := connection.recv(65536):
@@ -127,9 +136,7 @@ def answers(config: Config) -> bool:
 
 def connect_address(config: Config) -> str:
     """Return the address under which this machine reaches the server."""
-    if config.client_address in {None, "0.0.0.0", "::"}:  # noqa: S104 -- compared, not listened on
-        return "127.0.0.1"
-    return str(config.client_address)
+    return "127.0.0.1" if config.client_address is None else config.client_address
 
 
 def _tail(path: Path, begin: int) -> str:

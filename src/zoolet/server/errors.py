@@ -7,6 +7,10 @@ class ServerError(Exception):
     """The server cannot start, or cannot go on; the message says why and what to do."""
 
 
+class ConfigError(Exception):
+    """zoo.cfg cannot be used; the message names file, line and key, and says what to do."""
+
+
 HARMLESS_IN_CALLBACKS = (OSError, EOFError, asyncio.CancelledError, asyncio.TimeoutError)
 """What may come out of a callback of the event loop and concerns one connection only.
 

@@ -149,7 +149,12 @@ class RequestProcessor(Requests):
 
         ``on_fatal`` is called with an exception that leaves the state unknown: the server must end.
         """
-        super().__init__(config.max_frame_bytes, scheduler, keeps_alive=config.keeps_alive)
+        super().__init__(
+            config.max_frame_bytes,
+            scheduler,
+            keeps_alive=config.keeps_alive,
+            x509_super_user=config.x509_super_user,
+        )
         self._on_fatal = on_fatal
         self._limited = LimitedLog(log, clock.monotonic_ms)
         self.machine = machine

@@ -11,12 +11,14 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from zoolet.model.addresses import not_resolved
 from zoolet.server.config import Config, Listener
 from zoolet.server.connection import Connection
 from zoolet.server.diskthread import DiskThread
@@ -158,6 +160,8 @@ class Server:
 
     @contextmanager
     def _locked_directories(self) -> Iterator[None]:
+        if not self._config.creates_directories:
+            self._check_directories()
         self._directories.prepare(self._disk)
         locks = self._directories.lock(self._disk)
         try:
@@ -167,6 +171,17 @@ class Server:
         finally:
             for lock in locks:
                 lock.release()
+
+    def _check_directories(self) -> None:
+        """Raise ServerError if a data directory is missing, for example because of a lost mount."""
+        for directory in dict.fromkeys(self._directories):
+            try:
+                self._disk.list_names(directory)
+            except FileNotFoundError as error:
+                raise ServerError(
+                    f"the data directory {directory} is missing, and datadir.autocreate is false."
+                    " Mount it, or create it yourself."
+                ) from error
 
     def _recover(self) -> None:
         began = time.perf_counter()
@@ -278,6 +293,9 @@ class Server:
                 ssl=context,
             )
         except OSError as error:
+            if isinstance(error, socket.gaierror):
+                name = not_resolved(str(at.address), error.strerror or str(error))
+                raise ServerError(f"{name}. Correct {key}Address in zoo.cfg.") from error
             raise ServerError(
                 f"cannot listen on {at.address or 'every address'}, port {at.port}:"
                 f" {os.strerror(error.errno) if error.errno else error}. Stop what has the port, or"

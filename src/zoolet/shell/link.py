@@ -13,10 +13,26 @@ from kazoo.exceptions import KazooException
 from kazoo.protocol.states import KazooState, KeeperState
 
 from zoolet.client import Watches
+from zoolet.client.diagnosis import Cause, Kind, TlsFiles, unresolved, why_no_session
+from zoolet.model.addresses import AddressError, parse_servers
 from zoolet.shell.errors import CommandError, describe
 from zoolet.shell.settings import Settings
 
 _RETRY = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
+
+_PATIENCE_S = 2.0
+"""How long a session is waited for before the shell looks for the cause."""
+
+_ADVICE = {
+    Kind.NAME: "Correct the address (-server HOST:PORT)",
+    Kind.TLS_MISSING: "Give --tls-ca FILE, or the address of the port without TLS",
+    Kind.TLS_NOT_SERVED: "Leave out --tls-ca, or give the address of the port with TLS",
+    Kind.TLS_FILES: "Look at the files of --tls-ca, --tls-cert and --tls-key",
+    Kind.SERVER_CERTIFICATE: "Look at --tls-ca FILE and at the host name in -server HOST:PORT",
+    Kind.CLIENT_CERTIFICATE_MISSING: "Give --tls-cert FILE",
+    Kind.CLIENT_CERTIFICATE_REFUSED: "Give another --tls-cert FILE, or let the server trust its CA",
+    Kind.TLS_VERSION: "Look at ssl.enabledProtocols and ssl.ciphersuites of the server",
+}
 
 _STATE_NAMES = {
     KeeperState.CONNECTED: "CONNECTED",
@@ -29,7 +45,7 @@ class Link:
     """A connection to one ZooKeeper, from its first to its last moment.
 
     Attributes:
-        hosts: as they were written, with the chroot.
+        hosts: the addresses of the servers, with the chroot.
         client: the kazoo client.
         watches: the watches of this client.
         is_closed: whether it has been ended by ``close``.
@@ -37,36 +53,39 @@ class Link:
 
     def __init__(self, hosts: str, settings: Settings) -> None:
         """Make it; raises CommandError where ``hosts`` cannot be read."""
-        self.hosts = hosts
+        try:
+            self._servers = parse_servers(hosts)
+        except AddressError as error:
+            raise CommandError(str(error)) from error
+        self.hosts = str(self._servers)
         self.is_closed = False
         self._timeout_s = settings.timeout_s
         self._connected = threading.Event()
         self._listeners: list[Callable[[], None]] = []
-        try:
-            self.client: Any = KazooClient(
-                hosts=hosts,
-                timeout=settings.timeout_s,
-                read_only=settings.takes_read_only_server,
-                connection_retry=dict(_RETRY),
-                **_tls(settings),
-            )
-        except ValueError as error:
-            raise CommandError(
-                f"{hosts!r}: servers are written HOST:PORT[,HOST:PORT...]"
-            ) from error
+        self._tls = _tls_files(settings)
+        self.client: Any = KazooClient(
+            hosts=self.hosts,
+            timeout=settings.timeout_s,
+            read_only=settings.takes_read_only_server,
+            connection_retry=dict(_RETRY),
+            **_tls_options(self._tls),
+        )
         self.watches = Watches(self.client)
         self.client.add_listener(self._on_state)
 
     def open(self, credentials: Iterable[tuple[str, str]] = ()) -> None:
-        """Connect, and prove who it is; raises CommandError where no server answers in time."""
+        """Connect, and prove who it is; raises CommandError where no server answers in time.
+
+        The error names the cause. A cause that does not go away by waiting ends the wait early.
+        """
+        if (reason := unresolved(self._servers)) is not None:
+            raise CommandError(f"{reason}. Correct the address (-server HOST:PORT)")
+        # kazoo says nothing of a failed handshake, and tries again until the timeout.
+        if self._tls is not None:
+            self._refuse_final(why_no_session(self._servers, self._tls, self._patience_s))
         self.client.auth_data.update(credentials)
         self.client.start_async()
-        if not self._connected.wait(self._timeout_s):
-            self.close()
-            raise CommandError(
-                f"no ZooKeeper server answers at {self.hosts} within {self._timeout_s:g} s: is it"
-                " running, and is the address right (-server HOST:PORT)?"
-            )
+        self._wait_for_session()
         try:
             is_there = not self.client.chroot or self.client.exists("/") is not None
         except KazooException as error:
@@ -78,6 +97,30 @@ class Link:
                 f"{self.hosts}: {self.client.chroot} is not there; create it over a connection"
                 " without it"
             )
+
+    @property
+    def _patience_s(self) -> float:
+        return min(self._timeout_s, _PATIENCE_S)
+
+    def _refuse_final(self, cause: Cause | None) -> None:
+        if cause is not None and cause.is_final:
+            self.close()
+            raise CommandError(f"{cause.text}. {_ADVICE[cause.kind]}")
+
+    def _wait_for_session(self) -> None:
+        if self._connected.wait(self._patience_s):
+            return
+        self._refuse_final(why_no_session(self._servers, self._tls, self._patience_s))
+        if self._connected.wait(self._timeout_s - self._patience_s):
+            return
+        cause = why_no_session(self._servers, self._tls, self._patience_s)
+        self._refuse_final(cause)
+        self.close()
+        seen = "" if cause is None else f" ({cause.text})"
+        raise CommandError(
+            f"no ZooKeeper server answers at {self.hosts} within {self._timeout_s:g} s{seen}: is it"
+            " running, and is the address right (-server HOST:PORT)?"
+        )
 
     def close(self) -> None:
         """End the session, and with it its ephemerals."""
@@ -124,12 +167,18 @@ class Link:
             listener()
 
 
-def _tls(settings: Settings) -> dict[str, Any]:
-    """Return what kazoo is told of TLS."""
+def _tls_files(settings: Settings) -> TlsFiles | None:
     if settings.tls_ca is None:
+        return None
+    return TlsFiles(settings.tls_ca, settings.tls_cert, settings.tls_key)
+
+
+def _tls_options(files: TlsFiles | None) -> dict[str, Any]:
+    """Return what kazoo is told of TLS."""
+    if files is None:
         return {}
-    told: dict[str, Any] = {"use_ssl": True, "ca": str(settings.tls_ca), "check_hostname": True}
-    if settings.tls_cert is not None:
-        told["certfile"] = str(settings.tls_cert)
-        told["keyfile"] = str(settings.tls_key or settings.tls_cert)
+    told: dict[str, Any] = {"use_ssl": True, "ca": str(files.ca), "check_hostname": True}
+    if files.cert is not None:
+        told["certfile"] = str(files.cert)
+        told["keyfile"] = str(files.key or files.cert)
     return told

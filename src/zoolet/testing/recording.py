@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, cast
 
+from zoolet.model.addresses import AddressError, parse_servers
 from zoolet.model.codes import OpCode, Xid
 from zoolet.testing.frames import REPLY_HEADER, REQUEST_HEADER, find_frames
 from zoolet.testing.loopthread import LoopThread
@@ -26,7 +27,6 @@ _PASSWORD_AT = 28
 
 _ANSWERED_PASSWORD_AT = 16
 _PASSWORD_BYTES = 16
-_DEFAULT_PORT = 2181
 _LARGEST_FRAME_BYTES = 1 << 28
 
 
@@ -113,7 +113,10 @@ class Recorder:
 
         ``hosts`` is as kazoo takes it, HOST:PORT between commas; a chroot is the client's.
         """
-        self._members = [_address_of(host) for host in hosts.partition("/")[0].split(",")]
+        try:
+            self._members = list(parse_servers(hosts).addresses)
+        except AddressError as error:
+            raise RecordingError(str(error)) from error
         self._path = path
         self._port = ReservedPort()
         self.hosts = self._port.address
@@ -276,12 +279,3 @@ def _without_password(content: bytes, position: int) -> bytes:
 
 def _without_credentials(content: bytes) -> bytes:
     return content[: REQUEST_HEADER.size] + INT.pack(0) + pack_ustring("") + pack_buffer(b"")
-
-
-def _address_of(host: str) -> tuple[str, int]:
-    name, colon, port = host.strip().rpartition(":")
-    if not colon:
-        return port, _DEFAULT_PORT
-    if not name or not port.isdecimal():
-        raise RecordingError(f"{host!r} is no address: write HOST:PORT")
-    return name, int(port)

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from zoolet.server.properties import format_property
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -64,7 +66,7 @@ def write_settings(data_dir: "Path", port: int, settings: Mapping[str, object] |
         "4lw.commands.whitelist": "*",
         **(settings or {}),
     }
-    return "".join(f"{key}={value}\n" for key, value in written.items())
+    return "".join(format_property(key, str(value)) for key, value in written.items())
 
 
 class ManagedServer(ABC):

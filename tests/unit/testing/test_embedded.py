@@ -420,6 +420,6 @@ def test_a_program_that_closes_nothing_ends_all_the_same() -> None:
 
 def test_a_setting_that_is_none_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with EmbeddedServer(settings={"no.such.key": 1}):
-        assert "no.such.key has no effect here" in caplog.text
+        assert "no.such.key is not a known key and is ignored" in caplog.text
     with pytest.raises(ConfigError, match="tickTime=often is not a whole number"):
         EmbeddedServer(settings={"tickTime": "often"})

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from zoolet.client import ask
+from zoolet.model.addresses import format_address
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError
 from zoolet.shell.formatting import counted
@@ -34,7 +35,7 @@ def _sessions(context: Context, _arguments: argparse.Namespace) -> Iterator[Answ
     connections: dict[str, _Connection] = {}
     ephemerals: dict[str, set[str]] = defaultdict(set)
     for host, port in context.client.hosts:
-        server = f"{host}:{port}"
+        server = format_address(host, port)
         connections |= _connections(server, _ask(context, host, port, "cons"))
         for session, listed in _EPHEMERALS.findall(_ask(context, host, port, "dump")):
             ephemerals[session] |= set(listed.split("\n\t")) - {""}
@@ -72,9 +73,12 @@ def _ask(context: Context, host: str, port: int, word: str) -> str:
     try:
         answer = ask(context.client, host, port, word, context.settings.timeout_s)
     except OSError as error:
-        raise CommandError(f"{host}:{port} does not answer {word}: {error}") from error
+        raise CommandError(
+            f"{format_address(host, port)} does not answer {word}: {error}"
+        ) from error
     if _REFUSED in answer:
         raise CommandError(
-            f"{host}:{port} does not answer {word}: add it to 4lw.commands.whitelist in its zoo.cfg"
+            f"{format_address(host, port)} does not answer {word}: add it to"
+            " 4lw.commands.whitelist in its zoo.cfg"
         )
     return answer

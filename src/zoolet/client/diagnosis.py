@@ -1,0 +1,229 @@
+"""Why a ZooKeeper server gives no session: one look at it, over a connection of its own.
+
+kazoo tries again and again and says nothing. This module connects once, speaks TLS if the client
+does, and sends a four-letter word, which creates no session. Imports ``model`` only.
+"""
+
+import contextlib
+import socket
+import ssl
+from enum import Enum, auto
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from zoolet.model.addresses import Address, Servers, not_resolved
+
+_WORD = b"srvr"
+_VERIFY_EXPIRED = 10
+_VERIFY_UNKNOWN_CA = frozenset({2, 18, 19, 20, 21})
+_VERIFY_WRONG_NAME = frozenset({62, 64})
+"""OpenSSL's ``X509_V_ERR_*``."""
+
+
+class Kind(Enum):
+    """What is wrong."""
+
+    NAME = auto()
+    UNREACHABLE = auto()
+    SILENT = auto()
+    TLS_MISSING = auto()
+    TLS_NOT_SERVED = auto()
+    TLS_FILES = auto()
+    SERVER_CERTIFICATE = auto()
+    CLIENT_CERTIFICATE_MISSING = auto()
+    CLIENT_CERTIFICATE_REFUSED = auto()
+    TLS_VERSION = auto()
+
+
+class Cause(NamedTuple):
+    """Why a server gives no session; ``text`` is a clause that names the server."""
+
+    kind: Kind
+    text: str
+
+    @property
+    def is_final(self) -> bool:
+        """Whether waiting longer does not help."""
+        return self.kind not in {Kind.UNREACHABLE, Kind.SILENT}
+
+
+class TlsFiles(NamedTuple):
+    """The files of a client that speaks TLS, in PEM.
+
+    Attributes:
+        ca: the certificates of those who sign servers' certificates.
+        cert: the client's certificate, None if it has none.
+        key: its private key; None: it is in the file ``cert``.
+    """
+
+    ca: Path
+    cert: Path | None = None
+    key: Path | None = None
+
+
+def unresolved(servers: Servers) -> str | None:
+    """Return what is wrong with the host names if none of them resolves; else None.
+
+    The system's resolver has its own timeout.
+    """
+    reasons = []
+    for host, port in servers.addresses:
+        try:
+            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            reasons.append(not_resolved(host, _reason(error)))
+        else:
+            return None
+    return "; ".join(reasons)
+
+
+def why_no_session(servers: Servers, tls: TlsFiles | None, timeout_s: float) -> Cause | None:
+    """Look at each server; return the first final cause, else the first one.
+
+    None if a server answers. ``timeout_s`` is for each connection and each read.
+    """
+    first: Cause | None = None
+    for address in servers.addresses:
+        cause = why_no_answer(address, tls, timeout_s)
+        if cause is None or cause.is_final:
+            return cause
+        first = first or cause
+    return first
+
+
+def why_no_answer(address: Address, tls: TlsFiles | None, timeout_s: float) -> Cause | None:
+    """Look at one server; None if it answers."""
+    try:
+        connection = socket.create_connection(address, timeout_s)
+    except socket.gaierror as error:
+        return Cause(Kind.NAME, not_resolved(address.host, _reason(error)))
+    except TimeoutError:
+        return Cause(Kind.UNREACHABLE, f"{address} does not accept connections (timeout)")
+    except (OSError, UnicodeError) as error:
+        return Cause(Kind.UNREACHABLE, f"{address}: {_reason(error)}")
+    with connection:
+        if tls is not None:
+            return _secure(connection, address, tls, timeout_s)
+        if _answers(connection):
+            return None
+    if _speaks_tls(address, timeout_s):
+        return Cause(Kind.TLS_MISSING, f"{address} serves TLS, and the client speaks plain text")
+    return Cause(Kind.SILENT, f"{address} accepts connections and does not answer")
+
+
+def _secure(
+    connection: socket.socket, address: Address, tls: TlsFiles, timeout_s: float
+) -> Cause | None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(tls.ca)
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key)
+    except (OSError, ValueError) as error:
+        return Cause(Kind.TLS_FILES, f"the certificate files of the client cannot be used: {error}")
+    seen = _look(connection, context, address, tls, sends_word=True)
+    if seen is Kind.SILENT:
+        # Bytes that a server does not read make it reset the connection, and its alert is lost.
+        # So the second look sends none.
+        with contextlib.suppress(OSError), socket.create_connection(address, timeout_s) as again:
+            seen = _look(again, context, address, tls, sends_word=False)
+    if not isinstance(seen, Kind):
+        return seen
+    with_plain_text = why_no_answer(address, None, timeout_s)
+    if with_plain_text is None:
+        return Cause(Kind.TLS_NOT_SERVED, f"{address} serves plain text, and the client speaks TLS")
+    if with_plain_text.kind is not Kind.TLS_MISSING:
+        return with_plain_text
+    if tls.cert is None:
+        return Cause(
+            Kind.CLIENT_CERTIFICATE_MISSING,
+            f"{address} ends the TLS handshake; it probably needs a certificate of the client",
+        )
+    return Cause(
+        Kind.CLIENT_CERTIFICATE_REFUSED,
+        f"{address} ends the TLS handshake; it probably does not accept the client's certificate",
+    )
+
+
+def _look(
+    connection: socket.socket,
+    context: ssl.SSLContext,
+    address: Address,
+    tls: TlsFiles,
+    *,
+    sends_word: bool,
+) -> Cause | Literal[Kind.SILENT] | None:
+    """Return the cause that a handshake shows, None if the server answers, SILENT if neither."""
+    try:
+        with context.wrap_socket(connection, server_hostname=address.host) as secured:
+            if sends_word:
+                secured.sendall(_WORD)
+            return None if secured.recv(1) else Kind.SILENT
+    except ssl.SSLCertVerificationError as error:
+        return Cause(Kind.SERVER_CERTIFICATE, _why_not_trusted(address, error))
+    except ssl.SSLError as error:
+        return _alert(address, tls, error.reason or "") or Kind.SILENT
+    except (OSError, ValueError):
+        return Kind.SILENT
+
+
+def _why_not_trusted(address: Address, error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code == _VERIFY_EXPIRED:
+        return f"the certificate of {address} has expired"
+    if error.verify_code in _VERIFY_UNKNOWN_CA:
+        return f"the certificate of {address} is signed by an unknown CA ({error.verify_message})"
+    if error.verify_code in _VERIFY_WRONG_NAME:
+        return f"the certificate of {address} is for another name ({error.verify_message})"
+    return f"the certificate of {address} is not valid: {error.verify_message}"
+
+
+def _alert(address: Address, tls: TlsFiles, reason: str) -> Cause | None:
+    """Return what an alert of the server means; None if it sent none."""
+    if "ALERT" not in reason:
+        is_version = reason in {"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"}
+        text = f"{address} supports none of the client's versions of TLS"
+        return Cause(Kind.TLS_VERSION, text) if is_version else None
+    words = reason.partition("ALERT_")[2].replace("_", " ").lower()
+    if "PROTOCOL_VERSION" in reason or "INSUFFICIENT_SECURITY" in reason:
+        text = f"{address} supports none of the client's versions of TLS ({words})"
+        return Cause(Kind.TLS_VERSION, text)
+    if tls.cert is None and ("CERTIFICATE" in reason or "HANDSHAKE_FAILURE" in reason):
+        return Cause(
+            Kind.CLIENT_CERTIFICATE_MISSING,
+            f"{address} needs a certificate of the client ({words})",
+        )
+    if "CERT" in reason or "UNKNOWN_CA" in reason or "ACCESS_DENIED" in reason:
+        return Cause(
+            Kind.CLIENT_CERTIFICATE_REFUSED,
+            f"{address} does not accept the client's certificate ({words})",
+        )
+    return Cause(Kind.TLS_VERSION, f"{address} ends the TLS handshake ({words})")
+
+
+def _answers(connection: socket.socket) -> bool:
+    try:
+        connection.sendall(_WORD)
+        return bool(connection.recv(1))
+    except OSError:
+        return False
+
+
+def _speaks_tls(address: Address, timeout_s: float) -> bool:
+    """Say whether the server begins a TLS handshake, whatever its certificate is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(address, timeout_s) as connection,
+            context.wrap_socket(connection, server_hostname=address.host),
+        ):
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")
+    except (OSError, ValueError):
+        return False
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,142 @@
+"""Addresses as text: host and port, IPv6 included, and the lists of servers that clients take.
+
+The only module that parses an address. It looks up no name and opens no socket. Source: Apache's
+``ConnectStringParser`` and ``NetUtils``, which take IPv6 addresses in brackets.
+"""
+
+import ipaddress
+from typing import NamedTuple
+
+from zoolet.model import paths
+
+DEFAULT_PORT = 2181
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- compared, not listened on
+"""The addresses that stand for all of a machine, of both families, as in Java."""
+
+_LARGEST_PORT = 65535
+_SERVERS = "HOST:PORT[,HOST:PORT...][/PATH]"
+
+
+class AddressError(ValueError):
+    """A text is not an address; the message says what is wrong and what to write."""
+
+
+class Address(NamedTuple):
+    """A host and its port; an IPv6 host stands without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return format_address(self.host, self.port)
+
+
+class Servers(NamedTuple):
+    """What a client connects to.
+
+    Attributes:
+        addresses: of the servers, at least one, in the order in which they are written.
+        chroot: the znode that the client takes as the root, empty if it is the root itself.
+    """
+
+    addresses: tuple[Address, ...]
+    chroot: str = ""
+
+    @property
+    def hosts(self) -> str:
+        """The addresses as ``HOST:PORT,HOST:PORT``, which kazoo takes."""
+        return ",".join(map(str, self.addresses))
+
+    def __str__(self) -> str:
+        return self.hosts + self.chroot
+
+
+def format_address(host: str, port: int) -> str:
+    """Return ``HOST:PORT``, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_host(text: str) -> str:
+    """Return the host of ``HOST``, ``::1`` or ``[::1]``; raises AddressError."""
+    host = text.strip()
+    if host.startswith("["):
+        host, bracket, rest = host[1:].partition("]")
+        if not bracket or rest or not is_ipv6(host):
+            raise AddressError(f"{text!r} is not an IPv6 address in brackets: write [::1]")
+    elif ":" in host and not is_ipv6(host):
+        raise AddressError(f"{text!r} is not a host name, nor an IPv4 or IPv6 address")
+    if not host or any(letter.isspace() or letter in "[]/,;" for letter in host):
+        raise AddressError(f"{text!r} is not a host name, nor an IPv4 or IPv6 address")
+    return host
+
+
+def parse_port(text: str) -> int:
+    """Return a port from 1 to 65535; raises AddressError."""
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= _LARGEST_PORT:
+        raise AddressError(f"{text!r} is not a port: write a number from 1 to {_LARGEST_PORT}")
+    return int(text)
+
+
+def parse_address(text: str, default_port: int | None = DEFAULT_PORT) -> Address:
+    """Return the host and port of ``HOST:PORT``, ``HOST``, ``[::1]:PORT``, ``[::1]`` or ``::1``.
+
+    Without brackets, a text that is an IPv6 address has no port. Raises AddressError, also if
+    there is no port and ``default_port`` is None.
+    """
+    written = text.strip()
+    if is_ipv6(written):
+        host, port = written, ""
+    elif written.startswith("["):
+        host, bracket, port = written.partition("]")
+        host += bracket
+        if port and not port.startswith(":"):
+            raise AddressError(f"{text!r} is not an address: write [HOST]:PORT")
+        if port == ":":
+            raise AddressError(f"{text!r} has no port after the colon: write [HOST]:PORT")
+        port = port[1:]
+    else:
+        host, colon, port = written.partition(":")
+        if ":" in port:
+            raise AddressError(
+                f"{text!r} is not an address: write HOST:PORT, and an IPv6 address as [::1]:PORT"
+            )
+        if colon and not port:
+            raise AddressError(f"{text!r} has no port after the colon: write HOST:PORT")
+    if port:
+        return Address(parse_host(host), parse_port(port.strip()))
+    if default_port is None:
+        raise AddressError(f"{text!r} has no port: write HOST:PORT")
+    return Address(parse_host(host), default_port)
+
+
+def parse_servers(text: str, default_port: int = DEFAULT_PORT) -> Servers:
+    """Return the servers of ``HOST:PORT[,HOST:PORT...][/PATH]``; raises AddressError.
+
+    Blanks around addresses are left out, and so are empty addresses, as after a trailing comma.
+    """
+    listed, slash, path = text.strip().partition("/")
+    written = [address for address in map(str.strip, listed.split(",")) if address]
+    if not written:
+        raise AddressError(f"{text!r} names no server: write {_SERVERS}")
+    chroot = (slash + path).rstrip("/")
+    if chroot and (reason := paths.reason_invalid(chroot)) is not None:
+        raise AddressError(f"{text!r}: {chroot!r} is not the path of a znode: {reason}")
+    try:
+        addresses = tuple(parse_address(address, default_port) for address in written)
+    except AddressError as error:
+        raise AddressError(f"{error}; write {_SERVERS}") from error
+    return Servers(addresses, chroot)
+
+
+def is_ipv6(text: str) -> bool:
+    """Say whether a text is an IPv6 address, with or without a zone (``fe80::1%eth0``)."""
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def not_resolved(host: str, reason: str) -> str:
+    """Return what every program says of a host name that does not resolve."""
+    return f"the host name {host!r} cannot be resolved: {reason}"
