@@ -1,9 +1,9 @@
 """Memory that runs out for a moment: the Nth allocation of the interpreter fails.
 
 The faults happen while the server's code runs, and nowhere else. ``_testcapi`` is CPython's own
-module for its tests. Compiled code may end the process if an allocation fails, so there a simulation
-lets only readings of the clock fail. ``test_failed_allocations.py`` has a process for each
-allocation.
+module for its tests. Compiled code may end the process if an allocation fails, so there a
+simulation lets only readings of the clock fail. ``test_failed_allocations.py`` has a process for
+each allocation.
 """
 
 import random
