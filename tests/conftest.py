@@ -65,9 +65,10 @@ def apache(tmp_path: Path, apache_jars: Path) -> Iterator[ApacheServer]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A running server with an empty data directory."""
+    """A running server with an empty data directory; it must log no traceback."""
     with ServerProcess(tmp_path / "server") as running:
         yield running
+    assert "Traceback" not in running.log, running.log
 
 
 @pytest.fixture

@@ -258,13 +258,14 @@ class Server:
     async def _listen(self, started: contextlib.AsyncExitStack) -> None:
         config = self._config
         started.callback(self._close_connections)
-        clients = Listener(config.client_address, config.client_port)
-        await self._listen_at(started, clients, "clientPort", None)
+        # The client port last: once it accepts connections, the server is ready.
         if config.tls is not None:
             from zoolet.server.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
 
             context = tls_context(config.tls)
             await self._listen_at(started, config.tls.listener, "secureClientPort", context)
+        clients = Listener(config.client_address, config.client_port)
+        await self._listen_at(started, clients, "clientPort", None)
 
     async def _listen_at(
         self,
