@@ -93,7 +93,7 @@ sim: $(READY) ## Simulate crashes and faults for 10,000 seeds; SEED=n repeats on
 	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/simulation \
 	  --first-world=$(or $(SEED),1) --worlds=$(if $(SEED),1,10000)
 
-crash: $(READY) ## Kill the real server 200 times under writers, and look for what was acknowledged
+crash: $(READY) ## Kill the real server 200 times under writers, half short of memory; look for what was acknowledged
 	$(BIN)/python -m pytest --timeout 3600 tests/crash --kill-rounds=200
 
 flakes: $(READY) ## Run 500 small tests of the fixtures 20 times: none may fail once

@@ -46,7 +46,7 @@ def _walk(tree: Tree, root: str) -> Iterator[tuple[str, int]]:
     while waiting:
         path, level = waiting.pop()
         yield path, level
-        waiting += ((child, level + 1) for child in reversed(tree.children_of(path)))
+        waiting += ((child, level + 1) for child in reversed(list(tree.children_of(path))))
 
 
 def _close_last(open_sizes: list[Size]) -> Size:
