@@ -55,13 +55,13 @@ test: $(READY) lint types apache postgresql ## Run every check and every test
 	$(BIN)/python -m pytest -n 2
 	@$(MAKE) --no-print-directory test-pure
 
-# The same sources without the compiled modules and without librt, as on an interpreter that has neither.
+# The same sources without the compiled modules, librt and uvloop, as on an interpreter that has none of them.
 test-pure: $(READY) ## Run the tests of the server without compiling it
 	@rm -rf $(PURE) && mkdir -p $(PURE)/librt && cp -r src/zoolet $(PURE) && find $(PURE) -name '*.so' -delete
-	@echo 'raise ImportError("not here")' >$(PURE)/librt/__init__.py
+	@echo 'raise ImportError("not here")' | tee $(PURE)/librt/__init__.py >$(PURE)/uvloop.py
 	PYTHONPATH=$(PURE) $(BIN)/zoolet --version | grep 'pure Python'
 	PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n 2 --worlds=50 tests/unit tests/property tests/simulation \
-	  tests/conformance/test_requests.py tests/conformance/test_raw_protocol.py
+	  tests/conformance/test_requests.py tests/conformance/test_raw_protocol.py tests/conformance/test_log.py
 
 bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside Apache ZooKeeper and a C echo server (half an hour)
 	$(BIN)/python -m benchmarks.serving
@@ -93,7 +93,7 @@ sim: $(READY) ## Simulate crashes and faults for 10,000 seeds; SEED=n repeats on
 	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/simulation \
 	  --first-world=$(or $(SEED),1) --worlds=$(if $(SEED),1,10000)
 
-crash: $(READY) ## Kill the real server 200 times under writers, and look for what was acknowledged
+crash: $(READY) ## Kill the real server 200 times under writers, half short of memory; look for what was acknowledged
 	$(BIN)/python -m pytest --timeout 3600 tests/crash --kill-rounds=200
 
 flakes: $(READY) ## Run 500 small tests of the fixtures 20 times: none may fail once

@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=DEBIAN_JARS,
         help="the folder of jars of the Apache ZooKeeper to compare with",
     )
-    parser.addoption("--kill-rounds", type=int, default=5, help="of kill -9 under writers")
+    parser.addoption("--kill-rounds", type=int, default=8, help="of kill -9, half short of memory")
     parser.addoption("--down-s", type=float, default=2.0, help="of the result store")
     parser.addoption("--ensemble-jobs", type=int, default=2000, help="on three members")
     parser.addoption("--leader-kills", type=int, default=1, help="while they run")
@@ -65,9 +65,10 @@ def apache(tmp_path: Path, apache_jars: Path) -> Iterator[ApacheServer]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A running server with an empty data directory."""
+    """A running server with an empty data directory; it must log no traceback."""
     with ServerProcess(tmp_path / "server") as running:
         yield running
+    assert "Traceback" not in running.log, running.log
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """kill -9 of the real server while clients write: what was acknowledged is there afterwards."""
 
+import random
+import resource
+import shutil
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +19,8 @@ from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
 ROUNDS_PER_PARENT = 10
 WRITERS = 4
 WAIT_S = 20.0
+LOST_CONNECTIONS = 5
+MOST_CREATES = 600
 
 
 @dataclass
@@ -73,7 +78,7 @@ def test_acknowledged_writes_survive_kill(tmp_path: Path, request: pytest.Fixtur
         writers = [Writer(number) for number in range(WRITERS)]
         for writer in writers:
             client.create(f"/w{writer.number}", b"-1")
-        for number in range(request.config.getoption("--kill-rounds")):
+        for number in range(plain_rounds(request)):
             if number % ROUNDS_PER_PARENT == 0:
                 # So many children of one parent that looking at them does not take all the time.
                 parent = f"/all{number}"
@@ -98,6 +103,91 @@ def test_acknowledged_writes_survive_kill(tmp_path: Path, request: pytest.Fixtur
             verify(client, parent, writers)
         client.stop()
         client.close()
+
+
+def plain_rounds(request: pytest.FixtureRequest) -> int:
+    """Return how many of the rounds have all the memory that they want."""
+    rounds: int = request.config.getoption("--kill-rounds")
+    return rounds - rounds // 2
+
+
+@dataclass
+class LargeWriter:
+    """Creates znodes of 1 byte to 900 KB, and goes on over new connections.
+
+    Attributes:
+        number: whose znodes they are.
+        chance: decides on the sizes.
+        created: the path and size of each znode whose create was acknowledged.
+        lost: how many connections ended.
+    """
+
+    number: int
+    chance: random.Random
+    created: dict[str, int] = field(default_factory=dict)
+    lost: int = 0
+
+    def write(self, server: ServerProcess) -> None:
+        """Write until the server ends, or a few connections have ended, or enough is there."""
+        count = 0
+        while server.is_running and self.lost < LOST_CONNECTIONS and count < MOST_CREATES:
+            try:
+                with RawClient(server.port) as client:
+                    client.connect()
+                    while count < MOST_CREATES:
+                        count += 1
+                        size = self.chance.choice((1, 100, 10_000, 300_000, 900_000))
+                        path = f"/{self.number}-{count}"
+                        if client.create(path, value_of(path, size)).err == 0:
+                            self.created[path] = size
+            except (EOFError, OSError):
+                self.lost += 1
+
+
+def value_of(path: str, size_bytes: int) -> bytes:
+    return path.encode().ljust(size_bytes, b".")[:size_bytes]
+
+
+def limit_memory(pid: int, more_bytes: int) -> None:
+    """Let a process have so much more address space than it has."""
+    text = Path(f"/proc/{pid}/statm").read_text()
+    limit = int(text.split()[0]) * resource.getpagesize() + more_bytes
+    resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+
+
+def test_acknowledged_writes_survive_a_lack_of_memory(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A server may end for lack of memory, and must not forget what it acknowledged."""
+    rounds = request.config.getoption("--kill-rounds")
+    were_short = 0
+    for number in range(plain_rounds(request), rounds):
+        chance = random.Random(number)
+        directory = tmp_path / str(number)
+        with ServerProcess(directory) as server:
+            limit_memory(server.pid, chance.randrange(20 << 20, 120 << 20))
+            writers = [LargeWriter(each, random.Random(chance.random())) for each in range(WRITERS)]
+            threads = [threading.Thread(target=each.write, args=(server,)) for each in writers]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(120)
+                assert not thread.is_alive(), "the server neither answers nor ends"
+            were_short += any(writer.lost for writer in writers)
+            if server.is_running:
+                server.kill()
+            else:
+                server.wait()
+            server.start()  # without a limit
+            client = KazooClient(hosts=server.hosts)
+            client.start(timeout=WAIT_S)
+            for writer in writers:
+                for path, size in writer.created.items():
+                    assert client.get(path)[0] == value_of(path, size), f"round {number}: {path}"
+            client.stop()
+            client.close()
+        shutil.rmtree(directory)
+    assert were_short, "no round was short of memory: the limit is too high"
 
 
 def verify(client: KazooClient, parent: str, writers: list[Writer]) -> None:

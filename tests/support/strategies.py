@@ -23,6 +23,7 @@ from zoolet.model.txns import (
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+PATHS = TEXT.map("/{}".format)
 DATA = st.none() | st.binary(max_size=20)
 ACLS = st.sampled_from([OPEN_ACL, READ_ONLY_ACL, (ACL(5, Id("digest", "a:b")), OPEN_ACL[0])])
 
@@ -45,11 +46,12 @@ PARTS = st.one_of(
 )
 BODIES = st.one_of(
     PARTS,
+    st.tuples(st.just(OpCode.RECONFIG), SETS),
     st.tuples(st.just(OpCode.SET_ACL), st.builds(SetAclTxn, TEXT, ACLS, INT32)),
     st.tuples(st.just(OpCode.CREATE_SESSION), st.builds(CreateSessionTxn, INT32)),
     st.tuples(
         st.just(OpCode.CLOSE_SESSION),
-        st.builds(CloseSessionTxn, st.none() | st.lists(TEXT, max_size=3).map(tuple)),
+        st.builds(CloseSessionTxn, st.none() | st.lists(PATHS, max_size=3).map(tuple)),
     ),
     st.tuples(st.just(OpCode.MULTI), st.builds(MultiTxn, st.lists(PARTS, max_size=4).map(tuple))),
 )

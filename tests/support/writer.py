@@ -10,14 +10,34 @@ from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.txns import Txn
-from zoolet.storage.disk import Disk
+from zoolet.storage.disk import Disk, DiskFile
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import Recovery, recover
 from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txnlog import TxnLog, encode_record
 
 SESSION = 77
-DISK = Disk()
+
+
+class _UnsyncedFile(DiskFile):
+    """A file that no test takes the power from."""
+
+    def sync(self) -> None:
+        pass
+
+
+class _UnsyncedDisk(Disk):
+    """This machine's files, without waiting for the disk: thousands of txns are written."""
+
+    def create(self, path: Path, *, synced: bool = False) -> DiskFile:
+        del synced
+        return _UnsyncedFile(path)
+
+    def sync_directory(self, path: Path) -> None:
+        pass
+
+
+DISK = _UnsyncedDisk()
 
 
 class Writer:
@@ -27,6 +47,7 @@ class Writer:
         self.directories = DataDirectories.of(directory)
         self.directories.prepare(DISK)
         self.machine = StateMachine(Tree.fresh(), SessionTable(100))
+        write_snapshot(DISK, self.directories.snapshots, Image.of(self.machine))
         self.log = TxnLog(DISK, self.directories.logs, preallocate_bytes=4096)
         self.time_ms = 99
         self.change(OpCode.CREATE_SESSION, requests.CreateSession(5000))

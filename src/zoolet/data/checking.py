@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoolet.data.reading import state_of
+from zoolet.data.showing import is_log
+from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories, by_zxid
 from zoolet.storage.snapshots import read_snapshot
@@ -27,7 +29,10 @@ class Finding(NamedTuple):
 
 
 def check(directories: DataDirectories, track: Track) -> Iterator[Finding]:
-    """Yield a finding for each file, and then the whole's."""
+    """Yield a finding for each file; the last finding says whether a server starts from them.
+
+    A damaged file does not keep a server from starting if it does not need it.
+    """
     snapshots = [
         directories.snapshots / name
         for _, name in by_zxid(_names(directories.snapshots), "snapshot")
@@ -41,6 +46,11 @@ def check(directories: DataDirectories, track: Track) -> Iterator[Finding]:
     yield _check_whole(directories)
 
 
+def check_file(path: Path) -> Finding:
+    """Return the finding for a single log or snapshot."""
+    return _check_log(path, is_newest=True) if is_log(path) else _check_snapshot(path)
+
+
 def _names(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
 
@@ -50,24 +60,34 @@ def _check_snapshot(path: Path) -> Finding:
         snapshot = read_snapshot(path, path.read_bytes())
     except DamagedFileError as error:
         return Finding(False, str(error))
-    return Finding(True, f"{path}: {len(snapshot.tree)} znodes, {len(snapshot.sessions)} sessions")
+    except OSError as error:
+        return Finding(False, f"{path}: {error.strerror}.")
+    text = f"{path}: {len(snapshot.tree)} znodes, {len(snapshot.sessions)} sessions"
+    if snapshot.open_acls:
+        text += f"; {len(snapshot.open_acls)} of the znodes have ACLs that only the logs hold"
+    return Finding(True, text)
 
 
 def _check_log(path: Path, *, is_newest: bool) -> Finding:
-    data = path.read_bytes()
     count, first, last = 0, 0, 0
     try:
-        for _, txn in read_records(path, data):
-            count, last = count + 1, txn.header.zxid
-            first = first or last
-    except DamagedFileError as error:
-        if is_newest and is_torn(data, error.offset):
-            return Finding(
-                True,
-                f"{path}: {_range(count, first, last)}, then at byte {error.offset} a write that"
-                " was never finished: the server cuts it off",
-            )
+        with Disk().open(path) as log:
+            try:
+                for _, txn in read_records(path, log):
+                    count, last = count + 1, txn.header.zxid
+                    first = first or last
+            except DamagedFileError as error:
+                if not (is_newest and is_torn(log, error.offset)):
+                    return Finding(False, f"{error} Before it: {_range(count, first, last)}.")
+                return Finding(
+                    True,
+                    f"{path}: {_range(count, first, last)}, then at byte {error.offset} a write"
+                    " that was never finished: the server cuts it off",
+                )
+    except StorageError as error:
         return Finding(False, f"{error} Before it: {_range(count, first, last)}.")
+    except OSError as error:
+        return Finding(False, f"{path}: {error.strerror}.")
     return Finding(True, f"{path}: {_range(count, first, last)}")
 
 
@@ -81,8 +101,8 @@ def _check_whole(directories: DataDirectories) -> Finding:
     except StorageError as error:
         return Finding(False, f"A server does not start from these files: {error}")
     machine = recovery.machine
-    return Finding(
-        True,
+    text = (
         f"A server starts from these files with {len(machine.tree)} znodes and"
-        f" {len(machine.sessions)} sessions, at zxid 0x{machine.zxid:x}.",
+        f" {len(machine.sessions)} sessions, at zxid 0x{machine.zxid:x}."
     )
+    return Finding(True, "".join([text, *(f"\n         It warns: {n}" for n in recovery.notes)]))

@@ -15,12 +15,13 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from zoolet.data.checking import check
+from zoolet.data.checking import Finding, check, check_file
 from zoolet.data.comparing import differences
 from zoolet.data.history import history
 from zoolet.data.making import export_tree, import_tree, write_data_directory
 from zoolet.data.reading import directories_of, machine_of, state_of, txns_in
 from zoolet.data.showing import show_file, show_txn
+from zoolet.data.sizes import sizes
 from zoolet.model import paths
 from zoolet.model.txns import Txn
 from zoolet.storage.errors import StorageError
@@ -62,24 +63,31 @@ def data() -> None:
 
 
 _PATH = click.Path(path_type=Path)
+_source = click.argument("source", metavar="DIR", type=_PATH)
 _directory = click.argument("directory", metavar="DIR", type=_PATH)
 _logs = click.option("--logs", type=_PATH, help="The dataLogDir, where it is not the dataDir.")
 
 
 @data.command("check")
-@_directory
+@_source
 @_logs
 @_reporting
-def check_command(directory: Path, logs: Path | None) -> None:
-    """Read every file of a data directory; say of each, and of all, whether it is sound."""
-    is_sound = True
-    for finding in check(
-        directories_of(directory, logs),
-        lambda files: _tracked(files, "Reading", len(files)),
-    ):
-        is_sound = is_sound and finding.is_sound
+def check_command(source: Path, logs: Path | None) -> None:
+    """Read every file of a data directory, and say whether a server starts from them.
+
+    DIR may also be a single log or snapshot. The exit status is 0 if a server starts, also if a
+    file that it does not need is damaged; for a single file it is 0 if the file is sound.
+    """
+    if source.is_file():
+        findings: Iterable[Finding] = [check_file(source)]
+    else:
+        findings = check(
+            directories_of(source, logs), lambda files: _tracked(files, "Reading", len(files))
+        )
+    finding = None
+    for finding in findings:
         click.echo(f"{'ok     ' if finding.is_sound else 'DAMAGED'}  {finding.text}")
-    sys.exit(0 if is_sound else 1)
+    sys.exit(0 if finding is not None and finding.is_sound else 1)
 
 
 @data.command("dump")
@@ -94,19 +102,56 @@ def dump_command(file: Path) -> None:
 @data.command("diff")
 @click.argument("left", metavar="A", type=_PATH)
 @click.argument("right", metavar="B", type=_PATH)
+@click.option(
+    "--logs",
+    type=_PATH,
+    multiple=True,
+    help="The dataLogDir of A; given twice, also that of B. If A is a file, that of B.",
+)
 @_reporting
-def diff_command(left: Path, right: Path) -> None:
-    """Compare the state in two data directories; 1 where they differ.
+def diff_command(left: Path, right: Path, logs: tuple[Path, ...]) -> None:
+    """Compare the state in two data directories or snapshot files; 1 if they differ.
 
     A line begins with - for what only A has, + for what only B has, ~ for what is not the same.
     """
+    directories = [source for source in (left, right) if not source.is_file()]
+    if len(logs) > len(directories):
+        raise click.UsageError("There are more --logs than data directories.")
+    logs_of = dict(zip(directories, logs, strict=False))
+    machines = [machine_of(source, logs_of.get(source)) for source in (left, right)]
     differs = False
-    for sign, path, fields in differences(machine_of(left), machine_of(right)):
+    for sign, path, fields in differences(*machines):
         differs = True
         click.echo(f"{sign} {path}")
         for name, (ours, theirs) in fields.items():
             click.echo(f"    {name}: {ours!r} -> {theirs!r}")
     sys.exit(1 if differs else 0)
+
+
+@data.command("du")
+@_source
+@click.argument("path", default=paths.ROOT)
+@click.option("-d", "--depth", default=1, type=click.IntRange(0), help="Levels to show [1].")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@_logs
+@_reporting
+def du_command(source: Path, path: str, depth: int, as_json: bool, logs: Path | None) -> None:
+    """Print the bytes of data and the znodes of a subtree, and of each subtree in it.
+
+    DIR may also be a single snapshot.
+    """
+    for size in sizes(machine_of(source, logs).tree, _checked(path), depth):
+        shown = {"path": size.path, "bytes": size.size_bytes, "znodes": size.znodes}
+        text = f"{size.size_bytes:>12} {size.znodes:>9} {size.path}"
+        click.echo(json.dumps(shown, ensure_ascii=False) if as_json else text)
+
+
+def _checked(path: str) -> str:
+    """Return the path; raises StorageError if it is none."""
+    reason = paths.reason_invalid(path)
+    if reason is not None:
+        raise StorageError(f"{path!r} is no path: {reason}.")
+    return path
 
 
 @data.command("history")
@@ -116,9 +161,7 @@ def diff_command(left: Path, right: Path) -> None:
 @_reporting
 def history_command(directory: Path, path: str, logs: Path | None) -> None:
     """Print every change to a znode that the logs hold: a JSON object a line."""
-    reason = paths.reason_invalid(path)
-    if reason is not None:
-        raise StorageError(f"{path!r} is no path: {reason}.")
+    _checked(path)
     logged = (
         (found.txn.header, found.txn.body) for found in txns_in(directories_of(directory, logs))
     )

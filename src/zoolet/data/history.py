@@ -3,20 +3,18 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from zoolet.model.codes import OpCode
 from zoolet.model.txns import (
     CloseSessionTxn,
     CreateContainerTxn,
     CreateTtlTxn,
     CreateTxn,
     DeleteTxn,
-    MultiTxn,
     SetAclTxn,
     SetDataTxn,
-    SubTxn,
     TxnBody,
     TxnHeader,
 )
+from zoolet.storage.openacls import changes_in
 
 
 class Change(NamedTuple):
@@ -34,7 +32,7 @@ def history(path: str, txns: Iterable[tuple[TxnHeader, TxnBody]]) -> Iterator[Ch
     """
     owner: int | None = None
     for header, body in txns:
-        for part in _parts(body):
+        for part in changes_in(body):
             if isinstance(part, CloseSessionTxn):
                 listed = () if part.paths is None else part.paths
                 if path not in listed and owner != header.client_id:
@@ -50,12 +48,3 @@ def history(path: str, txns: Iterable[tuple[TxnHeader, TxnBody]]) -> Iterator[Ch
 
 
 _CHANGES = (CreateTxn, CreateContainerTxn, CreateTtlTxn, SetDataTxn, SetAclTxn, DeleteTxn)
-
-
-def _parts(body: TxnBody) -> tuple[SubTxn | TxnBody, ...]:
-    """Return what a txn does: of a multi its parts, or nothing where it was refused."""
-    if not isinstance(body, MultiTxn):
-        return (body,)
-    if any(op_code == OpCode.ERROR for op_code, _ in body.txns):
-        return ()
-    return tuple(part for _, part in body.txns)

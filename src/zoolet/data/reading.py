@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoolet.core.machine import StateMachine
+from zoolet.core.sessions import SessionTable
 from zoolet.model.txns import Txn
 from zoolet.storage.disk import Disk, DiskFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
 from zoolet.storage.recovery import ALL, AsOf, Recovery, recover
+from zoolet.storage.snapshots import read_snapshot
 from zoolet.storage.txnlog import is_torn, read_records
 
 _SESSION_BUCKET_MS = 2000
@@ -54,9 +56,9 @@ def directories_of(data_dir: Path, data_log_dir: Path | None = None) -> DataDire
 
     Raises StorageError where they do not exist.
     """
-    if data_dir.name == VERSION_DIRECTORY and data_dir.is_dir():
-        data_dir = data_dir.parent
-    directories = DataDirectories.of(data_dir, data_log_dir)
+    directories = DataDirectories.of(
+        _above(data_dir), None if data_log_dir is None else _above(data_log_dir)
+    )
     for directory in dict.fromkeys(directories):
         if not directory.is_dir():
             raise StorageError(
@@ -66,14 +68,30 @@ def directories_of(data_dir: Path, data_log_dir: Path | None = None) -> DataDire
     return directories
 
 
+def _above(directory: Path) -> Path:
+    is_version = directory.name == VERSION_DIRECTORY and directory.is_dir()
+    return directory.parent if is_version else directory
+
+
 def state_of(directories: DataDirectories, as_of: AsOf = ALL) -> Recovery:
     """Return the state that a server would start with, or one before; raises StorageError."""
     return recover(FrozenDisk(), directories, _SESSION_BUCKET_MS, as_of)
 
 
-def machine_of(data_dir: Path) -> StateMachine:
-    """Return the state in a data directory."""
-    return state_of(directories_of(data_dir)).machine
+def machine_of(source: Path, data_log_dir: Path | None = None) -> StateMachine:
+    """Return the state in a data directory, or in a single snapshot file.
+
+    A snapshot that Apache wrote while txns went on may lack some ACLs, which only the logs hold:
+    read alone, its znodes then have an ACL of the scheme ``unknown``.
+    """
+    if not source.is_file():
+        return state_of(directories_of(source, data_log_dir)).machine
+    snapshot = read_snapshot(source, source.read_bytes())
+    sessions = SessionTable(_SESSION_BUCKET_MS)
+    for session_id, timeout_ms in snapshot.sessions.items():
+        sessions.open(session_id, timeout_ms, now_ms=0)
+    zxids = by_zxid([source.name], "snapshot")
+    return StateMachine(snapshot.tree, sessions, zxids[0][0] if zxids else 0)
 
 
 class LoggedTxn(NamedTuple):
@@ -92,10 +110,10 @@ def txns_in(directories: DataDirectories) -> Iterator[LoggedTxn]:
     logs = by_zxid(Disk().list_names(directories.logs), "log")
     for number, (_, name) in enumerate(logs, 1):
         path = directories.logs / name
-        data = path.read_bytes()
-        try:
-            for offset, txn in read_records(path, data):
-                yield LoggedTxn(path, offset, txn)
-        except DamagedFileError as error:
-            if not (number == len(logs) and is_torn(data, error.offset)):
-                raise
+        with Disk().open(path) as log:
+            try:
+                for offset, txn in read_records(path, log):
+                    yield LoggedTxn(path, offset, txn)
+            except DamagedFileError as error:
+                if not (number == len(logs) and is_torn(log, error.offset)):
+                    raise

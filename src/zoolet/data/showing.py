@@ -9,6 +9,7 @@ from zoolet.data.making import znodes_of
 from zoolet.model.codes import OpCode
 from zoolet.model.exports import Shown, show_acl, show_data, show_znode
 from zoolet.model.txns import CloseSessionTxn, CreateSessionTxn, ErrorTxn, MultiTxn, Txn, TxnBody
+from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import read_snapshot
 from zoolet.storage.txnlog import read_records
 
@@ -53,14 +54,20 @@ def _show_body(op_code: int, body: TxnBody) -> Shown:
     return shown
 
 
+def is_log(path: Path) -> bool:
+    """Say whether a file is a log, by its first bytes; otherwise it may be a snapshot."""
+    with Disk().open(path) as file:
+        return file.read_at(0, len(_LOG_MAGIC)) == _LOG_MAGIC
+
+
 def show_file(path: Path) -> Iterator[Shown]:
     """Yield what a log or a snapshot holds, record by record; raises DamagedFileError."""
-    data = path.read_bytes()
-    if data.startswith(_LOG_MAGIC):
-        for offset, txn in read_records(path, data):
-            yield {"offset": offset, **show_txn(txn)}
+    if is_log(path):
+        with Disk().open(path) as log:
+            for offset, txn in read_records(path, log):
+                yield {"offset": offset, **show_txn(txn)}
         return
-    snapshot = read_snapshot(path, data)
+    snapshot = read_snapshot(path, path.read_bytes())
     for session_id, timeout_ms in snapshot.sessions.items():
         yield {"session": f"0x{session_id & 0xFFFFFFFFFFFFFFFF:x}", "timeout_ms": timeout_ms}
     yield from map(show_znode, znodes_of(snapshot.tree))

@@ -469,6 +469,19 @@ class RequestProcessor(Requests):
             self._is_removing = True
             self.scheduler.run("removing containers and TTL znodes", self._remove_steps())
 
+    def end_ownerless_ephemerals(self) -> None:
+        """Close the sessions that own ephemerals and do not exist, before anyone is served.
+
+        A snapshot may hold such ephemerals; nothing else would ever delete them. As every change
+        it is logged, so that a replay gives the same tree. Source: ``ZooKeeperServer.loadData``.
+        """
+        sessions = self.machine.sessions.by_id
+        owners = [owner for owner in self.machine.tree.ephemerals if owner not in sessions]
+        for session_id in owners:
+            log.warning("deleting the ephemerals of session 0x%x, which does not exist", session_id)
+            for _ in self._end_session_steps(Session(session_id, 0, 0)):
+                pass
+
     def remove_perished(self) -> None:
         """Remove now the containers that are empty again, and the znodes whose TTL is over."""
         for _ in self._remove_steps():

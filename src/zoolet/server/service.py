@@ -31,7 +31,7 @@ from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
-from zoolet.storage.retention import purge
+from zoolet.storage.retention import Retention
 from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txnlog import TxnLog
 
@@ -83,7 +83,9 @@ class Server:
         self._processor: RequestProcessor
         self._commit: GroupCommit
         self._thread: DiskThread
+        self._snapshot_thread: DiskThread
         self._snapshotter: Snapshotter
+        self._retention = Retention(self._disk, self._directories, config.kept_snapshots)
         self._txns_replayed = 0
         self._log_bytes = 0
 
@@ -95,9 +97,10 @@ class Server:
             self._recover()
             self._thread = DiskThread(loop, "zoolet-log")
             started.callback(self._thread.stop)
-            snapshot_thread = DiskThread(loop, "zoolet-snapshot")
-            started.callback(snapshot_thread.stop)
-            self._build(loop, self._thread, snapshot_thread)
+            self._snapshot_thread = DiskThread(loop, "zoolet-snapshot")
+            started.callback(self._snapshot_thread.stop)
+            self._build(loop, self._thread, self._snapshot_thread)
+            self._processor.end_ownerless_ephemerals()
             started.callback(self._snapshotter.stop)
             started.push_async_callback(self._drain)
             # Clients last: whoever is let in finds everything there.
@@ -267,13 +270,14 @@ class Server:
     async def _listen(self, started: contextlib.AsyncExitStack) -> None:
         config = self._config
         started.callback(self._close_connections)
-        clients = Listener(config.client_address, config.client_port)
-        await self._listen_at(started, clients, "clientPort", None)
+        # The client port last: once it accepts connections, the server is ready.
         if config.tls is not None:
             from zoolet.server.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
 
             context = tls_context(config.tls)
             await self._listen_at(started, config.tls.listener, "secureClientPort", context)
+        clients = Listener(config.client_address, config.client_port)
+        await self._listen_at(started, clients, "clientPort", None)
 
     async def _listen_at(
         self,
@@ -416,14 +420,17 @@ class Server:
             )
 
     def _purge(self) -> None:
-        """Remove old snapshots and logs, off the loop's thread."""
-        config = self._config
+        """Remove old snapshots and logs, off the loop's thread.
+
+        Snapshots are read to see whether they are whole, so it must not be the log's thread either.
+        """
+        kept_snapshots = self._config.kept_snapshots
 
         def purge_files() -> None:
-            for name in purge(self._disk, self._directories, config.kept_snapshots):
-                log.info("removed %s: %d newer snapshots are kept", name, config.kept_snapshots)
+            for name in self._retention.purge():
+                log.info("removed %s: %d newer snapshots are kept", name, kept_snapshots)
 
-        self._thread.submit(purge_files, self._purged)
+        self._snapshot_thread.submit(purge_files, self._purged)
 
     def _purged(self, failure: Exception | None) -> None:
         if failure is not None:

@@ -6,7 +6,7 @@ sixteen bytes, then blocks, each behind its length. Compression itself is zlib's
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ _GZIP_WINDOW_BITS = 31
 _LENGTH = struct.Struct(">i")
 _SNAPPY_HEADER = b"\x82SNAPPY\x00" + _LENGTH.pack(1) + _LENGTH.pack(1)
 _SNAPPY_BLOCK_BYTES = 32 << 10
+_PIECE_BYTES = 1 << 20
 
 
 class CompressionError(ValueError):
@@ -50,7 +51,14 @@ class Compression(Enum):
 
     def decompress(self, data: bytes) -> bytes:
         """Return the content of a file; raises CompressionError."""
-        return _METHODS[self].decompress(data)
+        return b"".join(self.decompress_blocks((data,)))
+
+    def decompress_blocks(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the content of a file, of which ``blocks`` are the bytes, in pieces.
+
+        A piece is not larger than a few MiB, unless a block is. Raises CompressionError.
+        """
+        return _METHODS[self].decompress(iter(blocks))
 
 
 class _Plain:
@@ -83,48 +91,69 @@ class _Snappy:
         return self._header
 
 
-def _gunzip(data: bytes) -> bytes:
+def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:
     decompressor = zlib.decompressobj(_GZIP_WINDOW_BITS)
     try:
-        content = decompressor.decompress(data)
+        for block in blocks:
+            yield decompressor.decompress(block, _PIECE_BYTES)
+            while decompressor.unconsumed_tail:
+                yield decompressor.decompress(decompressor.unconsumed_tail, _PIECE_BYTES)
+        yield decompressor.flush()
     except zlib.error as error:
         raise CompressionError(f"no gzip: {error}") from error
     if not decompressor.eof:
         raise CompressionError("the gzip stream is cut short")
-    return content
 
 
-def _unsnappy(data: bytes) -> bytes:
+def _unsnappy(blocks: Iterator[bytes]) -> Iterator[bytes]:
     import cramjam  # noqa: PLC0415 -- see above
 
-    if data[:8] != _SNAPPY_HEADER[:8]:
+    source = _Pieces(blocks)
+    if source.take(len(_SNAPPY_HEADER))[:8] != _SNAPPY_HEADER[:8]:
         raise CompressionError(f"a snappy stream begins with {_SNAPPY_HEADER[:8]!r}")
     try:
-        return b"".join(bytes(cramjam.snappy.decompress_raw(block)) for block in _blocks(data))
+        while length := source.take(_LENGTH.size):
+            if len(length) < _LENGTH.size:
+                raise CompressionError("the snappy stream is cut short")
+            (size_bytes,) = _LENGTH.unpack(length)
+            block = source.take(size_bytes) if size_bytes >= 0 else b""
+            if len(block) != size_bytes:
+                raise CompressionError(f"a snappy block of {size_bytes} bytes is cut short")
+            yield bytes(cramjam.snappy.decompress_raw(block))
     except cramjam.DecompressionError as error:
         raise CompressionError(f"no snappy: {error}") from error
 
 
-def _blocks(data: bytes) -> Iterator[bytes]:
-    position = len(_SNAPPY_HEADER)
-    while position < len(data):
-        if position + _LENGTH.size > len(data):
-            raise CompressionError("the snappy stream is cut short")
-        (size_bytes,) = _LENGTH.unpack_from(data, position)
-        position += _LENGTH.size
-        if not 0 <= size_bytes <= len(data) - position:
-            raise CompressionError(f"a snappy block of {size_bytes} bytes is cut short")
-        yield data[position : position + size_bytes]
-        position += size_bytes
+class _Pieces:
+    """Gives the bytes of blocks in pieces of other sizes."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._data = b""
+        self._position = 0
+
+    def take(self, size_bytes: int) -> bytes:
+        """Return the next ``size_bytes``; fewer only at the end."""
+        pieces = []
+        while size_bytes:
+            if self._position == len(self._data):
+                self._data, self._position = next(self._blocks, b""), 0
+                if not self._data:
+                    break
+            piece = self._data[self._position : self._position + size_bytes]
+            self._position += len(piece)
+            size_bytes -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
 
 
 class _Method(NamedTuple):
     compressor: Callable[[], Compressor]
-    decompress: Callable[[bytes], bytes]
+    decompress: Callable[[Iterator[bytes]], Iterator[bytes]]
 
 
 _METHODS = {
-    Compression.NONE: _Method(_Plain, lambda data: data),
+    Compression.NONE: _Method(_Plain, lambda blocks: blocks),
     Compression.GZIP: _Method(lambda: zlib.compressobj(wbits=_GZIP_WINDOW_BITS), _gunzip),
     Compression.SNAPPY: _Method(_Snappy, _unsnappy),
 }

@@ -4,9 +4,16 @@ Raises OSError as the system gives it; what that means is the caller's to say.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
+
+READ_BLOCK_BYTES = 1 << 20
+_MOST_EXTENTS = 1000
 
 
 class DiskFile:
@@ -37,6 +44,100 @@ class DiskFile:
 
     def close(self) -> None:
         """Close the file; it is not synced by that."""
+        os.close(self._fd)
+
+
+class ReadableFile(ABC):
+    """A file that is read a piece at a time, so that a large one takes little memory.
+
+    Attributes:
+        size_bytes: how large it was when it was opened; what is appended later is not read.
+    """
+
+    size_bytes: int
+
+    @abstractmethod
+    def read_at(self, offset: int, size_bytes: int) -> bytes:
+        """Return ``size_bytes`` from ``offset`` on; fewer only at the end of the file."""
+
+    @abstractmethod
+    def next_data(self, offset: int) -> int:
+        """Return where data may begin at or behind ``offset``: all before it is zero.
+
+        ``size_bytes`` if there is nothing but zeros.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def blocks(self, block_bytes: int = READ_BLOCK_BYTES) -> Iterator[bytes]:
+        """Yield the whole content, a block at a time."""
+        for offset in range(0, self.size_bytes, block_bytes):
+            yield self.read_at(offset, min(block_bytes, self.size_bytes - offset))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class BytesFile(ReadableFile):
+    """Content in memory, read as a file is."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.size_bytes = len(content)
+
+    def read_at(self, offset: int, size_bytes: int) -> bytes:
+        """Return ``size_bytes`` from ``offset`` on; fewer only at the end."""
+        return self._content[offset : offset + size_bytes]
+
+    def next_data(self, offset: int) -> int:
+        """Return ``offset``: content in memory has no holes."""
+        return min(offset, self.size_bytes)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class _DiskReader(ReadableFile):
+    """A file on this machine's disks; what was preallocated and never written is not read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.size_bytes = os.fstat(self._fd).st_size
+        # Before the first read: what the system reads ahead is no hole any more.
+        self._data_end = self._end_of_extents()
+
+    def _end_of_extents(self) -> int:
+        """Return where the last part of the file ends that is not a hole."""
+        end = 0
+        try:
+            for _ in range(_MOST_EXTENTS):
+                begin = os.lseek(self._fd, end, os.SEEK_DATA)
+                end = os.lseek(self._fd, begin, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left, or nothing
+                return min(end, self.size_bytes)
+        return self.size_bytes  # too many parts, or a file system that knows no holes
+
+    def read_at(self, offset: int, size_bytes: int) -> bytes:
+        data = os.pread(self._fd, size_bytes, offset)
+        wanted_bytes = min(size_bytes, self.size_bytes - offset)
+        while len(data) < wanted_bytes:  # the system may return less than asked
+            more = os.pread(self._fd, wanted_bytes - len(data), offset + len(data))
+            if not more:
+                raise OSError(errno.EIO, "the file became shorter while it was read", self._path)
+            data += more
+        return data
+
+    def next_data(self, offset: int) -> int:
+        return self.size_bytes if offset >= self._data_end else offset
+
+    def close(self) -> None:
         os.close(self._fd)
 
 
@@ -76,6 +177,10 @@ class Disk:
     def read(self, path: Path) -> bytes:
         """Return all of a file."""
         return path.read_bytes()
+
+    def open(self, path: Path) -> ReadableFile:
+        """Open a file to read pieces of it."""
+        return _DiskReader(path)
 
     def create(self, path: Path, *, synced: bool = False) -> DiskFile:
         """Create a file that must not exist; ``synced``: each write is on disk when it returns."""

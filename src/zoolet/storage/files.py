@@ -25,8 +25,14 @@ class DataDirectories(NamedTuple):
 
     @classmethod
     def of(cls, data_dir: Path, data_log_dir: Path | None = None) -> "DataDirectories":
-        """Return those that ``dataDir`` and ``dataLogDir`` name."""
-        return cls(data_dir / VERSION_DIRECTORY, (data_log_dir or data_dir) / VERSION_DIRECTORY)
+        """Return those that ``dataDir`` and ``dataLogDir`` name.
+
+        If both names lead to one directory, through a link for example, they are the same here.
+        """
+        snapshots, logs = (
+            directory / VERSION_DIRECTORY for directory in (data_dir, data_log_dir or data_dir)
+        )
+        return cls(snapshots, snapshots if logs.resolve() == snapshots.resolve() else logs)
 
     def prepare(self, disk: Disk) -> None:
         """Make what is missing; raises StorageError where that cannot be."""

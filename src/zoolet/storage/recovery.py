@@ -5,6 +5,7 @@ the torn tail of the newest log, whose writer died before it could acknowledge i
 in a file of its own before it is cut off.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,11 +14,13 @@ from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
 from zoolet.model.codes import OpCode
 from zoolet.model.txns import Txn
-from zoolet.storage.disk import Disk
+from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories, by_zxid
+from zoolet.storage.openacls import OpenAcls
+from zoolet.storage.placement import check_logs_have_snapshot, check_placement
 from zoolet.storage.snapshots import Snapshot, read_snapshot
-from zoolet.storage.txnlog import is_torn, read_records
+from zoolet.storage.txnlog import end_of_data, is_torn, read_records
 
 _EPOCH_BITS = 32
 
@@ -77,32 +80,36 @@ def recover(
     empty directory gives the tree of a server that has never run. The sessions' timeouts have not
     begun: see ``SessionTable.restart_clocks``.
     """
+    check_placement(disk, directories)
+    if as_of == ALL:
+        check_logs_have_snapshot(disk, directories)
     notes: list[str] = []
     damaged: list[DamagedFileError] = []
-    snapshot_zxid, snapshot = _newest_snapshot(disk, directories.snapshots, damaged, as_of)
-    notes += (f"passing over a snapshot that cannot be read: {error}" for error in damaged)
-    logs = by_zxid(disk.list_names(directories.logs), "log")
-    if snapshot is None and logs and logs[0][0] > 1:
-        raise StorageError(
-            f"{directories.snapshots} holds no snapshot that can be read, and the logs in"
-            f" {directories.logs} begin only at zxid 0x{logs[0][0]:x}: the txns before it are"
-            " missing. Put a snapshot of this server back, or set an empty dataDir to begin anew."
-        )
-    if snapshot is None:
-        snapshot = Snapshot(Tree.fresh(), {})
-    sessions = SessionTable(session_bucket_ms)
-    for session_id, timeout_ms in snapshot.sessions.items():
-        sessions.open(session_id, timeout_ms, now_ms=0)
-    machine = StateMachine(snapshot.tree, sessions, snapshot_zxid or 0)
-    replayed = _replay(disk, directories.logs, logs, machine, notes, as_of)
+    for snapshot_zxid, path, snapshot in _snapshots(disk, directories, damaged, as_of):
+        sessions = SessionTable(session_bucket_ms)
+        for session_id, timeout_ms in snapshot.sessions.items():
+            sessions.open(session_id, timeout_ms, now_ms=0)
+        machine = StateMachine(snapshot.tree, sessions, snapshot_zxid or 0)
+        open_acls = OpenAcls(machine.tree, snapshot.open_acls)
+        replayed = _replay(disk, directories.logs, machine, open_acls, notes, as_of)
+        reason = open_acls.reason_unusable()
+        if reason is None or path is None:
+            break
+        damaged.append(DamagedFileError(path, 0, reason))
     if as_of == ALL:
         _check_damaged(damaged, directories, machine.zxid)
-    return Recovery(machine, replayed, snapshot_zxid, notes)
+    passed_over = [f"passing over a snapshot that cannot be read: {error}" for error in damaged]
+    return Recovery(machine, replayed, snapshot_zxid, passed_over + list(dict.fromkeys(notes)))
 
 
-def _newest_snapshot(
-    disk: Disk, directory: Path, damaged: list[DamagedFileError], as_of: AsOf
-) -> tuple[int | None, Snapshot | None]:
+def _snapshots(
+    disk: Disk, directories: DataDirectories, damaged: list[DamagedFileError], as_of: AsOf
+) -> Iterator[tuple[int | None, Path | None, Snapshot]]:
+    """Yield what recovery may begin with: each snapshot that can be read, the newest first.
+
+    Behind them comes the tree of a server that has never run, if the logs are complete.
+    """
+    directory = directories.snapshots
     for zxid, name in reversed(by_zxid(disk.list_names(directory), "snapshot")):
         if as_of.zxid is not None and zxid > as_of.zxid:
             continue
@@ -113,19 +120,28 @@ def _newest_snapshot(
             damaged.append(error)
             continue
         if as_of.may_begin_with(zxid, snapshot.tree):
-            return zxid, snapshot
-    return None, None
+            yield zxid, path, snapshot
+    logs = by_zxid(disk.list_names(directories.logs), "log")
+    if logs and logs[0][0] > 1:
+        newest = f" The newest one: {damaged[0]}" if damaged else ""
+        raise StorageError(
+            f"{directory} holds no snapshot that can be read, and the logs in {directories.logs}"
+            f" begin only at zxid 0x{logs[0][0]:x}: the txns before it are missing. Put a snapshot"
+            f" of this server back, or set an empty dataDir to begin with no data.{newest}"
+        )
+    yield None, None, Snapshot(Tree.fresh(), {}, {})
 
 
 def _check_damaged(
     damaged: list[DamagedFileError], directories: DataDirectories, zxid: int
 ) -> None:
     """Raise StorageError where a damaged snapshot was ahead of all that can be read instead."""
-    for snapshot_zxid, name in by_zxid([error.path.name for error in damaged], "snapshot"):
+    errors = {error.path.name: error for error in damaged}
+    for snapshot_zxid, name in by_zxid(list(errors), "snapshot"):
         if snapshot_zxid > zxid:
             raise StorageError(
-                f"{directories.snapshots / name} is damaged, and the logs in {directories.logs} end"
-                f" at zxid 0x{zxid:x}: 0x{snapshot_zxid - zxid:x} txns are lost at most."
+                f"{errors[name]} The logs in {directories.logs} end at zxid 0x{zxid:x}:"
+                f" 0x{snapshot_zxid - zxid:x} txns are lost at most."
                 f" {_ways_on(directories.logs, zxid)}"
             )
 
@@ -133,44 +149,48 @@ def _check_damaged(
 def _replay(
     disk: Disk,
     directory: Path,
-    logs: list[tuple[int, str]],
     machine: StateMachine,
+    open_acls: OpenAcls,
     notes: list[str],
     as_of: AsOf,
 ) -> int:
     """Apply the txns after ``machine.zxid``; returns how many there were."""
-    before = [zxid for zxid, _ in logs if zxid <= machine.zxid]
+    logs = by_zxid(disk.list_names(directory), "log")
+    # As in Apache: a log that begins with the next txn makes those before it unnecessary.
+    before = [zxid for zxid, _ in logs if zxid <= machine.zxid + 1]
     start_zxid = before[-1] if before else 0
     wanted = [(zxid, name) for zxid, name in logs if zxid >= start_zxid]
     replayed = 0
     for position, (_, name) in enumerate(wanted):
         path = directory / name
-        data = disk.read(path)
         is_newest = position == len(wanted) - 1
         last_zxid = 0
-        try:
-            for offset, txn in read_records(path, data):
-                _check_order(path, offset, txn, last_zxid, machine.zxid)
-                last_zxid = txn.header.zxid
-                if not as_of.includes(txn):
-                    return replayed
-                if last_zxid > machine.zxid:
-                    _check_gap(path, offset, last_zxid, machine.zxid)
-                    machine.apply(txn)
-                    replayed += 1
-                if machine.zxid == as_of.zxid:
-                    return replayed
-        except DamagedFileError as error:
-            if not (is_newest and is_torn(data, error.offset)):
-                raise DamagedFileError(
-                    path,
-                    error.offset,
-                    error.reason,
-                    f"What is behind it is lost at most: {len(data) - error.offset} bytes of this"
-                    f" file and {len(wanted) - position - 1} newer logs."
-                    f" {_ways_on(directory, machine.zxid)}",
-                ) from error
-            notes.append(_cut_torn_tail(disk, path, data, error))
+        with disk.open(path) as log:
+            try:
+                for offset, txn in read_records(path, log):
+                    _check_order(path, offset, txn, last_zxid, machine.zxid)
+                    last_zxid = txn.header.zxid
+                    if not as_of.includes(txn):
+                        return replayed
+                    if last_zxid > machine.zxid:
+                        _check_gap(path, offset, last_zxid, machine.zxid)
+                        machine.apply(txn)
+                        if open_acls.are_open:
+                            open_acls.settle(txn.body)
+                        replayed += 1
+                    if machine.zxid == as_of.zxid:
+                        return replayed
+            except DamagedFileError as error:
+                if not (is_newest and is_torn(log, error.offset)):
+                    raise DamagedFileError(
+                        path,
+                        error.offset,
+                        error.reason,
+                        f"What is behind it is lost at most: {log.size_bytes - error.offset} bytes"
+                        f" of this file and {len(wanted) - position - 1} newer logs."
+                        f" {_ways_on(directory, machine.zxid)}",
+                    ) from error
+                notes.append(_cut_torn_tail(disk, path, log, error))
         if is_newest and not last_zxid:
             # Its first write never finished. The next log may have the same name: make room.
             disk.remove(path)
@@ -206,13 +226,14 @@ def _check_gap(path: Path, offset: int, zxid: int, last_zxid: int) -> None:
         )
 
 
-def _cut_torn_tail(disk: Disk, path: Path, data: bytes, error: DamagedFileError) -> str:
-    tail = data[error.offset :].rstrip(b"\0")
+def _cut_torn_tail(disk: Disk, path: Path, log: ReadableFile, error: DamagedFileError) -> str:
+    end = end_of_data(log, error.offset)
     kept = path.with_name(f"torn.{path.name}.{error.offset}")
     disk.remove(kept)
     file = disk.create(kept)
     try:
-        file.write(tail)
+        for begin in range(error.offset, end, READ_BLOCK_BYTES):
+            file.write(log.read_at(begin, min(READ_BLOCK_BYTES, end - begin)))
         file.sync()
     finally:
         file.close()
@@ -220,5 +241,5 @@ def _cut_torn_tail(disk: Disk, path: Path, data: bytes, error: DamagedFileError)
     disk.truncate(path, error.offset)
     return (
         f"{path}: cut off a write that was never finished, nor acknowledged, at byte"
-        f" {error.offset} ({error.reason}); its {len(tail)} bytes are kept in {kept.name}"
+        f" {error.offset} ({error.reason}); its {end - error.offset} bytes are kept in {kept.name}"
     )

@@ -22,7 +22,7 @@ from zoolet.core.tree import (
     Tree,
 )
 from zoolet.model import paths
-from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.owners import OwnerKind
 from zoolet.model.packed import (
     BytesWriter,
@@ -41,7 +41,7 @@ UNFINISHED: Final = "unfinished."
 """Begins the name of a snapshot that is being written: the original looks for names that begin with
 "snapshot", which this one does not."""
 
-_MAGIC: Final = b"ZKSN"
+MAGIC: Final = b"ZKSN"
 _VERSION: Final = 2
 _DATABASE_ID: Final = -1
 
@@ -57,15 +57,26 @@ _ACL_AND_STAT_BYTES: Final = 68
 
 _OPEN_ACL_NUMBER: Final = -1
 _END_OF_TREE: Final = pack_ustring("/")
+SEAL_BYTES: Final = LONG.size + len(_END_OF_TREE)
 _CHUNK_BYTES: Final = 1 << 18
 _SYNC_BYTES = 1 << 22  # one sync of all at the end would hold the log's syncs up behind it
 
 
 class Snapshot(NamedTuple):
-    """What a snapshot holds: the tree, and the timeout in ms of each session."""
+    """What a snapshot holds.
+
+    Attributes:
+        tree: the znodes.
+        sessions: the timeout in ms of each session.
+        open_acls: the paths of the znodes that name an ACL that is not in the snapshot's table,
+            with the number of that ACL. Apache writes the table first and the znodes while txns go
+            on (ZOOKEEPER-4846), so the ACL is in a txn of the logs behind the snapshot. Until it is
+            found the znode has an ACL that permits nothing.
+    """
 
     tree: Tree
     sessions: dict[int, int]
+    open_acls: dict[str, int]
 
 
 @final
@@ -95,7 +106,7 @@ class Image:
     def content(self) -> Iterator[bytes]:
         """Yield what a snapshot seals, a chunk at a time."""
         writer = BytesWriter()
-        writer.write(_MAGIC)
+        writer.write(MAGIC)
         write_i32_be(writer, _VERSION)
         write_i64_be(writer, _DATABASE_ID)
         write_i32_be(writer, len(self._sessions))
@@ -159,7 +170,7 @@ class SnapshotFile:
 
     def finish(self) -> None:
         """Seal it, and give it its name when it is on disk."""
-        seal = self._compressor.compress(LONG.pack(self._checksum) + _END_OF_TREE)
+        seal = self._compressor.compress(_seal_of(self._checksum))
         self._file.write(seal + self._compressor.flush())
         self._file.sync()
         self._disk.rename(self._unfinished, self.path)
@@ -170,6 +181,20 @@ class SnapshotFile:
         """Leave nothing behind."""
         self._file.close()
         self._disk.remove(self._unfinished)
+
+
+def _seal_of(checksum: int) -> bytes:
+    """Return what ends a snapshot whose content has this checksum."""
+    return LONG.pack(checksum) + _END_OF_TREE
+
+
+def is_seal_of(checksum: int, data: bytes) -> bool:
+    """Say whether ``data`` seals a snapshot; the checksum is that of all bytes before it.
+
+    Apache's snapshots may have several sealed parts. The checksum in each seal is that of all bytes
+    before it, earlier seals included, so the last one covers the whole file.
+    """
+    return data == _seal_of(checksum)
 
 
 def write_snapshot(
@@ -206,10 +231,10 @@ def read_snapshot(path: Path, data: bytes) -> Snapshot:
 
 
 def _read_content(reader: Reader) -> Snapshot:
-    magic = reader.data[: len(_MAGIC)]
-    if magic != _MAGIC:
-        raise MalformedError(f"a snapshot begins with {_MAGIC!r}, not {magic!r}")
-    reader.position = len(_MAGIC)
+    magic = reader.data[: len(MAGIC)]
+    if magic != MAGIC:
+        raise MalformedError(f"a snapshot begins with {MAGIC!r}, not {magic!r}")
+    reader.position = len(MAGIC)
     if (version := reader.read_int()) != _VERSION:
         raise MalformedError(f"version {version} of the snapshot format is not known")
     reader.read_long()  # the database id, which nothing uses
@@ -217,11 +242,12 @@ def _read_content(reader: Reader) -> Snapshot:
     for _ in range(_count(reader, _SESSION_BYTES)):
         session_id = reader.read_long()
         sessions[session_id] = reader.read_int()
-    tree = _read_tree(reader)
+    open_acls: dict[str, int] = {}
+    tree = _read_tree(reader, open_acls)
     checksum = zlib.adler32(memoryview(reader.data)[: reader.position])
     if reader.read_long() != checksum or reader.read_ustring() != "/":
         raise MalformedError("the snapshot's checksum is not that of its bytes")
-    return Snapshot(tree, sessions)
+    return Snapshot(tree, sessions, open_acls)
 
 
 def _count(reader: Reader, least_bytes: i64) -> int:
@@ -231,28 +257,38 @@ def _count(reader: Reader, least_bytes: i64) -> int:
     return count
 
 
-def _read_tree(reader: Reader) -> Tree:
+def _read_tree(reader: Reader, open_acls: dict[str, int]) -> Tree:
     tree = Tree()
     acls = {_OPEN_ACL_NUMBER: OPEN_ACL}
     for _ in range(_count(reader, LONG.size + 4)):
         number = reader.read_long()
         acls[number] = tree.intern_acl(reader.read_acl())
     path = ""
+    num_read: i64 = 0
     try:
         path = reader.read_ustring()
         while path != "/":
-            _read_znode(reader, tree, acls, path or paths.ROOT)
+            _read_znode(reader, tree, acls, path or paths.ROOT, open_acls)
+            num_read += 1
             path = reader.read_ustring()
     except KeyError as error:
-        raise MalformedError(f"the znode {path!r} has no parent, or no ACL") from error
+        raise MalformedError(f"the znode {path!r} has no parent") from error
     if paths.ROOT not in tree.records:
         raise MalformedError("the tree has no root")
+    if num_read != len(tree.records):
+        raise MalformedError(f"{num_read - len(tree.records)} znodes stand there twice")
     tree.count_all_children()
     return tree
 
 
-def _read_znode(reader: Reader, tree: Tree, acls: Mapping[int, AclList], path: str) -> None:
-    """Read what follows a znode's path; raises KeyError where its parent or its ACL is missing."""
+def _read_znode(
+    reader: Reader,
+    tree: Tree,
+    acls: dict[int, AclList],
+    path: str,
+    open_acls: dict[str, int],
+) -> None:
+    """Read what follows a znode's path; raises KeyError if its parent is missing."""
     data, start = reader.data, reader.position
     reader.skip_buffer()
     at = reader.position
@@ -267,4 +303,14 @@ def _read_znode(reader: Reader, tree: Tree, acls: Mapping[int, AclList], path: s
     write_i32_be(record, i32(at - start - 4))
     write_i32_be(record, 0)
     record.write(data[at + _PZXID_AT : at + _ACL_AND_STAT_BYTES])
-    tree.put(path, record.getvalue(), acls[read_i64_be(data, at)], created, owner)
+    number: int = read_i64_be(data, at)
+    acl = acls.get(number)
+    if acl is None:
+        open_acls[path] = number
+        acl = _no_acl(number)
+    tree.put(path, record.getvalue(), acl, created, owner)
+
+
+def _no_acl(number: int) -> AclList:
+    """Return what stands for an ACL that is not known: it permits nothing."""
+    return (ACL(0, Id("unknown", f"ACL {number} of the snapshot")),)

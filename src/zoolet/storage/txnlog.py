@@ -10,11 +10,19 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, final
 
-from zoolet.model.packed import BytesWriter, write_i32_be, write_i64_be
+from mypy_extensions import i64
+
+from zoolet.model.packed import (
+    BytesWriter,
+    read_i32_be,
+    read_i64_be,
+    write_i32_be,
+    write_i64_be,
+)
 from zoolet.model.txns import Txn
-from zoolet.storage.disk import Disk, DiskFile
+from zoolet.storage.disk import Disk, DiskFile, ReadableFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import log_name
 from zoolet.wire.jute import MalformedError
@@ -27,13 +35,12 @@ _MAGIC = b"ZKLG"
 _VERSION = 2
 _DATABASE_ID = 0
 
-_RECORD_HEADER = struct.Struct(">qi")
-_END_OF_RECORD = b"B"
+_RECORD_HEADER_BYTES: Final = 12
 _END_MARK: Final = 0x42
 _ZEROS = bytes(4)
-_ZERO_BLOCK_BYTES = 1 << 16
-_ZERO_BLOCK = bytes(_ZERO_BLOCK_BYTES)
-_SMALLEST_TXN_BYTES = 32
+_WINDOW_BYTES: Final = 1 << 20
+_ZERO_BLOCK = bytes(_WINDOW_BYTES)
+_SMALLEST_TXN_BYTES: Final = 32
 _LARGEST_TXN_BYTES: Final = 1 << 30
 _adler32: Final = zlib.adler32  # looked up once: every txn is written with it
 
@@ -131,22 +138,57 @@ class LogRecord(NamedTuple):
     txn: Txn
 
 
-def read_records(path: Path, data: bytes) -> Iterator[LogRecord]:
-    """Yield the records of a log's content up to its zero tail or its end.
+@final
+class _Window:
+    """A part of a log that is in memory; it moves forward as records are read.
+
+    Attributes:
+        data: the bytes in memory.
+        start: where in the file they begin.
+        size_bytes: the size of the file.
+    """
+
+    def __init__(self, log: ReadableFile) -> None:
+        self._log = log
+        self.size_bytes: i64 = log.size_bytes
+        self.start: i64 = 0
+        self.data = b""
+
+    def position(self, offset: i64, size_bytes: i64) -> i64:
+        """Return where ``offset`` is in ``data``, with ``size_bytes`` behind it in the file."""
+        at = offset - self.start
+        if at < 0 or at + size_bytes > len(self.data):
+            self.data = self._log.read_at(offset, max(size_bytes, _WINDOW_BYTES))
+            self.start = offset
+            at = 0
+        return at
+
+    def byte_at(self, offset: i64) -> i64:
+        """Return one byte, which the file has; the window stays where it is."""
+        at = offset - self.start
+        if 0 <= at < len(self.data):
+            return self.data[at]
+        return self._log.read_at(offset, 1)[0]
+
+
+def read_records(path: Path, log: ReadableFile) -> Iterator[LogRecord]:
+    """Yield the records of a log up to its zero tail or its end.
 
     Raises DamagedFileError at the first bytes that are neither a record nor the tail, and
     StorageError at a record that is whole and holds no txn that is known here.
     """
-    if len(data) < _FILE_HEADER.size:
+    window = _Window(log)
+    if window.size_bytes < _FILE_HEADER.size:
         raise DamagedFileError(path, 0, "the file header is cut short")
-    magic, version, _ = _FILE_HEADER.unpack_from(data)
+    window.position(0, _FILE_HEADER.size)
+    magic, version, _ = _FILE_HEADER.unpack_from(window.data)
     if magic != _MAGIC:
         raise DamagedFileError(path, 0, f"a log begins with {_MAGIC!r}, not {magic!r}")
     if version != _VERSION:
         raise DamagedFileError(path, 4, f"version {version} of the log format is not known")
-    offset = _FILE_HEADER.size
-    while offset < len(data):
-        payload = _payload_at(path, data, offset)
+    offset: i64 = _FILE_HEADER.size
+    while offset < window.size_bytes:
+        payload = _payload_at(path, log, window, offset)
         if payload is None:
             return
         try:
@@ -158,65 +200,84 @@ def read_records(path: Path, data: bytes) -> Iterator[LogRecord]:
                 " was changed."
             ) from error
         yield LogRecord(offset, txn)
-        offset += _RECORD_HEADER.size + len(payload) + 1
+        offset += _RECORD_HEADER_BYTES + len(payload) + 1
 
 
-def is_torn(data: bytes, offset: int) -> bool:
+def is_torn(log: ReadableFile, offset: i64) -> bool:
     """Say whether the damage at ``offset`` is a write that was cut off: no record follows it.
 
     A record that does follow was written after it, so what stands at ``offset`` had been synced
     and was damaged later.
     """
-    end = len(data.rstrip(b"\0"))
+    window = _Window(log)
+    end = end_of_data(log, offset)
     # A checksum of 32 bits in a field of 64 begins with four zeros.
-    start = data.find(_ZEROS, offset + 1, end)
-    while start != -1:
-        if _has_record_at(data, start):
-            return False
-        start = data.find(_ZEROS, start + 1, end)
+    begin = offset + 1
+    while begin < end:
+        size_bytes = min(_WINDOW_BYTES, end - begin)
+        block = log.read_at(begin, size_bytes)
+        found: i64 = block.find(_ZEROS)
+        while found != -1:
+            if _has_record_at(window, begin + found):
+                return False
+            found = block.find(_ZEROS, found + 1)
+        # The next block begins with the last bytes of this one: zeros may lie across the border.
+        begin += size_bytes if begin + size_bytes >= end else size_bytes - len(_ZEROS) + 1
     return True
 
 
-def _payload_at(path: Path, data: bytes, offset: int) -> bytes | None:
+def end_of_data(log: ReadableFile, offset: i64) -> i64:
+    """Return where the zeros at the end of a log begin; ``offset`` if they begin before it."""
+    end = offset
+    position: i64 = log.next_data(offset)
+    while position < log.size_bytes:
+        block = log.read_at(position, _WINDOW_BYTES)
+        if block != _ZERO_BLOCK:
+            stripped: i64 = len(block.rstrip(b"\0"))
+            if stripped:
+                end = position + stripped
+        position = log.next_data(position + len(block))
+    return end
+
+
+def _payload_at(path: Path, log: ReadableFile, window: _Window, offset: i64) -> bytes | None:
     """Return the bytes of the record at ``offset``, None where the zero tail begins."""
-    header_end = offset + _RECORD_HEADER.size
-    if header_end > len(data):
-        if _is_zero(data, offset):
+    header_end = offset + _RECORD_HEADER_BYTES
+    if header_end > window.size_bytes:
+        if end_of_data(log, offset) == offset:
             return None
         raise DamagedFileError(path, offset, "the record is cut short")
-    checksum, size_bytes = _RECORD_HEADER.unpack_from(data, offset)
+    at = window.position(offset, _RECORD_HEADER_BYTES)
+    checksum = read_i64_be(window.data, at)
+    size_bytes = i64(read_i32_be(window.data, at + 8))
     if size_bytes == 0 and checksum == 0:
-        if _is_zero(data, offset):
+        if end_of_data(log, offset) == offset:
             return None
         raise DamagedFileError(path, offset, "a record of no bytes, and more behind it")
     end = header_end + size_bytes
-    if size_bytes < 0 or end + 1 > len(data):
+    if size_bytes < 0 or end + 1 > window.size_bytes:
         raise DamagedFileError(path, offset, f"a record of {size_bytes} bytes is cut short")
-    payload = data[header_end:end]
-    if zlib.adler32(payload) != checksum:
+    at = window.position(offset, _RECORD_HEADER_BYTES + size_bytes + 1) + _RECORD_HEADER_BYTES
+    payload = window.data[at : at + size_bytes]
+    if _adler32(payload) != checksum:
         raise DamagedFileError(path, offset, "the record's checksum is not that of its bytes")
-    if data[end : end + 1] != _END_OF_RECORD:
+    if window.data[at + size_bytes] != _END_MARK:
         raise DamagedFileError(path, offset, "the record's end mark is missing")
     return payload
 
 
-def _is_zero(data: bytes, offset: int) -> bool:
-    """Say whether nothing but zeros stands from ``offset`` on; whole blocks at once."""
-    return all(
-        data[start : start + _ZERO_BLOCK_BYTES] == _ZERO_BLOCK[: len(data) - start]
-        for start in range(offset, len(data), _ZERO_BLOCK_BYTES)
-    )
-
-
-def _has_record_at(data: bytes, offset: int) -> bool:
+def _has_record_at(window: _Window, offset: i64) -> bool:
     """Say whether a whole record with the right checksum stands at ``offset``."""
-    header_end = offset + _RECORD_HEADER.size
-    if header_end > len(data):
+    header_end = offset + _RECORD_HEADER_BYTES
+    if header_end > window.size_bytes:
         return False
-    checksum, size_bytes = _RECORD_HEADER.unpack_from(data, offset)
+    at = window.position(offset, _RECORD_HEADER_BYTES)
+    size_bytes = i64(read_i32_be(window.data, at + 8))
+    if not _SMALLEST_TXN_BYTES <= size_bytes <= _LARGEST_TXN_BYTES:
+        return False
     end = header_end + size_bytes
-    return (
-        _SMALLEST_TXN_BYTES <= size_bytes <= _LARGEST_TXN_BYTES
-        and data[end : end + 1] == _END_OF_RECORD
-        and zlib.adler32(data[header_end:end]) == checksum
-    )
+    if end + 1 > window.size_bytes or window.byte_at(end) != _END_MARK:
+        return False
+    checksum = read_i64_be(window.data, at)
+    at = window.position(offset, _RECORD_HEADER_BYTES + size_bytes + 1) + _RECORD_HEADER_BYTES
+    return _adler32(window.data[at : at + size_bytes]) == checksum

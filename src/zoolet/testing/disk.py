@@ -15,7 +15,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
-from zoolet.storage.disk import DirectoryLock, Disk, DiskFile
+from zoolet.storage.disk import BytesFile, DirectoryLock, Disk, DiskFile, ReadableFile
 
 _WAIT_S = 10.0
 
@@ -209,6 +209,10 @@ class MemoryDisk(Disk):
         """Return all of a file."""
         with self._lock:
             return self._existing(path).current
+
+    def open(self, path: Path) -> ReadableFile:
+        """Open a file to read pieces of it."""
+        return BytesFile(self.read(path))
 
     def create(self, path: Path, *, synced: bool = False) -> DiskFile:
         """Create a file that must not exist; ``synced``: each write is on disk when it returns."""

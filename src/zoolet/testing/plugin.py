@@ -4,6 +4,7 @@ Owns the fixtures and the report. pytest loads it wherever zoolet is installed, 
 of zoolet before a test asks for it.
 """
 
+import hashlib
 import re
 import sys
 from collections.abc import Generator, Iterator, Mapping
@@ -20,6 +21,8 @@ _Scope = Literal["session", "package", "module", "class", "function"]
 
 _SCOPES = ("session", "package", "module", "class", "function")
 _ENSEMBLE_SIZE = 3
+_READABLE_CHARACTERS = 100
+_HASH_CHARACTERS = 12
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -95,11 +98,32 @@ def zookeeper_recorded(request: pytest.FixtureRequest) -> Iterator["Recorder | R
     from zoolet.testing.recording import Recorder  # noqa: PLC0415 -- loaded when it is wanted
     from zoolet.testing.replay import Replay  # noqa: PLC0415 -- likewise
 
-    name = re.sub(r"[^\w.-]+", "-", request.node.name)
-    path = request.path.parent / "recordings" / f"{request.path.stem}.{name}.jsonl"
+    name = request.node.nodeid.partition("::")[2]
+    directory, module = request.path.parent / "recordings", request.path.stem
+    path = directory / f"{module}.{_file_name(name)}.jsonl"
     hosts = request.config.getoption("--zookeeper-record")
+    if hosts is None and not path.exists():
+        former = directory / f"{module}.{_former_file_name(request.node.name)}.jsonl"
+        path = former if former.exists() else path
     with Replay(path) if hosts is None else Recorder(hosts, path) as stand_in:
         yield stand_in
+
+
+def _file_name(name: str) -> str:
+    """Return what no other test of a module has, whatever its class and its parameters are.
+
+    A test's name stays as it is, if it is a file's name as it is. Otherwise a hash of it is added,
+    for what was replaced may be all in which two tests differ.
+    """
+    if re.fullmatch(r"\w{1,100}", name, re.ASCII):
+        return name
+    readable = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)[:_READABLE_CHARACTERS]
+    return f"{readable}.{hashlib.sha256(name.encode()).hexdigest()[:_HASH_CHARACTERS]}"
+
+
+def _former_file_name(name: str) -> str:
+    """Return what earlier releases called the recording of a test."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 @pytest.hookimpl(wrapper=True)

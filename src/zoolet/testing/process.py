@@ -17,10 +17,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoolet.server.config import Config, read_config
+from zoolet.testing.guard import guarded_environment
 from zoolet.testing.servers import ADDRESS, IN_MEMORY, ManagedServer, write_settings
 
 _TIMEOUT_S = 30.0
 _CHECK_S = 0.01
+_SECURE_PORT = "secureClientPort"
 
 
 class ProcessServer(ManagedServer):
@@ -36,6 +38,12 @@ class ProcessServer(ManagedServer):
         self.directory = directory
         self.config_path = directory / "zoo.cfg"
         self._process: subprocess.Popen[bytes] | None = None
+        wanted = settings or {}
+        self._secure_listener = (
+            (str(wanted.get("secureClientPortAddress", ADDRESS)), int(str(wanted[_SECURE_PORT])))
+            if _SECURE_PORT in wanted
+            else None
+        )
         directory.mkdir(parents=True, exist_ok=True)
         self.config_path.write_text(write_settings(directory / "data", self.port, settings))
 
@@ -67,8 +75,16 @@ class ProcessServer(ManagedServer):
     def _serves(self) -> bool:
         """Say whether a client that comes now would be served."""
 
+    def _serves_all(self) -> bool:
+        """Say whether a client would be served on each port."""
+        secure = self._secure_listener
+        return self._serves() and (secure is None or _accepts(*secure))
+
     def start(self) -> None:
-        """Start it, and return when it serves; raises RuntimeError, with its log, if it ends."""
+        """Start it, and return when it serves; raises RuntimeError, with its log, if it ends.
+
+        It does not outlive this process, however this one ends.
+        """
         if self.is_running:
             return
         with (self.directory / "server.log").open("ab") as output:
@@ -77,10 +93,11 @@ class ProcessServer(ManagedServer):
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env=guarded_environment(),
                 start_new_session=True,
             )
         deadline = time.monotonic() + _TIMEOUT_S
-        while not self._serves():
+        while not self._serves_all():
             if process.poll() is not None:
                 raise RuntimeError(f"the server did not start; its log says:\n{self.log}")
             if time.monotonic() > deadline:
@@ -142,17 +159,14 @@ class ServerProcess(ProcessServer):
         return self._server_command("start-foreground")
 
     def _serves(self) -> bool:
-        try:
-            socket.create_connection((ADDRESS, self.port), _TIMEOUT_S).close()
-        except OSError:
-            return False
-        return True
+        return _accepts(ADDRESS, self.port)
 
     def run_command(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run ``zkServer.sh COMMAND`` on it."""
         return subprocess.run(
             self._server_command(command),
             capture_output=True,
+            env=guarded_environment(),
             text=True,
             timeout=60,
             check=False,
@@ -160,3 +174,12 @@ class ServerProcess(ProcessServer):
 
     def _server_command(self, command: str) -> list[str]:
         return [sys.executable, "-m", "zoolet", "server", command, str(self.config_path)]
+
+
+def _accepts(address: str, port: int) -> bool:
+    """Say whether something accepts connections there."""
+    try:
+        socket.create_connection((address, port), _TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True

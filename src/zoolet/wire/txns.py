@@ -6,11 +6,12 @@ over in reading.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from mypy_extensions import i64
 
 from zoolet.model.codes import OpCode
-from zoolet.model.packed import BytesWriter, write_i32_be, write_i64_be
+from zoolet.model.packed import BytesWriter, read_i32_be, write_i32_be, write_i64_be
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,
@@ -38,6 +39,9 @@ from zoolet.wire.jute import (
     write_ustring,
     write_ustrings,
 )
+
+_DIGEST_VERSION: Final = 2
+_DIGEST_BYTES: Final = 12
 
 
 def _write_create(writer: BytesWriter, txn: CreateTxn) -> None:
@@ -175,7 +179,20 @@ def _decode_create_ttl(reader: Reader) -> CreateTtlTxn:
 
 
 def _decode_close_session(reader: Reader) -> CloseSessionTxn:
-    return CloseSessionTxn(reader.read_vector(reader.read_ustring) if reader.remaining else None)
+    if not reader.remaining or _is_digest(reader):
+        return CloseSessionTxn(None)
+    return CloseSessionTxn(reader.read_vector(reader.read_ustring))
+
+
+def _is_digest(reader: Reader) -> bool:
+    """Say whether only a digest of the tree is left: its version, 2, and 8 bytes.
+
+    Apache with ``closeSessionTxn.enabled=false`` lists no paths, and the digest follows at once. No
+    list of two paths is that short.
+    """
+    if reader.remaining != _DIGEST_BYTES:
+        return False
+    return read_i32_be(reader.data, reader.position) == _DIGEST_VERSION
 
 
 _SUB_DECODERS: dict[int, Callable[[Reader], SubTxn]] = {
@@ -210,6 +227,8 @@ _DECODERS: dict[int, Callable[[Reader], TxnBody]] = {
     OpCode.SET_ACL: lambda reader: SetAclTxn(
         reader.read_ustring(), reader.read_acl(), reader.read_int()
     ),
+    # An ensemble logs a change of its members as the new data of /zookeeper/config.
+    OpCode.RECONFIG: _SUB_DECODERS[OpCode.SET_DATA],
     OpCode.CREATE_SESSION: lambda reader: CreateSessionTxn(reader.read_int()),
     OpCode.CLOSE_SESSION: _decode_close_session,
     OpCode.MULTI: _decode_multi,

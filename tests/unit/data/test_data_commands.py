@@ -1,6 +1,10 @@
 """``zoolet data``: what each command says of data directories, sound and damaged."""
 
 import json
+import os
+import random
+import shutil
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +13,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.support.fuzzy import AclNumbers, FuzzySnapshot
 from tests.support.writer import Writer
 from zoolet.data.commands import data
+from zoolet.data.sizes import sizes
 from zoolet.model import requests
+from zoolet.model.acl import ACL, OPEN_ACL, Id
 from zoolet.model.codes import OpCode
+from zoolet.storage.disk import READ_BLOCK_BYTES, Disk
+from zoolet.storage.errors import StorageError
+from zoolet.storage.txnlog import read_records
 
 DAY_MS = 86_400_000
 
@@ -76,7 +86,115 @@ def test_check_finds_damage(writer: Writer, damage: Callable[[bytes], bytes], sa
     assert result.exit_code == (1 if said == "DAMAGED" else 0)
     assert said in result.stdout
     assert newest.read_bytes() == damaged
-    assert len(list(writer.directories.logs.iterdir())) == 3
+    assert len(list(writer.directories.logs.iterdir())) == 4
+
+
+def cut(path: Path, size_bytes: int = 4) -> None:
+    """Take the last bytes of a file, but for the zeros behind its content."""
+    path.write_bytes(path.read_bytes().rstrip(b"\0")[:-size_bytes])
+
+
+def damage_old_log(writer: Writer) -> None:
+    cut(writer.directories.logs / "log.1")
+
+
+def damage_old_snapshot(writer: Writer) -> None:
+    cut(writer.directories.snapshots / "snapshot.0")
+
+
+def damage_newest_snapshot(writer: Writer) -> None:
+    cut(writer.directories.snapshots / "snapshot.4")
+
+
+@pytest.mark.parametrize("damage", [damage_old_log, damage_old_snapshot, damage_newest_snapshot])
+def test_check_says_as_a_server_does_whether_it_starts(
+    writer: Writer, damage: Callable[[Writer], None]
+) -> None:
+    """A file that a start does not need may be damaged: the status is 0, the line says DAMAGED."""
+    damage(writer)
+    result = run("check", home(writer))
+    assert writer.recover().machine.zxid == writer.machine.zxid
+    assert "DAMAGED" in result.stdout
+    assert "A server starts from these files with 6 znodes" in result.stdout
+    assert result.exit_code == 0
+    assert ("It warns: passing over a snapshot" in result.stdout) == (
+        damage is damage_newest_snapshot
+    )
+
+
+def test_check_of_what_a_server_refuses_is_1(writer: Writer) -> None:
+    """Both snapshots and the oldest log: no way leads to the end."""
+    damage_old_log(writer)
+    damage_newest_snapshot(writer)
+    with pytest.raises(StorageError):
+        writer.recover()
+    result = run("check", home(writer))
+    assert result.exit_code == 1
+    assert "A server does not start from these files" in result.stdout
+
+
+def test_check_goes_on_behind_a_txn_that_is_not_known(writer: Writer) -> None:
+    log = writer.directories.logs / "log.1"
+    content = bytearray(log.read_bytes())
+    payload_at, payload_bytes = 28, int.from_bytes(content[24:28])
+    content[payload_at + 28 : payload_at + 32] = (88).to_bytes(4)
+    content[20:24] = zlib.adler32(content[payload_at : payload_at + payload_bytes]).to_bytes(4)
+    log.write_bytes(content)
+    result = run("check", home(writer))
+    assert "DAMAGED" in result.stdout
+    assert "unsupported txn of type 88" in result.stdout
+    assert "A server starts from these files" in result.stdout
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["snapshot.4", "log.5", "log.1"])
+def test_check_takes_a_single_file(writer: Writer, name: str) -> None:
+    path = writer.directories.snapshots / name
+    result = run("check", path)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"ok       {path}: ")
+    assert len(result.stdout.splitlines()) == 1
+    content = bytearray(path.read_bytes())
+    content[70] ^= 1
+    path.write_bytes(content)
+    result = run("check", path)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("DAMAGED")
+
+
+def test_check_says_that_only_the_logs_hold_an_acl(writer: Writer) -> None:
+    snapshot = FuzzySnapshot(writer, AclNumbers())
+    writer.create("/new", acl=(ACL(1, Id("ip", "1.2.3.4")), *OPEN_ACL))
+    path = snapshot.finish()
+    result = run("check", path)
+    assert result.exit_code == 0
+    assert "1 of the znodes have ACLs that only the logs hold" in result.stdout
+    assert run("check", home(writer)).exit_code == 0
+    shown = [znode for znode in lines_of(run("dump", path)) if znode.get("path") == "/new"]
+    assert shown[0]["acl"][0]["scheme"] == "unknown"
+
+
+def test_check_reads_little_of_what_was_only_preallocated(tmp_path: Path) -> None:
+    """Counts what is read of a log of 64 MiB with a few txns in it; no zeros are read."""
+    writer = Writer(tmp_path)
+    writer.create("/a")
+    (log,) = writer.logs()
+    with log.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, 64 << 20)
+    read: list[int] = []
+    with Disk().open(log) as opened:
+        read_at = opened.read_at
+
+        def counting(offset: int, size_bytes: int) -> bytes:
+            data = read_at(offset, size_bytes)
+            read.append(len(data))
+            return data
+
+        opened.read_at = counting  # type: ignore[method-assign]
+        assert len(list(read_records(log, opened))) == 2
+        assert max(read) <= READ_BLOCK_BYTES
+        if opened.next_data(1 << 20) == opened.size_bytes:  # the file system knows holes
+            assert sum(read) <= 4 * READ_BLOCK_BYTES
 
 
 def test_check_finds_a_gap(writer: Writer) -> None:
@@ -93,7 +211,7 @@ def test_dump_prints_txns_and_znodes(writer: Writer) -> None:
     assert [txn["type"] for txn in txns] == ["create", "multi"]
     assert txns[1]["parts"][0]["data"] == "später"
     assert txns[1]["zxid"] == "0x6"
-    (snapshot,) = writer.directories.snapshots.glob("snapshot.*")
+    _, snapshot = sorted(writer.directories.snapshots.glob("snapshot.*"))
     znodes = {znode["path"]: znode for znode in lines_of(run("dump", snapshot))[1:]}
     assert znodes["/a"]["data_base64"] == "//4="
     assert znodes["/a/b"]["data"] == "/a/b"
@@ -136,6 +254,76 @@ def test_diff_tells_what_is_not_the_same(writer: Writer, tmp_path: Path) -> None
     assert "\n+ /c\n" in result.stdout
     assert "\n- /e\n" in result.stdout
     assert "~ /a\n    data: b'sp\\xc3\\xa4ter' -> b'/a'\n" in result.stdout
+
+
+def test_diff_takes_snapshot_files(writer: Writer) -> None:
+    first, second = (writer.directories.snapshots / f"snapshot.{zxid}" for zxid in (0, 4))
+    assert run("diff", second, second).exit_code == 0
+    result = run("diff", first, second)
+    assert result.exit_code == 1
+    assert "\n+ /a\n+ /a/b\n+ session 0x4d\n" in result.stdout
+    result = run("diff", second, home(writer))
+    assert result.exit_code == 1
+    assert "- /a/b\n+ /e\n" in result.stdout
+
+
+def test_diff_reads_the_logs_of_each_side(writer: Writer, tmp_path: Path) -> None:
+    """A dataLogDir holds what the last snapshot lacks."""
+    logs = tmp_path / "logs"
+    (logs / "version-2").mkdir(parents=True)
+    split = tmp_path / "split"
+    shutil.copytree(home(writer), split)
+    for path in (split / "version-2").glob("log.*"):
+        shutil.move(path, logs / "version-2")
+    assert run("diff", home(writer), split).exit_code == 1
+    assert run("diff", split, home(writer), "--logs", logs).exit_code == 0
+    assert run("diff", split, split, "--logs", logs, "--logs", logs / "version-2").exit_code == 0
+    snapshot = split / "version-2" / "snapshot.4"
+    assert "+ /e" in run("diff", snapshot, split, "--logs", logs).stdout
+    assert run("diff", snapshot, snapshot, "--logs", logs).exit_code == 2
+    assert run("check", split, "--logs", logs).exit_code == 0
+
+
+def test_du_sums_what_is_below(writer: Writer) -> None:
+    assert run("du", home(writer)).stdout.splitlines() == [
+        "           0         3 /zookeeper",
+        "           7         1 /a",
+        "           2         1 /e",
+        "           9         6 /",
+    ]
+    assert run("du", home(writer), "/a").stdout == "           7         1 /a\n"
+    snapshot = writer.directories.snapshots / "snapshot.4"
+    assert run("du", snapshot, "/a", "-d", "0").stdout == "           6         2 /a\n"
+    assert lines_of(run("du", snapshot, "/a", "--json")) == [
+        {"path": "/a/b", "bytes": 4, "znodes": 1},
+        {"path": "/a", "bytes": 6, "znodes": 2},
+    ]
+    for path, said in (("/missing", "there is no znode '/missing'"), ("a", "'a' is no path")):
+        result = run("du", snapshot, path)
+        assert result.exit_code == 1
+        assert said in result.stderr
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_du_of_a_random_tree_is_what_a_naive_sum_gives(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    writer = Writer(tmp_path)
+    paths = ["/n"]
+    writer.create("/n")
+    for number in range(40):
+        path = f"{chance.choice(paths)}/{number}"
+        writer.change(OpCode.CREATE, requests.Create(path, bytes(chance.randrange(9)), OPEN_ACL, 0))
+        paths.append(path)
+    tree = writer.machine.tree
+    depth = chance.randrange(5)
+    found = {size.path: (size.size_bytes, size.znodes) for size in sizes(tree, "/n", depth)}
+    expected = {}
+    for path in paths:
+        if path.count("/") - 1 <= depth:
+            below = [other for other in paths if f"{other}/".startswith(f"{path}/")]
+            nodes = [tree.find(other) for other in below]
+            expected[path] = (sum(len(node.data or b"") for node in nodes if node), len(below))
+    assert found == expected
 
 
 def test_an_export_comes_back(writer: Writer, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_an_empty_directory_is_a_server_that_never_ran(tmp_path: Path) -> None:
     ]
 
 
-def test_logs_alone_give_the_state(writer: Writer) -> None:
+def test_an_empty_snapshot_and_the_logs_give_the_state(writer: Writer) -> None:
     recovery = writer.recover()
     assert_same(recovery.machine, writer.machine)
     assert (recovery.txns_replayed, recovery.notes) == (writer.machine.zxid, [])
@@ -130,7 +130,7 @@ def test_a_snapshot_that_is_not_finished_is_none(writer: Writer) -> None:
         write_snapshot(FullDisk(), writer.directories.snapshots, Image.of(writer.machine))
     recovery = writer.recover()
     assert_same(recovery.machine, writer.machine)
-    assert recovery.snapshot_zxid is None
+    assert recovery.snapshot_zxid == 0
 
 
 def test_a_torn_tail_is_cut_and_kept(writer: Writer) -> None:
@@ -186,7 +186,12 @@ def test_logs_that_begin_too_late_without_a_snapshot_are_refused(writer: Writer)
     writer.log.roll()
     writer.create("/next")
     writer.logs()[0].unlink()
+    path = writer.directories.snapshots / "snapshot.0"
+    path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StorageError, match="holds no snapshot that can be read"):
+        writer.recover()
+    path.unlink()
+    with pytest.raises(StorageError, match="the txns before it are missing"):
         writer.recover()
 
 

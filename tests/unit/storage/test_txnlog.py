@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.strategies import TXNS
 from zoolet.model.codes import OpCode
 from zoolet.model.txns import DeleteTxn, Txn, TxnHeader
-from zoolet.storage.disk import Disk, DiskFile
+from zoolet.storage.disk import BytesFile, Disk, DiskFile
 from zoolet.storage.errors import DamagedFileError
 from zoolet.storage.txnlog import TxnLog, encode_record, is_torn, read_records
 
@@ -29,7 +29,7 @@ def content(count: int) -> bytes:
 
 
 def read(data: bytes) -> list[Txn]:
-    return [record.txn for record in read_records(PATH, data)]
+    return [record.txn for record in read_records(PATH, BytesFile(data))]
 
 
 def test_a_log_is_the_original_s_bytes(tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_a_log_cut_anywhere_gives_its_whole_records(cut: int, padding: int) -> N
     found: list[Txn] = []
     damage: DamagedFileError | None = None
     try:
-        found.extend(record.txn for record in read_records(PATH, data))
+        found.extend(record.txn for record in read_records(PATH, BytesFile(data)))
     except DamagedFileError as error:
         damage = error
-    assert damage is None or is_torn(data, damage.offset)
+    assert damage is None or is_torn(BytesFile(data), damage.offset)
     assert found == [delete(zxid) for zxid in range(1, len(found) + 1)]
 
 
@@ -110,7 +110,7 @@ def test_a_flipped_bit_before_another_record_is_damage(position: int, bit: int) 
     with pytest.raises(DamagedFileError) as damaged:
         read(bytes(data))
     assert len(HEADER) <= damaged.value.offset <= position
-    assert not is_torn(bytes(data), damaged.value.offset)
+    assert not is_torn(BytesFile(bytes(data)), damaged.value.offset)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,25 @@
 """Servers in processes of their own: in memory or on disk, paused, killed, on reserved ports."""
 
+import contextlib
+import os
+import re
+import select
+import signal
 import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+import trustme
 from kazoo.client import KazooState
 
 from tests.support.states import WAIT_S, States
-from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
+from zoolet.testing import ApacheServer, ReservedPort, ServerProcess, process
 from zoolet.testing.apache import missing_for_apache
 from zoolet.testing.servers import ADDRESS
 
@@ -54,6 +65,122 @@ def test_a_process_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="zoolet serves one machine"):
         server.start()
     assert not server.is_running
+
+
+IN_WITH = "with ServerProcess(directory) as server: show(server.pid)"
+IN_MEMORY = "server = ServerProcess(); server.start(); show(server.pid)"
+IN_BACKGROUND = """
+server = ServerProcess(directory)
+server.run_command("start")
+show(int((directory / "data" / "zookeeper_server.pid").read_text()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "number"),
+    [
+        (IN_WITH, signal.SIGTERM),
+        (IN_WITH, signal.SIGINT),
+        (IN_WITH, signal.SIGKILL),
+        (IN_MEMORY, signal.SIGTERM),
+        (IN_MEMORY, signal.SIGKILL),
+        (IN_BACKGROUND, signal.SIGTERM),
+        (IN_BACKGROUND, signal.SIGKILL),
+    ],
+)
+def test_a_server_does_not_outlive_the_run_of_pytest(
+    tmp_path: Path, how: str, number: signal.Signals
+) -> None:
+    test = tmp_path / "test_it.py"
+    body = textwrap.indent(how.strip(), "    ")
+    test.write_text(
+        "import sys, threading\n"
+        "from pathlib import Path\n"
+        "from zoolet.testing import ServerProcess\n"
+        "def show(pid):\n"
+        "    print('\\npid', pid, flush=True)\n"
+        "    threading.Event().wait()\n"
+        "def test_it(tmp_path):\n"
+        "    directory = tmp_path / 'server'\n"
+        f"{body}\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", str(test)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as running:
+        assert running.stdout is not None
+        (pid,) = [int(line.split()[1]) for line in lines_until(running.stdout, "pid ")]
+        server = os.pidfd_open(pid)
+        try:
+            running.send_signal(number)
+            assert select.select([server], [], [], WAIT_S)[0], "the server still runs"
+        finally:
+            running.kill()
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(server, signal.SIGKILL)
+            os.close(server)
+
+
+def lines_until(stream: IO[str], beginning: str) -> list[str]:
+    """Return the first line that begins so, or nothing if the stream ends before."""
+    return [next(line for line in stream if line.startswith(beginning))]
+
+
+def test_a_server_lives_on_after_the_thread_that_started_it(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path)
+    thread = threading.Thread(target=server.start)
+    thread.start()
+    thread.join(WAIT_S)
+    assert server.ask("ruok") == "imok"
+    server.kill()
+
+
+@pytest.fixture
+def secure_settings(tmp_path: Path) -> Iterator[dict[str, object]]:
+    """What opens the secure port."""
+    authority = trustme.CA()
+    trust_store, key_store = tmp_path / "authority.pem", tmp_path / "server.pem"
+    authority.cert_pem.write_to_path(trust_store)
+    authority.issue_cert(ADDRESS).private_key_and_cert_chain_pem.write_to_path(key_store)
+    port = ReservedPort()
+    yield {
+        "secureClientPort": port.number,
+        "secureClientPortAddress": ADDRESS,
+        "ssl.keyStore.location": key_store,
+        "ssl.trustStore.location": trust_store,
+    }
+    port.release()
+
+
+def test_every_port_is_open_once_a_server_has_started(
+    tmp_path: Path, secure_settings: dict[str, object]
+) -> None:
+    secure_port = int(str(secure_settings["secureClientPort"]))
+    with ServerProcess(tmp_path / "server", secure_settings) as server:
+        for _ in range(5):
+            for port in (secure_port, server.port):
+                socket.create_connection((ADDRESS, port), timeout=5).close()
+            server.restart()
+
+
+def test_a_server_that_never_opens_the_secure_port_has_not_started(
+    tmp_path: Path, secure_settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the server listens on another port than the one that is waited for."""
+    monkeypatch.setattr(process, "_TIMEOUT_S", 2.0)
+    server = ServerProcess(tmp_path / "server", secure_settings)
+    text = server.config_path.read_text()
+    server.config_path.write_text(re.sub(r"(?m)^(secure|ssl).*\n", "", text))
+    with pytest.raises(TimeoutError, match="does not serve"):
+        server.start()
+    assert not server.is_running
+
+
+def test_the_client_port_is_opened_last(tmp_path: Path, secure_settings: dict[str, object]) -> None:
+    """Whoever sees it open may rely on the others."""
+    with ServerProcess(tmp_path / "server", secure_settings) as server:
+        opened = [line for line in server.log.splitlines() if "listening on" in line]
+    assert len(opened) == 2
+    assert "(secureClientPort)" in opened[0]
+    assert "(clientPort)" in opened[1]
 
 
 def test_a_reserved_port_is_its_owners() -> None:

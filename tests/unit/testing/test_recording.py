@@ -210,3 +210,69 @@ def test_a_test_is_recorded_and_replayed(
     zookeeper.stop()
     pytester.runpytest_subprocess(*clean).assert_outcomes(passed=2)
     zookeeper.start()
+
+
+def test_no_two_tests_have_one_recording(
+    pytester: pytest.Pytester, zookeeper: EmbeddedServer
+) -> None:
+    """Each test creates another znode; a recording of another test would not fit."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from kazoo.client import KazooClient
+
+        def create(hosts, path):
+            client = KazooClient(hosts=hosts)
+            client.start()
+            client.ensure_path(path)
+            client.stop()
+            client.close()
+
+        @pytest.mark.parametrize("name", ["a/b", "a b", "a-b", "a:b", "a" * 300, "a" * 299])
+        def test_x(zookeeper_recorded, name):
+            create(zookeeper_recorded.hosts, f"/x{len(name)}{ord(name[1])}")
+
+        class TestOne:
+            def test_y(self, zookeeper_recorded):
+                create(zookeeper_recorded.hosts, "/one")
+
+        class TestTwo:
+            def test_y(self, zookeeper_recorded):
+                create(zookeeper_recorded.hosts, "/two")
+
+        def test_y(zookeeper_recorded):
+            create(zookeeper_recorded.hosts, "/none")
+        """
+    )
+    clean = ("-W", "error", "-p", "no:cacheprovider")
+    record_it = f"--zookeeper-record={zookeeper.hosts}"
+    pytester.runpytest_subprocess(*clean, record_it).assert_outcomes(passed=9)
+    names = sorted(path.name for path in (pytester.path / "recordings").iterdir())
+    assert len(names) == 9
+    module = pytester.path.name.rstrip("0")
+    assert f"{module}.test_y.jsonl" in names
+    zookeeper.stop()
+    pytester.runpytest_subprocess(*clean, "-p", "xdist", "-n", "2").assert_outcomes(passed=9)
+    zookeeper.start()
+
+
+@pytest.mark.parametrize(
+    ("test", "former"),
+    [
+        (
+            "@pytest.mark.parametrize('n', ['a/b'])\ndef test_it(zookeeper_recorded, n): ...",
+            "-a-b-",
+        ),
+        ("class TestOne:\n    def test_it(self, zookeeper_recorded): ...", ""),
+        ("def test_it(zookeeper_recorded): ...", ""),
+    ],
+)
+def test_recordings_of_earlier_releases_are_found(
+    pytester: pytest.Pytester, test: str, former: str
+) -> None:
+    path = pytester.makepyfile(f"import pytest\n\n{test}\n")
+    recordings = pytester.path / "recordings"
+    recordings.mkdir()
+    (recordings / f"{path.stem}.test_it{former}.jsonl").write_text("")
+    clean = ("-W", "error", "-p", "no:cacheprovider")
+    pytester.runpytest_subprocess(*clean).assert_outcomes(passed=1)

@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.strategies import TXNS
+from zoolet.core.machine import StateMachine
+from zoolet.core.sessions import SessionTable
+from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
-from zoolet.model.txns import CreateTxn, Txn, TxnHeader
+from zoolet.model.txns import CreateTxn, SetDataTxn, Txn, TxnHeader
 from zoolet.wire.jute import MalformedError
 from zoolet.wire.txns import decode_txn, encode_txn
 
@@ -33,6 +36,29 @@ def test_a_create_is_the_original_s_bytes() -> None:
 def test_a_create_from_before_parents_counted_is_read() -> None:
     txn = Txn(TxnHeader(1, 2, 3, 4, OpCode.CREATE), CreateTxn("/a", b"", OPEN_ACL, False, -1))
     assert decode_txn(encode_txn(txn)[:-4]) == txn
+
+
+DIGEST = bytes.fromhex("00000002 0123456789abcdef")
+
+
+@given(TXNS)
+def test_a_digest_behind_a_txn_is_passed_over(txn: Txn) -> None:
+    assert decode_txn(encode_txn(txn) + DIGEST) == txn
+
+
+def test_a_reconfig_is_the_new_data_of_the_config_znode() -> None:
+    """An ensemble logs it as type 16, with the body of a setData (``SerializeUtils``)."""
+    body = SetDataTxn("/zookeeper/config", b"server.1=a:1:2;3", -1)
+    txn = Txn(TxnHeader(1, 2, 3, 4, OpCode.RECONFIG), body)
+    assert decode_txn(encode_txn(txn) + DIGEST) == txn
+    assert encode_txn(txn)[28:32] == bytes.fromhex("00000010")
+    tree = Tree.fresh()
+    machine = StateMachine(tree, SessionTable(100))
+    machine.apply(txn)
+    found = tree.find("/zookeeper/config")
+    assert found is not None
+    assert found.data == b"server.1=a:1:2;3"
+    assert (found.stat.mzxid, found.stat.mtime, found.stat.version) == (3, 4, -1)
 
 
 @given(st.binary(max_size=100))

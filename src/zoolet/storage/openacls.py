@@ -1,0 +1,84 @@
+"""ACLs that a snapshot names and does not hold, found in the txns behind it.
+
+Apache ZooKeeper writes a snapshot while txns go on: first the table of ACLs, then the znodes. A
+znode that is created, or gets another ACL, in between names an ACL that is not in the table
+(ZOOKEEPER-4846). The txn that did it has a greater zxid than the snapshot, so the logs hold it.
+"""
+
+from typing import TYPE_CHECKING
+
+from zoolet.core.tree import Tree
+from zoolet.model.codes import OpCode
+from zoolet.model.txns import (
+    CreateContainerTxn,
+    CreateTtlTxn,
+    CreateTxn,
+    DeleteTxn,
+    MultiTxn,
+    SetAclTxn,
+    SubTxn,
+    TxnBody,
+)
+
+if TYPE_CHECKING:
+    from zoolet.model.acl import AclList
+
+
+class OpenAcls:
+    """The znodes of a tree whose ACL is not known yet.
+
+    Attributes:
+        are_open: whether there are any.
+    """
+
+    def __init__(self, tree: Tree, numbers: dict[str, int]) -> None:
+        """Begin with the numbers of the missing ACLs, by path (``Snapshot.open_acls``)."""
+        self._tree = tree
+        self._numbers = dict(numbers)
+        self.are_open = bool(numbers)
+
+    def settle(self, body: TxnBody) -> None:
+        """Find ACLs in a txn that was just applied to the tree.
+
+        The create of a znode that the snapshot has already gives it its ACL
+        (``DataTree.createNode``).
+        """
+        found: dict[str, AclList] = {}
+        for part in changes_in(body):
+            if not isinstance(part, _SETTLING) or part.path not in self._numbers:
+                continue
+            if isinstance(part, (SetAclTxn, DeleteTxn)):
+                del self._numbers[part.path]
+                found.pop(part.path, None)
+            else:
+                found[part.path] = part.acl
+        for path, acl in found.items():
+            del self._numbers[path]
+            node = self._tree.find(path)
+            if node is not None:
+                self._tree.set_acl(path, acl, node.stat.aversion)
+        self.are_open = bool(self._numbers)
+
+    def reason_unusable(self) -> str | None:
+        """Return why the tree cannot be used, once all txns are applied; None if it can."""
+        still_open = [path for path in self._numbers if path in self._tree.records]
+        if not still_open:
+            return None
+        path = still_open[0]
+        others = f" (and {len(still_open) - 1} others)" if len(still_open) > 1 else ""
+        return (
+            f"the znode {path!r}{others} names ACL number {self._numbers[path]}, which is neither"
+            " in the snapshot nor in the logs behind it"
+        )
+
+
+_SETTLING = (CreateTxn, CreateContainerTxn, CreateTtlTxn, SetAclTxn, DeleteTxn)
+
+
+def changes_in(body: TxnBody) -> tuple[SubTxn | TxnBody, ...]:
+    """Return the changes of a txn; none if it is a multi that was refused."""
+    if not isinstance(body, MultiTxn):
+        return (body,)
+    if any(op_code == OpCode.ERROR for op_code, _ in body.txns):
+        return ()
+    return tuple(part for _, part in body.txns)
