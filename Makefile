@@ -10,7 +10,9 @@ PURE := build/pure
 DEBIAN_JARS := /usr/share/java
 APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackson log4j metrics-core \
   netty slf4j-api snappy-java
-APACHE_JARS := .cache/apache-zookeeper-3.9.3
+APACHE_RELEASE := 3.9.5
+APACHE_JARS := .cache/apache-zookeeper-$(APACHE_RELEASE)
+PYSPARK := pyspark-4.3.0
 KAZOO_SUITE := .cache/kazoo-suite
 JOB_PEERS := .cache/job-peers
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/*.txt)))
@@ -84,7 +86,7 @@ $(BENCH_TOOLS):
 	  || { echo "The benchmarks need a C compiler: install Debian's packages gcc, libc6-dev and libssl-dev." >&2; exit 1; }
 	@touch $@
 
-conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.3 at length
+conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
 	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \
 	  --seeds=$(SEEDS) --requests=10000
 	$(KAZOO_SUITE)/bin/python tests/conformance/kazoo_suite/run.py $(APACHE_JARS)
@@ -149,15 +151,17 @@ $(KAZOO_SUITE)/.installed: tests/conformance/kazoo_suite/requirements.txt pyproj
 	  --editable . --requirement $<
 	@touch $@
 
-# PySpark's source distribution carries the jars of ZooKeeper 3.9.3; nothing else of it is kept.
+# PySpark's source distribution contains the jars of this release; nothing else of it is kept. Its dependencies have
+# other versions than those that Apache ships; the server does not depend on that.
 $(APACHE_JARS)/.unpacked:
-	@echo "Getting Apache ZooKeeper 3.9.3 (434 MB with what it comes in) ..."
+	@echo "Getting Apache ZooKeeper $(APACHE_RELEASE) (456 MB with what it comes in) ..."
 	@mkdir -p $(APACHE_JARS)/download
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
-	  --dest $(APACHE_JARS)/download pyspark==4.0.1
-	@tar -xzf $(APACHE_JARS)/download/pyspark-4.0.1.tar.gz -C $(APACHE_JARS) --strip-components=3 \
-	  --wildcards $(foreach jar,$(APACHE_JAR_NAMES),'pyspark-4.0.1/deps/jars/$(jar)-*.jar')
+	  --dest $(APACHE_JARS)/download $(subst -,==,$(PYSPARK))
+	@tar -xzf $(APACHE_JARS)/download/$(PYSPARK).tar.gz -C $(APACHE_JARS) --strip-components=3 \
+	  --wildcards $(foreach jar,$(APACHE_JAR_NAMES),'$(PYSPARK)/deps/jars/$(jar)-*.jar')
 	@rm -r $(APACHE_JARS)/download
+	@test -e $(APACHE_JARS)/zookeeper-$(APACHE_RELEASE).jar
 	@touch $@
 
 lint: $(READY) ## Check format and style

@@ -20,8 +20,8 @@ from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
 from zoolet.testing.apache import DEBIAN_JARS
 from zoolet.testing.process import ProcessServer
 
-JARS_3_9_3 = Path(__file__).parents[1] / ".cache" / "apache-zookeeper-3.9.3"
-JARS = JARS_3_9_3 if JARS_3_9_3.exists() else DEBIAN_JARS
+JARS_3_9 = Path(__file__).parents[1] / ".cache" / "apache-zookeeper-3.9.5"
+JARS = JARS_3_9 if JARS_3_9.exists() else DEBIAN_JARS
 SETTINGS = {"tickTime": 2000, "preAllocSize": 65536}
 DATA_BYTES = 100
 

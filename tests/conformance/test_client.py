@@ -4,6 +4,7 @@ import contextlib
 import queue
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from kazoo.client import KazooClient
@@ -32,6 +33,7 @@ from zoolet.client import (
     multi_read,
     who_am_i,
 )
+from zoolet.client.requests import MultiRead
 from zoolet.model.acl import Id
 from zoolet.model.codes import AddWatchMode, CreateMode, EventType, WatcherType
 from zoolet.testing.process import ProcessServer
@@ -124,6 +126,20 @@ def test_many_in_one_request(any_server: ProcessServer, connect: Connect) -> Non
     assert isinstance(before, RolledBackError)
     assert isinstance(failed, NoNodeError)
     assert client.get("/a")[0] == b"data"
+
+
+@pytest.mark.parametrize(("data_of", "children_of"), [(1000, 0), (1001, 0), (1500, 1200), (0, 0)])
+def test_no_multi_read_has_more_operations_than_servers_take(
+    any_server: ProcessServer, connect: Connect, data_of: int, children_of: int
+) -> None:
+    client = connect(any_server.hosts)
+    client.create("/a", b"data")
+    with mock.patch("zoolet.client.calls.MultiRead", wraps=MultiRead) as request:
+        found = multi_read(client, ["/a"] * data_of, ["/a"] * children_of)
+    assert [part[0] if isinstance(part, tuple) else part for part in found] == (
+        [b"data"] * data_of + [[]] * children_of
+    )
+    assert max(len(sent.args[0]) for sent in request.call_args_list) <= 1000
 
 
 def test_the_chroot_is_the_client_s_root(any_server: ProcessServer, connect: Connect) -> None:

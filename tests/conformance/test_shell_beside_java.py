@@ -2,7 +2,7 @@
 
 What both print is compared line by line; where ours differs on purpose, the reason is named here
 and stands in docs/shell.md. With Debian's zkCli (3.8) the lines that only 3.9 knows are left out;
-make conformance compares with 3.9.3.
+make conformance compares with 3.9.5.
 """
 
 import re

@@ -125,6 +125,7 @@ def test_a_walk_reads_many_znodes_at_once(kazoo: Any) -> None:
     assert len(visited) == 3006
     assert [one.path for one in visited[:5]] == ["/s", "/s/a", "/s/a/deep", "/s/b", "/s/many"]
     assert reading.call_count < 25
+    assert max(len(read.args[1]) + len(read.args[2]) for read in reading.call_args_list) <= 1000
 
 
 def test_a_walk_holds_no_more_than_fits(kazoo: Any) -> None:

@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 from zoolet.client import create_request, multi_async
 from zoolet.testing import ServerProcess
 
-TAB, UP, CTRL_C, CTRL_D = "\t", "\x1b[A", "\x03", "\x04"
+TAB, UP, CTRL_C, CTRL_D, BACKSPACE = "\t", "\x1b[A", "\x03", "\x04", "\x7f"
 
 Sit = Callable[..., Terminal]
 
@@ -23,10 +23,10 @@ def sit(server: ServerProcess, tmp_path: Path) -> Iterator[Sit]:
     """Start shells at terminals of their own, which share a history."""
     with contextlib.ExitStack() as stack:
 
-        def start(*arguments: str) -> Terminal:
+        def start(*arguments: str, **settings: Any) -> Terminal:
             command = [sys.executable, "-m", "zoolet.shell", "-server", server.hosts, *arguments]
             environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-            return stack.enter_context(Terminal(command, environment))
+            return stack.enter_context(Terminal(command, environment, **settings))
 
         yield start
 
@@ -191,21 +191,23 @@ def test_without_a_pager_nothing_stops(sit: Sit, client: Any) -> None:
     at_prompt(terminal, 1)
 
 
-def test_it_asks_before_more_than_one_znode_goes(sit: Sit, client: Any) -> None:
+def test_it_asks_before_more_than_one_znode_goes(
+    sit: Sit, server: ServerProcess, client: Any
+) -> None:
     client.create("/a/b", makepath=True)
     client.create("/c/d", makepath=True)
     client.create("/single")
     terminal = sit()
     at_prompt(terminal, 0)
     terminal.enter("deleteall /a")
-    terminal.wait_for(r"^Delete /a: 2 znodes\? \[y/N\]\Z")
+    terminal.wait_for(rf"^Delete /a on {server.hosts}: 2 znodes\? \[y/N\]\Z")
     terminal.enter("n")
     terminal.wait_for("^Nothing was done$")
     at_prompt(terminal, 1)
     terminal.enter("deleteall /a")
     terminal.wait_for(r"znodes\? \[y/N\]\Z")
     terminal.press(CTRL_C)
-    terminal.wait_for("the command was ended")
+    terminal.wait_for("the command was ended; nothing was changed$")
     at_prompt(terminal, 2)
     assert client.exists("/a/b") is not None
     terminal.enter("deleteall /a")
@@ -243,10 +245,10 @@ def test_binary_data_does_not_touch_the_terminal(sit: Sit, client: Any) -> None:
     assert row in terminal.lines
 
 
-def test_one_command_at_a_terminal(sit: Sit, client: Any) -> None:
+def test_one_command_at_a_terminal(sit: Sit, server: ServerProcess, client: Any) -> None:
     client.create("/a/b", makepath=True)
     terminal = sit("deleteall", "/a")
-    terminal.wait_for(r"^Delete /a: 2 znodes\? \[y/N\]\Z")
+    terminal.wait_for(rf"^Delete /a on {server.hosts}: 2 znodes\? \[y/N\]\Z")
     terminal.enter("no")
     assert terminal.wait_for_end() == 1
     assert "Nothing was done" in terminal.text
@@ -266,7 +268,11 @@ def test_300_000_children_neither_freeze_nor_flood(sit: Sit, client: Any) -> Non
     terminal.wait_for(r"1\] get /big/child-12345$")
     terminal.press(TAB)
     terminal.wait_for(r"^child-123451 .* child-123459$")
-    terminal.enter("9")
+    terminal.press(f"{BACKSPACE * 5}{TAB}")
+    terminal.wait_for(r"^Display all 300,000 possibilities\? \(y or n\)\Z")
+    terminal.press("n")
+    terminal.press("123459")
+    terminal.enter("")
     terminal.wait_for("^x$")
     at_prompt(terminal, 2)
     terminal.enter("tree /big")

@@ -26,6 +26,8 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._refuses = False
         self._swallows_replies = False
+        self._may_reply = threading.Event()
+        self._may_reply.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -58,6 +60,15 @@ class Proxy:
             self.cut()
             self._swallows_replies = False
 
+    @contextlib.contextmanager
+    def replies_held(self) -> Iterator[None]:
+        """Bring requests to the server, and the replies back when this ends."""
+        self._may_reply.clear()
+        try:
+            yield
+        finally:
+            self._may_reply.set()
+
     def close(self) -> None:
         """End it."""
         self._refuses = True
@@ -88,6 +99,8 @@ class Proxy:
     def _pass_on(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK_BYTES):
+                if is_reply:
+                    self._may_reply.wait()
                 if not (is_reply and self._swallows_replies):
                     target.sendall(data)
         for end in (source, target):

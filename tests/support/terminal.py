@@ -30,11 +30,17 @@ class Terminal:
     of its terminal.
     """
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: dict[str, str],
+        told_size: tuple[int, int] = (ROWS, COLUMNS),
+    ) -> None:
+        """Start the program; ``told_size`` is what it learns of the screen, (0, 0): nothing."""
         self._program: pexpect.spawn[bytes] = pexpect.spawn(
             command[0],
             list(command[1:]),
-            dimensions=(ROWS, COLUMNS),
+            dimensions=told_size,
             env={"TERM": "xterm", "LANG": "C.UTF-8", **environment},
         )
         self._screen = _Screen(self.press)

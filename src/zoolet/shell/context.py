@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoolet.client import Watches, WatchEvent
 from zoolet.model import paths
@@ -14,6 +14,23 @@ from zoolet.shell.registry import check_path
 from zoolet.shell.settings import Settings
 
 
+class Place(NamedTuple):
+    """What ``/PATH`` or ``HOST:PORT/PATH`` is about.
+
+    Attributes:
+        client: the kazoo client of the server.
+        path: below the client's chroot.
+        hosts: the server, as it was written, with the chroot.
+    """
+
+    client: Any
+    path: str
+    hosts: str
+
+    def __str__(self) -> str:
+        return f"{self.path} on {self.hosts}"
+
+
 class Context:
     """One run of the shell.
 
@@ -23,6 +40,7 @@ class Context:
         link: the connection; closed after ``close``.
         lines: the lines that were typed, the present one at the end.
         prints_watches: whether watch events are printed (``printwatches``).
+        changes_sent: how many requests were sent that may have changed something.
     """
 
     def __init__(self, settings: Settings, output: Output) -> None:
@@ -30,7 +48,8 @@ class Context:
         self.output = output
         self.lines: list[str] = []
         self.prints_watches = True
-        self.link = Link(settings.hosts, settings)
+        self.changes_sent = 0
+        self.link = self._link_to(settings.hosts)
 
     @property
     def client(self) -> Any:
@@ -44,10 +63,16 @@ class Context:
 
     def connect(self, hosts: str) -> None:
         """End the present session and begin one with ``hosts``."""
-        link = Link(hosts, self.settings)
+        link = self._link_to(hosts)
         self.close()
         self.link = link
         link.open()
+
+    def _link_to(self, hosts: str) -> Link:
+        return Link(hosts, self.settings, self._note_change)
+
+    def _note_change(self) -> None:
+        self.changes_sent += 1
 
     def close(self) -> None:
         """End the present session, where there is one."""
@@ -60,8 +85,8 @@ class Context:
             self.output.say(show_event(event))
 
     @contextlib.contextmanager
-    def place(self, written: str) -> Iterator[tuple[Any, str]]:
-        """Give the client and the path that ``/PATH`` or ``HOST:PORT/PATH`` is about.
+    def place(self, written: str) -> Iterator[Place]:
+        """Give what ``/PATH`` or ``HOST:PORT/PATH`` is about.
 
         Another server is connected to for as long as this lasts, with the same credentials.
         """
@@ -71,20 +96,24 @@ class Context:
         path = f"/{path}"
         check_path(path)
         if not hosts:
-            yield self.client, path
+            yield self.here(path)
             return
-        link = Link(hosts, self.settings)
+        link = self._link_to(hosts)
         try:
             link.open(self.client.auth_data)
-            yield link.client, path
+            yield Place(link.client, path, hosts)
         finally:
             if not link.is_closed:
                 link.close()
 
+    def here(self, path: str) -> Place:
+        """Return what a path of the present connection is about."""
+        return Place(self.client, path, self.link.hosts)
+
     def confirm(self, what: str, znodes: int, *, is_sure: bool) -> None:
         """Ask before more than one znode is changed; raises CommandError where that is not wanted.
 
-        ``what`` says what would be done to them.
+        ``what`` says what would be done to them, and on which server.
         """
         is_asked = znodes > 1 and not is_sure
         if is_asked and not self.output.confirm(f"{what}: {znodes:,} znodes?"):

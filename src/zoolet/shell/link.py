@@ -15,6 +15,7 @@ from kazoo.protocol.states import KazooState, KeeperState
 from zoolet.client import Watches
 from zoolet.client.diagnosis import Cause, Kind, TlsFiles, unresolved, why_no_session
 from zoolet.model.addresses import AddressError, parse_servers
+from zoolet.model.codes import OpCode
 from zoolet.shell.errors import CommandError, describe
 from zoolet.shell.settings import Settings
 
@@ -40,6 +41,37 @@ _STATE_NAMES = {
 }
 """What the original calls the states, which are kazoo's; any other is CONNECTING or CLOSED."""
 
+_CHANGES = frozenset(
+    {
+        OpCode.CREATE,
+        OpCode.CREATE2,
+        OpCode.CREATE_CONTAINER,
+        OpCode.CREATE_TTL,
+        OpCode.DELETE,
+        OpCode.SET_DATA,
+        OpCode.SET_ACL,
+        OpCode.MULTI,
+        OpCode.RECONFIG,
+    }
+)
+"""The requests that change what is on a server."""
+
+
+class _Client(KazooClient):  # type: ignore[misc] # kazoo has no types
+    """A kazoo client that says of each change that it sends one.
+
+    Every request of kazoo's goes through ``_call``, those of ``zoolet.client`` too.
+    """
+
+    def __init__(self, on_change: Callable[[], None], **settings: Any) -> None:
+        self._on_change = on_change
+        super().__init__(**settings)
+
+    def _call(self, request: Any, async_object: Any) -> Any:
+        if request.type in _CHANGES:
+            self._on_change()
+        return super()._call(request, async_object)
+
 
 class Link:
     """A connection to one ZooKeeper, from its first to its last moment.
@@ -51,8 +83,11 @@ class Link:
         is_closed: whether it has been ended by ``close``.
     """
 
-    def __init__(self, hosts: str, settings: Settings) -> None:
-        """Make it; raises CommandError where ``hosts`` cannot be read."""
+    def __init__(self, hosts: str, settings: Settings, on_change: Callable[[], None]) -> None:
+        """Make it; raises CommandError where ``hosts`` cannot be read.
+
+        ``on_change`` is called before a request is sent that may change something.
+        """
         try:
             self._servers = parse_servers(hosts)
         except AddressError as error:
@@ -63,7 +98,8 @@ class Link:
         self._connected = threading.Event()
         self._listeners: list[Callable[[], None]] = []
         self._tls = _tls_files(settings)
-        self.client: Any = KazooClient(
+        self.client: Any = _Client(
+            on_change,
             hosts=self.hosts,
             timeout=settings.timeout_s,
             read_only=settings.takes_read_only_server,

@@ -15,6 +15,7 @@ from rich.cells import cell_len, chop_cells
 _QUESTION = "-- more: Space a page, Enter a line, q no more --"
 _END_KEYS = b"qQ\x04"
 _LINE_KEYS = b"\r\n"
+_USUAL_COLUMNS, _USUAL_ROWS = 80, 24
 
 
 class EndOfReading(Exception):  # noqa: N818 -- nothing went wrong
@@ -26,8 +27,9 @@ class Pager:
 
     def __init__(self) -> None:
         size = os.get_terminal_size(sys.stdout.fileno())
-        self._width = max(size.columns, 1)
-        self._page_rows = max(size.lines - 1, 1)
+        # A terminal that does not know its size says 0: then it is taken for a usual one.
+        self._width = size.columns or _USUAL_COLUMNS
+        self._page_rows = max((size.lines or _USUAL_ROWS) - 1, 1)
         self._rows_left = self._page_rows
 
     def write(self, line: str, coloured: str | None = None) -> None:

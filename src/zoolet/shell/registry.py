@@ -158,7 +158,16 @@ def check_path(path: str) -> None:
 
 
 _NEGATIVE_NUMBER = re.compile(r"-\d+(\.\d+)?")
-_WORD = re.compile(r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<plain>[^\s"']\S*))""")
+
+BLANKS = " \t\n\v\f\r"
+r"""What separates words: ASCII's blanks, as in Apache's shell. Another space is part of a word.
+
+These are the characters that ``\s`` matches with ``re.ASCII``.
+"""
+
+_WORD = re.compile(
+    r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<plain>[^\s"']\S*))""", re.ASCII
+)
 
 
 def split_line(line: str) -> list[str]:
@@ -168,11 +177,11 @@ def split_line(line: str) -> list[str]:
     whatever it holds.
     """
     words = []
-    position, end = 0, len(line.rstrip())
+    position, end = 0, len(line.rstrip(BLANKS))
     while position < end:
         found = _WORD.match(line, position)
         if found is None:
-            raise UsageError(f"a quote is not closed: {line[position:end].strip()}")
+            raise UsageError(f"a quote is not closed: {line[position:end].strip(BLANKS)}")
         words.append(next(word for word in found.groups() if word is not None))
         position = found.end()
     return words

@@ -18,7 +18,7 @@ from zoolet.shell.errors import (
     UsageError,
     describe,
 )
-from zoolet.shell.registry import Answer, Command, find, split_line
+from zoolet.shell.registry import BLANKS, Answer, Command, find, split_line
 
 OK, FAILED, WRITTEN_WRONG, NOT_FOUND = 0, 1, 2, 127
 
@@ -35,11 +35,11 @@ class Shell:
         """Run a line at a time until they end; returns the last command's status."""
         status = OK
         for line in lines:
-            if not line.strip():
+            if not line.strip(BLANKS):
                 continue
-            self._context.lines.append(line.strip())
+            self._context.lines.append(line.strip(BLANKS))
             try:
-                status = self._reporting(lambda: self._run_line(self._context.lines[-1]))
+                status = self._reporting(self._words_of_line)
             except EndOfShell:
                 return status
         return status
@@ -47,17 +47,18 @@ class Shell:
     def run(self, words: Sequence[str]) -> int:
         """Run one command; returns its status."""
         try:
-            return self._reporting(lambda: self._run(words))
+            return self._reporting(lambda: words)
         except EndOfShell:
             return OK
 
-    def _run_line(self, line: str) -> None:
-        words = split_line(line)
+    def _words_of_line(self) -> Sequence[str]:
+        """Return the words of the line that was typed last; of the line it repeats for ``redo``."""
+        words = split_line(self._context.lines[-1])
         if words[:1] == [_REDO]:
             line = self._line_to_redo(words)
             self._context.lines[-1] = line
             words = split_line(line)
-        self._run(words)
+        return words
 
     def _line_to_redo(self, words: Sequence[str]) -> str:
         """Return the line whose number follows; the original's numbers, which begin at 0."""
@@ -69,9 +70,8 @@ class Shell:
             raise CommandError("Command index out of range")
         return lines[number]
 
-    def _run(self, words: Sequence[str]) -> None:
-        command = find(words[0])
-        arguments = command.read(words[1:])
+    def _run(self, command: Command, words: Sequence[str]) -> None:
+        arguments = command.read(words)
         if command.changes and self._context.settings.refuses_changes:
             raise CommandError(f"{command.name}: refused, since the shell is --read-only")
         if not command.is_local:
@@ -104,15 +104,23 @@ class Shell:
         except KazooException as error:
             raise _named(error, arguments) from error
 
-    def _reporting(self, run: Callable[[], None]) -> int:
-        """Return a command's status; what went wrong is said."""
+    def _reporting(self, read: Callable[[], Sequence[str]]) -> int:
+        """Run the command whose words ``read`` returns; says what went wrong, returns the status.
+
+        ``read`` raises what a line raises that is no command.
+        """
         complain = self._context.output.complain
+        sent_before = self._context.changes_sent
+        command: Command | None = None
         try:
-            run()
+            words = read()
+            command = find(words[0])
+            self._run(command, words[1:])
         except AnswerIsNo:
             return FAILED
         except KeyboardInterrupt:
-            complain("^C: the command was ended; what it had begun is not undone")
+            has_sent = self._context.changes_sent > sent_before
+            complain(_told_of_interrupt(command, has_sent_changes=has_sent))
             return FAILED
         except UsageError as error:
             complain(str(error))
@@ -136,6 +144,15 @@ class Shell:
                 f"The connection to {link.hosts} is lost; waiting for it to come back ..."
             )
         link.wait()
+
+
+def _told_of_interrupt(command: Command | None, *, has_sent_changes: bool) -> str:
+    """Return what to say after Ctrl-C: what is known of changes, nothing if there are none."""
+    if has_sent_changes:
+        return "^C: the command was ended; a change that it had sent may have been made"
+    if command is not None and command.changes:
+        return "^C: the command was ended; nothing was changed"
+    return "^C: the command was ended"
 
 
 class _NothingShownError(Exception):

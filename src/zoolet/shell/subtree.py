@@ -23,6 +23,7 @@ from zoolet.client import full_path, multi_async, multi_read
 from zoolet.model import paths
 from zoolet.shell.errors import CommandError, describe
 from zoolet.shell.formatting import counted
+from zoolet.shell.interrupts import held_back
 
 Item = TypeVar("Item")
 
@@ -36,7 +37,9 @@ _OPERATION_BYTES = 64
 
 _READ_BYTES = 1024 * 1024
 _FIRST_READ = 32
-_LONGEST_READ = 512
+_LONGEST_READ = 500
+"""A znode takes two operations of a multiRead where its data is read; servers allow 1,000."""
+
 _DELETE_ROUNDS = 10
 
 
@@ -131,10 +134,9 @@ def delete_subtree(client: Any, root: str, batch_size: int, advance: Callable[[i
         deleting.delete(found[::-1], batch_size)
         deleted += deleting.count
         if deleting.refusal:
-            raise CommandError(
-                f"{deleting.refusal}; {counted(deleted, 'znode')} had been deleted, the rest of"
-                f" {root} stays"
-            )
+            told = f"{deleting.refusal}; {counted(deleted, 'znode')} had been deleted"
+            is_all = deleting.count == len(found)
+            raise CommandError(told if is_all else f"{told}, the rest of {root} stays")
         try:
             found = _listed(client, root)
         except NoNodeError:
@@ -174,14 +176,25 @@ class _Deleting:
         try:
             for batch in in_batches(found, batch_size, lambda path: len(path.encode())):
                 operations = [Delete(full_path(self._client, path), -1) for path in batch]
-                sent.append((batch, multi_async(self._client, operations)))
+                with held_back():
+                    sent.append((batch, multi_async(self._client, operations)))
                 if len(sent) >= MULTIS_IN_FLIGHT:
-                    self._settle(*sent.popleft())
+                    self._settle_next(sent)
                 if self.refusal:
                     break
         except KeyboardInterrupt as interrupt:
             self.refusal = describe(interrupt, "")
         while sent:
+            try:
+                self._settle_next(sent)
+            except KeyboardInterrupt as interrupt:
+                if self.refusal:
+                    raise
+                self.refusal = describe(interrupt, "")
+
+    def _settle_next(self, sent: deque[tuple[Sequence[str], Any]]) -> None:
+        """Wait for the answer that comes next, and count it before a Ctrl-C ends the round."""
+        with held_back():
             self._settle(*sent.popleft())
 
     def _settle(self, batch: Sequence[str], result: Any) -> None:

@@ -21,6 +21,7 @@ from zoolet.model.owners import OwnerKind, ttl_of
 from zoolet.model.stat import Stat
 from zoolet.shell.errors import CommandError, describe
 from zoolet.shell.formatting import counted
+from zoolet.shell.interrupts import held_back
 from zoolet.shell.subtree import MULTIS_IN_FLIGHT, Visited, first_error, in_batches, walk
 
 _READ_AT_ONCE = 256
@@ -158,17 +159,20 @@ class Writer:
     def write(self, znodes: Iterable[ExportedZnode]) -> Written:
         """Write them, parents before children; raises CommandError, saying what was written.
 
-        Ctrl-C ends it too, when what is under way is done.
+        Ctrl-C ends it too, when what is under way is done; a second Ctrl-C does not wait for that,
+        and is KeyboardInterrupt.
         """
         sent: deque[tuple[list[ExportedZnode], set[str], Any]] = deque()
         try:
             for batch in in_batches(self._wanted(znodes), _WRITTEN_AT_ONCE, size_of):
-                sent.append(self._send(batch))
+                present = self._present(batch) if self._replaces else set()
+                with held_back():
+                    sent.append((batch, present, self._send(batch, present)))
                 # The first batch has the root: where that is refused, nothing may go below it.
                 if len(sent) >= (MULTIS_IN_FLIGHT if self._has_begun else 1):
-                    self._settle(*sent.popleft())
+                    self._settle_next(sent)
             while sent:
-                self._settle(*sent.popleft())
+                self._settle_next(sent)
         except (CommandError, ZookeeperError, KeyboardInterrupt) as error:
             self._settle_rest(sent)
             done = self._created + self._replaced
@@ -183,12 +187,11 @@ class Writer:
             else:
                 yield znode
 
-    def _send(self, batch: list[ExportedZnode]) -> tuple[list[ExportedZnode], set[str], Any]:
-        """Send a batch; returns it with the paths that are there already, and the answer to come.
+    def _send(self, batch: list[ExportedZnode], present: set[str]) -> Any:
+        """Send a batch of which these paths are there already; returns the answer to come.
 
         A znode that fills a request is sent by itself: a multi would be the few bytes too long.
         """
-        present = self._present(batch) if self._replaces else set()
         operations = [
             SetData(full_path(self._client, znode.path), znode.data, -1)
             if znode.path in present
@@ -196,13 +199,18 @@ class Writer:
             for znode in batch
         ]
         if len(operations) == 1:
-            return batch, present, call(self._client, operations[0])
-        return batch, present, multi_async(self._client, operations)
+            return call(self._client, operations[0])
+        return multi_async(self._client, operations)
 
     def _present(self, batch: list[ExportedZnode]) -> set[str]:
         found = multi_read(self._client, (), [znode.path for znode in batch])
         pairs = zip(batch, found, strict=True)
         return {znode.path for znode, names in pairs if not isinstance(names, NoNodeError)}
+
+    def _settle_next(self, sent: deque[tuple[list[ExportedZnode], set[str], Any]]) -> None:
+        """Wait for the answer that comes next, and count it before a Ctrl-C ends the writing."""
+        with held_back():
+            self._settle(*sent.popleft())
 
     def _settle(self, batch: list[ExportedZnode], present: set[str], result: Any) -> None:
         """Wait for a batch's answer; then give those that were there already their ACLs."""
@@ -239,6 +247,6 @@ class Writer:
         """Count what was under way when one was refused, and may still have been done."""
         while sent:
             try:
-                self._settle(*sent.popleft())
+                self._settle_next(sent)
             except (CommandError, ZookeeperError):
                 continue

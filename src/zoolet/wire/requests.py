@@ -207,7 +207,16 @@ def decode_set_watches2(data: bytes, start: i64, end: i64) -> SetWatches:
 
 
 def _path_vectors(reader: Reader, count: int) -> list[tuple[str, ...]]:
-    return [reader.read_vector(reader.read_ustring) for _ in range(count)]
+    return [_paths_not_null(reader) for _ in range(count)]
+
+
+def _paths_not_null(reader: Reader) -> tuple[str, ...]:
+    """Read a vector of paths; raises MalformedError if it is null, as Apache ZooKeeper answers."""
+    start = reader.position
+    if reader.read_int() == -1:
+        raise MalformedError("a null list of paths")
+    reader.position = start
+    return reader.read_vector(reader.read_ustring)
 
 
 def decode_add_watch(data: bytes, start: i64, end: i64) -> AddWatch:

@@ -24,7 +24,7 @@ def outcomes_on(jars: Path | None) -> Outcomes:
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
-        "ZOOKEEPER_VERSION": "3.9.3",
+        "ZOOKEEPER_VERSION": "3.9.5",
         **({"KAZOO_SUITE_JARS": str(jars.resolve())} if jars is not None else {}),
     }
     with tempfile.TemporaryDirectory() as scratch:

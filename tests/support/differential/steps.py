@@ -61,7 +61,7 @@ Step = Burst | Reconnect
 
 
 class Dialect(NamedTuple):
-    """What the compared release does otherwise than 3.9.3, so that it is not asked for.
+    """What the compared release does otherwise than 3.9.5, so that it is not asked for.
 
     Attributes:
         exists_checks_acl: exists needs READ; before 3.9 it needs nothing.
@@ -380,7 +380,7 @@ class _Generator:
         ]
         if chance.random() < 0.02 and self._dialect.reads_flags_in_multi:
             parts.append(self._any())
-        return OpCode.MULTI, _multi_body(parts)
+        return OpCode.MULTI, multi_body(parts)
 
     def _multi_read(self) -> tuple[int, bytes]:
         chance = self._chance
@@ -390,7 +390,7 @@ class _Generator:
             parts.append((op_code, pack_ustring(self._path()) + self._flag()))
         if parts and chance.random() < 0.05:
             parts.append(self._any())
-        return OpCode.MULTI_READ, _multi_body(parts)
+        return OpCode.MULTI_READ, multi_body(parts)
 
     def _flag(self) -> bytes:
         return self._chance.choice((b"\0", b"\1"))
@@ -541,7 +541,7 @@ _IDENTITIES = (
 )
 
 
-def _multi_body(parts: list[tuple[int, bytes]]) -> bytes:
+def multi_body(parts: list[tuple[int, bytes]]) -> bytes:
     """Put operations behind their headers, and the header that ends them."""
     body = b"".join(INT.pack(op_code) + b"\0" + INT.pack(-1) + part for op_code, part in parts)
     return body + INT.pack(-1) + b"\1" + INT.pack(-1)

@@ -4,60 +4,69 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from zoolet.shell.prompt import LineLexer, PrivateHistory, TreeCompleter
+from zoolet.shell.completion import TreeCompleter
+from zoolet.shell.prompt import LineLexer, PrivateHistory
 
 TREE = {
-    "/": ["jobs", "jobless", "zookeeper", "with space"],
+    "/": ["jobs", "jobless", "zookeeper", "with space", "it's two", "two words", "two worlds"],
     "/jobs": ["a", "b"],
     "/big": [f"n-{number:06d}" for number in range(300_000)],
+    "/wide": ["no\u00a0break", "em\u2003space", "ideographic\u3000space"],
 }
 
 
-def complete(line: str) -> list[tuple[str, str]]:
-    """Return what the end of a line may become, and how that is shown."""
-    completer = TreeCompleter(lambda path: TREE.get(path, []))
-    found = completer.get_completions(Document(line), CompleteEvent(completion_requested=True))
-    return [(line[: len(line) + one.start_position] + one.text, one.display_text) for one in found]
-
-
-def lines(line: str) -> list[str]:
-    return [completed for completed, _ in complete(line)]
+def complete(line: str) -> str | list[str]:
+    """Return what TAB makes of a line; the names that it shows if the line stays as it is."""
+    found = TreeCompleter(lambda path: TREE.get(path, [])).complete(line)
+    before = line[: len(line) - len(found.word)]
+    becomes = before + (found.shared if found.whole is None else found.whole)
+    return becomes if becomes != line else list(found.names)
 
 
 def test_commands_are_completed() -> None:
-    assert lines("getA") == ["getAcl", "getAllChildrenNumber"]
-    assert "tree" in lines("")
-    assert lines("nonsense") == []
+    assert complete("getA") == ["getAcl", "getAllChildrenNumber"]
+    assert complete("getAl") == "getAllChildrenNumber"
+    assert "tree" in complete("")
+    assert complete("nonsense") == []
 
 
 def test_paths_are_completed_from_the_tree() -> None:
-    assert complete("ls /job") == [("ls /jobless", "jobless"), ("ls /jobs", "jobs")]
-    assert lines("ls -s /jobs/") == ["ls -s /jobs/a", "ls -s /jobs/b"]
-    assert lines("ls /missing/x") == []
-    assert lines("cp /jobs/a /z") == ["cp /jobs/a /zookeeper"]
+    assert complete("ls /jo") == "ls /job"
+    assert complete("ls /job") == ["jobless", "jobs"]
+    assert complete("ls -s /jobs/") == ["a", "b"]
+    assert complete("ls /missing/x") == []
+    assert complete("cp /jobs/a /z") == "cp /jobs/a /zookeeper"
 
 
-def test_a_path_with_spaces_is_quoted() -> None:
-    assert lines("get /w") == ["get '/with space'"]
-    assert lines('get "/with s') == ['get "/with space"']
+def test_a_path_with_blanks_is_quoted() -> None:
+    assert complete("get /w") == "get '/with space'"
+    assert complete('get "/with s') == 'get "/with space"'
+    assert complete("get /i") == 'get "/it\'s two"'
+    assert complete("get /t") == "get '/two wor"
+    assert complete("get '/two wor") == ["two words", "two worlds"]
+
+
+@pytest.mark.parametrize("name", TREE["/wide"])
+def test_another_space_than_ascii_is_part_of_a_word(name: str) -> None:
+    """Of an ASCII blank the line would need quotes; of another space it must not get any."""
+    assert complete(f"get /wide/{name[0]}") == f"get /wide/{name}"
+    assert complete(f"get /wide/{name[:-2]}") == f"get /wide/{name}"
 
 
 def test_options_and_their_values_are_completed() -> None:
-    assert lines("ls -") == ["ls -s", "ls -w", "ls -R"]
-    assert lines("addWatch -m PERSISTENT_") == ["addWatch -m PERSISTENT_RECURSIVE"]
-    assert lines("printwatches o") == ["printwatches on", "printwatches off"]
-    assert lines("help whoa") == ["help whoami"]
+    assert complete("ls -") == ["-s", "-w", "-R"]
+    assert complete("addWatch -m PERSISTENT_") == "addWatch -m PERSISTENT_RECURSIVE"
+    assert complete("printwatches ") == "printwatches o"
+    assert complete("printwatches o") == ["on", "off"]
+    assert complete("help whoa") == "help whoami"
 
 
-def test_too_many_children_are_not_listed_whole() -> None:
-    assert lines("ls /big/") == ["ls /big/n-"]
-    found = complete("ls /big/n-")
-    assert len(found) == 1001
-    assert found[-1] == ("ls /big/n-", "... and 299,000 more")
-    assert lines("ls /big/n-29999") == [f"ls /big/n-29999{number}" for number in range(10)]
+@pytest.mark.parametrize(("typed", "count"), [("n-", 300_000), ("n-0", 100_000), ("n-003", 1000)])
+def test_every_child_counts_however_many(typed: str, count: int) -> None:
+    assert complete("ls /big/") == "ls /big/n-"
+    assert len(complete(f"ls /big/{typed}")) == count
 
 
 @pytest.mark.parametrize(
@@ -65,6 +74,7 @@ def test_too_many_children_are_not_listed_whole() -> None:
     [
         ("ls -s /a 'b c'", ["ansigreen bold", "ansicyan", "ansiblue", "ansiyellow"]),
         ("lss x", ["ansired", ""]),
+        ("ls /a\u00a0b /c", ["ansigreen bold", "ansiblue", "ansiblue"]),
     ],
 )
 def test_lines_are_coloured(line: str, styles: list[str]) -> None:
@@ -80,6 +90,7 @@ def test_history_is_private_and_keeps_no_passwords(tmp_path: Path) -> None:
     history = PrivateHistory(path)
     history.append_string("ls /")
     history.append_string("  addauth digest ann:secret")
+    history.append_string("addauth\u00a0digest ann:secret")
     assert path.stat().st_mode & 0o777 == 0o600
     assert "secret" not in path.read_text()
     assert list(PrivateHistory(path).load_history_strings()) == ["ls /"]

@@ -20,6 +20,11 @@ NOWHERE = "127.0.0.1:1"
         ("set /a ''", ["set", "/a", ""]),
         ("  ls\t/ ", ["ls", "/"]),
         ("  ", []),
+        ("set /a\u00a0b x\u00a0y", ["set", "/a\u00a0b", "x\u00a0y"]),
+        ("get /a\u2003b\u3000", ["get", "/a\u2003b\u3000"]),
+        ("set /a x\x1cy\x85z\u2028", ["set", "/a", "x\x1cy\x85z\u2028"]),
+        ("\u00a0", ["\u00a0"]),
+        ("ls\v/\f", ["ls", "/"]),
     ],
 )
 def test_lines_are_cut_as_the_original_cuts_them(line: str, words: list[str]) -> None:

@@ -26,9 +26,10 @@ from zoolet.model.exports import (
 )
 from zoolet.model.owners import OwnerKind
 from zoolet.shell.commands.writing import SURE
-from zoolet.shell.context import Context
+from zoolet.shell.context import Context, Place
 from zoolet.shell.errors import AnswerIsNo, CommandError, describe
 from zoolet.shell.formatting import counted, format_acl, format_data
+from zoolet.shell.interrupts import held_back
 from zoolet.shell.registry import Answer, Option, command
 from zoolet.shell.subtree import MULTI_BYTES, first_error, in_batches
 from zoolet.shell.transfer import (
@@ -64,12 +65,14 @@ _MOVED_AT_ONCE = 500
 )
 def _cp(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     with (
-        context.place(arguments.source) as (source_client, source),
-        context.place(arguments.target) as (target_client, target),
+        context.place(arguments.source) as origin,
+        context.place(arguments.target) as goal,
     ):
+        source_client, source, _ = origin
+        target_client, target, _ = goal
         _refuse_inside(source_client, source, target_client, target)
         total = _count(source_client, source)
-        _ask_to_replace(context, target_client, target, arguments)
+        _ask_to_replace(context, goal, arguments)
         znodes = read_znodes(source_client, source, with_acl=not arguments.A)
         with context.output.progress("Copying", total) as advance:
             writer = Writer(
@@ -93,13 +96,15 @@ def _cp(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 )
 def _mv(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     with (
-        context.place(arguments.source) as (source_client, source),
-        context.place(arguments.target) as (target_client, target),
+        context.place(arguments.source) as origin,
+        context.place(arguments.target) as goal,
     ):
+        source_client, source, _ = origin
+        target_client, target, _ = goal
         context.refuse_root(source, "mv")
         _refuse_inside(source_client, source, target_client, target)
         total = _count(source_client, source)
-        context.confirm(f"Move {source}", total, is_sure=arguments.y)
+        context.confirm(f"Move {origin} to {goal}", total, is_sure=arguments.y)
         moving = _Moving(context, arguments, total)
         written = moving.move(source_client, source, target_client, target)
     yield _tell("moved", arguments.source, arguments.target, written)
@@ -177,8 +182,9 @@ class _Moving:
         try:
             with self._context.output.progress("Deleting", len(versions)) as advance:
                 for batch in in_batches(versions, _MOVED_AT_ONCE, lambda one: len(one[0].encode())):
-                    self._delete_batch(client, batch)
-                    deleted += len(batch)
+                    with held_back():
+                        self._delete_batch(client, batch)
+                        deleted += len(batch)
                     advance(len(batch))
         except (CommandError, KeyboardInterrupt) as error:
             raise CommandError(
@@ -257,7 +263,7 @@ def _write_new(path: Path, lines: Iterator[str]) -> int:
 def _import(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     file, path = Path(arguments.file), arguments.path
     total = sum(1 for _ in _imported(file, path))  # every line is read before any is written
-    _ask_to_replace(context, context.client, path, arguments)
+    _ask_to_replace(context, context.here(path), arguments)
     with context.output.progress("Importing", total) as advance:
         writer = Writer(
             context.client,
@@ -289,8 +295,8 @@ def _imported(file: Path, target: str) -> Iterator[ExportedZnode]:
 def _diff(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     differs = False
     with (
-        context.place(arguments.left) as (left_client, left),
-        context.place(arguments.right) as (right_client, right),
+        context.place(arguments.left) as (left_client, left, _),
+        context.place(arguments.right) as (right_client, right, _),
     ):
         ours = _relative(read_znodes(left_client, left, with_acl=not arguments.A), left)
         theirs = _relative(read_znodes(right_client, right, with_acl=not arguments.A), right)
@@ -368,14 +374,12 @@ def _refuse_inside(source_client: Any, source: str, target_client: Any, target: 
         raise CommandError(f"{target} is in {source}: what is copied would have no end")
 
 
-def _ask_to_replace(
-    context: Context, client: Any, target: str, arguments: argparse.Namespace
-) -> None:
+def _ask_to_replace(context: Context, target: Place, arguments: argparse.Namespace) -> None:
     """Ask where -f may change more than one znode that is there."""
     if not arguments.f:
         return
     try:
-        present = _count(client, target)
+        present = _count(target.client, target.path)
     except NoNodeError:
         return
     context.confirm(f"Write over {target}", present, is_sure=arguments.y)

@@ -14,6 +14,7 @@ from zoolet.shell.commands.writing import explaining_size
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, describe
 from zoolet.shell.formatting import stat_value
+from zoolet.shell.interrupts import left_to_another_program
 from zoolet.shell.registry import Answer, command
 
 
@@ -35,9 +36,11 @@ def _edit(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
         file.unlink()
         yield Answer({"path": path, "changed": False}, "Nothing was changed")
         return
+    is_sent = False
     try:
         # The editor may have been open for long: the connection may be on its way back.
         context.link.wait()
+        is_sent = True
         with explaining_size(len(after)):
             written = context.client.set(path, after, version=stat.version)
     except (BadVersionError, NoNodeError) as error:
@@ -45,8 +48,11 @@ def _edit(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
             f"{path} was changed by someone else while you edited it, and was left as they made it."
             f" Your text is in {file}"
         ) from error
+    except KeyboardInterrupt as interrupt:
+        told = "whether the text was set is not known" if is_sent else "nothing was set"
+        raise CommandError(f"^C; {told}. Your text is in {file}") from interrupt
     except (CommandError, ZookeeperError) as error:
-        told = error if isinstance(error, CommandError) else describe(error, path)
+        told = str(error) if isinstance(error, CommandError) else describe(error, path)
         raise CommandError(f"{told}. Your text is in {file}") from error
     file.unlink()
     value = {"path": path, "changed": True, "stat": stat_value(written)}
@@ -54,9 +60,10 @@ def _edit(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 
 def _edited(editor: str, file: Path) -> bytes:
-    """Let the editor change a file; returns what it then holds."""
+    """Let the editor change a file; returns what it then holds. Ctrl-C is the editor's."""
     try:
-        status = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
+        with left_to_another_program():
+            status = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
     except (OSError, ValueError) as error:
         raise CommandError(f"{editor} cannot be started: {error}. Set EDITOR") from error
     if status != 0:

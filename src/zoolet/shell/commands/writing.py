@@ -5,7 +5,7 @@ import base64
 import binascii
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from zoolet.shell.commands.reading import STAT
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, UsageError, describe
 from zoolet.shell.formatting import counted, format_data, format_stat, parse_acl, stat_value
+from zoolet.shell.interrupts import held_back
 from zoolet.shell.registry import Answer, Option, command
 from zoolet.shell.subtree import delete_subtree, walk
 
@@ -109,7 +110,7 @@ def _deleteall(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
         raise UsageError("-b: a batch is at least 1 znode")
     context.refuse_root(path, "deleteall")
     count = count_descendants(context.client, path) + 1
-    context.confirm(f"Delete {path}", count, is_sure=arguments.y)
+    context.confirm(f"Delete {context.here(path)}", count, is_sure=arguments.y)
     with context.output.progress("Deleting", count) as advance:
         deleted = delete_subtree(context.client, path, batch_size, advance)
     yield Answer({"deleted": path, "znodes": deleted})
@@ -131,44 +132,64 @@ def _set_acl(context: Context, arguments: argparse.Namespace) -> Iterator[Answer
         yield _changed(arguments, stat)
         return
     count = count_descendants(context.client, arguments.path) + 1
-    context.confirm(f"Set the ACL of {arguments.path}", count, is_sure=arguments.y)
+    context.confirm(f"Set the ACL of {context.here(arguments.path)}", count, is_sure=arguments.y)
     with context.output.progress("Setting ACLs", count) as advance:
         paths = (visited.path for visited in walk(context.client, arguments.path))
-        setting = _set_acls(context.client, paths, acl, _version(arguments))
-        done = failed = 0
-        for path, error in setting:
-            advance(1)
-            done += error is None
-            if error is not None:
-                failed += 1
-                context.output.complain(describe(error, path))
-    if failed:
-        raise CommandError(f"The ACL of {counted(failed, 'znode')} was not set, of {done} it was")
-    yield Answer({"path": arguments.path, "znodes": done})
+        setting = _SettingAcls(context, advance)
+        setting.set_all(paths, acl, _version(arguments))
+    if setting.failed:
+        failed = counted(setting.failed, "znode")
+        raise CommandError(f"The ACL of {failed} was not set, of {setting.done} it was")
+    yield Answer({"path": arguments.path, "znodes": setting.done})
 
 
-def _set_acls(
-    client: Any, paths: Iterator[str], acl: AclList, version: int
-) -> Iterator[tuple[str, ZookeeperError | None]]:
-    """Set many ACLs; yields each path with what went wrong. A znode that is gone is passed over."""
-    sent: deque[tuple[str, Any]] = deque()
-    for path in paths:
-        sent.append((path, client.set_acls_async(path, acl, version=version)))
-        if len(sent) >= _IN_FLIGHT:
-            yield from _settled(*sent.popleft())
-    while sent:
-        yield from _settled(*sent.popleft())
+class _SettingAcls:
+    """Sets many ACLs, and prints each failure. A znode that is gone is passed over.
 
+    Attributes:
+        done: how many were set.
+        failed: how many were refused.
+    """
 
-def _settled(path: str, result: Any) -> Iterator[tuple[str, ZookeeperError | None]]:
-    try:
-        result.get()
-    except NoNodeError:
-        return
-    except ZookeeperError as error:
-        yield path, error
-    else:
-        yield path, None
+    def __init__(self, context: Context, advance: Callable[[int], None]) -> None:
+        self.done = 0
+        self.failed = 0
+        self._context = context
+        self._advance = advance
+        self._sent: deque[tuple[str, Any]] = deque()
+
+    def set_all(self, paths: Iterable[str], acl: AclList, version: int) -> None:
+        """Set the ACL of each path; raises CommandError after Ctrl-C, saying how many were set."""
+        client = self._context.client
+        try:
+            for path in paths:
+                with held_back():
+                    result = client.set_acls_async(path, acl, version=version)
+                    self._sent.append((path, result))
+                if len(self._sent) >= _IN_FLIGHT:
+                    self._settle_next()
+            while self._sent:
+                self._settle_next()
+        except KeyboardInterrupt as interrupt:
+            while self._sent:
+                self._settle_next()
+            done = counted(self.done, "znode")
+            raise CommandError(f"{describe(interrupt, '')}; the ACL of {done} was set") from None
+
+    def _settle_next(self) -> None:
+        """Wait for the answer that comes next, and count it before a Ctrl-C ends the command."""
+        with held_back():
+            path, result = self._sent.popleft()
+            try:
+                result.get()
+            except NoNodeError:
+                return
+            except ZookeeperError as error:
+                self.failed += 1
+                self._context.output.complain(describe(error, path))
+            else:
+                self.done += 1
+        self._advance(1)
 
 
 @command(

@@ -1,0 +1,254 @@
+"""Ctrl-C at any moment of a command that changes many znodes: what it then says is true.
+
+The signal is a real one. It comes while the shell waits for an answer: with a wrong count of what
+was under way, the numbers of the message differ from what the server has.
+"""
+
+import os
+import random
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from tests.support.shell import Ran, run_shell
+from zoolet.client import create_request, multi_async
+from zoolet.shell import interrupts
+from zoolet.testing import ServerProcess
+
+ZNODES = 2_500
+DELETED_IN_A_MULTI = 100
+
+
+class Person:
+    """Somebody who presses Ctrl-C while the shell waits for an answer, the Nth of those it gets."""
+
+    def __init__(self, waits_before: int) -> None:
+        self.waits_before = waits_before
+
+    def look_at(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``send``, whose result's ``get()`` is what the shell waits in."""
+
+        def watched(*arguments: Any) -> Any:
+            result = send(*arguments)
+            get = result.get
+
+            def wait(*limits: Any, **more: Any) -> Any:
+                self.waits_before -= 1
+                if self.waits_before == -1:
+                    signal.raise_signal(signal.SIGINT)
+                return get(*limits, **more)
+
+            result.get = wait
+            return result
+
+        return watched
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """See that Ctrl-C is KeyboardInterrupt, and is so afterwards."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.fixture
+def many(client: Any) -> Any:
+    """A client of a server with a root ``/s`` of 2,500 children."""
+    client.create("/s")
+    for start in range(0, ZNODES, 500):
+        numbers = range(start, start + 500)
+        multi_async(
+            client, [create_request(client, f"/s/n{number}", b"x") for number in numbers]
+        ).get()
+    return client
+
+
+def run_interrupted(server: ServerProcess, waits_before: int, *words: str) -> Ran:
+    """Run a command; Ctrl-C comes at the wait for an answer with this number."""
+    person = Person(waits_before)
+    watched = person.look_at(multi_async)
+    with (
+        mock.patch("zoolet.shell.transfer.multi_async", watched),
+        mock.patch("zoolet.shell.subtree.multi_async", watched),
+        mock.patch("zoolet.shell.commands.copying.multi_async", watched),
+    ):
+        return run_shell(server.hosts, *words)
+
+
+def present(client: Any, root: str) -> int:
+    """Return how many znodes a subtree has."""
+    stat = client.exists(root)
+    return 0 if stat is None else 1 + stat.numChildren
+
+
+def said(pattern: str, message: str) -> int:
+    """Return the number in a message; none is 0."""
+    found = re.match(pattern, message)
+    assert found is not None, message
+    return int(found[1] or 0)
+
+
+def check_cp(server: ServerProcess, client: Any, waits_before: int) -> None:
+    found = run_interrupted(server, waits_before, "cp", "/s", "/t")
+    if found.status:
+        pattern = r"\^C; (?:nothing was written|(\d+) znodes had been written)$"
+        assert said(pattern, found.err) == present(client, "/t")
+    else:
+        assert present(client, "/t") == ZNODES + 1
+
+
+def check_deleteall(server: ServerProcess, client: Any, waits_before: int) -> None:
+    batch = str(DELETED_IN_A_MULTI)
+    found = run_interrupted(server, waits_before, "deleteall", "-b", batch, "/s")
+    left = present(client, "/s")
+    if found.status:
+        pattern = r"\^C; (\d+) znodes had been deleted"
+        assert said(pattern, found.err) == ZNODES + 1 - left
+        assert ("stays" in found.err) == (left > 0)
+    else:
+        assert left == 0
+
+
+def check_mv(server: ServerProcess, client: Any, waits_before: int) -> None:
+    found = run_interrupted(server, waits_before, "mv", "/s", "/u")
+    left = present(client, "/s")
+    if not found.status:
+        assert (left, present(client, "/u")) == (0, ZNODES + 1)
+    elif "written" in found.err:
+        pattern = r"\^C; (?:nothing was written|(\d+) znodes had been written)$"
+        assert said(pattern, found.err) == present(client, "/u")
+        assert left == ZNODES + 1
+    else:
+        pattern = r"\^C; everything was copied, and of /s (\d+) of 2501 znodes were deleted$"
+        assert said(pattern, found.err) == ZNODES + 1 - left
+        assert present(client, "/u") == ZNODES + 1
+
+
+@pytest.mark.parametrize("waits_before", [0, 1, 3])
+@pytest.mark.parametrize("check", [check_cp, check_deleteall])
+def test_the_message_counts_what_was_under_way(
+    server: ServerProcess,
+    many: Any,
+    check: Callable[[ServerProcess, Any, int], None],
+    waits_before: int,
+) -> None:
+    check(server, many, waits_before)
+
+
+@pytest.mark.parametrize("waits_before", [0, 6, 8])  # the copy has six multis, the deletes six
+def test_a_move_says_what_is_where(server: ServerProcess, many: Any, waits_before: int) -> None:
+    check_mv(server, many, waits_before)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_message_is_true_whenever_ctrl_c_comes(
+    server: ServerProcess, many: Any, seed: int
+) -> None:
+    chance = random.Random(seed)
+    check_cp(server, many, chance.randrange(7))
+    check_mv(server, many, chance.randrange(14))
+    if many.exists("/s") is not None:
+        many.delete("/s", recursive=True)
+    many.create("/s")
+    for number in range(ZNODES):
+        many.create_async(f"/s/n{number}")
+    check_deleteall(server, many, chance.randrange(27))
+
+
+def test_an_acl_that_was_set_is_counted(server: ServerProcess, many: Any) -> None:
+    """Ctrl-C comes at the 250th answer: up to a hundred more are under way then, and count."""
+    settle = interrupts.held_back
+    calls = 0
+
+    def held_back() -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 250:
+            signal.raise_signal(signal.SIGINT)
+        return settle()
+
+    with mock.patch("zoolet.shell.commands.writing.held_back", held_back):
+        found = run_shell(server.hosts, "setAcl", "-R", "/s", "world:anyone:cdra")
+    done = said(r"\^C; the ACL of (\d+) znodes was set$", found.err)
+    changed = sum(many.exists(f"/s/n{number}").aversion for number in range(ZNODES))
+    changed += many.exists("/s").aversion
+    assert done == changed
+    assert 0 < done < ZNODES
+
+
+def press_ctrl_c_twice() -> None:
+    with interrupts.held_back():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the second is held back too")
+
+
+def fail_after_ctrl_c() -> None:
+    with interrupts.held_back():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("refused")
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        press_ctrl_c_twice()
+
+
+def test_an_error_comes_before_a_ctrl_c_that_was_held_back() -> None:
+    with pytest.raises(ValueError, match="refused"):
+        fail_after_ctrl_c()
+
+
+def test_ctrl_c_is_the_editors_while_it_runs(
+    server: ServerProcess, client: Any, tmp_path: Path
+) -> None:
+    """An editor that takes Ctrl-C for a key of its own goes on, and what it saves is set."""
+    client.create("/a", b"old")
+    editor = tmp_path / "editor.py"
+    editor.write_text(
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, lambda *_: None)\n"
+        "os.kill(os.getppid(), signal.SIGINT)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "open(sys.argv[1], 'w').write('new')\n"
+    )
+    with mock.patch.dict(os.environ, {"EDITOR": f"{sys.executable} {editor}"}):
+        found = run_shell(server.hosts, "edit", "/a")
+    assert found == Ran(0, "Set /a, version 1\n", "")
+    assert client.get("/a")[0] == b"new"
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("zoolet.shell.link.Link.wait", "^C; nothing was set"),
+        ("kazoo.client.KazooClient.set", "^C; whether the text was set is not known"),
+    ],
+)
+def test_ctrl_c_after_the_editor_names_the_text(
+    server: ServerProcess, client: Any, tmp_path: Path, where: str, told: str
+) -> None:
+    client.create("/a", b"old")
+    calls = 0
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > where.endswith("wait"):  # the first wait is the one before the command
+            raise KeyboardInterrupt
+
+    with (
+        mock.patch.dict(os.environ, {"EDITOR": "sed -i s/old/new/"}),
+        mock.patch("tempfile.tempdir", str(tmp_path)),
+        mock.patch(where, interrupted),
+    ):
+        found = run_shell(server.hosts, "edit", "/a")
+    assert found.err.startswith(f"{told}. Your text is in {tmp_path}")
+    assert Path(found.err.split(" is in ")[1].strip()).read_text() == "new"
