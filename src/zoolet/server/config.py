@@ -13,7 +13,9 @@ from typing import NamedTuple, TypeVar
 
 from zoolet.core.access import DigestRules
 from zoolet.core.rules import (
+    DEFAULT_MOST_ACL_ENTRIES,
     DEFAULT_MOST_EPHEMERALS,
+    DEFAULT_MOST_IDENTITIES,
     DEFAULT_MOST_PATH_BYTES,
     DEFAULT_MOST_READ_BYTES,
     DEFAULT_MOST_READ_PARTS,
@@ -43,7 +45,9 @@ _NO_METRICS = frozenset(
         "org.apache.zookeeper.metrics.impl.NullMetricsProvider",
     }
 )
-_SECRET = re.compile("digest$|password|passwd", re.IGNORECASE)
+_SECRET = re.compile("digest$|password|passwd|secret", re.IGNORECASE)
+_LEAST_SECRET_CHARACTERS = 16
+_X509_PROVIDER = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
 
 _NOT_YET = {
     "client.portUnification": "zoolet serves TLS on secureClientPort alone",
@@ -135,6 +139,8 @@ class Config:
         four_letter_words: those that are answered.
         admin: the admin endpoint; None: there is none.
         metrics: where Prometheus' metrics are; None: nowhere.
+        session_secret: what passwords of sessions are derived from (``zoolet.sessionSecret``);
+            empty: they are Apache ZooKeeper's.
         settings: what was read, by key; secrets are left out.
         warnings: what was read and has no effect, a line each.
     """
@@ -171,6 +177,7 @@ class Config:
     four_letter_words: frozenset[str] = field(default=DEFAULT_FOUR_LETTER_WORDS)
     admin: AdminConfig | None = None
     metrics: Listener | None = None
+    session_secret: str = field(default="", repr=False)
     settings: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -210,12 +217,18 @@ def parse_config(text: str, path: Path) -> Config:
     settings.refuse(_NOT_YET)
     data_log_dir = settings.text("dataLogDir", "")
     max_frame_bytes = settings.integer("jute.maxbuffer", DEFAULT_MAX_FRAME_BYTES, least=1024)
+    tls = _tls(settings)
+    digests = DigestRules(
+        algorithm=settings.hash("DigestAuthenticationProvider.digestAlg", "sha1"),
+        super_digest=settings.text("DigestAuthenticationProvider.superDigest", ""),
+        is_enabled=settings.boolean("DigestAuthenticationProvider.enabled", default=True),
+    )
     return Config(
         data_dir=Path(settings.required("dataDir", "the directory for snapshots and logs")),
         data_log_dir=Path(data_log_dir) if data_log_dir else None,
         client_port=settings.required_port("clientPort"),
         client_address=settings.text("clientPortAddress", "") or None,
-        tls=_tls(settings),
+        tls=tls,
         tick_time_ms=tick_time_ms,
         min_session_timeout_ms=minimum_ms,
         max_session_timeout_ms=maximum_ms,
@@ -256,13 +269,16 @@ def parse_config(text: str, path: Path) -> Config:
                 "zoolet.maxPathLength", DEFAULT_MOST_PATH_BYTES, least=16
             ),
             max_txn_bytes=max_txn_bytes_of(max_frame_bytes),
+            most_acl_entries=settings.integer(
+                "zoolet.maxEntriesPerAcl", DEFAULT_MOST_ACL_ENTRIES, least=1
+            ),
+            most_identities=settings.integer(
+                "zoolet.maxIdentitiesPerConnection", DEFAULT_MOST_IDENTITIES, least=1
+            ),
+            schemes=_acl_schemes(settings, has_tls=tls is not None, digests=digests),
         ),
         skips_acl=settings.text("skipACL", "no") == "yes",
-        digests=DigestRules(
-            algorithm=settings.hash("DigestAuthenticationProvider.digestAlg", "sha1"),
-            super_digest=settings.text("DigestAuthenticationProvider.superDigest", ""),
-            is_enabled=settings.boolean("DigestAuthenticationProvider.enabled", default=True),
-        ),
+        digests=digests,
         required_schemes=_required_schemes(settings),
         container_check_interval_ms=settings.integer(
             "znode.container.checkIntervalMs", 60_000, least=1
@@ -273,6 +289,7 @@ def parse_config(text: str, path: Path) -> Config:
         four_letter_words=settings.names("4lw.commands.whitelist") or DEFAULT_FOUR_LETTER_WORDS,
         admin=_admin(settings),
         metrics=_metrics(settings),
+        session_secret=_session_secret(settings),
         settings=settings.shown(),
         warnings=settings.finish(),
     )
@@ -340,6 +357,26 @@ def _metrics(settings: "_Settings") -> Listener | None:
     return None
 
 
+def _acl_schemes(settings: "_Settings", *, has_tls: bool, digests: DigestRules) -> frozenset[str]:
+    """Return the schemes that have a provider, as Apache ZooKeeper's ``ProviderRegistry`` has."""
+    has_provider = settings.has_below("authProvider.", _X509_PROVIDER)
+    schemes = {"ip": True, "digest": digests.is_enabled, "x509": has_tls or has_provider}
+    return frozenset(scheme for scheme, is_known in schemes.items() if is_known)
+
+
+def _session_secret(settings: "_Settings") -> str:
+    """Return the secret of sessions' passwords; empty: there is none."""
+    key = "zoolet.sessionSecret"
+    secret = settings.text(key, "")
+    if secret and len(secret) < _LEAST_SECRET_CHARACTERS:
+        raise settings.error(
+            key,
+            f"the secret is too short: use {_LEAST_SECRET_CHARACTERS} characters or more, for"
+            " example the output of: openssl rand -hex 32",
+        )
+    return secret
+
+
 def _required_schemes(settings: "_Settings") -> frozenset[str]:
     """Return the schemes of ``enforce.auth.schemes``, if they are enforced."""
     enforced = settings.boolean("enforce.auth.enabled", default=False)
@@ -403,6 +440,17 @@ class _Settings:
                 return member
         known = ", ".join(repr(member.value) for member in members if member.value)
         raise self.error(key, f"{key}={value} is none of {known}")
+
+    def has_below(self, prefix: str, wanted: str) -> bool:
+        """Say whether a key that begins with ``prefix`` has this value."""
+        keys = [
+            key
+            for key, (_, value) in self._lines.items()
+            if key.startswith(prefix) and value == wanted
+        ]
+        for key in keys:
+            self._unread.pop(key, None)
+        return bool(keys)
 
     def names(self, key: str) -> frozenset[str]:
         """Return what a value lists between commas."""

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, final
 
 from mypy_extensions import i32, i64
 
+from zoolet.core.acl_table import OPEN, StoredAcl
 from zoolet.core.machine import StateMachine
 from zoolet.core.tree import (
     AVERSION,
@@ -22,7 +23,6 @@ from zoolet.core.tree import (
     Tree,
 )
 from zoolet.model import paths
-from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.owners import OwnerKind
 from zoolet.model.packed import (
     BytesWriter,
@@ -82,6 +82,7 @@ class Image:
         self._records = tree.all_records().copy()
         self._created = {path: found.created for path, found in tree.directories.items()}
         self._acls = tree.acls.copy()
+        self._acl_lists = tuple(tree.acl_table.lists.values())
         self._perishable = tree.perishable.copy()
         self._sessions = dict(sessions)
 
@@ -102,13 +103,15 @@ class Image:
         for session_id, timeout_ms in self._sessions.items():
             write_i64_be(writer, session_id)
             write_i32_be(writer, timeout_ms)
-        numbers: dict[AclList, int] = {}
-        for acl in self._acls.values():
-            numbers.setdefault(acl, len(numbers) + 1)
-        write_i32_be(writer, len(numbers))
-        for acl, number in numbers.items():
+        numbers: dict[StoredAcl, int] = {}
+        write_i32_be(writer, len(self._acl_lists))
+        for acl in self._acl_lists:
+            number = numbers[acl] = len(numbers) + 1
             write_i64_be(writer, number)
-            write_acl(writer, acl)
+            write_acl(writer, acl.entries)
+            if len(writer) >= _CHUNK_BYTES:
+                yield writer.getvalue()
+                writer = BytesWriter()
         for path, record in self._records.items():
             acl_number = numbers[self._acls[path]] if path in self._acls else _OPEN_ACL_NUMBER
             self._write_znode(writer, path, record, acl_number)
@@ -233,10 +236,10 @@ def _count(reader: Reader, least_bytes: i64) -> int:
 
 def _read_tree(reader: Reader) -> Tree:
     tree = Tree()
-    acls = {_OPEN_ACL_NUMBER: OPEN_ACL}
+    acls = {_OPEN_ACL_NUMBER: OPEN}
     for _ in range(_count(reader, LONG.size + 4)):
         number = reader.read_long()
-        acls[number] = tree.intern_acl(reader.read_acl())
+        acls[number] = tree.acl_table.find_or_add(reader.read_acl())
     path = ""
     try:
         path = reader.read_ustring()
@@ -247,11 +250,12 @@ def _read_tree(reader: Reader) -> Tree:
         raise MalformedError(f"the znode {path!r} has no parent, or no ACL") from error
     if paths.ROOT not in tree.records:
         raise MalformedError("the tree has no root")
+    tree.acl_table.drop_unused()
     tree.count_all_children()
     return tree
 
 
-def _read_znode(reader: Reader, tree: Tree, acls: Mapping[int, AclList], path: str) -> None:
+def _read_znode(reader: Reader, tree: Tree, acls: Mapping[int, StoredAcl], path: str) -> None:
     """Read what follows a znode's path; raises KeyError where its parent or its ACL is missing."""
     data, start = reader.data, reader.position
     reader.skip_buffer()

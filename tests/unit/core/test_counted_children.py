@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
 from zoolet.core.prepare import Asker
 from zoolet.core.sessions import SessionTable
@@ -16,7 +17,7 @@ from zoolet.model.codes import EventType, OpCode
 from zoolet.model.stat import Stat
 from zoolet.storage.snapshots import Image
 
-ASKER = Asker(7, ())
+ASKER = Asker(7, NOBODY)
 
 
 def do(machine: StateMachine, op_code: OpCode, request: Any) -> Any:
