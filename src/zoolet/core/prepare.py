@@ -67,6 +67,9 @@ _CREATE: Final = Permission.CREATE.value
 _DELETE: Final = Permission.DELETE.value
 _ADMIN: Final = Permission.ADMIN.value
 
+_LEAST_ENTRY_BYTES: Final = 12
+"""Of an ACL entry in a txn: permissions, and the lengths of scheme and id."""
+
 _BYTES_BESIDE_A_PATH: Final = 4
 _BYTES_BESIDE_PATHS: Final = 36
 """The header of a txn, and the number of paths in the txn that closes a session."""
@@ -169,6 +172,7 @@ class View:
         self._in_multi = False
         self._new_ephemerals = 0
         self._new_ephemeral_bytes = 0
+        self._new_acl_bytes = 0
         self._quotas = quotas
         self._tree = tree
         self._noted: dict[str, ZnodeState | None] = {}
@@ -180,6 +184,7 @@ class View:
         self._in_multi = in_multi
         self._new_ephemerals = 0
         self._new_ephemeral_bytes = 0
+        self._new_acl_bytes = 0
         if self._noted:
             self._noted = {}
 
@@ -242,6 +247,20 @@ class View:
         close_bytes = _BYTES_BESIDE_PATHS + path_bytes + owned * _BYTES_BESIDE_A_PATH
         if owned > self.rules.most_ephemerals or close_bytes > self.rules.max_txn_bytes:
             raise RequestError(ErrorCode.QUOTA_EXCEEDED, path)
+
+    def count_acl(self, acl: AclList, path: str) -> None:
+        """Count the list of one more znode; raises RequestError (MARSHALLING_ERROR).
+
+        It does so if the lists of a multi alone are larger than a txn may be. One entry for
+        ``auth`` stands for many identities, so without this a small request fills the memory before
+        its txn has a size.
+        """
+        if not self._in_multi:
+            return
+        for _, (scheme, name) in acl:
+            self._new_acl_bytes += _LEAST_ENTRY_BYTES + len(scheme) + len(name)
+        if self._new_acl_bytes > self.rules.max_txn_bytes:
+            raise RequestError(ErrorCode.MARSHALLING_ERROR, path)
 
     def put(self, path: str, state: ZnodeState | None) -> None:
         """Note a znode that comes, or goes (None)."""
@@ -365,6 +384,8 @@ def _prepare_znode(
     if "/" not in path or "\0" in path:
         raise RequestError(_code_of_no_path(path), path)
     acl = access.resolve(wanted_acl, asker.identities, path, view.rules)
+    if acl is not OPEN_ACL:
+        view.count_acl(acl, path)
     parent = view.parent(path)
     access.check(parent.acl, asker.identities, _CREATE, path)
     if mode.is_sequential:
