@@ -15,6 +15,7 @@ VALUES = {
     "snapshot.compression.method": "gz",
     "DigestAuthenticationProvider.digestAlg": "SHA1",
     "admin.serverAddress": "127.0.0.1",
+    "authProvider.x509": "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
     "admin.commandURL": "/commands",
     "clientPortAddress": "127.0.0.1",
     "dataDir": "/data",
