@@ -1,11 +1,22 @@
 """The secure port: TLS with and without clients' certificates, and ACLs that name them."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 from kazoo.handlers.threading import KazooTimeoutError
@@ -29,6 +40,7 @@ def certificates(tmp_path: Path) -> Certificates:
     authority = trustme.CA()
     files = Certificates(*(tmp_path / f"{name}.pem" for name in Certificates._fields))
     authority.cert_pem.write_to_path(files.authority)
+    authority.private_key_pem.write_to_path(tmp_path / "authority-key.pem")
     server = authority.issue_cert("localhost", "127.0.0.1")
     server.private_key_and_cert_chain_pem.write_to_path(files.server)
     client = authority.issue_cert(common_name="worker, one", organization_name="zoolet")
@@ -86,6 +98,60 @@ def test_a_client_with_a_certificate_is_whom_it_names(
         only_me = [make_acl("x509", name, all=True)]
         client.create("/mine", b"secret", acl=only_me)
         assert client.get("/mine")[0] == b"secret"
+    finally:
+        client.stop()
+        client.close()
+
+
+def certificate_of(authority: Path, name: x509.Name, key_of_authority: bytes) -> bytes:
+    """Return a PEM file with a key and a certificate for any name."""
+    issuer = x509.load_pem_x509_certificate(authority.read_bytes())
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(load_pem_private_key(key_of_authority, None), hashes.SHA256())  # type: ignore[arg-type]
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private + certificate.public_bytes(Encoding.PEM)
+
+
+EMAIL_IN_DER = "1.2.840.113549.1.9.1=#1608774065782e6f7267"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "text"),
+    [
+        (
+            [(NameOID.ORGANIZATION_NAME, "zoolet"), (NameOID.EMAIL_ADDRESS, "w@ex.org")],
+            f"{EMAIL_IN_DER},O=zoolet",
+        ),
+        ([(NameOID.COMMON_NAME, "a=b#c"), (NameOID.USER_ID, " ada")], "UID=\\ ada,CN=a\\=b\\#c"),
+        ([(NameOID.SERIAL_NUMBER, "7"), (NameOID.COMMON_NAME, "w")], "CN=w,2.5.4.5=#130137"),
+    ],
+)
+@pytest.mark.usefixtures("secure_server")
+def test_a_list_of_java_s_text_lets_its_owner_in(
+    settings: dict[str, object],
+    certificates: Certificates,
+    attributes: list[tuple[x509.ObjectIdentifier, str]],
+    text: str,
+) -> None:
+    name = x509.Name(x509.NameAttribute(oid, value) for oid, value in attributes)
+    key = certificates.authority.with_name("authority-key.pem").read_bytes()
+    certificates.client.write_bytes(certificate_of(certificates.authority, name, key))
+    client = client_on(settings, certificates, certificates.client)
+    client.start(timeout=10)
+    try:
+        client.create("/mine", b"secret", acl=[make_acl("x509", text, all=True)])
+        assert client.get("/mine")[0] == b"secret"
+        assert subject_in_acl(client) == text
     finally:
         client.stop()
         client.close()

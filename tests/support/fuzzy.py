@@ -36,7 +36,8 @@ class FuzzySnapshot:
         self._directory = writer.directories.snapshots
         self._zxid = machine.zxid
         sessions = machine.sessions.by_id.values()
-        acls = {numbers.of(acl): acl for acl in machine.tree.acls.values() if acl != OPEN_ACL}
+        lists = [stored.entries for stored in machine.tree.acls.values()]
+        acls = {numbers.of(acl): acl for acl in lists if acl != OPEN_ACL}
         self._content = b"ZKSN" + INT.pack(2) + LONG.pack(-1) + INT.pack(len(sessions))
         for session in sessions:
             self._content += LONG.pack(session.session_id) + INT.pack(session.timeout_ms)

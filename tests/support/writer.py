@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
 from zoolet.core.prepare import Asker
 from zoolet.core.sessions import SessionTable
@@ -53,7 +54,9 @@ class Writer:
         self.change(OpCode.CREATE_SESSION, requests.CreateSession(5000))
 
     def change(self, op_code: OpCode, request: requests.WriteRequest) -> None:
-        txn = self.machine.prepare(Asker(SESSION, ()), 1, op_code, request, time_ms=self.time_ms)
+        txn = self.machine.prepare(
+            Asker(SESSION, NOBODY), 1, op_code, request, time_ms=self.time_ms
+        )
         self.machine.apply(txn)
         self.log.append(txn.header.zxid, encode_record(txn))
 

@@ -1,21 +1,21 @@
 """Access control: which identities an ACL lets do what, and which ACLs may be set.
 
 Source: ``ZooKeeperServer.checkACL``, ``PrepRequestProcessor.fixupACL`` and the authentication
-providers of the original.
+providers of Apache ZooKeeper.
 """
 
 import base64
 import hashlib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-from zoolet.model.acl import ACL, ANYONE, OPEN_ACL, AclList, Id
+from zoolet.core.acl_table import EXACT_SCHEMES, OPEN, StoredAcl
+from zoolet.core.identities import Identities
+from zoolet.core.networks import parse_network
+from zoolet.core.rules import Rules
+from zoolet.model.acl import ACL, ANYONE, NULL_TEXT, OPEN_ACL, AclList, Id
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
-
-SKIPS_ACL = Id("super", "skipACL")
-"""What every connection is where the server runs with skipACL; whoAmI does not show it."""
 
 
 class DigestRules(NamedTuple):
@@ -32,54 +32,67 @@ class DigestRules(NamedTuple):
     is_enabled: bool = True
 
 
-def check(acl: AclList, identities: Sequence[Id], permission: int, path: str = "") -> None:
+def check(acl: StoredAcl, identities: Identities, permission: int, path: str = "") -> None:
     """Return if one of ``identities`` has one of the permissions; raises RequestError (NO_AUTH)."""
-    if acl is OPEN_ACL or is_allowed(acl, identities, permission):
+    if acl is OPEN or acl.allows(identities, permission):
         return
     raise RequestError(ErrorCode.NO_AUTH, path)
 
 
-def is_allowed(acl: AclList, identities: Sequence[Id], permission: int) -> bool:
-    """Say whether one of ``identities`` has one of the permissions."""
-    if not acl or any(identity.scheme == "super" for identity in identities):
-        return True
-    for entry in acl:
-        if not entry.perms & permission:
-            continue
-        if entry.id == ANYONE:
-            return True
-        matches = _MATCHES.get(entry.id.scheme)
-        if matches is not None and any(
-            identity.scheme == entry.id.scheme and matches(identity.id, entry.id.id)
-            for identity in identities
-        ):
-            return True
-    return False
-
-
-def resolve(acl: AclList, identities: Sequence[Id], path: str) -> AclList:
+def resolve(acl: AclList, identities: Identities, path: str, rules: Rules) -> AclList:
     """Return the list to be stored: without repetitions, ``auth`` replaced by who asks.
 
-    Raises RequestError (INVALID_ACL) where an entry names an unknown scheme or an ill-formed id,
-    where ``auth`` stands and nobody has authenticated, or where the list is empty.
+    Raises RequestError: INVALID_ACL if an entry names a scheme that is unknown or switched off, or
+    an ill-formed id; if ``auth`` stands in it and nobody has authenticated; if the list is empty,
+    or has more entries than ``Rules.most_acl_entries``. MARSHALLING_ERROR if an id is null.
     """
     if acl is OPEN_ACL:
         return acl
+    unique = dict.fromkeys(acl)
+    for entry in unique:
+        if NULL_TEXT in entry.id:
+            _check_nulls(acl, path)
+            break
     resolved: list[ACL] = []
-    for entry in dict.fromkeys(acl):
-        scheme, name = entry.id
-        if scheme == "auth":
-            own = [ACL(entry.perms, who) for who in identities if who.scheme in _AUTHENTICATED]
-            if not own:
-                raise RequestError(ErrorCode.INVALID_ACL, path)
-            resolved += own
-        elif entry.id == ANYONE or (scheme in _IS_VALID and _IS_VALID[scheme](name)):
-            resolved.append(entry)
-        else:
+    for entry in unique:
+        own = _resolve_entry(entry, identities, path, rules)
+        resolved += own
+        if not own or len(resolved) > rules.most_acl_entries:
             raise RequestError(ErrorCode.INVALID_ACL, path)
     if not resolved:
         raise RequestError(ErrorCode.INVALID_ACL, path)
     return tuple(resolved)
+
+
+def _resolve_entry(entry: ACL, identities: Identities, path: str, rules: Rules) -> list[ACL]:
+    """Return what one entry stands for; empty: it is invalid."""
+    scheme, name = entry.id
+    if scheme == "auth":
+        return [ACL(entry.perms, who) for who in identities.ids if who.scheme in _AUTHENTICATED]
+    if name == NULL_TEXT and (scheme == ANYONE.scheme or scheme in rules.schemes):
+        raise RequestError(ErrorCode.MARSHALLING_ERROR, path)
+    is_valid = entry.id == ANYONE or (scheme in rules.schemes and _IS_VALID[scheme](name))
+    return [entry] if is_valid else []
+
+
+def _check_nulls(entries: AclList, path: str) -> None:
+    """Raise RequestError (MARSHALLING_ERROR) if two entries cannot be compared.
+
+    Apache ZooKeeper compares each entry with those before it, first the permissions, then the
+    scheme, then the id. A null of its own on the way is a NullPointerException, which it answers
+    with a marshalling error (``PrepRequestProcessor.removeDuplicates``, ``Id.equals``).
+    """
+    perms_before = set[int]()
+    schemes_before = set[tuple[int, str]]()
+    for perms, (scheme, name) in entries:
+        if scheme == NULL_TEXT:
+            fails = perms in perms_before
+        else:
+            fails = name == NULL_TEXT and (perms, scheme) in schemes_before
+        if fails:
+            raise RequestError(ErrorCode.MARSHALLING_ERROR, path)
+        perms_before.add(perms)
+        schemes_before.add((perms, scheme))
 
 
 def authenticate(
@@ -112,7 +125,7 @@ def user_of(scheme: str, name: str) -> str:
     """Return the user that an identity is of: a digest's is what stands before its colon."""
     if scheme == "digest":
         return name.split(":", 1)[0]
-    return name if scheme in _MATCHES else ""
+    return name if scheme == "ip" or scheme in EXACT_SCHEMES else ""
 
 
 def hide_digests(acl: AclList) -> AclList:
@@ -133,46 +146,11 @@ def _is_user_and_digest(name: str) -> bool:
     return len(parts) == 2
 
 
-def _network_of(name: str) -> tuple[int, int] | None:
-    """Return an IPv4 address and its mask, from ``a.b.c.d`` or ``a.b.c.d/bits``.
-
-    None where it is neither: the original's scheme ip knows IPv4 alone.
-    """
-    dotted, slash, bits = name.partition("/")
-    numbers = [_number(part) for part in dotted.split(".")]
-    length = _number(bits) if slash else _ADDRESS_BITS
-    if len(numbers) != 4 or not 0 <= length <= _ADDRESS_BITS:
-        return None
-    if not all(0 <= number <= 255 for number in numbers):
-        return None
-    mask = (1 << _ADDRESS_BITS) - (1 << _ADDRESS_BITS - length)
-    return int.from_bytes(bytes(numbers)) & mask, mask
-
-
-def _number(text: str) -> int:
-    """Return what Java's parseInt does; -1 where that is an error."""
-    return int(text) if _INTEGER.fullmatch(text) else -1
-
-
-def _is_in_network(address: str, network: str) -> bool:
-    wanted, given = _network_of(network), _network_of(address)
-    return wanted is not None and given is not None and given[0] & wanted[1] == wanted[0]
-
-
-_ADDRESS_BITS = 32
-_INTEGER = re.compile("[+-]?[0-9]{1,9}")
-
-_AUTHENTICATED = frozenset({"digest", "x509"})
+_AUTHENTICATED = EXACT_SCHEMES
 """The schemes whose identities were proven, so that ``auth`` stands for them."""
-
-_MATCHES: dict[str, Callable[[str, str], bool]] = {
-    "digest": lambda who, wanted: who == wanted,
-    "ip": _is_in_network,
-    "x509": lambda who, wanted: who == wanted,
-}
 
 _IS_VALID: dict[str, Callable[[str], bool]] = {
     "digest": _is_user_and_digest,
-    "ip": lambda name: _network_of(name) is not None,
+    "ip": lambda name: parse_network(name) is not None,
     "x509": lambda name: "=" in name,
 }

@@ -5,13 +5,15 @@ once, so that the next prepare sees it. Nothing of what ``apply`` returns may le
 before the log is synced: that is the caller's part. Recovery calls ``apply`` alone.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
 from zoolet.core import access
+from zoolet.core.acl_table import OPEN, StoredAcl
+from zoolet.core.identities import Identities
 from zoolet.core.prepare import Asker, View, prepare
 from zoolet.core.quotas import Quotas
 from zoolet.core.rules import Rules
@@ -19,7 +21,7 @@ from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import MZXID, PZXID, Tree, data_length
 from zoolet.core.watches import Watcher, WatchTable
 from zoolet.model import paths
-from zoolet.model.acl import OPEN_ACL, AclList, Id
+from zoolet.model.acl import AclList
 from zoolet.model.codes import (
     AddWatchMode,
     ErrorCode,
@@ -70,6 +72,8 @@ _NODE_DATA_CHANGED: Final = EventType.NODE_DATA_CHANGED
 _NODE_CHILDREN_CHANGED: Final = EventType.NODE_CHILDREN_CHANGED
 
 _BYTES_OF_A_PART: Final = 16
+_BEFORE_ALL: Final = -(1 << 63)
+"""Less than every zxid."""
 
 _JAVA_BLANKS = "".join(map(chr, range(ord(" ") + 1)))
 """What Java's String.trim takes off: blanks and all control characters."""
@@ -209,7 +213,7 @@ class StateMachine:
 
     # -- reads -------------------------------------------------------------------------------------
 
-    def readable(self, path: str, identities: Sequence[Id]) -> bytes:
+    def readable(self, path: str, identities: Identities) -> bytes:
         """Return the record of a znode that may be read; raises RequestError (NO_NODE, NO_AUTH)."""
         record = self.tree.record_of(path)
         if record is None:
@@ -219,7 +223,7 @@ class StateMachine:
             access.check(acls[path], identities, _READ, path)
         return record
 
-    def acl_of(self, path: str, identities: Sequence[Id]) -> tuple[AclList, bytes]:
+    def acl_of(self, path: str, identities: Identities) -> tuple[AclList, bytes]:
         """Return the ACL to show, without digests to those who may not administer, and the record.
 
         Raises RequestError (NO_NODE, NO_AUTH).
@@ -227,13 +231,13 @@ class StateMachine:
         record = self.tree.record_of(path)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
-        acl = self.tree.acl_of(path)
+        acl = self.tree.stored_acl_of(path)
         access.check(acl, identities, _READ | _ADMIN, path)
-        if access.is_allowed(acl, identities, _ADMIN):
-            return acl, record
-        return access.hide_digests(acl), record
+        if acl.allows(identities, _ADMIN):
+            return acl.entries, record
+        return access.hide_digests(acl.entries), record
 
-    def count_below(self, path: str, identities: Sequence[Id]) -> int:
+    def count_below(self, path: str, identities: Identities) -> int:
         """Return the number of znodes below a path, at every depth; raises RequestError.
 
         For "", Apache counts the root as well (``DataTree.getAllChildrenNumber``).
@@ -316,7 +320,9 @@ class StateMachine:
         """Take a reconnected client's watches over; return what it missed meanwhile.
 
         What changed after ``relative_zxid`` is told at once, the rest is watched on
-        (``DataTree.setWatches``). Raises RequestError where they are too many, and some are set.
+        (``DataTree.setWatches``). As with a live event, nothing is told of a znode that the watcher
+        may not read: it is watched on, whatever has changed. That a znode is missing is no secret:
+        every read tells it. Raises RequestError where they are too many, and some are set.
         """
         events: list[Event] = []
 
@@ -328,31 +334,36 @@ class StateMachine:
 
         since = request.relative_zxid
         for path in request.data_watches:
-            watch_or_tell(path, self.data_watches, self._missed_data(path, since))
-        for path in request.exist_watches:
-            missed = EventType.NODE_CREATED if (path or paths.ROOT) in self.tree.records else None
+            missed = self._missed(path, MZXID, since, _NODE_DATA_CHANGED, watcher)
             watch_or_tell(path, self.data_watches, missed)
+        for path in request.exist_watches:
+            missed = self._missed(path, MZXID, _BEFORE_ALL, _NODE_CREATED, watcher)
+            is_missing = missed is _NODE_DELETED
+            watch_or_tell(path, self.data_watches, None if is_missing else missed)
         for path in request.child_watches:
-            watch_or_tell(path, self.child_watches, self._missed_children(path, since))
+            missed = self._missed(path, PZXID, since, _NODE_CHILDREN_CHANGED, watcher)
+            watch_or_tell(path, self.child_watches, missed)
         for path in request.persistent_watches:
             self.add_watch(path, watcher, AddWatchMode.PERSISTENT)
         for path in request.persistent_recursive_watches:
             self.add_watch(path, watcher, AddWatchMode.PERSISTENT_RECURSIVE)
         return events
 
-    def _missed_data(self, path: str, since_zxid: int) -> EventType | None:
-        record = self.tree.record_of(path or paths.ROOT)
-        if record is None:
-            return EventType.NODE_DELETED
-        mzxid = read_i64_be(record, len(record) - MZXID)
-        return EventType.NODE_DATA_CHANGED if mzxid > since_zxid else None
+    def _missed(
+        self, path: str, zxid_at: int, since_zxid: int, change: EventType, watcher: Watcher
+    ) -> EventType | None:
+        """Return the event that a watcher of a path has missed; None: none that it may know of.
 
-    def _missed_children(self, path: str, since_zxid: int) -> EventType | None:
-        record = self.tree.record_of(path or paths.ROOT)
+        ``change`` is the event if the zxid in the Stat at ``zxid_at`` is past ``since_zxid``.
+        """
+        path = path or paths.ROOT
+        record = self.tree.record_of(path)
         if record is None:
-            return EventType.NODE_DELETED
-        pzxid = read_i64_be(record, len(record) - PZXID)
-        return EventType.NODE_CHILDREN_CHANGED if pzxid > since_zxid else None
+            return _NODE_DELETED
+        if read_i64_be(record, len(record) - zxid_at) <= since_zxid:
+            return None
+        acl = self.tree.stored_acl_of(path)
+        return change if acl is OPEN or acl.allows(watcher.identities, _READ) else None
 
     def forget_watcher(self, watcher: Watcher) -> Iterator[int]:
         """Drop the watches of a connection that is gone.
@@ -398,7 +409,7 @@ class _Change:
         table: WatchTable,
         path: str,
         event_type: EventType,
-        acl: AclList | None = None,
+        acl: StoredAcl | None = None,
         but: Collection[Watcher] = (),
     ) -> Collection[Watcher]:
         """Add the event for those who watch ``path`` and may read it, except ``but``.
@@ -409,12 +420,11 @@ class _Change:
             return ()
         watchers = table.trigger(path)
         if acl is None:
-            acl = self.tree.acl_of(path)
+            acl = self.tree.stored_acl_of(path)
         told = [
             watcher
             for watcher in watchers
-            if watcher not in but
-            and (acl is OPEN_ACL or access.is_allowed(acl, watcher.identities, _READ))
+            if watcher not in but and (acl is OPEN or acl.allows(watcher.identities, _READ))
         ]
         if told:
             self.events.append(Event(event_type, path, self.header.zxid, told))

@@ -6,12 +6,13 @@ error a client sees where several apply. The parts of a multi see what those bef
 through a View, which keeps their effects apart from the tree until the whole is applied.
 """
 
-from collections.abc import Sequence
 from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
 from zoolet.core import access
+from zoolet.core.acl_table import OPEN, StoredAcl
+from zoolet.core.identities import Identities
 from zoolet.core.quotas import Quotas
 from zoolet.core.rules import Rules
 from zoolet.core.tree import (
@@ -23,7 +24,7 @@ from zoolet.core.tree import (
     wrap_int32,
 )
 from zoolet.model import paths
-from zoolet.model.acl import OPEN_ACL, AclList, Id
+from zoolet.model.acl import NULL_TEXT, OPEN_ACL, AclList
 from zoolet.model.codes import CreateMode, ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
 from zoolet.model.owners import MAX_TTL_MS
@@ -66,6 +67,9 @@ _CREATE: Final = Permission.CREATE.value
 _DELETE: Final = Permission.DELETE.value
 _ADMIN: Final = Permission.ADMIN.value
 
+_LEAST_ENTRY_BYTES: Final = 12
+"""Of an ACL entry in a txn: permissions, and the lengths of scheme and id."""
+
 _BYTES_BESIDE_A_PATH: Final = 4
 _BYTES_BESIDE_PATHS: Final = 36
 """The header of a txn, and the number of paths in the txn that closes a session."""
@@ -78,7 +82,7 @@ class Asker:
 
     __slots__ = ("identities", "session_id")
 
-    def __init__(self, session_id: int, identities: Sequence[Id]) -> None:
+    def __init__(self, session_id: int, identities: Identities) -> None:
         self.session_id = session_id
         self.identities = identities
 
@@ -100,7 +104,7 @@ class ZnodeState:
 
     def __init__(
         self,
-        acl: AclList,
+        acl: StoredAcl,
         version: int,
         aversion: int,
         created: int,
@@ -117,7 +121,7 @@ class ZnodeState:
         self.size_bytes = size_bytes
 
 
-_NOT_NOTED: Final = ZnodeState(OPEN_ACL, 0, 0, 0, 0, False, 0)
+_NOT_NOTED: Final = ZnodeState(OPEN, 0, 0, 0, 0, False, 0)
 """Stands for a path that was not looked up yet; None for one that is missing."""
 
 
@@ -168,6 +172,7 @@ class View:
         self._in_multi = False
         self._new_ephemerals = 0
         self._new_ephemeral_bytes = 0
+        self._new_acl_bytes = 0
         self._quotas = quotas
         self._tree = tree
         self._noted: dict[str, ZnodeState | None] = {}
@@ -179,6 +184,7 @@ class View:
         self._in_multi = in_multi
         self._new_ephemerals = 0
         self._new_ephemeral_bytes = 0
+        self._new_acl_bytes = 0
         if self._noted:
             self._noted = {}
 
@@ -199,7 +205,7 @@ class View:
         size = len(record)
         directory = tree.directories.get(path)
         return ZnodeState(
-            tree.acl_of(path),
+            tree.stored_acl_of(path),
             read_i32_be(record, size - VERSION),
             read_i32_be(record, size - AVERSION),
             0 if directory is None else directory.created,
@@ -241,6 +247,20 @@ class View:
         close_bytes = _BYTES_BESIDE_PATHS + path_bytes + owned * _BYTES_BESIDE_A_PATH
         if owned > self.rules.most_ephemerals or close_bytes > self.rules.max_txn_bytes:
             raise RequestError(ErrorCode.QUOTA_EXCEEDED, path)
+
+    def count_acl(self, acl: AclList, path: str) -> None:
+        """Count the list of one more znode; raises RequestError (MARSHALLING_ERROR).
+
+        It does so if the lists of a multi alone are larger than a txn may be. One entry for
+        ``auth`` stands for many identities, so without this a small request fills the memory before
+        its txn has a size.
+        """
+        if not self._in_multi:
+            return
+        for _, (scheme, name) in acl:
+            self._new_acl_bytes += _LEAST_ENTRY_BYTES + len(scheme) + len(name)
+        if self._new_acl_bytes > self.rules.max_txn_bytes:
+            raise RequestError(ErrorCode.MARSHALLING_ERROR, path)
 
     def put(self, path: str, state: ZnodeState | None) -> None:
         """Note a znode that comes, or goes (None)."""
@@ -314,6 +334,8 @@ def _prepare_multi(view: View, asker: Asker, multi: Multi) -> MultiTxn:
         try:
             txns.append((op_code, _prepare_part(view, asker, request)))
         except RequestError as error:
+            if error.code is ErrorCode.MARSHALLING_ERROR:
+                raise  # Apache ZooKeeper refuses all of it then, and names no part
             refused = True
             txns.append((OpCode.ERROR, ErrorTxn(error.code)))
     return MultiTxn(tuple(txns))
@@ -360,8 +382,10 @@ def _prepare_znode(
     view: View, asker: Asker, path: str, data: bytes | None, wanted_acl: AclList, mode: Mode
 ) -> MadeZnode:
     if "/" not in path or "\0" in path:
-        raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
-    acl = access.resolve(wanted_acl, asker.identities, path)
+        raise RequestError(_code_of_no_path(path), path)
+    acl = access.resolve(wanted_acl, asker.identities, path, view.rules)
+    if acl is not OPEN_ACL:
+        view.count_acl(acl, path)
     parent = view.parent(path)
     access.check(parent.acl, asker.identities, _CREATE, path)
     if mode.is_sequential:
@@ -379,14 +403,15 @@ def _prepare_znode(
         view.count_ephemeral(asker.session_id, path)
     parent.created = wrap_int32(parent.created + 1)
     parent.num_children += 1
-    view.put(path, ZnodeState(acl, 0, 0, 0, 0, mode.is_ephemeral, size_bytes))
+    stored = OPEN if acl is OPEN_ACL else StoredAcl(acl)
+    view.put(path, ZnodeState(stored, 0, 0, 0, 0, mode.is_ephemeral, size_bytes))
     return MadeZnode(path, acl, parent.created)
 
 
 def _prepare_delete(view: View, asker: Asker, request: Delete) -> DeleteTxn:
     path = request.path
     if "/" not in path or "\0" in path or path in paths.SYSTEM_PATHS:
-        raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
+        raise RequestError(_code_of_no_path(path), path)
     parent = view.parent(path)
     access.check(parent.acl, asker.identities, _DELETE, path)
     node = view.get(path)
@@ -425,7 +450,7 @@ def _prepare_set_acl(view: View, asker: Asker, request: SetAcl) -> SetAclTxn:
     node = view.find(path)
     if node is None:
         _validate(path)
-    acl = access.resolve(request.acl, asker.identities, path)
+    acl = access.resolve(request.acl, asker.identities, path, view.rules)
     if node is None:
         raise RequestError(ErrorCode.NO_NODE, path)
     access.check(node.acl, asker.identities, _ADMIN, path)
@@ -449,6 +474,11 @@ def _existing(view: View, path: str) -> ZnodeState:
         _validate(path)
         raise RequestError(ErrorCode.NO_NODE, path)
     return node
+
+
+def _code_of_no_path(path: str) -> ErrorCode:
+    """Return why a path that cannot be one is refused; null is what Java's checks fail on."""
+    return ErrorCode.MARSHALLING_ERROR if path == NULL_TEXT else ErrorCode.BAD_ARGUMENTS
 
 
 def _validate_below_existing(path: str) -> None:

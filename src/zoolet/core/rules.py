@@ -8,6 +8,8 @@ DEFAULT_MOST_EPHEMERALS = DEFAULT_MOST_WATCHES = 1_000_000
 DEFAULT_MOST_READ_PARTS = 1000
 DEFAULT_MOST_READ_BYTES = 64 << 20
 DEFAULT_MOST_PATH_BYTES = 16 << 10
+DEFAULT_MOST_ACL_ENTRIES = 1000
+DEFAULT_MOST_IDENTITIES = 128
 
 
 class Rules(NamedTuple):
@@ -27,6 +29,12 @@ class Rules(NamedTuple):
         most_path_bytes: of the path of a new znode (``zoolet.maxPathLength``).
         max_txn_bytes: of the largest txn; a request whose txn would be larger is refused, also an
             ephemeral whose path would make the txn that closes its session larger.
+        most_acl_entries: of a list that a request sets (``zoolet.maxEntriesPerAcl``), counted when
+            ``auth`` is replaced by identities; a longer one is refused with INVALID_ACL. Lists that
+            znodes have already may be longer.
+        most_identities: that a client may prove on a connection
+            (``zoolet.maxIdentitiesPerConnection``); one more is refused with AUTH_FAILED.
+        schemes: of the identities that a list may name, beside ``world`` and ``auth``.
     """
 
     allows_ttl: bool = False
@@ -37,3 +45,6 @@ class Rules(NamedTuple):
     most_read_bytes: int = DEFAULT_MOST_READ_BYTES
     most_path_bytes: int = DEFAULT_MOST_PATH_BYTES
     max_txn_bytes: int = max_txn_bytes_of(DEFAULT_MAX_FRAME_BYTES)
+    most_acl_entries: int = DEFAULT_MOST_ACL_ENTRIES
+    most_identities: int = DEFAULT_MOST_IDENTITIES
+    schemes: frozenset[str] = frozenset({"digest", "ip"})

@@ -5,6 +5,7 @@ touched with one assignment per read from its connection, and found to have expi
 bucket whose time has come: sessions that were touched since move to a later bucket.
 """
 
+import hmac
 import struct
 
 from zoolet.model.codes import ErrorCode
@@ -12,6 +13,7 @@ from zoolet.model.errors import RequestError
 
 PASSWORD_BYTES = 16
 _LARGEST_COUNT = 1 << 62
+_SESSION_ID = struct.Struct(">q")
 
 _SERVER_ID = 1
 _SECRET = 0xB3415C00
@@ -139,13 +141,16 @@ class SessionTable:
             self._next_bucket = bucket
 
 
-def password_of(session_id: int) -> bytes:
+def password_of(session_id: int, secret: bytes = b"") -> bytes:
     """Return the password with which a client comes back to its session.
 
-    It is the original's (``ZooKeeperServer.generatePasswd``: 16 bytes of Java's ``Random`` seeded
-    with the session id and a constant), so that a client keeps its session when its data directory
-    moves between zoolet and Apache ZooKeeper. It keeps sessions apart; it is no secret.
+    With a secret, only a server with the same secret can compute it. Without one, anyone can who
+    knows the session id: it is Apache ZooKeeper's (``ZooKeeperServer.generatePasswd``: 16 bytes of
+    Java's ``Random`` seeded with the session id and a constant), so that a client keeps its session
+    when its data directory moves between zoolet and Apache ZooKeeper.
     """
+    if secret:
+        return hmac.digest(secret, _SESSION_ID.pack(session_id), "sha256")[:PASSWORD_BYTES]
     seed = (session_id ^ _SECRET ^ _JAVA_RANDOM_MULTIPLIER) & _JAVA_RANDOM_MASK
     words = []
     for _ in range(PASSWORD_BYTES // 4):

@@ -18,6 +18,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
+from zoolet.core.acl_table import OPEN, AclTable, StoredAcl
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
 from zoolet.model.codes import ErrorCode
@@ -196,6 +197,7 @@ class Tree:
         records: path to record, parents before their children; what a parent's says may be behind.
         directories: path to what is kept of the children, for znodes that have had one.
         acls: path to ACL, for znodes whose ACL is not OPEN_ACL.
+        acl_table: the distinct lists that are in ``acls``.
         ephemerals: session id to the paths of its ephemerals, in order of creation.
         ephemeral_bytes: session id to the bytes of these paths in UTF-8.
         perishable: the paths of containers and of znodes with a TTL, each with the owner that says
@@ -207,12 +209,12 @@ class Tree:
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
         self.directories: dict[str, Directory] = {}
-        self.acls: dict[str, AclList] = {}
+        self.acls: dict[str, StoredAcl] = {}
+        self.acl_table = AclTable()
         self.ephemerals: dict[int, dict[str, None]] = {}
         self.ephemeral_bytes: dict[int, int] = {}
         self.perishable: dict[str, int] = {}
         self.size_bytes = 0
-        self._interned: dict[AclList, AclList] = {OPEN_ACL: OPEN_ACL}
         self.parents = paths.Parents()
         self._uncounted: dict[str, None] = {}
 
@@ -261,7 +263,11 @@ class Tree:
 
     def acl_of(self, path: str) -> AclList:
         """Return the ACL of a znode that is there."""
-        return self.acls.get(path, OPEN_ACL) if self.acls else OPEN_ACL
+        return self.stored_acl_of(path).entries
+
+    def stored_acl_of(self, path: str) -> StoredAcl:
+        """Return what is kept of the ACL of a znode that is there."""
+        return self.acls.get(path, OPEN) if self.acls else OPEN
 
     def created_under(self, path: str) -> int:
         """Return how often a child was created under a path."""
@@ -309,9 +315,18 @@ class Tree:
             return 1, data_length(record)
         return 1 + directory.num_below, data_length(record) + directory.bytes_below
 
-    def intern_acl(self, acl: AclList) -> AclList:
-        """Return the one object that stands for this list here."""
-        return self._interned.setdefault(acl, acl)
+    def _give_acl(self, path: str, acl: StoredAcl) -> None:
+        """Give a list to a znode that has the open one."""
+        if acl is not OPEN:
+            self.acl_table.use(acl)
+            self.acls[path] = acl
+
+    def _take_acl(self, path: str) -> StoredAcl:
+        """Take the list from a znode, and return it."""
+        acl = self.acls.pop(path, OPEN)
+        if acl is not OPEN:
+            self.acl_table.release(acl)
+        return acl
 
     # -- loading -----------------------------------------------------------------------------------
 
@@ -325,20 +340,23 @@ class Tree:
         owner = stat.ephemeral_owner
         if owner and OwnerKind.of(owner) is not OwnerKind.SESSION:
             stat = stat._replace(ephemeral_owner=0)
-        self.put(path, encode_record(data, stat), acl, created, owner)
+        stored = self.acl_table.find_or_add(acl)
+        self.put(path, encode_record(data, stat), stored, created, owner)
 
-    def put(self, path: str, record: bytes, acl: AclList, created: int, owner: int) -> None:
+    def put(self, path: str, record: bytes, acl: StoredAcl, created: int, owner: int) -> None:
         """Put a znode into the tree whose record is made already; ``owner`` is as files keep it.
 
-        Its parent's Stat stays as it is. Raises KeyError where the parent is missing.
+        ``acl`` is out of ``acl_table``. Its parent's Stat stays as it is. Raises KeyError where the
+        parent is missing.
         """
         if path != paths.ROOT:
             parent = paths.parent_of(path)
             self._directory(parent, self.records[parent]).add(path, data_length(record))
         if created:
             self._directory(path, record).created = created
-        if acl is not OPEN_ACL and (acl := self.intern_acl(acl)) is not OPEN_ACL:
-            self.acls[path] = acl
+        if path in self.acls:  # only a damaged file has a path twice
+            self._take_acl(path)
+        self._give_acl(path, acl)
         if owner:
             if OwnerKind.of(owner) is OwnerKind.SESSION:
                 self._own(owner, path)
@@ -406,8 +424,8 @@ class Tree:
         exists = self.records.setdefault(path, record) is not record
         if not exists:
             directory.add(path, data_length(record))
-            if acl is not OPEN_ACL and (acl := self.intern_acl(acl)) is not OPEN_ACL:
-                self.acls[path] = acl
+            if acl is not OPEN_ACL:
+                self._give_acl(path, self.acl_table.find_or_add(acl))
             if is_ephemeral:
                 self._own(owner, path)
             elif owner:
@@ -420,7 +438,7 @@ class Tree:
             raise RequestError(ErrorCode.NODE_EXISTS, path)
         return record
 
-    def delete(self, path: str, parent: str, zxid: i64) -> tuple[bytes, AclList]:
+    def delete(self, path: str, parent: str, zxid: i64) -> tuple[bytes, StoredAcl]:
         """Take a znode out of ``parent``, and return its record and ACL.
 
         Raises RequestError (NO_NODE).
@@ -435,7 +453,7 @@ class Tree:
         self.size_bytes -= len(path) + data_length(record)
         if self.directories.pop(path, None) is not None:
             self._uncounted.pop(path, None)
-        acl = self.acls.pop(path, OPEN_ACL)
+        acl = self._take_acl(path) if self.acls else OPEN
         owner = read_i64_be(record, len(record) - OWNER)
         if owner != 0:
             self._disown(owner, path)
@@ -473,11 +491,10 @@ class Tree:
     def set_acl(self, path: str, acl: AclList, version: int) -> bytes:
         """Replace a znode's ACL and return its record; raises RequestError (NO_NODE)."""
         before = self._existing(path)
-        acl = self.intern_acl(acl)
-        if acl is OPEN_ACL:
-            self.acls.pop(path, None)
-        else:
-            self.acls[path] = acl
+        stored = self.acl_table.find_or_add(acl)
+        if stored is not self.stored_acl_of(path):
+            self._take_acl(path)
+            self._give_acl(path, stored)
         writer = BytesWriter()
         writer.write(before[: len(before) - AVERSION])
         write_i32_be(writer, version)

@@ -6,13 +6,13 @@ its path too. Watchers are told apart by identity alone; this module asks nothin
 the rules: the original's ``WatchManager``.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
+from zoolet.core.identities import NOBODY, Identities
 from zoolet.core.path_set import PathSet
-from zoolet.model.acl import Id
 from zoolet.model.codes import WatchMode
 
 # Plain ints: arithmetic on enum flags costs more than all else here.
@@ -32,7 +32,7 @@ class Watcher:
         num_watches: the pairs with a path that it has in all tables.
     """
 
-    def __init__(self, identities: Sequence[Id] = ()) -> None:
+    def __init__(self, identities: Identities = NOBODY) -> None:
         self.identities = identities
         self.num_watches: int = 0
 

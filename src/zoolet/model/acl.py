@@ -21,6 +21,10 @@ class ACL(NamedTuple):
 
 AclList = tuple[ACL, ...]
 
+NULL_TEXT: Final = chr(0xD800)  # mypyc takes no literal of it
+"""Stands for a null path, scheme or id in a request. No text that is decoded from UTF-8 equals it,
+and no znode, ACL or reply has it: it is refused, as Apache ZooKeeper refuses a null."""
+
 ANYONE: Final = Id("world", "anyone")
 
 

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from zoolet.core.access import DigestRules
 from zoolet.core.rules import (
+    DEFAULT_MOST_ACL_ENTRIES,
     DEFAULT_MOST_EPHEMERALS,
+    DEFAULT_MOST_IDENTITIES,
     DEFAULT_MOST_PATH_BYTES,
     DEFAULT_MOST_READ_BYTES,
     DEFAULT_MOST_READ_PARTS,
@@ -53,6 +55,8 @@ _AUTH_PROVIDERS = frozenset(
     for name in ("Digest", "IP", "X509")
 )
 """The classes whose schemes are always there."""
+_LEAST_SECRET_CHARACTERS = 16
+_X509_PROVIDER = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
 
 
 class Listener(NamedTuple):
@@ -146,6 +150,8 @@ class Config:
         four_letter_words: those that are answered.
         admin: the admin endpoint; None: there is none.
         metrics: where Prometheus' metrics are; None: nowhere.
+        session_secret: what passwords of sessions are derived from (``zoolet.sessionSecret``);
+            empty: they are Apache ZooKeeper's.
         settings: what was read, by key; secrets are left out.
         warnings: what was read and has no effect, a line each.
     """
@@ -184,6 +190,7 @@ class Config:
     four_letter_words: frozenset[str] = field(default=DEFAULT_FOUR_LETTER_WORDS)
     admin: AdminConfig | None = None
     metrics: Listener | None = None
+    session_secret: str = field(default="", repr=False)
     settings: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -214,6 +221,12 @@ def config_of(settings: Settings) -> Config:
     listener = _clients(settings)
     _check_auth_providers(settings)
     max_frame_bytes = settings.integer("jute.maxbuffer", DEFAULT_MAX_FRAME_BYTES, least=1024)
+    tls = _tls(settings)
+    digests = DigestRules(
+        algorithm=settings.hash("DigestAuthenticationProvider.digestAlg", "sha1"),
+        super_digest=settings.text("DigestAuthenticationProvider.superDigest"),
+        is_enabled=settings.boolean("DigestAuthenticationProvider.enabled", default=True),
+    )
     data_dir = settings.directory("dataDir")
     if data_dir is None:
         raise settings.missing("dataDir", "the directory for snapshots and logs")
@@ -223,7 +236,7 @@ def config_of(settings: Settings) -> Config:
         creates_directories=settings.boolean("datadir.autocreate", default=True),
         client_port=listener.port,
         client_address=listener.address,
-        tls=_tls(settings),
+        tls=tls,
         x509_super_user=settings.text("X509AuthenticationProvider.superUser"),
         tick_time_ms=tick_time_ms,
         min_session_timeout_ms=minimum_ms,
@@ -247,13 +260,13 @@ def config_of(settings: Settings) -> Config:
             * settings.integer("preAllocSize", DEFAULT_PREALLOCATE_BYTES // 1024, is_long=True),
         ),
         force_sync=settings.text("forceSync", "yes") != "no",
-        rules=_rules(settings, max_frame_bytes),
-        skips_acl=settings.text("skipACL", "no") == "yes",
-        digests=DigestRules(
-            algorithm=settings.hash("DigestAuthenticationProvider.digestAlg", "sha1"),
-            super_digest=settings.text("DigestAuthenticationProvider.superDigest"),
-            is_enabled=settings.boolean("DigestAuthenticationProvider.enabled", default=True),
+        rules=_rules(
+            settings,
+            max_frame_bytes,
+            _acl_schemes(settings, has_tls=tls is not None, digests=digests),
         ),
+        skips_acl=settings.text("skipACL", "no") == "yes",
+        digests=digests,
         required_schemes=_required_schemes(settings),
         container_check_interval_ms=settings.integer(
             "znode.container.checkIntervalMs", 60_000, least=1
@@ -267,6 +280,7 @@ def config_of(settings: Settings) -> Config:
         or DEFAULT_FOUR_LETTER_WORDS,
         admin=_admin(settings),
         metrics=_metrics(settings),
+        session_secret=_session_secret(settings),
         settings=settings.shown(),
         warnings=settings.warnings(),
     )
@@ -317,7 +331,7 @@ def _clients(settings: Settings) -> Listener:
     return Listener(host, member.client_port)
 
 
-def _rules(settings: Settings, max_frame_bytes: int) -> Rules:
+def _rules(settings: Settings, max_frame_bytes: int, schemes: frozenset[str]) -> Rules:
     """Return what the state machine refuses."""
     return Rules(
         allows_ttl=settings.boolean("extendedTypesEnabled", default=False),
@@ -334,6 +348,13 @@ def _rules(settings: Settings, max_frame_bytes: int) -> Rules:
         ),
         most_path_bytes=settings.integer("zoolet.maxPathLength", DEFAULT_MOST_PATH_BYTES, least=16),
         max_txn_bytes=max_txn_bytes_of(max_frame_bytes),
+        most_acl_entries=settings.integer(
+            "zoolet.maxEntriesPerAcl", DEFAULT_MOST_ACL_ENTRIES, least=1
+        ),
+        most_identities=settings.integer(
+            "zoolet.maxIdentitiesPerConnection", DEFAULT_MOST_IDENTITIES, least=1
+        ),
+        schemes=schemes,
     )
 
 
@@ -439,6 +460,28 @@ def _metrics(settings: Settings) -> Listener | None:
             "metricsProvider.className", f"the metrics provider there is, is {_PROMETHEUS}"
         )
     return None
+
+
+def _acl_schemes(settings: Settings, *, has_tls: bool, digests: DigestRules) -> frozenset[str]:
+    """Return the schemes that have a provider, as Apache ZooKeeper's ``ProviderRegistry`` has."""
+    has_provider = any(
+        class_name == _X509_PROVIDER for _, class_name in settings.matching("authProvider.*")
+    )
+    schemes = {"ip": True, "digest": digests.is_enabled, "x509": has_tls or has_provider}
+    return frozenset(scheme for scheme, is_known in schemes.items() if is_known)
+
+
+def _session_secret(settings: Settings) -> str:
+    """Return the secret of sessions' passwords; empty: there is none."""
+    key = "zoolet.sessionSecret"
+    secret = settings.text(key)
+    if secret and len(secret) < _LEAST_SECRET_CHARACTERS:
+        raise settings.error(
+            key,
+            f"the secret is too short: use {_LEAST_SECRET_CHARACTERS} characters or more, for"
+            " example the output of: openssl rand -hex 32",
+        )
+    return secret
 
 
 def _required_schemes(settings: Settings) -> frozenset[str]:

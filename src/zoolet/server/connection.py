@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
+from zoolet.core.identities import Identities
+from zoolet.core.networks import client_address
 from zoolet.core.watches import Watcher
 from zoolet.model.acl import Id
 from zoolet.model.packed import BytesWriter, read_i32_be
@@ -153,9 +155,10 @@ class Connection(Watcher):
         """Introduce the connection to the processor."""
         self._transport = cast("asyncio.Transport", transport)
         host, port = self._transport.get_extra_info("peername")[:2]
-        self.address = host
-        self.peer = self.share.name = f"/{host}:{port}"
-        self.identities = (Id("ip", host),)
+        address = self.address = client_address(host)
+        self.peer = f"/[{address}]:{port}" if ":" in address else f"/{address}:{port}"
+        self.share.name = self.peer
+        self.identities = Identities((Id("ip", address),))
         self._transport.set_write_buffer_limits(high=CHUNK_BYTES - 1)
         if self._transport.get_extra_info("ssl_object") is not None:
             self._identify()
@@ -172,11 +175,11 @@ class Connection(Watcher):
 
         self.is_secure = True
         transport = cast("asyncio.Transport", self._transport)
-        subject = subject_of(transport.get_extra_info("peercert"))
+        subject = subject_of(transport.get_extra_info("ssl_object"))
         if subject:
             if subject == self._requests.x509_super_user:
-                self.identities = (*self.identities, Id("super", subject))
-            self.identities = (*self.identities, Id("x509", subject))
+                self.identities = self.identities.with_((Id("super", subject),))
+            self.identities = self.identities.with_((Id("x509", subject),))
 
     def data_received(self, data: bytes) -> None:
         """Hand the whole frames on, now or when it is this connection's turn."""

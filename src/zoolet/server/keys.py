@@ -156,6 +156,21 @@ _OWN: Final = (
     Key("multiRead.maxOps", Use.OWN, "1,000, as Apache 3.9.7; 0 and less: no limit"),
     Key("multiRead.maxResponseBytes", Use.OWN, "64 MiB, as Apache 3.9.7; 0 and less: no limit"),
     Key("zoolet.maxEphemeralsPerSession", Use.OWN, "1,000,000; above it: QUOTAEXCEEDED"),
+    Key(
+        "zoolet.maxEntriesPerAcl",
+        Use.OWN,
+        "1,000; a longer list in a request: INVALIDACL. Longer lists in existing data stay in use",
+    ),
+    Key(
+        "zoolet.maxIdentitiesPerConnection",
+        Use.OWN,
+        "128; one more `auth` request: AUTHFAILED, and the connection is closed",
+    ),
+    Key(
+        "zoolet.sessionSecret",
+        Use.OWN,
+        "not set; the secret of sessions' passwords, see [access.md](access.md)",
+    ),
     Key("zoolet.maxPathLength", Use.OWN, "16,384, at least 16; above it: BADARGUMENTS"),
     Key(
         "zoolet.maxWatchesPerConnection",

@@ -7,6 +7,7 @@ with that txn. Either way a connection's replies leave in the order of its reque
 before any reply that shows what it tells.
 """
 
+import hmac
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Final, cast, final
 from mypy_extensions import i64
 
 from zoolet.core import access
+from zoolet.core.identities import NOBODY, SKIPS_ACL
 from zoolet.core.machine import Applied, Event, StateMachine
 from zoolet.core.prepare import Asker
 from zoolet.core.sessions import PASSWORD_BYTES, Session, password_of
@@ -57,7 +59,7 @@ from zoolet.wire.requests import (
     WRITE_OP_CODES,
     check_reconfig,
     decode_auth,
-    decode_path,
+    decode_path_or_null,
     decode_sasl,
     decode_set_watches,
     decode_set_watches2,
@@ -171,6 +173,7 @@ class RequestProcessor(Requests):
         self._wall_ms = 0
         self._is_expiring = False
         self._is_removing = False
+        self._session_secret = config.session_secret.encode()
         self._requires_schemes = bool(config.required_schemes)
         self._others: dict[int, Callable[[Connection, int, bytes, i64, i64], None]] = {
             OpCode.SYNC: self._sync,
@@ -191,7 +194,7 @@ class RequestProcessor(Requests):
         connection.established_ms = self._clock.monotonic_ms()
         self.connections[connection] = None
         if self._config.skips_acl:
-            connection.identities = (*connection.identities, access.SKIPS_ACL)
+            connection.identities = connection.identities.with_((SKIPS_ACL,))
         if 0 < self._config.max_connections < len(self.connections):
             self._limited.warning(
                 "refusing the connection of %s: there are %d already (maxCnxns)",
@@ -378,9 +381,8 @@ class RequestProcessor(Requests):
 
     def _may_ask(self, connection: Connection, op_code: int) -> bool:
         """Say whether a connection has proven enough, or is about to (``enforce.auth.schemes``)."""
-        return op_code in _AUTHENTICATION or any(
-            who.scheme in self._config.required_schemes for who in connection.identities
-        )
+        required = self._config.required_schemes
+        return op_code in _AUTHENTICATION or not required.isdisjoint(connection.identities.schemes)
 
     def _turn_stranger_away(self, connection: Connection, xid: int) -> None:
         """Close a connection that asks for something before it has authenticated."""
@@ -502,7 +504,7 @@ class RequestProcessor(Requests):
             if count <= _LOGGED_EACH:
                 log.info("removing %s: its time is over", path)
             self._wall_ms = 0
-            self._change(Asker(0, ()), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
+            self._change(Asker(0, NOBODY), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
             self.machine.is_changing = False
             if count >= at_most:
                 break
@@ -702,16 +704,17 @@ class RequestProcessor(Requests):
         session_id = self._next_session_id
         self._next_session_id += 1
         batch = self._change(
-            Asker(session_id, ()), 0, OpCode.CREATE_SESSION, CreateSession(timeout_ms)
+            Asker(session_id, NOBODY), 0, OpCode.CREATE_SESSION, CreateSession(timeout_ms)
         )[1]
         self._attach(connection, self.machine.sessions.by_id[session_id])
-        self._send_behind(batch, connection, _connected(connection.session, request))
+        self._send_behind(batch, connection, self._connected(connection.session, request))
 
     def _resume_session(self, connection: Connection, request: Connect, timeout_ms: int) -> None:
         session = self.machine.sessions.by_id.get(request.session_id)
         if session is not None and session.is_closing:
             session = None
-        if session is not None and request.password != password_of(request.session_id):
+        password = password_of(request.session_id, self._session_secret)
+        if session is not None and not hmac.compare_digest(request.password or b"", password):
             self._limited.warning(
                 "refusing session 0x%x to %s: the password is wrong",
                 request.session_id,
@@ -723,10 +726,20 @@ class RequestProcessor(Requests):
             session.timeout_ms = timeout_ms
             session.touch(self._clock.monotonic_ms())
             self._attach(connection, session)
-        frame = _connected(session, request)
+        frame = self._connected(session, request)
         self._send_behind(self._commit.newest_batch(), connection, frame)
         if session is None:
             connection.finish()
+
+    def _connected(self, session: Session | None, request: Connect) -> bytes:
+        """Return the answer to a Connect; zeros where there is no such session, or no longer."""
+        timeout_ms, session_id, password = 0, 0, bytes(PASSWORD_BYTES)
+        if session is not None:
+            timeout_ms, session_id = session.timeout_ms, session.session_id
+            password = password_of(session_id, self._session_secret)
+        return encode_connected(
+            timeout_ms, session_id, password, has_read_only=request.has_read_only
+        )
 
     def _attach(self, connection: Connection, session: Session) -> None:
         """Make this the session's connection; one that it had before is closed."""
@@ -741,7 +754,7 @@ class RequestProcessor(Requests):
         """Close a session of which nobody is to be told."""
         yield from self._delete_ephemerals_steps(session)
         self._wall_ms = 0
-        asker = Asker(session.session_id, ())
+        asker = Asker(session.session_id, NOBODY)
         self._change(asker, 0, OpCode.CLOSE_SESSION, CloseSession())
         self.machine.is_changing = False
         connection = self._by_session.get(session.session_id)
@@ -787,7 +800,7 @@ class RequestProcessor(Requests):
     ) -> Iterator[int]:
         """Close a session with many ephemerals, as its client asks."""
         yield from self._delete_ephemerals_steps(session)
-        asker = Asker(session.session_id, ())
+        asker = Asker(session.session_id, NOBODY)
         applied, batch = self._change(asker, xid, OpCode.CLOSE_SESSION, CloseSession())
         err = applied.result.err
         self._reply(batch, connection, xid, batch.last_zxid, err, encode_result(applied.result))
@@ -845,7 +858,7 @@ class RequestProcessor(Requests):
 
     def _sync(self, connection: Connection, xid: int, data: bytes, start: i64, end: i64) -> None:
         """Answer once everything applied so far is durable: what follows shows it all."""
-        path = decode_path(data, start, end).path
+        path = decode_path_or_null(data, start, end).path
         batch = self._commit.newest_batch()
         zxid = self._commit.synced_zxid if batch is None else batch.last_zxid
         self._reply(batch, connection, xid, zxid, 0, encode_path(path))
@@ -855,16 +868,28 @@ class RequestProcessor(Requests):
         proven = access.authenticate(
             request.scheme, request.auth, connection.address, self._config.digests
         )
-        err = ErrorCode.OK if proven else ErrorCode.AUTH_FAILED
+        identities = connection.identities.with_(proven)
+        most = self.machine.rules.most_identities
+        is_one_too_many = identities is not connection.identities and identities.num_proven > most
+        accepted = bool(proven) and not is_one_too_many
         batch = self._commit.batch_to_wait_for(connection, NOTHING)
-        self._reply(batch, connection, xid, 0, err)
-        if not proven:
-            self.stats.auth_failures += 1
+        self._reply(batch, connection, xid, 0, 0 if accepted else ErrorCode.AUTH_FAILED)
+        if accepted:
+            connection.identities = identities
+            return
+        self.stats.auth_failures += 1
+        connection.finish()
+        if is_one_too_many:
             self._limited.warning(
-                "%s failed to authenticate under the scheme %s", connection.peer, request.scheme
+                "closing the connection of %s: it proves more identities than"
+                " zoolet.maxIdentitiesPerConnection (%d)",
+                connection.peer,
+                most,
             )
-            connection.finish()
-        connection.identities = tuple(dict.fromkeys((*connection.identities, *proven)))
+        else:
+            self._limited.warning(
+                "%s failed to authenticate under the scheme %r", connection.peer, request.scheme
+            )
 
     def _refuse_reconfig(
         self, connection: Connection, xid: int, data: bytes, start: i64, end: i64
@@ -876,7 +901,10 @@ class RequestProcessor(Requests):
 
     def _sasl(self, connection: Connection, xid: int, data: bytes, start: i64, end: i64) -> None:
         """Answer as a server without a SASL mechanism: no token, and nobody is authenticated."""
-        decode_sasl(data, start, end)
+        if decode_sasl(data, start, end) is None:
+            log.warning("closing the connection of %s: a null SASL token", connection.peer)
+            connection.abort()
+            return
         batch = self._commit.batch_to_wait_for(connection, NOTHING)
         self._reply(batch, connection, xid, 0, 0, encode_token(None))
 
@@ -938,15 +966,3 @@ def _hold_behind(batch: Batch | None, connection: Connection) -> Hold | None:
     if hold is not None and hold.batch.number > batch.number:
         return hold
     return batch.hold_of(connection)
-
-
-def _connected(session: Session | None, request: Connect) -> bytes:
-    """Return the answer to a Connect; zeros where there is no such session, or no longer."""
-    if session is None:
-        return encode_connected(0, 0, bytes(PASSWORD_BYTES), has_read_only=request.has_read_only)
-    return encode_connected(
-        session.timeout_ms,
-        session.session_id,
-        password_of(session.session_id),
-        has_read_only=request.has_read_only,
-    )

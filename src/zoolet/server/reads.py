@@ -11,8 +11,10 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from zoolet.core import access
+from zoolet.core.identities import SKIPS_ACL
 from zoolet.core.machine import StateMachine
 from zoolet.model import paths
+from zoolet.model.acl import NULL_TEXT
 from zoolet.model.codes import ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
 from zoolet.server.connection import Connection
@@ -39,6 +41,7 @@ from zoolet.wire.requests import (
     decode_add_watch,
     decode_multi_read,
     decode_path,
+    decode_path_or_null,
     decode_watches_of,
 )
 
@@ -88,7 +91,7 @@ def _exists(machine: StateMachine, asker: Connection, data: bytes, start: i64, e
     shown = _real(path)
     record = machine.tree.record_of(shown)
     if record is not None:
-        access.check(machine.tree.acl_of(shown), asker.identities, _READ, path)
+        access.check(machine.tree.stored_acl_of(shown), asker.identities, _READ, path)
     if watch:
         machine.watch_data(path, asker)
     if record is None:
@@ -193,7 +196,9 @@ def _get_all_children_number(
 def _get_ephemerals(
     machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
 ) -> Shown:
-    prefix = decode_path(data, start, end).path
+    prefix = decode_path_or_null(data, start, end).path
+    if prefix == NULL_TEXT:
+        prefix = ""
     session_id = 0 if asker.session is None else asker.session.session_id
     owned = machine.tree.ephemerals.get(session_id)
     if owned is None or len(owned) <= NAMES_AT_ONCE:
@@ -227,11 +232,7 @@ def _remove_watches(
 def _who_am_i(
     _machine: StateMachine, asker: Connection, _data: bytes, _start: i64, _end: i64
 ) -> Shown:
-    users = [
-        (who.scheme, access.user_of(*who))
-        for who in asker.identities
-        if who is not access.SKIPS_ACL
-    ]
+    users = [(who.scheme, access.user_of(*who)) for who in asker.identities.ids if who != SKIPS_ACL]
     return Shown(NOTHING, encode_identities(users))
 
 

@@ -4,12 +4,13 @@ Loaded only where zoo.cfg has a secureClientPort. Source: the original's ``X509U
 ``PemReader`` and ``X509AuthenticationProvider``.
 """
 
+import logging
 import re
 import ssl
-from collections.abc import Iterable
 from typing import Final
 
 from zoolet.server.config import ClientAuth, TlsConfig
+from zoolet.server.distinguished_names import DerError, subject_in
 from zoolet.server.errors import ServerError
 
 _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
@@ -24,20 +25,7 @@ _VERIFY_MODES: Final = {
     ClientAuth.NONE: ssl.CERT_NONE,
 }
 
-_SHORT_NAMES: Final = {
-    "commonName": "CN",
-    "countryName": "C",
-    "domainComponent": "DC",
-    "localityName": "L",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "stateOrProvinceName": "ST",
-    "streetAddress": "STREET",
-    "userId": "UID",
-}
-"""RFC 2253, section 2.3."""
-
-_ESCAPED: Final = frozenset(',+"\\<>;')
+log = logging.getLogger(__name__)
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
@@ -118,23 +106,16 @@ def _openssl_name(suite: str) -> str:
     return name.replace("_", "-")
 
 
-def subject_of(certificate: object) -> str:
-    """Return whom a peer's certificate (``SSLSocket.getpeercert``) names, as RFC 2253 writes it.
+def subject_of(connection: ssl.SSLObject) -> str:
+    """Return whom the certificate names that a client has shown: its id under the scheme x509.
 
-    Empty where there is no certificate. It is the id under the scheme x509, the same as the
-    original's (Java's ``X500Principal.getName``), so that ACLs hold on both.
+    Empty if there is no certificate, if it was not verified, or if it names nobody.
     """
-    subject = certificate.get("subject", ()) if isinstance(certificate, dict) else ()
-    return ",".join(
-        "+".join(_name_and_value(part) for part in parts) for parts in reversed(subject)
-    )
-
-
-def _name_and_value(part: Iterable[str]) -> str:
-    name, value = part
-    escaped = "".join(f"\\{letter}" if letter in _ESCAPED else letter for letter in value)
-    if escaped[:1] in {" ", "#"}:
-        escaped = "\\" + escaped
-    if len(escaped) > 1 and escaped.endswith(" "):
-        escaped = escaped[:-1] + "\\ "
-    return f"{_SHORT_NAMES.get(name, name)}={escaped}"
+    certificate = connection.getpeercert(binary_form=True)
+    if not certificate or connection.context.verify_mode is ssl.CERT_NONE:
+        return ""
+    try:
+        return subject_in(certificate)
+    except DerError as error:
+        log.warning("the subject of a client's certificate cannot be read: %s", error)
+        return ""

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, final
 
 from mypy_extensions import i32, i64
 
+from zoolet.core.acl_table import OPEN, StoredAcl
 from zoolet.core.machine import StateMachine
 from zoolet.core.tree import (
     AVERSION,
@@ -22,7 +23,7 @@ from zoolet.core.tree import (
     Tree,
 )
 from zoolet.model import paths
-from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
+from zoolet.model.acl import ACL, Id
 from zoolet.model.owners import OwnerKind
 from zoolet.model.packed import (
     BytesWriter,
@@ -93,6 +94,7 @@ class Image:
         self._records = tree.all_records().copy()
         self._created = {path: found.created for path, found in tree.directories.items()}
         self._acls = tree.acls.copy()
+        self._acl_lists = tuple(tree.acl_table.lists.values())
         self._perishable = tree.perishable.copy()
         self._sessions = dict(sessions)
 
@@ -113,13 +115,15 @@ class Image:
         for session_id, timeout_ms in self._sessions.items():
             write_i64_be(writer, session_id)
             write_i32_be(writer, timeout_ms)
-        numbers: dict[AclList, int] = {}
-        for acl in self._acls.values():
-            numbers.setdefault(acl, len(numbers) + 1)
-        write_i32_be(writer, len(numbers))
-        for acl, number in numbers.items():
+        numbers: dict[StoredAcl, int] = {}
+        write_i32_be(writer, len(self._acl_lists))
+        for acl in self._acl_lists:
+            number = numbers[acl] = len(numbers) + 1
             write_i64_be(writer, number)
-            write_acl(writer, acl)
+            write_acl(writer, acl.entries)
+            if len(writer) >= _CHUNK_BYTES:
+                yield writer.getvalue()
+                writer = BytesWriter()
         for path, record in self._records.items():
             acl_number = numbers[self._acls[path]] if path in self._acls else _OPEN_ACL_NUMBER
             self._write_znode(writer, path, record, acl_number)
@@ -259,10 +263,10 @@ def _count(reader: Reader, least_bytes: i64) -> int:
 
 def _read_tree(reader: Reader, open_acls: dict[str, int]) -> Tree:
     tree = Tree()
-    acls = {_OPEN_ACL_NUMBER: OPEN_ACL}
+    acls = {_OPEN_ACL_NUMBER: OPEN}
     for _ in range(_count(reader, LONG.size + 4)):
         number = reader.read_long()
-        acls[number] = tree.intern_acl(reader.read_acl())
+        acls[number] = tree.acl_table.find_or_add(reader.read_acl())
     path = ""
     num_read: i64 = 0
     try:
@@ -277,6 +281,7 @@ def _read_tree(reader: Reader, open_acls: dict[str, int]) -> Tree:
         raise MalformedError("the tree has no root")
     if num_read != len(tree.records):
         raise MalformedError(f"{num_read - len(tree.records)} znodes stand there twice")
+    tree.acl_table.drop_unused()
     tree.count_all_children()
     return tree
 
@@ -284,7 +289,7 @@ def _read_tree(reader: Reader, open_acls: dict[str, int]) -> Tree:
 def _read_znode(
     reader: Reader,
     tree: Tree,
-    acls: dict[int, AclList],
+    acls: dict[int, StoredAcl],
     path: str,
     open_acls: dict[str, int],
 ) -> None:
@@ -307,10 +312,10 @@ def _read_znode(
     acl = acls.get(number)
     if acl is None:
         open_acls[path] = number
-        acl = _no_acl(number)
+        acl = tree.acl_table.find_or_add((_no_acl(number),))
     tree.put(path, record.getvalue(), acl, created, owner)
 
 
-def _no_acl(number: int) -> AclList:
+def _no_acl(number: int) -> ACL:
     """Return what stands for an ACL that is not known: it permits nothing."""
-    return (ACL(0, Id("unknown", f"ACL {number} of the snapshot")),)
+    return ACL(0, Id("unknown", f"ACL {number} of the snapshot"))

@@ -9,7 +9,7 @@ from typing import Final, TypeVar, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
+from zoolet.model.acl import ACL, NULL_TEXT, OPEN_ACL, AclList, Id
 from zoolet.model.packed import (
     BytesWriter,
     read_i32_be,
@@ -98,6 +98,11 @@ class Reader:
         self._advance(size_bytes)
         raise AssertionError("a buffer both fits and does not")
 
+    def comes_null(self) -> bool:
+        """Say whether the text or buffer that comes next is null."""
+        at = self.position
+        return at + 4 <= self.end and read_i32_be(self.data, at) == -1
+
     def read_ustring(self) -> str:
         """Read UTF-8 text; what is no UTF-8 becomes U+FFFD, as in Java. Null is malformed."""
         value = self.read_buffer()
@@ -105,6 +110,16 @@ class Reader:
             raise MalformedError("null where text must be")
         try:
             return value.decode()  # with no second argument it is a third of the time
+        except UnicodeDecodeError:
+            return value.decode("utf-8", "replace")
+
+    def read_text_or_null(self) -> str:
+        """Read UTF-8 text as ``read_ustring`` does, but NULL_TEXT for null."""
+        value = self.read_buffer()
+        if value is None:
+            return NULL_TEXT
+        try:
+            return value.decode()
         except UnicodeDecodeError:
             return value.decode("utf-8", "replace")
 
@@ -120,17 +135,30 @@ class Reader:
     def read_acl_entry(self) -> ACL:
         """Read one ACL record."""
         perms, scheme = self.read_int(), self.read_ustring()
-        # kazoo sends null where the id is empty, as under the scheme "auth".
         identity = self.read_buffer() or b""
         return ACL(perms, Id(scheme, identity.decode("utf-8", "replace")))
 
     def read_acl(self) -> AclList:
         """Read a vector of ACL records; the very object OPEN_ACL where it is that."""
+        return OPEN_ACL if self._passes_open_acl() else self.read_vector(self.read_acl_entry)
+
+    def read_wanted_acl_entry(self) -> ACL:
+        """Read one ACL record of a request, with NULL_TEXT for null."""
+        return ACL(self.read_int(), Id(self.read_text_or_null(), self.read_text_or_null()))
+
+    def read_wanted_acl(self) -> AclList:
+        """Read a request's vector of ACL records, which may have nulls; else as ``read_acl``."""
+        if self._passes_open_acl():
+            return OPEN_ACL
+        return self.read_vector(self.read_wanted_acl_entry)
+
+    def _passes_open_acl(self) -> bool:
+        """Say whether OPEN_ACL comes next, and move past it if it does."""
         end = self.position + _PACKED_OPEN_ACL_BYTES
         if end <= self.end and self.data[self.position : end] == _PACKED_OPEN_ACL:
             self.position = end
-            return OPEN_ACL
-        return self.read_vector(self.read_acl_entry)
+            return True
+        return False
 
 
 def write_buffer(writer: BytesWriter, value: bytes | None) -> None:

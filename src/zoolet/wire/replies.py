@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from zoolet.model.acl import AclList
+from zoolet.model.acl import NULL_TEXT, AclList
 from zoolet.model.codes import EventType, KeeperState, OpCode, Xid
 from zoolet.model.packed import BytesWriter, write_i32_be
 from zoolet.model.replies import TxnResult
@@ -78,8 +78,8 @@ def encode_acl(acl: AclList, stat: bytes) -> bytes:
 
 
 def encode_path(path: str) -> bytes:
-    """Return the body of sync's reply."""
-    return pack_ustring(path)
+    """Return the body of sync's reply; NULL_TEXT is answered with null."""
+    return pack_buffer(None if path == NULL_TEXT else path.encode())
 
 
 def encode_count(count: int) -> bytes:

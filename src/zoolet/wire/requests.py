@@ -43,7 +43,12 @@ _READS_IN_MULTI: Final = frozenset([OpCode.GET_DATA.value, OpCode.GET_CHILDREN.v
 
 
 def _create(reader: Reader) -> Create:
-    return Create(reader.read_ustring(), reader.read_buffer(), reader.read_acl(), reader.read_int())
+    return Create(
+        reader.read_text_or_null(),
+        reader.read_buffer(),
+        reader.read_wanted_acl(),
+        reader.read_int(),
+    )
 
 
 def _create_container(reader: Reader) -> CreateContainer:
@@ -57,19 +62,19 @@ def _create_ttl(reader: Reader) -> CreateTtl:
 
 
 def _delete(reader: Reader) -> Delete:
-    return Delete(reader.read_ustring(), reader.read_int())
+    return Delete(reader.read_text_or_null(), reader.read_int())
 
 
 def _set_data(reader: Reader) -> SetData:
-    return SetData(reader.read_ustring(), reader.read_buffer(), reader.read_int())
+    return SetData(reader.read_text_or_null(), reader.read_buffer(), reader.read_int())
 
 
 def _set_acl(reader: Reader) -> SetAcl:
-    return SetAcl(reader.read_ustring(), reader.read_acl(), reader.read_int())
+    return SetAcl(reader.read_text_or_null(), reader.read_wanted_acl(), reader.read_int())
 
 
 def _check(reader: Reader) -> Check:
-    return Check(reader.read_ustring(), reader.read_int())
+    return Check(reader.read_text_or_null(), reader.read_int())
 
 
 def _create_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
@@ -124,7 +129,12 @@ _END_OF_MULTI: Final = 1 << 31  # no op code: they have 32 bits
 
 
 def _part(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
-    """Read a request in a multi; returns it with the op code that it comes to."""
+    """Read a request in a multi; returns it with the op code that it comes to.
+
+    A null path makes the whole multi malformed (``PrepRequestProcessor.getPendingChanges``).
+    """
+    if reader.comes_null():
+        raise MalformedError("a null path in a multi")
     # Not a table: compiled, this calls each directly, and there are thousands in a turn.
     if op_code in (_CREATE, _CREATE2, _CREATE_CONTAINER):
         return _create_in_multi(op_code, reader)
@@ -184,14 +194,19 @@ def decode_multi_read(data: bytes, start: i64, end: i64) -> MultiRead:
 
 
 def decode_path(data: bytes, start: i64, end: i64) -> PathOnly:
-    """Read the body of getACL, sync, getAllChildrenNumber or getEphemerals."""
+    """Read the body of getACL or getAllChildrenNumber."""
     return PathOnly(Reader(data, start, end).read_ustring())
+
+
+def decode_path_or_null(data: bytes, start: i64, end: i64) -> PathOnly:
+    """Read the body of sync or getEphemerals, whose path may be null (NULL_TEXT)."""
+    return PathOnly(Reader(data, start, end).read_text_or_null())
 
 
 def decode_auth(data: bytes, start: i64, end: i64) -> Auth:
     """Read the body of auth."""
     reader = Reader(data, start, end)
-    return Auth(reader.read_int(), reader.read_ustring(), reader.read_buffer())
+    return Auth(reader.read_int(), reader.read_text_or_null(), reader.read_buffer())
 
 
 def decode_set_watches(data: bytes, start: i64, end: i64) -> SetWatches:
@@ -228,7 +243,7 @@ def decode_add_watch(data: bytes, start: i64, end: i64) -> AddWatch:
 def decode_watches_of(data: bytes, start: i64, end: i64) -> WatchesOf:
     """Read the body of checkWatches or removeWatches."""
     reader = Reader(data, start, end)
-    return WatchesOf(reader.read_ustring(), _member(WatcherType, reader.read_int()))
+    return WatchesOf(reader.read_text_or_null(), _member(WatcherType, reader.read_int()))
 
 
 def decode_sasl(data: bytes, start: i64, end: i64) -> bytes | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
 from zoolet.core.prepare import Asker
 from zoolet.core.sessions import SessionTable
@@ -16,7 +17,7 @@ from zoolet.model.codes import EventType, OpCode
 from zoolet.model.stat import Stat
 from zoolet.storage.snapshots import Image
 
-ASKER = Asker(7, ())
+ASKER = Asker(7, NOBODY)
 
 
 def do(machine: StateMachine, op_code: OpCode, request: Any) -> Any:
@@ -53,8 +54,8 @@ def in_a_multi(machine: StateMachine) -> bytes:
 @pytest.mark.parametrize(
     "look",
     [
-        lambda machine: machine.readable("/a", ()),
-        lambda machine: machine.acl_of("/a", ())[1],
+        lambda machine: machine.readable("/a", NOBODY),
+        lambda machine: machine.acl_of("/a", NOBODY)[1],
         lambda machine: machine.tree.all_records()["/a"],
         lambda machine: do(machine, OpCode.SET_DATA, requests.SetData("/a", b"new", -1)).record,
         lambda machine: do(machine, OpCode.SET_ACL, requests.SetAcl("/a", OPEN_ACL, -1)).record,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
 from zoolet.core.prepare import Asker
 from zoolet.core.quotas import Quotas
@@ -26,7 +27,7 @@ class Made:
         self.machine.sessions.open(SESSION, 1000, 0)
 
     def do(self, op_code: OpCode, request: Any) -> Any:
-        txn = self.machine.prepare(Asker(SESSION, ()), 1, op_code, request, 0)
+        txn = self.machine.prepare(Asker(SESSION, NOBODY), 1, op_code, request, 0)
         return self.machine.apply(txn)
 
     def create(self, path: str, data: bytes | None = b"") -> ErrorCode:
