@@ -22,7 +22,7 @@ from tests.support.differential.listed import (
 )
 from tests.support.differential.play import Difference, Event, first_difference
 from tests.support.differential.steps import RELEASE_3_9, Burst, Request, Step, multi_body
-from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import ErrorCode, OpCode, Xid
 from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring, pack_ustrings
 
@@ -59,6 +59,18 @@ def add_watch(path: str) -> Asked:
     return OpCode.ADD_WATCH, pack_ustring(path) + INT.pack(0)
 
 
+def acl_of(count: int) -> AclList:
+    return tuple(
+        ACL(31, Id("ip", f"10.0.{number // 256}.{number % 256}")) for number in range(count)
+    )
+
+
+def auth(user: str) -> bytes:
+    return INT.pack(0) + pack_ustring("digest") + pack_buffer(f"{user}:word".encode())
+
+
+HIDDEN = (ACL(30, Id("world", "anyone")),)
+
 QUOTA = "/zookeeper/quota/a"
 
 SCENARIOS = {
@@ -87,6 +99,18 @@ SCENARIOS = {
             create("/a"),
             (OpCode.SET_WATCHES, LONG.pack(0) + pack_ustrings(["/a"]) + INT.pack(-1) + INT.pack(0)),
         ]
+    ),
+    "set-watches-read": Scenario(
+        [
+            create("/a"),
+            (OpCode.SET_ACL, pack_ustring("/a") + pack_acl(HIDDEN) + INT.pack(-1)),
+            (OpCode.SET_WATCHES, LONG.pack(0) + pack_ustrings(["/a"]) + INT.pack(0) * 2),
+        ]
+    ),
+    "acl-entries": Scenario([create("/a", acl=acl_of(1000)), create("/b", acl=acl_of(1001))]),
+    "identities-of-a-connection": Scenario(
+        [(OpCode.AUTH, auth("ann")), (OpCode.AUTH, auth("ann")), (OpCode.AUTH, auth("bob"))],
+        {"zoolet.maxIdentitiesPerConnection": "1"},
     ),
     "beyond-the-plane": Scenario([(OpCode.SYNC, pack_ustring("/\U0001f600"))]),
     "ephemerals-of-a-session": Scenario(
@@ -123,6 +147,8 @@ def test_a_listed_difference_is_there(name: str, tmp_path: Path, apache_jars: Pa
 
 
 def _xid(number: int, op_code: int) -> int:
+    if op_code == OpCode.AUTH:
+        return Xid.AUTH
     return Xid.SET_WATCHES if op_code == OpCode.SET_WATCHES else number
 
 

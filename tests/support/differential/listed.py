@@ -185,6 +185,9 @@ def _answers(observations: Observations) -> list[_Answer]:
 # -- which requests a row is about -----------------------------------------------------------------
 
 
+NULL = INT.pack(-1)
+
+
 def _about(*op_codes: OpCode) -> Callable[[Request], bool]:
     return lambda request: request.op_code in op_codes
 
@@ -206,8 +209,12 @@ def parts_of(request: Request) -> list[int]:
         reader.read_bool()
 
 
-def _multi_read_begins_with_a_write(request: Request) -> bool:
-    return parts_of(request)[:1] not in ([], [OpCode.GET_DATA], [OpCode.GET_CHILDREN])
+def _is_refused_late(request: Request) -> bool:
+    """Say whether the first part is a write, or a part has a null path."""
+    if request.op_code != OpCode.MULTI_READ:
+        return False
+    is_write = parts_of(request)[:1] not in ([], [OpCode.GET_DATA], [OpCode.GET_CHILDREN])
+    return is_write or INT.pack(-1) + NULL in request.body
 
 
 def _is_beyond_the_plane(request: Request) -> bool:
@@ -230,9 +237,14 @@ CONDITIONS: dict[str, Callable[[Request], bool]] = {
     "ttl-flags": _about(OpCode.CREATE_TTL),
     "quota-of-the-root": _is_quota_of_root,
     "quota-text": _about(OpCode.CREATE),
-    "multi-read-of-writes": _multi_read_begins_with_a_write,
+    "multi-read-of-writes": _is_refused_late,
     "multi-read-operations": lambda request: len(parts_of(request)) > 1000,
     "multi-read-bytes": lambda request: len(parts_of(request)) > 1,
+    "set-watches-read": lambda request: (
+        _about(OpCode.SET_WATCHES, OpCode.SET_WATCHES2)(request) and not _has_null_list(request)
+    ),
+    "acl-entries": _about(OpCode.CREATE, OpCode.SET_ACL),
+    "identities-of-a-connection": _about(OpCode.AUTH),
     "null-list-of-watches": _has_null_list,
     "beyond-the-plane": _is_beyond_the_plane,
     "ephemerals-of-a-session": _about(OpCode.CREATE, OpCode.CREATE2),
@@ -240,7 +252,9 @@ CONDITIONS: dict[str, Callable[[Request], bool]] = {
 }
 """By id: whether a request is of the kind that the row is about."""
 
-MET_AT_RANDOM = frozenset({"multi-read-of-writes", "null-list-of-watches", "beyond-the-plane"})
+MET_AT_RANDOM = frozenset(
+    {"multi-read-of-writes", "null-list-of-watches", "beyond-the-plane", "set-watches-read"}
+)
 """The ids that the random comparison may need; every other needs settings or a state of its own."""
 
 NOT_COMPARED = frozenset(

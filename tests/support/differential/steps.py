@@ -71,6 +71,7 @@ class Dialect(NamedTuple):
         reads_flags_in_multi: a multi with flags of no mode, or of a TTL, is malformed.
         malformed_takes_no_zxid: only a malformed multi takes a zxid; before 3.9 every write does.
         events_carry_zxid: a watch event's header has the zxid of the txn.
+        knows_all_acls: an ip ACL may have an IPv6 address; nulls and x509 are answered as in 3.9.5.
     """
 
     exists_checks_acl: bool = True
@@ -79,6 +80,7 @@ class Dialect(NamedTuple):
     reads_flags_in_multi: bool = True
     malformed_takes_no_zxid: bool = True
     events_carry_zxid: bool = True
+    knows_all_acls: bool = True
 
 
 RELEASE_3_9 = Dialect()
@@ -89,6 +91,7 @@ RELEASE_3_8 = Dialect(
     reads_flags_in_multi=False,
     malformed_takes_no_zxid=False,
     events_carry_zxid=False,
+    knows_all_acls=False,
 )
 
 
@@ -176,10 +179,12 @@ class _Generator:
             (3, self._multi_read),
             (5, self._add_watch),
             (3, self._watches_of),
-            (2, self._set_watches),
+            (4, self._set_watches),
             (2, self._bare),
             (1, self._quota),
         ]
+        if dialect.knows_all_acls:
+            self._kinds += [(1, self._with_null), (2, self._set_hidden_acl)]
 
     # -- steps -------------------------------------------------------------------------------------
 
@@ -320,14 +325,26 @@ class _Generator:
         chance = self._chance
         if chance.random() < 0.75:
             return OPEN_ACL
+        if self._dialect.knows_all_acls and chance.random() < 0.02:
+            return self._long_acl()
         return tuple(self._acl_entry() for _ in range(chance.choice((0, 1, 1, 2, 3))))
+
+    def _long_acl(self) -> AclList:
+        """Return a list within the limit of 1,000 entries, with repetitions."""
+        chance = self._chance
+        count = chance.choice((20, 200, 1000))
+        return tuple(
+            ACL(Permission.ALL, Id("ip", f"10.0.{chance.randrange(4)}.{chance.randrange(256)}"))
+            for _ in range(count)
+        )
 
     def _acl_entry(self) -> ACL:
         chance = self._chance
         if chance.random() < 0.1:
             return READ_ONLY_ACL[0]
         permissions = chance.choice((Permission.ALL, Permission.ALL, chance.randrange(64), -1, 0))
-        return ACL(permissions, Id(*chance.choice(_IDENTITIES)))
+        more = _NEW_IDENTITIES if self._dialect.knows_all_acls else ()
+        return ACL(permissions, Id(*chance.choice((*_IDENTITIES, *more))))
 
     def _flags(self) -> int:
         return self._chance.choices((0, 1, 2, 3, 4, 5, 6, 7, -1), (40, 12, 14, 6, 4, 2, 2, 1, 1))[0]
@@ -440,6 +457,40 @@ class _Generator:
             body += pack_ustrings([self._path() for _ in range(chance.choice((0, 0, 1, 2)))])
         return op_code, body
 
+    def _set_hidden_acl(self) -> tuple[int, bytes]:
+        """Take READ from everybody, or from all but one user: no watch may tell of the znode."""
+        chance = self._chance
+        hidden = ACL(Permission.ALL & ~Permission.READ, Id("world", "anyone"))
+        of_ann = ACL(Permission.READ, Id("digest", digest_of(b"ann:secret")))
+        acl = (hidden, of_ann) if chance.random() < 0.5 else (hidden,)
+        body = pack_ustring(self._path()) + pack_acl(acl) + INT.pack(-1)
+        return OpCode.SET_ACL, body
+
+    def _with_null(self) -> tuple[int, bytes]:
+        """Return a request with null for a path, or for a scheme or an id of an ACL."""
+        chance = self._chance
+        null, path, data = pack_buffer(None), pack_ustring(self._path()), pack_buffer(b"x")
+        version = INT.pack(-1)
+        scheme, name = chance.choice(
+            ((null, null), (null, pack_ustring("x")), (pack_ustring("world"), null))
+        )
+        acl = INT.pack(1) + INT.pack(31) + scheme + name
+        return chance.choice(
+            (
+                (OpCode.CREATE, null + data + pack_acl(OPEN_ACL) + INT.pack(0)),
+                (OpCode.CREATE, path + data + acl + INT.pack(0)),
+                (OpCode.DELETE, null + version),
+                (OpCode.SET_DATA, null + data + version),
+                (OpCode.SET_ACL, null + pack_acl(OPEN_ACL) + version),
+                (OpCode.SET_ACL, path + acl + version),
+                (OpCode.SYNC, null),
+                (OpCode.GET_DATA, null + b"\0"),
+                (OpCode.EXISTS, null + b"\0"),
+                (OpCode.GET_CHILDREN, null + b"\0"),
+                (OpCode.GET_ACL, null),
+            )
+        )
+
     def _bare(self) -> tuple[int, bytes]:
         chance = self._chance
         op_code = chance.choice((OpCode.PING, OpCode.WHO_AM_I, OpCode.RECONFIG))
@@ -538,6 +589,21 @@ _IDENTITIES = (
     ("super", "super"),
     ("nosuch", "x"),
     ("", ""),
+)
+
+
+_NEW_IDENTITIES = (
+    ("ip", "::1/128"),
+    ("ip", "::/0"),
+    ("ip", "2001:db8::/32"),
+    ("ip", "2001:db8::1"),
+    ("ip", "::1/129"),
+    ("ip", "::ffff:127.0.0.1"),
+    ("ip", "fe80::1%lo"),
+    ("ip", ":::"),
+    ("x509", "CN=ann"),
+    ("x509", "ann"),
+    ("x509", ""),
 )
 
 
