@@ -34,14 +34,47 @@ def malformed(arena: Arena) -> None:
     arena.notes.append(f"{arena.target.log_bytes():,} bytes of log")
 
 
-@attack("20,000 requests with an op code that there is not, on new connections")
+@attack("10,000 requests with an op code that there is not, on new connections")
 def unknown_op_codes(arena: Arena) -> None:
     """Let the server refuse and close many connections, and log it."""
-    for _ in range(arena.size(2000) // arena.connections):
-        clients = arena.clients()
-        arena.send([Load(client, [wire.request(1, 77)] * 10, 1) for client in clients])
+    for _ in range(arena.size(10_000) // arena.connections):
+        arena.send([Load(client, [wire.request(1, 77)]) for client in arena.clients()])
         arena.close()
+        if time.monotonic() > arena.deadline_s:
+            break
     arena.notes.clear()
+
+
+@attack("15,000 connections more than the address may have", is_shared=False)
+def refused_connections(arena: Arena) -> None:
+    """Let the server refuse connections, and log it."""
+    address = "127.0.0.3"
+    held = [arena.client(address=address) for _ in range(60)]
+    refused = 0
+    for _ in range(arena.size(15_000)):
+        with contextlib.suppress(OSError, EOFError):
+            Client(arena.target.port, address=address).close()
+            continue
+        refused += 1
+        if time.monotonic() > arena.deadline_s:
+            break
+    arena.notes.append(f"{refused:,} refused beside {len(held)}")
+
+
+@attack("15,000 connect requests with a wrong password, or none that can be read")
+def bad_passwords(arena: Arena) -> None:
+    """Let the server refuse sessions, and log it."""
+    known = arena.client().session
+    if known is None:
+        return
+    wrong = wire.connect_request(10_000, known._replace(password=bytes(16)))
+    requests = (wrong, INT.pack(3) + b"abc", INT.pack(-1))
+    for number in range(arena.size(15_000)):
+        with contextlib.suppress(OSError), Client(arena.target.port, has_session=False) as client:
+            client.socket.sendall(requests[number % len(requests)])
+            client.take()
+        if time.monotonic() > arena.deadline_s:
+            break
 
 
 @attack(

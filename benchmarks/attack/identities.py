@@ -1,5 +1,6 @@
 """Attacks with identities and access control lists."""
 
+import time
 from pathlib import Path
 
 from benchmarks.attack import wire
@@ -8,6 +9,7 @@ from benchmarks.attack.clients import Client, Load
 from benchmarks.attack.data import DataDirectory
 from zoolet.model.acl import ACL, AclList, Id
 from zoolet.model.codes import OpCode, Permission
+from zoolet.wire.jute import pack_ustring
 
 _AUTH_ACL: AclList = (ACL(int(Permission.ALL), Id("auth", "")),)
 _LIST_BYTES = 144_000
@@ -30,14 +32,25 @@ def auth_requests(arena: Arena) -> None:
     arena.pipeline(_auths(0, arena.size(20_000)))
 
 
-@attack("100,000 auth requests under a scheme that there is not, over new connections")
+@attack("20 auth requests under a scheme with a name of 900 KB", is_shared=False)
+def long_scheme(arena: Arena) -> None:
+    """Have a long name logged; look at the server's log afterwards."""
+    scheme = "\x01" * arena.size(900_000)
+    failing = wire.request(-4, OpCode.AUTH, bytes(4) + pack_ustring(scheme) + bytes(4))
+    for _ in range(20):
+        arena.send([Load(arena.client(), [failing])])
+    arena.notes.clear()
+
+
+@attack("10,000 auth requests under a scheme that there is not, on new connections")
 def auth_failures(arena: Arena) -> None:
     """Fail to authenticate on many connections, which the server closes and logs."""
     failing = wire.request(-4, OpCode.AUTH, bytes(4) + b"\0\0\0\4none" + bytes(4))
-    for _ in range(arena.size(200)):
-        clients = arena.clients()
-        arena.send([Load(client, [failing] * 20, 1) for client in clients])
+    for _ in range(arena.size(10_000) // arena.connections):
+        arena.send([Load(client, [failing]) for client in arena.clients()])
         arena.close()
+        if time.monotonic() > arena.deadline_s:
+            break
     arena.notes.clear()
 
 

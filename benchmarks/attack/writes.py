@@ -134,6 +134,21 @@ def quota_recount(arena: Arena) -> None:
     )
 
 
+@attack("2,000 setData below a quota whose limits are a text of 1 MB")
+def quota_texts(arena: Arena) -> None:
+    """Have a long text read at each write below a path."""
+    clients = arena.clients()
+    pairs = arena.size(90_000)
+    text = ",".join(["count=1", "bytes=1", *(f"k{number:05d}=1" for number in range(pairs))])
+    clients[0].ask(OpCode.CREATE, wire.create_body("/q"))
+    _limit(clients[0], "/q")
+    for name in ("zookeeper_stats", "zookeeper_limits"):
+        body = wire.create_body(f"{_QUOTA}/q/{name}")
+        clients[0].ask(OpCode.CREATE, body)
+        clients[0].ask(OpCode.SET_DATA, wire.set_data_body(f"{_QUOTA}/q/{name}", text.encode()))
+    arena.pipeline_over(clients, [wire.set_data(1, "/q", b"x")] * arena.size(2000))
+
+
 def _deep_children(directory: Path, options: Options) -> None:
     data = DataDirectory()
     for path in accumulate(repeat("/a", _NESTED)):
