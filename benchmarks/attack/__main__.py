@@ -4,6 +4,7 @@ Usage: python -m benchmarks.attack [--only NAME]... [--list] [--scale 0.1] [--se
 """
 
 import importlib
+import signal
 import sys
 
 import click
@@ -13,7 +14,7 @@ from rich.table import Table
 from benchmarks.attack.arena import ATTACKS, Attack, Options, Outcome, most_connections, run_attack
 from benchmarks.attack.verdict import judge
 
-_MODULES = ("reads", "writes", "identities", "sessions", "operators", "connections")
+_MODULES = ("reads", "writes", "identities", "sessions", "operators", "connections", "tls")
 _COLUMNS = (
     *("attack", "conn.", "longest ms", "p99 ms", "session"),
     *("before MB", "peak MB", "after MB", "verdict"),
@@ -81,6 +82,8 @@ def main(
         return
     if unknown := set(only) - set(known):
         raise click.UsageError(f"no such attack: {', '.join(sorted(unknown))}; see --list")
+    # A signal must not leave a server behind.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     table = Table(*_COLUMNS, title="What a bystander notices of each attack")
     console = Console()
     failed = 0

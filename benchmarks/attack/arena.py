@@ -20,6 +20,9 @@ from benchmarks.attack.clients import Client, Load, send_and_read
 from benchmarks.attack.target import MOST_CONNECTIONS, Target
 from benchmarks.attack.verdict import MAX_GROWTH_MB, Data, Figures, Memory, percentile, stored_mb
 
+HOME = "{home}"
+"""Stands in settings for the directory that ``prepare`` gets as ``directory.parents[1]``."""
+
 _WARM_UP_S = 1.0
 _AFTERMATH_S = 1.0
 _LEAST_SETTLE_S = 2.0
@@ -212,11 +215,24 @@ def run_attack(attacking: Attack, options: Options) -> Outcome:
         home = Path(name)
         if attacking.prepare is not None:
             attacking.prepare(home / "data" / "version-2", options)
-        target = Target(home, attacking.settings, attacking.limits)
+        settings = {
+            key: str(value).replace(HOME, name) for key, value in attacking.settings.items()
+        }
+        target = Target(home, settings, attacking.limits)
         # The seed and nothing else decides; it protects nothing.
         arena = Arena(target, options, random.Random(options.seed))  # noqa: S311
+        try:
+            target.start()
+        except (RuntimeError, TimeoutError):
+            return Outcome(_not_started(target), 0.0, ())
         with target, _memory_cap(target, options.memory_mb) as cap:
             return _measure(attacking, arena, cap)
+
+
+def _not_started(target: Target) -> Figures:
+    """Return the figures of a server that does not start on the data that it was given."""
+    reason = f"no start: {_last_line(target)}"
+    return Figures(0.0, 0.0, session_lives=False, memory=Memory(0, 0, 0), server_ended=reason)
 
 
 class _Cap:

@@ -20,7 +20,7 @@ MOST_CONNECTIONS = 60
 _OBSERVER = "127.0.0.2"
 """The measuring program asks from another address, so that it takes no connection from clients."""
 
-_ANSWER_TIMEOUT_S = 60.0
+_ANSWER_TIMEOUT_S = 30.0
 _RESET_PEAK = "5"
 
 
