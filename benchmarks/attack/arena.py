@@ -319,7 +319,7 @@ def _measure(attacking: Attack, arena: Arena, cap: _Cap) -> Outcome:
         restart_error=restart_error,
         failures=tuple(arena.failures),
     )
-    return Outcome(figures, ended_s - began_s, tuple(arena.notes))
+    return Outcome(figures, ended_s - began_s, tuple(dict.fromkeys(arena.notes)))
 
 
 def _settle(target: Target, before_mb: float, stored: Data, settle_s: float) -> Memory:

@@ -7,6 +7,7 @@ from benchmarks.attack import wire
 from benchmarks.attack.arena import Arena, Options, attack
 from benchmarks.attack.clients import Client, Load
 from benchmarks.attack.data import DataDirectory
+from benchmarks.attack.verdict import MAX_GROWTH_MB
 from zoolet.model.acl import ACL, AclList, Id
 from zoolet.model.codes import OpCode, Permission
 from zoolet.wire.jute import pack_ustring
@@ -94,12 +95,20 @@ def _distinct_list(number: int, size_bytes: int) -> AclList:
 @attack("300 setACL of distinct lists of 144 KB, one znode", prepare=_one_znode)
 def set_acl(arena: Arena) -> None:
     """Replace one znode's ACL by long lists; look at the memory again after a restart."""
+    before_mb = arena.target.resident_mb()
+    arena.after_restart(lambda: _look_at_memory(arena, before_mb))
     number = arena.size(300)
     requests = [
         wire.set_acl(1, "/acl", _distinct_list(position, arena.size(_LIST_BYTES, 288)))
         for position in range(number)
     ]
     arena.pipeline(requests)
+
+
+def _look_at_memory(arena: Arena, before_mb: float) -> None:
+    growth_mb = arena.target.resident_mb() - before_mb
+    if growth_mb > MAX_GROWTH_MB:
+        arena.failures.append(f"{growth_mb:,.0f} MB more after the restart")
 
 
 @attack("1,000 creates and deletes of a znode with a distinct list of 28 KB")
