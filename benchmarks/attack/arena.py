@@ -301,6 +301,8 @@ def _measure(attacking: Attack, arena: Arena, cap: _Cap) -> Outcome:
         if began_s <= sent_s <= ended_s + _AFTERMATH_S
     ]
     server_ended = cap.reason or _how_ended(target)
+    if server_ended:
+        arena.notes.append(f"ended: {server_ended}")
     restarts_s = time.monotonic()
     restart_error = _restart(target)
     arena.notes.append(f"restart in {time.monotonic() - restarts_s:.1f} s")
