@@ -71,13 +71,11 @@ def ephemerals_close(arena: Arena) -> None:
 def watch_paths(arena: Arena, clients: list[Client], number: int) -> None:
     """Let clients watch so many paths that are not there."""
     loads = []
-    first = 0
-    for client, share in zip(clients, arena.share(number), strict=True):
+    for position, client in enumerate(clients):
         requests = [
             wire.path_watch(1, OpCode.EXISTS, f"/watched/{path:07d}", watch=True)
-            for path in range(first, first + share)
+            for path in range(position, number, len(clients))
         ]
-        first += share
         loads.append(Load(client, requests))
     arena.send(loads)
     arena.notes.clear()  # every one is answered with NO_NODE

@@ -20,7 +20,7 @@ _SETTINGS = {
     "ssl.clientAuth": "none",
 }
 _TIMEOUT_S = 30.0
-_ANSWER_S = 0.2
+_ANSWER_S = 0.02
 
 
 def _key_store(directory: Path, options: Options) -> None:

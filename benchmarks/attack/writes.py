@@ -15,6 +15,7 @@ from zoolet.model.owners import MAX_TTL_MS
 
 _DEPTH = 4000
 _NESTED = 50
+_LOOK_S = 0.2
 _QUOTA = "/zookeeper/quota"
 
 
@@ -229,10 +230,14 @@ def snapshots(arena: Arena) -> None:
     """Write until the server has taken some snapshots."""
     with arena.client() as client:
         client.ask(OpCode.CREATE, wire.create_body("/s"))
-        for _ in range(5):
-            load = Load(client, [wire.set_data(1, "/s", bytes(100_000))] * 20)
-            arena.send([load])
-    arena.notes.append(f"{arena.target.figures()['snap_count']} snapshots")
+        for taken in range(5):
+            # Each round logs 2 MB, and 1 MB makes a snapshot due.
+            arena.send([Load(client, [wire.set_data(1, "/s", bytes(100_000))] * 20)])
+            while int(arena.target.figures()["snap_count"]) <= taken:
+                if time.monotonic() > arena.deadline_s:
+                    arena.failures.append(f"only {taken} snapshots in time")
+                    return
+                time.sleep(_LOOK_S)
 
 
 @attack("20,000 sequential creates with names in other scripts, and 20,000 invalid ones")
