@@ -22,7 +22,7 @@ SEEDS := 50
 ROUNDS := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-pure sim crash flakes jobs-faults bench bench-compare bench-jobs conformance apache \
+.PHONY: help setup run test test-pure sim crash flakes jobs-faults attack bench bench-compare bench-jobs conformance apache \
   postgresql redis lint types format pure clean
 
 help: ## Show this list
@@ -70,6 +70,11 @@ bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside
 	$(BIN)/python -m benchmarks.restart
 	$(BIN)/python -m benchmarks.snapshot_pause
 	$(BIN)/python -m benchmarks.growth
+
+# ONLY=NAME runs one attack (`python -m benchmarks.attack --list` prints their names), SCALE=0.1 makes
+# all sizes ten times smaller.
+attack: $(READY) ## Attack the server, measure what another client notices (three hours); ONLY=, SCALE=
+	$(BIN)/python -m benchmarks.attack $(addprefix --only ,$(ONLY)) $(addprefix --scale ,$(SCALE))
 
 # The revision is compiled as it is: one before there was a setup.py is interpreted.
 bench-compare: $(READY) $(BENCH_TOOLS) ## Measure beside an older revision: REF=
