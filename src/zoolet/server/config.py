@@ -37,6 +37,8 @@ DEFAULT_FOUR_LETTER_WORDS = frozenset({"srvr"})
 
 _DEFAULT_TICK_TIME_MS = 3000
 DEFAULT_LISTEN_BACKLOG = 4096
+DEFAULT_SESSIONLESS_TIMEOUT_MS = 10_000
+DEFAULT_CLIENT_READ_TIMEOUT_MS = 30_000
 _SCHEMES = frozenset({"digest", "ip", "x509"})
 _NEVER_BYTES = 1 << 62
 _LONGEST_IDLE_MS = 86_400_000
@@ -127,6 +129,10 @@ class Config:
         max_session_timeout_ms: a client that asks for more gets this.
         max_connections_per_address: how many connections one address may have; 0 is any number.
         max_connections: how many connections there may be in all; 0 is any number.
+        sessionless_timeout_ms: how long a connection may stay without a session
+            (``nio.sessionlessCnxnTimeout``), from its accept.
+        client_read_timeout_ms: a client that reads nothing for this long, while bytes wait for it,
+            is closed (``zoolet.clientReadTimeoutMs``).
         listen_backlog: how many connections may wait to be taken in.
         keeps_alive: whether the system probes silent connections (``clientTcpKeepAlive``).
         snap_count: after how many txns a snapshot is taken and a new log begun.
@@ -168,6 +174,8 @@ class Config:
     max_session_timeout_ms: int = 20 * _DEFAULT_TICK_TIME_MS
     max_connections_per_address: int = 60
     max_connections: int = 0
+    sessionless_timeout_ms: int = DEFAULT_SESSIONLESS_TIMEOUT_MS
+    client_read_timeout_ms: int = DEFAULT_CLIENT_READ_TIMEOUT_MS
     listen_backlog: int = DEFAULT_LISTEN_BACKLOG
     keeps_alive: bool = False
     snap_count: int = 100_000
@@ -243,6 +251,12 @@ def config_of(settings: Settings) -> Config:
         max_session_timeout_ms=maximum_ms,
         max_connections_per_address=max(0, settings.integer("maxClientCnxns", 60)),
         max_connections=max(0, settings.integer("maxCnxns", 0)),
+        sessionless_timeout_ms=max(
+            1, settings.integer("nio.sessionlessCnxnTimeout", DEFAULT_SESSIONLESS_TIMEOUT_MS)
+        ),
+        client_read_timeout_ms=settings.integer(
+            "zoolet.clientReadTimeoutMs", DEFAULT_CLIENT_READ_TIMEOUT_MS, least=1
+        ),
         listen_backlog=settings.integer("clientPortListenBacklog", DEFAULT_LISTEN_BACKLOG),
         keeps_alive=settings.boolean("clientTcpKeepAlive", default=False),
         snap_count=max(2, settings.integer("snapCount", 100_000)),

@@ -30,6 +30,7 @@ from zoolet.wire.jute import MalformedError
 
 if TYPE_CHECKING:
     from zoolet.core.sessions import Session
+    from zoolet.server.admission import AcceptedSocket
     from zoolet.server.groupcommit import Batch, Hold
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,8 @@ class Requests:
         self.keeps_alive = keeps_alive
         self.x509_super_user = x509_super_user
 
-    def connection_opened(self, connection: "Connection") -> bool:
-        """Take a connection in; False: it is not to be."""
+    def connection_opened(self, connection: "Connection") -> None:
+        """Take a connection in."""
         raise NotImplementedError
 
     def connection_closed(self, connection: "Connection") -> None:
@@ -121,7 +122,8 @@ class Connection(Watcher):
             with the batch that it waits for.
     """
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: Requests, accepted: "AcceptedSocket | None" = None) -> None:
+        """Serve ``accepted``, which is told when the connection opens and closes."""
         super().__init__()
         self.session: Session | None = None
         self.address = ""
@@ -139,6 +141,7 @@ class Connection(Watcher):
         self._requests = requests
         self._scheduler = requests.scheduler
         self._job: Iterator[int] | None = None
+        self._accepted = accepted
         self._transport: asyncio.Transport | None = None
         self._unread = b""
         self._partial: bytearray | None = None
@@ -152,22 +155,37 @@ class Connection(Watcher):
     # -- what the loop calls -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Introduce the connection to the processor."""
+        """Introduce the connection to the processor; whatever fails here closes it."""
         self._transport = cast("asyncio.Transport", transport)
-        host, port = self._transport.get_extra_info("peername")[:2]
+        try:
+            if self._accepted is not None:
+                self._accepted.opened(self._transport)
+            self._open(self._transport)
+        except OSError as error:
+            log.info("the connection of %s broke before it was served: %s", self.peer, error)
+            self.abort()
+        except Exception:
+            # No request was taken, so no state of the database has changed.
+            log.exception("closing the connection of %s: it cannot be served", self.peer)
+            self.abort()
+
+    def _open(self, transport: asyncio.Transport) -> None:
+        peername = transport.get_extra_info("peername")
+        if peername is None:
+            raise ConnectionResetError("the client reset it")
+        host, port = peername[:2]
         address = self.address = client_address(host)
         self.peer = f"/[{address}]:{port}" if ":" in address else f"/{address}:{port}"
         self.share.name = self.peer
         self.identities = Identities((Id("ip", address),))
-        self._transport.set_write_buffer_limits(high=CHUNK_BYTES - 1)
-        if self._transport.get_extra_info("ssl_object") is not None:
+        transport.set_write_buffer_limits(high=CHUNK_BYTES - 1)
+        if transport.get_extra_info("ssl_object") is not None:
             self._identify()
         if self._requests.keeps_alive:
-            peer = cast("socket.socket", self._transport.get_extra_info("socket"))
+            peer = cast("socket.socket", transport.get_extra_info("socket"))
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.is_open = self._is_known = True
-        if not self._requests.connection_opened(self):
-            self.abort()
+        self._requests.connection_opened(self)
 
     def _identify(self) -> None:
         """Take the certificate that a client on the secure port has shown as proof."""
@@ -212,12 +230,18 @@ class Connection(Watcher):
         except Exception as error:  # noqa: BLE001 -- the processor decides what it means
             self._requests.failed(self, error)
 
+    def eof_received(self) -> bool:
+        """Close, unless an answer waits for the disk: the client may have only stopped sending."""
+        return self._closes_when_sent and self.is_open and not self.is_secure
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Take leave of the processor."""
         self.is_open = False
         self._job = None
         self.behind_job.clear()
         self._unsent.clear()
+        if self._accepted is not None:
+            self._accepted.closed()
         if self._is_known:
             self._is_known = False
             self._requests.connection_closed(self)

@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
+from zoolet.server.admission import AcceptedSocket
+
 MAX_HEADER_BYTES = 16 << 10
 
 
@@ -45,9 +47,15 @@ def text(status: HTTPStatus, message: str) -> Response:
 class HttpConnection(asyncio.Protocol):
     """One client of the pages; its requests are answered one after another."""
 
-    def __init__(self, page: Page, idle_timeout_s: float) -> None:
-        """Answer with ``page``; close after so long a silence."""
+    def __init__(
+        self, page: Page, idle_timeout_s: float, accepted: AcceptedSocket | None = None
+    ) -> None:
+        """Answer with ``page``, and close after a silence of ``idle_timeout_s``.
+
+        ``accepted`` is told when the connection opens and closes.
+        """
         self._page = page
+        self._accepted = accepted
         self._idle_timeout_s = idle_timeout_s
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
         self._transport: asyncio.Transport | None = None
@@ -57,12 +65,16 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
         self._transport = cast("asyncio.Transport", transport)
+        if self._accepted is not None:
+            self._accepted.opened(self._transport)
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         del exc
         self._transport = None
+        if self._accepted is not None:
+            self._accepted.closed()
         if self._idle is not None:
             self._idle.cancel()
 

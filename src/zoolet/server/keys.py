@@ -88,6 +88,7 @@ _SAME: Final = (
         " DigestAuthenticationProvider.enabled DigestAuthenticationProvider.superDigest"
         " X509AuthenticationProvider.superUser admin.commandURL admin.enableServer"
         " admin.serverAddress admin.serverPort clientTcpKeepAlive datadir.autocreate"
+        " nio.sessionlessCnxnTimeout"
         " enforce.auth.enabled enforceQuota extendedTypesEnabled forceSync"
         " fsync.warningthresholdms maxCnxns preAllocSize skipACL snapSizeLimitInKb"
         " snapshot.compression.method ssl.clientAuth ssl.keyStore.password"
@@ -165,6 +166,11 @@ _OWN: Final = (
         "zoolet.maxIdentitiesPerConnection",
         Use.OWN,
         "128; one more `auth` request: AUTHFAILED, and the connection is closed",
+    ),
+    Key(
+        "zoolet.clientReadTimeoutMs",
+        Use.OWN,
+        "30,000; a client that reads nothing for N ms while bytes wait for it is disconnected",
     ),
     Key(
         "zoolet.sessionSecret",
@@ -271,7 +277,7 @@ _IGNORED: Final = (
         " connection_throttle_renew_session_weight connection_throttle_tokens"
         " connection_throttle_weight_enabled globalOutstandingLimit largeRequestMaxBytes"
         " largeRequestThreshold netty.server.earlyDropSecureConnectionHandshakes"
-        " netty.server.outstandingHandshake.limit nio.sessionlessCnxnTimeout"
+        " netty.server.outstandingHandshake.limit"
         " outstandingHandshake.limit requestThrottleDropStale requestThrottleLimit"
         " requestThrottleStallTime request_throttle_drop_stale request_throttle_max_requests"
         " request_throttle_stall_time",

@@ -39,7 +39,7 @@ from zoolet.server.connection import Connection, Requests
 from zoolet.server.encoding_steps import EncodingSteps
 from zoolet.server.groupcommit import EVERYTHING, NOTHING, Batch, GroupCommit, Hold
 from zoolet.server.inspection import Inspector
-from zoolet.server.limited_log import LimitedLog
+from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.reads import Shown, read
 from zoolet.server.scheduler import Scheduler
 from zoolet.server.stats import ServerStats
@@ -158,7 +158,7 @@ class RequestProcessor(Requests):
             x509_super_user=config.x509_super_user,
         )
         self._on_fatal = on_fatal
-        self._limited = LimitedLog(log, clock.monotonic_ms)
+        self._limited = LogLimiter(log, clock.monotonic_ms, _WARNING_INTERVAL_MS)
         self.machine = machine
         self.connections: dict[Connection, None] = {}
         self.stats = ServerStats()
@@ -168,7 +168,6 @@ class RequestProcessor(Requests):
         self._clock = clock
         self._next_session_id = next_session_id
         self._by_session: dict[int, Connection] = {}
-        self._per_address: dict[str, int] = {}
         self._warned_ms = clock.monotonic_ms() - _WARNING_INTERVAL_MS
         self._wall_ms = 0
         self._is_expiring = False
@@ -186,39 +185,16 @@ class RequestProcessor(Requests):
 
     # -- connections -------------------------------------------------------------------------------
 
-    def connection_opened(self, connection: Connection) -> bool:
-        """Take a connection in; False where its address has as many as it may."""
-        limit = self._config.max_connections_per_address
-        count = self._per_address.get(connection.address, 0) + 1
-        self._per_address[connection.address] = count
+    def connection_opened(self, connection: Connection) -> None:
+        """Take a connection in."""
         connection.established_ms = self._clock.monotonic_ms()
         self.connections[connection] = None
         if self._config.skips_acl:
             connection.identities = connection.identities.with_((SKIPS_ACL,))
-        if 0 < self._config.max_connections < len(self.connections):
-            self._limited.warning(
-                "refusing the connection of %s: there are %d already (maxCnxns)",
-                connection.peer,
-                self._config.max_connections,
-            )
-            self.stats.connections_rejected += 1
-            return False
-        if limit and count > limit:
-            self._limited.warning(
-                "refusing the connection of %s: its address has %d already (maxClientCnxns)",
-                connection.peer,
-                limit,
-            )
-            self.stats.connections_rejected += 1
-            return False
-        return True
 
     def connection_closed(self, connection: Connection) -> None:
         """Forget a connection; its session goes on until it expires."""
-        del self.connections[connection]
-        self._per_address[connection.address] -= 1
-        if not self._per_address[connection.address]:
-            del self._per_address[connection.address]
+        self.connections.pop(connection, None)
         self._forget_watches(connection)
         session = connection.session
         if session is not None and self._by_session.get(session.session_id) is connection:

@@ -8,22 +8,20 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import resource
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
-from zoolet.model.addresses import not_resolved
 from zoolet.server.config import Config, Listener
-from zoolet.server.connection import Connection
 from zoolet.server.diskthread import DiskThread
+from zoolet.server.endpoints import Endpoints
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS, ServerError
 from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.listening import is_broken_connection
 from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
 from zoolet.server.scheduler import Scheduler
 from zoolet.server.snapshotter import Snapshotter
@@ -36,15 +34,12 @@ from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txnlog import TxnLog
 
 if TYPE_CHECKING:
-    import ssl
-
     from zoolet.core.machine import StateMachine
-    from zoolet.server.http import Page
+    from zoolet.server.listening import Acceptor
 
 log = logging.getLogger(__name__)
 
 _CLOSING_DEADLINE_S = 1.0
-_METRICS_IDLE_S = 30.0
 _MS_PER_H = 3_600_000
 _SWITCH_INTERVAL_S = 50e-6
 _CLOSING_CHECK_S = 0.005
@@ -86,6 +81,7 @@ class Server:
         self._snapshot_thread: DiskThread
         self._snapshotter: Snapshotter
         self._retention = Retention(self._disk, self._directories, config.kept_snapshots)
+        self._endpoints: Endpoints
         self._txns_replayed = 0
         self._log_bytes = 0
 
@@ -104,15 +100,25 @@ class Server:
             started.callback(self._snapshotter.stop)
             started.push_async_callback(self._drain)
             # Clients last: whoever is let in finds everything there.
-            await self._listen_for_operators(started)
-            await self._listen(started)
-            processor = self._processor
+            self._endpoints.listen_for_operators(started)
+            started.callback(self._close_connections)
+            self._endpoints.listen_for_clients(started)
+            processor, idle = self._processor, self._endpoints.idle
+            run = processor.scheduler.run
             repetitions: list[tuple[int, Callable[[], None]]] = [
                 (
                     self._config.tick_time_ms,
                     lambda: processor.look_for_expired_sessions(loop.call_soon),
                 ),
                 (self._config.container_check_interval_ms, processor.look_for_perished),
+                (
+                    idle.sessionless_interval_ms,
+                    lambda: run("closing connections without a session", idle.close_sessionless()),
+                ),
+                (
+                    idle.unread_interval_ms,
+                    lambda: run("closing clients that do not read", idle.close_unread()),
+                ),
             ]
             if self._config.purge_interval_h:
                 self._purge()
@@ -144,11 +150,12 @@ class Server:
         """Whether everything applied is on disk."""
         return self._commit.is_idle
 
-    def new_protocol(self) -> asyncio.Protocol:
-        """Return what serves one more connection, whoever listens for it."""
-        # It has a Protocol's methods, and no other base.
-        connection = cast("asyncio.Protocol", Connection(self._processor))
-        return connection if self._wrap_protocol is None else self._wrap_protocol(connection)
+    def listen_at(self, at: Listener) -> "Acceptor":
+        """Serve clients at one more address, until what is returned is closed.
+
+        Raises OSError if the server cannot listen there.
+        """
+        return self._endpoints.listen_at(at)
 
     def expire_session(self, session_id: int) -> bool:
         """End a session as if its client had been silent too long; False: there is none."""
@@ -256,6 +263,7 @@ class Server:
             scheduler,
             self._state_unknown,
         )
+        self._endpoints = Endpoints(config, self._processor, self._clock, self._wrap_protocol)
         self._snapshotter = Snapshotter(
             config,
             self._disk,
@@ -266,80 +274,6 @@ class Server:
         )
         self._snapshotter.count(self._txns_replayed)
         self._snapshotter.remove_unfinished()
-
-    async def _listen(self, started: contextlib.AsyncExitStack) -> None:
-        config = self._config
-        started.callback(self._close_connections)
-        # The client port last: once it accepts connections, the server is ready.
-        if config.tls is not None:
-            from zoolet.server.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
-
-            context = tls_context(config.tls)
-            await self._listen_at(started, config.tls.listener, "secureClientPort", context)
-        clients = Listener(config.client_address, config.client_port)
-        await self._listen_at(started, clients, "clientPort", None)
-
-    async def _listen_at(
-        self,
-        started: contextlib.AsyncExitStack,
-        at: Listener,
-        key: str,
-        context: "ssl.SSLContext | None",
-    ) -> None:
-        """Serve clients at an address that ``key`` of zoo.cfg has set."""
-        backlog = self._config.listen_backlog
-        try:
-            listener = await asyncio.get_running_loop().create_server(
-                self.new_protocol,
-                at.address,
-                at.port,
-                backlog=backlog if backlog > 0 else 50,
-                ssl=context,
-            )
-        except OSError as error:
-            if isinstance(error, socket.gaierror):
-                name = not_resolved(str(at.address), error.strerror or str(error))
-                raise ServerError(f"{name}. Correct {key}Address in zoo.cfg.") from error
-            raise ServerError(
-                f"cannot listen on {at.address or 'every address'}, port {at.port}:"
-                f" {os.strerror(error.errno) if error.errno else error}. Stop what has the port, or"
-                f" set another {key} (or {key}Address) in zoo.cfg."
-            ) from error
-        started.callback(listener.close)
-        log.info("listening on %s, port %d (%s)", at.address or "every address", at.port, key)
-
-    async def _listen_for_operators(self, started: contextlib.AsyncExitStack) -> None:
-        """Serve the admin endpoint and the metrics, where they are wanted.
-
-        Their libraries are loaded here, so that a server without them is the smaller.
-        """
-        processor, admin = self._processor, self._config.admin
-        if admin is not None:
-            from zoolet.server.admin import admin_page  # noqa: PLC0415 -- see above
-
-            page = admin_page(processor.inspector, processor.when_durable, admin.root)
-            try:
-                await _serve_page(started, page, admin.listener, admin.idle_timeout_ms / 1000)
-            except OSError as error:
-                # As in the original: a second server on a machine needs no second setting.
-                log.warning(
-                    "no admin endpoint on port %d: %s. Set another admin.serverPort, or"
-                    " admin.enableServer=false.",
-                    admin.listener.port,
-                    os.strerror(error.errno) if error.errno else error,
-                )
-        if self._config.metrics is not None:
-            from zoolet.server.metrics import metrics_page  # noqa: PLC0415 -- see above
-
-            page = metrics_page(processor.inspector, processor.when_durable)
-            try:
-                await _serve_page(started, page, self._config.metrics, _METRICS_IDLE_S)
-            except OSError as error:
-                raise ServerError(
-                    f"cannot serve metrics on port {self._config.metrics.port}:"
-                    f" {os.strerror(error.errno) if error.errno else error}. Set another"
-                    " metricsProvider.httpPort in zoo.cfg."
-                ) from error
 
     # -- while it runs -----------------------------------------------------------------------------
 
@@ -372,7 +306,9 @@ class Server:
         network or a client causes, and that concern one connection.
         """
         failure = context.get("exception")
-        if failure is None or isinstance(failure, HARMLESS_IN_CALLBACKS):
+        message = str(context.get("message", ""))
+        is_harmless = isinstance(failure, HARMLESS_IN_CALLBACKS) and "protocol." not in message
+        if failure is None or is_harmless or is_broken_connection(context):
             log.info("%s: %r", context.get("message", "a connection failed"), failure)
             return
         if self._failure.done():
@@ -469,19 +405,6 @@ class Server:
         for connection in tuple(self._processor.connections):
             connection.abort()
         await asyncio.sleep(0)
-
-
-async def _serve_page(
-    started: contextlib.AsyncExitStack, page: "Page", listener: Listener, idle_timeout_s: float
-) -> None:
-    """Serve a page over HTTP until ``started`` is closed; raises OSError where it cannot listen."""
-    from zoolet.server.http import HttpConnection  # noqa: PLC0415 -- loads a library
-
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: HttpConnection(page, idle_timeout_s), listener.address, listener.port
-    )
-    started.callback(server.close)
 
 
 async def _repeat(interval_ms: int, call: Callable[[], None]) -> None:

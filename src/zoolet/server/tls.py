@@ -12,6 +12,7 @@ from typing import Final
 from zoolet.server.config import ClientAuth, TlsConfig
 from zoolet.server.distinguished_names import DerError, subject_in
 from zoolet.server.errors import ServerError
+from zoolet.server.handshakes import ServerContext
 
 _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _TLS_13_SUITES: Final = frozenset(
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
     """Return the context to listen under; raises ServerError where a file cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     _select_versions(context, config)
     context.verify_mode = _VERIFY_MODES[config.client_auth]
     try:

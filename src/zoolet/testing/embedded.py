@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from zoolet.server.config import Config, parse_config
+from zoolet.server.config import Config, Listener, parse_config
 from zoolet.server.errors import ServerError
 from zoolet.server.service import Server
 from zoolet.testing.clock import ServerClock
@@ -259,19 +259,17 @@ class EmbeddedServer(ManagedServer):
                 )
                 await started.enter_async_context(server)
                 for address in self.addresses[1:]:
-                    await self._listen(started, server, address)
+                    self._listen(started, server, address)
                 self._resources = started.pop_all()
             self._server = server
             _RUNNING.add(self)
             self._ended.clear()
             self._watching = asyncio.create_task(self._watch(server))
 
-    async def _listen(
+    def _listen(
         self, started: contextlib.AsyncExitStack, server: Server, address: "Address"
     ) -> None:
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(server.new_protocol, ADDRESS, address.port)
-        started.callback(listener.close)
+        started.callback(server.listen_at(Listener(ADDRESS, address.port)).close)
 
     async def _watch(self, server: Server) -> None:
         """End the server once it has failed."""
@@ -322,7 +320,7 @@ class EmbeddedServer(ManagedServer):
         server = self._running()
         while len(self.addresses) < count:
             address = Address(self, ReservedPort())
-            await self._listen(self._resources, server, address)
+            self._listen(self._resources, server, address)
             self.addresses.append(address)
 
     async def __aenter__(self) -> Self:

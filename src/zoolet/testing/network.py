@@ -223,7 +223,12 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Introduce the server's protocol to a transport of this link's."""
         self._transport = cast("asyncio.Transport", transport)
-        host, port = transport.get_extra_info("peername")[:2]
+        peername = transport.get_extra_info("peername")
+        if peername is None:  # the client has reset it already
+            self._protocol.connection_made(_LinkTransport(self, self._transport))
+            self.cut()
+            return
+        host, port = peername[:2]
         self.peer = f"{host}:{port}"
         self.port = transport.get_extra_info("sockname")[1]
         self._network.links[self] = None
@@ -243,6 +248,10 @@ class Link(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Tell the server that the client reads again."""
         self._protocol.resume_writing()
+
+    def eof_received(self) -> bool | None:
+        """Tell the server that the client sends nothing more."""
+        return self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was held, and tell the server."""

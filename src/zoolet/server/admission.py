@@ -1,0 +1,243 @@
+"""Which connections are accepted, and how many there are.
+
+Counts a connection from its accept to the close of its socket, so a TLS handshake, a connection
+without a session and a half-open connection count like any other. Keeps descriptors free for the
+server's own files: POSIX gives a new socket the lowest free number, so a socket with a number in
+the reserved range shows that everything below is taken.
+
+Invariant: every ``enter`` is followed by exactly one ``leave``; when all sockets are closed, all
+counts are zero.
+"""
+
+import asyncio
+import resource
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import ssl
+
+    from zoolet.server.connection import Connection
+
+FILE_DESCRIPTORS: Final = 32
+"""Descriptors that no connection can take: for logs, snapshots, directories and pid files."""
+
+OPERATOR_DESCRIPTORS: Final = 16
+"""More descriptors that no client can take, so that an operator can look at a full server."""
+
+OPERATOR_CONNECTIONS: Final = 100
+"""The most connections to the admin endpoint, and to the metrics endpoint."""
+
+_LARGEST_RESERVED_SHARE: Final = 4
+"""At most a quarter of the descriptors is reserved, however few there are."""
+
+_TCP_INFO: Final = struct.Struct("=24xI92xQ16xI")
+"""Of Linux's ``struct tcp_info``: tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes."""
+
+_TCP_INFO_OPTION: Final[int | None] = getattr(socket, "TCP_INFO", None)
+
+
+_FULL: Final = "refusing the %s of %s: there are %d already (%s)"
+_FULL_ADDRESS: Final = "refusing the %s of %s: its address has %d already (maxClientCnxns)"
+_NO_DESCRIPTORS: Final = (
+    "refusing the %s of %s: the file descriptors are used up. %d of %d are reserved for the"
+    " server's own files. Allow the server more (ulimit -n, or LimitNOFILE in a systemd unit), or"
+    " fewer connections (maxCnxns, maxClientCnxns)"
+)
+
+
+class Waiting(NamedTuple):
+    """What a client has not read yet.
+
+    Attributes:
+        size_bytes: about how much waits, in the server's buffer and the kernel's; 0 is nothing.
+        progress: a number that changes whenever the client's kernel takes some of it.
+    """
+
+    size_bytes: int
+    progress: int
+
+
+class Limits(NamedTuple):
+    """How many connections there may be.
+
+    Attributes:
+        max_connections: in all; 0 is any number.
+        max_per_address: of one address; 0 is any number.
+        reserved_descriptors: how many descriptors these connections have to leave free.
+        name: what the connections are, for the log.
+        setting: what sets max_connections, for the log.
+    """
+
+    max_connections: int
+    max_per_address: int
+    reserved_descriptors: int
+    name: str = "connection"
+    setting: str = "maxCnxns"
+
+
+class AcceptedSocket:
+    """One connection, from its accept to the close of its socket.
+
+    Attributes:
+        socket: the socket; a transport owns it once the connection is open.
+        address: the peer's address, without the port.
+        peer: the peer as logs show it.
+        accepted_ms: when it was accepted, on the clock that only rises.
+        transport: what the protocol writes to; None until the connection is open (during a TLS
+            handshake, for example).
+        connection: a client's connection; None for an operator's.
+        is_counted: whether it has not left the admission yet.
+        handshake_error: why its TLS handshake failed; None if it did not.
+        progress, progress_ms, stalled_checks: what ``IdleConnections`` has seen of its reading.
+    """
+
+    __slots__ = (
+        "_admission",
+        "accepted_ms",
+        "address",
+        "connection",
+        "handshake_error",
+        "is_counted",
+        "peer",
+        "progress",
+        "progress_ms",
+        "socket",
+        "stalled_checks",
+        "transport",
+    )
+
+    def __init__(
+        self, admission: "Admission", sock: socket.socket, address: tuple[str, int], now_ms: int
+    ) -> None:
+        self.socket = sock
+        self.address = address[0]
+        self.peer = f"/{address[0]}:{address[1]}"
+        self.accepted_ms = now_ms
+        self.transport: asyncio.Transport | None = None
+        self.connection: Connection | None = None
+        self.is_counted = True
+        self.handshake_error: ssl.SSLError | None = None
+        self.progress = 0
+        self.progress_ms = now_ms
+        self.stalled_checks = 0
+        self._admission = admission
+
+    @property
+    def is_sessionless(self) -> bool:
+        """Whether a client could still open a session here, and has not.
+
+        False when the server has answered a four-letter word or has finished the connection: then
+        only its bytes have to leave.
+        """
+        connection = self.connection
+        return connection is not None and connection.is_open and connection.session is None
+
+    def opened(self, transport: asyncio.Transport) -> None:
+        """Note that the protocol has its transport: from now on ``closed`` is called by it."""
+        self.transport = transport
+
+    def closed(self) -> None:
+        """Note that the connection is gone; a second call does nothing."""
+        if self.is_counted:
+            self.is_counted = False
+            self._admission.leave(self)
+        self.transport = self.connection = None
+
+    def abort(self) -> None:
+        """Close it now, whatever waits to be sent."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def waiting(self) -> Waiting:
+        """Return how much the client has not read.
+
+        On Linux the kernel says what the client's kernel has acknowledged. Elsewhere only the
+        server's own buffer is known; it changes in large steps.
+        """
+        if self.transport is None:
+            return Waiting(0, 0)
+        connection = self.connection
+        if connection is not None:
+            buffer_bytes = connection.unsent_bytes
+        else:
+            buffer_bytes = self.transport.get_write_buffer_size()
+        if _TCP_INFO_OPTION is None:
+            return Waiting(buffer_bytes, buffer_bytes)
+        try:
+            info = self.socket.getsockopt(socket.IPPROTO_TCP, _TCP_INFO_OPTION, _TCP_INFO.size)
+        except OSError:
+            return Waiting(buffer_bytes, buffer_bytes)  # closed, or not TCP
+        if len(info) < _TCP_INFO.size:
+            return Waiting(buffer_bytes, buffer_bytes)  # an old kernel
+        unacked_segments, acked_bytes, unsent_bytes = _TCP_INFO.unpack(info)
+        return Waiting(buffer_bytes + unsent_bytes + unacked_segments, acked_bytes)
+
+
+class Admission:
+    """The connections of one kind: those of clients, or those of one operators' endpoint.
+
+    Attributes:
+        open: those that are accepted and not closed, in the order in which they came.
+        recent: those whose time to open a session may still run, in the same order; only
+            ``IdleConnections`` removes from it.
+        per_address: how many each address has; an address without any is not in it.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        now_ms: Callable[[], int],
+        count_refused: Callable[[int], None] | None = None,
+    ) -> None:
+        self.open: dict[AcceptedSocket, None] = {}
+        self.recent: deque[AcceptedSocket] = deque()
+        self.per_address: dict[str, int] = {}
+        self._count_refused = count_refused
+        self._first_reserved = 0
+        self._limits = limits
+        self._now_ms = now_ms
+
+    def refusal(self, fileno: int, address: str) -> tuple[str, tuple[object, ...]] | None:
+        """Return why a new socket is refused, as a log message; None if it is accepted."""
+        limits = self._limits
+        if 0 < limits.max_connections <= len(self.open):
+            return _FULL, (limits.name, address, limits.max_connections, limits.setting)
+        if 0 < limits.max_per_address <= self.per_address.get(address, 0):
+            return _FULL_ADDRESS, (limits.name, address, limits.max_per_address)
+        # The process's limit is asked for only if it matters: this is done for each connection.
+        if fileno < self._first_reserved:
+            return None
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if most == resource.RLIM_INFINITY:
+            return None
+        reserved = min(limits.reserved_descriptors, most // _LARGEST_RESERVED_SHARE)
+        self._first_reserved = most - reserved
+        if fileno < self._first_reserved:
+            return None
+        return _NO_DESCRIPTORS, (limits.name, address, reserved, most)
+
+    def enter(self, sock: socket.socket, address: tuple[str, int]) -> AcceptedSocket:
+        """Count a connection."""
+        accepted = AcceptedSocket(self, sock, address, self._now_ms())
+        self.open[accepted] = None
+        self.per_address[accepted.address] = self.per_address.get(accepted.address, 0) + 1
+        self.recent.append(accepted)
+        return accepted
+
+    def count_refused(self, count: int) -> None:
+        """Count connections that were refused."""
+        if self._count_refused is not None:
+            self._count_refused(count)
+
+    def leave(self, accepted: AcceptedSocket) -> None:
+        """Count a connection no longer."""
+        del self.open[accepted]
+        left = self.per_address[accepted.address] - 1
+        if left:
+            self.per_address[accepted.address] = left
+        else:
+            del self.per_address[accepted.address]

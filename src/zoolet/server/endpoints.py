@@ -1,0 +1,195 @@
+"""Where a server listens: the ports for clients, the admin endpoint, the metrics.
+
+Owns how many connections there may be on them, and the rules that close idle ones. Knows which
+protocol serves which port, and no request.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
+
+from zoolet.model.addresses import not_resolved
+from zoolet.server.admission import (
+    FILE_DESCRIPTORS,
+    OPERATOR_CONNECTIONS,
+    OPERATOR_DESCRIPTORS,
+    AcceptedSocket,
+    Admission,
+    Limits,
+)
+from zoolet.server.config import Config, Listener
+from zoolet.server.connection import Connection
+from zoolet.server.errors import ServerError
+from zoolet.server.idle_connections import IdleConnections
+from zoolet.server.listening import Acceptor, open_listening_sockets
+from zoolet.server.processor import Clock, RequestProcessor
+
+if TYPE_CHECKING:
+    import ssl
+
+    from zoolet.server.http import Page
+
+log = logging.getLogger(__name__)
+
+WrapProtocol = Callable[[asyncio.Protocol], asyncio.Protocol]
+
+_METRICS_IDLE_S: Final = 30.0
+_DEFAULT_BACKLOG: Final = 50
+
+
+class Endpoints:
+    """The ports of one server.
+
+    Attributes:
+        clients: the clients' connections, on all ports together.
+        operators: the connections to the admin endpoint and to the metrics.
+        idle: the rules that close connections on which nothing happens.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        processor: RequestProcessor,
+        clock: Clock,
+        wrap_protocol: WrapProtocol | None,
+    ) -> None:
+        """Set them up; ``wrap_protocol`` is as in ``Server``."""
+        self._config = config
+        self._processor = processor
+        self._now_ms = clock.monotonic_ms
+        self._wrap_protocol = wrap_protocol
+        self.clients = Admission(
+            Limits(
+                config.max_connections,
+                config.max_connections_per_address,
+                FILE_DESCRIPTORS + OPERATOR_DESCRIPTORS,
+            ),
+            self._now_ms,
+            self._count_refused,
+        )
+        self.operators = Admission(
+            Limits(
+                OPERATOR_CONNECTIONS,
+                0,
+                FILE_DESCRIPTORS,
+                name="operator's connection",
+                setting="the limit of the admin and the metrics endpoint",
+            ),
+            self._now_ms,
+        )
+        self.idle = IdleConnections(
+            [self.clients, self.operators],
+            self._now_ms,
+            sessionless_timeout_ms=config.sessionless_timeout_ms,
+            client_read_timeout_ms=config.client_read_timeout_ms,
+        )
+
+    def listen_for_clients(self, started: contextlib.AsyncExitStack) -> None:
+        """Serve clients until ``started`` is closed; raises ServerError if it cannot listen."""
+        config = self._config
+        # The client port last: once it accepts connections, the server is ready.
+        if config.tls is not None:
+            from zoolet.server.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
+
+            context = tls_context(config.tls)
+            self._listen(started, config.tls.listener, "secureClientPort", context)
+        clients = Listener(config.client_address, config.client_port)
+        self._listen(started, clients, "clientPort", None)
+
+    def _listen(
+        self,
+        started: contextlib.AsyncExitStack,
+        at: Listener,
+        key: str,
+        context: "ssl.SSLContext | None",
+    ) -> None:
+        """Serve clients at an address that ``key`` of zoo.cfg has set."""
+        try:
+            acceptor = self.listen_at(at, context)
+        except socket.gaierror as error:
+            name = not_resolved(str(at.address), error.strerror or str(error))
+            raise ServerError(f"{name}. Correct {key}Address in zoo.cfg.") from error
+        except OSError as error:
+            raise ServerError(
+                f"cannot listen on {at.address or 'every address'}, port {at.port}:"
+                f" {error.strerror or error}. Stop what has the port, or set another {key} (or"
+                f" {key}Address) in zoo.cfg."
+            ) from error
+        started.callback(acceptor.close)
+        log.info("listening on %s, port %d (%s)", at.address or "every address", at.port, key)
+
+    def listen_at(self, at: Listener, context: "ssl.SSLContext | None" = None) -> Acceptor:
+        """Serve clients at an address, until what is returned is closed.
+
+        Raises OSError if the server cannot listen there.
+        """
+        backlog = self._config.listen_backlog
+        return Acceptor(
+            open_listening_sockets(at, backlog if backlog > 0 else _DEFAULT_BACKLOG),
+            self.clients,
+            self._new_protocol,
+            self._now_ms,
+            tls=context,
+            handshake_timeout_ms=self._config.sessionless_timeout_ms,
+        )
+
+    def _new_protocol(self, accepted: AcceptedSocket) -> asyncio.Protocol:
+        """Return what serves a client's connection."""
+        connection = accepted.connection = Connection(self._processor, accepted)
+        # It has a Protocol's methods, and no other base.
+        protocol = cast("asyncio.Protocol", connection)
+        return protocol if self._wrap_protocol is None else self._wrap_protocol(protocol)
+
+    def _count_refused(self, count: int) -> None:
+        self._processor.stats.connections_rejected += count
+
+    def listen_for_operators(self, started: contextlib.AsyncExitStack) -> None:
+        """Serve the admin endpoint and the metrics, where they are wanted.
+
+        Their libraries are loaded here, so that a server without them is the smaller.
+        """
+        processor, admin = self._processor, self._config.admin
+        if admin is not None:
+            from zoolet.server.admin import admin_page  # noqa: PLC0415 -- see above
+
+            page = admin_page(processor.inspector, processor.when_durable, admin.root)
+            try:
+                self._serve_page(started, page, admin.listener, admin.idle_timeout_ms / 1000)
+            except OSError as error:
+                # As in Apache: a second server on a machine needs no second setting.
+                log.warning(
+                    "no admin endpoint on port %d: %s. Set another admin.serverPort, or"
+                    " admin.enableServer=false.",
+                    admin.listener.port,
+                    error.strerror or error,
+                )
+        if self._config.metrics is not None:
+            from zoolet.server.metrics import metrics_page  # noqa: PLC0415 -- see above
+
+            page = metrics_page(processor.inspector, processor.when_durable)
+            try:
+                self._serve_page(started, page, self._config.metrics, _METRICS_IDLE_S)
+            except OSError as error:
+                raise ServerError(
+                    f"cannot serve metrics on port {self._config.metrics.port}:"
+                    f" {error.strerror or error}. Set another metricsProvider.httpPort in zoo.cfg."
+                ) from error
+
+    def _serve_page(
+        self,
+        started: contextlib.AsyncExitStack,
+        page: "Page",
+        listener: Listener,
+        idle_timeout_s: float,
+    ) -> None:
+        """Serve a page over HTTP until ``started`` is closed; raises OSError."""
+        from zoolet.server.http import HttpConnection  # noqa: PLC0415 -- loads a library
+
+        sockets = open_listening_sockets(listener, _DEFAULT_BACKLOG)
+        new_protocol = functools.partial(HttpConnection, page, idle_timeout_s)
+        acceptor = Acceptor(sockets, self.operators, new_protocol, self._now_ms)
+        started.callback(acceptor.close)

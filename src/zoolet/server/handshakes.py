@@ -1,0 +1,159 @@
+"""TLS handshakes of clients: why one failed, for the server's log and for the client.
+
+asyncio and uvloop close a connection whose handshake fails without sending TLS's alert, so the
+client cannot know why. ``ServerContext`` sends it. Loaded only if zoo.cfg has a secureClientPort.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, Self
+
+from zoolet.server.admission import AcceptedSocket
+
+CURRENT: Final[contextvars.ContextVar[AcceptedSocket | None]] = contextvars.ContextVar(
+    "zoolet_accepted_socket", default=None
+)
+"""The connection whose handshake runs: transports run their callbacks in the context of the task
+that made them."""
+
+_BY_REASON: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
+        "the client shows no certificate. Give it one, or set ssl.clientAuth=want or none"
+    ),
+    "CERTIFICATE_VERIFY_FAILED": "the client's certificate is not accepted: {detail}",
+    "UNSUPPORTED_PROTOCOL": "the client offers only TLS versions that the server does not accept",
+    "NO_SHARED_CIPHER": "the client and the server have no cipher suite in common",
+    "TLSV1_ALERT_UNKNOWN_CA": (
+        "the client does not know the authority that signed the server's certificate (unknown CA)"
+    ),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the client says that the server's certificate has expired",
+    "SSLV3_ALERT_BAD_CERTIFICATE": (
+        "the client does not accept the server's certificate. The host name that it connects to"
+        " may not be in the certificate (wrong name)"
+    ),
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": (
+        "the client does not accept the server's certificate. It may not know the authority"
+        " (unknown CA), or the host name is not in the certificate (wrong name)"
+    ),
+}
+"""OpenSSL's reasons for which the operator can do something."""
+
+_HANDSHAKE_RECORD: Final = 22
+"""The first byte of every TLS connection (RFC 8446, section 5.1)."""
+
+_SHOWN_BYTES: Final = 8
+
+
+class PlainBytesError(ssl.SSLError):
+    """What arrives on the TLS port is not TLS."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(f"plain bytes, {data[:_SHOWN_BYTES]!r}")
+        self.data = data[:_SHOWN_BYTES]
+
+
+def cause_of(error: BaseException, timeout_ms: int) -> str:
+    """Return why a handshake failed, as the end of a sentence in the log."""
+    if isinstance(error, PlainBytesError):
+        return (
+            f"plain bytes arrive on the TLS port, first {error.data!r}. The client must use TLS, or"
+            " connect to clientPort"
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _BY_REASON["CERTIFICATE_VERIFY_FAILED"].format(detail=_advice(error.verify_message))
+    if isinstance(error, ssl.SSLError):
+        known = _BY_REASON.get(getattr(error, "reason", None) or "")
+        return f"OpenSSL says: {error}" if known is None else known
+    if isinstance(error, ConnectionAbortedError | TimeoutError):
+        return f"the client has not finished it within {timeout_ms} ms"
+    return "the client closed the connection before its end"
+
+
+def _advice(verify_message: str) -> str:
+    """Return OpenSSL's text, with what an operator would call it."""
+    if "issuer" in verify_message or "self-signed" in verify_message:
+        return f"{verify_message} (unknown CA: ssl.trustStore.location does not contain its signer)"
+    return verify_message
+
+
+class _Handshake(ssl.SSLObject):
+    """Sends the alert of a handshake that fails."""
+
+    _accepted: AcceptedSocket | None = None
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+    _has_begun = False
+
+    def watch(
+        self,
+        accepted: AcceptedSocket | None,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+    ) -> Self:
+        """Set which connection it is, and where OpenSSL reads and writes."""
+        self._accepted, self._incoming, self._outgoing = accepted, incoming, outgoing
+        return self
+
+    def _look_at_first_byte(self) -> None:
+        """Raise PlainBytesError at the first byte; OpenSSL would wait for five."""
+        if not self._has_begun and self._incoming.pending:
+            self._has_begun = True
+            data = self._incoming.read()
+            self._incoming.write(data)
+            if data[0] != _HANDSHAKE_RECORD:
+                raise PlainBytesError(data)
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake; raises what it raises."""
+        try:
+            self._look_at_first_byte()
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            accepted = self._accepted
+            if accepted is not None and accepted.handshake_error is None:
+                accepted.handshake_error = error
+                # The transport is closed next and would drop it. If the client takes nothing now,
+                # it does without.
+                with contextlib.suppress(OSError):
+                    accepted.socket.send(self._outgoing.read())
+            raise
+
+
+class ServerContext(ssl.SSLContext):
+    """A context for the secure port, made as ``ServerContext(ssl.PROTOCOL_TLS_SERVER)``."""
+
+    sslobject_class = _Handshake
+
+    def wrap_bio(
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Return the TLS side of a connection (``ssl.SSLContext.wrap_bio``)."""
+        wrapped: Any = super().wrap_bio(incoming, outgoing, *args, **kwargs)
+        return wrapped.watch(CURRENT.get(), incoming, outgoing)
+
+
+async def connect(
+    loop: asyncio.AbstractEventLoop,
+    new_protocol: Callable[[], asyncio.BaseProtocol],
+    accepted: AcceptedSocket,
+    context: ssl.SSLContext,
+    timeout_ms: int,
+) -> None:
+    """Do the handshake of an accepted connection and connect its protocol.
+
+    Raises OSError (ssl.SSLError is one) if the handshake fails or takes longer than the timeout.
+    """
+    CURRENT.set(accepted)
+    try:
+        await loop.connect_accepted_socket(
+            new_protocol, accepted.socket, ssl=context, ssl_handshake_timeout=timeout_ms / 1000
+        )
+    except OSError:
+        if accepted.handshake_error is not None:
+            raise accepted.handshake_error from None
+        raise

@@ -1,0 +1,140 @@
+"""Closing connections on which nothing happens.
+
+Two rules. A client that opens no session within ``nio.sessionlessCnxnTimeout`` is closed, whatever
+it sends meanwhile. A client that reads nothing for ``zoolet.clientReadTimeoutMs`` while bytes wait
+for it is closed, and their memory is freed; a client that reads slowly stays.
+
+Each rule is a generator that does a bounded amount of work between two values. Each value is the
+estimated cost in microseconds of what was done. Must not import asyncio: the caller runs the
+generators and gives the clock.
+
+A clock that jumps (a stopped process, a suspended machine) must close nobody who had no chance to
+be heard. So each rule wants more than one check before it closes: between two checks the event loop
+has read what had arrived.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from zoolet.server.admission import AcceptedSocket, Admission
+from zoolet.server.log_limiter import LogLimiter
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS_PER_STEP: Final = 200
+_STEP_COST_US: Final = 500
+
+_CHECKS_BEFORE_CLOSING: Final = 3
+"""How many checks in a row have to find that a client has read nothing."""
+
+_SESSIONLESS_CHECKS_PER_TIMEOUT: Final = 10
+_READ_CHECKS_PER_TIMEOUT: Final = 6
+_LONGEST_SESSIONLESS_CHECK_MS: Final = 1000
+
+
+class IdleConnections:
+    """The rules, for the connections of some admissions.
+
+    Attributes:
+        sessionless_closed: how many connections were closed because they opened no session.
+        unread_closed: how many were closed because their client did not read.
+        sessionless_interval_ms: how often ``close_sessionless`` is to run.
+        unread_interval_ms: how often ``close_unread`` is to run.
+    """
+
+    def __init__(
+        self,
+        admissions: Sequence[Admission],
+        now_ms: Callable[[], int],
+        *,
+        sessionless_timeout_ms: int,
+        client_read_timeout_ms: int,
+    ) -> None:
+        self.sessionless_closed = 0
+        self.unread_closed = 0
+        self.sessionless_interval_ms = min(
+            _LONGEST_SESSIONLESS_CHECK_MS,
+            max(1, sessionless_timeout_ms // _SESSIONLESS_CHECKS_PER_TIMEOUT),
+        )
+        self.unread_interval_ms = max(1, client_read_timeout_ms // _READ_CHECKS_PER_TIMEOUT)
+        self._admissions = admissions
+        self._now_ms = now_ms
+        self._sessionless_timeout_ms = sessionless_timeout_ms
+        self._client_read_timeout_ms = client_read_timeout_ms
+        self._limiter = LogLimiter(log, now_ms)
+        self._due: list[AcceptedSocket] = []
+
+    def close_sessionless(self) -> Iterator[int]:
+        """Close the connections that were due at the last check and still have no session."""
+        due, self._due = self._due, []
+        checked = 0
+        for accepted in due:
+            self._close_if_sessionless(accepted)
+            checked += 1
+            if checked % CONNECTIONS_PER_STEP == 0:
+                yield _STEP_COST_US
+        accepted_before_ms = self._now_ms() - self._sessionless_timeout_ms
+        for admission in self._admissions:
+            recent = admission.recent
+            while recent and recent[0].accepted_ms <= accepted_before_ms:
+                accepted = recent.popleft()
+                if accepted.is_counted and _may_be_sessionless(accepted):
+                    self._due.append(accepted)
+                checked += 1
+                if checked % CONNECTIONS_PER_STEP == 0:
+                    yield _STEP_COST_US
+
+    def _close_if_sessionless(self, accepted: AcceptedSocket) -> None:
+        if not accepted.is_counted:
+            return
+        if accepted.transport is None:
+            self._due.append(accepted)  # in its TLS handshake, which has a timeout of its own
+        elif accepted.is_sessionless:
+            self.sessionless_closed += 1
+            self._limiter.warning(
+                "closing the connection of %s: it has opened no session within %d ms"
+                " (nio.sessionlessCnxnTimeout)",
+                accepted.peer,
+                self._sessionless_timeout_ms,
+            )
+            accepted.abort()
+
+    def close_unread(self) -> Iterator[int]:
+        """Close the connections whose clients have read nothing for too long."""
+        checked = 0
+        for admission in self._admissions:
+            for accepted in tuple(admission.open):
+                if accepted.transport is not None:
+                    self._check_reading(accepted)
+                checked += 1
+                if checked % CONNECTIONS_PER_STEP == 0:
+                    yield _STEP_COST_US
+
+    def _check_reading(self, accepted: AcceptedSocket) -> None:
+        waiting, now_ms = accepted.waiting(), self._now_ms()
+        if not waiting.size_bytes:
+            accepted.stalled_checks = 0
+            return
+        if not accepted.stalled_checks or waiting.progress != accepted.progress:
+            accepted.progress, accepted.progress_ms = waiting.progress, now_ms
+            accepted.stalled_checks = 1
+            return
+        accepted.stalled_checks += 1
+        stalled_ms = now_ms - accepted.progress_ms
+        is_over = stalled_ms >= self._client_read_timeout_ms
+        if is_over and accepted.stalled_checks > _CHECKS_BEFORE_CLOSING:
+            self.unread_closed += 1
+            self._limiter.warning(
+                "closing the connection of %s: about %d bytes wait for it, and it has read nothing"
+                " for %d ms (zoolet.clientReadTimeoutMs)",
+                accepted.peer,
+                waiting.size_bytes,
+                stalled_ms,
+            )
+            accepted.abort()
+
+
+def _may_be_sessionless(accepted: AcceptedSocket) -> bool:
+    """Say whether a connection has to be looked at again: no session, or still in its handshake."""
+    return accepted.is_sessionless or accepted.transport is None

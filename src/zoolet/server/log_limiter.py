@@ -1,0 +1,66 @@
+"""Rate limits for log messages that a client can cause as often as it wants.
+
+The first message of a kind is logged at once, further ones at most once per interval, with the
+number of those that were left out. A kind is a format string (or what the caller says), so the
+number of kinds is fixed by the source code. Texts that a client chose are cut. Must not import
+asyncio: the caller gives the clock.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+DEFAULT_INTERVAL_MS: Final = 10_000
+
+MAX_TEXT: Final = 200
+"""In characters: a longer text of a client is cut."""
+
+
+class LogLimiter:
+    """Logs each kind of message at most once per interval."""
+
+    def __init__(
+        self,
+        log: logging.Logger,
+        now_ms: Callable[[], int],
+        interval_ms: int = DEFAULT_INTERVAL_MS,
+    ) -> None:
+        self._log = log
+        self._now_ms = now_ms
+        self._interval_ms = interval_ms
+        self._logged_ms: dict[str, int] = {}
+        self._left_out: dict[str, int] = {}
+
+    def warning(self, message: str, *arguments: object, kind: str | None = None) -> None:
+        """Log a warning; ``message`` is a constant format string.
+
+        ``kind`` tells messages of one format apart; a client must not be able to choose it freely.
+        """
+        self._write(logging.WARNING, message, arguments, message if kind is None else kind)
+
+    def info(self, message: str, *arguments: object) -> None:
+        """Log what is normal but may come often."""
+        self._write(logging.INFO, message, arguments, message)
+
+    def _write(self, level: int, message: str, arguments: tuple[object, ...], kind: str) -> None:
+        now_ms = self._now_ms()
+        logged_ms = self._logged_ms.get(kind)
+        if logged_ms is not None and 0 <= now_ms - logged_ms < self._interval_ms:
+            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+            return
+        self._logged_ms[kind] = now_ms
+        arguments = tuple(map(_shortened, arguments))
+        left_out = self._left_out.pop(kind, 0)
+        if left_out:
+            counted = f"{message} (%d more of these messages were left out)"
+            self._log.log(level, counted, *arguments, left_out)
+        else:
+            self._log.log(level, message, *arguments)
+
+
+def _shortened(value: object) -> object:
+    """Cut a text that a client chose: it may have a million characters."""
+    if not isinstance(value, str | Exception):
+        return value
+    text = str(value)
+    return value if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
