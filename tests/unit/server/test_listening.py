@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import random
 import resource
@@ -101,6 +102,7 @@ async def count_when_warm(served: Served) -> int:
     served.connect().close()
     await until(lambda: len(served.protocols) == 1 and not served.admission.open)
     served.protocols.clear()
+    gc.collect()  # what other tests have left must not be closed later
     return count_descriptors()
 
 
@@ -149,7 +151,7 @@ def test_clients_that_reset_before_they_are_accepted_leave_nothing(
         with served.connect() as bystander:
             assert await echoed(bystander) == b"hello"
         await until(lambda: not served.admission.open)
-        assert count_descriptors() == descriptors
+        assert count_descriptors() <= descriptors
         assert served.admission.per_address == {}
         served.acceptor.close()
 
@@ -164,7 +166,7 @@ def test_clients_that_close_at_once_leave_nothing(run: RunOnLoop) -> None:
         for _ in range(300):
             served.connect().close()
         await until(lambda: len(served.protocols) == 300 and not served.admission.open)
-        assert count_descriptors() == descriptors
+        assert count_descriptors() <= descriptors
         served.acceptor.close()
 
     run(scenario())
@@ -199,7 +201,7 @@ def test_a_protocol_that_cannot_be_made_costs_one_connection(
             assert await is_closed(unlucky)
             assert await echoed(bystander) == b"hello"
         await until(lambda: not served.admission.open)
-        assert count_descriptors() == descriptors
+        assert count_descriptors() <= descriptors
         served.acceptor.close()
 
     run(scenario())
@@ -448,7 +450,7 @@ def test_nothing_is_left_whatever_clients_do(
             assert len(admission.open) <= limits.max_per_address
             assert sum(admission.per_address.values()) == len(admission.open)
         clients.end()
-        await until(lambda: not admission.open and count_descriptors() == descriptors)
+        await until(lambda: not admission.open and count_descriptors() <= descriptors)
         assert admission.per_address == {}
         with served.connect():
             await until(lambda: len(admission.open) == 1)
@@ -509,7 +511,7 @@ def test_a_port_that_is_taken_leaves_no_socket() -> None:
     (listening,) = opened("127.0.0.1")
     with listening.socket, pytest.raises(OSError, match="in use"):
         opened(None, listening.port)
-    assert count_descriptors() == descriptors
+    assert count_descriptors() <= descriptors
 
 
 def test_a_name_that_does_not_resolve_is_an_os_error() -> None:
