@@ -1,19 +1,21 @@
-"""The commands: ``zoolet``, ``zkServer.sh`` and ``zkCli.sh``.
+"""The commands: ``zoolet``, ``zkServer.sh``, ``zkCli.sh`` and the scripts for data directories.
 
 Owns which commands there are and where they stand. Each is loaded when it is asked for: a server
-has no use for the shell, and a shell none for the server.
+has no use for the shell, and a shell none for the server. An error of the operating system that no
+command has handled ends here, in one line.
 """
 
+import contextlib
 import importlib
+import os
 import sys
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import click
 
-from zoolet import __version__
-from zoolet.model import packed
-
-_KIND = "compiled" if packed.__file__.endswith(".so") else "pure Python"
+from zoolet.model.build import DESCRIPTION
+from zoolet.model.oserrors import explain
 
 _PLACES: Final = {
     "data": "zoolet.data.commands",
@@ -22,6 +24,8 @@ _PLACES: Final = {
     "worker": "zoolet.jobs.commands",
 }
 """Which module has the command of a name, under that name."""
+
+_FAILED: Final = 1
 
 
 class _Commands(click.Group):
@@ -36,9 +40,41 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(_PLACES[cmd_name]), cmd_name)
         return command
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; an error of the operating system ends it in one line."""
+        return _telling_os_errors(lambda: super(_Commands, self).main(*args, **kwargs))
+
+
+def _telling_os_errors(run: Callable[[], Any]) -> Any:
+    """Run a program. If it raises an OSError, print one line and exit with status 1.
+
+    What it printed is flushed here, because Python tells a failed flush at its end in its own way.
+    """
+    try:
+        try:
+            return run()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        _discard_output()
+        # If the reader of a pipe has ended, it wants no more, and there is nothing to tell.
+        if not isinstance(error, BrokenPipeError):
+            with contextlib.suppress(OSError):
+                click.echo(f"zoolet: {explain(error)}", err=True)
+        sys.exit(_FAILED)
+
+
+def _discard_output() -> None:
+    """See that what is left of the output fails nothing when Python flushes it at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="zoolet", message=f"%(prog)s %(version)s ({_KIND})")
+@click.version_option(DESCRIPTION, prog_name="zoolet", message="%(prog)s %(version)s")
 def main() -> None:
     """ZooKeeper for Python: a coordination server, its shell, and a job system."""
 
@@ -57,12 +93,41 @@ def zk_server() -> None:
     """Run ``zkServer.sh``."""
     from zoolet.server.commands import server  # noqa: PLC0415 -- see the head of this module
 
-    server(prog_name="zkServer.sh")
+    _telling_os_errors(lambda: server(prog_name="zkServer.sh"))
 
 
 def zk_cli() -> None:
     """Run ``zkCli.sh``."""
-    _run_shell(sys.argv[1:])
+    _telling_os_errors(lambda: _run_shell(sys.argv[1:]))
+
+
+def zk_cleanup() -> None:
+    """Run ``zkCleanup.sh``."""
+    from zoolet.data.scripts import zk_cleanup as script  # noqa: PLC0415 -- see the head
+    from zoolet.server.commands import configured_directories  # noqa: PLC0415 -- see the head
+
+    _telling_os_errors(lambda: script(obj=configured_directories))
+
+
+def zk_txn_log_toolkit() -> None:
+    """Run ``zkTxnLogToolkit.sh``."""
+    from zoolet.data.scripts import zk_txn_log_toolkit as script  # noqa: PLC0415 -- see the head
+
+    _telling_os_errors(script)
+
+
+def zk_snapshot_toolkit() -> None:
+    """Run ``zkSnapShotToolkit.sh``."""
+    from zoolet.data.scripts import zk_snapshot_toolkit as script  # noqa: PLC0415 -- see the head
+
+    _telling_os_errors(script)
+
+
+def zk_snapshot_comparer() -> None:
+    """Run ``zkSnapshotComparer.sh``."""
+    from zoolet.data.scripts import zk_snapshot_comparer as script  # noqa: PLC0415 -- see the head
+
+    _telling_os_errors(script)
 
 
 def _run_shell(arguments: list[str]) -> None:

@@ -19,11 +19,12 @@ BEFORE: dict[DiskStep, tuple[float, tuple[OSError, ...]]] = {
     DiskStep.SYNC_DIRECTORY: (0.01, ()),
     DiskStep.WRITE: (0.02, (NO_SPACE,)),
     DiskStep.PREALLOCATE: (0.02, (NO_SPACE,)),
+    DiskStep.TRUNCATE: (0.02, ()),
     DiskStep.SYNC: (0.02, (BROKEN,)),
 }
 """How probable it is that a step fails, and with what instead of a crash."""
 
-AFTER = {DiskStep.SYNC_DIRECTORY: 0.01, DiskStep.SYNC: 0.02}
+AFTER = {DiskStep.SYNC_DIRECTORY: 0.01, DiskStep.TRUNCATE: 0.02, DiskStep.SYNC: 0.02}
 """How probable it is that the machine stops behind a step."""
 
 

@@ -3,9 +3,10 @@
 Exit statuses: 0 it is so, 1 it is not (damage, a difference) or cannot be done, 2 written wrong.
 """
 
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -23,9 +24,13 @@ from zoolet.data.reading import directories_of, machine_of, state_of, txns_in
 from zoolet.data.showing import show_file, show_txn
 from zoolet.data.sizes import sizes
 from zoolet.model import paths
+from zoolet.model.oserrors import explain
 from zoolet.model.txns import Txn
+from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
+from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import AsOf
+from zoolet.storage.retention import LEAST_SNAPSHOTS, Retention
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,29 +45,31 @@ def _tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterabl
     )
 
 
-def _reporting(command: Callable[P, None]) -> Callable[P, None]:
+def reporting(command: Callable[P, None]) -> Callable[P, None]:
     """Turn what cannot be done into a message and exit status 1."""
 
     @wraps(command)
-    def reporting(*args: P.args, **kwargs: P.kwargs) -> None:
+    def reported(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
         except StorageError as error:
             click.echo(f"zoolet: {error}", err=True)
             sys.exit(1)
+        except BrokenPipeError:
+            raise  # the reader wants no more; cli sees to it
         except OSError as error:
-            click.echo(f"zoolet: {error.filename}: {error.strerror}.", err=True)
+            click.echo(f"zoolet: {explain(error)}", err=True)
             sys.exit(1)
 
-    return reporting
+    return reported
 
 
 @click.group("data")
 def data() -> None:
-    """Look at data directories and their files; nothing here changes one."""
+    """Look at data directories and their files; only purge changes one."""
 
 
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path(readable=False, path_type=Path)
 _source = click.argument("source", metavar="DIR", type=_PATH)
 _directory = click.argument("directory", metavar="DIR", type=_PATH)
 _logs = click.option("--logs", type=_PATH, help="The dataLogDir, where it is not the dataDir.")
@@ -71,7 +78,7 @@ _logs = click.option("--logs", type=_PATH, help="The dataLogDir, where it is not
 @data.command("check")
 @_source
 @_logs
-@_reporting
+@reporting
 def check_command(source: Path, logs: Path | None) -> None:
     """Read every file of a data directory, and say whether a server starts from them.
 
@@ -92,7 +99,7 @@ def check_command(source: Path, logs: Path | None) -> None:
 
 @data.command("dump")
 @click.argument("file", type=_PATH)
-@_reporting
+@reporting
 def dump_command(file: Path) -> None:
     """Print a log's txns, or a snapshot's sessions and znodes: a JSON object a line."""
     for shown in show_file(file):
@@ -108,7 +115,7 @@ def dump_command(file: Path) -> None:
     multiple=True,
     help="The dataLogDir of A; given twice, also that of B. If A is a file, that of B.",
 )
-@_reporting
+@reporting
 def diff_command(left: Path, right: Path, logs: tuple[Path, ...]) -> None:
     """Compare the state in two data directories or snapshot files; 1 if they differ.
 
@@ -134,7 +141,7 @@ def diff_command(left: Path, right: Path, logs: tuple[Path, ...]) -> None:
 @click.option("-d", "--depth", default=1, type=click.IntRange(0), help="Levels to show [1].")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 @_logs
-@_reporting
+@reporting
 def du_command(source: Path, path: str, depth: int, as_json: bool, logs: Path | None) -> None:
     """Print the bytes of data and the znodes of a subtree, and of each subtree in it.
 
@@ -158,7 +165,7 @@ def _checked(path: str) -> str:
 @_directory
 @click.argument("path")
 @_logs
-@_reporting
+@reporting
 def history_command(directory: Path, path: str, logs: Path | None) -> None:
     """Print every change to a znode that the logs hold: a JSON object a line."""
     _checked(path)
@@ -176,7 +183,7 @@ def history_command(directory: Path, path: str, logs: Path | None) -> None:
 @click.option("--as-of", required=True, metavar="ZXID|TIME", help="0x1a2b, or 2026-11-23T12:00:00.")
 @click.option("--to", required=True, metavar="NEWDIR", type=_PATH, help="Where to; it must be new.")
 @_logs
-@_reporting
+@reporting
 def restore_command(directory: Path, as_of: str, to: Path, logs: Path | None) -> None:
     """Make a new data directory with the state at a zxid or a time."""
     moment = _as_of(as_of)
@@ -204,7 +211,7 @@ def _as_of(text: str) -> AsOf:
 @_directory
 @click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
 @_logs
-@_reporting
+@reporting
 def export_command(directory: Path, file: IO[str], logs: Path | None) -> None:
     """Write all znodes as JSON lines; data that is UTF-8 as text, other data in base64."""
     machine = state_of(directories_of(directory, logs)).machine
@@ -215,9 +222,42 @@ def export_command(directory: Path, file: IO[str], logs: Path | None) -> None:
 @data.command("import")
 @click.argument("file", type=click.File("r", encoding="utf-8"))
 @click.argument("directory", metavar="NEWDIR", type=_PATH)
-@_reporting
+@reporting
 def import_command(file: IO[str], directory: Path) -> None:
     """Make a new data directory of an export."""
     zxid, tree = import_tree(_tracked(file, "Reading"), file.name)
     path = write_data_directory(directory, zxid, tree, {})
     click.echo(f"{path}: {len(tree)} znodes")
+
+
+@data.command("purge")
+@_directory
+@click.option(
+    "--keep",
+    metavar="N",
+    default=LEAST_SNAPSHOTS,
+    show_default=True,
+    type=click.IntRange(min=LEAST_SNAPSHOTS),
+    help="How many of the newest snapshots stay, with the logs that they need.",
+)
+@_logs
+@reporting
+def purge_command(directory: Path, keep: int, logs: Path | None) -> None:
+    """Remove old snapshots and logs, also while a server runs."""
+    purge_and_tell(directories_of(directory, logs), keep)
+
+
+def purge_and_tell(directories: DataDirectories, keep_snapshots: int) -> None:
+    """Remove old files and print a line for each, as Apache ZooKeeper does."""
+    times = dict(_times_of(directories))
+    for name in Retention(Disk(), directories, keep_snapshots).purge():
+        path, shown = times.get(name, (name, "-"))
+        click.echo(f"Removing file: {shown}\t{path}")
+
+
+def _times_of(directories: DataDirectories) -> Iterator[tuple[str, tuple[Path, str]]]:
+    """Yield the name of each file with its path and the time of its last change."""
+    for path in (path for directory in directories for path in directory.iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # a server may have removed it meanwhile
+            moment = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+            yield path.name, (path, moment.isoformat(sep=" ", timespec="seconds"))

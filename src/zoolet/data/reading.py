@@ -26,6 +26,9 @@ class _NoFile(DiskFile):
     def write(self, data: bytes) -> None:
         pass
 
+    def truncate(self, size_bytes: int) -> None:
+        pass
+
     def sync(self) -> None:
         pass
 

@@ -5,31 +5,54 @@ Owns how its arguments, messages and exit statuses look; what the commands do is
 """
 
 import logging
+import os
+import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import NamedTuple, NoReturn, ParamSpec, TypeVar
 
 import click
 
+from zoolet.model.build import DESCRIPTION
+from zoolet.model.oserrors import explain
 from zoolet.server import control
 from zoolet.server.config import Config, ConfigError, read_config
+from zoolet.server.environment import Environment
 from zoolet.server.errors import ServerError
+from zoolet.server.logs import LEVELS, LogFormat, set_up
 from zoolet.storage.errors import StorageError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-DEFAULT_CONFIG_PATHS = (Path("conf/zoo.cfg"), Path("/etc/zookeeper/conf/zoo.cfg"))
-
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 60.0
+_ERRORS = (ConfigError, ServerError, StorageError, OSError)
+
+log = logging.getLogger(__name__)
+
+
+class _Setup(NamedTuple):
+    """What a command works on."""
+
+    environment: Environment
+    config_path: Path
+    config: Config
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.environment.warnings(self.config_path)
 
 
 def _fail(message: str) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(1)
+
+
+def _text_of(error: Exception) -> str:
+    return explain(error) if isinstance(error, OSError) else str(error)
 
 
 def _reporting(command: Callable[P, T]) -> Callable[P, T]:
@@ -39,74 +62,162 @@ def _reporting(command: Callable[P, T]) -> Callable[P, T]:
     def reporting(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return command(*args, **kwargs)
-        except (ConfigError, ServerError, StorageError) as error:
-            _fail(f"zoolet: {error}")
+        except _ERRORS as error:
+            _fail(f"zoolet: {_text_of(error)}")
 
     return reporting
 
 
-def _find_config(path: Path | None) -> Path:
-    if path is not None:
-        return path
-    for candidate in DEFAULT_CONFIG_PATHS:
-        if candidate.exists():
-            return candidate
-    raise ConfigError(
-        "no zoo.cfg was named, and there is none at"
-        f" {' or '.join(str(candidate) for candidate in DEFAULT_CONFIG_PATHS)}: name one."
-    )
+def _read(path: Path | None) -> _Setup:
+    """Read the zoo.cfg that is meant, in the environment of this process."""
+    directory: Path | None = click.get_current_context().find_object(Path)
+    environment = Environment.read(os.environ).with_config_directory(directory)
+    found = environment.find_config(path).absolute()
+    return _Setup(environment, found, read_config(found, environment.flags.properties))
 
 
-def _read(path: Path | None) -> tuple[Path, Config]:
-    found = _find_config(path).absolute()
-    click.echo(f"Using config: {found}", err=True)
-    return found, read_config(found)
+def _read_and_tell(path: Path | None) -> _Setup:
+    setup = _read(path)
+    click.echo(f"Using config: {setup.config_path}", err=True)
+    for warning in setup.warnings:
+        click.echo(f"zoolet: {warning}", err=True)
+    return setup
 
 
 @click.group("server", context_settings={"help_option_names": ["-h", "--help"]})
-def server() -> None:
-    """Start, stop and look at a server; each command takes the path of a zoo.cfg."""
+@click.option(
+    "--config",
+    "directory",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The directory of zoo.cfg; without it, ZOOCFGDIR.",
+)
+@click.pass_context
+def server(ctx: click.Context, directory: Path | None) -> None:
+    """Start, stop and look at a server; each command takes the path of a zoo.cfg.
+
+    The variables ZOOCFGDIR, ZOOCFG, ZOO_LOG_DIR, ZOOPIDFILE, SERVER_JVMFLAGS and JVMFLAGS mean what
+    they mean to Apache ZooKeeper.
+    """
+    ctx.obj = directory
 
 
-_config_argument = click.argument(
-    "config", required=False, type=click.Path(dir_okay=False, path_type=Path)
+_PATH = click.Path(readable=False, path_type=Path)  # who opens it says what is wrong
+
+_config_argument = click.argument("config", required=False, type=_PATH)
+_level_option = click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", help="What is logged: this and above."
+)
+_format_option = click.option(
+    "--log-format",
+    type=click.Choice([member.value for member in LogFormat]),
+    default="text",
+    help="How the log looks; json: an object a line.",
 )
 
 
 @server.command("start-foreground")
 @_config_argument
+@_level_option
+@_format_option
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path),
+    help="Where the log goes, instead of standard error. SIGHUP reopens it.",
+)
+@click.option("--ready-fd", type=int, hidden=True)
 @_reporting
-def start_foreground(config: Path | None) -> None:
+def start_foreground(
+    config: Path | None,
+    log_level: str,
+    log_format: str,
+    log_file: Path | None,
+    ready_fd: int | None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-    )
-    _, settings = _read(config)
+    report = control.ReadinessReport(ready_fd)
+    try:
+        reopen = set_up(log_level, LogFormat(log_format), log_file)
+        _serve(_read(config), report, reopen)
+    except _ERRORS as error:
+        message = _text_of(error)
+        report.failed(message)
+        if LogFormat(log_format) is LogFormat.TEXT:
+            _fail(f"zoolet: {message}")
+        log.error("%s", message)  # noqa: TRY400 -- the message says what to do
+        sys.exit(1)
+
+
+def _serve(setup: _Setup, report: control.ReadinessReport, reopen: Callable[[], None]) -> None:
     # Loaded here, since the other commands ask a server that runs already.
     from zoolet.server.fourletter import unknown_words  # noqa: PLC0415
-    from zoolet.server.service import run  # noqa: PLC0415
+    from zoolet.server.running import run  # noqa: PLC0415
 
-    for word in unknown_words(settings.four_letter_words):
-        logging.getLogger(__name__).warning(
-            "4lw.commands.whitelist: %s is not answered here and is passed over", word
-        )
-    run(settings)
+    config, pid_path = setup.config, setup.environment.pid_path
+    log.info(
+        "zoolet %s starts as process %d. Using config: %s; %s",
+        DESCRIPTION,
+        os.getpid(),
+        setup.config_path,
+        _configured(config),
+    )
+    for warning in setup.warnings:
+        log.warning("%s", warning)
+    for word in unknown_words(config.four_letter_words):
+        log.warning("4lw.commands.whitelist: %s is not answered here and is passed over", word)
+    pid_file = control.PidFile(pid_path) if pid_path is not None else None
+
+    def ready() -> None:
+        if pid_file is not None:
+            pid_file.write()
+        report.ready()
+
+    try:
+        run(config, on_ready=ready, on_hangup=reopen)
+    finally:
+        if pid_file is not None:
+            pid_file.remove()
+
+
+def _configured(config: Config) -> str:
+    """Return the directories and the addresses of a zoo.cfg, in one line."""
+    listeners = [("clients", config.client_address, config.client_port)]
+    if config.tls is not None:
+        listeners.append(("TLS clients", *config.tls.listener))
+    if config.admin is not None:
+        listeners.append(("admin", *config.admin.listener))
+    if config.metrics is not None:
+        listeners.append(("metrics", *config.metrics))
+    addresses = (f"{what} {address or '*'}:{port}" for what, address, port in listeners)
+    directories = f"dataDir {config.data_dir.absolute()}"
+    if config.data_log_dir is not None:
+        directories += f", dataLogDir {config.data_log_dir.absolute()}"
+    return f"{directories}; addresses: {', '.join(addresses)}"
 
 
 @server.command("start")
 @_config_argument
+@_level_option
+@_format_option
 @_reporting
-def start(config: Path | None) -> None:
-    """Start a server in the background; return when its port answers."""
-    path, settings = _read(config)
-    _start(path, settings)
+def start(config: Path | None, log_level: str, log_format: str) -> None:
+    """Start a server in the background; return when it serves."""
+    _start(_read_and_tell(config), log_level, log_format)
 
 
-def _start(path: Path, settings: Config) -> None:
-    process = control.start(settings, path, _START_TIMEOUT_S)
+def _start(setup: _Setup, log_level: str, log_format: str) -> None:
+    process = control.start(
+        setup.config,
+        setup.config_path,
+        setup.environment.log_path(setup.config),
+        _log_options(log_level, log_format),
+        _START_TIMEOUT_S,
+    )
     click.echo(f"Starting zookeeper ... STARTED (process {process.pid})")
+
+
+def _log_options(log_level: str, log_format: str) -> list[str]:
+    return ["--log-level", log_level, "--log-format", log_format]
 
 
 @server.command("stop")
@@ -114,7 +225,7 @@ def _start(path: Path, settings: Config) -> None:
 @_reporting
 def stop(config: Path | None) -> None:
     """Stop the server; return when it has ended."""
-    _stop(_read(config)[1])
+    _stop(_read_and_tell(config).config)
 
 
 def _stop(settings: Config) -> None:
@@ -127,12 +238,14 @@ def _stop(settings: Config) -> None:
 
 @server.command("restart")
 @_config_argument
+@_level_option
+@_format_option
 @_reporting
-def restart(config: Path | None) -> None:
+def restart(config: Path | None, log_level: str, log_format: str) -> None:
     """Stop the server where one runs, and start it."""
-    path, settings = _read(config)
-    _stop(settings)
-    _start(path, settings)
+    setup = _read_and_tell(config)
+    _stop(setup.config)
+    _start(setup, log_level, log_format)
 
 
 @server.command("status")
@@ -140,7 +253,7 @@ def restart(config: Path | None) -> None:
 @_reporting
 def status(config: Path | None) -> None:
     """Say whether the server answers, and in which mode; 1 where it does not."""
-    _, settings = _read(config)
+    settings = _read_and_tell(config).config
     address = control.connect_address(settings)
     click.echo(f"Client port found: {settings.client_port}. Client address: {address}.")
     try:
@@ -154,3 +267,35 @@ def status(config: Path | None) -> None:
             " 4lw.commands.whitelist in zoo.cfg."
         )
     click.echo(modes[0])
+
+
+@server.command("version")
+def version() -> None:
+    """Print which zoolet this is."""
+    click.echo(f"zoolet, version {DESCRIPTION}")
+
+
+@server.command("print-cmd")
+@_config_argument
+@_level_option
+@_format_option
+@_reporting
+def print_cmd(config: Path | None, log_level: str, log_format: str) -> None:
+    """Print the command that start runs, for a service manager."""
+    setup = _read_and_tell(config)
+    options = _log_options(log_level, log_format)
+    options += ["--log-file", str(setup.environment.log_path(setup.config))]
+    click.echo(shlex.join(control.foreground_command(setup.config_path, options)))
+
+
+def configured_directories(config_directory: Path | None) -> tuple[Path, Path | None]:
+    """Return dataDir and dataLogDir of zoo.cfg, for the scripts that work on them.
+
+    Raises StorageError, which says that the directories can be named instead.
+    """
+    environment = Environment.read(os.environ).with_config_directory(config_directory)
+    try:
+        config = read_config(environment.find_config(None), environment.flags.properties)
+    except (ConfigError, ServerError) as error:
+        raise StorageError(f"{error} Or name the directories.") from error
+    return config.data_dir, config.data_log_dir

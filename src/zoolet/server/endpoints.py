@@ -48,6 +48,7 @@ class Endpoints:
         clients: the clients' connections, on all ports together.
         operators: the connections to the admin endpoint and to the metrics.
         idle: the rules that close connections on which nothing happens.
+        listening: for whom the server listens, and at which hosts and ports.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Endpoints:
             ),
             self._now_ms,
         )
+        self.listening: list[tuple[str, list[tuple[str, int]]]] = []
         self.idle = IdleConnections(
             [self.clients, self.operators],
             self._now_ms,
@@ -120,7 +122,10 @@ class Endpoints:
                 f" {key}Address) in zoo.cfg."
             ) from error
         started.callback(acceptor.close)
-        log.info("listening on %s, port %d (%s)", at.address or "every address", at.port, key)
+        self._note("clients" if context is None else "TLS clients", acceptor)
+
+    def _note(self, users: str, acceptor: Acceptor) -> None:
+        self.listening.append((users, [(each.host, each.port) for each in acceptor.sockets]))
 
     def listen_at(self, at: Listener, context: "ssl.SSLContext | None" = None) -> Acceptor:
         """Serve clients at an address, until what is returned is closed.
@@ -158,7 +163,10 @@ class Endpoints:
 
             page = admin_page(processor.inspector, processor.when_durable, admin.root)
             try:
-                self._serve_page(started, page, admin.listener, admin.idle_timeout_ms / 1000)
+                acceptor = self._serve_page(
+                    started, page, admin.listener, admin.idle_timeout_ms / 1000
+                )
+                self._note("admin", acceptor)
             except OSError as error:
                 # As in Apache: a second server on a machine needs no second setting.
                 log.warning(
@@ -172,7 +180,8 @@ class Endpoints:
 
             page = metrics_page(processor.inspector, processor.when_durable)
             try:
-                self._serve_page(started, page, self._config.metrics, _METRICS_IDLE_S)
+                acceptor = self._serve_page(started, page, self._config.metrics, _METRICS_IDLE_S)
+                self._note("metrics", acceptor)
             except OSError as error:
                 raise ServerError(
                     f"cannot serve metrics on port {self._config.metrics.port}:"
@@ -185,7 +194,7 @@ class Endpoints:
         page: "Page",
         listener: Listener,
         idle_timeout_s: float,
-    ) -> None:
+    ) -> Acceptor:
         """Serve a page over HTTP until ``started`` is closed; raises OSError."""
         from zoolet.server.http import HttpConnection  # noqa: PLC0415 -- loads a library
 
@@ -193,3 +202,4 @@ class Endpoints:
         new_protocol = functools.partial(HttpConnection, page, idle_timeout_s)
         acceptor = Acceptor(sockets, self.operators, new_protocol, self._now_ms)
         started.callback(acceptor.close)
+        return acceptor

@@ -8,9 +8,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import resource
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +19,7 @@ from zoolet.server.endpoints import Endpoints
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS, ServerError
 from zoolet.server.groupcommit import Batch, GroupCommit
 from zoolet.server.listening import is_broken_connection
+from zoolet.server.logs import describe_serving
 from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
 from zoolet.server.scheduler import Scheduler
 from zoolet.server.snapshotter import Snapshotter
@@ -41,7 +39,6 @@ log = logging.getLogger(__name__)
 
 _CLOSING_DEADLINE_S = 1.0
 _MS_PER_H = 3_600_000
-_SWITCH_INTERVAL_S = 50e-6
 _CLOSING_CHECK_S = 0.005
 
 
@@ -77,6 +74,7 @@ class Server:
         self._machine: StateMachine
         self._processor: RequestProcessor
         self._commit: GroupCommit
+        self._txn_log: TxnLog
         self._thread: DiskThread
         self._snapshot_thread: DiskThread
         self._snapshotter: Snapshotter
@@ -146,6 +144,11 @@ class Server:
         return self._processor.machine
 
     @property
+    def description(self) -> str:
+        """One line: the version, the directories, and each address on which this server listens."""
+        return describe_serving(self._directories, self._endpoints.listening)
+
+    @property
     def is_durable(self) -> bool:
         """Whether everything applied is on disk."""
         return self._commit.is_idle
@@ -171,27 +174,15 @@ class Server:
     @contextmanager
     def _locked_directories(self) -> Iterator[None]:
         if not self._config.creates_directories:
-            self._check_directories()
+            self._directories.check_exist(self._disk)
         self._directories.prepare(self._disk)
         locks = self._directories.lock(self._disk)
         try:
-            for lock in locks:
-                lock.write_pid()
+            self._directories.check_writable(self._disk)
             yield
         finally:
             for lock in locks:
                 lock.release()
-
-    def _check_directories(self) -> None:
-        """Raise ServerError if a data directory is missing, for example because of a lost mount."""
-        for directory in dict.fromkeys(self._directories):
-            try:
-                self._disk.list_names(directory)
-            except FileNotFoundError as error:
-                raise ServerError(
-                    f"the data directory {directory} is missing, and datadir.autocreate is false."
-                    " Mount it, or create it yourself."
-                ) from error
 
     def _recover(self) -> None:
         began = time.perf_counter()
@@ -238,14 +229,14 @@ class Server:
         config = self._config
         scheduler = Scheduler(loop.call_soon)
         loop.set_exception_handler(self._callback_failed)
-        txn_log = TxnLog(
+        self._txn_log = TxnLog(
             self._disk,
             self._directories.logs,
             config.preallocate_bytes,
             force_sync=config.force_sync,
         )
         self._commit = GroupCommit(
-            txn_log,
+            self._txn_log,
             thread,
             loop,
             self._machine.zxid,
@@ -405,48 +396,18 @@ class Server:
         for connection in tuple(self._processor.connections):
             connection.abort()
         await asyncio.sleep(0)
+        if not self._failure.done():
+            await self._end_log()
+
+    async def _end_log(self) -> None:
+        """Remove the padding of the log. Its records are on disk: if it fails, nothing is lost."""
+        ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self._thread.submit(self._txn_log.roll, ended.set_result)
+        if (failure := await ended) is not None:
+            log.warning("the padding of the newest log could not be removed: %s", failure)
 
 
 async def _repeat(interval_ms: int, call: Callable[[], None]) -> None:
     while True:
         await asyncio.sleep(interval_ms / 1000)
         call()
-
-
-async def _serve_until_signalled(config: Config, disk: Disk | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with Server(config, disk) as server:
-        stopping = loop.create_task(stop.wait())
-        failing = loop.create_task(server.failed())
-        await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
-        if failing.done():
-            failing.result()
-        failing.cancel()
-        log.info("stopping")
-    log.info("stopped; every acknowledged change is on disk")
-
-
-def run(config: Config, disk: Disk | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then stop cleanly; ``disk`` stands in for the machine's own.
-
-    Raises ServerError or StorageError where the server cannot start or go on.
-    """
-    for warning in config.warnings:
-        log.warning("%s", warning)
-    # A connection takes a descriptor: have as many as this user may.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # The paths of a request make no reference cycles, so collecting them is seldom worth a pause.
-    gc.set_threshold(50_000, 20, 100)
-    # The thread that writes the log asks for the interpreter after each call of the system. Until
-    # it insists, every call of the loop's thread wakes it in vain (docs/performance.md).
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    try:
-        import uvloop  # noqa: PLC0415 -- not on every Python; the standard loop serves there
-    except ImportError:
-        asyncio.run(_serve_until_signalled(config, disk))
-    else:
-        uvloop.run(_serve_until_signalled(config, disk))

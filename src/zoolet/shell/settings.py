@@ -8,6 +8,14 @@ from pathlib import Path
 _DEFAULT_TIMEOUT_MS = 30_000
 _HISTORY_NAME = ".zoolet_history"
 
+_DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+"""The characters that look like the "-" of an option."""
+
+FLAGS = frozenset({"-h", "--help", "-r", "-waitforconnection", "--read-only", "--no-pager"})
+"""The options that take no value."""
+
+_SINGLE_DASH = frozenset({"-server", "-timeout", "-r", "-waitforconnection", "-h"})
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -50,7 +58,7 @@ class Settings:
 def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Return what the command line asks for; ends the program where it is written wrong."""
     parser = _parser()
-    found = parser.parse_args(argv)
+    found = parser.parse_args(_with_ascii_dashes(argv))
     if found.timeout <= 0:
         parser.error(f"-timeout {found.timeout}: a timeout is at least 1 ms")
     if found.tls_ca is None and (found.tls_cert or found.tls_key):
@@ -83,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "-server",
+        "--server",
         default="127.0.0.1:2181",
         metavar="HOST:PORT[,HOST:PORT...][/PATH]",
         help="the server, or the members of an ensemble, and the znode to take as the root"
@@ -90,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "-timeout",
+        "--timeout",
         type=int,
         default=_DEFAULT_TIMEOUT_MS,
         metavar="MS",
@@ -131,6 +141,24 @@ def _parser() -> argparse.ArgumentParser:
         "command", nargs=argparse.REMAINDER, help="a command of the shell and its arguments"
     )
     return parser
+
+
+def _with_ascii_dashes(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with the dashes of options as "-".
+
+    Web pages and word processors show "-server" with an en dash, and "--server" with an em dash or
+    an en dash. The command and its arguments stay as they are.
+    """
+    words = list(argv)
+    position = 0
+    while position < len(words) and words[position].startswith(tuple(_DASHES)):
+        name, equals, value = words[position].partition("=")
+        plain = name.lstrip(_DASHES)
+        if not name.isascii() and plain:
+            name = f"-{plain}" if f"-{plain}" in _SINGLE_DASH else f"--{plain}"
+            words[position] = f"{name}{equals}{value}"
+        position += 1 if equals or name in FLAGS else 2
+    return words
 
 
 def _file(written: str) -> Path:

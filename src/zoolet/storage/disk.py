@@ -15,6 +15,8 @@ from typing import Self
 READ_BLOCK_BYTES = 1 << 20
 _MOST_EXTENTS = 1000
 
+_MOST_LOCK_TRIES = 1000
+
 
 class DiskFile:
     """A file that is written from its start on."""
@@ -26,21 +28,34 @@ class DiskFile:
         for the interpreter, and the thread that has it is disturbed once more.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._path = path
         self._fd = os.open(path, flags | (os.O_DSYNC if synced else 0), 0o644)
 
     def write(self, data: bytes) -> None:
         """Write all of ``data`` where the last write ended."""
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        try:  # not _naming: every batch of the log passes here
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            error.filename = str(self._path)
+            raise
 
     def preallocate(self, size_bytes: int) -> None:
         """Make the file ``size_bytes`` long, the new part zero, so that writing moves no end."""
-        os.posix_fallocate(self._fd, 0, size_bytes)
+        with _naming(self._path):
+            os.posix_fallocate(self._fd, 0, size_bytes)
+
+    def truncate(self, size_bytes: int) -> None:
+        """Cut the file to ``size_bytes``, durably; the next write goes where the last ended."""
+        with _naming(self._path):
+            os.ftruncate(self._fd, size_bytes)
+            os.fsync(self._fd)
 
     def sync(self) -> None:
         """Return when what was written is on disk."""
-        os.fdatasync(self._fd)
+        with _naming(self._path):
+            os.fdatasync(self._fd)
 
     def close(self) -> None:
         """Close the file; it is not synced by that."""
@@ -142,25 +157,64 @@ class _DiskReader(ReadableFile):
 
 
 class DirectoryLock:
-    """Keeps other processes out of a directory for as long as it is held."""
+    """Keeps other processes out of a directory for as long as it is held.
+
+    The file exists only while the lock is held, and after a crash. Who removes it holds its lock;
+    who has just locked it checks that the path still names the file that it has locked. Without the
+    check, one process could lock a file that another has just removed, while a third process locks
+    the next file of that name.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Lock through the file ``path``; raises BlockingIOError where another process has it."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        """Lock through the file ``path``; raises BlockingIOError if another process holds it."""
+        self._path = path
+        # Each further try means that another process held the lock and removed the file meanwhile.
+        for _ in range(_MOST_LOCK_TRIES):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                with _naming(path):
+                    fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if self._is_named():
+                        return
+            except OSError:
+                os.close(self._fd)
+                raise
             os.close(self._fd)
-            raise
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path))
 
     def write_pid(self) -> None:
-        """Leave this process's number in the file, for those who want to stop it."""
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        """Write the pid of this process to the file, for the programs that want to stop it."""
+        with _naming(self._path):
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let others in."""
-        os.close(self._fd)
+        """Remove the file and let others in."""
+        try:
+            # A file that stays locks nothing out: its lock ends with the descriptor.
+            with contextlib.suppress(OSError):
+                # An operator may have removed the file, and another server may have made its own.
+                if self._is_named():
+                    self._path.unlink()
+        finally:
+            os.close(self._fd)
+
+    def _is_named(self) -> bool:
+        """Whether the path names the file behind the descriptor."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Add the path to an OSError of a call that knows only the descriptor."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 class Disk:

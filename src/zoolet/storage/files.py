@@ -8,6 +8,7 @@ every txn up to ZXID, compressed if it ends in .gz or .snappy; ZXID is hexadecim
 from pathlib import Path
 from typing import NamedTuple
 
+from zoolet.model.oserrors import explain
 from zoolet.storage.compression import Compression, compression_of
 from zoolet.storage.disk import DirectoryLock, Disk
 from zoolet.storage.errors import StorageError
@@ -15,6 +16,13 @@ from zoolet.storage.errors import StorageError
 VERSION_DIRECTORY = "version-2"
 LOCK_NAME = "zookeeper_server.pid"
 """In dataDir and dataLogDir: held by the server that uses them, and holding its pid."""
+
+TORN = "torn."
+"""How the name of a file begins that holds the torn tail of a log: ``torn.LOG.OFFSET``."""
+
+_PROBE_NAME = "unfinished.probe"
+
+_PROBE_BYTES = 4096
 
 
 class DataDirectories(NamedTuple):
@@ -41,30 +49,76 @@ class DataDirectories(NamedTuple):
                 disk.make_directory(directory)
             except OSError as error:
                 raise StorageError(
-                    f"cannot make the directory {directory}: {error.strerror}. Set dataDir (and"
+                    f"cannot make the directory {directory}. {explain(error)} Or set dataDir (and"
                     " dataLogDir) in zoo.cfg to where this user may write."
                 ) from error
 
+    def check_exist(self, disk: Disk) -> None:
+        """Raise StorageError if one is missing, for example because of a lost mount."""
+        for directory in dict.fromkeys(self):
+            try:
+                disk.list_names(directory)
+            except FileNotFoundError as error:
+                raise StorageError(
+                    f"the data directory {directory} is missing, and datadir.autocreate is false."
+                    " Mount it, or create it yourself."
+                ) from error
+
     def lock(self, disk: Disk) -> list[DirectoryLock]:
-        """Keep other servers out; raises StorageError where one is in or this user may not."""
+        """Keep other servers out, and leave the pid of this process in the files that do so.
+
+        Raises StorageError if another server has a directory, or if this user may not write there.
+        """
         locks: dict[Path, DirectoryLock] = {}
         try:
             for directory in (versioned.parent for versioned in self):
                 if directory not in locks:
                     locks[directory] = disk.lock(directory / LOCK_NAME)
+                    locks[directory].write_pid()
         except OSError as error:
             for lock in locks.values():
                 lock.release()
             if isinstance(error, BlockingIOError):
                 raise StorageError(
-                    f"another server has the data directory {directory}: stop it first, or set"
-                    " another dataDir in zoo.cfg."
+                    f"{_already_running(directory / LOCK_NAME)}: another server has the data"
+                    f" directory {directory}. Stop it first, or set another dataDir in zoo.cfg."
                 ) from error
             raise StorageError(
-                f"cannot write in the data directory {directory}: {error.strerror}. Give this user"
-                " the right to, or set another dataDir in zoo.cfg."
+                f"cannot write in the data directory {directory}. {explain(error)}"
+                " Or set another dataDir in zoo.cfg."
             ) from error
         return list(locks.values())
+
+    def check_writable(self, disk: Disk) -> None:
+        """Write a file in each and remove it; raises StorageError if that fails.
+
+        Otherwise the server would start, and would end at the first change of its first client.
+        The caller holds the locks: no other server does the same.
+        """
+        for directory in dict.fromkeys(self):
+            probe = directory / _PROBE_NAME
+            try:
+                disk.remove(probe)
+                file = disk.create(probe)
+                try:
+                    file.write(bytes(_PROBE_BYTES))
+                finally:
+                    file.close()
+                    disk.remove(probe)
+            except OSError as error:
+                raise StorageError(
+                    f"cannot write in the directory {directory}. {explain(error)} The server needs"
+                    " it for its transaction log and its snapshots."
+                ) from error
+
+
+def _already_running(lock_path: Path) -> str:
+    """Return Apache ZooKeeper's words for it, with the pid that the lock's file holds."""
+    try:
+        pid = lock_path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        pid = ""
+    return f"already running as process {pid}" if pid.isdigit() else "already running"
 
 
 def log_name(zxid: int) -> str:

@@ -16,7 +16,7 @@ from zoolet.model.codes import OpCode
 from zoolet.model.txns import Txn
 from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile
 from zoolet.storage.errors import DamagedFileError, StorageError
-from zoolet.storage.files import DataDirectories, by_zxid
+from zoolet.storage.files import TORN, DataDirectories, by_zxid
 from zoolet.storage.openacls import OpenAcls
 from zoolet.storage.placement import check_logs_have_snapshot, check_placement
 from zoolet.storage.snapshots import Snapshot, read_snapshot
@@ -164,7 +164,7 @@ def _replay(
     for position, (_, name) in enumerate(wanted):
         path = directory / name
         is_newest = position == len(wanted) - 1
-        last_zxid = 0
+        offset = last_zxid = 0
         with disk.open(path) as log:
             try:
                 for offset, txn in read_records(path, log):
@@ -191,11 +191,22 @@ def _replay(
                         f" {_ways_on(directory, machine.zxid)}",
                     ) from error
                 notes.append(_cut_torn_tail(disk, path, log, error))
-        if is_newest and not last_zxid:
-            # Its first write never finished. The next log may have the same name: make room.
-            disk.remove(path)
-            disk.sync_directory(directory)
+        if is_newest:
+            _end_log(disk, path, offset, is_empty=not last_zxid)
     return replayed
+
+
+def _end_log(disk: Disk, path: Path, last_offset: int, *, is_empty: bool) -> None:
+    """Do what the process that wrote the newest log has not done, if it died."""
+    if is_empty:
+        # Its first write never finished. The next log may have the same name: make room.
+        disk.remove(path)
+        disk.sync_directory(path.parent)
+        return
+    with disk.open(path) as log:
+        end, size_bytes = end_of_data(log, last_offset), log.size_bytes
+    if end < size_bytes:
+        disk.truncate(path, end)
 
 
 def _ways_on(directory: Path, zxid: int) -> str:
@@ -228,7 +239,7 @@ def _check_gap(path: Path, offset: int, zxid: int, last_zxid: int) -> None:
 
 def _cut_torn_tail(disk: Disk, path: Path, log: ReadableFile, error: DamagedFileError) -> str:
     end = end_of_data(log, error.offset)
-    kept = path.with_name(f"torn.{path.name}.{error.offset}")
+    kept = path.with_name(f"{TORN}{path.name}.{error.offset}")
     disk.remove(kept)
     file = disk.create(kept)
     try:

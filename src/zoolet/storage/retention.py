@@ -14,7 +14,7 @@ from pathlib import Path
 
 from zoolet.storage.compression import CompressionError, compression_of
 from zoolet.storage.disk import Disk
-from zoolet.storage.files import DataDirectories, by_zxid
+from zoolet.storage.files import TORN, DataDirectories, by_zxid
 from zoolet.storage.snapshots import MAGIC, SEAL_BYTES, is_seal_of
 
 LEAST_SNAPSHOTS = 3
@@ -54,8 +54,15 @@ class Retention:
         begun = [
             name for zxid, name in by_zxid(disk.list_names(logs), "log") if zxid <= oldest_zxid
         ]
-        self._remove(logs, begun[:-1])
-        return removed + begun[:-1]
+        gone = begun[:-1] + self._torn_from(begun[:-1])
+        self._remove(logs, gone)
+        return removed + gone
+
+    def _torn_from(self, logs: list[str]) -> list[str]:
+        """Return the files that hold what recovery has cut off these logs."""
+        prefixes = tuple(f"{TORN}{name}." for name in logs)
+        names = self._disk.list_names(self._directories.logs)
+        return [name for name in names if name.startswith(prefixes)] if prefixes else []
 
     def _remove(self, directory: Path, names: list[str]) -> None:
         for name in names:

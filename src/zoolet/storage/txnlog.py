@@ -1,7 +1,8 @@
 """The transaction log: txns in the order of their zxids, each with its checksum.
 
 A log is a file header and records; the part that is not written yet is zero. Writing is append and
-sync, a batch at a time; a log is never written to again after the process that began it.
+sync, a batch at a time; a log is never appended to again after the process that began it. Its zero
+part is cut off when the log ends, or by the next start if the process died.
 Format: docs/formats/txnlog.md; source: ``FileTxnLog`` of the original.
 """
 
@@ -125,10 +126,49 @@ class TxnLog:
         return wanted_bytes
 
     def roll(self) -> None:
-        """End this log; the next append begins a new one."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """End this log without its zero padding; the next append begins a new one.
+
+        A crash on the way leaves the padding or not: recovery reads both.
+        """
+        file = self._file
+        if file is None:
+            return
+        if self._position < self._allocated_bytes:
+            self._remove_padding(file)
+        file.close()
+        self._file = None
+
+    def _remove_padding(self, file: DiskFile) -> None:
+        """Cut the file where the records end. Some full file systems have no room even for that."""
+        try:
+            file.truncate(self._position)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+
+
+class FileHeader(NamedTuple):
+    """What a log begins with; ``encoded`` are its bytes."""
+
+    encoded: bytes
+    version: int
+    database_id: int
+
+
+class RawRecord(NamedTuple):
+    """A record whose txn is not decoded.
+
+    Attributes:
+        offset: where it begins, in bytes.
+        payload: the bytes of the txn.
+        is_sound: whether the checksum is that of the payload.
+        encoded: all bytes of the record.
+    """
+
+    offset: int
+    payload: bytes
+    is_sound: bool
+    encoded: bytes
 
 
 class LogRecord(NamedTuple):
@@ -177,15 +217,8 @@ def read_records(path: Path, log: ReadableFile) -> Iterator[LogRecord]:
     Raises DamagedFileError at the first bytes that are neither a record nor the tail, and
     StorageError at a record that is whole and holds no txn that is known here.
     """
+    read_file_header(path, log.read_at(0, _FILE_HEADER.size))
     window = _Window(log)
-    if window.size_bytes < _FILE_HEADER.size:
-        raise DamagedFileError(path, 0, "the file header is cut short")
-    window.position(0, _FILE_HEADER.size)
-    magic, version, _ = _FILE_HEADER.unpack_from(window.data)
-    if magic != _MAGIC:
-        raise DamagedFileError(path, 0, f"a log begins with {_MAGIC!r}, not {magic!r}")
-    if version != _VERSION:
-        raise DamagedFileError(path, 4, f"version {version} of the log format is not known")
     offset: i64 = _FILE_HEADER.size
     while offset < window.size_bytes:
         payload = _payload_at(path, log, window, offset)
@@ -201,6 +234,45 @@ def read_records(path: Path, log: ReadableFile) -> Iterator[LogRecord]:
             ) from error
         yield LogRecord(offset, txn)
         offset += _RECORD_HEADER_BYTES + len(payload) + 1
+
+
+def read_file_header(path: Path, data: bytes) -> FileHeader:
+    """Return what a log begins with; raises DamagedFileError if it is no log that is known here."""
+    if len(data) < _FILE_HEADER.size:
+        raise DamagedFileError(path, 0, "the file header is cut short")
+    magic, version, database_id = _FILE_HEADER.unpack_from(data)
+    if magic != _MAGIC:
+        raise DamagedFileError(path, 0, f"a log begins with {_MAGIC!r}, not {magic!r}")
+    if version != _VERSION:
+        raise DamagedFileError(path, 4, f"version {version} of the log format is not known")
+    return FileHeader(data[: _FILE_HEADER.size], version, database_id)
+
+
+def read_raw_records(path: Path, data: bytes) -> Iterator[RawRecord]:
+    """Yield the records of a log's content, also those whose checksum is wrong.
+
+    Raises DamagedFileError at the first bytes that are neither a record nor the zero tail.
+    """
+    offset = len(read_file_header(path, data).encoded)
+    while (begin := offset + _RECORD_HEADER_BYTES) <= len(data):
+        checksum = int.from_bytes(data[offset : offset + 8])
+        size_bytes = int.from_bytes(data[begin - 4 : begin], signed=True)
+        if size_bytes == 0:
+            return
+        end = begin + size_bytes
+        if size_bytes < 0 or end >= len(data):
+            raise DamagedFileError(path, offset, f"a record of {size_bytes} bytes is cut short")
+        if data[end] != _END_MARK:
+            raise DamagedFileError(path, offset, "the record's end mark is missing")
+        payload = data[begin:end]
+        yield RawRecord(offset, payload, _adler32(payload) == checksum, data[offset : end + 1])
+        offset = end + 1
+
+
+def encode_payload(payload: bytes) -> bytes:
+    """Return the record that holds ``payload``, with the checksum of these bytes."""
+    head = _adler32(payload).to_bytes(8) + len(payload).to_bytes(4)
+    return head + payload + bytes([_END_MARK])
 
 
 def is_torn(log: ReadableFile, offset: i64) -> bool:

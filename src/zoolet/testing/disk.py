@@ -28,6 +28,7 @@ class DiskStep(Enum):
     CREATE = auto()
     WRITE = auto()
     PREALLOCATE = auto()
+    TRUNCATE = auto()
     SYNC = auto()
     RENAME = auto()
     SYNC_DIRECTORY = auto()
@@ -239,7 +240,7 @@ class MemoryDisk(Disk):
     def truncate(self, path: Path, size_bytes: int) -> None:
         """Cut a file short, durably."""
         with self._lock:
-            self._existing(path).cut(size_bytes)
+            self.cut(self._existing(path), size_bytes)
 
     def sync_directory(self, path: Path) -> None:
         """Make all directories' entries durable, those of ``path`` among them."""
@@ -276,6 +277,15 @@ class MemoryDisk(Disk):
             if self._room_bytes(content, size_bytes) < 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             content.put(size_bytes, b"")
+
+    def cut(self, content: Content, size_bytes: int) -> None:
+        """Cut a file short, durably."""
+        with self._lock:
+            self._begin(DiskStep.TRUNCATE)
+            if self._sync_error is not None:
+                raise self._sync_error
+            content.cut(size_bytes)
+            self.after(DiskStep.TRUNCATE)
 
     def sync(self, content: Content) -> None:
         """Make a file durable; waits while syncs are held."""
@@ -335,6 +345,10 @@ class MemoryFile(DiskFile):
     def preallocate(self, size_bytes: int) -> None:
         """Make the file ``size_bytes`` long, the new part zero."""
         self._disk.preallocate(self._content, size_bytes)
+
+    def truncate(self, size_bytes: int) -> None:
+        """Cut the file short, durably."""
+        self._disk.cut(self._content, size_bytes)
 
     def sync(self) -> None:
         """Return when what was written would survive a crash."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from zoolet.server.config import read_config
-from zoolet.server.service import run
+from zoolet.server.running import run
 from zoolet.testing.disk import MemoryDisk
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from zoolet.shell import settings as settings_module
 from zoolet.shell.settings import read_settings
 
 
@@ -48,3 +49,43 @@ def test_what_is_written_wrong_ends_with_status_2(
         read_settings(argv, {})
     assert ended.value.code == 2
     assert "usage: zkCli.sh" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "dash", ["\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2212", "\uff0d"]
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_options_copied_from_web_pages_have_other_dashes(dash: str, times: int) -> None:
+    dashes = dash * times
+    written = [f"{dashes}server", "h:1", f"{dashes}r", f"{dashes}timeout", "50", f"{dash}no-pager"]
+    settings = read_settings([*written, "get", f"{dash}s", "/a"], {})
+    assert (settings.hosts, settings.timeout_ms) == ("h:1", 50)
+    assert (settings.takes_read_only_server, settings.has_pager) == (True, False)
+    assert settings.command == ("get", f"{dash}s", "/a")
+
+
+@pytest.mark.parametrize("written", [["--server", "h:1"], ["--server=h:1"], ["\u2014server=h:1"]])
+def test_options_of_one_word_have_two_dashes_too(written: list[str]) -> None:
+    settings = read_settings([*written, "--timeout", "50", "set", "/a", "\u2013server"], {})
+    assert (settings.hosts, settings.timeout_ms) == ("h:1", 50)
+    assert settings.command == ("set", "/a", "\u2013server")
+
+
+def test_an_option_that_does_not_exist_is_still_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for written in ("\u2013servers", "--servers"):
+        with pytest.raises(SystemExit) as ended:
+            read_settings([written, "h:1"], {})
+        assert ended.value.code == 2
+        assert "servers" in capsys.readouterr().err
+
+
+def test_the_flags_are_those_of_the_parser() -> None:
+    parsed = {
+        name
+        for action in settings_module._parser()._actions
+        if action.nargs == 0
+        for name in action.option_strings
+    }
+    assert parsed == settings_module.FLAGS

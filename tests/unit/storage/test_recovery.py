@@ -86,6 +86,33 @@ def test_a_snapshot_and_the_logs_after_it_give_the_state(writer: Writer) -> None
     assert_same(writer.recover().machine, writer.machine)
 
 
+def test_the_padding_that_a_dead_server_left_is_removed(writer: Writer) -> None:
+    """Of the newest log only: the others end with their servers, or were written by Apache."""
+    writer.snapshot()
+    writer.create("/later")
+    older, newest = writer.logs()
+    older.write_bytes(older.read_bytes() + bytes(100))
+    older_size_bytes = older.stat().st_size
+    assert newest.read_bytes().endswith(bytes(3000))
+    assert_same(writer.recover().machine, writer.machine)
+    assert not newest.read_bytes().endswith(b"\0")
+    assert_same(writer.recover().machine, writer.machine)
+    assert older.stat().st_size == older_size_bytes
+
+
+def test_a_crash_while_padding_is_removed_loses_nothing(writer: Writer) -> None:
+    """The file has any length from the end of its records to that of its padding."""
+    log = writer.logs()[-1]
+    padded = log.read_bytes()
+    records = padded.rstrip(b"\0")
+    for size_bytes in (len(records), len(records) + 1, len(padded) - 1, len(padded)):
+        log.write_bytes(padded[:size_bytes])
+        recovery = writer.recover()
+        assert_same(recovery.machine, writer.machine)
+        assert recovery.notes == []
+        assert log.read_bytes() == records
+
+
 def test_open_acls_are_still_found_by_identity(writer: Writer) -> None:
     writer.snapshot()
     assert writer.recover().machine.tree.acl_of("/a") is OPEN_ACL

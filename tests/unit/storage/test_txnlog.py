@@ -36,13 +36,52 @@ def test_a_log_is_the_original_s_bytes(tmp_path: Path) -> None:
     """By hand after FileTxnLog: header; checksum, length, txn and "B"; zeros."""
     log = TxnLog(Disk(), tmp_path, preallocate_bytes=1024)
     log.append(0x1A, encode_record(delete(0x1A)))
-    log.roll()
     written = (tmp_path / "log.1a").read_bytes()
     payload = bytes.fromhex(
         "0000000000000001 00000002 000000000000001a 0000000000000004 00000002 00000003 2f3236"
     )
     record = bytes.fromhex("00000000 03fa00be 00000027") + payload + b"B"
     assert written == HEADER + record + bytes(1024 - len(HEADER) - len(record))
+    log.roll()
+    assert (tmp_path / "log.1a").read_bytes() == HEADER + record
+
+
+@pytest.mark.parametrize("preallocate_bytes", [0, 1, 64, 1 << 20])
+@pytest.mark.parametrize("batches", [0, 1, 3])
+def test_a_log_that_has_ended_has_no_padding(
+    tmp_path: Path, preallocate_bytes: int, batches: int
+) -> None:
+    log = TxnLog(Disk(), tmp_path, preallocate_bytes)
+    for zxid in range(1, batches + 1):
+        log.append(zxid, encode_record(delete(zxid)))
+    log.roll()
+    log.roll()
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert found == ({"log.1": content(batches)} if batches else {})
+
+
+@pytest.mark.parametrize(("code", "is_passed_over"), [(errno.ENOSPC, True), (errno.EIO, False)])
+def test_padding_that_cannot_be_removed(tmp_path: Path, code: int, is_passed_over: bool) -> None:
+    """A full copy-on-write file system has no room even to cut a file; other errors are told."""
+
+    class StubbornFile(DiskFile):
+        def truncate(self, size_bytes: int) -> None:
+            raise OSError(code, f"not to {size_bytes} bytes")
+
+    class StubbornDisk(Disk):
+        def create(self, path: Path, *, synced: bool = False) -> DiskFile:
+            return StubbornFile(path, synced=synced)
+
+    log = TxnLog(StubbornDisk(), tmp_path, preallocate_bytes=1024)
+    log.append(1, encode_record(delete(1)))
+    if is_passed_over:
+        log.roll()
+        log.append(2, encode_record(delete(2)))
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["log.1", "log.2"]
+    else:
+        with pytest.raises(OSError, match="not to"):
+            log.roll()
+    assert read((tmp_path / "log.1").read_bytes()) == [delete(1)]
 
 
 def test_batches_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -177,10 +177,9 @@ def test_a_server_that_never_opens_the_secure_port_has_not_started(
 def test_the_client_port_is_opened_last(tmp_path: Path, secure_settings: dict[str, object]) -> None:
     """Whoever sees it open may rely on the others."""
     with ServerProcess(tmp_path / "server", secure_settings) as server:
-        opened = [line for line in server.log.splitlines() if "listening on" in line]
-    assert len(opened) == 2
-    assert "(secureClientPort)" in opened[0]
-    assert "(clientPort)" in opened[1]
+        (line,) = [line for line in server.log.splitlines() if "listening for" in line]
+    users = [part.rsplit(" ", 1)[0] for part in line.rpartition("listening for ")[2].split(", ")]
+    assert users[-2:] == ["TLS clients", "clients"]
 
 
 def test_a_reserved_port_is_its_owners() -> None:

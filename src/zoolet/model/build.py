@@ -1,0 +1,11 @@
+"""Which zoolet this is: its version, and whether its hot modules are compiled."""
+
+from typing import Final
+
+from zoolet import __version__
+from zoolet.model import packed
+
+KIND: Final = "compiled" if packed.__file__.endswith(".so") else "pure Python"
+
+DESCRIPTION: Final = f"{__version__} ({KIND})"
+"""As ``zoolet --version`` and the first line of the log show it."""

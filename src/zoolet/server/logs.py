@@ -1,0 +1,193 @@
+"""The server's own log: how a record looks, and the file that it goes to.
+
+A record is one line, whatever text of a client it holds: control characters are escaped. Only a
+traceback has more lines, each indented. A record that cannot be written is counted, and the server
+goes on: the log of the server is not the transaction log.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+
+from zoolet.model.build import DESCRIPTION
+from zoolet.storage.files import DataDirectories
+
+_STDOUT, _STDERR = 1, 2
+_CONTROL = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F]
+_CONTROL += [*range(0x2028, 0x202F), *range(0x2066, 0x206A)]
+_ESCAPES = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # as Python writes them
+    for code in _CONTROL
+} | {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+_TRACEBACK_ESCAPES = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class LogFormat(Enum):
+    """How the records of the log look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people: time, level, logger, message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
+        """Return the line, without the characters that could forge another line."""
+        return super().formatMessage(record).translate(_ESCAPES)
+
+    def formatException(self, ei: "logging._SysExcInfoType") -> str:  # noqa: N802 -- logging's name
+        """Return a traceback that cannot be taken for records."""
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 -- logging's name
+        """Return a stack that cannot be taken for records."""
+        return _indented(stack_info)
+
+
+class JsonFormatter(logging.Formatter):
+    """A JSON object a line, for programs: time (ISO 8601), level, logger, message, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        time = datetime.fromtimestamp(record.created, UTC)
+        shown = {
+            "time": time.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            shown["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            shown["stack"] = record.stack_info
+        return json.dumps(shown)
+
+
+class LogHandler(logging.Handler):
+    """Writes each record to a descriptor with one call of the system, so that no line is torn."""
+
+    def __init__(self, fd: int = _STDERR) -> None:
+        super().__init__()
+        self._fd = fd
+        self._lost = 0
+        self._is_within_line = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or count it as lost."""
+        try:
+            text = self.format(record) + "\n"
+        except Exception:  # noqa: BLE001 -- a wrong call of the log must not end what it tells about
+            self.handleError(record)
+            return
+        if self._lost:
+            text = self.format(self._about_lost()) + "\n" + text
+        if self._is_within_line:
+            text = "\n" + text
+        left = memoryview(text.encode("utf-8", "backslashreplace"))
+        try:
+            while left:
+                left = left[os.write(self._fd, left) :]
+                self._is_within_line = bool(left)
+        except OSError:
+            self._lost += 1
+        else:
+            self._lost = 0
+
+    def _about_lost(self) -> logging.LogRecord:
+        message = "%d records before this one could not be written to the log"
+        name, level = __name__, logging.WARNING
+        return logging.LogRecord(name, level, "", 0, message, (self._lost,), None)
+
+
+class LogFile:
+    """The file behind standard output and standard error, under a path that may be moved away."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it; raises OSError."""
+        self.path = path.absolute()
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Open the path again, and make the file if it is missing; raises OSError."""
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            for standard in (_STDOUT, _STDERR):
+                os.dup2(fd, standard)
+        finally:
+            os.close(fd)
+
+
+def set_up(level: str, log_format: LogFormat, path: Path | None) -> Callable[[], None]:
+    """Log to the file ``path``, or to standard error; raises OSError.
+
+    Returns what reopens the file, for log rotation. It raises nothing.
+    """
+    file = LogFile(path) if path is not None else None
+    _append_only(_STDERR)
+    handler = LogHandler()
+    handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    # What a part of the server prints past the log must fail no stop of the server.
+    with contextlib.suppress(ValueError, OSError):
+        sys.stdout.flush()
+
+    log = logging.getLogger(__name__)
+
+    def reopen() -> None:
+        if file is None:
+            log.info("SIGHUP: there is no log file to reopen; --log-file names one")
+            return
+        try:
+            file.reopen()
+        except OSError as error:
+            log.warning("SIGHUP: the log file cannot be reopened, and stays the same: %s", error)
+        else:
+            log.info("SIGHUP: the log file %s was reopened", file.path)
+
+    return reopen
+
+
+def describe_serving(
+    directories: DataDirectories, listening: Iterable[tuple[str, Iterable[tuple[str, int]]]]
+) -> str:
+    """Return the line that a server logs when it serves.
+
+    ``listening`` has a name for the users of each listener, and its addresses: host and port.
+    """
+    where = f"dataDir {directories.snapshots.parent.absolute()}"
+    if directories.logs != directories.snapshots:
+        where += f", dataLogDir {directories.logs.parent.absolute()}"
+    listeners = []
+    for what, addresses in listening:
+        shown = (
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses
+        )
+        listeners.append(f"{what} {' '.join(shown)}")
+    return f"zoolet {DESCRIPTION} serves {where}, listening for {', '.join(listeners)}"
+
+
+def _append_only(fd: int) -> None:
+    """Let each write to a file go to its end, also after another program has cut the file short."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+            fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_APPEND)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.translate(_TRACEBACK_ESCAPES).split("\n"))
