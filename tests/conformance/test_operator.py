@@ -30,6 +30,9 @@ NOT_MEASURED = frozenset(
 )
 """The original's gauges that have no meaning here yet."""
 
+NEWER = "restore|snapshot_(error|rate_limited)_count"
+"""Figures that Apache has since 3.9; Debian's is older."""
+
 WORDS = [
     "conf",
     "cons",
@@ -126,7 +129,7 @@ def test_monitored_figures_have_the_originals_names(both: Both) -> None:
         {line.split("\t")[0] for line in answer.splitlines()}
         for answer in (both.zoolet.ask("mntr"), both.apache.ask("mntr"))
     )
-    assert ours <= theirs
+    assert {name for name in ours if not re.search(NEWER, name)} <= theirs
     gauges = {line.split("\t")[0] for line in both.apache.ask("mntr").splitlines()[:26]}
     assert gauges - ours <= NOT_MEASURED
 
@@ -166,7 +169,7 @@ def test_the_commands_are_listed(both: Both) -> None:
         set(re.findall(r'href="/commands/(\w+)"', fetch(port, "/commands")[1].decode()))
         for port in (both.zoolet_admin, both.apache_admin)
     ]
-    assert listed[0] == listed[1]
+    assert listed[0] - {"snapshot", "restore", "watch_details"} == listed[1]
 
 
 def test_what_is_no_command_is_said(both: Both) -> None:

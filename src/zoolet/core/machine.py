@@ -131,6 +131,7 @@ class StateMachine:
         warnings: what an operator should hear of; whoever tells it takes it out.
         is_changing: whether a change is under way. If it is still set after an exception, the state
             may be half changed, and nothing more may be acknowledged.
+        replaced_zxid: the zxid at which ``replace`` was called last; 0: it was not.
     """
 
     def __init__(
@@ -147,6 +148,21 @@ class StateMachine:
         self.is_changing = False
         self.data_watches: WatchTable = WatchTable()
         self.child_watches: WatchTable = WatchTable()
+        self.replaced_zxid = 0
+
+    def replace(self, tree: Tree, sessions: SessionTable, zxid: int) -> None:
+        """Hold another state from now on, whose last zxid is ``zxid``; all watches are gone.
+
+        A client that comes back cannot tell by zxids what has changed: ``set_watches`` tells it
+        all.
+        """
+        self.tree = tree
+        self.sessions = sessions
+        self.zxid = self.replaced_zxid = zxid
+        self.quotas = Quotas(tree)
+        self._view = View(tree, self.quotas)
+        self.data_watches = WatchTable()
+        self.child_watches = WatchTable()
 
     # -- writes ------------------------------------------------------------------------------------
 
@@ -333,6 +349,8 @@ class StateMachine:
                 events.append(Event(missed, path, -1, (watcher,)))
 
         since = request.relative_zxid
+        if since < self.replaced_zxid:
+            since = -1
         for path in request.data_watches:
             missed = self._missed(path, MZXID, since, _NODE_DATA_CHANGED, watcher)
             watch_or_tell(path, self.data_watches, missed)

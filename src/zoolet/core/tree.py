@@ -370,6 +370,10 @@ class Tree:
         for path, directory in self.directories.items():
             self._count_children(path, directory)
 
+    def count_children(self, path: str) -> None:
+        """Do the same for one znode that has had children, so that loading can be in steps."""
+        self._count_children(path, self.directories[path])
+
     def _directory(self, path: str, record: bytes) -> Directory:
         """Return what is kept of the children of a znode, whose record is given."""
         directory = self.directories.get(path)

@@ -1,64 +1,135 @@
 """The admin endpoint: ``GET /commands/NAME`` answers JSON.
 
 Source: the administrator's guide of ZooKeeper 3.9, "The AdminServer", and the original's
-``server.admin.Commands`` for names and fields. What changes the server over HTTP with a password
-(snapshot, restore) is not offered.
+``server.admin.Commands`` for names and fields. ``snapshot`` and ``restore`` are in ``backup``.
+Invariant: an answer is made in steps; no list is built that grows with the state of the server.
 """
 
-import json
-import logging
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from http import HTTPStatus
+from typing import TypeVar
 
+from zoolet.server.answers import in_chunks
 from zoolet.server.fourletter import flat_figures
-from zoolet.server.http import Page, Request, Respond, Response, text
-from zoolet.server.inspection import VERSION, Inspector
-
-log = logging.getLogger(__name__)
+from zoolet.server.http import Exchange, Page, Request, Response, Upload, text
+from zoolet.server.inspection import Inspector
+from zoolet.server.jsonchunks import PAUSE, Entries, Items, Later, encode
+from zoolet.server.version import FULL_VERSION
 
 Answer = dict[str, object]
-Command = Callable[[Inspector, dict[str, str]], Answer]
+Steps = Generator[None, None, Answer]
+"""Makes an answer, with pauses."""
+
+Command = Callable[[Inspector, dict[str, str]], Answer | Steps]
+
+T = TypeVar("T")
 
 _NO_SIZES = {"last_buffer_size": -1, "min_buffer_size": -1, "max_buffer_size": -1}
 """Sizes of replies are not measured; this is what the original says where it has none."""
 
+DEFAULT_LIMIT = 1000
+MAX_LIMIT = 100_000
+"""Of the watches that ``watch_details`` shows."""
 
-def admin_page(
-    inspector: Inspector, when_durable: Callable[[Callable[[], None]], None], root: str
-) -> Page:
-    """Return the page that answers the commands below ``root``, ``/commands`` say."""
-    listing = "<br/>\n".join(f'<a href="{root}/{name}">{name}</a>' for name in sorted(_PRIMARY))
 
-    def page(request: Request, respond: Respond) -> None:
+class ArgumentError(ValueError):
+    """An argument of a command is wrong; the message says what is expected."""
+
+
+def admin_page(inspector: Inspector, root: str, pages: Mapping[str, Page] | None = None) -> Page:
+    """Return the page that answers the commands below ``root``, ``/commands`` say.
+
+    ``pages`` answer further commands, by their names; the first name of each page is listed.
+    """
+    others = pages or {}
+    first_names = {page: name for name, page in reversed(list(others.items()))}
+    names = sorted((*_PRIMARY, *first_names.values()))
+    listing = "<br/>\n".join(f'<a href="{root}/{name}">{name}</a>' for name in names)
+
+    def page(request: Request, exchange: Exchange) -> Upload | None:
+        name = request.path.removeprefix(f"{root}/")
         if request.path.rstrip("/") == root:
-            respond(Response(HTTPStatus.OK, "text/html; charset=utf-8", listing.encode()))
+            body = iter([listing.encode()])
+            exchange.respond(Response(HTTPStatus.OK, "text/html; charset=utf-8", body))
         elif not request.path.startswith(f"{root}/"):
-            respond(text(HTTPStatus.NOT_FOUND, f"the commands are at {root}"))
+            exchange.respond(text(HTTPStatus.NOT_FOUND, f"the commands are at {root}"))
+        elif name in others:
+            return others[name](request, exchange)
         elif request.method not in {"GET", "HEAD"}:
-            respond(text(HTTPStatus.METHOD_NOT_ALLOWED, "commands are asked with GET"))
+            message = "this command is asked with GET"
+            exchange.respond(text(HTTPStatus.METHOD_NOT_ALLOWED, message))
         else:
-            name = request.path.removeprefix(f"{root}/")
-            when_durable(lambda: respond(_run(inspector, name, request.query)))
+            exchange.respond(_run(inspector, name, request.query))
+        return None
 
     return page
+
+
+def json_response(
+    status: HTTPStatus, answer: Answer, headers: tuple[tuple[str, str], ...] = ()
+) -> Response:
+    """Return an answer that is JSON."""
+    chunks = _encoded(encode(answer))
+    return Response(status, "application/json", chunks, headers)
 
 
 def _run(inspector: Inspector, name: str, arguments: dict[str, str]) -> Response:
     primary = _NAMES.get(name)
     if primary is None:
         answer: Answer = {"command": name, "error": f"Unknown command: {name}"}
-        return _json(HTTPStatus.NOT_FOUND, answer)
-    answer = _COMMANDS[primary](inspector, arguments)
-    return _json(HTTPStatus.OK, {**answer, "command": primary, "error": answer.get("error")})
+        return json_response(HTTPStatus.NOT_FOUND, answer)
+
+    def make() -> Steps:
+        made = _COMMANDS[primary](inspector, arguments)
+        if not isinstance(made, dict):
+            made = yield from made
+        return {**made, "command": primary, "error": made.get("error")}
+
+    def pieces() -> Iterator[str]:
+        made = yield from _with_pauses(make())
+        yield from encode(made)
+
+    def failed(error: Exception) -> Response:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        if isinstance(error, ArgumentError):
+            status = HTTPStatus.BAD_REQUEST
+        return json_response(status, {"command": primary, "error": str(error)})
+
+    return Response(
+        HTTPStatus.OK,
+        "application/json",
+        _encoded(pieces()),
+        is_large=primary in _LARGE,
+        failed=failed,
+    )
 
 
-def _json(status: HTTPStatus, answer: Answer) -> Response:
-    body = json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
-    return Response(status, "application/json", body.encode("utf-8", "replace"))
+def _encoded(pieces: Iterator[str]) -> Iterator[bytes]:
+    """Yield the pieces of a text in chunks, with a line end behind it."""
+    for chunk in in_chunks(itertools.chain(pieces, ["\n"])):
+        yield chunk.encode("utf-8", "replace")
 
 
-def _configuration(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
-    shown = inspector.configuration()
+def _with_pauses(steps: Generator[None, None, T]) -> Generator[str, None, T]:
+    """Run steps with a pause at each; returns what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        yield ""
+
+
+def _paused(values: Iterable[T | None]) -> Iterator[object]:
+    """Yield the values, and a PAUSE for each None."""
+    for value in values:
+        yield PAUSE if value is None else value
+
+
+def _configuration(inspector: Inspector, _arguments: dict[str, str]) -> Steps:
+    shown = yield from inspector.configuration()
     return {name: shown[key] for name, key in _CONFIGURATION.items()}
 
 
@@ -77,15 +148,16 @@ _CONFIGURATION = {
 
 def _connections(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
     return {
-        "connections": list(inspector.connections(secure=False)),
-        "secure_connections": list(inspector.connections(secure=True)),
+        "connections": Items(_paused(inspector.connections(secure=False))),
+        "secure_connections": Items(_paused(inspector.connections(secure=True))),
     }
 
 
-def _server_stats(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
-    stats, sizes = inspector.stats, inspector.directory_sizes()
+def _server_stats(inspector: Inspector, _arguments: dict[str, str]) -> Steps:
+    stats = inspector.stats
+    sizes = yield from inspector.directory_sizes()
     return {
-        "version": VERSION,
+        "version": FULL_VERSION,
         "read_only": False,
         "server_stats": {
             "packets_sent": stats.packets_sent,
@@ -112,28 +184,109 @@ def _server_stats(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
     }
 
 
-def _stats(inspector: Inspector, arguments: dict[str, str]) -> Answer:
+def _stats(inspector: Inspector, arguments: dict[str, str]) -> Steps:
+    server_stats = yield from _server_stats(inspector, arguments)
     plain, secure = (
-        [
-            {name: shown[name] for name in list(shown)[:5]}
+        Items(
+            PAUSE if shown is None else {name: shown[name] for name in list(shown)[:5]}
             for shown in inspector.connections(secure=under_tls)
-        ]
+        )
         for under_tls in (False, True)
     )
     return {
-        **_server_stats(inspector, arguments),
+        **server_stats,
         "connections": plain,
         "secure_connections": secure,
     }
 
 
+def _dirs(inspector: Inspector, _arguments: dict[str, str]) -> Steps:
+    sizes = yield from inspector.directory_sizes()
+    return dict(sizes)
+
+
 def _dump(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
+    def by_expiry() -> Iterator[object]:
+        steps = inspector.sessions_by_expiry()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                yield from stop.value.items()
+                return
+            yield PAUSE
+
     return {
-        "expiry_time_to_session_ids": inspector.sessions_by_expiry(),
-        "session_id_to_ephemeral_paths": {
-            session_id: list(paths) for session_id, paths in inspector.ephemerals().items()
-        },
+        "expiry_time_to_session_ids": Entries(by_expiry()),
+        "session_id_to_ephemeral_paths": Entries(
+            (session_id, Items(inspector.ephemerals_of(session_id)))
+            for session_id in inspector.sessions_with_ephemerals()
+        ),
     }
+
+
+def _watches(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
+    by_session = inspector.watches_by_session()
+    return {
+        "session_id_to_watched_paths": Entries(
+            (session_id, Items(paths)) for session_id, paths in by_session
+        )
+    }
+
+
+def _watches_by_path(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
+    return {
+        "path_to_session_ids": Entries(
+            PAUSE if watched is None else (watched[0], Items(watched[1]))
+            for watched in inspector.watches_by_path()
+        )
+    }
+
+
+def _watch_details(inspector: Inspector, arguments: dict[str, str]) -> Answer:
+    """Return the watches that match ``path``, ``session`` and ``address``, up to ``limit``."""
+    unknown = sorted(arguments.keys() - {"path", "session", "address", "limit"})
+    if unknown:
+        raise ArgumentError(
+            f"watch_details has no argument {unknown[0]}: give path, session, address or limit"
+        )
+    limit = _number("limit", arguments.get("limit", str(DEFAULT_LIMIT)))
+    if not 1 <= limit <= MAX_LIMIT:
+        raise ArgumentError(f"limit={limit} is not from 1 to {MAX_LIMIT}")
+    session = arguments.get("session")
+    found = inspector.watch_details(
+        arguments.get("path"),
+        None if session is None else _number("session", session),
+        arguments.get("address"),
+    )
+    has_more = False
+
+    def limited() -> Iterator[object]:
+        nonlocal has_more
+        num_shown = 0
+        for watch in found:
+            if watch is None:
+                yield PAUSE
+            elif num_shown == limit:
+                has_more = True
+                return
+            else:
+                num_shown += 1
+                yield watch
+
+    return {
+        "limit": limit,
+        "watches": Items(limited()),
+        "has_more": Later(lambda: has_more),
+    }
+
+
+def _number(name: str, value: str) -> int:
+    """Return a number, which may be hexadecimal as the four-letter words show session ids."""
+    try:
+        return int(value, 16 if value.lower().startswith("0x") else 10)
+    except ValueError as error:
+        raise ArgumentError(f"{name}={value} is not a number, such as 10 or 0x1f") from error
 
 
 def _set_trace_mask(inspector: Inspector, arguments: dict[str, str]) -> Answer:
@@ -152,8 +305,8 @@ def _last_snapshot(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
     return {"zxid": f"{zxid & 0xFFFFFFFFFFFFFFFF:x}", "timestamp": timestamp_s}
 
 
-def _reset_connections(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
-    inspector.reset_connections()
+def _reset_connections(inspector: Inspector, _arguments: dict[str, str]) -> Steps:
+    yield from inspector.reset_connections()
     return {}
 
 
@@ -163,7 +316,7 @@ def _reset_stats(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
 
 
 def _monitor(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
-    return {"version": VERSION, "server_state": "standalone", **flat_figures(inspector)}
+    return {"version": FULL_VERSION, "server_state": "standalone", **flat_figures(inspector)}
 
 
 def _constant(**answer: object) -> Command:
@@ -176,7 +329,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Command], ...] = (
     (("configuration", "conf", "config"), _configuration),
     (("connections", "cons"), _connections),
     (("hash",), _constant(digests=[])),
-    (("dirs",), lambda inspector, _: dict(inspector.directory_sizes())),
+    (("dirs",), _dirs),
     (("dump",), _dump),
     (("environment", "env", "envi"), lambda inspector, _: dict(inspector.environment())),
     (("get_trace_mask", "gtmk"), lambda inspector, _: {"tracemask": inspector.trace_mask}),
@@ -197,14 +350,9 @@ _TABLE: tuple[tuple[tuple[str, ...], Command], ...] = (
     (("observers", "obsr"), _constant(synced_observers=0, observers=[])),
     (("system_properties", "sysp"), lambda inspector, _: dict(inspector.config.settings)),
     (("voting_view",), _constant(current_config={})),
-    (
-        ("watches", "wchc"),
-        lambda inspector, _: {"session_id_to_watched_paths": inspector.watches_by_session()},
-    ),
-    (
-        ("watches_by_path", "wchp"),
-        lambda inspector, _: {"path_to_session_ids": inspector.watches_by_path()},
-    ),
+    (("watches", "wchc"), _watches),
+    (("watches_by_path", "wchp"), _watches_by_path),
+    (("watch_details",), _watch_details),
     (("watch_summary", "wchs"), lambda inspector, _: dict(inspector.watch_summary())),
     (("zabstate",), _constant(voting=False, zabstate="")),
 )
@@ -213,3 +361,6 @@ _TABLE: tuple[tuple[tuple[str, ...], Command], ...] = (
 _PRIMARY = [names[0] for names, _ in _TABLE]
 _NAMES = {name: names[0] for names, _ in _TABLE for name in names}
 _COMMANDS = {names[0]: command for names, command in _TABLE}
+
+_LARGE = frozenset({"dump", "watches", "watches_by_path", "watch_details"})
+"""The commands that copy the keys of a table (``answers.Answer``)."""

@@ -44,6 +44,7 @@ _NEVER_BYTES = 1 << 62
 _LONGEST_IDLE_MS = 86_400_000
 _PROTOCOLS = ("TLSv1.2", "TLSv1.3")
 
+_LOOPBACK = "127.0.0.1"
 _PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
 _NO_METRICS = frozenset(
     {
@@ -104,11 +105,23 @@ class TlsConfig(NamedTuple):
 
 
 class AdminConfig(NamedTuple):
-    """How the admin endpoint is set up; ``root`` is the path of its commands."""
+    """How the admin endpoint is set up.
+
+    Attributes:
+        listener: where it listens.
+        root: the path of its commands.
+        idle_timeout_ms: a client that is silent for longer is disconnected.
+        rate_limit_ms: ``snapshot`` and ``restore`` may each be used once in this time.
+        offers_snapshot: whether there is the command ``snapshot``.
+        offers_restore: whether there is the command ``restore``.
+    """
 
     listener: Listener
     root: str
     idle_timeout_ms: int
+    rate_limit_ms: int
+    offers_snapshot: bool
+    offers_restore: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -451,11 +464,16 @@ def _admin(settings: Settings) -> AdminConfig | None:
     idle_timeout_ms = settings.integer("admin.idleTimeout", 30_000)
     admin = AdminConfig(
         Listener(
-            settings.address("admin.serverAddress"),
+            settings.address("admin.serverAddress")
+            if settings.is_set("admin.serverAddress")
+            else _LOOPBACK,
             settings.integer("admin.serverPort", 8080, least=0, most=LARGEST_PORT),
         ),
         "/" + settings.text("admin.commandURL", "/commands").strip("/"),
         idle_timeout_ms if idle_timeout_ms > 0 else _LONGEST_IDLE_MS,
+        settings.integer("admin.rateLimiterIntervalInMS", 300_000, least=0),
+        settings.boolean("admin.snapshot.enabled", default=True),
+        settings.boolean("admin.restore.enabled", default=True),
     )
     return None if settings.text("admin.enableServer") == "false" else admin
 

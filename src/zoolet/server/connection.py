@@ -21,7 +21,14 @@ from zoolet.core.networks import client_address
 from zoolet.core.watches import Watcher
 from zoolet.model.acl import Id
 from zoolet.model.packed import BytesWriter, read_i32_be
-from zoolet.server.fourletter import TRACE_MASK_BYTES, TRACE_MASK_WORD, WORD_BYTES, WORDS
+from zoolet.server.answers import UNSENT_BYTES
+from zoolet.server.fourletter import (
+    TRACE_MASK_BYTES,
+    TRACE_MASK_WORD,
+    WORD_BYTES,
+    WORDS,
+    failure,
+)
 from zoolet.server.scheduler import QUANTUM_S, Scheduler, Share, run_steps
 from zoolet.server.stats import ConnectionStats
 from zoolet.server.unsent import CHUNK_BYTES, Unsent
@@ -31,6 +38,7 @@ from zoolet.wire.jute import MalformedError
 if TYPE_CHECKING:
     from zoolet.core.sessions import Session
     from zoolet.server.admission import AcceptedSocket
+    from zoolet.server.answers import Answer
     from zoolet.server.groupcommit import Batch, Hold
 
 log = logging.getLogger(__name__)
@@ -55,7 +63,11 @@ _BYTES_PER_US: Final = 16
 
 
 class Requests:
-    """Who takes what connections bring (``processor.RequestProcessor``)."""
+    """Who takes what connections bring (``processor.RequestProcessor``).
+
+    Attributes:
+        is_held: whether no request may be taken at present.
+    """
 
     def __init__(
         self,
@@ -69,6 +81,7 @@ class Requests:
         self.scheduler = scheduler
         self.keeps_alive = keeps_alive
         self.x509_super_user = x509_super_user
+        self.is_held = False
 
     def connection_opened(self, connection: "Connection") -> None:
         """Take a connection in."""
@@ -151,6 +164,7 @@ class Connection(Watcher):
         self._client_reads = True
         self._is_reading = True
         self._closes_when_sent = False
+        self._answer: Answer | None = None
 
     # -- what the loop calls -----------------------------------------------------------------------
 
@@ -226,7 +240,10 @@ class Connection(Watcher):
         """The client reads again: send more."""
         self._client_reads = True
         try:
-            self._write_more()
+            if self._answer is not None:
+                self._answer.go_on()
+            else:
+                self._write_more()
         except Exception as error:  # noqa: BLE001 -- the processor decides what it means
             self._requests.failed(self, error)
 
@@ -242,6 +259,9 @@ class Connection(Watcher):
         self._unsent.clear()
         if self._accepted is not None:
             self._accepted.closed()
+        if self._answer is not None:
+            self._answer.stop()
+            self._answer = None
         if self._is_known:
             self._is_known = False
             self._requests.connection_closed(self)
@@ -257,6 +277,7 @@ class Connection(Watcher):
         out_bytes = 0 if out is None else len(out)
         return (
             self._job is None
+            and not self._requests.is_held
             and not self._closes_when_sent
             and out_bytes + self.held_bytes + self._unsent.size_bytes <= MAX_UNSENT_BYTES
         )
@@ -314,6 +335,10 @@ class Connection(Watcher):
         except Exception as error:  # noqa: BLE001 -- the processor decides what it means
             self._requests.failed(self, error)
 
+    def go_on(self) -> None:
+        """Take requests again after they were held."""
+        self._read_or_wait()
+
     def finish(self) -> None:
         """Read nothing more, and close once what is to be sent, held or not, has been sent."""
         self._closes_when_sent = True
@@ -326,12 +351,35 @@ class Connection(Watcher):
         if self._transport is not None:
             self._transport.abort()
 
-    def answer_and_close(self, text: str) -> None:
-        """Send an answer that is no frame, and close."""
+    # -- the answer to a four-letter word: what answers.Sink asks of the client's side ------------
+
+    def answer_and_close(self, answer: "Answer") -> None:
+        """Send an answer that is no frame, as fast as the client reads it, and close."""
         if self._transport is not None and self.is_open:
-            self.is_open = False
-            self._transport.write(text.encode())
+            self._answer = answer
+            self._transport.set_write_buffer_limits(high=UNSENT_BYTES)
+            answer.begin(self)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the client has read enough of the answer for one more chunk."""
+        return self._client_reads and self.is_open
+
+    def send_chunk(self, chunk: bytes) -> None:
+        """Send a chunk of the answer."""
+        if self._transport is not None and self.is_open:
+            self._transport.write(chunk)
+
+    def end_answer(self) -> None:
+        """Close behind the answer."""
+        self.is_open = False
+        if self._transport is not None:
             self._transport.close()
+
+    def fail_answer(self, error: Exception) -> None:
+        """Say that the answer cannot be made, and close."""
+        self.send_chunk(failure(error))
+        self.end_answer()
 
     # ----------------------------------------------------------------------------------------------
 

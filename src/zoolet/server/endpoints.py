@@ -9,7 +9,7 @@ import contextlib
 import functools
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from zoolet.model.addresses import not_resolved
@@ -21,7 +21,7 @@ from zoolet.server.admission import (
     Admission,
     Limits,
 )
-from zoolet.server.config import Config, Listener
+from zoolet.server.config import AdminConfig, Config, Listener
 from zoolet.server.connection import Connection
 from zoolet.server.errors import ServerError
 from zoolet.server.idle_connections import IdleConnections
@@ -152,16 +152,21 @@ class Endpoints:
     def _count_refused(self, count: int) -> None:
         self._processor.stats.connections_rejected += count
 
-    def listen_for_operators(self, started: contextlib.AsyncExitStack) -> None:
+    def listen_for_operators(
+        self,
+        started: contextlib.AsyncExitStack,
+        backup_pages: Callable[[AdminConfig], Mapping[str, "Page"]],
+    ) -> None:
         """Serve the admin endpoint and the metrics, where they are wanted.
 
+        ``backup_pages`` returns the pages of the admin commands snapshot and restore.
         Their libraries are loaded here, so that a server without them is the smaller.
         """
         processor, admin = self._processor, self._config.admin
         if admin is not None:
             from zoolet.server.admin import admin_page  # noqa: PLC0415 -- see above
 
-            page = admin_page(processor.inspector, processor.when_durable, admin.root)
+            page = admin_page(processor.inspector, admin.root, backup_pages(admin))
             try:
                 acceptor = self._serve_page(
                     started, page, admin.listener, admin.idle_timeout_ms / 1000
@@ -178,7 +183,7 @@ class Endpoints:
         if self._config.metrics is not None:
             from zoolet.server.metrics import metrics_page  # noqa: PLC0415 -- see above
 
-            page = metrics_page(processor.inspector, processor.when_durable)
+            page = metrics_page(processor.inspector)
             try:
                 acceptor = self._serve_page(started, page, self._config.metrics, _METRICS_IDLE_S)
                 self._note("metrics", acceptor)
@@ -199,7 +204,9 @@ class Endpoints:
         from zoolet.server.http import HttpConnection  # noqa: PLC0415 -- loads a library
 
         sockets = open_listening_sockets(listener, _DEFAULT_BACKLOG)
-        new_protocol = functools.partial(HttpConnection, page, idle_timeout_s)
+        new_protocol = functools.partial(
+            HttpConnection, page, self._processor.answers, idle_timeout_s
+        )
         acceptor = Acceptor(sockets, self.operators, new_protocol, self._now_ms)
         started.callback(acceptor.close)
         return acceptor

@@ -4,39 +4,62 @@ Source: the administrator's guide of ZooKeeper 3.9, "The Four Letter Words", and
 ``server.command`` package for the format of the answers.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from datetime import datetime
+from typing import TypeVar
 
-from zoolet.server.inspection import VERSION, Inspector
+from zoolet.server.answers import in_chunks
+from zoolet.server.inspection import Inspector
+from zoolet.server.version import FULL_VERSION
+
+T = TypeVar("T")
 
 WORD_BYTES = 4
 TRACE_MASK_WORD = b"stmk"
 TRACE_MASK_BYTES = 8
 """What follows ``stmk``: the mask, as a big-endian number."""
 
+LARGE_WORDS = frozenset({"dump", "wchc", "wchp"})
+"""The words whose answers copy the keys of a table (``answers.Answer.is_large``)."""
 
-def answer(word: str, whitelist: Collection[str], inspector: Inspector) -> str:
-    """Return the answer to a word, or that it may not be asked; ``*`` whitelists all."""
+
+def answer(word: str, whitelist: Collection[str], inspector: Inspector) -> Iterator[bytes]:
+    """Yield the answer to a word in chunks, or that it may not be asked; ``*`` whitelists all.
+
+    Raises OSError where the system refuses what is to be shown.
+    """
     if word not in whitelist and "*" not in whitelist:
-        return f"{word} is not executed because it is not in the whitelist.\n"
-    return _ANSWERS[word](inspector)
+        pieces: Iterator[str] = iter(
+            [f"{word} is not executed because it is not in the whitelist.\n"]
+        )
+    else:
+        pieces = _ANSWERS[word](inspector)
+    for chunk in in_chunks(pieces):
+        yield chunk.encode("utf-8", "replace")
 
 
-def _ruok(_inspector: Inspector) -> str:
-    return "imok"
+def failure(error: Exception) -> bytes:
+    """Return the text that says that a word could not be answered."""
+    return f"The answer could not be made: {error}.\n".encode("utf-8", "replace")
 
 
-def _isro(_inspector: Inspector) -> str:
-    return "rw"
+def _ruok(_inspector: Inspector) -> Iterator[str]:
+    yield "imok"
 
 
-def _srvr(inspector: Inspector) -> str:
-    return f"Zookeeper version: {VERSION}\n{_figures(inspector)}"
+def _isro(_inspector: Inspector) -> Iterator[str]:
+    yield "rw"
 
 
-def _stat(inspector: Inspector) -> str:
-    clients = "".join(f"{_connection(shown)})\n" for shown in inspector.connections())
-    return f"Zookeeper version: {VERSION}\nClients:\n{clients}\n{_figures(inspector)}"
+def _srvr(inspector: Inspector) -> Iterator[str]:
+    yield f"Zookeeper version: {FULL_VERSION}\n{_figures(inspector)}"
+
+
+def _stat(inspector: Inspector) -> Iterator[str]:
+    yield f"Zookeeper version: {FULL_VERSION}\nClients:\n"
+    for shown in inspector.connections():
+        yield f"{_connection(shown)})\n" if shown else ""
+    yield f"\n{_figures(inspector)}"
 
 
 def _figures(inspector: Inspector) -> str:
@@ -54,11 +77,10 @@ def _figures(inspector: Inspector) -> str:
     )
 
 
-def _cons(inspector: Inspector) -> str:
-    return (
-        "".join(f"{_connection(shown)}{_of_session(shown)})\n" for shown in inspector.connections())
-        + "\n"
-    )
+def _cons(inspector: Inspector) -> Iterator[str]:
+    for shown in inspector.connections():
+        yield f"{_connection(shown)}{_of_session(shown)})\n" if shown else ""
+    yield "\n"
 
 
 def _connection(shown: dict[str, object]) -> str:
@@ -88,62 +110,76 @@ def _java_hex(number: object) -> str:
     return f"{number & 0xFFFFFFFFFFFFFFFF:x}" if isinstance(number, int) else ""
 
 
-def _crst(inspector: Inspector) -> str:
-    inspector.reset_connections()
-    return "Connection stats reset.\n"
+def _crst(inspector: Inspector) -> Iterator[str]:
+    for _ in inspector.reset_connections():
+        yield ""
+    yield "Connection stats reset.\n"
 
 
-def _srst(inspector: Inspector) -> str:
+def _srst(inspector: Inspector) -> Iterator[str]:
     inspector.stats.reset()
-    return "Server stats reset.\n"
+    yield "Server stats reset.\n"
 
 
-def _conf(inspector: Inspector) -> str:
-    return _pairs(inspector.configuration(), "=")
+def _conf(inspector: Inspector) -> Iterator[str]:
+    configuration = yield from _paused(inspector.configuration())
+    yield _pairs(configuration, "=")
 
 
-def _envi(inspector: Inspector) -> str:
-    return "Environment:\n" + _pairs(inspector.environment(), "=")
+def _envi(inspector: Inspector) -> Iterator[str]:
+    yield "Environment:\n" + _pairs(inspector.environment(), "=")
 
 
-def _dirs(inspector: Inspector) -> str:
-    return _pairs(inspector.directory_sizes(), ": ")
+def _dirs(inspector: Inspector) -> Iterator[str]:
+    sizes = yield from _paused(inspector.directory_sizes())
+    yield _pairs(sizes, ": ")
 
 
 def _pairs(values: "dict[str, object] | dict[str, str] | dict[str, int]", between: str) -> str:
     return "".join(f"{name}{between}{value}\n" for name, value in values.items())
 
 
-def _dump(inspector: Inspector) -> str:
-    return "".join(f"{line}\n" for line in _dump_lines(inspector))
+def _paused(steps: Generator[None, None, T]) -> Generator[str, None, T]:
+    """Run steps that show nothing, with a pause at each; returns what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        yield ""
 
 
-def _dump_lines(inspector: Inspector) -> Iterator[str]:
-    by_expiry = inspector.sessions_by_expiry()
-    yield "SessionTracker dump:"
-    yield f"Session Sets ({len(by_expiry)})/({sum(map(len, by_expiry.values()))}):"
+def _dump(inspector: Inspector) -> Iterator[str]:
+    by_expiry = yield from _paused(inspector.sessions_by_expiry())
+    yield "SessionTracker dump:\n"
+    yield f"Session Sets ({len(by_expiry)})/({sum(map(len, by_expiry.values()))}):\n"
     for at_ms, session_ids in by_expiry.items():
         at = datetime.fromtimestamp(at_ms / 1000).astimezone()
-        yield f"{len(session_ids)} expire at {at:%a %b %d %H:%M:%S %Z %Y}:"
-        yield from (f"\t0x{session_id:x}" for session_id in session_ids)
-    ephemerals = inspector.ephemerals()
-    yield "ephemeral nodes dump:"
-    yield f"Sessions with Ephemerals ({len(ephemerals)}):"
-    for session_id, paths in ephemerals.items():
-        yield f"0x{session_id:x}:"
-        yield from (f"\t{path}" for path in paths)
-    yield "Connections dump:"
-    connections = list(inspector.connections())
+        yield f"{len(session_ids)} expire at {at:%a %b %d %H:%M:%S %Z %Y}:\n"
+        for session_id in session_ids:
+            yield f"\t0x{session_id:x}\n"
+    owners = inspector.sessions_with_ephemerals()
+    yield "ephemeral nodes dump:\n"
+    yield f"Sessions with Ephemerals ({len(owners)}):\n"
+    for session_id in owners:
+        yield f"0x{session_id:x}:\n"
+        for path in inspector.ephemerals_of(session_id):
+            yield f"\t{path}\n"
+    yield "Connections dump:\n"
+    num_connections = inspector.num_connections
     # The original's connections expire; here they end with their session, or with their client.
-    yield f"Connections Sets ({int(bool(connections))})/({len(connections)}):"
-    for shown in connections:
-        yield f"\tip: {shown['remote_socket_address']} sessionId: 0x{shown.get('session_id', 0):x}"
+    yield f"Connections Sets ({int(bool(num_connections))})/({num_connections}):\n"
+    for shown in inspector.connections():
+        if shown:
+            connected_id = shown.get("session_id", 0)
+            yield f"\tip: {shown['remote_socket_address']} sessionId: 0x{connected_id:x}\n"
 
 
-def _mntr(inspector: Inspector) -> str:
-    figures: dict[str, object] = {"version": VERSION, "server_state": "standalone"}
+def _mntr(inspector: Inspector) -> Iterator[str]:
+    figures: dict[str, object] = {"version": FULL_VERSION, "server_state": "standalone"}
     figures |= flat_figures(inspector)
-    return "".join(f"zk_{name}\t{value}\n" for name, value in figures.items())
+    yield "".join(f"zk_{name}\t{value}\n" for name, value in figures.items())
 
 
 def flat_figures(inspector: Inspector) -> dict[str, float]:
@@ -160,38 +196,44 @@ def flat_figures(inspector: Inspector) -> dict[str, float]:
     return flat
 
 
-def _hash(_inspector: Inspector) -> str:
-    """Return nothing: no digests of the tree are kept."""
-    return ""
+def _hash(_inspector: Inspector) -> Iterator[str]:
+    """Yield nothing: no digests of the tree are kept."""
+    yield ""
 
 
-def _gtmk(inspector: Inspector) -> str:
-    return str(inspector.trace_mask)
+def _gtmk(inspector: Inspector) -> Iterator[str]:
+    yield str(inspector.trace_mask)
 
 
-def _wchs(inspector: Inspector) -> str:
+def _wchs(inspector: Inspector) -> Iterator[str]:
     summary = inspector.watch_summary()
-    return (
+    yield (
         f"{summary['num_connections']} connections watching {summary['num_paths']} paths\n"
         f"Total watches:{summary['num_total_watches']}\n"
     )
 
 
-def _wchc(inspector: Inspector) -> str:
-    lines: list[str] = []
-    for session_id, paths in inspector.watches_by_session().items():
-        lines += (f"0x{session_id:x}", *(f"\t{path}" for path in paths))
-    return "".join(f"{line}\n" for line in (*lines, ""))
+def _wchc(inspector: Inspector) -> Iterator[str]:
+    for session_id, paths in inspector.watches_by_session():
+        yield f"0x{session_id:x}\n"
+        for path in paths:
+            yield f"\t{path}\n"
+    yield "\n"
 
 
-def _wchp(inspector: Inspector) -> str:
-    lines: list[str] = []
-    for path, session_ids in inspector.watches_by_path().items():
-        lines += (path, *(f"\t0x{session_id:x}" for session_id in session_ids))
-    return "".join(f"{line}\n" for line in (*lines, ""))
+def _wchp(inspector: Inspector) -> Iterator[str]:
+    for watched in inspector.watches_by_path():
+        if watched is None:
+            yield ""
+            continue
+        path, session_ids = watched
+        yield f"{path}\n"
+        for session_id in session_ids:
+            yield f"\t0x{session_id:x}\n"
+    yield "\n"
 
 
-_ANSWERS: dict[str, Callable[[Inspector], str]] = {
+_ANSWERS: dict[str, Callable[[Inspector], Iterator[str]]] = {
     "conf": _conf,
     "cons": _cons,
     "crst": _crst,

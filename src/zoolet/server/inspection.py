@@ -3,30 +3,39 @@
 The four-letter words, the admin endpoint and the metrics are three ways to show what is gathered
 here. Whoever shows it waits until it is on disk first (``GroupCommit.when_durable``).
 
+What may be long is a generator: each ``next`` does little work, and the state may change between
+two of them. It copies the keys of a table, not what they stand for: 8 bytes for each. An item that
+is there from beginning to end is shown once; one that comes or goes meanwhile may be missing. None
+is a pause: some items were looked at, and there is nothing to show.
+
+What is read from the system may fail: OSError is the caller's to handle.
+
 Source of the names: the original's ``ServerCnxn``, ``ServerStats``, ``ZooKeeperServer`` and
 ``ServerMetrics``.
 """
 
+import contextlib
 import getpass
 import os
 import platform
 import resource
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
-from zoolet import __version__
 from zoolet.core.machine import StateMachine
 from zoolet.core.sessions import Session
-from zoolet.model.codes import OpCode
+from zoolet.core.watches import Watcher, WatchTable
+from zoolet.model.codes import OpCode, WatchMode
 from zoolet.server.config import Config
-from zoolet.server.stats import ConnectionStats, ServerStats, Summary
+from zoolet.server.stats import ConnectionStats, Histogram, ServerStats, Summary
+from zoolet.server.version import FULL_VERSION
 from zoolet.storage.files import DataDirectories, by_zxid
 
-VERSION = f"3.9.3-zoolet-{__version__}"
-"""Which ZooKeeper it speaks as, and what it is."""
-
 DEFAULT_TRACE_MASK = 306
+
+NOBODY = Watcher()
+"""Stands for the watcher in a pause."""
 
 _OPERATIONS = {
     OpCode.PING: "PING",
@@ -63,6 +72,7 @@ _OPERATIONS = {
 class Client(Protocol):
     """What there is to see of a connection."""
 
+    address: str
     peer: str
     session: Session | None
     stats: ConnectionStats
@@ -96,8 +106,8 @@ class Subject(Protocol):
         """What time it is on the clock that only rises."""
         ...
 
-    def outstanding_of(self, connection: Client) -> int:
-        """How many of them are a connection's."""
+    def outstanding_by_connection(self) -> Mapping[Client, int]:
+        """Return how many of them wait for each connection that has any."""
         ...
 
     def wall_ms_of(self, monotonic_ms: int) -> int:
@@ -138,17 +148,19 @@ class Inspector:
 
     # -- the server --------------------------------------------------------------------------------
 
-    def configuration(self) -> dict[str, object]:
+    def configuration(self) -> Generator[None, None, dict[str, object]]:
         """Return the settings that ``conf`` shows, under their keys in zoo.cfg."""
         config, directories = self.config, self._directories()
         snapshots, logs = (path.absolute() for path in directories)
+        snapshots_size = yield from size_of(snapshots)
+        logs_size = yield from size_of(logs)
         return {
             "clientPort": config.client_port,
             "secureClientPort": -1 if config.tls is None else config.tls.listener.port,
             "dataDir": str(snapshots),
-            "dataDirSize": size_of(snapshots),
+            "dataDirSize": snapshots_size,
             "dataLogDir": str(logs),
-            "dataLogSize": size_of(logs),
+            "dataLogSize": logs_size,
             "tickTime": config.tick_time_ms,
             "maxClientCnxns": config.max_connections_per_address,
             "minSessionTimeout": config.min_session_timeout_ms,
@@ -157,25 +169,25 @@ class Inspector:
             "serverId": 0,
         }
 
-    def directory_sizes(self) -> dict[str, int]:
+    def directory_sizes(self) -> Generator[None, None, dict[str, int]]:
         """Return how many bytes the files in both directories have."""
         directories = self._directories()
-        return {
-            "datadir_size": size_of(directories.snapshots),
-            "logdir_size": size_of(directories.logs),
-        }
+        snapshots_size = yield from size_of(directories.snapshots)
+        logs_size = yield from size_of(directories.logs)
+        return {"datadir_size": snapshots_size, "logdir_size": logs_size}
 
     def last_snapshot(self) -> tuple[int, int]:
         """Return the zxid of the newest snapshot and when it was written, s since the epoch.
 
-        -1 and -1 where there is none.
+        -1 and -1 where there is none. A snapshot that is removed meanwhile is passed over.
         """
         directory = self._directories().snapshots
-        found = by_zxid([path.name for path in directory.iterdir()], "snapshot")
-        if not found:
-            return -1, -1
-        zxid, name = found[-1]
-        return zxid, int((directory / name).stat().st_mtime)
+        for zxid, name in reversed(
+            by_zxid([path.name for path in directory.iterdir()], "snapshot")
+        ):
+            with contextlib.suppress(FileNotFoundError):
+                return zxid, int((directory / name).stat().st_mtime)
+        return -1, -1
 
     def _directories(self) -> DataDirectories:
         return DataDirectories.of(self.config.data_dir, self.config.data_log_dir)
@@ -185,7 +197,7 @@ class Inspector:
         """Return what the server runs on; clients read ``zookeeper.version`` off it."""
         system = platform.uname()
         return {
-            "zookeeper.version": VERSION,
+            "zookeeper.version": FULL_VERSION,
             "host.name": system.node,
             "python.version": platform.python_version(),
             "python.implementation": platform.python_implementation(),
@@ -193,7 +205,7 @@ class Inspector:
             "os.arch": system.machine,
             "os.version": system.release,
             "user.name": _user_name(),
-            "user.dir": str(Path.cwd()),
+            "user.dir": _working_directory(),
         }
 
     # -- figures -----------------------------------------------------------------------------------
@@ -246,6 +258,25 @@ class Inspector:
                 stats.bytes_received, "Bytes received from clients.", counts=True
             ),
             "snap_count": Figure(stats.snapshots.count, "Snapshots written.", counts=True),
+            "snapshot_error_count": Figure(
+                stats.snapshot_errors, "Snapshots of the admin endpoint that failed.", counts=True
+            ),
+            "snapshot_rate_limited_count": Figure(
+                stats.snapshots_rate_limited, "Snapshots refused by the rate limit.", counts=True
+            ),
+            "restore_error_count": Figure(
+                stats.restore_errors, "Restores that failed.", counts=True
+            ),
+            "restore_rate_limited_count": Figure(
+                stats.restores_rate_limited, "Restores refused by the rate limit.", counts=True
+            ),
+        }
+
+    def histograms(self) -> dict[str, tuple[Histogram, str]]:
+        """Return how the latencies are distributed, in ms."""
+        return {
+            "request_latency": (self.stats.latencies, "Ms from a request to its reply."),
+            "sync_latency": (self.stats.sync_latencies, "Ms to write and sync a batch of txns."),
         }
 
     def summaries(self) -> dict[str, tuple[Summary, str]]:
@@ -253,6 +284,7 @@ class Inspector:
         return {
             "fsynctime": (self.stats.syncs, "Ms to write and sync a batch of txns."),
             "snapshottime": (self.stats.snapshots, "Ms to write a snapshot."),
+            "restore_time": (self.stats.restores, "Ms to restore a snapshot."),
         }
 
     @property
@@ -282,19 +314,21 @@ class Inspector:
 
     # -- connections and sessions ------------------------------------------------------------------
 
-    def connections(self, *, secure: bool | None = None) -> Iterator[dict[str, object]]:
+    def connections(self, *, secure: bool | None = None) -> Iterator[dict[str, object] | None]:
         """Yield each connection's figures; those that concern a session only where it has one.
 
         With ``secure``, only of those that are under TLS, or of those that are not.
         """
-        for connection in self._subject.connections:
+        outstanding = self._subject.outstanding_by_connection()
+        for connection in tuple(self._subject.connections):
             if secure is not None and connection.is_secure != secure:
+                yield None
                 continue
             stats = connection.stats
             shown: dict[str, object] = {
                 "remote_socket_address": connection.peer,
                 "interest_ops": int(connection.takes_requests),
-                "outstanding_requests": self._subject.outstanding_of(connection),
+                "outstanding_requests": outstanding.get(connection, 0),
                 "packets_received": stats.packets_received,
                 "packets_sent": stats.packets_sent,
             }
@@ -319,39 +353,73 @@ class Inspector:
             "max_latency": stats.latency.max_ms,
         }
 
-    def reset_connections(self) -> None:
-        """Count anew what each connection does."""
-        for connection in self._subject.connections:
+    def reset_connections(self) -> Generator[None, None, None]:
+        """Set the counts of each connection to 0."""
+        for connection in tuple(self._subject.connections):
             connection.stats = ConnectionStats()
+            yield None
 
-    def sessions_by_expiry(self) -> dict[int, list[int]]:
+    def sessions_by_expiry(self) -> Generator[None, None, dict[int, list[int]]]:
         """Return the ids of the sessions by when they expire, ms since the epoch, tick by tick."""
         subject, tick_ms = self._subject, self.config.tick_time_ms
         found: dict[int, list[int]] = {}
-        for session in subject.machine.sessions.by_id.values():
+        for session in tuple(subject.machine.sessions.by_id.values()):
             at_ms = (session.expires_at_ms // tick_ms + 1) * tick_ms
-            found.setdefault(subject.wall_ms_of(at_ms), []).append(session.session_id)
-        return dict(sorted(found.items()))
+            found.setdefault(at_ms, []).append(session.session_id)
+            yield None
+        return {subject.wall_ms_of(at_ms): found[at_ms] for at_ms in sorted(found)}
 
-    def ephemerals(self) -> Mapping[int, Collection[str]]:
-        """Return the paths of the ephemerals by their session."""
-        return self._subject.machine.tree.ephemerals
+    def sessions_with_ephemerals(self) -> tuple[int, ...]:
+        """Return the ids of the sessions that have ephemerals."""
+        return tuple(self._subject.machine.tree.ephemerals)
+
+    def ephemerals_of(self, session_id: int) -> Iterator[str]:
+        """Yield the paths of a session's ephemerals."""
+        yield from tuple(self._subject.machine.tree.ephemerals.get(session_id, ()))
 
     # -- watches: as in the original, those on data alone ------------------------------------------
 
-    def watches_by_session(self) -> dict[int, list[str]]:
-        """Return the watched paths by session id."""
-        return {
-            _session_id(watcher): list(watched)
-            for watcher, watched in self._subject.machine.data_watches.by_watcher.items()
-        }
+    def watches_by_session(self) -> Iterator[tuple[int, Iterator[str]]]:
+        """Yield each session id that watches, and the paths that it watches."""
+        watches = self._subject.machine.data_watches
+        for watcher in tuple(watches.by_watcher):
+            yield _session_id(watcher), _keys(watches.by_watcher.get(watcher))
 
-    def watches_by_path(self) -> dict[str, list[int]]:
-        """Return the ids of the sessions that watch, by path."""
-        return {
-            path: [_session_id(watcher) for watcher in watchers]
-            for path, watchers in self._subject.machine.data_watches.by_path.items()
-        }
+    def watches_by_path(self) -> Iterator[tuple[str, Iterator[int]] | None]:
+        """Yield each watched path, and the ids of the sessions that watch it."""
+        watches = self._subject.machine.data_watches
+        for path in tuple(watches.by_path):
+            watchers = watches.by_path.get(path)
+            if watchers is None:
+                yield None
+            else:
+                yield path, map(_session_id, tuple(watchers))
+
+    def watch_details(
+        self, path: str | None, session_id: int | None, address: str | None
+    ) -> Iterator[dict[str, object] | None]:
+        """Yield each watch, on data or on children, that matches; None matches all.
+
+        ``path`` also matches the paths below it if it ends in ``/*``.
+        """
+        machine = self._subject.machine
+        for kind, watches in (("data", machine.data_watches), ("child", machine.child_watches)):
+            for watched, watcher, modes in _matches(watches, path):
+                client = cast("Client", watcher)
+                if (
+                    modes == 0
+                    or (session_id is not None and _session_id(watcher) != session_id)
+                    or (address is not None and client.address != address)
+                ):
+                    yield None
+                    continue
+                yield {
+                    "path": watched,
+                    "kind": kind,
+                    "modes": [str(mode.name).lower() for mode in WatchMode if modes & mode],
+                    "session_id": _session_id(watcher),
+                    "remote_socket_address": client.peer,
+                }
 
     def watch_summary(self) -> dict[str, int]:
         """Count who watches, what, and both together."""
@@ -363,10 +431,39 @@ class Inspector:
         }
 
 
-def size_of(directory: Path) -> int:
-    """Return how many bytes the files in a directory have."""
+def _keys(table: Mapping[str, object] | None) -> Iterator[str]:
+    """Yield the keys of a table as they are when the first is asked for."""
+    yield from tuple(table or ())
+
+
+def _matches(watches: WatchTable, path: str | None) -> Iterator[tuple[str, Watcher, int]]:
+    """Yield path, watcher and modes of the watches on ``path``; the modes are 0 for a pause."""
+    if path is None or path.endswith("/*"):
+        prefix = "" if path is None else path[:-1]
+        wanted: Iterator[str] = _keys(watches.by_path)
+    else:
+        prefix, wanted = path, iter((path,))
+    for watched in wanted:
+        below = watched.startswith(prefix) or watched + "/" == prefix
+        watchers = watches.by_path.get(watched, {}) if below else {}
+        yield watched, NOBODY, 0
+        for watcher in tuple(watchers):
+            yield watched, watcher, watchers.get(watcher, 0)
+
+
+def size_of(directory: Path) -> Generator[None, None, int]:
+    """Return how many bytes the files in a directory have.
+
+    A file that is removed meanwhile counts as nothing.
+    """
+    size_bytes = 0
     with os.scandir(directory) as entries:
-        return sum(entry.stat().st_size for entry in entries if entry.is_file())
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.is_file():
+                    size_bytes += entry.stat().st_size
+            yield None
+    return size_bytes
 
 
 def _session_id(watcher: object) -> int:
@@ -377,9 +474,19 @@ def _session_id(watcher: object) -> int:
 def _open_descriptors() -> int:
     """Count this process's file descriptors; -1 where the system does not tell."""
     try:
-        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+        # Linux 6.2 and newer say how many there are; before, the size is 0.
+        size = Path("/proc/self/fd").stat().st_size
+        return size or sum(1 for _ in os.scandir("/proc/self/fd"))
     except OSError:
         return -1
+
+
+def _working_directory() -> str:
+    """Return the working directory; empty if somebody has removed it."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
 
 
 def _user_name() -> str:

@@ -87,8 +87,8 @@ _SAME: Final = (
         "4lw.commands.whitelist DigestAuthenticationProvider.digestAlg"
         " DigestAuthenticationProvider.enabled DigestAuthenticationProvider.superDigest"
         " X509AuthenticationProvider.superUser admin.commandURL admin.enableServer"
-        " admin.serverAddress admin.serverPort clientTcpKeepAlive datadir.autocreate"
-        " nio.sessionlessCnxnTimeout"
+        " admin.restore.enabled admin.serverPort admin.snapshot.enabled clientTcpKeepAlive"
+        " datadir.autocreate nio.sessionlessCnxnTimeout"
         " enforce.auth.enabled enforceQuota extendedTypesEnabled forceSync"
         " fsync.warningthresholdms maxCnxns preAllocSize skipACL snapSizeLimitInKb"
         " snapshot.compression.method ssl.clientAuth ssl.keyStore.password"
@@ -132,6 +132,12 @@ _SAME: Final = (
         "authProvider.*",
         Use.SAME,
         "Apache's classes for digest, ip and x509, which are always on; other classes are refused",
+    ),
+    Key("admin.serverAddress", Use.SAME, "if it is missing, 127.0.0.1; in Apache, all addresses"),
+    Key(
+        "admin.rateLimiterIntervalInMS",
+        Use.SAME,
+        "for both commands; Apache 3.9.5 divides it by 1,000 for `snapshot`",
     ),
     Key("admin.idleTimeout", Use.SAME, "0 and less: 24 hours"),
     Key("enforce.auth.schemes", Use.SAME, "digest, ip, x509; others are refused"),
@@ -307,12 +313,10 @@ _IGNORED: Final = (
         " sasl.client.canonicalize.hostname sasl.client.username sasl.clientconfig"
         " server.principal ssl.hostnameVerification",
     ),
-    *_all(
+    Key(
+        "IPAuthenticationProvider.usexforwardedfor",
         Use.IGNORED,
-        Source.PROPERTY,
-        "the admin endpoint of zoolet has no such command",
-        "IPAuthenticationProvider.usexforwardedfor admin.rateLimiterIntervalInMS"
-        " admin.restore.enabled admin.snapshot.enabled",
+        "zoolet takes the address of the connection, also for `snapshot` and `restore`",
     ),
     Key("admin.httpVersion", Use.IGNORED, "the admin endpoint of zoolet speaks HTTP/1.1"),
     Key("audit.impl.class", Use.IGNORED, "zoolet writes no audit log"),

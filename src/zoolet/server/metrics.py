@@ -5,14 +5,14 @@ the names that they have in ``mntr``. Its counters have no ``_total`` behind the
 are told as untyped here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from zoolet.server.http import Page, Request, Respond, Response, text
+from zoolet.server.http import Exchange, Page, Request, Response, text
 from zoolet.server.inspection import Inspector
 
 METRICS_PATH = "/metrics"
@@ -35,23 +35,28 @@ class _Figures(Collector):
             metric.add_sample(f"{name}_count", {}, summary.count)
             metric.add_sample(f"{name}_sum", {}, summary.total_ms)
             yield metric
+        for name, (histogram, meaning) in self._inspector.histograms().items():
+            metric = Metric(name, meaning, "histogram")
+            for bound, count in histogram.cumulative():
+                metric.add_sample(f"{name}_bucket", {"le": bound}, count)
+            metric.add_sample(f"{name}_count", {}, histogram.count)
+            metric.add_sample(f"{name}_sum", {}, histogram.total_ms)
+            yield metric
 
 
-def metrics_page(inspector: Inspector, when_durable: Callable[[Callable[[], None]], None]) -> Page:
+def metrics_page(inspector: Inspector) -> Page:
     """Return the page that answers ``/metrics``."""
     registry = CollectorRegistry()
     registry.register(_Figures(inspector))
 
-    def page(request: Request, respond: Respond) -> None:
+    def page(request: Request, exchange: Exchange) -> None:
         if request.path != METRICS_PATH:
-            respond(text(HTTPStatus.NOT_FOUND, f"the metrics are at {METRICS_PATH}"))
+            exchange.respond(text(HTTPStatus.NOT_FOUND, f"the metrics are at {METRICS_PATH}"))
         elif request.method not in {"GET", "HEAD"}:
-            respond(text(HTTPStatus.METHOD_NOT_ALLOWED, "metrics are asked with GET"))
+            exchange.respond(text(HTTPStatus.METHOD_NOT_ALLOWED, "metrics are asked with GET"))
         else:
-            when_durable(
-                lambda: respond(
-                    Response(HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry))
-                )
-            )
+            # The page has a fixed number of figures: it is made in one step.
+            chunks = (generate_latest(registry) for _ in range(1))
+            exchange.respond(Response(HTTPStatus.OK, CONTENT_TYPE_LATEST, chunks))
 
     return page

@@ -34,11 +34,12 @@ from zoolet.model.requests import (
 )
 from zoolet.model.txns import Txn
 from zoolet.server import fourletter
+from zoolet.server.answers import Answers
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection, Requests
 from zoolet.server.encoding_steps import EncodingSteps
 from zoolet.server.groupcommit import EVERYTHING, NOTHING, Batch, GroupCommit, Hold
-from zoolet.server.inspection import Inspector
+from zoolet.server.inspection import Client, Inspector
 from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.reads import Shown, read
 from zoolet.server.scheduler import Scheduler
@@ -135,6 +136,7 @@ class RequestProcessor(Requests):
         connections: those that are open, in the order in which they came.
         stats: what was counted.
         inspector: what an operator may see of it all.
+        answers: the answers to operators that are under way.
     """
 
     def __init__(
@@ -163,6 +165,7 @@ class RequestProcessor(Requests):
         self.connections: dict[Connection, None] = {}
         self.stats = ServerStats()
         self.inspector = Inspector(config, self, clock.monotonic_ms())
+        self.answers = Answers(scheduler.run, commit.when_durable)
         self._config = config
         self._commit = commit
         self._clock = clock
@@ -240,17 +243,14 @@ class RequestProcessor(Requests):
         if word.encode() == fourletter.TRACE_MASK_WORD and self._may_be_asked(word):
             self.inspector.trace_mask = int.from_bytes(argument, signed=True)
         whitelist = self._config.four_letter_words
-
-        def answer() -> None:
-            # Several answers wait for the same batch: a failure of one must not stop the others.
-            try:
-                text = fourletter.answer(word, whitelist, self.inspector)
-            except Exception as error:
-                log.exception("the answer to %s failed", word)
-                text = f"{word} failed: {error}\n"
-            connection.answer_and_close(text)
-
-        self.when_durable(answer)
+        connection.answer_and_close(
+            self.answers.new(
+                word,
+                fourletter.answer(word, whitelist, self.inspector),
+                is_large=word in fourletter.LARGE_WORDS and self._may_be_asked(word),
+                closes=True,
+            )
+        )
 
     def when_durable(self, callback: Callable[[], None]) -> None:
         """Call back once everything that can be seen now is on disk."""
@@ -264,9 +264,12 @@ class RequestProcessor(Requests):
         """How many replies wait for the disk."""
         return sum([hold.count for hold in self._holds()])
 
-    def outstanding_of(self, connection: object) -> int:
-        """How many of them are a connection's."""
-        return sum([hold.count for hold in self._holds() if hold.connection is connection])
+    def outstanding_by_connection(self) -> dict[Client, int]:
+        """Return how many of them wait for each connection that has any."""
+        counts: dict[Client, int] = {}
+        for hold in self._holds():
+            counts[hold.connection] = counts.get(hold.connection, 0) + hold.count
+        return counts
 
     def _holds(self) -> list[Hold]:
         syncing = self._commit.syncing
@@ -343,6 +346,7 @@ class RequestProcessor(Requests):
         self.stats.packets_received += num_requests
         self.stats.bytes_received += size_bytes
         self.stats.latency.add(0, answered)
+        self.stats.latencies.counts[0] += answered
         stats.packets_received += num_requests
         stats.latency.add(0, answered)
         if answered:
@@ -381,9 +385,26 @@ class RequestProcessor(Requests):
         for hold in batch.holds:
             stats = hold.connection.stats
             self.stats.latency.add(latency_ms, hold.count)
+            self.stats.latencies.add(latency_ms, hold.count)
             stats.latency.add(latency_ms, hold.count)
             stats.last_zxid = batch.last_zxid
             stats.last_response_ms = batch.opened_ms + latency_ms
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way that could append a txn while requests are held."""
+        if self._is_expiring or self._is_removing:
+            return False
+        for connection in self.connections:  # noqa: SIM110 -- compiled code makes no closure
+            if connection.has_job:
+                return False
+        return True
+
+    def database_replaced(self) -> None:
+        """Give no session id that the machine's new state has; the old sessions are gone."""
+        self._by_session.clear()
+        next_id = self.machine.sessions.next_id(self._clock.wall_ms())
+        self._next_session_id = max(self._next_session_id, next_id)
 
     def look_for_expired_sessions(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         """Close, in several steps, the sessions whose clients were silent for too long.
@@ -393,7 +414,7 @@ class RequestProcessor(Requests):
         calls of ``call_soon`` are needed for that: the first one may come before the look.
         """
         now_ms = self._clock.monotonic_ms()
-        if self._is_expiring or not self.machine.sessions.has_expired(now_ms):
+        if self.is_held or self._is_expiring or not self.machine.sessions.has_expired(now_ms):
             return
         self._is_expiring = True
 
@@ -407,6 +428,8 @@ class RequestProcessor(Requests):
 
     def expire_sessions(self) -> None:
         """Close now the sessions whose clients were silent for too long."""
+        if self.is_held:
+            return
         for _ in self._expire_steps(self._clock.monotonic_ms()):
             pass
 
@@ -443,7 +466,7 @@ class RequestProcessor(Requests):
 
     def look_for_perished(self) -> None:
         """Remove, in several steps, empty containers and znodes whose TTL is over."""
-        if not self._is_removing and self.machine.tree.perishable:
+        if not self.is_held and not self._is_removing and self.machine.tree.perishable:
             self._is_removing = True
             self.scheduler.run("removing containers and TTL znodes", self._remove_steps())
 
@@ -462,6 +485,8 @@ class RequestProcessor(Requests):
 
     def remove_perished(self) -> None:
         """Remove now the containers that are empty again, and the znodes whose TTL is over."""
+        if self.is_held:
+            return
         for _ in self._remove_steps():
             pass
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.server.config import Config, Listener
+from zoolet.server.databaseswitch import DatabaseSwitch
 from zoolet.server.diskthread import DiskThread
 from zoolet.server.endpoints import Endpoints
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS, ServerError
@@ -21,8 +22,10 @@ from zoolet.server.groupcommit import Batch, GroupCommit
 from zoolet.server.listening import is_broken_connection
 from zoolet.server.logs import describe_serving
 from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
+from zoolet.server.restore import Restorer
 from zoolet.server.scheduler import Scheduler
 from zoolet.server.snapshotter import Snapshotter
+from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
@@ -32,7 +35,12 @@ from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txnlog import TxnLog
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from zoolet.core.machine import StateMachine
+    from zoolet.server.config import AdminConfig
+    from zoolet.server.http import Page
     from zoolet.server.listening import Acceptor
 
 log = logging.getLogger(__name__)
@@ -80,6 +88,7 @@ class Server:
         self._snapshotter: Snapshotter
         self._retention = Retention(self._disk, self._directories, config.kept_snapshots)
         self._endpoints: Endpoints
+        self._restorer: Restorer
         self._txns_replayed = 0
         self._log_bytes = 0
 
@@ -98,7 +107,7 @@ class Server:
             started.callback(self._snapshotter.stop)
             started.push_async_callback(self._drain)
             # Clients last: whoever is let in finds everything there.
-            self._endpoints.listen_for_operators(started)
+            self._endpoints.listen_for_operators(started, self._backup_pages)
             started.callback(self._close_connections)
             self._endpoints.listen_for_clients(started)
             processor, idle = self._processor, self._endpoints.idle
@@ -265,6 +274,11 @@ class Server:
         )
         self._snapshotter.count(self._txns_replayed)
         self._snapshotter.remove_unfinished()
+        run = scheduler.run
+        switch = DatabaseSwitch(
+            config, self._processor, self._commit, self._clock, run, self._begin_log, self._fail
+        )
+        self._restorer = Restorer(config, self._disk, snapshot_thread, run, switch)
 
     # -- while it runs -----------------------------------------------------------------------------
 
@@ -329,6 +343,36 @@ class Server:
         elif 0 < config.log_size_bytes <= self._log_bytes:
             self._roll_log()
 
+    def _take_snapshot(self, done: "Callable[[Path | None, int], None]") -> None:
+        """Take a snapshot for the admin endpoint, when the one that is under way has ended."""
+
+        def take() -> None:
+            image = Image.of(self._machine)
+            self._roll_log()
+            self._snapshotter.take(image, Compression.NONE, lambda path: done(path, image.zxid))
+
+        self._snapshotter.when_free(take)
+
+    def _backup_pages(self, admin: "AdminConfig") -> "Mapping[str, Page]":
+        """Return the pages of the admin commands snapshot and restore."""
+        from zoolet.server.backup import Backup  # noqa: PLC0415 -- loads a library
+
+        return Backup(
+            self._config,
+            admin,
+            self._machine,
+            self._processor.stats,
+            self._disk,
+            self._take_snapshot,
+            self._restorer,
+            self._clock.monotonic_ms,
+        ).pages()
+
+    def _begin_log(self) -> None:
+        """Begin a new log behind a snapshot that holds all before it."""
+        self._roll_log()
+        self._snapshotter.forget_log()
+
     def _roll_log(self) -> None:
         self._log_bytes = 0
         self._commit.roll_log()
@@ -336,6 +380,7 @@ class Server:
     def _count_sync(self, sync_ms: int, size_bytes: int) -> None:
         stats = self._processor.stats
         stats.syncs.add(sync_ms)
+        stats.sync_latencies.add(sync_ms)
         if sync_ms > self._config.sync_warning_ms:
             stats.slow_syncs += 1
             log.warning(

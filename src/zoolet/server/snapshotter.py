@@ -6,13 +6,16 @@ the clients up. Why not by a fork: docs/decisions/0004-snapshots-in-chunks.md.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 from zoolet.server.config import Config
 from zoolet.server.diskthread import DiskThread
 from zoolet.server.groupcommit import Batch
 from zoolet.server.stats import Summary
+from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.snapshots import UNFINISHED, Image, SnapshotFile
@@ -54,6 +57,9 @@ class Snapshotter:
         self._txns = 0
         self._bytes = 0
         self._file: SnapshotFile | None = None
+        self._path: Path | None = None
+        self._done: Callable[[Path | None], None] = lambda _path: None
+        self._waiting: deque[Callable[[], None]] = deque()
         self._chunks: Iterator[bytes] = iter(())
         self.is_busy = False
         self.failures = 0
@@ -77,17 +83,36 @@ class Snapshotter:
         is_long = self._txns >= wanted_txns or self._bytes >= config.snap_size_bytes
         return is_long and not self.is_busy
 
-    def take(self, image: Image) -> None:
-        """Write a snapshot; returns at once.
+    def take(
+        self,
+        image: Image,
+        compression: Compression | None = None,
+        done: Callable[[Path | None], None] = lambda _path: None,
+    ) -> None:
+        """Write a snapshot; returns at once. ``done`` is given its path, or None if it failed.
 
         The image may hold txns that are not synced yet. The snapshot gets its name only when they
         are: so a snapshot never holds what the log does not, and an older one can stand in for it.
         """
-        self._txns = self._bytes = 0
+        self.forget_log()
         self.is_busy = True
+        self._done = done
+        if compression is None:
+            compression = self._config.compression
         self._began_ms = self._monotonic_ms()
         self._chunks = image.content()
-        self._disk_thread.submit(partial(self._open, image.zxid), self._go_on)
+        self._disk_thread.submit(partial(self._open, image.zxid, compression), self._go_on)
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call back when no snapshot is under way; at once if none is."""
+        if self.is_busy:
+            self._waiting.append(callback)
+        else:
+            callback()
+
+    def forget_log(self) -> None:
+        """Note that a snapshot holds all that the log holds."""
+        self._txns = self._bytes = 0
 
     def stop(self) -> None:
         """Give up a snapshot that is under way: the log keeps every txn."""
@@ -116,9 +141,9 @@ class Snapshotter:
         if failure is not None:
             self._failed(failure)
             return
-        self.is_busy = False
         self._chunks = iter(())
         self._durations.add(self._monotonic_ms() - self._began_ms)
+        self._end(self._path)
 
     def _failed(self, failure: Exception) -> None:
         self.failures += 1
@@ -133,12 +158,20 @@ class Snapshotter:
         self._disk_thread.submit(self._abandon, self._given_up)
 
     def _given_up(self, _failure: Exception | None) -> None:
+        self._end(None)
+
+    def _end(self, path: Path | None) -> None:
         self.is_busy = False
+        done, self._done = self._done, lambda _path: None
+        done(path)
+        if self._waiting and not self.is_busy:
+            self._waiting.popleft()()
 
     # -- on the disk's thread ----------------------------------------------------------------------
 
-    def _open(self, zxid: int) -> None:
-        self._file = SnapshotFile(self._disk, self._directory, zxid, self._config.compression)
+    def _open(self, zxid: int, compression: Compression) -> None:
+        self._file = SnapshotFile(self._disk, self._directory, zxid, compression)
+        self._path = self._file.path
 
     def _write(self, chunk: bytes) -> None:
         if self._file is not None:

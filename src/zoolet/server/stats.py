@@ -3,7 +3,10 @@
 Counting must cost next to nothing: what arrives in one read is counted at once.
 """
 
-from typing import final
+from typing import Final, final
+
+_BOUNDS_MS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+"""The upper bounds of the histograms' buckets; the last bucket has none."""
 
 
 @final
@@ -35,6 +38,45 @@ class Summary:
 
 
 @final
+class Histogram:
+    """How the durations of something are distributed, in ms; it is never reset.
+
+    Attributes:
+        counts: of the durations in each bucket, which are those up to its bound and above the one
+            before.
+        total_ms: the sum of all durations.
+    """
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BOUNDS_MS) + 1)
+        self.total_ms = 0
+
+    def add(self, value_ms: int, times: int = 1) -> None:
+        """Count ``times`` durations of ``value_ms``."""
+        bucket = 0
+        for bound_ms in _BOUNDS_MS:
+            if value_ms <= bound_ms:
+                break
+            bucket += 1
+        self.counts[bucket] += times
+        self.total_ms += value_ms * times
+
+    @property
+    def count(self) -> int:
+        """How many durations there were."""
+        return sum(self.counts)
+
+    def cumulative(self) -> list[tuple[str, int]]:
+        """Return bound and count of the durations up to it, as Prometheus has them (``le``)."""
+        pairs: list[tuple[str, int]] = []
+        count = 0
+        for bound_ms, in_bucket in zip((*_BOUNDS_MS, None), self.counts, strict=True):
+            count += in_bucket
+            pairs.append(("+Inf" if bound_ms is None else str(float(bound_ms)), count))
+        return pairs
+
+
+@final
 class ServerStats:
     """Counts since the server began; ``reset`` starts those anew that ``srst`` does.
 
@@ -46,6 +88,8 @@ class ServerStats:
         self.packets_received = 0
         self.packets_sent = 0
         self.latency = Summary()
+        self.latencies = Histogram()
+        self.sync_latencies = Histogram()
         self.bytes_received = 0
         self.connection_requests = 0
         self.sessions_resumed = 0
@@ -54,6 +98,11 @@ class ServerStats:
         self.syncs = Summary()
         self.slow_syncs = 0
         self.snapshots = Summary()
+        self.restores = Summary()
+        self.snapshot_errors = 0
+        self.snapshots_rate_limited = 0
+        self.restore_errors = 0
+        self.restores_rate_limited = 0
 
     def reset(self) -> None:
         """Count packets and latency anew (``ServerStats.reset``)."""

@@ -43,7 +43,7 @@ UNFINISHED: Final = "unfinished."
 "snapshot", which this one does not."""
 
 MAGIC: Final = b"ZKSN"
-_VERSION: Final = 2
+VERSION: Final = 2
 _DATABASE_ID: Final = -1
 
 _SESSION_BYTES: Final = 12
@@ -54,9 +54,9 @@ _CZXID_AT: Final = 8
 _CREATED_AT: Final = 44
 _OWNER_AT: Final = 52
 _PZXID_AT: Final = 60
-_ACL_AND_STAT_BYTES: Final = 68
+ACL_AND_STAT_BYTES: Final = 68
 
-_OPEN_ACL_NUMBER: Final = -1
+OPEN_ACL_NUMBER: Final = -1
 _END_OF_TREE: Final = pack_ustring("/")
 SEAL_BYTES: Final = LONG.size + len(_END_OF_TREE)
 _CHUNK_BYTES: Final = 1 << 18
@@ -109,7 +109,7 @@ class Image:
         """Yield what a snapshot seals, a chunk at a time."""
         writer = BytesWriter()
         writer.write(MAGIC)
-        write_i32_be(writer, _VERSION)
+        write_i32_be(writer, VERSION)
         write_i64_be(writer, _DATABASE_ID)
         write_i32_be(writer, len(self._sessions))
         for session_id, timeout_ms in self._sessions.items():
@@ -125,7 +125,7 @@ class Image:
                 yield writer.getvalue()
                 writer = BytesWriter()
         for path, record in self._records.items():
-            acl_number = numbers[self._acls[path]] if path in self._acls else _OPEN_ACL_NUMBER
+            acl_number = numbers[self._acls[path]] if path in self._acls else OPEN_ACL_NUMBER
             self._write_znode(writer, path, record, acl_number)
             if len(writer) >= _CHUNK_BYTES:
                 yield writer.getvalue()
@@ -174,9 +174,17 @@ class SnapshotFile:
 
     def finish(self) -> None:
         """Seal it, and give it its name when it is on disk."""
+        self.seal()
+        self.publish()
+
+    def seal(self) -> None:
+        """Write the end, and return when all of it is on disk."""
         seal = self._compressor.compress(_seal_of(self._checksum))
         self._file.write(seal + self._compressor.flush())
         self._file.sync()
+
+    def publish(self) -> None:
+        """Give it its name: from now on, a start reads it."""
         self._disk.rename(self._unfinished, self.path)
         self._disk.sync_directory(self.path.parent)
         self._file.close()
@@ -239,7 +247,7 @@ def _read_content(reader: Reader) -> Snapshot:
     if magic != MAGIC:
         raise MalformedError(f"a snapshot begins with {MAGIC!r}, not {magic!r}")
     reader.position = len(MAGIC)
-    if (version := reader.read_int()) != _VERSION:
+    if (version := reader.read_int()) != VERSION:
         raise MalformedError(f"version {version} of the snapshot format is not known")
     reader.read_long()  # the database id, which nothing uses
     sessions: dict[int, int] = {}
@@ -263,7 +271,7 @@ def _count(reader: Reader, least_bytes: i64) -> int:
 
 def _read_tree(reader: Reader, open_acls: dict[str, int]) -> Tree:
     tree = Tree()
-    acls = {_OPEN_ACL_NUMBER: OPEN}
+    acls = {OPEN_ACL_NUMBER: OPEN}
     for _ in range(_count(reader, LONG.size + 4)):
         number = reader.read_long()
         acls[number] = tree.acl_table.find_or_add(reader.read_acl())
@@ -272,7 +280,7 @@ def _read_tree(reader: Reader, open_acls: dict[str, int]) -> Tree:
     try:
         path = reader.read_ustring()
         while path != "/":
-            _read_znode(reader, tree, acls, path or paths.ROOT, open_acls)
+            read_znode(reader, tree, acls, path or paths.ROOT, open_acls)
             num_read += 1
             path = reader.read_ustring()
     except KeyError as error:
@@ -286,7 +294,7 @@ def _read_tree(reader: Reader, open_acls: dict[str, int]) -> Tree:
     return tree
 
 
-def _read_znode(
+def read_znode(
     reader: Reader,
     tree: Tree,
     acls: dict[int, StoredAcl],
@@ -297,7 +305,7 @@ def _read_znode(
     data, start = reader.data, reader.position
     reader.skip_buffer()
     at = reader.position
-    reader.skip(_ACL_AND_STAT_BYTES)
+    reader.skip(ACL_AND_STAT_BYTES)
     created = read_i32_be(data, at + _CREATED_AT)
     owner = read_i64_be(data, at + _OWNER_AT)
     is_session = owner != 0 and OwnerKind.of(owner) is OwnerKind.SESSION
@@ -307,7 +315,7 @@ def _read_znode(
     write_i64_be(record, owner if is_session else 0)
     write_i32_be(record, i32(at - start - 4))
     write_i32_be(record, 0)
-    record.write(data[at + _PZXID_AT : at + _ACL_AND_STAT_BYTES])
+    record.write(data[at + _PZXID_AT : at + ACL_AND_STAT_BYTES])
     number: int = read_i64_be(data, at)
     acl = acls.get(number)
     if acl is None:

@@ -20,7 +20,11 @@ def test_three_lines_are_enough() -> None:
     assert (config.min_session_timeout_ms, config.max_session_timeout_ms) == (4000, 40_000)
     assert config.four_letter_words == {"srvr"}
     assert config.admin is not None
-    assert config.admin.listener == (None, 8080)
+    # Apache listens on all addresses here.
+    assert config.admin.listener == ("127.0.0.1", 8080)
+    assert config.admin.rate_limit_ms == 300_000
+    assert config.admin.offers_snapshot
+    assert config.admin.offers_restore
     assert config.metrics is None
     assert not config.warnings
 
@@ -360,3 +364,22 @@ def test_a_system_property_is_checked_like_a_key() -> None:
     with pytest.raises(ConfigError, match=r"-Dzookeeper.ssl.crl: ssl.crl=true is not supported"):
         overridden({"zookeeper.ssl.crl": "true"})
     assert "snapCount=x" in overridden({"zookeeper.snapCount": "x"}).warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("0.0.0.0", None), ("::", None), ("10.0.0.1", "10.0.0.1"), ("127.0.0.1", "127.0.0.1")],
+)
+def test_the_admin_endpoint_listens_where_it_is_told(address: str, expected: str | None) -> None:
+    config = parse(f"tickTime=2000\nadmin.serverAddress={address}\n")
+    assert config.admin is not None
+    assert config.admin.listener.address == expected
+
+
+@pytest.mark.parametrize("key", ["admin.snapshot.enabled", "admin.restore.enabled"])
+def test_backup_commands_can_be_switched_off(key: str) -> None:
+    config = parse(f"tickTime=2000\n{key}=false\nadmin.rateLimiterIntervalInMS=0\n")
+    assert config.admin is not None
+    assert config.admin.rate_limit_ms == 0
+    offered = (config.admin.offers_snapshot, config.admin.offers_restore)
+    assert offered == (key != "admin.snapshot.enabled", key != "admin.restore.enabled")

@@ -1,0 +1,105 @@
+"""Puts another database in the place of the one that the server has, for ``restore``.
+
+Invariant: no request is taken and no session ends between ``hold_requests`` and the moment at
+which the server has its new state. Every client of the old state is disconnected. A client that
+comes back has its session if the new state has it, and its watches tell it that all has changed.
+Apache ZooKeeper keeps the connections and forgets their watches without a word
+(``ZooKeeperServer.restoreFromSnapshot``).
+"""
+
+from collections.abc import Callable, Iterator
+
+from zoolet.core.sessions import SessionTable
+from zoolet.core.tree import Tree
+from zoolet.server.answers import Run
+from zoolet.server.config import Config
+from zoolet.server.groupcommit import GroupCommit
+from zoolet.server.processor import Clock, RequestProcessor
+
+_STEP_ITEMS = 500
+_STEP_US = 500
+
+
+class DatabaseSwitch:
+    """The server as ``restore.Target`` sees it."""
+
+    def __init__(
+        self,
+        config: Config,
+        processor: RequestProcessor,
+        commit: GroupCommit,
+        clock: Clock,
+        run: Run,
+        roll_log: Callable[[], None],
+        fail: Callable[[str], None],
+    ) -> None:
+        self.fail = fail
+        self._config = config
+        self._processor = processor
+        self._commit = commit
+        self._clock = clock
+        self._run = run
+        self._roll_log = roll_log
+
+    @property
+    def last_zxid(self) -> int:
+        """The zxid of the last txn."""
+        return self._processor.machine.zxid
+
+    def hold_requests(self, held: Callable[[], None]) -> None:
+        """Take no request and end no session from now on; ``held`` is called when all is on disk.
+
+        What is under way in steps, such as the end of a session, comes to its end first.
+        """
+        self._processor.is_held = True
+        self._run("holding requests for a restore", self._wait_until_quiet(held), self._failed)
+
+    def _wait_until_quiet(self, held: Callable[[], None]) -> Iterator[int]:
+        # It ends: nothing new begins while requests are held, and each task has an end.
+        while not self._processor.is_quiet:
+            yield _STEP_US
+        self._commit.when_durable(held)
+
+    def go_on(self) -> None:
+        """Take requests again."""
+        self._processor.is_held = False
+        for connection in tuple(self._processor.connections):
+            connection.go_on()
+
+    def replace_database(
+        self, tree: Tree, sessions: dict[int, int], zxid: int, done: Callable[[], None]
+    ) -> None:
+        """Hold another state, close the connections, go on with requests, and call ``done``."""
+        steps = self._replace(tree, sessions, zxid, done)
+        self._run("the switch to the restored database", steps, self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self.fail(
+            f"the server could not switch to the restored database: {error!r}. Start again: the"
+            " restored database is on disk."
+        )
+
+    def _replace(
+        self, tree: Tree, sessions: dict[int, int], zxid: int, done: Callable[[], None]
+    ) -> Iterator[int]:
+        table = SessionTable(self._config.tick_time_ms)
+        timeouts = dict.fromkeys(tree.ephemerals, self._config.min_session_timeout_ms) | sessions
+        # A session that the snapshot does not list expires, and its ephemerals go with it.
+        for number, (session_id, timeout_ms) in enumerate(timeouts.items()):
+            table.open(session_id, timeout_ms, self._clock.monotonic_ms())
+            if number % _STEP_ITEMS == 0:
+                yield _STEP_US
+        processor = self._processor
+        if not self._commit.is_idle or self.last_zxid >= zxid:
+            raise AssertionError("a txn was appended while requests were held")
+        processor.machine.replace(tree, table, zxid)
+        self._commit.synced_zxid = zxid
+        self._roll_log()
+        processor.database_replaced()
+        for number, connection in enumerate(tuple(processor.connections)):
+            if connection.session is not None:
+                connection.abort()
+            if number % _STEP_ITEMS == 0:
+                yield _STEP_US
+        self.go_on()
+        done()
