@@ -47,6 +47,7 @@ class NamesOfChildren(EncodingSteps):
         self._writer = BytesWriter()
         self._position = 0
         self.is_whole = False
+        self._body = b""
         write_i32_be(self._writer, len(self._children))
 
     def step(self) -> bool:
@@ -59,11 +60,13 @@ class NamesOfChildren(EncodingSteps):
         return self.is_whole
 
     def body(self) -> bytes:
-        """Return the whole list."""
-        listing = self._writer.getvalue()
-        if self._directory.changes == self._changes:
-            self._directory.listing = listing
-        return listing + self._behind
+        """Return the whole list; the same object each time."""
+        if not self._body:
+            listing = self._writer.getvalue()
+            if self._directory.changes == self._changes:
+                self._directory.listing = listing
+            self._body = listing + self._behind if self._behind else listing
+        return self._body
 
 
 @final
@@ -120,14 +123,14 @@ class MultiReadReply(EncodingSteps):
         self._parts = parts
         self._most_bytes = most_bytes
         self._size_bytes = 0
+        self._counted = 0
         self._position = 0
         self._writer = BytesWriter()
 
     def step(self) -> bool:
-        """Encode some parts; say whether all are."""
-        until = len(self._writer) + _BYTES_AT_ONCE
-        while self._position < len(self._parts):
-            part = self._parts[self._position]
+        """Encode some parts; say whether all are. Nothing is written before all are counted."""
+        while self._counted < len(self._parts):
+            part = self._parts[self._counted]
             names = part.names
             if names is not None:
                 if not names.is_whole and not names.step():
@@ -135,6 +138,10 @@ class MultiReadReply(EncodingSteps):
                 part.body = names.body()
             if not part.err:
                 self._count(part)
+            self._counted += 1
+        until = len(self._writer) + _BYTES_AT_ONCE
+        while self._position < len(self._parts):
+            part = self._parts[self._position]
             write_multi_read_part(self._writer, part.op_code, part.err, part.body)
             self._position += 1
             if len(self._writer) >= until:

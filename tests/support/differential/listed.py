@@ -258,6 +258,15 @@ MET_AT_RANDOM = frozenset(
 """The ids that the random comparison may need; every other needs settings or a state of its own."""
 
 NOT_COMPARED = frozenset(
-    {"children-order", "events-order", "identities-order", "after-set-acl", "pipelined-quota"}
+    {
+        "large-sessions",
+        "large-txns",
+        "long-paths",
+        "children-order",
+        "events-order",
+        "identities-order",
+        "after-set-acl",
+        "pipelined-quota",
+    }
 )
 """The ids of what the comparison leaves open: see ``replies.py``, ``play.py`` and ``steps.py``."""
