@@ -42,7 +42,7 @@ def name_of(key: Key) -> str:
     return key.name[:-1] + "1" if key.name.endswith((".N", ".*")) else key.name
 
 
-@pytest.mark.parametrize("key", of_use(Use.IGNORED), ids=str)
+@pytest.mark.parametrize("key", of_use(Use.IGNORED), ids=lambda key: key.name)
 def test_an_ignored_key_changes_nothing_but_a_warning(key: Key) -> None:
     name = name_of(key)
     config = parse_config(f"{MINIMUM}{name}=5\n", Path("zoo.cfg"))
@@ -50,7 +50,7 @@ def test_an_ignored_key_changes_nothing_but_a_warning(key: Key) -> None:
     assert config.settings[name] in {"5", "(not shown)"}
 
 
-@pytest.mark.parametrize("key", of_use(Use.REFUSED), ids=str)
+@pytest.mark.parametrize("key", of_use(Use.REFUSED), ids=lambda key: key.name)
 def test_a_refused_key_stops_the_start_unless_it_is_switched_off(key: Key) -> None:
     values = {"true", "false", "observer", "com.example.Foo"} - key.harmless
     for value in values:
