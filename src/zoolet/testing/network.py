@@ -15,7 +15,12 @@ from typing import Any, Protocol, cast
 from zoolet.model.codes import ErrorCode, OpCode, Xid
 from zoolet.server.fourletter import WORD_BYTES, WORDS
 from zoolet.testing.clock import ServerClock
-from zoolet.testing.frames import REPLY_HEADER, REQUEST_HEADER, find_frames
+from zoolet.testing.frames import (
+    LARGEST_FRAME_BYTES,
+    REPLY_HEADER,
+    REQUEST_HEADER,
+    find_frames,
+)
 from zoolet.testing.requests import SeenRequest, read_request
 from zoolet.wire.frames import LENGTH_BYTES, decode_connect, encode_reply
 from zoolet.wire.jute import LONG, MalformedError
@@ -177,6 +182,7 @@ class Link(asyncio.Protocol):
         self._network = network
         self._protocol = protocol
         self._transport: asyncio.Transport
+        self._unwritten = b""
         self._unread = b""
         self._has_asked = False
         self._is_answered = False
@@ -200,7 +206,7 @@ class Link(asyncio.Protocol):
     @property
     def held_bytes(self) -> int:
         """How much the server has sent that waits here."""
-        return sum(len(frame) for frame, _ in self._out)
+        return len(self._unwritten) + sum(len(frame) for frame, _ in self._out)
 
     @property
     def is_closing(self) -> bool:
@@ -346,11 +352,17 @@ class Link(asyncio.Protocol):
     # -- out: from the server to the client --------------------------------------------------------
 
     def take_from_server(self, data: bytes) -> None:
-        """Send what the server writes, but for that to which something happens."""
+        """Send what the server writes, but for that to which something happens.
+
+        The server writes a long frame in several pieces; it is sent when it is whole.
+        """
         if self._is_raw:
             self._transport.write(data)
             return
-        for start, end in find_frames(data).bounds:
+        data = self._unwritten + data
+        found = find_frames(data, LARGEST_FRAME_BYTES)
+        self._unwritten = data[found.rest :]
+        for start, end in found.bounds:
             frame = data[start - LENGTH_BYTES : end]
             self._out.append((frame, self._exchange_of(frame)))
             self._add_own_answers()

@@ -1,0 +1,186 @@
+"""The scheduler bounds an iteration of the event loop and is fair, on a simulated clock."""
+
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from zoolet.server.scheduler import BUDGET_S, QUANTUM_S, Scheduler, Share
+
+
+class SimulatedLoop:
+    """An event loop whose time passes only when work says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.ready: deque[Callable[[], None]] = deque()
+        self.scheduler = Scheduler(self.ready.append, lambda: self.now_s)
+        self.iterations_s: list[float] = []
+
+    def iterate(self) -> None:
+        """Run what is ready now, as one iteration."""
+        began_s = self.now_s
+        for _ in range(len(self.ready)):
+            self.ready.popleft()()
+        self.iterations_s.append(self.now_s - began_s)
+
+    def work(self, share: Share, work_s: float) -> None:
+        """Work at once."""
+        began_s = self.now_s
+        self.now_s += work_s
+        self.scheduler.used(share, began_s)
+
+    def until_idle(self) -> None:
+        while self.ready:
+            self.iterate()
+
+
+@pytest.fixture
+def loop() -> SimulatedLoop:
+    return SimulatedLoop()
+
+
+def test_little_work_is_done_at_once_and_schedules_nothing(loop: SimulatedLoop) -> None:
+    loop.work(Share("one"), 0.001)
+    assert not loop.ready
+    assert not loop.scheduler.is_crowded
+
+
+def test_work_above_the_budget_makes_the_rest_wait_until_the_next_iteration(
+    loop: SimulatedLoop,
+) -> None:
+    share = Share("one")
+    while not loop.scheduler.is_crowded:
+        loop.work(share, 0.002)
+    assert loop.now_s <= BUDGET_S + 0.004
+    loop.iterate()
+    assert not loop.scheduler.is_crowded
+
+
+@pytest.mark.parametrize("num_greedy", [1, 59, 500])
+def test_who_asks_for_little_is_served_behind_one_slice(
+    loop: SimulatedLoop, num_greedy: int
+) -> None:
+    scheduler = loop.scheduler
+    served: list[str] = []
+
+    def greedy(name: str) -> Callable[[], bool]:
+        def run() -> bool:
+            served.append(name)
+            loop.now_s += 0.1  # one request that cannot be cut up
+            return True
+
+        return run
+
+    for number in range(num_greedy):
+        share = Share(f"greedy {number}")
+        share.next_cost_us = 100_000
+        scheduler.add(share, greedy(share.name))
+    for _ in range(3):
+        loop.iterate()
+    before = len(served)
+
+    def modest() -> bool:
+        served.append("modest")
+        return False
+
+    scheduler.add(Share("modest"), modest)
+    loop.iterate()
+    assert "modest" in served[before : before + 2]
+
+
+def test_an_iteration_is_bounded_however_many_wait(loop: SimulatedLoop) -> None:
+    left = dict.fromkeys(range(100), 50)
+
+    def run(number: int) -> bool:
+        loop.now_s += QUANTUM_S
+        left[number] -= 1
+        return left[number] > 0
+
+    for number in left:
+        loop.scheduler.add(Share(str(number)), lambda number=number: run(number))  # type: ignore[misc]
+    loop.until_idle()
+    assert set(left.values()) == {0}
+    assert max(loop.iterations_s) <= BUDGET_S + QUANTUM_S * 1.001
+
+
+def test_a_task_goes_on_in_later_iterations(loop: SimulatedLoop) -> None:
+    done: list[int] = []
+
+    def steps() -> Iterator[int]:
+        for number in range(200):
+            loop.now_s += 0.0005
+            done.append(number)
+            yield 500
+
+    loop.scheduler.run("a task", steps())
+    loop.iterate()
+    assert 0 < len(done) < 200
+    loop.until_idle()
+    assert done == list(range(200))
+
+
+def failing_steps() -> Iterator[int]:
+    yield 1
+    raise MemoryError
+
+
+def test_a_task_that_fails_says_so_once_and_stops(loop: SimulatedLoop) -> None:
+    failures: list[Exception] = []
+    loop.scheduler.run("a task", failing_steps(), failures.append)
+    loop.until_idle()
+    assert [type(failure) for failure in failures] == [MemoryError]
+
+
+def test_a_failure_that_nobody_expects_goes_to_the_event_loop(loop: SimulatedLoop) -> None:
+    loop.scheduler.run("a task", failing_steps())
+    with pytest.raises(MemoryError):
+        loop.until_idle()
+
+
+def test_after_a_stop_nothing_is_run(loop: SimulatedLoop) -> None:
+    loop.scheduler.run("a task", failing_steps())
+    loop.scheduler.stop()
+    loop.until_idle()
+    assert loop.scheduler.is_crowded
+
+
+def test_a_long_iteration_is_logged_with_its_cause(
+    loop: SimulatedLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    loop.work(Share("/127.0.0.1:5"), 0.15)
+    loop.iterate()
+    (message,) = caplog.messages
+    assert "150 ms" in message
+    assert "/127.0.0.1:5" in message
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_everything_is_done_and_nobody_gets_much_more_than_others(seed: int) -> None:
+    """Shares that always have work get the same time, up to their longest slices."""
+    chance = random.Random(seed)
+    loop = SimulatedLoop()
+    used_s = dict.fromkeys(range(chance.randrange(2, 30)), 0.0)
+    longest_s = 0.0
+    is_over = False
+
+    def run(number: int) -> bool:
+        nonlocal longest_s
+        spent_s = chance.choice((0.0001, 0.001, 0.001, 0.005, 0.05))
+        loop.now_s += spent_s
+        used_s[number] += spent_s
+        longest_s = max(longest_s, spent_s)
+        return not is_over
+
+    for number in used_s:
+        loop.scheduler.add(Share(str(number)), lambda number=number: run(number))  # type: ignore[misc]
+    while loop.now_s < 20:
+        loop.iterate()
+        assert loop.iterations_s[-1] <= BUDGET_S + longest_s + 1e-9
+    assert max(used_s.values()) - min(used_s.values()) <= 2 * longest_s + 0.001
+    is_over = True
+    loop.until_idle()
+    assert loop.scheduler.num_waiting == 0
