@@ -430,7 +430,7 @@ class KazooSession:
 
 
 def test_the_server_s_version_is_told(client: Any) -> None:
-    assert client.server_version() == (3, 9, 3)
+    assert client.server_version() == (3, 9, 5)
 
 
 def test_kazoo_lock_and_queue_recipes(server: ServerProcess, client: Any) -> None:
