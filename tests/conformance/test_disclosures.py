@@ -371,7 +371,7 @@ def test_operators_alone_see_paths_without_a_permission(
     commands = re.findall(r'href="[^"]*/(\w+)"', get(server, ""))
     assert len(commands) > 20
     commands.remove("restore")  # a POST, which shows nothing
-    commands.remove("snapshot")  # it needs an identity that has all permissions on the root
+    commands.remove("snapshot")  # the whole tree, for those who have all permissions on the root
     showing = {command for command in commands if path in get(server, f"/{command}")}
     assert showing == OPERATOR_COMMANDS
 

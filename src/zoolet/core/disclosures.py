@@ -183,5 +183,5 @@ OPERATOR_WORDS: Final = frozenset({"dump", "wchc", "wchp"})
 """The four-letter words that show paths. Nobody checks ACLs: ``4lw.commands.whitelist`` has to name
 them, and does not by default."""
 
-OPERATOR_COMMANDS: Final = frozenset({"dump", "watches", "watches_by_path"})
+OPERATOR_COMMANDS: Final = frozenset({"dump", "watch_details", "watches", "watches_by_path"})
 """The admin commands that show paths. Nobody checks ACLs: who reaches the admin port may ask."""
