@@ -7,12 +7,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.new_event_loop,
-    "uvloop": uvloop.new_event_loop,
-}
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+try:
+    import uvloop
+except ImportError:  # the tests without compiled modules hide it
+    pass
+else:
+    LOOPS["uvloop"] = uvloop.new_event_loop
 
 RunOnLoop = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -120,6 +120,7 @@ class Directory:
 
 
 _NO_NAMES: Final = bytes(4)
+_LONG_RECORD_BYTES: Final = 4096
 
 
 @final
@@ -217,6 +218,7 @@ class Tree:
         self.size_bytes = 0
         self.parents = paths.Parents()
         self._uncounted: dict[str, None] = {}
+        self._uncounted_long: dict[str, None] = {}
 
     @classmethod
     def fresh(cls) -> "Tree":
@@ -234,14 +236,19 @@ class Tree:
 
     def record_of(self, path: str) -> bytes | None:
         """Return a znode's record, which says all that holds now; None where there is none."""
-        if self._uncounted and path in self._uncounted:
+        if self._uncounted:
+            self._count_changed()
+        if self._uncounted_long and path in self._uncounted_long:
             self._count_children(path, self.directories[path])
-            del self._uncounted[path]
+            del self._uncounted_long[path]
         return self.records.get(path)
 
     def all_records(self) -> dict[str, bytes]:
         """Return ``records``, which say all that holds now."""
         self._count_changed()
+        for path in self._uncounted_long:
+            self._count_children(path, self.directories[path])
+        self._uncounted_long.clear()
         return self.records
 
     def find(self, path: str) -> Znode | None:
@@ -457,6 +464,7 @@ class Tree:
         self.size_bytes -= len(path) + data_length(record)
         if self.directories.pop(path, None) is not None:
             self._uncounted.pop(path, None)
+            self._uncounted_long.pop(path, None)
         acl = self._take_acl(path) if self.acls else OPEN
         owner = read_i64_be(record, len(record) - OWNER)
         if owner != 0:
@@ -529,7 +537,11 @@ class Tree:
             directory = self._directory(parent, record)
         if directory.is_counted:
             directory.is_counted = False
-            self._uncounted[parent] = None
+            # A long record is rewritten only if someone asks for that very znode.
+            if len(self.records[parent]) > _LONG_RECORD_BYTES:
+                self._uncounted_long[parent] = None
+            else:
+                self._uncounted[parent] = None
         return directory
 
     def _count_children(self, path: str, directory: Directory) -> None:

@@ -56,8 +56,7 @@ _CHUNKS_AT_ONCE: Final = 4
 _COST_OF_A_LOOK: Final = 32
 """The clock is read after requests of this cost. A short request costs 1, long ones more."""
 
-_BYTES_PER_COST_IN: Final = 64
-_BYTES_PER_COST_OUT: Final = 4096
+_LOG_BYTES_PER_COST: Final = 6
 _BYTES_PER_US: Final = 16
 """For estimates: a request with many parts takes about a microsecond for this many bytes."""
 
@@ -274,12 +273,14 @@ class Connection(Watcher):
     def takes_requests(self) -> bool:
         """Whether the next request may be taken: it is open, and what is unsent is not too much."""
         out = self._out
-        out_bytes = 0 if out is None else len(out)
+        waiting_bytes: i64 = self._unsent.size_bytes + i64(self.held_bytes)
+        if out is not None:
+            waiting_bytes += i64(len(out))
         return (
             self._job is None
             and not self._requests.is_held
             and not self._closes_when_sent
-            and out_bytes + self.held_bytes + self._unsent.size_bytes <= MAX_UNSENT_BYTES
+            and waiting_bytes <= MAX_UNSENT_BYTES
         )
 
     def out(self) -> BytesWriter:
@@ -478,13 +479,8 @@ class Connection(Watcher):
                     if self._scheduler.now_s() - began_s >= QUANTUM_S:
                         has_more = True
                         break
-                out_bytes = self._out_bytes()
                 requests.take(self, data, position + LENGTH_BYTES, end)
-                cost += (
-                    1
-                    + (end - position) // _BYTES_PER_COST_IN
-                    + (self._out_bytes() - out_bytes) // _BYTES_PER_COST_OUT
-                )
+                cost += 1 + ((end - position) >> _LOG_BYTES_PER_COST)
                 position = end
                 taken += 1
         except MalformedError as error:
@@ -498,11 +494,6 @@ class Connection(Watcher):
         elif not self.takes_requests:
             self._read_or_wait()
         return has_more
-
-    def _out_bytes(self) -> i64:
-        """Return how much waits to be sent: what the last request has added is its cost."""
-        out = self._out
-        return (0 if out is None else i64(len(out))) + i64(self.held_bytes)
 
     def _leave_unread(self, data: bytes, position: i64) -> None:
         """Keep what is behind ``position``, and note how much makes its first frame whole."""

@@ -115,10 +115,14 @@ def _get_children2(
 
 def _names_of(machine: StateMachine, path: str, behind: bytes) -> Shown:
     """Return the names of the children of ``path``, with ``behind`` after them."""
-    directory = long_directory(machine.tree, path)
-    if directory is None:
-        return Shown(path, machine.tree.encoded_names(path) + behind)
-    return Shown(path, b"", NamesOfChildren(directory, behind))
+    directory = machine.tree.directories.get(path)
+    if directory is not None:
+        listing = directory.listing
+        if listing is not None:
+            return Shown(path, listing + behind if behind else listing)
+        if len(directory.entries) > NAMES_AT_ONCE:
+            return Shown(path, b"", NamesOfChildren(directory, behind))
+    return Shown(path, machine.tree.encoded_names(path) + behind)
 
 
 def _list(machine: StateMachine, asker: Connection, reader: Reader) -> tuple[str, bytes]:
