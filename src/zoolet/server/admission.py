@@ -91,6 +91,7 @@ class AcceptedSocket:
             handshake, for example).
         connection: a client's connection; None for an operator's.
         is_counted: whether it has not left the admission yet.
+        is_aborted: whether ``abort`` was called; the event loop closes the socket soon.
         handshake_error: why its TLS handshake failed; None if it did not.
         progress, progress_ms, stalled_checks: what ``IdleConnections`` has seen of its reading.
     """
@@ -101,6 +102,7 @@ class AcceptedSocket:
         "address",
         "connection",
         "handshake_error",
+        "is_aborted",
         "is_counted",
         "peer",
         "progress",
@@ -120,6 +122,7 @@ class AcceptedSocket:
         self.transport: asyncio.Transport | None = None
         self.connection: Connection | None = None
         self.is_counted = True
+        self.is_aborted = False
         self.handshake_error: ssl.SSLError | None = None
         self.progress = 0
         self.progress_ms = now_ms
@@ -130,11 +133,16 @@ class AcceptedSocket:
     def is_sessionless(self) -> bool:
         """Whether a client could still open a session here, and has not.
 
-        False when the server has answered a four-letter word or has finished the connection: then
-        only its bytes have to leave.
+        False while a four-letter word is answered, and when the connection is finished: then only
+        its bytes have to leave, and a client may read them slowly.
         """
         connection = self.connection
-        return connection is not None and connection.is_open and connection.session is None
+        return (
+            connection is not None
+            and connection.is_open
+            and connection.session is None
+            and not connection.is_answering
+        )
 
     def opened(self, transport: asyncio.Transport) -> None:
         """Note that the protocol has its transport: from now on ``closed`` is called by it."""
@@ -150,6 +158,7 @@ class AcceptedSocket:
     def abort(self) -> None:
         """Close it now, whatever waits to be sent."""
         if self.transport is not None:
+            self.is_aborted = True
             self.transport.abort()
 
     def waiting(self) -> Waiting:

@@ -362,6 +362,11 @@ class Connection(Watcher):
             answer.begin(self)
 
     @property
+    def is_answering(self) -> bool:
+        """Whether the answer to a four-letter word is on its way."""
+        return self._answer is not None
+
+    @property
     def has_room(self) -> bool:
         """Whether the client has read enough of the answer for one more chunk."""
         return self._client_reads and self.is_open

@@ -86,7 +86,7 @@ class IdleConnections:
                     yield _STEP_COST_US
 
     def _close_if_sessionless(self, accepted: AcceptedSocket) -> None:
-        if not accepted.is_counted:
+        if not accepted.is_counted or accepted.is_aborted:
             return
         if accepted.transport is None:
             self._due.append(accepted)  # in its TLS handshake, which has a timeout of its own
@@ -105,7 +105,7 @@ class IdleConnections:
         checked = 0
         for admission in self._admissions:
             for accepted in tuple(admission.open):
-                if accepted.transport is not None:
+                if accepted.transport is not None and not accepted.is_aborted:
                     self._check_reading(accepted)
                 checked += 1
                 if checked % CONNECTIONS_PER_STEP == 0:
