@@ -31,8 +31,8 @@ OPERATOR_DESCRIPTORS: Final = 16
 OPERATOR_CONNECTIONS: Final = 100
 """The most connections to the admin endpoint, and to the metrics endpoint."""
 
-_LARGEST_RESERVED_SHARE: Final = 4
-"""At most a quarter of the descriptors is reserved, however few there are."""
+_FULL_RESERVE_FROM: Final = 256
+"""A process that may open fewer descriptors reserves fewer, in proportion."""
 
 _TCP_INFO: Final = struct.Struct("=24xI92xQ16xI")
 """Of Linux's ``struct tcp_info``: tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes."""
@@ -223,7 +223,7 @@ class Admission:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if most == resource.RLIM_INFINITY:
             return None
-        reserved = min(limits.reserved_descriptors, most // _LARGEST_RESERVED_SHARE)
+        reserved = limits.reserved_descriptors * min(most, _FULL_RESERVE_FROM) // _FULL_RESERVE_FROM
         self._first_reserved = most - reserved
         if fileno < self._first_reserved:
             return None
