@@ -181,8 +181,9 @@ class Acceptor:
             listening.socket.close()
         self._pauses.clear()
         for set_up, accepted in tuple(self._set_ups.items()):
-            # One that has its transport is told when it is gone, unless it is cancelled now.
-            if accepted.transport is None:
+            # Without TLS it ends in this iteration or the next. It is not cancelled: uvloop would
+            # close a transport that its protocol has just got, and never say that it is gone.
+            if self._tls is not None and accepted.transport is None:
                 set_up.cancel()
         if self._spare is not None:
             os.close(self._spare)
@@ -302,6 +303,8 @@ class Acceptor:
             if accepted.transport is None:
                 self._set_up_failed(accepted, error)
         finally:
+            if self._is_closed:
+                accepted.abort()
             if accepted.transport is None:
                 # The protocol never had a transport, so nobody tells it that it is gone.
                 accepted.closed()

@@ -357,7 +357,7 @@ def test_a_client_that_stops_reading_is_closed_and_its_memory_freed(
     async def scenario() -> None:
         flooding = Flooding(size_bytes)
         with flooding.connect() as client:
-            await until(lambda: len(flooding.protocols) == 1)
+            await until(lambda: any(one.transport for one in flooding.admission.open))
             transport = flooding.protocols[0].transport
             read_up_to(client, 50_000)
             flooding.pass_s(READ_MS / 1000)

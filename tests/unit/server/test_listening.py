@@ -221,6 +221,27 @@ def test_closing_ends_what_is_being_set_up(run: RunOnLoop, tls: ssl.SSLContext) 
     run(scenario())
 
 
+@pytest.mark.parametrize("iterations", range(6))
+def test_closing_leaves_nothing_at_any_moment_of_a_set_up(run: RunOnLoop, iterations: int) -> None:
+    async def scenario() -> None:
+        served = Served()
+        descriptors = await count_when_warm(served)
+        clients = [served.connect() for _ in range(3)]
+        listening = served.acceptor.sockets[0]
+        for _ in clients:
+            served.acceptor._accept_some(listening)
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+        served.acceptor.close()
+        for client in clients:
+            client.close()
+        await until(lambda: not served.admission.open)
+        assert served.admission.per_address == {}
+        await until(lambda: count_descriptors() < descriptors)
+
+    run(scenario())
+
+
 # -- no descriptors --------------------------------------------------------------------------------
 
 
