@@ -10,6 +10,7 @@ from kazoo.exceptions import AuthFailedError, InvalidACLError, NoAuthError
 from kazoo.security import make_acl
 
 from tests.support.rawclient import RawClient
+from tests.support.waiting import wait_until
 from zoolet.core.access import digest_of
 from zoolet.model.acl import ACL, ANYONE, AclList, Id
 from zoolet.model.codes import ErrorCode, OpCode, Xid
@@ -45,7 +46,8 @@ def test_one_identity_too_many_ends_the_connection(server: ServerProcess, raw: R
         assert prove(raw, b"", "ip") == 0
     assert prove(raw, b"one:more") == ErrorCode.AUTH_FAILED
     assert raw.is_closed_by_server()
-    assert "zoolet.maxIdentitiesPerConnection (128)" in server.log
+    limit = "zoolet.maxIdentitiesPerConnection (128)"
+    wait_until(lambda: limit in server.log, "the limit in the log")
 
 
 def test_kazoo_is_told_that_it_has_too_many_identities(server: ServerProcess, client: Any) -> None:

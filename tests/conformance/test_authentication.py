@@ -105,5 +105,6 @@ def test_a_soft_quota_is_logged(server: ServerProcess, client: Any) -> None:
     client.create("/zookeeper/quota/a/zookeeper_limits", b"count=1,bytes=-1")
     client.create("/zookeeper/quota/a/zookeeper_stats", b"count=0,bytes=0")
     client.create("/a/b")
-    assert "the quota of /a is exceeded: count 2, limit 1" in server.log
+    exceeded = "the quota of /a is exceeded: count 2, limit 1"
+    wait_until(lambda: exceeded in server.log, "the warning")
     assert client.get("/zookeeper/quota/a/zookeeper_stats")[0] == b"count=2,bytes=0"

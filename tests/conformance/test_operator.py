@@ -13,6 +13,7 @@ from kazoo.client import KazooClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.apache import require_apache
+from tests.support.waiting import wait_until
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
 from zoolet.testing.apache import DEBIAN_JARS
 from zoolet.testing.servers import ADDRESS
@@ -198,7 +199,7 @@ def test_a_taken_admin_port_is_a_warning(tmp_path: Path) -> None:
         }
         with ServerProcess(tmp_path / "server", settings) as server:
             assert server.ask("ruok") == "imok"
-            assert f"no admin endpoint on port {port}" in server.log
+            wait_until(lambda: f"no admin endpoint on port {port}" in server.log, "the warning")
 
 
 def test_metrics_are_prometheus(tmp_path: Path) -> None:

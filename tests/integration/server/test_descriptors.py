@@ -127,7 +127,7 @@ def test_a_server_without_descriptors_writes_its_logs(
         with RawClient(server.port) as later:
             later.connect()
             assert later.create("/b").err == 0
-        assert "LimitNOFILE" in server.log
+        wait_until(lambda: "LimitNOFILE" in server.log, "what to do about it")
         assert server.log.count("file descriptors are used up") < 10
         assert server.stop() == 0
     admin.release()

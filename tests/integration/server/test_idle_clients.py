@@ -71,7 +71,7 @@ def test_idle_sockets_do_not_block_their_address(server: LimitedServer, first: s
         with RawClient(server.port) as later:
             later.connect()
             assert later.create("/a").err == 0
-    assert CLOSED_BY_RULE in server.log
+    wait_until(lambda: CLOSED_BY_RULE in server.log, "the log line")
     assert server.log.count(CLOSED_BY_RULE) < MAX_CLIENTS
 
 
@@ -87,7 +87,8 @@ def test_handshakes_that_nobody_goes_on_with_do_not_either(
         assert all(client.is_closed_by_server() for client in idle)
         with RawClient(server.port) as later:
             later.connect()
-    assert "the client has not finished it within 500 ms" in server.log
+    silence = "the client has not finished it within 500 ms"
+    wait_until(lambda: silence in server.log, "the log line")
 
 
 def test_a_client_that_sends_a_byte_now_and_then_is_closed(server: LimitedServer) -> None:
@@ -98,7 +99,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_closed(server: LimitedServer
                 break
             slow.socket.sendall(bytes([byte]))
         assert slow.is_closed_by_server()
-    assert CLOSED_BY_RULE in server.log
+    wait_until(lambda: CLOSED_BY_RULE in server.log, "the log line")
 
 
 def test_a_session_may_be_silent_longer(server: LimitedServer) -> None:
@@ -129,7 +130,7 @@ def test_a_client_that_does_not_read_is_closed_while_others_are_served(
             ask_for_much(client)
         wait_until(lambda: alive(server) == 1, "the end of those that do not read")
         assert bystander.request(OpCode.GET_DATA, pack_ustring("/big") + b"\0").err == 0
-    assert "it has read nothing for" in server.log
+    wait_until(lambda: "it has read nothing for" in server.log, "the log line")
 
 
 def test_it_is_closed_also_when_its_session_has_ended(server: LimitedServer) -> None:
