@@ -6,6 +6,10 @@ queue that is fair: each connection or task has a *share* of the thread, and the
 least is next. So a client that asks for little is served between the slices of those that ask for
 much (start-time fair queueing).
 
+The queue is in order of the virtual time at which a slice would end, so it needs an estimate of the
+slice. Estimates may be far too low: a short request can be made to take long. The scheduler then
+assumes that those that wait take as much longer, so that other clients are served before them.
+
 Invariants: an iteration does at most BUDGET_S of work plus one slice; a slice ends about QUANTUM_S
 after it began, unless one request or step takes longer; what waits is taken up in later iterations.
 This module knows no connection and no request.
@@ -29,6 +33,9 @@ QUANTUM_S: Final = 0.001
 
 _UNMETERED_S: Final = 0.004
 """Work is summed up over iterations up to this. Above it, the next iteration begins a new sum."""
+
+_BUDGET_US: Final = 20_000
+_QUANTUM_US: Final = 1000
 
 _LONG_ITERATION_S: Final = 0.1
 """The watchdog reports an iteration that is longer."""
@@ -88,6 +95,9 @@ class Scheduler:
         self._queue: list[tuple[int, int, Share, Callable[[], bool]]] = []
         self._number = 0
         self._virtual_us: i64 = 0
+        self._slowness: i64 = 1
+        self._running: Share | None = None
+        self._runs_again = False
         self._spent_s = 0.0
         self._longest_s = 0.0
         self._longest = ""
@@ -118,7 +128,9 @@ class Scheduler:
     def _charge(self, share: Share, spent_s: float) -> None:
         start_us = share.finish_us
         start_us = max(start_us, self._virtual_us)
-        self._virtual_us = start_us
+        if not self._queue:
+            # Otherwise those that wait would be behind the virtual time, and before newcomers.
+            self._virtual_us = start_us
         share.finish_us = start_us + i64(int(spent_s * _US_PER_S)) + 1
 
     def _meter(self) -> None:
@@ -134,9 +146,13 @@ class Scheduler:
     def add(self, share: Share, run: Callable[[], bool]) -> None:
         """Let a share wait for its turn; does nothing if it waits already.
 
-        ``run`` works for about QUANTUM_S and says whether there is more to do.
+        ``run`` works for about QUANTUM_S and says whether there is more to do. A share that is
+        added during its own turn waits after it has paid for the turn.
         """
         if share.is_waiting:
+            return
+        if share is self._running:
+            self._runs_again = True
             return
         if not self._is_metered:
             self._call_soon(self._next_iteration)
@@ -145,7 +161,8 @@ class Scheduler:
         start_us = max(start_us, self._virtual_us)
         share.start_us = start_us
         self._number += 1
-        heapq.heappush(self._queue, (start_us + share.next_cost_us, self._number, share, run))
+        expected_us = self._expected_us(share.next_cost_us)
+        heapq.heappush(self._queue, (start_us + expected_us, self._number, share, run))
         share.is_waiting = True
         self.is_crowded = True
 
@@ -187,20 +204,31 @@ class Scheduler:
         began_s = self.now_s()
         self.is_crowded = True
         while True:
-            _, _, share, run = heapq.heappop(queue)
+            ends_us, number, share, run = heapq.heappop(queue)
+            expected_us: i64 = share.start_us + self._expected_us(share.next_cost_us)
+            if expected_us > ends_us and queue and expected_us > queue[0][0]:
+                # It was estimated before others took longer than expected.
+                heapq.heappush(queue, (expected_us, number, share, run))
+                continue
             share.is_waiting = False
+            estimate_us = share.next_cost_us
+            self._running = share
+            self._runs_again = False
             turn_began_s = self.now_s()
             has_more = run()
             now_s = self.now_s()
+            self._running = None
             spent_s = now_s - turn_began_s
+            spent_us: i64 = i64(int(spent_s * _US_PER_S)) + 1
+            self._learn(estimate_us, spent_us)
             self._virtual_us = max(self._virtual_us, share.start_us)
-            share.finish_us = share.start_us + i64(int(spent_s * _US_PER_S)) + 1
+            share.finish_us = share.start_us + spent_us
             if spent_s > self._longest_s:
                 self._longest_s = spent_s
                 self._longest = share.name
             if self.is_stopped:
                 return
-            if has_more:
+            if has_more or self._runs_again:
                 self.add(share, run)
             if not queue or now_s - began_s >= BUDGET_S:
                 break
@@ -209,6 +237,18 @@ class Scheduler:
         if self.is_crowded and not self._is_metered:
             self._call_soon(self._next_iteration)
             self._is_metered = True
+
+    def _expected_us(self, estimate_us: i64) -> i64:
+        """Return how long a slice may take; a correction makes nothing longer than the budget."""
+        return max(estimate_us, min(estimate_us * self._slowness, _BUDGET_US))
+
+    def _learn(self, estimate_us: i64, spent_us: i64) -> None:
+        """Note how many times longer than estimated a slice took; this is forgotten gradually."""
+        if spent_us > 2 * _QUANTUM_US and spent_us > estimate_us * self._slowness:
+            self._slowness = spent_us // max(estimate_us, 1)
+        elif self._slowness > 1:
+            self._slowness -= 1 + (self._slowness >> 3)
+            self._slowness = max(self._slowness, 1)
 
     def _report(self) -> None:
         """Log an iteration that took too long, and what took longest in it."""

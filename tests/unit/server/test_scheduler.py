@@ -91,6 +91,92 @@ def test_who_asks_for_little_is_served_behind_one_slice(
     assert "modest" in served[before : before + 2]
 
 
+def test_who_adds_itself_during_its_turn_pays_for_the_turn_first(loop: SimulatedLoop) -> None:
+    """A connection does so when its client takes only a part of what is sent."""
+    scheduler = loop.scheduler
+    served: list[str] = []
+
+    def add(share: Share, turns: int, turn_s: float = 0.001) -> None:
+        def run() -> bool:
+            served.append(share.name)
+            loop.now_s += turn_s
+            if served.count(share.name) < turns:
+                scheduler.add(share, run)
+            return False
+
+        scheduler.add(share, run)
+
+    for number in range(59):
+        add(Share(f"greedy {number}"), 3, 0.001 + number * 0.00001)
+    while len(served) < 59:
+        loop.iterate()
+    before = len(served)
+    add(Share("newcomer"), 1)
+    loop.until_idle()
+    assert "newcomer" in served[before : before + 2]
+    assert len(served) == 3 * 59 + 1
+
+
+def test_work_that_is_done_at_once_does_not_put_newcomers_behind_those_that_wait(
+    loop: SimulatedLoop,
+) -> None:
+    """The replies of a batch are sent at once, also while others wait."""
+    scheduler = loop.scheduler
+    served: list[str] = []
+
+    def waiting(name: str) -> Callable[[], bool]:
+        def run() -> bool:
+            served.append(name)
+            loop.now_s += 0.03
+            return False
+
+        return run
+
+    for number in range(20):
+        share = Share(f"waiting {number}")
+        share.next_cost_us = 1000
+        scheduler.add(share, waiting(share.name))
+    sending = Share("sending replies")
+    for _ in range(3):
+        loop.iterate()
+        loop.work(sending, 0.002)
+    before = len(served)
+    scheduler.add(Share("newcomer"), waiting("newcomer"))
+    loop.until_idle()
+    assert "newcomer" in served[before : before + 2]
+
+
+@pytest.mark.parametrize("used_s", [0.0, 0.003, 0.01])
+def test_if_slices_take_longer_than_estimated_short_requests_go_first(
+    loop: SimulatedLoop, used_s: float
+) -> None:
+    """Also those of a client that has used more of the thread before than the others."""
+    scheduler = loop.scheduler
+    served: list[str] = []
+
+    def taking(name: str, spent_s: float) -> Callable[[], bool]:
+        def run() -> bool:
+            served.append(name)
+            loop.now_s += spent_s
+            return False
+
+        return run
+
+    modest = Share("modest")
+    loop.work(modest, used_s)
+    for number in range(59):
+        share = Share(f"greedy {number}")
+        share.next_cost_us = 1000
+        scheduler.add(share, taking(share.name, 0.065))
+    loop.iterate()
+    loop.iterate()
+    before = len(served)
+    scheduler.add(modest, taking("modest", 0.0001))
+    loop.until_idle()
+    assert "modest" in served[before : before + 2]
+    assert len(served) == 60
+
+
 def test_an_iteration_is_bounded_however_many_wait(loop: SimulatedLoop) -> None:
     left = dict.fromkeys(range(100), 50)
 
@@ -160,7 +246,10 @@ def test_a_long_iteration_is_logged_with_its_cause(
 
 @pytest.mark.parametrize("seed", range(20))
 def test_everything_is_done_and_nobody_gets_much_more_than_others(seed: int) -> None:
-    """Shares that always have work get the same time, up to their longest slices."""
+    """Shares that always have work get the same time, up to their longest slices.
+
+    A slice that was estimated too low may be put off by the budget.
+    """
     chance = random.Random(seed)
     loop = SimulatedLoop()
     used_s = dict.fromkeys(range(chance.randrange(2, 30)), 0.0)
@@ -180,7 +269,7 @@ def test_everything_is_done_and_nobody_gets_much_more_than_others(seed: int) -> 
     while loop.now_s < 20:
         loop.iterate()
         assert loop.iterations_s[-1] <= BUDGET_S + longest_s + 1e-9
-    assert max(used_s.values()) - min(used_s.values()) <= 2 * longest_s + 0.001
+    assert max(used_s.values()) - min(used_s.values()) <= 2 * longest_s + BUDGET_S
     is_over = True
     loop.until_idle()
     assert loop.scheduler.num_waiting == 0
