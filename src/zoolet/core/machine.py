@@ -239,19 +239,18 @@ class StateMachine:
             access.check(acls[path], identities, _READ, path)
         return record
 
-    def acl_of(self, path: str, identities: Identities) -> tuple[AclList, bytes]:
-        """Return the ACL to show, without digests to those who may not administer, and the record.
+    def acl_of(self, path: str, identities: Identities) -> tuple[AclList, bool, bytes]:
+        """Return a znode's ACL, whether its digests must be hidden, and the znode's record.
 
-        Raises RequestError (NO_NODE, NO_AUTH).
+        They must be hidden from clients without ADMIN permission. Raises RequestError (NO_NODE,
+        NO_AUTH).
         """
         record = self.tree.record_of(path)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         acl = self.tree.stored_acl_of(path)
         access.check(acl, identities, _READ | _ADMIN, path)
-        if acl.allows(identities, _ADMIN):
-            return acl.entries, record
-        return access.hide_digests(acl.entries), record
+        return acl.entries, not acl.allows(identities, _ADMIN), record
 
     def count_below(self, path: str, identities: Identities) -> int:
         """Return the number of znodes below a path, at every depth; raises RequestError.

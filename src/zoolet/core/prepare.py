@@ -212,7 +212,7 @@ class View:
             read_i32_be(record, size - VERSION),
             read_i32_be(record, size - AVERSION),
             0 if directory is None else directory.created,
-            0 if directory is None else len(directory.entries),
+            0 if directory is None else directory.num_children,
             read_i64_be(record, size - OWNER) != 0,
             data_length(record),
         )

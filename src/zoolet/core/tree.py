@@ -6,11 +6,11 @@ znodes have beside that stands in tables of its own: children (``directories``),
 open to everyone (``acls``), an owner (``ephemerals``, ``perishable``).
 
 Invariants: every path but the root has its parent in ``records``, and is in the ``entries`` of the
-parent's directory; ``ephemerals`` lists exactly the znodes with an ephemeral owner, and
-``ephemeral_bytes`` the size of their paths; ``num_below`` and ``bytes_below`` of a directory are
-those of the whole subtree. A parent's numChildren, cversion and pzxid may be behind in ``records``,
-for children come and go more often than someone asks how many there are: ``record_of`` and
-``all_records`` bring them up to date.
+parent's directory and not in ``gone``; ``ephemerals`` lists exactly the znodes with an ephemeral
+owner, and ``ephemeral_bytes`` the size of their paths; ``num_below`` and ``bytes_below`` of a
+directory are those of the whole subtree. A parent's numChildren, cversion and pzxid may be behind
+in ``records``, for children come and go more often than someone asks how many there are:
+``record_of`` and ``all_records`` bring them up to date.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -60,7 +60,10 @@ class Directory:
     """What a znode keeps of its children; one that never had any keeps none.
 
     Attributes:
-        entries: the paths of its children in order of creation, the very keys of the tree.
+        entries: the paths of its children in order of creation, the very keys of the tree; also the
+            paths in ``gone``. The list only grows; when paths are dropped, a new list takes its
+            place. So whoever keeps the list and its length keeps what it was, without a copy.
+        gone: the paths of children that are deleted and still in ``entries``.
         parent: the directory in which the znode is an entry; None for the root.
         num_below: the number of znodes below the znode, at every depth.
         bytes_below: the bytes of their data.
@@ -78,6 +81,7 @@ class Directory:
         "changes",
         "created",
         "entries",
+        "gone",
         "is_counted",
         "listing",
         "num_below",
@@ -86,7 +90,8 @@ class Directory:
     )
 
     def __init__(self, pzxid: i64, parent: "Directory | None") -> None:
-        self.entries: dict[str, None] = {}
+        self.entries: list[str] = []
+        self.gone: set[str] = set()
         self.parent = parent
         self.num_below: i64 = 0
         self.bytes_below: i64 = 0
@@ -97,18 +102,49 @@ class Directory:
         self.listing: bytes | None = None
 
     def add(self, path: str, size_bytes: i64) -> None:
-        """Note a new child with ``size_bytes`` bytes of data."""
-        self.entries[path] = None
+        """Note a new child with ``size_bytes`` bytes of data.
+
+        It keeps the place of a former child with this path that is still in ``entries``.
+        """
+        if self.gone and path in self.gone:
+            self.gone.remove(path)
+        else:
+            self.entries.append(path)
         self.changes += 1
         self.listing = None
         self.grow(1, size_bytes)
 
     def remove(self, path: str, size_bytes: i64) -> None:
         """Note that a child with ``size_bytes`` bytes of data is gone."""
-        del self.entries[path]
+        self.gone.add(path)
+        num_gone, num_entries = len(self.gone), len(self.entries)
+        if num_gone == num_entries or num_gone > _MOST_GONE + num_entries // 2:
+            self._drop_gone()
         self.changes += 1
         self.listing = None
         self.grow(-1, -size_bytes)
+
+    @property
+    def num_children(self) -> int:
+        """The number of children."""
+        return len(self.entries) - len(self.gone)
+
+    def children(self) -> list[str]:
+        """Return the paths of its children, in order of creation; callers only read it."""
+        if self.gone:
+            self._drop_gone()
+        return self.entries
+
+    def copy_gone(self) -> frozenset[str]:
+        """Return a copy of ``gone``; much is dropped instead, so that the copy takes no time."""
+        if len(self.gone) > _MOST_GONE_TO_COPY:
+            self._drop_gone()
+        return frozenset(self.gone)
+
+    def _drop_gone(self) -> None:
+        gone = self.gone
+        self.entries = [path for path in self.entries if path not in gone]
+        self.gone = set()
 
     def grow(self, num_more: i64, bytes_more: i64) -> None:
         """Add to what is below this znode and below every znode above it."""
@@ -119,6 +155,10 @@ class Directory:
             directory = directory.parent
 
 
+_MOST_GONE: Final = 16
+"""A directory keeps the paths of this number of deleted children, and of half as many as it has."""
+
+_MOST_GONE_TO_COPY: Final = 1000
 _NO_NAMES: Final = bytes(4)
 _LONG_RECORD_BYTES: Final = 4096
 
@@ -219,6 +259,7 @@ class Tree:
         self.parents = paths.Parents()
         self._uncounted: dict[str, None] = {}
         self._uncounted_long: dict[str, None] = {}
+        self._has_uncounted = False  # whether one of both has a path: every read asks
 
     @classmethod
     def fresh(cls) -> "Tree":
@@ -236,11 +277,11 @@ class Tree:
 
     def record_of(self, path: str) -> bytes | None:
         """Return a znode's record, which says all that holds now; None where there is none."""
-        if self._uncounted:
+        if self._has_uncounted:
             self._count_changed()
-        if self._uncounted_long and path in self._uncounted_long:
-            self._count_children(path, self.directories[path])
-            del self._uncounted_long[path]
+            if path in self._uncounted_long:
+                self._count_children(path, self.directories[path])
+                del self._uncounted_long[path]
         return self.records.get(path)
 
     def all_records(self) -> dict[str, bytes]:
@@ -249,6 +290,7 @@ class Tree:
         for path in self._uncounted_long:
             self._count_children(path, self.directories[path])
         self._uncounted_long.clear()
+        self._has_uncounted = False
         return self.records
 
     def find(self, path: str) -> Znode | None:
@@ -284,12 +326,12 @@ class Tree:
     def has_children(self, path: str) -> bool:
         """Say whether there is a znode below a path."""
         directory = self.directories.get(path)
-        return directory is not None and len(directory.entries) > 0
+        return directory is not None and directory.num_children > 0
 
     def children_of(self, path: str) -> Collection[str]:
         """Return the paths of a znode's children, in order of creation; callers only read it."""
         directory = self.directories.get(path)
-        return () if directory is None else directory.entries
+        return () if directory is None else directory.children()
 
     def encoded_names(self, path: str) -> bytes:
         """Return the names of a znode's children as a jute vector, as getChildren answers them.
@@ -302,8 +344,9 @@ class Tree:
         listing = directory.listing
         if listing is None:
             writer = BytesWriter()
-            write_i32_be(writer, len(directory.entries))
-            write_names(writer, directory.entries)
+            children = directory.children()
+            write_i32_be(writer, len(children))
+            write_names(writer, children)
             listing = directory.listing = writer.getvalue()
         return listing
 
@@ -526,6 +569,7 @@ class Tree:
         for path in self._uncounted:
             self._count_children(path, self.directories[path])
         self._uncounted.clear()
+        self._has_uncounted = len(self._uncounted_long) > 0
 
     def _directory_to_change(self, path: str, parent: str) -> Directory:
         """Return the directory in which ``path`` comes or goes; raises RequestError (NO_NODE)."""
@@ -537,6 +581,7 @@ class Tree:
             directory = self._directory(parent, record)
         if directory.is_counted:
             directory.is_counted = False
+            self._has_uncounted = True
             # A long record is rewritten only if someone asks for that very znode.
             if len(self.records[parent]) > _LONG_RECORD_BYTES:
                 self._uncounted_long[parent] = None
@@ -547,7 +592,7 @@ class Tree:
     def _count_children(self, path: str, directory: Directory) -> None:
         before = self.records[path]
         size = len(before)
-        num_children = len(directory.entries)
+        num_children = directory.num_children
         writer = BytesWriter()
         writer.write(before[: size - CVERSION])
         write_i32_be(writer, wrap_int32(2 * directory.created - num_children))

@@ -51,8 +51,6 @@ MAX_UNREAD_BY_CLIENT_BYTES: Final = 4 * MAX_UNSENT_BYTES
 """Past this much that its client does not read (watch events come unasked), it is cut off."""
 
 
-_CHUNKS_AT_ONCE: Final = 4
-
 _COST_OF_A_LOOK: Final = 32
 """The clock is read after requests of this cost. A short request costs 1, long ones more."""
 
@@ -146,7 +144,7 @@ class Connection(Watcher):
         self.is_secure = False
         self._is_known = False
         self.hold: Hold | None = None
-        self.held_bytes = 0
+        self.held_bytes: i64 = 0
         self.answered = 0
         self.share = Share("a new connection")
         self.behind_job: list[tuple[Batch | None, bytes]] = []
@@ -241,8 +239,14 @@ class Connection(Watcher):
         try:
             if self._answer is not None:
                 self._answer.go_on()
+            elif self._scheduler.is_crowded:
+                # Many clients may begin to read in one iteration of the event loop.
+                if self._unsent.size_bytes:
+                    self._scheduler.add(self.share, self._take_turn)
             else:
+                began_s = self._scheduler.now_s()
                 self._write_more()
+                self._scheduler.used(self.share, began_s)
         except Exception as error:  # noqa: BLE001 -- the processor decides what it means
             self._requests.failed(self, error)
 
@@ -273,7 +277,7 @@ class Connection(Watcher):
     def takes_requests(self) -> bool:
         """Whether the next request may be taken: it is open, and what is unsent is not too much."""
         out = self._out
-        waiting_bytes: i64 = self._unsent.size_bytes + i64(self.held_bytes)
+        waiting_bytes: i64 = self._unsent.size_bytes + self.held_bytes
         if out is not None:
             waiting_bytes += i64(len(out))
         return (
@@ -298,11 +302,13 @@ class Connection(Watcher):
         buffered = 0 if transport is None else transport.get_write_buffer_size()
         return self._unsent.size_bytes + buffered
 
-    def send_large(self, header: bytes, body: bytes) -> None:
-        """Send a long frame, in two parts, without making a copy of it."""
+    def send_large(self, header: bytes, body: bytes, behind: bytes) -> None:
+        """Send a long frame, in parts, without making a copy of it."""
         self._flush()
         self._write(header, 1)
         self._write(body, 0)
+        if behind:
+            self._write(behind, 0)
 
     @property
     def has_job(self) -> bool:
@@ -549,10 +555,8 @@ class Connection(Watcher):
         unsent = self._unsent
         if transport is None or not self.is_open or unsent.size_bytes == 0:
             return
-        chunks = 0
-        while self._client_reads and unsent.size_bytes and chunks < _CHUNKS_AT_ONCE:
+        if self._client_reads:
             transport.write(unsent.next_chunk())
-            chunks += 1
         if unsent.size_bytes > MAX_UNREAD_BY_CLIENT_BYTES:
             log.warning("cutting %s off: it does not read what it is sent", self.peer)
             self.abort()

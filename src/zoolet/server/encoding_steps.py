@@ -1,20 +1,25 @@
 """Replies that are too long to encode at once: each is encoded a step at a time.
 
 All of a reply shows the state at one zxid, the one at which its request was taken. So what a step
-needs is kept at the beginning: records never change, and lists of children are copied.
+needs is kept at the beginning: records never change, and lists of children only grow.
 """
 
 from typing import Final, final
 
+from zoolet.core import access
 from zoolet.core.tree import Directory, Tree, write_names
+from zoolet.model.acl import AclList
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
 from zoolet.model.packed import BytesWriter, write_i32_be
-from zoolet.wire.jute import write_ustring
+from zoolet.wire.jute import write_acl_entries, write_ustring
 from zoolet.wire.replies import write_end_of_multi, write_multi_read_part
 
 NAMES_AT_ONCE: Final = 5000
 """Longer lists are encoded in several steps."""
+
+ENTRIES_AT_ONCE: Final = 200
+"""Longer ACLs are encoded in several steps."""
 
 _BYTES_AT_ONCE: Final = 1 << 18
 _BYTES_BESIDE_A_NAME: Final = 4
@@ -24,15 +29,39 @@ _BYTES_BESIDE_DATA: Final = 72
 
 
 class EncodingSteps:
-    """A reply's body that is encoded in several steps, out of the state at one zxid."""
+    """A reply's body that is encoded in several steps, out of the state at one zxid.
+
+    Attributes:
+        behind: what ends the body, behind what ``body`` returns; apart, to save copies of that.
+    """
+
+    def __init__(self, behind: bytes = b"") -> None:
+        self.behind = behind
 
     def step(self) -> bool:
         """Encode a part of it; say whether it is whole."""
         raise NotImplementedError
 
     def body(self) -> bytes:
-        """Return the whole body."""
+        """Return the whole body, but for ``behind``."""
         raise NotImplementedError
+
+
+@final
+class EncodedBefore(EncodingSteps):
+    """A long body that is kept."""
+
+    def __init__(self, body: bytes, behind: bytes) -> None:
+        super().__init__(behind)
+        self._body = body
+
+    def step(self) -> bool:
+        """Do nothing: it is whole."""
+        return True
+
+    def body(self) -> bytes:
+        """Return it."""
+        return self._body
 
 
 @final
@@ -40,32 +69,40 @@ class NamesOfChildren(EncodingSteps):
     """The names of many children; kept for the next read if no child comes or goes meanwhile."""
 
     def __init__(self, directory: Directory, behind: bytes) -> None:
+        super().__init__(behind)
         self._directory = directory
         self._changes = directory.changes
-        self._children = list(directory.entries)
-        self._behind = behind
+        self._gone = directory.copy_gone()
+        self._entries = directory.entries
+        self._num_entries = len(self._entries)
         self._writer = BytesWriter()
         self._position = 0
         self.is_whole = False
         self._body = b""
-        write_i32_be(self._writer, len(self._children))
+        write_i32_be(self._writer, directory.num_children)
 
     def step(self) -> bool:
         """Encode some names; say whether all are."""
-        children = self._children
-        end = min(self._position + NAMES_AT_ONCE, len(children))
-        write_names(self._writer, children[self._position : end])
+        end = min(self._position + NAMES_AT_ONCE, self._num_entries)
+        names = self._entries[self._position : end]
+        if self._gone:
+            names = [path for path in names if path not in self._gone]
+        write_names(self._writer, names)
         self._position = end
-        self.is_whole = end == len(children)
+        self.is_whole = end == self._num_entries
         return self.is_whole
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of the names that are encoded so far, each with its length."""
+        return len(self._writer) - _BYTES_BESIDE_A_NAME
 
     def body(self) -> bytes:
         """Return the whole list; the same object each time."""
         if not self._body:
-            listing = self._writer.getvalue()
+            self._body = self._writer.getvalue()
             if self._directory.changes == self._changes:
-                self._directory.listing = listing
-            self._body = listing + self._behind if self._behind else listing
+                self._directory.listing = self._body
         return self._body
 
 
@@ -74,6 +111,7 @@ class PathsOfEphemerals(EncodingSteps):
     """The paths of a session's ephemerals that begin with a prefix."""
 
     def __init__(self, paths_of_session: tuple[str, ...], prefix: str) -> None:
+        super().__init__()
         self._paths = paths_of_session
         self._prefix = prefix
         self._position = 0
@@ -99,6 +137,36 @@ class PathsOfEphemerals(EncodingSteps):
 
 
 @final
+class EntriesOfAcl(EncodingSteps):
+    """The entries of a long ACL, and the Stat of its znode.
+
+    Lists in existing data may be longer than a client may write.
+    """
+
+    def __init__(self, acl: AclList, hides_digests: bool, stat: bytes) -> None:
+        super().__init__(stat)
+        self._acl = acl
+        self._hides_digests = hides_digests
+        self._position = 0
+        self._writer = BytesWriter()
+        write_i32_be(self._writer, len(acl))
+
+    def step(self) -> bool:
+        """Encode some entries; say whether all are."""
+        end = self._position + ENTRIES_AT_ONCE
+        entries = self._acl[self._position : end]
+        if self._hides_digests:
+            entries = access.hide_digests(entries)
+        write_acl_entries(self._writer, entries)
+        self._position = end
+        return end >= len(self._acl)
+
+    def body(self) -> bytes:
+        """Return all entries."""
+        return self._writer.getvalue()
+
+
+@final
 class ReadPart:
     """A part of a multiRead: its op code, and its error, its body, or the names that make one."""
 
@@ -120,6 +188,7 @@ class MultiReadReply(EncodingSteps):
     """
 
     def __init__(self, parts: list[ReadPart], most_bytes: int) -> None:
+        super().__init__()
         self._parts = parts
         self._most_bytes = most_bytes
         self._size_bytes = 0
@@ -134,6 +203,7 @@ class MultiReadReply(EncodingSteps):
             names = part.names
             if names is not None:
                 if not names.is_whole and not names.step():
+                    self._check(self._size_bytes + names.size_bytes)
                     return False
                 part.body = names.body()
             if not part.err:
@@ -154,7 +224,10 @@ class MultiReadReply(EncodingSteps):
         size_bytes = len(part.body)
         size_bytes -= _BYTES_BESIDE_DATA if part.op_code == _GET_DATA else _BYTES_BESIDE_A_NAME
         self._size_bytes += size_bytes
-        if 0 < self._most_bytes < self._size_bytes:
+        self._check(self._size_bytes)
+
+    def _check(self, size_bytes: int) -> None:
+        if 0 < self._most_bytes < size_bytes:
             raise RequestError(ErrorCode.BAD_ARGUMENTS)
 
     def body(self) -> bytes:

@@ -55,7 +55,7 @@ class Hold:
         self.connection = connection
         self.frames = BytesWriter()
         self.long_parts: list[bytes] | None = None
-        self.size_bytes = 0
+        self.size_bytes: i64 = 0
         self.count = 0
 
     def add_long(self, body: bytes) -> None:

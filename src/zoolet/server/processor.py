@@ -551,7 +551,13 @@ class RequestProcessor(Requests):
         try:
             while not steps.step():
                 yield _STEP_COST_US
-            self._reply(batch, connection, xid, zxid, 0, steps.body())
+            body, behind = steps.body(), steps.behind
+            if len(body) > _LONG_BODY_BYTES:
+                self.stats.packets_sent += 1
+                hold = _hold_behind(batch, connection)
+                self._reply_long(hold, connection, xid, zxid, body, behind)
+            else:
+                self._reply(batch, connection, xid, zxid, 0, body + behind)
         except RequestError as error:
             self._reply(batch, connection, xid, zxid, error.code)
         self._send_deferred(connection)
@@ -575,10 +581,10 @@ class RequestProcessor(Requests):
         """Send a reply once ``batch`` is durable; None: it goes out with this turn's others."""
         self.stats.packets_sent += 1
         hold = connection.hold
-        if batch is not None or hold is not None:
+        if batch is not None and (hold is None or hold.batch is not batch):
             hold = _hold_behind(batch, connection)
         if len(body) > _LONG_BODY_BYTES:
-            self._reply_long(hold, connection, xid, zxid, body)
+            self._reply_long(hold, connection, xid, zxid, body, b"")
         elif hold is None:
             write_reply(connection.out(), xid, zxid, err, body)
         else:
@@ -589,19 +595,21 @@ class RequestProcessor(Requests):
 
     @staticmethod
     def _reply_long(
-        hold: Hold | None, connection: Connection, xid: int, zxid: int, body: bytes
+        hold: Hold | None, connection: Connection, xid: int, zxid: int, body: bytes, behind: bytes
     ) -> None:
-        """Send a reply without making copies of its long body."""
+        """Send a reply without making copies of its long body, which ends with ``behind``."""
+        body_bytes = len(body) + len(behind)
         if hold is None:
             writer = BytesWriter()
-            write_reply_header(writer, xid, zxid, 0, len(body))
-            connection.send_large(writer.getvalue(), body)
+            write_reply_header(writer, xid, zxid, 0, body_bytes)
+            connection.send_large(writer.getvalue(), body, behind)
         else:
             hold.count += 1
-            write_reply_header(hold.frames, xid, zxid, 0, len(body))
+            write_reply_header(hold.frames, xid, zxid, 0, body_bytes)
             hold.add_long(body)
-            hold.size_bytes += REPLY_BYTES + len(body)
-            connection.held_bytes += REPLY_BYTES + len(body)
+            hold.frames.write(behind)
+            hold.size_bytes += REPLY_BYTES + body_bytes
+            connection.held_bytes += REPLY_BYTES + body_bytes
 
     def _send_behind(self, batch: Batch | None, connection: Connection, frame: bytes) -> None:
         """Send what is no reply once ``batch`` is durable; None: with this turn's others.

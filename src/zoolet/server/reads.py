@@ -19,8 +19,11 @@ from zoolet.model.codes import ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
 from zoolet.server.connection import Connection
 from zoolet.server.encoding_steps import (
+    ENTRIES_AT_ONCE,
     NAMES_AT_ONCE,
+    EncodedBefore,
     EncodingSteps,
+    EntriesOfAcl,
     MultiReadReply,
     NamesOfChildren,
     PathsOfEphemerals,
@@ -47,6 +50,9 @@ from zoolet.wire.requests import (
 
 _READ: Final = Permission.READ.value
 _GET_DATA: Final = OpCode.GET_DATA.value
+
+_COPIED_BYTES: Final = 1 << 16
+"""A longer list that is kept is sent without being copied."""
 
 _READ_AT_ONCE_BYTES: Final = 1 << 18
 """The reply to a multiRead that is longer is encoded in several steps."""
@@ -119,6 +125,8 @@ def _names_of(machine: StateMachine, path: str, behind: bytes) -> Shown:
     if directory is not None:
         listing = directory.listing
         if listing is not None:
+            if len(listing) > _COPIED_BYTES and behind:
+                return Shown(path, b"", EncodedBefore(listing, behind))
             return Shown(path, listing + behind if behind else listing)
         if len(directory.entries) > NAMES_AT_ONCE:
             return Shown(path, b"", NamesOfChildren(directory, behind))
@@ -146,7 +154,11 @@ def _real(path: str) -> str:
 
 def _get_acl(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
     path = _real(decode_path(data, start, end).path)
-    acl, record = machine.acl_of(path, asker.identities)
+    acl, hides_digests, record = machine.acl_of(path, asker.identities)
+    if len(acl) > ENTRIES_AT_ONCE:
+        return Shown(path, b"", EntriesOfAcl(acl, hides_digests, stat_in(record)))
+    if hides_digests:
+        acl = access.hide_digests(acl)
     return Shown(path, encode_acl(acl, stat_in(record)))
 
 

@@ -80,7 +80,11 @@ def encode_connected(
 
 def write_reply(writer: BytesWriter, xid: int, zxid: int, err: int, body: bytes) -> None:
     """Write a reply's frame."""
-    write_reply_header(writer, xid, zxid, err, len(body))
+    # As write_reply_header: a call more costs a read 0.4%.
+    write_i32_be(writer, REPLY_HEADER_BYTES + len(body))
+    write_i32_be(writer, xid)
+    write_i64_be(writer, zxid)
+    write_i32_be(writer, err)
     writer.write(body)
 
 

@@ -204,11 +204,12 @@ def write_acl(writer: BytesWriter, acl: AclList) -> None:
     if acl is OPEN_ACL:
         writer.write(_PACKED_OPEN_ACL)
     else:
-        _write_acl_entries(writer, acl)
+        write_i32_be(writer, len(acl))
+        write_acl_entries(writer, acl)
 
 
-def _write_acl_entries(writer: BytesWriter, acl: AclList) -> None:
-    write_i32_be(writer, len(acl))
+def write_acl_entries(writer: BytesWriter, acl: AclList) -> None:
+    """Write ACL records, without their number."""
     for entry in acl:
         write_i32_be(writer, entry.perms)
         write_ustring(writer, entry.id.scheme)
@@ -217,7 +218,8 @@ def _write_acl_entries(writer: BytesWriter, acl: AclList) -> None:
 
 def _packed_open_acl() -> bytes:
     writer = BytesWriter()
-    _write_acl_entries(writer, OPEN_ACL)
+    write_i32_be(writer, len(OPEN_ACL))
+    write_acl_entries(writer, OPEN_ACL)
     return writer.getvalue()
 
 

@@ -55,7 +55,7 @@ def in_a_multi(machine: StateMachine) -> bytes:
     "look",
     [
         lambda machine: machine.readable("/a", NOBODY),
-        lambda machine: machine.acl_of("/a", NOBODY)[1],
+        lambda machine: machine.acl_of("/a", NOBODY)[2],
         lambda machine: machine.tree.all_records()["/a"],
         lambda machine: do(machine, OpCode.SET_DATA, requests.SetData("/a", b"new", -1)).record,
         lambda machine: do(machine, OpCode.SET_ACL, requests.SetAcl("/a", OPEN_ACL, -1)).record,
