@@ -168,7 +168,7 @@ class View:
     def __init__(self, tree: Tree, quotas: Quotas) -> None:
         """Look at a tree; each request begins anew."""
         self.rules = Rules()
-        self.most_path_bytes = self.rules.most_path_bytes  # a native number, for each create
+        self.most_path_length = self.rules.most_path_length  # a native number, for each create
         self.warning = ""
         self._in_multi = False
         self._new_ephemerals = 0
@@ -182,7 +182,7 @@ class View:
         """Begin with the znodes as they are."""
         if rules is not self.rules:
             self.rules = rules
-            self.most_path_bytes = rules.most_path_bytes
+            self.most_path_length = rules.most_path_length
         self.warning = ""
         self._in_multi = in_multi
         self._new_ephemerals = 0
@@ -394,7 +394,7 @@ def _prepare_znode(
     if mode.is_sequential:
         path = f"{path}{parent.created:010d}"
     _validate_below_existing(path)
-    if len(path) > view.most_path_bytes:
+    if len(path) > view.most_path_length:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
     if view.exists(path):
         raise RequestError(ErrorCode.NODE_EXISTS, path)

@@ -7,7 +7,7 @@ from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES, max_txn_bytes_of
 DEFAULT_MOST_EPHEMERALS = DEFAULT_MOST_WATCHES = 1_000_000
 DEFAULT_MOST_READ_PARTS = 1000
 DEFAULT_MOST_READ_BYTES = 64 << 20
-DEFAULT_MOST_PATH_BYTES = 16 << 10
+DEFAULT_MOST_PATH_LENGTH = 16 << 10
 DEFAULT_MOST_ACL_ENTRIES = 1000
 DEFAULT_MOST_IDENTITIES = 128
 
@@ -26,7 +26,7 @@ class Rules(NamedTuple):
             with BADARGUMENTS. 0 is no limit.
         most_read_bytes: of the results of one multiRead (``multiRead.maxResponseBytes``); if there
             are more, it is refused with BADARGUMENTS. 0 is no limit.
-        most_path_bytes: of the path of a new znode (``zoolet.maxPathLength``).
+        most_path_length: in characters, of the path of a new znode (``zoolet.maxPathLength``).
         max_txn_bytes: of the largest txn; a request whose txn would be larger is refused, also an
             ephemeral whose path would make the txn that closes its session larger.
         most_acl_entries: of a list that a request sets (``zoolet.maxEntriesPerAcl``), counted when
@@ -43,7 +43,7 @@ class Rules(NamedTuple):
     most_watches: int = DEFAULT_MOST_WATCHES
     most_read_parts: int = DEFAULT_MOST_READ_PARTS
     most_read_bytes: int = DEFAULT_MOST_READ_BYTES
-    most_path_bytes: int = DEFAULT_MOST_PATH_BYTES
+    most_path_length: int = DEFAULT_MOST_PATH_LENGTH
     max_txn_bytes: int = max_txn_bytes_of(DEFAULT_MAX_FRAME_BYTES)
     most_acl_entries: int = DEFAULT_MOST_ACL_ENTRIES
     most_identities: int = DEFAULT_MOST_IDENTITIES

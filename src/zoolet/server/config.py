@@ -16,7 +16,7 @@ from zoolet.core.rules import (
     DEFAULT_MOST_ACL_ENTRIES,
     DEFAULT_MOST_EPHEMERALS,
     DEFAULT_MOST_IDENTITIES,
-    DEFAULT_MOST_PATH_BYTES,
+    DEFAULT_MOST_PATH_LENGTH,
     DEFAULT_MOST_READ_BYTES,
     DEFAULT_MOST_READ_PARTS,
     DEFAULT_MOST_WATCHES,
@@ -373,7 +373,9 @@ def _rules(settings: Settings, max_frame_bytes: int, schemes: frozenset[str]) ->
         most_read_bytes=settings.integer(
             "multiRead.maxResponseBytes", DEFAULT_MOST_READ_BYTES, is_long=True
         ),
-        most_path_bytes=settings.integer("zoolet.maxPathLength", DEFAULT_MOST_PATH_BYTES, least=16),
+        most_path_length=settings.integer(
+            "zoolet.maxPathLength", DEFAULT_MOST_PATH_LENGTH, least=16
+        ),
         max_txn_bytes=max_txn_bytes_of(max_frame_bytes),
         most_acl_entries=settings.integer(
             "zoolet.maxEntriesPerAcl", DEFAULT_MOST_ACL_ENTRIES, least=1

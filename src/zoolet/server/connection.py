@@ -52,9 +52,12 @@ MAX_UNREAD_BY_CLIENT_BYTES: Final = 4 * MAX_UNSENT_BYTES
 
 
 _COST_OF_A_LOOK: Final = 32
-"""The clock is read after requests of this cost. A short request costs 1, long ones more."""
+"""The clock is read after requests of this cost. A request costs 1, and more for its bytes."""
 
 _LOG_BYTES_PER_COST: Final = 6
+_LOG_REPLY_BYTES_PER_COST: Final = 8
+"""64 bytes of a request cost 1, and so do 256 bytes of its reply."""
+
 _BYTES_PER_US: Final = 16
 """For estimates: a request with many parts takes about a microsecond for this many bytes."""
 
@@ -276,16 +279,20 @@ class Connection(Watcher):
     @property
     def takes_requests(self) -> bool:
         """Whether the next request may be taken: it is open, and what is unsent is not too much."""
-        out = self._out
+        return self._may_take and self._waiting_bytes() <= MAX_UNSENT_BYTES
+
+    @property
+    def _may_take(self) -> bool:
+        """Whether the next request may be taken, however much is unsent."""
+        return self._job is None and not self._requests.is_held and not self._closes_when_sent
+
+    def _waiting_bytes(self) -> i64:
+        """Return the number of bytes that are not sent, or wait for the disk."""
         waiting_bytes: i64 = self._unsent.size_bytes + self.held_bytes
+        out = self._out
         if out is not None:
             waiting_bytes += i64(len(out))
-        return (
-            self._job is None
-            and not self._requests.is_held
-            and not self._closes_when_sent
-            and waiting_bytes <= MAX_UNSENT_BYTES
-        )
+        return waiting_bytes
 
     def out(self) -> BytesWriter:
         """Return where to write a frame that goes out with the others of this turn."""
@@ -480,10 +487,11 @@ class Connection(Watcher):
         taken = 0
         cost: i64 = 0
         is_malformed = has_more = False
+        waiting_bytes: i64 = self._waiting_bytes()
         try:
             while True:
                 end = frame_end(data, position, max_bytes)
-                if end < 0 or not self.takes_requests:
+                if end < 0 or waiting_bytes > MAX_UNSENT_BYTES or not self._may_take:
                     break
                 if cost >= _COST_OF_A_LOOK:
                     cost = 0
@@ -491,6 +499,10 @@ class Connection(Watcher):
                         has_more = True
                         break
                 requests.take(self, data, position + LENGTH_BYTES, end)
+                before_bytes = waiting_bytes
+                waiting_bytes = self._waiting_bytes()
+                if waiting_bytes > before_bytes:
+                    cost += (waiting_bytes - before_bytes) >> _LOG_REPLY_BYTES_PER_COST
                 cost += 1 + ((end - position) >> _LOG_BYTES_PER_COST)
                 position = end
                 taken += 1

@@ -77,8 +77,13 @@ _SAME: Final = (
         Source.FILE,
         "",
         "dataDir dataLogDir tickTime minSessionTimeout maxSessionTimeout clientPortListenBacklog"
-        " maxClientCnxns autopurge.snapRetainCount autopurge.purgeInterval metricsProvider.httpHost"
-        " metricsProvider.httpPort",
+        " maxClientCnxns autopurge.purgeInterval metricsProvider.httpHost metricsProvider.httpPort",
+    ),
+    Key(
+        "autopurge.snapRetainCount",
+        Use.SAME,
+        "only snapshots that can be read count; Apache counts damaged ones too",
+        Source.FILE,
     ),
     *_all(
         Use.SAME,

@@ -98,6 +98,7 @@ def recover(
         damaged.append(DamagedFileError(path, 0, reason))
     if as_of == ALL:
         _check_damaged(damaged, directories, machine.zxid)
+        notes += _missing_logs(disk, directories, snapshot_zxid or 0)
     passed_over = [f"passing over a snapshot that cannot be read: {error}" for error in damaged]
     return Recovery(machine, replayed, snapshot_zxid, passed_over + list(dict.fromkeys(notes)))
 
@@ -144,6 +145,21 @@ def _check_damaged(
                 f" 0x{snapshot_zxid - zxid:x} txns are lost at most."
                 f" {_ways_on(directories.logs, zxid)}"
             )
+
+
+def _missing_logs(disk: Disk, directories: DataDirectories, snapshot_zxid: int) -> list[str]:
+    """Return a note if a server has run here, and there is no log.
+
+    That is so after a restore from a snapshot alone, and if somebody removed the dataLogDir.
+    """
+    if snapshot_zxid == 0 or by_zxid(disk.list_names(directories.logs), "log"):
+        return []
+    note = (
+        f"{directories.logs} holds no transaction log. The server begins with the snapshot of zxid"
+        f" 0x{snapshot_zxid:x}. If there were logs, stop the server and put them back: changes"
+        " after the snapshot are only in them"
+    )
+    return [note]
 
 
 def _replay(

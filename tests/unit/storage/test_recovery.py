@@ -210,6 +210,17 @@ def test_a_missing_log_is_a_gap(writer: Writer) -> None:
         writer.recover()
 
 
+def test_a_snapshot_without_any_log_is_noted(writer: Writer) -> None:
+    """The dataLogDir may be gone, with all changes since the snapshot."""
+    writer.snapshot()
+    assert writer.recover().notes == []
+    for path in writer.logs():
+        path.unlink()
+    (note,) = writer.recover().notes
+    assert f"{writer.directories.logs} holds no transaction log" in note
+    assert f"snapshot of zxid 0x{writer.machine.zxid:x}." in note
+
+
 def test_logs_that_begin_too_late_without_a_snapshot_are_refused(writer: Writer) -> None:
     writer.log.roll()
     writer.create("/next")
