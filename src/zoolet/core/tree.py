@@ -61,9 +61,11 @@ class Directory:
 
     Attributes:
         entries: the paths of its children in order of creation, the very keys of the tree; also the
-            paths in ``gone``. The list only grows; when paths are dropped, a new list takes its
-            place. So whoever keeps the list and its length keeps what it was, without a copy.
-        gone: the paths of children that are deleted and still in ``entries``.
+            paths in ``gone``. A long list only grows; when paths are dropped, a new list takes
+            its place. So whoever keeps the list and its length keeps what it was, without a copy.
+        gone: the paths of children that are deleted and still in ``entries``; None: there are none.
+            A short list has none.
+        gone_bytes: the characters in these paths.
         parent: the directory in which the znode is an entry; None for the root.
         num_below: the number of znodes below the znode, at every depth.
         bytes_below: the bytes of their data.
@@ -82,6 +84,7 @@ class Directory:
         "created",
         "entries",
         "gone",
+        "gone_bytes",
         "is_counted",
         "listing",
         "num_below",
@@ -91,7 +94,8 @@ class Directory:
 
     def __init__(self, pzxid: i64, parent: "Directory | None") -> None:
         self.entries: list[str] = []
-        self.gone: set[str] = set()
+        self.gone: set[str] | None = None
+        self.gone_bytes: i64 = 0
         self.parent = parent
         self.num_below: i64 = 0
         self.bytes_below: i64 = 0
@@ -106,8 +110,12 @@ class Directory:
 
         It keeps the place of a former child with this path that is still in ``entries``.
         """
-        if self.gone and path in self.gone:
-            self.gone.remove(path)
+        gone = self.gone
+        if gone is not None and path in gone:
+            gone.remove(path)
+            self.gone_bytes -= len(path)
+            if not gone:
+                self.gone = None
         else:
             self.entries.append(path)
         self.changes += 1
@@ -116,35 +124,50 @@ class Directory:
 
     def remove(self, path: str, size_bytes: i64) -> None:
         """Note that a child with ``size_bytes`` bytes of data is gone."""
-        self.gone.add(path)
-        num_gone, num_entries = len(self.gone), len(self.entries)
-        if num_gone == num_entries or num_gone > _MOST_GONE + num_entries // 2:
-            self._drop_gone()
+        if len(self.entries) <= _SHORT_LIST:
+            self.entries.remove(path)
+        else:
+            self._note_gone(path)
         self.changes += 1
         self.listing = None
         self.grow(-1, -size_bytes)
 
+    def _note_gone(self, path: str) -> None:
+        gone = self.gone
+        if gone is None:
+            gone = self.gone = set()
+        gone.add(path)
+        self.gone_bytes += len(path)
+        num_entries: i64 = len(self.entries)
+        if 2 * i64(len(gone)) > num_entries or self.gone_bytes > _GONE_BYTES_EACH * num_entries:
+            self._drop_gone(gone)
+
     @property
     def num_children(self) -> int:
         """The number of children."""
-        return len(self.entries) - len(self.gone)
+        return len(self.entries) - (0 if self.gone is None else len(self.gone))
 
     def children(self) -> list[str]:
         """Return the paths of its children, in order of creation; callers only read it."""
-        if self.gone:
-            self._drop_gone()
+        if self.gone is not None:
+            self._drop_gone(self.gone)
         return self.entries
 
     def copy_gone(self) -> frozenset[str]:
         """Return a copy of ``gone``; much is dropped instead, so that the copy takes no time."""
-        if len(self.gone) > _MOST_GONE_TO_COPY:
-            self._drop_gone()
-        return frozenset(self.gone)
-
-    def _drop_gone(self) -> None:
         gone = self.gone
+        if gone is None:
+            return frozenset()
+        if len(gone) > _MOST_GONE_TO_COPY:
+            self._drop_gone(gone)
+            return frozenset()
+        return frozenset(gone)
+
+    def _drop_gone(self, gone: set[str]) -> None:
+        """Take the paths of deleted children out of the list; after an error it is as before."""
         self.entries = [path for path in self.entries if path not in gone]
-        self.gone = set()
+        self.gone = None
+        self.gone_bytes = 0
 
     def grow(self, num_more: i64, bytes_more: i64) -> None:
         """Add to what is below this znode and below every znode above it."""
@@ -155,8 +178,11 @@ class Directory:
             directory = directory.parent
 
 
-_MOST_GONE: Final = 16
-"""A directory keeps the paths of this number of deleted children, and of half as many as it has."""
+_SHORT_LIST: Final = 64
+"""Out of a list of this length a deleted child is taken at once."""
+
+_GONE_BYTES_EACH: Final = 100
+"""A directory keeps at most this much of the paths of deleted children, for each in its list."""
 
 _MOST_GONE_TO_COPY: Final = 1000
 _NO_NAMES: Final = bytes(4)

@@ -224,11 +224,14 @@ class Connection(Watcher):
                     self._wait_for_turn()
                 return
             began_s = scheduler.now_s()
-            if not is_whole:
+            has_more = False
+            if is_whole:
+                has_more = self._take_frames(began_s)
+            else:
                 self._requests.heard(self)
-            elif self._take_frames(began_s):
-                self._wait_for_turn()
             scheduler.used(self.share, began_s)
+            if has_more:
+                self._wait_for_turn()
         except Exception as error:  # noqa: BLE001 -- the processor decides what it means
             self._requests.failed(self, error)
 
@@ -312,10 +315,9 @@ class Connection(Watcher):
     def send_large(self, header: bytes, body: bytes, behind: bytes) -> None:
         """Send a long frame, in parts, without making a copy of it."""
         self._flush()
-        self._write(header, 1)
-        self._write(body, 0)
-        if behind:
-            self._write(behind, 0)
+        if self._transport is not None and self.is_open:
+            self.stats.packets_sent += 1
+            self._add_unsent((header, body, behind))
 
     @property
     def has_job(self) -> bool:
@@ -340,10 +342,12 @@ class Connection(Watcher):
         try:
             if self.hold is hold:
                 self.hold = None
-            self.held_bytes -= hold.size_bytes
             self.stats.packets_sent += hold.count
             for frames in hold.parts():
                 self._write(frames, 0)
+            # Not before: a connection that is to close does so when nothing is held.
+            self.held_bytes -= hold.size_bytes
+            self._close_if_sent()
             if not self._is_reading:
                 self._read_or_wait()
         except Exception as error:  # noqa: BLE001 -- the processor decides what it means
@@ -556,10 +560,18 @@ class Connection(Watcher):
             if self._client_reads and unsent.size_bytes == 0 and len(frames) <= CHUNK_BYTES:
                 transport.write(frames)
             else:
-                unsent.add(frames)
-                self._write_more()
+                self._add_unsent((frames,))
         if self._closes_when_sent:
             self._close_if_sent()
+
+    def _add_unsent(self, parts: tuple[bytes, ...]) -> None:
+        """Let bytes wait for the client to read, and begin to send them if none waited before."""
+        unsent = self._unsent
+        is_first = unsent.size_bytes == 0
+        for part in parts:
+            unsent.add(part)
+        if is_first or unsent.size_bytes > MAX_UNREAD_BY_CLIENT_BYTES:
+            self._write_more()
 
     def _write_more(self) -> None:
         """Give the transport what it takes now; what is left waits until the client reads."""
@@ -604,8 +616,8 @@ class Connection(Watcher):
     def _has_whole_frame(self) -> bool:
         """Say whether a request has arrived and waits (also one that is malformed)."""
         unread = self._unread
-        if not unread:
-            return False
+        if not unread or (self.session is None and unread[:WORD_BYTES] in WORDS):
+            return False  # a word is answered as soon as all of it is there
         try:
             return frame_end(unread, 0, self._requests.max_frame_bytes) >= 0
         except MalformedError:

@@ -10,14 +10,16 @@ The queue is in order of the virtual time at which a slice would end, so it need
 slice. Estimates may be far too low: a short request can be made to take long. The scheduler then
 assumes that those that wait take as much longer, so that other clients are served before them.
 
-Invariants: an iteration does at most BUDGET_S of work plus one slice; a slice ends about QUANTUM_S
-after it began, unless one request or step takes longer; what waits is taken up in later iterations.
+Invariants: an iteration does at most BUDGET_S of work plus two slices; a slice ends about QUANTUM_S
+after it began, unless one request or step takes longer; what waits is taken up in later iterations,
+and gets a turn after LONGEST_WAIT_S and the turns of those that have waited longer.
 This module knows no connection and no request.
 """
 
 import heapq
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, final
 
@@ -30,6 +32,9 @@ BUDGET_S: Final = 0.02
 
 QUANTUM_S: Final = 0.001
 """How long one share may work before the next one has its turn."""
+
+LONGEST_WAIT_S: Final = 0.5
+"""Of those that have waited longer, each iteration gives one a turn, out of order."""
 
 _UNMETERED_S: Final = 0.004
 """Work is summed up over iterations up to this. Above it, the next iteration begins a new sum."""
@@ -51,20 +56,25 @@ class Share:
 
     Attributes:
         name: of the connection or task, for the watchdog's messages.
-        is_waiting: whether it is in the queue.
+        number: of its place in the queue; 0: it does not wait.
         next_cost_us: an estimate of its next request or step, in microseconds.
         start_us: the virtual time at which its next slice begins.
         finish_us: the virtual time at which its last slice ended.
     """
 
-    __slots__ = ("finish_us", "is_waiting", "name", "next_cost_us", "start_us")
+    __slots__ = ("finish_us", "name", "next_cost_us", "number", "start_us")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.is_waiting = False
+        self.number = 0
         self.next_cost_us: i64 = 1
         self.start_us: i64 = 0
         self.finish_us: i64 = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a turn."""
+        return self.number != 0
 
 
 @final
@@ -93,6 +103,7 @@ class Scheduler:
         self._now = monotonic_s
         self._is_system_clock = monotonic_s is _monotonic
         self._queue: list[tuple[int, int, Share, Callable[[], bool]]] = []
+        self._arrivals: deque[tuple[int, Share, Callable[[], bool], float]] = deque()
         self._number = 0
         self._virtual_us: i64 = 0
         self._slowness: i64 = 1
@@ -110,7 +121,7 @@ class Scheduler:
     @property
     def num_waiting(self) -> int:
         """The number of connections and tasks that wait for a turn."""
-        return len(self._queue)
+        return sum([number == share.number for _, number, share, _ in self._queue])
 
     # -- work that is done at once -----------------------------------------------------------------
 
@@ -163,7 +174,8 @@ class Scheduler:
         self._number += 1
         expected_us = self._expected_us(share.next_cost_us)
         heapq.heappush(self._queue, (start_us + expected_us, self._number, share, run))
-        share.is_waiting = True
+        self._arrivals.append((self._number, share, run, self.now_s()))
+        share.number = self._number
         self.is_crowded = True
 
     def run(
@@ -201,42 +213,64 @@ class Scheduler:
 
     def _give_turns(self) -> None:
         queue = self._queue
-        began_s = self.now_s()
+        began_s = now_s = self.now_s()
         self.is_crowded = True
-        while True:
+        while queue and now_s - began_s < BUDGET_S and not self.is_stopped:
             ends_us, number, share, run = heapq.heappop(queue)
+            if number != share.number:
+                continue  # it had a turn because it had waited for long
             expected_us: i64 = share.start_us + self._expected_us(share.next_cost_us)
             if expected_us > ends_us and queue and expected_us > queue[0][0]:
                 # It was estimated before others took longer than expected.
                 heapq.heappush(queue, (expected_us, number, share, run))
                 continue
-            share.is_waiting = False
-            estimate_us = share.next_cost_us
-            self._running = share
-            self._runs_again = False
-            turn_began_s = self.now_s()
-            has_more = run()
-            now_s = self.now_s()
-            self._running = None
-            spent_s = now_s - turn_began_s
-            spent_us: i64 = i64(int(spent_s * _US_PER_S)) + 1
-            self._learn(estimate_us, spent_us)
             self._virtual_us = max(self._virtual_us, share.start_us)
-            share.finish_us = share.start_us + spent_us
-            if spent_s > self._longest_s:
-                self._longest_s = spent_s
-                self._longest = share.name
-            if self.is_stopped:
-                return
-            if has_more or self._runs_again:
-                self.add(share, run)
-            if not queue or now_s - began_s >= BUDGET_S:
-                break
+            now_s = self._give_turn(share, run)
+        if not self.is_stopped:
+            now_s = self._give_turn_to_oldest(now_s)
         self._spent_s = now_s - began_s
-        self.is_crowded = bool(queue) or self._spent_s >= BUDGET_S
+        self.is_crowded = self.is_stopped or bool(queue) or self._spent_s >= BUDGET_S
         if self.is_crowded and not self._is_metered:
             self._call_soon(self._next_iteration)
             self._is_metered = True
+
+    def _give_turn_to_oldest(self, now_s: float) -> float:
+        """Give a turn to the share that has waited longest, if that is too long.
+
+        Else newcomers, who start at the virtual time, could keep it waiting for ever.
+        """
+        arrivals = self._arrivals
+        while arrivals:
+            number, share, run, added_s = arrivals[0]
+            if number == share.number:
+                if now_s - added_s < LONGEST_WAIT_S:
+                    break
+                arrivals.popleft()
+                return self._give_turn(share, run)
+            arrivals.popleft()
+        return now_s
+
+    def _give_turn(self, share: Share, run: Callable[[], bool]) -> float:
+        """Let a share work, and have it pay; returns the time afterwards, in seconds."""
+        share.number = 0
+        estimate_us = share.next_cost_us
+        self._running = share
+        self._runs_again = False
+        began_s = self.now_s()
+        has_more = run()
+        now_s = self.now_s()
+        self._running = None
+        spent_s = now_s - began_s
+        spent_us: i64 = i64(int(spent_s * _US_PER_S)) + 1
+        self._learn(estimate_us, spent_us)
+        # It may have worked at once, and paid for that, since it was added.
+        share.finish_us = max(share.finish_us, share.start_us) + spent_us
+        if spent_s > self._longest_s:
+            self._longest_s = spent_s
+            self._longest = share.name
+        if (has_more or self._runs_again) and not self.is_stopped:
+            self.add(share, run)
+        return now_s
 
     def _expected_us(self, estimate_us: i64) -> i64:
         """Return how long a slice may take; a correction makes nothing longer than the budget."""

@@ -33,19 +33,21 @@ class Unsent:
 
     def next_chunk(self) -> bytes:
         """Take out what is to be sent next: CHUNK_BYTES at most; empty if there is nothing."""
-        if not self._parts:
-            return b""
-        first = self._parts[0]
-        end = self._at + CHUNK_BYTES
-        if end < len(first):
-            chunk = first[self._at : end]
-            self._at = end
-        else:
-            chunk = first[self._at :] if self._at else first
-            self._parts.popleft()
-            self._at = 0
-        self.size_bytes -= len(chunk)
-        return chunk
+        taken: list[bytes] = []
+        room: i64 = CHUNK_BYTES
+        while self._parts and room > 0:
+            first = self._parts[0]
+            end: i64 = self._at + room
+            if end < len(first):
+                taken.append(first[self._at : end])
+                self._at = end
+            else:
+                taken.append(first[self._at :] if self._at else first)
+                self._parts.popleft()
+                self._at = 0
+            room -= len(taken[-1])
+        self.size_bytes -= CHUNK_BYTES - room
+        return taken[0] if len(taken) == 1 else b"".join(taken)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -9,13 +9,15 @@ from typing import Any, cast
 import pytest
 
 from tests.support.rawclient import RawClient
-from tests.support.waiting import WAIT_S
+from tests.support.waiting import WAIT_S, wait_until
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
 from zoolet.server.admission import AcceptedSocket, Admission, Limits
 from zoolet.server.connection import Connection
 from zoolet.server.processor import RequestProcessor
+from zoolet.server.unsent import CHUNK_BYTES
 from zoolet.testing import EmbeddedServer
+from zoolet.testing.frames import REQUEST_HEADER
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 PEER = ("127.0.0.1", 4711)
@@ -179,3 +181,98 @@ def test_a_word_whose_sender_stops_sending_is_answered_when_the_disk_is_slow(
             answer = b"".join(iter(lambda: asking.recv(1000), b""))
         assert writer.read_reply().err == 0
     assert len(answer) > 50
+
+
+def frame(xid: int, op_code: OpCode, body: bytes = b"") -> bytes:
+    content = REQUEST_HEADER.pack(xid, op_code) + body
+    return INT.pack(len(content)) + content
+
+
+LONG_DATA = pack_ustring("/a") + pack_buffer(bytes(100_000)) + pack_acl(OPEN_ACL) + INT.pack(0)
+NEW_DATA = pack_ustring("/d") + pack_buffer(b"new") + INT.pack(-1)
+CHILDREN = pack_ustring("/d") + b"\0"
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ((OpCode.CREATE, LONG_DATA), (OpCode.GET_DATA, pack_ustring("/a") + b"\0")),
+        ((OpCode.SET_DATA, NEW_DATA), (OpCode.GET_CHILDREN, CHILDREN)),
+        ((OpCode.SET_DATA, NEW_DATA), (OpCode.GET_CHILDREN2, CHILDREN)),
+    ],
+)
+@pytest.mark.parametrize("end", [OpCode.CLOSE_SESSION, OpCode.AUTH])
+def test_long_replies_that_wait_for_the_disk_are_whole_when_the_connection_closes_behind_them(
+    server: EmbeddedServer,
+    change: tuple[OpCode, bytes],
+    read: tuple[OpCode, bytes],
+    end: OpCode,
+) -> None:
+    no_scheme = INT.pack(0) + pack_ustring("none") + pack_buffer(b"")
+    with RawClient(server.port) as client, RawClient(server.port) as bystander:
+        client.connect()
+        bystander.connect()
+        client.create("/d")
+        for number in range(400):
+            client.create(f"/d/{'n' * 200}{number}")
+        assert client.request(OpCode.GET_CHILDREN, CHILDREN).err == 0  # the list is kept
+        server.disk.hold_syncs()
+        last = frame(3, end, no_scheme if end == OpCode.AUTH else b"")
+        client.socket.sendall(frame(1, *change) + frame(2, *read) + last)
+        server.disk.wait_for_sync()
+        for _ in range(3):
+            bystander.request(OpCode.PING, xid=Xid.PING)
+        server.disk.release_syncs()
+        replies = [client.read_reply() for _ in range(3)]
+        assert [reply.xid for reply in replies] == [1, 2, 3]
+        assert len(replies[1].body) > 65_536
+        assert client.is_closed_by_server()
+
+
+@pytest.mark.parametrize("first_bytes", [b"stmk", b"stmk\0\0\0"])
+def test_half_a_word_with_an_argument_keeps_nobody_busy(
+    server: EmbeddedServer, processor: RequestProcessor, first_bytes: bytes
+) -> None:
+    """It arrives while the scheduler has other work, and its rest arrives later."""
+    scheduler = processor.scheduler
+    is_over = False
+
+    def steps() -> Iterator[int]:
+        while not is_over:
+            yield 1000
+
+    with socket.create_connection(("127.0.0.1", server.port), WAIT_S) as asking:
+        wait_until(lambda: len(processor.connections) == 1, "the connection")
+        (connection,) = processor.connections
+        server._thread.call(lambda: scheduler.run("busy", steps()))
+        asking.sendall(first_bytes)
+        wait_until(lambda: bool(connection._unread), "the bytes")
+        is_over = True
+        wait_until(lambda: server._thread.call(lambda: scheduler.num_waiting) == 0, "quiet")
+        asking.sendall(bytes(8 + len(b"stmk") - len(first_bytes)))
+        assert b"".join(iter(lambda: asking.recv(100), b"")) == b"0"
+
+
+def test_one_turn_sends_one_chunk(server: EmbeddedServer, processor: RequestProcessor) -> None:
+    def scenario() -> None:
+        connection = Connection(processor)
+        transport = Transport(**GOOD)
+        connection.connection_made(transport)
+        body = bytes(range(256)) * 20_000
+        for _ in range(2):
+            connection.send_large(b"header", body, b"behind")
+        assert len(transport.written) == CHUNK_BYTES
+        connection.pause_writing()
+        connection.send_large(b"header", body, b"behind")
+        assert len(transport.written) == CHUNK_BYTES
+        connection.resume_writing()  # others wait: not at once
+        assert len(transport.written) == CHUNK_BYTES
+        expected = 3 * (b"header" + body + b"behind")
+        while len(transport.written) < len(expected):
+            before = len(transport.written)
+            connection._take_turn()
+            assert len(transport.written) == min(before + CHUNK_BYTES, len(expected))
+        assert transport.written == expected
+        connection.connection_lost(None)
+
+    server._thread.call(scenario)

@@ -128,7 +128,40 @@ def test_an_empty_directory_keeps_no_paths() -> None:
         for number in range(100):
             family.remove(f"n{number}")
         directory = family.tree.directories["/d"]
-        assert (len(directory.entries), len(directory.gone)) == (0, 0)
+        assert (directory.entries, directory.gone) == ([], None)
+
+
+@pytest.mark.parametrize("num_children", [100, 10_000])
+def test_a_list_that_loses_half_its_children_is_short_again(num_children: int) -> None:
+    family = Family(num_children)
+    directory = family.tree.directories["/d"]
+    for number in range(0, num_children, 2):
+        family.remove(f"n{number}")
+    family.remove("n1")
+    assert len(directory.entries) == directory.num_children
+    assert directory.gone is None
+
+
+def test_long_paths_of_deleted_children_are_not_kept() -> None:
+    family = Family(200)
+    directory = family.tree.directories["/d"]
+    for number in range(40):
+        family.add(f"{number}{'x' * 10_000}")
+        family.remove(f"{number}{'x' * 10_000}")
+        assert sum(map(len, directory.gone or ())) <= 100 * len(directory.entries)
+
+
+def test_when_all_deleted_children_are_there_again_nothing_is_kept_of_it() -> None:
+    family = Family(10_000)
+    directory = family.tree.directories["/d"]
+    for number in range(4000):
+        family.remove(f"n{number}")
+    assert directory.gone_bytes > 0
+    for number in range(4000):
+        family.add(f"n{number}")
+    assert directory.gone is None
+    assert directory.gone_bytes == 0
+    assert directory.num_children == len(directory.children()) == 10_000
 
 
 def test_a_directory_keeps_few_paths_of_children_that_are_gone() -> None:
