@@ -1,0 +1,252 @@
+"""A request processor with real connections on a simulated event loop, clock, network and disk.
+
+Time passes only when a test says so. An iteration of the loop is as asyncio's: it looks at all
+sockets, then calls what was ready before and what the sockets brought.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from tests.support.rawclient import RawReply
+from zoolet.core.machine import StateMachine
+from zoolet.core.rules import Rules
+from zoolet.core.sessions import SessionTable
+from zoolet.core.tree import Tree
+from zoolet.server.config import Config
+from zoolet.server.connection import Connection
+from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.processor import Clock, RequestProcessor
+from zoolet.server.scheduler import BUDGET_S, Scheduler, Share
+from zoolet.storage.files import DataDirectories
+from zoolet.storage.txnlog import TxnLog
+from zoolet.testing.disk import MemoryDisk
+from zoolet.testing.frames import REQUEST_HEADER
+from zoolet.wire.frames import REPLY_HEADER_BYTES
+from zoolet.wire.jute import INT, LONG, Reader, pack_buffer
+
+TICK_MS = 2000
+_MS_PER_S = 1000
+_EVENTS_AT_ONCE = 100_000
+_PEER = "127.0.0.1"
+
+
+class StageTransport(asyncio.Transport):
+    """The network's end at the server.
+
+    Attributes:
+        written: what the server has sent.
+        is_closing_now: whether the server has closed or aborted the connection.
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__({"peername": (_PEER, port)})
+        self.written = b""
+        self.is_closing_now = False
+        self.is_paused = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Everything that is written is taken at once."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+    def abort(self) -> None:
+        self.is_closing_now = True
+
+    def close(self) -> None:
+        self.is_closing_now = True
+
+
+class StageClient:
+    """A client of the stage: what it sends waits in its socket until the loop looks at it."""
+
+    def __init__(self, stage: "Stage", port: int) -> None:
+        self.connection = Connection(stage.processor)
+        self.transport = StageTransport(port)
+        self.socket = b""
+        self.session_id = 0
+        self._xid = 0
+        self._stage = stage
+        self.connection.connection_made(self.transport)
+
+    def connect(self, timeout_ms: int = 2 * TICK_MS) -> None:
+        """Open a session."""
+        content = INT.pack(0) + LONG.pack(0) + INT.pack(timeout_ms) + LONG.pack(0)
+        self.socket += _framed(content + pack_buffer(bytes(16)) + b"\0")
+        self._stage.settle()
+        reader = Reader(self.frames()[0], 8)
+        self.session_id = reader.read_long()
+
+    def send(self, op_code: int, body: bytes = b"", xid: int | None = None) -> None:
+        """Put a request in the socket."""
+        if xid is None:
+            self._xid += 1
+            xid = self._xid
+        self.socket += _framed(REQUEST_HEADER.pack(xid, op_code) + body)
+
+    def request(self, op_code: int, body: bytes = b"") -> RawReply:
+        """Send a request, and return its reply."""
+        self.send(op_code, body)
+        self._stage.settle()
+        return self.replies()[-1]
+
+    def replies(self) -> list[RawReply]:
+        """Return what has come since the last call."""
+        found = []
+        for frame in self.frames():
+            reader = Reader(frame)
+            header = (reader.read_int(), reader.read_long(), reader.read_int())
+            found.append(RawReply(*header, frame[REPLY_HEADER_BYTES:]))
+        return found
+
+    def frames(self) -> list[bytes]:
+        """Return the frames that have come since the last call."""
+        written, self.transport.written = self.transport.written, b""
+        frames = []
+        while written:
+            (size,) = INT.unpack_from(written)
+            frames.append(written[4 : 4 + size])
+            written = written[4 + size :]
+        return frames
+
+    def deliver(self) -> None:
+        """Let the server read what is in the socket; what the loop calls."""
+        if self.socket and not self.transport.is_paused and not self.transport.is_closing_now:
+            data, self.socket = self.socket, b""
+            self.connection.data_received(data)
+
+
+class _Disk:
+    """The thread of the disk: what it does is done at once, and reported in the next iteration."""
+
+    def __init__(self, call_soon: Callable[[Callable[[], None]], None]) -> None:
+        self._call_soon = call_soon
+
+    def submit(self, call: Callable[[], None], done: Callable[[Exception | None], None]) -> None:
+        call()
+        self._call_soon(partial(done, None))
+
+
+class Stage:
+    """A server without sockets, files and threads.
+
+    Attributes:
+        now_s: the time; a test sets it.
+        clock_readings: how often the scheduler's clock was read.
+        processor: takes the requests.
+    """
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.now_s = 1000.0
+        self.clock_readings = 0
+        self.clients: list[StageClient] = []
+        self._ready: deque[Callable[[], None]] = deque()
+        self.scheduler = Scheduler(self.call_soon, self._read_clock)
+        config = Config(
+            data_dir=Path("/stage"),
+            client_port=1,
+            tick_time_ms=TICK_MS,
+            min_session_timeout_ms=2 * TICK_MS,
+            max_session_timeout_ms=20 * TICK_MS,
+            max_connections_per_address=0,
+            rules=rules or Rules(),
+        )
+        disk = MemoryDisk()
+        directories = DataDirectories.of(config.data_dir)
+        directories.prepare(disk)
+        self.machine = StateMachine(Tree.fresh(), SessionTable(TICK_MS), 0, config.rules)
+        commit = GroupCommit(
+            TxnLog(disk, directories.logs, preallocate_bytes=4096),
+            cast("Any", _Disk(self.call_soon)),
+            cast("Any", self),
+            self.machine.zxid,
+            self._failed,
+            self._synced,
+            config.rules.max_txn_bytes,
+            self.scheduler,
+        )
+        clock = Clock(self._now_ms, self._now_ms)
+        self.processor = RequestProcessor(
+            config, self.machine, commit, clock, 1, self.scheduler, self._failed
+        )
+
+    def client(self, timeout_ms: int = 2 * TICK_MS) -> StageClient:
+        """Return a client with a session."""
+        client = self.stranger()
+        client.connect(timeout_ms)
+        return client
+
+    def stranger(self) -> StageClient:
+        """Return a client without a session."""
+        client = StageClient(self, 1000 + len(self.clients))
+        self.clients.append(client)
+        return client
+
+    def call_soon(self, call: Callable[..., None], *args: object) -> None:
+        """Call in the next iteration; what the server calls."""
+        self._ready.append(partial(call, *args))
+
+    def iterate(self) -> None:
+        """Do one iteration of the loop."""
+        self._ready.extend(client.deliver for client in self.clients if client.socket)
+        for _ in range(len(self._ready)):
+            self._ready.popleft()()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is ready, and no socket has anything that the server would read."""
+        return not self._ready and not any(
+            client.socket and not client.transport.is_paused and not client.transport.is_closing_now
+            for client in self.clients
+        )
+
+    def settle(self) -> None:
+        """Iterate until nothing is left to do."""
+        for _ in range(_EVENTS_AT_ONCE):
+            if self.is_idle:
+                return
+            self.iterate()
+        raise AssertionError("the stage does not come to rest")
+
+    def pass_ms(self, time_ms: int) -> None:
+        """Let time pass; the server stands still meanwhile."""
+        self.now_s += time_ms / _MS_PER_S
+
+    def use_budget(self) -> None:
+        """Use the budget of this iteration, so that what arrives in it has to wait."""
+        self.scheduler.used(Share("the test"), self.now_s - 2 * BUDGET_S)
+
+    @property
+    def now_ms(self) -> int:
+        """The time, in ms."""
+        return round(self.now_s * _MS_PER_S)
+
+    def _now_ms(self) -> int:
+        return self.now_ms
+
+    def _read_clock(self) -> float:
+        self.clock_readings += 1
+        return self.now_s
+
+    def _failed(self, error: Exception) -> None:
+        raise AssertionError("the server has failed") from error
+
+    def _synced(self, batch: Batch) -> None:
+        self.processor.batch_released(batch)
+
+
+def _framed(content: bytes) -> bytes:
+    return INT.pack(len(content)) + content
