@@ -29,6 +29,7 @@ from zoolet.server.fourletter import (
     WORDS,
     failure,
 )
+from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.scheduler import QUANTUM_S, Scheduler, Share, run_steps
 from zoolet.server.stats import ConnectionStats
 from zoolet.server.unsent import CHUNK_BYTES, Unsent
@@ -66,6 +67,7 @@ class Requests:
     """Who takes what connections bring (``processor.RequestProcessor``).
 
     Attributes:
+        limited: where to log what a client can cause as often as it wants.
         is_held: whether no request may be taken at present.
     """
 
@@ -74,11 +76,13 @@ class Requests:
         max_frame_bytes: int,
         scheduler: Scheduler,
         *,
+        limited: LogLimiter,
         keeps_alive: bool,
         x509_super_user: str = "",
     ) -> None:
         self.max_frame_bytes = max_frame_bytes
         self.scheduler = scheduler
+        self.limited = limited
         self.keeps_alive = keeps_alive
         self.x509_super_user = x509_super_user
         self.is_held = False
@@ -176,11 +180,15 @@ class Connection(Watcher):
                 self._accepted.opened(self._transport)
             self._open(self._transport)
         except OSError as error:
-            log.info("the connection of %s broke before it was served: %s", self.peer, error)
+            self._requests.limited.info(
+                "the connection of %s broke before it was served: %s", self.peer, error
+            )
             self.abort()
-        except Exception:
+        except Exception:  # noqa: BLE001 -- it is logged, and ends this connection alone
             # No request was taken, so no state of the database has changed.
-            log.exception("closing the connection of %s: it cannot be served", self.peer)
+            self._requests.limited.exception(
+                "closing the connection of %s: it cannot be served", self.peer
+            )
             self.abort()
 
     def _open(self, transport: asyncio.Transport) -> None:
@@ -207,7 +215,7 @@ class Connection(Watcher):
 
         self.is_secure = True
         transport = cast("asyncio.Transport", self._transport)
-        subject = subject_of(transport.get_extra_info("ssl_object"))
+        subject = subject_of(transport.get_extra_info("ssl_object"), self._requests.limited)
         if subject:
             if subject == self._requests.x509_super_user:
                 self.identities = self.identities.with_((Id("super", subject),))
@@ -515,6 +523,7 @@ class Connection(Watcher):
             is_malformed = True
         self._leave_unread(data, position)
         requests.taken(self, taken, position)
+        self.share.op_code = self.stats.last_op_code
         self._flush()
         if is_malformed:
             self.abort()
@@ -582,7 +591,9 @@ class Connection(Watcher):
         if self._client_reads:
             transport.write(unsent.next_chunk())
         if unsent.size_bytes > MAX_UNREAD_BY_CLIENT_BYTES:
-            log.warning("cutting %s off: it does not read what it is sent", self.peer)
+            self._requests.limited.warning(
+                "cutting %s off: it does not read what it is sent", self.peer
+            )
             self.abort()
         elif unsent.size_bytes and self._client_reads:
             self._scheduler.add(self.share, self._take_turn)

@@ -42,7 +42,19 @@ class LogLimiter:
         """Log what is normal but may come often."""
         self._write(logging.INFO, message, arguments, message)
 
-    def _write(self, level: int, message: str, arguments: tuple[object, ...], kind: str) -> None:
+    def exception(self, message: str, *arguments: object) -> None:
+        """Log an error with the exception that is being handled."""
+        self._write(logging.ERROR, message, arguments, message, with_exception=True)
+
+    def _write(
+        self,
+        level: int,
+        message: str,
+        arguments: tuple[object, ...],
+        kind: str,
+        *,
+        with_exception: bool = False,
+    ) -> None:
         now_ms = self._now_ms()
         logged_ms = self._logged_ms.get(kind)
         if logged_ms is not None and 0 <= now_ms - logged_ms < self._interval_ms:
@@ -53,9 +65,9 @@ class LogLimiter:
         left_out = self._left_out.pop(kind, 0)
         if left_out:
             counted = f"{message} (%d more of these messages were left out)"
-            self._log.log(level, counted, *arguments, left_out)
+            self._log.log(level, counted, *arguments, left_out, exc_info=with_exception)
         else:
-            self._log.log(level, message, *arguments)
+            self._log.log(level, message, *arguments, exc_info=with_exception)
 
 
 def _shortened(value: object) -> object:

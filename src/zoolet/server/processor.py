@@ -158,9 +158,9 @@ class RequestProcessor(Requests):
             scheduler,
             keeps_alive=config.keeps_alive,
             x509_super_user=config.x509_super_user,
+            limited=LogLimiter(log, clock.monotonic_ms, _WARNING_INTERVAL_MS),
         )
         self._on_fatal = on_fatal
-        self._limited = LogLimiter(log, clock.monotonic_ms, _WARNING_INTERVAL_MS)
         self.machine = machine
         self.connections: dict[Connection, None] = {}
         self.stats = ServerStats()
@@ -214,7 +214,7 @@ class RequestProcessor(Requests):
 
     def malformed(self, connection: Connection, error: MalformedError) -> None:
         """Note that what a connection brought is no frame; it is closed."""
-        self._limited.warning("closing the connection of %s: %s", connection.peer, error)
+        self.limited.warning("closing the connection of %s: %s", connection.peer, error)
 
     def heard(self, connection: Connection) -> None:
         """Note that bytes came that wait for their turn: the client is alive."""
@@ -232,7 +232,7 @@ class RequestProcessor(Requests):
             self._on_fatal(error)
             return
         connection.abort()
-        self._limited.warning(
+        self.limited.warning(
             "closing the connection of %s: its request failed and changed nothing: %s",
             connection.peer,
             repr(error),
@@ -293,7 +293,7 @@ class RequestProcessor(Requests):
             self.machine.is_changing = False
             return
         if end - start < REQUEST_HEADER_BYTES:
-            self._limited.warning(
+            self.limited.warning(
                 "closing the connection of %s: a request too short", connection.peer
             )
             connection.abort()
@@ -318,7 +318,7 @@ class RequestProcessor(Requests):
             elif (handle := self._others.get(op_code)) is not None:
                 handle(connection, xid, data, body, end)
             else:
-                self._limited.warning(
+                self.limited.warning(
                     "%s asked for op code %d, which is none", connection.peer, op_code
                 )
                 self._turn_away(connection, xid, -1, ErrorCode.UNIMPLEMENTED)
@@ -330,7 +330,7 @@ class RequestProcessor(Requests):
     def _answer_malformed(
         self, connection: Connection, xid: int, op_code: int, error: MalformedError
     ) -> None:
-        self._limited.warning("a malformed request of %s: %s", connection.peer, error)
+        self.limited.warning("a malformed request of %s: %s", connection.peer, error)
         if op_code in _AUTHENTICATION:
             connection.finish()
         else:
@@ -366,7 +366,7 @@ class RequestProcessor(Requests):
 
     def _turn_stranger_away(self, connection: Connection, xid: int) -> None:
         """Close a connection that asks for something before it has authenticated."""
-        self._limited.warning(
+        self.limited.warning(
             "closing the connection of %s: it must authenticate first, under one of: %s",
             connection.peer,
             ", ".join(sorted(self._config.required_schemes)),
@@ -684,14 +684,14 @@ class RequestProcessor(Requests):
         try:
             request = decode_connect(data, start, end)
         except MalformedError as error:
-            self._limited.warning(
+            self.limited.warning(
                 "closing the connection of %s: no connect request: %s", connection.peer, error
             )
             connection.abort()
             return
         self.stats.connection_requests += 1
         if request.last_zxid_seen > self.machine.zxid:
-            self._limited.warning(
+            self.limited.warning(
                 "closing the connection of %s: it has seen zxid 0x%x, and the last here is 0x%x;"
                 " it belongs to another server, or this one's data was put back",
                 connection.peer,
@@ -724,7 +724,7 @@ class RequestProcessor(Requests):
             session = None
         password = password_of(request.session_id, self._session_secret)
         if session is not None and not hmac.compare_digest(request.password or b"", password):
-            self._limited.warning(
+            self.limited.warning(
                 "refusing session 0x%x to %s: the password is wrong",
                 request.session_id,
                 connection.peer,
@@ -786,7 +786,7 @@ class RequestProcessor(Requests):
         try:
             request = decode_write(op_code, data, start, end)
         except MalformedError as error:
-            self._limited.warning("a malformed request of %s: %s", connection.peer, error)
+            self.limited.warning("a malformed request of %s: %s", connection.peer, error)
             if op_code == OpCode.MULTI:
                 self._refuse(connection, session.session_id, xid, ErrorCode.MARSHALLING_ERROR)
             else:
@@ -851,7 +851,7 @@ class RequestProcessor(Requests):
         try:
             return self._commit_txn(txn)
         except TxnTooLargeError as error:
-            self._limited.warning("refusing a request of session 0x%x: %s", asker.session_id, error)
+            self.limited.warning("refusing a request of session 0x%x: %s", asker.session_id, error)
         code = ErrorCode.MARSHALLING_ERROR
         return self._commit_txn(machine.refuse(asker.session_id, xid, code, self._time_ms()))
 
@@ -889,14 +889,14 @@ class RequestProcessor(Requests):
         self.stats.auth_failures += 1
         connection.finish()
         if is_one_too_many:
-            self._limited.warning(
+            self.limited.warning(
                 "closing the connection of %s: it proves more identities than"
                 " zoolet.maxIdentitiesPerConnection (%d)",
                 connection.peer,
                 most,
             )
         else:
-            self._limited.warning(
+            self.limited.warning(
                 "%s failed to authenticate under the scheme %r", connection.peer, request.scheme
             )
 
@@ -911,7 +911,7 @@ class RequestProcessor(Requests):
     def _sasl(self, connection: Connection, xid: int, data: bytes, start: i64, end: i64) -> None:
         """Answer as a server without a SASL mechanism: no token, and nobody is authenticated."""
         if decode_sasl(data, start, end) is None:
-            log.warning("closing the connection of %s: a null SASL token", connection.peer)
+            self.limited.warning("closing the connection of %s: a null SASL token", connection.peer)
             connection.abort()
             return
         batch = self._commit.batch_to_wait_for(connection, NOTHING)
@@ -950,7 +950,7 @@ class RequestProcessor(Requests):
             events = self.machine.set_watches(request, connection)
         except RequestError as error:
             # Clients do not look at an error in this reply: their watches would be gone unseen.
-            self._limited.warning(
+            self.limited.warning(
                 "closing the connection of %s: it takes over more watches than"
                 " zoolet.maxWatchesPerConnection (%d)",
                 connection.peer,

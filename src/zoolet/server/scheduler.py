@@ -13,7 +13,7 @@ assumes that those that wait take as much longer, so that other clients are serv
 Invariants: an iteration does at most BUDGET_S of work plus two slices; a slice ends about QUANTUM_S
 after it began, unless one request or step takes longer; what waits is taken up in later iterations,
 and gets a turn after LONGEST_WAIT_S and the turns of those that have waited longer.
-This module knows no connection and no request.
+This module knows no connection, and of a request only its op code, for messages.
 """
 
 import heapq
@@ -24,6 +24,9 @@ from collections.abc import Callable, Iterator
 from typing import Final, final
 
 from mypy_extensions import i64
+
+from zoolet.model.codes import OpCode
+from zoolet.server.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,13 @@ _QUANTUM_US: Final = 1000
 _LONG_ITERATION_S: Final = 0.1
 """The watchdog reports an iteration that is longer."""
 
+_REPORT_INTERVAL_MS: Final = 1000
+"""A client can cause long iterations, so the watchdog reports at most one in this time."""
+
 _US_PER_S: Final = 1e6
+_MS_PER_S: Final = 1000.0
+
+_OPERATIONS: Final = {int(op_code): op_code.name for op_code in OpCode}
 
 _monotonic: Final = time.monotonic  # looked up once
 
@@ -56,16 +65,18 @@ class Share:
 
     Attributes:
         name: of the connection or task, for the watchdog's messages.
+        op_code: of the connection's last request, for the same; None if there is none.
         number: of its place in the queue; 0: it does not wait.
         next_cost_us: an estimate of its next request or step, in microseconds.
         start_us: the virtual time at which its next slice begins.
         finish_us: the virtual time at which its last slice ended.
     """
 
-    __slots__ = ("finish_us", "name", "next_cost_us", "number", "start_us")
+    __slots__ = ("finish_us", "name", "next_cost_us", "number", "op_code", "start_us")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.op_code: int | None = None
         self.number = 0
         self.next_cost_us: i64 = 1
         self.start_us: i64 = 0
@@ -75,6 +86,13 @@ class Share:
     def is_waiting(self) -> bool:
         """Whether it waits for a turn."""
         return self.number != 0
+
+    def __str__(self) -> str:
+        """Return the name, and what was asked last."""
+        op_code = self.op_code
+        if op_code is None:
+            return self.name
+        return f"{self.name} (last request: {_OPERATIONS.get(op_code, op_code)})"
 
 
 @final
@@ -111,8 +129,12 @@ class Scheduler:
         self._runs_again = False
         self._spent_s = 0.0
         self._longest_s = 0.0
-        self._longest = ""
+        self._longest: Share | None = None
         self._is_metered = False
+        self._limited = LogLimiter(log, self._now_ms, _REPORT_INTERVAL_MS)
+
+    def _now_ms(self) -> int:
+        return int(self.now_s() * _MS_PER_S)
 
     def now_s(self) -> float:
         """Return the time on the scheduler's clock, in seconds."""
@@ -132,7 +154,7 @@ class Scheduler:
         self._spent_s += spent_s
         if spent_s > self._longest_s:
             self._longest_s = spent_s
-            self._longest = share.name
+            self._longest = share
         if self._spent_s >= _UNMETERED_S:
             self._meter()
 
@@ -267,7 +289,7 @@ class Scheduler:
         share.finish_us = max(share.finish_us, share.start_us) + spent_us
         if spent_s > self._longest_s:
             self._longest_s = spent_s
-            self._longest = share.name
+            self._longest = share
         if (has_more or self._runs_again) and not self.is_stopped:
             self.add(share, run)
         return now_s
@@ -287,14 +309,14 @@ class Scheduler:
     def _report(self) -> None:
         """Log an iteration that took too long, and what took longest in it."""
         if self._spent_s >= _LONG_ITERATION_S:
-            log.warning(
+            self._limited.warning(
                 "one iteration of the event loop took %d ms; %d ms of it went to %s",
                 round(self._spent_s * 1000),
                 round(self._longest_s * 1000),
-                self._longest,
+                str(self._longest),
             )
         self._longest_s = 0.0
-        self._longest = ""
+        self._longest = None
 
 
 def _raise(error: Exception) -> None:

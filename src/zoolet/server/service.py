@@ -20,6 +20,7 @@ from zoolet.server.endpoints import Endpoints
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS, ServerError
 from zoolet.server.groupcommit import Batch, GroupCommit
 from zoolet.server.listening import is_broken_connection
+from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.logs import describe_serving
 from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
 from zoolet.server.restore import Restorer
@@ -91,6 +92,7 @@ class Server:
         self._restorer: Restorer
         self._txns_replayed = 0
         self._log_bytes = 0
+        self._limited = LogLimiter(log, clock.monotonic_ms)
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as started:
@@ -314,7 +316,7 @@ class Server:
         message = str(context.get("message", ""))
         is_harmless = isinstance(failure, HARMLESS_IN_CALLBACKS) and "protocol." not in message
         if failure is None or is_harmless or is_broken_connection(context):
-            log.info("%s: %r", context.get("message", "a connection failed"), failure)
+            self._limited.info("%s: %r", context.get("message", "a connection failed"), failure)
             return
         if self._failure.done():
             return

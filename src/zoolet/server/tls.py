@@ -4,7 +4,6 @@ Loaded only where zoo.cfg has a secureClientPort. Source: the original's ``X509U
 ``PemReader`` and ``X509AuthenticationProvider``.
 """
 
-import logging
 import re
 import ssl
 from typing import Final
@@ -13,6 +12,7 @@ from zoolet.server.config import ClientAuth, TlsConfig
 from zoolet.server.distinguished_names import DerError, subject_in
 from zoolet.server.errors import ServerError
 from zoolet.server.handshakes import ServerContext
+from zoolet.server.log_limiter import LogLimiter
 
 _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _TLS_13_SUITES: Final = frozenset(
@@ -25,8 +25,6 @@ _VERIFY_MODES: Final = {
     ClientAuth.WANT: ssl.CERT_OPTIONAL,
     ClientAuth.NONE: ssl.CERT_NONE,
 }
-
-log = logging.getLogger(__name__)
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
@@ -107,7 +105,7 @@ def _openssl_name(suite: str) -> str:
     return name.replace("_", "-")
 
 
-def subject_of(connection: ssl.SSLObject) -> str:
+def subject_of(connection: ssl.SSLObject, limited: LogLimiter) -> str:
     """Return whom the certificate names that a client has shown: its id under the scheme x509.
 
     Empty if there is no certificate, if it was not verified, or if it names nobody.
@@ -118,5 +116,5 @@ def subject_of(connection: ssl.SSLObject) -> str:
     try:
         return subject_in(certificate)
     except DerError as error:
-        log.warning("the subject of a client's certificate cannot be read: %s", error)
+        limited.warning("the subject of a client's certificate cannot be read: %s", error)
         return ""

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from zoolet.model.codes import OpCode
 from zoolet.server.scheduler import BUDGET_S, LONGEST_WAIT_S, QUANTUM_S, Scheduler, Share
 
 
@@ -287,6 +288,65 @@ def test_a_long_iteration_is_logged_with_its_cause(
     (message,) = caplog.messages
     assert "150 ms" in message
     assert "/127.0.0.1:5" in message
+
+
+def test_the_watchdog_names_a_task(loop: SimulatedLoop, caplog: pytest.LogCaptureFixture) -> None:
+    def steps() -> Iterator[int]:
+        loop.now_s += 0.2
+        yield 1
+
+    loop.scheduler.run("closing expired sessions", steps())
+    loop.until_idle()
+    (message,) = caplog.messages
+    assert message.endswith("took 200 ms; 200 ms of it went to closing expired sessions")
+
+
+def test_the_watchdog_names_the_share_that_took_longest(
+    loop: SimulatedLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, work_s in (("short", 0.01), ("longest", 0.07), ("long", 0.05)):
+        loop.work(Share(name), work_s)
+    loop.iterate()
+    (message,) = caplog.messages
+    assert message.endswith("took 130 ms; 70 ms of it went to longest")
+
+
+def test_the_watchdog_forgets_who_took_longest_in_an_earlier_iteration(
+    loop: SimulatedLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop.work(Share("earlier"), 0.09)
+    loop.iterate()
+    assert not caplog.messages
+    for name in ("one", "two"):
+        loop.work(Share(name), 0.06)
+    loop.iterate()
+    (message,) = caplog.messages
+    assert message.endswith("took 120 ms; 60 ms of it went to one")
+
+
+@pytest.mark.parametrize(
+    ("op_code", "named"),
+    [(OpCode.MULTI.value, "MULTI"), (OpCode.PING.value, "PING"), (4711, "4711")],
+)
+def test_the_watchdog_names_the_last_request(
+    loop: SimulatedLoop, caplog: pytest.LogCaptureFixture, op_code: int, named: str
+) -> None:
+    share = Share("/127.0.0.1:5")
+    share.op_code = op_code
+    loop.work(share, 0.15)
+    loop.iterate()
+    (message,) = caplog.messages
+    assert message.endswith(f"went to /127.0.0.1:5 (last request: {named})")
+
+
+def test_the_watchdog_reports_at_most_once_a_second(
+    loop: SimulatedLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(17):
+        loop.work(Share("one"), 0.125)
+        loop.iterate()
+    assert len(caplog.messages) == 3
+    assert caplog.messages[-1].endswith("(7 more of these messages were left out)")
 
 
 @pytest.mark.parametrize("seed", range(20))
