@@ -1,6 +1,7 @@
 """What a client can cause as often as it wants is logged once, then counted."""
 
 import ast
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -83,8 +84,9 @@ def test_many_offences_are_one_line(
 def test_many_connections_that_cannot_be_served_are_one_line(
     caplog: pytest.LogCaptureFixture, fault: Exception
 ) -> None:
-    class BrokenTransport:
-        def get_extra_info(self, _name: str) -> None:
+    class BrokenTransport(asyncio.Transport):
+        def get_extra_info(self, name: str, default: object = None) -> None:
+            del name, default
             raise fault
 
         def abort(self) -> None:
@@ -93,7 +95,7 @@ def test_many_connections_that_cannot_be_served_are_one_line(
     caplog.set_level(logging.INFO)
     stage = Stage()
     for _ in range(TIMES):
-        Connection(stage.processor).connection_made(BrokenTransport())  # type: ignore[arg-type]
+        Connection(stage.processor).connection_made(BrokenTransport())
     assert len(caplog.records) == 1
     assert bool(caplog.records[0].exc_info) == isinstance(fault, ValueError)
 
