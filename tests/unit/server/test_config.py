@@ -6,6 +6,7 @@ import pytest
 
 from zoolet.core.rules import Rules
 from zoolet.server.config import Config, ConfigError, parse_config, read_config
+from zoolet.server.fourletter import unknown_words
 from zoolet.storage.compression import Compression
 
 MINIMUM = "dataDir=/data\nclientPort=2181\n"
@@ -202,6 +203,15 @@ def test_the_admin_endpoint_is_switched_off_by_false_only() -> None:
     assert parse("admin.enableServer=no").admin is not None
     assert parse("admin.enableServer=FALSE").admin is not None
     assert parse("admin.enableServer=false").admin is None
+
+
+def test_the_sample_switches_autopurge_on_and_causes_no_warning() -> None:
+    """Autopurge is off by default, and then old snapshots and logs fill the disk."""
+    config = read_config(Path(__file__).parents[3] / "conf" / "zoo.cfg")
+    assert config.purge_interval_h == 1
+    assert config.kept_snapshots == 3
+    assert config.warnings == ()
+    assert not unknown_words(config.four_letter_words)
 
 
 def test_the_file_of_the_official_container_starts() -> None:
