@@ -7,14 +7,14 @@ ZooKeeper 3.9.5's answers as well, with the reason.
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import pytest
 from kazoo.client import KazooClient
 
-from tests.support.apache import require_apache
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.apache import DEBIAN_JARS
+from zoolet.testing.apache import release_of
 
 Shown = dict[str, Any]
 
@@ -285,10 +285,9 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    jars = require_apache(DEBIAN_JARS)
+def theirs(apache_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     home = tmp_path_factory.mktemp("theirs")
-    with ApacheServer(home, jars) as server, Asked(server) as asked:
+    with ApacheServer(home, apache_jars) as server, Asked(server) as asked:
         yield asked
 
 
@@ -314,6 +313,11 @@ def test_a_parser_shows_the_same_of_apaches_answer(
     ours: Asked, theirs: Asked, parser: Parser
 ) -> None:
     assert outcome(parser, ours.ask(parser.word)) == outcome(parser, theirs.ask(parser.word))
+
+
+def test_the_apache_compared_with_is_that_of_the_option(theirs: Asked, apache_jars: Path) -> None:
+    release = ".".join(map(str, release_of(apache_jars)))
+    assert theirs.ask("srvr").startswith(f"Zookeeper version: {release}-")
 
 
 @pytest.mark.parametrize("word", ["srvr", "stat"])
