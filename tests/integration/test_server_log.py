@@ -4,14 +4,19 @@ import json
 import os
 import re
 import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.scripts import run_script, write_zoo_cfg
+from tests.support.rawclient import RawClient
+from tests.support.scripts import SCRIPTS, TIMEOUT_S, run_script, write_zoo_cfg
 from tests.support.waiting import wait_until
 from zoolet.model.build import DESCRIPTION, KIND
+from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.testing import ReservedPort, ServerProcess
 
 
@@ -98,6 +103,53 @@ def test_the_log_is_rotated_and_clients_notice_nothing(tmp_path: Path, way: str)
         assert "STOPPED" in run_script("zkServer.sh", "stop", path).stdout
     assert log.read_text().splitlines()[-1].endswith("every acknowledged change is on disk")
     assert "\0" not in log.read_text()
+
+
+@contextmanager
+def server_that_opens_its_log(path: Path, logs: Path) -> Iterator[Path]:
+    """A server started with ``zkServer.sh start``, which makes its log file in ZOO_LOG_DIR."""
+    variables = {"ZOO_LOG_DIR": str(logs)}
+    assert run_script("zkServer.sh", "start", path, variables=variables).returncode == 0
+    try:
+        (log,) = logs.iterdir()
+        yield log
+    finally:
+        assert "STOPPED" in run_script("zkServer.sh", "stop", path).stdout
+
+
+@contextmanager
+def server_whose_output_is_the_log(path: Path, logs: Path) -> Iterator[Path]:
+    """A server started as a shell does it: ``zkServer.sh start-foreground 2> FILE``."""
+    logs.mkdir()
+    log = logs / "foreground.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [SCRIPTS / "zkServer.sh", "start-foreground", path], stderr=output
+        )
+    try:
+        yield log
+    finally:
+        process.terminate()
+        assert process.wait(TIMEOUT_S) == 0
+
+
+@pytest.mark.parametrize("started", [server_that_opens_its_log, server_whose_output_is_the_log])
+def test_a_log_cut_to_nothing_goes_on_at_its_beginning_without_a_signal(
+    tmp_path: Path, started: Callable[[Path, Path], AbstractContextManager[Path]]
+) -> None:
+    """As logrotate's copytruncate cuts it: the next line begins the file, behind no zero bytes."""
+    port = ReservedPort()
+    with started(write_zoo_cfg(tmp_path, port), tmp_path / "logs") as log:
+        wait_until(lambda: "listening for" in log.read_text(), "the line about the addresses")
+        os.truncate(log, 0)
+        with RawClient(port.number) as client:
+            client.connect()
+            assert client.request(OpCode.CREATE, b"no path").err == ErrorCode.MARSHALLING_ERROR
+        wait_until(lambda: b"a malformed request" in log.read_bytes(), "the line about it")
+    # A slow machine may have logged a warning of its own before it.
+    assert re.match(rb"[-\d]{10} [:,\d]{12} (WARNING|INFO) ", log.read_bytes())
+    assert b"\0" not in log.read_bytes()
+    assert b"reopened" not in log.read_bytes()
 
 
 def test_sighup_does_not_end_a_server_without_a_log_file(
