@@ -210,3 +210,24 @@ def test_many_servers_on_one_directory_start_and_stop(tmp_path: Path, _round: in
         assert process.returncode == (0 if process is winner else 1), err
         assert ("already running" in err) == (process is not winner)
     assert not (tmp_path / "data" / "zookeeper_server.pid").exists()
+
+
+@pytest.mark.timeout(300)  # 24 processes: a busy machine takes more than a minute
+def test_of_12_starts_at_once_one_server_serves_round_after_round(tmp_path: Path) -> None:
+    """Each round starts on the files that the one before has left."""
+    port = ReservedPort()
+    path = write_zoo_cfg(tmp_path, port)
+    pid_file = tmp_path / "data" / "zookeeper_server.pid"
+    with stopped_in_the_end(path):
+        for _ in range(2):
+            outputs = start_at_once(*[path] * 12)
+            assert sum("STARTED" in out for _, out, _ in outputs) == 1
+            (pid,) = pids_of(outputs)
+            assert control.ask(read_config(path), "srvr").startswith("Zookeeper version")
+            assert pid_file.read_text() == f"{pid}\n"
+            losers = [err for status, _, err in outputs if status]
+            assert all(f"already running as process {pid}" in err for err in losers), losers
+            assert "STOPPED" in run_script("zkServer.sh", "stop", path).stdout
+            assert not pid_file.exists()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port.number), TIMEOUT_S)
