@@ -153,25 +153,36 @@ class Answer:
             chunk = next(self._chunks, None)
         except Exception as error:  # noqa: BLE001 -- what the system refuses fails this answer alone
             self._answers.warn(self.name, error)
-            self._is_held = True
-            self._answers.when_durable(partial(self._fail, error))
+            self._hold(partial(self._fail, error))
             return
         if chunk is None:
             self._end()
         elif chunk:
-            self._is_held = True
-            self._answers.when_durable(partial(self._release, chunk))
+            self._hold(partial(self._send, chunk))
 
     def _failed(self, error: Exception) -> None:
         """Disconnect the client: what it was sent is unknown."""
         self._answers.warn(self.name, error)
         self._disconnect()
 
-    def _release(self, chunk: bytes) -> None:
+    def _hold(self, step: Callable[[], None]) -> None:
+        """Take ``step`` once everything that it can show is on disk."""
+        self._is_held = True
+        self._answers.when_durable(partial(self._release, step))
+
+    def _release(self, step: Callable[[], None]) -> None:
+        """Take a step; if it fails, this answer ends, and what waited beside it goes on."""
         self._is_held = False
-        if not self._is_over:
-            self._sink.send_chunk(chunk)
-            self.go_on()
+        if self._is_over:
+            return
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it concerns one client
+            self._failed(error)
+
+    def _send(self, chunk: bytes) -> None:
+        self._sink.send_chunk(chunk)
+        self.go_on()
 
     def _end(self) -> None:
         self._finish()
@@ -180,12 +191,10 @@ class Answer:
         self._sink.end_answer()
 
     def _fail(self, error: Exception) -> None:
-        self._is_held = False
-        if not self._is_over:
-            self._finish()
-            if self._closes:
-                self._watch_for_stall()
-            self._sink.fail_answer(error)
+        self._finish()
+        if self._closes:
+            self._watch_for_stall()
+        self._sink.fail_answer(error)
 
     def _finish(self) -> None:
         """Free what the chunks are made of, and let the next answer have its turn."""

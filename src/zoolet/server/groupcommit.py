@@ -258,11 +258,27 @@ class GroupCommit:
         batch.is_released = True
         self._flush()
         self._release(batch)
-        for callback in batch.callbacks:
-            callback()
+        if not self._call_back(batch):
+            return
         self._on_synced(batch)
         # The holds point back: without this a batch would stay until cycles are collected.
         batch.holds.clear()
+
+    def _call_back(self, batch: Batch) -> bool:
+        """Call the callbacks of a batch; say whether the server goes on.
+
+        If one raises, the loop's exception handler decides whether the server stops. If it does
+        not, the other callbacks are called.
+        """
+        for callback in batch.callbacks:
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 -- the handler decides
+                message = "a callback behind a sync failed"
+                self._loop.call_exception_handler({"message": message, "exception": error})
+                if self._is_stopped:
+                    return False
+        return True
 
     def _release(self, batch: Batch) -> None:
         """Send what the batch held; much of it in several steps, behind what waits already."""
