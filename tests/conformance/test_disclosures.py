@@ -231,6 +231,113 @@ def test_what_needs_no_permission(scene: Scene) -> None:
     assert scene.owner.request(OpCode.GET_EPHEMERALS, pack_ustring("/")).body == INT.pack(0)
 
 
+LATER = 1 << 40
+"""A zxid after everything that has happened: a client that has missed nothing."""
+
+
+def paths(path: str, num_lists: int) -> bytes:
+    return num_lists * (INT.pack(1) + pack_ustring(path))
+
+
+class Free(NamedTuple):
+    """A request that shows nothing of a znode, whatever its body says of one."""
+
+    op_code: OpCode
+    body: Callable[[str], bytes]
+    xid: int | None = None
+    closes: bool = False
+
+
+FREE = {
+    "addWatch": Free(OpCode.ADD_WATCH, of_path(INT.pack(AddWatchMode.PERSISTENT))),
+    "addWatch, recursive": Free(
+        OpCode.ADD_WATCH, of_path(INT.pack(AddWatchMode.PERSISTENT_RECURSIVE))
+    ),
+    "setWatches": Free(
+        OpCode.SET_WATCHES, lambda path: LONG.pack(LATER) + paths(path, 1) + INT.pack(0) * 2
+    ),
+    "setWatches, missed": Free(
+        OpCode.SET_WATCHES, lambda path: LONG.pack(0) + paths(path, 3), Xid.SET_WATCHES
+    ),
+    "setWatches2": Free(
+        OpCode.SET_WATCHES2, lambda path: LONG.pack(0) + paths(path, 5), Xid.SET_WATCHES
+    ),
+    "sync": Free(OpCode.SYNC, of_path(b"")),
+    "ping": Free(OpCode.PING, of_path(b""), Xid.PING),
+    "auth": Free(
+        OpCode.AUTH,
+        lambda path: INT.pack(0) + pack_ustring("digest") + pack_buffer(f"{path}:x".encode()),
+        Xid.AUTH,
+    ),
+    "auth, refused": Free(
+        OpCode.AUTH,
+        lambda path: INT.pack(0) + pack_ustring(path) + pack_buffer(path.encode()),
+        Xid.AUTH,
+        closes=True,
+    ),
+    "SASL": Free(OpCode.SASL, lambda path: pack_buffer(path.encode())),
+    "whoAmI": Free(OpCode.WHO_AM_I, of_path(b"")),
+    "reconfig": Free(OpCode.RECONFIG, lambda path: 3 * pack_buffer(path.encode()) + LONG.pack(-1)),
+    "createSession": Free(OpCode.CREATE_SESSION, of_path(b""), closes=True),
+    "closeSession": Free(OpCode.CLOSE_SESSION, of_path(b""), closes=True),
+    "deleteContainer": Free(OpCode.DELETE_CONTAINER, of_path(b""), closes=True),
+}
+
+
+def answered(scene: Scene, free: Free, path: str) -> list[tuple[int, int, bytes]]:
+    """Return what a connection of its own gets for a request; its own path is left out."""
+    asking = scene.connect(GUEST)
+    sent = asking.send(free.op_code, free.body(path), free.xid)
+    frames = []
+    try:
+        if not free.closes:
+            asking.send(OpCode.GET_EPHEMERALS, pack_ustring("/"), xid=LAST)
+        while (reply := asking.read_reply()).xid != LAST:
+            frames.append(reply)
+    except (EOFError, ConnectionResetError):
+        assert free.closes
+    assert [frame.xid for frame in frames] in ([sent], [])
+    if not free.closes:
+        asking.request(OpCode.CLOSE_SESSION)
+    asking.socket.close()
+    return [(frame.xid, frame.err, frame.body.replace(path.encode(), b"PATH")) for frame in frames]
+
+
+LAST = 1_000_000
+
+
+def seen_by_owner(scene: Scene, path: str) -> list[bytes]:
+    op_codes = (OpCode.GET_DATA, OpCode.GET_CHILDREN)
+    return [
+        scene.owner.request(op_code, pack_ustring(path) + NO_WATCH).body for op_code in op_codes
+    ]
+
+
+def test_all_other_requests_of_the_table_are_tried() -> None:
+    (row,) = [row for row in REPLIES if row.name == "all other requests"]
+    assert (row.permission, row.of) == (None, Of.NONE)
+    assert {free.op_code for free in FREE.values()} == set(row.op_codes)
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_all_other_requests_show_nothing_of_a_znode(scene: Scene, name: str) -> None:
+    """The answer is the same, whatever the znode holds, and the znode stays as it was."""
+    free = FREE[name]
+    scene.make(ALL & ~Permission.READ)
+    scene.create(f"{scene.path}/child", ALL & ~Permission.READ)
+    bare = scene.path.replace("/n", "/b")  # as long: sync answers with the path
+    scene.create(bare, 0)
+    write_data(scene, scene.path)
+    both = (scene.path, bare)
+    before = [seen_by_owner(scene, path) for path in both]
+    first, second = (answered(scene, free, path) for path in both)
+    assert first == second
+    assert len(first) == 1
+    for _, _, body in first:
+        assert not any(shown in body for shown in (b"secret", b"child", OWNER))
+    assert [seen_by_owner(scene, path) for path in both] == before
+
+
 def events_of(client: RawClient) -> list[tuple[int, str]]:
     """Return the events that come before what is asked now is answered."""
     xid = client.send(OpCode.SYNC, pack_ustring("/"))
