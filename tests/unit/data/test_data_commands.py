@@ -20,7 +20,7 @@ from zoolet.data.sizes import sizes
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, Id
 from zoolet.model.codes import OpCode
-from zoolet.storage.disk import READ_BLOCK_BYTES, Disk
+from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile, _DiskReader
 from zoolet.storage.errors import StorageError
 from zoolet.storage.txnlog import read_records
 
@@ -87,6 +87,45 @@ def test_check_finds_damage(writer: Writer, damage: Callable[[bytes], bytes], sa
     assert said in result.stdout
     assert newest.read_bytes() == damaged
     assert len(list(writer.directories.logs.iterdir())) == 4
+
+
+@pytest.mark.parametrize("is_hole", [True, False])
+def test_check_skips_the_zeros_at_the_end_of_several_logs(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch, is_hole: bool
+) -> None:
+    """Of a hole it reads the blocks in which the records end; it reads written zeros once."""
+    writer.snapshot()
+    writer.create("/f")
+    writer.log.roll()
+    padding_bytes = 8 << 20
+    for path in writer.logs():
+        if is_hole:
+            os.truncate(path, path.stat().st_size + padding_bytes)
+        else:
+            path.write_bytes(path.read_bytes() + bytes(padding_bytes))
+    assert len(writer.logs()) == 3
+    bytes_read: dict[int, int] = {}
+    readers: list[ReadableFile] = []
+    open_file, read_at = Disk.open, _DiskReader.read_at
+
+    def opening(disk: Disk, path: Path) -> ReadableFile:
+        readers.append(open_file(disk, path))
+        return readers[-1]
+
+    def reading(reader: _DiskReader, offset: int, size_bytes: int) -> bytes:
+        found = read_at(reader, offset, size_bytes)
+        bytes_read[id(reader)] = bytes_read.get(id(reader), 0) + len(found)
+        return found
+
+    monkeypatch.setattr(Disk, "open", opening)
+    monkeypatch.setattr(_DiskReader, "read_at", reading)
+    result = run("check", home(writer))
+    assert result.exit_code == 0
+    assert "DAMAGED" not in result.stdout
+    assert "log.7: 1 txns, 0x7 to 0x7" in result.stdout
+    assert len(readers) > 3
+    most_bytes = (0 if is_hole else padding_bytes) + 3 * READ_BLOCK_BYTES
+    assert all(read_bytes <= most_bytes for read_bytes in bytes_read.values())
 
 
 def cut(path: Path, size_bytes: int = 4) -> None:

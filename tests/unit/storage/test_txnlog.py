@@ -14,7 +14,7 @@ from zoolet.model.codes import OpCode
 from zoolet.model.txns import DeleteTxn, Txn, TxnHeader
 from zoolet.storage.disk import BytesFile, Disk, DiskFile
 from zoolet.storage.errors import DamagedFileError
-from zoolet.storage.txnlog import TxnLog, encode_record, is_torn, read_records
+from zoolet.storage.txnlog import TxnLog, encode_record, end_of_data, is_torn, read_records
 
 PATH = Path("log.1")
 HEADER = bytes.fromhex("5a4b4c47 00000002 0000000000000000")  # "ZKLG", version 2, database 0
@@ -164,3 +164,90 @@ def test_a_flipped_bit_before_another_record_is_damage(position: int, bit: int) 
 def test_what_is_no_log_is_said(data: bytes, reason: str) -> None:
     with pytest.raises(DamagedFileError, match=reason):
         read(data)
+
+
+# -- zeros at the end ------------------------------------------------------------------------------
+
+PADDING_BYTES = 8 << 20
+WINDOW_BYTES = 1 << 20
+
+
+class CountingFile(BytesFile):
+    """A file whose reads are noted; behind ``data_end`` the file system knows of a hole."""
+
+    def __init__(self, content: bytes, data_end: int | None = None) -> None:
+        super().__init__(content)
+        self.reads: list[tuple[int, int]] = []
+        self._data_end = len(content) if data_end is None else data_end
+
+    def read_at(self, offset: int, size_bytes: int) -> bytes:
+        data = super().read_at(offset, size_bytes)
+        self.reads.append((offset, len(data)))
+        return data
+
+    def next_data(self, offset: int) -> int:
+        return self.size_bytes if offset >= self._data_end else offset
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(size_bytes for _, size_bytes in self.reads)
+
+
+@pytest.mark.parametrize("is_hole", [True, False])
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_the_zeros_behind_the_records_are_read_once_at_most(count: int, is_hole: bool) -> None:
+    """A hole is not read, written zeros are read once."""
+    data = content(count)
+    log = CountingFile(data + bytes(PADDING_BYTES), len(data) if is_hole else None)
+    assert [record.txn for record in read_records(PATH, log)] == [
+        delete(zxid) for zxid in range(1, count + 1)
+    ]
+    # The window in which the last record stands is read whole, a hole or not.
+    assert log.bytes_read <= len(HEADER) + WINDOW_BYTES + (0 if is_hole else PADDING_BYTES)
+
+
+@pytest.mark.parametrize("is_hole", [True, False])
+def test_a_torn_tail_before_zeros_is_found_without_reading_a_hole(is_hole: bool) -> None:
+    data = content(3)
+    torn = data[:-1]
+    log = CountingFile(torn + bytes(PADDING_BYTES), len(torn) if is_hole else None)
+    with pytest.raises(DamagedFileError) as damaged:
+        list(read_records(PATH, log))
+    assert damaged.value.offset == len(content(2))
+    log.reads.clear()
+    assert end_of_data(log, damaged.value.offset) == len(torn)
+    assert log.bytes_read <= (WINDOW_BYTES if is_hole else PADDING_BYTES + len(torn))
+    log.reads.clear()
+    assert is_torn(log, damaged.value.offset)
+    # Only what is before the end of the data is searched for records.
+    assert log.bytes_read <= 3 * WINDOW_BYTES + (0 if is_hole else PADDING_BYTES)
+
+
+@pytest.mark.parametrize(
+    "position", [len(HEADER), WINDOW_BYTES - 1, WINDOW_BYTES, 3 * WINDOW_BYTES + 7]
+)
+@pytest.mark.parametrize("behind", [0, 1, WINDOW_BYTES - 1, WINDOW_BYTES, 5_000_000])
+def test_the_data_end_behind_the_last_byte_that_is_not_zero(position: int, behind: int) -> None:
+    log = CountingFile(bytes(position) + b"B" + bytes(behind))
+    assert end_of_data(log, 0) == position + 1
+    assert end_of_data(log, position) == position + 1
+    assert end_of_data(log, position + 1) == position + 1
+    assert log.bytes_read <= 2 * (position + 1 + behind) + behind
+
+
+@pytest.mark.parametrize("gap", [0, 1, WINDOW_BYTES - 3, WINDOW_BYTES, PADDING_BYTES])
+def test_a_record_far_behind_the_damage_means_that_nothing_is_torn(gap: int) -> None:
+    damaged = bytearray(content(1))
+    damaged[-3] ^= 1
+    data = bytes(damaged) + bytes(gap)
+    assert is_torn(CountingFile(data), len(HEADER))
+    assert not is_torn(CountingFile(data + encode_record(delete(2)) + bytes(100)), len(HEADER))
+
+
+@given(st.integers(0, 3), st.integers(0, 3 * 60), st.sampled_from([0, 1, 5000]))
+def test_the_end_of_data_is_that_of_a_file_without_its_zeros(
+    count: int, cut: int, padding: int
+) -> None:
+    data = content(count)[: len(HEADER) + cut] + bytes(padding)
+    wanted = max(len(HEADER), len(data.rstrip(b"\0")))
+    assert end_of_data(BytesFile(data), len(HEADER)) == wanted
