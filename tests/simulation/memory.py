@@ -3,7 +3,9 @@
 The faults happen while the server's code runs, and nowhere else. ``_testcapi`` is CPython's own
 module for its tests. Compiled code may end the process if an allocation fails, so there a
 simulation lets only readings of the clock fail. ``test_failed_allocations.py`` has a process for
-each allocation.
+each allocation, and fails the encoding of txns in compiled code too. Here that cannot be done
+simply: requests of the simulation hold plain text and bytes, so encoding them calls no Python code
+that could fail.
 """
 
 import random

@@ -46,6 +46,7 @@ def test_the_faults_happen() -> None:
         "a snapshot failed",
         "crash at",
         "a change failed",
+        "a callback failed",
     ):
         assert fault in stories
     assert sum(len(world.logged) for world in worlds) > 500
