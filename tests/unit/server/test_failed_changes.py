@@ -257,9 +257,8 @@ def test_what_waits_for_its_sync_is_not_acknowledged_after_a_failed_apply(
         waiting.send(OpCode.SYNC, pack_ustring("/"))
         fail_apply(server)
         failing.send(*set_data("/a"))
-        wait_until(
-            lambda: server._thread.call(lambda: server.failure is not None), "the server's end"
-        )
+        # Not on the server's thread: it may wait for the disk already.
+        wait_until(lambda: server.failure is not None, "the server's end")
         server.disk.release_syncs()
         server.wait_until_ended()
         assert waiting.is_closed_by_server()

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from zoolet.model import packed_python
-from zoolet.model.acl import ACL, OPEN_ACL, Id
+from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
 from zoolet.model.packed import BytesWriter
 from zoolet.model.txns import CreateTxn, Txn, TxnHeader
@@ -54,12 +54,8 @@ class FailingWriter(packed_python.BytesWriter):
         super().write(b)
 
 
-class FailingId(Id):
-    """An ACL's Id that cannot be encoded: reading its name fails."""
-
-    @property
-    def id(self) -> str:
-        raise MemoryError
+NO_UTF_8 = "/" + chr(0xD800)
+"""A path that cannot be encoded."""
 
 
 @pytest.fixture
@@ -77,9 +73,8 @@ def source(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def create(zxid: int, size_bytes: int = 10, who: Id | None = None) -> Txn:
-    acl = OPEN_ACL if who is None else (ACL(31, who),)
-    body = CreateTxn(f"/{zxid}", b"x" * size_bytes, acl, False, 1)
+def create(zxid: int, size_bytes: int = 10, path: str = "/a") -> Txn:
+    body = CreateTxn(path, b"x" * size_bytes, OPEN_ACL, False, 1)
     return Txn(TxnHeader(1, 2, zxid, 4, OpCode.CREATE), body)
 
 
@@ -119,8 +114,8 @@ def test_a_record_has_no_further_write(source: ModuleType) -> None:
 def test_a_txn_whose_encoding_fails_leaves_nothing_in_the_batch() -> None:
     writer = BytesWriter()
     write_record(writer, create(1))
-    with pytest.raises(MemoryError):
-        write_record(writer, create(2, who=FailingId("digest", "ann")))
+    with pytest.raises(UnicodeEncodeError):
+        write_record(writer, create(2, path=NO_UTF_8))
     write_record(writer, create(3))
     assert txns_in(writer.getvalue()) == [create(1), create(3)]
 
@@ -144,13 +139,13 @@ def test_a_batch_holds_exactly_the_txns_whose_record_was_written(
     failures = 0
     for zxid in range(1, TXNS_OF_A_SEED + 1):
         kind = chance.choice(("sound", "sound", "write", "encoding", "too large"))
-        who = FailingId("digest", "ann") if kind == "encoding" else None
-        txn = create(zxid, 600 if kind == "too large" else chance.randrange(300), who)
+        path = NO_UTF_8 if kind == "encoding" else "/a"
+        txn = create(zxid, 600 if kind == "too large" else chance.randrange(300), path)
         writer.writes_left = chance.randrange(WRITES) if kind == "write" else -1
         writer.part_bytes = chance.randrange(5)
         try:
             source.write_record(writer, txn, 500)
-        except (MemoryError, source.TxnTooLargeError):
+        except (MemoryError, UnicodeEncodeError, source.TxnTooLargeError):
             failures += 1
         else:
             written.append(txn)
