@@ -11,7 +11,7 @@ from benchmarks.attack.clients import Client, Load
 from benchmarks.attack.data import DataDirectory, ttl_owner, write_children
 from benchmarks.attack.reads import scaled
 from zoolet.model.codes import AddWatchMode, OpCode
-from zoolet.model.owners import MAX_TTL_MS
+from zoolet.model.owners import CONTAINER_OWNER, MAX_TTL_MS
 
 _DEPTH = 4000
 _NESTED = 50
@@ -171,19 +171,23 @@ def quota_nested(arena: Arena) -> None:
     arena.notes.append("see the time of the restart")
 
 
-def _with_ttl(directory: Path, options: Options, ttl_ms: int, time_ms: int) -> None:
+def _owned(directory: Path, options: Options, owner: int, time_ms: int) -> None:
     data = DataDirectory()
     data.time_ms = time_ms
-    data.create_children("/ttl", scaled(1_000_000, options), b"", ttl_owner(ttl_ms))
+    data.create_children("/perishable", scaled(1_000_000, options), b"", owner)
     data.write(directory)
 
 
+def _containers(directory: Path, options: Options) -> None:
+    _owned(directory, options, CONTAINER_OWNER, int(time.time() * 1000))
+
+
 def _long_ttl(directory: Path, options: Options) -> None:
-    _with_ttl(directory, options, MAX_TTL_MS, int(time.time() * 1000))
+    _owned(directory, options, ttl_owner(MAX_TTL_MS), int(time.time() * 1000))
 
 
 def _short_ttl(directory: Path, options: Options) -> None:
-    _with_ttl(directory, options, 1, 1)
+    _owned(directory, options, ttl_owner(1), 1)
 
 
 _SCANNED_OFTEN = {"extendedTypesEnabled": "true", "znode.container.checkIntervalMs": 1000}
@@ -197,6 +201,17 @@ _SCANNED_OFTEN = {"extendedTypesEnabled": "true", "znode.container.checkInterval
 )
 def ttl_scan(arena: Arena) -> None:
     """Wait while the server looks for what is over."""
+    threading.Event().wait(min(10.0, arena.options.limit_s))
+
+
+@attack(
+    "1,000,000 containers are looked at every second for 10 s",
+    prepare=_containers,
+    settings=_SCANNED_OFTEN,
+    is_shared=False,
+)
+def container_scan(arena: Arena) -> None:
+    """Wait while the server looks for those that are empty."""
     threading.Event().wait(min(10.0, arena.options.limit_s))
 
 
