@@ -52,9 +52,19 @@ def test_one_request_needs_no_reading_of_its_own(stage: Stage, client: StageClie
 def test_requests_with_long_replies_have_a_reading_each(stage: Stage, client: StageClient) -> None:
     create(client, "/long", bytes(LONG_BYTES))
     stage.settle()
+    for _ in range(12):  # all replies go in one chunk, so that no turn is needed for the rest
+        client.send(OpCode.GET_DATA, pack_ustring("/long") + b"\0")
+    assert readings(stage, client, 12) == 11 + EACH_READ
+
+
+def test_replies_that_wait_for_a_turn_need_one_reading_more(
+    stage: Stage, client: StageClient
+) -> None:
+    create(client, "/long", bytes(LONG_BYTES))
+    stage.settle()
     for _ in range(20):
         client.send(OpCode.GET_DATA, pack_ustring("/long") + b"\0")
-    assert readings(stage, client, 20) == 19 + EACH_READ
+    assert readings(stage, client, 20) == 19 + EACH_READ + 1
 
 
 def test_long_requests_have_a_reading_each(stage: Stage, client: StageClient) -> None:
