@@ -9,6 +9,8 @@ that could fail.
 """
 
 import random
+import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -41,6 +43,7 @@ class FailingMemory:
         self.failures = 0
         self._chance = chance
         self._readings_left = -1
+        self._report_unraisable: Callable[[Any], object] = sys.unraisablehook
 
     def __enter__(self) -> None:
         if not self.fails or self._chance.random() >= _FAILS_IN:
@@ -50,6 +53,8 @@ class FailingMemory:
             self._readings_left = self._chance.randrange(5)
         else:
             number = self._chance.randrange(_MOST_ALLOCATIONS)
+            self._report_unraisable = sys.unraisablehook
+            sys.unraisablehook = self._but_memory_errors
             testcapi.set_nomemory(number, number + 1)
 
     def __exit__(
@@ -60,7 +65,17 @@ class FailingMemory:
     ) -> None:
         if testcapi is not None:
             testcapi.remove_mem_hooks()
+        if sys.unraisablehook == self._but_memory_errors:
+            sys.unraisablehook = self._report_unraisable
         self._readings_left = -1
+
+    def _but_memory_errors(self, unraisable: Any) -> None:
+        """Report an exception that nobody can catch, unless it is the failed allocation.
+
+        If the allocation fails while a generator is released, its frame is released all the same.
+        """
+        if unraisable.exc_type is not MemoryError:
+            self._report_unraisable(unraisable)
 
     def may_fail_now(self) -> None:
         """Raise MemoryError if this reading of the clock is one that fails."""
