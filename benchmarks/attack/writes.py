@@ -190,6 +190,10 @@ def _short_ttl(directory: Path, options: Options) -> None:
     _owned(directory, options, ttl_owner(1), 1)
 
 
+def _wait(arena: Arena, wait_s: float) -> None:
+    threading.Event().wait(min(wait_s, arena.options.limit_s))
+
+
 _SCANNED_OFTEN = {"extendedTypesEnabled": "true", "znode.container.checkIntervalMs": 1000}
 
 
@@ -201,7 +205,7 @@ _SCANNED_OFTEN = {"extendedTypesEnabled": "true", "znode.container.checkInterval
 )
 def ttl_scan(arena: Arena) -> None:
     """Wait while the server looks for what is over."""
-    threading.Event().wait(min(10.0, arena.options.limit_s))
+    _wait(arena, 10.0)
 
 
 @attack(
@@ -212,7 +216,7 @@ def ttl_scan(arena: Arena) -> None:
 )
 def container_scan(arena: Arena) -> None:
     """Wait while the server looks for those that are empty."""
-    threading.Event().wait(min(10.0, arena.options.limit_s))
+    _wait(arena, 10.0)
 
 
 @attack(
@@ -223,7 +227,7 @@ def container_scan(arena: Arena) -> None:
 )
 def ttl_over(arena: Arena) -> None:
     """Wait while the server deletes them."""
-    threading.Event().wait(min(20.0, arena.options.limit_s))
+    _wait(arena, 20.0)
 
 
 def _many_directories(directory: Path, options: Options) -> None:
