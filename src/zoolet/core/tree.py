@@ -60,9 +60,10 @@ class Directory:
     """What a znode keeps of its children; one that never had any keeps none.
 
     Attributes:
-        entries: the paths of its children in order of creation, the very keys of the tree; also the
-            paths in ``gone``. A long list only grows; when paths are dropped, a new list takes
-            its place. So whoever keeps the list and its length keeps what it was, without a copy.
+        entries: the paths of its children in order of creation, the very keys of the tree unless a
+            child was created again; also the paths in ``gone``. A long list only grows; when paths
+            are dropped, a new list takes its place. So whoever keeps the list and its length keeps
+            what it was, without a copy.
         gone: the paths of children that are deleted and still in ``entries``; None: there are none.
             A short list has none.
         gone_bytes: the characters in these paths.

@@ -15,6 +15,9 @@ from zoolet.model.packed import BytesWriter, write_i32_be
 from zoolet.wire.jute import write_acl_entries, write_ustring
 from zoolet.wire.replies import write_end_of_multi, write_multi_read_part
 
+LONG_BODY_BYTES: Final = 1 << 16
+"""A longer body is sent as it is, without being copied behind its header."""
+
 NAMES_AT_ONCE: Final = 5000
 """Longer lists are encoded in several steps."""
 

@@ -37,7 +37,7 @@ from zoolet.server import fourletter
 from zoolet.server.answers import Answers
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection, Requests
-from zoolet.server.encoding_steps import EncodingSteps
+from zoolet.server.encoding_steps import LONG_BODY_BYTES, EncodingSteps
 from zoolet.server.groupcommit import EVERYTHING, NOTHING, Batch, GroupCommit, Hold
 from zoolet.server.inspection import Client, Inspector
 from zoolet.server.log_limiter import LogLimiter
@@ -76,9 +76,6 @@ _WARNING_INTERVAL_MS = 1000
 _CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
 _STEP_COST_US: Final = 200
 """The estimated cost of a step of a long request or task."""
-
-_LONG_BODY_BYTES: Final = 1 << 16
-"""A longer body is sent as it is, without being copied behind its header."""
 
 _EVENTS_EACH: Final = 16
 """If a txn causes more events, those for the same watchers are sent in one piece."""
@@ -552,10 +549,8 @@ class RequestProcessor(Requests):
             while not steps.step():
                 yield _STEP_COST_US
             body, behind = steps.body(), steps.behind
-            if len(body) > _LONG_BODY_BYTES:
-                self.stats.packets_sent += 1
-                hold = _hold_behind(batch, connection)
-                self._reply_long(hold, connection, xid, zxid, body, behind)
+            if len(body) > LONG_BODY_BYTES:
+                self._reply_long(batch, connection, xid, zxid, body, behind)
             else:
                 self._reply(batch, connection, xid, zxid, 0, body + behind)
         except RequestError as error:
@@ -579,13 +574,14 @@ class RequestProcessor(Requests):
         body: bytes = b"",
     ) -> None:
         """Send a reply once ``batch`` is durable; None: it goes out with this turn's others."""
+        if len(body) > LONG_BODY_BYTES:
+            self._reply_long(batch, connection, xid, zxid, body, b"")
+            return
         self.stats.packets_sent += 1
         hold = connection.hold
         if batch is not None and (hold is None or hold.batch is not batch):
             hold = _hold_behind(batch, connection)
-        if len(body) > _LONG_BODY_BYTES:
-            self._reply_long(hold, connection, xid, zxid, body, b"")
-        elif hold is None:
+        if hold is None:
             write_reply(connection.out(), xid, zxid, err, body)
         else:
             hold.count += 1
@@ -593,11 +589,18 @@ class RequestProcessor(Requests):
             hold.size_bytes += REPLY_BYTES + len(body)
             connection.held_bytes += REPLY_BYTES + len(body)
 
-    @staticmethod
     def _reply_long(
-        hold: Hold | None, connection: Connection, xid: int, zxid: int, body: bytes, behind: bytes
+        self,
+        batch: Batch | None,
+        connection: Connection,
+        xid: int,
+        zxid: int,
+        body: bytes,
+        behind: bytes,
     ) -> None:
-        """Send a reply without making copies of its long body, which ends with ``behind``."""
+        """Do the same without making copies of a long body, which ends with ``behind``."""
+        self.stats.packets_sent += 1
+        hold = _hold_behind(batch, connection)
         body_bytes = len(body) + len(behind)
         if hold is None:
             writer = BytesWriter()

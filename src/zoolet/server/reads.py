@@ -20,6 +20,7 @@ from zoolet.model.errors import RequestError
 from zoolet.server.connection import Connection
 from zoolet.server.encoding_steps import (
     ENTRIES_AT_ONCE,
+    LONG_BODY_BYTES,
     NAMES_AT_ONCE,
     EncodedBefore,
     EncodingSteps,
@@ -50,9 +51,6 @@ from zoolet.wire.requests import (
 
 _READ: Final = Permission.READ.value
 _GET_DATA: Final = OpCode.GET_DATA.value
-
-_COPIED_BYTES: Final = 1 << 16
-"""A longer list that is kept is sent without being copied."""
 
 _READ_AT_ONCE_BYTES: Final = 1 << 18
 """The reply to a multiRead that is longer is encoded in several steps."""
@@ -125,7 +123,7 @@ def _names_of(machine: StateMachine, path: str, behind: bytes) -> Shown:
     if directory is not None:
         listing = directory.listing
         if listing is not None:
-            if len(listing) > _COPIED_BYTES and behind:
+            if len(listing) > LONG_BODY_BYTES and behind:
                 return Shown(path, b"", EncodedBefore(listing, behind))
             return Shown(path, listing + behind if behind else listing)
         if len(directory.entries) > NAMES_AT_ONCE:

@@ -30,10 +30,15 @@ from zoolet.server.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
 
-BUDGET_S: Final = 0.02
+_US_PER_S: Final = 1e6
+_MS_PER_S: Final = 1000.0
+
+_BUDGET_US: Final = 20_000
+BUDGET_S: Final = _BUDGET_US / _US_PER_S
 """How long one iteration may work."""
 
-QUANTUM_S: Final = 0.001
+_QUANTUM_US: Final = 1000
+QUANTUM_S: Final = _QUANTUM_US / _US_PER_S
 """How long one share may work before the next one has its turn."""
 
 LONGEST_WAIT_S: Final = 0.5
@@ -42,17 +47,11 @@ LONGEST_WAIT_S: Final = 0.5
 _UNMETERED_S: Final = 0.004
 """Work is summed up over iterations up to this. Above it, the next iteration begins a new sum."""
 
-_BUDGET_US: Final = 20_000
-_QUANTUM_US: Final = 1000
-
 _LONG_ITERATION_S: Final = 0.1
 """The watchdog reports an iteration that is longer."""
 
 _REPORT_INTERVAL_MS: Final = 1000
 """A client can cause long iterations, so the watchdog reports at most one in this time."""
-
-_US_PER_S: Final = 1e6
-_MS_PER_S: Final = 1000.0
 
 _OPERATIONS: Final = {int(op_code): op_code.name for op_code in OpCode}
 
