@@ -97,15 +97,23 @@ def send_requests(client: RawClient, *, is_pipelined: bool) -> None:
             assert client.request(op_code, body).err == 0
 
 
-@pytest.mark.parametrize("is_pipelined", [False, True])
-def test_each_request_is_in_one_bucket(measured: Measured, is_pipelined: bool) -> None:
+def histograms_around(
+    measured: Measured, name: str, *, is_pipelined: bool
+) -> tuple[Histogram, Histogram]:
+    """Return a consistent histogram before and after the reads and writes."""
     with RawClient(measured.server.port) as client:
         client.connect(SESSION_TIMEOUT_MS)
-        before = measured.histogram("request_latency")
+        before = measured.histogram(name)
         send_requests(client, is_pipelined=is_pipelined)
-        after = measured.histogram("request_latency")
+        after = measured.histogram(name)
     for histogram in (before, after):
         assert_consistent(histogram)
+    return before, after
+
+
+@pytest.mark.parametrize("is_pipelined", [False, True])
+def test_each_request_is_in_one_bucket(measured: Measured, is_pipelined: bool) -> None:
+    before, after = histograms_around(measured, "request_latency", is_pipelined=is_pipelined)
     num_requests = NUM_READS + NUM_WRITES
     assert after.num_durations - before.num_durations == num_requests
     assert after.buckets[float("inf")] - before.buckets[float("inf")] == num_requests
@@ -115,13 +123,7 @@ def test_each_request_is_in_one_bucket(measured: Measured, is_pipelined: bool) -
 
 def test_each_sync_is_in_one_bucket(measured: Measured) -> None:
     """Writes that wait for each other's reply have a sync each; reads have none."""
-    with RawClient(measured.server.port) as client:
-        client.connect(SESSION_TIMEOUT_MS)
-        before = measured.histogram("sync_latency")
-        send_requests(client, is_pipelined=False)
-        after = measured.histogram("sync_latency")
-    for histogram in (before, after):
-        assert_consistent(histogram)
+    before, after = histograms_around(measured, "sync_latency", is_pipelined=False)
     assert after.num_durations - before.num_durations == NUM_WRITES
 
 

@@ -17,6 +17,8 @@ from typing import Any, cast
 import pytest
 
 from tests.simulation.memory import testcapi
+from tests.support.rawclient import connect_frame, request_frame
+from tests.support.simulated import OpenTransport
 from zoolet.core.machine import StateMachine
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
@@ -31,8 +33,8 @@ from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
 from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txnlog import TxnLog
-from zoolet.testing.frames import REPLY_HEADER, REQUEST_HEADER, find_frames
-from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring
+from zoolet.testing.frames import REPLY_HEADER, find_frames
+from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 MOST_ALLOCATIONS = 2000
 SUCCESSES = 5
@@ -83,7 +85,7 @@ class _Loop:
         self.ready.append(run)
 
 
-class _Parts:
+class _Parts(OpenTransport):
     """A server's parts on a directory, and one client of it."""
 
     def __init__(self, directory: Path) -> None:
@@ -112,8 +114,7 @@ class _Parts:
         )
         self.connection = Connection(processor)
         self.connection.connection_made(cast("Any", self))
-        connect = INT.pack(0) + LONG.pack(0) + INT.pack(4000) + LONG.pack(0)
-        self.send(connect + pack_buffer(bytes(16)) + b"\0")
+        self.send(connect_frame())
         self.request(OpCode.CREATE, _create("/before"))
         self.request(OpCode.CREATE, _create("/mine", 1))
         self.received = b""
@@ -122,10 +123,10 @@ class _Parts:
         self.has_failed = True
 
     def request(self, op_code: int, body: bytes) -> None:
-        self.send(REQUEST_HEADER.pack(1, op_code) + body)
+        self.send(request_frame(1, op_code, body))
 
-    def send(self, content: bytes) -> None:
-        self.connection.data_received(INT.pack(len(content)) + content)
+    def send(self, frame: bytes) -> None:
+        self.connection.data_received(frame)
         self.run()
 
     def run(self) -> None:
@@ -140,15 +141,6 @@ class _Parts:
 
     # -- as a transport ----------------------------------------------------------------------------
 
-    def get_extra_info(self, name: str) -> tuple[str, int] | None:
-        return ("127.0.0.1", 1) if name == "peername" else None
-
-    def set_write_buffer_limits(self, high: int) -> None:
-        del high
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
     def write(self, data: bytes) -> None:
         self.received += data
 
@@ -161,8 +153,7 @@ class _Parts:
 def _child(directory: Path, number: int, op_code: int, body: bytes, report: int) -> None:
     """Let an allocation fail in one request; report which requests were acknowledged."""
     parts = _Parts(directory)
-    content = REQUEST_HEADER.pack(1, op_code) + body
-    frame = INT.pack(len(content)) + content
+    frame = request_frame(1, op_code, body)
     data_received = parts.connection.data_received
     testcapi.set_nomemory(number, number + 1)
     try:

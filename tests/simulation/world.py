@@ -15,14 +15,15 @@ from typing import Any, cast
 
 from tests.simulation.disk import CrashError, SimulatedDisk
 from tests.simulation.memory import FailingMemory
+from tests.support.simulated import TICK_MS, OpenTransport, simulated_config
 from zoolet.core.machine import StateMachine
+from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
 from zoolet.model.stat import STAT, Stat
 from zoolet.model.txns import Txn
-from zoolet.server.config import Config
 from zoolet.server.connection import Connection
 from zoolet.server.diskthread import DiskThread
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS
@@ -40,18 +41,10 @@ from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustr
 from zoolet.wire.txns import decode_txn
 
 DIRECTORIES = DataDirectories.of(Path("/simulated"))
-TICK_MS = 2000
 CLIENTS = 3
 _RECORD_HEADER_BYTES = 12
 
-CONFIG = Config(
-    data_dir=Path("/simulated"),
-    client_port=1,
-    tick_time_ms=TICK_MS,
-    min_session_timeout_ms=2 * TICK_MS,
-    max_session_timeout_ms=20 * TICK_MS,
-    max_connections_per_address=0,
-)
+CONFIG = simulated_config(Path("/simulated"), Rules())
 
 
 class _Loop:
@@ -110,7 +103,7 @@ class _DiskThread:
             self._loop.call_soon(done, failure)
 
 
-class _Transport:
+class _Transport(OpenTransport):
     """The network's end at the server: what is written is at the client at once."""
 
     def __init__(self, deliver: Callable[[bytes], None]) -> None:
@@ -118,15 +111,6 @@ class _Transport:
         self._deliver = deliver
         self._is_closing = False
         self._written: list[bytes] = []
-
-    def get_extra_info(self, name: str) -> tuple[str, int] | None:
-        return ("127.0.0.1", 1) if name == "peername" else None
-
-    def set_write_buffer_limits(self, high: int) -> None:
-        del high
-
-    def get_write_buffer_size(self) -> int:
-        return 0
 
     def is_closing(self) -> bool:
         return self._is_closing

@@ -32,6 +32,41 @@ class RawReply(NamedTuple):
     body: bytes
 
 
+def framed(content: bytes) -> bytes:
+    """Return a frame as it is sent."""
+    return INT.pack(len(content)) + content
+
+
+def request_frame(xid: int, op_code: int, body: bytes = b"") -> bytes:
+    """Return the frame of a request."""
+    return framed(REQUEST_HEADER.pack(xid, op_code) + body)
+
+
+def connect_frame(
+    timeout_ms: int = 4000,
+    session_id: int = 0,
+    password: bytes = bytes(16),
+    last_zxid: int = 0,
+    read_only: bytes = b"\0",
+) -> bytes:
+    """Return the frame of a connect request."""
+    return framed(
+        INT.pack(0)
+        + LONG.pack(last_zxid)
+        + INT.pack(timeout_ms)
+        + LONG.pack(session_id)
+        + pack_buffer(password)
+        + read_only
+    )
+
+
+def parse_reply(content: bytes) -> RawReply:
+    """Take the content of a reply's frame apart."""
+    reader = Reader(content)
+    xid, zxid, err = reader.read_int(), reader.read_long(), reader.read_int()
+    return RawReply(xid, zxid, err, content[REPLY_HEADER_BYTES:])
+
+
 class RawClient:
     """A connection on which nothing happens by itself: no pings, no retries."""
 
@@ -41,17 +76,14 @@ class RawClient:
         self._xid = 0
 
     def send_frame(self, content: bytes) -> None:
-        self.socket.sendall(INT.pack(len(content)) + content)
+        self.socket.sendall(framed(content))
 
     def read_frame(self) -> bytes:
         (size,) = INT.unpack(self._read(4))
         return self._read(size)
 
     def read_reply(self) -> RawReply:
-        frame = self.read_frame()
-        reader = Reader(frame)
-        xid, zxid, err = reader.read_int(), reader.read_long(), reader.read_int()
-        return RawReply(xid, zxid, err, frame[REPLY_HEADER_BYTES:])
+        return parse_reply(self.read_frame())
 
     def connect(
         self,
@@ -61,14 +93,7 @@ class RawClient:
         last_zxid: int = 0,
         read_only: bytes = b"\0",
     ) -> Connected:
-        self.send_frame(
-            INT.pack(0)
-            + LONG.pack(last_zxid)
-            + INT.pack(timeout_ms)
-            + LONG.pack(session_id)
-            + pack_buffer(password)
-            + read_only
-        )
+        self.socket.sendall(connect_frame(timeout_ms, session_id, password, last_zxid, read_only))
         reader = Reader(self.read_frame())
         fields = (reader.read_int(), reader.read_int(), reader.read_long())
         password = reader.read_buffer() or b""
@@ -79,7 +104,7 @@ class RawClient:
         if xid is None:
             self._xid += 1
             xid = self._xid
-        self.send_frame(REQUEST_HEADER.pack(xid, op_code) + body)
+        self.socket.sendall(request_frame(xid, op_code, body))
         return xid
 
     def request(self, op_code: int, body: bytes = b"", xid: int | None = None) -> RawReply:

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from tests.support.rawclient import RawReply
+from tests.support.rawclient import RawReply, connect_frame, parse_reply, request_frame
+from tests.support.simulated import TICK_MS, simulated_config
 from zoolet.core.machine import StateMachine
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
-from zoolet.server.config import Config
 from zoolet.server.connection import Connection
 from zoolet.server.groupcommit import Batch, GroupCommit
 from zoolet.server.processor import Clock, RequestProcessor
@@ -24,11 +24,8 @@ from zoolet.server.scheduler import BUDGET_S, Scheduler, Share
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.txnlog import TxnLog
 from zoolet.testing.disk import MemoryDisk
-from zoolet.testing.frames import REQUEST_HEADER
-from zoolet.wire.frames import REPLY_HEADER_BYTES
-from zoolet.wire.jute import INT, LONG, Reader, pack_buffer
+from zoolet.wire.jute import INT, Reader
 
-TICK_MS = 2000
 _MS_PER_S = 1000
 _EVENTS_AT_ONCE = 100_000
 _PEER = "127.0.0.1"
@@ -84,8 +81,7 @@ class StageClient:
 
     def connect(self, timeout_ms: int = 2 * TICK_MS) -> None:
         """Open a session."""
-        content = INT.pack(0) + LONG.pack(0) + INT.pack(timeout_ms) + LONG.pack(0)
-        self.socket += _framed(content + pack_buffer(bytes(16)) + b"\0")
+        self.socket += connect_frame(timeout_ms)
         self._stage.settle()
         reader = Reader(self.frames()[0], 8)
         self.session_id = reader.read_long()
@@ -95,7 +91,7 @@ class StageClient:
         if xid is None:
             self._xid += 1
             xid = self._xid
-        self.socket += _framed(REQUEST_HEADER.pack(xid, op_code) + body)
+        self.socket += request_frame(xid, op_code, body)
 
     def request(self, op_code: int, body: bytes = b"") -> RawReply:
         """Send a request, and return its reply."""
@@ -105,12 +101,7 @@ class StageClient:
 
     def replies(self) -> list[RawReply]:
         """Return what has come since the last call."""
-        found = []
-        for frame in self.frames():
-            reader = Reader(frame)
-            header = (reader.read_int(), reader.read_long(), reader.read_int())
-            found.append(RawReply(*header, frame[REPLY_HEADER_BYTES:]))
-        return found
+        return [parse_reply(frame) for frame in self.frames()]
 
     def frames(self) -> list[bytes]:
         """Return the frames that have come since the last call."""
@@ -155,15 +146,7 @@ class Stage:
         self.clients: list[StageClient] = []
         self._ready: deque[Callable[[], None]] = deque()
         self.scheduler = Scheduler(self.call_soon, self._read_clock)
-        config = Config(
-            data_dir=Path("/stage"),
-            client_port=1,
-            tick_time_ms=TICK_MS,
-            min_session_timeout_ms=2 * TICK_MS,
-            max_session_timeout_ms=20 * TICK_MS,
-            max_connections_per_address=0,
-            rules=rules or Rules(),
-        )
+        config = simulated_config(Path("/stage"), rules or Rules())
         disk = MemoryDisk()
         directories = DataDirectories.of(config.data_dir)
         directories.prepare(disk)
@@ -246,7 +229,3 @@ class Stage:
 
     def _synced(self, batch: Batch) -> None:
         self.processor.batch_released(batch)
-
-
-def _framed(content: bytes) -> bytes:
-    return INT.pack(len(content)) + content

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.support.rawclient import RawClient
+from tests.support.rawclient import RawClient, request_frame
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
@@ -17,7 +17,6 @@ from zoolet.server.connection import Connection
 from zoolet.server.processor import RequestProcessor
 from zoolet.server.unsent import CHUNK_BYTES
 from zoolet.testing import EmbeddedServer
-from zoolet.testing.frames import REQUEST_HEADER
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 PEER = ("127.0.0.1", 4711)
@@ -183,11 +182,6 @@ def test_a_word_whose_sender_stops_sending_is_answered_when_the_disk_is_slow(
     assert len(answer) > 50
 
 
-def frame(xid: int, op_code: OpCode, body: bytes = b"") -> bytes:
-    content = REQUEST_HEADER.pack(xid, op_code) + body
-    return INT.pack(len(content)) + content
-
-
 LONG_DATA = pack_ustring("/a") + pack_buffer(bytes(100_000)) + pack_acl(OPEN_ACL) + INT.pack(0)
 NEW_DATA = pack_ustring("/d") + pack_buffer(b"new") + INT.pack(-1)
 CHILDREN = pack_ustring("/d") + b"\0"
@@ -217,8 +211,8 @@ def test_long_replies_that_wait_for_the_disk_are_whole_when_the_connection_close
             client.create(f"/d/{'n' * 200}{number}")
         assert client.request(OpCode.GET_CHILDREN, CHILDREN).err == 0  # the list is kept
         server.disk.hold_syncs()
-        last = frame(3, end, no_scheme if end == OpCode.AUTH else b"")
-        client.socket.sendall(frame(1, *change) + frame(2, *read) + last)
+        last = request_frame(3, end, no_scheme if end == OpCode.AUTH else b"")
+        client.socket.sendall(request_frame(1, *change) + request_frame(2, *read) + last)
         server.disk.wait_for_sync()
         for _ in range(3):
             bystander.request(OpCode.PING, xid=Xid.PING)

@@ -7,6 +7,7 @@ next start has every acknowledged write.
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -51,6 +52,18 @@ def server() -> Iterator[EmbeddedServer]:
 
 def processor_of(server: EmbeddedServer) -> RequestProcessor:
     return server._running()._processor
+
+
+@contextmanager
+def two_clients(
+    server: EmbeddedServer, data: bytes = b"acknowledged"
+) -> Iterator[tuple[RawClient, RawClient]]:
+    """Connect two clients, and create a znode."""
+    with RawClient(server.port) as one, RawClient(server.port) as other:
+        one.connect()
+        other.connect()
+        assert other.create("/a", data).err == 0
+        yield one, other
 
 
 # -- before apply ----------------------------------------------------------------------------------
@@ -103,10 +116,7 @@ def test_a_request_that_fails_before_apply_ends_its_connection_alone(
     fail: Callable[[RequestProcessor], None],
     request_of: Request,
 ) -> None:
-    with RawClient(server.port) as failing, RawClient(server.port) as other:
-        failing.connect()
-        other.connect()
-        assert other.create("/a", b"old").err == 0
+    with two_clients(server, b"old") as (failing, other):
         zxid = server._thread.call(lambda: server._running().machine.zxid)
         server._thread.call(partial(fail, processor_of(server)))
         failing.send(*request_of)
@@ -206,10 +216,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_request_that_fails_in_apply_ends_the_server(server: EmbeddedServer, name: str) -> None:
-    with RawClient(server.port) as failing, RawClient(server.port) as other:
-        failing.connect()
-        other.connect()
-        assert other.create("/a", b"acknowledged").err == 0
+    with two_clients(server) as (failing, other):
         fail_apply(server)
         failing.send(*CHANGES[name])
         server.wait_until_ended()
@@ -246,10 +253,7 @@ def test_a_session_that_fails_in_apply_ends_the_server(server: EmbeddedServer) -
 def test_what_waits_for_its_sync_is_not_acknowledged_after_a_failed_apply(
     server: EmbeddedServer,
 ) -> None:
-    with RawClient(server.port) as failing, RawClient(server.port) as waiting:
-        failing.connect()
-        waiting.connect()
-        assert waiting.create("/a", b"acknowledged").err == 0
+    with two_clients(server) as (failing, waiting):
         server.disk.hold_syncs()
         waiting.send(*create("/b"))
         server.disk.wait_for_sync()

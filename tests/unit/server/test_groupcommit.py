@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from tests.support.rawclient import TIMEOUT_S, RawClient
+from tests.support.rawclient import TIMEOUT_S, RawClient, connect_frame, request_frame
+from tests.support.simulated import OpenTransport
 from zoolet.core.machine import StateMachine
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
@@ -26,8 +27,8 @@ from zoolet.server.scheduler import Scheduler
 from zoolet.storage.txnlog import TxnLog
 from zoolet.testing import EmbeddedServer
 from zoolet.testing.disk import MemoryDisk
-from zoolet.testing.frames import REPLY_HEADER, REQUEST_HEADER, find_frames
-from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring
+from zoolet.testing.frames import REPLY_HEADER, find_frames
+from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 FAILURES = [OSError(28, "No space left on device"), MemoryError(), RuntimeError("changed")]
 
@@ -73,7 +74,7 @@ class Loop:
             self.run()
 
 
-class Client:
+class Client(OpenTransport):
     """A connection of the server's parts, and its transport, which may fail."""
 
     def __init__(self, parts: "Parts") -> None:
@@ -83,17 +84,16 @@ class Client:
         self.is_aborted = False
         self.connection = Connection(parts.processor)
         self.connection.connection_made(cast("Any", self))
-        connect = INT.pack(0) + LONG.pack(0) + INT.pack(4000) + LONG.pack(0)
-        self._send(connect + pack_buffer(bytes(16)) + b"\0")
+        self._send(connect_frame())
         parts.loop.release_syncs()
         self.received = b""
 
     def request(self, op_code: int, body: bytes) -> None:
         """Send a request; its xid is its op code."""
-        self._send(REQUEST_HEADER.pack(op_code, op_code) + body)
+        self._send(request_frame(op_code, op_code, body))
 
-    def _send(self, content: bytes) -> None:
-        self.connection.data_received(INT.pack(len(content)) + content)
+    def _send(self, frame: bytes) -> None:
+        self.connection.data_received(frame)
         self.parts.loop.run()
 
     def xids(self) -> list[int]:
@@ -102,15 +102,6 @@ class Client:
         return [REPLY_HEADER.unpack_from(self.received, start)[0] for start, _ in bounds]
 
     # -- as a transport ----------------------------------------------------------------------------
-
-    def get_extra_info(self, name: str) -> tuple[str, int] | None:
-        return ("127.0.0.1", 1) if name == "peername" else None
-
-    def set_write_buffer_limits(self, high: int) -> None:
-        del high
-
-    def get_write_buffer_size(self) -> int:
-        return 0
 
     def write(self, data: bytes) -> None:
         if self.write_error is not None:

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from tests.support.stage import TICK_MS, Stage, StageClient
+from tests.support.simulated import TICK_MS
+from tests.support.stage import Stage, StageClient
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
 from zoolet.server.encoding_steps import NAMES_AT_ONCE

@@ -1,0 +1,34 @@
+"""What the tests share that run a server's parts without sockets."""
+
+from pathlib import Path
+
+from zoolet.core.rules import Rules
+from zoolet.server.config import Config
+
+TICK_MS = 2000
+
+
+def simulated_config(data_dir: Path, rules: Rules) -> Config:
+    """Return the settings of a server that listens nowhere."""
+    return Config(
+        data_dir=data_dir,
+        client_port=1,
+        tick_time_ms=TICK_MS,
+        min_session_timeout_ms=2 * TICK_MS,
+        max_session_timeout_ms=20 * TICK_MS,
+        max_connections_per_address=0,
+        rules=rules,
+    )
+
+
+class OpenTransport:
+    """What a connection asks of its transport, for a client that takes all it is sent at once."""
+
+    def get_extra_info(self, name: str) -> tuple[str, int] | None:
+        return ("127.0.0.1", 1) if name == "peername" else None
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        del high
+
+    def get_write_buffer_size(self) -> int:
+        return 0
