@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 from zoolet.jobs.cache import Group, GroupCache
 from zoolet.jobs.errors import InvalidJobError
-from zoolet.jobs.records import check_json
+from zoolet.jobs.jsonvalues import check_json
 from zoolet.jobs.tasks import LOADERS, TASKS, load_function
 
 Task = Callable[..., Any]

@@ -22,10 +22,11 @@ from zoolet.jobs.errors import (
     JobTakenError,
     OwnershipLostError,
 )
+from zoolet.jobs.jsonvalues import check_json
 from zoolet.jobs.layout import CONTROL, DONE, OWNED, PLACES, UNOWNED, Layout
 from zoolet.jobs.moves import JOBS_AT_ONCE, Move, Mover, Picked, Taker
 from zoolet.jobs.naming import JobName
-from zoolet.jobs.records import Job, JobRequest, JobState, check_json
+from zoolet.jobs.records import Job, JobRequest, JobState
 from zoolet.jobs.settings import QueueSettings
 from zoolet.jobs.submission import KeyNamer, Submission, Submitter
 from zoolet.jobs.znodes import Watch

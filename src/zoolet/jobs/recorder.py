@@ -24,10 +24,11 @@ from zoolet.jobs.attempts import Outcome
 from zoolet.jobs.errors import InvalidJobError, ResultStoreError, WorkerGoneError
 from zoolet.jobs.executors import LONG_S
 from zoolet.jobs.hands import Hands, InHand
+from zoolet.jobs.jsonvalues import is_large
 from zoolet.jobs.layout import OWNED
 from zoolet.jobs.moves import JOBS_AT_ONCE, Move
 from zoolet.jobs.queue import JobQueue
-from zoolet.jobs.records import Job, JobState, is_large
+from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.results import ResultReader, key_of
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,6 @@ Imports nothing but the job system's names and errors.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from zoolet.jobs import naming
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
+from zoolet.jobs.jsonvalues import check_json, is_large
 
 JOB_LIMIT_BYTES = 512 * 1024
 """Largest JSON value of a job, its result included, and the errors of its attempts not.
@@ -332,26 +332,6 @@ class Job:
         return self.state in {JobState.SUCCESSFUL, JobState.FAILED}
 
 
-_SMALL_ITEMS = 8
-_SMALL_CHARACTERS = 60
-_SMALL_BITS = 64
-
-
-def is_large(value: object) -> bool:
-    """Say whether a JSON value may be large, at a look."""
-    if isinstance(value, str):
-        return len(value) > _SMALL_CHARACTERS
-    if isinstance(value, int):
-        return value.bit_length() > _SMALL_BITS
-    if isinstance(value, Mapping):
-        value = [*value, *value.values()]
-    if isinstance(value, list | tuple):
-        return len(value) > 2 * _SMALL_ITEMS or any(
-            isinstance(item, Mapping | list | tuple) or is_large(item) for item in value
-        )
-    return False
-
-
 _to_json = json.JSONEncoder(default=dict, separators=(",", ":")).encode
 _STORED = tuple(spec.name for spec in fields(Job) if spec.name not in {"name", "version"})
 _STORED_IF_SET = (
@@ -384,39 +364,3 @@ def _check_request(request: JobRequest) -> None:
             raise InvalidJobError(f"{name} {value!r} is not a number of milliseconds")
     if request.idempotency_key is not None and not isinstance(request.idempotency_key, str):
         raise InvalidJobError(f"idempotency_key {request.idempotency_key!r} is not a text")
-
-
-def check_json(where: str, value: object) -> None:
-    """Raise InvalidJobError where ``value`` is not JSON, naming the part that is not.
-
-    NaN and the infinities are not JSON, and an object's names are texts.
-    """
-    try:
-        _check_json(where, value)
-        json.dumps(value, default=dict)
-    except (RecursionError, ValueError) as error:
-        if isinstance(error, InvalidJobError):
-            raise
-        raise InvalidJobError(f"{where} cannot be written as JSON: {error}") from None
-
-
-def _check_json(where: str, value: object) -> None:
-    if value is None or isinstance(value, str | int):
-        return
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidJobError(f"{where} is {value}, which is not JSON; use null")
-    elif isinstance(value, list | tuple):
-        for position, item in enumerate(value):
-            _check_json(f"{where}[{position}]", item)
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            if not isinstance(name, str):
-                raise InvalidJobError(f"{where} has the name {name!r}; names in JSON are texts")
-            _check_json(f"{where}[{name!r}]", item)
-    else:
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise InvalidJobError(
-            f"{where} is of type {kind}, which is not JSON; convert it to numbers, texts, lists,"
-            " and objects (dict)"
-        )

@@ -67,7 +67,9 @@ def test_refuses_what_json_cannot_write() -> None:
     circle: list[Any] = []
     circle.append(circle)
     for value in (circle, 10**5000):
-        with pytest.raises(InvalidJobError, match="parameters cannot be written as JSON"):
+        with pytest.raises(
+            InvalidJobError, match=r"parameters.* (cannot be written as JSON|is nested deeper)"
+        ):
             draft(parameters={"x": value})
 
 
