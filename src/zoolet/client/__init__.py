@@ -16,6 +16,7 @@ from zoolet.client.calls import (
     get_ephemerals,
     multi_async,
     multi_read,
+    multi_read_async,
     who_am_i,
 )
 from zoolet.client.watches import Watches, WatchEvent, WatchKind
@@ -35,5 +36,6 @@ __all__ = [
     "get_ephemerals",
     "multi_async",
     "multi_read",
+    "multi_read_async",
     "who_am_i",
 ]

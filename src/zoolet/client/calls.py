@@ -106,14 +106,21 @@ def multi_read(
     ``children_of``; in place of either the ZookeeperError that it met. More than
     ``MULTI_READ_MAX`` paths take several requests, and each sees the tree of its own moment.
     """
+    sent = multi_read_async(client, data_of, children_of)
+    return [result for answer in sent for result in answer.get()]
+
+
+def multi_read_async(
+    client: KazooClient, data_of: Sequence[str], children_of: Sequence[str]
+) -> list[Any]:
+    """Send the requests of `multi_read`; return kazoo's result of each, which is a list."""
     operations = [GetData(full_path(client, path), None) for path in data_of]
     operations += [GetChildren(full_path(client, path), None) for path in children_of]
     parts = [
         operations[start : start + MULTI_READ_MAX]
         for start in range(0, max(len(operations), 1), MULTI_READ_MAX)
     ]
-    sent = [call(client, MultiRead(part)) for part in parts]
-    return [result for answer in sent for result in answer.get()]
+    return [call(client, MultiRead(part)) for part in parts]
 
 
 def multi_async(client: KazooClient, operations: Sequence[Any]) -> Any:

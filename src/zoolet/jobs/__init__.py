@@ -7,15 +7,21 @@ zoolet.client, kazoo, click, rich, SQLAlchemy and prometheus_client, and never a
 """
 
 from zoolet.jobs.batch import Batch, BatchIncompleteError, JobFailedError
+from zoolet.jobs.deadlines import TIMEOUT_S
 from zoolet.jobs.dispatcher import Dispatcher
 from zoolet.jobs.errors import (
+    AccessDeniedError,
     BatchExistsError,
+    DisconnectedError,
+    ForkedError,
     FunctionNotFoundError,
     InvalidJobError,
     JobError,
     JobNotFoundError,
     JobTakenError,
+    JobTimeoutError,
     OwnershipLostError,
+    RequestRefusedError,
     ResultStoreError,
     UnknownBatchError,
     UnknownQueueError,
@@ -29,11 +35,15 @@ from zoolet.jobs.submission import Origin, Submission
 from zoolet.jobs.worker import Worker
 
 __all__ = [
+    "TIMEOUT_S",
+    "AccessDeniedError",
     "AttemptError",
     "Batch",
     "BatchExistsError",
     "BatchIncompleteError",
+    "DisconnectedError",
     "Dispatcher",
+    "ForkedError",
     "FunctionNotFoundError",
     "InvalidJobError",
     "Job",
@@ -44,9 +54,11 @@ __all__ = [
     "JobRequest",
     "JobState",
     "JobTakenError",
+    "JobTimeoutError",
     "Origin",
     "OwnershipLostError",
     "QueueSettings",
+    "RequestRefusedError",
     "ResultStoreError",
     "Submission",
     "UnknownBatchError",

@@ -17,17 +17,20 @@ from typing import Any, TypeVar
 from zoolet.jobs.batchlog import (
     CHUNK_JOBS,
     BatchRecord,
+    batch_path,
     entry_path,
     read_chunks,
     read_log,
     read_record,
 )
-from zoolet.jobs.errors import JobError, JobNotFoundError
+from zoolet.jobs.deadlines import TIMEOUT_S
+from zoolet.jobs.errors import JobError, JobNotFoundError, JobTimeoutError, UnreadableJobError
 from zoolet.jobs.layout import DONE, OWNED
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.results import ResultReader
 from zoolet.jobs.submission import Origin, Submission
+from zoolet.jobs.vanished import Vanished
 
 T = TypeVar("T")
 
@@ -72,6 +75,7 @@ class Batch:
         results: ResultReader | None = None,
     ) -> None:
         self._queue = jobs
+        self._znodes = jobs.layout.znodes
         self.name = name
         self.submissions = tuple(submissions)
         self._results = results or ResultReader(jobs)
@@ -81,6 +85,9 @@ class Batch:
         self._ready: deque[Job] = deque()
         self._next_entry = 0
         self._log_read_at = 0.0
+        self._logged: dict[str, None] = {}
+        """Jobs that the log names, and that were not read yet."""
+        self._vanished = Vanished(jobs.layout, name)
         self._stirred: queue.SimpleQueue[str] = queue.SimpleQueue()
         for stirred in self._outstanding:
             if stirred not in own:
@@ -89,15 +96,26 @@ class Batch:
             self._stirred.put(_LOG)
 
     @classmethod
-    def follow(cls, jobs: JobQueue, name: str, results: ResultReader | None = None) -> "Batch":
+    def follow(
+        cls,
+        jobs: JobQueue,
+        name: str,
+        results: ResultReader | None = None,
+        *,
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> "Batch":
         """Return the batch of this name, whoever submitted it.
+
+        ``timeout_s`` is for each request.
 
         Raises:
             UnknownBatchError: there is none.
             BatchIncompleteError: not all of its jobs were submitted, or not yet.
+            JobTimeoutError: the server did not answer within ``timeout_s``.
         """
-        record = read_record(jobs.layout, name)
-        chunks = read_chunks(jobs.layout, record)
+        with jobs.layout.znodes.within(timeout_s, "find a batch", each_request=True):
+            record = read_record(jobs.layout, name)
+            chunks = read_chunks(jobs.layout, record)
         _check_complete(record, chunks)
         submissions = [Submission(job, Origin(origin)) for chunk in chunks for job, origin in chunk]
         return cls(jobs, submissions, name, results)
@@ -114,81 +132,169 @@ class Batch:
 
     # --- Results
 
-    def next_result(self, timeout_s: float | None = None) -> Job | None:
+    def next_result(
+        self, timeout_s: float | None = None, *, server_timeout_s: float | None = TIMEOUT_S
+    ) -> Job | None:
         """Wait for the next job to finish, and return it; it is SUCCESSFUL or FAILED.
 
-        None when all have been returned, or when none finished within ``timeout_s``.
+        None when all have been returned, or when none finished within ``timeout_s`` (None: no
+        limit). ``server_timeout_s`` is for each request: how long the server may take to answer, or
+        to come back; None: no limit. After an error the call can be repeated, and no job is lost.
+
+        Raises:
+            JobNotFoundError: one of the jobs was removed. The call does not return it any more, and
+                goes on with the others when it is repeated.
+            UnknownQueueError: the queue was removed.
+            JobTimeoutError: the server did not answer within ``server_timeout_s``.
+            ResultStoreError: the result store has no result of this job, or does not answer.
         """
+        ends_at = None if timeout_s is None else time.monotonic() + timeout_s
         while self._outstanding:
-            if self._ready:
-                job = self._results.complete(self._ready.popleft())
-                del self._outstanding[job.name]
-                return job
+            left_s = None if ends_at is None else max(0.0, ends_at - time.monotonic())
+            limits = [limit for limit in (left_s, server_timeout_s) if limit is not None]
             try:
-                first = self._stirred.get(timeout=timeout_s)
-            except queue.Empty:
+                job = self._step(left_s, min(limits, default=None))
+            except JobTimeoutError:
+                if ends_at is None or time.monotonic() < ends_at:
+                    raise
                 return None
-            self._look_at(first)
+            if job is not None:
+                return job
+            if left_s == 0.0:
+                return None
         return None
 
-    def results(self) -> Iterator[Job]:
-        """Yield the jobs as they finish, SUCCESSFUL or FAILED, each once."""
-        while (job := self.next_result()) is not None:
-            yield job
+    def _step(self, wait_s: float | None, request_s: float | None) -> Job | None:
+        """Return a job that has finished; wait for an event up to ``wait_s``, and look at it."""
+        stirred = None if self._ready else self._wait_for_event(wait_s)
+        with self._znodes.within(request_s, "wait for a result", each_request=True):
+            if stirred is not None:
+                self._vanished.put_off()
+                self._look_at(stirred)
+            elif not self._ready and not self._vanished.due_in_s():
+                for name in self._vanished.look(self._outstanding):
+                    self._stirred.put(name)
+            if not self._ready:
+                return None
+            # It stays the first if the result store fails.
+            job = self._results.complete(self._ready[0])
+            self._ready.popleft()
+            self._outstanding.pop(job.name, None)
+            return job
 
-    def values(self) -> Iterator[Any]:
-        """Yield the results of the jobs as they finish.
+    def _wait_for_event(self, wait_s: float | None) -> str | None:
+        """Wait until something happens to a job, or it is time to look for vanished ones."""
+        self._znodes.check_process()
+        due_s = self._vanished.due_in_s()
+        try:
+            return self._stirred.get(timeout=due_s if wait_s is None else min(due_s, wait_s))
+        except queue.Empty:
+            return None
+
+    def results(
+        self, timeout_s: float | None = None, *, server_timeout_s: float | None = TIMEOUT_S
+    ) -> Iterator[Job]:
+        """Yield the jobs as they finish, SUCCESSFUL or FAILED, each once.
+
+        Args:
+            timeout_s: how long all of it may take; None: no limit.
+            server_timeout_s: as of `next_result`.
+
+        Raises:
+            JobTimeoutError: not all jobs finished within ``timeout_s``; or as `next_result`.
+        """
+        ends_at = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._outstanding:
+            left_s = None if ends_at is None else max(0.0, ends_at - time.monotonic())
+            job = self.next_result(left_s, server_timeout_s=server_timeout_s)
+            if job is not None:
+                yield job
+            elif self._outstanding:
+                raise JobTimeoutError(
+                    f"{len(self._outstanding)} of {len(self.names)} jobs did not finish within"
+                    f" {timeout_s:g} s; results() can be called again for the others"
+                )
+
+    def values(
+        self, timeout_s: float | None = None, *, server_timeout_s: float | None = TIMEOUT_S
+    ) -> Iterator[Any]:
+        """Yield the results of the jobs as they finish; the arguments are those of `results`.
 
         Raises:
             JobFailedError: a job is FAILED.
         """
-        for job in self.results():
+        for job in self.results(timeout_s, server_timeout_s=server_timeout_s):
             if job.state is JobState.FAILED:
                 raise JobFailedError(job)
             yield job.result
 
-    def reduce(self, function: Callable[[T, Any], T], initial: T) -> T:
+    def reduce(
+        self,
+        function: Callable[[T, Any], T],
+        initial: T,
+        timeout_s: float | None = None,
+        *,
+        server_timeout_s: float | None = TIMEOUT_S,
+    ) -> T:
         """Return ``function(... function(initial, result) ..., result)`` as results come.
+
+        The timeouts are those of `results`.
 
         Raises:
             JobFailedError: a job is FAILED.
         """
-        for value in self.values():
+        for value in self.values(timeout_s, server_timeout_s=server_timeout_s):
             initial = function(initial, value)
         return initial
 
     # --- Looking and cancelling
 
-    def progress(self) -> dict[JobState, int]:
-        """Return how many of the jobs are in each state, as the queue is now."""
-        known = dict(self._finished)
-        if self.name is not None:
-            known |= read_log(self._queue.layout, self.name, self._next_entry)[0]
-        names = self.names
-        unknown = {name for name in names if name not in known}
-        if self.name is None or any(s.origin is not Origin.NEW for s in self.submissions):
-            done = self._queue.layout.read(DONE, [name for name in names if name in unknown])
-            known |= {job.name: job.state for job in done}
-        owned = [name.name for name in self._queue.layout.names(OWNED) if name.name in unknown]
-        known |= {
-            job.name: job.state
-            for job in self._queue.layout.read(OWNED, owned)
-            if job.name not in known
-        }
+    def progress(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[JobState, int]:
+        """Return how many of the jobs are in each state, as the queue is now.
+
+        Jobs that were removed are in no state. ``timeout_s`` is for each request.
+        """
+        with self._znodes.within(timeout_s, "read the progress", each_request=True):
+            known = dict(self._finished)
+            if self.name is not None:
+                known |= read_log(self._queue.layout, self.name, self._next_entry)[0]
+            names = self.names
+            unknown = [name for name in names if name not in known]
+            if not self._has_log_of_all():
+                done = self._queue.layout.read(DONE, unknown)
+                known |= {job.name: job.state for job in done}
+                unknown = [name for name in unknown if name not in known]
+                places = self._queue.layout.where(unknown)
+                gone = {name for name, at in zip(unknown, places, strict=True) if at is None}
+                names = [name for name in names if name not in gone]
+            waiting = set(unknown)
+            owned = [name.name for name in self._queue.layout.names(OWNED) if name.name in waiting]
+            known |= {
+                job.name: job.state
+                for job in self._queue.layout.read(OWNED, owned)
+                if job.name not in known
+            }
         states = Counter(known.get(name, JobState.PENDING) for name in names)
         return {state: states[state] for state in JobState}
+
+    def _has_log_of_all(self) -> bool:
+        """Say whether each job of the batch is in its log when it ends, and the log is there."""
+        if self.name is None or any(s.origin is not Origin.NEW for s in self.submissions):
+            return False
+        return self._znodes.exists(batch_path(self._queue.layout, self.name))
 
     def count(self, origin: Origin) -> int:
         """Return how many requests are answered by a job of this origin."""
         return sum(submission.origin is origin for submission in self.submissions)
 
-    def cancel(self) -> list[Job]:
+    def cancel(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
         """End those of the jobs that have not ended, as FAILED, and return them.
 
         Tasks that run are ended too. Jobs that were under way before this batch are cancelled with
-        it.
+        it. ``timeout_s`` is for each request.
         """
-        return self._queue.cancel([name for name in self.names if name not in self._finished])
+        names = [name for name in self.names if name not in self._finished]
+        return self._queue.cancel(names, timeout_s=timeout_s)
 
     # --- Asynchronous code
 
@@ -202,7 +308,7 @@ class Batch:
             end: BaseException | None = None
             try:
                 while self._outstanding and not stopped.is_set():
-                    job = self.next_result(timeout_s=STOP_LOOK_S)
+                    job = self._step(STOP_LOOK_S, TIMEOUT_S)
                     if job is not None and stopped.is_set():
                         # Nobody has it: it is the first for who asks next.
                         self._outstanding[job.name] = None
@@ -242,42 +348,74 @@ class Batch:
                 stirred[self._stirred.get_nowait()] = None
             except queue.Empty:
                 break
-        if _LOG in stirred:
-            del stirred[_LOG]
-            self._follow_log()
-        wanted = [(name, self._stirs(name)) for name in stirred if name in self._outstanding]
-        self._give_out(self._queue.layout.watch_done(wanted))
+        try:
+            if _LOG in stirred:
+                self._follow_log()
+            self._read_logged()
+            self._watch([name for name in stirred if name in self._outstanding])
+        except BaseException:
+            # Whoever calls again finds all that was not looked at.
+            for name in stirred:
+                self._stirred.put(name)
+            raise
 
     def _follow_log(self) -> None:
-        """Give out the jobs that the log names anew, and watch for what it will name next."""
+        """Note the jobs that the log names anew, and watch for what it will name next."""
         layout, batch = self._queue.layout, self.name or ""
         # Under a stream of results, many are read at once.
         time.sleep(max(0.0, self._log_read_at + LOG_PAUSE_S - time.monotonic()))
         self._log_read_at = time.monotonic()
         found, self._next_entry = read_log(layout, batch, self._next_entry)
+        self._logged |= dict.fromkeys(name for name in found if name in self._outstanding)
         next_path = entry_path(layout, batch, self._next_entry)
         if layout.znodes.exists(next_path, lambda _: self._stirred.put(_LOG)):
             self._stirred.put(_LOG)
-        names = [name for name in found if name in self._outstanding]
-        jobs = layout.read_each(DONE, names)
+
+    def _read_logged(self) -> None:
+        """Give out the jobs that the log named."""
+        names = list(self._logged)
+        jobs = self._queue.layout.read_each(DONE, names)
+        self._logged.clear()
         self._give_out(jobs)
+        # Those that went back from done in between are watched.
         for name, job in zip(names, jobs, strict=True):
             if job is None:
-                # It went back from done in between; find() says where it is no job any more.
-                self._stirred.put(self._find(name))
+                self._stirred.put(name)
+
+    def _watch(self, names: Sequence[str]) -> None:
+        """Give out those of these jobs that have ended, and watch for the end of the others.
+
+        Raises:
+            JobNotFoundError: one of them is nowhere.
+        """
+        found = self._queue.layout.watch_done([(name, self._stirs(name)) for name in names])
+        self._give_out([job for job, _ in found])
+        for name, (job, is_elsewhere) in zip(names, found, strict=True):
+            if job is None and not is_elsewhere:
+                self._look_closer(name)
+
+    def _look_closer(self, name: str) -> None:
+        """Find a job that seemed to be nowhere; its end is still watched for.
+
+        Raises:
+            JobNotFoundError: it is nowhere.
+            UnknownQueueError: the queue is gone.
+            UnreadableJobError: it is there, and its value is not that of a job.
+        """
+        try:
+            job = self._queue.find(name)
+        except (JobNotFoundError, UnreadableJobError):
+            self._queue.check()
+            self._outstanding.pop(name, None)
+            raise
+        if job.has_ended:
+            self._give_out([job])
 
     def _give_out(self, jobs: Sequence[Job | None]) -> None:
         for job in jobs:
             if job is not None and job.name not in self._finished:
                 self._ready.append(job)
                 self._finished[job.name] = job.state
-
-    def _find(self, name: str) -> str:
-        try:
-            return self._queue.find(name).name
-        except JobNotFoundError:
-            del self._outstanding[name]
-            raise
 
     def _stirs(self, name: str) -> Callable[[object], None]:
         return lambda _: self._stirred.put(name)

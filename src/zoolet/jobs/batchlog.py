@@ -17,8 +17,9 @@ from typing import Self
 
 from zoolet.jobs.errors import InvalidJobError, UnknownBatchError, UnreadableJobError
 from zoolet.jobs.layout import BATCHES, CHAINS, Layout
+from zoolet.jobs.operations import Create
 from zoolet.jobs.records import Job, JobState
-from zoolet.jobs.znodes import Create, Watch
+from zoolet.jobs.znodes import Watch
 from zoolet.model import paths
 
 CHUNK_JOBS = 50

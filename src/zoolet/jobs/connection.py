@@ -2,10 +2,13 @@
 
 import logging
 import select
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from kazoo.client import KazooClient
 from kazoo.handlers.threading import SequentialThreadingHandler
+from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
 from zoolet.client.diagnosis import unresolved, why_no_session
@@ -81,6 +84,34 @@ def connect(hosts: str, *, session_timeout_ms: int, connect_timeout_ms: int) -> 
             " started?"
         ) from None
     return client
+
+
+def on_session_end(client: KazooClient, call: Callable[[], None]) -> None:
+    """Call a function, in another thread, when the client's session has ended."""
+
+    def listen(state: str) -> None:
+        if state == KazooState.LOST:
+            call()
+
+    client.add_listener(listen)
+
+
+def close_client(client: KazooClient, timeout_s: float | None) -> None:
+    """End a client's session; what takes longer than ``timeout_s`` goes on in a daemon thread.
+
+    kazoo waits for the server's answer, for up to some session timeouts if it does not come.
+    """
+
+    def close() -> None:
+        try:
+            client.stop()
+            client.close()
+        except Exception:
+            log.debug("a ZooKeeper client was not closed in order", exc_info=True)
+
+    thread = threading.Thread(target=close, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
 
 
 def without_chroot(hosts: str, root: str) -> tuple[str, str]:

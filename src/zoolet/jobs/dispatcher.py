@@ -1,17 +1,24 @@
 """Submitting work to a queue. Imports the job system's queue, batches and records."""
 
+import time
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, Self
 
 from kazoo.client import KazooClient
 
 from zoolet.jobs.batch import Batch
-from zoolet.jobs.connection import connect, without_chroot
+from zoolet.jobs.connection import close_client, connect, without_chroot
+from zoolet.jobs.deadlines import TIMEOUT_S, Deadline
+from zoolet.jobs.forks import HomeProcess
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job, JobRequest
 from zoolet.jobs.results import ResultReader
 from zoolet.jobs.submission import KeyNamer, Submitter
+
+CLOSE_TIMEOUT_S: Final = 10.0
+"""How long `Dispatcher.close` may take."""
 
 
 class Dispatcher:
@@ -38,6 +45,7 @@ class Dispatcher:
         result_store: str | None = None,
         connect_timeout_ms: int = 10_000,
     ) -> None:
+        self._home = HomeProcess()
         self._opened: KazooClient | None = None
         if isinstance(client, str):
             hosts, root = without_chroot(client, root)
@@ -64,15 +72,41 @@ class Dispatcher:
         groupid: str,
         parameters: Mapping[str, Any] | None = None,
         *,
+        priority: int = 0,
+        max_attempts: int = 3,
+        backoff_ms: int = 0,
+        timeout_ms: int | None = None,
+        not_before_ms: int | None = None,
+        expires_ms: int | None = None,
+        idempotency_key: str | None = None,
         reuse: bool = True,
-        **options: Any,
+        timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
         """Submit one job, and return the batch that consists of it; see `submit_batch`.
 
-        ``options`` are the other attributes of `JobRequest`.
+        All arguments but two are the attributes of a `JobRequest`. ``reuse`` is that of
+        `submit_batch`; ``timeout_s`` is how long the call may take, None: no limit.
+
+        Raises:
+            InvalidJobError: this cannot be a job; nothing was submitted.
+            JobTimeoutError: the server did not answer in time. The job may have been submitted if
+                ``is_outcome_unknown``.
         """
-        request = JobRequest(task, dataset, groupid, parameters or {}, **options)
-        submissions = self._submitter.submit([request], reuse=reuse)
+        request = JobRequest(
+            task,
+            dataset,
+            groupid,
+            parameters or {},
+            priority=priority,
+            max_attempts=max_attempts,
+            backoff_ms=backoff_ms,
+            timeout_ms=timeout_ms,
+            not_before_ms=not_before_ms,
+            expires_ms=expires_ms,
+            idempotency_key=idempotency_key,
+        )
+        with self._within(timeout_s, "submit", unknown="the job may have been submitted"):
+            submissions = self._submitter.submit([request], reuse=reuse)
         return Batch(self.queue, submissions, results=self._results)
 
     def submit_batch(
@@ -82,6 +116,7 @@ class Dispatcher:
         reuse: bool = True,
         name: str | None = None,
         after: str | Batch | None = None,
+        timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
         """Submit jobs, as a batch that any process can follow by its name.
 
@@ -89,43 +124,67 @@ class Dispatcher:
         groupid and parameters) that is done is answered from its stored result, and work that is
         under way is joined; work that FAILED is submitted again. Without it, every job is submitted
         anew. With ``after``, no job of it is started before all of that batch have ended.
+        ``timeout_s`` is for each request of up to 50 jobs; None: no limit.
 
         Raises:
             InvalidJobError: one of the requests cannot be a job; nothing was submitted.
             BatchExistsError: there is a batch of this name.
             UnknownBatchError: there is no batch that it could come after.
+            JobTimeoutError: the server did not answer in time. Jobs may have been submitted if
+                ``is_outcome_unknown``.
         """
         name = name or uuid.uuid4().hex[:16]
         if isinstance(after, Batch) and after.name is None:
             raise ValueError("a job on its own has no name to come after: submit it as a batch")
         after = after.name if isinstance(after, Batch) else after
-        submissions = self._submitter.submit_batch(requests, name, reuse=reuse, after=after)
+        unknown = f"jobs of the batch {name} may have been submitted"
+        with self._within(timeout_s, "submit", unknown=unknown, each_request=True):
+            submissions = self._submitter.submit_batch(requests, name, reuse=reuse, after=after)
         return Batch(self.queue, submissions, name, self._results)
 
-    def batch(self, name: str) -> Batch:
+    def batch(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Batch:
         """Return the batch of this name, whoever submitted it.
+
+        ``timeout_s`` is for each request; None: no limit.
 
         Raises:
             UnknownBatchError: there is none.
             BatchIncompleteError: not all of its jobs were submitted, or not yet.
+            JobTimeoutError: the server did not answer in time.
         """
-        return Batch.follow(self.queue, name, self._results)
+        return Batch.follow(self.queue, name, self._results, timeout_s=timeout_s)
 
-    def job(self, name: str) -> Job:
+    def job(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Return a job, wherever it is, with its result.
+
+        ``timeout_s`` is how long the server may take; None: no limit.
 
         Raises:
             JobNotFoundError: it is nowhere.
+            JobTimeoutError: the server did not answer in time.
         """
-        return self._results.complete(self.queue.find(name))
+        with self._within(timeout_s, "find a job"):
+            return self._results.complete(self.queue.find(name))
 
-    def close(self) -> None:
-        """Close what it opened."""
-        self._namer.close()
+    @property
+    def _within(self) -> Callable[..., AbstractContextManager[Deadline]]:
+        return self.queue.layout.znodes.within
+
+    def close(self, *, timeout_s: float | None = CLOSE_TIMEOUT_S) -> None:
+        """Close what it opened.
+
+        After ``timeout_s`` the rest of the work is left to a daemon thread; None: no limit. In a
+        process that was forked from the one that made it, it does nothing: the connection is the
+        parent's.
+        """
+        if not self._home.is_here:
+            return
+        ends_at = None if timeout_s is None else time.monotonic() + timeout_s
+        self._namer.close(timeout_s)
         self._results.close()
         if self._opened is not None:
-            self._opened.stop()
-            self._opened.close()
+            left_s = None if ends_at is None else max(0.0, ends_at - time.monotonic())
+            close_client(self._opened, left_s)
 
     def __enter__(self) -> Self:
         return self

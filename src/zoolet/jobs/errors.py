@@ -8,6 +8,34 @@ class JobError(Exception):
     """The base of every error of the job system."""
 
 
+class JobTimeoutError(JobError, TimeoutError):
+    """A call ended at its deadline, because the server did not answer.
+
+    Attributes:
+        is_outcome_unknown: whether a write was sent: it may have been done, or may still be done.
+    """
+
+    def __init__(self, message: str, *, is_outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.is_outcome_unknown = is_outcome_unknown
+
+
+class ForkedError(JobError):
+    """The object was made before a fork; create a new one in the child process."""
+
+
+class DisconnectedError(JobError):
+    """The connection was closed, or the client gave up connecting; create a new one."""
+
+
+class AccessDeniedError(JobError):
+    """The server refused a request; the message names the znode and the missing permission."""
+
+
+class RequestRefusedError(JobError):
+    """The server refused a request for another reason than the state of the queue."""
+
+
 class InvalidJobError(JobError, ValueError):
     """What was given cannot be a job; nothing was submitted."""
 

@@ -18,10 +18,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from kazoo.exceptions import NoNodeError
-
 from zoolet.jobs.layout import UNOWNED, WORKERS, Layout, page_order
 from zoolet.jobs.waiting import Page, WaitingJobs
+from zoolet.jobs.znodes import MissingError
 
 WATCHERS = 16
 """Workers on a shard, about; so many may be woken by one job."""
@@ -171,7 +170,7 @@ class Feed:
         watch = (lambda _: self._on_page(page)) if watched else None
         try:
             children = self._layout.znodes.children(path, watch)
-        except NoNodeError:
+        except MissingError:
             children = []  # The page was removed; the shard's watch says so too.
         now = time.monotonic()
         self.waiting.list_page(page, children, now)

@@ -11,6 +11,7 @@ Imports the job system's queue.
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable
 
 from zoolet.jobs.batchlog import BatchEnd, chain_path
@@ -71,7 +72,7 @@ class Housekeeping:
     def _look_whether_first(self) -> bool:
         path = self._znodes.path(KEEPER)
         if self._place is None:
-            self._place = self._znodes.create_in_line(f"{path}/w-")
+            self._place = self._znodes.create_in_line(f"{path}/w-", uuid.uuid4().hex)
         line = sorted(self._znodes.children(path))
         if self._place not in line:
             # The session that it stood there with has ended; another one lines up.

@@ -19,18 +19,16 @@ Changes nothing but what must exist before a queue is used. Imports the job syst
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoNodeError
-from kazoo.retry import ForceRetryError, KazooRetry, RetryFailedError
 
 from zoolet.jobs import naming
 from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
 from zoolet.jobs.naming import JobName
 from zoolet.jobs.records import Job
 from zoolet.jobs.settings import QueueSettings
-from zoolet.jobs.znodes import READ_AT_ONCE, Watch, Znode, Znodes
+from zoolet.jobs.znodes import READ_AT_ONCE, MissingError, Watch, Znode, Znodes
 
 UNOWNED = "unowned"
 OWNED = "owned"
@@ -50,6 +48,9 @@ PAGE_JOBS = 500
 """Submitters begin a new page at so many jobs: the list of a page stays under 64 KiB."""
 PAGES_AT_ONCE = 2
 """Pages whose children are listed in one request."""
+LOOKS = 4
+LOOK_PAUSE_S = 0.02
+"""How often a job that is in no place is looked for, and how long after the first time."""
 
 
 class Layout:
@@ -113,6 +114,10 @@ class Layout:
 
     # --- Paths
 
+    def place(self, place: str) -> str:
+        """Return the path of a place."""
+        return self._place[place]
+
     def shard_of(self, dataset: str, groupid: str) -> int:
         """Return the shard that the jobs of a group are in."""
         return zlib.crc32(f"{dataset}:{groupid}".encode()) % self.settings.shards
@@ -174,7 +179,7 @@ class Layout:
         """Return the names of the jobs on a page, the first to be taken first."""
         try:
             return parse_names(self.znodes.children(self.page(place, shard, page), watch))
-        except NoNodeError:
+        except MissingError:
             return []
 
     def iterate_names(self, place: str) -> Iterator[list[JobName]]:
@@ -211,16 +216,33 @@ class Layout:
             found += [_decoded(name, znode) for name, znode in zip(some, answers, strict=True)]
         return found
 
-    def watch_done(self, wanted: Sequence[tuple[str, Watch]]) -> list[Job | None]:
+    def watch_done(self, wanted: Sequence[tuple[str, Watch]]) -> list[tuple[Job | None, bool]]:
         """Return these jobs, None for each that has not ended; its watch is called when it has.
 
-        It is called too when the connection is lost, and must then be set again.
+        It is called too when the connection is lost, and must then be set again. For each job that
+        has not ended, says too whether it is in another place: if not, `find` looks closer.
         """
-        found: list[Job | None] = []
+        found: list[tuple[Job | None, bool]] = []
+        elsewhere = [place for place in PLACES if place != DONE]
         for start in range(0, len(wanted), READ_AT_ONCE):
             some = wanted[start : start + READ_AT_ONCE]
-            znodes = self.znodes.watch_all([(self.done(name), watch) for name, watch in some])
-            found += [_decoded(name, znode) for (name, _), znode in zip(some, znodes, strict=True)]
+            others = [self.job(place, name) for name, _ in some for place in elsewhere]
+            znodes, exist = self.znodes.watch_all(
+                [(self.done(name), watch) for name, watch in some], others
+            )
+            for number, ((name, _), znode) in enumerate(zip(some, znodes, strict=True)):
+                first = number * len(elsewhere)
+                found.append((_decoded(name, znode), any(exist[first : first + len(elsewhere)])))
+        return found
+
+    def where(self, names: Sequence[str]) -> list[str | None]:
+        """Return the place of each of these jobs, None for each that is in none now."""
+        wanted = [self.job(place, name) for name in names for place in PLACES]
+        exist = iter(self.znodes.which_exist(wanted))
+        found: list[str | None] = []
+        for _ in names:
+            places = [place for place, is_there in zip(PLACES, exist, strict=False) if is_there]
+            found.append(places[0] if places else None)
         return found
 
     def find(self, name: str) -> Job:
@@ -231,16 +253,15 @@ class Layout:
             UnreadableJobError: its value is not that of a job.
         """
 
-        def look() -> Job:
+        def look() -> Job | None:
             for znode in self.znodes.get_all([self.job(place, name) for place in PLACES]):
                 if znode is not None:
                     return Job.decode(name, znode.data, znode.version)
-            raise ForceRetryError
+            return None
 
-        try:
-            job: Job = _look_again()(look)
-        except RetryFailedError:
-            raise JobNotFoundError(f"no job {name} is in this queue") from None
+        job = self._look_again(look)
+        if job is None:
+            raise JobNotFoundError(f"no job {name} is in this queue")
         return job
 
     def find_submission(self, draft: Job, submission: str) -> Job | None:
@@ -252,7 +273,7 @@ class Layout:
         group = (draft.dataset, draft.groupid)
         shard = self.shard_of(*group)
 
-        def look() -> Job:
+        def look() -> Job | None:
             for place in PLACES:
                 for page in self.pages(place, shard):
                     names = self.names_in(place, shard, page)
@@ -260,13 +281,22 @@ class Layout:
                     for job in self.read(place, wanted):
                         if job.submission == submission:
                             return job
-            raise ForceRetryError
-
-        try:
-            job: Job = _look_again()(look)
-        except RetryFailedError:
             return None
-        return job
+
+        return self._look_again(look)
+
+    def _look_again(self, look: Callable[[], Job | None]) -> Job | None:
+        """Look a few times: reads can miss a job that moves.
+
+        multiRead sees one moment on zoolet; on an ensemble the job may be on its way to this
+        member.
+        """
+        for tries in range(LOOKS):
+            if tries:
+                self.znodes.pause(tries - 1, LOOK_PAUSE_S)
+            if (job := look()) is not None:
+                return job
+        return None
 
 
 def page_name(priority: int, number: int) -> str:
@@ -295,11 +325,3 @@ def _decoded(name: str, znode: Znode | None) -> Job | None:
         return Job.decode(name, znode.data, znode.version)
     except UnreadableJobError:
         return None
-
-
-def _look_again() -> KazooRetry:
-    """Return a policy for reads that can miss a job that moves; to try for ever would be wrong.
-
-    multiRead sees one moment on zoolet; on an ensemble the job may be on its way to this member.
-    """
-    return KazooRetry(max_tries=4, delay=0.02)

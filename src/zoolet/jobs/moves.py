@@ -19,13 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from kazoo.exceptions import NodeExistsError
-
 from zoolet.jobs import batchlog
 from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
 from zoolet.jobs.layout import OWNED, UNOWNED, Layout
+from zoolet.jobs.operations import Create, Delete, Exists, Operation, Refusal, RefusedError, SetData
 from zoolet.jobs.records import Job, JobState
-from zoolet.jobs.znodes import Create, Delete, Exists, Operation, RefusedError, SetData
 from zoolet.model import paths
 
 JOBS_AT_ONCE = 50
@@ -148,7 +146,7 @@ class Mover:
             # The page was empty for long, and removed.
             self._znodes.ensure(paths.parent_of(operation.path))
             return moves
-        if isinstance(refused.error, NodeExistsError):
+        if refused.reason is Refusal.EXISTS:
             return [move for move in moves if move is not owner]
         # Whoever took this one has likely taken more of them: look, and drop all at once.
         standing = self._layout.znodes.get_all(

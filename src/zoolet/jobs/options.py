@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 
 import click
-from kazoo.exceptions import KazooException
 
 from zoolet.jobs.dispatcher import Dispatcher
 from zoolet.jobs.errors import JobError
@@ -28,7 +27,7 @@ def errors_as_messages() -> Iterator[None]:
     """Let what a queue refuses, or a server, be the message of a command."""
     try:
         yield
-    except (JobError, KazooException, TimeoutError, ValueError) as error:
+    except (JobError, TimeoutError, ValueError) as error:
         raise click.ClickException(str(error) or type(error).__name__) from error
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from kazoo.client import KazooClient
 
 from zoolet.jobs.batchlog import chain_path
+from zoolet.jobs.deadlines import TIMEOUT_S
 from zoolet.jobs.errors import (
     InvalidJobError,
     JobError,
@@ -64,9 +65,11 @@ class Control:
 class JobQueue:
     """The queue whose root is ``root``; with a client that has a chroot, "/" is that chroot.
 
-    The client is a started KazooClient; a chroot that it has must exist, as kazoo says. A
-    connection that is lost is waited out by the client's own policy (``command_retry``);
-    RetryFailedError says that it gave up.
+    The client is a started KazooClient; a chroot that it has must exist, as kazoo says.
+
+    Every method has ``timeout_s``: how long it waits for the server if the connection is lost or no
+    answer comes; None: no limit. Methods about many jobs wait this long for each request. After it
+    they raise JobTimeoutError, which says whether something may have been changed.
     """
 
     def __init__(
@@ -84,60 +87,79 @@ class JobQueue:
 
     # --- The queue as a whole
 
-    def ensure_layout(self, settings: QueueSettings | None = None) -> None:
+    def ensure_layout(
+        self, settings: QueueSettings | None = None, *, timeout_s: float | None = TIMEOUT_S
+    ) -> None:
         """Create the queue where it does not exist; one that exists keeps its settings."""
-        self.layout.ensure(settings or QueueSettings())
+        with self._znodes.within(
+            timeout_s, "create the queue", unknown="a part of it may exist: create it again"
+        ):
+            self.layout.ensure(settings or QueueSettings())
 
-    def check(self) -> None:
+    def check(self, *, timeout_s: float | None = TIMEOUT_S) -> None:
         """Raise UnknownQueueError where there is no such queue."""
-        self.layout.check()
+        with self._znodes.within(timeout_s, "look for the queue"):
+            self.layout.check()
 
     @property
     def settings(self) -> QueueSettings:
         """What holds for the queue."""
         return self.layout.settings
 
-    def configure(self, **changes: Any) -> QueueSettings:
+    def configure(self, *, timeout_s: float | None = TIMEOUT_S, **changes: Any) -> QueueSettings:
         """Change what holds for the queue, and return all of it; `QueueSettings` has the names.
 
         Raises:
             InvalidJobError: a value is out of range, or the shards would change.
         """
-        settings = self.layout.read_settings()
-        if changes.get("shards", settings.shards) != settings.shards:
-            raise InvalidJobError(
-                f"the queue has {settings.shards} shards, which say where its jobs stand: make"
-                " another queue, and let this one run empty"
-            )
-        settings = replace(settings, **changes)
-        self.layout.write_settings(settings)
-        return settings
+        with self._znodes.within(
+            timeout_s, "configure the queue", unknown="the settings may have been changed"
+        ):
+            settings = self.layout.read_settings()
+            if changes.get("shards", settings.shards) != settings.shards:
+                raise InvalidJobError(
+                    f"the queue has {settings.shards} shards, which say where its jobs stand: make"
+                    " another queue, and let this one run empty"
+                )
+            settings = replace(settings, **changes)
+            self.layout.write_settings(settings)
+            return settings
 
-    def control(self, watch: Watch | None = None) -> Control:
+    def control(
+        self, watch: Watch | None = None, *, timeout_s: float | None = TIMEOUT_S
+    ) -> Control:
         """Return what is paused, and set a watch on it."""
-        found = self._znodes.get(self._znodes.path(CONTROL), watch)
-        value = json.loads(found.data) if found and found.data else {}
-        return Control(
-            bool(value.get("paused")),
-            frozenset(value.get("paused_datasets", ())),
-            int(value.get("cancellations", 0)),
-        )
+        with self._znodes.within(timeout_s, "read what is paused"):
+            found = self._znodes.get(self._znodes.path(CONTROL), watch)
+            value = json.loads(found.data) if found and found.data else {}
+            return Control(
+                bool(value.get("paused")),
+                frozenset(value.get("paused_datasets", ())),
+                int(value.get("cancellations", 0)),
+            )
 
-    def pause(self, dataset: str | None = None, *, paused: bool = True) -> Control:
+    def pause(
+        self,
+        dataset: str | None = None,
+        *,
+        paused: bool = True,
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> Control:
         """Let no worker take jobs, of one dataset or at all; what runs goes on.
 
         ``paused=False`` ends it. Both are made known to all workers by a watch.
         """
-        control = self.control()
-        if dataset is None:
-            control = replace(control, paused=paused)
-        else:
-            change = {dataset}
-            datasets = control.paused_datasets
-            datasets = datasets | change if paused else datasets - change
-            control = replace(control, paused_datasets=datasets)
-        self._write_control(control)
-        return control
+        with self._znodes.within(timeout_s, "pause or resume", unknown="it may have been done"):
+            control = self.control()
+            if dataset is None:
+                control = replace(control, paused=paused)
+            else:
+                change = {dataset}
+                datasets = control.paused_datasets
+                datasets = datasets | change if paused else datasets - change
+                control = replace(control, paused_datasets=datasets)
+            self._write_control(control)
+            return control
 
     def _write_control(self, control: Control) -> None:
         value = asdict(control) | {"paused_datasets": sorted(control.paused_datasets)}
@@ -145,61 +167,86 @@ class JobQueue:
 
     # --- Reading
 
-    def find(self, name: str) -> Job:
+    def find(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Return a job, wherever it is.
 
         Raises:
             JobNotFoundError: it is nowhere.
         """
-        return self.layout.find(name)
+        with self._znodes.within(timeout_s, "find a job"):
+            return self.layout.find(name)
 
-    def waiting(self) -> list[JobName]:
+    def waiting(self, *, timeout_s: float | None = TIMEOUT_S) -> list[JobName]:
         """Return the jobs under unowned in the order of taking."""
-        return self.layout.names(UNOWNED)
+        with self._znodes.within(timeout_s, "list the jobs that wait", each_request=True):
+            return self.layout.names(UNOWNED)
 
-    def workers(self, watch: Watch | None = None) -> list[str]:
+    def workers(
+        self, watch: Watch | None = None, *, timeout_s: float | None = TIMEOUT_S
+    ) -> list[str]:
         """Return the ids of the live workers, and set a watch on them."""
-        return self.layout.workers(watch)
+        with self._znodes.within(timeout_s, "list the workers"):
+            return self.layout.workers(watch)
 
-    def worker_reports(self) -> dict[str, dict[str, Any]]:
+    def worker_reports(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[str, dict[str, Any]]:
         """Return what each live worker says of itself."""
-        ids = self.workers()
-        found = self._znodes.get_all([self.layout.worker(worker) for worker in ids])
-        return {
-            worker: json.loads(znode.data) if znode.data else {}
-            for worker, znode in zip(ids, found, strict=True)
-            if znode is not None
-        }
+        with self._znodes.within(timeout_s, "read what the workers report", each_request=True):
+            ids = self.workers()
+            found = self._znodes.get_all([self.layout.worker(worker) for worker in ids])
+            return {
+                worker: json.loads(znode.data) if znode.data else {}
+                for worker, znode in zip(ids, found, strict=True)
+                if znode is not None
+            }
 
-    def owned(self) -> list[Job]:
+    def owned(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
         """Return the jobs that a worker has, or had when it died."""
-        return self.layout.read(OWNED, [name.name for name in self.layout.names(OWNED)])
+        with self._znodes.within(timeout_s, "list the owned jobs", each_request=True):
+            return self.layout.read(OWNED, [name.name for name in self.layout.names(OWNED)])
 
-    def done(self) -> list[Job]:
+    def done(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
         """Return the jobs that have ended."""
-        return self.layout.read(DONE, [name.name for name in self.layout.names(DONE)])
+        with self._znodes.within(timeout_s, "list the finished jobs", each_request=True):
+            return self.layout.read(DONE, [name.name for name in self.layout.names(DONE)])
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self, *, timeout_s: float | None = TIMEOUT_S) -> Iterator[Job]:
         """Yield all jobs: those that workers have, those that wait, and those that have ended."""
+        jobs = self._read_all()
+        while True:
+            with self._znodes.within(timeout_s, "read the jobs", each_request=True):
+                job = next(jobs, None)
+            if job is None:
+                return
+            yield job
+
+    def _read_all(self) -> Iterator[Job]:
         for place in (OWNED, UNOWNED, DONE):
             for page in self.layout.iterate_names(place):
                 for start in range(0, len(page), JOBS_AT_ONCE):
                     some = page[start : start + JOBS_AT_ONCE]
                     yield from self.layout.read(place, [name.name for name in some])
 
-    def counts(self) -> dict[str, int]:
+    def counts(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[str, int]:
         """Return how many jobs are in each place; what is no job counts too."""
-        return {place: self.layout.count(place) for place in PLACES}
+        with self._znodes.within(timeout_s, "count the jobs", each_request=True):
+            return {place: self.layout.count(place) for place in PLACES}
 
-    def states(self) -> dict[JobState, int]:
+    def states(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[JobState, int]:
         """Return how many jobs are in each state; reads all that have been taken."""
-        states = Counter(job.state for job in (*self.owned(), *self.done()))
-        states[JobState.PENDING] = len(self.waiting())
-        return {state: states[state] for state in JobState}
+        with self._znodes.within(timeout_s, "count the jobs", each_request=True):
+            states = Counter(job.state for job in (*self.owned(), *self.done()))
+            states[JobState.PENDING] = len(self.waiting())
+            return {state: states[state] for state in JobState}
 
     # --- Submitting
 
-    def submit(self, requests: Sequence[JobRequest], *, reuse: bool = True) -> list[Submission]:
+    def submit(
+        self,
+        requests: Sequence[JobRequest],
+        *,
+        reuse: bool = True,
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> list[Submission]:
         """Put jobs under unowned, in batches, and return what stands for each request.
 
         With ``reuse``, work that is already under way or done is not submitted again: the job
@@ -208,20 +255,29 @@ class JobQueue:
         Raises:
             InvalidJobError: one of the requests cannot be a job; nothing was submitted.
         """
-        name_now = KeyNamer(self.layout).name_now
-        return Submitter(self.layout, self.clock_ms, name_now).submit(requests, reuse=reuse)
+        with self._znodes.within(
+            timeout_s, "submit", unknown="jobs may have been submitted", each_request=True
+        ):
+            name_now = KeyNamer(self.layout).name_now
+            return Submitter(self.layout, self.clock_ms, name_now).submit(requests, reuse=reuse)
 
     # --- A worker's moves
 
-    def register(self, worker: str, about: bytes = b"") -> bool:
+    def register(
+        self, worker: str, about: bytes = b"", *, timeout_s: float | None = TIMEOUT_S
+    ) -> bool:
         """Make a worker known for as long as this session lives; False where its id is taken."""
-        return self._znodes.create_ephemeral(self.layout.worker(worker), about)
+        with self._znodes.within(timeout_s, "register a worker", unknown="it may be registered"):
+            return self._znodes.create_ephemeral(self.layout.worker(worker), about)
 
-    def report(self, worker: str, about: bytes) -> None:
+    def report(self, worker: str, about: bytes, *, timeout_s: float | None = TIMEOUT_S) -> None:
         """Replace what a worker says of itself."""
-        self._znodes.set(self.layout.worker(worker), about)
+        with self._znodes.within(
+            timeout_s, "report of a worker", unknown="it may have been written"
+        ):
+            self._znodes.set(self.layout.worker(worker), about)
 
-    def own_job(self, name: str, worker: str) -> Job:
+    def own_job(self, name: str, worker: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Take a job from unowned to owned, as STAGING.
 
         Raises:
@@ -229,26 +285,45 @@ class JobQueue:
             WorkerGoneError: the worker is not, or no longer, registered.
             UnreadableJobError: what stands there is not a job.
         """
-        znode = self._znodes.get(self.layout.unowned(name))
-        if znode is None:
-            raise JobTakenError(f"{name} does not wait any more: someone else took it")
-        waiting = Job.decode(name, znode.data, znode.version)
-        after = waiting.taken(worker, self.clock_ms())
-        if not self.mover.move([Move(UNOWNED, waiting, after)], worker):
-            raise JobTakenError(f"{name}: someone else took it first")
-        return after
+        with self._znodes.within(timeout_s, "take a job", unknown="the worker may own it"):
+            znode = self._znodes.get(self.layout.unowned(name))
+            if znode is None:
+                raise JobTakenError(f"{name} does not wait any more: someone else took it")
+            waiting = Job.decode(name, znode.data, znode.version)
+            after = waiting.taken(worker, self.clock_ms())
+            if not self.mover.move([Move(UNOWNED, waiting, after)], worker):
+                raise JobTakenError(f"{name}: someone else took it first")
+            return after
 
     def own_jobs(
-        self, names: Sequence[str], worker: str, is_held: Callable[[str], bool] = _NEVER_HELD
+        self,
+        names: Sequence[str],
+        worker: str,
+        is_held: Callable[[str], bool] = _NEVER_HELD,
+        *,
+        timeout_s: float | None = TIMEOUT_S,
     ) -> Picked:
         """Take those of these jobs that wait and may be started; see `zoolet.jobs.moves.Taker`."""
-        return self._taker.take(names, worker, is_held)
+        with self._znodes.within(
+            timeout_s, "take jobs", unknown="the worker may own them", each_request=True
+        ):
+            return self._taker.take(names, worker, is_held)
 
-    def is_held(self, batch: str, watch: Watch | None = None) -> bool:
+    def is_held(
+        self, batch: str, watch: Watch | None = None, *, timeout_s: float | None = TIMEOUT_S
+    ) -> bool:
         """Say whether a batch waits for another one; the watch is called when that changes."""
-        return self._znodes.exists(chain_path(self.layout, batch), watch)
+        with self._znodes.within(timeout_s, "look whether a batch waits"):
+            return self._znodes.exists(chain_path(self.layout, batch), watch)
 
-    def update_state(self, job: Job, state: JobState, *, cache_hit: bool | None = None) -> Job:
+    def update_state(
+        self,
+        job: Job,
+        state: JobState,
+        *,
+        cache_hit: bool | None = None,
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> Job:
         """Record what a job that this worker owns is at: STAGING or RUNNING.
 
         ``cache_hit`` says whether its data was in the worker's cache, where that is known.
@@ -257,17 +332,20 @@ class JobQueue:
             OwnershipLostError: it is no longer this worker's.
             ValueError: the state is one that a move of its own leads to.
         """
-        if state not in {JobState.STAGING, JobState.RUNNING}:
-            raise ValueError(
-                f"a job does not become {state} by update_state: a result is recorded by finish,"
-                " an error by fail, and release gives the job back"
-            )
-        after = job.running(self.clock_ms(), cache_hit=cache_hit)
-        if state is JobState.STAGING:
-            after = replace(after, state=state, started_ms=None)
-        return self._move_owned(job, after)
+        with self._znodes.within(
+            timeout_s, "update the state of a job", unknown="it may have been updated"
+        ):
+            if state not in {JobState.STAGING, JobState.RUNNING}:
+                raise ValueError(
+                    f"a job does not become {state} by update_state: a result is recorded by"
+                    " finish, an error by fail, and release gives the job back"
+                )
+            after = job.running(self.clock_ms(), cache_hit=cache_hit)
+            if state is JobState.STAGING:
+                after = replace(after, state=state, started_ms=None)
+            return self._move_owned(job, after)
 
-    def finish(self, job: Job, result: Any) -> Job:
+    def finish(self, job: Job, result: Any, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Record a result: the job stands under done as SUCCESSFUL.
 
         A result that is not JSON, or is too large for a znode, fails the attempt instead.
@@ -275,28 +353,37 @@ class JobQueue:
         Raises:
             OwnershipLostError: the job is no longer this worker's; the result is not recorded.
         """
-        try:
-            check_json("the result", result)
-            after = job.succeeded(self.clock_ms(), result)
-        except InvalidJobError as error:
-            return self.fail(job, f"the task's result cannot be kept: {error}")
-        return self._move_owned(job, after)
+        with self._znodes.within(
+            timeout_s, "finish a job", unknown="the result may have been recorded"
+        ):
+            try:
+                check_json("the result", result)
+                after = job.succeeded(self.clock_ms(), result)
+            except InvalidJobError as error:
+                return self.fail(job, f"the task's result cannot be kept: {error}")
+            return self._move_owned(job, after)
 
-    def fail(self, job: Job, error: str) -> Job:
+    def fail(self, job: Job, error: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Record a failed attempt: the job waits again in its old place, or it is FAILED.
 
         Raises:
             OwnershipLostError: the job is no longer this worker's; the error is not recorded.
         """
-        return self._move_owned(job, job.failed(self.clock_ms(), error))
+        with self._znodes.within(
+            timeout_s, "record a failed attempt", unknown="it may have been recorded"
+        ):
+            return self._move_owned(job, job.failed(self.clock_ms(), error))
 
-    def release(self, job: Job) -> Job:
+    def release(self, job: Job, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Give a job back unfinished: it waits again in its old place, its attempts as before.
 
         Raises:
             OwnershipLostError: the job is no longer this worker's.
         """
-        return self._move_owned(job, job.waiting())
+        with self._znodes.within(
+            timeout_s, "give a job back", unknown="it may have been given back"
+        ):
+            return self._move_owned(job, job.waiting())
 
     def _move_owned(self, job: Job, after: Job) -> Job:
         """Do what only the worker that owns the job may do."""
@@ -306,64 +393,80 @@ class JobQueue:
 
     # --- Moves that need no worker
 
-    def return_jobs_of_dead_workers(self) -> list[Job]:
+    def return_jobs_of_dead_workers(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
         """End the attempts of workers whose session is gone, and return these jobs.
 
         Any number of workers may do this at once: each job is moved by one of them.
         """
-        # The jobs are read before the workers: whoever owned one then had registered before, so
-        # if he is not listed after it, he is gone.
-        owned = self.owned()
-        if not owned:
-            return []
-        alive = set(self.workers())
-        now_ms = self.clock_ms()
-        moves = [
-            Move(OWNED, job, job.failed(now_ms, f"worker {job.worker} was lost"))
-            for job in owned
-            if job.worker not in alive
-        ]
-        return [move.after for move in self.mover.move(moves)]
+        with self._znodes.within(
+            timeout_s,
+            "return the jobs of dead workers",
+            unknown="some may have been returned",
+            each_request=True,
+        ):
+            # The jobs are read before the workers: whoever owned one then had registered before, so
+            # if he is not listed after it, he is gone.
+            owned = self.owned()
+            if not owned:
+                return []
+            alive = set(self.workers())
+            now_ms = self.clock_ms()
+            moves = [
+                Move(OWNED, job, job.failed(now_ms, f"worker {job.worker} was lost"))
+                for job in owned
+                if job.worker not in alive
+            ]
+            return [move.after for move in self.mover.move(moves)]
 
-    def requeue(self, name: str) -> Job:
+    def requeue(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Let a FAILED job wait again in its old place, with all its attempts before it.
 
         Raises:
             JobNotFoundError: no such job is in the queue.
             JobError: the job is not FAILED.
         """
-        job = self.find(name)
-        if job.state is not JobState.FAILED:
-            raise JobError(f"{name} is {job.state}; only a FAILED job can be requeued")
-        # What ended it may have been its expiry.
-        fresh = replace(job, attempts=0, errors=(), not_before_ms=None, expires_ms=None)
-        if not self.mover.move([Move(DONE, job, fresh.waiting())]):
-            raise JobNotFoundError(f"{name} was requeued or deleted by someone else")
-        return fresh.waiting()
+        with self._znodes.within(timeout_s, "requeue a job", unknown="the job may wait again"):
+            job = self.find(name)
+            if job.state is not JobState.FAILED:
+                raise JobError(f"{name} is {job.state}; only a FAILED job can be requeued")
+            # What ended it may have been its expiry.
+            fresh = replace(job, attempts=0, errors=(), not_before_ms=None, expires_ms=None)
+            if not self.mover.move([Move(DONE, job, fresh.waiting())]):
+                raise JobNotFoundError(f"{name} was requeued or deleted by someone else")
+            return fresh.waiting()
 
-    def cancel(self, names: Sequence[str], reason: str = "it was cancelled") -> list[Job]:
+    def cancel(
+        self,
+        names: Sequence[str],
+        reason: str = "it was cancelled",
+        *,
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> list[Job]:
         """End jobs that have not ended, as FAILED, and return them; their tasks are ended too.
 
         A job that moves on meanwhile, or ends, is looked at again until it is done.
         """
-        cancelled: list[Job] = []
-        left = list(names)
-        tries_left = CANCEL_TRIES
-        while left and tries_left:
-            moves = [
-                Move(place, job, job.ended_by(self.clock_ms(), reason))
-                for place in (UNOWNED, OWNED)
-                for job in self.layout.read(place, left)
-            ]
-            made = self.mover.move(moves)
-            cancelled += [move.after for move in made]
-            ran = any(move.place == OWNED for move in made)
-            if ran:
-                control = self.control()
-                self._write_control(replace(control, cancellations=control.cancellations + 1))
-            # Those that were outrun are looked for again, and those that moved while we read.
-            ended = {move.before.name for move in made}
-            ended |= {job.name for job in self.layout.read(DONE, left)}
-            left = [name for name in left if name not in ended]
-            tries_left -= not made
-        return cancelled
+        with self._znodes.within(
+            timeout_s, "cancel jobs", unknown="jobs may have been cancelled", each_request=True
+        ):
+            cancelled: list[Job] = []
+            left = list(names)
+            tries_left = CANCEL_TRIES
+            while left and tries_left:
+                moves = [
+                    Move(place, job, job.ended_by(self.clock_ms(), reason))
+                    for place in (UNOWNED, OWNED)
+                    for job in self.layout.read(place, left)
+                ]
+                made = self.mover.move(moves)
+                cancelled += [move.after for move in made]
+                ran = any(move.place == OWNED for move in made)
+                if ran:
+                    control = self.control()
+                    self._write_control(replace(control, cancellations=control.cancellations + 1))
+                # Those that were outrun are looked for again, and those that moved while we read.
+                ended = {move.before.name for move in made}
+                ended |= {job.name for job in self.layout.read(DONE, left)}
+                left = [name for name in left if name not in ended]
+                tries_left -= not made
+            return cancelled

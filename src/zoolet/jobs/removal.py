@@ -14,11 +14,12 @@ from zoolet.jobs.batchlog import batch_path, chain_path, read_chunks, read_recor
 from zoolet.jobs.errors import ResultStoreError, UnknownBatchError, UnreadableJobError
 from zoolet.jobs.layout import BATCHES, DONE, PLACES, UNOWNED, page_order
 from zoolet.jobs.moves import JOBS_AT_ONCE
+from zoolet.jobs.operations import Delete, Operation, RefusedError
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job
 from zoolet.jobs.results import ResultReader
 from zoolet.jobs.submission import submission_of_key
-from zoolet.jobs.znodes import Delete, Operation, RefusedError, Znode
+from zoolet.jobs.znodes import Znode
 
 log = logging.getLogger(__name__)
 

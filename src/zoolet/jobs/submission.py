@@ -21,9 +21,6 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from kazoo.exceptions import KazooException
-from kazoo.retry import ForceRetryError, KazooRetry
-
 from zoolet.jobs.batchlog import (
     CHUNK_JOBS,
     BatchRecord,
@@ -33,23 +30,26 @@ from zoolet.jobs.batchlog import (
     chunk_path,
     read_record,
 )
+from zoolet.jobs.deadlines import TIMEOUT_S
 from zoolet.jobs.errors import (
     BatchExistsError,
     InvalidJobError,
+    JobError,
     JobNotFoundError,
     UnknownQueueError,
     UnreadableJobError,
 )
 from zoolet.jobs.layout import DONE, PAGE_JOBS, UNOWNED, Layout, page_name, page_order
 from zoolet.jobs.moves import LIMIT_BYTES
+from zoolet.jobs.operations import Create, Operation, RefusedError, SetData
 from zoolet.jobs.records import Job, JobRequest, JobState
-from zoolet.jobs.znodes import Create, Operation, RefusedError, SetData, Znode
+from zoolet.jobs.znodes import Znode
 from zoolet.model import paths
 
 NAME_LATER_S = 0.5
 """How long names are gathered before they are written into their keys."""
-CLOSE_S = 5.0
 _ALONE_TRIES = 20
+_ALONE_PAUSE_S = 0.01
 """Each refusal means that another submitter got through; more than a few in a row are no accident.
 """
 
@@ -218,19 +218,22 @@ class Submitter:
         ]
 
     def _submit_alone(self, draft: Job, *, reuse: bool) -> Submission:
-        def attempt() -> Submission:
+        for tries in range(_ALONE_TRIES):
+            if tries:
+                self._znodes.pause(tries - 1, _ALONE_PAUSE_S)
             key = self._znodes.get(self._layout.key(draft.key))
             known = self._known(draft, key) if reuse and key is not None else None
             if known is not None:
                 return known
             try:
                 [name] = self._create([_Fresh(draft, None if key is None else key.version)])
-            except RefusedError as refused:
-                raise ForceRetryError from refused
+            except RefusedError:
+                continue
             return Submission(name, Origin.NEW)
-
-        submission: Submission = KazooRetry(max_tries=_ALONE_TRIES, delay=0.01)(attempt)
-        return submission
+        raise JobError(
+            f"the job for {draft.dataset}:{draft.groupid} was not submitted: other programs submit"
+            " the same work all the time; submit it again"
+        )
 
     def _known(self, draft: Job, key: Znode) -> Submission | None:
         """Return the job that a key says stands for this work, unless it must be done again."""
@@ -280,6 +283,8 @@ class Submitter:
                     operations, landed=lambda: self._landed(fresh[0].draft)
                 )
             except RefusedError as refused:
+                if refused.lacks_parent:
+                    self._layout.check()
                 if refused.position % 2 == 0 or not refused.lacks_parent:
                     raise
                 self._shelves.forget(fresh[refused.position // 2].draft)
@@ -342,30 +347,33 @@ class KeyNamer:
             )
             for one in named
         ]
-        try:
-            self._layout.znodes.multi(operations, landed=lambda: True)
-        except RefusedError:
-            if len(named) > 1:
-                for one in named:
-                    self.name_now([one])
+        znodes = self._layout.znodes
+        with znodes.within(TIMEOUT_S, "name the jobs of keys"):
+            try:
+                znodes.multi(operations, landed=lambda: True)
+            except RefusedError:
+                if len(named) > 1:
+                    for one in named:
+                        self.name_now([one])
 
-    def close(self) -> None:
-        """Write what is left to be written."""
+    def close(self, timeout_s: float | None) -> None:
+        """Write what is left to be written, unless it takes longer than ``timeout_s``."""
         if self._thread is not None:
             self._later.put(None)
-            self._thread.join(CLOSE_S)
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         is_open = True
         while is_open:
-            # Not at once, where it would hold up the jobs themselves.
+            # Not at once, where it would hold up the jobs themselves. The wait ends with close();
+            # the thread is a daemon, so it does not keep the process.
             named = [self._later.get()]
             until = time.monotonic() + NAME_LATER_S
             with contextlib.suppress(queue.Empty):
                 while named[-1] is not None and len(named) < CHUNK_JOBS:
                     named.append(self._later.get(timeout=max(0.0, until - time.monotonic())))
             is_open = named[-1] is not None
-            with contextlib.suppress(KazooException):
+            with contextlib.suppress(JobError):
                 self.name_now([one for one in named if one is not None])
 
 
@@ -404,7 +412,13 @@ class Shelves:
                     self._open[key] = self._find(*key, full=page)
 
     def forget(self, draft: Job) -> None:
-        """Look again for the page of such a job: the one it was put on is gone."""
+        """Look again for the page of such a job: the one it was put on is gone.
+
+        Raises:
+            UnknownQueueError: there are no pages, and what all jobs stand in is gone.
+        """
+        if self._layout.is_flat:
+            raise UnknownQueueError(f"the queue's znode {self._layout.place(UNOWNED)} is gone")
         shard = self._layout.shard_of(draft.dataset, draft.groupid)
         self._open.pop((shard, draft.priority), None)
 

@@ -29,14 +29,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from kazoo.exceptions import ConnectionClosedError
-from kazoo.protocol.states import KazooState
-
 from zoolet.jobs.attempts import Attempter, Outcome, Setup, Work
-from zoolet.jobs.connection import connect, without_chroot
-from zoolet.jobs.errors import InvalidJobError, OwnershipLostError, WorkerGoneError
+from zoolet.jobs.connection import close_client, connect, on_session_end, without_chroot
+from zoolet.jobs.errors import DisconnectedError, InvalidJobError, JobError, WorkerGoneError
 from zoolet.jobs.executors import Executor, ThreadExecutor
 from zoolet.jobs.feed import Feed
+from zoolet.jobs.forks import HomeProcess
 from zoolet.jobs.hands import Hands, InHand
 from zoolet.jobs.housekeeping import Housekeeping
 from zoolet.jobs.layout import OWNED
@@ -59,6 +57,8 @@ AHEAD_JOBS = JOBS_AT_ONCE
 FORGET_SHARE = 0.6
 """Jobs are taken to be as long as the longest one lately; each job takes so much off that."""
 LOOK_FOR_SIGNALS_S = 1.0
+CLOSE_S = 5.0
+"""How long a worker that stops waits for the end of its session."""
 GIVE_BACK_S = 3.0
 """How long a worker that stops tries to give back what it could not finish."""
 YIELD_S = 0.002
@@ -145,6 +145,7 @@ class Worker:
             FunctionNotFoundError: the loader cannot be imported.
             TimeoutError: no server answered in time.
         """
+        self._home = HomeProcess()
         self._executors = self._make_executors()
         try:
             for executor in self._executors:
@@ -160,7 +161,7 @@ class Worker:
             for executor in self._executors:
                 executor.stop()
             raise
-        self._client.add_listener(self._on_connection)
+        on_session_end(self._client, self._unregister)
         self.queue = JobQueue(self._client, self._root)
         self.queue.ensure_layout()
         self._results = ResultReader(self.queue, self._result_store)
@@ -191,6 +192,7 @@ class Worker:
 
     def wait(self) -> None:
         """Block until the worker ends; raise what ended it, if that was a failure."""
+        self._home.check()
         while not self._ended.wait(LOOK_FOR_SIGNALS_S):
             # A signal that another thread was interrupted by is handled here, when this one wakes.
             pass
@@ -198,7 +200,12 @@ class Worker:
             raise self._failure
 
     def stop(self, grace_ms: int = 10_000) -> None:
-        """Take no more jobs, finish those that run within ``grace_ms``, and give back the rest."""
+        """Take no more jobs, finish those that run within ``grace_ms``, and give back the rest.
+
+        It does nothing in a process that was forked from the one that started the worker.
+        """
+        if not self._home.is_here:
+            return
         self._stopping.set()
         self._registered.set()
         self._wake.set()
@@ -208,8 +215,7 @@ class Worker:
         self._bounded(self._give_back)
         self._recorder.close()
         self._housekeeping.stop()
-        self._client.stop()
-        self._client.close()
+        close_client(self._client, CLOSE_S)
         self._results.close()
         self._ended.set()
 
@@ -231,15 +237,18 @@ class Worker:
         try:
             for move in self.queue.mover.move(moves, self.worker_id):
                 log.info("gave back %s", move.after.name)
-        except (OwnershipLostError, ConnectionClosedError):
+        except JobError:
             log.info("could not give back %d jobs: they return when this session ends", len(jobs))
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Run a thread of the worker; what it cannot handle ends the worker."""
         try:
-            work()
+            # A worker waits for its server without a limit: until it is stopped, which closes the
+            # client and so ends each request.
+            with self.queue.layout.znodes.within(None, "the worker"):
+                work()
         except BaseException as error:
-            if isinstance(error, ConnectionClosedError) and self._stopping.is_set():
+            if isinstance(error, DisconnectedError) and self._stopping.is_set():
                 return
             log.exception("the worker ends")
             self._failure = error
@@ -250,10 +259,6 @@ class Worker:
             self._step_hook(step, list(names))
 
     # --- Being known
-
-    def _on_connection(self, state: str) -> None:
-        if state == KazooState.LOST:
-            self._unregister()
 
     def _on_gone(self, worker: str) -> None:
         if worker == self.worker_id:

@@ -1,45 +1,48 @@
-"""The typed edge to kazoo: reads that are tried again, and multis whose reply may be lost.
+"""The typed edge to kazoo: every request about a queue's znodes, and what becomes of its reply.
 
-Owns every call to the client. What holds: a call returns what the server answered, or raises what
-the server refused; a lost connection is waited out by the client's own retry policy
-(``client.retry``). Many znodes are read in one request, as many as fit an answer of moderate size.
-Knows nothing of jobs. Imports zoolet.client and zoolet.model.
+With `zoolet.jobs.requests` it owns every call to the client. What holds: a call returns what the
+server answered, or raises a JobError or an error of this module or of `zoolet.jobs.operations`;
+kazoo's types and errors end here. Many znodes are read in one request, as many as fit an answer of
+moderate size. Knows nothing of jobs. Imports zoolet.client, zoolet.model, and kazoo.
 """
 
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import (
-    ConnectionLoss,
+    NoAuthError,
     NodeExistsError,
     NoNodeError,
-    OperationTimeoutError,
+    NotEmptyError,
     RolledBackError,
     RuntimeInconsistency,
-    SessionExpiredError,
     ZookeeperError,
 )
-from kazoo.protocol import serialization
-from kazoo.security import ACL, OPEN_ACL_UNSAFE
 
-from zoolet.client import call, multi_read
-from zoolet.client.requests import Multi
+from zoolet.client import call, multi_read_async
+from zoolet.jobs.deadlines import Deadline
+from zoolet.jobs.operations import (
+    Delete,
+    Operation,
+    PackedMulti,
+    RefusedError,
+    needed_permission,
+)
+from zoolet.jobs.requests import REPLY_LOST, Requests, refused
 from zoolet.model import paths
-from zoolet.model.codes import OpCode
+from zoolet.model.acl import OPEN_ACL, AclList
 
-REPLY_LOST = (ConnectionLoss, OperationTimeoutError, SessionExpiredError)
-"""After these, a request may have been done or not."""
+T = TypeVar("T")
 
 READ_AT_ONCE = 50
 """Znodes in one multiRead. Jobs are a few hundred bytes, so the answer stays under 64 KiB."""
+EXIST_AT_ONCE = 500
+"""Znodes that are looked for in one multiRead: the answers have no data."""
 
-_SEQUENTIAL = 2
-_INT = struct.Struct("!i")
-_HEADER = struct.Struct("!ibii")
-"""Of an operation: its code, not the end, no error; then how many bytes its path has."""
-_END = struct.pack("!ibi", -1, 1, -1)
+_UNREADABLE_VERSION: Final = -1
 
 Watch = Callable[[Any], None]
 """Called once, with kazoo's event: the znode changed, or the connection was lost."""
@@ -54,131 +57,69 @@ class Znode(NamedTuple):
     created_ms: int
 
 
-class Create(NamedTuple):
-    """Create a znode; with ``sequence`` the server appends the parent's counter to its name."""
-
-    path: str
-    data: bytes
-    sequence: bool = False
-
-
-class Delete(NamedTuple):
-    """Delete a znode that has this version; -1 is any."""
-
-    path: str
-    version: int
-
-
-class SetData(NamedTuple):
-    """Replace the data of a znode that has this version; -1 is any."""
-
-    path: str
-    data: bytes
-    version: int
-
-
-class Exists(NamedTuple):
-    """Refuse the multi unless this znode exists."""
-
-    path: str
-
-
-Operation = Create | Delete | SetData | Exists
-
-
-class RefusedError(Exception):
-    """The server refused a multi, and did nothing of it.
-
-    Attributes:
-        position: which of its operations could not be done, from 0.
-        error: kazoo's error for that one.
-    """
-
-    def __init__(self, position: int, error: Exception) -> None:
-        super().__init__(f"operation {position}: {error!r}")
-        self.position = position
-        self.error = error
-
-    @property
-    def lacks_parent(self) -> bool:
-        """Whether the znode that it is about, or the parent of one to create, is not there."""
-        return isinstance(self.error, NoNodeError)
-
-
-class PackedMulti(Multi):
-    """A multi that is packed at once, operation by operation.
-
-    kazoo makes an object and ten small pieces of bytes of each operation, which is half of what a
-    job costs its submitter; the bytes are the same.
-    """
-
-    packed: bytes
-
-    def __new__(
-        cls, operations: Sequence[Operation], chroot: str, acl: Sequence[ACL] | None
-    ) -> Self:
-        """Pack the operations, whose paths are under the chroot."""
-        request: Self = super().__new__(cls, operations)
-        request.packed = b"".join(_pack(operations, chroot.encode(), acl or OPEN_ACL_UNSAFE))
-        return request
-
-    def serialize(self) -> bytes:
-        """Return the request's body."""
-        return self.packed
-
-
-def _pack(operations: Sequence[Operation], chroot: bytes, acl: Sequence[ACL]) -> Iterator[bytes]:
-    created = serialization.Create("", b"", acl, 0).serialize()
-    acls = bytes(created[2 * _INT.size : -_INT.size])
-    for operation in operations:
-        path = chroot + operation.path.encode()
-        if isinstance(operation, Create):
-            yield _HEADER.pack(OpCode.CREATE, 0, -1, len(path))
-            yield path
-            yield _INT.pack(len(operation.data)) + operation.data + acls
-            yield _INT.pack(_SEQUENTIAL if operation.sequence else 0)
-        elif isinstance(operation, Delete):
-            yield _HEADER.pack(OpCode.DELETE, 0, -1, len(path))
-            yield path + _INT.pack(operation.version)
-        elif isinstance(operation, SetData):
-            yield _HEADER.pack(OpCode.SET_DATA, 0, -1, len(path))
-            yield path + _INT.pack(len(operation.data)) + operation.data
-            yield _INT.pack(operation.version)
-        else:
-            yield _HEADER.pack(OpCode.CHECK, 0, -1, len(path))
-            yield path + _INT.pack(-1)
-    yield _END
+class MissingError(Exception):
+    """There is no such znode."""
 
 
 class Znodes:
-    """The znodes under ``root`` of what ``client`` is connected to."""
+    """The znodes under ``root`` of what ``client`` is connected to.
+
+    Attributes:
+        acl: returns the ACL of the znodes that are created at or below the root; None: the client's
+            default.
+    """
 
     def __init__(self, client: KazooClient, root: str) -> None:
         self._client = client
+        self._root = root
         self._prefix = "" if root == paths.ROOT else root
+        self._requests = Requests(client)
+        self.acl: Callable[[], AclList | None] = lambda: None
 
     def path(self, *names: str) -> str:
         """Return the path of a znode under the root."""
         return "/".join((self._prefix, *names)) or paths.ROOT
 
-    def ensure(self, *wanted: str) -> None:
-        """Create these paths, and what they stand in, where they do not exist."""
-        for path in wanted:
-            self._client.retry(self._client.ensure_path, path)
+    @property
+    def within(self) -> Callable[..., AbstractContextManager[Deadline]]:
+        """Gives all requests of a block one deadline; see `Requests.within`."""
+        return self._requests.within
+
+    def check_process(self) -> None:
+        """Raise ForkedError in a child process that was forked from the one that connected."""
+        self._requests.home.check()
+
+    @property
+    def is_in_own_process(self) -> bool:
+        """Whether this is the process that connected, and no child that was forked from it."""
+        return self._requests.home.is_here
+
+    def pause(self, tries: int, first_s: float) -> None:
+        """Wait a moment before what was tried before is tried again; see `Requests.pause`."""
+        self._requests.pause(tries, first_s)
+
+    # --- Reading
 
     def get(self, path: str, watch: Watch | None = None) -> Znode | None:
         """Return a znode, None where there is none; a watch is set only where there is one."""
         try:
-            return _znode(self._client.retry(self._client.get, path, watch))
+            return _znode(
+                self._requests.until_answered(
+                    lambda: self._requests.answer(self._client.get_async(path, watch), path)
+                )
+            )
         except NoNodeError:
             return None
 
     def get_all(self, wanted: Sequence[str]) -> list[Znode | None]:
-        """Return the znodes of these paths, None for each that is not there."""
+        """Return the znodes of these paths, None for each that is not there.
+
+        A znode that this client may not read is empty and has the version -1.
+        """
         found: list[Znode | None] = []
-        for start in range(0, len(wanted), READ_AT_ONCE):
-            answers = self._multi_read(wanted[start : start + READ_AT_ONCE], ())
-            found += [None if answer is None else _znode(answer) for answer in answers]
+        for some in _parts(wanted, READ_AT_ONCE):
+            answers = self._requests.until_answered(partial(self._multi_read, some, ()))
+            found += [_znode_read(answer) for answer in answers]
         return found
 
     def children_of_all(self, wanted: Sequence[str]) -> list[list[str]]:
@@ -186,87 +127,189 @@ class Znodes:
 
         Only for znodes that have few children: all answers come in one.
         """
-        return [answer or [] for answer in self._multi_read((), wanted)]
+        answers = self._requests.until_answered(lambda: self._multi_read((), wanted))
+        for path, answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, ZookeeperError) and not isinstance(answer, NoNodeError):
+                raise refused(answer, path, "READ")
+        return [[] if isinstance(answer, NoNodeError) else answer for answer in answers]
+
+    def which_exist(self, wanted: Sequence[str]) -> list[bool]:
+        """Say which of these paths exist, and read none of their data."""
+        found: list[bool] = []
+        for some in _parts(wanted, EXIST_AT_ONCE):
+            answers = self._requests.until_answered(partial(self._multi_read, (), some))
+            found += [not isinstance(answer, NoNodeError) for answer in answers]
+        return found
 
     def _multi_read(self, data_of: Sequence[str], children_of: Sequence[str]) -> list[Any]:
-        answers = self._client.retry(multi_read, self._client, data_of, children_of)
-        for answer in answers:
-            if isinstance(answer, ZookeeperError) and not isinstance(answer, NoNodeError):
-                raise answer
-        return [None if isinstance(answer, NoNodeError) else answer for answer in answers]
+        """Return the answer to each part, an error where it was refused."""
+        sent = multi_read_async(self._client, data_of, children_of)
+        return [part for answer in sent for part in self._requests.answer(answer)]
 
     def exists(self, path: str, watch: Watch | None = None) -> bool:
         """Say whether a path exists; the watch is set in either case."""
-        return self._client.retry(self._client.exists, path, watch) is not None
+        return self._stat(path, watch) is not None
+
+    def _stat(self, path: str, watch: Watch | None = None) -> Any:
+        return self._requests.until_answered(
+            lambda: self._requests.answer(self._client.exists_async(path, watch), path)
+        )
 
     def exists_all(self, wanted: Sequence[tuple[str, Watch | None]]) -> list[bool]:
-        """Say which of these paths exist, in one round trip, and set their watches."""
-
-        def attempt() -> list[bool]:
-            asked = [self._client.exists_async(path, watch) for path, watch in wanted]
-            return [answer.get() is not None for answer in asked]
-
-        found: list[bool] = self._client.retry(attempt)
+        """Say which of these paths exist, and set their watches."""
+        found: list[bool] = []
+        for some in _parts(wanted, READ_AT_ONCE):
+            found += self._requests.until_answered(partial(self._exist, some))
         return found
 
-    def watch_all(self, wanted: Sequence[tuple[str, Watch]]) -> list[Znode | None]:
+    def _exist(self, wanted: Sequence[tuple[str, Watch | None]]) -> list[bool]:
+        asked = [(path, self._client.exists_async(path, watch)) for path, watch in wanted]
+        return [self._requests.answer(answer, path) is not None for path, answer in asked]
+
+    def watch_all(
+        self, wanted: Sequence[tuple[str, Watch]], others: Sequence[str] = ()
+    ) -> tuple[list[Znode | None], list[bool]]:
         """Return the znodes of these paths, and set a watch on each: it may not be there yet.
 
-        In one round trip, so for no more than `READ_AT_ONCE` paths.
+        Says too which of the ``others`` exist. In one round trip, so for no more than
+        `READ_AT_ONCE` paths.
         """
 
         def attempt() -> list[Any]:
-            asked = [self._client.exists_async(path, watch) for path, watch in wanted]
-            found = multi_read(self._client, [path for path, _ in wanted], ())
-            for answer in asked:
-                answer.get()
+            asked = [(path, self._client.exists_async(path, watch)) for path, watch in wanted]
+            found = self._multi_read([path for path, _ in wanted], others)
+            for path, answer in asked:
+                self._requests.answer(answer, path)
             return found
 
-        answers = self._client.retry(attempt)
-        return [_znode(answer) if isinstance(answer, tuple) else None for answer in answers]
+        answers = self._requests.until_answered(attempt)
+        znodes = [_znode_read(answer) for answer in answers[: len(wanted)]]
+        return znodes, [not isinstance(found, NoNodeError) for found in answers[len(wanted) :]]
 
     def count_children(self, path: str) -> int:
         """Return how many children a znode has; 0 where there is none."""
-        stat = self._client.retry(self._client.exists, path)
+        stat = self._stat(path)
         return 0 if stat is None else int(stat.numChildren)
 
     def children(self, path: str, watch: Watch | None = None) -> list[str]:
         """Return the names of a znode's children, and set a watch on them.
 
         Raises:
-            NoNodeError: it is not there, and no watch was set.
+            MissingError: it is not there, and no watch was set.
         """
-        names: list[str] = self._client.retry(self._client.get_children, path, watch)
+        try:
+            names: list[str] = self._requests.until_answered(
+                lambda: self._requests.answer(self._client.get_children_async(path, watch), path)
+            )
+        except NoNodeError:
+            raise MissingError(path) from None
         return names
+
+    def acl_of(self, path: str) -> AclList:
+        """Return the ACL of a znode.
+
+        Raises:
+            MissingError: it is not there.
+        """
+        try:
+            entries, _ = self._requests.until_answered(
+                lambda: self._requests.answer(
+                    self._client.get_acls_async(path), path, "READ or ADMIN"
+                )
+            )
+        except NoNodeError:
+            raise MissingError(path) from None
+        return tuple(entries)
+
+    # --- Writing
+
+    def ensure(self, *wanted: str) -> None:
+        """Create these paths, and what they stand in, where they do not exist."""
+        for path in wanted:
+            if not self.exists(path):
+                if path != paths.ROOT:
+                    self.ensure(paths.parent_of(path))
+                self.create(path, b"")
 
     def create(self, path: str, data: bytes) -> bool:
         """Create a znode; False where it exists."""
         try:
-            self._client.retry(self._client.create, path, data)
+            self._create(path, data)
         except NodeExistsError:
             return False
+        except NoNodeError:
+            raise MissingError(paths.parent_of(path)) from None
         return True
 
     def create_ephemeral(self, path: str, data: bytes) -> bool:
         """Create a znode that goes with this session; False where it is another session's."""
         try:
-            self._client.retry(self._client.create, path, data, ephemeral=True)
+            self._create(path, data, ephemeral=True)
         except NodeExistsError:
             # Either it is another session's, or this is the second try and the first was done.
-            stat = self._client.retry(self._client.exists, path)
+            stat = self._stat(path)
             session = self._client.client_id
             return stat is not None and session is not None and stat.ephemeralOwner == session[0]
+        except NoNodeError:
+            raise MissingError(paths.parent_of(path)) from None
         return True
 
-    def create_in_line(self, path: str) -> str:
-        """Create an ephemeral whose name the server ends with a sequence; return its name."""
-        created = self._client.retry(self._client.create, path, b"", ephemeral=True, sequence=True)
-        return paths.name_of(created)
+    def create_in_line(self, path: str, token: str) -> str:
+        """Create an ephemeral whose name the server ends with a sequence; return its name.
+
+        ``token`` is unique. By it the znode is found if the reply was lost: a second one of this
+        session would stand in line before the first, for ever.
+        """
+        has_sent = False
+
+        def attempt() -> str:
+            nonlocal has_sent
+            if has_sent and (name := self._with_data(paths.parent_of(path), token)) is not None:
+                return name
+            has_sent = True
+            return paths.name_of(
+                self._send_create(path, token.encode(), ephemeral=True, sequence=True)
+            )
+
+        try:
+            return self._requests.until_answered(attempt, writes=True)
+        except NoNodeError:
+            raise MissingError(paths.parent_of(path)) from None
+
+    def _with_data(self, parent: str, token: str) -> str | None:
+        names = self.children(parent)
+        found = self.get_all([f"{parent}/{name}" for name in names])
+        for name, znode in zip(names, found, strict=True):
+            if znode is not None and znode.data == token.encode():
+                return name
+        return None
+
+    def _create(self, path: str, data: bytes, *, ephemeral: bool = False) -> None:
+        self._requests.until_answered(
+            lambda: self._send_create(path, data, ephemeral=ephemeral), writes=True
+        )
+
+    def _send_create(
+        self, path: str, data: bytes, *, ephemeral: bool = False, sequence: bool = False
+    ) -> str:
+        created = self._client.create_async(
+            path, data, acl=self._acl_for(path), ephemeral=ephemeral, sequence=sequence
+        )
+        return str(self._requests.answer(created, paths.parent_of(path), "CREATE"))
+
+    def _acl_for(self, path: str) -> AclList:
+        """Return the ACL of a znode to create: what the root stands in is no part of the queue."""
+        if path == self._root or path.startswith(f"{self._prefix}/"):
+            return self.acl() or self._client.default_acl or OPEN_ACL
+        return self._client.default_acl or OPEN_ACL
 
     def set(self, path: str, data: bytes) -> bool:
         """Replace a znode's data, whatever its version; False where it is not there."""
         try:
-            self._client.retry(self._client.set, path, data)
+            self._requests.until_answered(
+                lambda: self._requests.answer(self._client.set_async(path, data), path, "WRITE"),
+                writes=True,
+            )
         except NoNodeError:
             return False
         return True
@@ -282,9 +325,28 @@ class Znodes:
     def delete_tree(self, path: str) -> None:
         """Delete a znode and all below it, which nobody adds to any more."""
         try:
-            self._client.retry(self._client.delete, path, recursive=True)
-        except NoNodeError:
+            names = self.children(path)
+        except MissingError:
             return
+        for some in _parts([f"{path}/{name}" for name in names], READ_AT_ONCE):
+            for parent in self._requests.until_answered(
+                partial(self._delete_leaves, some), writes=True
+            ):
+                self.delete_tree(parent)
+        self.delete(path)
+
+    def _delete_leaves(self, wanted: Sequence[str]) -> list[str]:
+        """Delete those of these znodes that have no children; return the others."""
+        sent = [(path, self._client.delete_async(path)) for path in wanted]
+        parents = []
+        for path, answer in sent:
+            try:
+                self._requests.answer(answer, paths.parent_of(path), "DELETE")
+            except NoNodeError:
+                continue
+            except NotEmptyError:
+                parents.append(path)
+        return parents
 
     def multi(
         self, operations: Iterable[Operation], landed: Callable[[], bool]
@@ -297,6 +359,7 @@ class Znodes:
 
         Raises:
             RefusedError: nothing of it was done.
+            AccessDeniedError: a permission is missing; nothing of it was done.
         """
         operations = list(operations)
         reply_lost = False
@@ -315,15 +378,17 @@ class Znodes:
                     return None
                 raise
 
-        results: list[Any] | None = self._client.retry(attempt)
-        return results
+        return self._requests.until_answered(attempt, writes=True)
 
     def _commit(self, operations: Sequence[Operation]) -> list[Any]:
-        request = PackedMulti(operations, self._client.chroot, self._client.default_acl)
-        results: list[Any] = call(self._client, request).get()
+        acl = self.acl() or self._client.default_acl or OPEN_ACL
+        request = PackedMulti(operations, self._client.chroot, acl)
+        results: list[Any] = self._requests.answer(call(self._client, request))
         for position, result in enumerate(results):
             # Of a refused multi, what stands before the culprit is rolled back, and what stands
             # after it was not looked at.
+            if isinstance(result, NoAuthError):
+                raise refused(result, *needed_permission(operations[position]))
             if isinstance(result, ZookeeperError) and not isinstance(
                 result, RolledBackError | RuntimeInconsistency
             ):
@@ -331,6 +396,20 @@ class Znodes:
         return results
 
 
+def _parts(wanted: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(wanted), size):
+        yield wanted[start : start + size]
+
+
 def _znode(answer: Any) -> Znode:
     data, stat = answer
     return Znode(data, stat.version, stat.numChildren, stat.ctime)
+
+
+def _znode_read(answer: Any) -> Znode | None:
+    """Return a znode from a part of a multiRead: one that may not be read is empty."""
+    if isinstance(answer, NoNodeError):
+        return None
+    if isinstance(answer, ZookeeperError):
+        return Znode(b"", _UNREADABLE_VERSION, 0, 0)
+    return _znode(answer)
