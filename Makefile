@@ -22,7 +22,7 @@ SEEDS := 50
 ROUNDS := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-pure sim crash flakes jobs-faults attack bench bench-compare bench-jobs conformance apache \
+.PHONY: help setup run test test-pure sim crash flakes jobs-faults jobs-soak attack bench bench-compare bench-jobs conformance apache \
   postgresql redis lint types format pure clean
 
 help: ## Show this list
@@ -110,6 +110,10 @@ flakes: $(READY) ## Run 500 small tests of the fixtures 20 times: none may fail 
 jobs-faults: $(READY) apache postgresql ## Kill an ensemble's leader twice under 20,000 jobs; a result store down for 10 s
 	$(BIN)/python -m pytest -s --timeout 900 tests/crash/test_jobs_ensemble.py tests/crash/test_jobs_faults.py \
 	  --ensemble-jobs=20000 --leader-kills=2 --down-s=10
+
+# SEED= repeats the choices of a run. The timing of processes differs each time.
+jobs-soak: $(READY) ## Random jobs, faults and users for half an hour, then invariants; SEED=, SECONDS=
+	$(BIN)/python -m tests.soak $(addprefix --seed ,$(SEED)) --seconds $(or $(SECONDS),1800)
 
 # What others do with the same jobs: Redis from Debian, the job systems from PyPI, each in a venv of its
 # own, since they do not go with each other's versions of things.

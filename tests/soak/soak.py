@@ -1,0 +1,116 @@
+"""A soak test: faults while users use the queue, then an end to which everything must come.
+
+In the first phase faults are made. In the second phase there are no faults: everything that was
+submitted must come to an end. Then the workers stop, and the invariants are checked.
+"""
+
+import logging
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.soak.faults import WEIGHTS, Faults
+from tests.soak.history import read_history
+from tests.soak.idleness import Interval, Observed, idle_executors
+from tests.soak.invariants import Facts, all_checks
+from tests.soak.plan import FaultStream
+from tests.soak.processes import ROOT, now_ms
+from tests.soak.runs import read_runs
+from tests.soak.users import Users, check_stored_results
+from tests.soak.world import World
+from zoolet.jobs import Dispatcher
+
+END_S = 120.0
+"""How long after the last fault everything must have come to an end."""
+SHOWN = 8
+STORED_CHECKED = 200
+
+
+class Report(NamedTuple):
+    """What a soak test found: a text for people, and what was wrong."""
+
+    text: str
+    problems: list[str]
+
+
+def soak(home: Path, seed: int, seconds: float, workers: int = 3) -> Report:
+    """Run a soak test for about this long, and some time for the end."""
+    logging.getLogger("kazoo").setLevel(logging.CRITICAL)
+    print(f"soak test: seed {seed}, {seconds:g} s, {workers} workers", flush=True)
+    with World(home, workers) as world:
+        users, faults = Users(world, seed), Faults(world)
+        users.start()
+        _make_faults(faults, FaultStream(seed, WEIGHTS), seconds)
+        users.stop()
+        with Dispatcher(world.server.hosts, ROOT) as dispatcher:
+            for dataset in (None, "soak"):
+                dispatcher.queue.pause(dataset, paused=False)
+        _wait_for_end(world, users)
+        until_ms = now_ms()
+        world.stop_workers()
+        lateness = world.starvation.frozen()
+        world.server.stop()
+        history = read_history(world.server.directory / "data", ROOT)
+        stored = [name for name, found in history.jobs.items() if found[-1].is_stored]
+        world.server.start()
+        check_stored_results(world, stored[-STORED_CHECKED:], home)
+    runs = read_runs(home)
+    kills = sum(count for name, count in faults.counts.items() if "killed" in name)
+    kills += world.restarts
+    problems = [("while it ran", world.problems)]
+    problems += all_checks(Facts(history, runs, users.planned, users.results, kills))
+    away = [Interval(w.begin_ms, w.end_ms or until_ms) for w in world.unreachable.all]
+    observed = Observed(history, runs, world.workers, away, world.last_seen_ms, lateness, until_ms)
+    problems.append(("idle executors", idle_executors(observed)))
+    counts = Counter({"jobs": len(history.jobs), "runs": sum(map(len, runs.values()))})
+    counts["worker processes"] = len(world.workers)
+    kinds = Counter(job.kind for plan in users.planned.values() for job in plan.jobs)
+    text = _text(seed, problems, {"faults": faults.counts, "jobs": kinds, "users": users.counts,
+                                  "in all": counts}, world.starvation.total_ms())  # fmt: skip
+    return Report(text, [one for _, found in problems for one in found])
+
+
+def _make_faults(faults: Faults, stream: FaultStream, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    for fault in stream:
+        if time.monotonic() + fault.wait_s > end:
+            break
+        time.sleep(fault.wait_s)
+        faults.make(fault)
+    time.sleep(max(0.0, end - time.monotonic()))
+    faults.wait()
+
+
+def _wait_for_end(world: World, users: Users) -> None:
+    """Wait until everything that was submitted has ended; time without the processor is added."""
+    late_ms = world.starvation.total_ms()
+    deadline = time.monotonic() + END_S
+    while not users.wait(time.monotonic() + 1):
+        late_s = (world.starvation.total_ms() - late_ms) / 1000
+        if time.monotonic() > deadline + 2 * late_s:
+            world.problem(
+                f"{END_S:.0f} s after the last fault these batches have not ended:"
+                f" {users.outstanding}"
+            )
+            break
+
+
+def _text(
+    seed: int,
+    problems: list[tuple[str, list[str]]],
+    counts: dict[str, Counter[str]],
+    starved_ms: int,
+) -> str:
+    lines = []
+    for title, counted in counts.items():
+        lines.append(f"{title}:")
+        lines += [f"  {count:7,} {name}" for name, count in sorted(counted.items())]
+    lines.append(f"this machine ran nothing of it for {starved_ms / 1000:.1f} s")
+    for title, found in problems:
+        lines.append(f"{title}: {len(found) or 'no'} problem{'s' * (len(found) != 1)}")
+        lines += [f"  {one}" for one in found[:SHOWN]]
+        if len(found) > SHOWN:
+            lines.append(f"  ... and {len(found) - SHOWN} more")
+    lines.append(f"seed {seed}: {'FAILED' if any(found for _, found in problems) else 'passed'}")
+    return "\n".join(lines)
