@@ -6,21 +6,18 @@ the job system's cache, tasks and records, and nothing that talks to a server.
 
 import copy
 import json
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
 from zoolet.jobs.cache import Group, GroupCache
 from zoolet.jobs.errors import InvalidJobError
-from zoolet.jobs.jsonvalues import check_json
+from zoolet.jobs.errortexts import KEPT_CHARACTERS, describe
+from zoolet.jobs.jsonvalues import EncodedJson, encode_json
 from zoolet.jobs.tasks import LOADERS, TASKS, load_function
 
 Task = Callable[..., Any]
 """Called with the group and the parameters; returns JSON."""
-ERROR_LIMIT = 8000
-"""How many characters of a traceback are brought to the worker: its end."""
-
 
 GO, SKIP = b"g", b"s"
 """What a worker tells a process of the next job it gave it: attempt it, or pass it over."""
@@ -74,12 +71,14 @@ class Outcome:
     """How an attempt ended.
 
     Attributes:
-        result: what the task returned; JSON.
-        error: what the attempt failed with, as text; None where it did not.
+        result: what the task returned. None if the attempt failed, or the result is stored.
+        error: what the attempt failed with, as text; None if it did not fail.
+        details: the error at more length, for the log.
     """
 
-    result: Any = None
+    result: EncodedJson | None = None
     error: str | None = None
+    details: str = ""
 
 
 class Listener(Protocol):
@@ -113,24 +112,28 @@ class Attempter:
     def attempt(self, work: Work, listener: Listener) -> Outcome:
         """Make an attempt; whatever a task or loader raises, SystemExit too, is its error."""
         try:
-            if not self._is_ready(work):
-                listener.begun()
-                self._tasks[work.task] = load_function(work.task, TASKS)
-            group: Any = None
-            if self.cache is None:
-                listener.started(None, ())
-            else:
-                group, cache_hit, dropped = self.cache.get(work.dataset, work.groupid)
-                listener.started(cache_hit, dropped)
-            # A copy, so that a task that changes its parameters does not change the job's record.
-            result = self._tasks[work.task](group, copy.deepcopy(work.parameters))
+            return self._attempt(work, listener)
         except BaseException as error:  # noqa: BLE001 -- it is the attempt's and nothing else's
-            return Outcome(error="".join(traceback.format_exception(error))[-ERROR_LIMIT:])
+            short, full = describe(error)
+            return Outcome(error=short, details=full)
+
+    def _attempt(self, work: Work, listener: Listener) -> Outcome:
+        if not self._is_ready(work):
+            listener.begun()
+            self._tasks[work.task] = load_function(work.task, TASKS)
+        group: Any = None
+        if self.cache is None:
+            listener.started(None, ())
+        else:
+            group, cache_hit, dropped = self.cache.get(work.dataset, work.groupid)
+            listener.started(cache_hit, dropped)
+        # A copy, so that a task that changes its parameters does not change the job's record.
+        result = self._tasks[work.task](group, copy.deepcopy(work.parameters))
         try:
-            check_json("the result", result)
+            # Once, and here, where what the result's own classes do can fail only this attempt.
+            return Outcome(encode_json("the result", result))
         except InvalidJobError as error:
-            return Outcome(error=f"the task's result cannot be kept: {error}")
-        return Outcome(result)
+            return Outcome(error=f"the task's result cannot be kept: {error}"[:KEPT_CHARACTERS])
 
     def _is_ready(self, work: Work) -> bool:
         if work.task not in self._tasks:

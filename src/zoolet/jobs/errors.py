@@ -78,3 +78,7 @@ class BatchExistsError(JobError):
 
 class ResultStoreError(JobError):
     """The result store did not do what was asked; the message says why."""
+
+
+class ResultRefusedError(ResultStoreError):
+    """The result store cannot take this result, however often it is tried."""

@@ -8,7 +8,7 @@ A worker (`zoolet.jobs.processexecutor`) starts it, with the descriptors of four
   the bytes back, so of each job one side or the other knows that it is the one to go on with it.
 - It ends at once when its worker ends, however: then the pipe that nobody writes to is at its end.
 
-Messages are lines of JSON. Imports the job system's attempts, and nothing that talks to a server.
+Imports the job system's attempts and messages, and nothing that talks to a server.
 """
 
 import json
@@ -18,38 +18,31 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from zoolet.jobs.attempts import SKIP, Attempter, Setup, Work
+from zoolet.jobs.attempts import SKIP, Attempter, Outcome, Setup, Work
 from zoolet.jobs.cache import Group
 from zoolet.jobs.errors import FunctionNotFoundError
+from zoolet.jobs.messages import MessageWriter
 
 EXIT_WORKER_ENDED = 3
 
 
-class _Speaker:
-    """Tells the worker of attempts; what can wait for the next message goes with that."""
+class _Speaker(MessageWriter):
+    """Tells the worker of attempts."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._kept = b""
-        self.name = ""
+    name = ""
 
     def begun(self) -> None:
-        self.say({"begun": self.name})
+        self.write({"begun": self.name})
 
     def started(self, cache_hit: bool | None, dropped: tuple[Group, ...]) -> None:
-        self.say({"started": self.name, "cache_hit": cache_hit, "dropped": dropped})
+        self.write({"started": self.name, "cache_hit": cache_hit, "dropped": dropped})
 
-    def keep(self, message: dict[str, object]) -> None:
-        self._kept += json.dumps(message).encode() + b"\n"
-
-    def say(self, message: dict[str, object]) -> None:
-        self.keep(message)
-        self.flush()
-
-    def flush(self) -> None:
-        rest, self._kept = memoryview(self._kept), b""
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+    def ended(self, outcome: Outcome) -> None:
+        """Tell it with what is told next."""
+        if outcome.result is not None:
+            self.keep({"ended": self.name}, outcome.result.text)
+        else:
+            self.keep({"ended": self.name, "error": outcome.error, "details": outcome.details})
 
 
 def _take_turn(descriptor: int) -> bytes:
@@ -77,16 +70,15 @@ def main(descriptors: Sequence[str]) -> None:
         try:
             attempter = Attempter(setup)
         except FunctionNotFoundError as error:
-            speaker.say({"unfit": str(error)})
+            speaker.write({"unfit": str(error)})
             return
-        speaker.say({"ready": os.getpid()})
+        speaker.write({"ready": os.getpid()})
         for line in asked:
             for work in [Work(*work) for work in json.loads(line)]:
                 if _take_turn(turns_fd) == SKIP:
                     continue
                 speaker.name = work.name
-                outcome = attempter.attempt(work, speaker)
-                speaker.keep({"ended": work.name, "result": outcome.result, "error": outcome.error})
+                speaker.ended(attempter.attempt(work, speaker))
             speaker.flush()
 
 

@@ -1,68 +1,209 @@
 """JSON as the job system writes and reads it: what is allowed, and how deep a value may be.
 
-What holds: a value that `check_json` accepts can be encoded, and `decode_json` reads it again. Text
-that somebody else wrote gives a value within the same limits or ValueError, and no other error.
+What holds: `plain_json` returns a value that can be encoded, and `decode_json` reads its text. A
+value is encoded once, where it enters: from there on only its text is passed on (`EncodedJson`).
+Text that somebody else wrote gives a value within the same limits or ValueError, and nothing else.
 Imports the job system's errors.
 """
 
 import json
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from zoolet.jobs.errors import InvalidJobError
 
 JSON_DEPTH_LIMIT = 100
 """Levels of lists and objects in parameters and results. Python's own limit is about 990."""
+JSON_LIMIT_BYTES = 256 * 1024 * 1024
+"""Largest JSON text of a value. The databases of result stores take about 1 GB."""
+JSON_DIGITS_LIMIT = 4300
+"""Digits of an integer. This is Python's default limit for reading one."""
 
+_BITS_LIMIT = math.floor(JSON_DIGITS_LIMIT * math.log2(10))
+_ESCAPED_BYTES = 6
+_PATH_CHARACTERS = 200
 _SMALL_ITEMS = 8
 _SMALL_CHARACTERS = 60
 _SMALL_BITS = 64
+_SMALL_TEXT_BYTES = 4096
 
 
-def check_json(where: str, value: object) -> None:
-    """Raise InvalidJobError if ``value`` is not JSON; the message names the part.
+@dataclass(frozen=True, slots=True)
+class EncodedJson:
+    """A JSON value as its text in ASCII, which is stored and passed on as it is."""
 
+    text: bytes
+
+    def decode(self) -> Any:
+        """Return the value."""
+        return decode_json(self.text)
+
+
+def encode_json(where: str, value: object) -> EncodedJson:
+    """Return the JSON text of a value.
+
+    ``where`` is what the message calls the value.
+
+    Raises:
+        InvalidJobError: it is not JSON (see `plain_json`), or its text is larger than
+            `JSON_LIMIT_BYTES`.
+    """
+    plain = plain_json(where, value)
+    try:
+        text = _encoder.encode(plain).encode()
+    except (ValueError, TypeError, RecursionError, RuntimeError) as error:
+        # Another thread changed the value since it was checked, or lowered a limit of Python.
+        raise InvalidJobError(f"{where} cannot be written as JSON: {error}") from None
+    if len(text) > JSON_LIMIT_BYTES:
+        raise InvalidJobError(f"{where} {_TOO_LARGE}")
+    return EncodedJson(text)
+
+
+def plain_json(where: str, value: object) -> Any:
+    """Return ``value`` made of Python's own types for JSON; parts that are such stay as they are.
+
+    A Mapping becomes a dict. Texts and numbers of subclasses, such as IntEnum, become plain ones.
     NaN and the infinities are not JSON. Names in an object are texts. ``where`` is what the message
     calls the value.
+
+    Raises:
+        InvalidJobError: it is not JSON, is nested deeper than `JSON_DEPTH_LIMIT`, is larger than
+            `JSON_LIMIT_BYTES`, or has an integer of more than `JSON_DIGITS_LIMIT` digits. The
+            message names the part.
     """
-    _check_json(where, value, JSON_DEPTH_LIMIT)
     try:
-        json.dumps(value, default=dict)
-    except (RecursionError, ValueError) as error:
-        raise InvalidJobError(f"{where} cannot be written as JSON: {error}") from None
+        return _plain(value, JSON_DEPTH_LIMIT, _Room(JSON_LIMIT_BYTES))
+    except _NotJsonError as error:
+        path = "".join(reversed(error.path))
+        if len(path) > _PATH_CHARACTERS:
+            path = f"{path[:_PATH_CHARACTERS]}..."
+        raise InvalidJobError(f"{where}{path} {error.reason}") from None
 
 
-def _check_json(where: str, value: object, depth: int) -> None:
-    if value is None or isinstance(value, str | int):
-        return
+class _NotJsonError(Exception):
+    """Part of a value is not JSON; ``path`` leads to it, from the inside."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path: list[str] = []
+
+
+class _Room:
+    """How many bytes of JSON a value may still have, at least: parts may occur in it many times."""
+
+    def __init__(self, left_bytes: int) -> None:
+        self._left_bytes = left_bytes
+
+    def take(self, count_bytes: int) -> None:
+        self._left_bytes -= count_bytes
+        if self._left_bytes < 0:
+            raise _NotJsonError(_TOO_LARGE)
+
+    def take_texts(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.take(len(text) if text.isascii() else _ESCAPED_BYTES * len(text))
+
+
+_TOO_LARGE = (
+    f"takes more than {JSON_LIMIT_BYTES} bytes of JSON: keep large data elsewhere and return its"
+    " name"
+)
+_TOO_DEEP = (
+    f"is nested deeper than {JSON_DEPTH_LIMIT} levels: use fewer levels of lists and objects, or a"
+    " text"
+)
+_TOO_LONG = f"is an integer of more than {JSON_DIGITS_LIMIT} digits: use a text"
+
+
+def _plain(value: Any, depth: int, room: _Room) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        room.take_texts((value,))
+        return value if type(value) is str else str.__str__(value)
+    if isinstance(value, int):
+        if int.bit_length(value) > _BITS_LIMIT:
+            raise _NotJsonError(_TOO_LONG)
+        return value if type(value) is int else int.__int__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise InvalidJobError(f"{where} is {value}, which is not JSON; use null")
-        return
+            raise _NotJsonError(f"is {float.__repr__(value)}, which is not JSON; use null")
+        return value if type(value) is float else float.__float__(value)
     if not isinstance(value, list | tuple | Mapping):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise InvalidJobError(
-            f"{where} is of type {kind}, which is not JSON; convert it to numbers, texts, lists,"
-            " and objects (dict)"
+        raise _NotJsonError(
+            f"is of type {kind}, which is not JSON; convert it to numbers, texts, lists, and"
+            " objects (dict)"
         )
     if not depth:
-        raise InvalidJobError(
-            f"{where[:200]}... is nested deeper than {JSON_DEPTH_LIMIT} levels: use fewer levels of"
-            " lists and objects, or a text"
-        )
+        raise _NotJsonError(_TOO_DEEP)
     if isinstance(value, Mapping):
-        for name, item in value.items():
-            if not isinstance(name, str):
-                raise InvalidJobError(f"{where} has the name {name!r}; names in JSON are texts")
-            _check_json(f"{where}[{name!r}]", item, depth - 1)
-    else:
-        for position, item in enumerate(value):
-            _check_json(f"{where}[{position}]", item, depth - 1)
+        return _plain_object(value, depth, room)
+    items = value if type(value) in {list, tuple} else _read(lambda: list(value))
+    return _plain_list(items, depth, room)
+
+
+def _plain_list(items: list[Any] | tuple[Any, ...], depth: int, room: _Room) -> Any:
+    room.take(2 * len(items))
+    if _is_plain(items, room):
+        return items
+    plain = []
+    for position, item in enumerate(items):
+        try:
+            plain.append(_plain(item, depth - 1, room))
+        except _NotJsonError as error:
+            error.path.append(f"[{position}]")
+            raise
+    return items if all(map(operator.is_, items, plain)) else plain
+
+
+def _is_plain(items: Collection[Any], room: _Room) -> bool:
+    """Say of many texts or numbers at once that they are plain; False if that is not known."""
+    kinds = set(map(type, items))
+    if len(kinds) > 1:
+        return False
+    if kinds == {str}:
+        room.take_texts(items)
+        return True
+    return kinds == {float} and all(map(math.isfinite, items))
+
+
+def _plain_object(value: Mapping[Any, Any], depth: int, room: _Room) -> dict[str, Any]:
+    items = value if type(value) is dict else _read(lambda: dict(value.items()))
+    room.take(4 * len(items))
+    plain = {}
+    for name, item in _read(lambda: list(items.items())):
+        if not isinstance(name, str):
+            kind = type(name).__qualname__
+            raise _NotJsonError(f"has a name of type {kind}; names in JSON are texts")
+        room.take_texts((name,))
+        try:
+            plain[name if type(name) is str else str.__str__(name)] = _plain(item, depth - 1, room)
+        except _NotJsonError as error:
+            error.path.append(f"[{name[:_PATH_CHARACTERS]!r}]")
+            raise
+    is_same = all(map(operator.is_, items, plain)) and all(
+        map(operator.is_, items.values(), plain.values())
+    )
+    return items if is_same else plain
+
+
+def _read(read: Any) -> Any:
+    """Read a container of any class, which may raise anything."""
+    try:
+        return read()
+    except Exception as error:
+        raise _NotJsonError(f"cannot be read: {type(error).__name__}: {error}") from error
 
 
 def is_large(value: object) -> bool:
     """Say whether a JSON value may be large, without measuring it."""
+    if isinstance(value, EncodedJson):
+        return len(value.text) > _SMALL_TEXT_BYTES
     if isinstance(value, str):
         return len(value) > _SMALL_CHARACTERS
     if isinstance(value, int):
@@ -122,3 +263,4 @@ def _refuse(text: str) -> NoReturn:
 
 
 _decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)
+_encoder = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":"))

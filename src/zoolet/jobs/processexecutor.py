@@ -25,6 +25,8 @@ from zoolet.jobs.attempts import GO, SKIP, Outcome, Setup, Work
 from zoolet.jobs.cache import Group
 from zoolet.jobs.errors import FunctionNotFoundError
 from zoolet.jobs.executors import LONG_S, Observer
+from zoolet.jobs.jsonvalues import EncodedJson
+from zoolet.jobs.messages import Message, MessageError, MessageReader
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ _LOOK_MS = 1000.0
 _STOP_S = 5.0
 _PAUSE_AFTER_FAILED_START_S = 1.0
 _LINE_JOBS = 50
+_NO_MESSAGES = (MessageError, KeyError, TypeError)
+"""What it raises here if a task writes into the pipe of the messages."""
 
 
 class ProcessExecutor:
@@ -147,10 +151,13 @@ class ProcessExecutor:
             self._send(process)
             ready = {fd for fd, _ in poll.poll(self._wait_ms())}
             if process.told_fd in ready:
-                messages = process.read()
-                if messages is None:
-                    return None
-                self._take_all(process, messages)
+                try:
+                    messages = process.read()
+                    if messages is None:
+                        return None
+                    self._take_all(process, messages)
+                except _NO_MESSAGES as error:
+                    return f"its process wrote into the worker's pipe: {error}"
             elif not ready and process.has_ended:
                 # Something that it has started has its pipe still.
                 return None
@@ -201,11 +208,11 @@ class ProcessExecutor:
         process.give_turns(len(works))
         process.write(line)
 
-    def _take_all(self, process: "_Process", messages: Iterable[dict[str, Any]]) -> None:
+    def _take_all(self, process: "_Process", messages: Iterable[Message]) -> None:
         for message in messages:
-            self._take(process, message)
+            self._take(process, message.fields, message.attached)
 
-    def _take(self, process: "_Process", message: dict[str, Any]) -> None:
+    def _take(self, process: "_Process", message: dict[str, Any], attached: bytes) -> None:
         now = time.monotonic()
         if (name := message.get("begun")) is not None:
             self._set_current(name, now)
@@ -229,8 +236,7 @@ class ProcessExecutor:
                 self._unread_bytes = 0
             self._began = now
             if not self._was_abandoned(name):
-                outcome = Outcome(message["result"], message["error"])
-                self._observer.ended(name, outcome, took_s)
+                self._observer.ended(name, _outcome(message, attached), took_s)
         else:
             process.is_ready = "ready" in message
             self._unfit = message.get("unfit")
@@ -270,7 +276,8 @@ class ProcessExecutor:
 
     def _bury(self, process: "_Process", reason: str | None) -> None:
         """Settle what the process left: the attempt it was at has ended, all else is sent again."""
-        self._take_all(process, process.rest())
+        with contextlib.suppress(*_NO_MESSAGES):
+            self._take_all(process, process.rest())
         if reason is None:
             reason = f"its process died: {process.how_it_ended}"
             log.warning("an executor's process died: %s", process.how_it_ended)
@@ -308,7 +315,7 @@ class _Process:
         theirs = (asked_read, told_write, self._turns_read, lifeline_read)
         self.is_ready = False
         self._is_killed = False
-        self._partial = b""
+        self._reader = MessageReader()
         try:
             # In a session of its own, Ctrl-C is not for it, and what it starts ends with it.
             self._popen = subprocess.Popen(
@@ -353,15 +360,12 @@ class _Process:
         os.write(self._turns_write, SKIP * count)
         return count
 
-    def read(self) -> list[dict[str, Any]] | None:
+    def read(self) -> list[Message] | None:
         """Return the messages that have come; None at the end."""
         data = os.read(self.told_fd, _READ_BYTES)
-        if not data:
-            return None
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        return [json.loads(line) for line in lines]
+        return self._reader.feed(data) if data else None
 
-    def rest(self) -> Iterator[dict[str, Any]]:
+    def rest(self) -> Iterator[Message]:
         """Yield the messages that it left when it ended."""
         os.set_blocking(self.told_fd, False)
         with contextlib.suppress(BlockingIOError):
@@ -383,6 +387,12 @@ class _Process:
         turns = (self._turns_read, self._turns_write)
         for descriptor in (self._asked_fd, self.told_fd, *turns, self._lifeline):
             os.close(descriptor)
+
+
+def _outcome(message: dict[str, Any], attached: bytes) -> Outcome:
+    if attached:
+        return Outcome(EncodedJson(attached))
+    return Outcome(error=message["error"], details=message["details"])
 
 
 def _line(works: Sequence[Work]) -> bytes:

@@ -23,7 +23,7 @@ from zoolet.jobs.errors import (
     JobTakenError,
     OwnershipLostError,
 )
-from zoolet.jobs.jsonvalues import check_json
+from zoolet.jobs.jsonvalues import plain_json
 from zoolet.jobs.layout import CONTROL, DONE, OWNED, PLACES, UNOWNED, Layout
 from zoolet.jobs.moves import JOBS_AT_ONCE, Move, Mover, Picked, Taker
 from zoolet.jobs.naming import JobName
@@ -357,8 +357,7 @@ class JobQueue:
             timeout_s, "finish a job", unknown="the result may have been recorded"
         ):
             try:
-                check_json("the result", result)
-                after = job.succeeded(self.clock_ms(), result)
+                after = job.succeeded(self.clock_ms(), plain_json("the result", result))
             except InvalidJobError as error:
                 return self.fail(job, f"the task's result cannot be kept: {error}")
             return self._move_owned(job, after)

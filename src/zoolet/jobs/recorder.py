@@ -11,7 +11,6 @@ Imports the job system's queue and records.
 """
 
 import contextlib
-import json
 import logging
 import queue
 import threading
@@ -21,15 +20,21 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from zoolet.jobs.attempts import Outcome
-from zoolet.jobs.errors import InvalidJobError, ResultStoreError, WorkerGoneError
+from zoolet.jobs.errors import (
+    InvalidJobError,
+    ResultRefusedError,
+    ResultStoreError,
+    WorkerGoneError,
+)
 from zoolet.jobs.executors import LONG_S
 from zoolet.jobs.hands import Hands, InHand
-from zoolet.jobs.jsonvalues import is_large
+from zoolet.jobs.jsonvalues import EncodedJson, is_large
 from zoolet.jobs.layout import OWNED
 from zoolet.jobs.moves import JOBS_AT_ONCE, Move
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.results import ResultReader, key_of
+from zoolet.jobs.texts import escaped, escaped_lines, indented
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +78,13 @@ class _Ended(NamedTuple):
     stored: str | None = None
 
 
+class _ToStore(NamedTuple):
+    """A result that goes to the store before the end of its attempt is recorded."""
+
+    ended: _Ended
+    result: EncodedJson
+
+
 class Recorder:
     """Records what comes of jobs.
 
@@ -107,7 +119,7 @@ class Recorder:
         self._on_gone = on_gone
         self._on_report = on_report
         self._news: queue.SimpleQueue[InHand | _Ended | None] = queue.SimpleQueue()
-        self._to_store: queue.SimpleQueue[_Ended | None] = queue.SimpleQueue()
+        self._to_store: queue.SimpleQueue[_ToStore | None] = queue.SimpleQueue()
         self._storer: threading.Thread | None = None
         self._closing = threading.Event()
         self.tally = Tally()
@@ -135,10 +147,10 @@ class Recorder:
             self.tally.cache_misses += held.cache_hit is False
         self._on_step("ended", [held.job.name])
         ended = _Ended(held, outcome, self._jobs.clock_ms())
-        if not self._is_for_store(outcome):
+        if outcome.result is None or not self._is_for_store(held.job, outcome.result):
             self._news.put(ended)
             return
-        self._to_store.put(ended)
+        self._to_store.put(_ToStore(ended, outcome.result))
         if self._storer is None:
             self._storer = threading.Thread(target=self._store, daemon=True)
             self._storer.start()
@@ -148,10 +160,17 @@ class Recorder:
         held.has_ended = True
         self._news.put(_Ended(held, None, self._jobs.clock_ms()))
 
-    def _is_for_store(self, outcome: Outcome) -> bool:
-        if outcome.error is not None or not is_large(outcome.result):
+    def _is_for_store(self, job: Job, result: EncodedJson) -> bool:
+        """Say whether a result is past the limit, or does not fit beside the job's parameters."""
+        if len(result.text) > self._jobs.settings.inline_limit_bytes:
+            return True
+        if not (is_large(result) or job.is_large):
             return False
-        return len(json.dumps(outcome.result)) > self._jobs.settings.inline_limit_bytes
+        try:
+            job.succeeded(0, result)
+        except InvalidJobError:
+            return True
+        return False
 
     # --- The threads
 
@@ -195,32 +214,43 @@ class Recorder:
 
     def _store(self) -> None:
         """Bring large results to the store, until it is closed."""
-        while (ended := self._to_store.get()) is not None:
-            value = json.dumps(ended.outcome and ended.outcome.result).encode()
+        while (found := self._to_store.get()) is not None:
+            ended, result = found
             key = key_of(ended.held.job)
-            if self._put(key, value):
+            error = self._put(key, result.text)
+            if error is None:
                 self._on_step("stored", [ended.held.job.name])
                 self._news.put(ended._replace(outcome=Outcome(), stored=key))
             elif not self._closing.is_set():
-                error = f"its result of {len(value)} bytes could not be stored in"
-                error += f" {STORE_PATIENCE_S:.0f} s; the worker's log says why"
                 self._news.put(ended._replace(outcome=Outcome(error=error)))
 
-    def _put(self, key: str, value: bytes) -> bool:
-        """Store a result; a store that is down is waited for, and said to be down once."""
+    def _put(self, key: str, value: bytes) -> str | None:
+        """Store a result, or return why that is impossible.
+
+        It is tried again while the store is down; the log says so once.
+        """
         told = ""
         until = time.monotonic() + STORE_PATIENCE_S
         while True:
             try:
                 self._results.store.put(key, value)
+            except ResultRefusedError as error:
+                return f"its result of {len(value)} bytes cannot be stored: {error}"
             except ResultStoreError as error:
                 if (said := str(error)) != told:
                     log.warning("%s; trying again, for %.0f s", said, STORE_PATIENCE_S)
                     told = said
                 if time.monotonic() > until or self._closing.wait(STORE_RETRY_S):
-                    return False
+                    return (
+                        f"its result of {len(value)} bytes could not be stored in"
+                        f" {STORE_PATIENCE_S:.0f} s: {error}"
+                    )
+            except Exception as error:
+                # The thread goes on: this may be about this one result only.
+                log.exception("a result of %d bytes cannot be stored under %s", len(value), key)
+                return f"its result of {len(value)} bytes cannot be stored: {error!r}"
             else:
-                return True
+                return None
 
     def _wait_for_news(self, timeout_s: float | None) -> list[InHand | _Ended]:
         """Wait for something to record, and return all there is, up to as much as one multi has."""
@@ -241,8 +271,11 @@ class Recorder:
         self._on_step("finishing", names)
         made = self._move([Move(OWNED, one.held.job, _after(one)) for one in ended])
         self._hands.drop(one.held for one in ended)
-        attempted = {one.held.job.name for one in ended if one.outcome is not None}
-        self._count([after for after in made if after.name in attempted], len(ended) - len(made))
+        outcomes = {one.held.job.name: one.outcome for one in ended if one.outcome is not None}
+        self._count([after for after in made if after.name in outcomes], len(ended) - len(made))
+        for after in made:
+            if after.name in outcomes and after.state is not JobState.SUCCESSFUL:
+                _tell_failed(after, outcomes[after.name])
         self._on_step("finished", names)
 
     def _count(self, made: Sequence[Job], lost: int) -> None:
@@ -252,11 +285,6 @@ class Recorder:
                 self.tally.successful += after.state is JobState.SUCCESSFUL
                 self.tally.failed += after.state is JobState.FAILED
                 self.tally.failed_attempts += after.state is not JobState.SUCCESSFUL
-        for after in made:
-            if after.state is not JobState.SUCCESSFUL:
-                log.warning(
-                    "%s failed and is now %s: %s", after.name, after.state, after.last_error
-                )
 
     def _record_running(self, running: Sequence[InHand]) -> None:
         wanted = [held for held in running if not held.has_ended]
@@ -292,6 +320,7 @@ class Recorder:
 
 
 def _after(ended: _Ended) -> Job:
+    """Return the job as it is to stand after an attempt; what it cannot hold fails the attempt."""
     held, outcome, at_ms, stored = ended
     if outcome is None:
         return held.job.waiting()
@@ -302,3 +331,15 @@ def _after(ended: _Ended) -> Job:
         return job.succeeded(at_ms, outcome.result, stored)
     except InvalidJobError as error:
         return job.failed(at_ms, f"the task's result cannot be kept: {error}")
+
+
+def _tell_failed(after: Job, outcome: Outcome) -> None:
+    log.warning(
+        "%s: attempt %d of %d of task %s failed, and the job is %s:\n%s",
+        escaped(after.name),
+        after.attempts,
+        after.max_attempts,
+        escaped(after.task),
+        after.state,
+        indented(escaped_lines(outcome.details or after.errors[-1].message)),
+    )

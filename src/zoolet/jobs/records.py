@@ -13,15 +13,15 @@ from typing import Any, NamedTuple, Self
 
 from zoolet.jobs import naming
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
-from zoolet.jobs.jsonvalues import check_json, is_large
+from zoolet.jobs.errortexts import KEPT_CHARACTERS
+from zoolet.jobs.jsonvalues import EncodedJson, is_large, plain_json
+from zoolet.jobs.texts import cut_middle
 
 JOB_LIMIT_BYTES = 512 * 1024
 """Largest JSON value of a job, its result included, and the errors of its attempts not.
 
 ZooKeeper's default limit of a request is 1 MiB; the rest of it is room for the errors.
 """
-ERROR_LIMIT_CHARACTERS = 2048
-"""How much of an attempt's error is kept: its end, where a traceback says what happened."""
 BACKOFF_LIMIT_MS = 24 * 3600 * 1000
 """Longest that a job backs off."""
 MAX_ATTEMPTS_LIMIT = 20
@@ -51,7 +51,7 @@ class AttemptError(NamedTuple):
     Attributes:
         attempt: its number, from 1.
         worker: the id of the worker that made it.
-        message: the end of the traceback, or what else happened.
+        message: a traceback with its middle left out, or what else happened.
     """
 
     attempt: int
@@ -116,7 +116,8 @@ class Job:
         worker: id of the worker that owns it, or that finished it.
         attempts: how many attempts have ended, whichever way.
         errors: one for each failed attempt.
-        result: what the task returned; None where it is in the result store.
+        result: what the task returned; None where it is in the result store. A worker has it as
+            `EncodedJson`.
         stored: under which key the result is in the result store, if it is there.
         cache_hit: whether the last attempt found the job's data in the worker's cache.
         submitted_ms: when it was submitted, in milliseconds since the epoch; so are the others.
@@ -170,6 +171,9 @@ class Job:
         """
         name = naming.build(request.priority, request.dataset, request.groupid)
         _check_request(request)
+        parameters = plain_json("parameters", request.parameters)
+        if parameters is not request.parameters:
+            request = replace(request, parameters=parameters)
         job = cls(
             name=name,
             task=request.task,
@@ -216,13 +220,19 @@ class Job:
             if found := getattr(self, key):
                 value[key] = found
         value["errors"] = [error._asdict() for error in self.errors]
+        if isinstance(self.result, EncodedJson):
+            del value["result"]
+            return b'%s,"result":%s}' % (_to_json(value).encode()[:-1], self.result.text)
         return _to_json(value).encode()
 
     @property
     def last_error(self) -> str:
-        """The last line of what the last failed attempt ended in; "" without one."""
+        """What the last failed attempt ended in, in one line; "" if none failed.
+
+        Of a traceback it is the line that names the exception; lines behind it are indented.
+        """
         lines = self.errors[-1].message.strip().splitlines() if self.errors else []
-        return lines[-1] if lines else ""
+        return next((line for line in reversed(lines) if not line.startswith(" ")), "")
 
     def check_size(self) -> None:
         """Raise InvalidJobError where what was asked and what was returned are too large.
@@ -240,9 +250,8 @@ class Job:
 
     def with_error(self, message: str) -> Self:
         """Return the job after an attempt that ended in ``message``."""
-        error = AttemptError(
-            self.attempts + 1, self.worker or "", message[-ERROR_LIMIT_CHARACTERS:]
-        )
+        message = cut_middle(message, KEPT_CHARACTERS)
+        error = AttemptError(self.attempts + 1, self.worker or "", message)
         return replace(self, attempts=self.attempts + 1, errors=(*self.errors, error))
 
     def taken(self, worker: str, now_ms: int) -> Self:
@@ -260,9 +269,7 @@ class Job:
         )
 
     def succeeded(self, now_ms: int, result: Any, stored: str | None = None) -> Self:
-        """Return the job as it stands under done with its result.
-
-        The result is JSON.
+        """Return the job as it stands under done with its result, which is JSON or `EncodedJson`.
 
         Raises:
             InvalidJobError: it is too large for a znode.
@@ -351,7 +358,6 @@ def _check_request(request: JobRequest) -> None:
         raise InvalidJobError(f"task {request.task!r} is not a text like module:function")
     if not isinstance(request.parameters, Mapping):
         raise InvalidJobError(f"parameters {request.parameters!r} are not a JSON object")
-    check_json("parameters", request.parameters)
     attempts = request.max_attempts
     if not isinstance(attempts, int) or not 1 <= attempts <= MAX_ATTEMPTS_LIMIT:
         raise InvalidJobError(f"max_attempts {attempts!r} is not 1 to {MAX_ATTEMPTS_LIMIT}")

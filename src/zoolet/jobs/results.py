@@ -5,13 +5,13 @@ key that no other attempt uses. So a result that nobody refers to may be left be
 that died in between, and a reference without its result never. Imports the job system's records.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoolet.jobs.errors import ResultStoreError
+from zoolet.jobs.errors import ResultRefusedError, ResultStoreError
+from zoolet.jobs.jsonvalues import decode_json
 from zoolet.jobs.records import Job
 
 if TYPE_CHECKING:
@@ -113,14 +113,15 @@ class ResultStore:
         return self._engine.begin()
 
     def _errors(self, what: str) -> "_Errors":
-        return _Errors(self._sa.exc.SQLAlchemyError, f"{self._where} did not {what}")
+        return _Errors(self._sa, f"{self._where} did not {what}")
 
 
 class _Errors:
     """Turns the errors of a database into the one that callers know."""
 
-    def __init__(self, kind: type[Exception], what: str) -> None:
-        self._kind = kind
+    def __init__(self, sa: Any, what: str) -> None:
+        self._kind = sa.exc.SQLAlchemyError
+        self._refusals = (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.NotSupportedError)
         self._what = what
 
     def __enter__(self) -> None:
@@ -130,7 +131,8 @@ class _Errors:
         if isinstance(error, self._kind):
             # The driver's own words, on one line, without SQLAlchemy's around them.
             said = " ".join(str(getattr(error, "orig", None) or error).split())
-            raise ResultStoreError(f"{self._what}: {said}") from error
+            kind = ResultRefusedError if isinstance(error, self._refusals) else ResultStoreError
+            raise kind(f"{self._what}: {said}") from error
 
 
 class ResultReader:
@@ -161,7 +163,12 @@ class ResultReader:
         """
         if job.stored is None:
             return job
-        return replace(job, result=json.loads(self.store.get(job.stored)))
+        try:
+            return replace(job, result=decode_json(self.store.get(job.stored)))
+        except ValueError as error:
+            raise ResultStoreError(
+                f"the stored result of {job.name} is not JSON: {error}"
+            ) from None
 
     def close(self) -> None:
         """Close the store, where it was opened."""

@@ -2,58 +2,18 @@
 
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.executors import Listening, work
 from tests.support.jobs import write_tasks
-from zoolet.jobs.attempts import Attempter, Outcome, Setup, Work
+from zoolet.jobs.attempts import Attempter, Setup
 from zoolet.jobs.errors import FunctionNotFoundError
 from zoolet.jobs.executors import Executor, ThreadExecutor
 from zoolet.jobs.processexecutor import PIPE_BYTES, ProcessExecutor
-
-WAIT_S = 30.0
-
-
-class Listening:
-    """An observer that a test can wait on."""
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.news: list[tuple[Any, ...]] = []
-
-    def begun(self, name: str) -> None:
-        self._add("begun", name)
-
-    def started(self, name: str, cache_hit: bool | None) -> None:
-        self._add("started", name, cache_hit)
-
-    def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
-        assert took_s >= 0
-        self._add("ended", name, outcome)
-
-    def returned(self, names: Sequence[str]) -> None:
-        self._add("returned", list(names))
-
-    def freed(self) -> None:
-        self._add("freed")
-
-    def _add(self, *news: Any) -> None:
-        with self.changed:
-            self.news.append(news)
-            self.changed.notify_all()
-
-    def wait_for(self, kind: str, count: int = 1) -> list[Any]:
-        """Return the last part of each news of a kind, once there are so many."""
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(self.of(kind)) >= count, WAIT_S), self.news
-            return self.of(kind)
-
-    def of(self, kind: str) -> list[Any]:
-        return [news[-1] for news in self.news if news[0] == kind]
 
 
 @pytest.fixture
@@ -102,17 +62,16 @@ def process(tasks: Path) -> Iterator[tuple[ProcessExecutor, Listening]]:
     executor.stop()
 
 
-def work(name: str, task: str = "echo", groupid: str = "1", **changes: Any) -> Work:
-    timeout_ms = changes.pop("timeout_ms", None)
-    return Work(name, f"pipe_tasks:{task}", "d", groupid, changes, timeout_ms)
-
-
 def test_jobs_are_done_in_order_and_data_is_found_the_second_time(start: Start) -> None:
     executor, listening = start()
     executor.give([work("a", n=1), work("b", n=2), work("c", groupid="2")])
     outcomes = listening.wait_for("ended", 3)
     assert [outcome.error for outcome in outcomes] == [None] * 3
-    assert [outcome.result["parameters"] for outcome in outcomes] == [{"n": 1}, {"n": 2}, {}]
+    assert [outcome.result.decode()["parameters"] for outcome in outcomes] == [
+        {"n": 1},
+        {"n": 2},
+        {},
+    ]
     assert listening.of("started") == [False, True, False]
     assert executor.held() == {("d", "1"), ("d", "2")}
 
@@ -128,7 +87,7 @@ def test_without_a_loader_there_is_no_data(start: Start) -> None:
     executor, listening = start(loader=None)
     executor.give([work("a")])
     [outcome] = listening.wait_for("ended")
-    assert (outcome.result["group"], listening.of("started")) == (None, [None])
+    assert (outcome.result.decode()["group"], listening.of("started")) == (None, [None])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +133,7 @@ def test_what_waits_behind_a_long_task_can_be_taken_back(start: Start, tasks: Pa
     executor.give([work("b", n=1), work("e")])
     listening.wait_for("ended", 3)
     assert [news[1] for news in listening.news if news[0] == "ended"] == ["long", "b", "e"]
-    assert listening.of("ended")[1].result["parameters"] == {"n": 1}
+    assert listening.of("ended")[1].result.decode()["parameters"] == {"n": 1}
 
 
 def test_jobs_too_large_for_the_pipe_pass_one_by_one(
@@ -185,7 +144,10 @@ def test_jobs_too_large_for_the_pipe_pass_one_by_one(
     executor.give([work(f"{n}", text=large, n=n) for n in range(6)])
     executor.give([work("small")])
     outcomes = listening.wait_for("ended", 7)
-    assert [outcome.result["parameters"].get("n") for outcome in outcomes] == [*range(6), None]
+    assert [outcome.result.decode()["parameters"].get("n") for outcome in outcomes] == [
+        *range(6),
+        None,
+    ]
 
 
 def test_a_process_that_dies_costs_the_job_it_was_at(

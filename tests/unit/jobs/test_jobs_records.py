@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from zoolet.jobs import records
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
+from zoolet.jobs.errortexts import KEPT_CHARACTERS
+from zoolet.jobs.jsonvalues import EncodedJson
 from zoolet.jobs.records import Job, JobRequest, JobState
 
 json_values = st.recursive(
@@ -68,7 +70,7 @@ def test_refuses_what_json_cannot_write() -> None:
     circle.append(circle)
     for value in (circle, 10**5000):
         with pytest.raises(
-            InvalidJobError, match=r"parameters.* (cannot be written as JSON|is nested deeper)"
+            InvalidJobError, match=r"parameters.* is (nested deeper|an integer of more)"
         ):
             draft(parameters={"x": value})
 
@@ -101,12 +103,22 @@ def test_every_error_of_the_largest_job_fits_in_a_znode() -> None:
     assert [error.attempt for error in job.errors] == list(range(1, job.max_attempts + 1))
 
 
-def test_an_error_keeps_its_end() -> None:
-    job = draft().with_error("start" + "." * 10_000 + "\nValueError: end\n")
+def test_an_error_keeps_its_beginning_and_its_end() -> None:
+    job = draft().with_error("start" + "." * 10_000 + "\nValueError: end\n    a note\n")
     assert job.attempts == 1
-    assert "start" not in job.errors[0].message
+    assert job.errors[0].message.startswith("start.")
+    assert "characters and more left out" in job.errors[0].message
+    assert len(job.errors[0].message) == KEPT_CHARACTERS
     assert job.last_error == "ValueError: end"
     assert draft().last_error == ""
+
+
+def test_a_result_that_is_encoded_is_written_as_it_is() -> None:
+    job = draft().taken("w", 1).succeeded(2, EncodedJson(b'{"a": [1e2]}'))
+    assert b'"result":{"a": [1e2]}' in job.encode()
+    assert Job.decode(job.name, job.encode(), 0) == replace(job, result={"a": [100.0]})
+    with pytest.raises(InvalidJobError, match="at most"):
+        draft().succeeded(2, EncodedJson(b'"%s"' % (b"x" * records.JOB_LIMIT_BYTES)))
 
 
 def test_the_same_work_has_the_same_key() -> None:

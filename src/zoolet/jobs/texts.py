@@ -1,0 +1,54 @@
+"""Texts of others in our output: cut to a limit, and without characters that control a terminal.
+
+Imports nothing of zoolet.
+"""
+
+import json
+
+_CONTROL = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F]
+_CONTROL += [*range(0x2028, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000)]
+_ESCAPES = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # as Python writes them
+    for code in _CONTROL
+} | {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\t"}
+_ESCAPES_IN_LINES = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` as one line: control characters and half surrogates are escaped."""
+    return text if text.isascii() and text.isprintable() else text.translate(_ESCAPES)
+
+
+def escaped_lines(text: str) -> str:
+    """Return ``text`` with its lines, and all other control characters escaped."""
+    return text if text.isascii() and text.isprintable() else text.translate(_ESCAPES_IN_LINES)
+
+
+def indented(text: str, by: str = "    ") -> str:
+    """Return the lines of ``text`` with an indentation, so that none looks like a line of ours."""
+    return by + text.replace("\n", f"\n{by}")
+
+
+def cut_middle(text: str, limit_characters: int) -> str:
+    """Return ``text``, with a mark instead of its middle if it is longer than the limit."""
+    if len(text) <= limit_characters:
+        return text
+    mark = f" [{len(text) - limit_characters} characters and more left out] "
+    room = max(0, limit_characters - len(mark))
+    head = room // 3
+    tail = room - head
+    return f"{text[:head]}{mark}{text[len(text) - tail :]}"[:limit_characters]
+
+
+def cut_end(text: str, limit_characters: int) -> str:
+    """Return ``text``, with a mark instead of its end if it is longer than the limit."""
+    if len(text) <= limit_characters:
+        return text
+    return f"{text[:limit_characters]} [{len(text) - limit_characters} characters left out]"
+
+
+def json_size_bytes(text: str) -> int:
+    """Return how many bytes a text takes as JSON in ASCII, its quotes not included."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return len(text)
+    return len(json.dumps(text)) - 2

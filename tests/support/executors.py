@@ -1,0 +1,54 @@
+"""What a test of executors needs: an observer that it can wait on, and work for them."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from zoolet.jobs.attempts import Outcome, Work
+
+WAIT_S = 30.0
+
+
+class Listening:
+    """An observer that a test can wait on."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.news: list[tuple[Any, ...]] = []
+
+    def begun(self, name: str) -> None:
+        self._add("begun", name)
+
+    def started(self, name: str, cache_hit: bool | None) -> None:
+        self._add("started", name, cache_hit)
+
+    def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
+        assert took_s >= 0
+        self._add("ended", name, outcome)
+
+    def returned(self, names: Sequence[str]) -> None:
+        self._add("returned", list(names))
+
+    def freed(self) -> None:
+        self._add("freed")
+
+    def _add(self, *news: Any) -> None:
+        with self.changed:
+            self.news.append(news)
+            self.changed.notify_all()
+
+    def wait_for(self, kind: str, count: int = 1) -> list[Any]:
+        """Return the last part of each news of a kind, once there are so many."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.of(kind)) >= count, WAIT_S), self.news
+            return self.of(kind)
+
+    def of(self, kind: str) -> list[Any]:
+        return [news[-1] for news in self.news if news[0] == kind]
+
+
+def work(name: str, task: str = "echo", groupid: str = "1", **changes: Any) -> Work:
+    """Return a job for an executor; what else is given are its parameters."""
+    timeout_ms = changes.pop("timeout_ms", None)
+    module = changes.pop("module", "pipe_tasks")
+    return Work(name, f"{module}:{task}", "d", groupid, changes, timeout_ms)
