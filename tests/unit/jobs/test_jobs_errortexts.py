@@ -63,7 +63,8 @@ def test_the_exceptions_before_it_are_told() -> None:
 
 
 def test_a_chain_without_end_and_one_that_is_a_circle() -> None:
-    first = error = ValueError("x" * 1000)
+    first = ValueError("x" * 1000)
+    error: BaseException = first
     for number in range(5000):
         error.__cause__ = OSError(number)
         error = error.__cause__
@@ -112,7 +113,7 @@ class HostileNotesError(Exception):
 
 
 class NumberError(Exception):
-    def __str__(self) -> Any:  # type: ignore[override]
+    def __str__(self) -> Any:
         return 5  # noqa: PLE0307
 
 
@@ -121,7 +122,7 @@ def hostile_attribute() -> BaseException:
         lineno = 3
 
         @property
-        def filename(self) -> str:
+        def filename(self) -> str:  # type: ignore[override]
             raise KeyboardInterrupt
 
     return UnreadableError("x")

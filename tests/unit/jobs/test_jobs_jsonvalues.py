@@ -127,7 +127,7 @@ def test_what_is_plain_is_not_copied(value: Any) -> None:
     [
         (UserDict({"a": UserDict({"b": 1})}), b'{"a":{"b":1}}'),
         (MappingProxyType({"a": [MappingProxyType({})]}), b'{"a":[{}]}'),
-        (defaultdict(list, {"a": (1, 2)}), b'{"a":[1,2]}'),
+        (defaultdict(lambda: (0, 0), {"a": (1, 2)}), b'{"a":[1,2]}'),
         ({Text("a"): Text("b"), Colour.RED: Size.LARGE}, b'{"a":"b","red":7}'),
         ([Number(1.5), Number(-0.0)], b"[1.5,-0.0]"),
         ("\ud800 \U0001f600", b'"\\ud800 \\ud83d\\ude00"'),

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from zoolet.jobs import messages
 from zoolet.jobs.messages import Message, MessageError, MessageReader, MessageWriter
 
 
@@ -89,7 +88,7 @@ def test_a_large_part_is_written_without_being_copied(monkeypatch: pytest.Monkey
         sizes.append(len(data))
         return len(data)
 
-    monkeypatch.setattr(messages.os, "write", write)
+    monkeypatch.setattr("zoolet.jobs.messages.os.write", write)
     writer = MessageWriter(0)
     for _ in range(3):
         writer.keep({"x": 1})
