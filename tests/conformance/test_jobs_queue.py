@@ -205,7 +205,7 @@ def test_what_is_no_job_is_left_alone(queue: JobQueue, client: KazooClient) -> N
     client.create(f"{ROOT}/unowned/note", b"not a job")
     client.create(f"{ROOT}/unowned/entry-001-a:b-0000000007", b"not a job")
     assert [waiting.name for waiting in queue.waiting()] == ["entry-001-a:b-0000000007"]
-    with pytest.raises(UnreadableJobError, match="zkCli"):
+    with pytest.raises(UnreadableJobError, match="Submit the work again"):
         queue.own_job("entry-001-a:b-0000000007", "w")
 
 

@@ -15,7 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from zoolet.jobs import naming
 from zoolet.jobs.errors import InvalidJobError, UnknownBatchError, UnreadableJobError
+from zoolet.jobs.jobvalues import TIME_LIMIT_MS, is_znode_name
+from zoolet.jobs.jsonvalues import decode_json
 from zoolet.jobs.layout import BATCHES, CHAINS, Layout
 from zoolet.jobs.operations import Create
 from zoolet.jobs.records import Job, JobState
@@ -26,6 +29,8 @@ CHUNK_JOBS = 50
 """Jobs of a batch that are submitted in one multi, and named in one znode."""
 ENTRIES_AT_ONCE = 20
 NAME_LIMIT = 200
+BATCH_JOBS_LIMIT = 10_000_000
+"""Most jobs of a batch: whoever follows it reads a znode for each fifty of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,28 @@ class BatchRecord:
 
     @classmethod
     def decode(cls, name: str, value: bytes) -> Self:
-        """Return the record that stands at a batch's znode."""
+        """Return the record that stands at a batch's znode, which any program may have written.
+
+        Raises:
+            UnreadableJobError: it is not a batch's.
+        """
         try:
-            found = json.loads(value)
-            return cls(name, int(found["jobs"]), int(found["submitted_ms"]), found.get("after"))
-        except (ValueError, KeyError, TypeError) as error:
-            raise UnreadableJobError(f"batch {name} cannot be read: {error!r}") from None
+            found = decode_json(value)
+        except ValueError as error:
+            raise UnreadableJobError(f"the record of batch {name} is not JSON: {error}") from None
+        fields = found if isinstance(found, dict) else {}
+        jobs, submitted_ms, after = (fields.get(key) for key in ("jobs", "submitted_ms", "after"))
+        if (
+            type(jobs) is int
+            and 0 <= jobs <= BATCH_JOBS_LIMIT
+            and type(submitted_ms) is int
+            and 0 <= submitted_ms <= TIME_LIMIT_MS
+            and (after is None or is_batch_name(after))
+        ):
+            return cls(name, jobs, submitted_ms, after)
+        raise UnreadableJobError(
+            f"the record of batch {name} is not a batch's: correct its znode, or delete it"
+        )
 
     def encode(self) -> bytes:
         """Return the znode's value."""
@@ -64,8 +85,18 @@ class BatchRecord:
         return -(-self.jobs // CHUNK_JOBS)
 
 
+ORIGINS = ("NEW", "JOINED", "STORED")
+"""Where the jobs of a batch come from (`zoolet.jobs.submission.Origin`)."""
+_ENDED = (JobState.SUCCESSFUL, JobState.FAILED)
+
+
 class Ended(dict[str, JobState]):
     """Jobs that have ended, by name, in the order of the log."""
+
+
+def is_batch_name(name: object) -> bool:
+    """Say whether a value that any program may have written can be the name of a batch."""
+    return isinstance(name, str) and len(name) <= NAME_LIMIT and is_znode_name(name)
 
 
 def check_name(name: str) -> None:
@@ -86,6 +117,11 @@ def batch_path(layout: Layout, name: str) -> str:
 def chain_path(layout: Layout, name: str) -> str:
     """Return the path that is there while a batch waits for another one."""
     return layout.znodes.path(CHAINS, name)
+
+
+def decode_chain(data: bytes) -> str:
+    """Return the name of the batch that another one waits for; any program may have written it."""
+    return data.decode(errors="backslashreplace")
 
 
 def chunk_path(layout: Layout, name: str, number: int) -> str:
@@ -112,6 +148,7 @@ def read_record(layout: Layout, name: str) -> BatchRecord:
 
     Raises:
         UnknownBatchError: there is none of this name.
+        UnreadableJobError: its znode does not hold a batch.
     """
     check_name(name)
     found = layout.znodes.get(batch_path(layout, name))
@@ -121,12 +158,58 @@ def read_record(layout: Layout, name: str) -> BatchRecord:
 
 
 def read_chunks(layout: Layout, record: BatchRecord) -> list[list[tuple[str, str]]]:
-    """Return the jobs of a batch, as name and origin, by chunk; those that nobody wrote are []."""
+    """Return the jobs of a batch, as name and origin, by chunk; those that nobody wrote are [].
+
+    Raises:
+        UnreadableJobError: a chunk does not name jobs.
+    """
     wanted = [chunk_path(layout, record.name, number) for number in range(record.chunks)]
     return [
-        [(name, origin) for name, origin in json.loads(znode.data)] if znode and znode.data else []
+        decode_chunk(record.name, znode.data) if znode and znode.data else []
         for znode in layout.znodes.get_all(wanted)
     ]
+
+
+def decode_chunk(batch: str, data: bytes) -> list[tuple[str, str]]:
+    """Return the jobs that a chunk of a batch names, as name and origin.
+
+    Raises:
+        UnreadableJobError: it does not name jobs.
+    """
+    try:
+        found = decode_json(data)
+    except ValueError:
+        found = None
+    if isinstance(found, list) and all(map(_is_named, found)):
+        return [(name, origin) for name, origin in found]
+    raise UnreadableJobError(f"a znode jobs-... of batch {batch} does not name jobs")
+
+
+def _is_named(pair: object) -> bool:
+    return (
+        isinstance(pair, list)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and naming.parse(pair[0]) is not None
+        and pair[1] in ORIGINS
+    )
+
+
+def decode_entry(data: bytes) -> dict[str, JobState]:
+    """Return the jobs that an entry of a batch's log names; what is not an entry names none."""
+    try:
+        found = decode_json(data)
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {
+        name: JobState(state)
+        for state, names in found.items()
+        if state in _ENDED and isinstance(names, list)
+        for name in names
+        if isinstance(name, str) and naming.parse(name) is not None
+    }
 
 
 def read_log(layout: Layout, name: str, first: int) -> tuple[Ended, int]:
@@ -138,8 +221,7 @@ def read_log(layout: Layout, name: str, first: int) -> tuple[Ended, int]:
         for znode in found:
             if znode is None:
                 return ended, first
-            for state, names in json.loads(znode.data).items():
-                ended.update(dict.fromkeys(names, JobState(state)))
+            ended.update(decode_entry(znode.data))
             first += 1
 
 

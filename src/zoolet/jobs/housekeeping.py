@@ -14,7 +14,8 @@ import time
 import uuid
 from collections.abc import Callable
 
-from zoolet.jobs.batchlog import BatchEnd, chain_path
+from zoolet.jobs.batchlog import BatchEnd, chain_path, decode_chain
+from zoolet.jobs.errors import JobError
 from zoolet.jobs.layout import CHAINS, KEEPER
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.removal import Remover
@@ -119,8 +120,13 @@ class Housekeeping:
             found = self._znodes.get(chain_path(layout, batch))
             if found is None:
                 continue
-            after = found.data.decode()
+            after = decode_chain(found.data)
             end = self._ends.setdefault(after, BatchEnd(layout, after))
-            if end.has_come(stir):
+            try:
+                has_come = end.has_come(stir)
+            except JobError as error:
+                log.warning("batch %s waits still: %s", batch, error)
+                continue
+            if has_come:
                 self._znodes.delete(chain_path(layout, batch))
                 log.info("batch %s may start: %s is done", batch, after)

@@ -9,10 +9,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from zoolet.jobs.batchlog import chain_path
+from zoolet.jobs.batchlog import chain_path, decode_chain
+from zoolet.jobs.control import Control
 from zoolet.jobs.layout import DONE, OWNED, PLACES, UNOWNED, parse_names
 from zoolet.jobs.naming import JobName
-from zoolet.jobs.queue import Control, JobQueue
+from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job, JobState
 
 SHARDS_AT_ONCE = 32
@@ -96,7 +97,7 @@ def why(
     if job.chained and job.batch is not None:
         found = layout.znodes.get(chain_path(layout, job.batch))
         if found is not None:
-            return f"its batch {job.batch} waits until {found.data.decode()} is done"
+            return f"its batch {job.batch} waits until {decode_chain(found.data)} is done"
     if not workers:
         return "no worker is on the queue"
     before = sum(count for priority, count in counts[UNOWNED].items() if priority > job.priority)

@@ -18,6 +18,7 @@ Pages keep every list of children short.
 Changes nothing but what must exist before a queue is used. Imports the job system's records.
 """
 
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -25,10 +26,11 @@ from kazoo.client import KazooClient
 
 from zoolet.jobs import naming
 from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
+from zoolet.jobs.jobvalues import TIME_LIMIT_MS
 from zoolet.jobs.naming import JobName
-from zoolet.jobs.records import Job
+from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.settings import QueueSettings
-from zoolet.jobs.znodes import READ_AT_ONCE, MissingError, Watch, Znode, Znodes
+from zoolet.jobs.znodes import FORBIDDEN_VERSION, READ_AT_ONCE, MissingError, Watch, Znode, Znodes
 
 UNOWNED = "unowned"
 OWNED = "owned"
@@ -43,6 +45,13 @@ CONTROL = "control"
 
 PLACES = (UNOWNED, OWNED, DONE)
 """A job is in exactly one of these at every instant, and mostly moves in this order."""
+
+STATES_OF = {
+    UNOWNED: (JobState.PENDING,),
+    OWNED: (JobState.STAGING, JobState.RUNNING),
+    DONE: (JobState.SUCCESSFUL, JobState.FAILED),
+}
+"""The states that a job can have in a place."""
 
 PAGE_JOBS = 500
 """Submitters begin a new page at so many jobs: the list of a page stays under 64 KiB."""
@@ -167,7 +176,8 @@ class Layout:
         """Return the names of a shard's pages, the greater priority and then the older first."""
         if self.is_flat or place == OWNED:
             return [""]
-        return sorted(self.znodes.children(self.shard(place, shard), watch), key=page_order)
+        names = self.znodes.children(self.shard(place, shard), watch)
+        return sorted(filter(_PAGE.fullmatch, names), key=page_order)
 
     def all_pages(self, place: str) -> list[tuple[int, str]]:
         """Return all pages of a place, each as its shard and its name."""
@@ -204,16 +214,19 @@ class Layout:
         return self.znodes.children(self.znodes.path(WORKERS), watch)
 
     def read(self, place: str, names: Iterable[str]) -> list[Job]:
-        """Return those of these jobs that are in a place, and are jobs at all."""
+        """Return those of these jobs that are in a place; see `read_job` for unreadable values."""
         return [job for job in self.read_each(place, list(names)) if job is not None]
 
     def read_each(self, place: str, names: Sequence[str]) -> list[Job | None]:
-        """Return these jobs, None for each that is not in the place, or is no job at all."""
+        """Return these jobs, None for each that is not in the place; see `read_job`."""
         found: list[Job | None] = []
         for start in range(0, len(names), READ_AT_ONCE):
             some = names[start : start + READ_AT_ONCE]
             answers = self.znodes.get_all([self.job(place, name) for name in some])
-            found += [_decoded(name, znode) for name, znode in zip(some, answers, strict=True)]
+            found += [
+                None if znode is None else read_job(place, name, znode)
+                for name, znode in zip(some, answers, strict=True)
+            ]
         return found
 
     def watch_done(self, wanted: Sequence[tuple[str, Watch]]) -> list[tuple[Job | None, bool]]:
@@ -232,7 +245,8 @@ class Layout:
             )
             for number, ((name, _), znode) in enumerate(zip(some, znodes, strict=True)):
                 first = number * len(elsewhere)
-                found.append((_decoded(name, znode), any(exist[first : first + len(elsewhere)])))
+                job = None if znode is None else read_job(DONE, name, znode)
+                found.append((job, any(exist[first : first + len(elsewhere)])))
         return found
 
     def where(self, names: Sequence[str]) -> list[str | None]:
@@ -246,17 +260,19 @@ class Layout:
         return found
 
     def find(self, name: str) -> Job:
-        """Return a job, wherever it is.
+        """Return a job, wherever it is; see `read_job` for unreadable values.
 
         Raises:
             JobNotFoundError: it is nowhere.
-            UnreadableJobError: its value is not that of a job.
         """
+        if naming.parse(name) is None:
+            raise JobNotFoundError(f"{name!r} is not the name of a job")
 
         def look() -> Job | None:
-            for znode in self.znodes.get_all([self.job(place, name) for place in PLACES]):
+            found = self.znodes.get_all([self.job(place, name) for place in PLACES])
+            for place, znode in zip(PLACES, found, strict=True):
                 if znode is not None:
-                    return Job.decode(name, znode.data, znode.version)
+                    return read_job(place, name, znode)
             return None
 
         job = self._look_again(look)
@@ -318,10 +334,28 @@ def parse_names(children: Iterable[str]) -> list[JobName]:
     )
 
 
-def _decoded(name: str, znode: Znode | None) -> Job | None:
-    if znode is None:
-        return None
+PAGE_NUMBER_DIGITS = 10
+_PAGE = re.compile(rf"\d{{3}}-\d{{6,{PAGE_NUMBER_DIGITS}}}", re.ASCII)
+
+
+def read_job(place: str, name: str, znode: Znode) -> Job:
+    """Return the job of a znode; for a value that is not a job's, what stands for it.
+
+    That is a FAILED job that says why (`Job.stand_in`). So an unreadable value is seen by whoever
+    looks, and is moved to done by whoever would move the job.
+    """
     try:
-        return Job.decode(name, znode.data, znode.version)
-    except UnreadableJobError:
-        return None
+        job = Job.decode(name, znode.data, znode.version)
+    except UnreadableJobError as error:
+        reason = str(error)
+        if znode.version == FORBIDDEN_VERSION:
+            reason = f"{name} may not be read: give the client READ on its znode"
+    else:
+        if job.state not in STATES_OF[place]:
+            reason = f"{name} is in {place}, and its value says that it is {job.state}"
+        elif place == OWNED and job.worker is None:
+            reason = f"{name} is in owned, and its value names no worker"
+        else:
+            return job
+    at_ms = min(max(0, znode.created_ms), TIME_LIMIT_MS)
+    return Job.stand_in(name, znode.data, znode.version, at_ms, reason)

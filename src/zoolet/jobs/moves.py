@@ -21,9 +21,10 @@ from typing import NamedTuple
 
 from zoolet.jobs import batchlog
 from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
-from zoolet.jobs.layout import OWNED, UNOWNED, Layout
+from zoolet.jobs.layout import OWNED, UNOWNED, Layout, read_job
 from zoolet.jobs.operations import Create, Delete, Exists, Operation, Refusal, RefusedError, SetData
 from zoolet.jobs.records import Job, JobState
+from zoolet.jobs.znodes import FORBIDDEN_VERSION
 from zoolet.model import paths
 
 JOBS_AT_ONCE = 50
@@ -63,6 +64,8 @@ class Mover:
             WorkerGoneError: the worker is not, or no longer, registered.
         """
         made: list[Move] = []
+        # What may not be read has no version, and -1 would stand for any.
+        moves = [move for move in moves if move.before.version != FORBIDDEN_VERSION]
         for some in _multis(moves):
             made += self._move_some(some, worker)
         return made
@@ -174,7 +177,10 @@ class Mover:
         znode = self._znodes.get(path)
         if znode is None:
             return False
-        found = Job.decode(job.name, znode.data, znode.version)
+        try:
+            found = Job.decode(job.name, znode.data, znode.version)
+        except UnreadableJobError:
+            return False
         return (found.worker, found.attempts, found.version) == (
             job.worker,
             job.attempts,
@@ -184,7 +190,7 @@ class Mover:
     def _has_error(self, failed: Job) -> bool:
         try:
             return failed.errors[-1] in self._layout.find(failed.name).errors
-        except (JobNotFoundError, UnreadableJobError):
+        except JobNotFoundError:
             return False
 
 
@@ -194,12 +200,12 @@ class Picked(NamedTuple):
     Attributes:
         owned: the worker's own now.
         deferred: waiting still, since they are not to be started yet.
-        unreadable: what stands there is no job.
+        unreadable: their values are not those of jobs; they are in done now, as FAILED.
     """
 
     owned: list[Job]
     deferred: list[Job]
-    unreadable: list[str]
+    unreadable: list[Job]
 
 
 class Taker:
@@ -226,12 +232,11 @@ class Taker:
         for name, znode in zip(names, self._layout.znodes.get_all(paths_of), strict=True):
             if znode is None:
                 continue
-            try:
-                job = Job.decode(name, znode.data, znode.version)
-            except UnreadableJobError:
-                picked.unreadable.append(name)
-                continue
-            if job.expires_ms is not None and now_ms > job.expires_ms:
+            job = read_job(UNOWNED, name, znode)
+            if job.is_stand_in:
+                picked.unreadable.append(job)
+                late.append(Move(UNOWNED, job, job.gave_up(now_ms)))
+            elif job.expires_ms is not None and now_ms > job.expires_ms:
                 after = job.ended_by(now_ms, "it expired before a worker could start it")
                 late.append(Move(UNOWNED, job, after))
             elif (job.not_before_ms or 0) > now_ms or (

@@ -5,16 +5,17 @@ enter is in `zoolet.jobs.submission`, how they are removed in `zoolet.jobs.remov
 system's records; changes no znode of another queue.
 """
 
-import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from kazoo.client import KazooClient
 
 from zoolet.jobs.batchlog import chain_path
+from zoolet.jobs.control import Control
 from zoolet.jobs.deadlines import TIMEOUT_S
 from zoolet.jobs.errors import (
     InvalidJobError,
@@ -22,15 +23,19 @@ from zoolet.jobs.errors import (
     JobNotFoundError,
     JobTakenError,
     OwnershipLostError,
+    UnreadableJobError,
 )
 from zoolet.jobs.jsonvalues import plain_json
-from zoolet.jobs.layout import CONTROL, DONE, OWNED, PLACES, UNOWNED, Layout
+from zoolet.jobs.layout import CONTROL, DONE, OWNED, PLACES, UNOWNED, Layout, read_job
 from zoolet.jobs.moves import JOBS_AT_ONCE, Move, Mover, Picked, Taker
 from zoolet.jobs.naming import JobName
 from zoolet.jobs.records import Job, JobRequest, JobState
+from zoolet.jobs.reports import decode_report
 from zoolet.jobs.settings import QueueSettings
 from zoolet.jobs.submission import KeyNamer, Submission, Submitter
 from zoolet.jobs.znodes import Watch
+
+log = logging.getLogger(__name__)
 
 CANCEL_TRIES = 5
 """How often jobs that are to be cancelled are looked for where none of them is found."""
@@ -40,26 +45,6 @@ _NEVER_HELD: Callable[[str], bool] = lambda _: False  # noqa: E731
 def wall_clock_ms() -> int:
     """Return milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """What all workers of a queue look at: what is paused, and that someone cancelled.
-
-    Attributes:
-        paused: no worker takes a job.
-        paused_datasets: no worker takes a job of one of these.
-        cancellations: how often running jobs were cancelled; at a change, each worker looks
-            whether what it runs is its own still.
-    """
-
-    paused: bool = False
-    paused_datasets: frozenset[str] = field(default_factory=frozenset)
-    cancellations: int = 0
-
-    def allows(self, dataset: str) -> bool:
-        """Say whether jobs of a dataset may be taken."""
-        return not self.paused and dataset not in self.paused_datasets
 
 
 class JobQueue:
@@ -128,15 +113,14 @@ class JobQueue:
     def control(
         self, watch: Watch | None = None, *, timeout_s: float | None = TIMEOUT_S
     ) -> Control:
-        """Return what is paused, and set a watch on it."""
+        """Return what is paused, and set a watch on it; nothing is, where that cannot be read."""
         with self._znodes.within(timeout_s, "read what is paused"):
             found = self._znodes.get(self._znodes.path(CONTROL), watch)
-            value = json.loads(found.data) if found and found.data else {}
-            return Control(
-                bool(value.get("paused")),
-                frozenset(value.get("paused_datasets", ())),
-                int(value.get("cancellations", 0)),
-            )
+            try:
+                return Control.decode(found.data if found else b"")
+            except UnreadableJobError as error:
+                log.warning("%s", error)
+                return Control()
 
     def pause(
         self,
@@ -162,8 +146,7 @@ class JobQueue:
             return control
 
     def _write_control(self, control: Control) -> None:
-        value = asdict(control) | {"paused_datasets": sorted(control.paused_datasets)}
-        self._znodes.set(self._znodes.path(CONTROL), json.dumps(value).encode())
+        self._znodes.set(self._znodes.path(CONTROL), control.encode())
 
     # --- Reading
 
@@ -194,7 +177,7 @@ class JobQueue:
             ids = self.workers()
             found = self._znodes.get_all([self.layout.worker(worker) for worker in ids])
             return {
-                worker: json.loads(znode.data) if znode.data else {}
+                worker: decode_report(znode.data)
                 for worker, znode in zip(ids, found, strict=True)
                 if znode is not None
             }
@@ -289,7 +272,9 @@ class JobQueue:
             znode = self._znodes.get(self.layout.unowned(name))
             if znode is None:
                 raise JobTakenError(f"{name} does not wait any more: someone else took it")
-            waiting = Job.decode(name, znode.data, znode.version)
+            waiting = read_job(UNOWNED, name, znode)
+            if waiting.is_stand_in:
+                raise UnreadableJobError(waiting.errors[-1].message)
             after = waiting.taken(worker, self.clock_ms())
             if not self.mover.move([Move(UNOWNED, waiting, after)], worker):
                 raise JobTakenError(f"{name}: someone else took it first")
@@ -411,7 +396,13 @@ class JobQueue:
             alive = set(self.workers())
             now_ms = self.clock_ms()
             moves = [
-                Move(OWNED, job, job.failed(now_ms, f"worker {job.worker} was lost"))
+                Move(
+                    OWNED,
+                    job,
+                    job.gave_up(now_ms)
+                    if job.is_stand_in
+                    else job.failed(now_ms, f"worker {job.worker} was lost"),
+                )
                 for job in owned
                 if job.worker not in alive
             ]
@@ -428,6 +419,8 @@ class JobQueue:
             job = self.find(name)
             if job.state is not JobState.FAILED:
                 raise JobError(f"{name} is {job.state}; only a FAILED job can be requeued")
+            if job.is_stand_in:
+                raise JobError(f"the value of {name} could not be read: submit the work again")
             # What ended it may have been its expiry.
             fresh = replace(job, attempts=0, errors=(), not_before_ms=None, expires_ms=None)
             if not self.mover.move([Move(DONE, job, fresh.waiting())]):

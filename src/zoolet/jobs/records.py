@@ -9,11 +9,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from zoolet.jobs import naming
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.errortexts import KEPT_CHARACTERS
+from zoolet.jobs.jobvalues import (
+    BACKOFF_LIMIT_MS,
+    MAX_ATTEMPTS_LIMIT,
+    TASK_LIMIT_CHARACTERS,
+    TIME_LIMIT_MS,
+    TIMEOUT_LIMIT_MS,
+    AttemptError,
+    decode_fields,
+    is_text,
+    salvage_fields,
+)
 from zoolet.jobs.jsonvalues import EncodedJson, is_large, plain_json
 from zoolet.jobs.texts import cut_middle
 
@@ -22,10 +33,12 @@ JOB_LIMIT_BYTES = 512 * 1024
 
 ZooKeeper's default limit of a request is 1 MiB; the rest of it is room for the errors.
 """
-BACKOFF_LIMIT_MS = 24 * 3600 * 1000
-"""Longest that a job backs off."""
-MAX_ATTEMPTS_LIMIT = 20
-"""Most attempts a job may be given, so that the errors of all of them fit in its znode."""
+MOVE_LIMIT_BYTES = 1_010_000
+"""Largest JSON value of a job with all of its errors: one more error still fits into a request."""
+_LARGE_VALUE_BYTES = 64 * 1024
+"""A value of fewer bytes is below the limits, however it is written."""
+_NO_KEY = "none"
+"""Key of a job whose value names no work."""
 
 JsonObject = Mapping[str, Any]
 
@@ -43,20 +56,6 @@ class JobState(StrEnum):
     """It stands under done with its result."""
     FAILED = "FAILED"
     """It stands under done with the error of every attempt."""
-
-
-class AttemptError(NamedTuple):
-    """Why an attempt failed.
-
-    Attributes:
-        attempt: its number, from 1.
-        worker: the id of the worker that made it.
-        message: a traceback with its middle left out, or what else happened.
-    """
-
-    attempt: int
-    worker: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,21 +196,63 @@ class Job:
 
     @classmethod
     def decode(cls, name: str, value: bytes, version: int) -> Self:
-        """Return the job that stands at a znode.
+        """Return the job that stands at a znode, whose value any program may have written.
 
         Raises:
-            UnreadableJobError: the value is not that of a job.
+            UnreadableJobError: the value is not that of the job of this name.
         """
+        parsed = naming.parse(name)
+        if parsed is None:
+            raise UnreadableJobError(f"{name!r} is not the name of a job")
         try:
-            found = json.loads(value)
-            known = {key: found[key] for key in _STORED if key in found}
-            known["state"] = JobState(found["state"])
-            known["errors"] = tuple(AttemptError(**error) for error in found["errors"])
-            return cls(name=name, version=version, **known)
-        except (ValueError, KeyError, TypeError) as error:
+            fields = decode_fields(parsed, value)
+            job = cls(name=name, version=version, **fields | {"state": JobState(fields["state"])})
+            if len(value) > _LARGE_VALUE_BYTES:
+                # Written again it may take more bytes: characters past ASCII are escaped.
+                job.check_size()
+                job.check_size_of_all()
+        except ValueError as error:
             raise UnreadableJobError(
-                f"{name} does not hold a job ({error!r}); look at it with zkCli.sh, and delete it"
+                f"{name} does not hold a job: {error}. Submit the work again"
             ) from None
+        if not job.task and job.state is not JobState.FAILED:
+            raise UnreadableJobError(f"{name} does not hold a job: it has no task")
+        return job
+
+    @classmethod
+    def stand_in(cls, name: str, value: bytes, version: int, at_ms: int, reason: str) -> Self:
+        """Return what stands for a value that is not a job's: a FAILED job that says why.
+
+        It keeps what identifies the job. It has no task, so nobody can let it run again. ``at_ms``
+        is when the znode was created.
+        """
+        parsed = naming.parse(name)
+        if parsed is None:
+            raise UnreadableJobError(f"{name!r} is not the name of a job")
+        kept = salvage_fields(value)
+        message = f"{reason}. The value begins with {value[:300]!r}"
+        return cls(
+            name=name,
+            task="",
+            dataset=parsed.dataset,
+            groupid=parsed.groupid,
+            parameters={},
+            priority=parsed.priority,
+            max_attempts=kept.get("max_attempts", 1),
+            key=kept.get("key", _NO_KEY),
+            submission=kept.get("submission", ""),
+            submitted_ms=kept.get("submitted_ms", at_ms),
+            batch=kept.get("batch"),
+            state=JobState.FAILED,
+            errors=(AttemptError(0, "", message[:KEPT_CHARACTERS]),),
+            finished_ms=at_ms,
+            version=version,
+        )
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether it stands for a value that is not a job's (`stand_in`)."""
+        return not self.task
 
     def encode(self) -> bytes:
         """Return the znode's value, a JSON object; what was not asked for is left out of it."""
@@ -246,6 +287,15 @@ class Job:
             raise InvalidJobError(
                 f"the job's value takes {size_bytes} bytes of JSON; at most {JOB_LIMIT_BYTES} are"
                 " allowed: keep large data elsewhere and pass its name"
+            )
+
+    def check_size_of_all(self) -> None:
+        """Raise InvalidJobError if the value, with its errors, is too large to be moved."""
+        size_bytes = self.size_bytes
+        if size_bytes > MOVE_LIMIT_BYTES:
+            raise InvalidJobError(
+                f"its value takes {size_bytes} bytes of JSON; at most {MOVE_LIMIT_BYTES} can be"
+                " moved"
             )
 
     def with_error(self, message: str) -> Self:
@@ -353,20 +403,40 @@ _STORED_IF_SET = (
 _ALWAYS_STORED = tuple(name for name in _STORED if name not in _STORED_IF_SET)
 
 
+_TIME_HINT = (
+    " (the end of the year 9999): it is in milliseconds since the epoch, so use"
+    " time.time_ns() // 1_000_000 and not time.time_ns()"
+)
+_MILLISECONDS = {
+    "backoff_ms": (0, BACKOFF_LIMIT_MS, " (a day)"),
+    "timeout_ms": (1, TIMEOUT_LIMIT_MS, " (a year)"),
+    "not_before_ms": (0, TIME_LIMIT_MS, _TIME_HINT),
+    "expires_ms": (0, TIME_LIMIT_MS, _TIME_HINT),
+}
+"""The least and the greatest value of each time in a request, and what else to say of it."""
+
+
 def _check_request(request: JobRequest) -> None:
-    if not isinstance(request.task, str) or not request.task:
-        raise InvalidJobError(f"task {request.task!r} is not a text like module:function")
+    if not is_text(request.task) or not 0 < len(request.task) <= TASK_LIMIT_CHARACTERS:
+        raise InvalidJobError(
+            f"task {request.task!r} is not a text like module:function, of up to"
+            f" {TASK_LIMIT_CHARACTERS} characters"
+        )
     if not isinstance(request.parameters, Mapping):
         raise InvalidJobError(f"parameters {request.parameters!r} are not a JSON object")
-    attempts = request.max_attempts
-    if not isinstance(attempts, int) or not 1 <= attempts <= MAX_ATTEMPTS_LIMIT:
-        raise InvalidJobError(f"max_attempts {attempts!r} is not 1 to {MAX_ATTEMPTS_LIMIT}")
-    for name in ("backoff_ms", "timeout_ms", "not_before_ms", "expires_ms"):
+    if not _is_number(request.max_attempts, 1, MAX_ATTEMPTS_LIMIT):
+        raise InvalidJobError(
+            f"max_attempts {request.max_attempts!r} is not 1 to {MAX_ATTEMPTS_LIMIT}"
+        )
+    for name, (least, most, hint) in _MILLISECONDS.items():
         value = getattr(request, name)
-        least = 1 if name == "timeout_ms" else 0
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int) or value < least
-        ):
-            raise InvalidJobError(f"{name} {value!r} is not a number of milliseconds")
+        if value is not None and not _is_number(value, least, most):
+            raise InvalidJobError(
+                f"{name} {value!r} is not a number of milliseconds from {least} to {most}{hint}"
+            )
     if request.idempotency_key is not None and not isinstance(request.idempotency_key, str):
         raise InvalidJobError(f"idempotency_key {request.idempotency_key!r} is not a text")
+
+
+def _is_number(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -18,6 +18,7 @@ from zoolet.jobs.operations import Delete, Operation, RefusedError
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job
 from zoolet.jobs.results import ResultReader
+from zoolet.jobs.settings import QueueSettings
 from zoolet.jobs.submission import submission_of_key
 from zoolet.jobs.znodes import Znode
 
@@ -59,7 +60,11 @@ class Remover:
         if self._clock_s() < self._due_s:
             return
         self._due_s = self._clock_s() + EVERY_S
-        settings = self._layout.read_settings()
+        try:
+            settings = self._layout.read_settings()
+        except UnreadableJobError as error:
+            log.warning("no finished job is removed: %s", error)
+            settings = QueueSettings()
         if settings.keep_done_ms is not None or settings.keep_done_jobs is not None:
             self.apply(settings.keep_done_ms, settings.keep_done_jobs)
         self.remove_empty_pages()
@@ -138,7 +143,11 @@ class Remover:
                 continue
         removed = 0
         for record in sorted(records, key=lambda record: record.submitted_ms):
-            chunks = read_chunks(self._layout, record)
+            try:
+                chunks = read_chunks(self._layout, record)
+            except UnreadableJobError as error:
+                log.warning("the batch stays: %s", error)
+                continue
             if any(not chunk or self._is_any_there(chunk) for chunk in chunks):
                 break
             self._znodes.delete(chain_path(self._layout, record.name))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoolet.jobs.errors import ResultRefusedError, ResultStoreError
+from zoolet.jobs.errors import ResultRefusedError, ResultStoreError, UnreadableJobError
 from zoolet.jobs.jsonvalues import decode_json
 from zoolet.jobs.records import Job
 
@@ -151,7 +151,10 @@ class ResultReader:
             ResultStoreError: it cannot be used.
         """
         if self._store is None:
-            url = self._url or self._queue.layout.read_settings().result_store
+            try:
+                url = self._url or self._queue.layout.read_settings().result_store
+            except UnreadableJobError as error:
+                raise ResultStoreError(str(error)) from None
             self._store = ResultStore(url or default_url())
         return self._store
 

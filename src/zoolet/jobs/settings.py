@@ -10,8 +10,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
+from zoolet.jobs.jobvalues import TIME_LIMIT_MS, is_text
+from zoolet.jobs.jsonvalues import decode_json
 
 SHARDS_MAX = 512
+INLINE_MOST_BYTES = 2**40
 INLINE_LIMIT_BYTES = 32 * 1024
 """Largest result that stands in the done znode; larger ones go to the result store."""
 
@@ -35,12 +38,15 @@ class QueueSettings:
     keep_done_jobs: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.shards <= SHARDS_MAX:
-            raise InvalidJobError(f"a queue has 1 to {SHARDS_MAX} shards, not {self.shards}")
-        for name in ("inline_limit_bytes", "keep_done_ms", "keep_done_jobs"):
+        if not _is_number(self.shards, 1, SHARDS_MAX):
+            raise InvalidJobError(f"a queue has 1 to {SHARDS_MAX} shards, not {self.shards!r}")
+        for name, most in _NUMBERS.items():
             value = getattr(self, name)
-            if value is not None and value < 0:
-                raise InvalidJobError(f"{name} is {value}; it cannot be less than 0")
+            is_null = value is None and name != "inline_limit_bytes"
+            if not is_null and not _is_number(value, 0, most):
+                raise InvalidJobError(f"{name} is {value!r}; it is a whole number, 0 to {most}")
+        if self.result_store is not None and not is_text(self.result_store):
+            raise InvalidJobError("result_store is not a text: it is a URL of SQLAlchemy, or null")
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
@@ -50,7 +56,7 @@ class QueueSettings:
             UnreadableJobError: they are not settings.
         """
         try:
-            found = json.loads(value)
+            found = decode_json(value)
             return cls(**{key: found[key] for key in found.keys() & _NAMES})
         except (ValueError, TypeError, AttributeError) as error:
             raise UnreadableJobError(
@@ -62,4 +68,14 @@ class QueueSettings:
         return json.dumps(asdict(self)).encode()
 
 
+def _is_number(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+_NUMBERS = {
+    "inline_limit_bytes": INLINE_MOST_BYTES,
+    "keep_done_ms": TIME_LIMIT_MS,
+    "keep_done_jobs": 2**53,
+}
+"""The greatest value of each setting that is a number."""
 _NAMES = frozenset(spec.name for spec in fields(QueueSettings))

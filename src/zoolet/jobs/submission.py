@@ -21,13 +21,17 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from zoolet.jobs import naming
 from zoolet.jobs.batchlog import (
+    BATCH_JOBS_LIMIT,
     CHUNK_JOBS,
     BatchRecord,
     batch_path,
     chain_path,
     check_name,
     chunk_path,
+    decode_chunk,
+    is_batch_name,
     read_record,
 )
 from zoolet.jobs.deadlines import TIMEOUT_S
@@ -39,7 +43,16 @@ from zoolet.jobs.errors import (
     UnknownQueueError,
     UnreadableJobError,
 )
-from zoolet.jobs.layout import DONE, PAGE_JOBS, UNOWNED, Layout, page_name, page_order
+from zoolet.jobs.jsonvalues import decode_json
+from zoolet.jobs.layout import (
+    DONE,
+    PAGE_JOBS,
+    PAGE_NUMBER_DIGITS,
+    UNOWNED,
+    Layout,
+    page_name,
+    page_order,
+)
 from zoolet.jobs.moves import LIMIT_BYTES
 from zoolet.jobs.operations import Create, Operation, RefusedError, SetData
 from zoolet.jobs.records import Job, JobRequest, JobState
@@ -48,6 +61,7 @@ from zoolet.model import paths
 
 NAME_LATER_S = 0.5
 """How long names are gathered before they are written into their keys."""
+_NUMBER_DIGITS = len(str(BATCH_JOBS_LIMIT))
 _ALONE_TRIES = 20
 _ALONE_PAUSE_S = 0.01
 """Each refusal means that another submitter got through; more than a few in a row are no accident.
@@ -116,6 +130,10 @@ class Submitter:
             UnknownBatchError: there is no batch that it could come after.
         """
         check_name(name)
+        if len(requests) > BATCH_JOBS_LIMIT:
+            raise InvalidJobError(
+                f"a batch has at most {BATCH_JOBS_LIMIT} jobs, not {len(requests)}: submit several"
+            )
         drafts = self._drafts(requests, name, chained=after is not None)
         if after is not None:
             read_record(self._layout, after)
@@ -256,11 +274,14 @@ class Submitter:
     def _name_in_batch(self, key: "_Key") -> str | None:
         """Return the name that the batch of a job has written for it, None where it has not."""
         _, _, number = key.submission.rpartition("-")
-        if key.batch is None or not number.isdecimal():
+        if key.batch is None or not number.isdecimal() or len(number) > _NUMBER_DIGITS:
             return None
         chunk, position = divmod(int(number), CHUNK_JOBS)
         found = self._znodes.get(chunk_path(self._layout, key.batch, chunk))
-        return str(json.loads(found.data)[position][0]) if found and found.data else None
+        if found is None or not found.data:
+            return None
+        named = decode_chunk(key.batch, found.data)
+        return named[position][0] if position < len(named) else None
 
     def _create(self, fresh: Sequence[_Fresh]) -> list[str]:
         """Put jobs under unowned, with their keys, and return their names.
@@ -437,7 +458,7 @@ class Shelves:
             if pages:
                 page = pages[-1]
                 break
-            number = int(counter.data or b"0") + 1
+            number = _page_number(shard_path, counter.data) + 1
             page = page_name(priority, number)
             operations: list[Operation] = [
                 SetData(shard_path, str(number).encode(), counter.version),
@@ -452,6 +473,17 @@ class Shelves:
                 continue
         self._open[shard, priority] = page
         return page
+
+
+def _page_number(path: str, data: bytes) -> int:
+    if not data:
+        return 0
+    if data.isdigit() and len(data) <= PAGE_NUMBER_DIGITS:
+        return int(data)
+    raise UnreadableJobError(
+        f"{path} holds {data[:40]!r}, which is not the number of its newest page: set it to the"
+        " greatest number of a page under it"
+    )
 
 
 class _Key(NamedTuple):
@@ -475,10 +507,21 @@ def _key_value(job: Job, name: str | None) -> bytes:
 def _read_key(key: Znode) -> _Key:
     """Read a key; what is not one stands for no work, so it is replaced."""
     try:
-        value = json.loads(key.data)
-        return _Key(str(value["submission"]), value.get("job"), value.get("batch"))
-    except (ValueError, KeyError, TypeError):
-        return _Key("", None, None)
+        value = decode_json(key.data)
+    except ValueError:
+        return _NO_KEY
+    if not isinstance(value, dict):
+        return _NO_KEY
+    submission, job, batch = (value.get(name) for name in ("submission", "job", "batch"))
+    is_key = (
+        isinstance(submission, str)
+        and (job is None or (isinstance(job, str) and naming.parse(job) is not None))
+        and (batch is None or is_batch_name(batch))
+    )
+    return _Key(str(submission), job, batch) if is_key else _NO_KEY
+
+
+_NO_KEY = _Key("", None, None)
 
 
 def _multis(drafts: Sequence[Job]) -> Iterator[list[Job]]:

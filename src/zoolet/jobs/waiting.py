@@ -109,7 +109,6 @@ class WaitingJobs:
         self._order: list[_Key] = []
         self._by_group: dict[Group, list[_Key]] = {}
         self._aside = _Aside()
-        self._ignored: set[str] = set()
         self._stranger_at = 0.0
         self._hits: deque[bool] = deque([True], maxlen=MISSES_IN_A_ROW)
 
@@ -124,9 +123,8 @@ class WaitingJobs:
         before = self._pages.get(page, {})
         for name in before.keys() - children.keys():
             self._seen.pop(name, None)
-            self._ignored.discard(name)
         for name in children:
-            if name in self._seen or name in self._ignored:
+            if name in self._seen:
                 continue
             job = naming.parse(name)
             if job is not None:
@@ -141,10 +139,6 @@ class WaitingJobs:
         """Forget a page."""
         self.list_page(page, (), 0.0)
         del self._pages[page]
-
-    def ignore(self, candidate: Candidate) -> None:
-        """Never offer this: what stands there is no job."""
-        self._ignored.add(candidate.job.name)
 
     def put_back(self, candidate: Candidate) -> None:
         """Offer a job again that was chosen and not taken."""

@@ -31,6 +31,7 @@ from typing import Self
 
 from zoolet.jobs.attempts import Attempter, Outcome, Setup, Work
 from zoolet.jobs.connection import close_client, connect, on_session_end, without_chroot
+from zoolet.jobs.control import Control
 from zoolet.jobs.errors import DisconnectedError, InvalidJobError, JobError, WorkerGoneError
 from zoolet.jobs.executors import Executor, ThreadExecutor
 from zoolet.jobs.feed import Feed
@@ -40,7 +41,7 @@ from zoolet.jobs.housekeeping import Housekeeping
 from zoolet.jobs.layout import OWNED
 from zoolet.jobs.moves import JOBS_AT_ONCE, Move
 from zoolet.jobs.processexecutor import ProcessExecutor
-from zoolet.jobs.queue import Control, JobQueue
+from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.recorder import Recorder
 from zoolet.jobs.records import Job
 from zoolet.jobs.results import ResultReader
@@ -397,10 +398,9 @@ class Worker:
         self._taking_s = (self._taking_s + time.monotonic() - began) / 2
         for job in picked.deferred:
             self._defer(by_name[job.name], job)
-        for name in picked.unreadable:
-            log.warning("%s holds no job; it is passed over", name)
-            self._feed.waiting.ignore(by_name[name])
-        there = {job.name for job in (*picked.owned, *picked.deferred)} | set(picked.unreadable)
+        for job in picked.unreadable:
+            log.warning("%s", job.errors[-1].message)
+        there = {job.name for job in (*picked.owned, *picked.deferred, *picked.unreadable)}
         gone = [candidate for name, candidate in by_name.items() if name not in there]
         self._feed.distrust(candidate.page for candidate in gone)
         self._contended = len(gone) > len(picked.owned)

@@ -42,7 +42,8 @@ READ_AT_ONCE = 50
 EXIST_AT_ONCE = 500
 """Znodes that are looked for in one multiRead: the answers have no data."""
 
-_UNREADABLE_VERSION: Final = -1
+FORBIDDEN_VERSION: Final = -1
+"""Version of a znode that the client may not read, in an answer about many znodes."""
 
 Watch = Callable[[Any], None]
 """Called once, with kazoo's event: the znode changed, or the connection was lost."""
@@ -403,7 +404,8 @@ def _parts(wanted: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 def _znode(answer: Any) -> Znode:
     data, stat = answer
-    return Znode(data, stat.version, stat.numChildren, stat.ctime)
+    # A znode without data, which other programs create, has None.
+    return Znode(data or b"", stat.version, stat.numChildren, stat.ctime)
 
 
 def _znode_read(answer: Any) -> Znode | None:
@@ -411,5 +413,5 @@ def _znode_read(answer: Any) -> Znode | None:
     if isinstance(answer, NoNodeError):
         return None
     if isinstance(answer, ZookeeperError):
-        return Znode(b"", _UNREADABLE_VERSION, 0, 0)
+        return Znode(b"", FORBIDDEN_VERSION, 0, 0)
     return _znode(answer)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,10 @@ from zoolet.jobs import records
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.errortexts import KEPT_CHARACTERS
 from zoolet.jobs.jsonvalues import EncodedJson
+from zoolet.jobs.jobvalues import MAX_ATTEMPTS_LIMIT, TIME_LIMIT_MS
+from zoolet.jobs.layout import DONE, OWNED, STATES_OF, UNOWNED, read_job
 from zoolet.jobs.records import Job, JobRequest, JobState
+from zoolet.jobs.znodes import Znode
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -25,7 +29,11 @@ json_values = st.recursive(
 
 def draft(**changes: Any) -> Job:
     request = JobRequest(**{"task": "m:f", "dataset": "flights", "groupid": "7"} | changes)
-    return Job.draft(request, "s1", 1000)
+    return named(Job.draft(request, "s1", 1000))
+
+
+def named(draft: Job) -> Job:
+    return replace(draft, name=f"{draft.name}0000000001")
 
 
 @given(st.dictionaries(st.text(), json_values), json_values)
@@ -93,7 +101,7 @@ def test_refuses_a_job_past_the_size_limit_and_takes_one_at_it() -> None:
 
 
 def test_every_error_of_the_largest_job_fits_in_a_znode() -> None:
-    most = records.MAX_ATTEMPTS_LIMIT
+    most = MAX_ATTEMPTS_LIMIT
     room = records.JOB_LIMIT_BYTES - len(draft(parameters={"x": ""}, max_attempts=most).encode())
     job = draft(parameters={"x": "y" * room}, max_attempts=most)
     for _ in range(job.max_attempts):
@@ -137,8 +145,8 @@ def test_the_same_work_has_the_same_key() -> None:
     "value", [b"", b"\xff", b"1", b"[]", b"{}", b'{"state": "ASLEEP", "errors": []}']
 )
 def test_what_is_no_job_says_so(value: bytes) -> None:
-    with pytest.raises(UnreadableJobError, match="entry-1 does not hold a job"):
-        Job.decode("entry-1", value, 0)
+    with pytest.raises(UnreadableJobError, match="entry-000-d:g-1 does not hold a job"):
+        Job.decode("entry-000-d:g-1", value, 0)
 
 
 def test_waiting_again_it_is_no_ones() -> None:
@@ -158,7 +166,7 @@ def test_waiting_again_it_is_no_ones() -> None:
 
 def drafted(**changes: Any) -> Job:
     values = {"task": "m:f", "dataset": "d", "groupid": "g"} | changes
-    return Job.draft(JobRequest(**values), "s-0", 1000)
+    return named(Job.draft(JobRequest(**values), "s-0", 1000))
 
 
 @pytest.mark.parametrize(
@@ -223,3 +231,117 @@ def test_what_is_not_measured_fits_fifty_times_into_a_request() -> None:
     job = drafted(parameters=widest).succeeded(1, widest)
     assert not job.is_large
     assert 50 * job.size_bytes < 1024 * 1024
+
+
+# --- Limits of what is submitted
+
+
+@pytest.mark.parametrize("name", ["not_before_ms", "expires_ms"])
+def test_a_time_in_nanoseconds_is_refused_with_the_limit_and_what_to_write(name: str) -> None:
+    with pytest.raises(InvalidJobError, match=rf"{name} .* to {TIME_LIMIT_MS} .*// 1_000_000"):
+        drafted(**{name: time.time_ns()})
+    assert getattr(drafted(**{name: TIME_LIMIT_MS}), name) == TIME_LIMIT_MS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"not_before_ms": TIME_LIMIT_MS + 1}, {"expires_ms": 10**4000}, {"backoff_ms": 86_400_001},
+        {"timeout_ms": 366 * 86_400_000}, {"max_attempts": True}, {"task": "m:f" * 200},
+        {"task": "m:\ud800"}, {"not_before_ms": -1},
+    ],
+)  # fmt: skip
+def test_a_value_past_a_limit_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJobError, match=next(iter(changes))):
+        drafted(**changes)
+
+
+# --- Values that any program may have written
+
+odd_values: st.SearchStrategy[Any] = json_values | st.sampled_from(
+    [2**63, -1, 10**30, 1e300, "\ud800", "a/b", "..", "", "x" * 3000, [1] * 100, [{}], True, None]
+)
+changed_fields = st.dictionaries(
+    st.sampled_from([*json.loads(drafted().encode()), "not_before_ms", "batch", "chained", "new"]),
+    odd_values,
+    max_size=3,
+)
+
+
+def assert_harmless(place: str, name: str, value: bytes) -> Job:
+    """Fail unless the value reads as a job that can stand here, or that can only be ended."""
+    job = read_job(place, name, Znode(value, 3, 0, 1000))
+    if job.is_stand_in:
+        assert job.state is JobState.FAILED
+    else:
+        assert job.state in STATES_OF[place]
+    ended = job.gave_up(2000) if not job.has_ended else job
+    again = read_job(DONE, name, Znode(ended.encode(), ended.version, 0, 1000))
+    assert again == ended
+    assert len(ended.encode()) < 0xFFFFF - 4096
+    json.dumps([job.name, job.task, job.batch, job.worker, job.key]).encode()
+    return job
+
+
+@given(st.sampled_from([UNOWNED, OWNED, DONE]), changed_fields, st.sets(st.text(), max_size=1))
+def test_no_field_of_another_program_does_harm(
+    place: str, changes: dict[str, Any], missing: set[str]
+) -> None:
+    job = drafted()
+    value = json.loads(job.encode()) | changes
+    value = {key: item for key, item in value.items() if key not in missing}
+    assert_harmless(place, job.name, json.dumps(value).encode())
+
+
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_no_value_of_another_program_does_harm(value: bytes) -> None:
+    for place in (UNOWNED, OWNED, DONE):
+        assert assert_harmless(place, drafted().name, value).is_stand_in
+
+
+def written(**changes: Any) -> bytes:
+    """Return a job's value as another program may write it; ensure_ascii is not its way."""
+    return json.dumps(json.loads(drafted().encode()) | changes, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (written(attempts=-1), "attempts is -1"),
+        (written(attempts=10**9), "attempts is 1000000000"),
+        (written(not_before_ms=10**18), "not_before_ms is"),
+        (written(errors="no"), "errors is 'no', which is not a list"),
+        (written(errors=[{"attempt": 1}]), "lacks attempt, worker or message"),
+        (written(errors=[{"attempt": 1, "worker": "w", "message": ""}] * 65), "65 errors"),
+        (written(dataset="other"), "its name says"),
+        (written(priority=7), "its name says"),
+        (written(parameters=[1]), "parameters is"),
+        (written(state="SUCCESSFUL"), "is in unowned, and its value says that it is SUCCESSFUL"),
+        (written(batch="a/b"), "batch is 'a/b'"),
+        (written(key="../settings"), "key is"),
+        (written(parameters={"x": "\u00fc" * 400_000}), "bytes of JSON"),
+        (b'{"dataset": "d", "groupid": "g", "state": "PENDING", "worker": null}', "it lacks"),
+        (b"[" * 100_000, "nested too deep"),
+        (b"x" * (1024 * 1024), "does not hold a job"),
+        (b'{"x": NaN}', "NaN is not JSON"),
+        (b"", "does not hold a job"),
+    ],
+)
+def test_an_unreadable_value_is_a_failed_job_that_says_why(value: bytes, complaint: str) -> None:
+    job = assert_harmless(UNOWNED, drafted().name, value)
+    assert job.is_stand_in
+    assert complaint in job.errors[-1].message
+
+
+def test_an_unreadable_job_keeps_what_identifies_it_and_loses_unknown_fields() -> None:
+    job = assert_harmless(UNOWNED, drafted().name, written(attempts="1", batch="b", submission="s"))
+    assert (job.is_stand_in, job.batch, job.submission, job.key) == (True, "b", "s", drafted().key)
+    known = assert_harmless(UNOWNED, drafted().name, written(future={"x": 1}))
+    assert not known.is_stand_in
+
+
+def test_an_error_with_half_a_character_can_be_printed() -> None:
+    value = json.loads(written())
+    value["errors"] = [{"attempt": 1, "worker": "w", "message": "\ud800"}]
+    job = Job.decode(drafted().name, json.dumps(value).encode(), 0)
+    assert job.last_error == "\\ud800"

@@ -135,17 +135,6 @@ def test_a_paused_dataset_is_passed_over_until_it_is_allowed() -> None:
     assert len(waiting.choose(2, 0.0, Affinity()).jobs) == 2
 
 
-def test_what_is_no_job_is_never_offered_again() -> None:
-    waiting = waiting_for("9 a 1", "1 a 2")
-    [first] = waiting.choose(1, 0.0, Affinity()).jobs
-    waiting.ignore(first)
-    waiting.list_page(FLAT, map(name_of, ("9 a 1", "1 a 2")), 0.0)
-    assert brief(waiting.choose(2, 0.0, Affinity())) == ["1 a 2"]
-    waiting.list_page(FLAT, [], 0.0)
-    waiting.list_page(FLAT, [name_of("9 a 1")], 0.0)
-    assert brief(waiting.choose(2, 0.0, Affinity())) == ["9 a 1"]
-
-
 def test_a_job_that_was_put_back_keeps_its_place_and_time() -> None:
     waiting = waiting_for("9 b 1", "8 b 2")
     [first] = waiting.choose(1, 0.0, holding()).jobs

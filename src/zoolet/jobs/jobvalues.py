@@ -1,0 +1,223 @@
+"""Checks the fields of a job's JSON value, which any program may have written.
+
+What holds: `decode_fields` returns only values of the right type and within their limits, or raises
+ValueError. So no other module has to expect anything else from a value in a queue. The limits of
+what `submit` accepts are defined here too. Imports the job system's JSON and names.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from zoolet.jobs.jsonvalues import decode_json
+from zoolet.jobs.naming import JobName
+from zoolet.model import paths
+
+TIME_LIMIT_MS = 253_402_300_799_999
+"""Latest time of a job, in ms since the epoch: the last of the year 9999, UTC."""
+BACKOFF_LIMIT_MS = 24 * 3600 * 1000
+"""Longest delay before a retry, in ms: one day."""
+TIMEOUT_LIMIT_MS = 365 * 24 * 3600 * 1000
+"""Longest timeout of an attempt, in ms: one year."""
+MAX_ATTEMPTS_LIMIT = 20
+"""Most attempts of a job, so that the errors of all of them fit in its znode."""
+TASK_LIMIT_CHARACTERS = 500
+NAME_LIMIT_CHARACTERS = 400
+"""Longest id or name in a job's value: its worker, batch, key, submission."""
+ERRORS_LIMIT = 64
+"""Most errors of a job: of its attempts, of its losses, and of a decision."""
+MESSAGE_LIMIT_CHARACTERS = 8192
+
+
+class AttemptError(NamedTuple):
+    """Why an attempt failed.
+
+    Attributes:
+        attempt: its number, from 1.
+        worker: the id of the worker that made it.
+        message: a traceback with its middle left out, or what else happened.
+    """
+
+    attempt: int
+    worker: str
+    message: str
+
+
+class _Field(NamedTuple):
+    """A field of a job's value: whether a value is right, and in words which values are."""
+
+    is_right: Callable[[Any], bool]
+    what: str
+
+
+def is_text(value: object) -> bool:
+    """Say whether a value is a text that can be written in UTF-8."""
+    if not isinstance(value, str):
+        return False
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_znode_name(value: object) -> bool:
+    """Say whether a value can be the name of a znode of ours."""
+    return (
+        type(value) is str
+        and 0 < len(value) <= NAME_LIMIT_CHARACTERS
+        and "/" not in value
+        and is_text(value)
+        and paths.reason_invalid(f"/{value}") is None
+    )
+
+
+def _number(least: int, most: int, *, or_null: bool = False) -> _Field:
+    def is_right(value: Any) -> bool:
+        # JSON gives exactly int; bool is a type of its own.
+        return least <= value <= most if type(value) is int else or_null and value is None
+
+    return _Field(is_right, f"a whole number from {least} to {most}{_or_null(or_null)}")
+
+
+def _text(most: int, *, or_null: bool = False) -> _Field:
+    def is_right(value: Any) -> bool:
+        return (is_text(value) and len(value) <= most) or (or_null and value is None)
+
+    return _Field(is_right, f"a text of up to {most} characters{_or_null(or_null)}")
+
+
+def _znode_name(*, or_null: bool = False) -> _Field:
+    def is_right(value: Any) -> bool:
+        return (or_null and value is None) or is_znode_name(value)
+
+    return _Field(is_right, f"the name of a znode{_or_null(or_null)}")
+
+
+def _one_of(*values: object) -> _Field:
+    shown = ", ".join(str(value) for value in values)
+    # 1 equals True, so types count too.
+    return _Field(lambda value: any(value is v or _same(value, v) for v in values), shown)
+
+
+def _same(value: object, other: object) -> bool:
+    return type(value) is type(other) and value == other
+
+
+def _or_null(or_null: bool) -> str:
+    return " or null" if or_null else ""
+
+
+_STATES = ("PENDING", "STAGING", "RUNNING", "SUCCESSFUL", "FAILED")
+_TIME = _number(0, TIME_LIMIT_MS, or_null=True)
+_ANYTHING = _Field(lambda _: True, "JSON")
+_PART = _text(255)
+
+REQUIRED: Mapping[str, _Field] = {
+    "task": _text(TASK_LIMIT_CHARACTERS),
+    "dataset": _PART,
+    "groupid": _PART,
+    "parameters": _Field(lambda value: type(value) is dict, "a JSON object"),
+    "priority": _number(0, 999),
+    "max_attempts": _number(1, MAX_ATTEMPTS_LIMIT),
+    "key": _znode_name(),
+    "submission": _text(NAME_LIMIT_CHARACTERS),
+    "submitted_ms": _number(0, TIME_LIMIT_MS),
+    "state": _one_of(*_STATES),
+    "attempts": _number(0, MAX_ATTEMPTS_LIMIT),
+    "errors": _Field(lambda value: type(value) is list, "a list"),
+}
+OPTIONAL: Mapping[str, _Field] = {
+    "backoff_ms": _number(0, BACKOFF_LIMIT_MS),
+    "timeout_ms": _number(1, TIMEOUT_LIMIT_MS, or_null=True),
+    "not_before_ms": _TIME,
+    "expires_ms": _TIME,
+    "batch": _znode_name(or_null=True),
+    "chained": _one_of(True, False),
+    "worker": _znode_name(or_null=True),
+    "result": _ANYTHING,
+    "stored": _text(1000, or_null=True),
+    "cache_hit": _one_of(True, False, None),
+    "taken_ms": _TIME,
+    "started_ms": _TIME,
+    "finished_ms": _TIME,
+}
+_FIELDS = {**REQUIRED, **OPTIONAL}
+_REQUIRED_NAMES = REQUIRED.keys()
+
+
+def decode_fields(name: JobName, value: bytes) -> dict[str, Any]:
+    """Return the fields of the job of this name; ``errors`` as a tuple of AttemptError.
+
+    Fields that nobody knows are left out.
+
+    Raises:
+        ValueError: the value is not that of such a job; the message says which field is wrong.
+    """
+    found = decode_json(value)
+    if type(found) is not dict:
+        raise ValueError("it is not a JSON object")
+    if missing := _REQUIRED_NAMES - found.keys():
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    fields: dict[str, Any] = {}
+    for key, item in found.items():
+        field = _FIELDS.get(key)
+        if field is None:
+            continue
+        if not field.is_right(item):
+            raise ValueError(f"{key} is {_shown(item)}, which is not {field.what}")
+        fields[key] = item
+    _check_name(name, fields)
+    fields["errors"] = _decode_errors(fields["errors"])
+    return fields
+
+
+def salvage_fields(value: bytes) -> dict[str, Any]:
+    """Return those fields of a value that `decode_fields` refuses which are right by themselves."""
+    try:
+        found = decode_json(value)
+    except ValueError:
+        return {}
+    if type(found) is not dict:
+        return {}
+    return {key: v for key, v in found.items() if key in _FIELDS and _FIELDS[key].is_right(v)}
+
+
+def _check_name(name: JobName, fields: Mapping[str, Any]) -> None:
+    said = (fields["priority"], fields["dataset"], fields["groupid"])
+    named = (name.priority, name.dataset, name.groupid)
+    if said != named:
+        raise ValueError(f"its name says {named}, and its value {_shown(said)}")
+
+
+def _decode_errors(found: list[Any]) -> tuple[AttemptError, ...]:
+    if len(found) > ERRORS_LIMIT:
+        raise ValueError(f"it has {len(found)} errors; at most {ERRORS_LIMIT} are allowed")
+    return tuple([_decode_error(error) for error in found])
+
+
+def _decode_error(error: Any) -> AttemptError:
+    if type(error) is not dict:
+        raise ValueError(f"an error is {_shown(error)}, which is not a JSON object")
+    attempt, worker, message = (error.get(key) for key in AttemptError._fields)
+    if (
+        type(attempt) is not int
+        or not 0 <= attempt <= MAX_ATTEMPTS_LIMIT
+        or type(worker) is not str
+        or len(worker) > NAME_LIMIT_CHARACTERS
+        or type(message) is not str
+        or len(message) > MESSAGE_LIMIT_CHARACTERS
+    ):
+        raise ValueError(f"an error is {_shown(error)}, which lacks attempt, worker or message")
+    # A traceback may hold half a character (a surrogate), which no terminal shows.
+    return AttemptError(attempt, *(t if t.isascii() else _printable(t) for t in (worker, message)))
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _shown(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
