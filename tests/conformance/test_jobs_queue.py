@@ -272,14 +272,15 @@ def test_a_late_result_of_a_worker_that_lost_its_session_is_refused(
     assert frozen.register("frozen")
     name = submitted(queue)
     late = frozen.own_job(name, "frozen")
+    late = frozen.update_state(late, JobState.RUNNING)
     assert queue.return_jobs_of_dead_workers() == []
 
     other_client.stop()
     [returned] = queue.return_jobs_of_dead_workers()
     assert returned.attempts == 1
-    assert returned.errors[0].message == "worker frozen was lost"
+    assert returned.errors[0].message == "worker frozen was lost while it ran the task"
     assert places(client, name) == ["unowned"]
-    owner = queue.own_job(name, "w")
+    owner = queue.update_state(queue.own_job(name, "w"), JobState.RUNNING)
     assert late.version == owner.version
 
     moves: list[Callable[[Job], Job]] = [
@@ -330,7 +331,7 @@ def test_a_dead_workers_job_fails_when_its_attempts_run_out(
     dying = JobQueue(other_client, ROOT)
     assert dying.register("dying")
     name = submitted(queue, max_attempts=1)
-    dying.own_job(name, "dying")
+    dying.update_state(dying.own_job(name, "dying"), JobState.RUNNING)
     other_client.stop()
     queue.return_jobs_of_dead_workers()
     assert places(client, name) == ["done"]
@@ -349,7 +350,7 @@ def test_many_who_return_a_dead_workers_jobs_return_each_once(
         rounds = [pool.submit(queue.return_jobs_of_dead_workers) for _ in range(4)]
         returned = [job.name for done in rounds for job in done.result(60)]
     assert len(returned) == len(set(returned)) == 20
-    assert {job.attempts for job in queue.jobs()} == {1}
+    assert {(job.attempts, job.losses) for job in queue.jobs()} == {(0, 1)}
     assert client.get_children(f"{ROOT}/owned") == []
 
 
@@ -404,7 +405,7 @@ def test_a_lost_reply_to_returning_and_requeueing_changes_nothing(
     dying = JobQueue(other_client, ROOT)
     assert dying.register("dying")
     name = submitted(queue, max_attempts=1)
-    dying.own_job(name, "dying")
+    dying.update_state(dying.own_job(name, "dying"), JobState.RUNNING)
     other_client.stop()
     with reply_lost(monkeypatch, ConnectionLoss, done=done):
         queue.return_jobs_of_dead_workers()

@@ -19,6 +19,10 @@ class Listening:
     def begun(self, name: str) -> None:
         self._add("begun", name)
 
+    def asks(self, name: str) -> None:
+        """Note that the executor asks to start a careful job."""
+        self._add("asks", name)
+
     def started(self, name: str, cache_hit: bool | None) -> None:
         self._add("started", name, cache_hit)
 
@@ -49,6 +53,6 @@ class Listening:
 
 def work(name: str, task: str = "echo", groupid: str = "1", **changes: Any) -> Work:
     """Return a job for an executor; what else is given are its parameters."""
-    timeout_ms = changes.pop("timeout_ms", None)
+    timeout_ms, careful = changes.pop("timeout_ms", None), changes.pop("careful", False)
     module = changes.pop("module", "pipe_tasks")
-    return Work(name, f"{module}:{task}", "d", groupid, changes, timeout_ms)
+    return Work(name, f"{module}:{task}", "d", groupid, changes, timeout_ms, careful)

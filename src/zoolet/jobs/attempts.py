@@ -60,6 +60,7 @@ class Work:
     groupid: str
     parameters: dict[str, Any]
     timeout_ms: int | None
+    careful: bool = False
 
     def as_list(self) -> list[Any]:
         """Return its attributes in their order."""

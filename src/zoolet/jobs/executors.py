@@ -15,6 +15,7 @@ from typing import Protocol
 from zoolet.jobs.attempts import Attempter, Outcome, Work
 from zoolet.jobs.cache import Group
 
+_LOOK_S = 1.0
 LONG_S = 0.25
 """An attempt that takes so long is a long one: what waits behind it is better done elsewhere."""
 
@@ -24,6 +25,9 @@ class Observer(Protocol):
 
     def begun(self, name: str) -> None:
         """An attempt was begun: its data is being loaded."""
+
+    def asks(self, name: str) -> None:
+        """A careful job is the next one: the executor starts it after `Executor.permit`."""
 
     def started(self, name: str, cache_hit: bool | None) -> None:
         """The task was called."""
@@ -49,6 +53,9 @@ class Executor(Protocol):
 
     def give(self, works: Sequence[Work]) -> None:
         """Add jobs to be attempted."""
+
+    def permit(self, name: str) -> None:
+        """Let a careful job start, which the executor has asked for."""
 
     def abandon(self, names: Iterable[str]) -> None:
         """Drop these jobs; one that is being attempted is ended, where that can be done."""
@@ -77,6 +84,10 @@ class ThreadExecutor:
         self._wanted: dict[str, Work] = {}
         """What was given and is not given up, nor ended; a job may be given again meanwhile."""
         self._current: Work | None = None
+        self._permitted = threading.Condition(self._lock)
+        self._permits: set[str] = set()
+        """Careful jobs that may start."""
+        self._stopping = False
         self._began = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -94,11 +105,18 @@ class ThreadExecutor:
                 self._wanted[work.name] = work
             self._given.put(work)
 
+    def permit(self, name: str) -> None:
+        """Let a careful job start."""
+        with self._permitted:
+            self._permits.add(name)
+            self._permitted.notify_all()
+
     def abandon(self, names: Iterable[str]) -> None:
         """Drop these jobs; a thread cannot be ended, so one that runs is let run for nothing."""
-        with self._lock:
+        with self._permitted:
             for name in names:
                 self._wanted.pop(name, None)
+            self._permitted.notify_all()
 
     def recall(self) -> None:
         """Return the jobs that wait behind the one that is attempted."""
@@ -106,6 +124,7 @@ class ThreadExecutor:
             names = [name for name, work in self._wanted.items() if work is not self._current]
             for name in names:
                 del self._wanted[name]
+            self._permitted.notify_all()
         self._observer.returned(names)
 
     def is_stuck(self) -> bool:
@@ -123,10 +142,13 @@ class ThreadExecutor:
     def stop(self) -> None:
         """Take no further job; what runs cannot be ended."""
         self._given.put(None)
+        with self._permitted:
+            self._stopping = True
+            self._permitted.notify_all()
 
     def _run(self) -> None:
         while (work := self._given.get()) is not None:
-            if not self._wants(work):
+            if not self._wants(work) or (work.careful and not self._is_permitted(work)):
                 continue
             self._began = began = time.monotonic()
             self._current = work
@@ -146,6 +168,19 @@ class ThreadExecutor:
                 self._observer.ended(work.name, outcome, time.monotonic() - began)
             else:
                 self._observer.freed()
+
+    def _is_permitted(self, work: Work) -> bool:
+        """Ask to start a careful job, and wait; False if it is not wanted any more."""
+        with self._lock:
+            self._permits.clear()
+        self._observer.asks(work.name)
+        with self._permitted:
+            while self._wanted.get(work.name) is work and not self._stopping:
+                if work.name in self._permits:
+                    return True
+                # This wait ends: the worker permits the job, or drops it when it is lost.
+                self._permitted.wait(_LOOK_S)
+        return False
 
     def _wants(self, work: Work) -> bool:
         with self._lock:

@@ -20,6 +20,8 @@ TIMEOUT_LIMIT_MS = 365 * 24 * 3600 * 1000
 """Longest timeout of an attempt, in ms: one year."""
 MAX_ATTEMPTS_LIMIT = 20
 """Most attempts of a job, so that the errors of all of them fit in its znode."""
+LOSSES_LIMIT = 1_000_000
+"""Greatest number of losses of a job that is counted."""
 TASK_LIMIT_CHARACTERS = 500
 NAME_LIMIT_CHARACTERS = 400
 """Longest id or name in a job's value: its worker, batch, key, submission."""
@@ -135,6 +137,7 @@ OPTIONAL: Mapping[str, _Field] = {
     "expires_ms": _TIME,
     "batch": _znode_name(or_null=True),
     "chained": _one_of(True, False),
+    "losses": _number(0, LOSSES_LIMIT),
     "worker": _znode_name(or_null=True),
     "result": _ANYTHING,
     "stored": _text(1000, or_null=True),

@@ -60,6 +60,9 @@ class ProcessExecutor:
         self._started = 0.0
         self._held: set[Group] = set()
         self._to_kill: set[str] = set()
+        self._asked: str | None = None
+        """The careful job that the observer was asked for."""
+        self._permit: str | None = None
         self._stopping = False
         self._recalling = False
         self._unread_first = ""
@@ -86,6 +89,16 @@ class ProcessExecutor:
         """Add jobs to be attempted."""
         with self._lock:
             self._given.extend(works)
+            if any(work.name == self._asked for work in works):
+                # It was returned, or dropped, and is given again.
+                self._asked = self._permit = None
+        self._wake()
+
+    def permit(self, name: str) -> None:
+        """Let a careful job start."""
+        with self._lock:
+            if name == self._asked:
+                self._permit = name
         self._wake()
 
     def abandon(self, names: Iterable[str]) -> None:
@@ -93,6 +106,8 @@ class ProcessExecutor:
         dropped = set(names)
         with self._lock:
             self._given = deque(work for work in self._given if work.name not in dropped)
+            if self._asked in dropped:
+                self._asked = self._permit = None
             self._to_kill |= dropped & self._sent.keys()
         self._wake()
 
@@ -180,6 +195,7 @@ class ProcessExecutor:
             self._to_kill -= given_up
             names += [work.name for work in self._given]
             self._given.clear()
+            self._asked = self._permit = None
         self._observer.returned([name for name in names if name not in given_up])
 
     def _send(self, process: "_Process") -> None:
@@ -187,9 +203,12 @@ class ProcessExecutor:
         if not process.is_ready or self._unread_bytes:
             return
         with self._lock:
+            asks = self._careful_to_ask_for()
+        if asks is not None:
+            self._observer.asks(asks)
+        with self._lock:
             works: list[Work] = []
-            # A job that was given up and is given again waits until its first attempt is buried.
-            while self._given and len(works) < _LINE_JOBS and self._given[0].name not in self._sent:
+            while len(works) < _LINE_JOBS and self._may_send_next(works):
                 works.append(self._given.popleft())
             line = _line(works)
             while self._sent and len(works) > 1 and len(line) > PIPE_BYTES:
@@ -207,6 +226,31 @@ class ProcessExecutor:
             self._sent |= {work.name: work for work in works}
         process.give_turns(len(works))
         process.write(line)
+
+    def _careful_to_ask_for(self) -> str | None:
+        """Return the careful job that is the next to start, once."""
+        if self._sent or not self._given or not self._given[0].careful:
+            return None
+        name = self._given[0].name
+        if name == self._asked:
+            return None
+        self._asked, self._permit = name, None
+        return name
+
+    def _may_send_next(self, works: Sequence[Work]) -> bool:
+        """Say whether the first of what was given may be sent behind these jobs.
+
+        A careful job is sent alone, to an idle process, when it is permitted. A job that was given
+        up and is given again waits until its first attempt is buried.
+        """
+        if not self._given or self._given[0].name in self._sent:
+            return False
+        if not self._given[0].careful:
+            return not (works and works[-1].careful)
+        if self._sent or works or self._permit != self._given[0].name:
+            return False
+        self._asked = self._permit = None
+        return True
 
     def _take_all(self, process: "_Process", messages: Iterable[Message]) -> None:
         for message in messages:

@@ -378,7 +378,7 @@ class JobQueue:
     # --- Moves that need no worker
 
     def return_jobs_of_dead_workers(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
-        """End the attempts of workers whose session is gone, and return these jobs.
+        """Return the jobs of workers whose session is gone, and end the attempts that had begun.
 
         Any number of workers may do this at once: each job is moved by one of them.
         """
@@ -399,9 +399,7 @@ class JobQueue:
                 Move(
                     OWNED,
                     job,
-                    job.gave_up(now_ms)
-                    if job.is_stand_in
-                    else job.failed(now_ms, f"worker {job.worker} was lost"),
+                    job.gave_up(now_ms) if job.is_stand_in else job.lost(now_ms),
                 )
                 for job in owned
                 if job.worker not in alive
@@ -422,7 +420,9 @@ class JobQueue:
             if job.is_stand_in:
                 raise JobError(f"the value of {name} could not be read: submit the work again")
             # What ended it may have been its expiry.
-            fresh = replace(job, attempts=0, errors=(), not_before_ms=None, expires_ms=None)
+            fresh = replace(
+                job, attempts=0, losses=0, errors=(), not_before_ms=None, expires_ms=None
+            )
             if not self.mover.move([Move(DONE, job, fresh.waiting())]):
                 raise JobNotFoundError(f"{name} was requeued or deleted by someone else")
             return fresh.waiting()

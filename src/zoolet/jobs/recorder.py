@@ -85,6 +85,15 @@ class _ToStore(NamedTuple):
     result: EncodedJson
 
 
+class _Asked(NamedTuple):
+    """A job that may start only when it is recorded as RUNNING."""
+
+    held: InHand
+
+
+_News = InHand | _Ended | _Asked
+
+
 class Recorder:
     """Records what comes of jobs.
 
@@ -93,6 +102,7 @@ class Recorder:
         hands: what the worker has in hand; what is recorded is dropped from it.
         results: the store of large results.
         on_step: called with the name of a step, and of the jobs that it is done with.
+        on_permitted: called with a job in hand that may start now: it is recorded as RUNNING.
         on_lost: called with jobs in hand that are not the worker's any more.
         on_long: called with a job in hand whose task takes long.
         on_gone: called with a worker's id that the queue does not know any more.
@@ -105,6 +115,7 @@ class Recorder:
         hands: Hands,
         results: ResultReader,
         on_step: Callable[[str, Sequence[str]], None],
+        on_permitted: Callable[[InHand], None],
         on_lost: Callable[[Sequence[InHand]], None],
         on_long: Callable[[InHand], None],
         on_gone: Callable[[str], None],
@@ -114,11 +125,12 @@ class Recorder:
         self._hands = hands
         self._results = results
         self._on_step = on_step
+        self._on_permitted = on_permitted
         self._on_lost = on_lost
         self._on_long = on_long
         self._on_gone = on_gone
         self._on_report = on_report
-        self._news: queue.SimpleQueue[InHand | _Ended | None] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[_News | None] = queue.SimpleQueue()
         self._to_store: queue.SimpleQueue[_ToStore | None] = queue.SimpleQueue()
         self._storer: threading.Thread | None = None
         self._closing = threading.Event()
@@ -131,6 +143,10 @@ class Recorder:
         self._to_store.put(None)
 
     # --- What executors tell
+
+    def asked(self, held: InHand) -> None:
+        """Record a careful job as RUNNING; `on_permitted` is called if that was done."""
+        self._news.put(_Asked(held))
 
     def started(self, held: InHand, *, cache_hit: bool | None) -> None:
         """Note that a job's task was called."""
@@ -182,13 +198,21 @@ class Recorder:
             times = [*due.values(), *([report_at] if report_at is not None else [])]
             timeout_s = max(0.0, min(times) - time.monotonic()) if times else None
             ended: list[_Ended] = []
+            asked: list[InHand] = []
             for news in self._wait_for_news(timeout_s):
-                if isinstance(news, InHand):
-                    due[news.job.name] = time.monotonic() + RUNNING_AFTER_S
+                if isinstance(news, _Asked):
+                    asked.append(news.held)
+                elif isinstance(news, InHand):
+                    is_recorded = news.job.state is JobState.RUNNING
+                    after_s = LONG_S if is_recorded else RUNNING_AFTER_S
+                    due[news.job.name] = time.monotonic() + after_s
                 else:
                     due.pop(news.held.job.name, None)
                     ended.append(news)
             self._record_ended(ended)
+            # After that: a job that kills this worker must not cost what has ended an attempt.
+            for held in self._record_running(asked):
+                self._on_permitted(held)
             now = time.monotonic()
             self._look_at_long(due, now)
             if report_at is not None and report_at <= now:
@@ -252,9 +276,9 @@ class Recorder:
             else:
                 return None
 
-    def _wait_for_news(self, timeout_s: float | None) -> list[InHand | _Ended]:
+    def _wait_for_news(self, timeout_s: float | None) -> list[_News]:
         """Wait for something to record, and return all there is, up to as much as one multi has."""
-        found: list[InHand | _Ended] = []
+        found: list[_News] = []
         with contextlib.suppress(queue.Empty):
             news = self._news.get(timeout=timeout_s)
             while news is not None:
@@ -286,23 +310,31 @@ class Recorder:
                 self.tally.failed += after.state is JobState.FAILED
                 self.tally.failed_attempts += after.state is not JobState.SUCCESSFUL
 
-    def _record_running(self, running: Sequence[InHand]) -> None:
+    def _record_running(self, running: Sequence[InHand]) -> list[InHand]:
+        """Record jobs as RUNNING, and return those that are."""
         wanted = [held for held in running if not held.has_ended]
+        now_ms = self._jobs.clock_ms()
         moves = [
-            Move(OWNED, held.job, held.job.running(held.started_ms or 0, cache_hit=held.cache_hit))
+            Move(
+                OWNED,
+                held.job,
+                held.job.running(held.started_ms or now_ms, cache_hit=held.cache_hit),
+            )
             for held in wanted
         ]
         made = {after.name: after for after in self._move(moves)}
-        lost = []
+        recorded, lost = [], []
         for held in wanted:
             if held.job.name in made:
                 held.job = made[held.job.name]
+                recorded.append(held)
             else:
                 lost.append(held)
         if lost:
             self._on_lost(lost)
         if made:
             self._on_step("running", list(made))
+        return recorded
 
     def _move(self, moves: Sequence[Move]) -> list[Job]:
         """Make moves of the worker's jobs, and return the jobs after those that were made."""

@@ -16,6 +16,7 @@ from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.errortexts import KEPT_CHARACTERS
 from zoolet.jobs.jobvalues import (
     BACKOFF_LIMIT_MS,
+    LOSSES_LIMIT,
     MAX_ATTEMPTS_LIMIT,
     TASK_LIMIT_CHARACTERS,
     TIME_LIMIT_MS,
@@ -39,6 +40,9 @@ _LARGE_VALUE_BYTES = 64 * 1024
 """A value of fewer bytes is below the limits, however it is written."""
 _NO_KEY = "none"
 """Key of a job whose value names no work."""
+
+LOSSES_SHOWN = MAX_ATTEMPTS_LIMIT
+"""Losses of a job that its errors tell of; later ones are only counted."""
 
 JsonObject = Mapping[str, Any]
 
@@ -114,6 +118,7 @@ class Job:
         state: where it is in its life.
         worker: id of the worker that owns it, or that finished it.
         attempts: how many attempts have ended, whichever way.
+        losses: how often a worker was lost that owned it and had not started it.
         errors: one for each failed attempt.
         result: what the task returned; None where it is in the result store. A worker has it as
             `EncodedJson`.
@@ -144,6 +149,7 @@ class Job:
     state: JobState = JobState.PENDING
     worker: str | None = None
     attempts: int = 0
+    losses: int = 0
     errors: tuple[AttemptError, ...] = ()
     result: Any = None
     stored: str | None = None
@@ -346,6 +352,26 @@ class Job:
             failed = replace(failed, not_before_ms=now_ms + doubled)
         return failed.waiting()
 
+    @property
+    def starts_carefully(self) -> bool:
+        """Whether RUNNING must be recorded before the job is started: this may be the last attempt.
+
+        So a job of one attempt is started at most once. A job that kills its worker at once comes
+        to an end: after some losses it starts carefully, and then its attempts are counted.
+        """
+        return self.attempts + self.losses + 1 >= self.max_attempts
+
+    def lost(self, now_ms: int) -> Self:
+        """Return the job after the loss of its worker: a failed attempt only if it was started."""
+        if self.state is JobState.RUNNING:
+            return self.failed(now_ms, f"worker {self.worker} was lost while it ran the task")
+        errors = self.errors
+        if self.losses < LOSSES_SHOWN:
+            message = f"worker {self.worker} was lost before it started the task; not an attempt"
+            errors = (*errors, AttemptError(self.attempts, self.worker or "", message))
+        losses = min(self.losses + 1, LOSSES_LIMIT)
+        return replace(self, losses=losses, errors=errors).waiting()
+
     def gave_up(self, now_ms: int) -> Self:
         """Return the job as it stands under done without a result."""
         return replace(self, state=JobState.FAILED, finished_ms=now_ms, version=0)
@@ -398,6 +424,7 @@ _STORED_IF_SET = (
     "expires_ms",
     "batch",
     "chained",
+    "losses",
     "stored",
 )
 _ALWAYS_STORED = tuple(name for name in _STORED if name not in _STORED_IF_SET)

@@ -171,6 +171,7 @@ class Worker:
             self._hands,
             self._results,
             on_step=self._step,
+            on_permitted=self._permit,
             on_lost=self._abandon,
             on_long=self._on_long,
             on_gone=self._on_gone,
@@ -446,6 +447,7 @@ class Worker:
                     job.groupid,
                     dict(job.parameters),
                     job.timeout_ms,
+                    job.starts_carefully,
                 )
             )
         by_name = {job.name: job for job in jobs}
@@ -496,6 +498,17 @@ class Worker:
     def _begun(self, name: str) -> None:
         self._step("begun", [name])
 
+    def _asks(self, name: str) -> None:
+        """Record a careful job as RUNNING before it is started."""
+        held = self._hands.get(name)
+        if held is not None:
+            self._recorder.asked(held)
+
+    def _permit(self, held: InHand) -> None:
+        with self._giving:
+            if self._hands.get(held.job.name) is held:
+                self._executors[held.executor].permit(held.job.name)
+
     def _started(self, name: str, cache_hit: bool | None) -> None:
         held = self._hands.get(name)
         if held is not None:
@@ -528,6 +541,7 @@ class _Ear:
 
     def __init__(self, worker: Worker) -> None:
         self.begun = worker._begun  # noqa: SLF001 -- it is a part of the worker
+        self.asks = worker._asks  # noqa: SLF001
         self.started = worker._started  # noqa: SLF001
         self.ended = worker._attempted  # noqa: SLF001
         self.returned = worker._returned  # noqa: SLF001

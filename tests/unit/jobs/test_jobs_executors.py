@@ -1,6 +1,7 @@
 """Executors, in threads and in processes: each job that is given is told of once."""
 
 import os
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,3 +185,59 @@ def test_a_loader_that_cannot_be_imported_is_an_error_at_the_start(tasks: Path) 
         executor.stop()
     with pytest.raises(FunctionNotFoundError, match="pipe_tasks:lost"):
         Attempter(setup)
+
+
+# --- Jobs that may start only when RUNNING is recorded
+
+
+def test_a_careful_job_starts_when_it_is_permitted_and_holds_its_place(start: Start) -> None:
+    executor, listening = start()
+    executor.give([work("a", careful=True), work("b"), work("c", careful=True)])
+    assert listening.wait_for("asks") == ["a"]
+    executor.permit("c")
+    executor.permit("a")
+    assert listening.wait_for("asks", 2) == ["a", "c"]
+    # It asks for c only when all before it have ended.
+    assert [news[1] for news in listening.news if news[0] == "ended"] == ["a", "b"]
+    executor.permit("c")
+    listening.wait_for("ended", 3)
+    order = [news[:2] for news in listening.news if news[0] in {"asks", "started", "ended"}]
+    assert order.index(("asks", "a")) < order.index(("started", "a"))
+    assert order.index(("ended", "b")) < order.index(("asks", "c"))
+
+
+def test_a_careful_job_that_is_given_up_is_not_started(start: Start) -> None:
+    executor, listening = start()
+    executor.give([work("a", careful=True), work("b")])
+    listening.wait_for("asks")
+    executor.abandon(["a"])
+    executor.permit("a")
+    listening.wait_for("ended")
+    assert [news[1] for news in listening.news if news[0] == "started"] != []
+    assert ("ended", "a") not in [news[:2] for news in listening.news]
+
+
+def test_a_careful_job_that_was_returned_is_asked_for_again(start: Start) -> None:
+    executor, listening = start()
+    executor.give([work("a", careful=True)])
+    listening.wait_for("asks")
+    executor.recall()
+    assert listening.wait_for("returned") == [["a"]]
+    executor.give([work("a", careful=True)])
+    assert listening.wait_for("asks", 2) == ["a", "a"]
+    executor.permit("a")
+    [outcome] = listening.wait_for("ended")
+    assert outcome.error is None
+
+
+def test_jobs_of_both_kinds_are_each_started_once_in_their_order(start: Start) -> None:
+    executor, listening = start()
+    chance = random.Random(17)
+    names = [f"job-{number}" for number in range(40)]
+    careful = {name for name in names if chance.random() < 0.4}
+    executor.give([work(name, careful=name in careful) for name in names])
+    for count in range(1, len(careful) + 1):
+        executor.permit(listening.wait_for("asks", count)[-1])
+    listening.wait_for("ended", len(names))
+    assert [news[1] for news in listening.news if news[0] == "ended"] == names
+    assert listening.of("asks") == [name for name in names if name in careful]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from zoolet.jobs import records
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.errortexts import KEPT_CHARACTERS
-from zoolet.jobs.jsonvalues import EncodedJson
 from zoolet.jobs.jobvalues import MAX_ATTEMPTS_LIMIT, TIME_LIMIT_MS
+from zoolet.jobs.jsonvalues import EncodedJson
 from zoolet.jobs.layout import DONE, OWNED, STATES_OF, UNOWNED, read_job
 from zoolet.jobs.records import Job, JobRequest, JobState
 from zoolet.jobs.znodes import Znode
@@ -345,3 +345,36 @@ def test_an_error_with_half_a_character_can_be_printed() -> None:
     value["errors"] = [{"attempt": 1, "worker": "w", "message": "\ud800"}]
     job = Job.decode(drafted().name, json.dumps(value).encode(), 0)
     assert job.last_error == "\\ud800"
+
+
+# --- Losses
+
+
+def test_a_loss_is_an_attempt_only_of_a_job_that_runs() -> None:
+    taken = drafted(max_attempts=2).taken("w", 0)
+    lost = taken.lost(5)
+    assert (lost.state, lost.attempts, lost.losses, lost.worker) == (JobState.PENDING, 0, 1, None)
+    assert "before it started the task" in lost.last_error
+    again = lost.taken("v", 0).running(1, cache_hit=None).lost(5)
+    assert (again.state, again.attempts, again.losses) == (JobState.PENDING, 1, 1)
+    last = again.taken("u", 0).running(1, cache_hit=None).lost(5)
+    assert (last.state, last.attempts) == (JobState.FAILED, 2)
+    assert Job.decode(last.name, last.encode(), last.version) == last
+
+
+def test_a_job_is_careful_before_what_could_be_its_last_attempt() -> None:
+    assert drafted(max_attempts=1).starts_carefully
+    job = drafted(max_attempts=3)
+    assert not job.starts_carefully
+    once = job.taken("w", 0).lost(5)
+    assert not once.starts_carefully
+    assert once.taken("w", 0).lost(5).starts_carefully
+    assert once.taken("w", 0).failed(5, "trouble").starts_carefully
+
+
+def test_any_number_of_losses_fits() -> None:
+    job = drafted()
+    for _ in range(1000):
+        job = job.taken("w" * 400, 0).lost(5)
+    assert job.losses == 1000
+    assert read_job(UNOWNED, job.name, Znode(job.encode(), 0, 0, 0)) == replace(job, version=0)
