@@ -5,7 +5,7 @@ started and its task does not run, whether nobody owns it or a worker that is al
 executor is idle if its worker runs fewer tasks than it has executors.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -125,10 +125,11 @@ def _ready(observed: Observed) -> Iterator[tuple[int, int, str]]:
             if standing.place in {"unowned", "deferred"}:
                 begin = max(begin, standing.not_before_ms, _released_ms(observed.history, standing))
             elif standing.place == "owned" and standing.state == "STAGING":
-                if _is_owner_disturbed(observed, by_pid, standing, end):
-                    continue
                 starts = [run.started_ms for run in observed.runs.get(standing.job_id, ())]
                 end = min([end, *(start for start in starts if start >= begin)])
+                for interval in _in_good_hands(observed, by_pid.get, standing, end):
+                    yield *interval, name
+                continue
             else:
                 continue
             if begin < end:
@@ -144,16 +145,20 @@ def _released_ms(history: History, standing: Standing) -> int:
     return times[-1] if len(times) > 1 else _FOREVER
 
 
-def _is_owner_disturbed(
-    observed: Observed, by_pid: dict[int, WorkerProcess], standing: Standing, end: int
-) -> bool:
+def _in_good_hands(
+    observed: Observed,
+    worker_of: Callable[[int], WorkerProcess | None],
+    standing: Standing,
+    end: int,
+) -> list[Interval]:
+    """Return when the owner of a job was alive, not frozen, and not asked to stop."""
     life = observed.history.workers.get(standing.worker or "")
-    worker = None if life is None else by_pid.get(life.pid)
+    worker = None if life is None else worker_of(life.pid)
     if life is None or worker is None:
-        return True
-    ended = min(life.deleted_ms or _FOREVER, worker.ended_ms or _FOREVER)
-    asked = worker.stop_asked_ms or _FOREVER
-    return min(ended, asked) <= end or worker.frozen.overlaps(standing.at_ms, end)
+        return []
+    ends = (end, life.deleted_ms, worker.ended_ms, worker.stop_asked_ms)
+    end = min(at for at in ends if at is not None)
+    return without(union([Interval(standing.at_ms, end)]), _disturbed(worker, ()))
 
 
 def _ends_of_runs(observed: Observed) -> dict[str, list[Interval]]:

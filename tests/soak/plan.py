@@ -48,7 +48,7 @@ def _short(chance: random.Random) -> Parameters:
 
 KINDS: dict[str, Kind] = {
     "return": Kind(34, _short),
-    "sleep": Kind(8, lambda chance: {"sleep_s": round(chance.uniform(0.2, 2.0), 2)}),
+    "sleep": Kind(16, lambda chance: {"sleep_s": round(chance.uniform(0.2, 2.0), 2)}),
     "large result": Kind(4, lambda chance: {"size": chance.randrange(40_000, 400_000)}),
     "raise": Kind(
         6,

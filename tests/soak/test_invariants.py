@@ -176,6 +176,9 @@ def stub(**changes: Any) -> StubWorker:
 LATER = History({NAME: [replace(UNOWNED, not_before_ms=3000)]}, {WORKER: WorkerLife(1, 77)})
 HELD = History({NAME: [replace(UNOWNED, held_by="b")]}, {WORKER: WorkerLife(1, 77)}, {"b": [1]})
 OWNED_ONLY = History({NAME: [UNOWNED, OWNED]}, {WORKER: WorkerLife(1, 77)})
+GIVEN_BACK = History(
+    {NAME: [UNOWNED, OWNED, replace(UNOWNED, at_ms=6500)]}, {WORKER: WorkerLife(1, 77)}
+)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +192,7 @@ OWNED_ONLY = History({NAME: [UNOWNED, OWNED]}, {WORKER: WorkerLife(1, 77)})
         (observed(history=replace(HELD, chains={"b": [1, 2]})), True),
         (observed(history=OWNED_ONLY), True),
         (observed(history=OWNED_ONLY, runs={1: [Run(1, "r", "w0-1", 300)]}), False),
+        (observed(history=GIVEN_BACK, workers=[stub(stop_asked_ms=6400)]), True),
         (observed(runs=runs_until(None, None)), False),
         (observed(runs=runs_until(None)), True),
         (observed(runs=runs_until(None, None), last_seen_ms={}), False),

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -36,7 +37,8 @@ from zoolet.jobs import (
 )
 from zoolet.testing.guard import guarded_environment
 
-OUTSTANDING_MOST = 60
+OUTSTANDING_MOST = 80
+_LOOK_S = 0.001
 _AGAIN_S = 0.2
 _CANCEL_AGAIN_S = 5.0
 _COMMAND_TIMEOUT_S = 120
@@ -59,6 +61,7 @@ class _Followed:
     plan: BatchPlan
     batch: Batch
     cancel_at: float
+    seen: Counter[str] = field(default_factory=Counter)
 
 
 class Users:
@@ -104,9 +107,15 @@ class Users:
         return not any(thread.is_alive() for thread in self._threads)
 
     @property
-    def outstanding(self) -> list[str]:
-        """The batches that have not ended."""
-        return [followed.plan.name for followed in list(self._following)]
+    def outstanding(self) -> str:
+        """The batches that have not ended, and where the users are."""
+        frames = sys._current_frames()
+        stacks = [
+            "".join(traceback.format_stack(frames[thread.ident])[-6:])
+            for thread in self._threads
+            if thread.is_alive() and thread.ident in frames
+        ]
+        return "\n".join([*(followed.plan.name for followed in list(self._following)), *stacks])
 
     def _guarded(self, work: Callable[[Dispatcher], None]) -> None:
         try:
@@ -179,13 +188,12 @@ class Users:
             if not self._following:
                 time.sleep(0.02)
                 continue
+            time.sleep(_LOOK_S)
             followed = self._following.popleft()
             plan, batch = followed.plan, followed.batch
-            self._take_results(plan, batch)
+            self._take_results(followed)
             if not batch.outstanding:
-                self._outstanding -= len(plan.jobs)
-                if plan.retries and not plan.cancel_after_s and not self._stopping.is_set():
-                    self._retry(dispatcher, batch)
+                self._end(dispatcher, followed)
                 continue
             is_ending = self._stopping.is_set() and plan.cancel_after_s is not None
             if is_ending or time.monotonic() >= followed.cancel_at:
@@ -202,11 +210,22 @@ class Users:
         cancel_at = time.monotonic() + (plan.cancel_after_s or float("inf"))
         self._following.append(_Followed(plan, batch, cancel_at))
 
-    def _take_results(self, plan: BatchPlan, batch: Batch) -> None:
-        seen = self.results.setdefault(plan.name, Counter())
-        while (job := self._persist(lambda: batch.next_result(timeout_s=0.02))) is not None:
-            seen[job.name] += 1
+    def _take_results(self, followed: _Followed) -> None:
+        batch = followed.batch
+        while (job := self._persist(lambda: batch.next_result(timeout_s=_LOOK_S))) is not None:
+            followed.seen[job.name] += 1
             self.counts[f"jobs {job.state}"] += 1
+
+    def _end(self, dispatcher: Dispatcher, followed: _Followed) -> None:
+        """Note the results of a batch that has ended; retry its FAILED jobs if that is planned."""
+        plan = followed.plan
+        self.results.setdefault(plan.name, followed.seen)
+        if plan.retries and not plan.cancel_after_s and not self._stopping.is_set():
+            self._retry(dispatcher, followed.batch)
+            # Its jobs must end again.
+            self._submitted.put(replace(plan, retries=False))
+        else:
+            self._outstanding -= len(plan.jobs)
 
     def _retry(self, dispatcher: Dispatcher, batch: Batch) -> None:
         for name in batch.names:
