@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -404,18 +405,15 @@ def test_large_results_are_in_the_store_and_small_ones_in_the_znode(
         [request(task="pipe_tasks:text", parameters={"size": size}) for size in sizes]
     )
     assert sorted(len(job.result) for job in all_results(batch)) == sizes
-    stored = [dispatcher.queue.find(name).stored is not None for name in batch.names]
-    assert stored == [False, True, True]
-    removed = Remover(dispatcher.queue, ResultReader(dispatcher.queue)).apply(0, None)
+    are_stored = [dispatcher.queue.find(name).stored is not None for name in batch.names]
+    assert are_stored == [False, True, True]
+    stored = dispatcher.queue.find(batch.names[1])
+    removed = Remover(dispatcher.queue, dispatcher.results).apply(0, None)
     assert removed == (3, 1)
-    reader = ResultReader(dispatcher.queue)
     with pytest.raises(ResultStoreError, match="has no result"):
-        reader.store.get("no such key")
-    with contextlib.closing(reader.store._engine.raw_connection()) as connection:
-        cursor = connection.cursor()
-        cursor.execute("select count(*) from zoolet_results")
-        assert cursor.fetchone() == (0,)
-    reader.close()
+        dispatcher.results.complete(stored)
+    with contextlib.closing(sqlite3.connect(tasks / "results.db")) as connection:
+        assert connection.execute("select count(*) from zoolet_results").fetchone() == (0,)
 
 
 def test_the_store_is_a_file_in_the_users_home_unless_someone_says_otherwise(
@@ -436,7 +434,7 @@ def test_the_store_is_a_file_in_the_users_home_unless_someone_says_otherwise(
 def test_a_store_that_cannot_be_used_is_a_clear_error(dispatcher: Dispatcher, url: str) -> None:
     reader = ResultReader(dispatcher.queue, url)
     with pytest.raises(ResultStoreError, match="It is a URL of SQLAlchemy") as raised:
-        _ = reader.store
+        reader.put("key", b"1")
     assert "secret" not in str(raised.value)
 
 

@@ -97,7 +97,7 @@ def test_values_in_unowned_become_failed_jobs_and_the_worker_goes_on(
     assert overview(queue).total("unowned") == len(names) + 1
     start_worker()
     for name in names:
-        job = next_result(Batch(queue, [Submission(name, Origin.NEW)]))
+        job = next_result(Batch(queue, [Submission(name, Origin.NEW)], None, dispatcher.results))
         assert (job.state, job.attempts) == (JobState.FAILED, 0)
         assert "The value begins with" in job.errors[0].message
         with pytest.raises(JobError, match="submit the work again"):

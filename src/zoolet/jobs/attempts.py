@@ -6,6 +6,7 @@ the job system's cache, tasks and records, and nothing that talks to a server.
 
 import copy
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
@@ -14,6 +15,7 @@ from zoolet.jobs.cache import Group, GroupCache
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.errortexts import KEPT_CHARACTERS, describe
 from zoolet.jobs.jsonvalues import EncodedJson, encode_json
+from zoolet.jobs.logs import Label
 from zoolet.jobs.tasks import LOADERS, TASKS, load_function
 
 Task = Callable[..., Any]
@@ -32,12 +34,16 @@ class Setup:
         cache_groups: how many loaded groups are kept.
         cache_bytes: how many bytes they have together; None is without a limit.
         import_paths: where to import from, as the worker does.
+        log_level: records of ``logging`` below this level are left out.
+        output_token: by what the worker knows frames in the output (`zoolet.jobs.capture`).
     """
 
     loader: str | None = None
     cache_groups: int = 8
     cache_bytes: int | None = None
     import_paths: tuple[str, ...] = ()
+    log_level: int = logging.INFO
+    output_token: str = ""
 
     def encode(self) -> bytes:
         """Return it as JSON."""
@@ -61,6 +67,12 @@ class Work:
     parameters: dict[str, Any]
     timeout_ms: int | None
     careful: bool = False
+    attempt: int = 1
+
+    @property
+    def label(self) -> Label:
+        """What records of the log about its attempt begin with."""
+        return Label(self.name, self.task, self.attempt)
 
     def as_list(self) -> list[Any]:
         """Return its attributes in their order."""
@@ -75,11 +87,13 @@ class Outcome:
         result: what the task returned. None if the attempt failed, or the result is stored.
         error: what the attempt failed with, as text; None if it did not fail.
         details: the error at more length, for the log.
+        last_lines: the end of what the attempt printed and logged, if that is known.
     """
 
     result: EncodedJson | None = None
     error: str | None = None
     details: str = ""
+    last_lines: str = ""
 
 
 class Listener(Protocol):

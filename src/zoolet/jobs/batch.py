@@ -71,14 +71,14 @@ class Batch:
         self,
         jobs: JobQueue,
         submissions: Sequence[Submission],
-        name: str | None = None,
-        results: ResultReader | None = None,
+        name: str | None,
+        results: ResultReader,
     ) -> None:
         self._queue = jobs
         self._znodes = jobs.layout.znodes
         self.name = name
         self.submissions = tuple(submissions)
-        self._results = results or ResultReader(jobs)
+        self._results = results
         own = {s.name for s in submissions if s.origin is Origin.NEW} if name is not None else set()
         self._outstanding = dict.fromkeys(self.names)
         self._finished: dict[str, JobState] = {}
@@ -100,7 +100,7 @@ class Batch:
         cls,
         jobs: JobQueue,
         name: str,
-        results: ResultReader | None = None,
+        results: ResultReader,
         *,
         timeout_s: float | None = TIMEOUT_S,
     ) -> "Batch":

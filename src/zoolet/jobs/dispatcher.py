@@ -31,6 +31,10 @@ class Dispatcher:
         result_store: URL of the store of large results, where it is not the one that the queue
             names (which may leave out the password, for instance).
 
+    Attributes:
+        queue: the queue.
+        results: its large results.
+
     Raises:
         UnknownQueueError: there is no such queue, and ``create`` was not said.
         TimeoutError: no server answered within ``connect_timeout_ms``.
@@ -54,7 +58,7 @@ class Dispatcher:
             )
         self.queue = JobQueue(client, root)
         self._namer = KeyNamer(self.queue.layout)
-        self._results = ResultReader(self.queue, result_store)
+        self.results = ResultReader(self.queue, result_store)
         self._submitter = Submitter(self.queue.layout, self.queue.clock_ms, self._namer.name_later)
         try:
             if create:
@@ -107,7 +111,7 @@ class Dispatcher:
         )
         with self._within(timeout_s, "submit", unknown="the job may have been submitted"):
             submissions = self._submitter.submit([request], reuse=reuse)
-        return Batch(self.queue, submissions, results=self._results)
+        return Batch(self.queue, submissions, None, self.results)
 
     def submit_batch(
         self,
@@ -140,7 +144,7 @@ class Dispatcher:
         unknown = f"jobs of the batch {name} may have been submitted"
         with self._within(timeout_s, "submit", unknown=unknown, each_request=True):
             submissions = self._submitter.submit_batch(requests, name, reuse=reuse, after=after)
-        return Batch(self.queue, submissions, name, self._results)
+        return Batch(self.queue, submissions, name, self.results)
 
     def batch(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Batch:
         """Return the batch of this name, whoever submitted it.
@@ -152,7 +156,7 @@ class Dispatcher:
             BatchIncompleteError: not all of its jobs were submitted, or not yet.
             JobTimeoutError: the server did not answer in time.
         """
-        return Batch.follow(self.queue, name, self._results, timeout_s=timeout_s)
+        return Batch.follow(self.queue, name, self.results, timeout_s=timeout_s)
 
     def job(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Return a job, wherever it is, with its result.
@@ -164,7 +168,7 @@ class Dispatcher:
             JobTimeoutError: the server did not answer in time.
         """
         with self._within(timeout_s, "find a job"):
-            return self._results.complete(self.queue.find(name))
+            return self.results.complete(self.queue.find(name))
 
     @property
     def _within(self) -> Callable[..., AbstractContextManager[Deadline]]:
@@ -181,7 +185,7 @@ class Dispatcher:
             return
         ends_at = None if timeout_s is None else time.monotonic() + timeout_s
         self._namer.close(timeout_s)
-        self._results.close()
+        self.results.close()
         if self._opened is not None:
             left_s = None if ends_at is None else max(0.0, ends_at - time.monotonic())
             close_client(self._opened, left_s)

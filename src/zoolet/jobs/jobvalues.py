@@ -43,6 +43,29 @@ class AttemptError(NamedTuple):
     worker: str
     message: str
 
+    @property
+    def summary(self) -> str:
+        """The message in one line: of a traceback, the line that names the exception.
+
+        The lines behind it are indented.
+        """
+        lines = self.message.strip().splitlines()
+        return next((line for line in reversed(lines) if not line.startswith(" ")), "")
+
+
+class AttemptOutput(NamedTuple):
+    """The end of what an attempt printed and logged.
+
+    Attributes:
+        attempt: its number, from 1.
+        worker: the id of the worker that made it.
+        last_lines: at most 20 lines and 2,048 characters.
+    """
+
+    attempt: int
+    worker: str
+    last_lines: str
+
 
 class _Field(NamedTuple):
     """A field of a job's value: whether a value is right, and in words which values are."""
@@ -139,6 +162,7 @@ OPTIONAL: Mapping[str, _Field] = {
     "chained": _one_of(True, False),
     "losses": _number(0, LOSSES_LIMIT),
     "worker": _znode_name(or_null=True),
+    "output": _Field(lambda value: type(value) is list, "a list"),
     "result": _ANYTHING,
     "stored": _text(1000, or_null=True),
     "cache_hit": _one_of(True, False, None),
@@ -151,7 +175,9 @@ _REQUIRED_NAMES = REQUIRED.keys()
 
 
 def decode_fields(name: JobName, value: bytes) -> dict[str, Any]:
-    """Return the fields of the job of this name; ``errors`` as a tuple of AttemptError.
+    """Return the fields of the job of this name.
+
+    ``errors`` is a tuple of AttemptError, and ``output`` one of AttemptOutput.
 
     Fields that nobody knows are left out.
 
@@ -173,6 +199,8 @@ def decode_fields(name: JobName, value: bytes) -> dict[str, Any]:
         fields[key] = item
     _check_name(name, fields)
     fields["errors"] = _decode_errors(fields["errors"])
+    if "output" in fields:
+        fields["output"] = _decode_output(fields["output"])
     return fields
 
 
@@ -201,24 +229,38 @@ def _decode_errors(found: list[Any]) -> tuple[AttemptError, ...]:
 
 
 def _decode_error(error: Any) -> AttemptError:
-    if type(error) is not dict:
-        raise ValueError(f"an error is {_shown(error)}, which is not a JSON object")
-    attempt, worker, message = (error.get(key) for key in AttemptError._fields)
+    return AttemptError(*_of_attempt(error, AttemptError._fields, "an error"))
+
+
+def _decode_output(found: list[Any]) -> tuple[AttemptOutput, ...]:
+    if len(found) > MAX_ATTEMPTS_LIMIT:
+        raise ValueError(f"it has output of {len(found)} attempts, more than {MAX_ATTEMPTS_LIMIT}")
+    names = AttemptOutput._fields
+    return tuple([AttemptOutput(*_of_attempt(output, names, "an output")) for output in found])
+
+
+def _of_attempt(value: Any, names: tuple[str, ...], what: str) -> tuple[int, str, str]:
+    """Return what a value says of an attempt: its number, its worker, and a text."""
+    if type(value) is not dict:
+        raise ValueError(f"{what} is {_shown(value)}, which is not a JSON object")
+    attempt, worker, text = (value.get(key) for key in names)
     if (
         type(attempt) is not int
         or not 0 <= attempt <= MAX_ATTEMPTS_LIMIT
         or type(worker) is not str
         or len(worker) > NAME_LIMIT_CHARACTERS
-        or type(message) is not str
-        or len(message) > MESSAGE_LIMIT_CHARACTERS
+        or type(text) is not str
+        or len(text) > MESSAGE_LIMIT_CHARACTERS
     ):
-        raise ValueError(f"an error is {_shown(error)}, which lacks attempt, worker or message")
-    # A traceback may hold half a character (a surrogate), which no terminal shows.
-    return AttemptError(attempt, *(t if t.isascii() else _printable(t) for t in (worker, message)))
+        raise ValueError(
+            f"{what} is {_shown(value)}, which lacks {', '.join(names[:-1])} or {names[-1]}"
+        )
+    # A text may hold half a character (a surrogate), which no terminal shows.
+    return attempt, _printable(worker), _printable(text)
 
 
 def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _shown(value: object) -> str:

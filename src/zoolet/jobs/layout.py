@@ -9,6 +9,7 @@
     batches/<name>      jobs that were submitted together (`zoolet.jobs.batches`)
     chains/<name>       batches that wait for another one
     settings, control   what holds for the queue; what is paused, and when someone cancelled
+    store               which database the large results are in
 
 A queue of one shard is exactly this. One of more has its jobs in ``unowned/<shard>/<page>``,
 ``owned/<shard>`` and ``done/<shard>/<page>``: the shard follows from dataset and groupid, and the
@@ -42,6 +43,7 @@ BATCHES = "batches"
 CHAINS = "chains"
 SETTINGS = "settings"
 CONTROL = "control"
+STORE = "store"
 
 PLACES = (UNOWNED, OWNED, DONE)
 """A job is in exactly one of these at every instant, and mostly moves in this order."""

@@ -24,8 +24,8 @@ from zoolet.jobs.options import dispatcher_on, errors_as_messages, queue_options
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.removal import Remover
-from zoolet.jobs.results import ResultReader
 from zoolet.jobs.settings import QueueSettings
+from zoolet.jobs.texts import escaped, escaped_lines, indented
 from zoolet.jobs.top import top as show_top
 
 commands: list[click.Command] = []
@@ -138,6 +138,9 @@ def status(dispatcher: Dispatcher, root: str) -> None:
     console = Console()
     console.print(states)
     console.print(workers if now.workers else "no workers")
+    for worker, report in sorted(now.workers.items()):
+        if report.get("result_store_problem"):
+            console.print(Text(f"{worker}: large results fail: {report['result_store_problem']}"))
     if now.control.paused or now.control.paused_datasets:
         paused = "the queue" if now.control.paused else ", ".join(now.control.paused_datasets)
         console.print(Text(f"paused: {paused}"))
@@ -190,6 +193,30 @@ def show(dispatcher: Dispatcher, root: str, names: Sequence[str], batch_name: st
         batch = dispatcher.batch(batch_name)
         progress = {state: count for state, count in batch.progress().items() if count}
         click.echo(json.dumps({"batch": batch_name, "jobs": len(batch.names)} | progress))
+
+
+@_command(
+    click.argument("name"),
+    click.option("--attempt", type=click.IntRange(min=1), help="Only this attempt, from 1."),
+)
+def logs(dispatcher: Dispatcher, root: str, name: str, attempt: int | None) -> None:
+    """Show the last lines that each attempt of a job has printed and logged."""
+    del root
+    job = dispatcher.queue.find(name)
+    output = {one.attempt: one for one in job.output}
+    errors = {one.attempt: one for one in job.errors}
+    wanted = sorted({*output, *errors} if attempt is None else {attempt} & {*output, *errors})
+    for number in wanted:
+        worker = (output.get(number) or errors[number]).worker
+        error = errors[number].summary if number in errors else "no error"
+        click.echo(f"attempt {number}, worker {escaped(worker)}: {escaped(error)}")
+        if number in output:
+            click.echo(indented(escaped_lines(output[number].last_lines)))
+    if not wanted:
+        which = "no attempt" if attempt is None else f"no attempt {attempt}"
+        click.echo(
+            f"{escaped(name)} is {job.state}: {which} of it has ended with output or an error"
+        )
 
 
 def _as_json(job: Job) -> dict[str, Any]:
@@ -253,7 +280,7 @@ def purge(dispatcher: Dispatcher, root: str, older_than_s: int | None, keep: int
     """Remove finished jobs, with their results."""
     del root
     queue = dispatcher.queue
-    remover = Remover(queue, ResultReader(queue))
+    remover = Remover(queue, dispatcher.results)
     removed = remover.apply(None if older_than_s is None else older_than_s * 1000, keep)
     click.echo(f"{removed.jobs} jobs removed, and {removed.batches} batches")
 

@@ -421,7 +421,13 @@ class JobQueue:
                 raise JobError(f"the value of {name} could not be read: submit the work again")
             # What ended it may have been its expiry.
             fresh = replace(
-                job, attempts=0, losses=0, errors=(), not_before_ms=None, expires_ms=None
+                job,
+                attempts=0,
+                losses=0,
+                errors=(),
+                output=(),
+                not_before_ms=None,
+                expires_ms=None,
             )
             if not self.mover.move([Move(DONE, job, fresh.waiting())]):
                 raise JobNotFoundError(f"{name} was requeued or deleted by someone else")

@@ -30,11 +30,11 @@ from zoolet.jobs.executors import LONG_S
 from zoolet.jobs.hands import Hands, InHand
 from zoolet.jobs.jsonvalues import EncodedJson, is_large
 from zoolet.jobs.layout import OWNED
+from zoolet.jobs.logs import Label, tell
 from zoolet.jobs.moves import JOBS_AT_ONCE, Move
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.results import ResultReader, key_of
-from zoolet.jobs.texts import escaped, escaped_lines, indented
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class _ToStore(NamedTuple):
     """A result that goes to the store before the end of its attempt is recorded."""
 
     ended: _Ended
+    outcome: Outcome
     result: EncodedJson
 
 
@@ -166,7 +167,7 @@ class Recorder:
         if outcome.result is None or not self._is_for_store(held.job, outcome.result):
             self._news.put(ended)
             return
-        self._to_store.put(_ToStore(ended, outcome.result))
+        self._to_store.put(_ToStore(ended, outcome, outcome.result))
         if self._storer is None:
             self._storer = threading.Thread(target=self._store, daemon=True)
             self._storer.start()
@@ -239,14 +240,16 @@ class Recorder:
     def _store(self) -> None:
         """Bring large results to the store, until it is closed."""
         while (found := self._to_store.get()) is not None:
-            ended, result = found
+            ended, outcome, result = found
             key = key_of(ended.held.job)
             error = self._put(key, result.text)
             if error is None:
                 self._on_step("stored", [ended.held.job.name])
-                self._news.put(ended._replace(outcome=Outcome(), stored=key))
+                stored = replace(outcome, result=None)
+                self._news.put(ended._replace(outcome=stored, stored=key))
             elif not self._closing.is_set():
-                self._news.put(ended._replace(outcome=Outcome(error=error)))
+                failed = replace(outcome, result=None, error=error)
+                self._news.put(ended._replace(outcome=failed))
 
     def _put(self, key: str, value: bytes) -> str | None:
         """Store a result, or return why that is impossible.
@@ -257,7 +260,7 @@ class Recorder:
         until = time.monotonic() + STORE_PATIENCE_S
         while True:
             try:
-                self._results.store.put(key, value)
+                self._results.put(key, value)
             except ResultRefusedError as error:
                 return f"its result of {len(value)} bytes cannot be stored: {error}"
             except ResultStoreError as error:
@@ -357,6 +360,8 @@ def _after(ended: _Ended) -> Job:
     if outcome is None:
         return held.job.waiting()
     job = replace(held.job, cache_hit=held.cache_hit, started_ms=held.started_ms)
+    if outcome.last_lines:
+        job = job.with_output(outcome.last_lines)
     if outcome.error is not None:
         return job.failed(at_ms, outcome.error)
     try:
@@ -366,12 +371,7 @@ def _after(ended: _Ended) -> Job:
 
 
 def _tell_failed(after: Job, outcome: Outcome) -> None:
-    log.warning(
-        "%s: attempt %d of %d of task %s failed, and the job is %s:\n%s",
-        escaped(after.name),
-        after.attempts,
-        after.max_attempts,
-        escaped(after.task),
-        after.state,
-        indented(escaped_lines(outcome.details or after.errors[-1].message)),
-    )
+    label = Label(after.name, after.task, after.attempts)
+    text = f"it failed, and the job is {after.state} after {after.attempts} of {after.max_attempts}"
+    text += f" attempts:\n{outcome.details or after.errors[-1].message}"
+    tell(log, logging.WARNING, label, text)

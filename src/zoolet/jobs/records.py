@@ -22,17 +22,18 @@ from zoolet.jobs.jobvalues import (
     TIME_LIMIT_MS,
     TIMEOUT_LIMIT_MS,
     AttemptError,
+    AttemptOutput,
     decode_fields,
     is_text,
     salvage_fields,
 )
 from zoolet.jobs.jsonvalues import EncodedJson, is_large, plain_json
-from zoolet.jobs.texts import cut_middle
+from zoolet.jobs.texts import cut_for_json
 
 JOB_LIMIT_BYTES = 512 * 1024
-"""Largest JSON value of a job, its result included, and the errors of its attempts not.
+"""Largest JSON value of a job with its result, but without its attempts' errors and output.
 
-ZooKeeper's default limit of a request is 1 MiB; the rest of it is room for the errors.
+ZooKeeper's default limit of a request is 1 MiB; the rest of it is room for these.
 """
 MOVE_LIMIT_BYTES = 1_010_000
 """Largest JSON value of a job with all of its errors: one more error still fits into a request."""
@@ -43,6 +44,10 @@ _NO_KEY = "none"
 
 LOSSES_SHOWN = MAX_ATTEMPTS_LIMIT
 """Losses of a job that its errors tell of; later ones are only counted."""
+ERROR_LIMIT_BYTES = 12 * 1024
+"""Most JSON that the error of an attempt takes; a character may take 12 bytes."""
+OUTPUT_LIMIT_BYTES = 8 * 1024
+"""Most JSON that the last lines of an attempt's output take."""
 
 JsonObject = Mapping[str, Any]
 
@@ -120,6 +125,7 @@ class Job:
         attempts: how many attempts have ended, whichever way.
         losses: how often a worker was lost that owned it and had not started it.
         errors: one for each failed attempt.
+        output: the last lines of each attempt that printed or logged something.
         result: what the task returned; None where it is in the result store. A worker has it as
             `EncodedJson`.
         stored: under which key the result is in the result store, if it is there.
@@ -151,6 +157,7 @@ class Job:
     attempts: int = 0
     losses: int = 0
     errors: tuple[AttemptError, ...] = ()
+    output: tuple[AttemptOutput, ...] = ()
     result: Any = None
     stored: str | None = None
     cache_hit: bool | None = None
@@ -267,6 +274,8 @@ class Job:
             if found := getattr(self, key):
                 value[key] = found
         value["errors"] = [error._asdict() for error in self.errors]
+        if self.output:
+            value["output"] = [output._asdict() for output in self.output]
         if isinstance(self.result, EncodedJson):
             del value["result"]
             return b'%s,"result":%s}' % (_to_json(value).encode()[:-1], self.result.text)
@@ -276,10 +285,9 @@ class Job:
     def last_error(self) -> str:
         """What the last failed attempt ended in, in one line; "" if none failed.
 
-        Of a traceback it is the line that names the exception; lines behind it are indented.
+        Of a traceback it is the line that names the exception.
         """
-        lines = self.errors[-1].message.strip().splitlines() if self.errors else []
-        return next((line for line in reversed(lines) if not line.startswith(" ")), "")
+        return self.errors[-1].summary if self.errors else ""
 
     def check_size(self) -> None:
         """Raise InvalidJobError where what was asked and what was returned are too large.
@@ -288,7 +296,7 @@ class Job:
         """
         if not self.is_large:
             return
-        size_bytes = replace(self.waiting(), attempts=0, errors=()).size_bytes
+        size_bytes = replace(self.waiting(), attempts=0, errors=(), output=()).size_bytes
         if size_bytes > JOB_LIMIT_BYTES:
             raise InvalidJobError(
                 f"the job's value takes {size_bytes} bytes of JSON; at most {JOB_LIMIT_BYTES} are"
@@ -306,9 +314,15 @@ class Job:
 
     def with_error(self, message: str) -> Self:
         """Return the job after an attempt that ended in ``message``."""
-        message = cut_middle(message, KEPT_CHARACTERS)
+        message = cut_for_json(message, KEPT_CHARACTERS, ERROR_LIMIT_BYTES)
         error = AttemptError(self.attempts + 1, self.worker or "", message)
         return replace(self, attempts=self.attempts + 1, errors=(*self.errors, error))
+
+    def with_output(self, last_lines: str) -> Self:
+        """Return the job with the end of what the attempt that ends now has printed and logged."""
+        last_lines = cut_for_json(last_lines, KEPT_CHARACTERS, OUTPUT_LIMIT_BYTES)
+        output = AttemptOutput(self.attempts + 1, self.worker or "", last_lines)
+        return replace(self, output=(*self.output, output)[-MAX_ATTEMPTS_LIMIT:])
 
     def taken(self, worker: str, now_ms: int) -> Self:
         """Return the job as a worker's own, which has not started it."""
@@ -398,7 +412,7 @@ class Job:
     def is_large(self) -> bool:
         """Whether it may be of any size, and not just a name and a few values."""
         return (
-            bool(self.errors)
+            bool(self.errors or self.output)
             or is_large(self.task)
             or is_large(self.parameters)
             or is_large(self.result)
@@ -426,6 +440,7 @@ _STORED_IF_SET = (
     "chained",
     "losses",
     "stored",
+    "output",
 )
 _ALWAYS_STORED = tuple(name for name in _STORED if name not in _STORED_IF_SET)
 

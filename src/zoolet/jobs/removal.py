@@ -107,7 +107,7 @@ class Remover:
         stored = [job.stored for job in removed if job.stored is not None]
         if stored:
             try:
-                self._results.store.delete(stored)
+                self._results.delete(stored)
             except ResultStoreError as error:
                 log.warning("%d stored results are left behind: %s", len(stored), error)
         return len(removed)

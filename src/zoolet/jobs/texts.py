@@ -40,6 +40,15 @@ def cut_middle(text: str, limit_characters: int) -> str:
     return f"{text[:head]}{mark}{text[len(text) - tail :]}"[:limit_characters]
 
 
+def cut_for_json(text: str, limit_characters: int, limit_bytes: int) -> str:
+    """Return ``text`` cut in its middle, so that its JSON in ASCII is within a limit too."""
+    text = cut_middle(text, limit_characters)
+    while (size_bytes := json_size_bytes(text)) > limit_bytes:
+        limit_characters = len(text) * limit_bytes // size_bytes - 1
+        text = cut_middle(text, limit_characters)
+    return text
+
+
 def cut_end(text: str, limit_characters: int) -> str:
     """Return ``text``, with a mark instead of its end if it is longer than the limit."""
     if len(text) <= limit_characters:

@@ -179,6 +179,8 @@ class Worker:
         )
         self._feed = Feed(self.queue.layout, self._seed, self._wake.set)
         self._housekeeping = Housekeeping(self.queue, self._results)
+        if (problem := self._results.check()) is not None:
+            log.warning("an attempt with a large result fails here: %s", problem)
         self._register()
         self._control_stale.set()
         self._wake.set()
@@ -301,7 +303,8 @@ class Worker:
             "kind": "threads" if self._threads else "processes",
             "groups": sum(len(executor.held()) for executor in self._executors),
         }
-        return json.dumps(about | self._recorder.tally.as_dict()).encode()
+        about |= self._results.about() | self._recorder.tally.as_dict()
+        return json.dumps(about).encode()
 
     def tally(self) -> dict[str, float]:
         """Return what it has done since its start, by name."""

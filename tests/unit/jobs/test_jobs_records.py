@@ -17,6 +17,7 @@ from zoolet.jobs.jobvalues import MAX_ATTEMPTS_LIMIT, TIME_LIMIT_MS
 from zoolet.jobs.jsonvalues import EncodedJson
 from zoolet.jobs.layout import DONE, OWNED, STATES_OF, UNOWNED, read_job
 from zoolet.jobs.records import Job, JobRequest, JobState
+from zoolet.jobs.texts import json_size_bytes
 from zoolet.jobs.znodes import Znode
 
 json_values = st.recursive(
@@ -105,10 +106,28 @@ def test_every_error_of_the_largest_job_fits_in_a_znode() -> None:
     room = records.JOB_LIMIT_BYTES - len(draft(parameters={"x": ""}, max_attempts=most).encode())
     job = draft(parameters={"x": "y" * room}, max_attempts=most)
     for _ in range(job.max_attempts):
-        job = replace(job, worker="w" * 100).with_error("\U0001f600" * 100_000)
+        job = replace(job, worker="w" * 100).with_output("\U0001f600\n" * 100_000)
+        job = job.with_error("\U0001f600" * 100_000)
     assert len(job.encode()) < 0xFFFFF - 4096
     job.check_size()
     assert [error.attempt for error in job.errors] == list(range(1, job.max_attempts + 1))
+    assert [output.attempt for output in job.output] == list(range(1, job.max_attempts + 1))
+    assert Job.decode(f"{job.name}0000000001", job.encode(), 0).output == job.output
+
+
+@pytest.mark.parametrize("text", ["x\n", "ü\n", "\x1b", "\ud800", "\U0001f600"])
+def test_the_output_that_is_kept_is_within_the_limits(text: str) -> None:
+    for count in (1, 100, 5000):
+        [output] = draft().taken("w", 1).with_output(text * count).output
+        assert len(output.last_lines) <= KEPT_CHARACTERS
+        assert json_size_bytes(output.last_lines) <= records.OUTPUT_LIMIT_BYTES
+
+
+def test_the_output_is_forgotten_when_a_job_is_retried_and_not_before() -> None:
+    job = drafted(max_attempts=3).taken("w", 0).with_output("one").failed(1, "no")
+    job = job.taken("w", 0).with_output("two").succeeded(2, 1)
+    assert [(o.attempt, o.last_lines) for o in job.output] == [(1, "one"), (2, "two")]
+    assert "output" not in json.loads(drafted().encode())
 
 
 def test_an_error_keeps_its_beginning_and_its_end() -> None:

@@ -1,0 +1,290 @@
+"""A result store: a table in any database that SQLAlchemy reaches, and which database it is.
+
+A database is known by a random id that is kept in it. Its URL does not say which it is: two names
+may lead to one server, and one path to the files of two machines. Imports the job system's errors.
+"""
+
+import contextlib
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zoolet.jobs.errors import ResultRefusedError, ResultStoreError
+
+_DELETE_AT_ONCE = 500
+_SQLITE_WAIT_S = 5.0
+_IDENTITY = "zoolet_store"
+_OTHER_STORE = "Set HOME, or name a store with --result-store or zoolet jobs configure"
+
+
+def default_url() -> str:
+    """Return the URL of the store of this machine: a file of SQLite in the user's home.
+
+    Raises:
+        ResultRefusedError: the user has no home.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise ResultRefusedError(
+            "there is no place for large results: HOME is not set, and the user has no home"
+            f" directory. {_OTHER_STORE}"
+        ) from None
+    return f"sqlite:///{home / '.zoolet' / 'results.db'}"
+
+
+class ResultStore:
+    """A store at a URL of SQLAlchemy; it connects when it is used, and again when it must.
+
+    Attributes:
+        url: where it is, without the password; the path of a file is absolute.
+        is_local: whether it is a file of SQLite.
+
+    Raises:
+        ResultRefusedError: the URL cannot be understood, its driver is not installed, or its
+            directory cannot be made.
+    """
+
+    def __init__(self, url: str) -> None:
+        # SQLAlchemy takes a while to import, and most jobs have small results.
+        import sqlalchemy as sa  # noqa: PLC0415
+
+        self._sa = sa
+        self.path = sqlite_path(url)
+        try:
+            parsed = sa.make_url(url)
+            if self.path is not None:
+                make_directory(self.path)
+                parsed = parsed.set(database=str(self.path))
+            self.url = parsed.render_as_string(hide_password=True)
+            self._engine = sa.create_engine(parsed, pool_pre_ping=True)
+        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
+            raise ResultRefusedError(
+                f"the result store {without_password(url)!r} cannot be used: {error}. It is a URL"
+                " of SQLAlchemy, like sqlite:////var/lib/zoolet/results.db or"
+                " postgresql+psycopg://user@host/database (for which: pip install"
+                " zoolet[postgresql])"
+            ) from None
+        tables = sa.MetaData()
+        self._table = sa.Table(
+            "zoolet_results",
+            tables,
+            sa.Column("key", sa.String(400), primary_key=True),
+            sa.Column("value", sa.LargeBinary, nullable=False),
+        )
+        self._identity = sa.Table(
+            _IDENTITY,
+            tables,
+            sa.Column("name", sa.String(40), primary_key=True),
+            sa.Column("value", sa.String(40), nullable=False),
+        )
+        self._tables = tables
+        self._is_made = False
+        self._id: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file, which only this machine has unless it is on a shared disk."""
+        return self.path is not None
+
+    @property
+    def id(self) -> str:
+        """The random id that is kept in the database.
+
+        Raises:
+            ResultStoreError: the database cannot be asked.
+        """
+        if self._id is None:
+            if self.path is not None:
+                self._id = sqlite_id(self.path)
+            else:
+                with self._errors("tell its id"):
+                    self._id = self._find_id() or self._make_id()
+        return self._id
+
+    def _find_id(self) -> str | None:
+        query = self._sa.select(self._identity.c.value).where(self._identity.c.name == "id")
+        with self._connection() as connection:
+            found = connection.execute(query).scalar_one_or_none()
+        return None if found is None else str(found)
+
+    def _make_id(self) -> str:
+        made = uuid.uuid4().hex
+        try:
+            with self._connection() as connection:
+                connection.execute(self._identity.insert().values(name="id", value=made))
+        except self._sa.exc.IntegrityError:
+            # Somebody else has made one at the same moment.
+            return self._find_id() or made
+        return made
+
+    def put(self, key: str, value: bytes) -> None:
+        """Store a result; one that is there under this key is replaced by it.
+
+        Raises:
+            ResultStoreError: the store did not take it.
+            ResultRefusedError: nor will it take it later.
+        """
+        with self._errors("store a result"), self._connection() as connection:
+            connection.execute(self._table.delete().where(self._table.c.key == key))
+            connection.execute(self._table.insert().values(key=key, value=value))
+
+    def get(self, key: str) -> bytes | None:
+        """Return a result; None if it is not there.
+
+        Raises:
+            ResultStoreError: the store cannot be asked.
+        """
+        with self._errors("read a result"), self._connection() as connection:
+            query = self._sa.select(self._table.c.value).where(self._table.c.key == key)
+            found = connection.execute(query).scalar_one_or_none()
+        return None if found is None else bytes(found)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove results; those that are not there are passed over.
+
+        Raises:
+            ResultStoreError: the store did not do it.
+        """
+        wanted = list(keys)
+        with self._errors("remove results"), self._connection() as connection:
+            for start in range(0, len(wanted), _DELETE_AT_ONCE):
+                some = wanted[start : start + _DELETE_AT_ONCE]
+                connection.execute(self._table.delete().where(self._table.c.key.in_(some)))
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    def _connection(self) -> Any:
+        if not self._is_made:
+            self._tables.create_all(self._engine)
+            self._is_made = True
+        return self._engine.begin()
+
+    def _errors(self, what: str) -> "_Errors":
+        return _Errors(self._sa, f"{self.url} did not {what}", self.path)
+
+
+class _Errors:
+    """Turns the errors of a database into the one that callers know."""
+
+    def __init__(self, sa: Any, what: str, path: Path | None) -> None:
+        self._kind = sa.exc.SQLAlchemyError
+        self._refusals = (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.NotSupportedError)
+        self._what = what
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, self._kind):
+            # The driver's own words, on one line, without SQLAlchemy's around them.
+            said = " ".join(str(getattr(error, "orig", None) or error).split())
+            is_refused = isinstance(error, self._refusals) or not _is_writable(self._path)
+            kind = ResultRefusedError if is_refused else ResultStoreError
+            raise kind(f"{self._what}: {said}") from error
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Return the absolute path of a store that is a file of SQLite; None for any other store.
+
+    Raises:
+        ResultRefusedError: it is a database in memory, which nobody else can read.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme.partition("+")[0] != "sqlite":
+        return None
+    path = rest.removeprefix("/").partition("?")[0]
+    if path in {"", ":memory:"} or path.startswith("file:"):
+        raise ResultRefusedError(
+            f"the result store {url!r} is no file: write sqlite:/// and a path, for example"
+            " sqlite:////var/lib/zoolet/results.db"
+        )
+    return Path(path).absolute()
+
+
+def sqlite_id(path: Path) -> str:
+    """Return the random id that is kept in a file of SQLite, and make it if there is none.
+
+    Raises:
+        ResultStoreError: the file cannot be used.
+    """
+    make_directory(path)
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=_SQLITE_WAIT_S)) as connection,
+            connection,
+        ):
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {_IDENTITY}"
+                " (name VARCHAR(40) NOT NULL PRIMARY KEY, value VARCHAR(40) NOT NULL)"
+            )
+            connection.execute(
+                f"INSERT OR IGNORE INTO {_IDENTITY} VALUES ('id', ?)",  # noqa: S608 -- a constant
+                (uuid.uuid4().hex,),
+            )
+            query = f"SELECT value FROM {_IDENTITY} WHERE name = 'id'"  # noqa: S608
+            return str(connection.execute(query).fetchone()[0])
+    except sqlite3.Error as error:
+        kind = ResultStoreError if _is_writable(path) else ResultRefusedError
+        raise kind(f"the result store {path} cannot be used: {error}") from None
+
+
+def existing_id(path: Path) -> str | None:
+    """Return the id that is kept in a file of SQLite; None if the file does not exist yet.
+
+    Raises:
+        ResultStoreError: the file cannot be used, or cannot be made.
+    """
+    if path.exists():
+        return sqlite_id(path)
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ResultRefusedError(
+            f"the result store {path} cannot be made: {folder} is no directory that this user may"
+            f" write to. {_OTHER_STORE}"
+        )
+    return None
+
+
+def make_directory(path: Path) -> None:
+    """Make the directory of a file of SQLite.
+
+    Raises:
+        ResultRefusedError: that is impossible.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultRefusedError(
+            f"the result store {path} cannot be used: {error}. {_OTHER_STORE}"
+        ) from None
+
+
+def _is_writable(path: Path | None) -> bool:
+    return path is None or (
+        os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+    )
+
+
+def without_password(url: str) -> str:
+    """Return a URL without who logs in, for a message."""
+    scheme, separator, rest = url.partition("://")
+    _, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}...@{host}" if at else url
+
+
+def location(url: str) -> str:
+    """Return what a URL leads to, without who logs in and with which driver."""
+    path = sqlite_path(url)
+    if path is not None:
+        return str(path)
+    scheme, _, rest = url.partition("://")
+    return f"{scheme.partition('+')[0]}://{rest.rpartition('@')[2].partition('?')[0]}"
