@@ -36,6 +36,9 @@ class Listening:
     def freed(self) -> None:
         self._add("freed")
 
+    def failed(self, failure: Exception) -> None:
+        self._add("failed", failure)
+
     def _add(self, *news: Any) -> None:
         with self.changed:
             self.news.append(news)

@@ -93,14 +93,17 @@ class WorkerProcess:
         root: str = ROOT,
         loader: str | None = "pipe_tasks:load",
         environment: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "zoolet", "worker",
+            [*prefix, sys.executable, "-m", "zoolet", "worker",
              "--server", hosts, "--queue", root, *(["--loader", loader] if loader else []),
              "--import-path", str(tasks), "--session-timeout-ms", "1000", *options],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | (environment or {}),
+            cwd=cwd,
         )  # fmt: skip
         assert self.process.stdout is not None
         self.started = self.process.stdout.readline()

@@ -69,6 +69,7 @@ class GroupCache:
         """
         key = (dataset, groupid)
         with self._changed:
+            # This wait ends when the loader does, which runs in another thread (see `finally`).
             self._changed.wait_for(lambda: key not in self._loading)
             if key in self._groups:
                 self._groups.move_to_end(key)

@@ -7,7 +7,6 @@ traceback. Imports click, rich and the job system's other modules.
 
 import json
 import logging
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from zoolet.jobs.batch import Batch, JobFailedError
-from zoolet.jobs.errors import InvalidJobError
+from zoolet.jobs.errors import InvalidJobError, JobError
 from zoolet.jobs.operating import commands as operating_commands
 from zoolet.jobs.options import (
     dispatcher_on,
@@ -28,7 +27,8 @@ from zoolet.jobs.options import (
     queue_options,
 )
 from zoolet.jobs.records import JobRequest
-from zoolet.jobs.worker import Worker
+from zoolet.jobs.worker import GRACE_MS, Worker
+from zoolet.jobs.workerprocess import become_init, run
 
 REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
 
@@ -75,17 +75,18 @@ REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
 @click.option(
     "--grace-ms",
     type=click.IntRange(min=0),
-    default=10_000,
+    default=GRACE_MS,
     show_default=True,
-    help="At a stop, how long running jobs may take to finish before they are given back.",
+    help="At a stop, how long running jobs may take to finish before they are returned."
+    " A second signal returns them at once.",
 )
 @click.option(
     "--import-path",
     "import_paths",
     multiple=True,
-    default=["."],
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory to import loader and tasks from; may be repeated.  [default: .]",
+    help="Directory to import loader and tasks from, like . for the working directory; may be"
+    " repeated. Without: only what is installed, and PYTHONPATH.",
 )
 @click.option("--result-store", help="URL of large results' store, where not the queue's.")
 @click.option(
@@ -108,13 +109,11 @@ def worker(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     logging.getLogger("kazoo").setLevel(logging.WARNING)
-    # SIGINT too: who is started in the background by a shell's script begins with it ignored.
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, signal.default_int_handler)
+    become_init()
     with errors_as_messages():
         running = Worker(hosts, root, connect_timeout_ms=connect_timeout_ms, **options)
-        running.start()
-    try:
+
+    def on_started() -> None:
         kind = "threads" if options["threads"] else "processes"
         click.echo(
             f"worker {running.worker_id}: queue {root} on {hosts}, {options['executors']}"
@@ -122,16 +121,12 @@ def worker(
         )
         if metrics_port is not None:
             _serve_metrics(running, metrics_port)
-        running.wait()
-    except KeyboardInterrupt:
-        click.echo("stopping: finishing what runs, or giving it back")
-    except Exception as error:
-        raise click.ClickException(f"the worker ended: {error!r}") from error
-    finally:
-        # The stop is bounded by --grace-ms; a second Ctrl-C must not lose what it can give back.
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, signal.SIG_IGN)
-        running.stop(grace_ms)
+
+    with errors_as_messages():
+        run(running, on_started, click.echo, grace_ms)
+    if running.failure is not None:
+        reason = running.failure if isinstance(running.failure, JobError) else repr(running.failure)
+        raise click.ClickException(f"the worker ended: {reason}") from running.failure
 
 
 def _serve_metrics(running: Worker, port: int) -> None:

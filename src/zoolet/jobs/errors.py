@@ -82,3 +82,7 @@ class ResultStoreError(JobError):
 
 class ResultRefusedError(ResultStoreError):
     """The result store cannot take this result, however often it is tried."""
+
+
+class ExecutorError(JobError):
+    """An executor cannot work: its process cannot be started, or its thread has failed."""

@@ -1,12 +1,15 @@
 """An executor as a process of its own: attempts are asked for on one pipe, and told on another.
 
-A worker (`zoolet.jobs.processexecutor`) starts it, with the descriptors of four pipes. What holds:
+A worker starts it (`zoolet.jobs.childprocess`), with the descriptors of three pipes. What holds:
 
 - That an attempt is begun is written before its task is called, so that whoever finds the process
   dead knows which attempt killed it.
 - Each attempt takes a byte from a pipe before, which says whether to make it. The worker may take
   the bytes back, so of each job one side or the other knows that it is the one to go on with it.
-- It ends at once when its worker ends, however: then the pipe that nobody writes to is at its end.
+- If the pipe of work is at its end, it leaves its loop and exits normally, so atexit handlers run.
+- Only its watcher ends it otherwise (`zoolet.jobs.watcher`). SIGTERM, SIGINT and SIGHUP from
+  elsewhere, which reach every process of a systemd unit or a terminal, do nothing.
+- It has one thread, so a task may fork.
 
 Imports the job system's attempts and messages, and nothing that talks to a server.
 """
@@ -14,16 +17,17 @@ Imports the job system's attempts and messages, and nothing that talks to a serv
 import json
 import os
 import select
-import sys
-import threading
+import signal
 from collections.abc import Sequence
+from types import FrameType
 
-from zoolet.jobs.attempts import SKIP, Attempter, Outcome, Setup, Work
+from zoolet.jobs.attempts import GO, Attempter, Outcome, Setup, Work
 from zoolet.jobs.cache import Group
 from zoolet.jobs.errors import FunctionNotFoundError
 from zoolet.jobs.messages import MessageWriter
 
-EXIT_WORKER_ENDED = 3
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals to the worker's process group or unit. What they mean is the worker's to decide."""
 
 
 class _Speaker(MessageWriter):
@@ -45,42 +49,65 @@ class _Speaker(MessageWriter):
             self.keep({"ended": self.name, "error": outcome.error, "details": outcome.details})
 
 
+def _do_nothing(_: int, __: FrameType | None) -> None:
+    pass
+
+
+def ignore_signals() -> None:
+    """Ignore the signals that are for the worker, and let no child of a task ignore them.
+
+    A handler that does nothing, and not SIG_IGN: exec resets a handler, so a program that a task
+    starts can be ended by SIGTERM. A forked child gets the default handlers back for the same
+    reason: `multiprocessing` ends its children with SIGTERM.
+    """
+    for signum in IGNORED:
+        signal.signal(signum, _do_nothing)
+        # System calls of C code continue after the signal, as Python's do.
+        signal.siginterrupt(signum, False)
+    os.register_at_fork(after_in_child=_restore_signals)
+
+
+def _restore_signals() -> None:
+    for signum in IGNORED:
+        if signal.getsignal(signum) is _do_nothing:
+            is_interrupt = signum == signal.SIGINT
+            signal.signal(signum, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
+
+
 def _take_turn(descriptor: int) -> bytes:
+    """Return whether to make the next attempt: GO, SKIP, or b"" if the worker has ended."""
     while True:
         try:
             return os.read(descriptor, 1)
         except BlockingIOError:
-            # The worker has just taken turns back, and says in a moment what is with them.
+            # The worker has just taken turns back, and writes in a moment what to skip. If it ends
+            # before that, the watcher kills this process.
             select.select([descriptor], [], [])
 
 
-def _end_with_worker(lifeline: int) -> None:
-    os.read(lifeline, 1)
-    os._exit(EXIT_WORKER_ENDED)
-
-
 def main(descriptors: Sequence[str]) -> None:
-    """Make attempts until no more are asked for."""
-    asked_fd, told_fd, turns_fd, lifeline = map(int, descriptors)
-    threading.Thread(target=_end_with_worker, args=(lifeline,), daemon=True).start()
+    """Make attempts until no more are asked for.
+
+    Args:
+        descriptors: of the pipes of work, of messages, and of turns.
+    """
+    ignore_signals()
+    work_fd, told_fd, turns_fd = map(int, descriptors)
+    for descriptor in (work_fd, told_fd, turns_fd):
+        os.set_inheritable(descriptor, False)
     speaker = _Speaker(told_fd)
-    with os.fdopen(asked_fd, "rb") as asked:
-        setup = Setup.decode(asked.readline())
-        sys.path[:] = setup.import_paths
+    with os.fdopen(work_fd, "rb") as lines:
+        setup = Setup.decode(lines.readline())
         try:
             attempter = Attempter(setup)
         except FunctionNotFoundError as error:
             speaker.write({"unfit": str(error)})
             return
         speaker.write({"ready": os.getpid()})
-        for line in asked:
+        for line in lines:
             for work in [Work(*work) for work in json.loads(line)]:
-                if _take_turn(turns_fd) == SKIP:
+                if _take_turn(turns_fd) != GO:
                     continue
                 speaker.name = work.name
                 speaker.ended(attempter.attempt(work, speaker))
             speaker.flush()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

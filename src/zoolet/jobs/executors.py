@@ -6,6 +6,7 @@ and those that run tasks in the worker's own process. Talks to no server. Import
 attempts.
 """
 
+import logging
 import queue
 import threading
 import time
@@ -14,6 +15,9 @@ from typing import Protocol
 
 from zoolet.jobs.attempts import Attempter, Outcome, Work
 from zoolet.jobs.cache import Group
+from zoolet.jobs.errors import ExecutorError
+
+log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 LONG_S = 0.25
@@ -39,7 +43,10 @@ class Observer(Protocol):
         """These jobs were recalled, and will not be attempted."""
 
     def freed(self) -> None:
-        """An attempt that was given up came to its end, so that there is room again."""
+        """There is room again: an attempt that was given up has ended, or a process is ready."""
+
+    def failed(self, failure: Exception) -> None:
+        """The executor has ended, and cannot be started again."""
 
 
 class Executor(Protocol):
@@ -49,7 +56,12 @@ class Executor(Protocol):
         """Begin to get ready."""
 
     def wait_until_ready(self) -> None:
-        """Return when it can work; raises FunctionNotFoundError where it never can."""
+        """Return when it can work.
+
+        Raises:
+            FunctionNotFoundError: the loader cannot be imported.
+            ExecutorError: it cannot be started.
+        """
 
     def give(self, works: Sequence[Work]) -> None:
         """Add jobs to be attempted."""
@@ -70,7 +82,10 @@ class Executor(Protocol):
         """Return the groups that it has loaded."""
 
     def stop(self) -> None:
-        """End it, with what it has in hand."""
+        """Begin to end it, with what it has in hand."""
+
+    def join(self) -> None:
+        """Wait until it has ended, after `stop`, where it can be ended; for a limited time."""
 
 
 class ThreadExecutor:
@@ -89,6 +104,7 @@ class ThreadExecutor:
         """Careful jobs that may start."""
         self._stopping = False
         self._began = 0.0
+        self._has_failed = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -131,7 +147,7 @@ class ThreadExecutor:
         """Say whether what it is at takes long, or was given up and cannot be ended."""
         current = self._current
         if current is None:
-            return False
+            return self._has_failed
         return not self._wants(current) or time.monotonic() - self._began > LONG_S
 
     def held(self) -> frozenset[Group]:
@@ -146,7 +162,19 @@ class ThreadExecutor:
             self._stopping = True
             self._permitted.notify_all()
 
+    def join(self) -> None:
+        """Return at once: a task that runs cannot be ended."""
+
     def _run(self) -> None:
+        try:
+            self._attempt_all()
+        except BaseException as error:
+            log.exception("an executor fails")
+            self._has_failed = True
+            self._observer.failed(ExecutorError(f"an executor fails: {error!r}"))
+
+    def _attempt_all(self) -> None:
+        # This wait ends: `stop` puts None.
         while (work := self._given.get()) is not None:
             if not self._wants(work) or (work.careful and not self._is_permitted(work)):
                 continue

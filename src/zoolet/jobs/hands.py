@@ -7,7 +7,7 @@ Imports the job system's records.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zoolet.jobs.cache import Group
@@ -39,6 +39,7 @@ class Hands:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._jobs: dict[str, InHand] = {}
+        self._is_waited_for = True
 
     def put(self, job: Job, executor: int) -> None:
         """Add a job that was taken."""
@@ -81,10 +82,13 @@ class Hands:
                 if not held.has_ended
             }
 
-    def wait_until_empty(self, timeout_s: float) -> bool:
-        """Wait until nothing is in hand; False where that was not so in time."""
-        return self._wait(lambda: not self._jobs, timeout_s)
-
-    def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+    def wait_until_empty(self, timeout_s: float) -> None:
+        """Wait until nothing is in hand, or until ``timeout_s`` or `stop_waiting` ends the wait."""
         with self._changed:
-            return self._changed.wait_for(condition, timeout_s)
+            self._changed.wait_for(lambda: not self._jobs or not self._is_waited_for, timeout_s)
+
+    def stop_waiting(self) -> None:
+        """End `wait_until_empty`, now and in the future."""
+        with self._changed:
+            self._is_waited_for = False
+            self._changed.notify_all()

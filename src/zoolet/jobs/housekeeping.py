@@ -23,6 +23,8 @@ from zoolet.jobs.results import ResultReader
 
 log = logging.getLogger(__name__)
 
+LINE_LOOK_S = 60.0
+"""How long a worker waits in line before it looks at the line again without a watch's call."""
 REMOVE_EVERY_S = 10.0
 """How often what is to be kept no longer is removed."""
 RETURN_SHARE = 10
@@ -58,7 +60,7 @@ class Housekeeping:
 
     def run(self) -> None:
         """Wait in line, and keep house when it is this worker's turn."""
-        timeout_s: float | None = None
+        timeout_s = LINE_LOOK_S
         while True:
             self._wake.wait(timeout_s)
             self._wake.clear()
@@ -66,7 +68,7 @@ class Housekeeping:
                 return
             if not self._is_first:
                 self._is_first = self._look_whether_first()
-                timeout_s = None
+                timeout_s = LINE_LOOK_S
             if self._is_first:
                 timeout_s = self._keep()
 

@@ -7,6 +7,7 @@ the pipe gives messages or MessageError. Imports the job system's errors and JSO
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,13 @@ LINE_LIMIT_BYTES = 1024 * 1024
 
 
 class MessageError(JobError):
-    """What was read is no message: something else than the executor's own code wrote it."""
+    """What was read is no message: something else than the executor's own code wrote it.
+
+    Attributes:
+        before: the messages that were read before it.
+    """
+
+    before: Sequence["Message"] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,14 @@ class MessageReader:
             MessageError: it is no message; nothing more can be read.
         """
         found: list[Message] = []
+        try:
+            self._feed(data, found)
+        except MessageError as error:
+            error.before = found
+            raise
+        return found
+
+    def _feed(self, data: bytes, found: list[Message]) -> None:
         position = 0
         while position < len(data):
             if self._attached is not None:
@@ -108,7 +123,6 @@ class MessageReader:
                 break
             position = end + 1
             self._end_line(found)
-        return found
 
     def _end_line(self, found: list[Message]) -> None:
         line = b"".join(self._line)

@@ -1,47 +1,65 @@
 """Executors whose tasks run in a process, which can be ended without ending the worker.
 
-An executor's thread drives the process (`zoolet.jobs.executorprocess`). It ends it for a timeout,
-for a job that is given up, and starts another when a task has killed it. What holds: a process that
-dies costs an attempt of the job that it was at, and of no other. Talks to no server. Imports the
-job system's attempts.
+An executor's thread drives the process (`zoolet.jobs.childprocess`). It ends it for a timeout, for
+a job that is given up, and starts another when a task has killed it. What holds:
+
+- A process that dies costs an attempt of the job that it was at, and of no other.
+- Whatever fails in the thread, another process is started, with back-off. Meanwhile the executor
+  takes no jobs, and returns those that it has. If that fails again and again, the observer is told.
+- When an executor has room again, the observer is told after the state has changed.
+- Every wait of the thread has a timeout.
+
+Talks to no server. Imports the job system's attempts.
 """
 
 import contextlib
 import json
 import logging
-import os
 import select
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from zoolet.jobs.attempts import GO, SKIP, Outcome, Setup, Work
+from zoolet.jobs.attempts import Outcome, Setup, Work
 from zoolet.jobs.cache import Group
-from zoolet.jobs.errors import FunctionNotFoundError
+from zoolet.jobs.childprocess import ChildProcess
+from zoolet.jobs.errors import ExecutorError, FunctionNotFoundError
 from zoolet.jobs.executors import LONG_S, Observer
 from zoolet.jobs.jsonvalues import EncodedJson
-from zoolet.jobs.messages import Message, MessageError, MessageReader
+from zoolet.jobs.messages import Message, MessageError
+from zoolet.jobs.processoutput import ProcessOutput
+from zoolet.model.oserrors import explain
 
 log = logging.getLogger(__name__)
 
 PIPE_BYTES = 32 * 1024
 """A line of work that is sent while the process is busy must fit into the pipe."""
-PROGRAM = "zoolet.jobs.executorprocess"
-_READ_BYTES = 256 * 1024
+END_LIMIT_S = 1.0
+"""How long a process may take to end in order, with its atexit handlers, before it is killed."""
+START_LIMIT_S = 600.0
+"""How long a process may take to import the loader."""
+START_TRIES = 3
+"""After this number of processes in a row that ended before they were ready, the executor fails."""
+START_TRIES_WITHOUT_RESOURCES = 10
+"""The same for processes that the system could not start, for lack of memory or descriptors: that
+may pass. With the back-off this takes about 20 s."""
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MOST_S = 5.0
 _WAKES_BYTES = 4096
 _LOOK_MS = 1000.0
-"""How often a process that says nothing is looked at: it may have left its pipe to another one."""
-_STOP_S = 5.0
-_PAUSE_AFTER_FAILED_START_S = 1.0
+_STOP_S = 10.0
 _LINE_JOBS = 50
-_NO_MESSAGES = (MessageError, KeyError, TypeError)
-"""What it raises here if a task writes into the pipe of the messages."""
+
+
+class _StartError(Exception):
+    """A process ended before it was ready, or could not be started."""
+
+    def __init__(self, reason: str, tries: int) -> None:
+        super().__init__(reason)
+        self.tries = tries
 
 
 class ProcessExecutor:
@@ -63,12 +81,14 @@ class ProcessExecutor:
         self._asked: str | None = None
         """The careful job that the observer was asked for."""
         self._permit: str | None = None
-        self._stopping = False
+        self._is_ready = False
+        self._stopping = threading.Event()
         self._recalling = False
         self._unread_first = ""
         self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
         self._settled = threading.Event()
-        self._unfit: str | None = None
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -80,10 +100,14 @@ class ProcessExecutor:
 
         Raises:
             FunctionNotFoundError: it cannot import the loader.
+            ExecutorError: it cannot be started, or ends before it is ready.
         """
-        self._settled.wait()
-        if self._unfit is not None:
-            raise FunctionNotFoundError(self._unfit)
+        # This ends: the thread limits each start and their number, and settles at its end. The main
+        # thread wakes each second, for a signal that interrupted another thread.
+        while not self._settled.wait(_LOOK_MS / 1000):
+            pass
+        if self._failure is not None:
+            raise self._failure
 
     def give(self, works: Sequence[Work]) -> None:
         """Add jobs to be attempted."""
@@ -117,7 +141,9 @@ class ProcessExecutor:
         self._wake()
 
     def is_stuck(self) -> bool:
-        """Say whether what it is at takes long."""
+        """Say whether what it is at takes long, or its process is not ready."""
+        if not self._is_ready:
+            return True
         return self._current is not None and time.monotonic() - self._began > LONG_S
 
     def held(self) -> frozenset[Group]:
@@ -126,64 +152,181 @@ class ProcessExecutor:
             return frozenset(self._held)
 
     def stop(self) -> None:
-        """End the process, and with it what it is at."""
-        self._stopping = True
+        """Begin to end the process: in order if it is idle, and at once if it is busy."""
+        self._stopping.set()
         self._wake()
-        self._thread.join(_STOP_S)
+
+    def join(self) -> None:
+        """Wait until the process has ended, after `stop`."""
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_S)
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # it has ended
+        # OSError: the thread has ended, or it has more wakes to read than the socket holds.
+        with contextlib.suppress(OSError):
             self._waker.send(b"\0")
 
     # --- The thread
 
     def _run(self) -> None:
         try:
-            while not self._stopping:
-                process = _Process(self._setup)
-                try:
-                    reason = self._serve(process)
-                    process.kill()
-                    if not self._stopping:
-                        self._bury(process, reason)
-                finally:
-                    process.close()
+            self._keep_a_process()
+        except BaseException as error:
+            log.exception("an executor fails")
+            self._fail(ExecutorError(f"an executor fails: {error!r}"))
         finally:
             self._settled.set()
             self._waker.close()
             self._woken.close()
 
-    def _serve(self, process: "_Process") -> str | None:
+    def _keep_a_process(self) -> None:
+        """Run one process after the other, until the executor stops or fails."""
+        failed_starts = 0
+        while not self._stopping.is_set():
+            try:
+                self._run_process()
+            except FunctionNotFoundError as error:
+                if not self._settled.is_set():
+                    self._fail(error)
+                    return
+                problem = _StartError(str(error), START_TRIES)
+            except _StartError as error:
+                problem = error
+            except OSError as error:
+                # At the worker's start, a missing resource is a mistake in its configuration.
+                tries = START_TRIES_WITHOUT_RESOURCES if self._settled.is_set() else 1
+                problem = _StartError(f"it cannot be started: {explain(error)}", tries)
+            else:
+                failed_starts = 0
+                continue
+            failed_starts += 1
+            if failed_starts >= problem.tries:
+                self._fail(
+                    ExecutorError(
+                        f"an executor's process does not get ready (tries: {failed_starts}):"
+                        f" {problem}"
+                    )
+                )
+                return
+            self._back_off(failed_starts, problem)
+
+    def _fail(self, failure: Exception) -> None:
+        """End the executor: the worker cannot go on without it."""
+        self._is_ready = False
+        self._failure = failure
+        if self._settled.is_set() and not self._stopping.is_set():
+            self._observer.failed(failure)
+
+    def _back_off(self, failed_starts: int, problem: _StartError) -> None:
+        """Wait before the next start; jobs do not wait with it."""
+        delay_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** (failed_starts - 1))
+        log.warning(
+            "an executor's process does not get ready (try %d of %d, the next one in %.1f s): %s",
+            failed_starts, problem.tries, delay_s, problem,
+        )  # fmt: skip
+        until = time.monotonic() + delay_s
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        while not self._stopping.is_set() and (left_s := until - time.monotonic()) > 0:
+            self._return_given()
+            if poll.poll(left_s * 1000):
+                self._woken.recv(_WAKES_BYTES)
+
+    def _return_given(self) -> None:
+        with self._lock:
+            names = [work.name for work in self._given]
+            self._given.clear()
+            self._asked = self._permit = None
+        if names:
+            self._observer.returned(names)
+
+    def _run_process(self) -> None:
+        """Run one process, from its start until its end is settled.
+
+        Raises:
+            OSError: it cannot be started.
+            _StartError: it ended before it was ready.
+            FunctionNotFoundError: it cannot import the loader.
+        """
+        process = ChildProcess(self._setup)
+        output = ProcessOutput()
+        try:
+            try:
+                reason = self._serve(process, output)
+            except MessageError as error:
+                # A task may write to any descriptor, also to those of the executor.
+                reason = f"its process wrote into the worker's pipe: {error}"
+                log.warning("an executor: %s", reason)
+            except OSError as error:
+                reason = f"its executor failed: {error}"
+                log.warning("an executor: %s", reason)
+            if self._stopping.is_set() and reason is None:
+                self._end_in_order(process, output)
+            self._is_ready = False
+            process.kill()
+            if not self._stopping.is_set():
+                self._bury(process, output, reason)
+        finally:
+            self._is_ready = False
+            process.close()
+            output.close()
+
+    def _serve(self, process: ChildProcess, output: ProcessOutput) -> str | None:
         """Pass work to the process and news from it, until it has died or has to be ended.
 
         Returns why it has to be ended.
+
+        Raises:
+            FunctionNotFoundError: it cannot import the loader.
         """
-        poll = select.poll()
-        for descriptor in (process.told_fd, self._woken.fileno()):
-            poll.register(descriptor, select.POLLIN)
+        start_until = time.monotonic() + START_LIMIT_S
         reason: str | None = None
-        while not self._stopping and reason is None:
+        while not self._stopping.is_set() and reason is None:
             self._send(process)
-            ready = {fd for fd, _ in poll.poll(self._wait_ms())}
-            if process.told_fd in ready:
-                try:
-                    messages = process.read()
-                    if messages is None:
-                        return None
-                    self._take_all(process, messages)
-                except _NO_MESSAGES as error:
-                    return f"its process wrote into the worker's pipe: {error}"
-            elif not ready and process.has_ended:
-                # Something that it has started has its pipe still.
+            if not self._pass_news(process, output, self._wait_ms()):
                 return None
-            if self._woken.fileno() in ready:
-                self._woken.recv(_WAKES_BYTES)
             if self._recalling:
                 self._recall_from(process)
             reason = self._reason_to_kill()
+            if not process.is_ready and time.monotonic() > start_until:
+                reason = f"it is not ready after {START_LIMIT_S:.0f} s"
         return reason
 
-    def _recall_from(self, process: "_Process") -> None:
+    def _pass_news(self, process: ChildProcess, output: ProcessOutput, wait_ms: float) -> bool:
+        """Wait for news of the process, and pass it on; False if there will be no more."""
+        poll = select.poll()
+        for descriptor in (process.told_fd, process.output_fd, process.link_fd, self._woken):
+            poll.register(descriptor, select.POLLIN)
+        if process.has_unwritten:
+            poll.register(process.work_fd, select.POLLOUT)
+        ready = {descriptor for descriptor, _ in poll.poll(wait_ms)}
+        if self._woken.fileno() in ready:
+            self._woken.recv(_WAKES_BYTES)
+        if process.output_fd in ready:
+            output.feed(process.read_output())
+        if process.has_unwritten and process.work_fd in ready:
+            process.flush()
+        if process.told_fd in ready:
+            messages = process.read()
+            if messages is None:
+                return False
+            self._take_all(process, messages)
+        if process.link_fd in ready:
+            process.read_link()
+        return not process.has_ended
+
+    def _end_in_order(self, process: ChildProcess, output: ProcessOutput) -> None:
+        """Let an idle process leave its loop and run its atexit handlers."""
+        left = process.take_turns_back()
+        if not process.is_ready or len(self._sent) > left:
+            return
+        process.close_work()
+        until = time.monotonic() + END_LIMIT_S
+        is_open = True
+        while is_open and (left_s := until - time.monotonic()) > 0:
+            is_open = self._pass_news(process, output, left_s * 1000)
+
+    def _recall_from(self, process: ChildProcess) -> None:
         """Take back the jobs that are not begun; those whose turns are left are not."""
         self._recalling = False
         left = process.take_turns_back()
@@ -198,7 +341,7 @@ class ProcessExecutor:
             self._asked = self._permit = None
         self._observer.returned([name for name in names if name not in given_up])
 
-    def _send(self, process: "_Process") -> None:
+    def _send(self, process: ChildProcess) -> None:
         """Send what was given, as far as the process has room for it."""
         if not process.is_ready or self._unread_bytes:
             return
@@ -252,12 +395,13 @@ class ProcessExecutor:
         self._asked = self._permit = None
         return True
 
-    def _take_all(self, process: "_Process", messages: Iterable[Message]) -> None:
+    def _take_all(self, process: ChildProcess, messages: Iterable[Message]) -> None:
         for message in messages:
             self._take(process, message.fields, message.attached)
 
-    def _take(self, process: "_Process", message: dict[str, Any], attached: bytes) -> None:
+    def _take(self, process: ChildProcess, message: dict[str, Any], attached: bytes) -> None:
         now = time.monotonic()
+        self._check(message)
         if (name := message.get("begun")) is not None:
             self._set_current(name, now)
             self._observer.begun(name)
@@ -266,11 +410,13 @@ class ProcessExecutor:
             if self._current != name:
                 self._set_current(name, now)
             self._started = now
-            if message["cache_hit"] is not None:
+            cache_hit = message.get("cache_hit")
+            if cache_hit is not None:
+                dropped = {tuple(group) for group in message.get("dropped", ())}
                 with self._lock:
                     self._held.add((work.dataset, work.groupid))
-                    self._held -= {(dataset, groupid) for dataset, groupid in message["dropped"]}
-            self._observer.started(name, message["cache_hit"])
+                    self._held -= dropped
+            self._observer.started(name, cache_hit)
         elif (name := message.get("ended")) is not None:
             took_s = now - max(self._began, self._started)
             with self._lock:
@@ -279,12 +425,22 @@ class ProcessExecutor:
             if not self._sent:
                 self._unread_bytes = 0
             self._began = now
-            if not self._was_abandoned(name):
+            if self._was_abandoned(name):
+                self._observer.freed()
+            else:
                 self._observer.ended(name, _outcome(message, attached), took_s)
+        elif (reason := message.get("unfit")) is not None:
+            raise FunctionNotFoundError(reason)
         else:
-            process.is_ready = "ready" in message
-            self._unfit = message.get("unfit")
+            process.is_ready = self._is_ready = True
+            if self._settled.is_set():
+                self._observer.freed()
             self._settled.set()
+
+    def _check(self, message: dict[str, Any]) -> None:
+        name = message.get("begun") or message.get("started") or message.get("ended")
+        if name is not None and name not in self._sent:
+            raise MessageError(f"it tells of a job that it does not have: {name!r}")
 
     def _set_current(self, name: str, now: float) -> None:
         self._current = name
@@ -318,10 +474,24 @@ class ProcessExecutor:
             return f"it took longer than its timeout of {work.timeout_ms} ms: its process was ended"
         return None
 
-    def _bury(self, process: "_Process", reason: str | None) -> None:
-        """Settle what the process left: the attempt it was at has ended, all else is sent again."""
-        with contextlib.suppress(*_NO_MESSAGES):
+    def _bury(self, process: ChildProcess, output: ProcessOutput, reason: str | None) -> None:
+        """Settle what the process left: the attempt it was at has ended, all else is sent again.
+
+        Raises:
+            OSError: the watcher could not start it.
+            _StartError: it was not ready.
+            FunctionNotFoundError: it cannot import the loader.
+        """
+        output.feed(process.read_output())
+        try:
             self._take_all(process, process.rest())
+        except MessageError as error:
+            log.warning("an executor: its process wrote into the worker's pipe: %s", error)
+        if process.failure is not None:
+            raise process.failure
+        if not process.is_ready:
+            why = reason or f"its process ended: {process.how_it_ended}"
+            raise _StartError(f"{why}{output.tail}", START_TRIES)
         if reason is None:
             reason = f"its process died: {process.how_it_ended}"
             log.warning("an executor's process died: %s", process.how_it_ended)
@@ -333,110 +503,19 @@ class ProcessExecutor:
             self._sent.clear()
             self._unread_bytes = 0
             self._held.clear()
-        if current is not None:
-            if not self._was_abandoned(current):
-                outcome = Outcome(error=reason)
-                self._observer.ended(current, outcome, time.monotonic() - self._began)
-        elif not process.is_ready:
-            log.warning("an executor's process did not get ready: %s", self._unfit or reason)
-            time.sleep(_PAUSE_AFTER_FAILED_START_S)
-
-
-class _Process:
-    """The process and the four pipes to it.
-
-    Attributes:
-        told_fd: where its messages are read.
-        is_ready: whether it has said that it takes work.
-    """
-
-    def __init__(self, setup: Setup) -> None:
-        asked_read, self._asked_fd = os.pipe()
-        self.told_fd, told_write = os.pipe()
-        self._turns_read, self._turns_write = os.pipe()
-        os.set_blocking(self._turns_read, False)
-        lifeline_read, self._lifeline = os.pipe()
-        theirs = (asked_read, told_write, self._turns_read, lifeline_read)
-        self.is_ready = False
-        self._is_killed = False
-        self._reader = MessageReader()
-        try:
-            # In a session of its own, Ctrl-C is not for it, and what it starts ends with it.
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", PROGRAM, *(str(descriptor) for descriptor in theirs)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=theirs,
-                start_new_session=True,
-            )
-        finally:
-            for descriptor in (asked_read, told_write, lifeline_read):
-                os.close(descriptor)
-        self.write(setup.encode() + b"\n")
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it runs no more."""
-        return self._popen.poll() is not None
-
-    @property
-    def how_it_ended(self) -> str:
-        """Its exit status, or the signal that ended it."""
-        status = self._popen.wait()
-        return signal.Signals(-status).name if status < 0 else f"exit status {status}"
-
-    def write(self, line: bytes) -> None:
-        """Send a line; a process that is dead is noticed where it is read from."""
-        rest = memoryview(line)
-        with contextlib.suppress(BrokenPipeError):
-            while rest:
-                rest = rest[os.write(self._asked_fd, rest) :]
-
-    def give_turns(self, count: int) -> None:
-        """Let the next so many jobs be attempted."""
-        os.write(self._turns_write, GO * count)
-
-    def take_turns_back(self) -> int:
-        """Let no more jobs be attempted of those that were sent; return how many were not."""
-        try:
-            count = len(os.read(self._turns_read, _READ_BYTES))
-        except BlockingIOError:
-            return 0
-        os.write(self._turns_write, SKIP * count)
-        return count
-
-    def read(self) -> list[Message] | None:
-        """Return the messages that have come; None at the end."""
-        data = os.read(self.told_fd, _READ_BYTES)
-        return self._reader.feed(data) if data else None
-
-    def rest(self) -> Iterator[Message]:
-        """Yield the messages that it left when it ended."""
-        os.set_blocking(self.told_fd, False)
-        with contextlib.suppress(BlockingIOError):
-            while (messages := self.read()) is not None:
-                yield from messages
-
-    def kill(self) -> None:
-        """End it, with all that it has started."""
-        if self._is_killed:
+        if current is None:
             return
-        self._is_killed = True
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
-
-    def close(self) -> None:
-        """End it, and close the pipes to it."""
-        self.kill()
-        turns = (self._turns_read, self._turns_write)
-        for descriptor in (self._asked_fd, self.told_fd, *turns, self._lifeline):
-            os.close(descriptor)
+        if self._was_abandoned(current):
+            self._observer.freed()
+        else:
+            outcome = Outcome(error=reason)
+            self._observer.ended(current, outcome, time.monotonic() - self._began)
 
 
 def _outcome(message: dict[str, Any], attached: bytes) -> Outcome:
     if attached:
         return Outcome(EncodedJson(attached))
-    return Outcome(error=message["error"], details=message["details"])
+    return Outcome(error=message.get("error"), details=message.get("details") or "")
 
 
 def _line(works: Sequence[Work]) -> bytes:

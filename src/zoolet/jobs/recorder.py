@@ -108,6 +108,7 @@ class Recorder:
         on_long: called with a job in hand whose task takes long.
         on_gone: called with a worker's id that the queue does not know any more.
         on_report: called from time to time when the tally has changed.
+        start_thread: starts a thread whose failure ends the worker.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Recorder:
         on_long: Callable[[InHand], None],
         on_gone: Callable[[str], None],
         on_report: Callable[[], None],
+        start_thread: Callable[[Callable[[], None]], object],
     ) -> None:
         self._jobs = jobs
         self._hands = hands
@@ -131,9 +133,10 @@ class Recorder:
         self._on_long = on_long
         self._on_gone = on_gone
         self._on_report = on_report
+        self._start_thread = start_thread
         self._news: queue.SimpleQueue[_News | None] = queue.SimpleQueue()
         self._to_store: queue.SimpleQueue[_ToStore | None] = queue.SimpleQueue()
-        self._storer: threading.Thread | None = None
+        self._has_storer = False
         self._closing = threading.Event()
         self.tally = Tally()
 
@@ -168,9 +171,10 @@ class Recorder:
             self._news.put(ended)
             return
         self._to_store.put(_ToStore(ended, outcome, outcome.result))
-        if self._storer is None:
-            self._storer = threading.Thread(target=self._store, daemon=True)
-            self._storer.start()
+        with self.tally.lock:
+            is_first, self._has_storer = not self._has_storer, True
+        if is_first:
+            self._start_thread(self._store)
 
     def given_back(self, held: InHand) -> None:
         """Note that a job is not attempted here."""
@@ -197,6 +201,7 @@ class Recorder:
         report_at: float | None = None
         while not self._closing.is_set():
             times = [*due.values(), *([report_at] if report_at is not None else [])]
+            # Without a time, this wait ends all the same: `close` puts None.
             timeout_s = max(0.0, min(times) - time.monotonic()) if times else None
             ended: list[_Ended] = []
             asked: list[InHand] = []
@@ -239,6 +244,7 @@ class Recorder:
 
     def _store(self) -> None:
         """Bring large results to the store, until it is closed."""
+        # This wait ends: `close` puts None.
         while (found := self._to_store.get()) is not None:
             ended, outcome, result = found
             key = key_of(ended.held.job)

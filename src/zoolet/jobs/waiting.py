@@ -153,6 +153,10 @@ class WaitingJobs:
             if (seen := self._seen.get(name)) is not None
         )
 
+    def has_offers(self) -> bool:
+        """Say whether any job may be chosen."""
+        return self._head(self._order, lambda _: True) is not None
+
     # --- What is not to be started yet
 
     def defer(self, candidate: Candidate, until: float) -> None:

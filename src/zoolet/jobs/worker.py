@@ -1,16 +1,14 @@
 """A worker: executors that take jobs, load their data, run their tasks; their ends are recorded.
 
-Its threads: one takes jobs, each time a watch or an executor says that there may be something to
-take (`zoolet.jobs.feed` and `zoolet.jobs.waiting` say what); each executor has one; one records
-what came of jobs (`zoolet.jobs.recorder`), with another for large results; and one waits in line
-for the housekeeping. What holds:
+Its threads: one takes jobs (`zoolet.jobs.taking`); each executor has one; one records what came of
+jobs (`zoolet.jobs.recorder`), with another for large results; and one waits in line for the
+housekeeping. What holds:
 
 - A job is recorded under the worker id that it was taken with. When the session is lost, what runs
   is ended, and the worker registers under a new id; what was not ended is refused by the queue.
-- Jobs are taken in advance only as far as they are short: so many as take `AHEAD_S` together, or
-  about as long as taking them takes.
-- Whatever a task or a loader raises is the error of an attempt. Any other failure ends the worker,
-  so that its session ends and its jobs go to others.
+- Whatever a task or a loader raises is the error of an attempt. Any other failure ends the worker:
+  it returns its jobs.
+- The end of a thread, for whatever reason, is noticed: before a stop it is a failure of the worker.
 
 Imports the job system's other modules, and never a server.
 """
@@ -18,54 +16,45 @@ Imports the job system's other modules, and never a server.
 import json
 import logging
 import os
-import queue
-import random
 import socket
 import sys
 import threading
-import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, Self
 
-from zoolet.jobs.attempts import Attempter, Outcome, Setup, Work
+from zoolet.jobs.attempts import Attempter, Outcome, Setup
+from zoolet.jobs.childprocess import absolute_paths
 from zoolet.jobs.connection import close_client, connect, on_session_end, without_chroot
-from zoolet.jobs.control import Control
-from zoolet.jobs.errors import DisconnectedError, InvalidJobError, JobError, WorkerGoneError
+from zoolet.jobs.errors import (
+    DisconnectedError,
+    ExecutorError,
+    InvalidJobError,
+    JobError,
+)
 from zoolet.jobs.executors import Executor, ThreadExecutor
-from zoolet.jobs.feed import Feed
 from zoolet.jobs.forks import HomeProcess
 from zoolet.jobs.hands import Hands, InHand
 from zoolet.jobs.housekeeping import Housekeeping
 from zoolet.jobs.layout import OWNED
-from zoolet.jobs.moves import JOBS_AT_ONCE, Move
+from zoolet.jobs.moves import Move
 from zoolet.jobs.processexecutor import ProcessExecutor
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.recorder import Recorder
-from zoolet.jobs.records import Job
 from zoolet.jobs.results import ResultReader
+from zoolet.jobs.taking import JobTaker
 from zoolet.jobs.tasks import STEPS, load_function
-from zoolet.jobs.waiting import Affinity, Candidate
+from zoolet.model.oserrors import explain
 
 log = logging.getLogger(__name__)
 
-AHEAD_S = 0.05
-AHEAD_MOST_S = 1.0
-"""How much work an executor may have in hand, unless it is a single job: the more, the longer it
-takes to get some."""
-AHEAD_JOBS = JOBS_AT_ONCE
-FORGET_SHARE = 0.6
-"""Jobs are taken to be as long as the longest one lately; each job takes so much off that."""
-LOOK_FOR_SIGNALS_S = 1.0
-CLOSE_S = 5.0
+CLOSE_S = 2.0
 """How long a worker that stops waits for the end of its session."""
-GIVE_BACK_S = 3.0
+GRACE_MS = 7_000
+"""Default grace period of a stop, in ms. Docker kills a container 10 s after SIGTERM: 3 s are
+left to return jobs."""
+GIVE_BACK_S = 1.5
 """How long a worker that stops tries to give back what it could not finish."""
-YIELD_S = 0.002
-"""How long a worker that was outrun, and has nothing to do, leaves what comes to the other."""
-SPREAD = 4
-"""Workers that meet at the same jobs choose theirs among so many times as many as they take."""
 
 
 class Worker:
@@ -109,7 +98,7 @@ class Worker:
         if executors < 1 or cache_groups < 1:
             raise InvalidJobError("a worker has at least 1 executor, and room for 1 group")
         self._hosts, self._root = without_chroot(hosts, root)
-        self._setup = Setup(loader, cache_groups, cache_bytes, tuple(sys.path))
+        self._setup = Setup(loader, cache_groups, cache_bytes, absolute_paths(sys.path))
         self._executor_count = executors
         self._threads = threads
         self._round_s = locality_wait_ms / 1000 if loader is not None else 0.0
@@ -117,23 +106,21 @@ class Worker:
         self._connect_timeout_ms = connect_timeout_ms
         self._result_store = result_store
         self._step_hook = None if on_step is None else load_function(on_step, STEPS)
+        self._home = HomeProcess()
         self._seed = uuid.uuid4().hex
         self._hands = Hands()
         self._giving = threading.Lock()
-        self._typical_s = AHEAD_S
-        self._taking_s = 0.0
-        self._contended = False
 
         self._wake = threading.Event()
         self._registered = threading.Event()
-        self._control_stale = threading.Event()
-        self._idle_since = time.monotonic()
         self._stopping = threading.Event()
         self._ended = threading.Event()
-        self._failure: BaseException | None = None
-        self._control = Control()
-        self._held_batches: dict[str, bool] = {}
-        self._let_go: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.failure: BaseException | None = None
+        """What ended the worker, if that was a failure."""
+        self._executors: list[Executor] = []
+        self._client: Any = None
+        self._is_connected = False
+        self._taking: threading.Thread | None = None
         self.worker_id = ""
         """Under which id it is registered; another one after each lost session."""
 
@@ -144,24 +131,32 @@ class Worker:
 
         Raises:
             FunctionNotFoundError: the loader cannot be imported.
+            ExecutorError: an executor cannot be started, or ends before it is ready.
             TimeoutError: no server answered in time.
         """
         self._home = HomeProcess()
-        self._executors = self._make_executors()
         try:
-            for executor in self._executors:
-                executor.start()
-            for executor in self._executors:
-                executor.wait_until_ready()
-            self._client = connect(
-                self._hosts,
-                session_timeout_ms=self._session_timeout_ms,
-                connect_timeout_ms=self._connect_timeout_ms,
-            )
+            self._start()
         except BaseException:
-            for executor in self._executors:
-                executor.stop()
+            self.stop(0)
             raise
+
+    def _start(self) -> None:
+        try:
+            self._executors = self._make_executors()
+        except OSError as error:
+            raise ExecutorError(
+                f"{self._executor_count} executors cannot be started: {explain(error)}"
+            ) from error
+        for executor in self._executors:
+            executor.start()
+        for executor in self._executors:
+            executor.wait_until_ready()
+        self._client = connect(
+            self._hosts,
+            session_timeout_ms=self._session_timeout_ms,
+            connect_timeout_ms=self._connect_timeout_ms,
+        )
         on_session_end(self._client, self._unregister)
         self.queue = JobQueue(self._client, self._root)
         self.queue.ensure_layout()
@@ -176,16 +171,33 @@ class Worker:
             on_long=self._on_long,
             on_gone=self._on_gone,
             on_report=self._report,
+            start_thread=self._start_thread,
         )
-        self._feed = Feed(self.queue.layout, self._seed, self._wake.set)
+        self._taker = JobTaker(
+            self.queue,
+            self._hands,
+            self._executors,
+            giving=self._giving,
+            wake=self._wake,
+            seed=self._seed,
+            cache_groups=self._setup.cache_groups,
+            round_s=self._round_s,
+            on_step=self._step,
+            on_gone=self._on_gone,
+            on_cancelled=self._abandon,
+        )
         self._housekeeping = Housekeeping(self.queue, self._results)
         if (problem := self._results.check()) is not None:
             log.warning("an attempt with a large result fails here: %s", problem)
+        self._is_connected = True
         self._register()
-        self._control_stale.set()
         self._wake.set()
-        for work in (self._take, self._recorder.record, self._housekeeping.run):
-            threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
+        self._taking = self._start_thread(self._take)
+        for work in (self._recorder.record, self._housekeeping.run):
+            self._start_thread(work)
+
+    def _take(self) -> None:
+        self._taker.run(self._stopping, self._register)
 
     def _make_executors(self) -> list[Executor]:
         numbers = range(self._executor_count)
@@ -194,34 +206,59 @@ class Worker:
             return [ThreadExecutor(attempter, _Ear(self)) for _ in numbers]
         return [ProcessExecutor(self._setup, _Ear(self)) for _ in numbers]
 
-    def wait(self) -> None:
-        """Block until the worker ends; raise what ended it, if that was a failure."""
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the worker ends; False if it has not within ``timeout_s``.
+
+        Raises:
+            Exception: what ended the worker, if that was a failure.
+        """
         self._home.check()
-        while not self._ended.wait(LOOK_FOR_SIGNALS_S):
-            # A signal that another thread was interrupted by is handled here, when this one wakes.
-            pass
-        if self._failure is not None:
-            raise self._failure
+        has_ended = self._ended.wait(timeout_s)
+        if self.failure is not None:
+            raise self.failure
+        return has_ended
 
-    def stop(self, grace_ms: int = 10_000) -> None:
-        """Take no more jobs, finish those that run within ``grace_ms``, and give back the rest.
+    @property
+    def has_ended(self) -> bool:
+        """Whether the worker has stopped or failed."""
+        return self._ended.is_set()
 
-        It does nothing in a process that was forked from the one that started the worker.
+    def stop(self, grace_ms: int = GRACE_MS) -> None:
+        """Take no more jobs, finish those that run within ``grace_ms``, and return the rest.
+
+        `cut_grace` ends the grace period from another thread. It does nothing in a process that was
+        forked from the one that started the worker.
         """
         if not self._home.is_here:
             return
         self._stopping.set()
         self._registered.set()
         self._wake.set()
-        self._hands.wait_until_empty(grace_ms / 1000)
+        if self._taking is not None:
+            # What it is just about to take is in hand after that.
+            self._taking.join(GIVE_BACK_S)
+        if self._is_connected:
+            self._hands.wait_until_empty(grace_ms / 1000)
+        self._stop_executors()
+        if self._is_connected:
+            self._bounded(self._give_back)
+            self._recorder.close()
+            self._housekeeping.stop()
+        if self._client is not None:
+            close_client(self._client, CLOSE_S)
+        if self._is_connected:
+            self._results.close()
+        self._ended.set()
+
+    def cut_grace(self) -> None:
+        """Let `stop` return the jobs at once that have not ended."""
+        self._hands.stop_waiting()
+
+    def _stop_executors(self) -> None:
         for executor in self._executors:
             executor.stop()
-        self._bounded(self._give_back)
-        self._recorder.close()
-        self._housekeeping.stop()
-        close_client(self._client, CLOSE_S)
-        self._results.close()
-        self._ended.set()
+        for executor in self._executors:
+            executor.join()
 
     def __enter__(self) -> Self:
         self.start()
@@ -244,19 +281,32 @@ class Worker:
         except JobError:
             log.info("could not give back %d jobs: they return when this session ends", len(jobs))
 
+    def _start_thread(self, work: Callable[[], None]) -> threading.Thread:
+        """Start a thread of the worker; its end, before the worker stops, ends the worker."""
+        name = getattr(work, "__qualname__", repr(work))
+        thread = threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
+        thread.start()
+        return thread
+
     def _guarded(self, work: Callable[[], None]) -> None:
-        """Run a thread of the worker; what it cannot handle ends the worker."""
         try:
             # A worker waits for its server without a limit: until it is stopped, which closes the
             # client and so ends each request.
             with self.queue.layout.znodes.within(None, "the worker"):
                 work()
+            if not self._stopping.is_set():
+                self._fail(JobError(f"the thread {threading.current_thread().name} has ended"))
         except BaseException as error:
             if isinstance(error, DisconnectedError) and self._stopping.is_set():
                 return
-            log.exception("the worker ends")
-            self._failure = error
-            self._ended.set()
+            log.exception("the thread %s fails", threading.current_thread().name)
+            self._fail(error)
+
+    def _fail(self, failure: BaseException) -> None:
+        """Let `wait` raise, so that whoever waits stops the worker, which returns its jobs."""
+        if self.failure is None:
+            self.failure = failure
+        self._ended.set()
 
     def _step(self, step: str, names: Sequence[str]) -> None:
         if self._step_hook is not None:
@@ -281,8 +331,11 @@ class Worker:
                 executor.abandon(names)
         self._wake.set()
 
-    def _register(self) -> None:
-        """Register under a new id; an id is never used by two sessions."""
+    def _register(self) -> str:
+        """Return the worker's id; register before under a new one, if it is not registered.
+
+        An id is never used by two sessions.
+        """
         while not self._registered.is_set():
             worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
             if self.queue.register(worker_id, self._about()):
@@ -290,6 +343,7 @@ class Worker:
                 self._registered.set()
                 self._housekeeping.line_up()
                 log.info("registered as worker %s", worker_id)
+        return self.worker_id
 
     def _report(self) -> None:
         self.queue.report(self.worker_id, self._about())
@@ -315,187 +369,6 @@ class Worker:
         """How many jobs it has that are not recorded as ended."""
         return len(self._hands.all())
 
-    # --- Taking jobs
-
-    def _take(self) -> None:
-        timeout_s: float | None = None
-        while True:
-            self._wake.wait(timeout_s)
-            self._wake.clear()
-            if self._stopping.is_set():
-                return
-            if not self._registered.is_set():
-                self._register()
-            if self._control_stale.is_set():
-                self._control_stale.clear()
-                self._look_at_control()
-            if self._contended and not self.in_hand:
-                # Someone else was faster, and will be again: reaching for the same job costs all.
-                time.sleep(YIELD_S)
-            again_at = self._take_some()
-            timeout_s = None if again_at is None else max(0.0, again_at - time.monotonic())
-
-    def _take_some(self) -> float | None:
-        """Take as many jobs as there is room for; return when to try again without an event."""
-        rooms = self._rooms()
-        count = sum(rooms.values())
-        if not count or self._control.paused:
-            return None
-        listed_at = self._feed.refresh()
-        waiting = self._feed.waiting
-        while not self._let_go.empty():
-            waiting.let_go(self._let_go.get())
-        wanted = count * SPREAD if self._contended else count
-        choice = waiting.choose(wanted, time.monotonic(), self._affinity(), self._control.allows)
-        if choice.jobs:
-            self._own(self._spread(choice.jobs, count), rooms)
-            self._idle_since = time.monotonic()
-            self._wake.set()
-            return None
-        times = [at for at in (listed_at, choice.again_at) if at is not None]
-        search_at = self._idle_since + self._round_s
-        if time.monotonic() < search_at:
-            times.append(search_at)
-        elif self._feed.search():
-            self._wake.set()
-        return min(times, default=None)
-
-    def _rooms(self) -> dict[int, int]:
-        """Return how many jobs each executor has room for, where it has."""
-        ahead_s = min(AHEAD_MOST_S, max(AHEAD_S, 2 * self._taking_s))
-        ahead = max(1, min(AHEAD_JOBS, int(ahead_s / max(self._typical_s, 1e-6))))
-        loads = self._hands.loads()
-        return {
-            number: ahead - loads[number]
-            for number, executor in enumerate(self._executors)
-            if loads[number] <= ahead // 2 and not executor.is_stuck()
-        }
-
-    def _affinity(self) -> Affinity:
-        held = [executor.held() for executor in self._executors]
-        has_room = any(len(groups) < self._setup.cache_groups for groups in held)
-        return Affinity({*self._hands.groups(), *frozenset().union(*held)}, has_room, self._round_s)
-
-    def _spread(self, chosen: list[Candidate], count: int) -> list[Candidate]:
-        """Return those of the chosen jobs to reach for; put the others back.
-
-        Where others were faster, reaching for the next ones they reach for too would go on so.
-        """
-        first = random.randrange(max(1, len(chosen) - count + 1)) if self._contended else 0  # noqa: S311
-        for candidate in (*chosen[:first], *chosen[first + count :]):
-            self._feed.waiting.put_back(candidate)
-        return chosen[first : first + count]
-
-    def _own(self, chosen: list[Candidate], rooms: dict[int, int]) -> None:
-        """Reach for jobs, and give those that were got to the executors."""
-        by_name = {candidate.job.name: candidate for candidate in chosen}
-        self._step("taking", list(by_name))
-        began = time.monotonic()
-        try:
-            picked = self.queue.own_jobs(list(by_name), self.worker_id, self._is_held)
-        except WorkerGoneError as error:
-            log.warning("%s", error)
-            for candidate in chosen:
-                self._feed.waiting.put_back(candidate)
-            self._unregister()
-            return
-        self._taking_s = (self._taking_s + time.monotonic() - began) / 2
-        for job in picked.deferred:
-            self._defer(by_name[job.name], job)
-        for job in picked.unreadable:
-            log.warning("%s", job.errors[-1].message)
-        there = {job.name for job in (*picked.owned, *picked.deferred, *picked.unreadable)}
-        gone = [candidate for name, candidate in by_name.items() if name not in there]
-        self._feed.distrust(candidate.page for candidate in gone)
-        self._contended = len(gone) > len(picked.owned)
-        self._step("taken", [job.name for job in picked.owned])
-        self._give(picked.owned, rooms)
-
-    def _defer(self, candidate: Candidate, job: Job) -> None:
-        """Keep a job that is not to be started yet in view."""
-        wait_s = ((job.not_before_ms or 0) - self.queue.clock_ms()) / 1000
-        if wait_s > 0:
-            self._feed.waiting.defer(candidate, time.monotonic() + wait_s)
-        elif job.batch is not None and self._is_held(job.batch):
-            self._feed.waiting.hold(candidate, job.batch)
-        else:
-            self._feed.waiting.put_back(candidate)
-
-    def _give(self, jobs: Sequence[Job], rooms: dict[int, int]) -> None:
-        """Give jobs to the executors that have their data, or else to those with least data."""
-        works: dict[int, list[Work]] = {}
-        having = {
-            group: number
-            for number, executor in enumerate(self._executors)
-            for group in executor.held()
-        } | self._hands.groups()
-        groups = Counter(having.values())
-        for job in jobs:
-            group = (job.dataset, job.groupid)
-            number = having.get(group, -1)
-            if rooms.get(number, 0) <= 0:
-                # New data to where least is.
-                number = min(
-                    (number for number in rooms if rooms[number] > 0),
-                    key=lambda number: (groups[number], -rooms[number]),
-                )
-            groups[number] += group not in having
-            rooms[number] -= 1
-            having.setdefault(group, number)
-            works.setdefault(number, []).append(
-                Work(
-                    job.name,
-                    job.task,
-                    job.dataset,
-                    job.groupid,
-                    dict(job.parameters),
-                    job.timeout_ms,
-                    job.starts_carefully,
-                )
-            )
-        by_name = {job.name: job for job in jobs}
-        with self._giving:
-            for number, given in works.items():
-                for work in given:
-                    self._hands.put(by_name[work.name], number)
-                self._executors[number].give(given)
-        self._step("given", [job.name for job in jobs])
-
-    # --- What is not to be taken
-
-    def _is_held(self, batch: str) -> bool:
-        """Say whether a batch waits for another one; asked once, and told by a watch after that."""
-        if batch not in self._held_batches:
-            watch = lambda _: self._on_chain(batch)  # noqa: E731
-            self._held_batches[batch] = self.queue.is_held(batch, watch)
-        return self._held_batches[batch]
-
-    def _on_chain(self, batch: str) -> None:
-        self._held_batches.pop(batch, None)
-        self._let_go.put(batch)
-        self._wake.set()
-
-    def _look_at_control(self) -> None:
-        """See what is paused; where someone cancelled, see whether what runs is still its own."""
-        before, self._control = self._control, self.queue.control(self._on_control)
-        self._feed.waiting.unpause()
-        if self._control.cancellations == before.cancellations:
-            return
-        in_hand = self._hands.all()
-        found = self.queue.layout.read_each(OWNED, [held.job.name for held in in_hand])
-        gone = [
-            held
-            for held, job in zip(in_hand, found, strict=True)
-            if job is None or job.worker != held.job.worker
-        ]
-        if gone:
-            log.info("%d jobs are not this worker's any more: they were cancelled", len(gone))
-            self._abandon(gone)
-
-    def _on_control(self, _: object) -> None:
-        self._control_stale.set()
-        self._wake.set()
-
     # --- What executors tell
 
     def _begun(self, name: str) -> None:
@@ -517,7 +390,7 @@ class Worker:
         if held is not None:
             self._recorder.started(held, cache_hit=cache_hit)
             if cache_hit is not None:
-                self._feed.waiting.note(cache_hit=cache_hit)
+                self._taker.note_cache(hit=cache_hit)
         self._step("started", [name])
 
     def _on_long(self, held: InHand) -> None:
@@ -530,9 +403,10 @@ class Worker:
             held = self._hands.get(name)
             if held is not None:
                 self._recorder.given_back(held)
+        self._wake.set()
 
     def _attempted(self, name: str, outcome: Outcome, took_s: float) -> None:
-        self._typical_s = max(took_s, FORGET_SHARE * self._typical_s)
+        self._taker.note_duration(took_s)
         held = self._hands.get(name)
         if held is not None:
             self._recorder.ended(held, outcome, took_s)
@@ -549,3 +423,4 @@ class _Ear:
         self.ended = worker._attempted  # noqa: SLF001
         self.returned = worker._returned  # noqa: SLF001
         self.freed = worker._wake.set  # noqa: SLF001
+        self.failed = worker._fail  # noqa: SLF001

@@ -50,6 +50,7 @@ def start(request: pytest.FixtureRequest, tasks: Path) -> Iterator[Start]:
     yield start
     for executor in started:
         executor.stop()
+        executor.join()
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def process(tasks: Path) -> Iterator[tuple[ProcessExecutor, Listening]]:
     executor.wait_until_ready()
     yield executor, listening
     executor.stop()
+    executor.join()
 
 
 def test_jobs_are_done_in_order_and_data_is_found_the_second_time(start: Start) -> None:
@@ -183,6 +185,7 @@ def test_a_loader_that_cannot_be_imported_is_an_error_at_the_start(tasks: Path) 
             executor.wait_until_ready()
     finally:
         executor.stop()
+        executor.join()
     with pytest.raises(FunctionNotFoundError, match="pipe_tasks:lost"):
         Attempter(setup)
 

@@ -130,6 +130,7 @@ def executor(request: pytest.FixtureRequest, tasks: Path) -> Iterator[tuple[Exec
     made.wait_until_ready()
     yield made, listening
     made.stop()
+    made.join()
 
 
 @pytest.fixture
@@ -141,6 +142,7 @@ def process(tasks: Path) -> Iterator[tuple[ProcessExecutor, Listening]]:
     made.wait_until_ready()
     yield made, listening
     made.stop()
+    made.join()
 
 
 def attempt(executor: tuple[Executor, Listening], task: str, **parameters: Any) -> Outcome:
@@ -231,7 +233,7 @@ def test_the_reads_of_a_large_result_grow_with_its_size_and_no_faster(
         sizes.append(len(data))
         return data
 
-    monkeypatch.setattr("zoolet.jobs.processexecutor.os.read", counted)
+    monkeypatch.setattr("zoolet.jobs.childprocess.os.read", counted)
     attempt(process, "text", size=8_000_000)
     assert 8_000_000 < sum(sizes) < 8_100_000
 

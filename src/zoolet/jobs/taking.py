@@ -1,0 +1,327 @@
+"""The thread of a worker that takes jobs, and gives them to executors.
+
+It looks for jobs each time a watch or an executor says that there may be something to take
+(`zoolet.jobs.feed` and `zoolet.jobs.waiting` say what). What holds:
+
+- Jobs are taken in advance only as far as they are short: up to what takes `AHEAD_S` together, or
+  about as long as taking them takes.
+- Whoever changes what this thread decides by sets ``wake`` after the change, and not before.
+- Every wait has an upper bound: after `LOOK_AGAIN_S` the thread compares what it knows of the queue
+  with the executors that have room. It sends no request for that.
+
+Imports the job system's queue, feed and executors.
+"""
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from zoolet.jobs.attempts import Work
+from zoolet.jobs.control import Control
+from zoolet.jobs.errors import WorkerGoneError
+from zoolet.jobs.executors import Executor
+from zoolet.jobs.feed import Feed
+from zoolet.jobs.hands import Hands, InHand
+from zoolet.jobs.layout import OWNED
+from zoolet.jobs.moves import JOBS_AT_ONCE
+from zoolet.jobs.queue import JobQueue
+from zoolet.jobs.records import Job
+from zoolet.jobs.waiting import Affinity, Candidate
+
+log = logging.getLogger(__name__)
+
+AHEAD_S = 0.05
+AHEAD_MOST_S = 1.0
+"""How much work an executor may have in hand, unless it is a single job: the more, the longer it
+takes to get some."""
+AHEAD_JOBS = JOBS_AT_ONCE
+FORGET_SHARE = 0.6
+"""The estimated job duration is a decaying maximum of recent durations. Each job lowers it to this
+share of it."""
+LOOK_AGAIN_S = 1.0
+"""Upper bound of every wait of the thread."""
+YIELD_S = 0.002
+"""How long a worker that was outrun, and has nothing to do, leaves what comes to the other."""
+SPREAD = 4
+"""Workers that meet at the same jobs choose theirs among so many times as many as they take."""
+
+
+class JobTaker:
+    """Takes jobs for a worker.
+
+    Args:
+        jobs: the queue.
+        hands: what the worker has in hand; what is taken is put in.
+        executors: who gets the jobs.
+        giving: a lock that is held while jobs are put in hand and given to their executor.
+        wake: set when there may be something to take.
+        seed: what the ranking of shards follows from.
+        cache_groups: how many groups an executor's cache keeps.
+        round_s: how long a job is passed over for the sake of data that is loaded.
+        on_step: called with the name of a step, and of the jobs that it is done with.
+        on_gone: called with a worker's id that the queue does not know any more.
+        on_cancelled: called with jobs in hand that were cancelled.
+    """
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        hands: Hands,
+        executors: Sequence[Executor],
+        *,
+        giving: threading.Lock,
+        wake: threading.Event,
+        seed: str,
+        cache_groups: int,
+        round_s: float,
+        on_step: Callable[[str, Sequence[str]], None],
+        on_gone: Callable[[str], None],
+        on_cancelled: Callable[[Sequence[InHand]], None],
+    ) -> None:
+        self._jobs = jobs
+        self._hands = hands
+        self._executors = executors
+        self._giving = giving
+        self._wake = wake
+        self._cache_groups = cache_groups
+        self._round_s = round_s
+        self._on_step = on_step
+        self._on_gone = on_gone
+        self._on_cancelled = on_cancelled
+        self._feed = Feed(jobs.layout, seed, wake.set)
+        self._worker_id = ""
+        self._typical_s = AHEAD_S
+        self._taking_s = 0.0
+        self._contended = False
+        self._idle_since = time.monotonic()
+        self._control = Control()
+        self._control_stale = threading.Event()
+        self._control_stale.set()
+        self._held_batches: dict[str, bool] = {}
+        self._let_go: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def note_duration(self, took_s: float) -> None:
+        """Take notice of how long an attempt took. Any thread may call it."""
+        self._typical_s = max(took_s, FORGET_SHARE * self._typical_s)
+
+    def note_cache(self, *, hit: bool) -> None:
+        """Take notice of whether an attempt found its data in the cache. Any thread may call it."""
+        self._feed.waiting.note(cache_hit=hit)
+
+    def run(self, stopping: threading.Event, register: Callable[[], str]) -> None:
+        """Take jobs until the worker stops.
+
+        Args:
+            stopping: set, before a wake, when the worker stops.
+            register: returns the worker's id; registers the worker before, if it is not registered.
+        """
+        again_at: float | None = None
+        while True:
+            timeout_s = LOOK_AGAIN_S if again_at is None else again_at - time.monotonic()
+            was_woken = self._wake.wait(max(0.0, min(timeout_s, LOOK_AGAIN_S)))
+            self._wake.clear()
+            if stopping.is_set():
+                return
+            self._worker_id = register()
+            if self._control_stale.is_set():
+                self._control_stale.clear()
+                self._look_at_control()
+            if self._contended and not self._hands.all():
+                # Someone else was faster, and will be again: reaching for the same job costs all.
+                time.sleep(YIELD_S)
+            if was_woken or (again_at is not None and again_at <= time.monotonic()):
+                again_at = self._take_some()
+            elif self._feed.waiting.has_offers():
+                again_at = self._take_unasked(again_at)
+
+    def _take_unasked(self, again_at: float | None) -> float | None:
+        """Look for jobs although nothing has happened: none are expected, so each one is a fault.
+
+        This bounds what a notification that is lost or comes too early can do.
+        """
+        rooms = self._rooms()
+        if not rooms:
+            return again_at
+        before = {id(held) for held in self._hands.all()}
+        again_at = self._take_some()
+        taken = [held.job.name for held in self._hands.all() if id(held) not in before]
+        if taken:
+            log.warning(
+                "%d jobs waited although executors %s had room, first %s: please report this fault",
+                len(taken), sorted(rooms), taken[0],
+            )  # fmt: skip
+        return again_at
+
+    def _take_some(self) -> float | None:
+        """Take as many jobs as there is room for; return when to try again without an event."""
+        rooms = self._rooms()
+        count = sum(rooms.values())
+        if not count or self._control.paused:
+            return None
+        listed_at = self._feed.refresh()
+        waiting = self._feed.waiting
+        while not self._let_go.empty():
+            waiting.let_go(self._let_go.get())
+        wanted = count * SPREAD if self._contended else count
+        choice = waiting.choose(wanted, time.monotonic(), self._affinity(), self._control.allows)
+        if choice.jobs:
+            self._own(self._spread(choice.jobs, count), rooms)
+            self._idle_since = time.monotonic()
+            self._wake.set()
+            return None
+        times = [at for at in (listed_at, choice.again_at) if at is not None]
+        search_at = self._idle_since + self._round_s
+        if time.monotonic() < search_at:
+            times.append(search_at)
+        elif self._feed.search():
+            self._wake.set()
+        return min(times, default=None)
+
+    def _rooms(self) -> dict[int, int]:
+        """Return how many jobs each executor has room for, where it has."""
+        ahead_s = min(AHEAD_MOST_S, max(AHEAD_S, 2 * self._taking_s))
+        ahead = max(1, min(AHEAD_JOBS, int(ahead_s / max(self._typical_s, 1e-6))))
+        loads = self._hands.loads()
+        return {
+            number: ahead - loads[number]
+            for number, executor in enumerate(self._executors)
+            if loads[number] <= ahead // 2 and not executor.is_stuck()
+        }
+
+    def _affinity(self) -> Affinity:
+        held = [executor.held() for executor in self._executors]
+        has_room = any(len(groups) < self._cache_groups for groups in held)
+        return Affinity({*self._hands.groups(), *frozenset().union(*held)}, has_room, self._round_s)
+
+    def _spread(self, chosen: list[Candidate], count: int) -> list[Candidate]:
+        """Return those of the chosen jobs to reach for; put the others back.
+
+        Where others were faster, reaching for the next ones they reach for too would go on so.
+        """
+        first = random.randrange(max(1, len(chosen) - count + 1)) if self._contended else 0  # noqa: S311
+        for candidate in (*chosen[:first], *chosen[first + count :]):
+            self._feed.waiting.put_back(candidate)
+        return chosen[first : first + count]
+
+    def _own(self, chosen: list[Candidate], rooms: dict[int, int]) -> None:
+        """Reach for jobs, and give those that were got to the executors."""
+        by_name = {candidate.job.name: candidate for candidate in chosen}
+        self._on_step("taking", list(by_name))
+        began = time.monotonic()
+        try:
+            picked = self._jobs.own_jobs(list(by_name), self._worker_id, self._is_held)
+        except WorkerGoneError as error:
+            log.warning("%s", error)
+            for candidate in chosen:
+                self._feed.waiting.put_back(candidate)
+            self._on_gone(self._worker_id)
+            return
+        self._taking_s = (self._taking_s + time.monotonic() - began) / 2
+        for job in picked.deferred:
+            self._defer(by_name[job.name], job)
+        for job in picked.unreadable:
+            log.warning("%s", job.errors[-1].message)
+        there = {job.name for job in (*picked.owned, *picked.deferred, *picked.unreadable)}
+        gone = [candidate for name, candidate in by_name.items() if name not in there]
+        self._feed.distrust(candidate.page for candidate in gone)
+        self._contended = len(gone) > len(picked.owned)
+        self._on_step("taken", [job.name for job in picked.owned])
+        self._give(picked.owned, rooms)
+
+    def _defer(self, candidate: Candidate, job: Job) -> None:
+        """Keep a job that is not to be started yet in view."""
+        wait_s = ((job.not_before_ms or 0) - self._jobs.clock_ms()) / 1000
+        if wait_s > 0:
+            self._feed.waiting.defer(candidate, time.monotonic() + wait_s)
+        elif job.batch is not None and self._is_held(job.batch):
+            self._feed.waiting.hold(candidate, job.batch)
+        else:
+            self._feed.waiting.put_back(candidate)
+
+    def _give(self, jobs: Sequence[Job], rooms: dict[int, int]) -> None:
+        """Give jobs to the executors that have their data, or else to those with least data."""
+        works: dict[int, list[Work]] = {}
+        having = {
+            group: number
+            for number, executor in enumerate(self._executors)
+            for group in executor.held()
+        } | self._hands.groups()
+        groups = Counter(having.values())
+        for job in jobs:
+            group = (job.dataset, job.groupid)
+            number = having.get(group, -1)
+            if rooms.get(number, 0) <= 0:
+                # New data to where least is.
+                number = min(
+                    (number for number in rooms if rooms[number] > 0),
+                    key=lambda number: (groups[number], -rooms[number]),
+                )
+            groups[number] += group not in having
+            rooms[number] -= 1
+            having.setdefault(group, number)
+            works.setdefault(number, []).append(
+                Work(
+                    job.name,
+                    job.task,
+                    job.dataset,
+                    job.groupid,
+                    dict(job.parameters),
+                    job.timeout_ms,
+                    job.starts_carefully,
+                )
+            )
+        by_name = {job.name: job for job in jobs}
+        with self._giving:
+            for number, given in works.items():
+                for work in given:
+                    self._hands.put(by_name[work.name], number)
+                self._executors[number].give(given)
+        self._on_step("given", [job.name for job in jobs])
+
+    # --- What is not to be taken
+
+    def _is_held(self, batch: str) -> bool:
+        """Say whether a batch waits for another one; asked once, and told by a watch after that."""
+        if (known := self._held_batches.get(batch)) is not None:
+            return known
+        has_changed = threading.Event()
+
+        def watch(_: object) -> None:
+            has_changed.set()
+            self._on_chain(batch)
+
+        is_held = self._held_batches[batch] = self._jobs.is_held(batch, watch)
+        if has_changed.is_set():
+            # It changed before it was noted above.
+            self._held_batches.pop(batch, None)
+        return is_held
+
+    def _on_chain(self, batch: str) -> None:
+        self._held_batches.pop(batch, None)
+        self._let_go.put(batch)
+        self._wake.set()
+
+    def _look_at_control(self) -> None:
+        """See what is paused; where someone cancelled, see whether what runs is still its own."""
+        before, self._control = self._control, self._jobs.control(self._on_control)
+        self._feed.waiting.unpause()
+        if self._control.cancellations == before.cancellations:
+            return
+        in_hand = self._hands.all()
+        found = self._jobs.layout.read_each(OWNED, [held.job.name for held in in_hand])
+        gone = [
+            held
+            for held, job in zip(in_hand, found, strict=True)
+            if job is None or job.worker != held.job.worker
+        ]
+        if gone:
+            log.info("%d jobs are not this worker's any more: they were cancelled", len(gone))
+            self._on_cancelled(gone)
+
+    def _on_control(self, _: object) -> None:
+        self._control_stale.set()
+        self._wake.set()
