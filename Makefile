@@ -22,7 +22,7 @@ SEEDS := 50
 ROUNDS := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-pure sim crash flakes jobs-faults jobs-soak attack bench bench-compare bench-jobs conformance apache \
+.PHONY: help setup run test test-pure sim crash flakes jobs-faults jobs-soak revision attack bench bench-compare bench-jobs conformance apache \
   postgresql redis lint types format pure clean
 
 help: ## Show this list
@@ -76,12 +76,14 @@ bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside
 attack: $(READY) ## Attack the server, measure what another client notices (three hours); ONLY=, SCALE=
 	$(BIN)/python -m benchmarks.attack $(addprefix --only ,$(ONLY)) $(addprefix --scale ,$(SCALE))
 
+bench-compare: $(READY) $(BENCH_TOOLS) revision ## Measure beside an older revision: REF=
+	$(BIN)/python -m benchmarks.serving --against $(REVISION)
+
 # The revision is compiled as it is: one before there was a setup.py is interpreted.
-bench-compare: $(READY) $(BENCH_TOOLS) ## Measure beside an older revision: REF=
-	@test -n "$(REF)" || { echo "make bench-compare REF=COMMIT: name what to compare with." >&2; exit 2; }
+revision: $(READY)
+	@test -n "$(REF)" || { echo "Name the commit to compare with: make $(MAKECMDGOALS) REF=COMMIT" >&2; exit 2; }
 	@rm -rf $(REVISION) && git worktree prune && git worktree add --quiet --detach $(REVISION) $(REF)
 	@cd $(REVISION) && { test ! -e setup.py || $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace >/dev/null 2>&1; }
-	$(BIN)/python -m benchmarks.serving --against $(REVISION)
 
 # What the benchmarks' programs in C are compiled with, OpenSSL's headers for the one that speaks TLS.
 $(BENCH_TOOLS):
@@ -116,12 +118,18 @@ jobs-soak: $(READY) ## Random jobs, faults and users for half an hour, then inva
 	$(BIN)/python -m tests.soak $(addprefix --seed ,$(SEED)) --seconds $(or $(SECONDS),1800)
 
 # What others do with the same jobs: Redis from Debian, the job systems from PyPI, each in a venv of its
-# own, since they do not go with each other's versions of things.
-bench-jobs: $(READY) redis $(PEERS:%=$(JOB_PEERS)/%/.installed) ## Measure jobs beside Huey, Dramatiq, ARQ, Celery, RQ, Dask, Ray
+# own, since they do not go with each other's versions of things. With REF= the job system of that commit
+# is measured instead of others, on the same server.
+ifdef REF
+bench-jobs: $(READY) revision
+	$(BIN)/python -m benchmarks.jobs_compare --against $(REVISION)
+else
+bench-jobs: $(READY) redis $(PEERS:%=$(JOB_PEERS)/%/.installed) ## Measure jobs beside Huey, Dramatiq, ARQ, Celery, RQ, Dask, Ray, or an older revision: REF=
 	$(BIN)/python -m benchmarks.jobs_throughput
 	$(BIN)/python -m benchmarks.jobs_kill
 	$(BIN)/python -m benchmarks.jobs_requests
 	$(BIN)/python -m benchmarks.jobs_locality
+endif
 
 $(JOB_PEERS)/%/.installed: benchmarks/peers/%.txt
 	@echo "Installing $* to compare with ..."

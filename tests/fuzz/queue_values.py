@@ -283,7 +283,7 @@ def _is_true(data: bytes, name: str) -> bool:
 
 def _is_one_shard(data: bytes) -> bool:
     value = _object(data)
-    return not isinstance(value, dict) or value.get("shards", 1) in {0, 1}
+    return not isinstance(value, dict) or value.get("shards", 1) in (0, 1)
 
 
 def _object(data: bytes) -> Any:
