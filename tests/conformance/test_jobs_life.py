@@ -1,0 +1,384 @@
+"""The life of workers as real processes: cancelled jobs, signals, starts that fail, kill -9.
+
+A task that must be caught in the middle writes its pid to a file, and then waits for another file.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipapp
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kazoo.client import KazooClient
+
+import zoolet
+from tests.support.jobs import ROOT, TIMEOUT_S, WorkerProcess, all_results, next_result, write_tasks
+from tests.support.waiting import wait_until
+from zoolet.jobs import Dispatcher, JobRequest, JobState
+
+TASKS = '''
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+def wait(group, parameters):
+    """Write the pids of this process and of a subprocess; return when the file "go" is there."""
+    children = [subprocess.Popen(["sleep", "600"], start_new_session=new) for new in (False, True)]
+    pids = [os.getpid(), os.getppid(), *(child.pid for child in children)]
+    file = Path(parameters["file"])
+    file.with_suffix(".new").write_text(" ".join(map(str, pids)))
+    file.with_suffix(".new").rename(file)
+    if parameters.get("spins"):
+        sum(iter(int, 1))
+    while not Path(parameters["go"]).exists():
+        time.sleep(0.01)
+    return "went"
+
+def die(group, parameters):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def echo(group, parameters):
+    return sys.path
+
+def orphan(group, parameters):
+    """Leave a process that ends when its parent has ended, and return its pid."""
+    code = "import subprocess; print(subprocess.Popen(['sleep', '0.1'], stdout=2).pid)"
+    return int(subprocess.check_output([sys.executable, "-c", code]))
+
+def break_starts(step, names):
+    """A step hook: the worker can start no other executor."""
+    from zoolet.jobs import processexecutor
+
+    if step == "started":
+        sys.executable = "/no/such/program"
+        processexecutor.BACKOFF_MOST_S = 0.01
+
+def break_recorder(step, names):
+    if step == "finishing":
+        raise RuntimeError("the hook is broken")
+
+def break_taker(step, names):
+    if step == "taking":
+        raise RuntimeError("the hook is broken")
+'''
+
+StartWorker = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    directory = tmp_path / "tasks"
+    directory.mkdir()
+    write_tasks(directory)
+    (directory / "life_tasks.py").write_text(TASKS)
+    return directory
+
+
+@pytest.fixture
+def dispatcher(client: KazooClient) -> Dispatcher:
+    return Dispatcher(client, ROOT, create=True)
+
+
+@pytest.fixture
+def start_worker(server: Any, tasks: Path) -> Iterator[StartWorker]:
+    started: list[WorkerProcess] = []
+
+    def start(*options: str, **arguments: Any) -> WorkerProcess:
+        started.append(WorkerProcess(server.hosts, tasks, *options, **arguments))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.close()
+
+
+def run_worker(
+    hosts: str, *options: str, prefix: tuple[str, ...] = (), cwd: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run a worker that is to end by itself."""
+    return subprocess.run(
+        [*prefix, sys.executable, "-m", "zoolet", "worker", "--server", hosts, "--queue", ROOT,
+         *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+        cwd=cwd,
+    )  # fmt: skip
+
+
+def waiting(tasks: Path, name: str = "a", **parameters: Any) -> JobRequest:
+    """Return a job that waits; see `pids_of` and `let_go`."""
+    found = {"file": str(tasks / f"{name}.pids"), "go": str(tasks / f"{name}.go"), **parameters}
+    return JobRequest("life_tasks:wait", "flights", name, found)
+
+
+def pids_of(tasks: Path, name: str = "a") -> list[int]:
+    """Return the pids of a waiting task's process, its watcher, and its subprocesses."""
+    file = tasks / f"{name}.pids"
+    wait_until(file.exists, "the task")
+    return [int(pid) for pid in file.read_text().split()]
+
+
+def let_go(tasks: Path, name: str = "a") -> None:
+    (tasks / f"{name}.go").touch()
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs; a zombie has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for_ends(pids: list[int]) -> None:
+    wait_until(lambda: not any(map(is_alive, pids)), f"the end of {pids}")
+
+
+def number(n: int) -> JobRequest:
+    return JobRequest("pipe_tasks:number", "flights", "1", {"n": n})
+
+
+# --- The next job starts
+
+
+@pytest.mark.parametrize("executors", ["1", "2"])
+def test_after_a_cancelled_job_the_next_one_starts(
+    dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path, executors: str
+) -> None:
+    start_worker("--executors", executors)
+    names = "abc"[: int(executors)]
+    batches = [dispatcher.submit_batch([waiting(tasks, name)]) for name in names]
+    pids = [pid for name in names for pid in pids_of(tasks, name)[:1]]
+    for batch in batches:
+        assert [job.state for job in batch.cancel()] == [JobState.FAILED]
+    following = dispatcher.submit_batch([number(1)])
+    assert next_result(following).result == 1
+    wait_for_ends(pids)
+
+
+def test_after_a_job_that_another_program_took_the_next_one_starts(
+    dispatcher: Dispatcher, client: KazooClient, start_worker: StartWorker, tasks: Path
+) -> None:
+    """Its znode has gone while the task runs, so what comes of it is not recorded."""
+    start_worker()
+    batch = dispatcher.submit_batch([waiting(tasks)])
+    pids_of(tasks)
+    client.delete(f"{ROOT}/owned/{batch.names[0]}")
+    let_go(tasks)
+    assert next_result(dispatcher.submit_batch([number(2)])).result == 2
+
+
+# --- A part of the worker fails
+
+
+@pytest.mark.parametrize("hook", ["break_starts", "break_recorder", "break_taker"])
+def test_a_worker_that_cannot_go_on_returns_its_jobs_and_fails(
+    dispatcher: Dispatcher, server: Any, tasks: Path, hook: str
+) -> None:
+    task = "life_tasks:die" if hook == "break_starts" else "pipe_tasks:echo"
+    batch = dispatcher.submit_batch(
+        [JobRequest(task, "flights", str(n), max_attempts=20) for n in range(3)]
+    )
+    ended = run_worker(server.hosts, "--import-path", str(tasks), "--on-step", f"life_tasks:{hook}")
+    assert ended.returncode == 1
+    assert "Error: the worker ended: " in ended.stderr
+    reason = "/no/such/program" if hook == "break_starts" else "the hook is broken"
+    assert reason in ended.stderr
+    assert sorted(job.name for job in dispatcher.queue.waiting()) == sorted(batch.names)
+
+
+@pytest.mark.parametrize("limit", [20, 30, 40])
+def test_too_few_descriptors_are_an_error_at_the_start(
+    server: Any, dispatcher: Dispatcher, tasks: Path, limit: int
+) -> None:
+    assert dispatcher
+    ended = run_worker(
+        server.hosts, "--import-path", str(tasks), "--executors", "4",
+        prefix=("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh"),
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "Too many open files" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "executor(s)" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import os, sys\nprint('no licence', file=sys.stderr, flush=True)\nos.abort()", "SIGABRT"),
+        ("import os\nos.write(2, b'no licence')\nos._exit(7)", "exit status 7"),
+        ("import os\nos.write(1, b'no licence')\nos.kill(os.getpid(), 11)", "SIGSEGV"),
+    ],
+)
+def test_a_loader_that_ends_its_process_ends_the_worker_with_the_reason(
+    server: Any, dispatcher: Dispatcher, tasks: Path, source: str, reason: str
+) -> None:
+    assert dispatcher
+    (tasks / "bad_loader.py").write_text(source)
+    ended = run_worker(server.hosts, "--import-path", str(tasks), "--loader", "bad_loader:load")
+    assert ended.returncode == 1
+    assert reason in ended.stderr
+    assert "no licence" in ended.stderr
+
+
+def test_a_module_with_a_name_of_pythons_own_is_named_as_the_reason(
+    server: Any, dispatcher: Dispatcher, tasks: Path
+) -> None:
+    assert dispatcher
+    (tasks / "queue.py").write_text("raise ImportError('this is my own queue')")
+    ended = run_worker(server.hosts, "--import-path", str(tasks))
+    assert ended.returncode == 1
+    assert "this is my own queue" in ended.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--threads"]], ids=["processes", "threads"])
+def test_the_working_directory_is_on_the_path_only_if_it_is_given(
+    dispatcher: Dispatcher,
+    start_worker: StartWorker,
+    tasks: Path,
+    tmp_path: Path,
+    options: list[str],
+) -> None:
+    for name in ("queue", "token", "email", "random"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not this one')")
+    without = start_worker(*options, cwd=tmp_path)
+    request = JobRequest("life_tasks:echo", "flights", "1")
+    [job] = all_results(dispatcher.submit_batch([request], reuse=False))
+    assert str(tasks) in job.result
+    assert not {"", ".", str(tmp_path)} & set(job.result)
+    without.kill()
+    start_worker(*options, "--import-path", ".", cwd=tasks)
+    [job] = all_results(dispatcher.submit_batch([request], reuse=False))
+    assert str(tasks) in job.result
+
+
+def test_a_worker_runs_from_a_zip_file(
+    dispatcher: Dispatcher, server: Any, tasks: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(
+        Path(zoolet.__file__).parent,
+        tmp_path / "app" / "zoolet",
+        ignore=shutil.ignore_patterns("*.so", "__pycache__"),
+    )
+    zipapp.create_archive(tmp_path / "app", tmp_path / "app.pyz", main="zoolet.cli:main")
+    with subprocess.Popen(
+        [sys.executable, "app.pyz", "worker", "--server", server.hosts, "--queue", ROOT,
+         "--import-path", str(tasks), "--executors", "2"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as worker:  # fmt: skip
+        try:
+            [job] = all_results(dispatcher.submit_batch([JobRequest("life_tasks:echo", "f", "1")]))
+            assert job.result[1] == str(tmp_path / "app.pyz")
+        finally:
+            worker.terminate()
+        assert worker.wait(TIMEOUT_S) == 0
+
+
+# --- Signals
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_all_processes_of_a_unit_lets_the_attempt_finish(
+    dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path, signum: int
+) -> None:
+    worker = start_worker("--grace-ms", "60000")
+    batch = dispatcher.submit_batch([waiting(tasks)])
+    pid, watcher, *_ = pids_of(tasks)
+    for one in (pid, watcher, worker.process.pid):
+        os.kill(one, signum)
+    assert worker.process.stdout is not None
+    assert worker.process.stdout.readline().startswith("stopping")
+    let_go(tasks)
+    assert next_result(batch).result == "went"
+    assert worker.process.wait(TIMEOUT_S) == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--threads"]], ids=["processes", "threads"])
+def test_a_second_signal_returns_all_jobs_and_ends_the_worker(
+    dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path, options: list[str]
+) -> None:
+    worker = start_worker("--grace-ms", "600000", *options)
+    batch = dispatcher.submit_batch([waiting(tasks), number(1)])
+    pids = pids_of(tasks)
+    worker.process.terminate()
+    assert worker.process.stdout is not None
+    assert worker.process.stdout.readline().startswith("stopping")
+    worker.process.send_signal(signal.SIGINT)
+    assert worker.process.wait(TIMEOUT_S) == 0
+    assert sorted(job.name for job in dispatcher.queue.waiting()) == sorted(batch.names)
+    assert [job.attempts for job in dispatcher.queue.jobs()] == [0, 0]
+    if not options:
+        wait_for_ends(pids)
+    for pid in pids[2:]:
+        if is_alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_as_process_1_it_passes_on_signals_and_leaves_no_zombie(
+    dispatcher: Dispatcher, start_worker: StartWorker
+) -> None:
+    prefix = ["unshare", "--fork", "--pid", "--mount-proc"]
+    if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine allows no namespaces of processes")
+    # Tasks in threads: their orphans have no other ancestor than process 1.
+    worker = start_worker("--threads", prefix=prefix)
+    batch = dispatcher.submit_batch(
+        [JobRequest("life_tasks:orphan", "flights", str(n)) for n in range(5)]
+    )
+    assert {job.state for job in all_results(batch)} == {JobState.SUCCESSFUL}
+    [init] = children_of(worker.process.pid)
+    # Its only child that is left is the worker.
+    wait_until(lambda: len(children_of(init)) == 1, "the end of the orphans")
+    os.kill(init, signal.SIGTERM)
+    assert worker.process.wait(TIMEOUT_S) == 0
+    assert worker.process.stdout is not None
+    assert "stopping" in worker.process.stdout.read()
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process, zombies too."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+# --- kill -9
+
+
+@pytest.mark.parametrize("spins", [False, True], ids=["waits", "holds the GIL"])
+def test_all_processes_of_a_worker_end_with_it(
+    dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path, spins: bool
+) -> None:
+    worker = start_worker("--executors", "2")
+    dispatcher.submit_batch([waiting(tasks, "a", spins=spins), waiting(tasks, "b", spins=spins)])
+    pids = [pid for name in "ab" for pid in pids_of(tasks, name)]
+    assert all(map(is_alive, pids))
+    worker.kill()
+    wait_for_ends(pids)
+
+
+def test_all_processes_of_a_worker_end_with_its_process_group(
+    dispatcher: Dispatcher, server: Any, tasks: Path
+) -> None:
+    """As `timeout -s KILL` or a terminal does it."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "zoolet", "worker", "--server", server.hosts, "--queue", ROOT,
+         "--import-path", str(tasks)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    dispatcher.submit_batch([waiting(tasks)])
+    pids = pids_of(tasks)
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait(TIMEOUT_S)
+    wait_for_ends(pids)
