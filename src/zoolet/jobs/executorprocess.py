@@ -18,6 +18,7 @@ import json
 import os
 import select
 import signal
+import threading
 from collections.abc import Sequence
 from types import FrameType
 
@@ -64,7 +65,21 @@ def ignore_signals() -> None:
         signal.signal(signum, _do_nothing)
         # System calls of C code continue after the signal, as Python's do.
         signal.siginterrupt(signum, False)
-    os.register_at_fork(after_in_child=_restore_signals)
+    os.register_at_fork(
+        before=_hold_signals, after_in_parent=_let_signals_come, after_in_child=_restore_signals
+    )
+
+
+_before_fork = threading.local()
+
+
+def _hold_signals() -> None:
+    """Let signals wait during a fork: one that comes before the child is set up ends the child."""
+    _before_fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+
+
+def _let_signals_come() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _before_fork.mask)
 
 
 def _restore_signals() -> None:
@@ -72,6 +87,7 @@ def _restore_signals() -> None:
         if signal.getsignal(signum) is _do_nothing:
             is_interrupt = signum == signal.SIGINT
             signal.signal(signum, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
+    _let_signals_come()
 
 
 def _take_turn(descriptor: int) -> bytes:
