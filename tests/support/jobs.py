@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from zoolet.jobs import Batch, Job, JobQueue, JobRequest
 from zoolet.jobs.batchlog import read_log
@@ -95,12 +95,14 @@ class WorkerProcess:
         environment: dict[str, str] | None = None,
         cwd: Path | None = None,
         prefix: Sequence[str] = (),
+        stderr: TextIO | None = None,
     ) -> None:
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "zoolet", "worker",
              "--server", hosts, "--queue", root, *(["--loader", loader] if loader else []),
              "--import-path", str(tasks), "--session-timeout-ms", "1000", *options],
             stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             env=os.environ | (environment or {}),
             cwd=cwd,

@@ -29,6 +29,7 @@ import zoolet
 from zoolet.jobs import watcher
 from zoolet.jobs.attempts import GO, SKIP, Setup
 from zoolet.jobs.messages import Message, MessageError, MessageReader
+from zoolet.jobs.output import READ_BYTES, ReadCount
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,10 @@ class ChildProcess:
     Attributes:
         told_fd: the process's messages are read here.
         output_fd: what the process and its subprocesses write to descriptors 1 and 2 is read here.
+        read_count: shows the process how much of that was read.
         link_fd: the watcher's messages are read here.
         is_ready: whether the process has said that it takes work.
+        pid: the process's id; None until the watcher has told it.
 
     Raises:
         OSError: it cannot be started.
@@ -76,7 +79,7 @@ class ChildProcess:
         self.is_ready = False
         self.failure: OSError | None = None
         """Why the watcher could not start the process."""
-        self._pid: int | None = None
+        self.pid: int | None = None
         self._status: int | None = None
         self._link_is_open = True
         self._is_killed = False
@@ -84,7 +87,10 @@ class ChildProcess:
         self._has_strange_messages = False
         self._reports = _Lines()
         self._to_write = bytearray(setup.encode() + b"\n")
+        self.read_count = ReadCount()
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            ours.callback(self.read_count.close)
+            theirs.callback(self.read_count.close_descriptor)
             work_read, self._work_fd = os.pipe()
             theirs.callback(os.close, work_read)
             ours.callback(self.close_work)
@@ -99,7 +105,8 @@ class ChildProcess:
             for descriptor in (self._work_fd, self.told_fd, self._turns_read, self.output_fd):
                 os.set_blocking(descriptor, False)
             self._link.setblocking(False)
-            passed = (work_read, told_write, self._turns_read)
+            output = (output_write, self.read_count.descriptor)
+            passed = (work_read, told_write, self._turns_read, *output)
             self._popen = _start_watcher(
                 [str(their_link.fileno()), ",".join(map(str, passed))],
                 [json.dumps(setup.import_paths), *map(str, passed)],
@@ -187,7 +194,7 @@ class ChildProcess:
 
     def read_output(self) -> bytes:
         """Return what has come from descriptors 1 and 2; b"" if nothing has."""
-        return _read(self.output_fd) or b""
+        return _read(self.output_fd, READ_BYTES) or b""
 
     def read_link(self) -> None:
         """Take notice of what the watcher says."""
@@ -201,7 +208,7 @@ class ChildProcess:
         for line in self._reports.add(data):
             kind, _, value = line.decode(errors="replace").partition(" ")
             if kind == "started":
-                self._pid = int(value)
+                self.pid = int(value)
             elif kind == "ended":
                 self._status = int(value)
             else:
@@ -247,10 +254,10 @@ class ChildProcess:
     def _kill_without_watcher(self) -> None:
         """End a process whose watcher was killed, or is frozen."""
         self._popen.kill()
-        if self._pid is not None:
+        if self.pid is not None:
             # PermissionError: on macOS, a group of zombies; elsewhere, a process of another user.
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
 
     def _reap(self, limit_s: float) -> None:
         try:
@@ -292,10 +299,10 @@ def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[i
     return read, write
 
 
-def _read(descriptor: int) -> bytes | None:
+def _read(descriptor: int, limit_bytes: int = _READ_BYTES) -> bytes | None:
     """Return what can be read at once: b"" at the end, None if there is nothing."""
     try:
-        return os.read(descriptor, _READ_BYTES)
+        return os.read(descriptor, limit_bytes)
     except BlockingIOError:
         return None
 

@@ -6,7 +6,6 @@ traceback. Imports click, rich and the job system's other modules.
 """
 
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from zoolet.jobs.batch import Batch, JobFailedError
 from zoolet.jobs.errors import InvalidJobError, JobError
+from zoolet.jobs.logs import LEVELS, LogFormat, set_up
 from zoolet.jobs.operating import commands as operating_commands
 from zoolet.jobs.options import (
     dispatcher_on,
@@ -92,6 +92,20 @@ REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
 @click.option(
     "--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus here; 0 is any port."
 )
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="info",
+    show_default=True,
+    help="Least level of what is logged, by this worker and by its tasks.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice([one.value for one in LogFormat]),
+    default=LogFormat.TEXT.value,
+    show_default=True,
+    help="Lines for people, or a JSON object a line.",
+)
 @click.option("--on-step", help="Called at each step, for tracing: module:function.")
 def worker(
     *,
@@ -101,14 +115,13 @@ def worker(
     grace_ms: int,
     import_paths: tuple[Path, ...],
     metrics_port: int | None,
+    log_level: str,
+    log_format: str,
     **options: Any,
 ) -> None:
     """Take jobs from a queue and run them, until SIGTERM or Ctrl-C."""
     sys.path[:0] = [str(path.resolve()) for path in import_paths]
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
-    logging.getLogger("kazoo").setLevel(logging.WARNING)
+    set_up(log_level, LogFormat(log_format))
     become_init()
     with errors_as_messages():
         running = Worker(hosts, root, connect_timeout_ms=connect_timeout_ms, **options)

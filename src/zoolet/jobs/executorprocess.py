@@ -21,9 +21,11 @@ import signal
 import threading
 from collections.abc import Sequence
 from types import FrameType
+from typing import Any
 
 from zoolet.jobs.attempts import GO, Attempter, Outcome, Setup, Work
 from zoolet.jobs.cache import Group
+from zoolet.jobs.capture import Capture
 from zoolet.jobs.errors import FunctionNotFoundError
 from zoolet.jobs.messages import MessageWriter
 
@@ -42,12 +44,15 @@ class _Speaker(MessageWriter):
     def started(self, cache_hit: bool | None, dropped: tuple[Group, ...]) -> None:
         self.write({"started": self.name, "cache_hit": cache_hit, "dropped": dropped})
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: Outcome, *, has_output: bool) -> None:
         """Tell it with what is told next."""
+        fields: dict[str, Any] = {"ended": self.name}
+        if has_output:
+            fields["output"] = True
         if outcome.result is not None:
-            self.keep({"ended": self.name}, outcome.result.text)
+            self.keep(fields, outcome.result.text)
         else:
-            self.keep({"ended": self.name, "error": outcome.error, "details": outcome.details})
+            self.keep(fields | {"error": outcome.error, "details": outcome.details})
 
 
 def _do_nothing(_: int, __: FrameType | None) -> None:
@@ -105,25 +110,30 @@ def main(descriptors: Sequence[str]) -> None:
     """Make attempts until no more are asked for.
 
     Args:
-        descriptors: of the pipes of work, of messages, and of turns.
+        descriptors: of the pipes of work, messages, turns, and output, and of the file that tells
+            how much of the output was read.
     """
     ignore_signals()
-    work_fd, told_fd, turns_fd = map(int, descriptors)
-    for descriptor in (work_fd, told_fd, turns_fd):
+    inherited = [int(descriptor) for descriptor in descriptors]
+    for descriptor in inherited:
         os.set_inheritable(descriptor, False)
+    work_fd, told_fd, turns_fd, output_fd, read_count_fd = inherited
     speaker = _Speaker(told_fd)
     with os.fdopen(work_fd, "rb") as lines:
         setup = Setup.decode(lines.readline())
+        capture = Capture(output_fd, read_count_fd, setup.output_token)
+        capture.log(setup.log_level)
         try:
             attempter = Attempter(setup)
         except FunctionNotFoundError as error:
             speaker.write({"unfit": str(error)})
             return
-        speaker.write({"ready": os.getpid()})
+        speaker.write({"ready": os.getpid(), "output": capture.end_attempt()})
         for line in lines:
             for work in [Work(*work) for work in json.loads(line)]:
                 if _take_turn(turns_fd) != GO:
                     continue
                 speaker.name = work.name
-                speaker.ended(attempter.attempt(work, speaker))
+                outcome = attempter.attempt(work, speaker)
+                speaker.ended(outcome, has_output=capture.end_attempt())
             speaker.flush()

@@ -16,6 +16,7 @@ from typing import Protocol
 from zoolet.jobs.attempts import Attempter, Outcome, Work
 from zoolet.jobs.cache import Group
 from zoolet.jobs.errors import ExecutorError
+from zoolet.jobs.logs import labelled
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +187,8 @@ class ThreadExecutor:
                     " ended: run it on workers without --threads"
                 )
             else:
-                outcome = self._attempter.attempt(work, _Passing(self, work))
+                with labelled(work.label):
+                    outcome = self._attempter.attempt(work, _Passing(self, work))
             with self._lock:
                 is_wanted = self._wanted.get(work.name) is work
                 if is_wanted:

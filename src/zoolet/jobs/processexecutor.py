@@ -29,8 +29,9 @@ from zoolet.jobs.childprocess import ChildProcess
 from zoolet.jobs.errors import ExecutorError, FunctionNotFoundError
 from zoolet.jobs.executors import LONG_S, Observer
 from zoolet.jobs.jsonvalues import EncodedJson
+from zoolet.jobs.logs import Label, tell
 from zoolet.jobs.messages import Message, MessageError
-from zoolet.jobs.processoutput import ProcessOutput
+from zoolet.jobs.output import OutputLog, ProcessOutput
 from zoolet.model.oserrors import explain
 
 log = logging.getLogger(__name__)
@@ -65,9 +66,12 @@ class _StartError(Exception):
 class ProcessExecutor:
     """Makes attempts in a process of its own, which is started again when it has died."""
 
-    def __init__(self, setup: Setup, observer: Observer) -> None:
+    def __init__(
+        self, setup: Setup, observer: Observer, output_log: OutputLog | None = None
+    ) -> None:
         self._setup = setup
         self._observer = observer
+        self._output_log = output_log or OutputLog()
         self._lock = threading.Lock()
         self._given: deque[Work] = deque()
         self._sent: dict[str, Work] = {}
@@ -249,7 +253,9 @@ class ProcessExecutor:
             FunctionNotFoundError: it cannot import the loader.
         """
         process = ChildProcess(self._setup)
-        output = ProcessOutput()
+        output = ProcessOutput(
+            process.read_output, process.read_count, self._setup.output_token, self._output_log
+        )
         try:
             try:
                 reason = self._serve(process, output)
@@ -269,7 +275,6 @@ class ProcessExecutor:
         finally:
             self._is_ready = False
             process.close()
-            output.close()
 
     def _serve(self, process: ChildProcess, output: ProcessOutput) -> str | None:
         """Pass work to the process and news from it, until it has died or has to be ended.
@@ -302,17 +307,19 @@ class ProcessExecutor:
         ready = {descriptor for descriptor, _ in poll.poll(wait_ms)}
         if self._woken.fileno() in ready:
             self._woken.recv(_WAKES_BYTES)
-        if process.output_fd in ready:
-            output.feed(process.read_output())
+        # First this: it may belong to an attempt that a message tells of.
+        has_output = process.output_fd in ready and output.read()
         if process.has_unwritten and process.work_fd in ready:
             process.flush()
-        if process.told_fd in ready:
+        if process.told_fd in ready or has_output:
             messages = process.read()
             if messages is None:
                 return False
-            self._take_all(process, messages)
+            self._take_all(process, output, messages)
         if process.link_fd in ready:
             process.read_link()
+            output.started(process.pid)
+        output.settle()
         return not process.has_ended
 
     def _end_in_order(self, process: ChildProcess, output: ProcessOutput) -> None:
@@ -395,18 +402,24 @@ class ProcessExecutor:
         self._asked = self._permit = None
         return True
 
-    def _take_all(self, process: ChildProcess, messages: Iterable[Message]) -> None:
+    def _take_all(
+        self, process: ChildProcess, output: ProcessOutput, messages: Iterable[Message]
+    ) -> None:
         for message in messages:
-            self._take(process, message.fields, message.attached)
+            self._take(process, output, message)
 
-    def _take(self, process: ChildProcess, message: dict[str, Any], attached: bytes) -> None:
+    def _take(self, process: ChildProcess, output: ProcessOutput, whole: Message) -> None:
         now = time.monotonic()
+        message = whole.fields
         self._check(message)
+        has_output = message.get("output") is True
         if (name := message.get("begun")) is not None:
+            output.attempt_began(name, self._sent[name].label)
             self._set_current(name, now)
             self._observer.begun(name)
         elif (name := message.get("started")) is not None:
             work = self._sent[name]
+            output.attempt_began(name, work.label)
             if self._current != name:
                 self._set_current(name, now)
             self._started = now
@@ -419,6 +432,7 @@ class ProcessExecutor:
             self._observer.started(name, cache_hit)
         elif (name := message.get("ended")) is not None:
             took_s = now - max(self._began, self._started)
+            last_lines = output.attempt_ended(name, has_output=has_output)
             with self._lock:
                 del self._sent[name]
             self._current = None
@@ -428,10 +442,11 @@ class ProcessExecutor:
             if self._was_abandoned(name):
                 self._observer.freed()
             else:
-                self._observer.ended(name, _outcome(message, attached), took_s)
+                self._observer.ended(name, _outcome(whole, last_lines), took_s)
         elif (reason := message.get("unfit")) is not None:
             raise FunctionNotFoundError(reason)
         else:
+            output.ready(has_output=has_output)
             process.is_ready = self._is_ready = True
             if self._settled.is_set():
                 self._observer.freed()
@@ -482,20 +497,23 @@ class ProcessExecutor:
             _StartError: it was not ready.
             FunctionNotFoundError: it cannot import the loader.
         """
-        output.feed(process.read_output())
+        output.read()
         try:
-            self._take_all(process, process.rest())
+            self._take_all(process, output, process.rest())
         except MessageError as error:
             log.warning("an executor: its process wrote into the worker's pipe: %s", error)
+        current, self._current = self._current, None
+        last_lines = output.process_ended(current)
         if process.failure is not None:
             raise process.failure
         if not process.is_ready:
             why = reason or f"its process ended: {process.how_it_ended}"
-            raise _StartError(f"{why}{output.tail}", START_TRIES)
+            wrote = f". It wrote:\n{output.last_lines}" if output.last_lines else ""
+            raise _StartError(f"{why}{wrote}", START_TRIES)
         if reason is None:
             reason = f"its process died: {process.how_it_ended}"
-            log.warning("an executor's process died: %s", process.how_it_ended)
-        current, self._current = self._current, None
+            label = self._sent[current].label if current in self._sent else Label()
+            tell(log, logging.WARNING, label, f"an executor's process died: {process.how_it_ended}")
         with self._lock:
             left = [work for work in self._sent.values() if work.name != current]
             self._given.extendleft(reversed([w for w in left if w.name not in self._to_kill]))
@@ -508,14 +526,15 @@ class ProcessExecutor:
         if self._was_abandoned(current):
             self._observer.freed()
         else:
-            outcome = Outcome(error=reason)
+            outcome = Outcome(error=reason, last_lines=last_lines)
             self._observer.ended(current, outcome, time.monotonic() - self._began)
 
 
-def _outcome(message: dict[str, Any], attached: bytes) -> Outcome:
-    if attached:
-        return Outcome(EncodedJson(attached))
-    return Outcome(error=message.get("error"), details=message.get("details") or "")
+def _outcome(message: Message, last_lines: str) -> Outcome:
+    if message.attached:
+        return Outcome(EncodedJson(message.attached), last_lines=last_lines)
+    error, details = message.fields.get("error"), message.fields.get("details") or ""
+    return Outcome(error=str(error), details=str(details), last_lines=last_lines)
 
 
 def _line(works: Sequence[Work]) -> bytes:

@@ -272,6 +272,7 @@ class JobTaker:
                     dict(job.parameters),
                     job.timeout_ms,
                     job.starts_carefully,
+                    job.attempts + 1,
                 )
             )
         by_name = {job.name: job for job in jobs}

@@ -38,6 +38,7 @@ from zoolet.jobs.hands import Hands, InHand
 from zoolet.jobs.housekeeping import Housekeeping
 from zoolet.jobs.layout import OWNED
 from zoolet.jobs.moves import Move
+from zoolet.jobs.output import OutputLog
 from zoolet.jobs.processexecutor import ProcessExecutor
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.recorder import Recorder
@@ -98,7 +99,15 @@ class Worker:
         if executors < 1 or cache_groups < 1:
             raise InvalidJobError("a worker has at least 1 executor, and room for 1 group")
         self._hosts, self._root = without_chroot(hosts, root)
-        self._setup = Setup(loader, cache_groups, cache_bytes, absolute_paths(sys.path))
+        self._setup = Setup(
+            loader,
+            cache_groups,
+            cache_bytes,
+            absolute_paths(sys.path),
+            log_level=logging.getLogger().getEffectiveLevel(),
+            output_token=uuid.uuid4().hex,
+        )
+        self._output_log = OutputLog()
         self._executor_count = executors
         self._threads = threads
         self._round_s = locality_wait_ms / 1000 if loader is not None else 0.0
@@ -204,7 +213,7 @@ class Worker:
         if self._threads:
             attempter = Attempter(self._setup)
             return [ThreadExecutor(attempter, _Ear(self)) for _ in numbers]
-        return [ProcessExecutor(self._setup, _Ear(self)) for _ in numbers]
+        return [ProcessExecutor(self._setup, _Ear(self), self._output_log) for _ in numbers]
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the worker ends; False if it has not within ``timeout_s``.
@@ -248,6 +257,7 @@ class Worker:
             close_client(self._client, CLOSE_S)
         if self._is_connected:
             self._results.close()
+        self._output_log.close()
         self._ended.set()
 
     def cut_grace(self) -> None:
