@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.counting import CountingProxy, Figures
-from zoolet.jobs import Dispatcher, JobRequest, JobState, QueueSettings, Worker
+from zoolet.jobs import ConnectionSettings, Dispatcher, JobRequest, JobState, QueueSettings, Worker
 from zoolet.jobs.connection import connect
 from zoolet.jobs.queue import JobQueue
 from zoolet.testing import ServerProcess
@@ -64,7 +64,7 @@ def run_workers(hosts: str, count: int, started: Semaphore, stop: Event) -> None
 def measure(jobs: int, workers: int, shards: int, task_ms: float, home: Path) -> Figures:
     """Submit, start the workers, wait for the end, stop them; return what passed."""
     with ServerProcess(home, SERVER) as server, CountingProxy(server.port) as proxy:
-        client = connect(proxy.hosts, session_timeout_ms=10_000, connect_timeout_ms=10_000)
+        client = connect(ConnectionSettings(proxy.hosts))
         queue = JobQueue(client, ROOT)
         queue.ensure_layout(QueueSettings(shards=shards))
         dispatcher = Dispatcher(client, ROOT)

@@ -1,6 +1,5 @@
 """The commands that operate a queue, the table that is drawn anew, and what Prometheus reads."""
 
-import io
 import json
 import os
 import subprocess
@@ -14,12 +13,12 @@ import pexpect
 import pytest
 from click.testing import CliRunner, Result
 from kazoo.client import KazooClient
-from rich.console import Console
 
 from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result, numbered, write_tasks
 from tests.support.waiting import wait_until
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, JobRequest, inspection
+from zoolet.jobs.printing import Printer
 from zoolet.jobs.queue import wall_clock_ms
 from zoolet.jobs.top import top
 
@@ -200,12 +199,10 @@ def test_top_shows_a_queue_in_a_terminal(
     assert terminal.exitstatus == 0
 
 
-def test_top_of_an_empty_queue(dispatcher: Dispatcher) -> None:
-    console = Console(file=io.StringIO(), width=100)
+def test_top_of_an_empty_queue(dispatcher: Dispatcher, capsys: pytest.CaptureFixture[str]) -> None:
     pauses: list[float] = []
-    top(dispatcher.queue, ROOT, console, 1.0, pause=pauses.append, rounds=2)
-    assert isinstance(console.file, io.StringIO)
-    shown = console.file.getvalue()
+    top(dispatcher.queue, ROOT, Printer(), 1.0, pause=pauses.append, rounds=2)
+    shown = capsys.readouterr().out
     assert "no workers" in shown
     assert "nothing waits" in shown
     assert len(pauses) == 1

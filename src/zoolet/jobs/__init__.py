@@ -6,12 +6,15 @@ zoolet.client, kazoo, click, rich, SQLAlchemy and prometheus_client, and never a
 ``docs/jobs.md`` is for its users.
 """
 
+from zoolet.client.diagnosis import TlsFiles
+from zoolet.client.settings import ConnectionSettings, Credential
 from zoolet.jobs.batch import Batch, BatchIncompleteError, JobFailedError
 from zoolet.jobs.deadlines import TIMEOUT_S
 from zoolet.jobs.dispatcher import Dispatcher
 from zoolet.jobs.errors import (
     AccessDeniedError,
     BatchExistsError,
+    ConnectError,
     DisconnectedError,
     ForkedError,
     FunctionNotFoundError,
@@ -42,6 +45,9 @@ __all__ = [
     "Batch",
     "BatchExistsError",
     "BatchIncompleteError",
+    "ConnectError",
+    "ConnectionSettings",
+    "Credential",
     "DisconnectedError",
     "Dispatcher",
     "ForkedError",
@@ -62,6 +68,7 @@ __all__ = [
     "RequestRefusedError",
     "ResultStoreError",
     "Submission",
+    "TlsFiles",
     "UnknownBatchError",
     "UnknownQueueError",
     "UnreadableJobError",

@@ -8,6 +8,7 @@ traceback. Imports click, rich and the job system's other modules.
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,16 +18,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from zoolet.jobs.batch import Batch, JobFailedError
 from zoolet.jobs.errors import InvalidJobError, JobError
+from zoolet.jobs.jobvalues import MAX_ATTEMPTS_LIMIT
 from zoolet.jobs.logs import LEVELS, LogFormat, set_up
+from zoolet.jobs.naming import PRIORITY_MAX
 from zoolet.jobs.operating import commands as operating_commands
 from zoolet.jobs.options import (
+    Target,
     dispatcher_on,
     errors_as_messages,
     json_object,
     moment,
     queue_options,
 )
-from zoolet.jobs.records import JobRequest
+from zoolet.jobs.printing import Printer
+from zoolet.jobs.records import JobRequest, JobState
 from zoolet.jobs.worker import GRACE_MS, Worker
 from zoolet.jobs.workerprocess import become_init, run
 
@@ -109,9 +114,8 @@ REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
 @click.option("--on-step", help="Called at each step, for tracing: module:function.")
 def worker(
     *,
-    hosts: str,
-    root: str,
-    connect_timeout_ms: int,
+    target: Target,
+    session_timeout_ms: int,
     grace_ms: int,
     import_paths: tuple[Path, ...],
     metrics_port: int | None,
@@ -124,13 +128,23 @@ def worker(
     set_up(log_level, LogFormat(log_format))
     become_init()
     with errors_as_messages():
-        running = Worker(hosts, root, connect_timeout_ms=connect_timeout_ms, **options)
+        connection = replace(target.connection, session_timeout_ms=session_timeout_ms)
+        running = Worker(connection, target.root, **options)
 
     def on_started() -> None:
         kind = "threads" if options["threads"] else "processes"
-        click.echo(
-            f"worker {running.worker_id}: queue {root} on {hosts}, {options['executors']}"
-            f" executor(s) in {kind}, loader {options['loader'] or '(none)'}"
+        loader = options["loader"]
+        target.printer.answer(
+            {
+                "worker": running.worker_id,
+                "queue": target.root,
+                "server": connection.hosts,
+                "executors": options["executors"],
+                "kind": kind,
+                "loader": loader,
+            },
+            f"worker {running.worker_id}: queue {target.root} on {connection.hosts},"
+            f" {options['executors']} executor(s) in {kind}, loader {loader or '(none)'}",
         )
         if metrics_port is not None:
             _serve_metrics(running, metrics_port)
@@ -168,7 +182,7 @@ for command in operating_commands:
 @click.option("--group", "groupid", help="Which group of the dataset.")
 @click.option(
     "--priority",
-    type=click.IntRange(0, 999),
+    type=click.IntRange(0, PRIORITY_MAX),
     default=0,
     show_default=True,
     help="The greater goes first.",
@@ -181,14 +195,18 @@ for command in operating_commands:
     help="What the task gets beside the data, a JSON object.",
 )
 @click.option(
-    "--max-attempts", type=int, default=3, show_default=True, help="Attempts before it is FAILED."
+    "--max-attempts",
+    type=click.IntRange(1, MAX_ATTEMPTS_LIMIT),
+    default=3,
+    show_default=True,
+    help="Failed attempts after which the job is FAILED.",
 )
 @click.option(
     "--backoff-ms",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Wait so long after a failed attempt, then twice as long, and so on.",
+    help="Delay before the first retry. It doubles with each attempt.",
 )
 @click.option("--timeout-ms", type=click.IntRange(min=1), help="End an attempt after this.")
 @click.option("--not-before", "not_before_ms", callback=moment, help="2026-01-31T08:00, or +30s.")
@@ -207,9 +225,7 @@ for command in operating_commands:
 @click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
 def submit(
     *,
-    hosts: str,
-    root: str,
-    connect_timeout_ms: int,
+    target: Target,
     source: TextIO | None,
     name: str | None,
     after: str | None,
@@ -221,21 +237,14 @@ def submit(
     """Submit a job, or a file of them; print their names, or with --wait the results as JSON."""
     with errors_as_messages():
         requests = [_one_request(request)] if source is None else list(_read_requests(source))
-    with (
-        errors_as_messages(),
-        dispatcher_on(hosts, root, connect_timeout_ms, create=create) as dispatcher,
-    ):
+    with errors_as_messages(), dispatcher_on(target, create=create) as dispatcher:
         if source is None and name is None and after is None:
             batch = dispatcher.submit(**request, reuse=reuse)
         else:
             batch = dispatcher.submit_batch(requests, reuse=reuse, name=name, after=after)
-        if source is None:
-            [submission] = batch.submissions
-            click.echo(f"{submission.name} {submission.origin}", err=wait)
-        if batch.name is not None:
-            click.echo(f"batch {batch.name}: {len(batch.submissions)} jobs", err=wait)
+        _print_submissions(target.printer, batch, is_single=source is None, wait=wait)
         if wait:
-            _print_results(batch)
+            _print_results(target.printer, batch)
 
 
 def _one_request(request: dict[str, Any]) -> JobRequest:
@@ -260,16 +269,35 @@ def _read_requests(source: TextIO) -> Iterator[JobRequest]:
                     f" {', '.join(sorted(REQUEST_NAMES))}"
                 )
             yield JobRequest(**found)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise InvalidJobError(f"line {number}: {error}; nothing was submitted") from None
 
 
-def _print_results(batch: Batch) -> None:
+def _print_submissions(printer: Printer, batch: Batch, *, is_single: bool, wait: bool) -> None:
+    """Print what stands for each request: to standard error if results follow."""
+    if printer.is_json and not wait:
+        jobs = [{"job": job.name, "origin": job.origin} for job in batch.submissions]
+        printer.answer({"batch": batch.name, "jobs": jobs})
+        return
+    lines = []
+    if is_single:
+        [submission] = batch.submissions
+        lines.append(f"{submission.name} {submission.origin}")
+    if batch.name is not None:
+        lines.append(f"batch {batch.name}: {len(batch.submissions)} jobs")
+    for line in lines:
+        if wait:
+            printer.note(line)
+        else:
+            printer.answer(None, line)
+
+
+def _print_results(printer: Printer, batch: Batch) -> None:
     """Print the results as they come, with a progress bar where someone looks at it."""
     failed = 0
     console = Console(stderr=True)
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -281,14 +309,19 @@ def _print_results(batch: Batch) -> None:
         bar = progress.add_task("jobs", total=batch.outstanding)
         for job in batch.results():
             progress.advance(bar)
-            if job.last_error and job.result is None and job.state == "FAILED":
-                failed += 1
-                click.echo(job.errors[-1].message, err=True)
-                if is_single:
-                    raise JobFailedError(job)
-            elif is_single:
-                click.echo(json.dumps(job.result))
-            else:
-                click.echo(json.dumps({"job": job.name, "result": job.result}))
+            is_failed = job.state is JobState.FAILED
+            failed += is_failed
+            if is_failed and job.errors:
+                printer.note(job.errors[-1].message)
+            if printer.is_json:
+                printer.answer(
+                    {"job": job.name, "state": job.state, "result": job.result}
+                    | {"errors": [error._asdict() for error in job.errors]}
+                )
+            elif not is_failed:
+                found = job.result if is_single else {"job": job.name, "result": job.result}
+                printer.answer(None, json.dumps(found))
+            if is_failed and is_single:
+                raise JobFailedError(job)
     if failed:
         raise click.ClickException(f"{failed} of {len(batch.names)} jobs FAILED")

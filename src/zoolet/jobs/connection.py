@@ -4,20 +4,41 @@ import logging
 import select
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from kazoo.client import KazooClient
 from kazoo.handlers.threading import SequentialThreadingHandler
+from kazoo.protocol.serialization import Auth
 from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
-from zoolet.client.diagnosis import unresolved, why_no_session
-from zoolet.model import paths
-from zoolet.model.addresses import parse_servers
+from zoolet.client.sessions import NoSessionError, SessionOpener
+from zoolet.client.settings import ConnectionSettings
+from zoolet.jobs.errors import ConnectError, JobTimeoutError
 
 log = logging.getLogger(__name__)
 
-_LOOK_TIMEOUT_S = 2.0
+CLOSE_S: Final = 10.0
+"""How long the end of a session may take, unless the caller says otherwise."""
+
+
+class _WithoutSecrets(logging.Filter):
+    """Keeps from kazoo's log what it must not have: logins, and tracebacks.
+
+    kazoo logs each request at the level DEBUG, and a traceback for a server that is no ZooKeeper.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and any(isinstance(arg, Auth) for arg in record.args):
+            return False
+        if record.exc_info:
+            record.msg, record.args = "the server sent what is no reply of ZooKeeper", ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+_kazoo_log = logging.getLogger("kazoo.zoolet")
+_kazoo_log.addFilter(_WithoutSecrets())
 
 
 class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
@@ -48,6 +69,18 @@ class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo ha
             [],
         )
 
+    def spawn(self, func: Any, *args: Any, **kwargs: Any) -> threading.Thread:
+        """Run a thread of the client; its failure closes the client, and prints no traceback."""
+
+        def run() -> None:
+            try:
+                func(*args, **kwargs)
+            except Exception:
+                log.debug("a thread of a ZooKeeper client failed", exc_info=True)
+
+        thread: threading.Thread = super().spawn(run)
+        return thread
+
     def dispatch_callback(self, callback: Any) -> None:
         """Call it; what it raises must not end the connection's thread."""
         try:
@@ -56,33 +89,27 @@ class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo ha
             log.exception("a callback of a ZooKeeper client failed")
 
 
-def connect(hosts: str, *, session_timeout_ms: int, connect_timeout_ms: int) -> KazooClient:
-    """Return a started client that waits out lost connections, for ever and without long pauses.
+def connect(settings: ConnectionSettings) -> KazooClient:
+    """Return a started client that waits for lost connections, for ever and without long pauses.
 
     Raises:
-        TimeoutError: no server answered in time; the message names the cause.
-        ValueError: ``hosts`` are not ``host:port[,host:port...]``, or no host name resolves.
+        JobTimeoutError: no server answered in time; the message names the cause.
+        ConnectError: no server can answer with these settings; the message says what to change.
+        ValueError: the hosts are not ``host:port[,host:port...]``.
     """
-    servers = parse_servers(hosts)
-    if (reason := unresolved(servers)) is not None:
-        raise ValueError(f"{reason}. Correct the address.")
     client = KazooClient(
-        hosts=str(servers),
-        timeout=session_timeout_ms / 1000,
         handler=LeanHandler(),
+        logger=_kazoo_log,
         connection_retry=KazooRetry(max_tries=-1, delay=0.05, max_delay=1.0),
-        command_retry=KazooRetry(max_tries=-1, delay=0.05, max_delay=1.0),
+        **settings.for_kazoo(),
     )
     try:
-        client.start(timeout=connect_timeout_ms / 1000)
-    except client.handler.timeout_exception:
-        client.close()
-        cause = why_no_session(servers, None, min(_LOOK_TIMEOUT_S, connect_timeout_ms / 1000))
-        seen = "" if cause is None else f" ({cause.text})"
-        raise TimeoutError(
-            f"no ZooKeeper server answers at {hosts} within {connect_timeout_ms} ms{seen}: is it"
-            " started?"
-        ) from None
+        SessionOpener(client, settings, "--server").open()
+    except NoSessionError as error:
+        close_client(client, CLOSE_S)
+        if error.is_late:
+            raise JobTimeoutError(str(error)) from None
+        raise ConnectError(str(error)) from None
     return client
 
 
@@ -112,15 +139,3 @@ def close_client(client: KazooClient, timeout_s: float | None) -> None:
     thread = threading.Thread(target=close, daemon=True)
     thread.start()
     thread.join(timeout_s)
-
-
-def without_chroot(hosts: str, root: str) -> tuple[str, str]:
-    """Return hosts and root with the hosts' chroot moved to the front of the root.
-
-    kazoo wants a chroot to exist before it connects, and a queue creates its own root. Raises
-    ValueError if ``hosts`` are not ``host:port[,host:port...][/path]``.
-    """
-    servers = parse_servers(hosts)
-    if not servers.chroot:
-        return servers.hosts, root
-    return servers.hosts, servers.chroot if root == paths.ROOT else servers.chroot + root

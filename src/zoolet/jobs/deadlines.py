@@ -63,9 +63,14 @@ class Deadline:
         self._has_written = False
 
     def put_inside(self, outer: "Deadline") -> None:
-        """Make this the deadline of a call inside another one, whose time holds for both."""
+        """Make this the deadline of a call inside another one, whose time holds for both.
+
+        The error tells of the outer call, and of what the inner one may have changed.
+        """
         self._outer = outer
         self._limit = outer._limit  # noqa: SLF001 -- of the same class
+        self._action = outer._action  # noqa: SLF001
+        self._unknown = outer._unknown or self._unknown  # noqa: SLF001
 
     def left_s(self) -> float | None:
         """Return how many seconds are left, 0 if none are; None: no limit."""

@@ -4,12 +4,13 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from kazoo.client import KazooClient
 
+from zoolet.client.settings import ConnectionSettings
 from zoolet.jobs.batch import Batch
-from zoolet.jobs.connection import close_client, connect, without_chroot
+from zoolet.jobs.connection import CLOSE_S, close_client, connect
 from zoolet.jobs.deadlines import TIMEOUT_S, Deadline
 from zoolet.jobs.forks import HomeProcess
 from zoolet.jobs.queue import JobQueue
@@ -17,19 +18,18 @@ from zoolet.jobs.records import Job, JobRequest
 from zoolet.jobs.results import ResultReader
 from zoolet.jobs.submission import KeyNamer, Submitter
 
-CLOSE_TIMEOUT_S: Final = 10.0
-"""How long `Dispatcher.close` may take."""
-
 
 class Dispatcher:
     """Submits jobs to a queue; also a context manager that closes what it opened.
 
     Args:
-        client: a started KazooClient, or the servers to connect to, as kazoo takes them.
+        client: a started KazooClient; or the servers to connect to, ``host:port[,host:port...]``;
+            or `ConnectionSettings`, which have TLS and the login too.
         root: the queue's root.
         create: make the queue where there is none.
         result_store: URL of the store of large results, where it is not the one that the queue
             names (which may leave out the password, for instance).
+        connect_timeout_ms: how long it waits for a server that is given as text.
 
     Attributes:
         queue: the queue.
@@ -37,12 +37,13 @@ class Dispatcher:
 
     Raises:
         UnknownQueueError: there is no such queue, and ``create`` was not said.
-        TimeoutError: no server answered within ``connect_timeout_ms``.
+        JobTimeoutError: no server answered within the connect timeout.
+        ConnectError: no server can answer with these settings.
     """
 
     def __init__(
         self,
-        client: KazooClient | str,
+        client: KazooClient | ConnectionSettings | str,
         root: str = "/",
         *,
         create: bool = False,
@@ -52,10 +53,10 @@ class Dispatcher:
         self._home = HomeProcess()
         self._opened: KazooClient | None = None
         if isinstance(client, str):
-            hosts, root = without_chroot(client, root)
-            client = self._opened = connect(
-                hosts, session_timeout_ms=10_000, connect_timeout_ms=connect_timeout_ms
-            )
+            client = ConnectionSettings(client, connect_timeout_ms=connect_timeout_ms)
+        if isinstance(client, ConnectionSettings):
+            settings, root = client.moving_chroot(root)
+            client = self._opened = connect(settings)
         self.queue = JobQueue(client, root)
         self._namer = KeyNamer(self.queue.layout)
         self.results = ResultReader(self.queue, result_store)
@@ -71,7 +72,7 @@ class Dispatcher:
 
     def submit(
         self,
-        task: str,
+        task: str | Callable[..., Any],
         dataset: str,
         groupid: str,
         parameters: Mapping[str, Any] | None = None,
@@ -174,7 +175,7 @@ class Dispatcher:
     def _within(self) -> Callable[..., AbstractContextManager[Deadline]]:
         return self.queue.layout.znodes.within
 
-    def close(self, *, timeout_s: float | None = CLOSE_TIMEOUT_S) -> None:
+    def close(self, *, timeout_s: float | None = CLOSE_S) -> None:
         """Close what it opened.
 
         After ``timeout_s`` the rest of the work is left to a daemon thread; None: no limit. In a

@@ -20,6 +20,10 @@ class JobTimeoutError(JobError, TimeoutError):
         self.is_outcome_unknown = is_outcome_unknown
 
 
+class ConnectError(JobError, ValueError):
+    """No server can give a session with these settings; the message says what to change."""
+
+
 class ForkedError(JobError):
     """The object was made before a fork; create a new one in the child process."""
 

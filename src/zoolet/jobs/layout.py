@@ -20,11 +20,14 @@ Changes nothing but what must exist before a queue is used. Imports the job syst
 """
 
 import re
+import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from kazoo.client import KazooClient
 
+from zoolet.client.acls import format_acl
 from zoolet.jobs import naming
 from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
 from zoolet.jobs.jobvalues import TIME_LIMIT_MS
@@ -32,6 +35,7 @@ from zoolet.jobs.naming import JobName
 from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.settings import QueueSettings
 from zoolet.jobs.znodes import FORBIDDEN_VERSION, READ_AT_ONCE, MissingError, Watch, Znode, Znodes
+from zoolet.model.acl import AclList
 
 UNOWNED = "unowned"
 OWNED = "owned"
@@ -71,6 +75,9 @@ class Layout:
         self.znodes = Znodes(client, root)
         self._root = root
         self._settings: QueueSettings | None = None
+        self._is_new = False
+        self._acl_of_new: AclList | None = None
+        self.znodes.acl = self._acl
         self._place = {place: self.znodes.path(place) for place in PLACES}
 
     # --- The queue as a whole
@@ -78,14 +85,24 @@ class Layout:
     @property
     def settings(self) -> QueueSettings:
         """What holds for the queue, as it was when this process first looked."""
-        if self._settings is None:
-            self._settings = self.read_settings()
-        return self._settings
+        if self._settings is not None:
+            return self._settings
+        found = self._find_settings()
+        # A queue that is not there yet may get other settings.
+        self._settings = found
+        return found or QueueSettings()
 
     def read_settings(self) -> QueueSettings:
         """Return what holds for the queue now."""
+        return self._find_settings() or QueueSettings()
+
+    def _find_settings(self) -> QueueSettings | None:
         found = self.znodes.get(self.znodes.path(SETTINGS))
-        return QueueSettings() if found is None else QueueSettings.decode(found.data)
+        return None if found is None else QueueSettings.decode(found.data)
+
+    def _acl(self) -> AclList | None:
+        """Return the ACL of what is created in the queue."""
+        return self._acl_of_new if self._is_new else self.settings.acl_entries
 
     def write_settings(self, settings: QueueSettings) -> None:
         """Make this hold from now on."""
@@ -105,6 +122,30 @@ class Layout:
         path = self.znodes.path
         if self.znodes.exists(path(SETTINGS)):
             return
+        self._is_new, self._acl_of_new = True, settings.acl_entries
+        try:
+            self._create_queue(self._with_named_acl(settings))
+        finally:
+            self._is_new = False
+
+    def _with_named_acl(self, settings: QueueSettings) -> QueueSettings:
+        """Return the settings with the identity of this client in place of the scheme auth.
+
+        What other clients create is to have the same ACL, and auth would stand for them then.
+        """
+        if all(entry.id.scheme != "auth" for entry in settings.acl_entries or ()):
+            return settings
+        self.znodes.ensure(self._root)
+        probe = self.znodes.path(f"acl-{uuid.uuid4().hex}")
+        self.znodes.create_ephemeral(probe, b"")
+        try:
+            self._acl_of_new = self.znodes.acl_of(probe)
+        finally:
+            self.znodes.delete(probe)
+        return replace(settings, acl=format_acl(self._acl_of_new))
+
+    def _create_queue(self, settings: QueueSettings) -> None:
+        path = self.znodes.path
         self.znodes.ensure(*map(path, (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL)))
         for place in self._place.values():
             shards = range(settings.shards) if settings.shards > 1 else ()

@@ -106,6 +106,11 @@ class JobQueue:
                     f"the queue has {settings.shards} shards, which say where its jobs stand: make"
                     " another queue, and let this one run empty"
                 )
+            if changes.get("acl", settings.acl) != settings.acl:
+                raise InvalidJobError(
+                    "the ACL of a queue is fixed when the queue is created: make another queue, or"
+                    " change the znodes with zkCli.sh setAcl -R"
+                )
             settings = replace(settings, **changes)
             self.layout.write_settings(settings)
             return settings

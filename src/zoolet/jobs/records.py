@@ -6,7 +6,7 @@ Imports nothing but the job system's names and errors.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -28,6 +28,7 @@ from zoolet.jobs.jobvalues import (
     salvage_fields,
 )
 from zoolet.jobs.jsonvalues import EncodedJson, is_large, plain_json
+from zoolet.jobs.tasks import task_name
 from zoolet.jobs.texts import cut_for_json
 
 JOB_LIMIT_BYTES = 512 * 1024
@@ -72,7 +73,8 @@ class JobRequest:
     """What to do: the work that a job is submitted for.
 
     Attributes:
-        task: the function to run, as ``module:function`` or the name of an entry point.
+        task: the function to run, or its name: ``module:function``, or that of an entry point. A
+            function becomes its name.
         dataset: the dataset that it works on.
         groupid: which group of that dataset.
         parameters: JSON object that the task gets beside the group.
@@ -85,7 +87,7 @@ class JobRequest:
         idempotency_key: what identifies the work; by default task, dataset, groupid and parameters.
     """
 
-    task: str
+    task: str | Callable[..., Any]
     dataset: str
     groupid: str
     parameters: JsonObject = field(default_factory=dict)
@@ -97,13 +99,21 @@ class JobRequest:
     expires_ms: int | None = None
     idempotency_key: str | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "task", task_name(self.task))
+
+    @property
+    def task_name(self) -> str:
+        """The task as its name."""
+        return str(self.task)
+
     @property
     def key(self) -> str:
         """What identifies the work: a hash of the idempotency key, or else of the work itself."""
         if self.idempotency_key is not None:
             work: object = {"idempotency_key": self.idempotency_key}
         else:
-            work = [self.task, self.dataset, self.groupid, self.parameters]
+            work = [self.task_name, self.dataset, self.groupid, self.parameters]
         return hashlib.sha256(json.dumps(work, sort_keys=True, default=dict).encode()).hexdigest()
 
 
@@ -188,7 +198,7 @@ class Job:
             request = replace(request, parameters=parameters)
         job = cls(
             name=name,
-            task=request.task,
+            task=request.task_name,
             dataset=request.dataset,
             groupid=request.groupid,
             parameters=request.parameters,
@@ -459,7 +469,7 @@ _MILLISECONDS = {
 
 
 def _check_request(request: JobRequest) -> None:
-    if not is_text(request.task) or not 0 < len(request.task) <= TASK_LIMIT_CHARACTERS:
+    if not is_text(request.task) or not 0 < len(request.task_name) <= TASK_LIMIT_CHARACTERS:
         raise InvalidJobError(
             f"task {request.task!r} is not a text like module:function, of up to"
             f" {TASK_LIMIT_CHARACTERS} characters"

@@ -22,6 +22,7 @@ from kazoo.exceptions import (
     AuthFailedError,
     ConnectionClosedError,
     ConnectionLoss,
+    InvalidACLError,
     NoAuthError,
     NodeExistsError,
     NoNodeError,
@@ -172,4 +173,10 @@ def refused(error: Exception, path: str, permission: str) -> Exception:
         )
     if isinstance(error, AuthFailedError):
         return AccessDeniedError("the server refused the login: look at --auth and ZOOLET_AUTH")
+    if isinstance(error, InvalidACLError):
+        return RequestRefusedError(
+            "the server does not take the ACL: the scheme auth needs a login (--auth), and an entry"
+            " is written digest:user:hash:cdrwa, x509:name:cdrwa, ip:address:cdrwa or"
+            " world:anyone:cdrwa"
+        )
     return RequestRefusedError(f"the server refused a request about {path}: {error!r}")

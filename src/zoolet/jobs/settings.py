@@ -7,11 +7,14 @@ system's errors.
 
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Self
 
+from zoolet.client.acls import AclError, parse_acl
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.jobvalues import TIME_LIMIT_MS, is_text
 from zoolet.jobs.jsonvalues import decode_json
+from zoolet.model.acl import AclList
 
 SHARDS_MAX = 512
 INLINE_MOST_BYTES = 2**40
@@ -29,6 +32,9 @@ class QueueSettings:
         result_store: where they go, as a URL of SQLAlchemy; None is a file of this machine.
         keep_done_ms: finished jobs are removed this long after their end; None keeps them.
         keep_done_jobs: at most about so many finished jobs are kept, the oldest go; None keeps all.
+        acl: the ACL of all znodes of the queue, ``scheme:id:permissions[,...]``; None: everyone may
+            do everything. It is fixed when the queue is created. The scheme ``auth`` stands for
+            whoever creates the queue, and is replaced by that identity.
     """
 
     shards: int = 1
@@ -36,6 +42,7 @@ class QueueSettings:
     result_store: str | None = None
     keep_done_ms: int | None = None
     keep_done_jobs: int | None = None
+    acl: str | None = None
 
     def __post_init__(self) -> None:
         if not _is_number(self.shards, 1, SHARDS_MAX):
@@ -47,6 +54,16 @@ class QueueSettings:
                 raise InvalidJobError(f"{name} is {value!r}; it is a whole number, 0 to {most}")
         if self.result_store is not None and not is_text(self.result_store):
             raise InvalidJobError("result_store is not a text: it is a URL of SQLAlchemy, or null")
+        if self.acl is not None:
+            try:
+                _read_acl(self.acl)
+            except (AclError, TypeError) as error:
+                raise InvalidJobError(f"acl is {self.acl!r}: {error}") from None
+
+    @property
+    def acl_entries(self) -> AclList | None:
+        """The entries of ``acl``; None: the server's default, everyone may do everything."""
+        return None if self.acl is None else _read_acl(self.acl)
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
@@ -78,4 +95,11 @@ _NUMBERS = {
     "keep_done_jobs": 2**53,
 }
 """The greatest value of each setting that is a number."""
+
+
+@lru_cache
+def _read_acl(text: str) -> AclList:
+    return parse_acl(text)
+
+
 _NAMES = frozenset(spec.name for spec in fields(QueueSettings))

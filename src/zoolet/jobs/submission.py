@@ -144,7 +144,9 @@ class Submitter:
             operations.append(Create(chain_path(self._layout, name), after.encode()))
         try:
             self._znodes.multi(operations, landed=lambda: self._stands(path, record))
-        except RefusedError:
+        except RefusedError as refused:
+            if refused.lacks_parent:
+                self._layout.check()
             raise BatchExistsError(
                 f"a batch {name} is in this queue already: give another name, or follow that one"
             ) from None

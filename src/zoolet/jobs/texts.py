@@ -1,27 +1,21 @@
 """Texts of others in our output: cut to a limit, and without characters that control a terminal.
 
-Imports nothing of zoolet.
+Imports zoolet.client.
 """
 
 import json
 
-_CONTROL = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F]
-_CONTROL += [*range(0x2028, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000)]
-_ESCAPES = {
-    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # as Python writes them
-    for code in _CONTROL
-} | {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\t"}
-_ESCAPES_IN_LINES = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
+from zoolet.client.terminal import printable
 
 
 def escaped(text: str) -> str:
     """Return ``text`` as one line: control characters and half surrogates are escaped."""
-    return text if text.isascii() and text.isprintable() else text.translate(_ESCAPES)
+    return printable(text, keep="\t")
 
 
 def escaped_lines(text: str) -> str:
     """Return ``text`` with its lines, and all other control characters escaped."""
-    return text if text.isascii() and text.isprintable() else text.translate(_ESCAPES_IN_LINES)
+    return printable(text)
 
 
 def indented(text: str, by: str = "    ") -> str:

@@ -1,104 +1,246 @@
-"""``zoolet jobs top``: a queue as a table that is drawn anew again and again.
+"""``zoolet jobs top``: a queue as tables that are drawn again and again.
 
-Owns how it looks; what is shown is gathered by `zoolet.jobs.inspection`. Imports rich.
+Owns how it looks; `zoolet.jobs.inspection` and `zoolet.jobs.recent` gather what is shown. Without a
+terminal it prints the tables once, as plain text. Imports rich.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from rich.console import Console, Group
+import click
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from zoolet.client.terminal import one_line
 from zoolet.jobs.inspection import Overview, overview
-from zoolet.jobs.layout import DONE, OWNED, UNOWNED
+from zoolet.jobs.layout import PLACES
+from zoolet.jobs.printing import Printer, cell, duration, plain_table, table
 from zoolet.jobs.queue import JobQueue
+from zoolet.jobs.recent import RecentFailures, running_jobs
+from zoolet.jobs.records import Job
 
 WORKERS_SHOWN = 20
+JOBS_SHOWN = 10
 LOOK_SHARE = 10
-"""Looking may take one of so many parts of the time: a queue of many jobs is looked at less often.
-"""
+"""Looking takes at most one of this many parts of the time: a queue of many jobs is looked at less
+often."""
+
+_PRIORITIES = "priority"
+_WORKERS = ("worker", "executors", "done#", "failed#", "hits#", "groups#")
+_RUNNING = ("running", "task", "started", "worker")
+_FAILED = ("failed", "task", "attempts", "error")
 
 
-def render(root: str, now: Overview, rate_per_s: float | None) -> Group:
-    """Return what is shown of a queue; the rate is of jobs that came to an end."""
-    return Group(_heading(root, now, rate_per_s), _priorities(now), _workers(now), _oldest(now))
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is shown of a queue at one moment.
+
+    Attributes:
+        root: the queue's root.
+        now: the queue.
+        running: jobs that run, with the first to start at the front.
+        failed: jobs that failed lately, with the last at the front.
+        rate_per_s: how many jobs end in a second; None: not known yet.
+    """
+
+    root: str
+    now: Overview
+    running: Sequence[Job]
+    failed: Sequence[Job]
+    rate_per_s: float | None = None
+
+    def heading(self) -> str:
+        """Return the first line."""
+        hits, misses = self.now.tally("cache_hits"), self.now.tally("cache_misses")
+        rate = "-" if self.rate_per_s is None else f"{self.rate_per_s:,.1f}/s"
+        return f"queue {self.root}   done {rate}   found in cache {_share(hits, misses)}"
+
+    def paused(self) -> str:
+        """Return what is paused; "" if nothing is."""
+        if self.now.control.paused:
+            return "PAUSED"
+        datasets = sorted(self.now.control.paused_datasets)
+        return f"paused: {', '.join(datasets)}" if datasets else ""
+
+    def tables(self) -> list[tuple[Sequence[str], list[Sequence[str]]]]:
+        """Return the columns and rows of each table."""
+        found: list[tuple[Sequence[str], list[Sequence[str]]]] = [self._priorities()]
+        if self.now.workers:
+            found.append((_WORKERS, self._workers()))
+        if self.running:
+            found.append((_RUNNING, [_running(job) for job in self.running[:JOBS_SHOWN]]))
+        if self.failed:
+            found.append((_FAILED, [_failed(job) for job in self.failed[:JOBS_SHOWN]]))
+        return found
+
+    def _priorities(self) -> tuple[Sequence[str], list[Sequence[str]]]:
+        counts = self.now.counts
+        priorities = sorted({p for place in PLACES for p in counts[place]}, reverse=True)
+        rows: list[Sequence[str]] = [
+            (str(priority), *(f"{counts[place][priority]:,}" for place in PLACES))
+            for priority in priorities
+        ]
+        rows.append(("all", *(f"{self.now.total(place):,}" for place in PLACES)))
+        return (_PRIORITIES, *(f"{_TITLES.get(place, place)}#" for place in PLACES)), rows
+
+    def _workers(self) -> list[Sequence[str]]:
+        rows: list[Sequence[str]] = []
+        for worker, report in sorted(self.now.workers.items())[:WORKERS_SHOWN]:
+            rows.append(
+                (
+                    worker,
+                    f"{report.get('executors', '?')} {report.get('kind', '')}",
+                    str(report.get("successful", "-")),
+                    str(report.get("failed_attempts", "-")),
+                    _share(report.get("cache_hits", 0), report.get("cache_misses", 0)),
+                    str(report.get("groups", "-")),
+                )
+            )
+        more = len(self.now.workers) - WORKERS_SHOWN
+        if more > 0:
+            rows.append((f"and {more} more", "", "", "", "", ""))
+        return rows
+
+    def footing(self) -> list[str]:
+        """Return the last lines."""
+        lines = [] if self.now.workers else ["no workers"]
+        if self.now.oldest is None:
+            return [*lines, "nothing waits"]
+        age_s = max(0.0, time.time() - self.now.oldest.submitted_ms / 1000)
+        return [
+            *lines,
+            f"waits longest: {self.now.oldest.name}, {age_s:,.0f} s: {self.now.why}",
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as a JSON object."""
+        oldest = self.now.oldest
+        return {
+            "queue": self.root,
+            "done_per_s": self.rate_per_s,
+            "jobs": {place: self.now.total(place) for place in PLACES},
+            "by_priority": {
+                place: {str(p): count for p, count in self.now.counts[place].items()}
+                for place in PLACES
+            },
+            "workers": self.now.workers,
+            "paused": self.now.control.paused,
+            "paused_datasets": sorted(self.now.control.paused_datasets),
+            "running": [
+                {
+                    "job": job.name,
+                    "task": job.task,
+                    "started_ms": job.started_ms,
+                    "worker": job.worker,
+                }
+                for job in self.running
+            ],
+            "failed": [
+                {"job": job.name, "task": job.task, "attempts": job.attempts,
+                 "error": job.last_error}
+                for job in self.failed
+            ],
+            "waits_longest": None if oldest is None else {"job": oldest.name, "why": self.now.why},
+        }  # fmt: skip
 
 
-def _heading(root: str, now: Overview, rate_per_s: float | None) -> Text:
-    hits, misses = now.tally("cache_hits"), now.tally("cache_misses")
-    cache = f"{hits / (hits + misses):.0%}" if hits + misses else "-"
-    rate = "-" if rate_per_s is None else f"{rate_per_s:,.1f}/s"
-    text = Text(f"queue {root}   done {rate}   found in cache {cache}", style="bold")
-    if now.control.paused:
-        text.append("   PAUSED", style="bold red")
-    elif now.control.paused_datasets:
-        text.append(f"   paused: {', '.join(sorted(now.control.paused_datasets))}", style="red")
-    return text
+_TITLES = {"unowned": "waiting"}
 
 
-def _priorities(now: Overview) -> Table:
-    table = Table("priority", title_justify="left")
-    for name in ("waiting", "owned", "done"):
-        table.add_column(name, justify="right")
-    places = (UNOWNED, OWNED, DONE)
-    priorities = sorted({p for place in places for p in now.counts[place]}, reverse=True)
-    for priority in priorities:
-        table.add_row(str(priority), *(f"{now.counts[place][priority]:,}" for place in places))
-    table.add_section()
-    table.add_row("all", *(f"{now.total(place):,}" for place in places), style="bold")
-    return table
+def _share(hits: Any, misses: Any) -> str:
+    """Return the share of hits; values that other programs wrote may be anything."""
+    if not isinstance(hits, int | float) or not isinstance(misses, int | float):
+        return "-"
+    return f"{hits / (hits + misses):.0%}" if hits + misses else "-"
 
 
-def _workers(now: Overview) -> Table | Text:
-    if not now.workers:
-        return Text("no workers", style="yellow")
-    table = Table("worker", "executors", "done", "failed", "hits", "groups")
-    for worker, report in sorted(now.workers.items())[:WORKERS_SHOWN]:
-        hits, misses = report.get("cache_hits", 0), report.get("cache_misses", 0)
-        table.add_row(
-            Text(worker),
-            f"{report.get('executors', '?')} {report.get('kind', '')}",
-            str(report.get("successful", "-")),
-            str(report.get("failed_attempts", "-")),
-            f"{hits / (hits + misses):.0%}" if hits + misses else "-",
-            str(report.get("groups", "-")),
-        )
-    more = len(now.workers) - WORKERS_SHOWN
-    if more > 0:
-        table.add_row(Text(f"and {more} more"))
-    return table
+def _running(job: Job) -> Sequence[str]:
+    started = job.started_ms or 0
+    since = duration(time.time_ns() // 1_000_000 - started)
+    return job.name, job.task, f"{_time_of_day(started)} ({since} ago)", job.worker or ""
 
 
-def _oldest(now: Overview) -> Text:
-    if now.oldest is None:
-        return Text("nothing waits")
-    age_s = max(0.0, time.time() - now.oldest.submitted_ms / 1000)
-    return Text(f"waits longest: {now.oldest.name}, {age_s:,.0f} s: {now.why}")
+def _failed(job: Job) -> Sequence[str]:
+    return job.name, job.task, f"{job.attempts} of {job.max_attempts}", job.last_error
+
+
+def _time_of_day(ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "?"
+
+
+def render(view: View) -> Group:
+    """Return what a terminal shows."""
+    heading = Text(one_line(view.heading()), style="bold")
+    if view.paused():
+        heading.append(f"   {one_line(view.paused())}", style="bold red")
+    parts: list[RenderableType] = [heading]
+    parts += [table(columns, rows) for columns, rows in view.tables()]
+    parts += map(cell, view.footing())
+    return Group(*parts)
+
+
+def plain(view: View) -> list[str]:
+    """Return the lines that are printed where there is no terminal."""
+    lines = [one_line(part) for part in (view.heading(), view.paused()) if part]
+    for columns, rows in view.tables():
+        lines += ["", *plain_table(columns, rows)]
+    return [*lines, "", *map(one_line, view.footing())]
+
+
+class Watcher:
+    """Looks at a queue again and again, and knows how many jobs ended in between."""
+
+    def __init__(self, queue: JobQueue, root: str) -> None:
+        self._queue = queue
+        self._root = root
+        self._failures = RecentFailures(queue)
+        self._before: tuple[float, int] | None = None
+
+    def look(self) -> View:
+        """Return what is to be shown now."""
+        at = time.monotonic()
+        now = overview(self._queue)
+        ended = now.total("done")
+        rate = None
+        if self._before is not None and at > self._before[0]:
+            # Removing old jobs makes fewer of them; that is no rate.
+            rate = max(0, ended - self._before[1]) / (at - self._before[0])
+        self._before = (at, ended)
+        return View(self._root, now, running_jobs(self._queue), self._failures.look(), rate)
 
 
 def top(
     queue: JobQueue,
     root: str,
-    console: Console,
+    printer: Printer,
     every_s: float,
     pause: Callable[[float], None] = time.sleep,
     rounds: int | None = None,
 ) -> None:
-    """Show a queue until it is interrupted, or for so many rounds."""
-    done_before: tuple[float, int] | None = None
-    with Live(console=console, auto_refresh=False, screen=False) as live:
+    """Show a queue until it is interrupted, or ``rounds`` times; once if there is no terminal."""
+    watcher = Watcher(queue, root)
+    if printer.is_json or not printer.has_terminal:
+        for number in range(rounds or 1):
+            if number:
+                pause(every_s)
+            view = watcher.look()
+            if printer.is_json:
+                printer.answer(view.as_json())
+            else:
+                for line in plain(view):
+                    click.echo(line)
+        return
+    with Live(console=Console(), auto_refresh=False, screen=False) as live:
         while rounds is None or rounds > 0:
             began = time.monotonic()
-            now = overview(queue)
-            ended = now.total(DONE)
-            rate = None
-            if done_before is not None and began > done_before[0]:
-                # Removing old jobs makes fewer of them; that is no rate.
-                rate = max(0, ended - done_before[1]) / (began - done_before[0])
-            done_before = (began, ended)
-            live.update(render(root, now, rate), refresh=True)
+            live.update(render(watcher.look()), refresh=True)
             if rounds is not None:
                 rounds -= 1
             if rounds != 0:

@@ -23,9 +23,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+from zoolet.client.settings import ConnectionSettings
 from zoolet.jobs.attempts import Attempter, Outcome, Setup
 from zoolet.jobs.childprocess import absolute_paths
-from zoolet.jobs.connection import close_client, connect, on_session_end, without_chroot
+from zoolet.jobs.connection import close_client, connect, on_session_end
 from zoolet.jobs.errors import (
     DisconnectedError,
     ExecutorError,
@@ -62,7 +63,8 @@ class Worker:
     """A worker on a queue, which it creates where there is none; also a context manager.
 
     Args:
-        hosts: ZooKeeper servers, as kazoo takes them.
+        hosts: ZooKeeper servers, ``host:port[,host:port...]``; or `ConnectionSettings`, which have
+            the timeouts, TLS and the login too.
         root: the queue's root.
         loader: the function that loads a group, by its name (see `zoolet.jobs.tasks`); without
             one, tasks get None for a group.
@@ -82,7 +84,7 @@ class Worker:
 
     def __init__(
         self,
-        hosts: str,
+        hosts: str | ConnectionSettings,
         root: str = "/",
         *,
         loader: str | None = None,
@@ -98,7 +100,13 @@ class Worker:
     ) -> None:
         if executors < 1 or cache_groups < 1:
             raise InvalidJobError("a worker has at least 1 executor, and room for 1 group")
-        self._hosts, self._root = without_chroot(hosts, root)
+        if isinstance(hosts, str):
+            hosts = ConnectionSettings(
+                hosts,
+                session_timeout_ms=session_timeout_ms,
+                connect_timeout_ms=connect_timeout_ms,
+            )
+        self._connection, self._root = hosts.moving_chroot(root)
         self._setup = Setup(
             loader,
             cache_groups,
@@ -111,8 +119,6 @@ class Worker:
         self._executor_count = executors
         self._threads = threads
         self._round_s = locality_wait_ms / 1000 if loader is not None else 0.0
-        self._session_timeout_ms = session_timeout_ms
-        self._connect_timeout_ms = connect_timeout_ms
         self._result_store = result_store
         self._step_hook = None if on_step is None else load_function(on_step, STEPS)
         self._home = HomeProcess()
@@ -161,11 +167,7 @@ class Worker:
             executor.start()
         for executor in self._executors:
             executor.wait_until_ready()
-        self._client = connect(
-            self._hosts,
-            session_timeout_ms=self._session_timeout_ms,
-            connect_timeout_ms=self._connect_timeout_ms,
-        )
+        self._client = connect(self._connection)
         on_session_end(self._client, self._unregister)
         self.queue = JobQueue(self._client, self._root)
         self.queue.ensure_layout()

@@ -24,7 +24,9 @@ from kazoo.exceptions import (
 
 from zoolet.client import call, multi_read_async
 from zoolet.jobs.deadlines import Deadline
+from zoolet.jobs.errors import UnknownQueueError
 from zoolet.jobs.operations import (
+    Create,
     Delete,
     Operation,
     PackedMulti,
@@ -58,8 +60,14 @@ class Znode(NamedTuple):
     created_ms: int
 
 
-class MissingError(Exception):
-    """There is no such znode."""
+class MissingError(UnknownQueueError):
+    """A znode that every queue has is not there."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the znode {path} is not there: was the queue removed? Create it again with zoolet"
+            " jobs create"
+        )
 
 
 class Znodes:
@@ -382,7 +390,8 @@ class Znodes:
         return self._requests.until_answered(attempt, writes=True)
 
     def _commit(self, operations: Sequence[Operation]) -> list[Any]:
-        acl = self.acl() or self._client.default_acl or OPEN_ACL
+        creates = any(isinstance(operation, Create) for operation in operations)
+        acl = (creates and self.acl()) or self._client.default_acl or OPEN_ACL
         request = PackedMulti(operations, self._client.chroot, acl)
         results: list[Any] = self._requests.answer(call(self._client, request))
         for position, result in enumerate(results):

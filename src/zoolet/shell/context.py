@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from zoolet.client import Watches, WatchEvent
@@ -49,7 +50,7 @@ class Context:
         self.lines: list[str] = []
         self.prints_watches = True
         self.changes_sent = 0
-        self.link = self._link_to(settings.hosts)
+        self.link = self._link_to(settings.connection.hosts)
 
     @property
     def client(self) -> Any:
@@ -69,7 +70,7 @@ class Context:
         link.open()
 
     def _link_to(self, hosts: str) -> Link:
-        return Link(hosts, self.settings, self._note_change)
+        return Link(replace(self.settings.connection, hosts=hosts), self._note_change)
 
     def _note_change(self) -> None:
         self.changes_sent += 1

@@ -13,23 +13,13 @@ from typing import Any
 from kazoo.protocol.states import ZnodeStat
 
 from zoolet.client import WatchEvent, WatchKind
-from zoolet.model.acl import ACL, AclList, Id
-from zoolet.model.codes import EventType, Permission
+from zoolet.client.acls import AclError, format_permissions, parse_acl
+from zoolet.model.acl import AclList
+from zoolet.model.codes import EventType
 from zoolet.shell.errors import UsageError
 from zoolet.shell.registry import Answer
 
-_PERMISSIONS = {
-    "c": Permission.CREATE,
-    "d": Permission.DELETE,
-    "r": Permission.READ,
-    "w": Permission.WRITE,
-    "a": Permission.ADMIN,
-}
-"""In the order in which the original prints them."""
-
 _JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]|[^][\s{},:"]+')
-
-_ACL_ENTRY = re.compile("([^:,]+):(.*?):([cdrwa]+)(?:,|$)")
 
 _EVENT_NAMES = {
     EventType.NODE_CREATED: "NodeCreated",
@@ -153,36 +143,12 @@ def _format_time(time_ms: int) -> str:
     return time.strftime("%a %b %d %H:%M:%S %Z %Y", local)
 
 
-def format_permissions(permissions: int) -> str:
-    """Return permissions as letters."""
-    return "".join(letter for letter, bit in _PERMISSIONS.items() if permissions & bit)
-
-
-def parse_acl(text: str) -> AclList:
-    """Read ``scheme:id:permissions[,...]``, such as ``world:anyone:cdrwa``; raises UsageError.
-
-    An id may hold colons and commas, as those of x509 do: it ends where permissions follow.
-    """
-    entries: list[ACL] = []
-    position = 0
-    while position < len(text) or not entries:
-        found = _ACL_ENTRY.match(text, position)
-        if found is None:
-            raise UsageError(
-                f"{text[position:]!r} is no ACL: write scheme:id:permissions, the permissions being"
-                " letters of cdrwa, as in world:anyone:cdrwa"
-            )
-        permissions = sum(int(_PERMISSIONS[letter]) for letter in set(found[3]))
-        entries.append(ACL(permissions, Id(found[1], found[2])))
-        position = found.end()
-    return tuple(entries)
-
-
-def format_acl(acl: AclList) -> str:
-    """Return an ACL as parse_acl reads it."""
-    return ",".join(
-        f"{entry.id.scheme}:{entry.id.id}:{format_permissions(entry.perms)}" for entry in acl
-    )
+def read_acl(text: str) -> AclList:
+    """Return the ACL that a person wrote; raises UsageError."""
+    try:
+        return parse_acl(text)
+    except AclError as error:
+        raise UsageError(str(error)) from None
 
 
 def acl_value(acl: Any) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.highlighter import JSONHighlighter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from zoolet.client.terminal import printable
 from zoolet.shell.formatting import indent_json
 from zoolet.shell.pager import EndOfReading, Pager
 from zoolet.shell.registry import Answer
@@ -23,18 +24,6 @@ _HIGHLIGHTER = JSONHighlighter()
 _NO_LOCK = contextlib.nullcontext()
 
 Advance = Callable[[int], None]
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with every character that could change the terminal escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable() or character in "\n\t"
-        else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 class Output:

@@ -5,6 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoolet.client.settings import (
+    AUTH_VARIABLE,
+    DEFAULT_HOSTS,
+    SERVER_VARIABLE,
+    TLS_CA_VARIABLE,
+    TLS_CERT_VARIABLE,
+    TLS_KEY_VARIABLE,
+    ConnectionSettings,
+    SettingsError,
+    parse_credential,
+    tls_files,
+)
+
 _DEFAULT_TIMEOUT_MS = 30_000
 _HISTORY_NAME = ".zoolet_history"
 
@@ -22,67 +35,59 @@ class Settings:
     """How a shell works.
 
     Attributes:
-        hosts: the servers, and behind a slash the znode that is taken as the root.
-        timeout_ms: the session timeout that is asked for, and how long a server is waited for.
-        takes_read_only_server: whether a server that is cut off from its ensemble will do (-r).
+        connection: the servers, the timeouts, TLS and the login.
         refuses_changes: whether commands that change anything are refused (--read-only).
         is_json: whether answers are printed as JSON, a value a line.
         has_pager: whether a terminal gets long answers page by page.
         history_path: where the lines that a person typed are kept.
         editor: the command line that ``edit`` starts.
-        tls_ca: the certificates that servers' are checked with, over TLS; None: in the open.
-        tls_cert: the shell's own certificate, None: it shows none.
-        tls_key: its private key; None: it stands with the certificate.
         command: the words of the one command to run; none: lines are read.
     """
 
-    hosts: str
-    timeout_ms: int
-    takes_read_only_server: bool
+    connection: ConnectionSettings
     refuses_changes: bool
     is_json: bool
     has_pager: bool
     history_path: Path
     editor: str
-    tls_ca: Path | None
-    tls_cert: Path | None
-    tls_key: Path | None
     command: tuple[str, ...]
-
-    @property
-    def timeout_s(self) -> float:
-        """timeout_ms in seconds, as kazoo takes it."""
-        return self.timeout_ms / 1000
 
 
 def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Return what the command line asks for; ends the program where it is written wrong."""
-    parser = _parser()
+    parser = _parser(environment)
     found = parser.parse_args(_with_ascii_dashes(argv))
     if found.timeout <= 0:
         parser.error(f"-timeout {found.timeout}: a timeout is at least 1 ms")
-    if found.tls_ca is None and (found.tls_cert or found.tls_key):
-        parser.error("--tls-cert and --tls-key need --tls-ca, without which nothing is encrypted")
-    if found.tls_cert is None and found.tls_key:
-        parser.error("--tls-key needs --tls-cert")
+    try:
+        connection = ConnectionSettings(
+            found.server,
+            session_timeout_ms=found.timeout,
+            connect_timeout_ms=found.timeout,
+            auth=tuple(map(parse_credential, found.auth or _logins(environment))),
+            tls=tls_files(found.tls_ca, found.tls_cert, found.tls_key),
+            takes_read_only_server=found.r,
+        )
+    except SettingsError as error:
+        parser.error(str(error))
     home = Path(environment.get("HOME", "."))
     return Settings(
-        hosts=found.server,
-        timeout_ms=found.timeout,
-        takes_read_only_server=found.r,
+        connection=connection,
         refuses_changes=found.read_only,
         is_json=found.output == "json",
         has_pager=not found.no_pager,
         history_path=found.history or home / _HISTORY_NAME,
         editor=environment.get("VISUAL") or environment.get("EDITOR") or "vi",
-        tls_ca=found.tls_ca,
-        tls_cert=found.tls_cert,
-        tls_key=found.tls_key,
         command=tuple(found.command),
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _logins(environment: Mapping[str, str]) -> list[str]:
+    """Return the logins that the environment names, one in a line."""
+    return environment.get(AUTH_VARIABLE, "").splitlines()
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="zkCli.sh",
         description="Work on a ZooKeeper server. Without a command, lines are read from the"
@@ -92,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-server",
         "--server",
-        default="127.0.0.1:2181",
+        default=environment.get(SERVER_VARIABLE) or DEFAULT_HOSTS,
         metavar="HOST:PORT[,HOST:PORT...][/PATH]",
         help="the server, or the members of an ensemble, and the znode to take as the root"
         " (default: %(default)s)",
@@ -131,12 +136,30 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help=f"where typed lines are kept (default: ~/{_HISTORY_NAME})",
     )
-    for option, what in (
-        ("--tls-ca", "speak TLS with servers whose certificate one of this file signs (PEM)"),
-        ("--tls-cert", "show them this certificate (PEM)"),
-        ("--tls-key", "its private key (default: it is in the certificate's file)"),
+    parser.add_argument(
+        "--auth",
+        action="append",
+        metavar="SCHEME:SECRET",
+        help=f"log in, like digest:user:password; may be repeated. {AUTH_VARIABLE} has logins that"
+        " ps does not show, one in a line",
+    )
+    for option, variable, what in (
+        (
+            "--tls-ca",
+            TLS_CA_VARIABLE,
+            "use TLS, with servers whose certificate this CA signs (PEM)",
+        ),
+        ("--tls-cert", TLS_CERT_VARIABLE, "show them this certificate (PEM)"),
+        ("--tls-key", TLS_KEY_VARIABLE, "its private key (default: it is in the same file)"),
     ):
-        parser.add_argument(option, type=_file, metavar="FILE", help=what)
+        default = environment.get(variable)
+        parser.add_argument(
+            option,
+            type=Path,
+            default=Path(default) if default else None,
+            metavar="FILE",
+            help=f"{what}; or {variable}",
+        )
     parser.add_argument(
         "command", nargs=argparse.REMAINDER, help="a command of the shell and its arguments"
     )
@@ -159,13 +182,3 @@ def _with_ascii_dashes(argv: Sequence[str]) -> list[str]:
             words[position] = f"{name}{equals}{value}"
         position += 1 if equals or name in FLAGS else 2
     return words
-
-
-def _file(written: str) -> Path:
-    """Return the path of a file that can be read."""
-    path = Path(written)
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{written} cannot be read: {error.strerror}") from error
-    return path

@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kazoo.protocol.states import ZnodeStat
 
+from zoolet.client.acls import format_acl
 from zoolet.model.acl import ACL, Id
 from zoolet.shell.errors import UsageError
 from zoolet.shell.formatting import (
     counted,
-    format_acl,
     format_data,
     format_hexdump,
     format_names,
     format_stat,
     indent_json,
     is_json,
-    parse_acl,
+    read_acl,
     stat_value,
 )
 
@@ -70,11 +70,11 @@ def test_names_and_numbers() -> None:
     ],
 )
 def test_an_acl_is_read_as_it_is_written(text: str) -> None:
-    assert format_acl(parse_acl(text)) == text
+    assert format_acl(read_acl(text)) == text
 
 
 def test_an_acl_has_its_parts() -> None:
-    assert parse_acl("digest:ann:x=:ra") == (ACL(17, Id("digest", "ann:x=")),)
+    assert read_acl("digest:ann:x=:ra") == (ACL(17, Id("digest", "ann:x=")),)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_acl_has_its_parts() -> None:
 )
 def test_what_is_no_acl_is_said(text: str) -> None:
     with pytest.raises(UsageError, match="no ACL"):
-        parse_acl(text)
+        read_acl(text)
 
 
 def test_json_is_an_object_or_a_list() -> None:

@@ -10,8 +10,9 @@ from unittest import mock
 
 import pytest
 
+from zoolet.client.terminal import printable
 from zoolet.shell import pager
-from zoolet.shell.output import Output, printable
+from zoolet.shell.output import Output
 from zoolet.shell.registry import Answer
 
 NASTY = "a\x1b[2J\x00\r\x9b\u202eb\tc\nd"

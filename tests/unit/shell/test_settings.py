@@ -10,18 +10,18 @@ from zoolet.shell.settings import read_settings
 
 def test_what_holds_unless_something_is_said() -> None:
     settings = read_settings([], {"HOME": "/home/ann"})
-    assert (settings.hosts, settings.timeout_s) == ("127.0.0.1:2181", 30.0)
+    assert (settings.connection.hosts, settings.connection.connect_timeout_ms) == (
+        "127.0.0.1:2181",
+        30_000,
+    )
     assert (settings.command, settings.is_json, settings.refuses_changes) == ((), False, False)
     assert (settings.history_path, settings.editor) == (Path("/home/ann/.zoolet_history"), "vi")
 
 
 def test_the_command_keeps_its_own_options() -> None:
     settings = read_settings(["-server", "h:1", "-r", "--output", "json", "get", "-s", "/a"], {})
-    assert (settings.hosts, settings.takes_read_only_server, settings.is_json) == (
-        "h:1",
-        True,
-        True,
-    )
+    assert (settings.connection.hosts, settings.is_json) == ("h:1", True)
+    assert settings.connection.takes_read_only_server
     assert settings.command == ("get", "-s", "/a")
 
 
@@ -40,6 +40,7 @@ def test_the_visual_editor_is_preferred() -> None:
         ["--tls-ca", "/no/file"],
         ["--tls-cert", "/dev/null"],
         ["--tls-ca", "/dev/null", "--tls-key", "/dev/null"],
+        ["--auth", "digest"],
     ],
 )
 def test_what_is_written_wrong_ends_with_status_2(
@@ -59,15 +60,15 @@ def test_options_copied_from_web_pages_have_other_dashes(dash: str, times: int) 
     dashes = dash * times
     written = [f"{dashes}server", "h:1", f"{dashes}r", f"{dashes}timeout", "50", f"{dash}no-pager"]
     settings = read_settings([*written, "get", f"{dash}s", "/a"], {})
-    assert (settings.hosts, settings.timeout_ms) == ("h:1", 50)
-    assert (settings.takes_read_only_server, settings.has_pager) == (True, False)
+    assert (settings.connection.hosts, settings.connection.session_timeout_ms) == ("h:1", 50)
+    assert (settings.connection.takes_read_only_server, settings.has_pager) == (True, False)
     assert settings.command == ("get", f"{dash}s", "/a")
 
 
 @pytest.mark.parametrize("written", [["--server", "h:1"], ["--server=h:1"], ["\u2014server=h:1"]])
 def test_options_of_one_word_have_two_dashes_too(written: list[str]) -> None:
     settings = read_settings([*written, "--timeout", "50", "set", "/a", "\u2013server"], {})
-    assert (settings.hosts, settings.timeout_ms) == ("h:1", 50)
+    assert (settings.connection.hosts, settings.connection.session_timeout_ms) == ("h:1", 50)
     assert settings.command == ("set", "/a", "\u2013server")
 
 
@@ -84,8 +85,27 @@ def test_an_option_that_does_not_exist_is_still_refused(
 def test_the_flags_are_those_of_the_parser() -> None:
     parsed = {
         name
-        for action in settings_module._parser()._actions
+        for action in settings_module._parser({})._actions
         if action.nargs == 0
         for name in action.option_strings
     }
     assert parsed == settings_module.FLAGS
+
+
+def test_the_environment_has_what_ps_must_not_show(tmp_path: Path) -> None:
+    for name in ("ca", "cert", "key"):
+        (tmp_path / name).touch()
+    environment = {
+        "ZOOLET_SERVER": "h:1",
+        "ZOOLET_AUTH": "digest:ann:a b\ndigest:bob:c",
+        "ZOOLET_TLS_CA": str(tmp_path / "ca"),
+        "ZOOLET_TLS_CERT": str(tmp_path / "cert"),
+        "ZOOLET_TLS_KEY": str(tmp_path / "key"),
+    }
+    connection = read_settings([], environment).connection
+    assert connection.hosts == "h:1"
+    assert connection.auth == (("digest", "ann:a b"), ("digest", "bob:c"))
+    assert connection.tls == (tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
+    assert "ann" not in repr(connection)
+    given = read_settings(["-server", "i:2", "--auth", "digest:x:y"], environment).connection
+    assert (given.hosts, given.auth) == ("i:2", (("digest", "x:y"),))

@@ -15,6 +15,7 @@ from kazoo.exceptions import NoNodeError
 from kazoo.protocol.serialization import Delete
 
 from zoolet.client import count_descendants, full_path, multi_async
+from zoolet.client.acls import format_acl
 from zoolet.model import paths
 from zoolet.model.exports import (
     ExportedZnode,
@@ -28,7 +29,7 @@ from zoolet.model.owners import OwnerKind
 from zoolet.shell.commands.writing import SURE
 from zoolet.shell.context import Context, Place
 from zoolet.shell.errors import AnswerIsNo, CommandError, describe
-from zoolet.shell.formatting import counted, format_acl, format_data
+from zoolet.shell.formatting import counted, format_data
 from zoolet.shell.interrupts import held_back
 from zoolet.shell.registry import Answer, Option, command
 from zoolet.shell.subtree import MULTI_BYTES, first_error, in_batches

@@ -8,6 +8,7 @@ from kazoo.exceptions import NoNodeError
 from kazoo.protocol.states import ZnodeStat
 
 from zoolet.client import count_descendants, get_config, get_ephemerals, who_am_i
+from zoolet.client.acls import format_permissions
 from zoolet.model import paths
 from zoolet.model.exports import show_data
 from zoolet.shell.context import Context
@@ -17,7 +18,6 @@ from zoolet.shell.formatting import (
     format_data,
     format_hexdump,
     format_names,
-    format_permissions,
     format_stat,
     is_json,
     stat_value,

@@ -71,7 +71,9 @@ def _show(session: str, connection: _Connection | None, ephemerals: list[str]) -
 
 def _ask(context: Context, host: str, port: int, word: str) -> str:
     try:
-        answer = ask(context.client, host, port, word, context.settings.timeout_s)
+        answer = ask(
+            context.client, host, port, word, context.settings.connection.connect_timeout_s
+        )
     except OSError as error:
         raise CommandError(
             f"{format_address(host, port)} does not answer {word}: {error}"

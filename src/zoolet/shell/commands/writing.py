@@ -18,7 +18,7 @@ from zoolet.model.owners import MAX_TTL_MS
 from zoolet.shell.commands.reading import STAT
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, UsageError, describe
-from zoolet.shell.formatting import counted, format_data, format_stat, parse_acl, stat_value
+from zoolet.shell.formatting import counted, format_data, format_stat, read_acl, stat_value
 from zoolet.shell.interrupts import held_back
 from zoolet.shell.registry import Answer, Option, command
 from zoolet.shell.subtree import delete_subtree, walk
@@ -43,7 +43,7 @@ _IN_FLIGHT = 100
 def _create(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     mode = _mode(arguments)
     data = None if arguments.data is None else to_bytes(arguments.data)
-    acl = parse_acl(arguments.acl) if arguments.acl else OPEN_ACL
+    acl = read_acl(arguments.acl) if arguments.acl else OPEN_ACL
     with explaining_size(len(data or b"")):
         created = create(context.client, arguments.path, data, mode, acl, arguments.t or 0)
     yield Answer({"created": created}, f"Created {created}")
@@ -126,7 +126,7 @@ def _deleteall(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
     changes=True,
 )
 def _set_acl(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
-    acl = parse_acl(arguments.acl)
+    acl = read_acl(arguments.acl)
     if not arguments.R:
         stat = context.client.set_acls(arguments.path, acl, version=_version(arguments))
         yield _changed(arguments, stat)

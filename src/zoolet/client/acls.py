@@ -1,0 +1,54 @@
+"""ACLs as text: ``scheme:id:permissions[,...]``, such as ``world:anyone:cdrwa``. Imports model."""
+
+import re
+from typing import Final
+
+from zoolet.model.acl import ACL, AclList, Id
+from zoolet.model.codes import Permission
+
+PERMISSIONS: Final = {
+    "c": Permission.CREATE,
+    "d": Permission.DELETE,
+    "r": Permission.READ,
+    "w": Permission.WRITE,
+    "a": Permission.ADMIN,
+}
+"""In the order in which Apache ZooKeeper prints them."""
+
+_ENTRY = re.compile("([^:,]+):(.*?):([cdrwa]+)(?:,|$)")
+
+
+class AclError(ValueError):
+    """A text is no ACL; the message says how one is written."""
+
+
+def format_permissions(permissions: int) -> str:
+    """Return permissions as letters."""
+    return "".join(letter for letter, bit in PERMISSIONS.items() if permissions & bit)
+
+
+def parse_acl(text: str) -> AclList:
+    """Return the ACL of ``scheme:id:permissions[,...]``; raises AclError.
+
+    An id may hold colons and commas, as those of x509 do: it ends where permissions follow.
+    """
+    entries: list[ACL] = []
+    position = 0
+    while position < len(text) or not entries:
+        found = _ENTRY.match(text, position)
+        if found is None:
+            raise AclError(
+                f"{text[position:]!r} is no ACL: write scheme:id:permissions, the permissions being"
+                " letters of cdrwa, as in world:anyone:cdrwa"
+            )
+        permissions = sum(int(PERMISSIONS[letter]) for letter in set(found[3]))
+        entries.append(ACL(permissions, Id(found[1], found[2])))
+        position = found.end()
+    return tuple(entries)
+
+
+def format_acl(acl: AclList) -> str:
+    """Return an ACL as parse_acl reads it."""
+    return ",".join(
+        f"{entry.id.scheme}:{entry.id.id}:{format_permissions(entry.perms)}" for entry in acl
+    )
