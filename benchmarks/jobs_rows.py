@@ -99,15 +99,18 @@ def submit(hosts: str) -> Figures:
 def kill(hosts: str) -> Figures:
     """Kill one of two workers in the middle; return how long after that the last result came."""
     session = ("--session-timeout-ms", str(KILL_SESSION_TIMEOUT_MS))
+    os.environ["BEGUN_LOG"] = os.devnull
     with Dispatcher(hosts, ROOT, create=True) as dispatcher, workers(hosts, 2, *session) as running:
         batch = dispatcher.submit_batch(requests(KILL_JOBS, task=SLOW_TASK))
         for _ in range(KILL_JOBS // 4):
             batch.next_result(WAIT_S)
         running[0].send_signal(signal.SIGKILL)
         killed = time.perf_counter()
-        while batch.outstanding:
-            if batch.next_result(WAIT_S) is None and batch.outstanding:
-                raise RuntimeError("jobs were lost")
+        while (job := batch.next_result(WAIT_S)) is not None:
+            if job.state != "SUCCESSFUL":
+                raise RuntimeError(f"a job failed: {job.errors}")
+        if batch.outstanding:
+            raise RuntimeError("jobs were lost")
         return {"recovery_s": time.perf_counter() - killed}
 
 

@@ -23,6 +23,7 @@ from zoolet.jobs import Dispatcher
 
 END_S = 120.0
 """How long after the last fault everything must have come to an end."""
+SHARDS = (1, 1, 4)
 SHOWN = 8
 STORED_CHECKED = 200
 
@@ -37,8 +38,9 @@ class Report(NamedTuple):
 def soak(home: Path, seed: int, seconds: float, workers: int = 3) -> Report:
     """Run a soak test for about this long, and some time for the end."""
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
-    print(f"soak test: seed {seed}, {seconds:g} s, {workers} workers", flush=True)
-    with World(home, workers) as world:
+    shards = SHARDS[seed % len(SHARDS)]
+    print(f"soak test: seed {seed}, {seconds:g} s, {workers} workers, {shards} shards", flush=True)
+    with World(home, workers, shards) as world:
         users, faults = Users(world, seed), Faults(world)
         users.start()
         _make_faults(faults, FaultStream(seed, WEIGHTS), seconds)

@@ -6,6 +6,8 @@ from one that the test made.
 
 import contextlib
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,6 @@ from typing import Self
 from tests.soak.processes import GRACE_MS, ROOT, Marks, Windows, WorkerProcess, now_ms
 from tests.soak.starvation import Starvation
 from tests.support.proxy import Proxy
-from zoolet.jobs import Dispatcher
 from zoolet.testing import ServerProcess
 
 SERVER = {"tickTime": 500, "preAllocSize": 65536}
@@ -29,7 +30,7 @@ _OTHER_ENDINGS = ("Exception in thread", "the worker ends", "Fatal Python error:
 
 
 class World:
-    """A server, proxies and workers.
+    """A server, proxies and workers on a queue of this number of shards.
 
     Attributes:
         unreachable: when workers could not reach the server, or were not allowed to take jobs.
@@ -38,8 +39,9 @@ class World:
         problems: what was wrong.
     """
 
-    def __init__(self, home: Path, count: int) -> None:
+    def __init__(self, home: Path, count: int, shards: int) -> None:
         self.home = home
+        self._shards = shards
         for name in ("runs", "workers", "logs", "killed"):
             (home / name).mkdir(parents=True)
         self.starvation = Starvation()
@@ -64,8 +66,11 @@ class World:
         self.server.start()
         self.worker_proxy = Proxy(self.server.port)
         self.user_proxy = Proxy(self.server.port)
-        with Dispatcher(self.server.hosts, ROOT, create=True):
-            pass
+        subprocess.run(
+            [sys.executable, "-m", "zoolet", "jobs", "create", "--server", self.server.hosts,
+             "--queue", ROOT, "--shards", str(self._shards)],
+            check=True,
+        )  # fmt: skip
         for slot in range(len(self._slots)):
             self._start(slot)
         self._keeper.start()
