@@ -2,7 +2,8 @@
 
 Works on times only: intervals in ms since the epoch, half open. A job is ready while it may be
 started and its task does not run, whether nobody owns it or a worker that is alive does. An
-executor is idle if its worker runs fewer tasks than it has executors.
+executor is idle if its process is alive and runs no task. One that has no process any more shows in
+this: fewer processes than the worker has executors run any task for that long.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ SETTLE_MS = 3000
 """How long after a disturbance connections are made again and sessions end."""
 SEEN_EVERY_MS = 2000
 """A process that was not seen for this long has ended."""
+STEP_MS = 500
 LATENESS_FACTOR = 2
 """A process that lost the processor needs time to take up its work."""
 _FOREVER = 1 << 62
@@ -90,7 +92,7 @@ def idle_executors(observed: Observed) -> list[str]:
     ready_times = union(Interval(begin, end) for begin, end, _ in ready)
     away = union(Interval(i.begin, i.end + SETTLE_MS) for i in observed.away)
     by_pid = {worker.pid: worker for worker in observed.workers}
-    ends = _ends_of_runs(observed)
+    work = _work(observed)
     for worker_id, life in observed.history.workers.items():
         worker = by_pid.get(life.pid)
         if worker is None:
@@ -98,20 +100,59 @@ def idle_executors(observed: Observed) -> list[str]:
         end = min(life.deleted_ms or _FOREVER, worker.ended_ms or _FOREVER, observed.until_ms)
         end = min(end, worker.stop_asked_ms or _FOREVER)
         own = [Interval(life.created_ms, end)] if life.created_ms < end else []
-        busy = _all_busy(ends.get(worker.tag, []))
-        for interval in _common(without(without(own, busy), _disturbed(worker, away)), ready_times):
-            late_ms = observed.lateness.between(interval.begin, interval.end)
-            idle_ms = interval.end - interval.begin - LATENESS_FACTOR * late_ms
-            if idle_ms > LIMIT_MS:
-                waited = [
-                    name for begin, e, name in ready if begin < interval.end and e > interval.begin
-                ]
-                problems.append(
-                    f"an executor of {worker.tag} ({worker_id}) was idle for {idle_ms} ms from"
-                    f" {interval.begin} on while {len(waited)} jobs were ready, such as"
-                    f" {waited[:3]}"
-                )
+        looked_at = _common(without(own, _disturbed(worker, away)), ready_times)
+        for interval in _idle(observed, work.get(worker.tag, {}), looked_at):
+            waited = [name for b, e, name in ready if b < interval.end and e > interval.begin]
+            problems.append(
+                f"an executor of {worker.tag} ({worker_id}) was idle for"
+                f" {interval.end - interval.begin} ms from {interval.begin} on while"
+                f" {len(waited)} jobs were ready, such as {waited[:3]}"
+            )
     return problems
+
+
+Work = Mapping[int, Sequence[Interval]]
+"""When the tasks of a worker ran, by the process that they ran in."""
+
+
+def _idle(observed: Observed, work: Work, looked_at: Sequence[Interval]) -> Iterator[Interval]:
+    """Yield times that are too long in which an executor of a worker did nothing."""
+    for pid, runs in work.items():
+        alive = Interval(runs[0].begin, observed.last_seen_ms.get(pid, 0))
+        for gap in _common(without(union([alive]), union(runs)), looked_at):
+            if _is_too_long(observed, gap):
+                yield gap
+    for whole in looked_at:
+        begin = whole.begin
+        while begin < whole.end:
+            window = _long_window(observed, Interval(begin, whole.end))
+            if window is None:
+                break
+            busy = [
+                pid
+                for pid, runs in work.items()
+                if any(run.begin < window.end and run.end > window.begin for run in runs)
+            ]
+            if len(busy) < EXECUTORS:
+                yield window
+                break
+            begin += STEP_MS
+
+
+def _is_too_long(observed: Observed, interval: Interval) -> bool:
+    late_ms = observed.lateness.between(interval.begin, interval.end)
+    return interval.end - interval.begin - LATENESS_FACTOR * late_ms > LIMIT_MS
+
+
+def _long_window(observed: Observed, interval: Interval) -> Interval | None:
+    """Return the beginning of an interval that is just too long to be idle; None if none is."""
+    end = interval.begin + LIMIT_MS + 1
+    while end <= interval.end:
+        window = Interval(interval.begin, end)
+        if _is_too_long(observed, window):
+            return window
+        end += STEP_MS
+    return None
 
 
 def _ready(observed: Observed) -> Iterator[tuple[int, int, str]]:
@@ -161,8 +202,8 @@ def _in_good_hands(
     return without(union([Interval(standing.at_ms, end)]), _disturbed(worker, ()))
 
 
-def _ends_of_runs(observed: Observed) -> dict[str, list[Interval]]:
-    """Return when tasks ran, by the tag of the worker.
+def _work(observed: Observed) -> dict[str, dict[int, list[Interval]]]:
+    """Return when tasks ran, by the tag of the worker and by process, in order.
 
     A task that did not return nor raise ran until its job was moved, or its process ended.
     """
@@ -171,31 +212,17 @@ def _ends_of_runs(observed: Observed) -> dict[str, list[Interval]]:
         for standing in standings:
             if standing.place != "owned":
                 moves.setdefault(standing.job_id, []).append(standing.at_ms)
-    found: dict[str, list[Interval]] = {}
-    for runs in observed.runs.values():
-        for run in runs:
-            end = run.ended_ms
-            if end is None:
-                later = [at for at in moves.get(run.job_id, ()) if at >= run.started_ms]
-                seen_ms = observed.last_seen_ms.get(run.pid, run.started_ms)
-                end = min([*later, max(seen_ms, run.started_ms) + SEEN_EVERY_MS])
-            found.setdefault(run.worker, []).append(Interval(run.started_ms, end))
+    found: dict[str, dict[int, list[Interval]]] = {}
+    runs = (run for some in observed.runs.values() for run in some)
+    for run in sorted(runs, key=lambda run: run.started_ms):
+        end = run.ended_ms
+        if end is None:
+            later = [at for at in moves.get(run.job_id, ()) if at >= run.started_ms]
+            seen_ms = observed.last_seen_ms.get(run.pid, run.started_ms)
+            end = min([*later, max(seen_ms, run.started_ms) + SEEN_EVERY_MS])
+        interval = Interval(run.started_ms, end)
+        found.setdefault(run.worker, {}).setdefault(run.pid, []).append(interval)
     return found
-
-
-def _all_busy(runs: Sequence[Interval]) -> list[Interval]:
-    """Return when all executors of a worker ran a task."""
-    changes = sorted([*((i.begin, 1) for i in runs), *((i.end, -1) for i in runs)])
-    found = []
-    count = 0
-    begin = 0
-    for at, change in changes:
-        if count < EXECUTORS <= count + change:
-            begin = at
-        elif count >= EXECUTORS > count + change:
-            found.append(Interval(begin, at))
-        count += change
-    return union(found)
 
 
 def _disturbed(worker: WorkerProcess, away: Sequence[Interval]) -> list[Interval]:

@@ -155,7 +155,7 @@ def observed(**changes: Any) -> Observed:
         "runs": {},
         "workers": [StubWorker()],
         "away": [],
-        "last_seen_ms": {0: 7000},
+        "last_seen_ms": {2: 9000, 3: 9000},
         "lateness": Lateness([]),
         "until_ms": 7000,
     }
@@ -163,7 +163,8 @@ def observed(**changes: Any) -> Observed:
 
 
 def runs_until(*ends_ms: int | None) -> dict[int, list[Run]]:
-    return {n + 2: [Run(n + 2, "r", "w0-1", 1, end)] for n, end in enumerate(ends_ms)}
+    """Return one run for each, in a process of its own that lives on."""
+    return {n + 2: [Run(n + 2, "r", "w0-1", 1, end, pid=n + 2)] for n, end in enumerate(ends_ms)}
 
 
 def stub(**changes: Any) -> StubWorker:
@@ -191,7 +192,9 @@ GIVEN_BACK = History(
         (observed(history=HELD), False),
         (observed(history=replace(HELD, chains={"b": [1, 2]})), True),
         (observed(history=OWNED_ONLY), True),
-        (observed(history=OWNED_ONLY, runs={1: [Run(1, "r", "w0-1", 300)]}), False),
+        (observed(runs=runs_until(7000, 1000)), True),
+        (observed(runs=runs_until(7000, 3000)), False),
+        (observed(runs=runs_until(7000, 1000), last_seen_ms={2: 9000, 3: 1000}), True),
         (observed(history=GIVEN_BACK, workers=[stub(stop_asked_ms=6400)]), True),
         (observed(runs=runs_until(None, None)), False),
         (observed(runs=runs_until(None)), True),
