@@ -20,7 +20,7 @@ from kazoo.client import KazooClient
 import zoolet
 from tests.support.jobs import ROOT, TIMEOUT_S, WorkerProcess, all_results, next_result, write_tasks
 from tests.support.waiting import wait_until
-from zoolet.jobs import Dispatcher, JobRequest, JobState
+from zoolet.jobs import Dispatcher, JobQueue, JobRequest, JobState, QueueSettings, Worker
 
 TASKS = '''
 import os
@@ -177,6 +177,20 @@ def test_after_a_job_that_another_program_took_the_next_one_starts(
     client.delete(f"{ROOT}/owned/{batch.names[0]}")
     let_go(tasks)
     assert next_result(dispatcher.submit_batch([number(2)])).result == 2
+
+
+def test_jobs_behind_those_of_a_paused_dataset_start(client: KazooClient, server: Any) -> None:
+    """Jobs of the paused dataset stand in all shards, and the worker does not list all at once."""
+    JobQueue(client, ROOT).ensure_layout(QueueSettings(shards=8))
+    dispatcher = Dispatcher(client, ROOT)
+    dispatcher.queue.pause("paused")
+    dispatcher.submit_batch([JobRequest("builtins:max", "paused", str(n)) for n in range(50)])
+    batch = dispatcher.submit_batch(
+        [JobRequest("builtins:max", "flights", str(n), max_attempts=1) for n in range(8)]
+    )
+    with Worker(server.hosts, ROOT):
+        # None is no number: it is called, and that is what matters.
+        assert {job.state for job in all_results(batch)} == {JobState.FAILED}
 
 
 # --- A part of the worker fails

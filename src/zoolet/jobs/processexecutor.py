@@ -91,6 +91,7 @@ class ProcessExecutor:
         self._unread_first = ""
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
+        self._poll = select.poll()
         self._settled = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -256,6 +257,9 @@ class ProcessExecutor:
         output = ProcessOutput(
             process.read_output, process.read_count, self._setup.output_token, self._output_log
         )
+        self._poll = select.poll()
+        for descriptor in (process.told_fd, process.output_fd, process.link_fd, self._woken):
+            self._poll.register(descriptor, select.POLLIN)
         try:
             try:
                 reason = self._serve(process, output)
@@ -299,17 +303,17 @@ class ProcessExecutor:
 
     def _pass_news(self, process: ChildProcess, output: ProcessOutput, wait_ms: float) -> bool:
         """Wait for news of the process, and pass it on; False if there will be no more."""
-        poll = select.poll()
-        for descriptor in (process.told_fd, process.output_fd, process.link_fd, self._woken):
-            poll.register(descriptor, select.POLLIN)
-        if process.has_unwritten:
-            poll.register(process.work_fd, select.POLLOUT)
-        ready = {descriptor for descriptor, _ in poll.poll(wait_ms)}
+        is_writing = process.has_unwritten
+        if is_writing:
+            self._poll.register(process.work_fd, select.POLLOUT)
+        ready = {descriptor for descriptor, _ in self._poll.poll(wait_ms)}
+        if is_writing:
+            self._poll.unregister(process.work_fd)
         if self._woken.fileno() in ready:
             self._woken.recv(_WAKES_BYTES)
         # First this: it may belong to an attempt that a message tells of.
         has_output = process.output_fd in ready and output.read()
-        if process.has_unwritten and process.work_fd in ready:
+        if is_writing and process.work_fd in ready:
             process.flush()
         if process.told_fd in ready or has_output:
             messages = process.read()

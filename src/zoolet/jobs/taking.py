@@ -167,12 +167,16 @@ class JobTaker:
         while not self._let_go.empty():
             waiting.let_go(self._let_go.get())
         wanted = count * SPREAD if self._contended else count
+        paused_count = waiting.paused_count
         choice = waiting.choose(wanted, time.monotonic(), self._affinity(), self._control.allows)
         if choice.jobs:
             self._own(self._spread(choice.jobs, count), rooms)
             self._idle_since = time.monotonic()
             self._wake.set()
             return None
+        if waiting.paused_count > paused_count:
+            # The pages behind these jobs were not listed yet.
+            self._wake.set()
         times = [at for at in (listed_at, choice.again_at) if at is not None]
         search_at = self._idle_since + self._round_s
         if time.monotonic() < search_at:

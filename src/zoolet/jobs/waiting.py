@@ -153,6 +153,11 @@ class WaitingJobs:
             if (seen := self._seen.get(name)) is not None
         )
 
+    @property
+    def paused_count(self) -> int:
+        """How many jobs were not allowed, since `unpause`."""
+        return len(self._aside.paused)
+
     def has_offers(self) -> bool:
         """Say whether any job may be chosen."""
         return self._head(self._order, lambda _: True) is not None
