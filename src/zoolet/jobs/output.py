@@ -274,10 +274,13 @@ class ReadCount:
     """
 
     def __init__(self) -> None:
-        with tempfile.TemporaryFile() as file:
-            file.truncate(mmap.PAGESIZE)
-            self._shared = mmap.mmap(file.fileno(), mmap.PAGESIZE)
-            self.descriptor = os.dup(file.fileno())
+        self.descriptor = _shared_file()
+        try:
+            os.truncate(self.descriptor, mmap.PAGESIZE)
+            self._shared = mmap.mmap(self.descriptor, mmap.PAGESIZE)
+        except BaseException:
+            self.close_descriptor()
+            raise
 
     def set(self, count_bytes: int) -> None:
         """Let the process know."""
@@ -293,6 +296,14 @@ class ReadCount:
         """Give the memory back."""
         self.close_descriptor()
         self._shared.close()
+
+
+def _shared_file() -> int:
+    """Return a descriptor of a file without a name, in memory where the system has that."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("zoolet-output")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 class ProcessOutput:
