@@ -1,6 +1,6 @@
 """A queue with an ACL; workers and commands that log in or use TLS.
 
-On zoolet and on Apache ZooKeeper.
+ACLs and logins on zoolet and on Apache ZooKeeper, TLS on zoolet.
 """
 
 import json
@@ -14,12 +14,6 @@ from pathlib import Path
 import pytest
 import trustme
 from click.testing import CliRunner, Result
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 from kazoo.client import KazooClient
 from kazoo.security import make_acl, make_digest_acl_credential
 
@@ -38,9 +32,8 @@ from zoolet.jobs import (
     RequestRefusedError,
     TlsFiles,
 )
-from zoolet.testing import ReservedPort
-from zoolet.testing.apache import ApacheServer
-from zoolet.testing.process import ProcessServer, ServerProcess
+from zoolet.testing import ReservedPort, ServerProcess
+from zoolet.testing.process import ProcessServer
 
 ANN = Credential("digest", "ann:secret")
 BOB = Credential("digest", "bob:other")
@@ -276,41 +269,28 @@ def test_ps_shows_no_secret_of_a_worker(any_server: ProcessServer, tasks: Path) 
 # --- TLS
 
 
-@pytest.fixture(params=["zoolet", "apache"])
-def secure(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, TlsFiles]]:
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[tuple[str, TlsFiles]]:
     """A server whose secure port needs clients' certificates; its address, and a client's files."""
     authority = trustme.CA()
-    ca, own, key, store = (
-        tmp_path / name for name in ("ca.pem", "own.pem", "key.pem", "store.pem")
-    )
+    names = ("ca.pem", "own.pem", "key.pem", "store.pem")
+    ca, own, key, store = (tmp_path / name for name in names)
     authority.cert_pem.write_to_path(ca)
     server = authority.issue_cert("localhost", "127.0.0.1")
-    # Apache ZooKeeper reads keys as PKCS 8 only.
-    server_key = load_pem_private_key(server.private_key_pem.bytes(), None)
-    pkcs8 = server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    store.write_bytes(pkcs8 + b"".join(pem.bytes() for pem in server.cert_chain_pems))
-    # Apache ZooKeeper compares the host names of clients with their certificates.
-    client = authority.issue_cert("localhost", "127.0.0.1", common_name="worker")
+    server.private_key_and_cert_chain_pem.write_to_path(store)
+    client = authority.issue_cert(common_name="worker")
     for pem in client.cert_chain_pems:
         pem.write_to_path(own, append=True)
     client.private_key_pem.write_to_path(key)
     port = ReservedPort()
-    settings: dict[str, object] = {
+    settings = {
         "secureClientPort": port.number,
         "secureClientPortAddress": "127.0.0.1",
         "ssl.keyStore.location": store,
         "ssl.trustStore.location": ca,
         "ssl.clientAuth": "need",
     }
-    running: ProcessServer
-    if request.param == "zoolet":
-        running = ServerProcess(tmp_path / "server", settings)
-    else:
-        settings |= {"serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory"}
-        running = ApacheServer(
-            tmp_path / "server", request.getfixturevalue("apache_jars"), settings
-        )
-    with running:
+    with ServerProcess(tmp_path / "server", settings):
         yield f"localhost:{port.number}", TlsFiles(ca, own, key)
     port.release()
 
@@ -373,6 +353,7 @@ def test_the_default_is_open(any_server: ProcessServer) -> None:
 
 def test_no_log_shows_a_login(any_server: ProcessServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="kazoo")
     with Dispatcher(ConnectionSettings(any_server.hosts, auth=(ANN,)), ROOT, create=True) as own:
         own.submit("m:f", "d", "1")
     assert "Sending request" in caplog.text
