@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, JobRequest, inspection
 from zoolet.jobs.printing import Printer
-from zoolet.jobs.queue import wall_clock_ms
+from zoolet.jobs.serverclock import wall_clock_ms
 from zoolet.jobs.top import top
 
 WAIT_S = 30
@@ -183,15 +183,15 @@ def test_top_shows_a_queue_in_a_terminal(
     try:
         terminal.expect_exact(f"queue {ROOT}")
         terminal.expect_exact("PAUSED")
-        terminal.expect(r"7 +│ +1 │ +0 │ +0")
-        terminal.expect(r"0 +│ +0 │ +0 │ +20")
+        terminal.expect(r"7 +│ +0 │ +1 │ +0 │ +0")
+        terminal.expect(r"0 +│ +0 │ +0 │ +0 │ +20")
         terminal.expect_exact(worker.worker_id)
         terminal.expect_exact("waits longest: entry-007-d:9-")
         terminal.expect_exact("the queue is paused")
         # It is drawn anew: what changes is seen without a key.
         dispatcher.queue.pause(paused=False)
         terminal.expect_exact("nothing waits")
-        terminal.expect(r"7 +│ +0 │ +0 │ +1")
+        terminal.expect(r"7 +│ +0 │ +0 │ +0 │ +1")
         terminal.sendintr()
         terminal.expect(pexpect.EOF)
     finally:

@@ -73,7 +73,7 @@ def test_a_job_is_found_by_its_name_in_every_place(queue: JobQueue, client: Kazo
     queue.finish(job, 1)
     assert client.get_children(f"{ROOT}/done/{page}") == [submission.name]
     assert queue.find(submission.name).result == 1
-    assert queue.counts() == {"unowned": 0, "owned": 0, "done": 1}
+    assert queue.counts() == {"deferred": 0, "unowned": 0, "owned": 0, "done": 1}
 
 
 def test_all_of_one_group_fill_page_after_page_in_order(
@@ -185,6 +185,7 @@ def test_an_overview_counts_by_pages(queue: JobQueue) -> None:
     queue.finish(job, 1)
     found = inspection.overview(queue)
     assert found.counts == {
+        "deferred": Counter(),
         "unowned": Counter({1: 9, 0: 10}),
         "owned": Counter(),
         "done": Counter({1: 1}),

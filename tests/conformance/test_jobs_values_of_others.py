@@ -143,7 +143,7 @@ def test_every_command_shows_an_unreadable_job(
         assert result.exit_code == 0, (command, result.output)
         if command[0] in {"show", "export"}:
             assert result.output.count("does not hold a job") >= 3
-    assert dispatcher.queue.counts() == {"unowned": 0, "owned": 0, "done": 0}
+    assert dispatcher.queue.counts() == {"deferred": 0, "unowned": 0, "owned": 0, "done": 0}
 
 
 def test_the_latest_time_is_accepted_and_holds_up_no_other_job(

@@ -32,9 +32,10 @@ from zoolet.jobs.errors import (
     UnreadableJobError,
     WorkerGoneError,
 )
+from zoolet.jobs.jobrequests import JobRequest
 from zoolet.jobs.jobvalues import AttemptError
 from zoolet.jobs.queue import JobQueue
-from zoolet.jobs.records import Job, JobRequest, JobState
+from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.settings import QueueSettings
 from zoolet.jobs.submission import Origin, Submission
 from zoolet.jobs.worker import Worker

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
 from zoolet.jobs.cache import Group, GroupCache
-from zoolet.jobs.errors import InvalidJobError
+from zoolet.jobs.errors import FunctionNotFoundError, InvalidJobError
 from zoolet.jobs.errortexts import KEPT_CHARACTERS, describe
 from zoolet.jobs.jsonvalues import EncodedJson, encode_json
 from zoolet.jobs.logs import Label
 from zoolet.jobs.tasks import LOADERS, TASKS, load_function
+from zoolet.jobs.texts import cut_middle
 
 Task = Callable[..., Any]
 """Called with the group and the parameters; returns JSON."""
@@ -62,8 +63,8 @@ class Work:
 
     name: str
     task: str
-    dataset: str
-    groupid: str
+    dataset: str | None
+    groupid: str | None
     parameters: dict[str, Any]
     timeout_ms: int | None
     careful: bool = False
@@ -73,6 +74,13 @@ class Work:
     def label(self) -> Label:
         """What records of the log about its attempt begin with."""
         return Label(self.name, self.task, self.attempt)
+
+    @property
+    def group(self) -> Group | None:
+        """The data that the job is about; None for a job without data."""
+        if self.dataset is None or self.groupid is None:
+            return None
+        return self.dataset, self.groupid
 
     def as_list(self) -> list[Any]:
         """Return its attributes in their order."""
@@ -88,12 +96,14 @@ class Outcome:
         error: what the attempt failed with, as text; None if it did not fail.
         details: the error at more length, for the log.
         last_lines: the end of what the attempt printed and logged, if that is known.
+        is_task_missing: whether the task could not be imported, so that it was not started.
     """
 
     result: EncodedJson | None = None
     error: str | None = None
     details: str = ""
     last_lines: str = ""
+    is_task_missing: bool = False
 
 
 class Listener(Protocol):
@@ -135,12 +145,13 @@ class Attempter:
     def _attempt(self, work: Work, listener: Listener) -> Outcome:
         if not self._is_ready(work):
             listener.begun()
-            self._tasks[work.task] = load_function(work.task, TASKS)
+            if (missing := self._load_task(work.task)) is not None:
+                return missing
         group: Any = None
-        if self.cache is None:
+        if self.cache is None or work.group is None:
             listener.started(None, ())
         else:
-            group, cache_hit, dropped = self.cache.get(work.dataset, work.groupid)
+            group, cache_hit, dropped = self.cache.get(*work.group)
             listener.started(cache_hit, dropped)
         # A copy, so that a task that changes its parameters does not change the job's record.
         result = self._tasks[work.task](group, copy.deepcopy(work.parameters))
@@ -150,7 +161,20 @@ class Attempter:
         except InvalidJobError as error:
             return Outcome(error=f"the task's result cannot be kept: {error}"[:KEPT_CHARACTERS])
 
+    def _load_task(self, name: str) -> Outcome | None:
+        """Import a task if that was not done; return the outcome of the attempt if it cannot be."""
+        if name in self._tasks:
+            return None
+        try:
+            self._tasks[name] = load_function(name, TASKS)
+        except FunctionNotFoundError as error:
+            _, full = describe(error)
+            return Outcome(
+                error=cut_middle(str(error), KEPT_CHARACTERS), details=full, is_task_missing=True
+            )
+        return None
+
     def _is_ready(self, work: Work) -> bool:
         if work.task not in self._tasks:
             return False
-        return self.cache is None or (work.dataset, work.groupid) in self.cache.held()
+        return self.cache is None or work.group is None or work.group in self.cache.held()

@@ -17,12 +17,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from zoolet.jobs.batch import Batch, JobFailedError
+from zoolet.jobs.dispatcher import Dispatcher
 from zoolet.jobs.errors import InvalidJobError, JobError
+from zoolet.jobs.jobrequests import JobRequest
 from zoolet.jobs.jobvalues import MAX_ATTEMPTS_LIMIT
 from zoolet.jobs.logs import LEVELS, LogFormat, set_up
 from zoolet.jobs.naming import PRIORITY_MAX
 from zoolet.jobs.operating import commands as operating_commands
 from zoolet.jobs.options import (
+    FromNow,
     Target,
     dispatcher_on,
     errors_as_messages,
@@ -31,7 +34,7 @@ from zoolet.jobs.options import (
     queue_options,
 )
 from zoolet.jobs.printing import Printer
-from zoolet.jobs.records import JobRequest, JobState
+from zoolet.jobs.records import JobState
 from zoolet.jobs.worker import GRACE_MS, Worker
 from zoolet.jobs.workerprocess import become_init, run
 
@@ -178,7 +181,9 @@ for command in operating_commands:
 @jobs.command()
 @queue_options
 @click.option("--task", help="What to run: module:function.")
-@click.option("--dataset", help="The dataset it works on.")
+@click.option(
+    "--dataset", help="The dataset it works on; without it and --group, a task without data."
+)
 @click.option("--group", "groupid", help="Which group of the dataset.")
 @click.option(
     "--priority",
@@ -220,7 +225,12 @@ for command in operating_commands:
 )
 @click.option("--batch", "name", help="The batch's name, to follow it by.")
 @click.option("--after", help="Start when this batch is done.")
-@click.option("--reuse/--no-reuse", default=True, help="Whether to answer from a stored result.")
+@click.option(
+    "--reuse/--no-reuse",
+    default=None,
+    help="Whether the same work, if it is under way or done, answers.  [default: if the job has"
+    " data, or --idempotency-key]",
+)
 @click.option("--create", is_flag=True, help="Make the queue where there is none.")
 @click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
 def submit(
@@ -229,7 +239,7 @@ def submit(
     source: TextIO | None,
     name: str | None,
     after: str | None,
-    reuse: bool,
+    reuse: bool | None,
     create: bool,
     wait: bool,
     **request: Any,
@@ -238,6 +248,9 @@ def submit(
     with errors_as_messages():
         requests = [_one_request(request)] if source is None else list(_read_requests(source))
     with errors_as_messages(), dispatcher_on(target, create=create) as dispatcher:
+        if source is None:
+            request = _by_servers_time(dispatcher, request)
+            requests = [JobRequest(**request)]
         if source is None and name is None and after is None:
             batch = dispatcher.submit(**request, reuse=reuse)
         else:
@@ -247,10 +260,20 @@ def submit(
             _print_results(target.printer, batch)
 
 
+def _by_servers_time(dispatcher: Dispatcher, request: dict[str, Any]) -> dict[str, Any]:
+    """Return a request whose times from now are times of the server's clock."""
+    spans = {name: value for name, value in request.items() if isinstance(value, FromNow)}
+    if not spans:
+        return request
+    now_ms = dispatcher.queue.server_time_ms()
+    return request | {name: now_ms + value for name, value in spans.items()}
+
+
 def _one_request(request: dict[str, Any]) -> JobRequest:
-    for name, option in (("task", "--task"), ("dataset", "--dataset"), ("groupid", "--group")):
-        if request[name] is None:
-            raise click.UsageError(f"a job needs {option} (or --file, for a batch)")
+    if request["task"] is None:
+        raise click.UsageError("a job needs --task (or --file, for a batch)")
+    if (request["dataset"] is None) != (request["groupid"] is None):
+        raise click.UsageError("give both --dataset and --group, or neither")
     return JobRequest(**request)
 
 

@@ -29,7 +29,7 @@ class Control:
     paused_datasets: frozenset[str] = field(default_factory=frozenset)
     cancellations: int = 0
 
-    def allows(self, dataset: str) -> bool:
+    def allows(self, dataset: str | None) -> bool:
         """Say whether jobs of a dataset may be taken."""
         return not self.paused and dataset not in self.paused_datasets
 

@@ -13,10 +13,12 @@ from zoolet.jobs.batch import Batch
 from zoolet.jobs.connection import CLOSE_S, close_client, connect
 from zoolet.jobs.deadlines import TIMEOUT_S, Deadline
 from zoolet.jobs.forks import HomeProcess
+from zoolet.jobs.jobrequests import JobRequest
+from zoolet.jobs.keys import KeyNamer
 from zoolet.jobs.queue import JobQueue
-from zoolet.jobs.records import Job, JobRequest
+from zoolet.jobs.records import Job
 from zoolet.jobs.results import ResultReader
-from zoolet.jobs.submission import KeyNamer, Submitter
+from zoolet.jobs.submission import Submitter
 
 
 class Dispatcher:
@@ -73,8 +75,8 @@ class Dispatcher:
     def submit(
         self,
         task: str | Callable[..., Any],
-        dataset: str,
-        groupid: str,
+        dataset: str | None = None,
+        groupid: str | int | None = None,
         parameters: Mapping[str, Any] | None = None,
         *,
         priority: int = 0,
@@ -84,7 +86,7 @@ class Dispatcher:
         not_before_ms: int | None = None,
         expires_ms: int | None = None,
         idempotency_key: str | None = None,
-        reuse: bool = True,
+        reuse: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
         """Submit one job, and return the batch that consists of it; see `submit_batch`.
@@ -118,17 +120,20 @@ class Dispatcher:
         self,
         requests: Sequence[JobRequest],
         *,
-        reuse: bool = True,
+        reuse: bool | None = None,
         name: str | None = None,
         after: str | Batch | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
         """Submit jobs, as a batch that any process can follow by its name.
 
-        With ``reuse``, work (of the same idempotency key; by default: the same task, dataset,
-        groupid and parameters) that is done is answered from its stored result, and work that is
-        under way is joined; work that FAILED is submitted again. Without it, every job is submitted
-        anew. With ``after``, no job of it is started before all of that batch have ended.
+        Work that is reused is answered from its stored result if it is done, and joined if it is
+        under way; work that FAILED is submitted again. It is the same work if the idempotency key
+        is the same; by default: task, dataset, groupid and parameters. ``reuse`` None: jobs with
+        data, or with an idempotency key, are reused. True: all are. False: none is.
+        `Batch.submissions` says what stands for each request.
+
+        With ``after``, no job of it is started before all of that batch have ended.
         ``timeout_s`` is for each request of up to 50 jobs; None: no limit.
 
         Raises:

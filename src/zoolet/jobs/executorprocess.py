@@ -52,7 +52,8 @@ class _Speaker(MessageWriter):
         if outcome.result is not None:
             self.keep(fields, outcome.result.text)
         else:
-            self.keep(fields | {"error": outcome.error, "details": outcome.details})
+            failure = {"error": outcome.error, "details": outcome.details}
+            self.keep(fields | failure | {"is_task_missing": outcome.is_task_missing})
 
 
 def _do_nothing(_: int, __: FrameType | None) -> None:

@@ -77,9 +77,9 @@ class Hands:
         """Return the groups that jobs in hand are about, each with an executor that has one."""
         with self._changed:
             return {
-                (held.job.dataset, held.job.groupid): held.executor
+                held.job.group: held.executor
                 for held in self._jobs.values()
-                if not held.has_ended
+                if held.job.group is not None and not held.has_ended
             }
 
     def wait_until_empty(self, timeout_s: float) -> None:

@@ -14,10 +14,9 @@ import time
 import uuid
 from collections.abc import Callable
 
-from zoolet.jobs.batchlog import BatchEnd, chain_path, decode_chain
-from zoolet.jobs.errors import JobError
-from zoolet.jobs.layout import CHAINS, KEEPER
+from zoolet.jobs.layout import KEEPER
 from zoolet.jobs.queue import JobQueue
+from zoolet.jobs.releasing import Releaser
 from zoolet.jobs.removal import Remover
 from zoolet.jobs.results import ResultReader
 
@@ -39,13 +38,12 @@ class Housekeeping:
         self._znodes = jobs.layout.znodes
         self._remover = Remover(jobs, results)
         self._wake = threading.Event()
+        self._releaser = Releaser(jobs, self._wake.set)
         self._stopping = False
         self._place: str | None = None
         self._is_first = False
         self._workers_stale = threading.Event()
-        self._chains_stale = threading.Event()
         self._not_before = 0.0
-        self._ends: dict[str, BatchEnd] = {}
 
     def line_up(self) -> None:
         """Stand in line, at its end, with a session that is new."""
@@ -83,7 +81,7 @@ class Housekeeping:
         position = line.index(self._place)
         if position == 0:
             self._workers_stale.set()
-            self._chains_stale.set()
+            self._releaser.begin()
             return True
         if not self._znodes.exists(f"{path}/{line[position - 1]}", lambda _: self._wake.set()):
             self._wake.set()
@@ -98,13 +96,14 @@ class Housekeeping:
             for job in self._jobs.return_jobs_of_dead_workers():
                 log.warning("%s: %s; it is now %s", job.name, job.errors[-1], job.state)
             self._not_before = time.monotonic() + RETURN_SHARE * (time.monotonic() - now)
-        if self._chains_stale.is_set():
-            self._chains_stale.clear()
-            self._let_chains_go()
+        release_in_s = self._releaser.release()
         self._remover.remove_if_due()
+        timeouts = [REMOVE_EVERY_S]
         if self._workers_stale.is_set():
-            return max(0.0, self._not_before - time.monotonic())
-        return REMOVE_EVERY_S
+            timeouts.append(max(0.0, self._not_before - time.monotonic()))
+        if release_in_s is not None:
+            timeouts.append(release_in_s)
+        return min(timeouts)
 
     def _stirs(self, stale: threading.Event) -> Callable[[object], None]:
         def stir(_: object) -> None:
@@ -112,23 +111,3 @@ class Housekeeping:
             self._wake.set()
 
         return stir
-
-    # --- Batches that wait for another one
-
-    def _let_chains_go(self) -> None:
-        stir = self._stirs(self._chains_stale)
-        layout = self._jobs.layout
-        for batch in self._znodes.children(self._znodes.path(CHAINS), stir):
-            found = self._znodes.get(chain_path(layout, batch))
-            if found is None:
-                continue
-            after = decode_chain(found.data)
-            end = self._ends.setdefault(after, BatchEnd(layout, after))
-            try:
-                has_come = end.has_come(stir)
-            except JobError as error:
-                log.warning("batch %s waits still: %s", batch, error)
-                continue
-            if has_come:
-                self._znodes.delete(chain_path(layout, batch))
-                log.info("batch %s may start: %s is done", batch, after)

@@ -11,7 +11,7 @@ from typing import Any
 
 from zoolet.jobs.batchlog import chain_path, decode_chain
 from zoolet.jobs.control import Control
-from zoolet.jobs.layout import DONE, OWNED, PLACES, UNOWNED, parse_names
+from zoolet.jobs.layout import DEFERRED, DONE, OWNED, PLACES, UNOWNED, parse_names
 from zoolet.jobs.naming import JobName
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job, JobState
@@ -52,11 +52,11 @@ def overview(queue: JobQueue) -> Overview:
     if layout.is_flat:
         names = {place: layout.names(place) for place in PLACES}
         counts = {place: Counter(name.priority for name in names[place]) for place in PLACES}
-        waiting = names[UNOWNED]
+        waiting = names[UNOWNED] or names[DEFERRED]
     else:
-        counts = {place: _count_pages(queue, place) for place in (UNOWNED, DONE)}
+        counts = {place: _count_pages(queue, place) for place in (DEFERRED, UNOWNED, DONE)}
         counts[OWNED] = Counter(name.priority for name in layout.names(OWNED))
-        waiting = _first_names(queue)
+        waiting = _first_names(queue, UNOWNED) or _first_names(queue, DEFERRED)
     workers, control = queue.worker_reports(), queue.control()
     oldest = _oldest(queue, waiting)
     reason = "" if oldest is None else why(queue, oldest, counts, workers, control)
@@ -85,19 +85,13 @@ def why(
     control: Control,
 ) -> str:
     """Say why a job waits, by the first reason that would hold it up alone."""
-    layout, now_ms = queue.layout, queue.clock_ms()
     if control.paused:
         return "the queue is paused: zoolet jobs resume"
     if not control.allows(job.dataset):
         return f"the dataset {job.dataset} is paused: zoolet jobs resume --dataset {job.dataset}"
-    if job.not_before_ms is not None and job.not_before_ms > now_ms:
-        left_s = (job.not_before_ms - now_ms) / 1000
-        what = "it backs off after a failed attempt" if job.attempts else "it is not to start yet"
-        return f"{what}: {left_s:.0f} s to go"
-    if job.chained and job.batch is not None:
-        found = layout.znodes.get(chain_path(layout, job.batch))
-        if found is not None:
-            return f"its batch {job.batch} waits until {decode_chain(found.data)} is done"
+    waits_for = _reason_to_wait(queue, job, queue.clock_ms())
+    if waits_for is not None:
+        return waits_for
     if not workers:
         return "no worker is on the queue"
     before = sum(count for priority, count in counts[UNOWNED].items() if priority > job.priority)
@@ -112,6 +106,23 @@ def why(
     return "it is about to be taken; a worker may be waiting a moment for jobs of its own data"
 
 
+def _reason_to_wait(queue: JobQueue, job: Job, now_ms: int) -> str | None:
+    """Return why a job may not start yet; None if it may."""
+    if job.chained and job.batch is not None:
+        found = queue.layout.znodes.get(chain_path(queue.layout, job.batch))
+        if found is not None:
+            return f"its batch {job.batch} waits until {decode_chain(found.data)} is done"
+    if job.not_before_ms is not None and job.not_before_ms > now_ms:
+        left_s = (job.not_before_ms - now_ms) / 1000
+        if job.import_tries:
+            return f"no worker could import its task ({job.last_error}): {left_s:.0f} s to go"
+        what = "it backs off after a failed attempt" if job.attempts else "it is not to start yet"
+        return f"{what}: {left_s:.0f} s to go"
+    if job.waits_for is not None:
+        return "it may start, and is about to be moved to unowned by the worker that keeps house"
+    return None
+
+
 def _count_pages(queue: JobQueue, place: str) -> Counter[int]:
     layout = queue.layout
     pages = layout.all_pages(place)
@@ -123,15 +134,15 @@ def _count_pages(queue: JobQueue, place: str) -> Counter[int]:
     return counts
 
 
-def _first_names(queue: JobQueue) -> list[JobName]:
+def _first_names(queue: JobQueue, place: str) -> list[JobName]:
     """Return the names on the oldest page of each priority in each shard, that has any."""
     layout = queue.layout
-    pages = layout.all_pages(UNOWNED)
-    found = layout.znodes.get_all([layout.page(UNOWNED, *page) for page in pages])
+    pages = layout.all_pages(place)
+    found = layout.znodes.get_all([layout.page(place, *page) for page in pages])
     first: dict[tuple[int, str], str] = {}
     for (shard, page), znode in zip(pages, found, strict=True):
         if znode is not None and znode.children:
-            first.setdefault((shard, page.partition("-")[0]), layout.page(UNOWNED, shard, page))
+            first.setdefault((shard, page.partition("-")[0]), layout.page(place, shard, page))
     names: list[JobName] = []
     paths = list(first.values())
     for start in range(0, len(paths), SHARDS_AT_ONCE):
@@ -143,5 +154,6 @@ def _first_names(queue: JobQueue) -> list[JobName]:
 def _oldest(queue: JobQueue, waiting: list[JobName]) -> Job | None:
     if queue.layout.is_flat:
         waiting = sorted(waiting, key=lambda name: name.sequence)[:1]
-    jobs = queue.layout.read(UNOWNED, [name.name for name in waiting])
+    names = [name.name for name in waiting]
+    jobs = queue.layout.read(UNOWNED, names) or queue.layout.read(DEFERRED, names)
     return min(jobs, key=lambda job: job.submitted_ms, default=None)

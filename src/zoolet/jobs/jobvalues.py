@@ -5,11 +5,12 @@ ValueError. So no other module has to expect anything else from a value in a que
 what `submit` accepts are defined here too. Imports the job system's JSON and names.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from zoolet.jobs.jsonvalues import decode_json
-from zoolet.jobs.naming import JobName
+from zoolet.jobs.naming import NO_DATASET, JobName
 from zoolet.model import paths
 
 TIME_LIMIT_MS = 253_402_300_799_999
@@ -20,8 +21,18 @@ TIMEOUT_LIMIT_MS = 365 * 24 * 3600 * 1000
 """Longest timeout of an attempt, in ms: one year."""
 MAX_ATTEMPTS_LIMIT = 20
 """Most attempts of a job, so that the errors of all of them fit in its znode."""
+WAITS_FOR_TIME = "time"
+WAITS_FOR_BATCH = "batch"
+"""What a job in deferred waits for: its `not_before_ms`, or the batch that its batch is after."""
 LOSSES_LIMIT = 1_000_000
 """Greatest number of losses of a job that is counted."""
+IMPORT_PATIENCE_MS = 600_000
+"""A job whose task no worker can import is FAILED this long after the first try: ten minutes."""
+IMPORT_BACKOFF_MS = 1000
+"""Delay after the first try to import a task, in ms. It doubles with each try."""
+IMPORT_BACKOFF_MOST_MS = 30_000
+IMPORT_TRIES_LIMIT = 1000
+"""Greatest number of tries to import a task: there are fewer than that in ten minutes."""
 TASK_LIMIT_CHARACTERS = 500
 NAME_LIMIT_CHARACTERS = 400
 """Longest id or name in a job's value: its worker, batch, key, submission."""
@@ -87,8 +98,14 @@ def is_text(value: object) -> bool:
     return True
 
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,400}", re.ASCII)
+"""Most names of znodes are such; to look at each character of the others takes longer."""
+
+
 def is_znode_name(value: object) -> bool:
     """Say whether a value can be the name of a znode of ours."""
+    if type(value) is str and _PLAIN_NAME.fullmatch(value) is not None:
+        return True
     return (
         type(value) is str
         and 0 < len(value) <= NAME_LIMIT_CHARACTERS
@@ -122,12 +139,13 @@ def _znode_name(*, or_null: bool = False) -> _Field:
 
 def _one_of(*values: object) -> _Field:
     shown = ", ".join(str(value) for value in values)
-    # 1 equals True, so types count too.
-    return _Field(lambda value: any(value is v or _same(value, v) for v in values), shown)
+    texts = frozenset(value for value in values if isinstance(value, str))
 
+    def is_right(value: Any) -> bool:
+        # 1 equals True, so what is no text must be the same.
+        return value in texts if type(value) is str else any(value is other for other in values)
 
-def _same(value: object, other: object) -> bool:
-    return type(value) is type(other) and value == other
+    return _Field(is_right, shown)
 
 
 def _or_null(or_null: bool) -> str:
@@ -137,7 +155,7 @@ def _or_null(or_null: bool) -> str:
 _STATES = ("PENDING", "STAGING", "RUNNING", "SUCCESSFUL", "FAILED")
 _TIME = _number(0, TIME_LIMIT_MS, or_null=True)
 _ANYTHING = _Field(lambda _: True, "JSON")
-_PART = _text(255)
+_PART = _text(255, or_null=True)
 
 REQUIRED: Mapping[str, _Field] = {
     "task": _text(TASK_LIMIT_CHARACTERS),
@@ -160,6 +178,10 @@ OPTIONAL: Mapping[str, _Field] = {
     "expires_ms": _TIME,
     "batch": _znode_name(or_null=True),
     "chained": _one_of(True, False),
+    "waits_for": _one_of(WAITS_FOR_TIME, WAITS_FOR_BATCH, None),
+    "import_since_ms": _TIME,
+    "import_tries": _number(0, IMPORT_TRIES_LIMIT),
+    "import_worker": _znode_name(or_null=True),
     "losses": _number(0, LOSSES_LIMIT),
     "worker": _znode_name(or_null=True),
     "output": _Field(lambda value: type(value) is list, "a list"),
@@ -171,6 +193,7 @@ OPTIONAL: Mapping[str, _Field] = {
     "finished_ms": _TIME,
 }
 _FIELDS = {**REQUIRED, **OPTIONAL}
+_NULLABLE = frozenset(key for key, field in _FIELDS.items() if field.is_right(None))
 _REQUIRED_NAMES = REQUIRED.keys()
 
 
@@ -187,10 +210,13 @@ def decode_fields(name: JobName, value: bytes) -> dict[str, Any]:
     found = decode_json(value)
     if type(found) is not dict:
         raise ValueError("it is not a JSON object")
-    if missing := _REQUIRED_NAMES - found.keys():
-        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    if not found.keys() >= _REQUIRED_NAMES:
+        raise ValueError(f"it lacks {', '.join(sorted(_REQUIRED_NAMES - found.keys()))}")
     fields: dict[str, Any] = {}
     for key, item in found.items():
+        if item is None and key in _NULLABLE:
+            fields[key] = None
+            continue
         field = _FIELDS.get(key)
         if field is None:
             continue
@@ -216,8 +242,17 @@ def salvage_fields(value: bytes) -> dict[str, Any]:
 
 
 def _check_name(name: JobName, fields: Mapping[str, Any]) -> None:
+    if (
+        fields["priority"] == name.priority
+        and fields["dataset"] == name.dataset
+        and fields["groupid"] == name.groupid
+    ):
+        return
     said = (fields["priority"], fields["dataset"], fields["groupid"])
-    named = (name.priority, name.dataset, name.groupid)
+    named: tuple[object, ...] = (name.priority, name.dataset, name.groupid)
+    has_data = fields["dataset"] is not None or fields["groupid"] is not None
+    if name.dataset == NO_DATASET and not has_data:
+        named = (name.priority, None, None)
     if said != named:
         raise ValueError(f"its name says {named}, and its value {_shown(said)}")
 

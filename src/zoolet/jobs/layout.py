@@ -1,18 +1,20 @@
 """Where the parts of a queue stand under its root, and how they are read.
 
-    unowned/entry-...   jobs that wait
+    deferred/entry-...  jobs that may not start yet
+    unowned/entry-...   jobs that may start
     owned/entry-...     jobs that a worker has
     done/entry-...      jobs that have ended
     workers/<id>        a worker, an ephemeral: its id is never used by another session
     keeper/<n>          the workers in line for the queue's housekeeping, ephemerals
     keys/<hash>         which job stands for a piece of work
     batches/<name>      jobs that were submitted together (`zoolet.jobs.batches`)
-    chains/<name>       batches that wait for another one
+    chains/<name>       batches that wait for another one; below, their jobs in deferred
+    due/<minute>        jobs in deferred that wait for a time (`zoolet.jobs.deferring`)
     settings, control   what holds for the queue; what is paused, and when someone cancelled
     store               which database the large results are in
 
-A queue of one shard is exactly this. One of more has its jobs in ``unowned/<shard>/<page>``,
-``owned/<shard>`` and ``done/<shard>/<page>``: the shard follows from dataset and groupid, and the
+A queue of one shard is exactly this. One of more has its jobs in ``unowned/<shard>/<page>``, so too
+in deferred and done, and in ``owned/<shard>``: the shard follows from dataset and groupid, and the
 page (its name begins with the priority) from the job's name, so a name says where its job is.
 Pages keep every list of children short.
 
@@ -30,13 +32,14 @@ from kazoo.client import KazooClient
 from zoolet.client.acls import format_acl
 from zoolet.jobs import naming
 from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
-from zoolet.jobs.jobvalues import TIME_LIMIT_MS
+from zoolet.jobs.jobvalues import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_TIME
 from zoolet.jobs.naming import JobName
 from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.settings import QueueSettings
 from zoolet.jobs.znodes import FORBIDDEN_VERSION, READ_AT_ONCE, MissingError, Watch, Znode, Znodes
 from zoolet.model.acl import AclList
 
+DEFERRED = "deferred"
 UNOWNED = "unowned"
 OWNED = "owned"
 DONE = "done"
@@ -45,14 +48,16 @@ KEEPER = "keeper"
 KEYS = "keys"
 BATCHES = "batches"
 CHAINS = "chains"
+DUE = "due"
 SETTINGS = "settings"
 CONTROL = "control"
 STORE = "store"
 
-PLACES = (UNOWNED, OWNED, DONE)
+PLACES = (DEFERRED, UNOWNED, OWNED, DONE)
 """A job is in exactly one of these at every instant, and mostly moves in this order."""
 
 STATES_OF = {
+    DEFERRED: (JobState.PENDING,),
     UNOWNED: (JobState.PENDING,),
     OWNED: (JobState.STAGING, JobState.RUNNING),
     DONE: (JobState.SUCCESSFUL, JobState.FAILED),
@@ -120,7 +125,10 @@ class Layout:
     def ensure(self, settings: QueueSettings) -> None:
         """Create what the queue stands on; settings that it has already are left as they are."""
         path = self.znodes.path
+        # A queue that an older version created has neither of these two.
+        later = (path(DUE), self._place[DEFERRED])
         if self.znodes.exists(path(SETTINGS)):
+            self.znodes.ensure(*later)
             return
         self._is_new, self._acl_of_new = True, settings.acl_entries
         try:
@@ -146,7 +154,7 @@ class Layout:
 
     def _create_queue(self, settings: QueueSettings) -> None:
         path = self.znodes.path
-        self.znodes.ensure(*map(path, (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL)))
+        self.znodes.ensure(*map(path, (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL, DUE)))
         for place in self._place.values():
             shards = range(settings.shards) if settings.shards > 1 else ()
             self.znodes.ensure(place, *(f"{place}/{shard:03d}" for shard in shards))
@@ -219,7 +227,12 @@ class Layout:
         """Return the names of a shard's pages, the greater priority and then the older first."""
         if self.is_flat or place == OWNED:
             return [""]
-        names = self.znodes.children(self.shard(place, shard), watch)
+        try:
+            names = self.znodes.children(self.shard(place, shard), watch)
+        except MissingError:
+            if place != DEFERRED:
+                raise
+            return []
         return sorted(filter(_PAGE.fullmatch, names), key=page_order)
 
     def all_pages(self, place: str) -> list[tuple[int, str]]:
@@ -329,7 +342,7 @@ class Layout:
         ``draft`` is a job for the same work, so of the same dataset and groupid: only jobs with
         these in their name are read.
         """
-        group = (draft.dataset, draft.groupid)
+        group = draft.named_group
         shard = self.shard_of(*group)
 
         def look() -> Job | None:
@@ -381,6 +394,12 @@ PAGE_NUMBER_DIGITS = 10
 _PAGE = re.compile(rf"\d{{3}}-\d{{6,{PAGE_NUMBER_DIGITS}}}", re.ASCII)
 
 
+def _may_be_deferred(job: Job) -> bool:
+    if job.waits_for == WAITS_FOR_TIME:
+        return job.not_before_ms is not None
+    return job.waits_for == WAITS_FOR_BATCH and job.batch is not None
+
+
 def read_job(place: str, name: str, znode: Znode) -> Job:
     """Return the job of a znode; for a value that is not a job's, what stands for it.
 
@@ -398,6 +417,8 @@ def read_job(place: str, name: str, znode: Znode) -> Job:
             reason = f"{name} is in {place}, and its value says that it is {job.state}"
         elif place == OWNED and job.worker is None:
             reason = f"{name} is in owned, and its value names no worker"
+        elif place == DEFERRED and not _may_be_deferred(job):
+            reason = f"{name} is in deferred, and its value does not say what it waits for"
         else:
             return job
     at_ms = min(max(0, znode.created_ms), TIME_LIMIT_MS)

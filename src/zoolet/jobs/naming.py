@@ -7,6 +7,7 @@ else stays readable, so a name is taken apart by position: a ``-`` in a dataset 
 Imports zoolet.model.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,8 @@ from zoolet.jobs.errors import InvalidJobError
 from zoolet.model import paths
 
 PRIORITY_MAX = 999
+NO_DATASET = "_"
+"""The dataset in the name of a job without data; its groupid there is eight random hex digits."""
 PAGE_SHIFT = 10**10
 """A sequence is the number of its page times this, plus what the server appended."""
 PART_LIMIT_BYTES = 255
@@ -40,6 +43,11 @@ class JobName:
         return (self.dataset, self.groupid)
 
     @property
+    def has_data(self) -> bool:
+        """Whether the job is about a group of a dataset."""
+        return self.dataset != NO_DATASET
+
+    @property
     def page(self) -> int:
         """Which page of its shard the job was submitted to; 0 where a queue has no pages."""
         return max(0, self.sequence) // PAGE_SHIFT
@@ -48,6 +56,11 @@ class JobName:
     def order(self) -> tuple[int, int, str]:
         """The sort key of jobs: the greater priority first, then the lower sequence."""
         return (-self.priority, self.sequence, self.name)
+
+
+def no_group() -> tuple[str, str]:
+    """Return dataset and groupid for the name of a job without data, so that shards fill evenly."""
+    return NO_DATASET, os.urandom(4).hex()
 
 
 @lru_cache(maxsize=20_000)

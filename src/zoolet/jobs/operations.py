@@ -16,6 +16,7 @@ from zoolet.model import paths
 from zoolet.model.acl import AclList
 from zoolet.model.codes import OpCode
 
+_EPHEMERAL = 1
 _SEQUENTIAL = 2
 _INT = struct.Struct("!i")
 _HEADER = struct.Struct("!ibii")
@@ -24,11 +25,15 @@ _END = struct.pack("!ibi", -1, 1, -1)
 
 
 class Create(NamedTuple):
-    """Create a znode; with ``sequence`` the server appends the parent's counter to its name."""
+    """Create a znode; with ``sequence`` the server appends the parent's counter to its name.
+
+    An ephemeral is deleted when the session ends.
+    """
 
     path: str
     data: bytes
     sequence: bool = False
+    ephemeral: bool = False
 
 
 class Delete(NamedTuple):
@@ -122,7 +127,8 @@ def _pack(operations: Sequence[Operation], chroot: bytes, acl: AclList) -> Itera
             yield _HEADER.pack(OpCode.CREATE, 0, -1, len(path))
             yield path
             yield _INT.pack(len(operation.data)) + operation.data + acls
-            yield _INT.pack(_SEQUENTIAL if operation.sequence else 0)
+            flags = _SEQUENTIAL if operation.sequence else 0
+            yield _INT.pack(flags | _EPHEMERAL if operation.ephemeral else flags)
         elif isinstance(operation, Delete):
             yield _HEADER.pack(OpCode.DELETE, 0, -1, len(path))
             yield path + _INT.pack(operation.version)

@@ -7,7 +7,6 @@ import functools
 import json
 import logging
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,13 +83,17 @@ def json_object(_: click.Context, __: click.Parameter, value: str) -> dict[str, 
     return found
 
 
+class FromNow(int):
+    """A time as ms from now, by the server's clock, which is known only when connected."""
+
+
 def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Read an option's value as a moment: a time of day and date, or how long from now."""
+    """Read an option's value as a time, in ms since the epoch, or as `FromNow`."""
     if value is None:
         return None
     try:
         if (span := _SPAN.fullmatch(value)) is not None:
-            return time.time_ns() // 1_000_000 + int(span[1]) * _UNIT_MS[span[2]]
+            return FromNow(int(span[1]) * _UNIT_MS[span[2]])
         return int(datetime.fromisoformat(value).astimezone().timestamp() * 1000)
     except (ValueError, OverflowError):
         raise click.BadParameter(

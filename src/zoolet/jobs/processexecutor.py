@@ -428,10 +428,10 @@ class ProcessExecutor:
                 self._set_current(name, now)
             self._started = now
             cache_hit = message.get("cache_hit")
-            if cache_hit is not None:
+            if cache_hit is not None and work.group is not None:
                 dropped = {tuple(group) for group in message.get("dropped", ())}
                 with self._lock:
-                    self._held.add((work.dataset, work.groupid))
+                    self._held.add(work.group)
                     self._held -= dropped
             self._observer.started(name, cache_hit)
         elif (name := message.get("ended")) is not None:
@@ -538,7 +538,12 @@ def _outcome(message: Message, last_lines: str) -> Outcome:
     if message.attached:
         return Outcome(EncodedJson(message.attached), last_lines=last_lines)
     error, details = message.fields.get("error"), message.fields.get("details") or ""
-    return Outcome(error=str(error), details=str(details), last_lines=last_lines)
+    return Outcome(
+        error=str(error),
+        details=str(details),
+        last_lines=last_lines,
+        is_task_missing=message.fields.get("is_task_missing") is True,
+    )
 
 
 def _line(works: Sequence[Work]) -> bytes:

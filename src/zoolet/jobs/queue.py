@@ -6,7 +6,7 @@ system's records; changes no znode of another queue.
 """
 
 import logging
-import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +14,6 @@ from typing import Any
 
 from kazoo.client import KazooClient
 
-from zoolet.jobs.batchlog import chain_path
 from zoolet.jobs.control import Control
 from zoolet.jobs.deadlines import TIMEOUT_S
 from zoolet.jobs.errors import (
@@ -25,26 +24,33 @@ from zoolet.jobs.errors import (
     OwnershipLostError,
     UnreadableJobError,
 )
+from zoolet.jobs.jobrequests import JobRequest
 from zoolet.jobs.jsonvalues import plain_json
-from zoolet.jobs.layout import CONTROL, DONE, OWNED, PLACES, UNOWNED, Layout, read_job
+from zoolet.jobs.keys import KeyNamer
+from zoolet.jobs.layout import (
+    CONTROL,
+    DEFERRED,
+    DONE,
+    DUE,
+    OWNED,
+    PLACES,
+    UNOWNED,
+    Layout,
+    read_job,
+)
 from zoolet.jobs.moves import JOBS_AT_ONCE, Move, Mover, Picked, Taker
 from zoolet.jobs.naming import JobName
-from zoolet.jobs.records import Job, JobRequest, JobState
+from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.reports import decode_report
+from zoolet.jobs.serverclock import ServerClock, wall_clock_ms
 from zoolet.jobs.settings import QueueSettings
-from zoolet.jobs.submission import KeyNamer, Submission, Submitter
+from zoolet.jobs.submission import Submission, Submitter
 from zoolet.jobs.znodes import Watch
 
 log = logging.getLogger(__name__)
 
 CANCEL_TRIES = 5
 """How often jobs that are to be cancelled are looked for where none of them is found."""
-_NEVER_HELD: Callable[[str], bool] = lambda _: False  # noqa: E731
-
-
-def wall_clock_ms() -> int:
-    """Return milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class JobQueue:
@@ -208,7 +214,7 @@ class JobQueue:
             yield job
 
     def _read_all(self) -> Iterator[Job]:
-        for place in (OWNED, UNOWNED, DONE):
+        for place in (OWNED, UNOWNED, DEFERRED, DONE):
             for page in self.layout.iterate_names(place):
                 for start in range(0, len(page), JOBS_AT_ONCE):
                     some = page[start : start + JOBS_AT_ONCE]
@@ -223,7 +229,7 @@ class JobQueue:
         """Return how many jobs are in each state; reads all that have been taken."""
         with self._znodes.within(timeout_s, "count the jobs", each_request=True):
             states = Counter(job.state for job in (*self.owned(), *self.done()))
-            states[JobState.PENDING] = len(self.waiting())
+            states[JobState.PENDING] = len(self.waiting()) + len(self.layout.names(DEFERRED))
             return {state: states[state] for state in JobState}
 
     # --- Submitting
@@ -232,13 +238,12 @@ class JobQueue:
         self,
         requests: Sequence[JobRequest],
         *,
-        reuse: bool = True,
+        reuse: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> list[Submission]:
-        """Put jobs under unowned, in batches, and return what stands for each request.
+        """Submit jobs, fifty in a multi, and return what stands for each request.
 
-        With ``reuse``, work that is already under way or done is not submitted again: the job
-        that stands for it is returned. Work that FAILED is.
+        ``reuse`` is that of `Dispatcher.submit_batch`.
 
         Raises:
             InvalidJobError: one of the requests cannot be a job; nothing was submitted.
@@ -258,12 +263,30 @@ class JobQueue:
         with self._znodes.within(timeout_s, "register a worker", unknown="it may be registered"):
             return self._znodes.create_ephemeral(self.layout.worker(worker), about)
 
-    def report(self, worker: str, about: bytes, *, timeout_s: float | None = TIMEOUT_S) -> None:
-        """Replace what a worker says of itself."""
+    def server_time_ms(self, *, timeout_s: float | None = TIMEOUT_S) -> int:
+        """Return the server's time, in ms since the epoch, as the answer to a write tells it."""
+        clock = ServerClock()
+        path = self._znodes.path(DUE, f"clock-{uuid.uuid4().hex}")
+        with self._znodes.within(timeout_s, "read the server's time"):
+            self._znodes.ensure(self._znodes.path(DUE))
+            self._znodes.create_ephemeral(path, b"")
+            self._znodes.set_with_time(path, b"", clock)
+            self._znodes.delete(path)
+        return clock.now_ms()
+
+    def report(
+        self,
+        worker: str,
+        about: bytes,
+        clock: ServerClock | None = None,
+        *,
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> None:
+        """Replace what a worker says of itself; ``clock`` gets the server's time of that."""
         with self._znodes.within(
             timeout_s, "report of a worker", unknown="it may have been written"
         ):
-            self._znodes.set(self.layout.worker(worker), about)
+            self._znodes.set_with_time(self.layout.worker(worker), about, clock or ServerClock())
 
     def own_job(self, name: str, worker: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Take a job from unowned to owned, as STAGING.
@@ -289,7 +312,7 @@ class JobQueue:
         self,
         names: Sequence[str],
         worker: str,
-        is_held: Callable[[str], bool] = _NEVER_HELD,
+        most: int | None = None,
         *,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Picked:
@@ -297,14 +320,7 @@ class JobQueue:
         with self._znodes.within(
             timeout_s, "take jobs", unknown="the worker may own them", each_request=True
         ):
-            return self._taker.take(names, worker, is_held)
-
-    def is_held(
-        self, batch: str, watch: Watch | None = None, *, timeout_s: float | None = TIMEOUT_S
-    ) -> bool:
-        """Say whether a batch waits for another one; the watch is called when that changes."""
-        with self._znodes.within(timeout_s, "look whether a batch waits"):
-            return self._znodes.exists(chain_path(self.layout, batch), watch)
+            return self._taker.take(names, worker, most)
 
     def update_state(
         self,
@@ -425,15 +441,7 @@ class JobQueue:
             if job.is_stand_in:
                 raise JobError(f"the value of {name} could not be read: submit the work again")
             # What ended it may have been its expiry.
-            fresh = replace(
-                job,
-                attempts=0,
-                losses=0,
-                errors=(),
-                output=(),
-                not_before_ms=None,
-                expires_ms=None,
-            )
+            fresh = replace(job.unstarted(), not_before_ms=None, expires_ms=None)
             if not self.mover.move([Move(DONE, job, fresh.waiting())]):
                 raise JobNotFoundError(f"{name} was requeued or deleted by someone else")
             return fresh.waiting()
@@ -458,7 +466,7 @@ class JobQueue:
             while left and tries_left:
                 moves = [
                     Move(place, job, job.ended_by(self.clock_ms(), reason))
-                    for place in (UNOWNED, OWNED)
+                    for place in (DEFERRED, UNOWNED, OWNED)
                     for job in self.layout.read(place, left)
                 ]
                 made = self.mover.move(moves)

@@ -305,7 +305,8 @@ class Recorder:
         made = self._move([Move(OWNED, one.held.job, _after(one)) for one in ended])
         self._hands.drop(one.held for one in ended)
         outcomes = {one.held.job.name: one.outcome for one in ended if one.outcome is not None}
-        self._count([after for after in made if after.name in outcomes], len(ended) - len(made))
+        attempted = {name for name, outcome in outcomes.items() if not outcome.is_task_missing}
+        self._count([after for after in made if after.name in attempted], len(ended) - len(made))
         for after in made:
             if after.name in outcomes and after.state is not JobState.SUCCESSFUL:
                 _tell_failed(after, outcomes[after.name])
@@ -368,6 +369,8 @@ def _after(ended: _Ended) -> Job:
     job = replace(held.job, cache_hit=held.cache_hit, started_ms=held.started_ms)
     if outcome.last_lines:
         job = job.with_output(outcome.last_lines)
+    if outcome.error is not None and outcome.is_task_missing:
+        return job.without_task(at_ms, outcome.error)
     if outcome.error is not None:
         return job.failed(at_ms, outcome.error)
     try:
@@ -378,6 +381,12 @@ def _after(ended: _Ended) -> Job:
 
 def _tell_failed(after: Job, outcome: Outcome) -> None:
     label = Label(after.name, after.task, after.attempts)
+    if outcome.is_task_missing:
+        text = (
+            f"its task cannot be imported (try {after.import_tries}), and the job is {after.state}"
+        )
+        tell(log, logging.WARNING, label, f"{text}: {after.errors[-1].message}")
+        return
     text = f"it failed, and the job is {after.state} after {after.attempts} of {after.max_attempts}"
     text += f" attempts:\n{outcome.details or after.errors[-1].message}"
     tell(log, logging.WARNING, label, text)

@@ -4,31 +4,30 @@ A Job is a value: every change makes a new one, and only `zoolet.jobs.queue` wri
 Imports nothing but the job system's names and errors.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
 from zoolet.jobs import naming
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.errortexts import KEPT_CHARACTERS
+from zoolet.jobs.jobrequests import JobRequest, JsonObject, check_request, group_text
 from zoolet.jobs.jobvalues import (
     BACKOFF_LIMIT_MS,
+    IMPORT_BACKOFF_MOST_MS,
+    IMPORT_BACKOFF_MS,
+    IMPORT_PATIENCE_MS,
     LOSSES_LIMIT,
     MAX_ATTEMPTS_LIMIT,
-    TASK_LIMIT_CHARACTERS,
-    TIME_LIMIT_MS,
-    TIMEOUT_LIMIT_MS,
+    WAITS_FOR_BATCH,
+    WAITS_FOR_TIME,
     AttemptError,
     AttemptOutput,
     decode_fields,
-    is_text,
     salvage_fields,
 )
 from zoolet.jobs.jsonvalues import EncodedJson, is_large, plain_json
-from zoolet.jobs.tasks import task_name
 from zoolet.jobs.texts import cut_for_json
 
 JOB_LIMIT_BYTES = 512 * 1024
@@ -50,14 +49,12 @@ ERROR_LIMIT_BYTES = 12 * 1024
 OUTPUT_LIMIT_BYTES = 8 * 1024
 """Most JSON that the last lines of an attempt's output take."""
 
-JsonObject = Mapping[str, Any]
-
 
 class JobState(StrEnum):
     """Where a job is in its life."""
 
     PENDING = "PENDING"
-    """It waits under unowned."""
+    """It waits: in unowned, or in deferred if it may not start yet."""
     STAGING = "STAGING"
     """A worker owns it and loads its data."""
     RUNNING = "RUNNING"
@@ -66,55 +63,6 @@ class JobState(StrEnum):
     """It stands under done with its result."""
     FAILED = "FAILED"
     """It stands under done with the error of every attempt."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobRequest:
-    """What to do: the work that a job is submitted for.
-
-    Attributes:
-        task: the function to run, or its name: ``module:function``, or that of an entry point. A
-            function becomes its name.
-        dataset: the dataset that it works on.
-        groupid: which group of that dataset.
-        parameters: JSON object that the task gets beside the group.
-        priority: 0 to 999, the greater goes first.
-        max_attempts: after this many failed attempts the job is FAILED.
-        backoff_ms: how long it waits after a failed attempt, twice as long after each further one.
-        timeout_ms: an attempt that takes longer is ended, and failed.
-        not_before_ms: no worker starts it before this time, in milliseconds since the epoch.
-        expires_ms: no worker starts it after this time; it is FAILED then.
-        idempotency_key: what identifies the work; by default task, dataset, groupid and parameters.
-    """
-
-    task: str | Callable[..., Any]
-    dataset: str
-    groupid: str
-    parameters: JsonObject = field(default_factory=dict)
-    priority: int = 0
-    max_attempts: int = 3
-    backoff_ms: int = 0
-    timeout_ms: int | None = None
-    not_before_ms: int | None = None
-    expires_ms: int | None = None
-    idempotency_key: str | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "task", task_name(self.task))
-
-    @property
-    def task_name(self) -> str:
-        """The task as its name."""
-        return str(self.task)
-
-    @property
-    def key(self) -> str:
-        """What identifies the work: a hash of the idempotency key, or else of the work itself."""
-        if self.idempotency_key is not None:
-            work: object = {"idempotency_key": self.idempotency_key}
-        else:
-            work = [self.task_name, self.dataset, self.groupid, self.parameters]
-        return hashlib.sha256(json.dumps(work, sort_keys=True, default=dict).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +78,10 @@ class Job:
             not_before_ms also holds until when a job backs off.
         batch: name of the batch that it was submitted in.
         chained: whether it waits until another batch is done.
+        waits_for: why it is in deferred: ``time`` or ``batch``; None if it may start.
+        import_since_ms: when a worker could not import its task for the first time.
+        import_tries: how often a worker could not.
+        import_worker: id of the last of these workers.
         state: where it is in its life.
         worker: id of the worker that owns it, or that finished it.
         attempts: how many attempts have ended, whichever way.
@@ -148,8 +100,8 @@ class Job:
 
     name: str
     task: str
-    dataset: str
-    groupid: str
+    dataset: str | None
+    groupid: str | None
     parameters: JsonObject
     priority: int
     max_attempts: int
@@ -162,6 +114,10 @@ class Job:
     expires_ms: int | None = None
     batch: str | None = None
     chained: bool = False
+    waits_for: str | None = None
+    import_since_ms: int | None = None
+    import_tries: int = 0
+    import_worker: str | None = None
     state: JobState = JobState.PENDING
     worker: str | None = None
     attempts: int = 0
@@ -191,16 +147,30 @@ class Job:
         Raises:
             InvalidJobError: the request cannot be a job; the message says why.
         """
-        name = naming.build(request.priority, request.dataset, request.groupid)
-        _check_request(request)
+        dataset, groupid = request.dataset, group_text(request.groupid)
+        if (dataset is None) != (groupid is None):
+            raise InvalidJobError(
+                f"dataset {dataset!r} and groupid {groupid!r}: give both, or neither for a task"
+                " without data"
+            )
+        name = naming.build(
+            request.priority,
+            *(naming.no_group() if dataset is None or groupid is None else (dataset, groupid)),
+        )
+        check_request(request)
         parameters = plain_json("parameters", request.parameters)
         if parameters is not request.parameters:
             request = replace(request, parameters=parameters)
+        waits_for = None
+        if chained:
+            waits_for = WAITS_FOR_BATCH
+        elif request.not_before_ms is not None and request.not_before_ms > now_ms:
+            waits_for = WAITS_FOR_TIME
         job = cls(
             name=name,
             task=request.task_name,
-            dataset=request.dataset,
-            groupid=request.groupid,
+            dataset=dataset,
+            groupid=groupid,
             parameters=request.parameters,
             priority=request.priority,
             max_attempts=request.max_attempts,
@@ -213,6 +183,7 @@ class Job:
             expires_ms=request.expires_ms,
             batch=batch,
             chained=chained,
+            waits_for=waits_for,
         )
         job.check_size()
         return job
@@ -229,7 +200,8 @@ class Job:
             raise UnreadableJobError(f"{name!r} is not the name of a job")
         try:
             fields = decode_fields(parsed, value)
-            job = cls(name=name, version=version, **fields | {"state": JobState(fields["state"])})
+            fields["state"] = JobState(fields["state"])
+            job = cls(name=name, version=version, **fields)
             if len(value) > _LARGE_VALUE_BYTES:
                 # Written again it may take more bytes: characters past ASCII are escaped.
                 job.check_size()
@@ -292,6 +264,21 @@ class Job:
         return _to_json(value).encode()
 
     @property
+    def group(self) -> tuple[str, str] | None:
+        """The data that the job is about, as dataset and groupid; None for a job without data."""
+        if self.dataset is None or self.groupid is None:
+            return None
+        return self.dataset, self.groupid
+
+    @property
+    def named_group(self) -> tuple[str, str]:
+        """The dataset and groupid in its name, also of a draft; for a job without data, too."""
+        parsed = naming.parse(self.name) or naming.parse(f"{self.name}0")
+        if parsed is None:
+            raise InvalidJobError(f"{self.name!r} is not the name of a job")
+        return parsed.group
+
+    @property
     def last_error(self) -> str:
         """What the last failed attempt ended in, in one line; "" if none failed.
 
@@ -336,7 +323,15 @@ class Job:
 
     def taken(self, worker: str, now_ms: int) -> Self:
         """Return the job as a worker's own, which has not started it."""
-        return replace(self, state=JobState.STAGING, worker=worker, taken_ms=now_ms, version=0)
+        return replace(
+            self,
+            state=JobState.STAGING,
+            worker=worker,
+            chained=False,
+            waits_for=None,
+            taken_ms=now_ms,
+            version=0,
+        )
 
     def running(self, now_ms: int, *, cache_hit: bool | None) -> Self:
         """Return the job with its task started, as the next version of it under owned."""
@@ -368,13 +363,15 @@ class Job:
 
     def failed(self, now_ms: int, error: str) -> Self:
         """Return the job after a failed attempt: it waits, backing off, or it is FAILED."""
-        failed = self.with_error(error)
+        failed = replace(
+            self.with_error(error), import_since_ms=None, import_tries=0, import_worker=None
+        )
         if failed.attempts >= failed.max_attempts:
             return failed.gave_up(now_ms)
         if failed.backoff_ms:
             doubled = min(failed.backoff_ms << (failed.attempts - 1), BACKOFF_LIMIT_MS)
             failed = replace(failed, not_before_ms=now_ms + doubled)
-        return failed.waiting()
+        return failed.waiting().put_off(now_ms)
 
     @property
     def starts_carefully(self) -> bool:
@@ -396,9 +393,32 @@ class Job:
         losses = min(self.losses + 1, LOSSES_LIMIT)
         return replace(self, losses=losses, errors=errors).waiting()
 
+    def without_task(self, now_ms: int, error: str) -> Self:
+        """Return the job after a worker could not import its task: that is not an attempt.
+
+        It waits, longer each time, since another worker may have the code, or may get it. It is
+        FAILED if no worker could import the task for `IMPORT_PATIENCE_MS`.
+        """
+        since_ms = now_ms if self.import_since_ms is None else self.import_since_ms
+        is_over = now_ms - since_ms >= IMPORT_PATIENCE_MS
+        # One entry tells of all tries.
+        errors = self.errors if self.import_tries == 0 else self.errors[:-1]
+        if is_over:
+            error = f"{error}\nNo worker could import it for {IMPORT_PATIENCE_MS // 1000} s."
+        delay_ms = min(IMPORT_BACKOFF_MS << self.import_tries, IMPORT_BACKOFF_MOST_MS)
+        after = replace(
+            self,
+            errors=(*errors, AttemptError(self.attempts, self.worker or "", error)),
+            import_since_ms=since_ms,
+            import_tries=self.import_tries + 1,
+            import_worker=self.worker,
+            not_before_ms=now_ms + delay_ms,
+        )
+        return after.gave_up(now_ms) if is_over else after.waiting().put_off(now_ms)
+
     def gave_up(self, now_ms: int) -> Self:
         """Return the job as it stands under done without a result."""
-        return replace(self, state=JobState.FAILED, finished_ms=now_ms, version=0)
+        return replace(self, state=JobState.FAILED, waits_for=None, finished_ms=now_ms, version=0)
 
     def ended_by(self, now_ms: int, message: str) -> Self:
         """Return the job as FAILED by someone's decision, not by an attempt."""
@@ -406,17 +426,43 @@ class Job:
         return replace(self, errors=(*self.errors, error)).gave_up(now_ms)
 
     def waiting(self) -> Self:
-        """Return the job as it stands under unowned: no one's, its attempts as its version."""
+        """Return the job as it waits in unowned: without a worker, its attempts as its version."""
         return replace(
             self,
             version=self.attempts,
             state=JobState.PENDING,
             worker=None,
+            waits_for=None,
             cache_hit=None,
             taken_ms=None,
             started_ms=None,
             finished_ms=None,
         )
+
+    def unstarted(self) -> Self:
+        """Return the job with no trace of what workers have done with it."""
+        return replace(
+            self,
+            attempts=0,
+            losses=0,
+            errors=(),
+            output=(),
+            import_since_ms=None,
+            import_tries=0,
+            import_worker=None,
+        )
+
+    def put_off(self, now_ms: int) -> Self:
+        """Return the waiting job after its batch, if it had to wait for one, may start.
+
+        It waits for its time, if that has not come.
+        """
+        is_early = (self.not_before_ms or 0) > now_ms
+        return replace(self, chained=False, waits_for=WAITS_FOR_TIME if is_early else None)
+
+    def held(self) -> Self:
+        """Return the waiting job as it waits until another batch is done."""
+        return replace(self, chained=True, waits_for=WAITS_FOR_BATCH)
 
     @property
     def is_large(self) -> bool:
@@ -448,47 +494,12 @@ _STORED_IF_SET = (
     "expires_ms",
     "batch",
     "chained",
+    "waits_for",
+    "import_since_ms",
+    "import_tries",
+    "import_worker",
     "losses",
     "stored",
     "output",
 )
 _ALWAYS_STORED = tuple(name for name in _STORED if name not in _STORED_IF_SET)
-
-
-_TIME_HINT = (
-    " (the end of the year 9999): it is in milliseconds since the epoch, so use"
-    " time.time_ns() // 1_000_000 and not time.time_ns()"
-)
-_MILLISECONDS = {
-    "backoff_ms": (0, BACKOFF_LIMIT_MS, " (a day)"),
-    "timeout_ms": (1, TIMEOUT_LIMIT_MS, " (a year)"),
-    "not_before_ms": (0, TIME_LIMIT_MS, _TIME_HINT),
-    "expires_ms": (0, TIME_LIMIT_MS, _TIME_HINT),
-}
-"""The least and the greatest value of each time in a request, and what else to say of it."""
-
-
-def _check_request(request: JobRequest) -> None:
-    if not is_text(request.task) or not 0 < len(request.task_name) <= TASK_LIMIT_CHARACTERS:
-        raise InvalidJobError(
-            f"task {request.task!r} is not a text like module:function, of up to"
-            f" {TASK_LIMIT_CHARACTERS} characters"
-        )
-    if not isinstance(request.parameters, Mapping):
-        raise InvalidJobError(f"parameters {request.parameters!r} are not a JSON object")
-    if not _is_number(request.max_attempts, 1, MAX_ATTEMPTS_LIMIT):
-        raise InvalidJobError(
-            f"max_attempts {request.max_attempts!r} is not 1 to {MAX_ATTEMPTS_LIMIT}"
-        )
-    for name, (least, most, hint) in _MILLISECONDS.items():
-        value = getattr(request, name)
-        if value is not None and not _is_number(value, least, most):
-            raise InvalidJobError(
-                f"{name} {value!r} is not a number of milliseconds from {least} to {most}{hint}"
-            )
-    if request.idempotency_key is not None and not isinstance(request.idempotency_key, str):
-        raise InvalidJobError(f"idempotency_key {request.idempotency_key!r} is not a text")
-
-
-def _is_number(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

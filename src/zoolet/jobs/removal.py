@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from zoolet.jobs.batchlog import batch_path, chain_path, read_chunks, read_record
 from zoolet.jobs.errors import ResultStoreError, UnknownBatchError, UnreadableJobError
-from zoolet.jobs.layout import BATCHES, DONE, PLACES, UNOWNED, page_order
+from zoolet.jobs.keys import submission_of_key
+from zoolet.jobs.layout import BATCHES, DEFERRED, DONE, PLACES, UNOWNED, page_order
 from zoolet.jobs.moves import JOBS_AT_ONCE
 from zoolet.jobs.operations import Delete, Operation, RefusedError
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job
 from zoolet.jobs.results import ResultReader
 from zoolet.jobs.settings import QueueSettings
-from zoolet.jobs.submission import submission_of_key
 from zoolet.jobs.znodes import Znode
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Remover:
                 continue
             if any(not chunk or self._is_any_there(chunk) for chunk in chunks):
                 break
-            self._znodes.delete(chain_path(self._layout, record.name))
+            self._znodes.delete_tree(chain_path(self._layout, record.name))
             self._znodes.delete_tree(batch_path(self._layout, record.name))
             removed += 1
         return removed
@@ -164,7 +164,7 @@ class Remover:
         if self._layout.is_flat:
             return 0
         removed = 0
-        for place in (UNOWNED, DONE):
+        for place in (DEFERRED, UNOWNED, DONE):
             for shard in self._layout.shards:
                 pages = self._layout.pages(place, shard)
                 newest = {page_order(page)[0]: page for page in pages}

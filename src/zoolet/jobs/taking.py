@@ -13,7 +13,6 @@ Imports the job system's queue, feed and executors.
 """
 
 import logging
-import queue
 import random
 import threading
 import time
@@ -27,7 +26,7 @@ from zoolet.jobs.executors import Executor
 from zoolet.jobs.feed import Feed
 from zoolet.jobs.hands import Hands, InHand
 from zoolet.jobs.layout import OWNED
-from zoolet.jobs.moves import JOBS_AT_ONCE
+from zoolet.jobs.moves import JOBS_AT_ONCE, LEFT_MS
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job
 from zoolet.jobs.waiting import Affinity, Candidate
@@ -101,8 +100,9 @@ class JobTaker:
         self._control = Control()
         self._control_stale = threading.Event()
         self._control_stale.set()
-        self._held_batches: dict[str, bool] = {}
-        self._let_go: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._met_deferred = False
+        self._left: list[tuple[float, Candidate]] = []
+        """Jobs that are left to other workers for a while, each with the end of it."""
 
     def note_duration(self, took_s: float) -> None:
         """Take notice of how long an attempt took. Any thread may call it."""
@@ -164,26 +164,36 @@ class JobTaker:
             return None
         listed_at = self._feed.refresh()
         waiting = self._feed.waiting
-        while not self._let_go.empty():
-            waiting.let_go(self._let_go.get())
-        wanted = count * SPREAD if self._contended else count
+        left_at = self._offer_left()
+        # Jobs that may not start yet, which older versions put there, are moved on many at a time.
+        reach = max(count, JOBS_AT_ONCE) if self._met_deferred else count
+        wanted = reach * SPREAD if self._contended else reach
         paused_count = waiting.paused_count
         choice = waiting.choose(wanted, time.monotonic(), self._affinity(), self._control.allows)
         if choice.jobs:
-            self._own(self._spread(choice.jobs, count), rooms)
+            self._own(self._spread(choice.jobs, reach), rooms)
             self._idle_since = time.monotonic()
             self._wake.set()
             return None
         if waiting.paused_count > paused_count:
             # The pages behind these jobs were not listed yet.
             self._wake.set()
-        times = [at for at in (listed_at, choice.again_at) if at is not None]
+        times = [at for at in (listed_at, choice.again_at, left_at) if at is not None]
         search_at = self._idle_since + self._round_s
         if time.monotonic() < search_at:
             times.append(search_at)
         elif self._feed.search():
             self._wake.set()
         return min(times, default=None)
+
+    def _offer_left(self) -> float | None:
+        """Offer jobs again that were left to other workers; return when to do it next."""
+        now = time.monotonic()
+        for until, candidate in self._left:
+            if until <= now:
+                self._feed.waiting.put_back(candidate)
+        self._left = [(until, candidate) for until, candidate in self._left if until > now]
+        return min((until for until, _ in self._left), default=None)
 
     def _rooms(self) -> dict[int, int]:
         """Return how many jobs each executor has room for, where it has."""
@@ -217,7 +227,8 @@ class JobTaker:
         self._on_step("taking", list(by_name))
         began = time.monotonic()
         try:
-            picked = self._jobs.own_jobs(list(by_name), self._worker_id, self._is_held)
+            most = sum(rooms.values())
+            picked = self._jobs.own_jobs(list(by_name), self._worker_id, most)
         except WorkerGoneError as error:
             log.warning("%s", error)
             for candidate in chosen:
@@ -225,26 +236,20 @@ class JobTaker:
             self._on_gone(self._worker_id)
             return
         self._taking_s = (self._taking_s + time.monotonic() - began) / 2
-        for job in picked.deferred:
-            self._defer(by_name[job.name], job)
         for job in picked.unreadable:
             log.warning("%s", job.errors[-1].message)
-        there = {job.name for job in (*picked.owned, *picked.deferred, *picked.unreadable)}
+        self._met_deferred = bool(picked.deferred)
+        for job in picked.spare:
+            self._feed.waiting.put_back(by_name[job.name])
+        left_until = time.monotonic() + LEFT_MS / 1000
+        self._left += [(left_until, by_name[job.name]) for job in picked.left]
+        seen = (picked.owned, picked.deferred, picked.unreadable, picked.left, picked.spare)
+        there = {job.name for jobs in seen for job in jobs}
         gone = [candidate for name, candidate in by_name.items() if name not in there]
         self._feed.distrust(candidate.page for candidate in gone)
         self._contended = len(gone) > len(picked.owned)
         self._on_step("taken", [job.name for job in picked.owned])
         self._give(picked.owned, rooms)
-
-    def _defer(self, candidate: Candidate, job: Job) -> None:
-        """Keep a job that is not to be started yet in view."""
-        wait_s = ((job.not_before_ms or 0) - self._jobs.clock_ms()) / 1000
-        if wait_s > 0:
-            self._feed.waiting.defer(candidate, time.monotonic() + wait_s)
-        elif job.batch is not None and self._is_held(job.batch):
-            self._feed.waiting.hold(candidate, job.batch)
-        else:
-            self._feed.waiting.put_back(candidate)
 
     def _give(self, jobs: Sequence[Job], rooms: dict[int, int]) -> None:
         """Give jobs to the executors that have their data, or else to those with least data."""
@@ -256,17 +261,18 @@ class JobTaker:
         } | self._hands.groups()
         groups = Counter(having.values())
         for job in jobs:
-            group = (job.dataset, job.groupid)
-            number = having.get(group, -1)
+            group = job.group
+            number = -1 if group is None else having.get(group, -1)
             if rooms.get(number, 0) <= 0:
                 # New data to where least is.
                 number = min(
                     (number for number in rooms if rooms[number] > 0),
                     key=lambda number: (groups[number], -rooms[number]),
                 )
-            groups[number] += group not in having
             rooms[number] -= 1
-            having.setdefault(group, number)
+            if group is not None:
+                groups[number] += group not in having
+                having.setdefault(group, number)
             works.setdefault(number, []).append(
                 Work(
                     job.name,
@@ -287,28 +293,7 @@ class JobTaker:
                 self._executors[number].give(given)
         self._on_step("given", [job.name for job in jobs])
 
-    # --- What is not to be taken
-
-    def _is_held(self, batch: str) -> bool:
-        """Say whether a batch waits for another one; asked once, and told by a watch after that."""
-        if (known := self._held_batches.get(batch)) is not None:
-            return known
-        has_changed = threading.Event()
-
-        def watch(_: object) -> None:
-            has_changed.set()
-            self._on_chain(batch)
-
-        is_held = self._held_batches[batch] = self._jobs.is_held(batch, watch)
-        if has_changed.is_set():
-            # It changed before it was noted above.
-            self._held_batches.pop(batch, None)
-        return is_held
-
-    def _on_chain(self, batch: str) -> None:
-        self._held_batches.pop(batch, None)
-        self._let_go.put(batch)
-        self._wake.set()
+    # --- What is paused or cancelled
 
     def _look_at_control(self) -> None:
         """See what is paused; where someone cancelled, see whether what runs is still its own."""

@@ -6,7 +6,8 @@ an entry point of an installed package. Imports the job system's errors.
 
 import importlib
 import sys
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Collection
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -79,22 +80,66 @@ def load_function(name: str, group: str) -> Callable[..., Any]:
 
 def _import(kind: str, name: str) -> Any:
     module, _, attributes = name.partition(":")
+    # A directory remembers which modules it had.
+    importlib.invalidate_caches()
+    before = set(sys.modules)
     try:
-        found: Any = importlib.import_module(module)
+        imported = importlib.import_module(module)
     # A module may raise anything while it is imported, and that is what there is to say.
-    except (Exception, SystemExit) as error:
+    except _IMPORT_ERRORS as error:
+        _forget(set(sys.modules) - before)
         raise FunctionNotFoundError(
             f"the {kind} {name!r} cannot be imported: {type(error).__name__}: {error}. Is its"
             " module installed, or in a directory given as --import-path?"
         ) from error
-    for attribute in attributes.split("."):
+    try:
+        return _attribute(imported, attributes)
+    except AttributeError as error:
         try:
-            found = getattr(found, attribute)
-        except AttributeError as error:
+            return _attribute(_import_again(module), attributes)
+        except _IMPORT_ERRORS:
             raise FunctionNotFoundError(
                 f"the {kind} {name!r} cannot be imported: {error}"
             ) from error
+
+
+_IMPORT_ERRORS = (Exception, SystemExit)
+
+
+def _attribute(found: Any, attributes: str) -> Any:
+    for attribute in attributes.split("."):
+        found = getattr(found, attribute)
     return found
+
+
+def _import_again(name: str) -> Any:
+    """Import a module from its file although it is imported: its file may be a newer version.
+
+    Functions that were loaded from the older one stay as they are. A module of Python itself, and
+    one that is not a Python file, is not imported again.
+    """
+    old = sys.modules[name]
+    file = getattr(old, "__file__", None) or ""
+    if not file.endswith(".py") or file.startswith(_STDLIB):
+        return old
+    del sys.modules[name]
+    try:
+        return importlib.import_module(name)
+    except BaseException:
+        sys.modules[name] = old
+        raise
+
+
+_STDLIB = sysconfig.get_paths()["stdlib"]
+
+
+def _forget(names: Collection[str]) -> None:
+    """Let modules be imported again that came with one that could not be."""
+    for name in names:
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None) or ""
+        if file.endswith(".py") and not file.startswith(_STDLIB):
+            del sys.modules[name]
 
 
 def _entry_point(kind: str, name: str, group: str) -> Any:

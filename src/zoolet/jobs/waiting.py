@@ -19,7 +19,7 @@ names.
 import heapq
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from zoolet.jobs import naming
@@ -86,15 +86,6 @@ class Affinity:
     round_s: float = 0.0
 
 
-@dataclass(slots=True)
-class _Aside:
-    """Jobs that are not to be started yet, each with why."""
-
-    until: list[tuple[float, str]] = field(default_factory=list)
-    batches: dict[str, list[str]] = field(default_factory=dict)
-    paused: list[str] = field(default_factory=list)
-
-
 class WaitingJobs:
     """The jobs that wait, as one worker sees them.
 
@@ -108,7 +99,7 @@ class WaitingJobs:
         self._seen: dict[str, Candidate] = {}
         self._order: list[_Key] = []
         self._by_group: dict[Group, list[_Key]] = {}
-        self._aside = _Aside()
+        self._paused: list[str] = []
         self._stranger_at = 0.0
         self._hits: deque[bool] = deque([True], maxlen=MISSES_IN_A_ROW)
 
@@ -132,7 +123,8 @@ class WaitingJobs:
                 self._seen[name] = Candidate(job, page, now, key)
                 self._offer(name)
         self._pages[page] = children
-        if len(self._order) > 2 * len(self._seen) + HEAP_SLACK:
+        most = 2 * len(self._seen) + HEAP_SLACK
+        if len(self._order) > most or len(self._by_group) > most:
             self._rebuild()
 
     def drop_page(self, page: Page) -> None:
@@ -156,36 +148,15 @@ class WaitingJobs:
     @property
     def paused_count(self) -> int:
         """How many jobs were not allowed, since `unpause`."""
-        return len(self._aside.paused)
+        return len(self._paused)
 
     def has_offers(self) -> bool:
         """Say whether any job may be chosen."""
         return self._head(self._order, lambda _: True) is not None
 
-    # --- What is not to be started yet
-
-    def defer(self, candidate: Candidate, until: float) -> None:
-        """Offer a job that was chosen again from a moment on, and not before."""
-        self._set_aside(candidate)
-        heapq.heappush(self._aside.until, (until, candidate.job.name))
-
-    def hold(self, candidate: Candidate, batch: str) -> None:
-        """Offer a job that was chosen again when its batch is let go."""
-        self._set_aside(candidate)
-        self._aside.batches.setdefault(batch, []).append(candidate.job.name)
-
-    def _set_aside(self, candidate: Candidate) -> None:
-        candidate.is_offered = False
-        self._seen[candidate.job.name] = candidate
-
-    def let_go(self, batch: str) -> None:
-        """Offer the jobs of a batch that were held."""
-        for name in self._aside.batches.pop(batch, ()):
-            self._offer(name)
-
     def unpause(self) -> None:
         """Offer what was not allowed; what is still not allowed will be found so again."""
-        paused, self._aside.paused = self._aside.paused, []
+        paused, self._paused = self._paused, []
         for name in paused:
             self._offer(name)
 
@@ -206,17 +177,15 @@ class WaitingJobs:
 
         ``allows`` says of a dataset whether its jobs may be taken.
         """
-        while self._aside.until and self._aside.until[0][0] <= now:
-            self._offer(heapq.heappop(self._aside.until)[1])
         held = set(affinity.held)
         chosen: list[Candidate] = []
-        again_at = self._aside.until[0][0] if self._aside.until else None
+        again_at: float | None = None
         while len(chosen) < count and (first := self._head(self._order, allows)) is not None:
             taken, due = self._next(first, now, affinity, held, allows)
             if taken is None:
-                again_at = min(due, again_at) if again_at is not None else due
+                again_at = due
                 break
-            if taken.job.group not in held:
+            if taken.job.group not in held and taken.job.has_data:
                 self._stranger_at = now
                 held.add(taken.job.group)
             del self._seen[taken.job.name]
@@ -233,7 +202,8 @@ class WaitingJobs:
     ) -> tuple[Candidate | None, float]:
         """Return the job to take now, or None and when to ask again; ``first`` is the first."""
         round_s = affinity.round_s
-        if not held or first.job.group in held or not round_s or not any(self._hits):
+        needs_no_wait = first.job.group in held or not first.job.has_data
+        if not held or needs_no_wait or not round_s or not any(self._hits):
             return first, now
         local = self._first_held(held, allows)
         if local is not None:
@@ -259,7 +229,7 @@ class WaitingJobs:
             elif not allows(seen.job.dataset):
                 heapq.heappop(heap)
                 seen.is_offered = False
-                self._aside.paused.append(seen.job.name)
+                self._paused.append(seen.job.name)
             else:
                 return seen
         return None
@@ -269,7 +239,8 @@ class WaitingJobs:
         if seen is not None:
             seen.is_offered = True
             heapq.heappush(self._order, seen.key)
-            heapq.heappush(self._by_group.setdefault(seen.job.group, []), seen.key)
+            if seen.job.has_data:
+                heapq.heappush(self._by_group.setdefault(seen.job.group, []), seen.key)
 
     def _rebuild(self) -> None:
         """Drop from the heaps what is not in the view any more."""

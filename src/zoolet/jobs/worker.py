@@ -44,6 +44,7 @@ from zoolet.jobs.processexecutor import ProcessExecutor
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.recorder import Recorder
 from zoolet.jobs.results import ResultReader
+from zoolet.jobs.serverclock import ServerClock
 from zoolet.jobs.taking import JobTaker
 from zoolet.jobs.tasks import STEPS, load_function
 from zoolet.model.oserrors import explain
@@ -136,6 +137,7 @@ class Worker:
         self._client: Any = None
         self._is_connected = False
         self._taking: threading.Thread | None = None
+        self._clock = ServerClock()
         self.worker_id = ""
         """Under which id it is registered; another one after each lost session."""
 
@@ -169,7 +171,7 @@ class Worker:
             executor.wait_until_ready()
         self._client = connect(self._connection)
         on_session_end(self._client, self._unregister)
-        self.queue = JobQueue(self._client, self._root)
+        self.queue = JobQueue(self._client, self._root, clock_ms=self._clock.now_ms)
         self.queue.ensure_layout()
         self._results = ResultReader(self.queue, self._result_store)
         self._recorder = Recorder(
@@ -352,13 +354,17 @@ class Worker:
             worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
             if self.queue.register(worker_id, self._about()):
                 self.worker_id = worker_id
+                # Its answer has the server's time, which no job may be taken without.
+                self._report()
                 self._registered.set()
                 self._housekeeping.line_up()
                 log.info("registered as worker %s", worker_id)
+        if self._clock.is_sample_due():
+            self._report()
         return self.worker_id
 
     def _report(self) -> None:
-        self.queue.report(self.worker_id, self._about())
+        self.queue.report(self.worker_id, self._about(), self._clock)
 
     def _about(self) -> bytes:
         """Return what the worker says of itself, for who looks at the queue."""

@@ -34,6 +34,7 @@ from zoolet.jobs.operations import (
     needed_permission,
 )
 from zoolet.jobs.requests import REPLY_LOST, Requests, refused
+from zoolet.jobs.serverclock import ServerClock
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
 
@@ -319,6 +320,21 @@ class Znodes:
                 lambda: self._requests.answer(self._client.set_async(path, data), path, "WRITE"),
                 writes=True,
             )
+        except NoNodeError:
+            return False
+        return True
+
+    def set_with_time(self, path: str, data: bytes, clock: ServerClock) -> bool:
+        """Replace a znode's data as `set`, and add the server's time of it to a clock."""
+
+        def attempt() -> int:
+            sent_s = clock.monotonic_s()
+            stat = self._requests.answer(self._client.set_async(path, data), path, "WRITE")
+            clock.add(sent_s, clock.monotonic_s(), int(stat.mtime))
+            return int(stat.version)
+
+        try:
+            self._requests.until_answered(attempt, writes=True)
         except NoNodeError:
             return False
         return True

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from zoolet.jobs import records
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.errortexts import KEPT_CHARACTERS
+from zoolet.jobs.jobrequests import JobRequest
 from zoolet.jobs.jobvalues import MAX_ATTEMPTS_LIMIT, TIME_LIMIT_MS
 from zoolet.jobs.jsonvalues import EncodedJson
 from zoolet.jobs.layout import DONE, OWNED, STATES_OF, UNOWNED, read_job
-from zoolet.jobs.records import Job, JobRequest, JobState
+from zoolet.jobs.records import Job, JobState
 from zoolet.jobs.texts import json_size_bytes
 from zoolet.jobs.znodes import Znode
 
@@ -397,3 +398,26 @@ def test_any_number_of_losses_fits() -> None:
         job = job.taken("w" * 400, 0).lost(5)
     assert job.losses == 1000
     assert read_job(UNOWNED, job.name, Znode(job.encode(), 0, 0, 0)) == replace(job, version=0)
+
+
+# --- Tasks that no worker can import
+
+
+def test_a_task_that_cannot_be_imported_is_no_attempt_until_the_patience_ends() -> None:
+    job, now_ms, delays = drafted(max_attempts=1), 1000, []
+    while job.state is JobState.PENDING:
+        job = job.taken("w", now_ms).without_task(now_ms, "the task 'm:f' cannot be imported")
+        assert (job.attempts, len(job.errors), job.import_worker) == (0, 1, "w")
+        delays.append((job.not_before_ms or 0) - now_ms)
+        now_ms = job.not_before_ms or 0
+    assert delays[:7] == [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
+    assert job.state is JobState.FAILED
+    assert job.last_error == "No worker could import it for 600 s."
+    assert 600_000 <= (job.finished_ms or 0) - 1000 <= 630_000
+    assert Job.decode(job.name, job.encode(), job.version) == job
+
+
+def test_an_attempt_ends_the_tries_to_import() -> None:
+    job = drafted().taken("w", 0).without_task(0, "no").taken("w", 0).failed(5, "trouble")
+    assert (job.import_tries, job.import_since_ms, job.attempts) == (0, None, 1)
+    assert [error.message for error in job.errors] == ["no", "trouble"]

@@ -2,6 +2,7 @@
 
 import json
 import os.path
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,46 @@ def test_finds_an_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         load_function("lost", TASKS)
     with pytest.raises(FunctionNotFoundError, match="loader 'dump' is neither"):
         load_function("dump", LOADERS)
+
+
+@pytest.mark.parametrize(
+    "before", [None, "x = 1\n", "raise RuntimeError('half')\n", "import late_helper\n1 / 0\n"]
+)
+def test_a_failed_import_is_not_remembered(
+    before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("late_module", "late_helper"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "late_helper.py").write_text("VALUE = 'old'\n")
+    file = tmp_path / "late_module.py"
+    if before is not None:
+        file.write_text(before)
+    for _ in range(2):
+        with pytest.raises(FunctionNotFoundError, match="late_module"):
+            load_function("late_module:task", TASKS)
+    (tmp_path / "late_helper.py").write_text("VALUE = 'the newer one'\n")
+    file.write_text("import late_helper\ndef task():\n    return late_helper.VALUE\n")
+    assert load_function("late_module:task", TASKS)() == "the newer one"
+
+
+def test_a_module_that_lacks_a_function_keeps_what_was_loaded_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "kept_module", raising=False)
+    (tmp_path / "kept_module.py").write_text("def one():\n    return 1\n")
+    one = load_function("kept_module:one", TASKS)
+    module = sys.modules["kept_module"]
+    with pytest.raises(FunctionNotFoundError, match="no attribute 'two'"):
+        load_function("kept_module:two", TASKS)
+    (tmp_path / "kept_module.py").write_text("raise ValueError('half a file')\n")
+    with pytest.raises(FunctionNotFoundError, match="no attribute 'two'"):
+        load_function("kept_module:two", TASKS)
+    assert sys.modules["kept_module"] is not None
+    assert one() == 1
+    assert callable(module.one)
+    before = sys.modules["json"]
+    with pytest.raises(FunctionNotFoundError, match="no attribute"):
+        load_function("json:two", TASKS)
+    assert sys.modules["json"] is before

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from zoolet.jobs.batchlog import BatchRecord, decode_chunk, decode_entry
 from zoolet.jobs.control import Control
 from zoolet.jobs.errors import UnreadableJobError
+from zoolet.jobs.keys import submission_of_key
 from zoolet.jobs.records import JobState
 from zoolet.jobs.reports import NUMBERS, decode_report
 from zoolet.jobs.settings import QueueSettings
-from zoolet.jobs.submission import submission_of_key
 from zoolet.jobs.znodes import Znode
 
 json_values = st.recursive(

@@ -109,25 +109,6 @@ def test_pages_are_seen_together_and_shards_rank() -> None:
     assert waiting.choose(1, 0.0, Affinity()).jobs == []
 
 
-def test_a_deferred_job_is_offered_when_its_time_has_come() -> None:
-    waiting = waiting_for("9 a 1", "1 a 2")
-    [first] = waiting.choose(1, 0.0, Affinity()).jobs
-    waiting.defer(first, until=5.0)
-    assert not any(c.job.sequence == 1 for c in waiting.choose(1, 1.0, Affinity()).jobs)
-    assert waiting.choose(1, 4.0, Affinity()) == Choice([], 5.0)
-    assert brief(waiting.choose(1, 5.0, Affinity())) == ["9 a 1"]
-
-
-def test_a_held_batch_is_offered_when_it_is_let_go() -> None:
-    waiting = waiting_for("9 a 1")
-    [held] = waiting.choose(1, 0.0, Affinity()).jobs
-    waiting.hold(held, "batch")
-    assert not waiting.has_candidates(FLAT)
-    assert waiting.choose(1, 0.0, Affinity()) == Choice([], None)
-    waiting.let_go("batch")
-    assert brief(waiting.choose(1, 0.0, Affinity())) == ["9 a 1"]
-
-
 def test_a_paused_dataset_is_passed_over_until_it_is_allowed() -> None:
     waiting = waiting_for("9 a 1", "1 a 2")
     assert waiting.choose(2, 0.0, Affinity(), lambda _: False) == Choice([], None)
