@@ -40,18 +40,21 @@ class Starvation:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _PROGRAM], stdout=subprocess.PIPE, text=True
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def stop(self) -> None:
         """Stop watching."""
         self._process.kill()
         self._process.wait()
+        self._reader.join()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            at_ms, late_ms = line.split()
-            self.late.append((int(at_ms), int(late_ms)))
+        with self._process.stdout as lines:
+            for line in lines:
+                at_ms, late_ms = line.split()
+                self.late.append((int(at_ms), int(late_ms)))
 
     def total_ms(self) -> int:
         """Return for how many ms nothing ran in all."""
