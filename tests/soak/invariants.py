@@ -15,7 +15,7 @@ from tests.soak.runs import Run
 
 UNSTARTED_KINDS = frozenset({"missing task", "broken data"})
 """Their attempts fail before the task is called, and are counted all the same."""
-DISTURBED = re.compile(r"was lost|SIGKILL|cancelled|expired")
+DISTURBED = re.compile(r"was lost|SIGKILL|watcher was killed|cancelled|expired")
 """Errors of attempts that the soak test itself ended."""
 SKEW_MS = 50
 """A run is written and a txn is logged by two processes, each with its own reading of the clock."""
