@@ -28,11 +28,20 @@ class DiskThread:
         self._thread.join()
 
     def _run(self) -> None:
-        while (job := self._calls.get()) is not None:
-            call, done = job
-            failure: Exception | None = None
-            try:
-                call()
-            except Exception as error:  # noqa: BLE001 -- the loop's thread decides
-                failure = error
-            self._loop.call_soon_threadsafe(done, failure)
+        while self._run_next():
+            # A local variable here would keep the last batch in memory until the next call comes.
+            pass
+
+    def _run_next(self) -> bool:
+        """Wait for the next call and run it; say whether another one may come."""
+        job = self._calls.get()
+        if job is None:
+            return False
+        call, done = job
+        failure: Exception | None = None
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 -- the loop's thread decides
+            failure = error
+        self._loop.call_soon_threadsafe(done, failure)
+        return True

@@ -4,8 +4,6 @@ Must not decide how a server starts or stops: that is in ``service``.
 """
 
 import asyncio
-import contextlib
-import ctypes
 import gc
 import logging
 import resource
@@ -14,17 +12,13 @@ import sys
 from collections.abc import Callable
 
 from zoolet.server.config import Config
+from zoolet.server.memory import LOOK_EVERY_S, FreedMemory, return_large_blocks
 from zoolet.server.service import Server
 from zoolet.storage.disk import Disk
 
 log = logging.getLogger(__name__)
 
 _SWITCH_INTERVAL_S = 50e-6
-
-# Of glibc's malloc.h; another C library has no mallopt, or ignores it.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-_MMAP_THRESHOLD_BYTES = 512 << 10
 
 
 async def _serve_until_signalled(
@@ -40,24 +34,22 @@ async def _serve_until_signalled(
         on_ready()
         stopping = loop.create_task(stop.wait())
         failing = loop.create_task(server.failed())
-        await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
-        if failing.done():
-            failing.result()
-        failing.cancel()
+        giving_back = loop.create_task(_give_memory_back())
+        ends = (failing, giving_back)
+        await asyncio.wait({stopping, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            if end.done():
+                end.result()
+            end.cancel()
         log.info("stopping")
     log.info("stopped; every acknowledged change is on disk")
 
 
-def _return_freed_memory() -> None:
-    """Let the C library give large blocks back to the system as soon as they are freed.
-
-    glibc raises its threshold for that whenever a larger block is freed, up to 32 MiB. A few long
-    replies would then leave hundreds of MiB that the process never gives back.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+async def _give_memory_back() -> None:
+    freed = FreedMemory()
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        freed.look()
 
 
 def run(
@@ -76,7 +68,7 @@ def run(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for warning in config.warnings:
         log.warning("%s", warning)
-    _return_freed_memory()
+    return_large_blocks()
     # A connection takes a descriptor: have as many as this user may.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,0 +1,62 @@
+"""Gives memory that was freed back to the operating system.
+
+CPython and the C library keep freed memory for later. After a burst of requests (a million watches,
+a session with a million ephemerals) the process would stay many times larger than its data.
+"""
+
+import contextlib
+import ctypes
+import gc
+import sys
+from collections.abc import Callable
+
+LOOK_EVERY_S = 5.0
+"""How often `FreedMemory.look` is to be called."""
+
+_LEAST_FREED_BLOCKS = 100_000
+_LEAST_FREED_SHARE = 4
+
+# Of glibc's malloc.h; another C library has no mallopt, or ignores it.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_MMAP_THRESHOLD_BYTES = 512 << 10
+
+
+def return_large_blocks() -> None:
+    """Let the C library give large blocks back to the system as soon as they are freed.
+
+    glibc raises its threshold for that whenever a larger block is freed, up to 32 MiB. A few long
+    replies would then leave hundreds of MiB that the process never gives back.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+
+
+class FreedMemory:
+    """Notices that many objects were freed, and then gives their memory back.
+
+    CPython keeps up to 2,000 freed tuples of each length. After a burst they are spread over the
+    heap, and each of them keeps one MiB of freed memory from being given back. Only a full garbage
+    collection empties these lists. It visits every long list, so it runs only if at least a quarter
+    of all objects were freed since the last one.
+    """
+
+    def __init__(
+        self,
+        count_blocks: Callable[[], int] = sys.getallocatedblocks,
+        collect: Callable[[], int] = gc.collect,
+    ) -> None:
+        self._count_blocks = count_blocks
+        self._collect = collect
+        self._most_blocks = 0
+
+    def look(self) -> None:
+        """Give memory back if many objects were freed since the last time."""
+        blocks = self._count_blocks()
+        self._most_blocks = max(self._most_blocks, blocks)
+        freed = self._most_blocks - blocks
+        if freed >= max(_LEAST_FREED_BLOCKS, self._most_blocks // _LEAST_FREED_SHARE):
+            self._collect()
+            self._most_blocks = blocks
