@@ -8,7 +8,7 @@ through a View, which keeps their effects apart from the tree until the whole is
 
 from typing import Final, final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from zoolet.core import access
 from zoolet.core.acl_table import OPEN, StoredAcl
@@ -224,9 +224,12 @@ class View:
             raise RequestError(ErrorCode.NO_NODE, path)
         return state
 
-    def parent(self, path: str) -> ZnodeState:
-        """Return the state of the znode above ``path``; raises RequestError (NO_NODE)."""
-        return self.get(self._tree.parents.of(path))
+    def parent(self, path: str, end: i64) -> ZnodeState:
+        """Return the state of the znode above ``path``; raises RequestError (NO_NODE).
+
+        The last ``/`` of the path is at ``end``.
+        """
+        return self.get(self._tree.parents.at(path, end))
 
     def exists(self, path: str) -> bool:
         """Say whether there will be such a znode."""
@@ -384,16 +387,17 @@ def _mode_of(view: View, path: str, flags: int, ttl_ms: int) -> Mode:
 def _prepare_znode(
     view: View, asker: Asker, path: str, data: bytes | None, wanted_acl: AclList, mode: Mode
 ) -> MadeZnode:
-    if "/" not in path or "\0" in path:
+    end: i64 = path.rfind("/")
+    if end < 0 or "\0" in path:
         raise RequestError(_code_of_no_path(path), path)
     acl = access.resolve(wanted_acl, asker.identities, path, view.rules)
     if acl is not OPEN_ACL:
         view.count_acl(acl, path)
-    parent = view.parent(path)
+    parent = view.parent(path, end)
     access.check(parent.acl, asker.identities, _CREATE, path)
     if mode.is_sequential:
         path = f"{path}{parent.created:010d}"
-    _validate_below_existing(path)
+    _validate_below_existing(path, end)
     if len(path) > view.most_path_length:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
     if view.exists(path):
@@ -413,9 +417,10 @@ def _prepare_znode(
 
 def _prepare_delete(view: View, asker: Asker, request: Delete) -> DeleteTxn:
     path = request.path
-    if "/" not in path or "\0" in path or path in paths.SYSTEM_PATHS:
+    end: i64 = path.rfind("/")
+    if end < 0 or "\0" in path or path in paths.SYSTEM_PATHS:
         raise RequestError(_code_of_no_path(path), path)
-    parent = view.parent(path)
+    parent = view.parent(path, end)
     access.check(parent.acl, asker.identities, _DELETE, path)
     node = view.get(path)
     _next_version(node.version, request.version, path)
@@ -484,9 +489,12 @@ def _code_of_no_path(path: str) -> ErrorCode:
     return ErrorCode.MARSHALLING_ERROR if path == NULL_TEXT else ErrorCode.BAD_ARGUMENTS
 
 
-def _validate_below_existing(path: str) -> None:
-    """Validate a path whose parent is there, so that only the name can be wrong."""
-    if path.startswith("//") or not paths.ends_plainly(path):
+def _validate_below_existing(path: str, end: i64) -> None:
+    """Validate a path whose last ``/`` is at ``end`` and whose parent exists.
+
+    So only the name can be wrong, or the path is ``//name``, whose parent is the root.
+    """
+    if end == 1 or not paths.ends_plainly(path, end + 1):
         _validate(path)
 
 

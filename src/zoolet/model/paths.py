@@ -49,12 +49,11 @@ def reason_invalid(path: str) -> str | None:
     return None
 
 
-def ends_plainly(path: str) -> bool:
+def ends_plainly(path: str, start: i64) -> bool:
     """Say whether a path's last part is valid at a glance: printable ASCII, and no dot first.
 
-    Where it says no, ``reason_invalid`` knows.
+    The part begins at ``start``. If the answer is no, ask ``reason_invalid``.
     """
-    start: i64 = path.rfind("/") + 1
     size: i64 = len(path)
     if start == size or path[start] == ".":
         return False
@@ -86,8 +85,11 @@ class Parents:
 
     def of(self, path: str) -> str:
         """Return the parent's path; ``path`` holds at least one ``/``."""
+        return self.at(path, path.rfind("/"))
+
+    def at(self, path: str, end: i64) -> str:
+        """Return the parent's path of a path whose last ``/`` is at ``end``."""
         last = self._last
-        end = path.rfind("/")
         if end != len(last) or not path.startswith(last):
             last = self._last = path[:end] or ROOT
         return last
