@@ -189,6 +189,9 @@ _MOST_GONE_TO_COPY: Final = 1000
 _NO_NAMES: Final = bytes(4)
 _LONG_RECORD_BYTES: Final = 4096
 
+_MOST_UNCOUNTED: Final = 1000
+"""Parents whose records may be behind: the next read brings all of them up to date."""
+
 
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
@@ -287,6 +290,7 @@ class Tree:
         self._uncounted: dict[str, None] = {}
         self._uncounted_long: dict[str, None] = {}
         self._has_uncounted = False  # whether one of both has a path: every read asks
+        self._kept_created: list[dict[str, int]] = []
 
     @classmethod
     def fresh(cls) -> "Tree":
@@ -319,6 +323,20 @@ class Tree:
         self._uncounted_long.clear()
         self._has_uncounted = False
         return self.records
+
+    def keep_created(self) -> dict[str, int]:
+        """Return a table that gets what ``created_under`` returns now for each znode that changes.
+
+        So who needs it of all znodes as it is now, later, has to copy nothing. The table is filled
+        until ``forget_created`` is called with it.
+        """
+        kept: dict[str, int] = {}
+        self._kept_created.append(kept)
+        return kept
+
+    def forget_created(self, kept: dict[str, int]) -> None:
+        """Fill a table of ``keep_created`` no longer; it may have been forgotten before."""
+        self._kept_created = [other for other in self._kept_created if other is not kept]
 
     def find(self, path: str) -> Znode | None:
         """Return a look at a znode; None where there is none."""
@@ -513,6 +531,8 @@ class Tree:
                 self.perishable[path] = owner
             self.size_bytes += len(path) + data_length(record)
         if created > directory.created:
+            if self._kept_created:
+                self._keep_created(parent, directory.created)
             directory.created = created
             directory.pzxid = zxid
         if exists:
@@ -532,7 +552,10 @@ class Tree:
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         self.size_bytes -= len(path) + data_length(record)
-        if self.directories.pop(path, None) is not None:
+        own = self.directories.pop(path, None)
+        if own is not None:
+            if self._kept_created:
+                self._keep_created(path, own.created)
             self._uncounted.pop(path, None)
             self._uncounted_long.pop(path, None)
         acl = self._take_acl(path) if self.acls else OPEN
@@ -598,6 +621,10 @@ class Tree:
         self._uncounted.clear()
         self._has_uncounted = len(self._uncounted_long) > 0
 
+    def _keep_created(self, path: str, created: int) -> None:
+        for kept in self._kept_created:
+            kept.setdefault(path, created)
+
     def _directory_to_change(self, path: str, parent: str) -> Directory:
         """Return the directory in which ``path`` comes or goes; raises RequestError (NO_NODE)."""
         directory = self.directories.get(parent)
@@ -607,6 +634,8 @@ class Tree:
                 raise RequestError(ErrorCode.NO_NODE, path)
             directory = self._directory(parent, record)
         if directory.is_counted:
+            if len(self._uncounted) >= _MOST_UNCOUNTED:
+                self._count_changed()
             directory.is_counted = False
             self._has_uncounted = True
             # A long record is rewritten only if someone asks for that very znode.

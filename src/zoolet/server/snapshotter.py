@@ -60,6 +60,7 @@ class Snapshotter:
         self._path: Path | None = None
         self._done: Callable[[Path | None], None] = lambda _path: None
         self._waiting: deque[Callable[[], None]] = deque()
+        self._image: Image | None = None
         self._chunks: Iterator[bytes] = iter(())
         self.is_busy = False
         self.failures = 0
@@ -100,6 +101,7 @@ class Snapshotter:
         if compression is None:
             compression = self._config.compression
         self._began_ms = self._monotonic_ms()
+        self._image = image
         self._chunks = image.content()
         self._disk_thread.submit(partial(self._open, image.zxid, compression), self._go_on)
 
@@ -141,7 +143,7 @@ class Snapshotter:
         if failure is not None:
             self._failed(failure)
             return
-        self._chunks = iter(())
+        self._chunks, self._image = iter(()), None
         self._durations.add(self._monotonic_ms() - self._began_ms)
         self._end(self._path)
 
@@ -155,6 +157,8 @@ class Snapshotter:
             self._config.snap_count,
         )
         self._chunks = iter(())
+        if self._image is not None:
+            self._image.release()
         self._disk_thread.submit(self._abandon, self._given_up)
 
     def _given_up(self, _failure: Exception | None) -> None:
