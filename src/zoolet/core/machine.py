@@ -438,11 +438,13 @@ class _Change:
         watchers = table.trigger(path)
         if acl is None:
             acl = self.tree.stored_acl_of(path)
-        told = [
-            watcher
-            for watcher in watchers
-            if watcher not in but and (acl is OPEN or acl.allows(watcher.identities, _READ))
-        ]
+        told = watchers
+        if but or acl is not OPEN:
+            told = [
+                watcher
+                for watcher in watchers
+                if watcher not in but and (acl is OPEN or acl.allows(watcher.identities, _READ))
+            ]
         if told:
             self.events.append(Event(event_type, path, self.header.zxid, told))
         return watchers
@@ -546,7 +548,9 @@ def _delete(change: _Change, op_code: int, txn: DeleteTxn) -> TxnResult:
     change.touch_with_parent(path, parent)
     change.count(machine.quotas.deleted(path, data_length(record)))
     told = change.trigger(machine.data_watches, path, _NODE_DELETED, acl)
-    change.trigger(machine.child_watches, path, _NODE_DELETED, acl, but=told)
+    change.trigger(
+        machine.child_watches, path, _NODE_DELETED, acl, but=frozenset(told) if told else ()
+    )
     change.trigger(machine.child_watches, parent, _NODE_CHILDREN_CHANGED)
     return TxnResult(op_code, path=path)
 

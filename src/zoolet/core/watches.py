@@ -13,6 +13,7 @@ from mypy_extensions import mypyc_attr
 
 from zoolet.core.identities import NOBODY, Identities
 from zoolet.core.path_set import PathSet
+from zoolet.model import paths
 from zoolet.model.codes import WatchMode
 
 # Plain ints: arithmetic on enum flags costs more than all else here.
@@ -37,6 +38,9 @@ class Watcher:
         self.num_watches: int = 0
 
 
+_NOBODY: Final[list[Watcher]] = []
+
+
 @final
 class WatchTable:
     """The watches of one kind (on data, or on children).
@@ -53,6 +57,9 @@ class WatchTable:
         self.by_path: dict[str, dict[Watcher, int]] = {}
         self.by_watcher: dict[Watcher, dict[str, None]] = {}
         self._recursive = PathSet()
+        # The last answer of _recursive_at; no path is empty.
+        self._told: list[Watcher] = []
+        self._told_at = ""
 
     def __len__(self) -> int:
         """Count the pairs of path and watcher."""
@@ -68,6 +75,7 @@ class WatchTable:
             self.by_watcher.setdefault(watcher, {})[path] = None
             if mode is WatchMode.PERSISTENT_RECURSIVE:
                 self._recursive.add(path)
+                self._told_at = ""
 
     def holds(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
         """Say whether ``watcher`` watches ``path`` in this mode; None: in any."""
@@ -77,19 +85,34 @@ class WatchTable:
     def trigger(self, path: str) -> Collection[Watcher]:
         """Return who is to hear of a change to ``path``, in the order in which they began.
 
-        Standard watches are taken out by that.
+        Standard watches are taken out by that. The caller does not change what is returned; in a
+        row of paths with the same parent it is the same object where it can be.
         """
+        above = _NOBODY
+        if self._recursive.size and path != paths.ROOT:
+            above = self._recursive_at(paths.parent_of(path))
+        watchers = self.by_path.get(path)
+        if watchers is None:
+            return above
         told: dict[Watcher, None] = {}
-        for watcher in tuple(self.by_path.get(path, ())):
+        for watcher in tuple(watchers):
             told[watcher] = None
             self._take_out(path, watcher, _STANDARD)
-        if self._recursive.size:
-            for above in self._recursive.above(path):
-                if above != path:
-                    for watcher, modes in self.by_path.get(above, {}).items():
-                        if modes & _RECURSIVE:
-                            told[watcher] = None
+        for watcher in above:
+            told[watcher] = None
         return told
+
+    def _recursive_at(self, path: str) -> list[Watcher]:
+        """Return who watches ``path`` and everything below it."""
+        if path != self._told_at:
+            told: dict[Watcher, None] = {}
+            for above in self._recursive.above(path):
+                for watcher, modes in self.by_path.get(above, {}).items():
+                    if modes & _RECURSIVE:
+                        told[watcher] = None
+            self._told = list(told)
+            self._told_at = path
+        return self._told
 
     def remove(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
         """Take out the watch of this mode; None: of every mode. Says whether there was one."""
@@ -103,6 +126,7 @@ class WatchTable:
             return False
         if (before & ~after) & _RECURSIVE:
             self._recursive.remove(path)
+            self._told, self._told_at = [], ""
         if after:
             watchers[watcher] = after
             return True

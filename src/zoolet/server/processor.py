@@ -10,7 +10,7 @@ before any reply that shows what it tells.
 import hmac
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Final, cast, final
 
@@ -21,6 +21,7 @@ from zoolet.core.identities import NOBODY, SKIPS_ACL
 from zoolet.core.machine import Applied, Event, StateMachine
 from zoolet.core.prepare import Asker
 from zoolet.core.sessions import PASSWORD_BYTES, Session, password_of
+from zoolet.core.watches import Watcher
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
 from zoolet.model.packed import BytesWriter, read_i32_be
@@ -172,6 +173,7 @@ class RequestProcessor(Requests):
         self._wall_ms = 0
         self._is_expiring = False
         self._is_removing = False
+        self._unlooked: list[str] = []
         self._session_secret = config.session_secret.encode()
         self._requires_schemes = bool(config.required_schemes)
         self._others: dict[int, Callable[[Connection, int, bytes, i64, i64], None]] = {
@@ -492,9 +494,22 @@ class RequestProcessor(Requests):
         looks_per_minute = max(1, 60_000 // config.container_check_interval_ms)
         at_most = max(1, config.max_perished_per_minute // looks_per_minute)
         tree = self.machine.tree
-        count = 0
-        for number, path in enumerate(tuple(tree.perishable)):
-            if number % _LOOKS_AT_ONCE == 0:
+        unlooked = self._unlooked
+        has_begun = False
+        looks = count = 0
+        # One by one, and what is left stays for the next time: to let go of a million paths at once
+        # takes longer than to copy them.
+        while count < at_most:
+            if not unlooked:
+                if has_begun:
+                    break
+                has_begun = True
+                unlooked.extend(tree.perishable)
+                unlooked.reverse()
+                continue
+            path = unlooked.pop()
+            looks += 1
+            if looks % _LOOKS_AT_ONCE == 0:
                 yield _STEP_COST_US
             if not tree.is_perished(path, self._clock.wall_ms(), config.container_unused_ms):
                 continue
@@ -504,8 +519,6 @@ class RequestProcessor(Requests):
             self._wall_ms = 0
             self._change(Asker(0, NOBODY), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
             self.machine.is_changing = False
-            if count >= at_most:
-                break
             yield _STEP_COST_US
         if count > _LOGGED_EACH:
             log.info("removed %d more znodes whose time was over", count - _LOGGED_EACH)
@@ -651,7 +664,7 @@ class RequestProcessor(Requests):
             watchers = events[first].watchers
             frames = BytesWriter()
             end = first
-            while end < len(events) and events[end].watchers == watchers:
+            while end < len(events) and _are_same(events[end].watchers, watchers):
                 frames.write(encode_event(events[end].type, events[end].path, events[end].zxid))
                 end += 1
             piece = frames.getvalue()
@@ -965,6 +978,10 @@ class RequestProcessor(Requests):
         for event in events:
             self._tell(batch, event)
         return True
+
+
+def _are_same(watchers: Collection[Watcher], others: Collection[Watcher]) -> bool:
+    return watchers is others or (len(watchers) == len(others) and [*watchers] == [*others])
 
 
 def _hold_behind(batch: Batch | None, connection: Connection) -> Hold | None:

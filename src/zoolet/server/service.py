@@ -24,7 +24,7 @@ from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.logs import describe_serving
 from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
 from zoolet.server.restore import Restorer
-from zoolet.server.scheduler import Scheduler
+from zoolet.server.scheduler import Scheduler, Share
 from zoolet.server.snapshotter import Snapshotter
 from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk
@@ -238,7 +238,8 @@ class Server:
         self, loop: asyncio.AbstractEventLoop, thread: DiskThread, snapshot_thread: DiskThread
     ) -> None:
         config = self._config
-        scheduler = Scheduler(loop.call_soon)
+        scheduler = self._scheduler = Scheduler(loop.call_soon)
+        self._snapshot_share = Share("beginning a snapshot")
         loop.set_exception_handler(self._callback_failed)
         self._txn_log = TxnLog(
             self._disk,
@@ -340,8 +341,10 @@ class Server:
         self._count_sync(batch.sync_ms, size_bytes)
         self._log_bytes += size_bytes
         if self._snapshotter.is_due(batch, len(self._machine.tree)):
+            began_s = self._scheduler.now_s()
             self._roll_log()
             self._snapshotter.take(Image.of(self._machine))
+            self._scheduler.used(self._snapshot_share, began_s)
         elif 0 < config.log_size_bytes <= self._log_bytes:
             self._roll_log()
 

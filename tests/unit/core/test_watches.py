@@ -1,5 +1,9 @@
 """Watches fire once, and go with their watcher."""
 
+import random
+
+import pytest
+
 from zoolet.core.watches import Watcher, WatchTable
 from zoolet.model.codes import WatchMode
 
@@ -66,3 +70,49 @@ def test_watches_are_removed_by_mode() -> None:
     assert not table.holds("/a", ONE)
     assert len(table) == 0
     assert list(table.trigger("/a/b")) == []
+
+
+class Model:
+    """Who watches what, without any index."""
+
+    def __init__(self) -> None:
+        self.watches: set[tuple[str, Watcher, WatchMode]] = set()
+
+    def trigger(self, path: str) -> set[Watcher]:
+        told = {watcher for watched, watcher, _ in self.watches if watched == path}
+        told |= {
+            watcher
+            for watched, watcher, mode in self.watches
+            if mode is WatchMode.PERSISTENT_RECURSIVE
+            and path.startswith(watched if watched == "/" else f"{watched}/")
+        }
+        self.watches = {
+            watch
+            for watch in self.watches
+            if watch[0] != path or watch[2] is not WatchMode.STANDARD
+        }
+        return told
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_table_tells_whom_its_watches_say(seed: int) -> None:
+    choose = random.Random(seed)
+    table, model = WatchTable(), Model()
+    watchers = [Watcher() for _ in range(4)]
+    paths = ("/", "/a", "/a/b", "/a/c", "/a/b/d", "/a/b/e", "/ab", "/ab/c")
+    for _ in range(2000):
+        path, watcher = choose.choice(paths), choose.choice(watchers)
+        mode = choose.choice(list(WatchMode))
+        match choose.randrange(6):
+            case 0:
+                table.add(path, watcher, mode)
+                model.watches.add((path, watcher, mode))
+            case 1:
+                table.remove(path, watcher, mode)
+                model.watches.discard((path, watcher, mode))
+            case 2 if choose.random() < 0.2:
+                assert all(table.forget(watcher))
+                model.watches = {watch for watch in model.watches if watch[1] is not watcher}
+            case _:
+                assert set(table.trigger(path)) == model.trigger(path)
+    assert any(mode is WatchMode.PERSISTENT_RECURSIVE for _, _, mode in model.watches)
