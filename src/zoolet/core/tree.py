@@ -261,6 +261,27 @@ def _write_data(writer: BytesWriter, data: bytes | None) -> None:
 
 
 @final
+@mypyc_attr(acyclic=True, free_list_len=1)
+class KeptZnode:
+    """A znode as it is at one moment.
+
+    Attributes:
+        record: its record.
+        acl: its ACL.
+        owner: what ``Tree.perishable`` says of it; 0: nothing.
+        created: how often a child was created under it.
+    """
+
+    __slots__ = ("acl", "created", "owner", "record")
+
+    def __init__(self, record: bytes, acl: StoredAcl, owner: int, created: int) -> None:
+        self.record = record
+        self.acl = acl
+        self.owner = owner
+        self.created = created
+
+
+@final
 class Tree:
     """All znodes, by path.
 
@@ -290,7 +311,7 @@ class Tree:
         self._uncounted: dict[str, None] = {}
         self._uncounted_long: dict[str, None] = {}
         self._has_uncounted = False  # whether one of both has a path: every read asks
-        self._kept_created: list[dict[str, int]] = []
+        self._kept: list[dict[str, KeptZnode]] = []
 
     @classmethod
     def fresh(cls) -> "Tree":
@@ -324,19 +345,35 @@ class Tree:
         self._has_uncounted = False
         return self.records
 
-    def keep_created(self) -> dict[str, int]:
-        """Return a table that gets what ``created_under`` returns now for each znode that changes.
+    def keep_znodes(self) -> dict[str, "KeptZnode"]:
+        """Return a table that gets each znode that changes from now on, as it is now.
 
-        So who needs it of all znodes as it is now, later, has to copy nothing. The table is filled
-        until ``forget_created`` is called with it.
+        So who needs all znodes as they are now, later, has to copy nothing but their paths. The
+        table is filled until ``forget_kept`` is called with it. Call ``all_records`` before.
         """
-        kept: dict[str, int] = {}
-        self._kept_created.append(kept)
+        kept: dict[str, KeptZnode] = {}
+        self._kept.append(kept)
         return kept
 
-    def forget_created(self, kept: dict[str, int]) -> None:
-        """Fill a table of ``keep_created`` no longer; it may have been forgotten before."""
-        self._kept_created = [other for other in self._kept_created if other is not kept]
+    def forget_kept(self, kept: dict[str, "KeptZnode"]) -> None:
+        """Fill a table of ``keep_znodes`` no longer; it may have been forgotten before."""
+        self._kept = [other for other in self._kept if other is not kept]
+
+    def kept_now(self, path: str) -> "KeptZnode":
+        """Return what a table would get of a znode that exists, if it changed now."""
+        return KeptZnode(
+            self.records[path],
+            self.stored_acl_of(path),
+            self.perishable.get(path, 0) if self.perishable else 0,
+            self.created_under(path),
+        )
+
+    def _keep(self, path: str) -> None:
+        """Keep a znode that is about to change for those that began before."""
+        if path in self.records:
+            for kept in self._kept:
+                if path not in kept:
+                    kept[path] = self.kept_now(path)
 
     def find(self, path: str) -> Znode | None:
         """Return a look at a znode; None where there is none."""
@@ -531,8 +568,6 @@ class Tree:
                 self.perishable[path] = owner
             self.size_bytes += len(path) + data_length(record)
         if created > directory.created:
-            if self._kept_created:
-                self._keep_created(parent, directory.created)
             directory.created = created
             directory.pzxid = zxid
         if exists:
@@ -552,10 +587,7 @@ class Tree:
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         self.size_bytes -= len(path) + data_length(record)
-        own = self.directories.pop(path, None)
-        if own is not None:
-            if self._kept_created:
-                self._keep_created(path, own.created)
+        if self.directories.pop(path, None) is not None:
             self._uncounted.pop(path, None)
             self._uncounted_long.pop(path, None)
         acl = self._take_acl(path) if self.acls else OPEN
@@ -610,6 +642,8 @@ class Tree:
     def replace_data(self, path: str, data: bytes) -> None:
         """Replace a znode's data without a trace of it in the Stat, but for its length."""
         before = self.records[path]
+        if self._kept:
+            self._keep(path)
         stat = Stat.unpack(before, len(before) - STAT_BYTES)
         record = self.records[path] = encode_record(data, stat._replace(data_length=len(data)))
         self._resize(path, i64(len(record)) - len(before))
@@ -621,12 +655,11 @@ class Tree:
         self._uncounted.clear()
         self._has_uncounted = len(self._uncounted_long) > 0
 
-    def _keep_created(self, path: str, created: int) -> None:
-        for kept in self._kept_created:
-            kept.setdefault(path, created)
-
     def _directory_to_change(self, path: str, parent: str) -> Directory:
         """Return the directory in which ``path`` comes or goes; raises RequestError (NO_NODE)."""
+        if self._kept:
+            self._keep(parent)
+            self._keep(path)
         directory = self.directories.get(parent)
         if directory is None:
             record = self.records.get(parent)
@@ -659,9 +692,12 @@ class Tree:
         directory.is_counted = True
 
     def _existing(self, path: str) -> bytes:
+        """Return the record of a znode that is about to change; raises RequestError (NO_NODE)."""
         record = self.record_of(path)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
+        if self._kept:
+            self._keep(path)
         return record
 
     # -- questions ---------------------------------------------------------------------------------

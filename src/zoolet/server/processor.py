@@ -173,7 +173,7 @@ class RequestProcessor(Requests):
         self._wall_ms = 0
         self._is_expiring = False
         self._is_removing = False
-        self._unlooked: list[str] = []
+        self._unlooked: list[tuple[str, ...]] = []
         self._session_secret = config.session_secret.encode()
         self._requires_schemes = bool(config.required_schemes)
         self._others: dict[int, Callable[[Connection, int, bytes, i64, i64], None]] = {
@@ -494,32 +494,35 @@ class RequestProcessor(Requests):
         looks_per_minute = max(1, 60_000 // config.container_check_interval_ms)
         at_most = max(1, config.max_perished_per_minute // looks_per_minute)
         tree = self.machine.tree
-        unlooked = self._unlooked
+        left = self._unlooked
         has_begun = False
-        looks = count = 0
-        # One by one, and what is left stays for the next time: to let go of a million paths at once
-        # takes longer than to copy them.
+        count = 0
         while count < at_most:
-            if not unlooked:
+            if not left:
                 if has_begun:
                     break
                 has_begun = True
-                unlooked.extend(tree.perishable)
-                unlooked.reverse()
+                # In tuples that are let go of one by one: a million paths at once take too long.
+                paths = tuple(tree.perishable)
+                for end in range(len(paths), 0, -_LOOKS_AT_ONCE):
+                    left.append(paths[max(0, end - _LOOKS_AT_ONCE) : end])
                 continue
-            path = unlooked.pop()
-            looks += 1
-            if looks % _LOOKS_AT_ONCE == 0:
-                yield _STEP_COST_US
-            if not tree.is_perished(path, self._clock.wall_ms(), config.container_unused_ms):
-                continue
-            count += 1
-            if count <= _LOGGED_EACH:
-                log.info("removing %s: its time is over", path)
-            self._wall_ms = 0
-            self._change(Asker(0, NOBODY), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
-            self.machine.is_changing = False
+            some = left.pop()
             yield _STEP_COST_US
+            for position, path in enumerate(some):
+                wall_ms = self._clock.wall_ms()
+                if not tree.is_perished(path, wall_ms, config.container_unused_ms):
+                    continue
+                if count == at_most:
+                    left.append(some[position:])
+                    break
+                count += 1
+                if count <= _LOGGED_EACH:
+                    log.info("removing %s: its time is over", path)
+                self._wall_ms = 0
+                self._change(Asker(0, NOBODY), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
+                self.machine.is_changing = False
+                yield _STEP_COST_US
         if count > _LOGGED_EACH:
             log.info("removed %d more znodes whose time was over", count - _LOGGED_EACH)
         self._is_removing = False

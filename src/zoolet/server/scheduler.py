@@ -215,6 +215,8 @@ class Scheduler:
                 goes to the event loop, and ends the server.
         """
         share = Share(name)
+        # The first step may be a long one: who asks for little goes first.
+        share.next_cost_us = _QUANTUM_US
         self.add(share, _Task(share, steps, on_failure or _raise, self).run)
 
     def stop(self) -> None:

@@ -20,6 +20,7 @@ from zoolet.core.tree import (
     OWNER,
     PZXID,
     STAT_BYTES,
+    KeptZnode,
     Tree,
 )
 from zoolet.model import paths
@@ -84,20 +85,18 @@ class Snapshot(NamedTuple):
 class Image:
     """The state at one moment, which stays what it is while the tree goes on.
 
-    Records are never changed, only replaced: so what is copied are the tables, in about 50 ns a
-    znode, and not the znodes. How many children were created under each znode is not copied: the
-    tree keeps what changes until the content was made, or ``release`` is called.
+    Only the paths are copied, in about 20 ns a znode. The tree keeps each znode that changes as it
+    was, until the content was made or ``release`` is called.
     """
 
     def __init__(self, zxid: int, tree: Tree, sessions: Mapping[int, int]) -> None:
         """Keep the state after ``zxid``; ``sessions`` are the timeouts in ms by session id."""
         self.zxid = zxid
-        self._records = tree.all_records().copy()
+        # A tuple: the garbage collector visits it once, and a list again and again.
+        self._paths = tuple(tree.all_records())
         self._tree = tree
-        self._created_before = tree.keep_created()
-        self._acls = tree.acls.copy()
+        self._kept = tree.keep_znodes()
         self._acl_lists = tuple(tree.acl_table.lists.values())
-        self._perishable = tree.perishable.copy()
         self._sessions = dict(sessions)
 
     @classmethod
@@ -109,7 +108,7 @@ class Image:
 
     def release(self) -> None:
         """Let the tree keep nothing more for this image; it may have been released before."""
-        self._tree.forget_created(self._created_before)
+        self._tree.forget_kept(self._kept)
 
     def content(self) -> Iterator[bytes]:
         """Yield what a snapshot seals, a chunk at a time; at the end the image is released."""
@@ -130,9 +129,10 @@ class Image:
             if len(writer) >= _CHUNK_BYTES:
                 yield writer.getvalue()
                 writer = BytesWriter()
-        for path, record in self._records.items():
-            acl_number = numbers[self._acls[path]] if path in self._acls else OPEN_ACL_NUMBER
-            self._write_znode(writer, path, record, acl_number)
+        for path in self._paths:
+            znode = self._kept[path] if path in self._kept else self._tree.kept_now(path)
+            number = OPEN_ACL_NUMBER if znode.acl is OPEN else numbers[znode.acl]
+            _write_znode(writer, path, znode, number)
             if len(writer) >= _CHUNK_BYTES:
                 yield writer.getvalue()
                 writer = BytesWriter()
@@ -140,22 +140,18 @@ class Image:
         writer.write(_END_OF_TREE)
         yield writer.getvalue()
 
-    def _created_under(self, path: str) -> int:
-        if path in self._created_before:
-            return self._created_before[path]
-        return self._tree.created_under(path)
 
-    def _write_znode(self, writer: BytesWriter, path: str, record: bytes, acl_number: int) -> None:
-        end: i64 = len(record)
-        write_ustring(writer, "" if path == paths.ROOT else path)
-        writer.write(record[: end - STAT_BYTES])
-        write_i64_be(writer, acl_number)
-        writer.write(record[end - STAT_BYTES : end - CVERSION])
-        write_i32_be(writer, self._created_under(path))
-        writer.write(record[end - AVERSION : end - OWNER])
-        owner: int = read_i64_be(record, end - OWNER)
-        write_i64_be(writer, self._perishable.get(path, owner))
-        writer.write(record[end - PZXID :])
+def _write_znode(writer: BytesWriter, path: str, znode: KeptZnode, acl_number: int) -> None:
+    record = znode.record
+    end: i64 = len(record)
+    write_ustring(writer, "" if path == paths.ROOT else path)
+    writer.write(record[: end - STAT_BYTES])
+    write_i64_be(writer, acl_number)
+    writer.write(record[end - STAT_BYTES : end - CVERSION])
+    write_i32_be(writer, znode.created)
+    writer.write(record[end - AVERSION : end - OWNER])
+    write_i64_be(writer, znode.owner or read_i64_be(record, end - OWNER))
+    writer.write(record[end - PZXID :])
 
 
 class SnapshotFile:

@@ -6,10 +6,13 @@ import pytest
 
 from zoolet.core.tree import Tree
 from zoolet.model import paths
-from zoolet.model.acl import OPEN_ACL
+from zoolet.model.acl import ACL, OPEN_ACL, READ_ONLY_ACL, Id
+from zoolet.model.owners import CONTAINER_OWNER, owner_of_ttl
 from zoolet.storage.snapshots import Image
 
-DATA = b"x" * 3000
+LISTS = (OPEN_ACL, READ_ONLY_ACL, (ACL(1, Id("digest", "somebody:x=")),))
+OWNERS = (0, 7, CONTAINER_OWNER, owner_of_ttl(1000))
+DATA = b"x" * 8000
 ZNODES = 400
 
 
@@ -22,18 +25,28 @@ class World:
         self.zxid = 0
 
     def change(self) -> None:
-        """Create a znode, or delete one that has no child."""
+        """Change, delete or create a znode."""
         self.zxid += 1
         existing = [path for path in self.tree.records if not path.startswith(paths.SYSTEM)]
-        leaves = [p for p in existing if p != paths.ROOT and not self.tree.has_children(p)]
-        if leaves and self.choose.random() < 0.4:
-            path = self.choose.choice(leaves)
-            self.tree.delete(path, paths.parent_of(path), self.zxid)
-            return
-        parent = self.choose.choice(existing)
+        path = self.choose.choice(existing)
+        match self.choose.randrange(10):
+            case 0:
+                self.tree.set_data(path, self.choose.randbytes(20), 1, self.zxid, self.zxid)
+            case 1:
+                self.tree.set_acl(path, self.choose.choice(LISTS), 1)
+            case 2:
+                self.tree.replace_data(path, self.choose.randbytes(10))
+            case 3 | 4 | 5:
+                if path != paths.ROOT and not self.tree.has_children(path):
+                    self.tree.delete(path, paths.parent_of(path), self.zxid)
+            case _:
+                self._create_below(path)
+
+    def _create_below(self, parent: str) -> None:
         path = paths.join(parent, f"n{self.choose.randrange(40)}")
         if path not in self.tree.records:
-            self.tree.create(path, parent, DATA, OPEN_ACL, 0, -1, self.zxid, self.zxid)
+            acl, owner = self.choose.choice(LISTS), self.choose.choice(OWNERS)
+            self.tree.create(path, parent, DATA, acl, owner, -1, self.zxid, self.zxid)
 
     def grow(self) -> None:
         while len(self.tree) < ZNODES:
@@ -51,7 +64,7 @@ def test_the_content_is_that_of_its_moment(seed: int) -> None:
         chunks.append(chunk)
         for _ in range(100):
             world.change()
-    assert len(chunks) > 3
+    assert len(chunks) > 2
     assert b"".join(chunks) == before
 
 
@@ -72,7 +85,7 @@ def test_a_tree_keeps_nothing_for_an_image_that_is_released() -> None:
     world = World(6)
     world.grow()
     image = Image(world.zxid, world.tree, {})
-    kept = image._created_before
+    kept = image._kept
     world.change()
     image.release()
     before = dict(kept)
