@@ -164,6 +164,13 @@ class StateMachine:
         self.data_watches = WatchTable()
         self.child_watches = WatchTable()
 
+    def shrink(self) -> None:
+        """Let all tables need no more memory than for what they hold."""
+        self.tree.shrink()
+        self.sessions.shrink()
+        self.data_watches.shrink()
+        self.child_watches.shrink()
+
     # -- writes ------------------------------------------------------------------------------------
 
     def prepare(

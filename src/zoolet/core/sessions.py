@@ -8,6 +8,7 @@ bucket whose time has come: sessions that were touched since move to a later buc
 import hmac
 import struct
 
+from zoolet.core.tables import shrunk
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
 
@@ -61,6 +62,10 @@ class SessionTable:
 
     def __len__(self) -> int:
         return len(self.by_id)
+
+    def shrink(self) -> None:
+        """Let the table need no more memory than for what it holds."""
+        self.by_id = shrunk(self.by_id)
 
     def open(self, session_id: int, timeout_ms: int, now_ms: int) -> Session:
         """Begin a session, or note another timeout of one that there is."""

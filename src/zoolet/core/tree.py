@@ -19,6 +19,7 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from zoolet.core.acl_table import OPEN, AclTable, StoredAcl
+from zoolet.core.tables import shrunk
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
 from zoolet.model.codes import ErrorCode
@@ -344,6 +345,15 @@ class Tree:
         self._uncounted_long.clear()
         self._has_uncounted = False
         return self.records
+
+    def shrink(self) -> None:
+        """Let the tables need no more memory than for what they hold."""
+        self.records = shrunk(self.records)
+        self.directories = shrunk(self.directories)
+        self.acls = shrunk(self.acls)
+        self.ephemerals = shrunk(self.ephemerals)
+        self.ephemeral_bytes = shrunk(self.ephemeral_bytes)
+        self.perishable = shrunk(self.perishable)
 
     def keep_znodes(self) -> dict[str, "KeptZnode"]:
         """Return a table that gets each znode that changes from now on, as it is now.

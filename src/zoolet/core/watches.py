@@ -13,6 +13,7 @@ from mypy_extensions import mypyc_attr
 
 from zoolet.core.identities import NOBODY, Identities
 from zoolet.core.path_set import PathSet
+from zoolet.core.tables import shrunk
 from zoolet.model import paths
 from zoolet.model.codes import WatchMode
 
@@ -76,6 +77,11 @@ class WatchTable:
             if mode is WatchMode.PERSISTENT_RECURSIVE:
                 self._recursive.add(path)
                 self._told_at = ""
+
+    def shrink(self) -> None:
+        """Let the tables need no more memory than for what they hold."""
+        self.by_path = shrunk(self.by_path)
+        self.by_watcher = shrunk(self.by_watcher)
 
     def holds(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
         """Say whether ``watcher`` watches ``path`` in this mode; None: in any."""

@@ -10,16 +10,25 @@ import gc
 import sys
 from collections.abc import Callable
 
-LOOK_EVERY_S = 5.0
+LOOK_INTERVAL_MS = 1000
 """How often `FreedMemory.look` is to be called."""
 
 _LEAST_FREED_BLOCKS = 100_000
 _LEAST_FREED_SHARE = 4
+_FEW_BLOCKS = 10_000
+_MOST_LOOKS_TO_WAIT = 5
 
 # Of glibc's malloc.h; another C library has no mallopt, or ignores it.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _MMAP_THRESHOLD_BYTES = 512 << 10
+
+
+def give_back() -> None:
+    """Give all freed memory back, as far as that is possible."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def return_large_blocks() -> None:
@@ -35,28 +44,40 @@ def return_large_blocks() -> None:
 
 
 class FreedMemory:
-    """Notices that many objects were freed, and then gives their memory back.
+    """Notices that many objects were freed, and then has their memory given back.
 
     CPython keeps up to 2,000 freed tuples of each length. After a burst they are spread over the
     heap, and each of them keeps one MiB of freed memory from being given back. Only a full garbage
     collection empties these lists. It visits every long list, so it runs only if at least a quarter
-    of all objects were freed since the last one.
+    of all objects were freed since the last one. It waits a while if more are being freed.
+
+    Args:
+        give_back: gives freed memory back.
+        count_blocks: returns the number of blocks of memory that are in use.
     """
 
     def __init__(
         self,
+        give_back: Callable[[], None] = give_back,
         count_blocks: Callable[[], int] = sys.getallocatedblocks,
-        collect: Callable[[], int] = gc.collect,
     ) -> None:
+        self._give_back = give_back
         self._count_blocks = count_blocks
-        self._collect = collect
         self._most_blocks = 0
+        self._last_blocks = 0
+        self._waited = 0
 
     def look(self) -> None:
-        """Give memory back if many objects were freed since the last time."""
+        """Have memory given back if many objects were freed since the last time."""
         blocks = self._count_blocks()
+        newly_freed, self._last_blocks = self._last_blocks - blocks, blocks
         self._most_blocks = max(self._most_blocks, blocks)
-        freed = self._most_blocks - blocks
-        if freed >= max(_LEAST_FREED_BLOCKS, self._most_blocks // _LEAST_FREED_SHARE):
-            self._collect()
+        least = max(_LEAST_FREED_BLOCKS, self._most_blocks // _LEAST_FREED_SHARE)
+        if self._most_blocks - blocks < least:
+            self._waited = 0
+        elif newly_freed > _FEW_BLOCKS and self._waited < _MOST_LOOKS_TO_WAIT:
+            self._waited += 1
+        else:
+            self._give_back()
             self._most_blocks = blocks
+            self._waited = 0

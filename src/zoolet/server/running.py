@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from zoolet.server.config import Config
-from zoolet.server.memory import LOOK_EVERY_S, FreedMemory, return_large_blocks
+from zoolet.server.memory import return_large_blocks
 from zoolet.server.service import Server
 from zoolet.storage.disk import Disk
 
@@ -34,22 +34,12 @@ async def _serve_until_signalled(
         on_ready()
         stopping = loop.create_task(stop.wait())
         failing = loop.create_task(server.failed())
-        giving_back = loop.create_task(_give_memory_back())
-        ends = (failing, giving_back)
-        await asyncio.wait({stopping, *ends}, return_when=asyncio.FIRST_COMPLETED)
-        for end in ends:
-            if end.done():
-                end.result()
-            end.cancel()
+        await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
+        if failing.done():
+            failing.result()
+        failing.cancel()
         log.info("stopping")
     log.info("stopped; every acknowledged change is on disk")
-
-
-async def _give_memory_back() -> None:
-    freed = FreedMemory()
-    while True:
-        await asyncio.sleep(LOOK_EVERY_S)
-        freed.look()
 
 
 def run(

@@ -22,6 +22,7 @@ from zoolet.server.groupcommit import Batch, GroupCommit
 from zoolet.server.listening import is_broken_connection
 from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.logs import describe_serving
+from zoolet.server.memory import LOOK_INTERVAL_MS, FreedMemory, give_back
 from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
 from zoolet.server.restore import Restorer
 from zoolet.server.scheduler import Scheduler, Share
@@ -132,6 +133,9 @@ class Server:
             if self._config.purge_interval_h:
                 self._purge()
                 repetitions.append((self._config.purge_interval_h * _MS_PER_H, self._purge))
+            if self._owns_process:
+                freed = FreedMemory(self._give_memory_back)
+                repetitions.append((LOOK_INTERVAL_MS, freed.look))
             for interval_ms, look in repetitions:
                 repeating = loop.create_task(_repeat(interval_ms, look))
                 repeating.add_done_callback(self._repetition_ended)
@@ -347,6 +351,10 @@ class Server:
             self._scheduler.used(self._snapshot_share, began_s)
         elif 0 < config.log_size_bytes <= self._log_bytes:
             self._roll_log()
+
+    def _give_memory_back(self) -> None:
+        self.machine.shrink()
+        give_back()
 
     def _take_snapshot(self, done: "Callable[[Path | None, int], None]") -> None:
         """Take a snapshot for the admin endpoint, when the one that is under way has ended."""

@@ -16,32 +16,32 @@ class Heap:
 
     def __init__(self) -> None:
         self.blocks = 0
-        self.collections = 0
-        self.freed = FreedMemory(lambda: self.blocks, self.collect)
+        self.times_given_back = 0
+        self.freed = FreedMemory(self.give_back, lambda: self.blocks)
 
-    def collect(self) -> int:
-        self.collections += 1
-        return 0
+    def give_back(self) -> None:
+        self.times_given_back += 1
 
     def look_at(self, *blocks: int) -> int:
-        """Look at each of these sizes; return how many collections that made."""
-        before = self.collections
+        """Look at each of these sizes; return how often memory was given back."""
+        before = self.times_given_back
         for self.blocks in blocks:
             self.freed.look()
-        return self.collections - before
+        return self.times_given_back - before
 
 
 @pytest.mark.parametrize(
-    ("blocks", "collections"),
+    ("blocks", "times"),
     [
-        ((100_000, 1_100_000, 120_000), 1),
-        ((100_000, 1_100_000, 900_000, 600_000), 1),
-        ((100_000, 1_100_000, 120_000, 120_000, 120_000), 1),
-        ((100_000, 1_100_000, 120_000, 1_100_000, 120_000), 2),
+        ((100_000, 1_100_000, 120_000, 120_000), 1),
+        ((100_000, 1_100_000, 900_000, 600_000, 600_000), 1),
+        ((100_000, 1_100_000, 120_000, 120_000, 120_000, 120_000), 1),
+        ((100_000, 1_100_000, 120_000, 120_000, 1_100_000, 120_000, 121_000), 2),
+        ((100_000, 1_100_000, *range(900_000, 100_000, -20_000)), 3),
     ],
 )
-def test_memory_is_given_back_after_a_burst(blocks: tuple[int, ...], collections: int) -> None:
-    assert Heap().look_at(*blocks) == collections
+def test_memory_is_given_back_after_a_burst(blocks: tuple[int, ...], times: int) -> None:
+    assert Heap().look_at(*blocks) == times
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,18 @@ def test_memory_is_not_looked_for_where_little_was_freed(blocks: tuple[int, ...]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_more_than_a_quarter_stays_freed(seed: int) -> None:
-    """After each look, fewer blocks were freed since the last collection than the rule says."""
+def test_no_more_than_a_quarter_stays_freed_for_long(seed: int) -> None:
+    """At most 6 looks in a row find that more was freed since the last time than the rule says."""
     choose = random.Random(seed)
     heap = Heap()
-    most = 0
+    most = due = 0
     for _ in range(1000):
         blocks = choose.randrange(2_000_000)
         most = max(most, blocks)
         if heap.look_at(blocks):
             most = blocks
-        assert most - blocks < max(100_000, most / 4)
+        due = due + 1 if most - blocks >= max(100_000, most / 4) else 0
+        assert due < 6
 
 
 class Batch:

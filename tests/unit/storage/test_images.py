@@ -25,8 +25,10 @@ class World:
         self.zxid = 0
 
     def change(self) -> None:
-        """Change, delete or create a znode."""
+        """Change, delete or create a znode, or give the tables another size."""
         self.zxid += 1
+        if self.choose.random() < 0.05:
+            self.tree.shrink()
         existing = [path for path in self.tree.records if not path.startswith(paths.SYSTEM)]
         path = self.choose.choice(existing)
         match self.choose.randrange(10):
