@@ -78,6 +78,9 @@ _CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
 _STEP_COST_US: Final = 200
 """The estimated cost of a step of a long request or task."""
 
+_SHARED_BYTES: Final = 4096
+"""So many bytes of events are not copied for each watcher, which may leave them unread for long."""
+
 _EVENTS_EACH: Final = 16
 """If a txn causes more events, those for the same watchers are sent in one piece."""
 
@@ -648,7 +651,10 @@ class RequestProcessor(Requests):
             connection.out().write(frame)
         else:
             hold.count += 1
-            hold.frames.write(frame)
+            if len(frame) > _SHARED_BYTES:
+                hold.add_long(frame)
+            else:
+                hold.frames.write(frame)
             hold.size_bytes += len(frame)
             connection.held_bytes += len(frame)
 

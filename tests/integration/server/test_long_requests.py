@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.rawclient import RawClient
 from zoolet.model.acl import OPEN_ACL
-from zoolet.model.codes import ErrorCode, EventType, OpCode, Xid
+from zoolet.model.codes import AddWatchMode, ErrorCode, EventType, OpCode, Xid
 from zoolet.testing import EmbeddedServer
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring, pack_ustrings
 
@@ -92,6 +92,30 @@ def test_the_event_of_a_watch_comes_behind_the_list_that_set_it(
         else:
             # The list shows the new child: the watch is for the next one.
             writer.request(OpCode.SYNC, pack_ustring("/"))
+
+
+@pytest.mark.parametrize("number", [10, 100, 1000])
+def test_all_watchers_get_the_events_of_a_long_multi_before_its_changes_are_shown(
+    zookeeper: EmbeddedServer, clients: tuple[RawClient, RawClient], number: int
+) -> None:
+    one, writer = clients
+    with RawClient(zookeeper.port) as two:
+        two.connect()
+        for watcher in (one, two):
+            watcher.request(
+                OpCode.ADD_WATCH, pack_ustring("/") + INT.pack(AddWatchMode.PERSISTENT_RECURSIVE)
+            )
+        paths = [f"/some-path-{position:04d}" for position in range(number)]
+        create_many(writer, paths)
+        for watcher in (one, two):
+            asked = watcher.send(OpCode.EXISTS, pack_ustring(paths[-1]) + NO_WATCH)
+            for path in paths:
+                event = watcher.read_reply()
+                assert event.xid == Xid.NOTIFICATION
+                reader = Reader(event.body)
+                assert (reader.read_int(), reader.read_int()) == (EventType.NODE_CREATED, 3)
+                assert reader.read_ustring() == path
+            assert watcher.read_reply().xid == asked
 
 
 def test_ephemerals_are_listed_by_prefix(clients: tuple[RawClient, RawClient]) -> None:
