@@ -254,6 +254,31 @@ def test_a_task_goes_on_in_later_iterations(loop: SimulatedLoop) -> None:
     assert done == list(range(200))
 
 
+@pytest.mark.parametrize("num_tasks", [2, 59, 500])
+def test_a_short_request_goes_before_tasks_whose_only_step_is_long(
+    loop: SimulatedLoop, num_tasks: int
+) -> None:
+    served: list[str] = []
+
+    def steps(name: str) -> Iterator[int]:
+        loop.now_s += 0.005
+        served.append(name)
+        yield 1
+
+    def read() -> bool:
+        served.append("reader")
+        return False
+
+    reader = Share("reader")
+    for number in range(num_tasks):
+        loop.scheduler.run("mntr", steps(str(number)))
+        if number == num_tasks // 2:
+            loop.scheduler.add(reader, read)
+    loop.until_idle()
+    assert len(served) == num_tasks + 1
+    assert served.index("reader") <= 1
+
+
 def failing_steps() -> Iterator[int]:
     yield 1
     raise MemoryError
