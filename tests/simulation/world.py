@@ -242,6 +242,8 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
+        self._pace = random.Random(seed)
+        self._worked_s = 0.0
         self.disk = SimulatedDisk(self.chance)
         self.story: list[str] = []
         self.logged: dict[int, Txn] = {}
@@ -322,6 +324,11 @@ class World:
             transport.deliver()
         self.transports = [each for each in self.transports if not each.is_cut]
 
+    def _read_scheduler_clock(self) -> float:
+        """Return the time in seconds; between two readings the machine has worked for a while."""
+        self._worked_s += self._pace.choice((0.0, 0.0, 0.0001, 0.005))
+        return self.now_ms / 1000 + self._worked_s
+
     def _let_time_pass(self) -> None:
         self.now_ms += self.chance.choice((100, TICK_MS, 12_000))
         self.processor.expire_sessions()
@@ -343,9 +350,11 @@ class World:
                 self._crash("the log failed")
         for client, answered in zip(self.clients, before, strict=True):
             assert client.answered > answered, "a client is never answered again"
+        self._remember_appended()
         while self._thread.calls:
             self._thread.step()
             self.loop.run_ready()
+            self._remember_appended()
         self._check_live()
         self._crash("the end")
 
@@ -404,7 +413,7 @@ class World:
         machine.sessions.restart_clocks(self.now_ms)
         if recovery.snapshot_zxid is None:
             write_snapshot(self.disk, DIRECTORIES.snapshots, Image.of(machine))
-        scheduler = Scheduler(self.loop.call_soon)
+        scheduler = Scheduler(self.loop.call_soon, self._read_scheduler_clock)
         self._commit = GroupCommit(
             TxnLog(self.disk, DIRECTORIES.logs, preallocate_bytes=512),
             cast("DiskThread", self._thread),

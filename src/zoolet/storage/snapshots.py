@@ -95,9 +95,9 @@ class Image:
         # A tuple: the garbage collector visits it once, and a list again and again.
         self._paths = tuple(tree.all_records())
         self._tree = tree
-        self._kept = tree.keep_znodes()
         self._acl_lists = tuple(tree.acl_table.lists.values())
         self._sessions = dict(sessions)
+        self._kept = tree.keep_znodes()  # last: nothing fails between this and a release
 
     @classmethod
     def of(cls, machine: StateMachine) -> "Image":
