@@ -139,7 +139,9 @@ class Entrance:
         steps: list[_Step] = []
         for number, (draft, has_key, key_version) in enumerate(new):
             reservation = reserved.get(number)
-            job = draft if reservation is None else _named(draft, reservation)
+            job = draft
+            if reservation is not None:
+                job = replace(draft, name=_name(draft, reservation))
             if has_key:
                 path = self._layout.key(draft.key)
                 value = key_value(draft, None if reservation is None else job.name)
@@ -200,7 +202,7 @@ class Entrance:
         results: Sequence[object] | None,
     ) -> list[str]:
         """Return the names of the jobs that have entered; see to it that their keys have them."""
-        named = {number: _named(new[number].draft, path) for number, path in reserved.items()}
+        names = {number: _name(new[number].draft, path) for number, path in reserved.items()}
         unnamed: list[Named] = []
         created: list[str] = []
         for position, step in enumerate(steps):
@@ -212,13 +214,13 @@ class Entrance:
             else:
                 created.append(str(results[position]))
                 name = paths.name_of(created[-1])
-            job = replace(draft, name=name)
-            named[step.number] = job
+            names[step.number] = name
             if has_key and draft.batch is None:
+                job = replace(draft, name=name)
                 unnamed.append(Named(job, 0 if key_version is None else key_version + 1))
         self._shelves.filled(created)
         self._name_keys(unnamed)
-        return [named[number].name for number in range(len(new))]
+        return [names[number] for number in range(len(new))]
 
     def _name_of(self, draft: Job) -> str:
         job = self._layout.find_submission(draft, draft.submission)
@@ -230,9 +232,9 @@ class Entrance:
         return job.name
 
 
-def _named(draft: Job, reservation: str) -> Job:
-    suffix = paths.name_of(reservation).removeprefix(RESERVED)
-    return replace(draft, name=f"{draft.name}{suffix}")
+def _name(draft: Job, reservation: str) -> str:
+    """Return the name that was reserved for a job."""
+    return draft.name + paths.name_of(reservation).removeprefix(RESERVED)
 
 
 class Shelves:
