@@ -166,6 +166,10 @@ class Batch:
 
     def _step(self, wait_s: float | None, request_s: float | None) -> Job | None:
         """Return a job that has finished; wait for an event up to ``wait_s``, and look at it."""
+        if self._ready and self._ready[0].stored is None:
+            # Nothing has to be asked: under a stream of results, most calls end here.
+            self._znodes.check_process()
+            return self._take_ready()
         stirred = None if self._ready else self._wait_for_event(wait_s)
         with self._znodes.within(request_s, "wait for a result", each_request=True):
             if stirred is not None:
@@ -177,10 +181,13 @@ class Batch:
             if not self._ready:
                 return None
             # It stays the first if the result store fails.
-            job = self._results.complete(self._ready[0])
-            self._ready.popleft()
-            self._outstanding.pop(job.name, None)
-            return job
+            self._ready[0] = self._results.complete(self._ready[0])
+            return self._take_ready()
+
+    def _take_ready(self) -> Job:
+        job = self._ready.popleft()
+        self._outstanding.pop(job.name, None)
+        return job
 
     def _wait_for_event(self, wait_s: float | None) -> str | None:
         """Wait until something happens to a job, or it is time to look for vanished ones."""
