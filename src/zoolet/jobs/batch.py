@@ -40,6 +40,9 @@ LOOK_AT_ONCE = 200
 LOG_PAUSE_S = 0.01
 """How long the log is left alone after it was read."""
 
+LEAST_REQUEST_S = 1.0
+"""How long the server may take for a request of a call with a shorter timeout."""
+
 STOP_LOOK_S = 0.2
 """How long it may take that asynchronous code which waits no more is noticed."""
 
@@ -139,7 +142,9 @@ class Batch:
 
         None when all have been returned, or when none finished within ``timeout_s`` (None: no
         limit). ``server_timeout_s`` is for each request: how long the server may take to answer, or
-        to come back; None: no limit. After an error the call can be repeated, and no job is lost.
+        to come back; None: no limit. The server has 1 s for a request also if ``timeout_s`` is
+        less, so that short calls in a row make progress. After an error the call can be repeated,
+        and no job is lost.
 
         Raises:
             JobNotFoundError: one of the jobs was removed. The call does not return it any more, and
@@ -151,7 +156,8 @@ class Batch:
         ends_at = None if timeout_s is None else time.monotonic() + timeout_s
         while self._outstanding:
             left_s = None if ends_at is None else max(0.0, ends_at - time.monotonic())
-            limits = [limit for limit in (left_s, server_timeout_s) if limit is not None]
+            least_s = None if left_s is None else max(left_s, LEAST_REQUEST_S)
+            limits = [limit for limit in (least_s, server_timeout_s) if limit is not None]
             try:
                 job = self._step(left_s, min(limits, default=None))
             except JobTimeoutError:
