@@ -1,9 +1,12 @@
 """What all tests share: a real server process, and a kazoo client on it."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kazoo.protocol.connection
+import kazoo.retry
 import pytest
 from kazoo.client import KazooClient
 
@@ -35,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")
     parser.addoption("--seeds", type=int, default=4, help="how many, one after the other")
     parser.addoption("--requests", type=int, default=1000, help="of each seed")
+
+
+# A client that connects again draws its pauses from the program's own generator, in a thread. While
+# hypothesis makes a value, it takes that for a mistake of the test.
+kazoo.retry.random = kazoo.protocol.connection.random = random.Random()
 
 
 def pytest_configure() -> None:

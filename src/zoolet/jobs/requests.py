@@ -48,6 +48,7 @@ _LONGEST_PAUSE_S: Final = 1.0
 _SLICE_S: Final = 0.5
 """A wait looks this often whether the client was closed: kazoo may end a request without a word."""
 
+_CHANCE = random.Random()  # noqa: S311 -- not the program's own: that may have been given a seed
 _ENDED = frozenset({KeeperState.CLOSED, KeeperState.AUTH_FAILED})
 OWN = (NoNodeError, NodeExistsError, NotEmptyError)
 """Errors about the state of a znode, which the caller of `Requests.answer` handles."""
@@ -87,7 +88,7 @@ class Requests:
             JobTimeoutError: the deadline of the call has passed.
         """
         # The jitter keeps many clients from trying again at the same moment.
-        pause_s = min(_LONGEST_PAUSE_S, first_s * 2 ** min(tries, 10)) * random.uniform(0.6, 1.4)  # noqa: S311
+        pause_s = min(_LONGEST_PAUSE_S, first_s * 2 ** min(tries, 10)) * _CHANCE.uniform(0.6, 1.4)
         deadline = self._deadlines.current
         left_s = None if deadline is None else deadline.left_s()
         time.sleep(pause_s if left_s is None else min(pause_s, left_s))

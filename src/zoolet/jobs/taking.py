@@ -33,6 +33,8 @@ from zoolet.jobs.waiting import Affinity, Candidate
 
 log = logging.getLogger(__name__)
 
+_CHANCE = random.Random()  # noqa: S311 -- not the program's own: that may have been given a seed
+
 AHEAD_S = 0.05
 AHEAD_MOST_S = 1.0
 """How much work an executor may have in hand, unless it is a single job: the more, the longer it
@@ -216,7 +218,7 @@ class JobTaker:
 
         Where others were faster, reaching for the next ones they reach for too would go on so.
         """
-        first = random.randrange(max(1, len(chosen) - count + 1)) if self._contended else 0  # noqa: S311
+        first = _CHANCE.randrange(max(1, len(chosen) - count + 1)) if self._contended else 0
         for candidate in (*chosen[:first], *chosen[first + count :]):
             self._feed.waiting.put_back(candidate)
         return chosen[first : first + count]
