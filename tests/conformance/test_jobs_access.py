@@ -15,6 +15,7 @@ import pytest
 import trustme
 from click.testing import CliRunner, Result
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
 from kazoo.security import make_acl, make_digest_acl_credential
 
 from tests.support.jobs import ROOT, TIMEOUT_S, WorkerProcess, next_result, numbered, write_tasks
@@ -85,8 +86,11 @@ def all_acls(server: ProcessServer, *credentials: Credential) -> dict[str, str]:
     paths = [ROOT]
     while paths:
         path = paths.pop()
-        found[path] = format_acl(tuple(client.get_acls(path)[0]))
-        paths += [f"{path}/{name}" for name in client.get_children(path)]
+        try:
+            found[path] = format_acl(tuple(client.get_acls(path)[0]))
+            paths += [f"{path}/{name}" for name in client.get_children(path)]
+        except NoNodeError:
+            continue  # it was an empty bucket, or a batch that may start now
     client.stop()
     client.close()
     return found
@@ -108,7 +112,7 @@ def test_every_znode_of_a_queue_has_its_acl(
             batch = dispatcher.submit_batch(numbered(5), name="night")
             assert sorted(next_result(batch).result for _ in range(5)) == list(range(5))
             after = dispatcher.submit_batch(numbered(2, n=1), after=batch)
-            assert next_result(after).result is not None
+            assert {next_result(after).result for _ in range(2)} == {1}
             found = all_acls(any_server, ANN)
     finally:
         worker.close()

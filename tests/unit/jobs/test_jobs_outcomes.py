@@ -16,7 +16,7 @@ from zoolet.jobs.executors import Executor, ThreadExecutor
 from zoolet.jobs.processexecutor import ProcessExecutor
 
 TASKS = '''
-import collections, enum, json, os, random, sys, threading, types
+import collections, enum, json, os, random, sys, threading, time, types
 from pathlib import Path
 
 class Colour(enum.StrEnum):
@@ -67,11 +67,12 @@ def evil(group, parameters):
     return [Broken(a=1)]
 
 def changing(group, parameters):
-    """A result that another thread changes without end."""
+    """A result that another thread changes while it is encoded."""
     value = {str(n): n for n in range(1000)}
+    until = time.monotonic() + 2
     def change():
         n = 0
-        while True:
+        while time.monotonic() < until:
             n += 1
             value[str(n % 2000)] = n
             value.pop(str((n + 500) % 2000), None)
@@ -106,6 +107,14 @@ def no_recursion(group, parameters):
 def echo(group, parameters):
     return parameters
 '''
+
+
+@pytest.fixture(autouse=True)
+def digits_limit() -> Iterator[None]:
+    """A task in a thread may change a limit of this process: let no other test notice."""
+    limit = sys.get_int_max_str_digits()
+    yield
+    sys.set_int_max_str_digits(limit)
 
 
 @pytest.fixture
