@@ -7,36 +7,14 @@ always; Dask and Ray keep nothing on disk. Usage: python -m benchmarks.jobs_thro
 """
 
 import sys
-import time
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.jobpeers import PEERS, WITHOUT_REDIS, run_peer, zoolet
-from zoolet.jobs import JobRequest
+from benchmarks.jobs_rows import throughput
 
 SINGLE_JOBS = 200
-TASK = "zoolet_tasks:noop"
-
-
-def measure_zoolet(jobs: int) -> tuple[float, float]:
-    """Return the jobs a second, and the median of one, in ms."""
-    with zoolet(2) as (dispatcher, _):
-        list(dispatcher.submit(TASK, "d", "g", {"n": -1}).results())
-        began = time.perf_counter()
-        batch = dispatcher.submit_batch(
-            [JobRequest(TASK, "d", "g", {"n": number}) for number in range(jobs)]
-        )
-        results = {job.result for job in batch.results()}
-        rate = jobs / (time.perf_counter() - began)
-        if results != set(range(jobs)):
-            raise RuntimeError("not every job returned its number")
-        latencies_ms = []
-        for number in range(SINGLE_JOBS):
-            began = time.perf_counter()
-            list(dispatcher.submit(TASK, "d", "g", {"n": -2 - number}).results())
-            latencies_ms.append((time.perf_counter() - began) * 1000)
-    return rate, sorted(latencies_ms)[SINGLE_JOBS // 2]
 
 
 def main() -> None:
@@ -44,7 +22,8 @@ def main() -> None:
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     peer_jobs = int(sys.argv[2]) if len(sys.argv) > 2 else jobs
     table = Table("", "on disk", "jobs/s", "one at a time, p50", title="no-op jobs with results")
-    rate, median_ms = measure_zoolet(jobs)
+    with zoolet(2) as (dispatcher, _):
+        rate, median_ms = throughput(dispatcher, jobs, SINGLE_JOBS)
     table.add_row("zoolet", "always", f"{rate:,.0f} of {jobs:,}", f"{median_ms:.1f} ms")
     for peer in sys.argv[3:] or PEERS:
         for fsync in ("never",) if peer in WITHOUT_REDIS else ("everysec", "always"):

@@ -1,10 +1,13 @@
 """What a test of executors needs: an observer that it can wait on, and work for them."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from zoolet.jobs.attempts import Outcome, Work
+from zoolet.jobs.attempts import Attempter, Outcome, Setup, Work
+from zoolet.jobs.executors import Executor, ThreadExecutor
+from zoolet.jobs.processexecutor import ProcessExecutor
 
 WAIT_S = 30.0
 
@@ -52,6 +55,22 @@ class Listening:
 
     def of(self, kind: str) -> list[Any]:
         return [news[-1] for news in self.news if news[0] == kind]
+
+
+@contextmanager
+def executor_of(kind: str, setup: Setup) -> Iterator[tuple[Executor, Listening]]:
+    """Start an executor, of the kind ``thread`` or ``process``, and stop it at the end."""
+    listening = Listening()
+    executor: Executor = (
+        ThreadExecutor(Attempter(setup), listening)
+        if kind == "thread"
+        else ProcessExecutor(setup, listening)
+    )
+    executor.start()
+    executor.wait_until_ready()
+    yield executor, listening
+    executor.stop()
+    executor.join()
 
 
 def work(name: str, task: str = "echo", groupid: str = "1", **changes: Any) -> Work:

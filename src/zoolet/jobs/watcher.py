@@ -90,6 +90,24 @@ def _children() -> Iterator[int]:
                         yield int(name)
 
 
+def reap(pid: int) -> tuple[int | None, bool]:
+    """Take the statuses of all children that have ended.
+
+    Returns the status of the child ``pid`` if it is one of them, and whether there are more
+    children.
+    """
+    found: int | None = None
+    while True:
+        try:
+            ended, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found, False
+        if ended == 0:
+            return found, True
+        if ended == pid:
+            found = status
+
+
 class _Watched:
     """The process, from its start until it and its descendants have ended."""
 
@@ -100,15 +118,10 @@ class _Watched:
 
     def reap(self) -> bool:
         """Take the statuses of children that have ended; return whether there are more children."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            if pid == self.pid:
-                self.status = status
+        status, has_more = reap(self.pid)
+        if status is not None:
+            self.status = status
+        return has_more
 
     def watch(self, link: int) -> None:
         """Wait until the process ends, or the link.

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Self
 
+from zoolet.jobs import watcher
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.worker import GRACE_MS, Worker
 
@@ -187,20 +188,6 @@ def _be_init(child: int) -> int:
             if found.si_code != _SENT_BY_KERNEL:
                 os.kill(child, found.si_signo)
             continue
-        if (status := reap(child)) is not None:
+        if (status := watcher.reap(child)[0]) is not None:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
-
-
-def reap(child: int) -> int | None:
-    """Take the statuses of all children that have ended; return that of ``child``, if it has."""
-    found: int | None = None
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return found
-        if pid == 0:
-            return found
-        if pid == child:
-            found = status

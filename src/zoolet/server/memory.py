@@ -58,7 +58,7 @@ class FreedMemory:
 
     def __init__(
         self,
-        give_back: Callable[[], None] = give_back,
+        give_back: Callable[[], None],
         count_blocks: Callable[[], int] = sys.getallocatedblocks,
     ) -> None:
         self._give_back = give_back

@@ -4,16 +4,17 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.executors import Listening, work
+from tests.support.executors import Listening, executor_of, work
 from tests.support.jobs import write_tasks
 from zoolet.jobs.attempts import Attempter, Setup
 from zoolet.jobs.errors import FunctionNotFoundError
-from zoolet.jobs.executors import Executor, ThreadExecutor
+from zoolet.jobs.executors import Executor
 from zoolet.jobs.processexecutor import PIPE_BYTES, ProcessExecutor
 
 
@@ -32,37 +33,21 @@ Start = Callable[..., tuple[Executor, Listening]]
 def start(request: pytest.FixtureRequest, tasks: Path) -> Iterator[Start]:
     """Start an executor of either kind."""
     assert tasks
-    started: list[Executor] = []
+    with ExitStack() as started:
 
-    def start(cache_groups: int = 2, loader: str | None = "pipe_tasks:load") -> Any:
-        setup = Setup(loader, cache_groups, import_paths=tuple(sys.path))
-        listening = Listening()
-        executor: Executor = (
-            ThreadExecutor(Attempter(setup), listening)
-            if request.param == "thread"
-            else ProcessExecutor(setup, listening)
-        )
-        executor.start()
-        executor.wait_until_ready()
-        started.append(executor)
-        return executor, listening
+        def start(cache_groups: int = 2, loader: str | None = "pipe_tasks:load") -> Any:
+            setup = Setup(loader, cache_groups, import_paths=tuple(sys.path))
+            return started.enter_context(executor_of(request.param, setup))
 
-    yield start
-    for executor in started:
-        executor.stop()
-        executor.join()
+        yield start
 
 
 @pytest.fixture
-def process(tasks: Path) -> Iterator[tuple[ProcessExecutor, Listening]]:
+def process(tasks: Path) -> Iterator[tuple[Executor, Listening]]:
     assert tasks
-    listening = Listening()
-    executor = ProcessExecutor(Setup("pipe_tasks:load", import_paths=tuple(sys.path)), listening)
-    executor.start()
-    executor.wait_until_ready()
-    yield executor, listening
-    executor.stop()
-    executor.join()
+    setup = Setup("pipe_tasks:load", import_paths=tuple(sys.path))
+    with executor_of("process", setup) as made:
+        yield made
 
 
 def test_jobs_are_done_in_order_and_data_is_found_the_second_time(start: Start) -> None:
@@ -140,7 +125,7 @@ def test_what_waits_behind_a_long_task_can_be_taken_back(start: Start, tasks: Pa
 
 
 def test_jobs_too_large_for_the_pipe_pass_one_by_one(
-    process: tuple[ProcessExecutor, Listening],
+    process: tuple[Executor, Listening],
 ) -> None:
     executor, listening = process
     large = "x" * (3 * PIPE_BYTES)
@@ -154,7 +139,7 @@ def test_jobs_too_large_for_the_pipe_pass_one_by_one(
 
 
 def test_a_process_that_dies_costs_the_job_it_was_at(
-    process: tuple[ProcessExecutor, Listening],
+    process: tuple[Executor, Listening],
 ) -> None:
     executor, listening = process
     executor.give([work("a"), work("dies", "end_own_process"), *(work(f"{n}") for n in range(30))])
@@ -166,7 +151,7 @@ def test_a_process_that_dies_costs_the_job_it_was_at(
 
 
 def test_a_timeout_ends_the_process_and_the_next_job_is_done(
-    process: tuple[ProcessExecutor, Listening],
+    process: tuple[Executor, Listening],
 ) -> None:
     executor, listening = process
     executor.give([work("long", "spin", s=600, timeout_ms=100), work("b")])

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.executors import Listening, work
-from zoolet.jobs.attempts import Attempter, Outcome, Setup
-from zoolet.jobs.executors import Executor, ThreadExecutor
-from zoolet.jobs.processexecutor import ProcessExecutor
+from tests.support.executors import Listening, executor_of, work
+from zoolet.jobs.attempts import Outcome, Setup
+from zoolet.jobs.executors import Executor
 
 TASKS = '''
 import collections, enum, json, os, random, sys, threading, time, types
@@ -128,30 +127,15 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(params=["thread", "process"])
 def executor(request: pytest.FixtureRequest, tasks: Path) -> Iterator[tuple[Executor, Listening]]:
     assert tasks
-    setup = Setup(import_paths=tuple(sys.path))
-    listening = Listening()
-    made: Executor = (
-        ThreadExecutor(Attempter(setup), listening)
-        if request.param == "thread"
-        else ProcessExecutor(setup, listening)
-    )
-    made.start()
-    made.wait_until_ready()
-    yield made, listening
-    made.stop()
-    made.join()
+    with executor_of(request.param, Setup(import_paths=tuple(sys.path))) as made:
+        yield made
 
 
 @pytest.fixture
-def process(tasks: Path) -> Iterator[tuple[ProcessExecutor, Listening]]:
+def process(tasks: Path) -> Iterator[tuple[Executor, Listening]]:
     assert tasks
-    listening = Listening()
-    made = ProcessExecutor(Setup(import_paths=tuple(sys.path)), listening)
-    made.start()
-    made.wait_until_ready()
-    yield made, listening
-    made.stop()
-    made.join()
+    with executor_of("process", Setup(import_paths=tuple(sys.path))) as made:
+        yield made
 
 
 def attempt(executor: tuple[Executor, Listening], task: str, **parameters: Any) -> Outcome:
@@ -225,14 +209,14 @@ def test_any_result_is_refused_or_read_as_it_was_written(
 
 
 @pytest.mark.parametrize("size", [0, 100_000, 20_000_000])
-def test_a_large_result_passes(process: tuple[ProcessExecutor, Listening], size: int) -> None:
+def test_a_large_result_passes(process: tuple[Executor, Listening], size: int) -> None:
     outcome = attempt(process, "text", size=size)
     assert outcome.result is not None
     assert len(outcome.result.text) == size + 2
 
 
 def test_the_reads_of_a_large_result_grow_with_its_size_and_no_faster(
-    process: tuple[ProcessExecutor, Listening], monkeypatch: pytest.MonkeyPatch
+    process: tuple[Executor, Listening], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     read = os.read
@@ -252,14 +236,14 @@ def test_the_reads_of_a_large_result_grow_with_its_size_and_no_faster(
     ["x", "\n", '{"ended": "nothing"}\n', '{"started": 1}\n', '[1]\n{"bytes": 100}\n', "\ud7ff"],
 )
 def test_a_task_that_writes_into_the_pipes_costs_its_own_attempt(
-    process: tuple[ProcessExecutor, Listening], text: str
+    process: tuple[Executor, Listening], text: str
 ) -> None:
     outcome = attempt(process, "write_into_all", text=text)
     assert outcome.error is None or "its process" in outcome.error
 
 
 def test_a_task_that_closes_the_pipes_costs_its_own_attempt(
-    process: tuple[ProcessExecutor, Listening],
+    process: tuple[Executor, Listening],
 ) -> None:
     outcome = attempt(process, "close_all")
     assert outcome.error is not None
