@@ -176,7 +176,7 @@ class RequestProcessor(Requests):
         self._wall_ms = 0
         self._is_expiring = False
         self._is_removing = False
-        self._unlooked: list[tuple[str, ...]] = []
+        self._perishable: Iterator[str] = iter(())
         self._session_secret = config.session_secret.encode()
         self._requires_schemes = bool(config.required_schemes)
         self._others: dict[int, Callable[[Connection, int, bytes, i64, i64], None]] = {
@@ -497,38 +497,33 @@ class RequestProcessor(Requests):
         looks_per_minute = max(1, 60_000 // config.container_check_interval_ms)
         at_most = max(1, config.max_perished_per_minute // looks_per_minute)
         tree = self.machine.tree
-        left = self._unlooked
-        has_begun = False
         count = 0
-        while count < at_most:
-            if not left:
-                if has_begun:
-                    break
-                has_begun = True
-                # In tuples that are let go of one by one: a million paths at once take too long.
-                paths = tuple(tree.perishable)
-                for end in range(len(paths), 0, -_LOOKS_AT_ONCE):
-                    left.append(paths[max(0, end - _LOOKS_AT_ONCE) : end])
-                continue
-            some = left.pop()
-            yield _STEP_COST_US
-            for position, path in enumerate(some):
-                wall_ms = self._clock.wall_ms()
-                if not tree.is_perished(path, wall_ms, config.container_unused_ms):
-                    continue
-                if count == at_most:
-                    left.append(some[position:])
-                    break
-                count += 1
-                if count <= _LOGGED_EACH:
-                    log.info("removing %s: its time is over", path)
-                self._wall_ms = 0
-                self._change(Asker(0, NOBODY), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
-                self.machine.is_changing = False
+        for number, path in enumerate(self._next_perishable()):
+            if number % _LOOKS_AT_ONCE == 0:
                 yield _STEP_COST_US
+            if not tree.is_perished(path, self._clock.wall_ms(), config.container_unused_ms):
+                continue
+            count += 1
+            if count <= _LOGGED_EACH:
+                log.info("removing %s: its time is over", path)
+            self._wall_ms = 0
+            self._change(Asker(0, NOBODY), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
+            self.machine.is_changing = False
+            if count >= at_most:
+                break
+            yield _STEP_COST_US
         if count > _LOGGED_EACH:
             log.info("removed %d more znodes whose time was over", count - _LOGGED_EACH)
         self._is_removing = False
+
+    def _next_perishable(self) -> Iterator[str]:
+        """Yield the containers and TTL znodes that the last look has left, and then all."""
+        # Not "yield from": it would end what is left when a look stops before the end.
+        for path in self._perishable:
+            yield path
+        self._perishable = _letting_go(tuple(self.machine.tree.perishable))
+        for path in self._perishable:
+            yield path
 
     # -- sending: the only places that know of batches ---------------------------------------------
 
@@ -987,6 +982,15 @@ class RequestProcessor(Requests):
         for event in events:
             self._tell(batch, event)
         return True
+
+
+def _letting_go(paths: tuple[str, ...]) -> Iterator[str]:
+    """Yield paths, and let go of them bit by bit: of a million at once, that takes too long."""
+    bits = [paths[at : at + _LOOKS_AT_ONCE] for at in range(0, len(paths), _LOOKS_AT_ONCE)]
+    bits.reverse()
+    paths = ()
+    while bits:
+        yield from bits.pop()
 
 
 def _are_same(watchers: Collection[Watcher], others: Collection[Watcher]) -> bool:
