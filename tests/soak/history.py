@@ -16,7 +16,6 @@ from zoolet.storage.openacls import changes_in
 
 PLACES = ("deferred", "unowned", "owned", "done")
 ENTRY = "entry-"
-_SHOWN = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Standing:
         attempts: how many attempts are counted.
         state, worker, not_before_ms: as in the value.
         held_by: the name of its batch, if that waits for another one.
-        errors: the messages of the attempts that failed, only their begin and end.
+        errors: the messages of the attempts that failed.
         run: the name of the run whose result it has; "" without a result.
         is_stored: whether the result is in the result store.
     """
@@ -153,14 +152,10 @@ def _standing(at_ms: int, zxid: int, places: tuple[str, ...], value: dict[str, A
         worker=value.get("worker"),
         not_before_ms=value.get("not_before_ms") or 0,
         held_by=value.get("batch") if value.get("chained") else None,
-        errors=tuple(_shortened(error["message"]) for error in value.get("errors", ())),
+        errors=tuple(error["message"] for error in value.get("errors", ())),
         run=str(result.get("run", "")) if isinstance(result, dict) else "",
         is_stored=bool(value.get("stored")),
     )
-
-
-def _shortened(message: str) -> str:
-    return message if len(message) <= 2 * _SHOWN else f"{message[:_SHOWN]} ... {message[-_SHOWN:]}"
 
 
 def _changes(body: TxnBody) -> Iterator[tuple[str, bytes | None]]:

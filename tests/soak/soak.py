@@ -20,11 +20,13 @@ from tests.soak.runs import read_runs
 from tests.soak.users import Users, check_stored_results
 from tests.soak.world import World
 from zoolet.jobs import Dispatcher
+from zoolet.jobs.texts import cut_middle
 
 END_S = 120.0
 """How long after the last fault everything must have come to an end."""
 SHARDS = (1, 1, 4)
 SHOWN = 8
+_SHOWN_CHARACTERS = 800
 STORED_CHECKED = 200
 
 
@@ -111,7 +113,7 @@ def _text(
     lines.append(f"this machine ran nothing of it for {starved_ms / 1000:.1f} s")
     for title, found in problems:
         lines.append(f"{title}: {len(found) or 'no'} problem{'s' * (len(found) != 1)}")
-        lines += [f"  {one}" for one in found[:SHOWN]]
+        lines += [f"  {cut_middle(one, _SHOWN_CHARACTERS)}" for one in found[:SHOWN]]
         if len(found) > SHOWN:
             lines.append(f"  ... and {len(found) - SHOWN} more")
     lines.append(f"seed {seed}: {'FAILED' if any(found for _, found in problems) else 'passed'}")

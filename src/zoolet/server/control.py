@@ -20,7 +20,7 @@ from zoolet.model.addresses import not_resolved
 from zoolet.model.oserrors import explain
 from zoolet.server.config import Config
 from zoolet.server.errors import ServerError
-from zoolet.storage.files import LOCK_NAME
+from zoolet.storage.files import LOCK_NAME, is_alive, pid_in
 
 OUTPUT_NAME = "zookeeper.out"
 """What a background server logs to, in its dataDir."""
@@ -44,10 +44,10 @@ def running_pid(config: Config) -> int | None:
     except OSError as error:
         raise ServerError(f"cannot see whether a server runs. {explain(error)}") from error
     try:
-        pid = _pid_in(os.read(fd, _MOST_PID_BYTES))
+        pid = pid_in(os.read(fd, _MOST_PID_BYTES))
         # A lock that only asks can keep out a server that starts at this moment. So the file of a
         # dead process is known by its number, and the lock decides only if that process lives.
-        if pid is None or not _is_alive(pid):
+        if pid is None or not is_alive(pid):
             return None
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -58,20 +58,6 @@ def running_pid(config: Config) -> int | None:
     finally:
         os.close(fd)
     return None
-
-
-def _pid_in(content: bytes) -> int | None:
-    return int(content) if content.strip().isdigit() else None
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def foreground_command(config_path: Path, options: Sequence[str]) -> list[str]:

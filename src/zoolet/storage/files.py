@@ -5,6 +5,8 @@ every txn up to ZXID, compressed if it ends in .gz or .snappy; ZXID is hexadecim
 ``persistence.Util`` of the original.
 """
 
+import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,9 @@ TORN = "torn."
 _PROBE_NAME = "unfinished.probe"
 
 _PROBE_BYTES = 4096
+
+_PID_TRIES = 20
+_PID_PAUSE_S = 0.05
 
 
 class DataDirectories(NamedTuple):
@@ -113,12 +118,37 @@ class DataDirectories(NamedTuple):
 
 
 def _already_running(lock_path: Path) -> str:
-    """Return Apache ZooKeeper's words for it, with the pid that the lock's file holds."""
+    """Return Apache ZooKeeper's words for it, with the pid that the lock's file holds.
+
+    A process writes its pid after it has locked the file: until then, the file is empty or holds
+    the pid of a server that was killed.
+    """
+    for left in range(_PID_TRIES, 0, -1):
+        try:
+            pid = pid_in(lock_path.read_bytes())
+        except OSError:
+            break
+        if pid is not None and is_alive(pid):
+            return f"already running as process {pid}"
+        if left > 1:
+            time.sleep(_PID_PAUSE_S)
+    return "already running"
+
+
+def pid_in(content: bytes) -> int | None:
+    """Return the pid in a lock's file; None if there is none."""
+    return int(content) if content.strip().isdigit() else None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine, or of this container, has the number ``pid``."""
     try:
-        pid = lock_path.read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        pid = ""
-    return f"already running as process {pid}" if pid.isdigit() else "already running"
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def log_name(zxid: int) -> str:

@@ -1,7 +1,9 @@
 """The lock of a directory: one holder at a time, also while its file is removed and made again."""
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,32 @@ def test_both_directories_are_free_again_if_the_second_is_taken(tmp_path: Path) 
     for lock in directories.lock(Disk()):
         lock.release()
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == []
+
+
+@pytest.mark.parametrize(
+    "before", ["", "999999999\n"], ids=["nothing", "the pid of a dead process"]
+)
+def test_a_pid_that_is_written_after_the_lock_is_waited_for(tmp_path: Path, before: str) -> None:
+    directories = DataDirectories.of(tmp_path, tmp_path)
+    directories.prepare(Disk())
+    (tmp_path / LOCK_NAME).write_text(before)
+    other = Disk().lock(tmp_path / LOCK_NAME)
+    writer = threading.Timer(0.2, other.write_pid)
+    writer.start()
+    with pytest.raises(StorageError, match=f"already running as process {os.getpid()}: another"):
+        directories.lock(Disk())
+    writer.join()
+    other.release()
+
+
+def test_the_pid_of_a_dead_process_is_not_told(tmp_path: Path) -> None:
+    directories = DataDirectories.of(tmp_path, tmp_path)
+    directories.prepare(Disk())
+    (tmp_path / LOCK_NAME).write_text("999999999\n")
+    other = Disk().lock(tmp_path / LOCK_NAME)
+    with pytest.raises(StorageError, match=r"^already running: another server has"):
+        directories.lock(Disk())
+    other.release()
 
 
 def test_a_directory_that_can_be_written_keeps_no_trace_of_the_check(tmp_path: Path) -> None:
