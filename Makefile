@@ -21,6 +21,9 @@ REVISION := .cache/revision
 SEEDS := 50
 ROUNDS := 20
 
+# Tests and benchmarks start thousands of processes: none of them compiles zoolet's sources again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-pure sim crash flakes jobs-faults jobs-soak revision attack bench bench-compare bench-jobs conformance apache \
   postgresql redis lint types format pure clean

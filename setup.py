@@ -24,7 +24,7 @@ COMPILED = (
     "server/stats.py",
     "server/unsent.py",
 )
-NOT_COMPILED = {"addresses.py", "packed_python.py"}
+NOT_COMPILED = {"addresses.py", "packed_python.py", "terminal.py"}
 
 
 def compiled_modules() -> list[Extension]:

@@ -6,39 +6,43 @@ zoolet.client, kazoo, click, rich, SQLAlchemy and prometheus_client, and never a
 ``docs/jobs.md`` is for its users.
 """
 
-from zoolet.client.diagnosis import TlsFiles
-from zoolet.client.settings import ConnectionSettings, Credential
-from zoolet.jobs.batch import Batch, BatchIncompleteError, JobFailedError
-from zoolet.jobs.deadlines import TIMEOUT_S
-from zoolet.jobs.dispatcher import Dispatcher
-from zoolet.jobs.errors import (
-    AccessDeniedError,
-    BatchExistsError,
-    ConnectError,
-    DisconnectedError,
-    ExecutorError,
-    ForkedError,
-    FunctionNotFoundError,
-    InvalidJobError,
-    JobError,
-    JobNotFoundError,
-    JobTakenError,
-    JobTimeoutError,
-    OwnershipLostError,
-    RequestRefusedError,
-    ResultStoreError,
-    UnknownBatchError,
-    UnknownQueueError,
-    UnreadableJobError,
-    WorkerGoneError,
-)
-from zoolet.jobs.jobrequests import JobRequest
-from zoolet.jobs.jobvalues import AttemptError
-from zoolet.jobs.queue import JobQueue
-from zoolet.jobs.records import Job, JobState
-from zoolet.jobs.settings import QueueSettings
-from zoolet.jobs.submission import Origin, Submission
-from zoolet.jobs.worker import Worker
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoolet.client.diagnosis import TlsFiles
+    from zoolet.client.settings import ConnectionSettings, Credential
+    from zoolet.jobs.batch import Batch, BatchIncompleteError, JobFailedError
+    from zoolet.jobs.deadlines import TIMEOUT_S
+    from zoolet.jobs.dispatcher import Dispatcher
+    from zoolet.jobs.errors import (
+        AccessDeniedError,
+        BatchExistsError,
+        ConnectError,
+        DisconnectedError,
+        ExecutorError,
+        ForkedError,
+        FunctionNotFoundError,
+        InvalidJobError,
+        JobError,
+        JobNotFoundError,
+        JobTakenError,
+        JobTimeoutError,
+        OwnershipLostError,
+        RequestRefusedError,
+        ResultStoreError,
+        UnknownBatchError,
+        UnknownQueueError,
+        UnreadableJobError,
+        WorkerGoneError,
+    )
+    from zoolet.jobs.jobrequests import JobRequest
+    from zoolet.jobs.jobvalues import AttemptError
+    from zoolet.jobs.queue import JobQueue
+    from zoolet.jobs.records import Job, JobState
+    from zoolet.jobs.settings import QueueSettings
+    from zoolet.jobs.submission import Origin, Submission
+    from zoolet.jobs.worker import Worker
 
 __all__ = [
     "TIMEOUT_S",
@@ -78,3 +82,60 @@ __all__ = [
     "Worker",
     "WorkerGoneError",
 ]
+
+_MODULES = {
+    "TlsFiles": "zoolet.client.diagnosis",
+    "ConnectionSettings": "zoolet.client.settings",
+    "Credential": "zoolet.client.settings",
+    "Batch": "zoolet.jobs.batch",
+    "BatchIncompleteError": "zoolet.jobs.batch",
+    "JobFailedError": "zoolet.jobs.batch",
+    "TIMEOUT_S": "zoolet.jobs.deadlines",
+    "Dispatcher": "zoolet.jobs.dispatcher",
+    "AccessDeniedError": "zoolet.jobs.errors",
+    "BatchExistsError": "zoolet.jobs.errors",
+    "ConnectError": "zoolet.jobs.errors",
+    "DisconnectedError": "zoolet.jobs.errors",
+    "ExecutorError": "zoolet.jobs.errors",
+    "ForkedError": "zoolet.jobs.errors",
+    "FunctionNotFoundError": "zoolet.jobs.errors",
+    "InvalidJobError": "zoolet.jobs.errors",
+    "JobError": "zoolet.jobs.errors",
+    "JobNotFoundError": "zoolet.jobs.errors",
+    "JobTakenError": "zoolet.jobs.errors",
+    "JobTimeoutError": "zoolet.jobs.errors",
+    "OwnershipLostError": "zoolet.jobs.errors",
+    "RequestRefusedError": "zoolet.jobs.errors",
+    "ResultStoreError": "zoolet.jobs.errors",
+    "UnknownBatchError": "zoolet.jobs.errors",
+    "UnknownQueueError": "zoolet.jobs.errors",
+    "UnreadableJobError": "zoolet.jobs.errors",
+    "WorkerGoneError": "zoolet.jobs.errors",
+    "JobRequest": "zoolet.jobs.jobrequests",
+    "AttemptError": "zoolet.jobs.jobvalues",
+    "JobQueue": "zoolet.jobs.queue",
+    "Job": "zoolet.jobs.records",
+    "JobState": "zoolet.jobs.records",
+    "QueueSettings": "zoolet.jobs.settings",
+    "Origin": "zoolet.jobs.submission",
+    "Submission": "zoolet.jobs.submission",
+    "Worker": "zoolet.jobs.worker",
+}
+"""Where each public name is. It is imported at its first use (PEP 562).
+
+An executor's process runs modules of this package, and uses none of these names. Without a client
+and a database it starts after 0.10 s of processor time instead of 0.25 s.
+"""
+
+if not TYPE_CHECKING:  # so a type checker knows that there are no other names
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(importlib.import_module(_MODULES[name]), name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

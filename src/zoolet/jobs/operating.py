@@ -11,7 +11,6 @@ from typing import Any, TextIO
 
 import click
 
-from zoolet.client.terminal import one_line
 from zoolet.jobs import inspection
 from zoolet.jobs.batch import Batch
 from zoolet.jobs.connection import CLOSE_S, close_client, connect
@@ -33,6 +32,7 @@ from zoolet.jobs.removal import Remover
 from zoolet.jobs.settings import QueueSettings
 from zoolet.jobs.texts import indented
 from zoolet.jobs.top import top as show_top
+from zoolet.model.terminal import one_line
 
 commands: list[click.Command] = []
 

@@ -30,11 +30,11 @@ from zoolet.client.settings import (
     parse_credential,
     tls_files,
 )
-from zoolet.client.terminal import printable
 from zoolet.jobs.dispatcher import Dispatcher
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.printing import Printer
 from zoolet.model import paths
+from zoolet.model.terminal import printable
 
 QUEUE_VARIABLE: Final = "ZOOLET_QUEUE"
 

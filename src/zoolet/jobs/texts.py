@@ -5,7 +5,7 @@ Imports zoolet.client.
 
 import json
 
-from zoolet.client.terminal import printable
+from zoolet.model.terminal import printable
 
 
 def escaped(text: str) -> str:

@@ -15,13 +15,13 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from zoolet.client.terminal import one_line
 from zoolet.jobs.inspection import Overview, overview
 from zoolet.jobs.layout import PLACES
 from zoolet.jobs.printing import Printer, cell, duration, plain_table, table
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.recent import RecentFailures, running_jobs
 from zoolet.jobs.records import Job
+from zoolet.model.terminal import one_line
 
 WORKERS_SHOWN = 20
 JOBS_SHOWN = 10

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from zoolet.client.terminal import printable
+from zoolet.model.terminal import printable
 from zoolet.shell import pager
 from zoolet.shell.output import Output
 from zoolet.shell.registry import Answer
