@@ -124,6 +124,8 @@ class Scheduler:
         self._number = 0
         self._virtual_us: i64 = 0
         self._slowness: i64 = 1
+        # The greatest slowness with which a place in the queue was chosen.
+        self._ranked_slowness: i64 = 1
         self._running: Share | None = None
         self._runs_again = False
         self._spent_s = 0.0
@@ -193,6 +195,7 @@ class Scheduler:
         start_us = max(start_us, self._virtual_us)
         share.start_us = start_us
         self._number += 1
+        self._ranked_slowness = max(self._ranked_slowness, self._slowness)
         expected_us = self._expected_us(share.next_cost_us)
         heapq.heappush(self._queue, (start_us + expected_us, self._number, share, run))
         self._arrivals.append((self._number, share, run, self.now_s()))
@@ -245,6 +248,7 @@ class Scheduler:
             expected_us: i64 = share.start_us + self._expected_us(share.next_cost_us)
             if expected_us > ends_us and queue and expected_us > queue[0][0]:
                 # It was estimated before others took longer than expected.
+                self._ranked_slowness = max(self._ranked_slowness, self._slowness)
                 heapq.heappush(queue, (expected_us, number, share, run))
                 continue
             self._virtual_us = max(self._virtual_us, share.start_us)
@@ -306,6 +310,23 @@ class Scheduler:
         elif self._slowness > 1:
             self._slowness -= 1 + (self._slowness >> 3)
             self._slowness = max(self._slowness, 1)
+            if self._slowness <= self._ranked_slowness >> 1:
+                self._rank()
+
+    def _rank(self) -> None:
+        """Put those that wait in order again, when much of the slowness is forgotten.
+
+        Else whoever came while the estimates were long would wait until the virtual time has passed
+        them, behind many turns of those that came later.
+        """
+        queue = self._queue
+        queue[:] = [
+            (share.start_us + self._expected_us(share.next_cost_us), number, share, run)
+            for _, number, share, run in queue
+            if number == share.number
+        ]
+        heapq.heapify(queue)
+        self._ranked_slowness = self._slowness
 
     def _report(self) -> None:
         """Log an iteration that took too long, and what took longest in it."""

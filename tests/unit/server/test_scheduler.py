@@ -179,6 +179,43 @@ def test_if_slices_take_longer_than_estimated_short_requests_go_first(
     assert len(served) == 60
 
 
+@pytest.mark.parametrize("long_s", [0.003, 0.03, 0.3])
+def test_who_comes_after_a_long_slice_does_not_wait_behind_those_that_come_later(
+    loop: SimulatedLoop, long_s: float
+) -> None:
+    """One slice in a hundred takes much longer than its size says, as when a table grows."""
+    scheduler = loop.scheduler
+    turns = 0
+
+    def greedy() -> bool:
+        nonlocal turns
+        turns += 1
+        loop.now_s += long_s if turns % 100 == 0 else QUANTUM_S
+        return True
+
+    waits_s = []
+    waiting_since_s = 0.0
+
+    def modest() -> bool:
+        loop.now_s += 0.00001
+        waits_s.append(loop.now_s - waiting_since_s)
+        return False
+
+    for number in range(59):
+        share = Share(f"greedy {number}")
+        share.next_cost_us = 2
+        scheduler.add(share, greedy)
+    share = Share("modest")
+    share.next_cost_us = 2
+    for _ in range(300):
+        loop.iterate()
+        if not share.is_waiting:
+            waiting_since_s = loop.now_s
+            scheduler.add(share, modest)
+    assert len(waits_s) > 20
+    assert max(waits_s) <= long_s + 6 * BUDGET_S
+
+
 def test_newcomers_do_not_keep_those_that_wait_waiting_for_ever(loop: SimulatedLoop) -> None:
     """More new connections come in each iteration than can be served in it."""
     scheduler = loop.scheduler
