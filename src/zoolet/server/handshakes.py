@@ -154,6 +154,12 @@ async def connect(
             new_protocol, accepted.socket, ssl=context, ssl_handshake_timeout=timeout_ms / 1000
         )
     except OSError:
-        if accepted.handshake_error is not None:
-            raise accepted.handshake_error from None
-        raise
+        failure, accepted.handshake_error = accepted.handshake_error, None
+        if failure is None:
+            raise
+        try:
+            raise failure from None
+        finally:
+            # The error refers to this frame. In a cycle, each failed handshake would keep its
+            # buffers, 256 KB, until the next garbage collection.
+            del failure

@@ -13,6 +13,7 @@ loop and on uvloop.
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import socket
@@ -33,6 +34,8 @@ NewProtocol = Callable[[AcceptedSocket], asyncio.Protocol]
 """Returns what serves a connection. It calls ``opened`` and ``closed`` of what it is given."""
 
 ACCEPTS_PER_ITERATION: Final = 32
+HANDSHAKES_PER_COLLECTION: Final = 32
+"""After this many failed handshakes the garbage is collected: asyncio's have buffers of 256 KB."""
 _PAUSE_S: Final = 0.1
 """How long nothing is accepted after the system had no descriptor or memory for a connection."""
 
@@ -160,6 +163,7 @@ class Acceptor:
         self._new_protocol = new_protocol
         self._tls = tls
         self._handshake_timeout_ms = handshake_timeout_ms
+        self._failed_handshakes = 0
         self._limiter = LogLimiter(log, now_ms)
         self._loop = asyncio.get_running_loop()
         self._set_ups: dict[asyncio.Task[None], AcceptedSocket] = {}
@@ -313,6 +317,9 @@ class Acceptor:
         if self._tls is not None and isinstance(error, OSError):
             from zoolet.server import handshakes  # noqa: PLC0415 -- loads OpenSSL
 
+            self._failed_handshakes += 1
+            if self._failed_handshakes % HANDSHAKES_PER_COLLECTION == 0:
+                gc.collect(1)
             self._limiter.warning(
                 "the TLS handshake of %s failed: %s",
                 accepted.peer,

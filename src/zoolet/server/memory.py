@@ -7,16 +7,20 @@ a session with a million ephemerals) the process would stay many times larger th
 import contextlib
 import ctypes
 import gc
+import mmap
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 LOOK_INTERVAL_MS = 1000
-"""How often `FreedMemory.look` is to be called."""
+"""How often `FreedMemory.look` and `FreedBuffers.look` are to be called."""
 
 _LEAST_FREED_BLOCKS = 100_000
 _LEAST_FREED_SHARE = 4
 _FEW_BLOCKS = 10_000
 _MOST_LOOKS_TO_WAIT = 5
+_LEAST_GROWTH_BYTES = 8 << 20
+_LONGEST_PAUSE_LOOKS = 32
 
 # Of glibc's malloc.h; another C library has no mallopt, or ignores it.
 _M_TRIM_THRESHOLD = -1
@@ -27,8 +31,22 @@ _MMAP_THRESHOLD_BYTES = 512 << 10
 def give_back() -> None:
     """Give all freed memory back, as far as that is possible."""
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Give back the pages that the C library keeps for later."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process has; 0 where the system does not say."""
+    try:
+        statm = Path("/proc/self/statm").read_bytes()
+    except OSError:
+        return 0
+    return int(statm.split()[1]) * mmap.PAGESIZE
 
 
 def return_large_blocks() -> None:
@@ -81,3 +99,41 @@ class FreedMemory:
             self._give_back()
             self._most_blocks = blocks
             self._waited = 0
+
+
+class FreedBuffers:
+    """Has the pages of freed buffers given back, after the process has grown.
+
+    59 clients that send 144 KB each leave 18 MB of free pages between small blocks: too few objects
+    for `FreedMemory`. Nobody knows when such buffers are freed. So after a growth of 8 MB, the
+    memory is trimmed after 1 look, 2, 4 and so on up to 32, and then not before the next growth.
+
+    Args:
+        trim: gives freed pages back.
+        resident_bytes: returns how much memory the process has.
+    """
+
+    def __init__(
+        self,
+        trim: Callable[[], None] = trim,
+        resident_bytes: Callable[[], int] = resident_bytes,
+    ) -> None:
+        self._trim = trim
+        self._resident_bytes = resident_bytes
+        self._least_bytes = resident_bytes()
+        self._pause_looks = 0
+        self._looks_left = 0
+
+    def look(self) -> None:
+        """Trim the memory if the process has grown, now or a while ago."""
+        bytes_now = self._resident_bytes()
+        self._least_bytes = min(self._least_bytes, bytes_now)
+        if bytes_now - self._least_bytes >= _LEAST_GROWTH_BYTES:
+            self._least_bytes = bytes_now
+            self._pause_looks = self._looks_left = 1
+        elif self._looks_left > 1:
+            self._looks_left -= 1
+        elif self._looks_left == 1:
+            self._trim()
+            self._pause_looks *= 2
+            self._looks_left = self._pause_looks if self._pause_looks <= _LONGEST_PAUSE_LOOKS else 0

@@ -22,7 +22,7 @@ from zoolet.server.groupcommit import Batch, GroupCommit
 from zoolet.server.listening import is_broken_connection
 from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.logs import describe_serving
-from zoolet.server.memory import LOOK_INTERVAL_MS, FreedMemory, give_back
+from zoolet.server.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
 from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
 from zoolet.server.restore import Restorer
 from zoolet.server.scheduler import Scheduler, Share
@@ -136,6 +136,7 @@ class Server:
             if self._owns_process:
                 freed = FreedMemory(self._give_memory_back)
                 repetitions.append((LOOK_INTERVAL_MS, freed.look))
+                repetitions.append((LOOK_INTERVAL_MS, FreedBuffers().look))
             for interval_ms, look in repetitions:
                 repeating = loop.create_task(_repeat(interval_ms, look))
                 repeating.add_done_callback(self._repetition_ended)

@@ -20,6 +20,7 @@ from zoolet.server.config import Listener
 from zoolet.server.handshakes import ServerContext
 from zoolet.server.listening import (
     ACCEPTS_PER_ITERATION,
+    HANDSHAKES_PER_COLLECTION,
     Acceptor,
     ListeningSocket,
     is_broken_connection,
@@ -386,6 +387,44 @@ def test_tls_handshakes_count(run: RunOnLoop, tls: ssl.SSLContext) -> None:
         served.acceptor.close()
 
     run(scenario())
+
+
+@pytest.mark.parametrize("first_bytes", [b"ruok", b"\x16\x03\x01\x00\x05hello", b""])
+def test_failed_handshakes_do_not_keep_their_buffers(
+    run: RunOnLoop, tls: ssl.SSLContext, first_bytes: bytes
+) -> None:
+    """Each has buffers of 256 KB. asyncio has them in cycles, uvloop does not."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        most = HANDSHAKES_PER_COLLECTION if isinstance(loop, asyncio.BaseEventLoop) else 0
+        served = Served(UNLIMITED, tls)
+        gc.collect()
+        before = count_handshakes()
+        gc.disable()
+        try:
+            for number in range(1, 2 * HANDSHAKES_PER_COLLECTION + 1):
+                with served.connect() as client:
+                    await loop.sock_sendall(client, first_bytes)
+                    if first_bytes:
+                        await loop.sock_recv(client, 100)  # an alert, or the end
+
+                def has_ended(number: int = number) -> bool:
+                    return len(served.protocols) == number and not served.admission.open
+
+                await until(has_ended)
+            served.protocols.clear()
+            await until(lambda: count_handshakes() <= before + most)
+        finally:
+            gc.enable()
+        served.acceptor.close()
+
+    run(scenario())
+
+
+def count_handshakes() -> int:
+    sides = ServerContext.sslobject_class
+    return sum(type(found) is sides for found in gc.get_objects())
 
 
 class RandomClients:

@@ -1,14 +1,16 @@
 """When freed memory is given back: after many objects were freed, and not for a few."""
 
 import asyncio
+import mmap
 import random
+import sys
 import weakref
 
 import pytest
 
 from tests.support.waiting import wait_until
 from zoolet.server.diskthread import DiskThread
-from zoolet.server.memory import FreedMemory
+from zoolet.server.memory import FreedBuffers, FreedMemory, resident_bytes
 
 
 class Heap:
@@ -54,6 +56,53 @@ def test_memory_is_given_back_after_a_burst(blocks: tuple[int, ...], times: int)
 )
 def test_memory_is_not_looked_for_where_little_was_freed(blocks: tuple[int, ...]) -> None:
     assert Heap().look_at(*blocks) == 0
+
+
+class Process:
+    """A process of which the test says how large it is, and notes in which looks it was trimmed."""
+
+    def __init__(self) -> None:
+        self.megabytes = 30
+        self.looks = 0
+        self.trimmed_at: list[int] = []
+        self.freed = FreedBuffers(
+            lambda: self.trimmed_at.append(self.looks), lambda: self.megabytes << 20
+        )
+
+    def look_at(self, *megabytes: int) -> list[int]:
+        """Look at each of these sizes; return the numbers of the looks that trimmed."""
+        before = len(self.trimmed_at)
+        for self.megabytes in megabytes:
+            self.looks += 1
+            self.freed.look()
+        return self.trimmed_at[before:]
+
+
+def test_a_process_that_has_grown_is_trimmed_less_and_less_often() -> None:
+    assert Process().look_at(*[50] * 1000) == [2, 4, 8, 16, 32, 64]
+
+
+def test_a_process_that_grows_again_is_trimmed_again() -> None:
+    process = Process()
+    process.look_at(*[50] * 100)
+    assert process.look_at(*[57] * 100) == []
+    assert process.look_at(*[58] * 10) == [202, 204, 208]
+    assert process.look_at(*range(70, 100, 10)) == []
+    assert process.look_at(40, 40, 40, 48, 48) == [214, 216, 218]
+
+
+def test_a_process_whose_size_is_unknown_or_does_not_change_is_not_trimmed() -> None:
+    assert Process().look_at(*[30] * 100) == []
+    process = Process()
+    assert process.look_at(0, 0, 0) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_size_of_this_process_is_known() -> None:
+    before = resident_bytes()
+    held = bytearray(20 << 20)
+    held[:: mmap.PAGESIZE] = bytes(len(held[:: mmap.PAGESIZE]))
+    assert before + (15 << 20) < resident_bytes() < before + (100 << 20)
 
 
 @pytest.mark.parametrize("seed", range(5))
