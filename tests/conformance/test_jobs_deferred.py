@@ -3,17 +3,27 @@
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT
-from zoolet.jobs import Batch, Dispatcher, Job, JobQueue, JobRequest, JobState, QueueSettings
+from tests.support.waiting import wait_until
+from zoolet.jobs import (
+    Batch,
+    Dispatcher,
+    Job,
+    JobQueue,
+    JobRequest,
+    JobState,
+    QueueSettings,
+    vanished,
+)
 from zoolet.jobs.deferring import entry_path, parse_entry
 from zoolet.jobs.inspection import explain, overview
-from zoolet.jobs.layout import DEFERRED, OWNED, PLACES, UNOWNED
+from zoolet.jobs.layout import DEFERRED, OWNED, PLACES, UNOWNED, Layout
 from zoolet.jobs.moves import Move
 from zoolet.jobs.operations import Create
 from zoolet.jobs.releasing import MULTIS_AT_ONCE, Releaser
@@ -166,6 +176,61 @@ def test_jobs_of_a_batch_wait_in_deferred_until_the_other_is_done(
     drain(found)
     assert [places(queue)[name] for name in second.names] == [UNOWNED, UNOWNED]
     assert first.names
+
+
+def delete_jobs(queue: JobQueue, client: KazooClient, names: list[str]) -> None:
+    """Delete jobs as an operator does it by hand, beside the job system."""
+    where = places(queue)
+    for name in names:
+        client.delete(queue.layout.job(where[name], name))
+
+
+@pytest.mark.parametrize("what", ["its jobs", "one of its jobs", "its record"])
+def test_a_batch_does_not_wait_for_what_was_deleted(
+    client: KazooClient, queue: JobQueue, what: str
+) -> None:
+    first = queue_batch(queue, [request("1"), request("2")], "first")
+    second = queue_batch(queue, [request("3")], "second", after="first")
+    found = releaser(queue)
+    drain(found)
+    names = list(first.names)
+    if what == "its jobs":
+        delete_jobs(queue, client, names)
+    elif what == "one of its jobs":
+        for job in take_all(queue):
+            if job.name == names[0]:
+                queue.finish(job, 1)
+        delete_jobs(queue, client, names[1:])
+    else:
+        client.delete(f"{ROOT}/batches/first", recursive=True)
+
+    def is_released() -> bool:
+        drain(found)
+        return places(queue)[second.names[0]] == UNOWNED
+
+    wait_until(is_released, "the second batch may start")
+
+
+def test_a_batch_waits_for_a_job_however_long_it_waits(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = queue_batch(queue, [request("1")], "first")
+    second = queue_batch(queue, [request("2")], "second", after="first")
+    monkeypatch.setattr(vanished, "FIRST_S", 0.0)
+    monkeypatch.setattr(vanished, "LONGEST_S", 0.0)
+    found = releaser(queue)
+    looks = 0
+    where = Layout.where
+
+    def counted(self: Layout, names: Sequence[str]) -> list[str | None]:
+        nonlocal looks
+        looks += 1
+        return where(self, names)
+
+    monkeypatch.setattr(Layout, "where", counted)
+    while looks < 10:
+        found.release()
+    assert places(queue) == {first.names[0]: UNOWNED, second.names[0]: DEFERRED}
 
 
 def queue_batch(

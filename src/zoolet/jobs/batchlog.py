@@ -11,7 +11,7 @@ Imports the job system's records and layout.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -234,6 +234,16 @@ class BatchEnd:
         self._outstanding: set[str] | None = None
         self._joined: set[str] = set()
         self._next_entry = 0
+
+    @property
+    def outstanding(self) -> frozenset[str]:
+        """The jobs that had not ended when it was last asked; none before all are known."""
+        return frozenset(self._outstanding or ())
+
+    def forget(self, names: Collection[str]) -> None:
+        """Wait no longer for these jobs, of which nothing will tell: they were deleted."""
+        if self._outstanding is not None:
+            self._outstanding.difference_update(names)
 
     def has_come(self, watch: Watch) -> bool:
         """Say whether it has; where not, the watch is called when it is worth asking again."""

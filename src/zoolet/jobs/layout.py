@@ -357,6 +357,18 @@ class Layout:
 
         return self._look_again(look)
 
+    def ended_or_nowhere(self, names: Sequence[str]) -> list[str]:
+        """Return those of these jobs that are done, or in no place, however often one looks."""
+        found: list[str] = []
+        left = list(names)
+        for tries in range(LOOKS):
+            if tries and left:
+                self.znodes.pause(tries - 1, LOOK_PAUSE_S)
+            places = dict(zip(left, self.where(left), strict=True))
+            found += [name for name in left if places[name] == DONE]
+            left = [name for name in left if places[name] is None]
+        return found + left
+
     def _look_again(self, look: Callable[[], Job | None]) -> Job | None:
         """Look a few times: reads can miss a job that moves.
 

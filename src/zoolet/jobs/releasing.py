@@ -12,10 +12,12 @@ Imports the job system's queue and index.
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
-from zoolet.jobs.batchlog import BatchEnd, chain_path, decode_chain
+from zoolet.jobs.batchlog import BatchEnd, batch_path, chain_path, decode_chain
 from zoolet.jobs.deferring import (
     BUCKET_MS,
     DueEntry,
@@ -35,6 +37,7 @@ from zoolet.jobs.naming import parse
 from zoolet.jobs.operations import Create, Delete, Exists, Operation, RefusedError
 from zoolet.jobs.queue import JobQueue
 from zoolet.jobs.records import Job
+from zoolet.jobs.vanished import LOOK_SHARE, Vanished
 from zoolet.jobs.znodes import MissingError
 from zoolet.model import paths
 
@@ -44,6 +47,13 @@ MULTIS_AT_ONCE = 20
 """Multis of one call: a thousand jobs."""
 AHEAD_MS = 2000
 """How long before a span of time begins its entries are read."""
+
+
+class _Awaited(NamedTuple):
+    """A batch that others wait for."""
+
+    end: BatchEnd
+    vanished: Vanished
 
 
 class Releaser:
@@ -68,7 +78,10 @@ class Releaser:
         self._due: deque[DueEntry] = deque()
         """Entries that were collected, since their time has come, and are not moved yet."""
         self._collected: set[DueEntry] = set()
-        self._ends: dict[str, BatchEnd] = {}
+        self._ends: dict[str, _Awaited] = {}
+        """The batches that others wait for."""
+        self._look_at = 0.0
+        """Not before this time is the next look for jobs that were deleted."""
         self._freed: dict[str, list[str]] = {}
         """Jobs of batches that may start."""
         self._left: dict[str, list[str]] = {}
@@ -93,6 +106,7 @@ class Releaser:
         Returns 0 if there is more to do now.
         """
         room = MULTIS_AT_ONCE
+        self._look_for_deleted()
         if CHAINS in self._stale:
             self._stale.discard(CHAINS)
             self._look_at_chains()
@@ -178,7 +192,7 @@ class Releaser:
         self._collected.update(found)
 
     def _next_in_s(self) -> float | None:
-        """Return in how many seconds the next job is due, or the next span of time begins."""
+        """Return in how many seconds a job is due, a span of time begins, or a look is due."""
         now_ms = self._jobs.clock_ms()
         times = [entry.not_before_ms for entries in self._listed.values() for entry in entries]
         times += [
@@ -191,12 +205,17 @@ class Releaser:
             for bucket, entries in self._listed.items()
             if not entries
         ]
-        return max(0.0, (min(times) - now_ms) / 1000) if times else None
+        pauses_s = [max(0.0, (min(times) - now_ms) / 1000)] if times else []
+        if self._ends:
+            look_in_s = min(awaited.vanished.due_in_s() for awaited in self._ends.values())
+            pauses_s.append(max(look_in_s, self._look_at - time.monotonic()))
+        return min(pauses_s, default=None)
 
     # --- By batch
 
     def _look_at_chains(self) -> None:
         stir = self._stir(CHAINS)
+        awaited = set[str]()
         for batch in self._znodes.children(self._znodes.path(CHAINS), stir):
             if batch in self._freed:
                 continue
@@ -204,9 +223,13 @@ class Releaser:
             if found is None:
                 continue
             after = decode_chain(found.data)
-            end = self._ends.setdefault(after, BatchEnd(self._layout, after))
+            if after not in self._ends:
+                self._ends[after] = _Awaited(
+                    BatchEnd(self._layout, after), Vanished(self._layout, None)
+                )
+            awaited.add(after)
             try:
-                has_come = end.has_come(stir)
+                has_come = self._ends[after].end.has_come(stir)
             except JobError as error:
                 if batch not in self._warned:
                     self._warned.add(batch)
@@ -215,6 +238,28 @@ class Releaser:
             if has_come:
                 self._freed[batch] = []
                 log.info("batch %s may start: %s is done", batch, after)
+        self._ends = {after: self._ends[after] for after in awaited}
+
+    def _look_for_deleted(self) -> None:
+        """Look whether what another batch waits for was deleted: no watch tells of that."""
+        began = time.monotonic()
+        if began < self._look_at or not self._ends:
+            return
+        after = min(self._ends, key=lambda name: self._ends[name].vanished.due_in_s())
+        end, vanished = self._ends[after]
+        if vanished.due_in_s() > 0:
+            return
+        if not end.outstanding:
+            # It was submitted in part so far, or its log was not read yet.
+            vanished.look(())
+            self._stale.add(CHAINS)
+        elif not self._znodes.exists(batch_path(self._layout, after)):
+            del self._ends[after]
+            self._stale.add(CHAINS)
+        elif gone := self._layout.ended_or_nowhere(vanished.look(end.outstanding)):
+            end.forget(gone)
+            self._stale.add(CHAINS)
+        self._look_at = began + LOOK_SHARE * (time.monotonic() - began)
 
     def _free_some(self, batch: str, room: int) -> int:
         """Move jobs of a batch that may start; at the end no further ones are held."""
