@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.compiled
-SERVER_SOURCES := $(wildcard $(addprefix src/zoolet/,model/*.py wire/*.py core/*.py storage/*.py server/*.py))
+COMPILED_SOURCES := $(wildcard $(addprefix src/zoolet/,model/*.py wire/*.py core/*.py storage/*.py \
+  server/*.py jobs/jobvalues.py))
 PURE := build/pure
 DEBIAN_JARS := /usr/share/java
 APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackson log4j metrics-core \
@@ -46,7 +47,7 @@ $(INSTALLED): pyproject.toml
 	@ZOOLET_PURE_PYTHON=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-$(READY): $(INSTALLED) setup.py $(SERVER_SOURCES)
+$(READY): $(INSTALLED) setup.py $(COMPILED_SOURCES)
 	@echo "Compiling the server (half a minute; without a C compiler it is interpreted) ..."
 	@mkdir -p build && { $(BIN)/python setup.py --quiet build_ext --inplace >build/compile.log 2>&1 \
 	  || { cat build/compile.log >&2; exit 1; }; }

@@ -13,6 +13,7 @@ COMPILED = (
     "model/*.py",
     "wire/*.py",
     "core/*.py",
+    "jobs/jobvalues.py",
     "storage/snapshots.py",
     "storage/txnlog.py",
     "server/connection.py",

@@ -12,7 +12,6 @@ Imports the job system's layout, keys and index.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from zoolet.jobs.deferring import entry_path
@@ -141,7 +140,7 @@ class Entrance:
             reservation = reserved.get(number)
             job = draft
             if reservation is not None:
-                job = replace(draft, name=_name(draft, reservation))
+                job = draft._replace(name=_name(draft, reservation))
             if has_key:
                 path = self._layout.key(draft.key)
                 value = key_value(draft, None if reservation is None else job.name)
@@ -216,7 +215,7 @@ class Entrance:
                 name = paths.name_of(created[-1])
             names[step.number] = name
             if has_key and draft.batch is None:
-                job = replace(draft, name=name)
+                job = draft._replace(name=name)
                 unnamed.append(Named(job, 0 if key_version is None else key_version + 1))
         self._shelves.filled(created)
         self._name_keys(unnamed)

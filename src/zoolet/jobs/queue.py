@@ -348,7 +348,7 @@ class JobQueue:
                 )
             after = job.running(self.clock_ms(), cache_hit=cache_hit)
             if state is JobState.STAGING:
-                after = replace(after, state=state, started_ms=None)
+                after = after._replace(state=state, started_ms=None)
             return self._move_owned(job, after)
 
     def finish(self, job: Job, result: Any, *, timeout_s: float | None = TIMEOUT_S) -> Job:
@@ -441,7 +441,7 @@ class JobQueue:
             if job.is_stand_in:
                 raise JobError(f"the value of {name} could not be read: submit the work again")
             # What ended it may have been its expiry.
-            fresh = replace(job.unstarted(), not_before_ms=None, expires_ms=None)
+            fresh = job.unstarted()._replace(not_before_ms=None, expires_ms=None)
             if not self.mover.move([Move(DONE, job, fresh.waiting())]):
                 raise JobNotFoundError(f"{name} was requeued or deleted by someone else")
             return fresh.waiting()

@@ -366,7 +366,7 @@ def _after(ended: _Ended) -> Job:
     held, outcome, at_ms, stored = ended
     if outcome is None:
         return held.job.waiting()
-    job = replace(held.job, cache_hit=held.cache_hit, started_ms=held.started_ms)
+    job = held.job._replace(cache_hit=held.cache_hit, started_ms=held.started_ms)
     if outcome.last_lines:
         job = job.with_output(outcome.last_lines)
     if outcome.error is not None and outcome.is_task_missing:

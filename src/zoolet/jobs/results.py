@@ -19,7 +19,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError, UnreadableJobError
@@ -131,7 +131,7 @@ class ResultReader:
         if job.stored is None:
             return job
         try:
-            return replace(job, result=decode_json(self._get(job.stored)))
+            return job._replace(result=decode_json(self._get(job.stored)))
         except ValueError as error:
             raise ResultStoreError(
                 f"the stored result of {job.name} is not JSON: {error}"

@@ -8,7 +8,6 @@ import importlib
 import sys
 import sysconfig
 from collections.abc import Callable, Collection
-from importlib.metadata import entry_points
 from typing import Any
 
 from zoolet.jobs.errors import FunctionNotFoundError, InvalidJobError
@@ -143,6 +142,8 @@ def _forget(names: Collection[str]) -> None:
 
 
 def _entry_point(kind: str, name: str, group: str) -> Any:
+    from importlib.metadata import entry_points  # noqa: PLC0415 -- it takes 20 ms, and few need it
+
     for point in entry_points(group=group, name=name):
         try:
             return point.load()

@@ -35,12 +35,12 @@ def draft(**changes: Any) -> Job:
 
 
 def named(draft: Job) -> Job:
-    return replace(draft, name=f"{draft.name}0000000001")
+    return draft._replace(name=f"{draft.name}0000000001")
 
 
 @given(st.dictionaries(st.text(), json_values), json_values)
 def test_what_is_encoded_is_decoded(parameters: dict[str, Any], result: Any) -> None:
-    job = replace(draft(parameters=parameters), worker="w", result=result, cache_hit=True)
+    job = draft(parameters=parameters)._replace(worker="w", result=result, cache_hit=True)
     job = job.with_error("no").with_error("still no")
     assert Job.decode(job.name, job.encode(), job.version) == job
 
@@ -107,7 +107,7 @@ def test_every_error_of_the_largest_job_fits_in_a_znode() -> None:
     room = records.JOB_LIMIT_BYTES - len(draft(parameters={"x": ""}, max_attempts=most).encode())
     job = draft(parameters={"x": "y" * room}, max_attempts=most)
     for _ in range(job.max_attempts):
-        job = replace(job, worker="w" * 100).with_output("\U0001f600\n" * 100_000)
+        job = job._replace(worker="w" * 100).with_output("\U0001f600\n" * 100_000)
         job = job.with_error("\U0001f600" * 100_000)
     assert len(job.encode()) < 0xFFFFF - 4096
     job.check_size()
@@ -144,7 +144,7 @@ def test_an_error_keeps_its_beginning_and_its_end() -> None:
 def test_a_result_that_is_encoded_is_written_as_it_is() -> None:
     job = draft().taken("w", 1).succeeded(2, EncodedJson(b'{"a": [1e2]}'))
     assert b'"result":{"a": [1e2]}' in job.encode()
-    assert Job.decode(job.name, job.encode(), 0) == replace(job, result={"a": [100.0]})
+    assert Job.decode(job.name, job.encode(), 0) == job._replace(result={"a": [100.0]})
     with pytest.raises(InvalidJobError, match="at most"):
         draft().succeeded(2, EncodedJson(b'"%s"' % (b"x" * records.JOB_LIMIT_BYTES)))
 
@@ -170,7 +170,7 @@ def test_what_is_no_job_says_so(value: bytes) -> None:
 
 
 def test_waiting_again_it_is_no_ones() -> None:
-    job = replace(draft(), state=JobState.RUNNING, worker="w", taken_ms=1, started_ms=2, version=2)
+    job = draft()._replace(state=JobState.RUNNING, worker="w", taken_ms=1, started_ms=2, version=2)
     waiting = job.with_error("no").waiting()
     assert (waiting.state, waiting.worker, waiting.taken_ms, waiting.started_ms) == (
         JobState.PENDING,
@@ -397,7 +397,7 @@ def test_any_number_of_losses_fits() -> None:
     for _ in range(1000):
         job = job.taken("w" * 400, 0).lost(5)
     assert job.losses == 1000
-    assert read_job(UNOWNED, job.name, Znode(job.encode(), 0, 0, 0)) == replace(job, version=0)
+    assert read_job(UNOWNED, job.name, Znode(job.encode(), 0, 0, 0)) == job._replace(version=0)
 
 
 # --- Tasks that no worker can import
