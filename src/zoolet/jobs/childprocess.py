@@ -188,9 +188,16 @@ class ChildProcess:
         try:
             yield from self._messages.feed(data)
         except MessageError as error:
-            self._has_strange_messages = True
+            self.distrust()
             yield from error.before
             raise
+
+    def distrust(self) -> None:
+        """Read no more messages: something else than the executor's own code wrote one.
+
+        What follows it may be right, and may concern a job that has nothing to do with it.
+        """
+        self._has_strange_messages = True
 
     def read_output(self) -> bytes:
         """Return what has come from descriptors 1 and 2; b"" if nothing has."""

@@ -204,17 +204,24 @@ def is_large(value: object) -> bool:
     """Say whether a JSON value may be large, without measuring it."""
     if isinstance(value, EncodedJson):
         return len(value.text) > _SMALL_TEXT_BYTES
-    if isinstance(value, str):
-        return len(value) > _SMALL_CHARACTERS
-    if isinstance(value, int):
-        return value.bit_length() > _SMALL_BITS
-    if isinstance(value, Mapping):
-        value = [*value, *value.values()]
-    if isinstance(value, list | tuple):
-        return len(value) > 2 * _SMALL_ITEMS or any(
-            isinstance(item, Mapping | list | tuple) or is_large(item) for item in value
+    if type(value) is dict:
+        return (
+            len(value) > _SMALL_ITEMS
+            or not all(map(_is_small, value))
+            or not all(map(_is_small, value.values()))
         )
-    return False
+    if isinstance(value, list | tuple):
+        return len(value) > 2 * _SMALL_ITEMS or not all(map(_is_small, value))
+    return not _is_small(value)
+
+
+def _is_small(value: object) -> bool:
+    """Say whether a value is one short text or number, of Python's own types, or null."""
+    if type(value) is str:
+        return len(value) <= _SMALL_CHARACTERS
+    if type(value) is int:
+        return value.bit_length() <= _SMALL_BITS
+    return value is None or type(value) is bool or type(value) is float
 
 
 def decode_json(data: bytes) -> Any:

@@ -8,8 +8,7 @@ the pipe gives messages or MessageError. Imports the job system's errors and JSO
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.jsonvalues import JSON_LIMIT_BYTES, decode_json
@@ -28,8 +27,7 @@ class MessageError(JobError):
     before: Sequence["Message"] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message.
 
     Attributes:
@@ -118,16 +116,17 @@ class MessageReader:
             self._line_bytes += len(piece)
             if self._line_bytes > LINE_LIMIT_BYTES:
                 raise MessageError(f"a line has more than {LINE_LIMIT_BYTES} bytes")
-            self._line.append(piece)
             if end < 0:
+                self._line.append(piece)
                 break
             position = end + 1
-            self._end_line(found)
+            if self._line:
+                piece = b"".join([*self._line, piece])
+                self._line.clear()
+            self._line_bytes = 0
+            self._end_line(piece, found)
 
-    def _end_line(self, found: list[Message]) -> None:
-        line = b"".join(self._line)
-        self._line.clear()
-        self._line_bytes = 0
+    def _end_line(self, line: bytes, found: list[Message]) -> None:
         try:
             fields = decode_json(line)
         except ValueError as error:

@@ -9,8 +9,8 @@ Imports zoolet.model.
 
 import os
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from zoolet.jobs.errors import InvalidJobError
@@ -27,8 +27,7 @@ PART_LIMIT_BYTES = 255
 _NAME = re.compile(r"entry-(\d{3})-([^:]+):([^:]*[^:-])-(-?\d+)", re.DOTALL | re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class JobName:
+class JobName(NamedTuple):
     """The name of a job's znode, and what it says."""
 
     name: str
@@ -94,8 +93,8 @@ def parse(name: str) -> JobName | None:
         return JobName(
             name,
             int(priority),
-            unquote(dataset, errors="strict"),
-            unquote(groupid, errors="strict"),
+            unquote(dataset, errors="strict") if "%" in dataset else dataset,
+            unquote(groupid, errors="strict") if "%" in groupid else groupid,
             int(sequence),
         )
     except ValueError:

@@ -265,6 +265,7 @@ class ProcessExecutor:
                 reason = self._serve(process, output)
             except MessageError as error:
                 # A task may write to any descriptor, also to those of the executor.
+                process.distrust()
                 reason = f"its process wrote into the worker's pipe: {error}"
                 log.warning("an executor: %s", reason)
             except OSError as error:
