@@ -278,25 +278,41 @@ def test_the_working_directory_is_on_the_path_only_if_it_is_given(
     assert str(tmp_path / "other") in job.result
 
 
-def test_a_worker_runs_from_a_zip_file(
-    dispatcher: Dispatcher, server: Any, tasks: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def zip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """zoolet as one file that Python runs."""
+    directory = tmp_path_factory.mktemp("zip")
     shutil.copytree(
         Path(zoolet.__file__).parent,
-        tmp_path / "app" / "zoolet",
+        directory / "app" / "zoolet",
         ignore=shutil.ignore_patterns("*.so", "__pycache__"),
     )
-    zipapp.create_archive(tmp_path / "app", tmp_path / "app.pyz", main="zoolet.cli:main")
+    zipapp.create_archive(directory / "app", directory / "app.pyz", main="zoolet.cli:main")
+    return directory / "app.pyz"
+
+
+@pytest.mark.parametrize("case", ["processes", "threads", "killed"])
+def test_a_worker_runs_from_a_zip_file(
+    dispatcher: Dispatcher, server: Any, tasks: Path, zip_file: Path, case: str
+) -> None:
+    options = ["--threads"] if case == "threads" else ["--executors", "2"]
     with subprocess.Popen(
-        [sys.executable, "app.pyz", "worker", "--server", server.hosts, "--queue", ROOT,
-         "--import-path", str(tasks), "--executors", "2"],
+        [sys.executable, zip_file.name, "worker", "--server", server.hosts, "--queue", ROOT,
+         "--import-path", str(tasks), *options],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=tmp_path,
+        cwd=zip_file.parent,
     ) as worker:  # fmt: skip
         try:
+            if case == "killed":
+                batch = dispatcher.submit_batch([waiting(tasks)])
+                pid, *_ = pids_of(tasks)
+                os.kill(pid, signal.SIGKILL)
+                # Another attempt is made, by a process that was started after that one.
+                let_go(tasks)
+                assert next_result(batch).attempts == 2
             [job] = all_results(dispatcher.submit_batch([JobRequest("life_tasks:echo", "f", "1")]))
-            assert job.result[1] == str(tmp_path / "app.pyz")
+            assert str(zip_file) in job.result
         finally:
             worker.terminate()
         assert worker.wait(TIMEOUT_S) == 0

@@ -1,6 +1,7 @@
 """The life of an executor's process: its end, what ends with it, and how it is started again."""
 
 import errno
+import inspect
 import os
 import random
 import signal
@@ -201,6 +202,48 @@ def test_a_group_that_may_not_be_killed_ends_all_the_same(monkeypatch: pytest.Mo
     os.close(wakes)
     os.close(wake)
     assert watched.status == signal.SIGKILL
+
+
+REFUSING = """
+import os
+def refuse(*_):
+    raise PermissionError(1, "Operation not permitted")
+os.killpg = refuse
+"""
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_watcher_that_may_not_kill_a_group_ends_all_processes(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    source = inspect.getsource(watcher)
+    monkeypatch.setattr(inspect, "getsource", lambda _: REFUSING + source)
+    executor, listening = start()
+    executor.give([life("a", "write_pid", file=str(tmp_path / "pids"), leaves=leaves)])
+    pids = pids_in(tmp_path / "pids")
+    executor.abandon(["a"])
+    listening.wait_for("freed")
+    assert [is_alive(pid) for pid in pids] == [False, False]
+    executor.give([life("b", "echo", n=1)])
+    [done] = listening.wait_for("ended")
+    assert done.result.decode() == {"n": 1}
+
+
+def test_a_worker_that_may_not_kill_a_group_starts_another_process(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    executor, listening = start()
+    executor.give([life("a", "write_pid", file=str(tmp_path / "pids")), life("b", "echo", n=1)])
+    pid, _ = pids_in(tmp_path / "pids")
+    monkeypatch.setattr(os, "killpg", refuse)
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    died, done = listening.wait_for("ended", 2)
+    assert died.error == "its process died: its watcher was killed"
+    assert done.result.decode() == {"n": 1}
 
 
 # --- Signals
