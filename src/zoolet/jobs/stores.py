@@ -1,18 +1,25 @@
 """A result store: a table in any database that SQLAlchemy reaches, and which database it is.
 
 A database is known by a random id that is kept in it. Its URL does not say which it is: two names
-may lead to one server, and one path to the files of two machines. Imports the job system's errors.
+may lead to one server, and one path to the files of two machines. What holds: each call ends within
+`TIMEOUT_S`, also if the database does not answer. Imports the job system's errors.
 """
 
 import contextlib
 import os
+import queue
 import sqlite3
+import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError
+
+TIMEOUT_S = 30.0
+"""How long a call waits for the database. Most drivers wait for ever if it hangs."""
 
 _DELETE_AT_ONCE = 500
 _SQLITE_WAIT_S = 5.0
@@ -60,7 +67,8 @@ class ResultStore:
                 make_directory(self.path)
                 parsed = parsed.set(database=str(self.path))
             self.url = parsed.render_as_string(hide_password=True)
-            self._engine = sa.create_engine(parsed, pool_pre_ping=True)
+            self._new_engine = partial(sa.create_engine, parsed, pool_pre_ping=True)
+            self._engine = self._new_engine()
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
             raise ResultRefusedError(
                 f"the result store {without_password(url)!r} cannot be used: {error}. It is a URL"
@@ -101,8 +109,7 @@ class ResultStore:
             if self.path is not None:
                 self._id = sqlite_id(self.path)
             else:
-                with self._errors("tell its id"):
-                    self._id = self._find_id() or self._make_id()
+                self._id = self._ask("tell its id", lambda: self._find_id() or self._make_id())
         return self._id
 
     def _find_id(self) -> str | None:
@@ -128,9 +135,13 @@ class ResultStore:
             ResultStoreError: the store did not take it.
             ResultRefusedError: nor will it take it later.
         """
-        with self._errors("store a result"), self._connection() as connection:
-            connection.execute(self._table.delete().where(self._table.c.key == key))
-            connection.execute(self._table.insert().values(key=key, value=value))
+
+        def replace() -> None:
+            with self._connection() as connection:
+                connection.execute(self._table.delete().where(self._table.c.key == key))
+                connection.execute(self._table.insert().values(key=key, value=value))
+
+        self._ask("store a result", replace)
 
     def get(self, key: str) -> bytes | None:
         """Return a result; None if it is not there.
@@ -138,9 +149,13 @@ class ResultStore:
         Raises:
             ResultStoreError: the store cannot be asked.
         """
-        with self._errors("read a result"), self._connection() as connection:
-            query = self._sa.select(self._table.c.value).where(self._table.c.key == key)
-            found = connection.execute(query).scalar_one_or_none()
+        query = self._sa.select(self._table.c.value).where(self._table.c.key == key)
+
+        def read() -> Any:
+            with self._connection() as connection:
+                return connection.execute(query).scalar_one_or_none()
+
+        found = self._ask("read a result", read)
         return None if found is None else bytes(found)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -150,10 +165,14 @@ class ResultStore:
             ResultStoreError: the store did not do it.
         """
         wanted = list(keys)
-        with self._errors("remove results"), self._connection() as connection:
-            for start in range(0, len(wanted), _DELETE_AT_ONCE):
-                some = wanted[start : start + _DELETE_AT_ONCE]
+
+        def remove(some: list[str]) -> None:
+            with self._connection() as connection:
                 connection.execute(self._table.delete().where(self._table.c.key.in_(some)))
+
+        for start in range(0, len(wanted), _DELETE_AT_ONCE):
+            some = wanted[start : start + _DELETE_AT_ONCE]
+            self._ask("remove results", partial(remove, some))
 
     def close(self) -> None:
         """Close its connections."""
@@ -165,8 +184,42 @@ class ResultStore:
             self._is_made = True
         return self._engine.begin()
 
-    def _errors(self, what: str) -> "_Errors":
-        return _Errors(self._sa, f"{self.url} did not {what}", self.path)
+    def _ask(self, what: str, work: Callable[[], Any]) -> Any:
+        """Return what ``work`` returns. It runs in a thread, which is left if it takes too long.
+
+        Raises:
+            ResultStoreError: the database did not do it, or not in time.
+            ResultRefusedError: nor will it do it later.
+        """
+        answers = queue.SimpleQueue[tuple[Any, BaseException | None]]()
+        engine = self._engine
+        is_left = threading.Event()
+
+        def run() -> None:
+            try:
+                answers.put((work(), None))
+            except BaseException as error:  # noqa: BLE001 -- it is raised by the caller's thread
+                answers.put((None, error))
+            if is_left.is_set():
+                engine.dispose()
+
+        threading.Thread(target=run, name="zoolet-result-store", daemon=True).start()
+        try:
+            found, error = answers.get(timeout=TIMEOUT_S)
+        except queue.Empty:
+            # The connection may be in use for ever. The next call gets another one.
+            self._engine = self._new_engine()
+            is_left.set()
+            if not answers.empty():
+                engine.dispose()
+            raise ResultStoreError(
+                f"{self.url} did not {what} within {TIMEOUT_S:g} s. Does the database answer"
+                " other clients?"
+            ) from None
+        if error is not None:
+            with _Errors(self._sa, f"{self.url} did not {what}", self.path):
+                raise error
+        return found
 
 
 class _Errors:
