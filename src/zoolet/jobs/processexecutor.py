@@ -44,6 +44,8 @@ START_LIMIT_S = 600.0
 """How long a process may take to import the loader."""
 START_TRIES = 3
 """After this number of processes in a row that ended before they were ready, the executor fails."""
+YOUNG_S = 5.0
+"""A process that ends sooner after it was ready, without an attempt, counts as not ready too."""
 START_TRIES_WITHOUT_RESOURCES = 10
 """The same for processes that the system could not start, for lack of memory or descriptors: that
 may pass. With the back-off this takes about 20 s."""
@@ -56,7 +58,7 @@ _LINE_JOBS = 50
 
 
 class _StartError(Exception):
-    """A process ended before it was ready, or could not be started."""
+    """A process ended before it was ready or soon after, or could not be started."""
 
     def __init__(self, reason: str, tries: int) -> None:
         super().__init__(reason)
@@ -86,6 +88,9 @@ class ProcessExecutor:
         """The careful job that the observer was asked for."""
         self._permit: str | None = None
         self._is_ready = False
+        self._ready_at = 0.0
+        self._has_begun = False
+        """Whether the process has begun an attempt."""
         self._stopping = threading.Event()
         self._recalling = False
         self._unread_first = ""
@@ -250,7 +255,7 @@ class ProcessExecutor:
 
         Raises:
             OSError: it cannot be started.
-            _StartError: it ended before it was ready.
+            _StartError: it ended before it was ready, or soon after.
             FunctionNotFoundError: it cannot import the loader.
         """
         process = ChildProcess(self._setup)
@@ -453,6 +458,8 @@ class ProcessExecutor:
         else:
             output.ready(has_output=has_output)
             process.is_ready = self._is_ready = True
+            self._ready_at = now
+            self._has_begun = False
             if self._settled.is_set():
                 self._observer.freed()
             self._settled.set()
@@ -465,6 +472,7 @@ class ProcessExecutor:
     def _set_current(self, name: str, now: float) -> None:
         self._current = name
         self._began = now
+        self._has_begun = True
         if self._unread_bytes and name == self._unread_first:
             self._unread_bytes = 0
 
@@ -499,7 +507,7 @@ class ProcessExecutor:
 
         Raises:
             OSError: the watcher could not start it.
-            _StartError: it was not ready.
+            _StartError: it was not ready, or for a moment only.
             FunctionNotFoundError: it cannot import the loader.
         """
         output.read()
@@ -513,8 +521,7 @@ class ProcessExecutor:
             raise process.failure
         if not process.is_ready:
             why = reason or f"its process ended: {process.how_it_ended}"
-            wrote = f". It wrote:\n{output.last_lines}" if output.last_lines else ""
-            raise _StartError(f"{why}{wrote}", START_TRIES)
+            raise _StartError(f"{why}{_what_it_wrote(output)}", START_TRIES)
         if reason is None:
             reason = f"its process died: {process.how_it_ended}"
             label = self._sent[current].label if current in self._sent else Label()
@@ -527,12 +534,18 @@ class ProcessExecutor:
             self._unread_bytes = 0
             self._held.clear()
         if current is None:
-            return
-        if self._was_abandoned(current):
+            if not self._has_begun and time.monotonic() - self._ready_at < YOUNG_S:
+                why = f"{reason}. It had made no attempt{_what_it_wrote(output)}"
+                raise _StartError(why, START_TRIES)
+        elif self._was_abandoned(current):
             self._observer.freed()
         else:
             outcome = Outcome(error=reason, last_lines=last_lines)
             self._observer.ended(current, outcome, time.monotonic() - self._began)
+
+
+def _what_it_wrote(output: ProcessOutput) -> str:
+    return f". It wrote:\n{output.last_lines}" if output.last_lines else ""
 
 
 def _outcome(message: Message, last_lines: str) -> Outcome:

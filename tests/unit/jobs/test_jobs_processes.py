@@ -47,6 +47,10 @@ def write_pid(group, parameters):
         sum(iter(int, 1))
     time.sleep(600)
 
+def pid(group, parameters):
+    """Return the pid of this process."""
+    return os.getpid()
+
 def leave_child(group, parameters):
     """Leave a process behind that has a session of its own, and return its pid."""
     return subprocess.Popen(["sleep", "600"], start_new_session=True).pid
@@ -339,6 +343,55 @@ def test_a_process_that_never_gets_ready_fails_the_start_with_what_it_wrote(
     assert f"(tries: {processexecutor.START_TRIES})" in str(raised.value)
     assert reason in str(raised.value)
     assert "no licence" in str(raised.value)
+
+
+SOON = """
+import os, threading
+def end():
+    {}
+threading.Timer(0.05, end).start()
+def load(dataset, groupid):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("os.write(2, b'no licence'); os.abort()", "SIGABRT"),
+        ("os.write(1, b'no licence'); os._exit(0)", "exit status 0"),
+        ("os.write(2, b'no licence'); os.kill(os.getpid(), 40)", "signal 40"),
+    ],
+)
+def test_processes_that_end_soon_after_they_are_ready_end_the_executor(
+    start: Start, tmp_path: Path, end: str, reason: str
+) -> None:
+    (tmp_path / "bad_loader.py").write_text(SOON.format(end))
+    executor, listening = start("bad_loader:load")
+    try:
+        executor.wait_until_ready()
+    except ExecutorError as error:
+        failure: Exception = error
+    else:
+        [failure] = listening.wait_for("failed")
+    assert f"(tries: {processexecutor.START_TRIES})" in str(failure)
+    assert reason in str(failure)
+    assert "no licence" in str(failure)
+
+
+def test_a_process_that_is_killed_while_it_is_idle_is_started_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often, if it has been ready for a while."""
+    monkeypatch.setattr(processexecutor, "YOUNG_S", 0.0)
+    executor, listening = start()
+    for number in range(processexecutor.START_TRIES + 1):
+        executor.give([life(f"{number}", "pid")])
+        *_, outcome = listening.wait_for("ended", number + 1)
+        os.kill(outcome.result.decode(), signal.SIGKILL)
+    executor.give([life("last", "echo", n=1)])
+    *_, outcome = listening.wait_for("ended", processexecutor.START_TRIES + 2)
+    assert outcome.result.decode() == {"n": 1}
 
 
 def test_the_working_directory_is_no_place_to_import_from(
