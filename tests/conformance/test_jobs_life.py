@@ -250,10 +250,10 @@ def test_a_module_with_a_name_of_pythons_own_is_named_as_the_reason(
     server: Any, dispatcher: Dispatcher, tasks: Path
 ) -> None:
     assert dispatcher
-    (tasks / "queue.py").write_text("raise ImportError('this is my own queue')")
+    (tasks / "logging.py").write_text("raise ImportError('this is my own module')")
     ended = run_worker(server.hosts, "--import-path", str(tasks))
     assert ended.returncode == 1
-    assert "this is my own queue" in ended.stderr
+    assert "this is my own module" in ended.stderr
 
 
 @pytest.mark.parametrize("options", [[], ["--threads"]], ids=["processes", "threads"])

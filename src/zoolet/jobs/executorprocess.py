@@ -7,6 +7,7 @@ A worker starts it (`zoolet.jobs.childprocess`), with the descriptors of three p
 - Each attempt takes a byte from a pipe before, which says whether to make it. The worker may take
   the bytes back, so of each job one side or the other knows that it is the one to go on with it.
 - If the pipe of work is at its end, it leaves its loop and exits normally, so atexit handlers run.
+  It exits within `END_LIMIT_S`, also if a task has closed pipes and left threads that do not end.
 - Only its watcher ends it otherwise (`zoolet.jobs.watcher`). SIGTERM, SIGINT and SIGHUP from
   elsewhere, which reach every process of a systemd unit or a terminal, do nothing.
 - It has one thread, so a task may fork.
@@ -29,6 +30,8 @@ from zoolet.jobs.capture import Capture
 from zoolet.jobs.errors import FunctionNotFoundError
 from zoolet.jobs.messages import MessageWriter
 
+END_LIMIT_S = 2.0
+"""How long it may take from the end of its loop until it exits. Its worker may end it sooner."""
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals to the worker's process group or unit. What they mean is the worker's to decide."""
 
@@ -118,7 +121,19 @@ def main(descriptors: Sequence[str]) -> None:
     inherited = [int(descriptor) for descriptor in descriptors]
     for descriptor in inherited:
         os.set_inheritable(descriptor, False)
-    work_fd, told_fd, turns_fd, output_fd, read_count_fd = inherited
+    try:
+        _make_attempts(*inherited)
+    finally:
+        # Threads and exit handlers of tasks may wait for ever, and children of tasks may keep the
+        # pipes open: then nobody else would notice that this process has left its loop.
+        end = threading.Timer(END_LIMIT_S, os._exit, [1])
+        end.daemon = True
+        end.start()
+
+
+def _make_attempts(
+    work_fd: int, told_fd: int, turns_fd: int, output_fd: int, read_count_fd: int
+) -> None:
     speaker = _Speaker(told_fd)
     with os.fdopen(work_fd, "rb") as lines:
         setup = Setup.decode(lines.readline())

@@ -15,7 +15,7 @@ from zoolet.jobs.attempts import Outcome, Setup
 from zoolet.jobs.executors import Executor
 
 TASKS = '''
-import collections, enum, json, os, random, sys, threading, time, types
+import atexit, collections, enum, json, os, random, sys, threading, time, types
 from pathlib import Path
 
 class Colour(enum.StrEnum):
@@ -96,6 +96,18 @@ def write_into_all(group, parameters):
 
 def close_all(group, parameters):
     os.closerange(3, 1000)
+    return "closed"
+
+def close_and_stay(group, parameters):
+    """Close pipes, and leave what keeps the others open and the process from exiting."""
+    if os.fork() == 0:
+        time.sleep(600)
+        os._exit(0)
+    threading.Thread(target=time.sleep, args=(600,), daemon=False).start()
+    atexit.register(time.sleep, 600)
+    pipes = [fd for fd in range(3, 50) if os.path.realpath(f"/proc/self/fd/{fd}").count("pipe:")]
+    for fd in pipes[parameters["from"] : parameters["to"]]:
+        os.close(fd)
     return "closed"
 
 def no_recursion(group, parameters):
@@ -248,3 +260,12 @@ def test_a_task_that_closes_the_pipes_costs_its_own_attempt(
     outcome = attempt(process, "close_all")
     assert outcome.error is not None
     assert "its process died" in outcome.error
+
+
+@pytest.mark.parametrize("pipes", [(0, 9), (0, 1), (1, 2), (2, 3)])
+def test_a_task_that_closes_pipes_and_leaves_threads_and_children_ends(
+    process: tuple[Executor, Listening], pipes: tuple[int, int]
+) -> None:
+    """Its own attempt may have ended well: its result may be told before the pipe is needed."""
+    outcome = attempt(process, "close_and_stay", **dict(zip(("from", "to"), pipes, strict=True)))
+    assert outcome.error is None or "its process died" in outcome.error
