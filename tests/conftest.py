@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--ensemble-jobs", type=int, default=2000, help="on three members")
     parser.addoption("--leader-kills", type=int, default=1, help="while they run")
     parser.addoption("--soak-seed", type=int, default=1, help="of the soak test of jobs")
-    parser.addoption("--soak-s", type=float, default=30.0, help="how long faults are made in it")
+    parser.addoption("--soak-s", type=float, default=60.0, help="how long faults are made in it")
     parser.addoption("--fuzz-seed", type=int, default=1, help="of the values in a queue")
     parser.addoption("--fuzz-rounds", type=int, default=12, help="of 25 such values each")
     parser.addoption("--first-world", type=int, default=1, help="of the simulation")

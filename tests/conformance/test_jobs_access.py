@@ -1,6 +1,6 @@
 """A queue with an ACL; workers and commands that log in or use TLS.
 
-ACLs and logins on zoolet and on Apache ZooKeeper, TLS on zoolet.
+On zoolet and on Apache ZooKeeper.
 """
 
 import json
@@ -14,6 +14,12 @@ from pathlib import Path
 import pytest
 import trustme
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 from kazoo.security import make_acl, make_digest_acl_credential
@@ -34,6 +40,7 @@ from zoolet.jobs import (
     TlsFiles,
 )
 from zoolet.testing import ReservedPort, ServerProcess
+from zoolet.testing.apache import ApacheServer
 from zoolet.testing.process import ProcessServer
 
 ANN = Credential("digest", "ann:secret")
@@ -273,29 +280,49 @@ def test_ps_shows_no_secret_of_a_worker(any_server: ProcessServer, tasks: Path) 
 # --- TLS
 
 
-@pytest.fixture
-def secure(tmp_path: Path) -> Iterator[tuple[str, TlsFiles]]:
-    """A server whose secure port needs clients' certificates; its address, and a client's files."""
+@pytest.fixture(params=["zoolet", "apache"])
+def secure(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, TlsFiles]]:
+    """A server whose secure port needs clients' certificates; its address, and a client's files.
+
+    Apache ZooKeeper reads keys in PKCS #8 only, and looks for the client's host in its certificate.
+    """
     authority = trustme.CA()
     names = ("ca.pem", "own.pem", "key.pem", "store.pem")
     ca, own, key, store = (tmp_path / name for name in names)
     authority.cert_pem.write_to_path(ca)
     server = authority.issue_cert("localhost", "127.0.0.1")
-    server.private_key_and_cert_chain_pem.write_to_path(store)
-    client = authority.issue_cert(common_name="worker")
+    server_key = load_pem_private_key(server.private_key_pem.bytes(), None)
+    store.write_bytes(
+        server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + b"".join(pem.bytes() for pem in server.cert_chain_pems)
+    )
+    client = authority.issue_cert("localhost", "127.0.0.1", common_name="worker")
     for pem in client.cert_chain_pems:
         pem.write_to_path(own, append=True)
     client.private_key_pem.write_to_path(key)
     port = ReservedPort()
-    settings = {
+    settings: dict[str, object] = {
         "secureClientPort": port.number,
         "secureClientPortAddress": "127.0.0.1",
         "ssl.keyStore.location": store,
         "ssl.trustStore.location": ca,
         "ssl.clientAuth": "need",
     }
-    with ServerProcess(tmp_path / "server", settings):
-        yield f"localhost:{port.number}", TlsFiles(ca, own, key)
+    running: ProcessServer
+    if request.param == "zoolet":
+        running = ServerProcess(tmp_path / "server", settings)
+    else:
+        settings["serverCnxnFactory"] = "org.apache.zookeeper.server.NettyServerCnxnFactory"
+        jars = request.getfixturevalue("apache_jars")
+        running = ApacheServer(tmp_path / "server", jars, settings)
+    hosts, files = f"localhost:{port.number}", TlsFiles(ca, own, key)
+    with running:
+        # Apache ZooKeeper opens its secure port after the other one.
+        first = KazooClient(hosts, use_ssl=True, ca=str(ca), certfile=str(own), keyfile=str(key))
+        first.start(TIMEOUT_S)
+        first.stop()
+        first.close()
+        yield hosts, files
     port.release()
 
 
