@@ -4,9 +4,11 @@ A task that must be caught in the middle writes its pid to a file, and then wait
 """
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import zipapp
@@ -20,7 +22,7 @@ from kazoo.client import KazooClient
 import zoolet
 from tests.support.jobs import ROOT, TIMEOUT_S, WorkerProcess, all_results, next_result, write_tasks
 from tests.support.waiting import wait_until
-from zoolet.jobs import Dispatcher, JobQueue, JobRequest, JobState, QueueSettings, Worker
+from zoolet.jobs import Dispatcher, JobError, JobQueue, JobRequest, JobState, QueueSettings, Worker
 
 TASKS = '''
 import os
@@ -421,3 +423,25 @@ def test_all_processes_of_a_worker_end_with_its_process_group(
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait(TIMEOUT_S)
     wait_for_ends(pids)
+
+
+# --- A thread of the client
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), struct.error("odd"), KeyError("xid")])
+@pytest.mark.parametrize("where", ["_read_socket", "_send_request"])
+def test_a_worker_ends_with_the_reason_if_a_thread_of_its_client_fails(
+    server: Any, caplog: pytest.LogCaptureFixture, where: str, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    caplog.set_level(logging.INFO)
+    worker = Worker(server.hosts, ROOT, threads=True)
+    worker.start()
+    setattr(worker._client._connection, where, fail)
+    wait_until(lambda: worker.failure is not None, "the end of the worker")
+    assert "the connection to ZooKeeper is closed" in str(worker.failure)
+    assert repr(error) in caplog.text
+    with contextlib.suppress(JobError):
+        worker.stop()

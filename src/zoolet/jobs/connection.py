@@ -75,8 +75,8 @@ class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo ha
         def run() -> None:
             try:
                 func(*args, **kwargs)
-            except Exception:
-                log.debug("a thread of a ZooKeeper client failed", exc_info=True)
+            except Exception as error:  # noqa: BLE001 -- the client is closed, which is noticed
+                log.info("a thread of the ZooKeeper client failed: %r", error)
 
         thread: threading.Thread = super().spawn(run)
         return thread
