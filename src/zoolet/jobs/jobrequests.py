@@ -22,6 +22,8 @@ from zoolet.jobs.tasks import task_name
 
 JsonObject = Mapping[str, Any]
 
+_to_sorted_json = json.JSONEncoder(sort_keys=True, default=dict).encode
+
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
@@ -76,7 +78,7 @@ class JobRequest:
         else:
             groupid = group_text(self.groupid)
             work = [self.task_name, self.dataset, groupid, self.parameters]
-        return hashlib.sha256(json.dumps(work, sort_keys=True, default=dict).encode()).hexdigest()
+        return hashlib.sha256(_to_sorted_json(work).encode()).hexdigest()
 
 
 _TIME_HINT = (

@@ -253,11 +253,11 @@ class Job(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the znode's value, a JSON object; what was not asked for is left out of it."""
-        value = {
-            key: found
-            for key, found in zip(self._fields, self, strict=True)
-            if (found or key not in _LEFT_OUT_IF_UNSET) and key not in _NOT_STORED
-        }
+        value = self._asdict()
+        del value["name"], value["version"]
+        for key in _LEFT_OUT_IF_UNSET:
+            if not value[key]:
+                del value[key]
         value["errors"] = [error._asdict() for error in self.errors]
         if self.output:
             value["output"] = [output._asdict() for output in self.output]
@@ -483,21 +483,18 @@ class Job(NamedTuple):
 
 
 _to_json = json.JSONEncoder(default=dict, separators=(",", ":")).encode
-_NOT_STORED = frozenset({"name", "version"})
-_LEFT_OUT_IF_UNSET = frozenset(
-    {
-        "backoff_ms",
-        "timeout_ms",
-        "not_before_ms",
-        "expires_ms",
-        "batch",
-        "chained",
-        "waits_for",
-        "import_since_ms",
-        "import_tries",
-        "import_worker",
-        "losses",
-        "stored",
-        "output",
-    }
+_LEFT_OUT_IF_UNSET = (
+    "backoff_ms",
+    "timeout_ms",
+    "not_before_ms",
+    "expires_ms",
+    "batch",
+    "chained",
+    "waits_for",
+    "import_since_ms",
+    "import_tries",
+    "import_worker",
+    "losses",
+    "stored",
+    "output",
 )
