@@ -368,18 +368,19 @@ class ProcessExecutor:
             self._observer.asks(asks)
         with self._lock:
             works: list[Work] = []
+            parts: list[bytes] = []
+            size_bytes = 2
             while len(works) < _LINE_JOBS and self._may_send_next(works):
+                part = json.dumps(self._given[0].as_list()).encode()
+                size_bytes += len(part) + 1
+                if self._sent and size_bytes > PIPE_BYTES:
+                    # It is read, and the answers to others are written, only when those have ended.
+                    break
                 works.append(self._given.popleft())
-            line = _line(works)
-            while self._sent and len(works) > 1 and len(line) > PIPE_BYTES:
-                self._given.appendleft(works.pop())
-                line = _line(works)
-            if self._sent and len(line) > PIPE_BYTES:
-                # It is read, and the answers to others are written, only when those have ended.
-                self._given.extendleft(reversed(works))
-                return
+                parts.append(part)
             if not works:
                 return
+            line = b"[%s]\n" % b",".join(parts)
             if self._sent:
                 self._unread_bytes = len(line)
                 self._unread_first = works[0].name
@@ -558,7 +559,3 @@ def _outcome(message: Message, last_lines: str) -> Outcome:
         last_lines=last_lines,
         is_task_missing=message.fields.get("is_task_missing") is True,
     )
-
-
-def _line(works: Sequence[Work]) -> bytes:
-    return json.dumps([work.as_list() for work in works]).encode() + b"\n"
