@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 import zipapp
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,16 @@ from kazoo.client import KazooClient
 import zoolet
 from tests.support.jobs import ROOT, TIMEOUT_S, WorkerProcess, all_results, next_result, write_tasks
 from tests.support.waiting import wait_until
-from zoolet.jobs import Dispatcher, JobError, JobQueue, JobRequest, JobState, QueueSettings, Worker
+from zoolet.jobs import (
+    Dispatcher,
+    JobError,
+    JobQueue,
+    JobRequest,
+    JobState,
+    QueueSettings,
+    Worker,
+    housekeeping,
+)
 
 TASKS = '''
 import os
@@ -193,6 +203,28 @@ def test_jobs_behind_those_of_a_paused_dataset_start(client: KazooClient, server
     with Worker(server.hosts, ROOT):
         # None is no number: it is called, and that is what matters.
         assert {job.state for job in all_results(batch)} == {JobState.FAILED}
+
+
+def test_a_worker_whose_place_in_line_was_deleted_keeps_house_later(
+    client: KazooClient, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "LINE_LOOK_S", 0.1)
+    dispatcher = Dispatcher(client, ROOT, create=True)
+    keeper = f"{ROOT}/keeper"
+    with contextlib.ExitStack() as running:
+        running.enter_context(Worker(server.hosts, ROOT, threads=True))
+        wait_until(lambda: len(client.get_children(keeper)) == 1, "the first in line")
+        with Worker(server.hosts, ROOT, threads=True):
+            wait_until(lambda: len(client.get_children(keeper)) == 2, "the second in line")
+            second = max(client.get_children(keeper))
+            client.delete(f"{keeper}/{second}")
+            wait_until(lambda: max(client.get_children(keeper)) > second, "it stands there again")
+            running.close()  # the first one ends
+            soon_ms = time.time_ns() // 10**6 + 500
+            batch = dispatcher.submit(
+                "builtins:max", "d", "1", not_before_ms=soon_ms, max_attempts=1
+            )
+            assert next_result(batch).state is JobState.FAILED
 
 
 # --- A part of the worker fails

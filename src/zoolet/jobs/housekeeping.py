@@ -41,6 +41,8 @@ class Housekeeping:
         self._releaser = Releaser(jobs, self._wake.set)
         self._stopping = False
         self._place: str | None = None
+        self._session_id: int | None = None
+        """Of the session that it stands in line with."""
         self._is_first = False
         self._workers_stale = threading.Event()
         self._not_before = 0.0
@@ -74,9 +76,14 @@ class Housekeeping:
         path = self._znodes.path(KEEPER)
         if self._place is None:
             self._place = self._znodes.create_in_line(f"{path}/w-", uuid.uuid4().hex)
+            self._session_id = self._znodes.session_id
         line = sorted(self._znodes.children(path))
         if self._place not in line:
-            # The session that it stood there with has ended; another one lines up.
+            if self._znodes.session_id == self._session_id:
+                # Somebody deleted its znode: it goes to the end of the line.
+                self._place = None
+                self._wake.set()
+            # Else its session has ended, and another one lines up.
             return False
         position = line.index(self._place)
         if position == 0:

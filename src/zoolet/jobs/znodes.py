@@ -258,11 +258,16 @@ class Znodes:
         except NodeExistsError:
             # Either it is another session's, or this is the second try and the first was done.
             stat = self._stat(path)
-            session = self._client.client_id
-            return stat is not None and session is not None and stat.ephemeralOwner == session[0]
+            return stat is not None and stat.ephemeralOwner == self.session_id
         except NoNodeError:
             raise MissingError(paths.parent_of(path)) from None
         return True
+
+    @property
+    def session_id(self) -> int | None:
+        """The id of the client's session; None if it has none yet."""
+        session = self._client.client_id
+        return None if session is None else int(session[0])
 
     def create_in_line(self, path: str, token: str) -> str:
         """Create an ephemeral whose name the server ends with a sequence; return its name.
