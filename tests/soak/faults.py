@@ -56,7 +56,8 @@ def _stop(number: int, *, everyone: bool = False, twice: bool = False) -> Act:
         # A second signal ends it at once; its status then says that it did not finish.
         worker.expected_statuses += (0, 1, 130, 143) if twice else (0,)
         if not worker.has_started:
-            worker.expected_statuses += (-number,)
+            # Python's own answer to SIGINT is an exception, and status 1.
+            worker.expected_statuses += (-number, 1)
         worker.stop_asked_ms = now_ms()
         worker.send(number)
         for process in others:

@@ -70,13 +70,19 @@ def ignore_signals() -> None:
     starts can be ended by SIGTERM. A forked child gets the default handlers back for the same
     reason: `multiprocessing` ends its children with SIGTERM.
     """
-    for signum in IGNORED:
-        signal.signal(signum, _do_nothing)
-        # System calls of C code continue after the signal, as Python's do.
-        signal.siginterrupt(signum, False)
+    _ignore_again()
     os.register_at_fork(
         before=_hold_signals, after_in_parent=_let_signals_come, after_in_child=_restore_signals
     )
+
+
+def _ignore_again() -> None:
+    """Ignore the signals again, if a task has set handlers: they were for its own attempt."""
+    for signum in IGNORED:
+        if signal.getsignal(signum) is not _do_nothing:
+            signal.signal(signum, _do_nothing)
+            # System calls of C code continue after the signal, as Python's do.
+            signal.siginterrupt(signum, False)
 
 
 _before_fork = threading.local()
@@ -152,4 +158,5 @@ def _make_attempts(
                 speaker.name = work.name
                 outcome = attempter.attempt(work, speaker)
                 speaker.ended(outcome, has_output=capture.end_attempt())
+                _ignore_again()
             speaker.flush()

@@ -59,6 +59,11 @@ def signalled(group, parameters):
     os.kill(os.getpid(), parameters["signal"])
     return "lives"
 
+def set_handlers(group, parameters):
+    """Let signals end this process, and forget about it."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
 def end_children(group, parameters):
     """End a program and a forked child by SIGTERM, and return their exit codes."""
     program = subprocess.Popen(["sleep", "600"])
@@ -258,6 +263,15 @@ def test_signals_that_stop_programs_do_not_end_an_attempt(start: Start, signum: 
     executor, listening = start()
     executor.give([life("a", "signalled", signal=signum)])
     [outcome] = listening.wait_for("ended")
+    assert outcome.error is None
+    assert outcome.result.decode() == "lives"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_handlers_that_a_task_sets_are_for_its_own_attempt(start: Start, signum: int) -> None:
+    executor, listening = start()
+    executor.give([life("a", "set_handlers"), life("b", "signalled", signal=signum)])
+    _, outcome = listening.wait_for("ended", 2)
     assert outcome.error is None
     assert outcome.result.decode() == "lives"
 
