@@ -365,7 +365,8 @@ def test_a_client_that_stops_reading_is_closed_and_its_memory_freed(
             flooding.pass_s(11)
             await until(lambda: not flooding.admission.open)
             assert flooding.idle.unread_closed == 1
-            assert transport.get_write_buffer_size() == 0
+            # uvloop frees it in a later iteration of the loop.
+            await until(lambda: transport.get_write_buffer_size() == 0)
         flooding.acceptor.close()
 
     run(scenario())
