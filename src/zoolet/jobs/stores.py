@@ -216,31 +216,21 @@ class ResultStore:
                 f"{self.url} did not {what} within {TIMEOUT_S:g} s. Does the database answer"
                 " other clients?"
             ) from None
+        if isinstance(error, self._sa.exc.SQLAlchemyError):
+            raise self._known(error, what) from error
         if error is not None:
-            with _Errors(self._sa, f"{self.url} did not {what}", self.path):
-                raise error
+            raise error
         return found
 
-
-class _Errors:
-    """Turns the errors of a database into the one that callers know."""
-
-    def __init__(self, sa: Any, what: str, path: Path | None) -> None:
-        self._kind = sa.exc.SQLAlchemyError
-        self._refusals = (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.NotSupportedError)
-        self._what = what
-        self._path = path
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, self._kind):
-            # The driver's own words, on one line, without SQLAlchemy's around them.
-            said = " ".join(str(getattr(error, "orig", None) or error).split())
-            is_refused = isinstance(error, self._refusals) or not _is_writable(self._path)
-            kind = ResultRefusedError if is_refused else ResultStoreError
-            raise kind(f"{self._what}: {said}") from error
+    def _known(self, error: Exception, what: str) -> ResultStoreError:
+        """Return what callers get for an error of the database."""
+        # The driver's own words, on one line, without SQLAlchemy's around them.
+        said = " ".join(str(getattr(error, "orig", None) or error).split())
+        errors = self._sa.exc
+        refusals = (errors.DataError, errors.IntegrityError, errors.NotSupportedError)
+        is_refused = isinstance(error, refusals) or not _is_writable(self.path)
+        kind = ResultRefusedError if is_refused else ResultStoreError
+        return kind(f"{self.url} did not {what}: {said}")
 
 
 def sqlite_path(url: str) -> Path | None:
