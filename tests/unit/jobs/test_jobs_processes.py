@@ -128,6 +128,26 @@ def is_alive(pid: int) -> bool:
 # --- How it ends
 
 
+def refuse(*_: int) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+def kill_watcher_of(pid: int) -> None:
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+
+
+def assert_all_end(
+    executor: ProcessExecutor, listening: Listening, tmp_path: Path, leaves: bool
+) -> None:
+    """Give a job up, and see its process and its subprocess end."""
+    executor.give([life("a", "write_pid", file=str(tmp_path / "pids"), leaves=leaves)])
+    pids = pids_in(tmp_path / "pids")
+    executor.abandon(["a"])
+    listening.wait_for("freed")
+    assert [is_alive(pid) for pid in pids] == [False, False]
+
+
 @pytest.mark.parametrize(
     ("number", "name"),
     [(40, "signal 40"), (signal.SIGSEGV, "SIGSEGV"), (signal.SIGUSR1, "SIGUSR1")],
@@ -148,11 +168,7 @@ def test_what_a_task_has_started_ends_with_its_process(
     start: Start, tmp_path: Path, leaves: bool
 ) -> None:
     executor, listening = start()
-    executor.give([life("a", "write_pid", file=str(tmp_path / "pids"), leaves=leaves)])
-    pids = pids_in(tmp_path / "pids")
-    executor.abandon(["a"])
-    listening.wait_for("freed")
-    assert [is_alive(pid) for pid in pids] == [False, False]
+    assert_all_end(executor, listening, tmp_path, leaves)
 
 
 def test_what_a_process_leaves_behind_ends_with_the_executor(start: Start) -> None:
@@ -189,8 +205,7 @@ def test_a_process_whose_watcher_is_killed_ends(start: Start, tmp_path: Path) ->
     executor, listening = start()
     executor.give([life("a", "write_pid", file=str(tmp_path / "pids")), life("b", "echo")])
     pid, _ = pids_in(tmp_path / "pids")
-    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(parent, signal.SIGKILL)
+    kill_watcher_of(pid)
     died, done = listening.wait_for("ended", 2)
     assert died.error == "its process died: its watcher was killed"
     assert done.error is None
@@ -199,9 +214,6 @@ def test_a_process_whose_watcher_is_killed_ends(start: Start, tmp_path: Path) ->
 
 def test_a_group_that_may_not_be_killed_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS, killpg raises PermissionError for a group of zombies."""
-
-    def refuse(*_: int) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
 
     pid = os.posix_spawnp("sleep", ["sleep", "600"], os.environ)
     monkeypatch.setattr(os, "killpg", refuse)
@@ -228,11 +240,7 @@ def test_a_watcher_that_may_not_kill_a_group_ends_all_processes(
     source = inspect.getsource(watcher)
     monkeypatch.setattr(inspect, "getsource", lambda _: REFUSING + source)
     executor, listening = start()
-    executor.give([life("a", "write_pid", file=str(tmp_path / "pids"), leaves=leaves)])
-    pids = pids_in(tmp_path / "pids")
-    executor.abandon(["a"])
-    listening.wait_for("freed")
-    assert [is_alive(pid) for pid in pids] == [False, False]
+    assert_all_end(executor, listening, tmp_path, leaves)
     executor.give([life("b", "echo", n=1)])
     [done] = listening.wait_for("ended")
     assert done.result.decode() == {"n": 1}
@@ -241,15 +249,11 @@ def test_a_watcher_that_may_not_kill_a_group_ends_all_processes(
 def test_a_worker_that_may_not_kill_a_group_starts_another_process(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: int) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
     executor, listening = start()
     executor.give([life("a", "write_pid", file=str(tmp_path / "pids")), life("b", "echo", n=1)])
     pid, _ = pids_in(tmp_path / "pids")
     monkeypatch.setattr(os, "killpg", refuse)
-    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(parent, signal.SIGKILL)
+    kill_watcher_of(pid)
     died, done = listening.wait_for("ended", 2)
     assert died.error == "its process died: its watcher was killed"
     assert done.result.decode() == {"n": 1}
