@@ -11,9 +11,10 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zipapp
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from zoolet.jobs import (
     Worker,
     housekeeping,
 )
+from zoolet.jobs.moves import Move, Mover
 
 TASKS = '''
 import os
@@ -392,6 +394,30 @@ def test_a_second_signal_returns_all_jobs_and_ends_the_worker(
     for pid in pids[2:]:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_a_job_is_given_back_that_is_being_recorded_as_running(
+    dispatcher: Dispatcher, server: Any, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recorder's move is made, and it does not know it yet, when the worker stops."""
+    recording = threading.Event()
+
+    def slow(mover: Mover, moves: Sequence[Move], worker: str | None = None) -> list[Move]:
+        made = move(mover, moves, worker)
+        if any(one.after.state is JobState.RUNNING for one in made):
+            recording.set()
+            time.sleep(0.3)
+        return made
+
+    move = Mover.move
+    monkeypatch.syspath_prepend(tasks)
+    monkeypatch.setattr(Mover, "move", slow)
+    with Worker(server.hosts, ROOT) as worker:
+        batch = dispatcher.submit_batch([waiting(tasks)])
+        assert recording.wait(TIMEOUT_S)
+        worker.stop(0)
+    assert [job.name for job in dispatcher.queue.waiting()] == batch.names
+    assert [job.attempts for job in dispatcher.queue.jobs()] == [0]
 
 
 def test_as_process_1_it_passes_on_signals_and_leaves_no_zombie(

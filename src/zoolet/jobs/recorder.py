@@ -138,10 +138,12 @@ class Recorder:
         self._to_store: queue.SimpleQueue[_ToStore | None] = queue.SimpleQueue()
         self._has_storer = False
         self._closing = threading.Event()
+        self._is_drained = False
+        """Whether `record` has come to the end of the news."""
         self.tally = Tally()
 
     def close(self) -> None:
-        """Let its threads end."""
+        """Let its threads end: `record` when it has recorded what was told of before."""
         self._closing.set()
         self._news.put(None)
         self._to_store.put(None)
@@ -199,7 +201,7 @@ class Recorder:
         """Record what comes, until it is closed."""
         due: dict[str, float] = {}
         report_at: float | None = None
-        while not self._closing.is_set():
+        while not self._is_drained:
             times = [*due.values(), *([report_at] if report_at is not None else [])]
             # Without a time, this wait ends all the same: `close` puts None.
             timeout_s = max(0.0, min(times) - time.monotonic()) if times else None
@@ -293,8 +295,9 @@ class Recorder:
             while news is not None:
                 found.append(news)
                 if len(found) == 2 * JOBS_AT_ONCE:
-                    break
+                    return found
                 news = self._news.get_nowait()
+            self._is_drained = True
         return found
 
     def _record_ended(self, ended: Sequence[_Ended]) -> None:

@@ -137,6 +137,7 @@ class Worker:
         self._client: Any = None
         self._is_connected = False
         self._taking: threading.Thread | None = None
+        self._recording: threading.Thread | None = None
         self._clock = ServerClock()
         self.worker_id = ""
         """Under which id it is registered; another one after each lost session."""
@@ -206,8 +207,8 @@ class Worker:
         self._register()
         self._wake.set()
         self._taking = self._start_thread(self._take)
-        for work in (self._recorder.record, self._housekeeping.run):
-            self._start_thread(work)
+        self._recording = self._start_thread(self._recorder.record)
+        self._start_thread(self._housekeeping.run)
 
     def _take(self) -> None:
         self._taker.run(self._stopping, self._register)
@@ -254,8 +255,8 @@ class Worker:
             self._hands.wait_until_empty(grace_ms / 1000)
         self._stop_executors()
         if self._is_connected:
-            self._bounded(self._give_back)
             self._recorder.close()
+            self._bounded(self._give_back)
             self._housekeeping.stop()
         if self._client is not None:
             close_client(self._client, CLOSE_S)
@@ -287,6 +288,9 @@ class Worker:
         thread.join(GIVE_BACK_S)
 
     def _give_back(self) -> None:
+        if self._recording is not None:
+            # It may be recording one of them: a job that has changed meanwhile is not given back.
+            self._recording.join(GIVE_BACK_S)
         jobs = [held.job for held in self._hands.all()]
         moves = [Move(OWNED, job, job.waiting()) for job in jobs]
         try:
