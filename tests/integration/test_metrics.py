@@ -1,5 +1,7 @@
 """The histograms of latencies on /metrics of a real server: they count each request once."""
 
+import contextlib
+import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +121,43 @@ def test_each_request_is_in_one_bucket(measured: Measured, is_pipelined: bool) -
     assert after.buckets[float("inf")] - before.buckets[float("inf")] == num_requests
     assert all(after.buckets[bound] >= count for bound, count in before.buckets.items())
     assert after.total_ms >= before.total_ms
+
+
+@pytest.mark.parametrize("num_children", [5_100, 10_000])
+def test_long_replies_are_in_one_bucket_with_those_before_them(
+    measured: Measured, num_children: int
+) -> None:
+    """Long data, and a list that is encoded in several steps; its reply may be short or long."""
+    with RawClient(measured.server.port) as client:
+        client.connect(SESSION_TIMEOUT_MS)
+        client.create("/long", bytes(100_000))
+        client.create("/list", b"")
+        acl = pack_acl(OPEN_ACL) + INT.pack(0)
+        for number in range(num_children):
+            client.send(OpCode.CREATE, pack_ustring(f"/list/{number}") + pack_buffer(b"") + acl)
+        assert {client.read_reply().err for _ in range(num_children)} == {0}
+        exists = (OpCode.EXISTS, pack_ustring("/") + b"\0")
+        get_long = (OpCode.GET_DATA, pack_ustring("/long") + b"\0")
+        get_list = (OpCode.GET_CHILDREN, pack_ustring("/list") + b"\0")
+        requests = [exists, get_long, exists, get_list, exists, exists, get_list, get_long] * 5
+        before = measured.histogram("request_latency")
+        for op_code, body in requests:
+            client.send(op_code, body)
+        assert {client.read_reply().err for _ in requests} == {0}
+        after = measured.histogram("request_latency")
+    assert after.num_durations - before.num_durations == len(requests)
+    assert_consistent(after)
+
+
+def test_connections_that_are_closed_for_doing_nothing_are_counted(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"nio.sessionlessCnxnTimeout": 100}) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as silent:
+            silent.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                assert silent.recv(1) == b""
+        shown = dict(line.split("\t") for line in server.ask("mntr").splitlines())
+    assert shown["zk_sessionless_connections_expired"] == "1"
+    assert shown["zk_unread_connections_expired"] == "0"
 
 
 def test_each_sync_is_in_one_bucket(measured: Measured) -> None:

@@ -103,8 +103,10 @@ class Requests:
         """Take the request in ``data[start:end]``."""
         raise NotImplementedError
 
-    def taken(self, connection: "Connection", num_requests: int, size_bytes: int) -> None:
-        """Note that so many requests were taken of one read."""
+    def taken(
+        self, connection: "Connection", num_requests: int, size_bytes: int, latency_ms: int
+    ) -> None:
+        """Note that requests were taken of one read, and that what was answered took this long."""
         raise NotImplementedError
 
     def heard(self, connection: "Connection") -> None:
@@ -134,6 +136,7 @@ class Connection(Watcher):
         hold: what waits for the disk, in the newest batch in which anything does.
         held_bytes: how much waits for the disk.
         answered: how many frames are to be sent when all that has arrived is taken.
+        answered_long: how many were sent before, with a long one or as one.
         share: what it has used of the event loop's thread.
         behind_job: what is to be sent after the reply of the long request that is under way, each
             with the batch that it waits for.
@@ -153,11 +156,13 @@ class Connection(Watcher):
         self.hold: Hold | None = None
         self.held_bytes: i64 = 0
         self.answered = 0
+        self.answered_long = 0
         self.share = Share("a new connection")
         self.behind_job: list[tuple[Batch | None, bytes]] = []
         self._requests = requests
         self._scheduler = requests.scheduler
         self._job: Iterator[int] | None = None
+        self._job_began_s = 0.0
         self._accepted = accepted
         self._transport: asyncio.Transport | None = None
         self._unread = b""
@@ -322,6 +327,7 @@ class Connection(Watcher):
 
     def send_large(self, header: bytes, body: bytes, behind: bytes) -> None:
         """Send a long frame, in parts, without making a copy of it."""
+        self.answered_long += self.answered + 1
         self._flush()
         if self._transport is not None and self.is_open:
             self.stats.packets_sent += 1
@@ -343,6 +349,7 @@ class Connection(Watcher):
         No other request of this connection is taken until the steps are done.
         """
         self._job = steps
+        self._job_began_s = self._scheduler.now_s()
         self._wait_for_turn()
 
     def release(self, hold: "Hold") -> None:
@@ -476,7 +483,8 @@ class Connection(Watcher):
 
     def _job_done(self) -> None:
         self._job = None
-        self._requests.taken(self, 0, 0)
+        took_s = self._scheduler.now_s() - self._job_began_s
+        self._requests.taken(self, 0, 0, int(took_s * 1000))
         self._flush()
         if self._closes_when_sent:
             self._close_if_sent()
@@ -522,7 +530,7 @@ class Connection(Watcher):
             requests.malformed(self, error)
             is_malformed = True
         self._leave_unread(data, position)
-        requests.taken(self, taken, position)
+        requests.taken(self, taken, position, 0)
         self.share.op_code = self.stats.last_op_code
         self._flush()
         if is_malformed:

@@ -86,6 +86,7 @@ class Endpoints:
         self.idle = IdleConnections(
             [self.clients, self.operators],
             self._now_ms,
+            processor.stats,
             sessionless_timeout_ms=config.sessionless_timeout_ms,
             client_read_timeout_ms=config.client_read_timeout_ms,
         )

@@ -19,6 +19,7 @@ from typing import Final
 
 from zoolet.server.admission import AcceptedSocket, Admission
 from zoolet.server.log_limiter import LogLimiter
+from zoolet.server.stats import ServerStats
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,6 @@ class IdleConnections:
     """The rules, for the connections of some admissions.
 
     Attributes:
-        sessionless_closed: how many connections were closed because they opened no session.
-        unread_closed: how many were closed because their client did not read.
         sessionless_interval_ms: how often ``close_sessionless`` is to run.
         unread_interval_ms: how often ``close_unread`` is to run.
     """
@@ -47,12 +46,11 @@ class IdleConnections:
         self,
         admissions: Sequence[Admission],
         now_ms: Callable[[], int],
+        stats: ServerStats,
         *,
         sessionless_timeout_ms: int,
         client_read_timeout_ms: int,
     ) -> None:
-        self.sessionless_closed = 0
-        self.unread_closed = 0
         self.sessionless_interval_ms = min(
             _LONGEST_SESSIONLESS_CHECK_MS,
             max(1, sessionless_timeout_ms // _SESSIONLESS_CHECKS_PER_TIMEOUT),
@@ -60,6 +58,7 @@ class IdleConnections:
         self.unread_interval_ms = max(1, client_read_timeout_ms // _READ_CHECKS_PER_TIMEOUT)
         self._admissions = admissions
         self._now_ms = now_ms
+        self._stats = stats
         self._sessionless_timeout_ms = sessionless_timeout_ms
         self._client_read_timeout_ms = client_read_timeout_ms
         self._limiter = LogLimiter(log, now_ms)
@@ -91,7 +90,7 @@ class IdleConnections:
         if accepted.transport is None:
             self._due.append(accepted)  # in its TLS handshake, which has a timeout of its own
         elif accepted.is_sessionless:
-            self.sessionless_closed += 1
+            self._stats.sessionless_closed += 1
             self._limiter.warning(
                 "closing the connection of %s: it has opened no session within %d ms"
                 " (nio.sessionlessCnxnTimeout)",
@@ -124,7 +123,7 @@ class IdleConnections:
         stalled_ms = now_ms - accepted.progress_ms
         is_over = stalled_ms >= self._client_read_timeout_ms
         if is_over and accepted.stalled_checks > _CHECKS_BEFORE_CLOSING:
-            self.unread_closed += 1
+            self._stats.unread_closed += 1
             self._limiter.warning(
                 "closing the connection of %s: about %d bytes wait for it, and it has read nothing"
                 " for %d ms (zoolet.clientReadTimeoutMs)",

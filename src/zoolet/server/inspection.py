@@ -248,6 +248,16 @@ class Inspector:
             "connection_rejected": Figure(
                 stats.connections_rejected, "Connections past a limit.", counts=True
             ),
+            "sessionless_connections_expired": Figure(
+                stats.sessionless_closed,
+                "Connections closed because they opened no session.",
+                counts=True,
+            ),
+            "unread_connections_expired": Figure(
+                stats.unread_closed,
+                "Connections closed because their client read nothing.",
+                counts=True,
+            ),
             "connection_request_count": Figure(
                 stats.connection_requests, "Connect requests.", counts=True
             ),

@@ -338,19 +338,22 @@ class RequestProcessor(Requests):
         else:
             self._answer(connection, NOTHING, xid, ErrorCode.MARSHALLING_ERROR)
 
-    def taken(self, connection: Connection, num_requests: int, size_bytes: int) -> None:
+    def taken(
+        self, connection: Connection, num_requests: int, size_bytes: int, latency_ms: int
+    ) -> None:
         """Note what came in one read, and that its session's client was heard."""
         now_ms = self._clock.monotonic_ms()
         self._wall_ms = 0
         if num_requests and connection.session is not None:
             connection.session.touch(now_ms)
-        stats, answered = connection.stats, connection.answered
+        stats, answered = connection.stats, connection.answered + connection.answered_long
+        connection.answered_long = 0
         self.stats.packets_received += num_requests
         self.stats.bytes_received += size_bytes
-        self.stats.latency.add(0, answered)
-        self.stats.latencies.counts[0] += answered
+        self.stats.latency.add(latency_ms, answered)
+        self.stats.latencies.add(latency_ms, answered)
         stats.packets_received += num_requests
-        stats.latency.add(0, answered)
+        stats.latency.add(latency_ms, answered)
         if answered:
             stats.last_zxid = self._commit.synced_zxid
             stats.last_response_ms = now_ms

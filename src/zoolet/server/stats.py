@@ -94,6 +94,8 @@ class ServerStats:
         self.connection_requests = 0
         self.sessions_resumed = 0
         self.connections_rejected = 0
+        self.sessionless_closed = 0
+        self.unread_closed = 0
         self.auth_failures = 0
         self.syncs = Summary()
         self.slow_syncs = 0

@@ -13,6 +13,7 @@ from zoolet.server.admission import AcceptedSocket, Admission, Limits
 from zoolet.server.config import Listener
 from zoolet.server.idle_connections import CONNECTIONS_PER_STEP, IdleConnections
 from zoolet.server.listening import Acceptor, open_listening_sockets
+from zoolet.server.stats import ServerStats
 
 SESSIONLESS_MS = 10_000
 READ_MS = 30_000
@@ -46,10 +47,12 @@ class World:
 
     def __init__(self) -> None:
         self.now_ms = 0
+        self.stats = ServerStats()
         self.admission = Admission(Limits(0, 0, 0), lambda: self.now_ms)
         self.idle = IdleConnections(
             [self.admission],
             lambda: self.now_ms,
+            self.stats,
             sessionless_timeout_ms=SESSIONLESS_MS,
             client_read_timeout_ms=READ_MS,
         )
@@ -110,7 +113,7 @@ def test_a_connection_without_a_session_is_closed_after_the_timeout(world: World
     world.pass_s(3)
     assert world.is_closed(silent)
     assert not world.is_closed(served)
-    assert world.idle.sessionless_closed == 1
+    assert world.stats.sessionless_closed == 1
 
 
 def test_a_session_that_comes_late_saves_its_connection(world: World) -> None:
@@ -145,7 +148,7 @@ def test_what_has_gone_by_itself_is_forgotten(world: World) -> None:
     world.pass_s(SESSIONLESS_MS / 1000 + 2)
     assert not world.admission.recent
     assert not world.admission.open
-    assert world.idle.sessionless_closed == 0
+    assert world.stats.sessionless_closed == 0
 
 
 def test_a_jump_of_the_clock_closes_nobody_before_it_is_looked_at_twice(world: World) -> None:
@@ -179,7 +182,7 @@ def test_a_client_that_reads_nothing_is_closed(world: World) -> None:
     world.pass_s(11)
     assert world.is_closed(stuck)
     assert not world.is_closed(idle)
-    assert world.idle.unread_closed == 1
+    assert world.stats.unread_closed == 1
 
 
 def test_it_is_closed_also_when_its_session_is_over(world: World) -> None:
@@ -342,7 +345,7 @@ def test_a_client_that_reads_64_mib_at_10_kb_a_second_stays(run: RunOnLoop) -> N
                     read_bytes += got
                     await asyncio.sleep(0)
                 flooding.pass_s(step_s)
-                assert flooding.idle.unread_closed == 0
+                assert flooding.stats.unread_closed == 0
         await until(lambda: not flooding.admission.open)
         flooding.acceptor.close()
 
@@ -364,7 +367,7 @@ def test_a_client_that_stops_reading_is_closed_and_its_memory_freed(
             assert len(flooding.admission.open) == 1
             flooding.pass_s(11)
             await until(lambda: not flooding.admission.open)
-            assert flooding.idle.unread_closed == 1
+            assert flooding.stats.unread_closed == 1
             # uvloop frees it in a later iteration of the loop.
             await until(lambda: transport.get_write_buffer_size() == 0)
         flooding.acceptor.close()
@@ -381,7 +384,7 @@ def test_a_client_that_has_read_everything_may_be_silent_for_ever(run: RunOnLoop
                 left -= read_up_to(client, left)
                 await asyncio.sleep(0)
             flooding.pass_s(3600)
-            assert flooding.idle.unread_closed == 0
+            assert flooding.stats.unread_closed == 0
         await until(lambda: not flooding.admission.open)
         flooding.acceptor.close()
 
