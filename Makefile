@@ -5,8 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.compiled
-COMPILED_SOURCES := $(wildcard $(addprefix src/zoolet/,model/*.py wire/*.py core/*.py storage/*.py \
-  server/*.py jobs/jobvalues.py))
+COMPILED_SOURCES := $(wildcard $(addprefix src/zoolet/,$(shell grep '^[a-z]' compiled.txt)))
 PURE := build/pure
 DEBIAN_JARS := /usr/share/java
 APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackson log4j metrics-core \
@@ -47,8 +46,10 @@ $(INSTALLED): pyproject.toml
 	@ZOOLET_PURE_PYTHON=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-$(READY): $(INSTALLED) setup.py $(COMPILED_SOURCES)
+# A compiled module whose source was moved or removed goes first.
+$(READY): $(INSTALLED) setup.py compiled.txt $(COMPILED_SOURCES)
 	@echo "Compiling the server (half a minute; without a C compiler it is interpreted) ..."
+	@find src/zoolet -name '*.so' -delete
 	@mkdir -p build && { $(BIN)/python setup.py --quiet build_ext --inplace >build/compile.log 2>&1 \
 	  || { cat build/compile.log >&2; exit 1; }; }
 	@$(BIN)/zoolet --version
@@ -67,7 +68,7 @@ test-pure: $(READY) ## Run the tests of the server without compiling it
 	@echo 'raise ImportError("not here")' | tee $(PURE)/librt/__init__.py >$(PURE)/uvloop.py
 	PYTHONPATH=$(PURE) $(BIN)/zoolet --version | grep 'pure Python'
 	PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n 2 --worlds=50 tests/unit tests/property tests/simulation \
-	  tests/conformance/test_requests.py tests/conformance/test_raw_protocol.py tests/conformance/test_log.py
+	  $(addprefix tests/integration/server/,test_requests.py test_raw_protocol.py test_log.py)
 
 bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside Apache ZooKeeper and a C echo server (half an hour)
 	$(BIN)/python -m benchmarks.serving

@@ -9,23 +9,19 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-COMPILED = (
-    "model/*.py",
-    "wire/*.py",
-    "core/*.py",
-    "jobs/jobvalues.py",
-    "storage/snapshots.py",
-    "storage/txnlog.py",
-    "server/connection.py",
-    "server/encoding_steps.py",
-    "server/groupcommit.py",
-    "server/processor.py",
-    "server/reads.py",
-    "server/scheduler.py",
-    "server/stats.py",
-    "server/unsent.py",
-)
-NOT_COMPILED = {"addresses.py", "packed_python.py", "terminal.py"}
+LIST = Path(__file__).with_name("compiled.txt")
+
+
+def compiled_sources(package: Path) -> list[str]:
+    """Return the sources that the list names, in a fixed order."""
+    wanted: set[Path] = set()
+    for line in LIST.read_text().splitlines():
+        pattern = line.strip()
+        if pattern.startswith("!"):
+            wanted -= set(package.glob(pattern[1:]))
+        elif pattern and not pattern.startswith("#"):
+            wanted |= set(package.glob(pattern))
+    return sorted(map(str, wanted))
 
 
 def compiled_modules() -> list[Extension]:
@@ -36,13 +32,7 @@ def compiled_modules() -> list[Extension]:
         from mypyc.build import mypycify  # noqa: PLC0415 -- it may be missing
     except ImportError:
         return []
-    package = Path("src/zoolet")
-    sources = [
-        str(path)
-        for pattern in COMPILED
-        for path in sorted(package.glob(pattern))
-        if path.name not in NOT_COMPILED
-    ]
+    sources = compiled_sources(Path("src/zoolet"))
     options = ["--ignore-missing-imports", "--no-warn-unused-ignores"]
     extensions: list[Extension] = mypycify(
         options + sources, opt_level="3", debug_level="0", group_name="zoolet"

@@ -48,8 +48,10 @@ kazoo.retry.random = kazoo.protocol.connection.random = random.Random()
 def pytest_configure() -> None:
     """Refuse to test compiled modules that are not those of the sources."""
     stamp = Path(__file__).parents[1] / ".venv" / ".compiled"
-    for compiled in Path(zoolet.__file__).parent.glob("*/*.so"):
+    for compiled in Path(zoolet.__file__).parent.rglob("*.so"):
         source = compiled.with_name(compiled.name.partition(".")[0] + ".py")
+        if not source.exists():
+            pytest.exit(f"{compiled} has no source: run make setup", 2)
         if not stamp.exists() or source.stat().st_mtime > stamp.stat().st_mtime:
             pytest.exit(f"{source} is newer than what was compiled of it: run make setup", 2)
 

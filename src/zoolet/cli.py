@@ -19,9 +19,9 @@ from zoolet.model.oserrors import explain
 
 _PLACES: Final = {
     "data": "zoolet.data.commands",
-    "jobs": "zoolet.jobs.commands",
+    "jobs": "zoolet.jobs.cli.commands",
     "server": "zoolet.server.commands",
-    "worker": "zoolet.jobs.commands",
+    "worker": "zoolet.jobs.cli.commands",
 }
 """Which module has the command of a name, under that name."""
 

@@ -23,7 +23,7 @@ from tests.fuzz.queue_values import Write, writes
 from tests.support.jobs import ROOT, TIMEOUT_S, numbered, write_tasks
 from tests.support.waiting import wait_until
 from zoolet.jobs import Dispatcher
-from zoolet.jobs.commands import jobs as jobs_command
+from zoolet.jobs.cli.commands import jobs as jobs_command
 from zoolet.testing import ServerProcess
 from zoolet.testing.guard import guarded_environment
 

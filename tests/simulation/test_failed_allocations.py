@@ -25,7 +25,7 @@ from zoolet.model.codes import OpCode
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection
 from zoolet.server.diskthread import DiskThread
-from zoolet.server.groupcommit import GroupCommit
+from zoolet.server.group_commit import GroupCommit
 from zoolet.server.processor import SYSTEM_CLOCK, RequestProcessor
 from zoolet.server.scheduler import Scheduler
 from zoolet.storage.disk import Disk

@@ -24,10 +24,11 @@ from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
 from zoolet.model.stat import STAT, Stat
 from zoolet.model.txns import Txn
+from zoolet.server.batches import Batch
 from zoolet.server.connection import Connection
 from zoolet.server.diskthread import DiskThread
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS
-from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.group_commit import GroupCommit
 from zoolet.server.processor import Clock, RequestProcessor
 from zoolet.server.scheduler import Scheduler
 from zoolet.server.snapshotter import Snapshotter

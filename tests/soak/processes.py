@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 EXECUTORS = 2
 SESSION_TIMEOUT_MS = 2000
 GRACE_MS = 3000
-EXECUTOR_PROGRAM = "executorprocess"
+EXECUTOR_PROGRAM = "executor_program"
 _TAG = "SOAK_WORKER="
 _LOG_SHOWN_CHARACTERS = 1500
 

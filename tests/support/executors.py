@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from zoolet.jobs.attempts import Attempter, Outcome, Setup, Work
-from zoolet.jobs.executors import Executor, ThreadExecutor
-from zoolet.jobs.processexecutor import ProcessExecutor
+from zoolet.jobs.execution.attempts import Attempter, Outcome, Setup, Work
+from zoolet.jobs.execution.executors import Executor, ThreadExecutor
+from zoolet.jobs.execution.process_executor import ProcessExecutor
 
 WAIT_S = 30.0
 

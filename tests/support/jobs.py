@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from zoolet.jobs import Batch, Job, JobQueue, JobRequest
-from zoolet.jobs.batchlog import read_log
-from zoolet.jobs.layout import PLACES
+from zoolet.jobs.znodes.batch_log import read_log
+from zoolet.jobs.znodes.layout import PLACES
 
 ROOT = "/jobs/flights"
 TIMEOUT_S = 60

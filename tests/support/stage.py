@@ -17,8 +17,9 @@ from zoolet.core.machine import StateMachine
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
+from zoolet.server.batches import Batch
 from zoolet.server.connection import Connection
-from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.group_commit import GroupCommit
 from zoolet.server.processor import Clock, RequestProcessor
 from zoolet.server.scheduler import BUDGET_S, Scheduler, Share
 from zoolet.storage.files import DataDirectories

@@ -1,59 +1,54 @@
-"""The import column of the design: who may import whom, read from the sources themselves."""
+"""Who may import whom: the tables of ARCHITECTURE.md, compared with the sources themselves.
+
+Imports inside functions and under TYPE_CHECKING count like any other.
+"""
 
 import ast
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import zoolet
 
 PACKAGE = Path(zoolet.__file__).parent
+PAGE = Path(__file__).parents[2] / "ARCHITECTURE.md"
+TESTS = Path(__file__).parent
 
-_SERVERS = ("model", "wire", "core", "storage", "server")
-
-MAY_IMPORT = {
-    "model": set[str](),
-    "wire": {"model"},
-    "core": {"model"},
-    "storage": {"model", "wire", "core"},
-    "server": {"model", "wire", "core", "storage"},
-    "data": {"model", "wire", "core", "storage"},
-    "client": {"model"},
-    "shell": {"model", "client"},
-    "jobs": {"model", "client"},
-    "web": {"model", "client"},
-    "testing": {
-        "model",
-        "client",
-        "wire",
-        "core",
-        "storage",
-        "server",
-        "data",
-        "shell",
-        "jobs",
-        "web",
-        "cli",
-    },
-    "cli": {
-        "model",
-        "client",
-        "wire",
-        "core",
-        "storage",
-        "server",
-        "data",
-        "shell",
-        "jobs",
-        "web",
-        "testing",
-    },
-    "__init__": set[str](),
-    "__main__": {"cli"},
-}
-
+ROW = re.compile(r"^\| `([a-z_/]+?)/?` \| [^|]+ \| ([^|]+) \|$", re.MULTILINE)
+EVERYBODY_MAY = {"__init__"}
+"""The version of zoolet is in the package itself."""
 NEVER_IN_CORE = {"asyncio", "socket", "time", "random", "secrets", "os", "threading", "datetime"}
 
 
-def imported_modules(source: Path) -> set[str]:
+@cache
+def allowed_imports() -> Mapping[str, frozenset[str]]:
+    """Return what each package and sub-package may import, as the page says."""
+    found = {}
+    for name, imports in ROW.findall(PAGE.read_text()):
+        words = frozenset(imports.split(", "))
+        found[name] = frozenset() if words == {"nothing of ours"} else words
+    return found | {"__main__": frozenset({"cli"}), "__init__": frozenset()}
+
+
+def unit_of(name: str) -> str:
+    """Return the row of the page to which a module belongs, given with slashes."""
+    candidates = [unit for unit in allowed_imports() if f"{name}/".startswith(f"{unit}/")]
+    assert candidates, f"{name} is in no row of {PAGE.name}"
+    return max(candidates, key=len)
+
+
+@cache
+def modules() -> Mapping[str, Path]:
+    """Return the sources by the names of their modules."""
+    return {
+        ".".join(("zoolet", *source.relative_to(PACKAGE).with_suffix("").parts)): source
+        for source in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+@cache
+def imported_modules(source: Path) -> frozenset[str]:
     """Return the full names of the modules that ``source`` imports, however deep in a function."""
     found = set[str]()
     for node in ast.walk(ast.parse(source.read_text())):
@@ -62,37 +57,110 @@ def imported_modules(source: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{source}: imports are written with their full name"
             assert node.module is not None
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                is_module = name in modules() or f"{name}.__init__" in modules()
+                found.add(name if is_module else node.module)
+    return frozenset(found)
 
 
-def sources() -> list[tuple[str, Path]]:
-    """Return each source file with the package, or top module, that it belongs to."""
-    return [
-        (source.relative_to(PACKAGE).with_suffix("").parts[0], source)
-        for source in sorted(PACKAGE.rglob("*.py"))
-    ]
+def own_imports(source: Path) -> Iterator[str]:
+    """Yield the names of our own modules that ``source`` imports, as `modules` has them."""
+    for name in imported_modules(source):
+        if name == "zoolet" or name.startswith("zoolet."):
+            yield name if name in modules() else f"{name}.__init__"
 
 
-def test_packages_import_only_what_the_design_allows() -> None:
+def with_slashes(module: str) -> str:
+    """Return the name of one of our modules as the page writes it."""
+    return "/".join(module.split(".")[1:]).removesuffix("/__init__")
+
+
+def test_the_page_has_a_row_for_each_folder() -> None:
+    rows = {unit for unit in allowed_imports() if not unit.startswith("__")}
+    folders = {source.parent.relative_to(PACKAGE).as_posix() for source in PACKAGE.rglob("*.py")}
+    assert rows - folders == {"cli", "jobs/errors"}
+    assert folders - rows == {".", "shell/commands"}
+
+
+def test_packages_import_only_what_the_page_allows() -> None:
     wrong = []
-    for package, source in sources():
-        ours = {
-            name.split(".")[1] for name in imported_modules(source) if name.startswith("zoolet.")
-        } - {"__version__"}
-        wrong += [
-            f"{source.relative_to(PACKAGE)} imports zoolet.{other}"
-            for other in ours - MAY_IMPORT[package] - {package}
-        ]
+    for module, source in modules().items():
+        unit = unit_of(with_slashes(module))
+        allowed = allowed_imports()[unit]
+        if "all" in allowed:
+            continue
+        for imported in own_imports(source):
+            other = unit_of(with_slashes(imported))
+            is_allowed = any(f"{other}/".startswith(f"{name}/") for name in allowed)
+            if other not in EVERYBODY_MAY | {unit} and not is_allowed:
+                wrong.append(f"{module} imports {imported}")
+        if "kazoo" not in allowed and any(
+            name.split(".")[0] == "kazoo" for name in imported_modules(source)
+        ):
+            wrong.append(f"{module} imports kazoo")
     assert wrong == []
+
+
+def test_the_page_allows_nothing_that_no_module_imports() -> None:
+    """An import that is allowed for nothing would hide the next mistake."""
+    imported: dict[str, set[str]] = {unit: set() for unit in allowed_imports()}
+    for module, source in modules().items():
+        unit = unit_of(with_slashes(module))
+        imported[unit] |= {unit_of(with_slashes(name)) for name in own_imports(source)}
+        imported[unit] |= {
+            "kazoo" for name in imported_modules(source) if name.split(".")[0] == "kazoo"
+        }
+    unused = [
+        f"{unit} may import {name}"
+        for unit, allowed in allowed_imports().items()
+        for name in allowed - {"all"}
+        if not any(f"{other}/".startswith(f"{name}/") for other in imported[unit])
+    ]
+    assert unused == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Nor do packages: the rows of the page, each as one, have an order."""
+    graph = {module: set(own_imports(source)) for module, source in modules().items()}
+    assert circle_in(graph) == []
+    rows: dict[str, set[str]] = {}
+    for module, imports in graph.items():
+        unit = unit_of(with_slashes(module))
+        others = {unit_of(with_slashes(name)) for name in imports}
+        rows.setdefault(unit, set()).update(others - {unit})
+    assert circle_in(rows) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert sorted(circle_in({"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": {"b"}})) == ["b", "c", "d"]
+
+
+def circle_in(graph: Mapping[str, set[str]]) -> list[str]:
+    """Return what is left if everything that imports nothing of the rest is taken away."""
+    rest = {name: set(imports) & graph.keys() for name, imports in graph.items()}
+    while free := {name for name, imports in rest.items() if not imports}:
+        rest = {name: imports - free for name, imports in rest.items() if name not in free}
+    needed = set().union(*rest.values()) if rest else set()
+    while extra := rest.keys() - needed:
+        rest = {name: imports for name, imports in rest.items() if name not in extra}
+        needed = set().union(*rest.values()) if rest else set()
+    return list(rest)
 
 
 def test_core_knows_no_clock_no_input_and_no_chance() -> None:
     wrong = [
-        f"{source.relative_to(PACKAGE)} imports {name}"
-        for package, source in sources()
-        if package in {"core", "model", "wire"}
+        f"{module} imports {name}"
+        for module, source in modules().items()
+        if with_slashes(module).split("/")[0] in {"core", "model", "wire"}
         for name in imported_modules(source) & NEVER_IN_CORE
     ]
     assert wrong == []
+
+
+def test_unit_tests_have_the_folders_of_the_sources() -> None:
+    folders = {test.parent.relative_to(TESTS).as_posix() for test in TESTS.rglob("test_*.py")} - {
+        "."
+    }
+    assert [name for name in sorted(folders) if not (PACKAGE / name).is_dir()] == ["benchmarks"]

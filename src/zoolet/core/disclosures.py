@@ -2,8 +2,8 @@
 
 Every reply, watch event, four-letter word and admin command is in it. The checks themselves stand
 where the requests are handled (``core/prepare.py``, ``core/machine.py``, ``server/reads.py``): a
-look into a table costs too much there. ``tests/conformance/test_disclosures.py`` tries each row
-with the permission and without it. docs/access.md shows the table.
+look into a table costs too much there. ``tests/integration/server/test_disclosures.py`` tries each
+row with the permission and without it. docs/access.md shows the table.
 """
 
 from enum import Enum

@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoolet.client.diagnosis import TlsFiles
     from zoolet.client.settings import ConnectionSettings, Credential
-    from zoolet.jobs.batch import Batch, BatchIncompleteError, JobFailedError
-    from zoolet.jobs.deadlines import TIMEOUT_S
-    from zoolet.jobs.dispatcher import Dispatcher
     from zoolet.jobs.errors import (
         AccessDeniedError,
         BatchExistsError,
@@ -36,13 +33,16 @@ if TYPE_CHECKING:
         UnreadableJobError,
         WorkerGoneError,
     )
-    from zoolet.jobs.jobrequests import JobRequest
-    from zoolet.jobs.jobvalues import AttemptError
-    from zoolet.jobs.queue import JobQueue
-    from zoolet.jobs.records import Job, JobState
-    from zoolet.jobs.settings import QueueSettings
-    from zoolet.jobs.submission import Origin, Submission
-    from zoolet.jobs.worker import Worker
+    from zoolet.jobs.records.job import Job, JobState
+    from zoolet.jobs.records.job_requests import JobRequest
+    from zoolet.jobs.records.job_values import AttemptError
+    from zoolet.jobs.records.settings import QueueSettings
+    from zoolet.jobs.submit.batch import Batch, BatchIncompleteError, JobFailedError
+    from zoolet.jobs.submit.dispatcher import Dispatcher
+    from zoolet.jobs.worker.worker import Worker
+    from zoolet.jobs.znodes.deadlines import TIMEOUT_S
+    from zoolet.jobs.znodes.queue import JobQueue
+    from zoolet.jobs.znodes.submission import Origin, Submission
 
 __all__ = [
     "TIMEOUT_S",
@@ -87,11 +87,11 @@ _MODULES = {
     "TlsFiles": "zoolet.client.diagnosis",
     "ConnectionSettings": "zoolet.client.settings",
     "Credential": "zoolet.client.settings",
-    "Batch": "zoolet.jobs.batch",
-    "BatchIncompleteError": "zoolet.jobs.batch",
-    "JobFailedError": "zoolet.jobs.batch",
-    "TIMEOUT_S": "zoolet.jobs.deadlines",
-    "Dispatcher": "zoolet.jobs.dispatcher",
+    "Batch": "zoolet.jobs.submit.batch",
+    "BatchIncompleteError": "zoolet.jobs.submit.batch",
+    "JobFailedError": "zoolet.jobs.submit.batch",
+    "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",
+    "Dispatcher": "zoolet.jobs.submit.dispatcher",
     "AccessDeniedError": "zoolet.jobs.errors",
     "BatchExistsError": "zoolet.jobs.errors",
     "ConnectError": "zoolet.jobs.errors",
@@ -111,15 +111,15 @@ _MODULES = {
     "UnknownQueueError": "zoolet.jobs.errors",
     "UnreadableJobError": "zoolet.jobs.errors",
     "WorkerGoneError": "zoolet.jobs.errors",
-    "JobRequest": "zoolet.jobs.jobrequests",
-    "AttemptError": "zoolet.jobs.jobvalues",
-    "JobQueue": "zoolet.jobs.queue",
-    "Job": "zoolet.jobs.records",
-    "JobState": "zoolet.jobs.records",
-    "QueueSettings": "zoolet.jobs.settings",
-    "Origin": "zoolet.jobs.submission",
-    "Submission": "zoolet.jobs.submission",
-    "Worker": "zoolet.jobs.worker",
+    "JobRequest": "zoolet.jobs.records.job_requests",
+    "AttemptError": "zoolet.jobs.records.job_values",
+    "JobQueue": "zoolet.jobs.znodes.queue",
+    "Job": "zoolet.jobs.records.job",
+    "JobState": "zoolet.jobs.records.job",
+    "QueueSettings": "zoolet.jobs.records.settings",
+    "Origin": "zoolet.jobs.znodes.submission",
+    "Submission": "zoolet.jobs.znodes.submission",
+    "Worker": "zoolet.jobs.worker.worker",
 }
 """Where each public name is. It is imported at its first use (PEP 562).
 

@@ -15,12 +15,10 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import ssl
-
-    from zoolet.server.connection import Connection
 
 FILE_DESCRIPTORS: Final = 32
 """Descriptors that no connection can take: for logs, snapshots, directories and pid files."""
@@ -79,6 +77,24 @@ class Limits(NamedTuple):
     setting: str = "maxCnxns"
 
 
+class ClientSide(Protocol):
+    """A client's connection, as far as an admission knows it."""
+
+    is_open: bool
+
+    @property
+    def session(self) -> object | None:
+        """What the client connected to; None before."""
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the answer to a four-letter word is on its way."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The number of bytes that the client has not taken, as far as this process knows."""
+
+
 class AcceptedSocket:
     """One connection, from its accept to the close of its socket.
 
@@ -120,7 +136,7 @@ class AcceptedSocket:
         self.peer = f"/{address[0]}:{address[1]}"
         self.accepted_ms = now_ms
         self.transport: asyncio.Transport | None = None
-        self.connection: Connection | None = None
+        self.connection: ClientSide | None = None
         self.is_counted = True
         self.is_aborted = False
         self.handshake_error: ssl.SSLError | None = None

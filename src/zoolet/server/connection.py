@@ -18,10 +18,10 @@ from mypy_extensions import i64
 
 from zoolet.core.identities import Identities
 from zoolet.core.networks import client_address
-from zoolet.core.watches import Watcher
 from zoolet.model.acl import Id
 from zoolet.model.packed import BytesWriter, read_i32_be
 from zoolet.server.answers import UNSENT_BYTES
+from zoolet.server.batches import Receiver
 from zoolet.server.fourletter import (
     TRACE_MASK_BYTES,
     TRACE_MASK_WORD,
@@ -31,7 +31,6 @@ from zoolet.server.fourletter import (
 )
 from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.scheduler import QUANTUM_S, Scheduler, Share, run_steps
-from zoolet.server.stats import ConnectionStats
 from zoolet.server.unsent import CHUNK_BYTES, Unsent
 from zoolet.wire.frames import LENGTH_BYTES, frame_end
 from zoolet.wire.jute import MalformedError
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from zoolet.core.sessions import Session
     from zoolet.server.admission import AcceptedSocket
     from zoolet.server.answers import Answer
-    from zoolet.server.groupcommit import Batch, Hold
+    from zoolet.server.batches import Batch, Hold
 
 log = logging.getLogger(__name__)
 
@@ -123,18 +122,15 @@ class Requests:
 
 
 @final
-class Connection(Watcher):
+class Connection(Receiver):
     """One client's connection, as asyncio's Protocol.
 
     Attributes:
         session: what the client connected to; None before.
         identities: who it has proven to be; its address at first.
-        stats: what it did.
         established_ms: when it was opened, on the clock that only rises.
         is_secure: whether it is under TLS.
         is_open: whether anything may be sent on it.
-        hold: what waits for the disk, in the newest batch in which anything does.
-        held_bytes: how much waits for the disk.
         answered: how many frames are to be sent when all that has arrived is taken.
         answered_long: how many were sent before, with a long one or as one.
         share: what it has used of the event loop's thread.
@@ -148,13 +144,10 @@ class Connection(Watcher):
         self.session: Session | None = None
         self.address = ""
         self.peer = ""
-        self.stats = ConnectionStats()
         self.established_ms = 0
         self.is_open = False
         self.is_secure = False
         self._is_known = False
-        self.hold: Hold | None = None
-        self.held_bytes: i64 = 0
         self.answered = 0
         self.answered_long = 0
         self.share = Share("a new connection")

@@ -13,7 +13,7 @@ from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
 from zoolet.server.answers import Run
 from zoolet.server.config import Config
-from zoolet.server.groupcommit import GroupCommit
+from zoolet.server.group_commit import GroupCommit
 from zoolet.server.processor import Clock, RequestProcessor
 
 _STEP_ITEMS = 500

@@ -1,7 +1,7 @@
 """The request processor: what happens to a request between its frame and its reply.
 
 A write is *prepared* into a txn, *appended* to the batch that gathers, *applied* at once, and its
-reply and watch events are *released* when the batch is *synced* (``groupcommit``). A read looks at
+reply and watch events are *released* when the batch is *synced* (``group_commit``). A read looks at
 the tree and is answered at once, unless it would show a txn that is not synced yet: then it waits
 with that txn. Either way a connection's replies leave in the order of its requests, and an event
 before any reply that shows what it tells.
@@ -36,10 +36,11 @@ from zoolet.model.requests import (
 from zoolet.model.txns import Txn
 from zoolet.server import fourletter
 from zoolet.server.answers import Answers
+from zoolet.server.batches import EVERYTHING, NOTHING, Batch, Hold
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection, Requests
 from zoolet.server.encoding_steps import LONG_BODY_BYTES, EncodingSteps
-from zoolet.server.groupcommit import EVERYTHING, NOTHING, Batch, GroupCommit, Hold
+from zoolet.server.group_commit import GroupCommit
 from zoolet.server.inspection import Client, Inspector
 from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.reads import Shown, read

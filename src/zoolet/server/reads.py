@@ -17,6 +17,7 @@ from zoolet.model import paths
 from zoolet.model.acl import NULL_TEXT
 from zoolet.model.codes import ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
+from zoolet.server.batches import EVERYTHING, NOTHING
 from zoolet.server.connection import Connection
 from zoolet.server.encoding_steps import (
     ENTRIES_AT_ONCE,
@@ -31,7 +32,6 @@ from zoolet.server.encoding_steps import (
     ReadPart,
     long_directory,
 )
-from zoolet.server.groupcommit import EVERYTHING, NOTHING
 from zoolet.wire.jute import Reader
 from zoolet.wire.replies import (
     encode_acl,

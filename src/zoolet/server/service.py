@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from zoolet.server.batches import Batch
 from zoolet.server.config import Config, Listener
 from zoolet.server.databaseswitch import DatabaseSwitch
 from zoolet.server.diskthread import DiskThread
 from zoolet.server.endpoints import Endpoints
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS, ServerError
-from zoolet.server.groupcommit import Batch, GroupCommit
+from zoolet.server.group_commit import GroupCommit
 from zoolet.server.listening import is_broken_connection
 from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.logs import describe_serving

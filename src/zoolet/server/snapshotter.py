@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from zoolet.server.batches import Batch
 from zoolet.server.config import Config
 from zoolet.server.diskthread import DiskThread
-from zoolet.server.groupcommit import Batch
 from zoolet.server.stats import Summary
 from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from zoolet.client import Watches, WatchEvent
 from zoolet.model import paths
+from zoolet.shell.arguments import check_path
 from zoolet.shell.errors import CommandError, UsageError
 from zoolet.shell.formatting import show_event
 from zoolet.shell.link import Link
 from zoolet.shell.output import Output
-from zoolet.shell.registry import check_path
 from zoolet.shell.settings import Settings
 
 

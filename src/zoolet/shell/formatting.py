@@ -16,8 +16,8 @@ from zoolet.client import WatchEvent, WatchKind
 from zoolet.client.acls import AclError, format_permissions, parse_acl
 from zoolet.model.acl import AclList
 from zoolet.model.codes import EventType
+from zoolet.shell.answers import Answer
 from zoolet.shell.errors import UsageError
-from zoolet.shell.registry import Answer
 
 _JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]|[^][\s{},:"]+')
 

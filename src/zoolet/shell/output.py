@@ -16,9 +16,9 @@ from rich.highlighter import JSONHighlighter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from zoolet.model.terminal import printable
+from zoolet.shell.answers import Answer
 from zoolet.shell.formatting import indent_json
 from zoolet.shell.pager import EndOfReading, Pager
-from zoolet.shell.registry import Answer
 
 _HIGHLIGHTER = JSONHighlighter()
 _NO_LOCK = contextlib.nullcontext()

@@ -9,6 +9,8 @@ from typing import Any
 
 from kazoo.exceptions import ConnectionLoss, KazooException
 
+from zoolet.shell.answers import Answer
+from zoolet.shell.arguments import BLANKS, split_line
 from zoolet.shell.context import Context
 from zoolet.shell.errors import (
     AnswerIsNo,
@@ -18,7 +20,7 @@ from zoolet.shell.errors import (
     UsageError,
     describe,
 )
-from zoolet.shell.registry import BLANKS, Answer, Command, find, split_line
+from zoolet.shell.registry import Command, find
 
 OK, FAILED, WRITTEN_WRONG, NOT_FOUND = 0, 1, 2, 127
 

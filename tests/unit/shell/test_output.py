@@ -12,8 +12,8 @@ import pytest
 
 from zoolet.model.terminal import printable
 from zoolet.shell import pager
+from zoolet.shell.answers import Answer
 from zoolet.shell.output import Output
-from zoolet.shell.registry import Answer
 
 NASTY = "a\x1b[2J\x00\r\x9b\u202eb\tc\nd"
 

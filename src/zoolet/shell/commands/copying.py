@@ -26,12 +26,14 @@ from zoolet.model.exports import (
     write_export,
 )
 from zoolet.model.owners import OwnerKind
+from zoolet.shell.answers import Answer
+from zoolet.shell.arguments import Option
 from zoolet.shell.commands.writing import SURE
 from zoolet.shell.context import Context, Place
 from zoolet.shell.errors import AnswerIsNo, CommandError, describe
 from zoolet.shell.formatting import counted, format_data
 from zoolet.shell.interrupts import held_back
-from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.registry import command
 from zoolet.shell.subtree import MULTI_BYTES, first_error, in_batches
 from zoolet.shell.transfer import (
     Writer,

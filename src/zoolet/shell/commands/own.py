@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from kazoo.exceptions import AuthFailedError
 
 from zoolet import __version__
+from zoolet.shell.answers import Answer
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, EndOfShell, UsageError, describe
-from zoolet.shell.registry import COMMANDS, Answer, command, find
+from zoolet.shell.registry import COMMANDS, command, find
 
 _HISTORY_LINES = 11
 

@@ -12,10 +12,12 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from zoolet.client import create
 from zoolet.model import paths
+from zoolet.shell.answers import Answer
+from zoolet.shell.arguments import Option
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, UsageError
 from zoolet.shell.formatting import format_data
-from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.registry import command
 from zoolet.shell.subtree import walk
 
 _LIMITS = "zookeeper_limits"

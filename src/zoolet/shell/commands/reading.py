@@ -11,6 +11,8 @@ from zoolet.client import count_descendants, get_config, get_ephemerals, who_am_
 from zoolet.client.acls import format_permissions
 from zoolet.model import paths
 from zoolet.model.exports import show_data
+from zoolet.shell.answers import Answer
+from zoolet.shell.arguments import Option
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError
 from zoolet.shell.formatting import (
@@ -22,7 +24,7 @@ from zoolet.shell.formatting import (
     is_json,
     stat_value,
 )
-from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.registry import command
 from zoolet.shell.subtree import walk
 
 STAT = Option("s", "the Stat as well")

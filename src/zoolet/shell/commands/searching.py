@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from zoolet.model import paths
+from zoolet.shell.answers import Answer
+from zoolet.shell.arguments import Option
 from zoolet.shell.context import Context
 from zoolet.shell.errors import AnswerIsNo, CommandError, UsageError
 from zoolet.shell.formatting import format_data, format_id
-from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.registry import command
 from zoolet.shell.subtree import Visited, depth_below, walk
 
 DEPTH = Option("L", "no deeper than so many levels", "depth", int)

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from zoolet.client import ask
 from zoolet.model.addresses import format_address
+from zoolet.shell.answers import Answer
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError
 from zoolet.shell.formatting import counted
-from zoolet.shell.registry import Answer, command
+from zoolet.shell.registry import command
 
 _CONNECTION = re.compile(r"^ ?/(?P<address>\S+?)\[\d+\]\((?P<figures>.*)\)$", re.MULTILINE)
 _EPHEMERALS = re.compile(r"^(0x[0-9a-f]+):\n((?:\t.*\n?)+)", re.MULTILINE)

@@ -9,10 +9,12 @@ from kazoo.exceptions import NoNodeError
 from zoolet.client import WatchEvent
 from zoolet.model.codes import AddWatchMode, EventType, WatcherType
 from zoolet.model.exports import show_data
+from zoolet.shell.answers import Answer
+from zoolet.shell.arguments import Option
 from zoolet.shell.context import Context
 from zoolet.shell.errors import UsageError
 from zoolet.shell.formatting import format_data, show_event, show_removed
-from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.registry import command
 
 _VERBS = {
     EventType.NODE_CREATED: "created",

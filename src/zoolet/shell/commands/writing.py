@@ -15,12 +15,14 @@ from zoolet.client import count_descendants, create
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import CreateMode
 from zoolet.model.owners import MAX_TTL_MS
+from zoolet.shell.answers import Answer
+from zoolet.shell.arguments import Option
 from zoolet.shell.commands.reading import STAT
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, UsageError, describe
 from zoolet.shell.formatting import counted, format_data, format_stat, read_acl, stat_value
 from zoolet.shell.interrupts import held_back
-from zoolet.shell.registry import Answer, Option, command
+from zoolet.shell.registry import command
 from zoolet.shell.subtree import delete_subtree, walk
 
 SURE = Option("y", "do not ask")

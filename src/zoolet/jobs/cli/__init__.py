@@ -1,0 +1,1 @@
+"""The commands `zoolet worker` and `zoolet jobs`."""

@@ -1,0 +1,159 @@
+"""What a queue looks like to who operates it: how many jobs are where, who works, why a job waits.
+
+Reads only, and no more than it takes: jobs are counted by their names, or by their pages where
+there are such, and none is read but the one that has waited longest. Imports the job system's
+queue.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from zoolet.jobs.records.control import Control
+from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job_names import JobName
+from zoolet.jobs.znodes.batch_log import chain_path, decode_chain
+from zoolet.jobs.znodes.layout import DEFERRED, DONE, OWNED, PLACES, UNOWNED, parse_names
+from zoolet.jobs.znodes.queue import JobQueue
+
+SHARDS_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A queue at one moment, about.
+
+    Attributes:
+        counts: how many jobs each place has, by priority.
+        workers: what each live worker says of itself, by its id.
+        control: what is paused.
+        oldest: the job that has waited longest; None where none waits.
+        why: why it waits.
+    """
+
+    counts: dict[str, Counter[int]]
+    workers: dict[str, dict[str, Any]]
+    control: Control
+    oldest: Job | None
+    why: str
+
+    def total(self, place: str) -> int:
+        """Return how many jobs a place has."""
+        return self.counts[place].total()
+
+    def tally(self, name: str) -> float:
+        """Return the sum of a figure that workers tell."""
+        return float(sum(report.get(name, 0) for report in self.workers.values()))
+
+
+def overview(queue: JobQueue) -> Overview:
+    """Look at a queue."""
+    layout = queue.layout
+    if layout.is_flat:
+        names = {place: layout.names(place) for place in PLACES}
+        counts = {place: Counter(name.priority for name in names[place]) for place in PLACES}
+        waiting = names[UNOWNED] or names[DEFERRED]
+    else:
+        counts = {place: _count_pages(queue, place) for place in (DEFERRED, UNOWNED, DONE)}
+        counts[OWNED] = Counter(name.priority for name in layout.names(OWNED))
+        waiting = _first_names(queue, UNOWNED) or _first_names(queue, DEFERRED)
+    workers, control = queue.worker_reports(), queue.control()
+    oldest = _oldest(queue, waiting)
+    reason = "" if oldest is None else why(queue, oldest, counts, workers, control)
+    return Overview(counts, workers, control, oldest, reason)
+
+
+def explain(queue: JobQueue, job: Job) -> str:
+    """Say why a job is where it is, in a sentence."""
+    if job.state is JobState.PENDING:
+        found = overview(queue)
+        return why(queue, job, found.counts, found.workers, found.control)
+    if job.state is JobState.STAGING:
+        return f"worker {job.worker} has it, and loads its data or is at a job before it"
+    if job.state is JobState.RUNNING:
+        return f"worker {job.worker} runs its task"
+    if job.state is JobState.FAILED:
+        return f"it ended without a result: {job.last_error}"
+    return "it is done"
+
+
+def why(
+    queue: JobQueue,
+    job: Job,
+    counts: dict[str, Counter[int]],
+    workers: dict[str, dict[str, Any]],
+    control: Control,
+) -> str:
+    """Say why a job waits, by the first reason that would hold it up alone."""
+    if control.paused:
+        return "the queue is paused: zoolet jobs resume"
+    if not control.allows(job.dataset):
+        return f"the dataset {job.dataset} is paused: zoolet jobs resume --dataset {job.dataset}"
+    waits_for = _reason_to_wait(queue, job, queue.clock_ms())
+    if waits_for is not None:
+        return waits_for
+    if not workers:
+        return "no worker is on the queue"
+    before = sum(count for priority, count in counts[UNOWNED].items() if priority > job.priority)
+    executors = sum(int(report.get("executors", 1)) for report in workers.values())
+    owned = counts[OWNED].total()
+    if before:
+        return f"{before} jobs of greater priority go first, on {executors} executors"
+    if owned >= executors:
+        return f"all {executors} executors are busy, with {owned} jobs"
+    if job.timeout_ms is not None and all(r.get("kind") == "threads" for r in workers.values()):
+        return "it has a timeout, which workers with --threads cannot keep"
+    return "it is about to be taken; a worker may be waiting a moment for jobs of its own data"
+
+
+def _reason_to_wait(queue: JobQueue, job: Job, now_ms: int) -> str | None:
+    """Return why a job may not start yet; None if it may."""
+    if job.chained and job.batch is not None:
+        found = queue.layout.znodes.get(chain_path(queue.layout, job.batch))
+        if found is not None:
+            return f"its batch {job.batch} waits until {decode_chain(found.data)} is done"
+    if job.not_before_ms is not None and job.not_before_ms > now_ms:
+        left_s = (job.not_before_ms - now_ms) / 1000
+        if job.import_tries:
+            return f"no worker could import its task ({job.last_error}): {left_s:.0f} s to go"
+        what = "it backs off after a failed attempt" if job.attempts else "it is not to start yet"
+        return f"{what}: {left_s:.0f} s to go"
+    if job.waits_for is not None:
+        return "it may start, and is about to be moved to unowned by the worker that keeps house"
+    return None
+
+
+def _count_pages(queue: JobQueue, place: str) -> Counter[int]:
+    layout = queue.layout
+    pages = layout.all_pages(place)
+    found = layout.znodes.get_all([layout.page(place, *page) for page in pages])
+    counts: Counter[int] = Counter()
+    for (_, page), znode in zip(pages, found, strict=True):
+        if znode is not None and znode.children:
+            counts[int(page.partition("-")[0])] += znode.children
+    return counts
+
+
+def _first_names(queue: JobQueue, place: str) -> list[JobName]:
+    """Return the names on the oldest page of each priority in each shard, that has any."""
+    layout = queue.layout
+    pages = layout.all_pages(place)
+    found = layout.znodes.get_all([layout.page(place, *page) for page in pages])
+    first: dict[tuple[int, str], str] = {}
+    for (shard, page), znode in zip(pages, found, strict=True):
+        if znode is not None and znode.children:
+            first.setdefault((shard, page.partition("-")[0]), layout.page(place, shard, page))
+    names: list[JobName] = []
+    paths = list(first.values())
+    for start in range(0, len(paths), SHARDS_AT_ONCE):
+        for children in layout.znodes.children_of_all(paths[start : start + SHARDS_AT_ONCE]):
+            names += sorted(parse_names(children), key=lambda name: name.sequence)[:1]
+    return names
+
+
+def _oldest(queue: JobQueue, waiting: list[JobName]) -> Job | None:
+    if queue.layout.is_flat:
+        waiting = sorted(waiting, key=lambda name: name.sequence)[:1]
+    names = [name.name for name in waiting]
+    jobs = queue.layout.read(UNOWNED, names) or queue.layout.read(DEFERRED, names)
+    return min(jobs, key=lambda job: job.submitted_ms, default=None)

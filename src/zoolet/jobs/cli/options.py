@@ -1,0 +1,231 @@
+"""What the commands on a queue have in common: their options, and how errors look.
+
+Imports click, and the job system's dispatcher.
+"""
+
+import functools
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from zoolet.client.settings import (
+    AUTH_VARIABLE,
+    CONNECT_TIMEOUT_MS,
+    DEFAULT_HOSTS,
+    SERVER_VARIABLE,
+    TIMEOUT_LIMIT_MS,
+    TLS_CA_VARIABLE,
+    TLS_CERT_VARIABLE,
+    TLS_KEY_VARIABLE,
+    ConnectionSettings,
+    SettingsError,
+    parse_credential,
+    tls_files,
+)
+from zoolet.jobs.cli.printing import Printer
+from zoolet.jobs.errors import JobError
+from zoolet.jobs.submit.dispatcher import Dispatcher
+from zoolet.model import paths
+from zoolet.model.terminal import printable
+
+QUEUE_VARIABLE: Final = "ZOOLET_QUEUE"
+
+_SPAN = re.compile(r"\+(\d+)(ms|s|m|h|d)")
+_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a command works on, and how it answers.
+
+    Attributes:
+        connection: how it connects.
+        root: the queue's root.
+        printer: prints its answers.
+    """
+
+    connection: ConnectionSettings
+    root: str
+    printer: Printer
+
+
+@contextmanager
+def errors_as_messages() -> Iterator[None]:
+    """Let what a queue refuses, or a server, be the message of a command."""
+    try:
+        yield
+    except (JobError, TimeoutError, ValueError) as error:
+        raise click.ClickException(printable(str(error)) or type(error).__name__) from error
+
+
+def _queue_path(_: click.Context, __: click.Parameter, value: str) -> str:
+    if (reason := paths.reason_invalid(value)) is not None:
+        raise click.BadParameter(f"{value!r} is no path of a znode: {reason}")
+    return value
+
+
+def json_object(_: click.Context, __: click.Parameter, value: str) -> dict[str, Any]:
+    """Read an option's value as a JSON object."""
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{value!r} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise click.BadParameter(f'{value!r} is not a JSON object, like {{"year": 2013}}')
+    return found
+
+
+class FromNow(int):
+    """A time as ms from now, by the server's clock, which is known only when connected."""
+
+
+def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Read an option's value as a time, in ms since the epoch, or as `FromNow`."""
+    if value is None:
+        return None
+    try:
+        if (span := _SPAN.fullmatch(value)) is not None:
+            return FromNow(int(span[1]) * _UNIT_MS[span[2]])
+        return int(datetime.fromisoformat(value).astimezone().timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{value!r} is neither a time like 2026-01-31T08:00 nor a span like +30s (ms, s, m, h,"
+            " d)"
+        ) from None
+
+
+class _Logins(click.ParamType[Any]):
+    """Logins, in the environment one in a line; no error shows one."""
+
+    name = "SCHEME:SECRET"
+    envvar_list_splitter = "\n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return parse_credential(value)
+        except SettingsError as error:
+            self.fail(str(error), param, ctx)
+
+
+_FILE = click.Path(path_type=Path)
+
+_queue_option = click.option(
+    "--queue",
+    "root",
+    required=True,
+    envvar=QUEUE_VARIABLE,
+    show_envvar=True,
+    callback=_queue_path,
+    help="The queue's root, like /jobs/flights.",
+)
+
+_connection_options = (
+    click.option(
+        "--server",
+        "hosts",
+        default=DEFAULT_HOSTS,
+        show_default=True,
+        envvar=SERVER_VARIABLE,
+        show_envvar=True,
+        help="ZooKeeper servers, host:port[,host:port...].",
+    ),
+    click.option(
+        "--connect-timeout-ms",
+        type=click.IntRange(1, TIMEOUT_LIMIT_MS),
+        default=CONNECT_TIMEOUT_MS,
+        show_default=True,
+        help="How long to wait for the server.",
+    ),
+    click.option(
+        "--auth",
+        multiple=True,
+        type=_Logins(),
+        envvar=AUTH_VARIABLE,
+        show_envvar=True,
+        help="Log in, like digest:user:password; may be repeated. ps shows options, and not the"
+        " variable, which has one login in a line.",
+    ),
+    click.option(
+        "--tls-ca",
+        type=_FILE,
+        envvar=TLS_CA_VARIABLE,
+        show_envvar=True,
+        help="Use TLS, with servers whose certificate this CA signs (PEM).",
+    ),
+    click.option(
+        "--tls-cert",
+        type=_FILE,
+        envvar=TLS_CERT_VARIABLE,
+        show_envvar=True,
+        help="The client's certificate (PEM).",
+    ),
+    click.option(
+        "--tls-key",
+        type=_FILE,
+        envvar=TLS_KEY_VARIABLE,
+        show_envvar=True,
+        help="Its private key (PEM); without, it is in the certificate's file.",
+    ),
+)
+
+_output_option = click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print answers; json: one value in a line.",
+)
+
+
+def queue_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which queue it works on; it gets a ``target``."""
+
+    @functools.wraps(command)
+    def run(
+        *,
+        hosts: str,
+        root: str,
+        connect_timeout_ms: int,
+        auth: tuple[Any, ...],
+        tls_ca: Path | None,
+        tls_cert: Path | None,
+        tls_key: Path | None,
+        output: str,
+        **values: Any,
+    ) -> None:
+        try:
+            connection = ConnectionSettings(
+                hosts,
+                connect_timeout_ms=connect_timeout_ms,
+                auth=auth,
+                tls=tls_files(tls_ca, tls_cert, tls_key),
+            )
+        except SettingsError as error:
+            raise click.UsageError(printable(str(error))) from None
+        command(target=Target(connection, root, Printer(is_json=output == "json")), **values)
+
+    found: Callable[..., None] = run
+    for option in (_output_option, *reversed(_connection_options), _queue_option):
+        found = option(found)
+    return found
+
+
+@contextmanager
+def dispatcher_on(target: Target, *, create: bool = False) -> Iterator[Dispatcher]:
+    """Connect to a queue for as long as a command takes."""
+    quiet_kazoo()
+    with Dispatcher(target.connection, target.root, create=create) as dispatcher:
+        yield dispatcher
+
+
+def quiet_kazoo() -> None:
+    """Let kazoo say nothing of connections: a command says it itself."""
+    logging.getLogger("kazoo").setLevel(logging.CRITICAL + 1)

@@ -1,0 +1,433 @@
+"""The commands that operate a queue: look at it, pause it, cancel, retry, remove and export jobs.
+
+Imports click, rich and the job system's other modules.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import islice
+from typing import Any, TextIO
+
+import click
+
+from zoolet.jobs.cli import inspection
+from zoolet.jobs.cli.options import (
+    Target,
+    dispatcher_on,
+    errors_as_messages,
+    queue_options,
+    quiet_kazoo,
+)
+from zoolet.jobs.cli.printing import duration
+from zoolet.jobs.cli.top import top as show_top
+from zoolet.jobs.errors import JobNotFoundError
+from zoolet.jobs.housekeeping.removal import Remover
+from zoolet.jobs.records.control import Control
+from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.settings import QueueSettings
+from zoolet.jobs.records.texts import indented
+from zoolet.jobs.submit.batch import Batch
+from zoolet.jobs.submit.dispatcher import Dispatcher
+from zoolet.jobs.znodes.connection import CLOSE_S, close_client, connect
+from zoolet.jobs.znodes.layout import DONE
+from zoolet.jobs.znodes.queue import JobQueue
+from zoolet.model.terminal import one_line
+
+commands: list[click.Command] = []
+
+
+def _command(
+    *options: Callable[..., Any], name: str | None = None, needs_one_of: str | None = None
+) -> Callable[..., Any]:
+    """Make a function a command on a queue: it gets a dispatcher, the target, and its options.
+
+    ``needs_one_of`` is the message where none of the options was given.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        def run(*, target: Target, **values: Any) -> None:
+            if needs_one_of is not None and all(v in {None, ()} for v in values.values()):
+                raise click.UsageError(needs_one_of)
+            with errors_as_messages(), dispatcher_on(target) as dispatcher:
+                function(dispatcher, target, **values)
+
+        run.__doc__ = function.__doc__
+        command: Any = queue_options(run)
+        for option in reversed(options):
+            command = option(command)
+        commands.append(click.command(name or function.__name__)(command))
+        return function
+
+    return decorate
+
+
+_settings = (
+    click.option(
+        "--inline-limit-bytes",
+        type=click.IntRange(min=0),
+        help="Results of more bytes go to the result store.",
+    ),
+    click.option("--result-store", help="Where they go: a URL of SQLAlchemy."),
+    click.option(
+        "--keep-done-s", type=click.IntRange(min=0), help="Remove finished jobs after this."
+    ),
+    click.option(
+        "--keep-done-jobs", type=click.IntRange(min=0), help="Keep about so many of them."
+    ),
+)
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    for option in _settings:
+        command = option(command)
+    return command
+
+
+def _changes(values: dict[str, Any]) -> dict[str, Any]:
+    keep_s = values.pop("keep_done_s", None)
+    values["keep_done_ms"] = None if keep_s is None else keep_s * 1000
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@click.command("create")
+@queue_options
+@click.option(
+    "--shards",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Parts that waiting jobs are split into; cannot be changed later.",
+)
+@click.option(
+    "--acl",
+    help="Who may do what with all znodes of the queue: scheme:id:permissions[,...], like"
+    " auth::cdrwa (with --auth) or digest:user:hash:cdrwa; cannot be changed later.  [default:"
+    " everyone may do everything]",
+)
+@_with_settings
+def create(*, target: Target, **values: Any) -> None:
+    """Make a queue; one that is there keeps its settings."""
+    quiet_kazoo()
+    with errors_as_messages():
+        settings = QueueSettings(**_changes(values))
+        connection, root = target.connection.moving_chroot(target.root)
+        client = connect(connection)
+        try:
+            queue = JobQueue(client, root)
+            queue.ensure_layout(settings)
+            _print_settings(target, queue.settings)
+        finally:
+            close_client(client, CLOSE_S)
+
+
+commands.append(create)
+
+
+def _print_settings(target: Target, settings: QueueSettings) -> None:
+    found = asdict(settings)
+    target.printer.answer(
+        {"queue": target.root, "settings": found}, f"queue {target.root}: {json.dumps(found)}"
+    )
+
+
+@_command(*_settings)
+def configure(dispatcher: Dispatcher, target: Target, **values: Any) -> None:
+    """Change a queue's settings; those that are not given stay."""
+    _print_settings(target, dispatcher.queue.configure(**_changes(values)))
+
+
+@_command()
+def status(dispatcher: Dispatcher, target: Target) -> None:
+    """Show how many jobs are in each state, the workers, and why the oldest job waits."""
+    printer = target.printer
+    now = inspection.overview(dispatcher.queue)
+    states = dispatcher.queue.states()
+    if printer.is_json:
+        oldest = None if now.oldest is None else {"job": now.oldest.name, "why": now.why}
+        printer.answer(
+            {
+                "queue": target.root,
+                "states": states,
+                "workers": now.workers,
+                "waits_longest": oldest,
+            }
+            | _pauses(now.control)
+        )
+        return
+    counts = [(state, f"{count:,}") for state, count in states.items()]
+    printer.table(("state", "jobs#"), counts, f"queue {target.root}")
+    if now.workers:
+        columns = ("executors", "successful", "groups")
+        printer.table(
+            ("worker", "executors#", "done#", "groups#"),
+            [
+                (worker, *(str(report.get(name, "")) for name in columns))
+                for worker, report in sorted(now.workers.items())
+            ],
+        )
+    else:
+        printer.answer(None, "no workers")
+    for worker, report in sorted(now.workers.items()):
+        if report.get("result_store_problem"):
+            problem = report["result_store_problem"]
+            printer.answer(None, f"{worker}: large results fail: {problem}")
+    if now.control.paused or now.control.paused_datasets:
+        paused = "the queue" if now.control.paused else ", ".join(now.control.paused_datasets)
+        printer.answer(None, f"paused: {paused}")
+    if now.oldest is not None:
+        printer.answer(None, f"waits longest: {now.oldest.name}: {now.why}")
+
+
+def _pauses(control: Control) -> dict[str, Any]:
+    return {"paused": control.paused, "paused_datasets": sorted(control.paused_datasets)}
+
+
+@_command(
+    click.option("--state", type=click.Choice([*JobState]), help="Only jobs in this state."),
+    click.option("--batch", "batch_name", help="Only jobs of this batch."),
+    click.option(
+        "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most to show."
+    ),
+    name="list",
+)
+def list_jobs(
+    dispatcher: Dispatcher, target: Target, state: str | None, batch_name: str | None, limit: int
+) -> None:
+    """List jobs: those that workers have, then those that wait, then those that have ended.
+
+    Without a terminal each job is one line: name, task, state, attempts, duration, worker and last
+    error, between tabs.
+    """
+    printer = target.printer
+    found = (
+        job
+        for job in dispatcher.queue.jobs()
+        if state in {None, job.state} and batch_name in {None, job.batch}
+    )
+    now_ms = dispatcher.queue.clock_ms()
+    if printer.is_json:
+        for job in islice(found, limit):
+            printer.answer(_summary(job, now_ms))
+    else:
+        printer.records(
+            ("job", "task", "state", "attempts", "duration#", "worker", "last error"),
+            (_row(job, now_ms) for job in islice(found, limit)),
+        )
+    if next(found, None) is not None:
+        printer.note("there are more; raise --limit to see them")
+
+
+def _duration_ms(job: Job, now_ms: int) -> int | None:
+    """Return how long the last attempt took, or has taken until now."""
+    if job.started_ms is None:
+        return None
+    return max(0, (job.finished_ms or now_ms) - job.started_ms)
+
+
+def _row(job: Job, now_ms: int) -> tuple[str, ...]:
+    return (
+        job.name,
+        job.task,
+        job.state,
+        f"{job.attempts} of {job.max_attempts}",
+        duration(_duration_ms(job, now_ms)),
+        job.worker or "",
+        job.last_error,
+    )
+
+
+_SUMMARY = (
+    "task", "dataset", "groupid", "state", "attempts", "max_attempts", "priority", "batch",
+    "worker", "submitted_ms", "started_ms", "finished_ms", "last_error",
+)  # fmt: skip
+
+
+def _summary(job: Job, now_ms: int) -> dict[str, Any]:
+    found = {"job": job.name} | {name: getattr(job, name) for name in _SUMMARY}
+    return found | {"duration_ms": _duration_ms(job, now_ms)}
+
+
+@_command(
+    click.argument("names", nargs=-1),
+    click.option("--batch", "batch_name", help="Show how a batch comes on."),
+    needs_one_of="name jobs, or give --batch",
+)
+def show(
+    dispatcher: Dispatcher, target: Target, names: Sequence[str], batch_name: str | None
+) -> None:
+    """Show all there is to know of jobs, as JSON, and why they are where they are."""
+    for name in names:
+        job = dispatcher.job(name)
+        why = inspection.explain(dispatcher.queue, job)
+        found = {"job": name, "why": why} | _as_json(job)
+        target.printer.answer(found, json.dumps(found, indent=2))
+    if batch_name is not None:
+        batch = dispatcher.batch(batch_name)
+        progress = {state: count for state, count in batch.progress().items() if count}
+        shown = {"batch": batch_name, "jobs": len(batch.names)} | progress
+        target.printer.answer(shown, json.dumps(shown))
+
+
+@_command(
+    click.argument("name"),
+    click.option("--attempt", type=click.IntRange(min=1), help="Only this attempt, from 1."),
+)
+def logs(dispatcher: Dispatcher, target: Target, name: str, attempt: int | None) -> None:
+    """Show the last lines that each attempt of a job has printed and logged."""
+    job = dispatcher.queue.find(name)
+    output = {one.attempt: one for one in job.output}
+    errors = {one.attempt: one for one in job.errors}
+    wanted = sorted({*output, *errors} if attempt is None else {attempt} & {*output, *errors})
+    for number in wanted:
+        worker = (output.get(number) or errors[number]).worker
+        error = errors[number].summary if number in errors else None
+        lines = [f"attempt {number}, worker {one_line(worker)}: {one_line(error or 'no error')}"]
+        if number in output:
+            lines.append(indented(output[number].last_lines))
+        found = {"job": name, "attempt": number, "worker": worker, "error": error}
+        printed = output[number].last_lines if number in output else ""
+        target.printer.answer(found | {"output": printed}, *lines)
+    if not wanted:
+        which = "no attempt" if attempt is None else f"no attempt {attempt}"
+        target.printer.note(
+            f"{name} is {job.state}: {which} of it has ended with output or an error"
+        )
+
+
+def _as_json(job: Job) -> dict[str, Any]:
+    return json.loads(job.encode()) | {"result": job.result}  # type: ignore[no-any-return]
+
+
+def _chosen(
+    dispatcher: Dispatcher, names: Sequence[str], batch_name: str | None, state: JobState
+) -> list[str]:
+    """Return the names that a command is about: those given, and those of the batch."""
+    chosen = list(names)
+    if batch_name is not None:
+        batch = dispatcher.batch(batch_name)
+        chosen += _in_state(dispatcher, batch, state)
+    return chosen
+
+
+def _in_state(dispatcher: Dispatcher, batch: Batch, state: JobState) -> list[str]:
+    if state is not JobState.FAILED:
+        return batch.names
+    done = dispatcher.queue.layout.read(DONE, batch.names)
+    return [job.name for job in done if job.state is state]
+
+
+@_command(
+    click.argument("names", nargs=-1),
+    click.option("--batch", "batch_name", help="All of a batch."),
+    needs_one_of="name jobs, or give --batch",
+)
+def cancel(
+    dispatcher: Dispatcher, target: Target, names: Sequence[str], batch_name: str | None
+) -> None:
+    """End jobs that have not ended, as FAILED; tasks that run are ended too."""
+    wanted = _chosen(dispatcher, names, batch_name, JobState.PENDING)
+    for name in names:
+        dispatcher.queue.find(name)
+    cancelled = dispatcher.queue.cancel(wanted)
+    target.printer.answer(
+        {"cancelled": [job.name for job in cancelled], "jobs": len(wanted)},
+        f"{len(cancelled)} of {len(wanted)} jobs cancelled; the others had ended",
+    )
+
+
+@_command(
+    click.argument("names", nargs=-1),
+    click.option("--batch", "batch_name", help="All of a batch that are FAILED."),
+    needs_one_of="name jobs, or give --batch",
+)
+def retry(
+    dispatcher: Dispatcher, target: Target, names: Sequence[str], batch_name: str | None
+) -> None:
+    """Let FAILED jobs wait again in their old places, with all their attempts before them."""
+    chosen = _chosen(dispatcher, names, batch_name, JobState.FAILED)
+    for name in chosen:
+        job = dispatcher.queue.requeue(name)
+        target.printer.answer({"retried": job.name}, f"{job.name} waits again")
+    if not chosen:
+        target.printer.note("no job of the batch is FAILED")
+
+
+@_command(
+    click.option("--older-than-s", type=click.IntRange(min=0), help="Jobs that ended before."),
+    click.option("--keep", type=click.IntRange(min=0), help="All but so many of the newest."),
+    needs_one_of="say which: --older-than-s (0 is all), or --keep",
+)
+def purge(
+    dispatcher: Dispatcher, target: Target, older_than_s: int | None, keep: int | None
+) -> None:
+    """Remove finished jobs, with their results."""
+    queue = dispatcher.queue
+    remover = Remover(queue, dispatcher.results)
+    removed = remover.apply(None if older_than_s is None else older_than_s * 1000, keep)
+    target.printer.answer(
+        removed._asdict(), f"{removed.jobs} jobs removed, and {removed.batches} batches"
+    )
+
+
+@_command(
+    click.option("--state", type=click.Choice([*JobState]), help="Only jobs in this state."),
+    click.option("--to", type=click.File("w"), default="-", help="Which file; else here."),
+)
+def export(dispatcher: Dispatcher, target: Target, state: str | None, to: TextIO) -> None:
+    """Write jobs as JSON, one a line, with their results; --output text writes the same."""
+    del target
+    to.writelines(
+        json.dumps({"job": job.name} | _as_json(job)) + "\n"
+        for job in _completed(dispatcher, state)
+    )
+
+
+def _completed(dispatcher: Dispatcher, state: str | None) -> Iterator[Job]:
+    for job in dispatcher.queue.jobs():
+        if state in {None, job.state}:
+            try:
+                yield dispatcher.job(job.name) if job.stored else job
+            except JobNotFoundError:
+                continue
+
+
+_dataset = click.option("--dataset", help="Only jobs of this dataset.")
+
+
+@_command(_dataset)
+def pause(dispatcher: Dispatcher, target: Target, dataset: str | None) -> None:
+    """Let no worker take jobs; what runs goes on."""
+    control = dispatcher.queue.pause(dataset)
+    target.printer.answer(_pauses(control), f"paused: {dataset or target.root}")
+
+
+@_command(_dataset)
+def resume(dispatcher: Dispatcher, target: Target, dataset: str | None) -> None:
+    """End a pause."""
+    control = dispatcher.queue.pause(dataset, paused=False)
+    lines = [f"resumed: {dataset or target.root}"]
+    if dataset is None and control.paused_datasets:
+        lines.append(f"still paused: dataset {', '.join(sorted(control.paused_datasets))}")
+    target.printer.answer(_pauses(control), *lines)
+
+
+@_command(
+    click.option(
+        "--every-s",
+        type=click.FloatRange(0.1, 86_400),
+        default=1.0,
+        show_default=True,
+        help="Redraw.",
+    ),
+    click.option("--rounds", type=click.IntRange(min=1), help="End after this many."),
+)
+def top(dispatcher: Dispatcher, target: Target, every_s: float, rounds: int | None) -> None:
+    """Watch a queue: its jobs, its workers, and why the oldest job waits.
+
+    Without a terminal, print it once.
+    """
+    try:
+        show_top(dispatcher.queue, target.root, target.printer, every_s, rounds=rounds)
+    except KeyboardInterrupt:
+        click.echo()

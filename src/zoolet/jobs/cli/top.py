@@ -1,0 +1,247 @@
+"""``zoolet jobs top``: a queue as tables that are drawn again and again.
+
+Owns how it looks; `zoolet.jobs.cli.inspection` and `zoolet.jobs.cli.recent` gather what is shown.
+Without a terminal it prints the tables once, as plain text. Imports rich.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from zoolet.jobs.cli.inspection import Overview, overview
+from zoolet.jobs.cli.printing import Printer, cell, duration, plain_table, table
+from zoolet.jobs.cli.recent import RecentFailures, running_jobs
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.znodes.layout import PLACES
+from zoolet.jobs.znodes.queue import JobQueue
+from zoolet.model.terminal import one_line
+
+WORKERS_SHOWN = 20
+JOBS_SHOWN = 10
+LOOK_SHARE = 10
+"""Looking takes at most one of this many parts of the time: a queue of many jobs is looked at less
+often."""
+
+_PRIORITIES = "priority"
+_WORKERS = ("worker", "executors", "done#", "failed#", "hits#", "groups#")
+_RUNNING = ("running", "task", "started", "worker")
+_FAILED = ("failed", "task", "attempts", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is shown of a queue at one moment.
+
+    Attributes:
+        root: the queue's root.
+        now: the queue.
+        running: jobs that run, with the first to start at the front.
+        failed: jobs that failed lately, with the last at the front.
+        rate_per_s: how many jobs end in a second; None: not known yet.
+    """
+
+    root: str
+    now: Overview
+    running: Sequence[Job]
+    failed: Sequence[Job]
+    rate_per_s: float | None = None
+
+    def heading(self) -> str:
+        """Return the first line."""
+        hits, misses = self.now.tally("cache_hits"), self.now.tally("cache_misses")
+        rate = "-" if self.rate_per_s is None else f"{self.rate_per_s:,.1f}/s"
+        return f"queue {self.root}   done {rate}   found in cache {_share(hits, misses)}"
+
+    def paused(self) -> str:
+        """Return what is paused; "" if nothing is."""
+        if self.now.control.paused:
+            return "PAUSED"
+        datasets = sorted(self.now.control.paused_datasets)
+        return f"paused: {', '.join(datasets)}" if datasets else ""
+
+    def tables(self) -> list[tuple[Sequence[str], list[Sequence[str]]]]:
+        """Return the columns and rows of each table."""
+        found: list[tuple[Sequence[str], list[Sequence[str]]]] = [self._priorities()]
+        if self.now.workers:
+            found.append((_WORKERS, self._workers()))
+        if self.running:
+            found.append((_RUNNING, [_running(job) for job in self.running[:JOBS_SHOWN]]))
+        if self.failed:
+            found.append((_FAILED, [_failed(job) for job in self.failed[:JOBS_SHOWN]]))
+        return found
+
+    def _priorities(self) -> tuple[Sequence[str], list[Sequence[str]]]:
+        counts = self.now.counts
+        priorities = sorted({p for place in PLACES for p in counts[place]}, reverse=True)
+        rows: list[Sequence[str]] = [
+            (str(priority), *(f"{counts[place][priority]:,}" for place in PLACES))
+            for priority in priorities
+        ]
+        rows.append(("all", *(f"{self.now.total(place):,}" for place in PLACES)))
+        return (_PRIORITIES, *(f"{_TITLES.get(place, place)}#" for place in PLACES)), rows
+
+    def _workers(self) -> list[Sequence[str]]:
+        rows: list[Sequence[str]] = []
+        for worker, report in sorted(self.now.workers.items())[:WORKERS_SHOWN]:
+            rows.append(
+                (
+                    worker,
+                    f"{report.get('executors', '?')} {report.get('kind', '')}",
+                    str(report.get("successful", "-")),
+                    str(report.get("failed_attempts", "-")),
+                    _share(report.get("cache_hits", 0), report.get("cache_misses", 0)),
+                    str(report.get("groups", "-")),
+                )
+            )
+        more = len(self.now.workers) - WORKERS_SHOWN
+        if more > 0:
+            rows.append((f"and {more} more", "", "", "", "", ""))
+        return rows
+
+    def footing(self) -> list[str]:
+        """Return the last lines."""
+        lines = [] if self.now.workers else ["no workers"]
+        if self.now.oldest is None:
+            return [*lines, "nothing waits"]
+        age_s = max(0.0, time.time() - self.now.oldest.submitted_ms / 1000)
+        return [
+            *lines,
+            f"waits longest: {self.now.oldest.name}, {age_s:,.0f} s: {self.now.why}",
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as a JSON object."""
+        oldest = self.now.oldest
+        return {
+            "queue": self.root,
+            "done_per_s": self.rate_per_s,
+            "jobs": {place: self.now.total(place) for place in PLACES},
+            "by_priority": {
+                place: {str(p): count for p, count in self.now.counts[place].items()}
+                for place in PLACES
+            },
+            "workers": self.now.workers,
+            "paused": self.now.control.paused,
+            "paused_datasets": sorted(self.now.control.paused_datasets),
+            "running": [
+                {
+                    "job": job.name,
+                    "task": job.task,
+                    "started_ms": job.started_ms,
+                    "worker": job.worker,
+                }
+                for job in self.running
+            ],
+            "failed": [
+                {"job": job.name, "task": job.task, "attempts": job.attempts,
+                 "error": job.last_error}
+                for job in self.failed
+            ],
+            "waits_longest": None if oldest is None else {"job": oldest.name, "why": self.now.why},
+        }  # fmt: skip
+
+
+_TITLES = {"unowned": "waiting"}
+
+
+def _share(hits: Any, misses: Any) -> str:
+    """Return the share of hits; values that other programs wrote may be anything."""
+    if not isinstance(hits, int | float) or not isinstance(misses, int | float):
+        return "-"
+    return f"{hits / (hits + misses):.0%}" if hits + misses else "-"
+
+
+def _running(job: Job) -> Sequence[str]:
+    started = job.started_ms or 0
+    since = duration(time.time_ns() // 1_000_000 - started)
+    return job.name, job.task, f"{_time_of_day(started)} ({since} ago)", job.worker or ""
+
+
+def _failed(job: Job) -> Sequence[str]:
+    return job.name, job.task, f"{job.attempts} of {job.max_attempts}", job.last_error
+
+
+def _time_of_day(ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "?"
+
+
+def render(view: View) -> Group:
+    """Return what a terminal shows."""
+    heading = Text(one_line(view.heading()), style="bold")
+    if view.paused():
+        heading.append(f"   {one_line(view.paused())}", style="bold red")
+    parts: list[RenderableType] = [heading]
+    parts += [table(columns, rows) for columns, rows in view.tables()]
+    parts += map(cell, view.footing())
+    return Group(*parts)
+
+
+def plain(view: View) -> list[str]:
+    """Return the lines that are printed where there is no terminal."""
+    lines = [one_line(part) for part in (view.heading(), view.paused()) if part]
+    for columns, rows in view.tables():
+        lines += ["", *plain_table(columns, rows)]
+    return [*lines, "", *map(one_line, view.footing())]
+
+
+class Watcher:
+    """Looks at a queue again and again, and knows how many jobs ended in between."""
+
+    def __init__(self, queue: JobQueue, root: str) -> None:
+        self._queue = queue
+        self._root = root
+        self._failures = RecentFailures(queue)
+        self._before: tuple[float, int] | None = None
+
+    def look(self) -> View:
+        """Return what is to be shown now."""
+        at = time.monotonic()
+        now = overview(self._queue)
+        ended = now.total("done")
+        rate = None
+        if self._before is not None and at > self._before[0]:
+            # Removing old jobs makes fewer of them; that is no rate.
+            rate = max(0, ended - self._before[1]) / (at - self._before[0])
+        self._before = (at, ended)
+        return View(self._root, now, running_jobs(self._queue), self._failures.look(), rate)
+
+
+def top(
+    queue: JobQueue,
+    root: str,
+    printer: Printer,
+    every_s: float,
+    pause: Callable[[float], None] = time.sleep,
+    rounds: int | None = None,
+) -> None:
+    """Show a queue until it is interrupted, or ``rounds`` times; once if there is no terminal."""
+    watcher = Watcher(queue, root)
+    if printer.is_json or not printer.has_terminal:
+        for number in range(rounds or 1):
+            if number:
+                pause(every_s)
+            view = watcher.look()
+            if printer.is_json:
+                printer.answer(view.as_json())
+            else:
+                for line in plain(view):
+                    click.echo(line)
+        return
+    with Live(console=Console(), auto_refresh=False, screen=False) as live:
+        while rounds is None or rounds > 0:
+            began = time.monotonic()
+            live.update(render(watcher.look()), refresh=True)
+            if rounds is not None:
+                rounds -= 1
+            if rounds != 0:
+                pause(max(every_s, LOOK_SHARE * (time.monotonic() - began)))

@@ -1,0 +1,131 @@
+"""The groups of data that an executor, or all threads of a worker, have loaded.
+
+What holds: a group is loaded by one thread at a time, and the others that want it wait for that
+one; at most ``limit_groups`` and ``limit_bytes`` are kept, the least recently used go first. A
+group that is larger than the limit by itself is not kept. Imports the job
+system's names.
+"""
+
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from zoolet.jobs.records.job_names import Group
+
+_DEPTH = 50
+
+
+class Loaded(NamedTuple):
+    """What a cache returns.
+
+    Attributes:
+        group: the group.
+        cache_hit: whether it was loaded already.
+        dropped: which groups are not kept any more, since this one came.
+    """
+
+    group: Any
+    cache_hit: bool
+    dropped: tuple[Group, ...] = ()
+
+
+class GroupCache:
+    """Loaded groups by ``dataset:groupid``, least recently used ones dropped first.
+
+    Args:
+        loader: called with dataset and groupid; returns the group.
+        limit_groups: how many groups are kept, at least 1.
+        limit_bytes: how many bytes the kept groups have together, by `size_bytes_of`; None is
+            without a limit.
+    """
+
+    def __init__(
+        self,
+        loader: Callable[[str, str], Any],
+        limit_groups: int,
+        limit_bytes: int | None = None,
+    ) -> None:
+        if limit_groups < 1:
+            raise ValueError(f"a cache of {limit_groups} groups holds nothing; give at least 1")
+        self._loader = loader
+        self._limit_groups = limit_groups
+        self._limit_bytes = limit_bytes
+        self._changed = threading.Condition()
+        self._groups: OrderedDict[Group, Any] = OrderedDict()
+        self._size_bytes: dict[Group, int] = {}
+        self._loading: set[Group] = set()
+
+    def held(self) -> frozenset[Group]:
+        """Return which groups are loaded."""
+        with self._changed:
+            return frozenset(self._groups)
+
+    def get(self, dataset: str, groupid: str) -> Loaded:
+        """Return a group, loaded if need be, and whether someone had loaded it already.
+
+        Whatever the loader raises is raised, and nothing is kept then.
+        """
+        key = (dataset, groupid)
+        with self._changed:
+            # This wait ends when the loader does, which runs in another thread (see `finally`).
+            self._changed.wait_for(lambda: key not in self._loading)
+            if key in self._groups:
+                self._groups.move_to_end(key)
+                return Loaded(self._groups[key], cache_hit=True)
+            self._loading.add(key)
+        try:
+            group = self._loader(dataset, groupid)
+            size_bytes = 0 if self._limit_bytes is None else size_bytes_of(group)
+            with self._changed:
+                self._groups[key] = group
+                self._size_bytes[key] = size_bytes
+                return Loaded(group, cache_hit=False, dropped=tuple(self._drop()))
+        finally:
+            with self._changed:
+                self._loading.discard(key)
+                self._changed.notify_all()
+
+    def _drop(self) -> list[Group]:
+        """Drop what is over a limit."""
+        dropped = []
+        while len(self._groups) > self._limit_groups or (
+            self._limit_bytes is not None and sum(self._size_bytes.values()) > self._limit_bytes
+        ):
+            key, _ = self._groups.popitem(last=False)
+            del self._size_bytes[key]
+            dropped.append(key)
+        return dropped
+
+
+def size_bytes_of(value: object) -> int:
+    """Return about how many bytes a group takes.
+
+    What says so itself is believed: ``size_bytes`` or ``nbytes`` (NumPy, Arrow), or pandas'
+    ``memory_usage``. Of all else, containers and attributes are added up, each object once.
+    """
+    return _size_bytes_of(value, set(), _DEPTH)
+
+
+def _size_bytes_of(value: object, counted: set[int], depth: int) -> int:
+    if id(value) in counted or depth == 0:
+        return 0
+    counted.add(id(value))
+    for name in ("size_bytes", "nbytes"):
+        said = getattr(value, name, None)
+        if isinstance(said, int):
+            return said
+    usage = getattr(value, "memory_usage", None)
+    if callable(usage):
+        said = usage(deep=True)
+        return int(said.sum()) if hasattr(said, "sum") else int(said)
+    parts: list[Any] = []
+    if isinstance(value, Mapping):
+        parts = [*value.keys(), *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        parts = list(value)
+    elif hasattr(value, "__dict__") and not isinstance(value, type):
+        parts = list(vars(value).values())
+    own = sys.getsizeof(value)
+    return own + sum(_size_bytes_of(part, counted, depth - 1) for part in parts)

@@ -1,0 +1,341 @@
+"""The process of an executor as its worker sees it: start, pipes, end.
+
+The worker starts a watcher (`zoolet.jobs.execution.watcher`), which starts the process
+(`zoolet.jobs.execution.executor_program`) and ends it with all descendants. What holds:
+
+- No call here blocks for longer than `KILL_LIMIT_S`, whatever the process does. Writes to the
+  process wait in a buffer. Reads return what is there.
+- Descriptors 1 and 2 of the process are one pipe. The worker reads its other end, `output_fd`.
+- If the start fails, no descriptor stays open.
+
+Talks to no server, and knows nothing of jobs but how they are passed to the process.
+"""
+
+import contextlib
+import inspect
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import zoolet
+from zoolet.jobs.execution import watcher
+from zoolet.jobs.execution.attempts import GO, SKIP, Setup
+from zoolet.jobs.execution.messages import Message, MessageError, MessageReader
+from zoolet.jobs.execution.output import READ_BYTES, ReadCount
+
+log = logging.getLogger(__name__)
+
+KILL_LIMIT_S = watcher.KILL_LIMIT_S + 1.0
+"""How long `ChildProcess.kill` waits at most."""
+_REAP_LIMIT_S = 1.0
+_READ_BYTES = 256 * 1024
+_LINK_BYTES = 4096
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    " from zoolet.jobs.execution.executor_program import main; main(sys.argv[2:])"
+)
+"""What the process runs. It gets the worker's `sys.path`, so it finds the same modules."""
+
+
+def absolute_paths(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return entries of `sys.path` as absolute paths, with zoolet's own place among them."""
+    found = [os.path.abspath(path) for path in paths]  # noqa: PTH100 -- "" is the working directory
+    own = str(Path(zoolet.__file__).absolute().parents[1])
+    return tuple(dict.fromkeys([*found, own]))
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name; "signal 40" for one without a name, like real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class ChildProcess:
+    """An executor's process, its watcher, and the worker's ends of the pipes.
+
+    Attributes:
+        told_fd: the process's messages are read here.
+        output_fd: what the process and its subprocesses write to descriptors 1 and 2 is read here.
+        read_count: shows the process how much of that was read.
+        link_fd: the watcher's messages are read here.
+        is_ready: whether the process has said that it takes work.
+        pid: the process's id; None until the watcher has told it.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.is_ready = False
+        self.failure: OSError | None = None
+        """Why the watcher could not start the process."""
+        self.pid: int | None = None
+        self._status: int | None = None
+        self._link_is_open = True
+        self._is_killed = False
+        self._messages = MessageReader()
+        self._has_strange_messages = False
+        self._reports = _Lines()
+        self._to_write = bytearray(setup.encode() + b"\n")
+        self.read_count = ReadCount()
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            ours.callback(self.read_count.close)
+            theirs.callback(self.read_count.close_descriptor)
+            work_read, self._work_fd = os.pipe()
+            theirs.callback(os.close, work_read)
+            ours.callback(self.close_work)
+            self.told_fd, told_write = _pipe(ours, theirs)
+            self._turns_read, self._turns_write = _pipe(ours, ours)
+            self.output_fd, output_write = _pipe(ours, theirs)
+            self._link, their_link = socket.socketpair()
+            ours.enter_context(self._link)
+            theirs.enter_context(their_link)
+            self.link_fd = self._link.fileno()
+            # Both ends of turns are of one kind, also in the process.
+            for descriptor in (self._work_fd, self.told_fd, self._turns_read, self.output_fd):
+                os.set_blocking(descriptor, False)
+            self._link.setblocking(False)
+            output = (output_write, self.read_count.descriptor)
+            passed = (work_read, told_write, self._turns_read, *output)
+            self._popen = _start_watcher(
+                [str(their_link.fileno()), ",".join(map(str, passed))],
+                [json.dumps(setup.import_paths), *map(str, passed)],
+                (their_link.fileno(), *passed),
+                output_write,
+            )
+            self._opened = ours.pop_all()
+        self.flush()
+
+    # --- What the process is told
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether work waits for room in the pipe: call `flush` when `work_fd` has room."""
+        return bool(self._to_write) and self._work_fd >= 0
+
+    @property
+    def work_fd(self) -> int:
+        """The descriptor that work is written to; -1 after `close_work`."""
+        return self._work_fd
+
+    def write(self, line: bytes) -> None:
+        """Send a line, as soon as the pipe has room for it."""
+        self._to_write += line
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits, as far as the pipe has room. An end of the process shows elsewhere."""
+        try:
+            while self._to_write:
+                del self._to_write[: os.write(self._work_fd, self._to_write)]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self._to_write.clear()
+
+    def give_turns(self, count: int) -> None:
+        """Let the next ``count`` jobs be attempted.
+
+        It cannot block: a pipe holds at least 4,096 bytes, and fewer jobs than that are sent.
+        """
+        os.write(self._turns_write, GO * count)
+
+    def take_turns_back(self) -> int:
+        """Let no more of the sent jobs be attempted; return how many jobs that concerns."""
+        try:
+            count = len(os.read(self._turns_read, _READ_BYTES))
+        except BlockingIOError:
+            return 0
+        os.write(self._turns_write, SKIP * count)
+        return count
+
+    def close_work(self) -> None:
+        """Ask the process to end in order: it finds no more work, and leaves its loop."""
+        if self._work_fd >= 0:
+            os.close(self._work_fd)
+            self._work_fd = -1
+            self._to_write.clear()
+
+    # --- What the process and its watcher say
+
+    def read(self) -> Iterator[Message] | None:
+        """Return the messages that have come; None at the end.
+
+        Raises, where the iterator comes to it:
+            MessageError: something else than messages has come. Nothing is read after that.
+        """
+        data = _read(self.told_fd)
+        return None if data == b"" else self._messages_in(data or b"")
+
+    def rest(self) -> Iterator[Message]:
+        """Yield the messages that the process left when it ended; raises as `read`."""
+        while data := _read(self.told_fd):
+            yield from self._messages_in(data)
+
+    def _messages_in(self, data: bytes) -> Iterator[Message]:
+        if self._has_strange_messages:
+            return
+        try:
+            yield from self._messages.feed(data)
+        except MessageError as error:
+            self.distrust()
+            yield from error.before
+            raise
+
+    def distrust(self) -> None:
+        """Read no more messages: something else than the executor's own code wrote one.
+
+        What follows it may be right, and may concern a job that has nothing to do with it.
+        """
+        self._has_strange_messages = True
+
+    def read_output(self) -> bytes:
+        """Return what has come from descriptors 1 and 2; b"" if nothing has."""
+        return _read(self.output_fd, READ_BYTES) or b""
+
+    def read_link(self) -> None:
+        """Take notice of what the watcher says."""
+        try:
+            data = self._link.recv(_LINK_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        self._link_is_open = bool(data)
+        for line in self._reports.add(data):
+            kind, _, value = line.decode(errors="replace").partition(" ")
+            if kind == "started":
+                self.pid = int(value)
+            elif kind == "ended":
+                self._status = int(value)
+            else:
+                number, _, text = value.partition(" ")
+                self.failure = OSError(int(number), text)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended, or nothing watches over it any more."""
+        return self._status is not None or not self._link_is_open
+
+    @property
+    def how_it_ended(self) -> str:
+        """The signal that ended the process, or its exit status. Only after `kill`."""
+        if self._status is None:
+            return "its watcher was killed" if not self._link_is_open else "it cannot be killed"
+        code = os.waitstatus_to_exitcode(self._status)
+        return signal_name(-code) if code < 0 else f"exit status {code}"
+
+    # --- Its end
+
+    def kill(self) -> None:
+        """End the process, and all that it has started; return when they have ended."""
+        if self._is_killed:
+            return
+        self._is_killed = True
+        with contextlib.suppress(OSError):
+            self._link.shutdown(socket.SHUT_WR)
+        self._wait_for_link()
+        if self._status is None:
+            self._kill_without_watcher()
+        self._reap(_REAP_LIMIT_S)
+
+    def _wait_for_link(self) -> None:
+        """Wait until the watcher has ended."""
+        until = time.monotonic() + KILL_LIMIT_S
+        poll = select.poll()
+        poll.register(self.link_fd, select.POLLIN)
+        while self._link_is_open and (left_s := until - time.monotonic()) > 0:
+            if poll.poll(left_s * 1000):
+                self.read_link()
+
+    def _kill_without_watcher(self) -> None:
+        """End a process whose watcher was killed, or is frozen."""
+        self._popen.kill()
+        if self.pid is not None:
+            # PermissionError: on macOS, a group of zombies; elsewhere, a process of another user.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def _reap(self, limit_s: float) -> None:
+        try:
+            self._popen.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            # Popen's own list of such processes takes their status later.
+            log.warning("process %d does not end after SIGKILL; it is left alone", self._popen.pid)
+
+    def close(self) -> None:
+        """End the process, and close the pipes to it."""
+        try:
+            self.kill()
+        finally:
+            self._opened.close()
+
+
+class _Lines:
+    """Puts lines together from parts, in linear time."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def add(self, data: bytes) -> list[bytes]:
+        """Return the lines that ``data`` completes."""
+        *lines, last = data.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*self._parts, lines[0]])
+            self._parts = []
+        if last:
+            self._parts.append(last)
+        return lines
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    """Return a pipe, each end of which one of the stacks closes."""
+    read, write = os.pipe()
+    reader.callback(os.close, read)
+    writer.callback(os.close, write)
+    return read, write
+
+
+def _read(descriptor: int, limit_bytes: int = _READ_BYTES) -> bytes | None:
+    """Return what can be read at once: b"" at the end, None if there is nothing."""
+    try:
+        return os.read(descriptor, limit_bytes)
+    except BlockingIOError:
+        return None
+
+
+def _start_watcher(
+    watched: Sequence[str], arguments: Sequence[str], passed: Sequence[int], output: int
+) -> "subprocess.Popen[bytes]":
+    """Start a watcher, and with it the process.
+
+    The watcher's program comes through its standard input, so that it also runs from a zip file,
+    and `ps` shows no source text. -S and -P: neither site-packages nor the working directory.
+    """
+    if not sys.executable:
+        raise OSError("sys.executable is empty, so no executor can be started")
+    source = inspect.getsource(watcher)
+    popen = subprocess.Popen(
+        [sys.executable, "-S", "-P", "-", *watched,
+         sys.executable, "-P", "-c", _PROGRAM, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
+        pass_fds=passed,
+        start_new_session=True,
+    )  # fmt: skip
+    # This wait ends: the watcher reads its program, or it ends, which shows on the link.
+    assert popen.stdin is not None  # noqa: S101 -- it is a pipe
+    with contextlib.suppress(BrokenPipeError), popen.stdin:
+        popen.stdin.write(source.encode())
+    return popen

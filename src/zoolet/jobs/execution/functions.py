@@ -1,0 +1,118 @@
+"""Tasks and loaders: functions found by name, never unpickled.
+
+A name is ``module:function`` (attributes of attributes too: ``module:Class.method``), or that of
+an entry point of an installed package. Imports the job system's errors.
+"""
+
+import importlib
+import sys
+import sysconfig
+from collections.abc import Callable, Collection
+from typing import Any
+
+from zoolet.jobs.errors import FunctionNotFoundError
+
+TASKS = "zoolet.tasks"
+"""Entry point group of tasks, called as ``task(group, parameters)``; they return JSON."""
+LOADERS = "zoolet.loaders"
+"""Entry point group of loaders, called as ``loader(dataset, groupid)``; they return a group."""
+
+STEPS = "zoolet.steps"
+"""Entry point group of step hooks, called as ``hook(step, names)`` with the names of jobs."""
+
+
+def load_function(name: str, group: str) -> Callable[..., Any]:
+    """Return the function of this name; a plain name is looked up among the entry points.
+
+    Raises:
+        FunctionNotFoundError: it cannot be imported or called; the message says why.
+    """
+    kind = group.removeprefix("zoolet.").removesuffix("s")
+    found = _import(kind, name) if ":" in name else _entry_point(kind, name, group)
+    function: Callable[..., Any] = found
+    if not callable(found):
+        raise FunctionNotFoundError(
+            f"the {kind} {name!r} is of type {type(found).__name__}, which cannot be called"
+        )
+    return function
+
+
+def _import(kind: str, name: str) -> Any:
+    module, _, attributes = name.partition(":")
+    # A directory remembers which modules it had.
+    importlib.invalidate_caches()
+    before = set(sys.modules)
+    try:
+        imported = importlib.import_module(module)
+    # A module may raise anything while it is imported, and that is what there is to say.
+    except _IMPORT_ERRORS as error:
+        _forget(set(sys.modules) - before)
+        raise FunctionNotFoundError(
+            f"the {kind} {name!r} cannot be imported: {type(error).__name__}: {error}. Is its"
+            " module installed, or in a directory given as --import-path?"
+        ) from error
+    try:
+        return _attribute(imported, attributes)
+    except AttributeError as error:
+        try:
+            return _attribute(_import_again(module), attributes)
+        except _IMPORT_ERRORS:
+            raise FunctionNotFoundError(
+                f"the {kind} {name!r} cannot be imported: {error}"
+            ) from error
+
+
+_IMPORT_ERRORS = (Exception, SystemExit)
+
+
+def _attribute(found: Any, attributes: str) -> Any:
+    for attribute in attributes.split("."):
+        found = getattr(found, attribute)
+    return found
+
+
+def _import_again(name: str) -> Any:
+    """Import a module from its file although it is imported: its file may be a newer version.
+
+    Functions that were loaded from the older one stay as they are. A module of Python itself, and
+    one that is not a Python file, is not imported again.
+    """
+    old = sys.modules[name]
+    file = getattr(old, "__file__", None) or ""
+    if not file.endswith(".py") or file.startswith(_STDLIB):
+        return old
+    del sys.modules[name]
+    try:
+        return importlib.import_module(name)
+    except BaseException:
+        sys.modules[name] = old
+        raise
+
+
+_STDLIB = sysconfig.get_paths()["stdlib"]
+
+
+def _forget(names: Collection[str]) -> None:
+    """Let modules be imported again that came with one that could not be."""
+    for name in names:
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None) or ""
+        if file.endswith(".py") and not file.startswith(_STDLIB):
+            del sys.modules[name]
+
+
+def _entry_point(kind: str, name: str, group: str) -> Any:
+    from importlib.metadata import entry_points  # noqa: PLC0415 -- it takes 20 ms, and few need it
+
+    for point in entry_points(group=group, name=name):
+        try:
+            return point.load()
+        except (Exception, SystemExit) as error:
+            raise FunctionNotFoundError(
+                f"the {kind} {name!r} ({point.value}) cannot be imported:"
+                f" {type(error).__name__}: {error}"
+            ) from error
+    raise FunctionNotFoundError(
+        f"the {kind} {name!r} is neither written module:function nor an entry point of the group"
+        f" {group}"
+    )

@@ -1,0 +1,154 @@
+"""Messages from an executor's process to its worker: lines of JSON, some followed by raw bytes.
+
+A message that says ``"bytes": n`` is followed by n bytes, for example a result. They are passed on
+as they are, and each is copied a few times, however many there are. What holds: whatever stands in
+the pipe gives messages or MessageError. Imports the job system's errors and JSON.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from zoolet.jobs.errors import JobError
+from zoolet.jobs.records.json_values import JSON_LIMIT_BYTES, decode_json
+
+LINE_LIMIT_BYTES = 1024 * 1024
+"""Longest line of JSON. The longest that an executor writes has an error of some 10 KB."""
+
+
+class MessageError(JobError):
+    """What was read is no message: something else than the executor's own code wrote it.
+
+    Attributes:
+        before: the messages that were read before it.
+    """
+
+    before: Sequence["Message"] = ()
+
+
+class Message(NamedTuple):
+    """A message.
+
+    Attributes:
+        fields: the JSON object of its line.
+        attached: the bytes that followed the line.
+    """
+
+    fields: dict[str, Any]
+    attached: bytes = b""
+
+
+class MessageWriter:
+    """Writes messages to a descriptor; those that can wait go with the next that cannot."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._kept: list[bytes] = []
+
+    def keep(self, fields: dict[str, Any], attached: bytes = b"") -> None:
+        """Write a message with the next one."""
+        if attached:
+            fields = fields | {"bytes": len(attached)}
+        self._kept.append(json.dumps(fields).encode() + b"\n")
+        if attached:
+            self._kept.append(attached)
+
+    def write(self, fields: dict[str, Any]) -> None:
+        """Write a message now, and what was kept before it."""
+        self.keep(fields)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was kept."""
+        kept, self._kept = self._kept, []
+        small: list[bytes] = []
+        for part in kept:
+            if len(part) <= _COPY_BYTES:
+                small.append(part)
+                continue
+            self._write(b"".join(small))
+            small.clear()
+            self._write(part)
+        self._write(b"".join(small))
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+
+_COPY_BYTES = 16 * 1024
+
+
+class MessageReader:
+    """Puts messages together from the pieces in which they arrive."""
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []
+        self._line_bytes = 0
+        self._fields: dict[str, Any] = {}
+        self._attached: bytearray | None = None
+        self._filled_bytes = 0
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Take the next piece, and return the messages that are complete now.
+
+        Raises:
+            MessageError: it is no message; nothing more can be read.
+        """
+        found: list[Message] = []
+        try:
+            self._feed(data, found)
+        except MessageError as error:
+            error.before = found
+            raise
+        return found
+
+    def _feed(self, data: bytes, found: list[Message]) -> None:
+        position = 0
+        while position < len(data):
+            if self._attached is not None:
+                position = self._attach(self._attached, data, position, found)
+                continue
+            end = data.find(b"\n", position)
+            piece = data[position:] if end < 0 else data[position:end]
+            self._line_bytes += len(piece)
+            if self._line_bytes > LINE_LIMIT_BYTES:
+                raise MessageError(f"a line has more than {LINE_LIMIT_BYTES} bytes")
+            if end < 0:
+                self._line.append(piece)
+                break
+            position = end + 1
+            if self._line:
+                piece = b"".join([*self._line, piece])
+                self._line.clear()
+            self._line_bytes = 0
+            self._end_line(piece, found)
+
+    def _end_line(self, line: bytes, found: list[Message]) -> None:
+        try:
+            fields = decode_json(line)
+        except ValueError as error:
+            raise MessageError(f"{line[:80]!r} is no message: {error}") from None
+        if not isinstance(fields, dict):
+            raise MessageError(f"{line[:80]!r} is no message: it is not a JSON object")
+        count_bytes = fields.pop("bytes", 0)
+        if not isinstance(count_bytes, int) or not 0 <= count_bytes <= JSON_LIMIT_BYTES:
+            raise MessageError(f"{count_bytes!r:.80} is no number of bytes")
+        if count_bytes:
+            self._fields = fields
+            self._attached = bytearray(count_bytes)
+            self._filled_bytes = 0
+        else:
+            found.append(Message(fields))
+
+    def _attach(self, attached: bytearray, data: bytes, position: int, found: list[Message]) -> int:
+        filled = self._filled_bytes
+        count = min(len(attached) - filled, len(data) - position)
+        attached[filled : filled + count] = memoryview(data)[position : position + count]
+        self._filled_bytes = filled + count
+        if self._filled_bytes == len(attached):
+            found.append(Message(self._fields, bytes(attached)))
+            self._attached = None
+        return position + count

@@ -1,0 +1,407 @@
+"""What tasks print and log, as the worker gets it from an executor's process.
+
+The executor's thread reads the pipe whenever there is something, so a task that prints much waits
+for nobody, and puts it into the log by way of another thread (`OutputLog`). What holds:
+
+- Output is put down to the attempt that was under way when it was written, up to the last line.
+  What comes between attempts is the executor's.
+- Nothing of it is kept in memory past a limit: a line, what waits for the log, and the last lines.
+- Of each attempt the log gets the first `LOGGED_BYTES`, and then says how much is left out.
+
+`zoolet.jobs.execution.capture` is the executor's side. Imports the job system's logs and texts.
+"""
+
+import contextlib
+import json
+import logging
+import mmap
+import os
+import queue
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from zoolet.jobs.execution.capture import (
+    END,
+    FRAME_BYTES,
+    READ_COUNT,
+    RECORD_END,
+    RECORD_PART,
+    token_bytes,
+)
+from zoolet.jobs.execution.logs import Label, record_of
+from zoolet.jobs.records.texts import cut_end, escaped
+
+log = logging.getLogger(__name__)
+
+LOGGED_BYTES = 1024 * 1024
+"""How much output of an attempt reaches the log."""
+KEPT_CHARACTERS = 2048
+KEPT_LINES = 20
+"""How much of the end of an attempt's output is kept with the job."""
+LINE_CHARACTERS = 4096
+"""Longest line in the log."""
+WAITING_BYTES = 4 * 1024 * 1024
+"""How much output waits for the log; if it is written too slowly, the rest is left out."""
+CLOSE_S = 2.0
+READ_BYTES = 256 * 1024
+"""How much of the pipe is read at once, at most."""
+_REST_READS = 64
+"""How often the pipe of a process that has ended is read: a subprocess may still write to it."""
+_TAIL_BYTES = 4 * KEPT_CHARACTERS
+_RECORD_BYTES = 256 * 1024
+
+
+class LogRecord(NamedTuple):
+    """A record of the log of an executor's process."""
+
+    name: str
+    level: int
+    text: str
+    created_s: float | None
+
+
+class _End:
+    """The end of an attempt."""
+
+
+Item = bytes | LogRecord | _End
+
+
+class OutputParser:
+    """Splits what an executor's pipe brings into output, records of the log, and ends."""
+
+    def __init__(self, token: bytes) -> None:
+        self._token = token
+        self._rest = b""
+        self._parts: dict[bytes, bytearray] = {}
+
+    def feed(self, data: bytes) -> list[Item]:
+        """Take the next bytes, and return what they complete."""
+        data = self._rest + data
+        found: list[Item] = []
+        position = 0
+        while True:
+            start = data.find(self._token, position)
+            if start < 0:
+                end = len(data) - self._begun_bytes(data)
+                self._rest = data[end:]
+                break
+            newline = data.find(b"\n", start, start + FRAME_BYTES)
+            if newline < 0 and len(data) - start < FRAME_BYTES:
+                end, self._rest = start, data[start:]
+                break
+            if start > position:
+                found.append(data[position:start])
+            position = newline + 1 if newline >= 0 else start + FRAME_BYTES
+            self._take_frame(data[start + len(self._token) : position - 1], found)
+        if end > position:
+            found.append(data[position:end])
+        return found
+
+    def _begun_bytes(self, data: bytes) -> int:
+        """Return how many bytes at the end may be the beginning of a token."""
+        start = data.rfind(self._token[:1], -len(self._token))
+        return len(data) - start if start >= 0 and self._token.startswith(data[start:]) else 0
+
+    def _take_frame(self, frame: bytes, found: list[Item]) -> None:
+        kind, (number, _, part) = frame[:1], frame[1:].partition(b":")
+        if kind == END:
+            found.append(_End())
+        elif kind == RECORD_PART:
+            if len(self._parts) > 100:
+                self._parts.clear()
+            parts = self._parts.setdefault(number, bytearray())
+            if len(parts) < _RECORD_BYTES:
+                parts += part
+        elif kind == RECORD_END:
+            try:
+                record = json.loads(bytes(self._parts.pop(number, b"")) + part)
+                found.append(
+                    LogRecord(
+                        str(record["name"]),
+                        int(record["level"]),
+                        str(record["text"]),
+                        float(record["created_s"]),
+                    )
+                )
+            except (ValueError, KeyError, TypeError):
+                return
+
+
+class OutputLog:
+    """Writes output into the log of this process, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting_bytes = 0
+        self._left_out = 0
+        self._thread: threading.Thread | None = None
+
+    def put(self, label: Label, item: LogRecord) -> None:
+        """Let a record be written soon; it is left out if too much waits."""
+        with self._lock:
+            if self._waiting_bytes > WAITING_BYTES:
+                self._left_out += 1
+                return
+            self._waiting_bytes += len(item.text)
+            left_out, self._left_out = self._left_out, 0
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write, daemon=True)
+                self._thread.start()
+        if left_out:
+            text = f"{left_out} lines of output are left out: the log is written too slowly"
+            self._waiting.put(record_of(log.name, logging.WARNING, Label(), text))
+        self._waiting.put(record_of(item.name, item.level, label, item.text, item.created_s))
+
+    def close(self) -> None:
+        """Write what waits, for a short time."""
+        self._waiting.put(None)
+        if self._thread is not None:
+            self._thread.join(CLOSE_S)
+
+    def _write(self) -> None:
+        while (record := self._waiting.get()) is not None:
+            with self._lock:
+                self._waiting_bytes -= len(record.msg)
+            logger = logging.getLogger(record.name)
+            # A handler that raises has lost this record, and shall not lose all others.
+            with contextlib.suppress(Exception):
+                if logger.isEnabledFor(record.levelno):
+                    logger.handle(record)
+
+
+@dataclass(slots=True)
+class AttemptOutput:
+    """The output of an attempt, or of a process between attempts.
+
+    Attributes:
+        label: what its lines are logged with.
+        logged_bytes: how many bytes of it went to the log.
+        left_out_bytes: how many did not.
+        tail: its last bytes.
+        line: the beginning of a line that has no end yet.
+    """
+
+    label: Label
+    logged_bytes: int = 0
+    left_out_bytes: int = 0
+    tail: bytearray = field(default_factory=bytearray)
+    line: bytearray = field(default_factory=bytearray)
+
+    def add(self, item: bytes | LogRecord, output_log: OutputLog) -> None:
+        """Take what is next."""
+        if isinstance(item, bytes):
+            self._keep(item)
+            self._log_lines(item, output_log)
+            return
+        self._end_line(output_log)
+        level = logging.getLevelName(item.level)
+        data = f"{level} {item.name}: {item.text}\n".encode("utf-8", "backslashreplace")
+        if self.tail and not self.tail.endswith(b"\n"):
+            data = b"\n" + data
+        self._keep(data)
+        self._log(item, len(data), output_log)
+
+    def end(self, output_log: OutputLog) -> str:
+        """Log what is left, and how much was left out; return the last lines."""
+        self._end_line(output_log)
+        if self.left_out_bytes:
+            text = f"{self.left_out_bytes} bytes of output are left out: the log gets the first"
+            text += f" {LOGGED_BYTES} of an attempt"
+            output_log.put(self.label, LogRecord(log.name, logging.WARNING, text, None))
+        return self.last_lines()
+
+    def last_lines(self) -> str:
+        """Return the last lines, within the limits."""
+        text = bytes(self.tail).decode("utf-8", "backslashreplace")
+        lines = [_as_seen(line) for line in text.split("\n")]
+        if not lines[-1]:
+            lines.pop()
+        return "\n".join(lines[-KEPT_LINES:])[-KEPT_CHARACTERS:]
+
+    def _keep(self, data: bytes) -> None:
+        self.tail += data[-_TAIL_BYTES:]
+        del self.tail[:-_TAIL_BYTES]
+
+    def _log_lines(self, data: bytes, output_log: OutputLog) -> None:
+        if self.logged_bytes >= LOGGED_BYTES:
+            self.left_out_bytes += len(data)
+            return
+        first, *others = data.split(b"\n")
+        self._extend_line(first)
+        for part in others:
+            self._end_line(output_log)
+            self._extend_line(part)
+
+    def _extend_line(self, data: bytes) -> None:
+        room = 4 * LINE_CHARACTERS - len(self.line)
+        self.line += data[:room]
+        self.left_out_bytes += max(0, len(data) - room)
+
+    def _end_line(self, output_log: OutputLog) -> None:
+        if not self.line:
+            return
+        text = _as_seen(self.line.decode("utf-8", "backslashreplace"))
+        count_bytes = len(self.line) + 1
+        self.line.clear()
+        if text:
+            text = cut_end(text, LINE_CHARACTERS)
+            self._log(LogRecord(log.name, logging.INFO, text, None), count_bytes, output_log)
+
+    def _log(self, item: LogRecord, count_bytes: int, output_log: OutputLog) -> None:
+        if self.logged_bytes >= LOGGED_BYTES:
+            self.left_out_bytes += count_bytes
+            return
+        self.logged_bytes += count_bytes
+        output_log.put(self.label, item)
+
+
+def _as_seen(line: str) -> str:
+    """Return a line as a terminal would show it: a progress bar overwrites itself."""
+    return escaped(line.rstrip().rpartition("\r")[2])
+
+
+class ReadCount:
+    """Memory that a process shares: how many bytes of its output were read, at most.
+
+    Attributes:
+        descriptor: the file of the memory, for the process to inherit.
+    """
+
+    def __init__(self) -> None:
+        self.descriptor = _shared_file()
+        try:
+            os.truncate(self.descriptor, mmap.PAGESIZE)
+            self._shared = mmap.mmap(self.descriptor, mmap.PAGESIZE)
+        except BaseException:
+            self.close_descriptor()
+            raise
+
+    def set(self, count_bytes: int) -> None:
+        """Let the process know."""
+        READ_COUNT.pack_into(self._shared, 0, count_bytes)
+
+    def close_descriptor(self) -> None:
+        """Close the file; the memory stays."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.close_descriptor()
+        self._shared.close()
+
+
+def _shared_file() -> int:
+    """Return a descriptor of a file without a name, in memory where the system has that."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("zoolet-output")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+class ProcessOutput:
+    """The output of one executor's process; all calls are made in one thread.
+
+    Args:
+        read: returns at most `READ_BYTES` that the process has written, b"" if there is nothing.
+        read_count: what the process sees of how much was read.
+        token: what frames begin with (see `zoolet.jobs.execution.capture`).
+        output_log: takes the output for the log.
+    """
+
+    def __init__(
+        self, read: Callable[[], bytes], read_count: ReadCount, token: str, output_log: OutputLog
+    ) -> None:
+        self._read = read
+        self._read_count = read_count
+        self._parser = OutputParser(token_bytes(token))
+        self._log = output_log
+        self._read_bytes = 0
+        self._items: deque[Item] = deque()
+        self._open: dict[str, AttemptOutput] = {}
+        self._complete: dict[str, str] = {}
+        self._between = AttemptOutput(Label())
+
+    def started(self, process: int | None) -> None:
+        """Note the process's id, if that is known."""
+        self._between.label = Label(process=process)
+
+    def ready(self, *, has_output: bool) -> None:
+        """Note that the process takes work, and whether it has written anything before."""
+        while has_output and (self._items or self.read()):
+            item = self._items.popleft() if self._items else b""
+            if isinstance(item, _End):
+                return
+            self._put_down(item)
+
+    def read(self) -> bool:
+        """Read what there is; say whether there was something. It is put down by `settle`."""
+        # What the process sees may be too much, and never too little.
+        self._read_count.set(self._read_bytes + READ_BYTES)
+        data = self._read()
+        self._read_bytes += len(data)
+        self._read_count.set(self._read_bytes)
+        self._items += self._parser.feed(data)
+        return bool(data)
+
+    @property
+    def last_lines(self) -> str:
+        """The last lines that belong to no attempt, for example of a start that failed."""
+        return self._between.last_lines()
+
+    # What is read before a message of the process may belong to an attempt that the message tells
+    # of. So: first `read`, then take the messages, then `settle`.
+
+    def attempt_began(self, name: str, label: Label) -> None:
+        """Note that an attempt began; may be said twice."""
+        if name not in self._open:
+            self._open[name] = AttemptOutput(label)
+
+    def attempt_ended(self, name: str, *, has_output: bool) -> str:
+        """Return the last lines of an attempt that has ended; with output, its end is marked."""
+        if not has_output:
+            self._open.pop(name, None)
+            return self._complete.pop(name, "")
+        while name not in self._complete and (self._items or self.read()):
+            self._put_down(self._items.popleft() if self._items else b"")
+        if name in self._open:
+            # The task has written over the mark.
+            return self._open.pop(name).end(self._log)
+        return self._complete.pop(name, "")
+
+    def settle(self) -> None:
+        """Put down what was read to the attempts that it is of."""
+        while self._items:
+            self._put_down(self._items.popleft())
+
+    def process_ended(self, name: str | None) -> str:
+        """Read what the process left, and return the last lines of the attempt that it was at."""
+        for _ in range(_REST_READS):
+            if not self.read():
+                break
+            self.settle()
+        self.settle()
+        last_lines = "" if name is None else self._complete.pop(name, "")
+        for attempt, output in self._open.items():
+            lines = output.end(self._log)
+            last_lines = lines if attempt == name else last_lines
+        self._open.clear()
+        self._between.end(self._log)
+        return last_lines
+
+    def _put_down(self, item: Item) -> None:
+        name = next(iter(self._open), None)
+        if isinstance(item, _End):
+            if name is not None:
+                self._complete[name] = self._open.pop(name).end(self._log)
+        elif name is not None:
+            self._open[name].add(item, self._log)
+        else:
+            self._between.add(item, self._log)

@@ -1,0 +1,561 @@
+"""Executors whose tasks run in a process, which can be ended without ending the worker.
+
+An executor's thread drives the process (`zoolet.jobs.execution.child_process`). It ends it for a
+timeout, for a job that is given up, and starts another when a task has killed it. What holds:
+
+- A process that dies costs an attempt of the job that it was at, and of no other.
+- Whatever fails in the thread, another process is started, with back-off. Meanwhile the executor
+  takes no jobs, and returns those that it has. If that fails again and again, the observer is told.
+- When an executor has room again, the observer is told after the state has changed.
+- Every wait of the thread has a timeout.
+
+Talks to no server. Imports the job system's attempts.
+"""
+
+import contextlib
+import json
+import logging
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from zoolet.jobs.errors import ExecutorError, FunctionNotFoundError
+from zoolet.jobs.execution.attempts import Outcome, Setup, Work
+from zoolet.jobs.execution.child_process import ChildProcess
+from zoolet.jobs.execution.executors import LONG_S, Observer
+from zoolet.jobs.execution.logs import Label, tell
+from zoolet.jobs.execution.messages import Message, MessageError
+from zoolet.jobs.execution.output import OutputLog, ProcessOutput
+from zoolet.jobs.records.job_names import Group
+from zoolet.jobs.records.json_values import EncodedJson
+from zoolet.model.oserrors import explain
+
+log = logging.getLogger(__name__)
+
+PIPE_BYTES = 32 * 1024
+"""A line of work that is sent while the process is busy must fit into the pipe."""
+END_LIMIT_S = 1.0
+"""How long a process may take to end in order, with its atexit handlers, before it is killed."""
+START_LIMIT_S = 600.0
+"""How long a process may take to import the loader."""
+START_TRIES = 3
+"""After this number of processes in a row that ended before they were ready, the executor fails."""
+YOUNG_S = 5.0
+"""A process that ends sooner after it was ready, without an attempt, counts as not ready too."""
+START_TRIES_WITHOUT_RESOURCES = 10
+"""The same for processes that the system could not start, for lack of memory or descriptors: that
+may pass. With the back-off this takes about 20 s."""
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MOST_S = 5.0
+_WAKES_BYTES = 4096
+_LOOK_MS = 1000.0
+_STOP_S = 10.0
+_LINE_JOBS = 50
+
+
+class _StartError(Exception):
+    """A process ended before it was ready or soon after, or could not be started."""
+
+    def __init__(self, reason: str, tries: int) -> None:
+        super().__init__(reason)
+        self.tries = tries
+
+
+class ProcessExecutor:
+    """Makes attempts in a process of its own, which is started again when it has died."""
+
+    def __init__(
+        self, setup: Setup, observer: Observer, output_log: OutputLog | None = None
+    ) -> None:
+        self._setup = setup
+        self._observer = observer
+        self._output_log = output_log or OutputLog()
+        self._lock = threading.Lock()
+        self._given: deque[Work] = deque()
+        self._sent: dict[str, Work] = {}
+        """What the process has been asked for and has not ended, in its order."""
+        self._unread_bytes = 0
+        self._current: str | None = None
+        self._began = 0.0
+        self._started = 0.0
+        self._held: set[Group] = set()
+        self._to_kill: set[str] = set()
+        self._asked: str | None = None
+        """The careful job that the observer was asked for."""
+        self._permit: str | None = None
+        self._is_ready = False
+        self._ready_at = 0.0
+        self._has_begun = False
+        """Whether the process has begun an attempt."""
+        self._stopping = threading.Event()
+        self._recalling = False
+        self._unread_first = ""
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
+        self._poll = select.poll()
+        self._settled = threading.Event()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Start the process."""
+        self._thread.start()
+
+    def wait_until_ready(self) -> None:
+        """Return when the process takes work.
+
+        Raises:
+            FunctionNotFoundError: it cannot import the loader.
+            ExecutorError: it cannot be started, or ends before it is ready.
+        """
+        # This ends: the thread limits each start and their number, and settles at its end. The main
+        # thread wakes each second, for a signal that interrupted another thread.
+        while not self._settled.wait(_LOOK_MS / 1000):
+            pass
+        if self._failure is not None:
+            raise self._failure
+
+    def give(self, works: Sequence[Work]) -> None:
+        """Add jobs to be attempted."""
+        with self._lock:
+            self._given.extend(works)
+            if any(work.name == self._asked for work in works):
+                # It was returned, or dropped, and is given again.
+                self._asked = self._permit = None
+        self._wake()
+
+    def permit(self, name: str) -> None:
+        """Let a careful job start."""
+        with self._lock:
+            if name == self._asked:
+                self._permit = name
+        self._wake()
+
+    def abandon(self, names: Iterable[str]) -> None:
+        """Drop these jobs; where the process is at one of them, it is ended."""
+        dropped = set(names)
+        with self._lock:
+            self._given = deque(work for work in self._given if work.name not in dropped)
+            if self._asked in dropped:
+                self._asked = self._permit = None
+            self._to_kill |= dropped & self._sent.keys()
+        self._wake()
+
+    def recall(self) -> None:
+        """Return the jobs that wait behind the one that is attempted."""
+        self._recalling = True
+        self._wake()
+
+    def is_stuck(self) -> bool:
+        """Say whether what it is at takes long, or its process is not ready."""
+        if not self._is_ready:
+            return True
+        return self._current is not None and time.monotonic() - self._began > LONG_S
+
+    def held(self) -> frozenset[Group]:
+        """Return the groups that the process has loaded."""
+        with self._lock:
+            return frozenset(self._held)
+
+    def stop(self) -> None:
+        """Begin to end the process: in order if it is idle, and at once if it is busy."""
+        self._stopping.set()
+        self._wake()
+
+    def join(self) -> None:
+        """Wait until the process has ended, after `stop`."""
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_S)
+
+    def _wake(self) -> None:
+        # OSError: the thread has ended, or it has more wakes to read than the socket holds.
+        with contextlib.suppress(OSError):
+            self._waker.send(b"\0")
+
+    # --- The thread
+
+    def _run(self) -> None:
+        try:
+            self._keep_a_process()
+        except BaseException as error:
+            log.exception("an executor fails")
+            self._fail(ExecutorError(f"an executor fails: {error!r}"))
+        finally:
+            self._settled.set()
+            self._waker.close()
+            self._woken.close()
+
+    def _keep_a_process(self) -> None:
+        """Run one process after the other, until the executor stops or fails."""
+        failed_starts = 0
+        while not self._stopping.is_set():
+            try:
+                self._run_process()
+            except FunctionNotFoundError as error:
+                if not self._settled.is_set():
+                    self._fail(error)
+                    return
+                problem = _StartError(str(error), START_TRIES)
+            except _StartError as error:
+                problem = error
+            except OSError as error:
+                # At the worker's start, a missing resource is a mistake in its configuration.
+                tries = START_TRIES_WITHOUT_RESOURCES if self._settled.is_set() else 1
+                problem = _StartError(f"it cannot be started: {explain(error)}", tries)
+            else:
+                failed_starts = 0
+                continue
+            failed_starts += 1
+            if failed_starts >= problem.tries:
+                self._fail(
+                    ExecutorError(
+                        f"an executor's process does not get ready (tries: {failed_starts}):"
+                        f" {problem}"
+                    )
+                )
+                return
+            self._back_off(failed_starts, problem)
+
+    def _fail(self, failure: Exception) -> None:
+        """End the executor: the worker cannot go on without it."""
+        self._is_ready = False
+        self._failure = failure
+        if self._settled.is_set() and not self._stopping.is_set():
+            self._observer.failed(failure)
+
+    def _back_off(self, failed_starts: int, problem: _StartError) -> None:
+        """Wait before the next start; jobs do not wait with it."""
+        delay_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** (failed_starts - 1))
+        log.warning(
+            "an executor's process does not get ready (try %d of %d, the next one in %.1f s): %s",
+            failed_starts, problem.tries, delay_s, problem,
+        )  # fmt: skip
+        until = time.monotonic() + delay_s
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        while not self._stopping.is_set() and (left_s := until - time.monotonic()) > 0:
+            self._return_given()
+            if poll.poll(left_s * 1000):
+                self._woken.recv(_WAKES_BYTES)
+
+    def _return_given(self) -> None:
+        with self._lock:
+            names = [work.name for work in self._given]
+            self._given.clear()
+            self._asked = self._permit = None
+        if names:
+            self._observer.returned(names)
+
+    def _run_process(self) -> None:
+        """Run one process, from its start until its end is settled.
+
+        Raises:
+            OSError: it cannot be started.
+            _StartError: it ended before it was ready, or soon after.
+            FunctionNotFoundError: it cannot import the loader.
+        """
+        process = ChildProcess(self._setup)
+        output = ProcessOutput(
+            process.read_output, process.read_count, self._setup.output_token, self._output_log
+        )
+        self._poll = select.poll()
+        for descriptor in (process.told_fd, process.output_fd, process.link_fd, self._woken):
+            self._poll.register(descriptor, select.POLLIN)
+        try:
+            try:
+                reason = self._serve(process, output)
+            except MessageError as error:
+                # A task may write to any descriptor, also to those of the executor.
+                process.distrust()
+                reason = f"its process wrote into the worker's pipe: {error}"
+                log.warning("an executor: %s", reason)
+            except OSError as error:
+                reason = f"its executor failed: {error}"
+                log.warning("an executor: %s", reason)
+            if self._stopping.is_set() and reason is None:
+                self._end_in_order(process, output)
+            self._is_ready = False
+            process.kill()
+            if not self._stopping.is_set():
+                self._bury(process, output, reason)
+        finally:
+            self._is_ready = False
+            process.close()
+
+    def _serve(self, process: ChildProcess, output: ProcessOutput) -> str | None:
+        """Pass work to the process and news from it, until it has died or has to be ended.
+
+        Returns why it has to be ended.
+
+        Raises:
+            FunctionNotFoundError: it cannot import the loader.
+        """
+        start_until = time.monotonic() + START_LIMIT_S
+        reason: str | None = None
+        while not self._stopping.is_set() and reason is None:
+            self._send(process)
+            if not self._pass_news(process, output, self._wait_ms()):
+                return None
+            if self._recalling:
+                self._recall_from(process)
+            reason = self._reason_to_kill()
+            if not process.is_ready and time.monotonic() > start_until:
+                reason = f"it is not ready after {START_LIMIT_S:.0f} s"
+        return reason
+
+    def _pass_news(self, process: ChildProcess, output: ProcessOutput, wait_ms: float) -> bool:
+        """Wait for news of the process, and pass it on; False if there will be no more."""
+        is_writing = process.has_unwritten
+        if is_writing:
+            self._poll.register(process.work_fd, select.POLLOUT)
+        ready = {descriptor for descriptor, _ in self._poll.poll(wait_ms)}
+        if is_writing:
+            self._poll.unregister(process.work_fd)
+        if self._woken.fileno() in ready:
+            self._woken.recv(_WAKES_BYTES)
+        # First this: it may belong to an attempt that a message tells of.
+        has_output = process.output_fd in ready and output.read()
+        if is_writing and process.work_fd in ready:
+            process.flush()
+        if process.told_fd in ready or has_output:
+            messages = process.read()
+            if messages is None:
+                return False
+            self._take_all(process, output, messages)
+        if process.link_fd in ready:
+            process.read_link()
+            output.started(process.pid)
+        output.settle()
+        return not process.has_ended
+
+    def _end_in_order(self, process: ChildProcess, output: ProcessOutput) -> None:
+        """Let an idle process leave its loop and run its atexit handlers."""
+        left = process.take_turns_back()
+        if not process.is_ready or len(self._sent) > left:
+            return
+        process.close_work()
+        until = time.monotonic() + END_LIMIT_S
+        is_open = True
+        while is_open and (left_s := until - time.monotonic()) > 0:
+            is_open = self._pass_news(process, output, left_s * 1000)
+
+    def _recall_from(self, process: ChildProcess) -> None:
+        """Take back the jobs that are not begun; those whose turns are left are not."""
+        self._recalling = False
+        left = process.take_turns_back()
+        with self._lock:
+            names = list(self._sent)[len(self._sent) - left :]
+            for name in names:
+                del self._sent[name]
+            given_up = {name for name in names if name in self._to_kill}
+            self._to_kill -= given_up
+            names += [work.name for work in self._given]
+            self._given.clear()
+            self._asked = self._permit = None
+        self._observer.returned([name for name in names if name not in given_up])
+
+    def _send(self, process: ChildProcess) -> None:
+        """Send what was given, as far as the process has room for it."""
+        if not process.is_ready or self._unread_bytes:
+            return
+        with self._lock:
+            asks = self._careful_to_ask_for()
+        if asks is not None:
+            self._observer.asks(asks)
+        with self._lock:
+            works: list[Work] = []
+            parts: list[bytes] = []
+            size_bytes = 2
+            while len(works) < _LINE_JOBS and self._may_send_next(works):
+                part = json.dumps(self._given[0].as_list()).encode()
+                size_bytes += len(part) + 1
+                if self._sent and size_bytes > PIPE_BYTES:
+                    # It is read, and the answers to others are written, only when those have ended.
+                    break
+                works.append(self._given.popleft())
+                parts.append(part)
+            if not works:
+                return
+            line = b"[%s]\n" % b",".join(parts)
+            if self._sent:
+                self._unread_bytes = len(line)
+                self._unread_first = works[0].name
+            self._sent |= {work.name: work for work in works}
+        process.give_turns(len(works))
+        process.write(line)
+
+    def _careful_to_ask_for(self) -> str | None:
+        """Return the careful job that is the next to start, once."""
+        if self._sent or not self._given or not self._given[0].careful:
+            return None
+        name = self._given[0].name
+        if name == self._asked:
+            return None
+        self._asked, self._permit = name, None
+        return name
+
+    def _may_send_next(self, works: Sequence[Work]) -> bool:
+        """Say whether the first of what was given may be sent behind these jobs.
+
+        A careful job is sent alone, to an idle process, when it is permitted. A job that was given
+        up and is given again waits until its first attempt is buried.
+        """
+        if not self._given or self._given[0].name in self._sent:
+            return False
+        if not self._given[0].careful:
+            return not (works and works[-1].careful)
+        if self._sent or works or self._permit != self._given[0].name:
+            return False
+        self._asked = self._permit = None
+        return True
+
+    def _take_all(
+        self, process: ChildProcess, output: ProcessOutput, messages: Iterable[Message]
+    ) -> None:
+        for message in messages:
+            self._take(process, output, message)
+
+    def _take(self, process: ChildProcess, output: ProcessOutput, whole: Message) -> None:
+        now = time.monotonic()
+        message = whole.fields
+        self._check(message)
+        has_output = message.get("output") is True
+        if (name := message.get("begun")) is not None:
+            output.attempt_began(name, self._sent[name].label)
+            self._set_current(name, now)
+            self._observer.begun(name)
+        elif (name := message.get("started")) is not None:
+            work = self._sent[name]
+            output.attempt_began(name, work.label)
+            if self._current != name:
+                self._set_current(name, now)
+            self._started = now
+            cache_hit = message.get("cache_hit")
+            if cache_hit is not None and work.group is not None:
+                dropped = {tuple(group) for group in message.get("dropped", ())}
+                with self._lock:
+                    self._held.add(work.group)
+                    self._held -= dropped
+            self._observer.started(name, cache_hit)
+        elif (name := message.get("ended")) is not None:
+            took_s = now - max(self._began, self._started)
+            last_lines = output.attempt_ended(name, has_output=has_output)
+            with self._lock:
+                del self._sent[name]
+            self._current = None
+            if not self._sent:
+                self._unread_bytes = 0
+            self._began = now
+            if self._was_abandoned(name):
+                self._observer.freed()
+            else:
+                self._observer.ended(name, _outcome(whole, last_lines), took_s)
+        elif (reason := message.get("unfit")) is not None:
+            raise FunctionNotFoundError(reason)
+        else:
+            output.ready(has_output=has_output)
+            process.is_ready = self._is_ready = True
+            self._ready_at = now
+            self._has_begun = False
+            if self._settled.is_set():
+                self._observer.freed()
+            self._settled.set()
+
+    def _check(self, message: dict[str, Any]) -> None:
+        name = message.get("begun") or message.get("started") or message.get("ended")
+        if name is not None and name not in self._sent:
+            raise MessageError(f"it tells of a job that it does not have: {name!r}")
+
+    def _set_current(self, name: str, now: float) -> None:
+        self._current = name
+        self._began = now
+        self._has_begun = True
+        if self._unread_bytes and name == self._unread_first:
+            self._unread_bytes = 0
+
+    def _was_abandoned(self, name: str) -> bool:
+        with self._lock:
+            was_abandoned = name in self._to_kill
+            self._to_kill.discard(name)
+        return was_abandoned
+
+    def _wait_ms(self) -> float:
+        work = self._sent.get(self._current or "")
+        if work is None or work.timeout_ms is None:
+            return _LOOK_MS
+        left_ms = (self._began - time.monotonic()) * 1000 + work.timeout_ms + 1
+        return min(_LOOK_MS, max(0.0, left_ms))
+
+    def _reason_to_kill(self) -> str | None:
+        """Return why the process must be ended now; None where it must not."""
+        work = self._sent.get(self._current or "")
+        if work is None:
+            return None
+        with self._lock:
+            if work.name in self._to_kill:
+                return "it was given up"
+        elapsed_ms = (time.monotonic() - self._began) * 1000
+        if work.timeout_ms is not None and elapsed_ms >= work.timeout_ms:
+            return f"it took longer than its timeout of {work.timeout_ms} ms: its process was ended"
+        return None
+
+    def _bury(self, process: ChildProcess, output: ProcessOutput, reason: str | None) -> None:
+        """Settle what the process left: the attempt it was at has ended, all else is sent again.
+
+        Raises:
+            OSError: the watcher could not start it.
+            _StartError: it was not ready, or for a moment only.
+            FunctionNotFoundError: it cannot import the loader.
+        """
+        output.read()
+        try:
+            self._take_all(process, output, process.rest())
+        except MessageError as error:
+            log.warning("an executor: its process wrote into the worker's pipe: %s", error)
+        current, self._current = self._current, None
+        last_lines = output.process_ended(current)
+        if process.failure is not None:
+            raise process.failure
+        if not process.is_ready:
+            why = reason or f"its process ended: {process.how_it_ended}"
+            raise _StartError(f"{why}{_what_it_wrote(output)}", START_TRIES)
+        if reason is None:
+            reason = f"its process died: {process.how_it_ended}"
+            label = self._sent[current].label if current in self._sent else Label()
+            tell(log, logging.WARNING, label, f"an executor's process died: {process.how_it_ended}")
+        with self._lock:
+            left = [work for work in self._sent.values() if work.name != current]
+            self._given.extendleft(reversed([w for w in left if w.name not in self._to_kill]))
+            self._to_kill -= {work.name for work in left}
+            self._sent.clear()
+            self._unread_bytes = 0
+            self._held.clear()
+        if current is None:
+            if not self._has_begun and time.monotonic() - self._ready_at < YOUNG_S:
+                why = f"{reason}. It had made no attempt{_what_it_wrote(output)}"
+                raise _StartError(why, START_TRIES)
+        elif self._was_abandoned(current):
+            self._observer.freed()
+        else:
+            outcome = Outcome(error=reason, last_lines=last_lines)
+            self._observer.ended(current, outcome, time.monotonic() - self._began)
+
+
+def _what_it_wrote(output: ProcessOutput) -> str:
+    return f". It wrote:\n{output.last_lines}" if output.last_lines else ""
+
+
+def _outcome(message: Message, last_lines: str) -> Outcome:
+    if message.attached:
+        return Outcome(EncodedJson(message.attached), last_lines=last_lines)
+    error, details = message.fields.get("error"), message.fields.get("details") or ""
+    return Outcome(
+        error=str(error),
+        details=str(details),
+        last_lines=last_lines,
+        is_task_missing=message.fields.get("is_task_missing") is True,
+    )

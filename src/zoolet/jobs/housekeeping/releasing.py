@@ -1,0 +1,404 @@
+"""Moves jobs from deferred to unowned when they may start: the part of the housekeeping for them.
+
+Jobs that wait for a time are found by their entries in the index, and only those that are due are
+read. Jobs of a batch that waits are found when the other batch is done. What holds:
+
+- Everything it remembers can be read again: `begin` starts without any of it.
+- One call of `release` makes at most `MULTIS_AT_ONCE` multis, so that other duties have their turn.
+- Two that do this at the same time do no harm: each move is made once.
+- An entry that has no job in deferred is removed; a job in deferred without an entry gets one.
+
+Imports the job system's queue and index.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from zoolet.jobs.errors import JobError
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_names import parse
+from zoolet.jobs.records.job_values import WAITS_FOR_TIME
+from zoolet.jobs.znodes.batch_log import BatchEnd, batch_path, chain_path, decode_chain
+from zoolet.jobs.znodes.deferred_index import (
+    BUCKET_MS,
+    DueEntry,
+    bucket_of,
+    bucket_path,
+    bucket_start_ms,
+    due_path,
+    entry_path,
+    is_bucket,
+    parse_entry,
+)
+from zoolet.jobs.znodes.deleted_jobs import LOOK_SHARE, Vanished
+from zoolet.jobs.znodes.edge import MissingError
+from zoolet.jobs.znodes.layout import CHAINS, DEFERRED, DUE, parse_names
+from zoolet.jobs.znodes.moves import JOBS_AT_ONCE, Move
+from zoolet.jobs.znodes.operations import Create, Delete, Exists, Operation, RefusedError
+from zoolet.jobs.znodes.queue import JobQueue
+from zoolet.model import paths
+
+log = logging.getLogger(__name__)
+
+MULTIS_AT_ONCE = 20
+"""Multis of one call: a thousand jobs."""
+AHEAD_MS = 2000
+"""How long before a span of time begins its entries are read."""
+
+
+class _Awaited(NamedTuple):
+    """A batch that others wait for."""
+
+    end: BatchEnd
+    vanished: Vanished
+
+
+class Releaser:
+    """Releases jobs of a queue.
+
+    Args:
+        jobs: the queue.
+        wake: called by any thread when there is something to do before the time that `release`
+            returned.
+    """
+
+    def __init__(self, jobs: JobQueue, wake: Callable[[], None]) -> None:
+        self._jobs = jobs
+        self._layout = jobs.layout
+        self._znodes = jobs.layout.znodes
+        self._wake = wake
+        self._stale: set[str] = set()
+        """What has changed: spans of time, `DUE`, `CHAINS`. Watches add to it, in other threads."""
+        self._buckets: set[str] = set()
+        self._listed: dict[str, set[DueEntry]] = {}
+        """Entries of spans of time that have begun, without those that were collected."""
+        self._due: deque[DueEntry] = deque()
+        """Entries that were collected, since their time has come, and are not moved yet."""
+        self._collected: set[DueEntry] = set()
+        self._ends: dict[str, _Awaited] = {}
+        """The batches that others wait for."""
+        self._look_at = 0.0
+        """Not before this time is the next look for jobs that were deleted."""
+        self._freed: dict[str, list[str]] = {}
+        """Jobs of batches that may start."""
+        self._left: dict[str, list[str]] = {}
+        """All jobs of these batches, as they were listed last."""
+        self._warned: set[str] = set()
+
+    def begin(self) -> None:
+        """Forget everything, and compare the jobs in deferred with the index."""
+        self._listed.clear()
+        self._due.clear()
+        self._collected.clear()
+        self._buckets.clear()
+        self._ends.clear()
+        self._freed.clear()
+        self._left.clear()
+        self._stale = {DUE, CHAINS}
+        self._repair()
+
+    def release(self) -> float | None:
+        """Move jobs that may start; return in how many seconds to call again, None if only a wake.
+
+        Returns 0 if there is more to do now.
+        """
+        room = MULTIS_AT_ONCE
+        self._look_for_deleted()
+        if CHAINS in self._stale:
+            self._stale.discard(CHAINS)
+            self._look_at_chains()
+        for batch in list(self._freed):
+            room = self._free_some(batch, room)
+        self._list_due()
+        room = self._release_due(room)
+        if self._due or self._freed:
+            return 0.0
+        return self._next_in_s()
+
+    def _stir(self, what: str) -> Callable[[object], None]:
+        def stir(_: object) -> None:
+            self._stale.add(what)
+            self._wake()
+
+        return stir
+
+    # --- By time
+
+    def _list_due(self) -> None:
+        """List the spans of time that have begun, or are about to, if they are new or changed."""
+        path = self._znodes.path(DUE)
+        if DUE in self._stale:
+            self._stale.discard(DUE)
+            try:
+                names = self._znodes.children(path, self._stir(DUE))
+            except MissingError:
+                self._znodes.ensure(path)
+                names = self._znodes.children(path, self._stir(DUE))
+            self._buckets = set(filter(is_bucket, names))
+        last = bucket_of(self._jobs.clock_ms() + AHEAD_MS)
+        for bucket in sorted(self._buckets):
+            if bucket > last:
+                break
+            if bucket in self._stale or bucket not in self._listed:
+                self._stale.discard(bucket)
+                self._list_bucket(bucket)
+
+    def _list_bucket(self, bucket: str) -> None:
+        try:
+            children = self._znodes.children(bucket_path(self._layout, bucket), self._stir(bucket))
+        except MissingError:
+            self._forget_bucket(bucket)
+            return
+        entries = {entry for entry in map(parse_entry, children) if entry is not None}
+        self._listed[bucket] = entries - self._collected
+
+    def _forget_bucket(self, bucket: str) -> None:
+        self._buckets.discard(bucket)
+        self._listed.pop(bucket, None)
+
+    def _release_due(self, room: int) -> int:
+        """Move jobs whose time has come, the first in the order of taking first."""
+        now_ms = self._jobs.clock_ms()
+        if not self._due:
+            self._collect_due(now_ms)
+        while self._due and room > 0:
+            some = [self._due.popleft() for _ in range(min(JOBS_AT_ONCE, len(self._due)))]
+            self._collected.difference_update(some)
+            self._move_on({e.name: due_path(self._layout, e) for e in some}, now_ms)
+            room -= 1
+        return room
+
+    def _collect_due(self, now_ms: int) -> None:
+        """Note which jobs are due, and remove spans of time that have passed and are empty."""
+        found: list[DueEntry] = []
+        for bucket, entries in list(self._listed.items()):
+            due = {entry for entry in entries if entry.not_before_ms <= now_ms}
+            found += due
+            entries.difference_update(due)
+            has_passed = bucket_start_ms(bucket) + BUCKET_MS <= now_ms
+            if not due and not entries and has_passed:
+                # If a submitter has added one, the znode stays, and its watch was called.
+                if self._znodes.delete(bucket_path(self._layout, bucket)):
+                    self._forget_bucket(bucket)
+                elif self._znodes.exists(bucket_path(self._layout, bucket)):
+                    self._stale.add(bucket)
+                else:
+                    self._forget_bucket(bucket)
+        found.sort(key=lambda entry: _order(entry.name))
+        self._due.extend(found)
+        self._collected.update(found)
+
+    def _next_in_s(self) -> float | None:
+        """Return in how many seconds a job is due, a span of time begins, or a look is due."""
+        now_ms = self._jobs.clock_ms()
+        times = [entry.not_before_ms for entries in self._listed.values() for entry in entries]
+        times += [
+            bucket_start_ms(bucket) - AHEAD_MS
+            for bucket in self._buckets
+            if bucket not in self._listed
+        ]
+        times += [
+            bucket_start_ms(bucket) + BUCKET_MS
+            for bucket, entries in self._listed.items()
+            if not entries
+        ]
+        pauses_s = [max(0.0, (min(times) - now_ms) / 1000)] if times else []
+        if self._ends:
+            look_in_s = min(awaited.vanished.due_in_s() for awaited in self._ends.values())
+            pauses_s.append(max(look_in_s, self._look_at - time.monotonic()))
+        return min(pauses_s, default=None)
+
+    # --- By batch
+
+    def _look_at_chains(self) -> None:
+        stir = self._stir(CHAINS)
+        awaited = set[str]()
+        for batch in self._znodes.children(self._znodes.path(CHAINS), stir):
+            if batch in self._freed:
+                continue
+            found = self._znodes.get(chain_path(self._layout, batch))
+            if found is None:
+                continue
+            after = decode_chain(found.data)
+            if after not in self._ends:
+                self._ends[after] = _Awaited(
+                    BatchEnd(self._layout, after), Vanished(self._layout, None)
+                )
+            awaited.add(after)
+            try:
+                has_come = self._ends[after].end.has_come(stir)
+            except JobError as error:
+                if batch not in self._warned:
+                    self._warned.add(batch)
+                    log.warning("batch %s waits still: %s", batch, error)
+                continue
+            if has_come:
+                self._freed[batch] = []
+                log.info("batch %s may start: %s is done", batch, after)
+        self._ends = {after: self._ends[after] for after in awaited}
+
+    def _look_for_deleted(self) -> None:
+        """Look whether what another batch waits for was deleted: no watch tells of that."""
+        began = time.monotonic()
+        if began < self._look_at or not self._ends:
+            return
+        after = min(self._ends, key=lambda name: self._ends[name].vanished.due_in_s())
+        end, vanished = self._ends[after]
+        if vanished.due_in_s() > 0:
+            return
+        if not end.outstanding:
+            # It was submitted in part so far, or its log was not read yet.
+            vanished.look(())
+            self._stale.add(CHAINS)
+        elif not self._znodes.exists(batch_path(self._layout, after)):
+            del self._ends[after]
+            self._stale.add(CHAINS)
+        elif gone := self._layout.ended_or_nowhere(vanished.look(end.outstanding)):
+            end.forget(gone)
+            self._stale.add(CHAINS)
+        self._look_at = began + LOOK_SHARE * (time.monotonic() - began)
+
+    def _free_some(self, batch: str, room: int) -> int:
+        """Move jobs of a batch that may start; at the end no further ones are held."""
+        path = chain_path(self._layout, batch)
+        while room > 0:
+            if not self._freed[batch]:
+                try:
+                    children = self._znodes.children(path)
+                except MissingError:
+                    children = []
+                names = parse_names(children)
+                if not names:
+                    for child in children:
+                        self._znodes.delete(f"{path}/{child}")
+                    # If a submitter has added one in the meantime, the znode stays.
+                    if self._znodes.delete(path) or not self._znodes.exists(path):
+                        del self._freed[batch]
+                        self._left.pop(batch, None)
+                        return room
+                    room -= 1
+                    continue
+                found = [name.name for name in names]
+                if found == self._left.pop(batch, None):
+                    # For example, they may not be read. The next change of a chain tries again.
+                    log.warning("%d jobs of batch %s cannot be moved", len(found), batch)
+                    del self._freed[batch]
+                    return room
+                self._freed[batch], self._left[batch] = found, found
+            some, self._freed[batch] = (
+                self._freed[batch][:JOBS_AT_ONCE],
+                self._freed[batch][JOBS_AT_ONCE:],
+            )
+            self._move_on({name: f"{path}/{name}" for name in some}, self._jobs.clock_ms())
+            room -= 1
+        return room
+
+    # --- Moving
+
+    def _move_on(self, entries: dict[str, str], now_ms: int) -> None:
+        """Move the jobs of these entries (names and paths); remove entries without a job."""
+        names = list(entries)
+        moves: list[Move] = []
+        for name, job in zip(names, self._layout.read_each(DEFERRED, names), strict=True):
+            if job is None:
+                self._remove_entry(name, entries[name])
+            elif job.is_stand_in:
+                log.warning("%s", job.errors[-1].message)
+                moves.append(Move(DEFERRED, job, job.gave_up(now_ms)))
+            elif entry_path(self._layout, job) != entries[name]:
+                # Left by another program: the job waits for something else.
+                self._znodes.delete(entries[name])
+            else:
+                moves.append(Move(DEFERRED, job, job.put_off(now_ms)))
+        made = self._jobs.mover.move(moves)
+        for move in made:
+            if move.before.is_stand_in:
+                self._znodes.delete(entries[move.before.name])
+
+    def _remove_entry(self, name: str, path: str) -> None:
+        """Remove an entry, unless its job is in deferred by now."""
+        job = self._layout.job(DEFERRED, name)
+        # The first two operations are refused if the job is there.
+        operations: list[Operation] = [Create(job, b""), Delete(job, 0), Delete(path, -1)]
+        try:
+            self._znodes.multi(operations, landed=lambda: not self._znodes.exists(path))
+        except RefusedError as refused:
+            if refused.lacks_parent:
+                # Not even the page that the job would be on is there.
+                self._znodes.delete(path)
+
+    # --- What is missing
+
+    def _repair(self) -> None:
+        """Compare the names of the jobs in deferred with those in the index."""
+        indexed = self._indexed()
+        missing = [
+            name.name
+            for names in self._layout.iterate_names(DEFERRED)
+            for name in names
+            if indexed.pop(name.name, 0) != 1
+        ]
+        for start in range(0, len(missing), JOBS_AT_ONCE):
+            for job in self._layout.read(DEFERRED, missing[start : start + JOBS_AT_ONCE]):
+                self._repair_entry(job)
+        # Entries that have no job are removed when they are due.
+
+    def _indexed(self) -> dict[str, int]:
+        """Return the names in the index, each with the number of its entries."""
+        found: dict[str, int] = {}
+        due, chains = self._znodes.path(DUE), self._znodes.path(CHAINS)
+        for parent, name_of in ((due, _name_in_due), (chains, lambda child: child)):
+            for names in self._children_below(parent):
+                for name in map(name_of, names):
+                    found[name] = found.get(name, 0) + 1
+        return found
+
+    def _children_below(self, parent: str) -> Iterable[list[str]]:
+        try:
+            children = self._znodes.children(parent)
+        except MissingError:
+            return
+        for child in children:
+            try:
+                yield self._znodes.children(f"{parent}/{child}")
+            except MissingError:
+                continue
+
+    def _repair_entry(self, job: Job) -> None:
+        if job.is_stand_in:
+            self._jobs.mover.move([Move(DEFERRED, job, job.gave_up(self._jobs.clock_ms()))])
+            return
+        path = entry_path(self._layout, job)
+        if path is None or self._znodes.exists(path):
+            return
+        log.warning("%s in deferred has no entry in the index: it gets one", job.name)
+        where = self._layout.job(DEFERRED, job.name)
+        if self._is_held(job):
+            if job.waits_for == WAITS_FOR_TIME:
+                self._znodes.ensure(paths.parent_of(path))
+            operations: Sequence[Operation] = [Exists(where), Create(path, b"")]
+            try:
+                self._znodes.multi(operations, landed=lambda: self._znodes.exists(path))
+            except RefusedError:
+                log.info("%s has moved on in the meantime", job.name)
+        else:
+            self._jobs.mover.move([Move(DEFERRED, job, job.put_off(self._jobs.clock_ms()))])
+
+    def _is_held(self, job: Job) -> bool:
+        """Say whether what the job waits for can still come."""
+        if not job.chained or job.batch is None:
+            return True
+        return self._znodes.exists(chain_path(self._layout, job.batch))
+
+
+def _order(name: str) -> tuple[int, int, str]:
+    parsed = parse(name)
+    return parsed.order if parsed is not None else (0, 0, name)
+
+
+def _name_in_due(child: str) -> str:
+    entry = parse_entry(child)
+    return child if entry is None else entry.name

@@ -1,0 +1,179 @@
+"""Removing what has ended: jobs with their keys and stored results, batches, and empty pages.
+
+What holds: only jobs under done are removed, each at the version it was read in, so that one that
+is being retried stays; a key is removed with the job that it stands for, and with no other. Imports
+the job system's queue.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from zoolet.jobs.errors import ResultStoreError, UnknownBatchError, UnreadableJobError
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.settings import QueueSettings
+from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.znodes.batch_log import batch_path, chain_path, read_chunks, read_record
+from zoolet.jobs.znodes.edge import Znode
+from zoolet.jobs.znodes.keys import submission_of_key
+from zoolet.jobs.znodes.layout import BATCHES, DEFERRED, DONE, PLACES, UNOWNED, page_order
+from zoolet.jobs.znodes.moves import JOBS_AT_ONCE
+from zoolet.jobs.znodes.operations import Delete, Operation, RefusedError
+from zoolet.jobs.znodes.queue import JobQueue
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 10.0
+"""How often what is to be kept no longer is looked for."""
+PAGE_EMPTY_MS = 60_000
+"""A page stays so long at least: its submitter may be about to use it."""
+
+
+class Removed(NamedTuple):
+    """How much was removed."""
+
+    jobs: int
+    batches: int
+
+
+class Remover:
+    """Removes finished jobs of a queue, on demand and as its settings say."""
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        results: ResultReader,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._jobs = jobs
+        self._layout = jobs.layout
+        self._znodes = jobs.layout.znodes
+        self._results = results
+        self._clock_s = clock_s
+        self._due_s = 0.0
+        self._finished: dict[str, int] = {}
+        """When the jobs under done have ended, as far as they were read."""
+
+    def remove_if_due(self) -> None:
+        """Remove what the queue's settings say is to be kept no longer, from time to time."""
+        if self._clock_s() < self._due_s:
+            return
+        self._due_s = self._clock_s() + EVERY_S
+        try:
+            settings = self._layout.read_settings()
+        except UnreadableJobError as error:
+            log.warning("no finished job is removed: %s", error)
+            settings = QueueSettings()
+        if settings.keep_done_ms is not None or settings.keep_done_jobs is not None:
+            self.apply(settings.keep_done_ms, settings.keep_done_jobs)
+        self.remove_empty_pages()
+
+    def apply(self, keep_ms: int | None, keep_jobs: int | None) -> Removed:
+        """Remove jobs that ended longer ago than that, and all but so many.
+
+        With them go the batches that have none left.
+        """
+        self._read_ends()
+        oldest = sorted(self._finished, key=self._finished.__getitem__)
+        over = 0 if keep_jobs is None else max(0, len(oldest) - keep_jobs)
+        if keep_ms is not None:
+            before_ms = self._jobs.clock_ms() - keep_ms
+            over = max(over, sum(end_ms < before_ms for end_ms in self._finished.values()))
+        removed = 0
+        for start in range(0, over, JOBS_AT_ONCE):
+            some = oldest[start : min(over, start + JOBS_AT_ONCE)]
+            removed += self.remove(self._layout.read(DONE, some))
+            for name in some:
+                self._finished.pop(name, None)
+        if removed:
+            log.info("removed %d finished jobs", removed)
+        return Removed(removed, self.remove_batches())
+
+    def _read_ends(self) -> None:
+        """Learn when the jobs under done have ended; each is read once."""
+        known, self._finished = self._finished, {}
+        for page in self._layout.iterate_names(DONE):
+            names = [name.name for name in page]
+            self._finished |= {name: known[name] for name in names if name in known}
+            for job in self._layout.read(DONE, [name for name in names if name not in known]):
+                self._finished[job.name] = job.finished_ms or 0
+
+    def remove(self, ended: Sequence[Job]) -> int:
+        """Remove these jobs from done, with their keys and stored results; return how many."""
+        removed: list[Job] = []
+        for start in range(0, len(ended), JOBS_AT_ONCE):
+            removed += self._remove_some(list(ended[start : start + JOBS_AT_ONCE]))
+        stored = [job.stored for job in removed if job.stored is not None]
+        if stored:
+            try:
+                self._results.delete(stored)
+            except ResultStoreError as error:
+                log.warning("%d stored results are left behind: %s", len(stored), error)
+        return len(removed)
+
+    def _remove_some(self, jobs: list[Job]) -> list[Job]:
+        keys = self._znodes.get_all([self._layout.key(job.key) for job in jobs])
+        operations: list[Operation] = []
+        for job, key in zip(jobs, keys, strict=True):
+            operations += self._deletes(job, key)
+        first = self._layout.done(jobs[0].name)
+        try:
+            self._znodes.multi(operations, landed=lambda: not self._znodes.exists(first))
+        except RefusedError:
+            # One of them is being retried, or removed, by someone else.
+            return [] if len(jobs) == 1 else [j for job in jobs for j in self._remove_some([job])]
+        return jobs
+
+    def _deletes(self, job: Job, key: Znode | None) -> Iterator[Operation]:
+        yield Delete(self._layout.done(job.name), job.version)
+        if key is not None and submission_of_key(key) == job.submission:
+            yield Delete(self._layout.key(job.key), key.version)
+
+    def remove_batches(self) -> int:
+        """Remove the batches none of whose jobs is in the queue any more; return how many.
+
+        The oldest are looked at first, up to one that has jobs: it is one of the next to go.
+        """
+        records = []
+        for name in self._znodes.children(self._znodes.path(BATCHES)):
+            try:
+                records.append(read_record(self._layout, name))
+            except (UnknownBatchError, UnreadableJobError):
+                continue
+        removed = 0
+        for record in sorted(records, key=lambda record: record.submitted_ms):
+            try:
+                chunks = read_chunks(self._layout, record)
+            except UnreadableJobError as error:
+                log.warning("the batch stays: %s", error)
+                continue
+            if any(not chunk or self._is_any_there(chunk) for chunk in chunks):
+                break
+            self._znodes.delete_tree(chain_path(self._layout, record.name))
+            self._znodes.delete_tree(batch_path(self._layout, record.name))
+            removed += 1
+        return removed
+
+    def _is_any_there(self, chunk: Sequence[tuple[str, str]]) -> bool:
+        wanted = [self._layout.job(place, name) for name, _ in chunk for place in PLACES]
+        return any(znode is not None for znode in self._znodes.get_all(wanted))
+
+    def remove_empty_pages(self) -> int:
+        """Remove pages that are empty and behind which there is a newer one; return how many."""
+        if self._layout.is_flat:
+            return 0
+        removed = 0
+        for place in (DEFERRED, UNOWNED, DONE):
+            for shard in self._layout.shards:
+                pages = self._layout.pages(place, shard)
+                newest = {page_order(page)[0]: page for page in pages}
+                older = [page for page in pages if page not in newest.values()]
+                paths = [self._layout.page(place, shard, page) for page in older]
+                before_ms = self._jobs.clock_ms() - PAGE_EMPTY_MS
+                for path, znode in zip(paths, self._znodes.get_all(paths), strict=True):
+                    if znode and not znode.children and znode.created_ms < before_ms:
+                        # A job that is put there meanwhile keeps it; one put there later, as it
+                        # returns, makes it anew.
+                        removed += self._znodes.delete(path)
+        return removed

@@ -1,0 +1,127 @@
+"""What a job is submitted with, and the limits that are checked then.
+
+Imports the job system's limits and errors.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zoolet.jobs.errors import InvalidJobError
+from zoolet.jobs.records.job_values import (
+    BACKOFF_LIMIT_MS,
+    MAX_ATTEMPTS_LIMIT,
+    TASK_LIMIT_CHARACTERS,
+    TIME_LIMIT_MS,
+    TIMEOUT_LIMIT_MS,
+    is_text,
+)
+from zoolet.jobs.records.task_names import task_name
+
+JsonObject = Mapping[str, Any]
+
+_to_sorted_json = json.JSONEncoder(sort_keys=True, default=dict).encode
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What to do: the work that a job is submitted for.
+
+    Attributes:
+        task: the function to run, or its name: ``module:function``, or that of an entry point. A
+            function becomes its name.
+        dataset: the dataset that it works on; None, and no group, for a task without data.
+        groupid: which group of that dataset; an int becomes its decimal text.
+        parameters: JSON object that the task gets beside the group.
+        priority: 0 to 999, the greater goes first.
+        max_attempts: after this many failed attempts the job is FAILED.
+        backoff_ms: how long it waits after a failed attempt, twice as long after each further one.
+        timeout_ms: an attempt that takes longer is ended, and failed.
+        not_before_ms: no worker starts it before this time, in milliseconds since the epoch.
+        expires_ms: no worker starts it after this time; it is FAILED then.
+        idempotency_key: what identifies the work; by default task, dataset, groupid and parameters
+            if it has data. Work without data has no identity, unless this is given.
+    """
+
+    task: str | Callable[..., Any]
+    dataset: str | None = None
+    groupid: str | int | None = None
+    parameters: JsonObject = field(default_factory=dict)
+    priority: int = 0
+    max_attempts: int = 3
+    backoff_ms: int = 0
+    timeout_ms: int | None = None
+    not_before_ms: int | None = None
+    expires_ms: int | None = None
+    idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "task", task_name(self.task))
+
+    @property
+    def task_name(self) -> str:
+        """The task as its name."""
+        return str(self.task)
+
+    @property
+    def identifies_work(self) -> bool:
+        """Whether a later request can be for the same work: it has data, or an idempotency key."""
+        return self.dataset is not None or self.idempotency_key is not None
+
+    @property
+    def key(self) -> str:
+        """What identifies the work: a hash of the idempotency key, or else of the work itself."""
+        if self.idempotency_key is not None:
+            work: object = {"idempotency_key": self.idempotency_key}
+        else:
+            groupid = group_text(self.groupid)
+            work = [self.task_name, self.dataset, groupid, self.parameters]
+        return hashlib.sha256(_to_sorted_json(work).encode()).hexdigest()
+
+
+_TIME_HINT = (
+    " (the end of the year 9999): it is in milliseconds since the epoch, so use"
+    " time.time_ns() // 1_000_000 and not time.time_ns()"
+)
+_MILLISECONDS = {
+    "backoff_ms": (0, BACKOFF_LIMIT_MS, " (a day)"),
+    "timeout_ms": (1, TIMEOUT_LIMIT_MS, " (a year)"),
+    "not_before_ms": (0, TIME_LIMIT_MS, _TIME_HINT),
+    "expires_ms": (0, TIME_LIMIT_MS, _TIME_HINT),
+}
+"""The least and the greatest value of each time in a request, and what else to say of it."""
+
+
+def group_text(groupid: object) -> Any:
+    """Return a groupid as the text that stands for it in a name; what is not one, as it is."""
+    is_number = isinstance(groupid, int) and not isinstance(groupid, bool)
+    return str(int(groupid)) if is_number else groupid  # type: ignore[call-overload]
+
+
+def check_request(request: JobRequest) -> None:
+    """Raise InvalidJobError if a request cannot be a job; its parameters are not looked into."""
+    if not is_text(request.task) or not 0 < len(request.task_name) <= TASK_LIMIT_CHARACTERS:
+        raise InvalidJobError(
+            f"task {request.task!r} is not a text like module:function, of up to"
+            f" {TASK_LIMIT_CHARACTERS} characters"
+        )
+    if not isinstance(request.parameters, Mapping):
+        raise InvalidJobError(f"parameters {request.parameters!r} are not a JSON object")
+    if not _is_number(request.max_attempts, 1, MAX_ATTEMPTS_LIMIT):
+        raise InvalidJobError(
+            f"max_attempts {request.max_attempts!r} is not 1 to {MAX_ATTEMPTS_LIMIT}"
+        )
+    for name, (least, most, hint) in _MILLISECONDS.items():
+        value = getattr(request, name)
+        if value is not None and not _is_number(value, least, most):
+            raise InvalidJobError(
+                f"{name} {value!r} is not a number of milliseconds from {least} to {most}{hint}"
+            )
+    if request.idempotency_key is not None and not isinstance(request.idempotency_key, str):
+        raise InvalidJobError(f"idempotency_key {request.idempotency_key!r} is not a text")
+
+
+def _is_number(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -1,0 +1,47 @@
+"""What workers say of themselves in their znodes, as others read it.
+
+Any program may have written such a value. So a reader gets only fields of the right type. Imports
+the job system's JSON.
+"""
+
+from typing import Any
+
+from zoolet.jobs.records.job_values import is_text
+from zoolet.jobs.records.json_values import decode_json
+
+TEXTS = frozenset({"host", "kind"})
+NUMBERS = frozenset(
+    {
+        "pid",
+        "executors",
+        "groups",
+        "successful",
+        "failed_attempts",
+        "failed",
+        "lost",
+        "cache_hits",
+        "cache_misses",
+        "busy_s",
+    }
+)
+_NUMBER_MOST = 2**62
+
+
+def decode_report(data: bytes) -> dict[str, Any]:
+    """Return what a worker says of itself; fields of a wrong type are left out.
+
+    A field that this version does not know is returned as it is.
+    """
+    try:
+        found = decode_json(data)
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if _is_right(name, value)}
+
+
+def _is_right(name: str, value: object) -> bool:
+    if name in NUMBERS:
+        return type(value) in {int, float} and 0 <= value <= _NUMBER_MOST  # type: ignore[operator]
+    return name not in TEXTS or is_text(value)

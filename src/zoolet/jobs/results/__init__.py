@@ -1,0 +1,1 @@
+"""Results that are too large for a znode: the store, and which store a queue has."""

@@ -1,0 +1,346 @@
+"""Where a queue's large results are, for those who write them and those who read them.
+
+A queue has one result store. Its settings name it, or the first large result decides: whoever
+stores it writes down in the znode ``store`` which database it used, by an id that is kept in the
+database. What holds:
+
+- A result is stored only in the database that the znode ``store`` names, so who reads the queue's
+  results finds it. If a worker's store is another one, the attempt fails.
+- A result is stored before the job that refers to it comes to stand under done, under a key that no
+  other attempt uses. A result that nobody refers to may be left behind by a worker that died in
+  between. A reference without its result never happens.
+
+Imports the job system's queue, records and stores.
+"""
+
+import contextlib
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from zoolet.jobs.errors import ResultRefusedError, ResultStoreError, UnreadableJobError
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.results.store import (
+    ResultStore,
+    default_url,
+    existing_id,
+    location,
+    sqlite_path,
+    without_password,
+)
+from zoolet.jobs.znodes.layout import STORE
+from zoolet.jobs.znodes.operations import RefusedError, SetData
+
+if TYPE_CHECKING:
+    from zoolet.jobs.znodes.queue import JobQueue
+
+log = logging.getLogger(__name__)
+
+REPORTS_LOOKED_AT = 50
+"""How many workers of a queue are asked for their store by one that starts."""
+_CLAIM_TRIES = 10
+_ADVICE = "Set one store for all: zoolet jobs configure --result-store URL"
+
+
+def key_of(job: Job) -> str:
+    """Return the key for the result of the attempt that a worker makes at a job."""
+    return f"{job.submission}/{job.attempts + 1}/{job.worker}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreIdentity:
+    """Which database the results of a queue are in.
+
+    Attributes:
+        id: the random id that is kept in the database; "" if it is not known.
+        url: where it is, without the password.
+        host: the machine that has it, if it is a file; None for the server of a database.
+        configured: the store that the queue's settings named when this was written.
+    """
+
+    id: str
+    url: str
+    host: str | None
+    configured: str | None
+
+    def __str__(self) -> str:
+        """Return it for a message."""
+        return self.url if self.host is None else f"{self.url} on host {self.host}"
+
+    def encode(self) -> bytes:
+        """Return the value of the znode."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self | None:
+        """Read what `encode` wrote; None if it is something else."""
+        try:
+            found = decode_json(value)
+            host, configured = found["host"], found["configured"]
+            return cls(
+                str(found["id"]),
+                str(found["url"]),
+                None if host is None else str(host),
+                None if configured is None else str(configured),
+            )
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+@dataclass(slots=True)
+class _Choice:
+    """The store to use now, what the queue says of its store, and at which version."""
+
+    store: ResultStore
+    configured: str | None
+    claim: StoreIdentity | None
+    claim_version: int | None
+
+
+class ResultReader:
+    """Reads and writes the large results of a queue; it opens the store when there is the first.
+
+    Args:
+        queue: the queue.
+        url: the store, if it is not the one that the queue names; for example with a password.
+    """
+
+    def __init__(self, queue: "JobQueue", url: str | None = None) -> None:
+        self._znodes = queue.layout.znodes
+        self._queue = queue
+        self._url = url
+        self._lock = threading.RLock()
+        self._store: ResultStore | None = None
+        self._opened_url = ""
+        self.problem: str | None = None
+        """Why large results cannot be stored, as far as that is known."""
+
+    # --- Reading
+
+    def complete(self, job: Job) -> Job:
+        """Return the job with its result, fetched from the store where it is there.
+
+        Raises:
+            ResultStoreError: the store cannot be asked, or has it no more.
+        """
+        if job.stored is None:
+            return job
+        try:
+            return job._replace(result=decode_json(self._get(job.stored)))
+        except ValueError as error:
+            raise ResultStoreError(
+                f"the stored result of {job.name} is not JSON: {error}"
+            ) from None
+
+    def _get(self, key: str) -> bytes:
+        with self._lock:
+            store = self._store
+        found = None if store is None else store.get(key)
+        if found is not None:
+            return found
+        choice = self._choose()
+        found = choice.store.get(key)
+        if found is not None:
+            return found
+        here = f"{choice.store.url} on host {socket.gethostname()}"
+        if choice.claim is not None and choice.claim.id != choice.store.id:
+            raise ResultStoreError(
+                f"the result {key} is in {choice.claim}, and this process reads {here}. Read it on"
+                f" that host, or name its store. {_ADVICE}"
+            )
+        raise ResultStoreError(
+            f"{here} has no result {key}: was it removed by hand, or is the store of the worker"
+            f" another one? SQLite is for one machine. {_ADVICE}"
+        )
+
+    # --- Writing
+
+    def put(self, key: str, value: bytes) -> None:
+        """Store a result where the readers of the queue find it.
+
+        Raises:
+            ResultStoreError: the store did not take it.
+            ResultRefusedError: nor will it take it later, or the store is not the queue's.
+        """
+        try:
+            self._choose_queues().store.put(key, value)
+        except ResultRefusedError as error:
+            self.problem = str(error)
+            raise
+        self.problem = None
+
+    def delete(self, keys: list[str]) -> None:
+        """Remove results.
+
+        Raises:
+            ResultStoreError: the store did not do it.
+        """
+        self._choose().store.delete(keys)
+
+    def close(self) -> None:
+        """Close the store, where it was opened."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+    # --- Which store
+
+    def _choose(self) -> _Choice:
+        """Return the store to use, opened; the queue's settings may have changed."""
+        with self._lock:
+            configured, claim, version = self._read_claim()
+            url = self._url_for(configured, claim)
+            if self._store is None or url != self._opened_url:
+                self.close()
+                self._store = ResultStore(url)
+                self._opened_url = url
+            return _Choice(self._store, configured, claim, version)
+
+    def _url_for(self, configured: str | None, claim: StoreIdentity | None) -> str:
+        url = self._url or configured
+        if url is not None:
+            return url
+        if claim is not None and claim.host is None:
+            raise ResultRefusedError(
+                f"the queue's large results are in {claim}. Name this store, with what it takes to"
+                " log in, by --result-store, or Dispatcher(result_store=...)"
+            )
+        # On one machine, users with other homes share the store of the first.
+        if claim is not None and claim.host == socket.gethostname():
+            return claim.url
+        return default_url()
+
+    def _read_claim(self) -> tuple[str | None, StoreIdentity | None, int | None]:
+        """Return the configured store, the claimed one, and the version of the claim."""
+        try:
+            configured = self._queue.layout.read_settings().result_store
+        except UnreadableJobError as error:
+            raise ResultStoreError(str(error)) from None
+        found = self._znodes.get(self._znodes.path(STORE))
+        if found is None:
+            return configured, None, None
+        claim = StoreIdentity.decode(found.data)
+        if claim is not None and claim.configured != configured:
+            # The settings have changed since.
+            claim = None
+        return configured, claim, found.version
+
+    def _choose_queues(self) -> _Choice:
+        """Return the queue's store; the first one that is used becomes that.
+
+        Raises:
+            ResultRefusedError: this process has another one.
+        """
+        for _ in range(_CLAIM_TRIES):
+            choice = self._choose()
+            if choice.claim is not None:
+                if choice.claim.id == choice.store.id:
+                    return choice
+                raise ResultRefusedError(self._differs(str(choice.claim)))
+            self._check_is_configured(choice)
+            if self._claim(choice):
+                return choice
+        raise ResultStoreError("the queue's result store changes all the time")
+
+    def _claim(self, choice: _Choice) -> bool:
+        """Make a store the queue's; False if somebody else was faster."""
+        store = choice.store
+        host = socket.gethostname() if store.is_local else None
+        mine = StoreIdentity(store.id, store.url, host, choice.configured)
+        path = self._znodes.path(STORE)
+        if choice.claim_version is None:
+            is_written = self._znodes.create(path, mine.encode())
+        else:
+            is_written = self._replace(path, mine.encode(), choice.claim_version)
+        if is_written:
+            log.info("the queue's large results are in %s", mine)
+        return is_written
+
+    def _replace(self, path: str, data: bytes, version: int) -> bool:
+        try:
+            self._znodes.multi([SetData(path, data, version)], landed=lambda: False)
+        except RefusedError:
+            return False
+        return True
+
+    def _check_is_configured(self, choice: _Choice) -> None:
+        """Raise ResultRefusedError if the queue's settings name another store."""
+        configured = choice.configured
+        if configured is None or location(configured) == location(self._opened_url):
+            return
+        other = ResultStore(configured)
+        try:
+            if other.id != choice.store.id:
+                raise ResultRefusedError(self._differs(other.url))
+        finally:
+            other.close()
+
+    def _differs(self, other: str) -> str:
+        where = without_password(self._opened_url)
+        return (
+            f"the result store of this worker, {where} on host {socket.gethostname()}, is not the"
+            f" queue's, which is {other}, so nobody would find the result. {_ADVICE}"
+        )
+
+    # --- What a worker tells of its store when it starts
+
+    def check(self) -> str | None:
+        """Return why large results cannot be stored, as far as a look says that; None otherwise.
+
+        It makes no connection to the server of a database.
+        """
+        try:
+            self.problem = self._look()
+        except ResultStoreError as error:
+            self.problem = str(error)
+        return self.problem
+
+    def _look(self) -> str | None:
+        configured, claim, _ = self._read_claim()
+        url = self._opened_url = self._url_for(configured, claim)
+        path = sqlite_path(url)
+        if path is None:
+            if configured is not None and location(configured) != location(url):
+                return self._differs(without_password(configured))
+            return None
+        own_id = existing_id(path)
+        if claim is not None:
+            return None if claim.id == own_id else self._differs(str(claim))
+        if configured is not None and location(configured) != str(path):
+            other_path = sqlite_path(configured)
+            other_id = None if other_path is None else existing_id(other_path)
+            if own_id is None or other_id != own_id:
+                return self._differs(without_password(configured))
+        for worker, other in self._stores_of_others():
+            # Workers on one host will share the store of the first that has a large result.
+            is_same = own_id is not None and other.get("id") == own_id
+            if other.get("host") not in {None, socket.gethostname()} and not is_same:
+                where = f"{other.get('url')} on host {other.get('host')}"
+                return self._differs(f"not decided yet; worker {worker} has {where}")
+        return None
+
+    def _stores_of_others(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        layout = self._queue.layout
+        workers = layout.workers()[:REPORTS_LOOKED_AT]
+        found = self._znodes.get_all([layout.worker(worker) for worker in workers])
+        for worker, znode in zip(workers, found, strict=True):
+            with contextlib.suppress(ValueError):
+                report = decode_json(znode.data) if znode else None
+                other = report.get("result_store") if isinstance(report, dict) else None
+                if isinstance(other, dict):
+                    yield worker, other
+
+    def about(self) -> dict[str, Any]:
+        """Return what a worker reports of its store."""
+        about: dict[str, Any] = {"url": without_password(self._opened_url) or None}
+        with contextlib.suppress(ResultStoreError):
+            path = sqlite_path(self._opened_url)
+            if path is not None:
+                about |= {"host": socket.gethostname(), "id": existing_id(path)}
+        return {"result_store": about, "result_store_problem": self.problem}

@@ -1,0 +1,1 @@
+"""For users: submit jobs, follow them, read their results."""

@@ -1,0 +1,1 @@
+"""The worker: it takes jobs, gives them to executors, and records what comes of them."""

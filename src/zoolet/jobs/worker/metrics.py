@@ -1,0 +1,60 @@
+"""What a worker tells Prometheus: what it has done, and how many jobs its queue has.
+
+Read when it is asked for, so it costs nothing between. Imports prometheus_client and the job
+system's worker.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from zoolet.jobs.worker.worker import Worker
+
+ADDRESS = "127.0.0.1"
+
+
+class WorkerCollector(Collector):
+    """Collects the figures of a worker and of its queue."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the figures as they are now."""
+        tally = self._worker.tally()
+        attempts = CounterMetricFamily(
+            "zoolet_worker_attempts", "Attempts that this worker has ended.", labels=["outcome"]
+        )
+        attempts.add_metric(["successful"], tally["successful"])
+        attempts.add_metric(["failed"], tally["failed_attempts"])
+        attempts.add_metric(["lost"], tally["lost"])
+        yield attempts
+        cache = CounterMetricFamily(
+            "zoolet_worker_cache", "Attempts by whether their data was loaded.", labels=["found"]
+        )
+        cache.add_metric(["hit"], tally["cache_hits"])
+        cache.add_metric(["miss"], tally["cache_misses"])
+        yield cache
+        yield CounterMetricFamily(
+            "zoolet_worker_busy_seconds", "Time spent in tasks.", value=tally["busy_s"]
+        )
+        yield GaugeMetricFamily(
+            "zoolet_worker_jobs_in_hand", "Jobs that it has.", value=self._worker.in_hand
+        )
+        jobs = GaugeMetricFamily("zoolet_queue_jobs", "Jobs of the queue.", labels=["place"])
+        for place, count in self._worker.queue.counts().items():
+            jobs.add_metric([place], count)
+        yield jobs
+        yield GaugeMetricFamily(
+            "zoolet_queue_workers", "Live workers.", value=len(self._worker.queue.workers())
+        )
+
+
+def serve(worker: Worker, port: int, address: str = ADDRESS) -> int:
+    """Answer Prometheus, until the process ends; returns the port."""
+    registry = CollectorRegistry()
+    registry.register(WorkerCollector(worker))
+    server, _ = start_http_server(port, address, registry)
+    return int(server.server_port)

@@ -1,0 +1,193 @@
+"""A worker as a program: its signals, its end, and what it does as process 1 of a container.
+
+What holds:
+
+- The first SIGTERM, SIGINT or SIGHUP stops the worker, which finishes what runs within the grace
+  period. The second one returns all jobs and ends the program at once. Further ones do nothing.
+- If the worker fails, it returns all jobs at once.
+- The program ends, even if the stop does not: after a limit it is left unfinished.
+- As process 1, the program is two processes: one does nothing but pass on signals and reap, so it
+  cannot take the status of a child that the worker waits for.
+
+Call all of this in the main thread, because of the signals. Imports the job system's worker.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Self
+
+from zoolet.jobs.errors import JobError
+from zoolet.jobs.execution import watcher
+from zoolet.jobs.worker.worker import GRACE_MS, Worker
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_LIMIT_S = 20.0
+"""How long a stop may take after the grace period. It takes that long only if a thread hangs."""
+_LOOK_S = 1.0
+_INIT = 1
+_PASSED_ON = (*STOP_SIGNALS, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_SENT_BY_KERNEL = 0x80
+
+
+class _Signals:
+    """Counts the signals that ask for a stop, and wakes the main thread for each.
+
+    The kernel may interrupt any thread; the descriptor wakes this one in every case.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._wakes, self._wake = socket.socketpair()
+
+    def __enter__(self) -> Self:
+        self._wakes.setblocking(False)
+        self._wake.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        for signum in STOP_SIGNALS:
+            # nohup lets a program ignore SIGHUP. SIGINT is handled even if it is ignored at the
+            # start: a shell's script starts programs in the background like that.
+            if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ignore further signals: the program ends."""
+        for signum in STOP_SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        self._wakes.close()
+        self._wake.close()
+
+    def _note(self, _: int, __: FrameType | None) -> None:
+        self.count += 1
+
+    def wake(self) -> None:
+        """Let `wait` return, from any thread."""
+        # OSError: nobody waits any more, or there are wakes enough.
+        with contextlib.suppress(OSError):
+            self._wake.send(b"\0")
+
+    def wait(self) -> None:
+        """Wait for a signal, a wake, or a second."""
+        poll = select.poll()
+        poll.register(self._wakes, select.POLLIN)
+        if poll.poll(_LOOK_S * 1000):
+            with contextlib.suppress(BlockingIOError):
+                self._wakes.recv(4096)
+
+
+def run(
+    worker: Worker,
+    on_started: Callable[[], None],
+    say: Callable[[str], None],
+    grace_ms: int = GRACE_MS,
+) -> None:
+    """Run a worker until a signal stops it, or until it fails (`Worker.failure`).
+
+    Args:
+        worker: not started yet.
+        on_started: called when it takes jobs.
+        say: called with a line for the user.
+        grace_ms: how long running jobs may take to finish after the first signal.
+
+    Raises:
+        Exception: what `Worker.start` raises, or ``on_started``.
+        JobError: the stop does not end.
+    """
+    for signum in STOP_SIGNALS:
+        if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, signal.default_int_handler)
+    try:
+        worker.start()
+        with _Signals() as signals:
+            try:
+                on_started()
+                _wait(worker, signals)
+                if signals.count:
+                    say("stopping: running jobs may finish, the others are returned")
+            except BaseException:
+                worker.stop(0)
+                raise
+            _stop(worker, signals, say, grace_ms if signals.count else 0)
+    except KeyboardInterrupt:
+        say("stopped while it was starting")
+        worker.stop(0)
+
+
+def _wait(worker: Worker, signals: _Signals) -> None:
+    """Wait for a signal, or for the end of the worker."""
+    while not signals.count and not worker.has_ended:
+        signals.wait()
+
+
+def _stop(worker: Worker, signals: _Signals, say: Callable[[str], None], grace_ms: int) -> None:
+    """Stop the worker in a thread, so that this one can take notice of a second signal.
+
+    Raises:
+        JobError: the stop does not end.
+    """
+    failures: list[BaseException] = []
+
+    def stop() -> None:
+        try:
+            worker.stop(grace_ms)
+        except BaseException as error:  # noqa: BLE001 -- it is raised in the main thread
+            failures.append(error)
+        signals.wake()
+
+    thread = threading.Thread(target=stop, name="stop", daemon=True)
+    thread.start()
+    until = time.monotonic() + grace_ms / 1000 + STOP_LIMIT_S
+    is_cut = False
+    while thread.is_alive() and time.monotonic() < until:
+        if signals.count > 1 and not is_cut:
+            is_cut = True
+            say("second signal: returning all jobs")
+            worker.cut_grace()
+        signals.wait()
+    if failures:
+        raise failures[0]
+    if thread.is_alive():
+        raise JobError("the worker does not stop: its jobs return when its session ends")
+
+
+def become_init() -> None:
+    """If this process is process 1, go on in a child of it; process 1 passes on signals and reaps.
+
+    Process 1 of a container gets the orphans of all other processes. Nobody else reaps them. Call
+    it while the program has one thread.
+    """
+    if os.getpid() != _INIT:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Blocked before the fork: a signal that comes in between waits for process 1.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return
+    os._exit(_be_init(child))
+
+
+def _be_init(child: int) -> int:
+    """Pass on signals and reap until the child has ended; return its exit status as a shell's."""
+    while True:
+        # This wait ends: SIGCHLD comes at the end of the child.
+        found = signal.sigwaitinfo({*_PASSED_ON, signal.SIGCHLD})
+        if found.si_signo != signal.SIGCHLD:
+            # The kernel sends a terminal's Ctrl-C to the child, too.
+            if found.si_code != _SENT_BY_KERNEL:
+                os.kill(child, found.si_signo)
+            continue
+        if (status := watcher.reap(child)[0]) is not None:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code

@@ -1,0 +1,395 @@
+"""Records what comes of the jobs that a worker has in hand: many in one multi.
+
+One thread, so the moves of a job are made one after the other. What holds:
+
+- A short task costs one move: that it is RUNNING is recorded only when it runs for a while.
+- What came of a job that is not the worker's any more is not recorded; the queue refuses it.
+- A large result is in the result store before its job stands under done; while the store is down
+  its jobs wait for it, and no others do.
+
+Imports the job system's queue and records.
+"""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from zoolet.jobs.errors import (
+    InvalidJobError,
+    ResultRefusedError,
+    ResultStoreError,
+    WorkerGoneError,
+)
+from zoolet.jobs.execution.attempts import Outcome
+from zoolet.jobs.execution.executors import LONG_S
+from zoolet.jobs.execution.logs import Label, tell
+from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.json_values import EncodedJson, is_large
+from zoolet.jobs.results.reader import ResultReader, key_of
+from zoolet.jobs.worker.jobs_in_hand import Hands, InHand
+from zoolet.jobs.znodes.layout import OWNED
+from zoolet.jobs.znodes.moves import JOBS_AT_ONCE, Move
+from zoolet.jobs.znodes.queue import JobQueue
+
+log = logging.getLogger(__name__)
+
+RUNNING_AFTER_S = 0.025
+"""A task that runs this long is recorded as RUNNING."""
+REPORT_AFTER_S = 5.0
+"""How long after a change the worker says anew what it has done."""
+STORE_RETRY_S = 0.5
+STORE_PATIENCE_S = 300.0
+"""How long a result waits for the store; then the attempt has failed."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a worker has done since its start."""
+
+    successful: int = 0
+    failed_attempts: int = 0
+    failed: int = 0
+    lost: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    busy_s: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the figures by name."""
+        names = ("successful", "failed_attempts", "failed", "lost", "cache_hits", "cache_misses")
+        return {name: getattr(self, name) for name in names} | {"busy_s": round(self.busy_s, 3)}
+
+
+class _Ended(NamedTuple):
+    """An attempt that has ended; ``stored`` is the key of a result that is in the store.
+
+    Without an outcome the job was not attempted, and is given back.
+    """
+
+    held: InHand
+    outcome: Outcome | None
+    at_ms: int
+    stored: str | None = None
+
+
+class _ToStore(NamedTuple):
+    """A result that goes to the store before the end of its attempt is recorded."""
+
+    ended: _Ended
+    outcome: Outcome
+    result: EncodedJson
+
+
+class _Asked(NamedTuple):
+    """A job that may start only when it is recorded as RUNNING."""
+
+    held: InHand
+
+
+_News = InHand | _Ended | _Asked
+
+
+class Recorder:
+    """Records what comes of jobs.
+
+    Args:
+        jobs: the queue.
+        hands: what the worker has in hand; what is recorded is dropped from it.
+        results: the store of large results.
+        on_step: called with the name of a step, and of the jobs that it is done with.
+        on_permitted: called with a job in hand that may start now: it is recorded as RUNNING.
+        on_lost: called with jobs in hand that are not the worker's any more.
+        on_long: called with a job in hand whose task takes long.
+        on_gone: called with a worker's id that the queue does not know any more.
+        on_report: called from time to time when the tally has changed.
+        start_thread: starts a thread whose failure ends the worker.
+    """
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        hands: Hands,
+        results: ResultReader,
+        on_step: Callable[[str, Sequence[str]], None],
+        on_permitted: Callable[[InHand], None],
+        on_lost: Callable[[Sequence[InHand]], None],
+        on_long: Callable[[InHand], None],
+        on_gone: Callable[[str], None],
+        on_report: Callable[[], None],
+        start_thread: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self._jobs = jobs
+        self._hands = hands
+        self._results = results
+        self._on_step = on_step
+        self._on_permitted = on_permitted
+        self._on_lost = on_lost
+        self._on_long = on_long
+        self._on_gone = on_gone
+        self._on_report = on_report
+        self._start_thread = start_thread
+        self._news: queue.SimpleQueue[_News | None] = queue.SimpleQueue()
+        self._to_store: queue.SimpleQueue[_ToStore | None] = queue.SimpleQueue()
+        self._has_storer = False
+        self._closing = threading.Event()
+        self._is_drained = False
+        """Whether `record` has come to the end of the news."""
+        self.tally = Tally()
+
+    def close(self) -> None:
+        """Let its threads end: `record` when it has recorded what was told of before."""
+        self._closing.set()
+        self._news.put(None)
+        self._to_store.put(None)
+
+    # --- What executors tell
+
+    def asked(self, held: InHand) -> None:
+        """Record a careful job as RUNNING; `on_permitted` is called if that was done."""
+        self._news.put(_Asked(held))
+
+    def started(self, held: InHand, *, cache_hit: bool | None) -> None:
+        """Note that a job's task was called."""
+        held.cache_hit = cache_hit
+        held.started_ms = self._jobs.clock_ms()
+        self._news.put(held)
+
+    def ended(self, held: InHand, outcome: Outcome, took_s: float) -> None:
+        """Note how an attempt ended."""
+        held.has_ended = True
+        with self.tally.lock:
+            self.tally.busy_s += took_s
+            self.tally.cache_hits += held.cache_hit is True
+            self.tally.cache_misses += held.cache_hit is False
+        self._on_step("ended", [held.job.name])
+        ended = _Ended(held, outcome, self._jobs.clock_ms())
+        if outcome.result is None or not self._is_for_store(held.job, outcome.result):
+            self._news.put(ended)
+            return
+        self._to_store.put(_ToStore(ended, outcome, outcome.result))
+        with self.tally.lock:
+            is_first, self._has_storer = not self._has_storer, True
+        if is_first:
+            self._start_thread(self._store)
+
+    def given_back(self, held: InHand) -> None:
+        """Note that a job is not attempted here."""
+        held.has_ended = True
+        self._news.put(_Ended(held, None, self._jobs.clock_ms()))
+
+    def _is_for_store(self, job: Job, result: EncodedJson) -> bool:
+        """Say whether a result is past the limit, or does not fit beside the job's parameters."""
+        if len(result.text) > self._jobs.settings.inline_limit_bytes:
+            return True
+        if not (is_large(result) or job.is_large):
+            return False
+        try:
+            job.succeeded(0, result)
+        except InvalidJobError:
+            return True
+        return False
+
+    # --- The threads
+
+    def record(self) -> None:
+        """Record what comes, until it is closed."""
+        due: dict[str, float] = {}
+        report_at: float | None = None
+        while not self._is_drained:
+            times = [*due.values(), *([report_at] if report_at is not None else [])]
+            # Without a time, this wait ends all the same: `close` puts None.
+            timeout_s = max(0.0, min(times) - time.monotonic()) if times else None
+            ended: list[_Ended] = []
+            asked: list[InHand] = []
+            for news in self._wait_for_news(timeout_s):
+                if isinstance(news, _Asked):
+                    asked.append(news.held)
+                elif isinstance(news, InHand):
+                    is_recorded = news.job.state is JobState.RUNNING
+                    after_s = LONG_S if is_recorded else RUNNING_AFTER_S
+                    due[news.job.name] = time.monotonic() + after_s
+                else:
+                    due.pop(news.held.job.name, None)
+                    ended.append(news)
+            self._record_ended(ended)
+            # After that: a job that kills this worker must not cost what has ended an attempt.
+            for held in self._record_running(asked):
+                self._on_permitted(held)
+            now = time.monotonic()
+            self._look_at_long(due, now)
+            if report_at is not None and report_at <= now:
+                report_at = None
+                self._on_report()
+            elif ended and report_at is None:
+                report_at = now + REPORT_AFTER_S
+
+    def _look_at_long(self, due: dict[str, float], now: float) -> None:
+        """Record what runs for a while as RUNNING; tell of what runs for long."""
+        running = []
+        for name in [name for name, at in due.items() if at <= now]:
+            del due[name]
+            held = self._hands.get(name)
+            if held is None or held.has_ended:
+                continue
+            if held.job.state is JobState.RUNNING:
+                self._on_long(held)
+            else:
+                running.append(held)
+                due[name] = now + LONG_S
+        self._record_running(running)
+
+    def _store(self) -> None:
+        """Bring large results to the store, until it is closed."""
+        # This wait ends: `close` puts None.
+        while (found := self._to_store.get()) is not None:
+            ended, outcome, result = found
+            key = key_of(ended.held.job)
+            error = self._put(key, result.text)
+            if error is None:
+                self._on_step("stored", [ended.held.job.name])
+                stored = replace(outcome, result=None)
+                self._news.put(ended._replace(outcome=stored, stored=key))
+            elif not self._closing.is_set():
+                failed = replace(outcome, result=None, error=error)
+                self._news.put(ended._replace(outcome=failed))
+
+    def _put(self, key: str, value: bytes) -> str | None:
+        """Store a result, or return why that is impossible.
+
+        It is tried again while the store is down; the log says so once.
+        """
+        told = ""
+        until = time.monotonic() + STORE_PATIENCE_S
+        while True:
+            try:
+                self._results.put(key, value)
+            except ResultRefusedError as error:
+                return f"its result of {len(value)} bytes cannot be stored: {error}"
+            except ResultStoreError as error:
+                if (said := str(error)) != told:
+                    log.warning("%s; trying again, for %.0f s", said, STORE_PATIENCE_S)
+                    told = said
+                if time.monotonic() > until or self._closing.wait(STORE_RETRY_S):
+                    return (
+                        f"its result of {len(value)} bytes could not be stored in"
+                        f" {STORE_PATIENCE_S:.0f} s: {error}"
+                    )
+            except Exception as error:
+                # The thread goes on: this may be about this one result only.
+                log.exception("a result of %d bytes cannot be stored under %s", len(value), key)
+                return f"its result of {len(value)} bytes cannot be stored: {error!r}"
+            else:
+                return None
+
+    def _wait_for_news(self, timeout_s: float | None) -> list[_News]:
+        """Wait for something to record, and return all there is, up to as much as one multi has."""
+        found: list[_News] = []
+        with contextlib.suppress(queue.Empty):
+            news = self._news.get(timeout=timeout_s)
+            while news is not None:
+                found.append(news)
+                if len(found) == 2 * JOBS_AT_ONCE:
+                    return found
+                news = self._news.get_nowait()
+            self._is_drained = True
+        return found
+
+    def _record_ended(self, ended: Sequence[_Ended]) -> None:
+        if not ended:
+            return
+        names = [one.held.job.name for one in ended]
+        self._on_step("finishing", names)
+        made = self._move([Move(OWNED, one.held.job, _after(one)) for one in ended])
+        self._hands.drop(one.held for one in ended)
+        outcomes = {one.held.job.name: one.outcome for one in ended if one.outcome is not None}
+        attempted = {name for name, outcome in outcomes.items() if not outcome.is_task_missing}
+        self._count([after for after in made if after.name in attempted], len(ended) - len(made))
+        for after in made:
+            if after.name in outcomes and after.state is not JobState.SUCCESSFUL:
+                _tell_failed(after, outcomes[after.name])
+        self._on_step("finished", names)
+
+    def _count(self, made: Sequence[Job], lost: int) -> None:
+        with self.tally.lock:
+            self.tally.lost += lost
+            for after in made:
+                self.tally.successful += after.state is JobState.SUCCESSFUL
+                self.tally.failed += after.state is JobState.FAILED
+                self.tally.failed_attempts += after.state is not JobState.SUCCESSFUL
+
+    def _record_running(self, running: Sequence[InHand]) -> list[InHand]:
+        """Record jobs as RUNNING, and return those that are."""
+        wanted = [held for held in running if not held.has_ended]
+        now_ms = self._jobs.clock_ms()
+        moves = [
+            Move(
+                OWNED,
+                held.job,
+                held.job.running(held.started_ms or now_ms, cache_hit=held.cache_hit),
+            )
+            for held in wanted
+        ]
+        made = {after.name: after for after in self._move(moves)}
+        recorded, lost = [], []
+        for held in wanted:
+            if held.job.name in made:
+                held.job = made[held.job.name]
+                recorded.append(held)
+            else:
+                lost.append(held)
+        if lost:
+            self._on_lost(lost)
+        if made:
+            self._on_step("running", list(made))
+        return recorded
+
+    def _move(self, moves: Sequence[Move]) -> list[Job]:
+        """Make moves of the worker's jobs, and return the jobs after those that were made."""
+        made: list[Move] = []
+        for worker in dict.fromkeys(move.before.worker for move in moves):
+            some = [move for move in moves if move.before.worker == worker]
+            try:
+                made += self._jobs.mover.move(some, worker)
+            except WorkerGoneError as error:
+                log.warning("%s", error)
+                self._on_gone(worker or "")
+        for name in {m.before.name for m in moves} - {m.before.name for m in made}:
+            log.warning("%s is not this worker's any more: what came of it is not recorded", name)
+        return [move.after for move in made]
+
+
+def _after(ended: _Ended) -> Job:
+    """Return the job as it is to stand after an attempt; what it cannot hold fails the attempt."""
+    held, outcome, at_ms, stored = ended
+    if outcome is None:
+        return held.job.waiting()
+    job = held.job._replace(cache_hit=held.cache_hit, started_ms=held.started_ms)
+    if outcome.last_lines:
+        job = job.with_output(outcome.last_lines)
+    if outcome.error is not None and outcome.is_task_missing:
+        return job.without_task(at_ms, outcome.error)
+    if outcome.error is not None:
+        return job.failed(at_ms, outcome.error)
+    try:
+        return job.succeeded(at_ms, outcome.result, stored)
+    except InvalidJobError as error:
+        return job.failed(at_ms, f"the task's result cannot be kept: {error}")
+
+
+def _tell_failed(after: Job, outcome: Outcome) -> None:
+    label = Label(after.name, after.task, after.attempts)
+    if outcome.is_task_missing:
+        text = (
+            f"its task cannot be imported (try {after.import_tries}), and the job is {after.state}"
+        )
+        tell(log, logging.WARNING, label, f"{text}: {after.errors[-1].message}")
+        return
+    text = f"it failed, and the job is {after.state} after {after.attempts} of {after.max_attempts}"
+    text += f" attempts:\n{outcome.details or after.errors[-1].message}"
+    tell(log, logging.WARNING, label, text)

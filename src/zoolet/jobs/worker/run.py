@@ -1,0 +1,263 @@
+"""What a worker does from its start to its stop: its parts, its threads, and how they end.
+
+Its threads: one takes jobs (`zoolet.jobs.worker.taker`); each executor has one; one records what
+came of jobs (`zoolet.jobs.worker.recorder`), with another for large results; and one waits in line
+for the housekeeping. What holds:
+
+- A job is recorded under the worker id that it was taken with. When the session is lost, what runs
+  is ended, and the worker registers under a new id; what was not ended is refused by the queue.
+- Whatever a task or a loader raises is the error of an attempt. Any other failure ends the worker:
+  it returns its jobs.
+- The end of a thread, for whatever reason, is noticed: before a stop it is a failure of the worker.
+
+Imports the job system's other packages, and never a server.
+"""
+
+import json
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zoolet.client.settings import ConnectionSettings
+from zoolet.jobs.errors import DisconnectedError, ExecutorError, JobError
+from zoolet.jobs.execution.attempts import Attempter, Setup
+from zoolet.jobs.execution.executors import Executor, Observer, ThreadExecutor
+from zoolet.jobs.execution.output import OutputLog
+from zoolet.jobs.execution.process_executor import ProcessExecutor
+from zoolet.jobs.housekeeping.line import Housekeeping
+from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.worker.executor_group import ExecutorGroup
+from zoolet.jobs.worker.jobs_in_hand import Hands, InHand
+from zoolet.jobs.worker.listener import ExecutorListener
+from zoolet.jobs.worker.recorder import Recorder
+from zoolet.jobs.worker.registration import Registration
+from zoolet.jobs.worker.taker import JobTaker
+from zoolet.jobs.znodes.connection import close_client, new_client, on_session_end, open_session
+from zoolet.jobs.znodes.layout import OWNED
+from zoolet.jobs.znodes.moves import Move
+from zoolet.jobs.znodes.queue import JobQueue
+from zoolet.jobs.znodes.server_clock import ServerClock
+from zoolet.model.oserrors import explain
+
+log = logging.getLogger(__name__)
+
+CLOSE_S = 2.0
+"""How long a worker that stops waits for the end of its session."""
+GIVE_BACK_S = 1.5
+"""How long a worker that stops tries to give back what it could not finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What a worker is started with; see `zoolet.jobs.Worker`.
+
+    Attributes:
+        connection: how to reach ZooKeeper.
+        root: the queue's root.
+        setup: how executors are set up.
+        executor_count: how many jobs it works on at a time.
+        threads: run tasks in threads of this process.
+        round_s: how long a job is passed over for the sake of data that is loaded.
+        result_store: URL of the store of large results, where it is not the one the queue names.
+        on_step: called with the name of each step, and the names of the jobs.
+    """
+
+    connection: ConnectionSettings
+    root: str
+    setup: Setup
+    executor_count: int
+    threads: bool
+    round_s: float
+    result_store: str | None
+    on_step: Callable[[str, list[str]], object] | None
+
+
+class WorkerRun:
+    """The parts of a worker. They send no request before `start`.
+
+    Args:
+        options: what it is started with.
+        on_failure: called, in any thread, with what ends the worker; whoever waits for it calls
+            `stop` then.
+
+    Attributes:
+        queue: the queue, over the worker's connection.
+        hands: the jobs in hand.
+        recorder: records what comes of them.
+        registration: under which id the worker is registered.
+    """
+
+    def __init__(self, options: WorkerOptions, on_failure: Callable[[BaseException], None]) -> None:
+        self._options = options
+        self._on_failure = on_failure
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._is_connected = False
+        self._taking: threading.Thread | None = None
+        self._recording: threading.Thread | None = None
+        self._output_log = OutputLog()
+        clock = ServerClock()
+        self._client = new_client(options.connection)
+        self.hands = Hands()
+        self.queue = JobQueue(self._client, options.root, clock_ms=clock.now_ms)
+        self._results = ResultReader(self.queue, options.result_store)
+        self._housekeeping = Housekeeping(self.queue, self._results)
+        self.registration = Registration(
+            self.queue,
+            clock,
+            about=self._about,
+            on_registered=self._housekeeping.line_up,
+            on_lost=self._abandon_all,
+        )
+        self._executors = ExecutorGroup(self.hands)
+        self.recorder = Recorder(
+            self.queue,
+            self.hands,
+            self._results,
+            on_step=self._step,
+            on_permitted=self._executors.permit,
+            on_lost=self._abandon,
+            on_long=self._executors.recall_behind,
+            on_gone=self.registration.gone,
+            on_report=self.registration.report,
+            start_thread=self._start_thread,
+        )
+        self._taker = JobTaker(
+            self.queue,
+            self.hands,
+            self._executors,
+            wake=self._wake,
+            seed=uuid.uuid4().hex,
+            cache_groups=options.setup.cache_groups,
+            round_s=options.round_s,
+            on_step=self._step,
+            on_gone=self.registration.gone,
+            on_cancelled=self._abandon,
+        )
+
+    def start(self) -> None:
+        """Get the executors ready, connect, register, and begin to take jobs (`Worker.start`)."""
+        listener = ExecutorListener(
+            self.hands,
+            self.recorder,
+            self._taker,
+            wake=self._wake,
+            on_step=self._step,
+            on_failure=self._on_failure,
+        )
+        try:
+            executors = self._make_executors(listener)
+        except OSError as error:
+            raise ExecutorError(
+                f"{self._options.executor_count} executors cannot be started: {explain(error)}"
+            ) from error
+        self._executors.start(executors)
+        open_session(self._client, self._options.connection)
+        on_session_end(self._client, self.registration.lost)
+        self.queue.ensure_layout()
+        if (problem := self._results.check()) is not None:
+            log.warning("an attempt with a large result fails here: %s", problem)
+        self._is_connected = True
+        self.registration.ensure()
+        self._wake.set()
+        self._taking = self._start_thread(self._take)
+        self._recording = self._start_thread(self.recorder.record)
+        self._start_thread(self._housekeeping.run)
+
+    def _make_executors(self, observer: Observer) -> list[Executor]:
+        setup, numbers = self._options.setup, range(self._options.executor_count)
+        if self._options.threads:
+            attempter = Attempter(setup)
+            return [ThreadExecutor(attempter, observer) for _ in numbers]
+        return [ProcessExecutor(setup, observer, self._output_log) for _ in numbers]
+
+    def stop(self, grace_ms: int) -> None:
+        """Take no more jobs, finish those that run within ``grace_ms``, and return the rest."""
+        self._stopping.set()
+        self.registration.close()
+        self._wake.set()
+        if self._taking is not None:
+            # What it is just about to take is in hand after that.
+            self._taking.join(GIVE_BACK_S)
+        if self._is_connected:
+            self.hands.wait_until_empty(grace_ms / 1000)
+        self._executors.stop()
+        if self._is_connected:
+            self.recorder.close()
+            giving_back = threading.Thread(target=self._give_back, daemon=True)
+            giving_back.start()
+            giving_back.join(GIVE_BACK_S)
+            self._housekeeping.stop()
+        close_client(self._client, CLOSE_S)
+        if self._is_connected:
+            self._results.close()
+        self._output_log.close()
+
+    def _give_back(self) -> None:
+        if self._recording is not None:
+            # It may be recording one of them: a job that has changed meanwhile is not given back.
+            self._recording.join(GIVE_BACK_S)
+        jobs = [held.job for held in self.hands.all()]
+        moves = [Move(OWNED, job, job.waiting()) for job in jobs]
+        try:
+            for move in self.queue.mover.move(moves, self.registration.worker_id):
+                log.info("gave back %s", move.after.name)
+        except JobError:
+            log.info("could not give back %d jobs: they return when this session ends", len(jobs))
+
+    # --- Threads
+
+    def _take(self) -> None:
+        self._taker.run(self._stopping, self.registration.ensure)
+
+    def _start_thread(self, work: Callable[[], None]) -> threading.Thread:
+        """Start a thread of the worker; its end, before the worker stops, ends the worker."""
+        name = getattr(work, "__qualname__", repr(work))
+        thread = threading.Thread(target=self._guarded, args=(work, name), name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _guarded(self, work: Callable[[], None], name: str) -> None:
+        try:
+            # A worker waits for its server without a limit: until it is stopped, which closes the
+            # client and so ends each request.
+            with self.queue.layout.znodes.within(None, "the worker"):
+                work()
+            if not self._stopping.is_set():
+                self._on_failure(JobError(f"the thread {name} has ended"))
+        except BaseException as error:
+            if isinstance(error, DisconnectedError) and self._stopping.is_set():
+                return
+            log.exception("the thread %s fails", name)
+            self._on_failure(error)
+
+    # --- What the parts tell
+
+    def _step(self, step: str, names: Sequence[str]) -> None:
+        if self._options.on_step is not None:
+            self._options.on_step(step, list(names))
+
+    def _abandon(self, lost: Sequence[InHand]) -> None:
+        """Stop working on jobs that are not this worker's any more."""
+        self._executors.abandon(lost)
+        self._wake.set()
+
+    def _abandon_all(self) -> None:
+        self._abandon(self.hands.all())
+
+    def _about(self) -> bytes:
+        """Return what the worker says of itself, for who looks at the queue."""
+        about: dict[str, Any] = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "executors": self._options.executor_count,
+            "kind": "threads" if self._options.threads else "processes",
+            "groups": sum(len(executor.held()) for executor in self._executors.executors),
+        }
+        about |= self._results.about() | self.recorder.tally.as_dict()
+        return json.dumps(about).encode()

@@ -1,0 +1,1 @@
+"""Where the values stand in ZooKeeper, and every change of them: submit, take, end, retry."""

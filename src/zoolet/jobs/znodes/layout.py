@@ -1,0 +1,444 @@
+"""Where the parts of a queue stand under its root, and how they are read.
+
+    deferred/entry-...  jobs that may not start yet
+    unowned/entry-...   jobs that may start
+    owned/entry-...     jobs that a worker has
+    done/entry-...      jobs that have ended
+    workers/<id>        a worker, an ephemeral: its id is never used by another session
+    keeper/<n>          the workers in line for the queue's housekeeping, ephemerals
+    keys/<hash>         which job stands for a piece of work
+    batches/<name>      jobs that were submitted together (`zoolet.jobs.batches`)
+    chains/<name>       batches that wait for another one; below, their jobs in deferred
+    due/<minute>        jobs in deferred that wait for a time (`zoolet.jobs.znodes.deferred_index`)
+    settings, control   what holds for the queue; what is paused, and when someone cancelled
+    store               which database the large results are in
+
+A queue of one shard is exactly this. One of more has its jobs in ``unowned/<shard>/<page>``, so too
+in deferred and done, and in ``owned/<shard>``: the shard follows from dataset and groupid, and the
+page (its name begins with the priority) from the job's name, so a name says where its job is.
+Pages keep every list of children short.
+
+Changes nothing but what must exist before a queue is used. Imports the job system's records.
+"""
+
+import re
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from kazoo.client import KazooClient
+
+from zoolet.client.acls import format_acl
+from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
+from zoolet.jobs.records import job_names
+from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job_names import JobName
+from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_TIME
+from zoolet.jobs.records.settings import QueueSettings
+from zoolet.jobs.znodes.edge import (
+    FORBIDDEN_VERSION,
+    READ_AT_ONCE,
+    MissingError,
+    Watch,
+    Znode,
+    Znodes,
+)
+from zoolet.model.acl import AclList
+
+DEFERRED = "deferred"
+UNOWNED = "unowned"
+OWNED = "owned"
+DONE = "done"
+WORKERS = "workers"
+KEEPER = "keeper"
+KEYS = "keys"
+BATCHES = "batches"
+CHAINS = "chains"
+DUE = "due"
+SETTINGS = "settings"
+CONTROL = "control"
+STORE = "store"
+
+PLACES = (DEFERRED, UNOWNED, OWNED, DONE)
+"""A job is in exactly one of these at every instant, and mostly moves in this order."""
+
+STATES_OF = {
+    DEFERRED: (JobState.PENDING,),
+    UNOWNED: (JobState.PENDING,),
+    OWNED: (JobState.STAGING, JobState.RUNNING),
+    DONE: (JobState.SUCCESSFUL, JobState.FAILED),
+}
+"""The states that a job can have in a place."""
+
+PAGE_JOBS = 500
+"""Submitters begin a new page at so many jobs: the list of a page stays under 64 KiB."""
+PAGES_AT_ONCE = 2
+"""Pages whose children are listed in one request."""
+LOOKS = 4
+LOOK_PAUSE_S = 0.02
+"""How often a job that is in no place is looked for, and how long after the first time."""
+
+
+class Layout:
+    """A queue's znodes, by their meaning."""
+
+    def __init__(self, client: KazooClient, root: str) -> None:
+        self.znodes = Znodes(client, root)
+        self._root = root
+        self._settings: QueueSettings | None = None
+        self._is_new = False
+        self._acl_of_new: AclList | None = None
+        self.znodes.acl = self._acl
+        self._place = {place: self.znodes.path(place) for place in PLACES}
+
+    # --- The queue as a whole
+
+    @property
+    def settings(self) -> QueueSettings:
+        """What holds for the queue, as it was when this process first looked."""
+        if self._settings is not None:
+            return self._settings
+        found = self._find_settings()
+        # A queue that is not there yet may get other settings.
+        self._settings = found
+        return found or QueueSettings()
+
+    def read_settings(self) -> QueueSettings:
+        """Return what holds for the queue now."""
+        return self._find_settings() or QueueSettings()
+
+    def _find_settings(self) -> QueueSettings | None:
+        found = self.znodes.get(self.znodes.path(SETTINGS))
+        return None if found is None else QueueSettings.decode(found.data)
+
+    def _acl(self) -> AclList | None:
+        """Return the ACL of what is created in the queue."""
+        return self._acl_of_new if self._is_new else self.settings.acl_entries
+
+    def write_settings(self, settings: QueueSettings) -> None:
+        """Make this hold from now on."""
+        self.znodes.set(self.znodes.path(SETTINGS), settings.encode())
+        self._settings = settings
+
+    def check(self) -> None:
+        """Raise UnknownQueueError where no queue has this root."""
+        if not self.znodes.exists(self.znodes.path(SETTINGS)):
+            raise UnknownQueueError(
+                f"there is no queue at {self._root}: start a worker on it, or create it with"
+                f" zoolet jobs create --queue {self._root}"
+            )
+
+    def ensure(self, settings: QueueSettings) -> None:
+        """Create what the queue stands on; settings that it has already are left as they are."""
+        path = self.znodes.path
+        # A queue that an older version created has neither of these two.
+        later = (path(DUE), self._place[DEFERRED])
+        if self.znodes.exists(path(SETTINGS)):
+            self.znodes.ensure(*later)
+            return
+        self._is_new, self._acl_of_new = True, settings.acl_entries
+        try:
+            self._create_queue(self._with_named_acl(settings))
+        finally:
+            self._is_new = False
+
+    def _with_named_acl(self, settings: QueueSettings) -> QueueSettings:
+        """Return the settings with the identity of this client in place of the scheme auth.
+
+        What other clients create is to have the same ACL, and auth would stand for them then.
+        """
+        if all(entry.id.scheme != "auth" for entry in settings.acl_entries or ()):
+            return settings
+        self.znodes.ensure(self._root)
+        probe = self.znodes.path(f"acl-{uuid.uuid4().hex}")
+        self.znodes.create_ephemeral(probe, b"")
+        try:
+            self._acl_of_new = self.znodes.acl_of(probe)
+        finally:
+            self.znodes.delete(probe)
+        return replace(settings, acl=format_acl(self._acl_of_new))
+
+    def _create_queue(self, settings: QueueSettings) -> None:
+        path = self.znodes.path
+        self.znodes.ensure(*map(path, (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL, DUE)))
+        for place in self._place.values():
+            shards = range(settings.shards) if settings.shards > 1 else ()
+            self.znodes.ensure(place, *(f"{place}/{shard:03d}" for shard in shards))
+        # Last, since it says that all else is there. Of two who create the queue at once with
+        # different shards, one has made shards that nobody uses.
+        self.znodes.create(path(SETTINGS), settings.encode())
+
+    @property
+    def shards(self) -> range:
+        """The numbers of the queue's shards."""
+        return range(self.settings.shards)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether jobs stand directly under their places."""
+        return self.settings.shards == 1
+
+    # --- Paths
+
+    def place(self, place: str) -> str:
+        """Return the path of a place."""
+        return self._place[place]
+
+    def shard_of(self, dataset: str, groupid: str) -> int:
+        """Return the shard that the jobs of a group are in."""
+        return zlib.crc32(f"{dataset}:{groupid}".encode()) % self.settings.shards
+
+    def shard(self, place: str, shard: int) -> str:
+        """Return the path of a shard in a place; flat, its only one is the place itself."""
+        return self._place[place] if self.is_flat else f"{self._place[place]}/{shard:03d}"
+
+    def page(self, place: str, shard: int, page: str) -> str:
+        """Return the path of a page; flat, and under owned, a shard's only page is the shard."""
+        return f"{self.shard(place, shard)}/{page}" if page else self.shard(place, shard)
+
+    def job(self, place: str, name: str) -> str:
+        """Return the path of a job in a place."""
+        if self.is_flat:
+            return f"{self._place[place]}/{name}"
+        parsed = job_names.parse(name)
+        if parsed is None:
+            raise JobNotFoundError(f"{name!r} is not the name of a job")
+        shard = self.shard_of(parsed.dataset, parsed.groupid)
+        page = "" if place == OWNED else page_name(parsed.priority, parsed.page)
+        return f"{self.page(place, shard, page)}/{name}"
+
+    def unowned(self, name: str) -> str:
+        """Return the path of a job that waits."""
+        return self.job(UNOWNED, name)
+
+    def owned(self, name: str) -> str:
+        """Return the path of a job that a worker has."""
+        return self.job(OWNED, name)
+
+    def done(self, name: str) -> str:
+        """Return the path of a job that has ended."""
+        return self.job(DONE, name)
+
+    def worker(self, worker: str) -> str:
+        """Return the path of a worker."""
+        return self.znodes.path(WORKERS, worker)
+
+    def key(self, key: str) -> str:
+        """Return the path of what names the job for a piece of work."""
+        return self.znodes.path(KEYS, key)
+
+    # --- Reading
+
+    def pages(self, place: str, shard: int, watch: Watch | None = None) -> list[str]:
+        """Return the names of a shard's pages, the greater priority and then the older first."""
+        if self.is_flat or place == OWNED:
+            return [""]
+        try:
+            names = self.znodes.children(self.shard(place, shard), watch)
+        except MissingError:
+            if place != DEFERRED:
+                raise
+            return []
+        return sorted(filter(_PAGE.fullmatch, names), key=page_order)
+
+    def all_pages(self, place: str) -> list[tuple[int, str]]:
+        """Return all pages of a place, each as its shard and its name."""
+        return [(shard, page) for shard in self.shards for page in self.pages(place, shard)]
+
+    def names_in(
+        self, place: str, shard: int, page: str, watch: Watch | None = None
+    ) -> list[JobName]:
+        """Return the names of the jobs on a page, the first to be taken first."""
+        try:
+            return parse_names(self.znodes.children(self.page(place, shard, page), watch))
+        except MissingError:
+            return []
+
+    def iterate_names(self, place: str) -> Iterator[list[JobName]]:
+        """Yield the names of the jobs in a place, by page."""
+        pages = [self.page(place, shard, page) for shard, page in self.all_pages(place)]
+        for start in range(0, len(pages), PAGES_AT_ONCE):
+            for children in self.znodes.children_of_all(pages[start : start + PAGES_AT_ONCE]):
+                yield parse_names(children)
+
+    def names(self, place: str) -> list[JobName]:
+        """Return the names of the jobs in a place, the first to be taken first."""
+        found = [name for page in self.iterate_names(place) for name in page]
+        return sorted(found, key=lambda name: name.order)
+
+    def count(self, place: str) -> int:
+        """Return how many jobs are in a place; what is no job counts too."""
+        pages = [self.page(place, shard, page) for shard, page in self.all_pages(place)]
+        return sum(found.children for found in self.znodes.get_all(pages) if found is not None)
+
+    def workers(self, watch: Watch | None = None) -> list[str]:
+        """Return the ids of the workers whose session lives."""
+        return self.znodes.children(self.znodes.path(WORKERS), watch)
+
+    def read(self, place: str, names: Iterable[str]) -> list[Job]:
+        """Return those of these jobs that are in a place; see `read_job` for unreadable values."""
+        return [job for job in self.read_each(place, list(names)) if job is not None]
+
+    def read_each(self, place: str, names: Sequence[str]) -> list[Job | None]:
+        """Return these jobs, None for each that is not in the place; see `read_job`."""
+        found: list[Job | None] = []
+        for start in range(0, len(names), READ_AT_ONCE):
+            some = names[start : start + READ_AT_ONCE]
+            answers = self.znodes.get_all([self.job(place, name) for name in some])
+            found += [
+                None if znode is None else read_job(place, name, znode)
+                for name, znode in zip(some, answers, strict=True)
+            ]
+        return found
+
+    def watch_done(self, wanted: Sequence[tuple[str, Watch]]) -> list[tuple[Job | None, bool]]:
+        """Return these jobs, None for each that has not ended; its watch is called when it has.
+
+        It is called too when the connection is lost, and must then be set again. For each job that
+        has not ended, says too whether it is in another place: if not, `find` looks closer.
+        """
+        found: list[tuple[Job | None, bool]] = []
+        elsewhere = [place for place in PLACES if place != DONE]
+        for start in range(0, len(wanted), READ_AT_ONCE):
+            some = wanted[start : start + READ_AT_ONCE]
+            others = [self.job(place, name) for name, _ in some for place in elsewhere]
+            znodes, exist = self.znodes.watch_all(
+                [(self.done(name), watch) for name, watch in some], others
+            )
+            for number, ((name, _), znode) in enumerate(zip(some, znodes, strict=True)):
+                first = number * len(elsewhere)
+                job = None if znode is None else read_job(DONE, name, znode)
+                found.append((job, any(exist[first : first + len(elsewhere)])))
+        return found
+
+    def where(self, names: Sequence[str]) -> list[str | None]:
+        """Return the place of each of these jobs, None for each that is in none now."""
+        wanted = [self.job(place, name) for name in names for place in PLACES]
+        exist = iter(self.znodes.which_exist(wanted))
+        found: list[str | None] = []
+        for _ in names:
+            places = [place for place, is_there in zip(PLACES, exist, strict=False) if is_there]
+            found.append(places[0] if places else None)
+        return found
+
+    def find(self, name: str) -> Job:
+        """Return a job, wherever it is; see `read_job` for unreadable values.
+
+        Raises:
+            JobNotFoundError: it is nowhere.
+        """
+        if job_names.parse(name) is None:
+            raise JobNotFoundError(f"{name!r} is not the name of a job")
+
+        def look() -> Job | None:
+            found = self.znodes.get_all([self.job(place, name) for place in PLACES])
+            for place, znode in zip(PLACES, found, strict=True):
+                if znode is not None:
+                    return read_job(place, name, znode)
+            return None
+
+        job = self._look_again(look)
+        if job is None:
+            raise JobNotFoundError(f"no job {name} is in this queue")
+        return job
+
+    def find_submission(self, draft: Job, submission: str) -> Job | None:
+        """Return the job of a submission whose name nobody wrote down, None where there is none.
+
+        ``draft`` is a job for the same work, so of the same dataset and groupid: only jobs with
+        these in their name are read.
+        """
+        group = draft.named_group
+        shard = self.shard_of(*group)
+
+        def look() -> Job | None:
+            for place in PLACES:
+                for page in self.pages(place, shard):
+                    names = self.names_in(place, shard, page)
+                    wanted = [name.name for name in names if name.group == group]
+                    for job in self.read(place, wanted):
+                        if job.submission == submission:
+                            return job
+            return None
+
+        return self._look_again(look)
+
+    def ended_or_nowhere(self, names: Sequence[str]) -> list[str]:
+        """Return those of these jobs that are done, or in no place, however often one looks."""
+        found: list[str] = []
+        left = list(names)
+        for tries in range(LOOKS):
+            if tries and left:
+                self.znodes.pause(tries - 1, LOOK_PAUSE_S)
+            places = dict(zip(left, self.where(left), strict=True))
+            found += [name for name in left if places[name] == DONE]
+            left = [name for name in left if places[name] is None]
+        return found + left
+
+    def _look_again(self, look: Callable[[], Job | None]) -> Job | None:
+        """Look a few times: reads can miss a job that moves.
+
+        multiRead sees one moment on zoolet; on an ensemble the job may be on its way to this
+        member.
+        """
+        for tries in range(LOOKS):
+            if tries:
+                self.znodes.pause(tries - 1, LOOK_PAUSE_S)
+            if (job := look()) is not None:
+                return job
+        return None
+
+
+def page_name(priority: int, number: int) -> str:
+    """Return the name of a page: which priority its jobs have, and its number in the shard."""
+    return f"{priority:03d}-{number:06d}"
+
+
+def page_order(page: str) -> tuple[int, int]:
+    """Return the sort key of pages: the greater priority first, then the older."""
+    priority, _, number = page.partition("-")
+    return (-int(priority), int(number))
+
+
+def parse_names(children: Iterable[str]) -> list[JobName]:
+    """Return the names of jobs among a znode's children, the first to be taken first."""
+    return sorted(
+        (name for name in map(job_names.parse, children) if name is not None),
+        key=lambda name: name.order,
+    )
+
+
+PAGE_NUMBER_DIGITS = 10
+_PAGE = re.compile(rf"\d{{3}}-\d{{6,{PAGE_NUMBER_DIGITS}}}", re.ASCII)
+
+
+def _may_be_deferred(job: Job) -> bool:
+    if job.waits_for == WAITS_FOR_TIME:
+        return job.not_before_ms is not None
+    return job.waits_for == WAITS_FOR_BATCH and job.batch is not None
+
+
+def read_job(place: str, name: str, znode: Znode) -> Job:
+    """Return the job of a znode; for a value that is not a job's, what stands for it.
+
+    That is a FAILED job that says why (`Job.stand_in`). So an unreadable value is seen by whoever
+    looks, and is moved to done by whoever would move the job.
+    """
+    try:
+        job = Job.decode(name, znode.data, znode.version)
+    except UnreadableJobError as error:
+        reason = str(error)
+        if znode.version == FORBIDDEN_VERSION:
+            reason = f"{name} may not be read: give the client READ on its znode"
+    else:
+        if job.state not in STATES_OF[place]:
+            reason = f"{name} is in {place}, and its value says that it is {job.state}"
+        elif place == OWNED and job.worker is None:
+            reason = f"{name} is in owned, and its value names no worker"
+        elif place == DEFERRED and not _may_be_deferred(job):
+            reason = f"{name} is in deferred, and its value does not say what it waits for"
+        else:
+            return job
+    at_ms = min(max(0, znode.created_ms), TIME_LIMIT_MS)
+    return Job.stand_in(name, znode.data, znode.version, at_ms, reason)

@@ -1,0 +1,303 @@
+"""Submitting: jobs enter the queue once for each piece of work, many in one multi.
+
+A key znode, named by a hash of the work, is created in the same multi as the job, so of two that
+submit the same work at once, one is refused and finds the other's job. The key holds the id of the
+submission, and where the job's name is: the server gives the name, so it is written by a second
+multi, into the key where a job is submitted alone, and into the names of its batch. If the
+submitter dies between the two, whoever comes next finds the job by the submission's id, which is in
+the job's value.
+
+Imports the job system's records, layout and batches.
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from zoolet.jobs.errors import (
+    BatchExistsError,
+    InvalidJobError,
+    JobError,
+    JobNotFoundError,
+    UnreadableJobError,
+)
+from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job_requests import JobRequest
+from zoolet.jobs.znodes.batch_log import (
+    BATCH_JOBS_LIMIT,
+    CHUNK_JOBS,
+    BatchRecord,
+    batch_path,
+    chain_path,
+    check_name,
+    chunk_path,
+    decode_chunk,
+    read_record,
+)
+from zoolet.jobs.znodes.edge import Znode
+from zoolet.jobs.znodes.entering import Entrance, NewJob
+from zoolet.jobs.znodes.keys import Named, NameKeys, WorkKey, read_key
+from zoolet.jobs.znodes.layout import Layout
+from zoolet.jobs.znodes.moves import LIMIT_BYTES
+from zoolet.jobs.znodes.operations import Create, RefusedError
+
+log = logging.getLogger(__name__)
+
+_NUMBER_DIGITS = len(str(BATCH_JOBS_LIMIT))
+_ALONE_TRIES = 20
+_ALONE_PAUSE_S = 0.01
+"""Each refusal means that another submitter got through; more than a few in a row are no accident.
+"""
+
+
+class Origin(StrEnum):
+    """Where the job that stands for a request comes from."""
+
+    NEW = "NEW"
+    """It was submitted for this request."""
+    JOINED = "JOINED"
+    """The same work was under way already."""
+    STORED = "STORED"
+    """The same work was already done: its result is stored."""
+
+
+class Submission(NamedTuple):
+    """The job that stands for a request."""
+
+    name: str
+    origin: Origin
+
+
+class _Wanted(NamedTuple):
+    """A job that was asked for.
+
+    Attributes:
+        draft: the job; its name lacks the sequence.
+        reuse: whether earlier work that is the same may stand for it.
+        has_key: whether it is to stand for its work from now on.
+    """
+
+    draft: Job
+    reuse: bool
+    has_key: bool
+
+
+class Submitter:
+    """Puts jobs into the queue of a layout."""
+
+    def __init__(self, layout: Layout, clock_ms: Callable[[], int], name_keys: NameKeys) -> None:
+        self._layout = layout
+        self._znodes = layout.znodes
+        self._clock_ms = clock_ms
+        self._name_keys = name_keys
+        self._entrance = Entrance(layout, name_keys)
+
+    def submit(self, requests: Sequence[JobRequest], *, reuse: bool | None) -> list[Submission]:
+        """Return what stands for each request, in order; see `JobQueue.submit`."""
+        return self._submit(self._wanted(requests, reuse), None)
+
+    def submit_batch(
+        self, requests: Sequence[JobRequest], name: str, *, reuse: bool | None, after: str | None
+    ) -> list[Submission]:
+        """Make a batch, submit its jobs, and return what stands for each request, in order.
+
+        Raises:
+            InvalidJobError: one of the requests, or the name, is none; nothing was submitted.
+            BatchExistsError: there is a batch of this name.
+            UnknownBatchError: there is no batch that it could come after.
+        """
+        check_name(name)
+        if len(requests) > BATCH_JOBS_LIMIT:
+            raise InvalidJobError(
+                f"a batch has at most {BATCH_JOBS_LIMIT} jobs, not {len(requests)}: submit several"
+            )
+        wanted = self._wanted(requests, reuse, name, chained=after is not None)
+        if after is not None:
+            read_record(self._layout, after)
+        record = BatchRecord(name, len(wanted), self._clock_ms(), after)
+        path = batch_path(self._layout, name)
+        operations = [Create(path, record.encode()), Create(f"{path}/log", b"")]
+        if after is not None:
+            operations.append(Create(chain_path(self._layout, name), after.encode()))
+        try:
+            self._znodes.multi(operations, landed=lambda: self._stands(path, record))
+        except RefusedError as refused:
+            if refused.lacks_parent:
+                self._layout.check()
+            raise BatchExistsError(
+                f"a batch {name} is in this queue already: give another name, or follow that one"
+            ) from None
+        return self._submit(wanted, record)
+
+    def _stands(self, path: str, record: BatchRecord) -> bool:
+        found = self._znodes.get(path)
+        return found is not None and found.data == record.encode()
+
+    def _wanted(
+        self,
+        requests: Sequence[JobRequest],
+        reuse: bool | None,
+        batch: str | None = None,
+        *,
+        chained: bool = False,
+    ) -> list[_Wanted]:
+        now_ms, submission = self._clock_ms(), uuid.uuid4().hex[:16]
+        wanted = []
+        for number, request in enumerate(requests):
+            try:
+                draft = Job.draft(
+                    request, f"{submission}-{number}", now_ms, batch=batch, chained=chained
+                )
+            except InvalidJobError as error:
+                if len(requests) == 1:
+                    raise
+                raise InvalidJobError(f"request {number}: {error}") from None
+            is_reused = request.identifies_work if reuse is None else reuse
+            wanted.append(_Wanted(draft, is_reused, is_reused or request.identifies_work))
+        return wanted
+
+    def _submit(self, wanted: Sequence[_Wanted], record: BatchRecord | None) -> list[Submission]:
+        submissions: list[Submission] = []
+        for number, start in enumerate(range(0, len(wanted), CHUNK_JOBS)):
+            found = self._submit_chunk(wanted[start : start + CHUNK_JOBS])
+            if record is not None:
+                names = json.dumps([list(submission) for submission in found])
+                path = chunk_path(self._layout, record.name, number)
+                self._znodes.create(path, names.encode())
+            submissions += found
+        _log_reuse(submissions)
+        return submissions
+
+    def _submit_chunk(self, chunk: Sequence[_Wanted]) -> list[Submission]:
+        """Submit the jobs of a chunk; where it is reused, the same work twice is one job."""
+        first: dict[str, int] = {}
+        stands_for: list[int] = []
+        for number, one in enumerate(chunk):
+            stands_for.append(first.setdefault(one.draft.key, number) if one.reuse else number)
+        own = [number for number, other in enumerate(stands_for) if number == other]
+        found: dict[int, Submission] = {}
+        numbers = iter(own)
+        for some in _multis([chunk[number] for number in own]):
+            for submission in self._submit_some(some):
+                found[next(numbers)] = submission
+        return [
+            found[other]
+            if number == other or found[other].origin is not Origin.NEW
+            else Submission(found[other].name, Origin.JOINED)
+            for number, other in enumerate(stands_for)
+        ]
+
+    def _submit_some(self, wanted: Sequence[_Wanted]) -> list[Submission]:
+        """Submit the jobs of one multi, as if all were new; look closer where some are not."""
+        try:
+            names = self._entrance.enter([NewJob(w.draft, w.has_key, None) for w in wanted])
+        except RefusedError:
+            return self._submit_known(wanted)
+        return [Submission(name, Origin.NEW) for name in names]
+
+    def _submit_known(self, wanted: Sequence[_Wanted]) -> list[Submission]:
+        keys = self._znodes.get_all([self._layout.key(one.draft.key) for one in wanted])
+        known = [
+            self._known(one.draft, key) if one.reuse and key is not None else None
+            for one, key in zip(wanted, keys, strict=True)
+        ]
+        new = [
+            NewJob(one.draft, one.has_key, None if key is None else key.version)
+            for one, key, submission in zip(wanted, keys, known, strict=True)
+            if submission is None
+        ]
+        try:
+            names = iter(self._entrance.enter(new))
+        except RefusedError:
+            # Another program submits some of the same work now: it must not hold up the others.
+            return [self._submit_alone(one) for one in wanted]
+        return [
+            Submission(next(names), Origin.NEW) if submission is None else submission
+            for submission in known
+        ]
+
+    def _submit_alone(self, wanted: _Wanted) -> Submission:
+        draft = wanted.draft
+        for tries in range(_ALONE_TRIES):
+            if tries:
+                self._znodes.pause(tries - 1, _ALONE_PAUSE_S)
+            key = self._znodes.get(self._layout.key(draft.key))
+            known = self._known(draft, key) if wanted.reuse and key is not None else None
+            if known is not None:
+                return known
+            version = None if key is None else key.version
+            try:
+                [name] = self._entrance.enter([NewJob(draft, wanted.has_key, version)])
+            except RefusedError:
+                continue
+            return Submission(name, Origin.NEW)
+        raise JobError(
+            f"the job {draft.name} was not submitted: other programs submit the same work all the"
+            " time; submit it again"
+        )
+
+    def _known(self, draft: Job, key: Znode) -> Submission | None:
+        """Return the job that a key says stands for this work, unless it must be done again."""
+        written = read_key(key)
+        try:
+            name = written.name or self._name_in_batch(written)
+            if name is not None:
+                job: Job | None = self._layout.find(name)
+            else:
+                job = self._layout.find_submission(draft, written.submission)
+                if job is not None and job.batch is None:
+                    self._name_keys([Named(job, key.version)])
+        except (JobNotFoundError, UnreadableJobError):
+            return None
+        if job is None or job.state is JobState.FAILED:
+            return None
+        done = job.state is JobState.SUCCESSFUL
+        return Submission(job.name, Origin.STORED if done else Origin.JOINED)
+
+    def _name_in_batch(self, key: WorkKey) -> str | None:
+        """Return the name that the batch of a job has written for it, None where it has not."""
+        _, _, number = key.submission.rpartition("-")
+        if key.batch is None or not number.isdecimal() or len(number) > _NUMBER_DIGITS:
+            return None
+        chunk, position = divmod(int(number), CHUNK_JOBS)
+        found = self._znodes.get(chunk_path(self._layout, key.batch, chunk))
+        if found is None or not found.data:
+            return None
+        named = decode_chunk(key.batch, found.data)
+        return named[position][0] if position < len(named) else None
+
+
+def _log_reuse(submissions: Sequence[Submission]) -> None:
+    """Tell the log of jobs that were not submitted, since earlier work stands for them."""
+    reused = [submission for submission in submissions if submission.origin is not Origin.NEW]
+    if len(reused) == 1:
+        name, origin = reused[0]
+        log.info("the same work %s: job %s", _REUSED[origin], name)
+    elif reused:
+        joined = sum(submission.origin is Origin.JOINED for submission in reused)
+        log.info(
+            "of %d jobs, %d join the same work that is under way, and %d are answered by stored"
+            " results",
+            len(submissions), joined, len(reused) - joined,
+        )  # fmt: skip
+
+
+_REUSED = {Origin.JOINED: "is under way", Origin.STORED: "is done, and its stored result answers"}
+
+
+def _multis(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
+    """Split the jobs of a chunk into those of one multi each."""
+    some: list[_Wanted] = []
+    size_bytes = 0
+    for one in wanted:
+        job_bytes = one.draft.size_bytes if one.draft.is_large else 0
+        if some and size_bytes + job_bytes > LIMIT_BYTES:
+            yield some
+            some, size_bytes = [], 0
+        some.append(one)
+        size_bytes += job_bytes
+    if some:
+        yield some

@@ -1,0 +1,423 @@
+"""A job's value: what is JSON, what fits, and that what is written is read."""
+
+import json
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
+from zoolet.jobs.records import job as job_module
+from zoolet.jobs.records.error_texts import KEPT_CHARACTERS
+from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job_requests import JobRequest
+from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT, TIME_LIMIT_MS
+from zoolet.jobs.records.json_values import EncodedJson
+from zoolet.jobs.records.texts import json_size_bytes
+from zoolet.jobs.znodes.edge import Znode
+from zoolet.jobs.znodes.layout import DONE, OWNED, STATES_OF, UNOWNED, read_job
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)  # fmt: skip
+
+
+def draft(**changes: Any) -> Job:
+    request = JobRequest(**{"task": "m:f", "dataset": "flights", "groupid": "7"} | changes)
+    return named(Job.draft(request, "s1", 1000))
+
+
+def named(draft: Job) -> Job:
+    return draft._replace(name=f"{draft.name}0000000001")
+
+
+@given(st.dictionaries(st.text(), json_values), json_values)
+def test_what_is_encoded_is_decoded(parameters: dict[str, Any], result: Any) -> None:
+    job = draft(parameters=parameters)._replace(worker="w", result=result, cache_hit=True)
+    job = job.with_error("no").with_error("still no")
+    assert Job.decode(job.name, job.encode(), job.version) == job
+
+
+def test_the_value_has_the_keys_that_its_users_know() -> None:
+    value = json.loads(draft(priority=5, parameters={"a": 1}).encode())
+    assert {key: value[key] for key in ("dataset", "groupid", "state", "worker")} == {
+        "dataset": "flights",
+        "groupid": "7",
+        "state": "PENDING",
+        "worker": None,
+    }
+    assert value["priority"] == 5
+    assert value["parameters"] == {"a": 1}
+    assert value["submitted_ms"] == 1000
+    assert "name" not in value
+    assert "version" not in value
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (math.nan, r"parameters\['x'\] is nan"),
+        (math.inf, r"parameters\['x'\] is inf"),
+        ({1: 2}, "names in JSON are texts"),
+        ([1, {2}], r"parameters\['x'\]\[1\] is of type builtins.set"),
+        (b"bytes", "builtins.bytes"),
+    ],
+)
+def test_refuses_parameters_that_are_not_json(value: object, complaint: str) -> None:
+    with pytest.raises(InvalidJobError, match=complaint):
+        draft(parameters={"x": value})
+
+
+def test_refuses_what_json_cannot_write() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    for value in (circle, 10**5000):
+        with pytest.raises(
+            InvalidJobError, match=r"parameters.* is (nested deeper|an integer of more)"
+        ):
+            draft(parameters={"x": value})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"task": ""}, {"task": None}, {"parameters": [1]}, {"max_attempts": 0}, {"max_attempts": 21},
+     {"max_attempts": "3"}, {"priority": 1000}, {"dataset": ""}, {"groupid": ""}],
+)  # fmt: skip
+def test_refuses_a_request_that_cannot_be_a_job(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJobError):
+        draft(**changes)
+
+
+def test_refuses_a_job_past_the_size_limit_and_takes_one_at_it() -> None:
+    room = job_module.JOB_LIMIT_BYTES - len(draft(parameters={"x": ""}).encode())
+    assert len(draft(parameters={"x": "y" * room}).encode()) == job_module.JOB_LIMIT_BYTES
+    with pytest.raises(InvalidJobError, match=f"at most {job_module.JOB_LIMIT_BYTES}"):
+        draft(parameters={"x": "y" * (room + 1)})
+
+
+def test_every_error_of_the_largest_job_fits_in_a_znode() -> None:
+    most = MAX_ATTEMPTS_LIMIT
+    room = job_module.JOB_LIMIT_BYTES - len(draft(parameters={"x": ""}, max_attempts=most).encode())
+    job = draft(parameters={"x": "y" * room}, max_attempts=most)
+    for _ in range(job.max_attempts):
+        job = job._replace(worker="w" * 100).with_output("\U0001f600\n" * 100_000)
+        job = job.with_error("\U0001f600" * 100_000)
+    assert len(job.encode()) < 0xFFFFF - 4096
+    job.check_size()
+    assert [error.attempt for error in job.errors] == list(range(1, job.max_attempts + 1))
+    assert [output.attempt for output in job.output] == list(range(1, job.max_attempts + 1))
+    assert Job.decode(f"{job.name}0000000001", job.encode(), 0).output == job.output
+
+
+@pytest.mark.parametrize("text", ["x\n", "ü\n", "\x1b", "\ud800", "\U0001f600"])
+def test_the_output_that_is_kept_is_within_the_limits(text: str) -> None:
+    for count in (1, 100, 5000):
+        [output] = draft().taken("w", 1).with_output(text * count).output
+        assert len(output.last_lines) <= KEPT_CHARACTERS
+        assert json_size_bytes(output.last_lines) <= job_module.OUTPUT_LIMIT_BYTES
+
+
+def test_the_output_is_forgotten_when_a_job_is_retried_and_not_before() -> None:
+    job = drafted(max_attempts=3).taken("w", 0).with_output("one").failed(1, "no")
+    job = job.taken("w", 0).with_output("two").succeeded(2, 1)
+    assert [(o.attempt, o.last_lines) for o in job.output] == [(1, "one"), (2, "two")]
+    assert "output" not in json.loads(drafted().encode())
+
+
+def test_an_error_keeps_its_beginning_and_its_end() -> None:
+    job = draft().with_error("start" + "." * 10_000 + "\nValueError: end\n    a note\n")
+    assert job.attempts == 1
+    assert job.errors[0].message.startswith("start.")
+    assert "characters and more left out" in job.errors[0].message
+    assert len(job.errors[0].message) == KEPT_CHARACTERS
+    assert job.last_error == "ValueError: end"
+    assert draft().last_error == ""
+
+
+def test_a_result_that_is_encoded_is_written_as_it_is() -> None:
+    job = draft().taken("w", 1).succeeded(2, EncodedJson(b'{"a": [1e2]}'))
+    assert b'"result":{"a": [1e2]}' in job.encode()
+    assert Job.decode(job.name, job.encode(), 0) == job._replace(result={"a": [100.0]})
+    with pytest.raises(InvalidJobError, match="at most"):
+        draft().succeeded(2, EncodedJson(b'"%s"' % (b"x" * job_module.JOB_LIMIT_BYTES)))
+
+
+def test_the_same_work_has_the_same_key() -> None:
+    work = JobRequest("m:f", "d", "g", {"a": 1, "b": [2]})
+    assert work.key == JobRequest("m:f", "d", "g", {"b": [2], "a": 1}, priority=9).key
+    others = [
+        replace(work, task="m:g"),
+        replace(work, dataset="e"),
+        replace(work, groupid="h"),
+        replace(work, parameters={"a": 1, "b": [3]}),
+    ]
+    assert len({work.key, *(other.key for other in others)}) == 5
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"\xff", b"1", b"[]", b"{}", b'{"state": "ASLEEP", "errors": []}']
+)
+def test_what_is_no_job_says_so(value: bytes) -> None:
+    with pytest.raises(UnreadableJobError, match="entry-000-d:g-1 does not hold a job"):
+        Job.decode("entry-000-d:g-1", value, 0)
+
+
+def test_waiting_again_it_is_no_ones() -> None:
+    job = draft()._replace(state=JobState.RUNNING, worker="w", taken_ms=1, started_ms=2, version=2)
+    waiting = job.with_error("no").waiting()
+    assert (waiting.state, waiting.worker, waiting.taken_ms, waiting.started_ms) == (
+        JobState.PENDING,
+        None,
+        None,
+        None,
+    )
+    assert waiting.version == waiting.attempts == 1
+
+
+# --- What becomes of a job
+
+
+def drafted(**changes: Any) -> Job:
+    values = {"task": "m:f", "dataset": "d", "groupid": "g"} | changes
+    return named(Job.draft(JobRequest(**values), "s-0", 1000))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backoff_ms": -1},
+        {"timeout_ms": 0},
+        {"timeout_ms": True},
+        {"not_before_ms": 1.5},
+        {"expires_ms": "tomorrow"},
+        {"idempotency_key": 7},
+    ],
+)
+def test_a_request_of_what_cannot_be_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJobError, match=next(iter(changes))):
+        drafted(**changes)
+
+
+def test_what_was_asked_for_is_in_the_value_and_nothing_else() -> None:
+    plain = json.loads(drafted().encode())
+    assert not {"backoff_ms", "timeout_ms", "batch", "chained", "stored"} & plain.keys()
+    assert (plain["attempts"], plain["errors"], plain["result"]) == (0, [], None)
+    job = drafted(backoff_ms=5, timeout_ms=7, not_before_ms=9, expires_ms=11)
+    assert Job.decode(job.name, job.encode(), 0) == job
+
+
+def test_a_job_backs_off_twice_as_long_each_time_and_at_most_a_day() -> None:
+    job = drafted(backoff_ms=40_000_000, max_attempts=5).taken("w", 0)
+    waits = []
+    for _ in range(4):
+        job = job.failed(1000, "trouble")
+        assert job.state is JobState.PENDING
+        waits.append((job.not_before_ms or 0) - 1000)
+        job = job.taken("w", 0)
+    assert waits == [40_000_000, 80_000_000, 86_400_000, 86_400_000]
+    assert job.failed(1000, "trouble").state is JobState.FAILED
+
+
+def test_a_decision_ends_a_job_and_is_no_attempt() -> None:
+    ended = drafted().ended_by(5, "it was cancelled")
+    assert (ended.state, ended.attempts, ended.finished_ms) == (JobState.FAILED, 0, 5)
+    assert ended.last_error == "it was cancelled"
+
+
+def test_an_idempotency_key_is_all_that_identifies_the_work() -> None:
+    one = JobRequest("m:f", "d", "1", idempotency_key="k")
+    other = JobRequest("m:g", "e", "2", {"x": 1}, idempotency_key="k")
+    assert one.key == other.key != JobRequest("m:f", "d", "1").key
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"x": "y" * 61}, {"x": [[1]]}, {"x": list(range(20))}, {"x": 1 << 70}, {"k" * 61: 1}],
+)
+def test_what_may_be_large_is_measured(parameters: dict[str, Any]) -> None:
+    assert drafted(parameters=parameters).is_large
+    assert not drafted(parameters={"x": "y", "n": 2**40, "f": 1.5, "b": None}).is_large
+
+
+def test_what_is_not_measured_fits_fifty_times_into_a_request() -> None:
+    widest = {f"{'ü' * 58}{n}": "\U0001f600" * 60 for n in range(8)}
+    job = drafted(parameters=widest).succeeded(1, widest)
+    assert not job.is_large
+    assert 50 * job.size_bytes < 1024 * 1024
+
+
+# --- Limits of what is submitted
+
+
+@pytest.mark.parametrize("name", ["not_before_ms", "expires_ms"])
+def test_a_time_in_nanoseconds_is_refused_with_the_limit_and_what_to_write(name: str) -> None:
+    with pytest.raises(InvalidJobError, match=rf"{name} .* to {TIME_LIMIT_MS} .*// 1_000_000"):
+        drafted(**{name: time.time_ns()})
+    assert getattr(drafted(**{name: TIME_LIMIT_MS}), name) == TIME_LIMIT_MS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"not_before_ms": TIME_LIMIT_MS + 1}, {"expires_ms": 10**4000}, {"backoff_ms": 86_400_001},
+        {"timeout_ms": 366 * 86_400_000}, {"max_attempts": True}, {"task": "m:f" * 200},
+        {"task": "m:\ud800"}, {"not_before_ms": -1},
+    ],
+)  # fmt: skip
+def test_a_value_past_a_limit_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJobError, match=next(iter(changes))):
+        drafted(**changes)
+
+
+# --- Values that any program may have written
+
+odd_values: st.SearchStrategy[Any] = json_values | st.sampled_from(
+    [2**63, -1, 10**30, 1e300, "\ud800", "a/b", "..", "", "x" * 3000, [1] * 100, [{}], True, None]
+)
+changed_fields = st.dictionaries(
+    st.sampled_from([*json.loads(drafted().encode()), "not_before_ms", "batch", "chained", "new"]),
+    odd_values,
+    max_size=3,
+)
+
+
+def assert_harmless(place: str, name: str, value: bytes) -> Job:
+    """Fail unless the value reads as a job that can stand here, or that can only be ended."""
+    job = read_job(place, name, Znode(value, 3, 0, 1000))
+    if job.is_stand_in:
+        assert job.state is JobState.FAILED
+    else:
+        assert job.state in STATES_OF[place]
+    ended = job.gave_up(2000) if not job.has_ended else job
+    again = read_job(DONE, name, Znode(ended.encode(), ended.version, 0, 1000))
+    assert again == ended
+    assert len(ended.encode()) < 0xFFFFF - 4096
+    json.dumps([job.name, job.task, job.batch, job.worker, job.key]).encode()
+    return job
+
+
+@given(st.sampled_from([UNOWNED, OWNED, DONE]), changed_fields, st.sets(st.text(), max_size=1))
+def test_no_field_of_another_program_does_harm(
+    place: str, changes: dict[str, Any], missing: set[str]
+) -> None:
+    job = drafted()
+    value = json.loads(job.encode()) | changes
+    value = {key: item for key, item in value.items() if key not in missing}
+    assert_harmless(place, job.name, json.dumps(value).encode())
+
+
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_no_value_of_another_program_does_harm(value: bytes) -> None:
+    for place in (UNOWNED, OWNED, DONE):
+        assert assert_harmless(place, drafted().name, value).is_stand_in
+
+
+def written(**changes: Any) -> bytes:
+    """Return a job's value as another program may write it; ensure_ascii is not its way."""
+    return json.dumps(json.loads(drafted().encode()) | changes, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (written(attempts=-1), "attempts is -1"),
+        (written(attempts=10**9), "attempts is 1000000000"),
+        (written(not_before_ms=10**18), "not_before_ms is"),
+        (written(errors="no"), "errors is 'no', which is not a list"),
+        (written(errors=[{"attempt": 1}]), "lacks attempt, worker or message"),
+        (written(errors=[{"attempt": 1, "worker": "w", "message": ""}] * 65), "65 errors"),
+        (written(dataset="other"), "its name says"),
+        (written(priority=7), "its name says"),
+        (written(parameters=[1]), "parameters is"),
+        (written(state="SUCCESSFUL"), "is in unowned, and its value says that it is SUCCESSFUL"),
+        (written(batch="a/b"), "batch is 'a/b'"),
+        (written(key="../settings"), "key is"),
+        (written(parameters={"x": "\u00fc" * 400_000}), "bytes of JSON"),
+        (b'{"dataset": "d", "groupid": "g", "state": "PENDING", "worker": null}', "it lacks"),
+        (b"[" * 100_000, "nested too deep"),
+        (b"x" * (1024 * 1024), "does not hold a job"),
+        (b'{"x": NaN}', "NaN is not JSON"),
+        (b"", "does not hold a job"),
+    ],
+)
+def test_an_unreadable_value_is_a_failed_job_that_says_why(value: bytes, complaint: str) -> None:
+    job = assert_harmless(UNOWNED, drafted().name, value)
+    assert job.is_stand_in
+    assert complaint in job.errors[-1].message
+
+
+def test_an_unreadable_job_keeps_what_identifies_it_and_loses_unknown_fields() -> None:
+    job = assert_harmless(UNOWNED, drafted().name, written(attempts="1", batch="b", submission="s"))
+    assert (job.is_stand_in, job.batch, job.submission, job.key) == (True, "b", "s", drafted().key)
+    known = assert_harmless(UNOWNED, drafted().name, written(future={"x": 1}))
+    assert not known.is_stand_in
+
+
+def test_an_error_with_half_a_character_can_be_printed() -> None:
+    value = json.loads(written())
+    value["errors"] = [{"attempt": 1, "worker": "w", "message": "\ud800"}]
+    job = Job.decode(drafted().name, json.dumps(value).encode(), 0)
+    assert job.last_error == "\\ud800"
+
+
+# --- Losses
+
+
+def test_a_loss_is_an_attempt_only_of_a_job_that_runs() -> None:
+    taken = drafted(max_attempts=2).taken("w", 0)
+    lost = taken.lost(5)
+    assert (lost.state, lost.attempts, lost.losses, lost.worker) == (JobState.PENDING, 0, 1, None)
+    assert "before it started the task" in lost.last_error
+    again = lost.taken("v", 0).running(1, cache_hit=None).lost(5)
+    assert (again.state, again.attempts, again.losses) == (JobState.PENDING, 1, 1)
+    last = again.taken("u", 0).running(1, cache_hit=None).lost(5)
+    assert (last.state, last.attempts) == (JobState.FAILED, 2)
+    assert Job.decode(last.name, last.encode(), last.version) == last
+
+
+def test_a_job_is_careful_before_what_could_be_its_last_attempt() -> None:
+    assert drafted(max_attempts=1).starts_carefully
+    job = drafted(max_attempts=3)
+    assert not job.starts_carefully
+    once = job.taken("w", 0).lost(5)
+    assert not once.starts_carefully
+    assert once.taken("w", 0).lost(5).starts_carefully
+    assert once.taken("w", 0).failed(5, "trouble").starts_carefully
+
+
+def test_any_number_of_losses_fits() -> None:
+    job = drafted()
+    for _ in range(1000):
+        job = job.taken("w" * 400, 0).lost(5)
+    assert job.losses == 1000
+    assert read_job(UNOWNED, job.name, Znode(job.encode(), 0, 0, 0)) == job._replace(version=0)
+
+
+# --- Tasks that no worker can import
+
+
+def test_a_task_that_cannot_be_imported_is_no_attempt_until_the_patience_ends() -> None:
+    job, now_ms, delays = drafted(max_attempts=1), 1000, []
+    while job.state is JobState.PENDING:
+        job = job.taken("w", now_ms).without_task(now_ms, "the task 'm:f' cannot be imported")
+        assert (job.attempts, len(job.errors), job.import_worker) == (0, 1, "w")
+        delays.append((job.not_before_ms or 0) - now_ms)
+        now_ms = job.not_before_ms or 0
+    assert delays[:7] == [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
+    assert job.state is JobState.FAILED
+    assert job.last_error == "No worker could import it for 600 s."
+    assert 600_000 <= (job.finished_ms or 0) - 1000 <= 630_000
+    assert Job.decode(job.name, job.encode(), job.version) == job
+
+
+def test_an_attempt_ends_the_tries_to_import() -> None:
+    job = drafted().taken("w", 0).without_task(0, "no").taken("w", 0).failed(5, "trouble")
+    assert (job.import_tries, job.import_since_ms, job.attempts) == (0, None, 1)
+    assert [error.message for error in job.errors] == ["no", "trouble"]

@@ -1,0 +1,133 @@
+"""Which job a worker takes: its own data first, one bounded round, then the first of all."""
+
+import pytest
+
+from zoolet.jobs.records import job_names
+from zoolet.jobs.worker.selection import MISSES_IN_A_ROW, Affinity, Choice, WaitingJobs
+
+ROUND_S = 1.0
+FLAT = (0, "")
+
+
+def name_of(text: str) -> str:
+    """Return a job's name; ``9 a 1`` is priority, groupid and sequence."""
+    priority, groupid, sequence = text.split()
+    return f"{job_names.build(int(priority), 'd', groupid)}{int(sequence):010d}"
+
+
+def waiting_for(*texts: str, now: float = 0.0) -> WaitingJobs:
+    waiting = WaitingJobs()
+    waiting.list_page(FLAT, map(name_of, texts), now)
+    return waiting
+
+
+def holding(*groupids: str, room: bool = False) -> Affinity:
+    return Affinity([("d", groupid) for groupid in groupids], has_room=room, round_s=ROUND_S)
+
+
+def brief(choice: Choice) -> list[str]:
+    return [f"{c.job.priority} {c.job.groupid} {c.job.sequence}" for c in choice.jobs]
+
+
+def test_the_greater_priority_goes_first_and_then_the_lower_sequence() -> None:
+    waiting = waiting_for("5 b 4", "9 a 1", "5 b 3", "7 c 9")
+    assert brief(waiting.choose(9, 0.0, Affinity())) == ["9 a 1", "7 c 9", "5 b 3", "5 b 4"]
+
+
+def test_what_was_chosen_is_not_offered_again() -> None:
+    waiting = waiting_for("1 a 1", "1 a 2")
+    assert brief(waiting.choose(1, 0.0, Affinity())) == ["1 a 1"]
+    assert brief(waiting.choose(1, 0.0, Affinity())) == ["1 a 2"]
+    assert waiting.choose(1, 0.0, Affinity()) == Choice([], None)
+
+
+def test_a_worker_that_holds_nothing_takes_the_first_at_once_and_then_what_it_will_hold() -> None:
+    waiting = waiting_for("1 a 1", "9 b 2", "1 b 3")
+    assert brief(waiting.choose(2, 0.0, holding())) == ["9 b 2", "1 b 3"]
+
+
+def test_held_data_goes_before_priority() -> None:
+    waiting = waiting_for("9 b 1", "1 a 2", "2 a 3")
+    assert brief(waiting.choose(1, 0.0, holding("a"))) == ["2 a 3"]
+
+
+def test_the_first_of_all_is_passed_over_for_no_longer_than_a_round() -> None:
+    waiting = waiting_for("9 b 0", "9 c 1", *(f"1 a {number}" for number in range(2, 9)))
+    assert brief(waiting.choose(1, 0.5, holding("a"))) == ["1 a 2"]
+    assert brief(waiting.choose(2, 1.0, holding("a"))) == ["9 b 0", "1 a 3"]
+    # The next one has waited for as long, but its turn of being passed over begins now.
+    assert brief(waiting.choose(1, 1.9, holding("a"))) == ["1 a 4"]
+    assert brief(waiting.choose(1, 2.0, holding("a"))) == ["9 c 1"]
+
+
+@pytest.mark.parametrize(("room", "due"), [(False, 1.0), (True, 0.5)])
+def test_without_a_job_of_held_data_the_first_is_taken_after_a_round(
+    *, room: bool, due: float
+) -> None:
+    waiting = waiting_for("1 b 1", "9 c 2")
+    assert waiting.choose(1, due - 0.1, holding("a", room=room)) == Choice([], due)
+    assert brief(waiting.choose(2, due, holding("a", room=room))) == ["9 c 2", "1 b 1"]
+
+
+def test_a_job_that_comes_meanwhile_is_taken_at_once_where_its_data_is_held() -> None:
+    waiting = waiting_for("9 b 1")
+    assert waiting.choose(1, 0.5, holding("a")) == Choice([], 1.0)
+    waiting.list_page(FLAT, map(name_of, ("9 b 1", "1 a 2")), 0.6)
+    assert brief(waiting.choose(1, 0.6, holding("a"))) == ["1 a 2"]
+
+
+def test_a_worker_whose_jobs_never_find_their_data_waits_for_none() -> None:
+    waiting = waiting_for("1 b 1")
+    for _ in range(MISSES_IN_A_ROW - 1):
+        waiting.note(cache_hit=False)
+    assert waiting.choose(1, 0.0, holding("a")).jobs == []
+    waiting.note(cache_hit=False)
+    assert brief(waiting.choose(1, 0.0, holding("a"))) == ["1 b 1"]
+    waiting.note(cache_hit=True)
+    waiting.list_page(FLAT, [name_of("1 c 2")], 0.0)
+    assert waiting.choose(1, 0.0, holding("a")).jobs == []
+
+
+def test_without_affinity_the_first_of_all_is_taken() -> None:
+    waiting = waiting_for("9 b 1", "1 a 2")
+    assert brief(waiting.choose(1, 0.0, Affinity([("d", "a")], round_s=0.0))) == ["9 b 1"]
+
+
+def test_a_job_that_is_gone_is_not_offered_and_one_that_stays_keeps_its_time() -> None:
+    waiting = waiting_for("9 b 1", "8 b 2")
+    waiting.list_page(FLAT, [name_of("8 b 2")], 0.9)
+    assert brief(waiting.choose(2, 1.0, holding("a"))) == ["8 b 2"]
+
+
+def test_pages_are_seen_together_and_shards_rank() -> None:
+    waiting = WaitingJobs(lambda shard: -shard)
+    waiting.list_page((0, "005-000001"), [name_of("5 a 1")], 0.0)
+    waiting.list_page((1, "005-000001"), [name_of("5 b 2"), name_of("5 b 3")], 0.0)
+    waiting.list_page((0, "009-000002"), [name_of("9 c 4")], 0.0)
+    assert brief(waiting.choose(3, 0.0, Affinity())) == ["9 c 4", "5 b 2", "5 b 3"]
+    waiting.drop_page((0, "005-000001"))
+    assert waiting.choose(1, 0.0, Affinity()).jobs == []
+
+
+def test_a_paused_dataset_is_passed_over_until_it_is_allowed() -> None:
+    waiting = waiting_for("9 a 1", "1 a 2")
+    assert waiting.choose(2, 0.0, Affinity(), lambda _: False) == Choice([], None)
+    waiting.unpause()
+    assert len(waiting.choose(2, 0.0, Affinity()).jobs) == 2
+
+
+def test_a_job_that_was_put_back_keeps_its_place_and_time() -> None:
+    waiting = waiting_for("9 b 1", "8 b 2")
+    [first] = waiting.choose(1, 0.0, holding()).jobs
+    waiting.put_back(first)
+    assert brief(waiting.choose(1, 1.0, holding("a"))) == ["9 b 1"]
+
+
+def test_many_jobs_that_come_and_go_leave_nothing_behind() -> None:
+    waiting = WaitingJobs()
+    for number in range(200):
+        waiting.list_page(FLAT, [name_of(f"1 g{number} {n}") for n in range(100)], 0.0)
+    assert len(waiting) == 100
+    assert len(waiting._order) < 3000
+    assert len(waiting._by_group) < 50
+    assert len(waiting.choose(1000, 0.0, Affinity()).jobs) == 100
