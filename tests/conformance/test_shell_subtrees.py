@@ -14,7 +14,8 @@ from kazoo.security import make_acl, make_digest_acl
 from tests.support.shell import Ran, run_shell
 from zoolet.client import calls, create, create_request, multi_async
 from zoolet.model.codes import CreateMode
-from zoolet.shell import subtree, transfer
+from zoolet.shell import delete, transfer
+from zoolet.shell import walk as walk_module
 from zoolet.shell.output import Output
 from zoolet.testing import ServerProcess
 from zoolet.testing.process import ProcessServer
@@ -120,8 +121,8 @@ def test_what_may_not_be_read_is_counted(any_server: ProcessServer, kazoo: Any) 
 
 def test_a_walk_reads_many_znodes_at_once(kazoo: Any) -> None:
     fill(kazoo, "/s/many", 3000)
-    with mock.patch.object(subtree, "multi_read", wraps=calls.multi_read) as reading:
-        visited = list(subtree.walk(kazoo, "/s", with_data=True))
+    with mock.patch.object(walk_module, "multi_read", wraps=calls.multi_read) as reading:
+        visited = list(walk_module.walk(kazoo, "/s", with_data=True))
     assert len(visited) == 3006
     assert [one.path for one in visited[:5]] == ["/s", "/s/a", "/s/a/deep", "/s/b", "/s/many"]
     assert reading.call_count < 25
@@ -137,8 +138,8 @@ def test_a_walk_holds_no_more_than_fits(kazoo: Any) -> None:
         reads.append(len(children_of))
         return calls.multi_read(client, data_of, children_of)
 
-    with mock.patch.object(subtree, "multi_read", noting):
-        assert sum(1 for _ in subtree.walk(kazoo, "/s", with_data=True)) == 45
+    with mock.patch.object(walk_module, "multi_read", noting):
+        assert sum(1 for _ in walk_module.walk(kazoo, "/s", with_data=True)) == 45
     assert max(reads[2:]) <= 3, "after the first the size is known"
 
 
@@ -395,7 +396,7 @@ def test_the_largest_data_is_copied(any_server: ProcessServer, kazoo: Any) -> No
 
 def test_deleteall_goes_on_over_what_others_do(any_server: ProcessServer, kazoo: Any) -> None:
     fill(kazoo, "/s/many", 600)
-    walk, rounds = subtree.walk, []
+    walk, rounds = walk_module.walk, []
 
     def meddling(client: Any, root: str, **how: Any) -> Any:
         found = list(walk(client, root, **how))
@@ -405,7 +406,7 @@ def test_deleteall_goes_on_over_what_others_do(any_server: ProcessServer, kazoo:
             kazoo.create("/s/many/n00008/new")
         return iter(found)
 
-    with mock.patch.object(subtree, "walk", meddling):
+    with mock.patch.object(delete, "walk", meddling):
         assert printed(any_server, "deleteall", "-b", "50", "/s") == ""
     assert kazoo.exists("/s") is None
     assert len(rounds) == 2

@@ -19,8 +19,8 @@ from zoolet.client.calls import (
     multi_read_async,
     who_am_i,
 )
+from zoolet.client.four_letter_words import ask
 from zoolet.client.watches import Watches, WatchEvent, WatchKind
-from zoolet.client.words import ask
 
 __all__ = [
     "WatchEvent",

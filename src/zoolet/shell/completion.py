@@ -37,7 +37,7 @@ _MORE_KEYS = (" ", Keys.ControlM, Keys.ControlJ, Keys.ControlI)
 
 def children_of(context: Context, path: str) -> list[str]:
     """Return a znode's children; none if the server does not answer in time."""
-    if not context.link.is_connected():
+    if not context.connection.is_connected():
         return []
     try:
         found: list[str] = context.client.get_children_async(path).get(timeout=_ANSWER_TIMEOUT_S)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from zoolet.client import Watches, WatchEvent
 from zoolet.model import paths
 from zoolet.shell.arguments import check_path
+from zoolet.shell.connection import Connection
 from zoolet.shell.errors import CommandError, UsageError
 from zoolet.shell.formatting import show_event
-from zoolet.shell.link import Link
 from zoolet.shell.output import Output
 from zoolet.shell.settings import Settings
 
@@ -38,7 +38,7 @@ class Context:
     Attributes:
         settings: what it was told.
         output: where its answers go.
-        link: the connection; closed after ``close``.
+        connection: the connection; closed after ``close``.
         lines: the lines that were typed, the present one at the end.
         prints_watches: whether watch events are printed (``printwatches``).
         changes_sent: how many requests were sent that may have changed something.
@@ -50,35 +50,35 @@ class Context:
         self.lines: list[str] = []
         self.prints_watches = True
         self.changes_sent = 0
-        self.link = self._link_to(settings.connection.hosts)
+        self.connection = self._new_connection(settings.connection.hosts)
 
     @property
     def client(self) -> Any:
         """The kazoo client of the connection."""
-        return self.link.client
+        return self.connection.client
 
     @property
     def watches(self) -> Watches:
         """The watches of the connection."""
-        return self.link.watches
+        return self.connection.watches
 
     def connect(self, hosts: str) -> None:
         """End the present session and begin one with ``hosts``."""
-        link = self._link_to(hosts)
+        connection = self._new_connection(hosts)
         self.close()
-        self.link = link
-        link.open()
+        self.connection = connection
+        connection.open()
 
-    def _link_to(self, hosts: str) -> Link:
-        return Link(replace(self.settings.connection, hosts=hosts), self._note_change)
+    def _new_connection(self, hosts: str) -> Connection:
+        return Connection(replace(self.settings.connection, hosts=hosts), self._note_change)
 
     def _note_change(self) -> None:
         self.changes_sent += 1
 
     def close(self) -> None:
         """End the present session, where there is one."""
-        if not self.link.is_closed:
-            self.link.close()
+        if not self.connection.is_closed:
+            self.connection.close()
 
     def on_event(self, event: WatchEvent) -> None:
         """Print a watch event, unless that was turned off."""
@@ -99,17 +99,17 @@ class Context:
         if not hosts:
             yield self.here(path)
             return
-        link = self._link_to(hosts)
+        connection = self._new_connection(hosts)
         try:
-            link.open(self.client.auth_data)
-            yield Place(link.client, path, hosts)
+            connection.open(self.client.auth_data)
+            yield Place(connection.client, path, hosts)
         finally:
-            if not link.is_closed:
-                link.close()
+            if not connection.is_closed:
+                connection.close()
 
     def here(self, path: str) -> Place:
         """Return what a path of the present connection is about."""
-        return Place(self.client, path, self.link.hosts)
+        return Place(self.client, path, self.connection.hosts)
 
     def confirm(self, what: str, znodes: int, *, is_sure: bool) -> None:
         """Ask before more than one znode is changed; raises CommandError where that is not wanted.

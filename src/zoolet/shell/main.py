@@ -14,8 +14,8 @@ from zoolet.shell import commands  # noqa: F401 -- fills the table of commands
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError
 from zoolet.shell.output import Output
+from zoolet.shell.runner import FAILED, Shell
 from zoolet.shell.settings import Settings, read_settings
-from zoolet.shell.shell import FAILED, Shell
 
 
 def main(argv: list[str]) -> int:
@@ -53,7 +53,7 @@ def _prepare_streams() -> None:
 def _run(settings: Settings, output: Output) -> int:
     context = Context(settings, output)
     try:
-        context.link.open()
+        context.connection.open()
         shell = Shell(context)
         if settings.command:
             context.lines.append(" ".join(settings.command))

@@ -35,12 +35,12 @@ def typed_lines(context: Context) -> Iterator[str]:
     )
 
     def prompt() -> str:
-        state = context.link.state_name
-        return f"[zk: {context.link.hosts}({state}) {len(context.lines)}] "
+        state = context.connection.state_name
+        return f"[zk: {context.connection.hosts}({state}) {len(context.lines)}] "
 
     while True:
-        link = context.link
-        link.add_listener(session.app.invalidate)
+        connection = context.connection
+        connection.add_listener(session.app.invalidate)
         try:
             with patch_stdout(raw=True):
                 line = session.prompt(prompt)
@@ -49,7 +49,7 @@ def typed_lines(context: Context) -> Iterator[str]:
         except EOFError:
             return
         finally:
-            link.remove_listener(session.app.invalidate)
+            connection.remove_listener(session.app.invalidate)
         yield line
 
 

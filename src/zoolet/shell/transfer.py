@@ -22,7 +22,8 @@ from zoolet.model.stat import Stat
 from zoolet.shell.errors import CommandError, describe
 from zoolet.shell.formatting import counted
 from zoolet.shell.interrupts import held_back
-from zoolet.shell.subtree import MULTIS_IN_FLIGHT, Visited, first_error, in_batches, walk
+from zoolet.shell.multis import MULTIS_IN_FLIGHT, first_error, in_batches
+from zoolet.shell.walk import Visited, walk
 
 _READ_AT_ONCE = 256
 _WRITTEN_AT_ONCE = 500

@@ -228,7 +228,7 @@ def test_ctrl_c_is_the_editors_while_it_runs(
 @pytest.mark.parametrize(
     ("where", "told"),
     [
-        ("zoolet.shell.link.Link.wait", "^C; nothing was set"),
+        ("zoolet.shell.connection.Connection.wait", "^C; nothing was set"),
         ("kazoo.client.KazooClient.set", "^C; whether the text was set is not known"),
     ],
 )

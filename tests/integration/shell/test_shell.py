@@ -17,8 +17,8 @@ from kazoo.exceptions import ConnectionLoss
 
 from tests.support.shell import Ran, run_shell
 from tests.support.waiting import wait_until
+from zoolet.shell.connection import Connection
 from zoolet.shell.context import Context
-from zoolet.shell.link import Link
 from zoolet.shell.output import Output
 from zoolet.shell.settings import read_settings
 from zoolet.testing import ServerProcess
@@ -404,7 +404,7 @@ removewatches /a
 
 def test_a_server_that_only_reads_is_taken_where_that_is_asked_for() -> None:
     for options, is_taken in ((("-r",), True), ((), False)):
-        with mock.patch.object(Link, "open"), mock.patch.object(Link, "close"):
+        with mock.patch.object(Connection, "open"), mock.patch.object(Connection, "close"):
             settings = read_settings([*options, "help"], {})
             context = Context(settings, Output(is_json=False, has_pager=False))
         assert context.client.read_only is is_taken

@@ -3,11 +3,11 @@
 from zoolet.shell.commands import (
     copying,
     editing,
-    own,
     quotas,
     reading,
     searching,
     sessions,
+    shell_itself,
     watching,
     writing,
 )
@@ -15,11 +15,11 @@ from zoolet.shell.commands import (
 __all__ = [
     "copying",
     "editing",
-    "own",
     "quotas",
     "reading",
     "searching",
     "sessions",
+    "shell_itself",
     "watching",
     "writing",
 ]

@@ -33,8 +33,8 @@ from zoolet.shell.context import Context, Place
 from zoolet.shell.errors import AnswerIsNo, CommandError, describe
 from zoolet.shell.formatting import counted, format_data
 from zoolet.shell.interrupts import held_back
+from zoolet.shell.multis import MULTI_BYTES, first_error, in_batches
 from zoolet.shell.registry import command
-from zoolet.shell.subtree import MULTI_BYTES, first_error, in_batches
 from zoolet.shell.transfer import (
     Writer,
     Written,

@@ -40,7 +40,7 @@ def _edit(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     is_sent = False
     try:
         # The editor may have been open for long: the connection may be on its way back.
-        context.link.wait()
+        context.connection.wait()
         is_sent = True
         with explaining_size(len(after)):
             written = context.client.set(path, after, version=stat.version)

@@ -18,7 +18,7 @@ from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, UsageError
 from zoolet.shell.formatting import format_data
 from zoolet.shell.registry import command
-from zoolet.shell.subtree import walk
+from zoolet.shell.walk import walk
 
 _LIMITS = "zookeeper_limits"
 _STATS = "zookeeper_stats"

@@ -25,7 +25,7 @@ from zoolet.shell.formatting import (
     stat_value,
 )
 from zoolet.shell.registry import command
-from zoolet.shell.subtree import walk
+from zoolet.shell.walk import walk
 
 STAT = Option("s", "the Stat as well")
 WATCH = Option("w", "watch it once; the event is printed when it comes")

@@ -59,7 +59,7 @@ def _add_watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
 )
 def _remove_watches(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     if not arguments.l:
-        context.link.wait()
+        context.connection.wait()
     chosen = next((name for name in _WATCHER_TYPES if getattr(arguments, name)), "a")
     watcher_type = _WATCHER_TYPES[chosen]
     kinds = context.watches.remove(arguments.path, watcher_type, locally=arguments.l)
@@ -91,13 +91,13 @@ def _watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     came: queue.SimpleQueue[WatchEvent | None] = queue.SimpleQueue()
     on_event = came.put
     context.watches.add(arguments.path, mode, on_event)
-    link = context.link
+    connection = context.connection
 
     def on_state() -> None:
-        if link.is_connected():
+        if connection.is_connected():
             came.put(None)
 
-    link.add_listener(on_state)
+    connection.add_listener(on_state)
     seen = 0
     try:
         while arguments.n is None or seen < arguments.n:
@@ -110,7 +110,7 @@ def _watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
             seen += 1
             yield _show_change(context, event)
     finally:
-        link.remove_listener(on_state)
+        connection.remove_listener(on_state)
         context.watches.discard(arguments.path, mode, on_event)
 
 

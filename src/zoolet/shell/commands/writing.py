@@ -19,11 +19,12 @@ from zoolet.shell.answers import Answer
 from zoolet.shell.arguments import Option
 from zoolet.shell.commands.reading import STAT
 from zoolet.shell.context import Context
+from zoolet.shell.delete import delete_subtree
 from zoolet.shell.errors import CommandError, UsageError, describe
 from zoolet.shell.formatting import counted, format_data, format_stat, read_acl, stat_value
 from zoolet.shell.interrupts import held_back
 from zoolet.shell.registry import command
-from zoolet.shell.subtree import delete_subtree, walk
+from zoolet.shell.walk import walk
 
 SURE = Option("y", "do not ask")
 VERSION = Option("v", "only if it has that version", "version", int)

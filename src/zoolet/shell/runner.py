@@ -85,7 +85,7 @@ class Shell:
             self._wait_for_connection()
             self._show(command, arguments)
         # What happened before a command's answer is told before the next command.
-        self._context.link.let_events_come()
+        self._context.connection.let_events_come()
 
     def _show(self, command: Command, arguments: Any) -> None:
         """Run a command and print what it says."""
@@ -140,12 +140,12 @@ class Shell:
 
     def _wait_for_connection(self) -> None:
         """Return when there is a connection, which comes back by itself; raises CommandError."""
-        link = self._context.link
-        if not link.is_connected() and link.state_name == "CONNECTING":
+        connection = self._context.connection
+        if not connection.is_connected() and connection.state_name == "CONNECTING":
             self._context.output.complain(
-                f"The connection to {link.hosts} is lost; waiting for it to come back ..."
+                f"The connection to {connection.hosts} is lost; waiting for it to come back ..."
             )
-        link.wait()
+        connection.wait()
 
 
 def _told_of_interrupt(command: Command | None, *, has_sent_changes: bool) -> str:

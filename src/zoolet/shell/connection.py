@@ -61,7 +61,7 @@ class _Client(KazooClient):  # type: ignore[misc] # kazoo has no types
         return super()._call(request, async_object)
 
 
-class Link:
+class Connection:
     """A connection to one ZooKeeper, from its first to its last moment.
 
     Attributes:

@@ -67,7 +67,7 @@ def _exit(_context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]
 
 @command("connect [host:port]", "begin a new session, here or with another server", is_local=True)
 def _connect(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
-    hosts = getattr(arguments, "host:port") or context.link.hosts
+    hosts = getattr(arguments, "host:port") or context.connection.hosts
     context.connect(hosts)
     yield Answer({"connected": hosts})
 
@@ -75,7 +75,7 @@ def _connect(context: Context, arguments: argparse.Namespace) -> Iterator[Answer
 @command("close", "end the session, and with it its ephemerals", is_local=True)
 def _close(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
     context.close()
-    yield Answer({"closed": context.link.hosts})
+    yield Answer({"closed": context.connection.hosts})
 
 
 @command("addauth scheme [auth]", "prove who you are, as in: addauth digest ann:secret")
