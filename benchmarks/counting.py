@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from zoolet.model.codes import OpCode
-from zoolet.testing.servers import ADDRESS
+from zoolet.testing.servers.base import ADDRESS
 
 _LENGTH = struct.Struct("!i")
 _HEADER = struct.Struct("!ii")

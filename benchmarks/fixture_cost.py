@@ -20,9 +20,9 @@ from rich.table import Table
 
 from benchmarks.servers import scratch
 from zoolet.testing import ApacheServer, EmbeddedServer, ServerProcess
-from zoolet.testing.apache import DEBIAN_JARS
-from zoolet.testing.process import ProcessServer
-from zoolet.testing.servers import ManagedServer
+from zoolet.testing.servers.apache import DEBIAN_JARS
+from zoolet.testing.servers.base import ManagedServer
+from zoolet.testing.servers.process import ExternalServer
 
 PROCESS_ROUNDS = 5
 ZNODES_A_TEST = 20
@@ -70,13 +70,13 @@ def embedded_costs(rounds: int, directory: Path | None) -> Costs:
     return costs
 
 
-def process_costs(make: Callable[[], ProcessServer]) -> Costs:
+def process_costs(make: Callable[[], ExternalServer]) -> Costs:
     """Measure servers in processes of their own."""
     costs: Costs = {"start": [], "wipe": [], "stop": []}
     for _ in range(PROCESS_ROUNDS):
         server = make()
 
-        def wipe(server: ProcessServer = server) -> None:
+        def wipe(server: ExternalServer = server) -> None:
             server.kill()
             shutil.rmtree(server.directory / "data", ignore_errors=True)
             server.start()

@@ -16,7 +16,7 @@ from typing import Any
 from tests.support.jobs import WorkerProcess
 from zoolet.jobs import Dispatcher
 from zoolet.testing import ServerProcess
-from zoolet.testing.servers import ADDRESS, ReservedPort
+from zoolet.testing.servers.base import ADDRESS, ReservedPort
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / ".cache" / "job-peers"

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from benchmarks.native import build
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
-from zoolet.testing.apache import DEBIAN_JARS
-from zoolet.testing.process import ProcessServer
+from zoolet.testing.servers.apache import DEBIAN_JARS
+from zoolet.testing.servers.process import ExternalServer
 
 JARS_3_9 = Path(__file__).parents[1] / ".cache" / "apache-zookeeper-3.9.5"
 JARS = JARS_3_9 if JARS_3_9.exists() else DEBIAN_JARS
@@ -70,7 +70,7 @@ def touch_memory() -> None:
 
 
 @contextlib.contextmanager
-def _serving(server: ProcessServer) -> Iterator[Running]:
+def _serving(server: ExternalServer) -> Iterator[Running]:
     began = time.perf_counter()
     with server:
         while not server.ask("srvr").startswith("Zookeeper version"):

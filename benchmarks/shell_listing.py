@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.servers import scratch
 from zoolet.client import create_request, multi_async
 from zoolet.testing import ServerProcess
-from zoolet.testing.apache import DEBIAN_JARS
+from zoolet.testing.servers.apache import DEBIAN_JARS
 
 DATA = b"x" * 100
 PER_MULTI = 1000

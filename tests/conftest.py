@@ -13,8 +13,8 @@ from kazoo.client import KazooClient
 import zoolet
 from tests.support.apache import require_apache
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.apache import DEBIAN_JARS
-from zoolet.testing.process import ProcessServer
+from zoolet.testing.servers.apache import DEBIAN_JARS
+from zoolet.testing.servers.process import ExternalServer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -96,10 +96,10 @@ def client(server: ServerProcess) -> Iterator[Any]:
 
 
 @pytest.fixture(params=["zoolet", "apache"])
-def any_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ProcessServer]:
+def any_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExternalServer]:
     """A running zoolet, then a running Apache ZooKeeper, with everything that may be turned on."""
     settings = {"extendedTypesEnabled": "true", "enforceQuota": "true"}
-    running: ProcessServer
+    running: ExternalServer
     if request.param == "zoolet":
         running = ServerProcess(tmp_path / "server", settings)
     else:

@@ -36,7 +36,7 @@ from zoolet.client import (
 from zoolet.client.requests import MultiRead
 from zoolet.model.acl import Id
 from zoolet.model.codes import AddWatchMode, CreateMode, EventType, WatcherType
-from zoolet.testing.process import ProcessServer
+from zoolet.testing.servers.process import ExternalServer
 
 WAIT_S = 20.0
 STEADY_S = 4.0
@@ -83,7 +83,7 @@ class Events:
         return self._came.empty()
 
 
-def test_requests_that_kazoo_lacks(any_server: ProcessServer, connect: Connect) -> None:
+def test_requests_that_kazoo_lacks(any_server: ExternalServer, connect: Connect) -> None:
     client = connect(any_server.hosts)
     assert create(client, "/a", None) == "/a"
     assert client.get("/a")[0] is None
@@ -104,7 +104,7 @@ def test_requests_that_kazoo_lacks(any_server: ProcessServer, connect: Connect) 
     assert "Mode: standalone" in ask(client, "127.0.0.1", any_server.port, "srvr", WAIT_S)
 
 
-def test_many_in_one_request(any_server: ProcessServer, connect: Connect) -> None:
+def test_many_in_one_request(any_server: ExternalServer, connect: Connect) -> None:
     client = connect(any_server.hosts)
     client.create("/a", b"data")
     created, boxed, checked = multi_async(
@@ -130,7 +130,7 @@ def test_many_in_one_request(any_server: ProcessServer, connect: Connect) -> Non
 
 @pytest.mark.parametrize(("data_of", "children_of"), [(1000, 0), (1001, 0), (1500, 1200), (0, 0)])
 def test_no_multi_read_has_more_operations_than_servers_take(
-    any_server: ProcessServer, connect: Connect, data_of: int, children_of: int
+    any_server: ExternalServer, connect: Connect, data_of: int, children_of: int
 ) -> None:
     client = connect(any_server.hosts)
     client.create("/a", b"data")
@@ -142,7 +142,7 @@ def test_no_multi_read_has_more_operations_than_servers_take(
     assert max(len(sent.args[0]) for sent in request.call_args_list) <= 1000
 
 
-def test_the_chroot_is_the_client_s_root(any_server: ProcessServer, connect: Connect) -> None:
+def test_the_chroot_is_the_client_s_root(any_server: ExternalServer, connect: Connect) -> None:
     above = connect(any_server.hosts)
     above.create("/root")
     client = connect(f"{any_server.hosts}/root")
@@ -157,7 +157,7 @@ def test_the_chroot_is_the_client_s_root(any_server: ProcessServer, connect: Con
     assert get_config(client) == above.get("/zookeeper/config")
 
 
-def test_an_enforced_quota_refuses_a_create(any_server: ProcessServer, connect: Connect) -> None:
+def test_an_enforced_quota_refuses_a_create(any_server: ExternalServer, connect: Connect) -> None:
     client = connect(any_server.hosts)
     client.create("/q")
     client.create("/zookeeper/quota/q")
@@ -167,7 +167,7 @@ def test_an_enforced_quota_refuses_a_create(any_server: ProcessServer, connect: 
         create(client, "/q/a", b"")
 
 
-def test_persistent_watches(any_server: ProcessServer, connect: Connect) -> None:
+def test_persistent_watches(any_server: ExternalServer, connect: Connect) -> None:
     client, other = connect(any_server.hosts), connect(any_server.hosts)
     client.create("/a")
     client.create("/a/b")
@@ -201,7 +201,7 @@ def test_persistent_watches(any_server: ProcessServer, connect: Connect) -> None
     assert deep.is_empty()
 
 
-def test_watches_outlive_a_lost_connection(any_server: ProcessServer, connect: Connect) -> None:
+def test_watches_outlive_a_lost_connection(any_server: ExternalServer, connect: Connect) -> None:
     other = connect(any_server.hosts)
     with Proxy(any_server.port) as proxy:
         client = connect(proxy.hosts)
@@ -234,7 +234,7 @@ def test_watches_outlive_a_lost_connection(any_server: ProcessServer, connect: C
         assert events["data"].is_empty()
 
 
-def test_watches_outlive_their_session(any_server: ProcessServer, connect: Connect) -> None:
+def test_watches_outlive_their_session(any_server: ExternalServer, connect: Connect) -> None:
     other = connect(any_server.hosts)
     with Proxy(any_server.port) as proxy:
         client = connect(proxy.hosts, SHORT_S)
@@ -252,7 +252,7 @@ def test_watches_outlive_their_session(any_server: ProcessServer, connect: Conne
         assert always.next() == (EventType.NODE_CREATED, "/a/b")
 
 
-def test_more_watches_than_one_request_holds(any_server: ProcessServer, connect: Connect) -> None:
+def test_more_watches_than_one_request_holds(any_server: ExternalServer, connect: Connect) -> None:
     other = connect(any_server.hosts)
     names = [f"/{number:0200d}" for number in range(1500)]
     with Proxy(any_server.port) as proxy:

@@ -18,7 +18,7 @@ from tests.support.differential.steps import Dialect, generate
 from tests.support.rawclient import RawClient
 from zoolet.core.access import digest_of
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.servers import ManagedServer
+from zoolet.testing.servers.base import ManagedServer
 
 SETTINGS = {
     "tickTime": 3000,

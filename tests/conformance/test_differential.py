@@ -39,7 +39,7 @@ from zoolet.model.stat import Stat
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.apache import release_of
+from zoolet.testing.servers.apache import release_of
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 SETTINGS = (

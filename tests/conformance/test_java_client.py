@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.apache import require_apache
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.apache import DEBIAN_JARS
+from zoolet.testing.servers.apache import DEBIAN_JARS
 
 SCRIPT = """
 version

@@ -40,8 +40,8 @@ from zoolet.jobs import (
     TlsFiles,
 )
 from zoolet.testing import ReservedPort, ServerProcess
-from zoolet.testing.apache import ApacheServer
-from zoolet.testing.process import ProcessServer
+from zoolet.testing.servers.apache import ApacheServer
+from zoolet.testing.servers.process import ExternalServer
 
 ANN = Credential("digest", "ann:secret")
 BOB = Credential("digest", "bob:other")
@@ -58,7 +58,7 @@ def tasks(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def invoke(any_server: ProcessServer) -> Invoke:
+def invoke(any_server: ExternalServer) -> Invoke:
     """Run ``zoolet jobs`` with options and an environment."""
 
     def run(*arguments: str, status: int = 0, **environment: str) -> Result:
@@ -74,7 +74,7 @@ def invoke(any_server: ProcessServer) -> Invoke:
 
 
 @pytest.fixture
-def ann(any_server: ProcessServer) -> Iterator[Dispatcher]:
+def ann(any_server: ExternalServer) -> Iterator[Dispatcher]:
     """A dispatcher that has logged in as ann."""
     client = KazooClient(hosts=any_server.hosts, auth_data=[tuple(ANN)])
     client.start()
@@ -85,7 +85,7 @@ def ann(any_server: ProcessServer) -> Iterator[Dispatcher]:
         yield dispatcher
 
 
-def all_acls(server: ProcessServer, *credentials: Credential) -> dict[str, str]:
+def all_acls(server: ExternalServer, *credentials: Credential) -> dict[str, str]:
     """Return the ACL of each znode of the queue."""
     client = KazooClient(hosts=server.hosts, auth_data=[tuple(one) for one in credentials])
     client.start()
@@ -108,7 +108,7 @@ def all_acls(server: ProcessServer, *credentials: Credential) -> dict[str, str]:
 
 @pytest.mark.parametrize("shards", ["1", "3"])
 def test_every_znode_of_a_queue_has_its_acl(
-    any_server: ProcessServer, invoke: Invoke, tasks: Path, shards: str
+    any_server: ExternalServer, invoke: Invoke, tasks: Path, shards: str
 ) -> None:
     acl = f"digest:{ANN_ID}:cdrwa,digest:{BOB_ID}:cdrwa"
     invoke("create", "--acl", acl, "--shards", shards, ZOOLET_AUTH="digest:ann:secret")
@@ -133,7 +133,7 @@ def test_every_znode_of_a_queue_has_its_acl(
 
 
 def test_auth_stands_for_whoever_created_the_queue(
-    any_server: ProcessServer, ann: Dispatcher, tasks: Path
+    any_server: ExternalServer, ann: Dispatcher, tasks: Path
 ) -> None:
     assert ann.queue.settings.acl == f"digest:{ANN_ID}:cdrwa"
     worker = WorkerProcess(
@@ -149,7 +149,7 @@ def test_auth_stands_for_whoever_created_the_queue(
 
 
 def test_what_the_root_stands_in_is_open_to_other_queues(
-    any_server: ProcessServer, ann: Dispatcher
+    any_server: ExternalServer, ann: Dispatcher
 ) -> None:
     assert ann.queue.settings.acl is not None
     with Dispatcher(any_server.hosts, "/jobs/other", create=True) as other:
@@ -180,7 +180,7 @@ def test_the_acl_of_a_queue_does_not_change(ann: Dispatcher) -> None:
 
 
 def test_a_missing_permission_is_named_with_its_znode(
-    any_server: ProcessServer, ann: Dispatcher
+    any_server: ExternalServer, ann: Dispatcher
 ) -> None:
     [name] = ann.submit("m:f", "d", "1").names
     client = KazooClient(hosts=any_server.hosts)
@@ -220,7 +220,7 @@ def test_who_may_only_read_looks_and_cannot_submit(
 
 
 def test_a_job_that_a_worker_may_not_read_ends_no_worker(
-    any_server: ProcessServer, tasks: Path
+    any_server: ExternalServer, tasks: Path
 ) -> None:
     """Whoever may create a job may give it an ACL of his own."""
     with Dispatcher(any_server.hosts, ROOT, create=True) as dispatcher:
@@ -253,7 +253,7 @@ def test_a_login_that_is_none_is_refused_and_not_shown(invoke: Invoke, auth: str
     assert "secret" not in output
 
 
-def test_a_login_that_the_server_refuses_is_a_clear_error(any_server: ProcessServer) -> None:
+def test_a_login_that_the_server_refuses_is_a_clear_error(any_server: ExternalServer) -> None:
     settings = ConnectionSettings(any_server.hosts, auth=(Credential("nosuch", "x:hidden"),))
     with pytest.raises(ConnectError, match="refuses the login with nosuch") as caught:
         Dispatcher(settings, ROOT)
@@ -261,7 +261,7 @@ def test_a_login_that_the_server_refuses_is_a_clear_error(any_server: ProcessSer
     assert "hidden" not in repr(settings)
 
 
-def test_ps_shows_no_secret_of_a_worker(any_server: ProcessServer, tasks: Path) -> None:
+def test_ps_shows_no_secret_of_a_worker(any_server: ExternalServer, tasks: Path) -> None:
     worker = WorkerProcess(
         any_server.hosts, tasks, environment={"ZOOLET_AUTH": "digest:ann:secret"}
     )
@@ -308,7 +308,7 @@ def secure(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
         "ssl.trustStore.location": ca,
         "ssl.clientAuth": "need",
     }
-    running: ProcessServer
+    running: ExternalServer
     if request.param == "zoolet":
         running = ServerProcess(tmp_path / "server", settings)
     else:
@@ -368,7 +368,7 @@ def test_worker_dispatcher_and_commands_use_tls(secure: tuple[str, TlsFiles], ta
         assert complaint in refused.output, refused.output
 
 
-def test_the_default_is_open(any_server: ProcessServer) -> None:
+def test_the_default_is_open(any_server: ExternalServer) -> None:
     with Dispatcher(any_server.hosts, ROOT, create=True) as dispatcher:
         assert dispatcher.queue.settings.acl is None
         dispatcher.submit("m:f", "d", "1")
@@ -382,7 +382,7 @@ def test_the_default_is_open(any_server: ProcessServer) -> None:
     client.close()
 
 
-def test_no_log_shows_a_login(any_server: ProcessServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_log_shows_a_login(any_server: ExternalServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, logger="kazoo")
     with Dispatcher(ConnectionSettings(any_server.hosts, auth=(ANN,)), ROOT, create=True) as own:

@@ -14,13 +14,13 @@ from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.limits import max_txn_bytes_of
 from zoolet.storage.txnlog import encode_payload, read_raw_records
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.process import ProcessServer
+from zoolet.testing.servers.process import ExternalServer
 
 MAX_FRAME_BYTES = 4096
 MAX_TXN_BYTES = max_txn_bytes_of(MAX_FRAME_BYTES)
 SETTINGS = {"jute.maxbuffer": MAX_FRAME_BYTES, "preAllocSize": 0}
 
-Start = Callable[[Path], ProcessServer]
+Start = Callable[[Path], ExternalServer]
 
 
 @pytest.fixture(params=["zoolet", "apache"])

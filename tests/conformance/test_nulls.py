@@ -13,8 +13,8 @@ from tests.support.rawclient import RawClient
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.apache import DEBIAN_JARS
-from zoolet.testing.process import ProcessServer
+from zoolet.testing.servers.apache import DEBIAN_JARS
+from zoolet.testing.servers.process import ExternalServer
 from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring
 
 OK, INVALID_ACL = ErrorCode.OK, ErrorCode.INVALID_ACL
@@ -29,11 +29,11 @@ END_OF_MULTI = INT.pack(-1) + b"\1" + INT.pack(-1)
 @pytest.fixture(scope="module", params=["zoolet", "apache"])
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ProcessServer]:
+) -> Iterator[ExternalServer]:
     """A running server of each kind, for all tests: none of them changes anything."""
     settings = {"extendedTypesEnabled": "true"}
     directory = tmp_path_factory.mktemp("server")
-    running: ProcessServer
+    running: ExternalServer
     if request.param == "zoolet":
         running = ServerProcess(directory, settings)
     else:
@@ -46,14 +46,14 @@ def both(
 
 
 @pytest.fixture
-def as_in_39(request: pytest.FixtureRequest, both: ProcessServer) -> None:
+def as_in_39(request: pytest.FixtureRequest, both: ExternalServer) -> None:
     """Skip where Apache ZooKeeper is Debian's 3.8, which answers otherwise."""
     if isinstance(both, ApacheServer) and request.config.getoption("--apache-jars") == DEBIAN_JARS:
         pytest.skip("3.8 answers otherwise")
 
 
 @pytest.fixture
-def raw(both: ProcessServer) -> Iterator[RawClient]:
+def raw(both: ExternalServer) -> Iterator[RawClient]:
     with RawClient(both.port) as connected:
         connected.connect()
         yield connected

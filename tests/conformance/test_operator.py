@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.apache import require_apache
 from tests.support.waiting import wait_until
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
-from zoolet.testing.apache import DEBIAN_JARS
-from zoolet.testing.servers import ADDRESS
+from zoolet.testing.servers.apache import DEBIAN_JARS
+from zoolet.testing.servers.base import ADDRESS
 
 NOT_MEASURED = frozenset(
     {

@@ -14,7 +14,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.apache import release_of
+from zoolet.testing.servers.apache import release_of
 
 Shown = dict[str, Any]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.apache import release_of
-from zoolet.testing.process import ProcessServer
+from zoolet.testing.servers.apache import release_of
+from zoolet.testing.servers.process import ExternalServer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "shell.md").read_text()
 
@@ -282,7 +282,7 @@ def test_both_return_the_same(tmp_path: Path, apache_jars: Path) -> None:
                 assert completed.returncode == status, (shell, words)
 
 
-def assert_the_same(server: ProcessServer, jars: Path) -> None:
+def assert_the_same(server: ExternalServer, jars: Path) -> None:
     """Run the script in both shells, each in a subtree of its own, and compare."""
     has_all = release_of(jars) >= (3, 9)
     script = [step for step in SCRIPT if has_all or not SINCE_3_9.match(step[0])]

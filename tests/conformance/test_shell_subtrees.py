@@ -18,13 +18,13 @@ from zoolet.shell import delete, transfer
 from zoolet.shell import walk as walk_module
 from zoolet.shell.output import Output
 from zoolet.testing import ServerProcess
-from zoolet.testing.process import ProcessServer
+from zoolet.testing.servers.process import ExternalServer
 
 GUARDED = [make_acl("world", "anyone", read=True, write=True, admin=True)]
 
 
 @pytest.fixture
-def kazoo(any_server: ProcessServer) -> Iterator[Any]:
+def kazoo(any_server: ExternalServer) -> Iterator[Any]:
     """A client on the server, under which the subtree /s stands."""
     client = KazooClient(hosts=any_server.hosts)
     client.start(timeout=20)
@@ -38,11 +38,11 @@ def kazoo(any_server: ProcessServer) -> Iterator[Any]:
     client.close()
 
 
-def ran(server: ProcessServer, *words: str) -> Ran:
+def ran(server: ExternalServer, *words: str) -> Ran:
     return run_shell(server.hosts, *words)
 
 
-def printed(server: ProcessServer, *words: str) -> str:
+def printed(server: ExternalServer, *words: str) -> str:
     """Return what a command prints that does what it is asked."""
     found = ran(server, *words)
     assert (found.status, found.err) == (0, ""), words
@@ -58,14 +58,14 @@ def fill(client: Any, root: str, count: int) -> None:
 
 
 @pytest.mark.usefixtures("kazoo")
-def test_trees_are_drawn(any_server: ProcessServer) -> None:
+def test_trees_are_drawn(any_server: ExternalServer) -> None:
     assert printed(any_server, "tree", "/s") == "/s\n├── a\n│   └── deep\n├── b\n└── null\n"
     assert printed(any_server, "tree", "-L", "1", "/s") == "/s\n├── a  (1 below)\n├── b\n└── null\n"
     assert printed(any_server, "tree", "-L", "0", "/s") == "/s  (3 below)\n"
     assert printed(any_server, "tree", "/").startswith("/\n├── s\n│   ├── a\n│   │   └── deep\n")
 
 
-def test_znodes_are_found(any_server: ProcessServer, kazoo: Any) -> None:
+def test_znodes_are_found(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/s/a/mine", b"", ephemeral=True)
     owner = f"0x{kazoo.client_id[0]:x}"
     assert printed(any_server, "find", "/s") == "/s\n/s/a\n/s/a/deep\n/s/a/mine\n/s/b\n/s/null\n"
@@ -79,7 +79,7 @@ def test_znodes_are_found(any_server: ProcessServer, kazoo: Any) -> None:
 
 
 @pytest.mark.usefixtures("kazoo")
-def test_data_is_searched(any_server: ProcessServer) -> None:
+def test_data_is_searched(any_server: ExternalServer) -> None:
     assert printed(any_server, "grep", "line", "/s") == "/s/a/deep: line one\n"
     assert printed(any_server, "grep", "-i", "^line", "/s") == (
         "/s/a/deep: line one\n/s/a/deep: Line two\n"
@@ -90,7 +90,7 @@ def test_data_is_searched(any_server: ProcessServer) -> None:
 
 
 @pytest.mark.usefixtures("kazoo")
-def test_sizes_are_summed(any_server: ProcessServer) -> None:
+def test_sizes_are_summed(any_server: ExternalServer) -> None:
     def sums(*words: str) -> list[list[str]]:
         return [line.split() for line in printed(any_server, "du", *words).splitlines()]
 
@@ -104,7 +104,7 @@ def test_sizes_are_summed(any_server: ProcessServer) -> None:
     assert sums("-d", "2", "/s")[0] == ["17", "1", "/s/a/deep"]
 
 
-def test_what_may_not_be_read_is_counted(any_server: ProcessServer, kazoo: Any) -> None:
+def test_what_may_not_be_read_is_counted(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/s/closed", acl=[make_digest_acl("ann", "secret", all=True)])
     for words in (["tree", "/s"], ["find", "/s"], ["du", "/s"], ["grep", "-l", "root", "/s"]):
         found = ran(any_server, *words)
@@ -143,7 +143,7 @@ def test_a_walk_holds_no_more_than_fits(kazoo: Any) -> None:
     assert max(reads[2:]) <= 3, "after the first the size is known"
 
 
-def test_a_subtree_is_copied_with_its_acls(any_server: ProcessServer, kazoo: Any) -> None:
+def test_a_subtree_is_copied_with_its_acls(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/s/a/mine", b"", ephemeral=True)
     text = "Copied 5 znodes from /s to /t; left out 1 ephemeral\n"
     assert printed(any_server, "cp", "/s", "/t") == text
@@ -161,7 +161,7 @@ def test_a_subtree_is_copied_with_its_acls(any_server: ProcessServer, kazoo: Any
     assert "is in /s" in found.err
 
 
-def test_nothing_goes_below_a_target_that_is_there(any_server: ProcessServer, kazoo: Any) -> None:
+def test_nothing_goes_below_a_target_that_is_there(any_server: ExternalServer, kazoo: Any) -> None:
     fill(kazoo, "/s/many", 2000)
     kazoo.create("/t")
     kazoo.create("/t/many")
@@ -170,7 +170,7 @@ def test_nothing_goes_below_a_target_that_is_there(any_server: ProcessServer, ka
     assert kazoo.get_children("/t/many") == []
 
 
-def test_a_copy_holds_no_more_than_fits(any_server: ProcessServer, kazoo: Any) -> None:
+def test_a_copy_holds_no_more_than_fits(any_server: ExternalServer, kazoo: Any) -> None:
     for number in range(30):
         kazoo.create(f"/s/large{number:02d}", b"x" * 300_000)
     asked: list[int] = []
@@ -186,13 +186,13 @@ def test_a_copy_holds_no_more_than_fits(any_server: ProcessServer, kazoo: Any) -
     assert len(kazoo.get_children("/t")) == 33
 
 
-def test_ephemerals_may_be_copied_as_plain_znodes(any_server: ProcessServer, kazoo: Any) -> None:
+def test_ephemerals_may_be_copied_as_plain_znodes(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/s/mine", b"x", ephemeral=True)
     assert printed(any_server, "cp", "-e", "/s", "/t") == "Copied 6 znodes from /s to /t\n"
     assert kazoo.exists("/t/mine").ephemeralOwner == 0
 
 
-def test_a_copy_over_what_is_there(any_server: ProcessServer, kazoo: Any) -> None:
+def test_a_copy_over_what_is_there(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/t", b"old")
     kazoo.create("/t/b", b"old")
     kazoo.create("/t/other", b"kept")
@@ -206,7 +206,7 @@ def test_a_copy_over_what_is_there(any_server: ProcessServer, kazoo: Any) -> Non
     assert kazoo.get_acls("/t/b")[0] == [make_acl("world", "anyone", all=True)]
 
 
-def test_differences_are_told(any_server: ProcessServer, kazoo: Any) -> None:
+def test_differences_are_told(any_server: ExternalServer, kazoo: Any) -> None:
     printed(any_server, "cp", "/s", "/t")
     kazoo.set("/t/a", b"x" * 500)
     kazoo.set("/t/null", b"null")
@@ -224,7 +224,7 @@ def test_differences_are_told(any_server: ProcessServer, kazoo: Any) -> None:
 
 
 def test_an_acl_that_is_not_shown_whole_is_not_copied(
-    any_server: ProcessServer, kazoo: Any
+    any_server: ExternalServer, kazoo: Any
 ) -> None:
     acl = [make_digest_acl("ann", "secret", all=True), make_acl("world", "anyone", read=True)]
     kazoo.create("/s/guarded", b"", acl=acl)
@@ -241,14 +241,14 @@ def test_an_acl_that_is_not_shown_whole_is_not_copied(
     assert printed(any_server, "cp", "-A", "/s", "/u") == "Copied 6 znodes from /s to /u\n"
 
 
-def test_a_small_subtree_moves_in_one_txn(any_server: ProcessServer, kazoo: Any) -> None:
+def test_a_small_subtree_moves_in_one_txn(any_server: ExternalServer, kazoo: Any) -> None:
     assert printed(any_server, "mv", "/s", "/t") == "Moved 5 znodes from /s to /t\n"
     assert kazoo.exists("/s") is None
     assert len({kazoo.exists(path).czxid for path in ("/t", "/t/a/deep", "/t/null")}) == 1
 
 
 def test_a_move_does_not_lose_what_is_changed_meanwhile(
-    any_server: ProcessServer, kazoo: Any
+    any_server: ExternalServer, kazoo: Any
 ) -> None:
     def changing(client: Any, root: str, *, with_acl: bool) -> Any:
         yield from transfer.read_znodes(client, root, with_acl=with_acl)
@@ -269,7 +269,7 @@ def test_a_move_does_not_lose_what_is_changed_meanwhile(
     assert kazoo.exists("/t") is None
 
 
-def test_ephemerals_do_not_move(any_server: ProcessServer, kazoo: Any) -> None:
+def test_ephemerals_do_not_move(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/s/mine", b"x", ephemeral=True)
     found = ran(any_server, "mv", "/s", "/t")
     assert found.status == 1
@@ -278,7 +278,7 @@ def test_ephemerals_do_not_move(any_server: ProcessServer, kazoo: Any) -> None:
     assert kazoo.exists("/s/a") is not None
 
 
-def test_a_large_subtree_moves_by_a_copy(any_server: ProcessServer, kazoo: Any) -> None:
+def test_a_large_subtree_moves_by_a_copy(any_server: ExternalServer, kazoo: Any) -> None:
     fill(kazoo, "/s/many", 1500)
     assert printed(any_server, "mv", "/s", "/t") == "Moved 1506 znodes from /s to /t\n"
     assert kazoo.exists("/s") is None
@@ -287,7 +287,7 @@ def test_a_large_subtree_moves_by_a_copy(any_server: ProcessServer, kazoo: Any) 
 
 
 def test_a_large_move_leaves_what_is_changed_meanwhile(
-    any_server: ProcessServer, kazoo: Any
+    any_server: ExternalServer, kazoo: Any
 ) -> None:
     fill(kazoo, "/s/many", 600)
     write = transfer.Writer.write
@@ -308,7 +308,7 @@ def test_a_large_move_leaves_what_is_changed_meanwhile(
 
 
 @pytest.mark.usefixtures("kazoo")
-def test_between_servers(any_server: ProcessServer, tmp_path: Path) -> None:
+def test_between_servers(any_server: ExternalServer, tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "other") as other:
         there = f"{other.hosts}/t"
         assert printed(any_server, "cp", "/s", there) == f"Copied 5 znodes from /s to {there}\n"
@@ -323,7 +323,7 @@ def test_between_servers(any_server: ProcessServer, tmp_path: Path) -> None:
     assert f"no ZooKeeper server answers at {other.hosts}" in found.err
 
 
-def test_exports_and_imports(any_server: ProcessServer, kazoo: Any, tmp_path: Path) -> None:
+def test_exports_and_imports(any_server: ExternalServer, kazoo: Any, tmp_path: Path) -> None:
     file = tmp_path / "export.jsonl"
     assert printed(any_server, "export", "/s", str(file)) == f"Exported 5 znodes of /s to {file}\n"
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -345,7 +345,7 @@ def test_exports_and_imports(any_server: ProcessServer, kazoo: Any, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("kazoo")
-def test_an_import_of_everything(any_server: ProcessServer, tmp_path: Path) -> None:
+def test_an_import_of_everything(any_server: ExternalServer, tmp_path: Path) -> None:
     file = tmp_path / "all"
     printed(any_server, "export", "/", str(file))
     printed(any_server, "deleteall", "/s")
@@ -355,7 +355,7 @@ def test_an_import_of_everything(any_server: ProcessServer, tmp_path: Path) -> N
 
 
 def test_an_import_reads_all_before_it_writes(
-    any_server: ProcessServer, kazoo: Any, tmp_path: Path
+    any_server: ExternalServer, kazoo: Any, tmp_path: Path
 ) -> None:
     file = tmp_path / "export"
     printed(any_server, "export", "/s", str(file))
@@ -371,7 +371,7 @@ def test_an_import_reads_all_before_it_writes(
 
 
 def test_an_import_that_is_refused_says_what_was_written(
-    any_server: ProcessServer, kazoo: Any, tmp_path: Path
+    any_server: ExternalServer, kazoo: Any, tmp_path: Path
 ) -> None:
     fill(kazoo, "/s/many", 600)
     kazoo.create("/s/zz", b"")
@@ -386,7 +386,7 @@ def test_an_import_that_is_refused_says_what_was_written(
     assert len(kazoo.get_children("/t/many")) == 496
 
 
-def test_the_largest_data_is_copied(any_server: ProcessServer, kazoo: Any) -> None:
+def test_the_largest_data_is_copied(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/s/largest", b"x" * (1024 * 1024 - 100))
     printed(any_server, "cp", "/s", "/t")
     assert kazoo.exists("/t/largest").dataLength == 1024 * 1024 - 100
@@ -394,7 +394,7 @@ def test_the_largest_data_is_copied(any_server: ProcessServer, kazoo: Any) -> No
     assert kazoo.exists("/u/largest").dataLength == 1024 * 1024 - 100
 
 
-def test_deleteall_goes_on_over_what_others_do(any_server: ProcessServer, kazoo: Any) -> None:
+def test_deleteall_goes_on_over_what_others_do(any_server: ExternalServer, kazoo: Any) -> None:
     fill(kazoo, "/s/many", 600)
     walk, rounds = walk_module.walk, []
 
@@ -424,7 +424,7 @@ class Interrupted:
             raise KeyboardInterrupt
 
 
-def test_ctrl_c_says_what_was_done(any_server: ProcessServer, kazoo: Any) -> None:
+def test_ctrl_c_says_what_was_done(any_server: ExternalServer, kazoo: Any) -> None:
     fill(kazoo, "/s/many", 5000)
     with mock.patch.object(Output, "progress") as progress:
         progress.return_value.__enter__.side_effect = Interrupted
@@ -436,7 +436,7 @@ def test_ctrl_c_says_what_was_done(any_server: ProcessServer, kazoo: Any) -> Non
     assert 0 < left < 5000
 
 
-def test_deleteall_says_what_stays(any_server: ProcessServer, kazoo: Any) -> None:
+def test_deleteall_says_what_stays(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/s/locked", acl=[make_acl("world", "anyone", read=True)])
     kazoo.create("/s/locked-parent")
     kazoo.create("/s/locked-parent/x")
@@ -453,7 +453,7 @@ def test_deleteall_says_what_stays(any_server: ProcessServer, kazoo: Any) -> Non
     assert found == Ran(1, "", told)
 
 
-def test_acls_of_a_subtree(any_server: ProcessServer, kazoo: Any) -> None:
+def test_acls_of_a_subtree(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/s/kept", acl=[make_acl("world", "anyone", read=True)])
     found = ran(any_server, "setAcl", "-R", "/s", "world:anyone:cdrwa")
     assert found.err == (
@@ -464,7 +464,7 @@ def test_acls_of_a_subtree(any_server: ProcessServer, kazoo: Any) -> None:
     assert kazoo.get_acls("/s/a/deep")[0] == [make_acl("world", "anyone", read=True)]
 
 
-def test_sessions_are_listed(any_server: ProcessServer, kazoo: Any) -> None:
+def test_sessions_are_listed(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/s/mine", b"x", ephemeral=True)
     found = run_shell(any_server.hosts, "sessions", options=("--output", "json"))
     assert found.err == ""
@@ -477,7 +477,7 @@ def test_sessions_are_listed(any_server: ProcessServer, kazoo: Any) -> None:
 
 
 def test_containers_and_ttls_of_a_data_export_come_back(
-    any_server: ProcessServer, kazoo: Any, tmp_path: Path
+    any_server: ExternalServer, kazoo: Any, tmp_path: Path
 ) -> None:
     create(kazoo, "/s/box", b"", CreateMode.CONTAINER)
     file = tmp_path / "export"

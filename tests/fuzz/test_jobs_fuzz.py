@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 from zoolet.jobs import Dispatcher
 from zoolet.jobs.cli.commands import jobs as jobs_command
 from zoolet.testing import ServerProcess
-from zoolet.testing.guard import guarded_environment
+from zoolet.testing.servers.guard import guarded_environment
 
 WRITES_PER_ROUND = 25
 GOOD_JOBS = 3

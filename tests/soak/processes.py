@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoolet.testing.guard import guarded_environment
+from zoolet.testing.servers.guard import guarded_environment
 
 ROOT = "/jobs/soak"
 HERE = Path(__file__).parent

@@ -35,7 +35,7 @@ from zoolet.jobs import (
     JobState,
     UnknownBatchError,
 )
-from zoolet.testing.guard import guarded_environment
+from zoolet.testing.servers.guard import guarded_environment
 
 OUTSTANDING_MOST = 80
 _LOOK_S = 0.001

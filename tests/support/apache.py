@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.testing.apache import missing_for_apache
+from zoolet.testing.servers.apache import missing_for_apache
 
 
 def require_apache(jars: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Self
 
 from tests.support.waiting import wait_until
 from zoolet.testing import ApacheServer
-from zoolet.testing.servers import ADDRESS, ReservedPort
+from zoolet.testing.servers.base import ADDRESS, ReservedPort
 
 _MEMBERS = 3
 

@@ -11,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from zoolet.testing.servers import ADDRESS, ReservedPort
+from zoolet.testing.servers.base import ADDRESS, ReservedPort
 
 _TIMEOUT_S = 60
 _USER = "postgres"

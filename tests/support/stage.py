@@ -24,7 +24,7 @@ from zoolet.server.processor import Clock, RequestProcessor
 from zoolet.server.scheduler import BUDGET_S, Scheduler, Share
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.txnlog import TxnLog
-from zoolet.testing.disk import MemoryDisk
+from zoolet.testing.faults.memory_disk import MemoryDisk
 from zoolet.wire.jute import INT, Reader
 
 _MS_PER_S = 1000

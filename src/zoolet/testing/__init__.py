@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoolet.model.codes import ErrorCode, OpCode
-    from zoolet.testing.apache import ApacheServer
-    from zoolet.testing.embedded import EmbeddedServer
-    from zoolet.testing.faults import FaultError
-    from zoolet.testing.harness import KazooTestCase, KazooTestHarness
-    from zoolet.testing.process import ServerProcess
-    from zoolet.testing.recording import Recorder, RecordingError
-    from zoolet.testing.replay import Replay
-    from zoolet.testing.servers import ReservedPort
+    from zoolet.testing.faults.faults import FaultError
+    from zoolet.testing.kazoo_harness import KazooTestCase, KazooTestHarness
+    from zoolet.testing.recording.recording import Recorder, RecordingError
+    from zoolet.testing.recording.replay import Replay
+    from zoolet.testing.servers.apache import ApacheServer
+    from zoolet.testing.servers.base import ReservedPort
+    from zoolet.testing.servers.embedded import EmbeddedServer
+    from zoolet.testing.servers.process import ServerProcess
 
 __all__ = [
     "ApacheServer",
@@ -35,18 +35,18 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ApacheServer": "zoolet.testing.apache",
-    "EmbeddedServer": "zoolet.testing.embedded",
+    "ApacheServer": "zoolet.testing.servers.apache",
+    "EmbeddedServer": "zoolet.testing.servers.embedded",
     "ErrorCode": "zoolet.model.codes",
-    "FaultError": "zoolet.testing.faults",
-    "KazooTestCase": "zoolet.testing.harness",
-    "KazooTestHarness": "zoolet.testing.harness",
+    "FaultError": "zoolet.testing.faults.faults",
+    "KazooTestCase": "zoolet.testing.kazoo_harness",
+    "KazooTestHarness": "zoolet.testing.kazoo_harness",
     "OpCode": "zoolet.model.codes",
-    "Recorder": "zoolet.testing.recording",
-    "RecordingError": "zoolet.testing.recording",
-    "Replay": "zoolet.testing.replay",
-    "ReservedPort": "zoolet.testing.servers",
-    "ServerProcess": "zoolet.testing.process",
+    "Recorder": "zoolet.testing.recording.recording",
+    "RecordingError": "zoolet.testing.recording.recording",
+    "Replay": "zoolet.testing.recording.replay",
+    "ReservedPort": "zoolet.testing.servers.base",
+    "ServerProcess": "zoolet.testing.servers.process",
 }
 
 

@@ -15,7 +15,7 @@ from kazoo.testing import harness
 
 from zoolet.core.access import digest_of
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.servers import ManagedServer
+from zoolet.testing.servers.base import ManagedServer
 
 SETTINGS = {
     "tickTime": 500,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.testing.servers import ReservedPort
+from zoolet.testing.servers.base import ReservedPort
 
 PAGE = Path(__file__).parents[3] / "docs" / "jobs.md"
 PORT = "2181"

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.rawclient import RawClient
 from zoolet.testing import ServerProcess
-from zoolet.testing.servers import ADDRESS
+from zoolet.testing.servers.base import ADDRESS
 
 
 def open_socket(server: ServerProcess) -> socket.socket:

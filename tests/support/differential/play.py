@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tests.support.differential.replies import SessionNames, describe, describe_event
 from tests.support.differential.steps import CLIENTS, Burst, Dialect, Reconnect, Request, Step
 from zoolet.model.codes import ErrorCode, OpCode, Xid
-from zoolet.testing.frames import REQUEST_HEADER
+from zoolet.testing.traffic.frames import REQUEST_HEADER
 from zoolet.wire.frames import REPLY_HEADER_BYTES
 from zoolet.wire.jute import INT, LONG, MalformedError, Reader, pack_buffer
 

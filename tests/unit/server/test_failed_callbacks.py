@@ -17,7 +17,7 @@ from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS
 from zoolet.testing import EmbeddedServer
-from zoolet.testing.servers import ADDRESS
+from zoolet.testing.servers.base import ADDRESS
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 FATAL = "a callback of the event loop failed: "

@@ -27,8 +27,8 @@ from zoolet.server.processor import SYSTEM_CLOCK, RequestProcessor
 from zoolet.server.scheduler import Scheduler
 from zoolet.storage.txnlog import TxnLog
 from zoolet.testing import EmbeddedServer
-from zoolet.testing.disk import MemoryDisk
-from zoolet.testing.frames import REPLY_HEADER, find_frames
+from zoolet.testing.faults.memory_disk import MemoryDisk
+from zoolet.testing.traffic.frames import REPLY_HEADER, find_frames
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 FAILURES = [OSError(28, "No space left on device"), MemoryError(), RuntimeError("changed")]

@@ -19,7 +19,7 @@ from zoolet.model.txns import CreateTxn, Txn, TxnHeader
 from zoolet.storage import txnlog
 from zoolet.storage.disk import BytesFile
 from zoolet.storage.txnlog import TxnLog, TxnTooLargeError, read_records, write_record
-from zoolet.testing.disk import MemoryDisk
+from zoolet.testing.faults.memory_disk import MemoryDisk
 
 WRITES = 4
 """The writes of one record: checksum, length, payload, end mark."""

@@ -20,8 +20,8 @@ from kazoo.client import KazooState
 
 from tests.support.states import WAIT_S, States
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess, process
-from zoolet.testing.apache import missing_for_apache
-from zoolet.testing.servers import ADDRESS
+from zoolet.testing.servers.apache import missing_for_apache
+from zoolet.testing.servers.base import ADDRESS
 
 
 def test_a_process_without_a_directory_keeps_its_data_in_memory() -> None:

@@ -1,6 +1,6 @@
 """The program of a server process whose data are in its memory: ``ServerProcess()`` runs it.
 
-Usage: python -m zoolet.testing.in_memory ZOO_CFG
+Usage: python -m zoolet.testing.servers.memory ZOO_CFG
 """
 
 import logging
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zoolet.server.config import read_config
 from zoolet.server.running import run
-from zoolet.testing.disk import MemoryDisk
+from zoolet.testing.faults.memory_disk import MemoryDisk
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)

@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from zoolet.model.codes import ErrorCode, OpCode
-from zoolet.testing.loopthread import LoopThread
-from zoolet.testing.network import Exchange, Link, Network
-from zoolet.testing.requests import SeenRequest
+from zoolet.testing.faults.network import Exchange, Link, Network
+from zoolet.testing.loop_thread import LoopThread
+from zoolet.testing.traffic.seen_requests import SeenRequest
 
 if TYPE_CHECKING:
-    from zoolet.testing.disk import MemoryDisk
+    from zoolet.testing.faults.memory_disk import MemoryDisk
 
 _WAIT_S = 10.0
 _TOLD_REQUESTS = 20

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 if TYPE_CHECKING:
-    from zoolet.testing.embedded import EmbeddedServer
-    from zoolet.testing.recording import Recorder
-    from zoolet.testing.replay import Replay
+    from zoolet.testing.recording.recording import Recorder
+    from zoolet.testing.recording.replay import Replay
+    from zoolet.testing.servers.embedded import EmbeddedServer
 
 _Scope = Literal["session", "package", "module", "class", "function"]
 
@@ -58,7 +58,7 @@ def zookeeper_settings() -> Mapping[str, object]:
 @pytest.fixture(scope="session")
 def _zookeeper_server(zookeeper_settings: Mapping[str, object]) -> Iterator["EmbeddedServer"]:
     """The server of this process, for all its tests."""
-    from zoolet.testing.embedded import EmbeddedServer  # noqa: PLC0415 -- loaded when it is wanted
+    from zoolet.testing.servers.embedded import EmbeddedServer  # noqa: PLC0415 -- loaded when it is wanted
 
     with EmbeddedServer(settings=zookeeper_settings) as server:
         yield server
@@ -95,8 +95,8 @@ def zookeeper_recorded(request: pytest.FixtureRequest) -> Iterator["Recorder | R
 
     With ``--zookeeper-record=HOSTS`` it is made anew. The test connects to its ``hosts``.
     """
-    from zoolet.testing.recording import Recorder  # noqa: PLC0415 -- loaded when it is wanted
-    from zoolet.testing.replay import Replay  # noqa: PLC0415 -- likewise
+    from zoolet.testing.recording.recording import Recorder  # noqa: PLC0415 -- loaded when it is wanted
+    from zoolet.testing.recording.replay import Replay  # noqa: PLC0415 -- likewise
 
     name = request.node.nodeid.partition("::")[2]
     directory, module = request.path.parent / "recordings", request.path.stem
@@ -133,7 +133,7 @@ def pytest_runtest_makereport(
     """Tell what was injected and asked where a test has failed."""
     del item, call
     report = yield
-    embedded = sys.modules.get("zoolet.testing.embedded")
+    embedded = sys.modules.get("zoolet.testing.servers.embedded")
     if report.failed and embedded is not None:
         for server in embedded.LIVING:
             if text := server.report():

@@ -11,10 +11,10 @@ from zoolet.core.tree import Znode
 from zoolet.model import paths
 from zoolet.model.codes import WatchMode
 from zoolet.server.service import Server
-from zoolet.testing.faults import Who, session_id_of
-from zoolet.testing.loopthread import LoopThread
-from zoolet.testing.network import Network
-from zoolet.testing.requests import SeenRequest
+from zoolet.testing.faults.faults import Who, session_id_of
+from zoolet.testing.faults.network import Network
+from zoolet.testing.loop_thread import LoopThread
+from zoolet.testing.traffic.seen_requests import SeenRequest
 
 T = TypeVar("T")
 

@@ -125,7 +125,7 @@ def test_who_does_not_use_it_does_not_load_it(pytester: pytest.Pytester) -> None
 
         def test_it():
             loaded = {name for name in sys.modules if name.startswith("zoolet")}
-            assert loaded == {"zoolet", "zoolet.testing", "zoolet.testing.plugin"}
+            assert loaded == {"zoolet", "zoolet.testing", "zoolet.testing.pytest_plugin"}
             assert not {"kazoo", "uvloop"} & set(sys.modules)
         """
     )

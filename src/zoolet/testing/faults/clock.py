@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from zoolet.server.processor import Clock
-from zoolet.testing.loopthread import LoopThread
+from zoolet.testing.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     import asyncio

@@ -20,13 +20,19 @@ from typing import Self
 from zoolet.server.config import Config, Listener, parse_config
 from zoolet.server.errors import ServerError
 from zoolet.server.service import Server
-from zoolet.testing.clock import ServerClock
-from zoolet.testing.disk import MemoryDisk
-from zoolet.testing.faults import FaultError, Faults
-from zoolet.testing.inside import Inside
-from zoolet.testing.loopthread import LoopThread
-from zoolet.testing.network import Network
-from zoolet.testing.servers import ADDRESS, IN_MEMORY, ManagedServer, ReservedPort, write_settings
+from zoolet.testing.faults.clock import ServerClock
+from zoolet.testing.faults.faults import FaultError, Faults
+from zoolet.testing.faults.memory_disk import MemoryDisk
+from zoolet.testing.faults.network import Network
+from zoolet.testing.loop_thread import LoopThread
+from zoolet.testing.server_state import Inside
+from zoolet.testing.servers.base import (
+    ADDRESS,
+    IN_MEMORY,
+    ManagedServer,
+    ReservedPort,
+    write_settings,
+)
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from tests.support.states import WAIT_S, States
 from zoolet.testing import EmbeddedServer, Recorder, RecordingError, Replay
-from zoolet.testing.recording import read_recording
-from zoolet.testing.servers import ADDRESS, ManagedServer
+from zoolet.testing.recording.recording import read_recording
+from zoolet.testing.servers.base import ADDRESS, ManagedServer
 
 
 def started(hosts: str) -> Any:

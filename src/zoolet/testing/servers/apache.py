@@ -10,8 +10,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zoolet.testing.process import ProcessServer
-from zoolet.testing.servers import ADDRESS
+from zoolet.testing.servers.base import ADDRESS
+from zoolet.testing.servers.process import ExternalServer
 
 DEBIAN_JARS = Path("/usr/share/java")
 
@@ -34,7 +34,7 @@ def release_of(jars: Path) -> tuple[int, ...]:
     return max(tuple(map(int, match[1].split("."))) for match in found if match)
 
 
-class ApacheServer(ProcessServer):
+class ApacheServer(ExternalServer):
     """A standalone Apache ZooKeeper in a process of its own, on a zoo.cfg as zoolet gets it."""
 
     def __init__(

@@ -22,7 +22,7 @@ from zoolet.server.config import ConfigError
 from zoolet.server.errors import ServerError
 from zoolet.storage.errors import StorageError
 from zoolet.testing import EmbeddedServer, FaultError, OpCode
-from zoolet.testing.embedded import LIVING
+from zoolet.testing.servers.embedded import LIVING
 from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring
 
 CONNECTED, SUSPENDED, LOST = KazooState.CONNECTED, KazooState.SUSPENDED, KazooState.LOST

@@ -19,7 +19,7 @@ from kazoo.exceptions import KazooException
 from kazoo.protocol.states import KazooState
 
 from zoolet.core.access import digest_of
-from zoolet.testing.embedded import Address, EmbeddedServer
+from zoolet.testing.servers.embedded import Address, EmbeddedServer
 
 log = logging.getLogger(__name__)
 

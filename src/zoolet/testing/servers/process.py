@@ -17,15 +17,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoolet.server.config import Config, read_config
-from zoolet.testing.guard import guarded_environment
-from zoolet.testing.servers import ADDRESS, IN_MEMORY, ManagedServer, write_settings
+from zoolet.testing.servers.base import ADDRESS, IN_MEMORY, ManagedServer, write_settings
+from zoolet.testing.servers.guard import guarded_environment
 
 _TIMEOUT_S = 30.0
 _CHECK_S = 0.01
 _SECURE_PORT = "secureClientPort"
 
 
-class ProcessServer(ManagedServer):
+class ExternalServer(ManagedServer):
     """What zoolet's processes and Apache's have in common.
 
     Attributes:
@@ -136,7 +136,7 @@ class ProcessServer(ManagedServer):
         return self._process
 
 
-class ServerProcess(ProcessServer):
+class ServerProcess(ExternalServer):
     """A zoolet server in a process of its own.
 
     Without a directory its data are in its memory and gone with it.
@@ -155,7 +155,7 @@ class ServerProcess(ProcessServer):
 
     def _command(self) -> Sequence[str]:
         if self._is_in_memory:
-            return [sys.executable, "-m", "zoolet.testing.in_memory", str(self.config_path)]
+            return [sys.executable, "-m", "zoolet.testing.servers.memory", str(self.config_path)]
         return self._server_command("start-foreground")
 
     def _serves(self) -> bool:

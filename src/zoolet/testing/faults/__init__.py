@@ -1,0 +1,1 @@
+"""What can go wrong with an embedded server: its clock, its disk, its network."""

@@ -1,0 +1,1 @@
+"""What passed between clients and an ensemble, recorded and replayed."""

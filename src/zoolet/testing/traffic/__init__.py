@@ -1,0 +1,1 @@
+"""Frames and requests, as testing looks at them."""
