@@ -7,7 +7,7 @@ from typing import Final
 from zoolet.core.tree import Tree
 from zoolet.model.acl import ACL, ANYONE, OPEN_ACL, AclList, Id
 from zoolet.model.codes import Permission
-from zoolet.model.owners import owner_of_ttl
+from zoolet.model.owner_kinds import owner_of_ttl
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import Image, write_snapshot
 

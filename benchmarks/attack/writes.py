@@ -11,7 +11,7 @@ from benchmarks.attack.clients import Client, Load
 from benchmarks.attack.data import DataDirectory, ttl_owner, write_children
 from benchmarks.attack.reads import scaled
 from zoolet.model.codes import AddWatchMode, OpCode
-from zoolet.model.owners import CONTAINER_OWNER, MAX_TTL_MS
+from zoolet.model.owner_kinds import CONTAINER_OWNER, MAX_TTL_MS
 
 _DEPTH = 4000
 _NESTED = 50

@@ -12,7 +12,7 @@ from tests.support.largetxns import authenticate, large_multi
 from tests.support.rawclient import RawClient
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.limits import max_txn_bytes_of
-from zoolet.storage.txnlog import encode_payload, read_raw_records
+from zoolet.storage.txn_log import encode_payload, read_raw_records
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.process import ExternalServer
 

@@ -24,7 +24,7 @@ from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection
-from zoolet.server.diskthread import DiskThread
+from zoolet.server.disk_thread import DiskThread
 from zoolet.server.group_commit import GroupCommit
 from zoolet.server.processor import SYSTEM_CLOCK, RequestProcessor
 from zoolet.server.scheduler import Scheduler
@@ -32,7 +32,7 @@ from zoolet.storage.disk import Disk
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
 from zoolet.storage.snapshots import Image, write_snapshot
-from zoolet.storage.txnlog import TxnLog
+from zoolet.storage.txn_log import TxnLog
 from zoolet.testing.traffic.frames import REPLY_HEADER, find_frames
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 

@@ -26,7 +26,7 @@ from zoolet.model.stat import STAT, Stat
 from zoolet.model.txns import Txn
 from zoolet.server.batches import Batch
 from zoolet.server.connection import Connection
-from zoolet.server.diskthread import DiskThread
+from zoolet.server.disk_thread import DiskThread
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS
 from zoolet.server.group_commit import GroupCommit
 from zoolet.server.processor import Clock, RequestProcessor
@@ -36,7 +36,7 @@ from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
 from zoolet.storage.snapshots import Image, write_snapshot
-from zoolet.storage.txnlog import TxnLog
+from zoolet.storage.txn_log import TxnLog
 from zoolet.testing.traffic.frames import REPLY_HEADER, REQUEST_HEADER
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
 from zoolet.wire.txns import decode_txn

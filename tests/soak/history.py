@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoolet.data.reading import directories_of, txns_in
+from zoolet.data.directory_reader import directories_of, txns_in
 from zoolet.model.txns import CloseSessionTxn, CreateTxn, DeleteTxn, SetDataTxn, TxnBody
-from zoolet.storage.openacls import changes_in
+from zoolet.storage.open_acls import changes_in
 
 PLACES = ("deferred", "unowned", "owned", "done")
 ENTRY = "entry-"

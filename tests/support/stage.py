@@ -23,7 +23,7 @@ from zoolet.server.group_commit import GroupCommit
 from zoolet.server.processor import Clock, RequestProcessor
 from zoolet.server.scheduler import BUDGET_S, Scheduler, Share
 from zoolet.storage.files import DataDirectories
-from zoolet.storage.txnlog import TxnLog
+from zoolet.storage.txn_log import TxnLog
 from zoolet.testing.faults.memory_disk import MemoryDisk
 from zoolet.wire.jute import INT, Reader
 

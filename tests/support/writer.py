@@ -15,7 +15,7 @@ from zoolet.storage.disk import Disk, DiskFile
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import Recovery, recover
 from zoolet.storage.snapshots import Image, write_snapshot
-from zoolet.storage.txnlog import TxnLog, encode_record
+from zoolet.storage.txn_log import TxnLog, encode_record
 
 SESSION = 77
 

@@ -82,4 +82,4 @@ def test_the_messages_are_found() -> None:
     assert len(found) > 40
     assert "cannot write in the directory" in found
     assert any(place.startswith("server/config.py") for place in found.values())
-    assert any(place.startswith("storage/txnlog.py") for place in found.values())
+    assert any(place.startswith("storage/txn_log.py") for place in found.values())

@@ -22,6 +22,7 @@ from zoolet.core.tree import MZXID, PZXID, Tree, data_length
 from zoolet.core.watches import Watcher, WatchTable
 from zoolet.model import paths
 from zoolet.model.acl import AclList
+from zoolet.model.big_endian import read_i64_be
 from zoolet.model.codes import (
     AddWatchMode,
     ErrorCode,
@@ -32,8 +33,7 @@ from zoolet.model.codes import (
     WatchMode,
 )
 from zoolet.model.errors import RequestError
-from zoolet.model.owners import CONTAINER_OWNER, owner_of_ttl
-from zoolet.model.packed import read_i64_be
+from zoolet.model.owner_kinds import CONTAINER_OWNER, owner_of_ttl
 from zoolet.model.replies import TxnResult
 from zoolet.model.requests import (
     CloseSession,

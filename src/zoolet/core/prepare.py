@@ -25,10 +25,10 @@ from zoolet.core.tree import (
 )
 from zoolet.model import paths
 from zoolet.model.acl import NULL_TEXT, OPEN_ACL, AclList
+from zoolet.model.big_endian import read_i32_be, read_i64_be
 from zoolet.model.codes import CreateMode, ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
-from zoolet.model.owners import MAX_TTL_MS
-from zoolet.model.packed import read_i32_be, read_i64_be
+from zoolet.model.owner_kinds import MAX_TTL_MS
 from zoolet.model.requests import (
     Check,
     CloseSession,

@@ -22,16 +22,16 @@ from zoolet.core.acl_table import OPEN, AclTable, StoredAcl
 from zoolet.core.tables import shrunk
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
-from zoolet.model.codes import ErrorCode
-from zoolet.model.errors import RequestError
-from zoolet.model.owners import OwnerKind, ttl_of
-from zoolet.model.packed import (
+from zoolet.model.big_endian import (
     BytesWriter,
     read_i32_be,
     read_i64_be,
     write_i32_be,
     write_i64_be,
 )
+from zoolet.model.codes import ErrorCode
+from zoolet.model.errors import RequestError
+from zoolet.model.owner_kinds import OwnerKind, ttl_of
 from zoolet.model.stat import Stat
 
 # Where the fields of a Stat begin, counted from the end of a record.

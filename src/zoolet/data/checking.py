@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.data.reading import state_of
-from zoolet.data.showing import is_log
+from zoolet.data.directory_reader import state_of
+from zoolet.data.json_form import is_log
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories, by_zxid
 from zoolet.storage.snapshots import read_snapshot
-from zoolet.storage.txnlog import is_torn, read_records
+from zoolet.storage.txn_log import is_torn, read_records
 
 Track = Callable[[list[Path]], Iterable[Path]]
 """Yields the files, and shows how far it is."""

@@ -18,10 +18,10 @@ from rich.progress import track
 
 from zoolet.data.checking import Finding, check, check_file
 from zoolet.data.comparing import differences
+from zoolet.data.directory_reader import directories_of, machine_of, state_of, txns_in
 from zoolet.data.history import history
-from zoolet.data.making import export_tree, import_tree, write_data_directory
-from zoolet.data.reading import directories_of, machine_of, state_of, txns_in
-from zoolet.data.showing import show_file, show_txn
+from zoolet.data.json_form import show_file, show_txn
+from zoolet.data.new_directory import export_tree, import_tree, write_data_directory
 from zoolet.data.sizes import sizes
 from zoolet.model import paths
 from zoolet.model.oserrors import explain

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from zoolet.core.tree import Tree, Znode
-from zoolet.data.showing import show_time
-from zoolet.model.owners import OwnerKind
+from zoolet.data.json_form import show_time
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.storage.snapshots import Snapshot
 
 _FIRST_INODE = 1001

@@ -14,7 +14,7 @@ from zoolet.model.txns import (
     TxnBody,
     TxnHeader,
 )
-from zoolet.storage.openacls import changes_in
+from zoolet.storage.open_acls import changes_in
 
 
 class Change(NamedTuple):

@@ -14,8 +14,8 @@ import click
 
 from zoolet.data.commands import purge_and_tell, reporting
 from zoolet.data.details import detail_lines, ncdu_json
+from zoolet.data.directory_reader import directories_of
 from zoolet.data.growth import Comparison, Sizes, Thresholds
-from zoolet.data.reading import directories_of
 from zoolet.data.toolkit import chop, dump, header_line, mend
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import by_zxid

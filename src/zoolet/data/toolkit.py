@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.data.showing import show_time, show_txn
+from zoolet.data.json_form import show_time, show_txn
 from zoolet.model.codes import OpCode
 from zoolet.storage.disk import BytesFile, Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
-from zoolet.storage.txnlog import (
+from zoolet.storage.txn_log import (
     RawRecord,
     encode_payload,
     read_file_header,

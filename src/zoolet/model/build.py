@@ -3,9 +3,9 @@
 from typing import Final
 
 from zoolet import __version__
-from zoolet.model import packed
+from zoolet.model import big_endian
 
-KIND: Final = "compiled" if packed.__file__.endswith(".so") else "pure Python"
+KIND: Final = "compiled" if big_endian.__file__.endswith(".so") else "pure Python"
 
 DESCRIPTION: Final = f"{__version__} ({KIND})"
 """As ``zoolet --version`` and the first line of the log show it."""

@@ -2,8 +2,8 @@
 
 The first line names the format, the zxid that it was made at, and the znode that is its root; then
 comes a znode a line, parents before children. Data that is UTF-8 stands as text, other data in
-base64. A Stat's owner is that of ``model/owners.py``, so that containers and TTL znodes are told
-apart where whoever made the export could see them.
+base64. A Stat has the owner that ``model/owner_kinds.py`` says, so that containers and TTL znodes
+are told apart where whoever made the export could see them.
 """
 
 import base64

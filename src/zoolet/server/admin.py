@@ -11,10 +11,10 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from zoolet.server.answers import in_chunks
-from zoolet.server.fourletter import flat_figures
+from zoolet.server.four_letter_words import flat_figures
 from zoolet.server.http import Exchange, Page, Request, Response, Upload, text
 from zoolet.server.inspection import Inspector
-from zoolet.server.jsonchunks import PAUSE, Entries, Items, Later, encode
+from zoolet.server.json_chunks import PAUSE, Entries, Items, Later, encode
 from zoolet.server.version import FULL_VERSION
 
 Answer = dict[str, object]

@@ -20,7 +20,7 @@ from zoolet.model.codes import Permission
 from zoolet.server.admin import json_response
 from zoolet.server.config import AdminConfig, Config
 from zoolet.server.http import Exchange, Page, Request, Response, Upload
-from zoolet.server.ratelimit import RateLimit
+from zoolet.server.rate_limit import RateLimit
 from zoolet.server.restore import RestoreError, Restorer
 from zoolet.server.stats import ServerStats
 from zoolet.storage.disk import Disk, ReadableFile

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from zoolet.core.watches import Watcher
-from zoolet.model.packed import BytesWriter
+from zoolet.model.big_endian import BytesWriter
 from zoolet.server.stats import ConnectionStats
 
 if TYPE_CHECKING:

@@ -150,7 +150,7 @@ def start_foreground(
 
 def _serve(setup: _Setup, report: control.ReadinessReport, reopen: Callable[[], None]) -> None:
     # Loaded here, since the other commands ask a server that runs already.
-    from zoolet.server.fourletter import unknown_words  # noqa: PLC0415
+    from zoolet.server.four_letter_words import unknown_words  # noqa: PLC0415
     from zoolet.server.running import run  # noqa: PLC0415
 
     config, pid_path = setup.config, setup.environment.pid_path

@@ -29,7 +29,7 @@ from zoolet.server.members import only_member
 from zoolet.server.settings import LARGEST_PORT, Settings, read_settings_text
 from zoolet.storage.compression import Compression
 from zoolet.storage.retention import LEAST_SNAPSHOTS
-from zoolet.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
+from zoolet.storage.txn_log import DEFAULT_PREALLOCATE_BYTES
 
 __all__ = ["AdminConfig", "ClientAuth", "Config", "ConfigError", "Listener", "TlsConfig"]
 

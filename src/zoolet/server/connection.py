@@ -19,10 +19,10 @@ from mypy_extensions import i64
 from zoolet.core.identities import Identities
 from zoolet.core.networks import client_address
 from zoolet.model.acl import Id
-from zoolet.model.packed import BytesWriter, read_i32_be
+from zoolet.model.big_endian import BytesWriter, read_i32_be
 from zoolet.server.answers import UNSENT_BYTES
 from zoolet.server.batches import Receiver
-from zoolet.server.fourletter import (
+from zoolet.server.four_letter_words import (
     TRACE_MASK_BYTES,
     TRACE_MASK_WORD,
     WORD_BYTES,

@@ -9,9 +9,9 @@ from typing import Final, final
 from zoolet.core import access
 from zoolet.core.tree import Directory, Tree, write_names
 from zoolet.model.acl import AclList
+from zoolet.model.big_endian import BytesWriter, write_i32_be
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
-from zoolet.model.packed import BytesWriter, write_i32_be
 from zoolet.wire.jute import write_acl_entries, write_ustring
 from zoolet.wire.replies import write_end_of_multi, write_multi_read_part
 

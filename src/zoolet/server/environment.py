@@ -14,7 +14,7 @@ from typing import Self
 
 from zoolet.server.config import Config, ConfigError
 from zoolet.server.control import OUTPUT_NAME
-from zoolet.server.jvmflags import JvmFlags, read_flags
+from zoolet.server.jvm_flags import JvmFlags, read_flags
 
 DEFAULT_CONFIG_DIRECTORIES = (Path("conf"), Path("/etc/zookeeper/conf"))
 """Where zoo.cfg is looked for if nothing names it."""

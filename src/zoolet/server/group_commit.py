@@ -18,10 +18,10 @@ from mypy_extensions import i64
 from zoolet.model.txns import Txn
 from zoolet.server.batches import EVERYTHING, Batch, Hold, Receiver
 from zoolet.server.scheduler import Scheduler, Share
-from zoolet.storage.txnlog import TxnLog, write_record
+from zoolet.storage.txn_log import TxnLog, write_record
 
 if TYPE_CHECKING:
-    from zoolet.server.diskthread import DiskThread
+    from zoolet.server.disk_thread import DiskThread
 
 _RELEASED_AT_ONCE_BYTES: Final = 1 << 20
 """What a batch holds above this is sent in several steps."""

@@ -22,9 +22,9 @@ from zoolet.core.machine import Applied, Event, StateMachine
 from zoolet.core.prepare import Asker
 from zoolet.core.sessions import PASSWORD_BYTES, Session, password_of
 from zoolet.core.watches import Watcher
+from zoolet.model.big_endian import BytesWriter, read_i32_be
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
-from zoolet.model.packed import BytesWriter, read_i32_be
 from zoolet.model.requests import (
     CloseSession,
     Connect,
@@ -34,7 +34,7 @@ from zoolet.model.requests import (
     WriteRequest,
 )
 from zoolet.model.txns import Txn
-from zoolet.server import fourletter
+from zoolet.server import four_letter_words
 from zoolet.server.answers import Answers
 from zoolet.server.batches import EVERYTHING, NOTHING, Batch, Hold
 from zoolet.server.config import Config
@@ -46,7 +46,7 @@ from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.reads import Shown, read
 from zoolet.server.scheduler import Scheduler
 from zoolet.server.stats import ServerStats
-from zoolet.storage.txnlog import TxnTooLargeError
+from zoolet.storage.txn_log import TxnTooLargeError
 from zoolet.wire.frames import (
     LENGTH_BYTES,
     REPLY_HEADER_BYTES,
@@ -243,14 +243,14 @@ class RequestProcessor(Requests):
 
     def answer_word(self, connection: Connection, word: str, argument: bytes) -> None:
         """Answer a four-letter word once what it shows is on disk."""
-        if word.encode() == fourletter.TRACE_MASK_WORD and self._may_be_asked(word):
+        if word.encode() == four_letter_words.TRACE_MASK_WORD and self._may_be_asked(word):
             self.inspector.trace_mask = int.from_bytes(argument, signed=True)
         whitelist = self._config.four_letter_words
         connection.answer_and_close(
             self.answers.new(
                 word,
-                fourletter.answer(word, whitelist, self.inspector),
-                is_large=word in fourletter.LARGE_WORDS and self._may_be_asked(word),
+                four_letter_words.answer(word, whitelist, self.inspector),
+                is_large=word in four_letter_words.LARGE_WORDS and self._may_be_asked(word),
                 closes=True,
             )
         )

@@ -22,10 +22,10 @@ from typing import Final, Protocol
 from zoolet.core.tree import Tree
 from zoolet.server.answers import Run
 from zoolet.server.config import Config
-from zoolet.server.diskthread import DiskThread
+from zoolet.server.disk_thread import DiskThread
 from zoolet.storage.disk import Disk
 from zoolet.storage.files import DataDirectories, snapshot_name
-from zoolet.storage.snapshotparser import SnapshotParser
+from zoolet.storage.snapshot_parser import SnapshotParser
 from zoolet.storage.snapshots import Image, SnapshotFile
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.server.batches import Batch
 from zoolet.server.config import Config, Listener
-from zoolet.server.databaseswitch import DatabaseSwitch
-from zoolet.server.diskthread import DiskThread
+from zoolet.server.database_switch import DatabaseSwitch
+from zoolet.server.disk_thread import DiskThread
 from zoolet.server.endpoints import Endpoints
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS, ServerError
 from zoolet.server.group_commit import GroupCommit
@@ -35,7 +35,7 @@ from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
 from zoolet.storage.retention import Retention
 from zoolet.storage.snapshots import Image, write_snapshot
-from zoolet.storage.txnlog import TxnLog
+from zoolet.storage.txn_log import TxnLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

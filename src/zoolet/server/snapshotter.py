@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zoolet.server.batches import Batch
 from zoolet.server.config import Config
-from zoolet.server.diskthread import DiskThread
+from zoolet.server.disk_thread import DiskThread
 from zoolet.server.stats import Summary
 from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk

@@ -17,7 +17,7 @@ from zoolet.model import paths
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode
 from zoolet.model.exports import ExportedZnode
-from zoolet.model.owners import OwnerKind, ttl_of
+from zoolet.model.owner_kinds import OwnerKind, ttl_of
 from zoolet.model.stat import Stat
 from zoolet.shell.errors import CommandError, describe
 from zoolet.shell.formatting import counted

@@ -17,10 +17,10 @@ from zoolet.model.txns import Txn
 from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import TORN, DataDirectories, by_zxid
-from zoolet.storage.openacls import OpenAcls
+from zoolet.storage.open_acls import OpenAcls
 from zoolet.storage.placement import check_logs_have_snapshot, check_placement
 from zoolet.storage.snapshots import Snapshot, read_snapshot
-from zoolet.storage.txnlog import end_of_data, is_torn, read_records
+from zoolet.storage.txn_log import end_of_data, is_torn, read_records
 
 _EPOCH_BITS = 32
 

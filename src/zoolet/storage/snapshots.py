@@ -25,14 +25,14 @@ from zoolet.core.tree import (
 )
 from zoolet.model import paths
 from zoolet.model.acl import ACL, Id
-from zoolet.model.owners import OwnerKind
-from zoolet.model.packed import (
+from zoolet.model.big_endian import (
     BytesWriter,
     read_i32_be,
     read_i64_be,
     write_i32_be,
     write_i64_be,
 )
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from zoolet.model.acl import NULL_TEXT, AclList
+from zoolet.model.big_endian import BytesWriter, write_i32_be
 from zoolet.model.codes import EventType, KeeperState, OpCode, Xid
-from zoolet.model.packed import BytesWriter, write_i32_be
 from zoolet.model.replies import TxnResult
 from zoolet.wire.frames import encode_reply
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring, pack_ustrings, write_ustring

@@ -10,8 +10,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from zoolet.model.big_endian import BytesWriter, read_i32_be, write_i32_be, write_i64_be
 from zoolet.model.codes import OpCode
-from zoolet.model.packed import BytesWriter, read_i32_be, write_i32_be, write_i64_be
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,

@@ -13,7 +13,7 @@ from zoolet.model.codes import OpCode
 from zoolet.model.paths import CONFIG
 from zoolet.model.stat import Stat
 from zoolet.model.txns import SetDataTxn, Txn, TxnHeader
-from zoolet.storage.txnlog import encode_record
+from zoolet.storage.txn_log import encode_record
 from zoolet.testing import ServerProcess
 from zoolet.wire.jute import Reader, pack_ustring
 

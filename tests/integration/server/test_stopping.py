@@ -13,7 +13,7 @@ from tests.support.scripts import run_script, write_zoo_cfg
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
 from zoolet.storage.files import LOCK_NAME
-from zoolet.storage.txnlog import DEFAULT_PREALLOCATE_BYTES
+from zoolet.storage.txn_log import DEFAULT_PREALLOCATE_BYTES
 from zoolet.testing import ReservedPort, ServerProcess
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 

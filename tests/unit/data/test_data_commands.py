@@ -22,7 +22,7 @@ from zoolet.model.acl import ACL, OPEN_ACL, Id
 from zoolet.model.codes import OpCode
 from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile, _DiskReader
 from zoolet.storage.errors import StorageError
-from zoolet.storage.txnlog import read_records
+from zoolet.storage.txn_log import read_records
 
 DAY_MS = 86_400_000
 

@@ -20,7 +20,7 @@ from zoolet.core.tree import Tree
 from zoolet.core.watches import Watcher
 from zoolet.model.codes import OpCode, WatchMode
 from zoolet.server import answers as answers_module
-from zoolet.server import fourletter
+from zoolet.server import four_letter_words
 from zoolet.server.admin import ArgumentError, admin_page
 from zoolet.server.answers import (
     CHUNK_CHARS,
@@ -33,7 +33,7 @@ from zoolet.server.answers import (
 from zoolet.server.config import parse_config
 from zoolet.server.http import Request, Response
 from zoolet.server.inspection import Inspector, size_of
-from zoolet.server.jsonchunks import PAUSE, Entries, Items, Later, encode
+from zoolet.server.json_chunks import PAUSE, Entries, Items, Later, encode
 from zoolet.server.scheduler import Scheduler
 from zoolet.server.stats import ServerStats
 from zoolet.testing import EmbeddedServer
@@ -336,7 +336,7 @@ def test_a_long_word_holds_few_bytes_for_each_item(machine: StateMachine, word: 
     watcher = Watching(1)
     for number in range(20_000):
         machine.data_watches.add(f"/{number:050d}", watcher)
-    chunks = fourletter.answer(word, {"*"}, inspector_of(machine))
+    chunks = four_letter_words.answer(word, {"*"}, inspector_of(machine))
     assert peak_bytes_of(chunks) < 500_000
 
 

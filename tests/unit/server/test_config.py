@@ -6,7 +6,7 @@ import pytest
 
 from zoolet.core.rules import Rules
 from zoolet.server.config import Config, ConfigError, parse_config, read_config
-from zoolet.server.fourletter import unknown_words
+from zoolet.server.four_letter_words import unknown_words
 from zoolet.storage.compression import Compression
 
 MINIMUM = "dataDir=/data\nclientPort=2181\n"

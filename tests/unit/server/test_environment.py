@@ -9,7 +9,7 @@ import pytest
 from zoolet.server.config import Config, ConfigError, read_config
 from zoolet.server.environment import Environment
 from zoolet.server.errors import ServerError
-from zoolet.server.jvmflags import read_flags
+from zoolet.server.jvm_flags import read_flags
 
 
 @pytest.mark.parametrize(

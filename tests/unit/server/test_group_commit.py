@@ -21,11 +21,11 @@ from zoolet.server.answers import Answer
 from zoolet.server.batches import Batch
 from zoolet.server.config import Config
 from zoolet.server.connection import Connection
-from zoolet.server.diskthread import DiskThread
+from zoolet.server.disk_thread import DiskThread
 from zoolet.server.group_commit import GroupCommit
 from zoolet.server.processor import SYSTEM_CLOCK, RequestProcessor
 from zoolet.server.scheduler import Scheduler
-from zoolet.storage.txnlog import TxnLog
+from zoolet.storage.txn_log import TxnLog
 from zoolet.testing import EmbeddedServer
 from zoolet.testing.faults.memory_disk import MemoryDisk
 from zoolet.testing.traffic.frames import REPLY_HEADER, find_frames

@@ -9,7 +9,7 @@ import weakref
 import pytest
 
 from tests.support.waiting import wait_until
-from zoolet.server.diskthread import DiskThread
+from zoolet.server.disk_thread import DiskThread
 from zoolet.server.memory import FreedBuffers, FreedMemory, resident_bytes
 
 

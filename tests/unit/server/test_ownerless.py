@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.writer import DISK, SESSION, Writer
-from zoolet.data.reading import state_of, txns_in
+from zoolet.data.directory_reader import state_of, txns_in
 from zoolet.model.codes import CreateMode, OpCode
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.snapshots import Image, write_snapshot

@@ -10,7 +10,7 @@ from tests.support.fuzzy import AclNumbers, FuzzySnapshot
 from tests.support.writer import DISK, SESSION, Writer
 from zoolet.core.machine import StateMachine
 from zoolet.core.rules import Rules
-from zoolet.data.reading import state_of
+from zoolet.data.directory_reader import state_of
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, OpCode
@@ -18,7 +18,7 @@ from zoolet.storage.errors import StorageError
 from zoolet.storage.recovery import AsOf
 from zoolet.storage.retention import Retention, checked_size
 from zoolet.storage.snapshots import read_snapshot
-from zoolet.storage.txnlog import TxnLog, encode_record
+from zoolet.storage.txn_log import TxnLog, encode_record
 
 
 def acl_of(name: str) -> AclList:

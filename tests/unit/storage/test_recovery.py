@@ -22,7 +22,7 @@ from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
 from zoolet.storage.snapshots import Image, read_snapshot, write_snapshot
-from zoolet.storage.txnlog import encode_record
+from zoolet.storage.txn_log import encode_record
 
 DIGEST_ACL: AclList = (ACL(31, Id("digest", "ada:x")), OPEN_ACL[0])
 

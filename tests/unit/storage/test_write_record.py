@@ -11,14 +11,14 @@ from types import ModuleType
 
 import pytest
 
-from zoolet.model import packed_python
+from zoolet.model import big_endian_python
 from zoolet.model.acl import OPEN_ACL
+from zoolet.model.big_endian import BytesWriter
 from zoolet.model.codes import OpCode
-from zoolet.model.packed import BytesWriter
 from zoolet.model.txns import CreateTxn, Txn, TxnHeader
-from zoolet.storage import txnlog
+from zoolet.storage import txn_log
 from zoolet.storage.disk import BytesFile
-from zoolet.storage.txnlog import TxnLog, TxnTooLargeError, read_records, write_record
+from zoolet.storage.txn_log import TxnLog, TxnTooLargeError, read_records, write_record
 from zoolet.testing.faults.memory_disk import MemoryDisk
 
 WRITES = 4
@@ -27,7 +27,7 @@ WRITES = 4
 TXNS_OF_A_SEED = 300
 
 
-class FailingWriter(packed_python.BytesWriter):
+class FailingWriter(big_endian_python.BytesWriter):
     """A buffer of which one write fails with MemoryError, after a part of its bytes.
 
     Attributes:
@@ -60,8 +60,8 @@ NO_UTF_8 = "/" + chr(0xD800)
 
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The source of txnlog, interpreted and on plain Python's buffers: their writes can fail."""
-    path = Path(txnlog.__file__).with_name("txnlog.py")
+    """The source of txn_log, interpreted and on plain Python's buffers: their writes can fail."""
+    path = Path(txn_log.__file__).with_name("txn_log.py")
     spec = importlib.util.spec_from_file_location("txnlog_interpreted", path)
     assert spec is not None
     assert spec.loader is not None
@@ -69,7 +69,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     for name in ("write_i32_be", "write_i64_be"):
-        monkeypatch.setattr(module, name, getattr(packed_python, name))
+        monkeypatch.setattr(module, name, getattr(big_endian_python, name))
     return module
 
 

@@ -25,7 +25,7 @@ from zoolet.model.exports import (
     show_znode,
     write_export,
 )
-from zoolet.model.owners import OwnerKind
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.shell.answers import Answer
 from zoolet.shell.arguments import Option
 from zoolet.shell.commands.writing import SURE

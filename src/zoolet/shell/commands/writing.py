@@ -14,7 +14,7 @@ from kazoo.exceptions import ConnectionLoss, NoNodeError, ZookeeperError
 from zoolet.client import count_descendants, create
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import CreateMode
-from zoolet.model.owners import MAX_TTL_MS
+from zoolet.model.owner_kinds import MAX_TTL_MS
 from zoolet.shell.answers import Answer
 from zoolet.shell.arguments import Option
 from zoolet.shell.commands.reading import STAT

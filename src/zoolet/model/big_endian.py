@@ -13,7 +13,7 @@ try:
         write_i64_be,
     )
 except ImportError:  # an interpreter for which librt is not built
-    from zoolet.model.packed_python import (  # type: ignore[assignment]
+    from zoolet.model.big_endian_python import (  # type: ignore[assignment]
         BytesWriter,
         read_i32_be,
         read_i64_be,

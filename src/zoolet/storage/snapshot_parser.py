@@ -13,7 +13,7 @@ from typing import Final
 
 from zoolet.core.acl_table import OPEN, StoredAcl
 from zoolet.core.tree import PZXID, Tree
-from zoolet.model.packed import read_i32_be, read_i64_be
+from zoolet.model.big_endian import read_i32_be, read_i64_be
 from zoolet.storage import snapshots
 from zoolet.wire.jute import INT, LONG, MalformedError, Reader, pack_ustring
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoolet.model.owners import CONTAINER_OWNER, MAX_TTL_MS, OwnerKind, owner_of_ttl, ttl_of
+from zoolet.model.owner_kinds import CONTAINER_OWNER, MAX_TTL_MS, OwnerKind, owner_of_ttl, ttl_of
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from zoolet.data.making import znodes_of
+from zoolet.data.new_directory import znodes_of
 from zoolet.model.codes import OpCode
 from zoolet.model.exports import Shown, show_acl, show_data, show_znode
 from zoolet.model.txns import CloseSessionTxn, CreateSessionTxn, ErrorTxn, MultiTxn, Txn, TxnBody
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import read_snapshot
-from zoolet.storage.txnlog import read_records
+from zoolet.storage.txn_log import read_records
 
 if TYPE_CHECKING:
     from zoolet.model.acl import AclList

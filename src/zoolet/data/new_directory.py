@@ -13,7 +13,7 @@ from zoolet.model.exports import (
     read_export,
     write_export,
 )
-from zoolet.model.owners import OwnerKind
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories

@@ -14,7 +14,7 @@ from zoolet.model.codes import OpCode
 from zoolet.model.txns import DeleteTxn, Txn, TxnHeader
 from zoolet.storage.disk import BytesFile, Disk, DiskFile
 from zoolet.storage.errors import DamagedFileError
-from zoolet.storage.txnlog import TxnLog, encode_record, end_of_data, is_torn, read_records
+from zoolet.storage.txn_log import TxnLog, encode_record, end_of_data, is_torn, read_records
 
 PATH = Path("log.1")
 HEADER = bytes.fromhex("5a4b4c47 00000002 0000000000000000")  # "ZKLG", version 2, database 0

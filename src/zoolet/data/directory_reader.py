@@ -12,7 +12,7 @@ from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
 from zoolet.storage.recovery import ALL, AsOf, Recovery, recover
 from zoolet.storage.snapshots import read_snapshot
-from zoolet.storage.txnlog import is_torn, read_records
+from zoolet.storage.txn_log import is_torn, read_records
 
 _SESSION_BUCKET_MS = 2000
 
