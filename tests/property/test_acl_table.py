@@ -14,7 +14,7 @@ import pytest
 from zoolet.core.identities import Identities
 from zoolet.core.machine import StateMachine
 from zoolet.core.networks import client_address
-from zoolet.core.prepare import Asker
+from zoolet.core.prepare import Requester
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
@@ -76,7 +76,7 @@ class Model:
     def has_children(self, path: str) -> bool:
         return any(other.startswith(f"{path}/") for other in self.acls)
 
-    def create(self, asker: Asker, path: str, acl: AclList, owner: int) -> ErrorCode:
+    def create(self, asker: Requester, path: str, acl: AclList, owner: int) -> ErrorCode:
         parent = path.rsplit("/", 1)[0] or "/"
         if parent not in self.acls:
             return NO_NODE
@@ -91,7 +91,7 @@ class Model:
             self.owners[path] = owner
         return OK
 
-    def delete(self, asker: Asker, path: str) -> ErrorCode:
+    def delete(self, asker: Requester, path: str) -> ErrorCode:
         parent = path.rsplit("/", 1)[0] or "/"
         if parent not in self.acls:
             return NO_NODE
@@ -105,7 +105,7 @@ class Model:
         self.owners.pop(path, None)
         return OK
 
-    def set_acl(self, asker: Asker, path: str, acl: AclList) -> ErrorCode:
+    def set_acl(self, asker: Requester, path: str, acl: AclList) -> ErrorCode:
         if path not in self.acls:
             return NO_NODE
         if not allows(self.acls[path], asker.identities, Permission.ADMIN):
@@ -129,12 +129,12 @@ class World:
         for session in SESSIONS:
             self.commit(self.asker(session), OpCode.CREATE_SESSION, requests.CreateSession(1000))
 
-    def asker(self, session: int = 1) -> Asker:
+    def asker(self, session: int = 1) -> Requester:
         ids = [Id("ip", client_address(self.chance.choice(HOSTS)))]
         ids += self.chance.sample(WHO[1:6], k=self.chance.randrange(4))
         if self.chance.random() < 0.3:
             ids.append(Id("super", ""))
-        return Asker(session, Identities(ids))
+        return Requester(session, Identities(ids))
 
     def acl(self) -> AclList:
         if self.chance.random() < 0.2:
@@ -149,11 +149,13 @@ class World:
         depth = self.chance.choice([1, 1, 2, 3])
         return "".join(f"/{self.chance.choice(NAMES)}" for _ in range(depth))
 
-    def commit(self, asker: Asker, op_code: OpCode, request: requests.WriteRequest) -> int:
+    def commit(self, asker: Requester, op_code: OpCode, request: requests.WriteRequest) -> int:
         txn = self.machine.prepare(asker, 1, op_code, request, 1)
         return int(self.machine.apply(txn).result.err)
 
-    def part(self, model: Model, asker: Asker) -> tuple[OpCode, requests.PartRequest, ErrorCode]:
+    def part(
+        self, model: Model, asker: Requester
+    ) -> tuple[OpCode, requests.PartRequest, ErrorCode]:
         """Return a part of a multi, and what the model says of it, which it changes."""
         path = self.path()
         if self.chance.random() < 0.65:
@@ -225,6 +227,6 @@ def test_lists_against_a_model(seed: int, tmp_path: Path) -> None:
         world.chance.choices(steps, [20, 8, 1, 1])[0]()
         world.check()
     for path in sorted(world.model.acls, reverse=True)[:-1]:
-        root = Asker(1, Identities([Id("super", "")]))
+        root = Requester(1, Identities([Id("super", "")]))
         assert world.commit(root, OpCode.DELETE, requests.Delete(path, -1)) == OK
     assert world.users() == {READ_ONLY_ACL: 1}

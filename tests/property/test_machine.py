@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from zoolet.core.identities import NOBODY
 from zoolet.core.machine import Applied, StateMachine
-from zoolet.core.prepare import Asker
+from zoolet.core.prepare import Requester
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
 from zoolet.model import requests
@@ -121,7 +121,7 @@ class MachineAgainstModel(RuleBasedStateMachine):
 
     def commit(self, session: int, op_code: OpCode, request: Any) -> Applied:
         self.time_ms += 1
-        asker = Asker(session, NOBODY)
+        asker = Requester(session, NOBODY)
         txn: Txn = self.machine.prepare(asker, 1, op_code, request, self.time_ms)
         applied = self.machine.apply(txn)
         assert self.replica.apply(decode_txn(encode_txn(txn))).result == applied.result

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Asker
+from zoolet.core.prepare import Requester
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
 from zoolet.model import requests
@@ -55,7 +55,7 @@ class Writer:
 
     def change(self, op_code: OpCode, request: requests.WriteRequest) -> None:
         txn = self.machine.prepare(
-            Asker(SESSION, NOBODY), 1, op_code, request, time_ms=self.time_ms
+            Requester(SESSION, NOBODY), 1, op_code, request, time_ms=self.time_ms
         )
         self.machine.apply(txn)
         self.log.append(txn.header.zxid, encode_record(txn))

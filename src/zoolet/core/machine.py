@@ -14,7 +14,7 @@ from mypy_extensions import mypyc_attr
 from zoolet.core import access
 from zoolet.core.acl_table import OPEN, StoredAcl
 from zoolet.core.identities import Identities
-from zoolet.core.prepare import Asker, View, prepare
+from zoolet.core.prepare import Requester, View, prepare
 from zoolet.core.quotas import Quotas
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
@@ -174,7 +174,7 @@ class StateMachine:
     # -- writes ------------------------------------------------------------------------------------
 
     def prepare(
-        self, asker: Asker, cxid: int, op_code: int, request: WriteRequest, time_ms: int
+        self, asker: Requester, cxid: int, op_code: int, request: WriteRequest, time_ms: int
     ) -> Txn:
         """Return the txn that ``request`` becomes: the change, or an ErrorTxn where it is refused.
 

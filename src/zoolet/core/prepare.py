@@ -77,7 +77,7 @@ _BYTES_BESIDE_PATHS: Final = 36
 
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
-class Asker:
+class Requester:
     """Who asks: a session, and the identities that its connection has proven."""
 
     __slots__ = ("identities", "session_id")
@@ -286,7 +286,7 @@ class View:
             self.warning = warning
 
 
-def prepare(tree: Tree, view: View, asker: Asker, request: WriteRequest) -> TxnBody:
+def prepare(tree: Tree, view: View, asker: Requester, request: WriteRequest) -> TxnBody:
     """Return the change that ``request`` makes.
 
     A multi of which a part is refused becomes a MultiTxn that changes nothing and says so of each
@@ -305,7 +305,7 @@ def prepare(tree: Tree, view: View, asker: Asker, request: WriteRequest) -> TxnB
     return _prepare_part(view, asker, request)
 
 
-def _prepare_part(view: View, asker: Asker, request: PartRequest) -> SubTxn:
+def _prepare_part(view: View, asker: Requester, request: PartRequest) -> SubTxn:
     """Prepare a request that may also stand in a multi."""
     # Not a table: compiled, this calls each directly, and a multi prepares thousands in a turn.
     txn: SubTxn
@@ -325,12 +325,12 @@ def _prepare_part(view: View, asker: Asker, request: PartRequest) -> SubTxn:
     return txn
 
 
-def _prepare_close_session(tree: Tree, asker: Asker) -> CloseSessionTxn:
+def _prepare_close_session(tree: Tree, asker: Requester) -> CloseSessionTxn:
     """List the ephemerals of the session, which end with it."""
     return CloseSessionTxn(tree.ephemerals_of(asker.session_id))
 
 
-def _prepare_multi(view: View, asker: Asker, multi: Multi) -> MultiTxn:
+def _prepare_multi(view: View, asker: Requester, multi: Multi) -> MultiTxn:
     txns: list[tuple[int, SubTxn]] = []
     refused = False
     for op_code, request in multi.operations:
@@ -347,21 +347,21 @@ def _prepare_multi(view: View, asker: Asker, multi: Multi) -> MultiTxn:
     return MultiTxn(tuple(txns))
 
 
-def _prepare_create(view: View, asker: Asker, request: Create) -> CreateTxn:
+def _prepare_create(view: View, asker: Requester, request: Create) -> CreateTxn:
     mode = _mode_of(view, request.path, request.flags, ttl_ms=-1)
     made = _prepare_znode(view, asker, request.path, request.data, request.acl, mode)
     return CreateTxn(made.path, request.data, made.acl, mode.is_ephemeral, made.created)
 
 
 def _prepare_create_container(
-    view: View, asker: Asker, request: CreateContainer
+    view: View, asker: Requester, request: CreateContainer
 ) -> CreateContainerTxn:
     mode = _mode_of(view, request.path, request.flags, ttl_ms=-1)
     made = _prepare_znode(view, asker, request.path, request.data, request.acl, mode)
     return CreateContainerTxn(made.path, request.data, made.acl, made.created)
 
 
-def _prepare_create_ttl(view: View, asker: Asker, request: CreateTtl) -> CreateTtlTxn:
+def _prepare_create_ttl(view: View, asker: Requester, request: CreateTtl) -> CreateTtlTxn:
     mode = _mode_of(view, request.path, request.flags, request.ttl_ms)
     if not mode.has_ttl:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, request.path)
@@ -385,7 +385,7 @@ def _mode_of(view: View, path: str, flags: int, ttl_ms: int) -> Mode:
 
 
 def _prepare_znode(
-    view: View, asker: Asker, path: str, data: bytes | None, wanted_acl: AclList, mode: Mode
+    view: View, asker: Requester, path: str, data: bytes | None, wanted_acl: AclList, mode: Mode
 ) -> MadeZnode:
     end: i64 = path.rfind("/")
     if end < 0 or "\0" in path:
@@ -415,7 +415,7 @@ def _prepare_znode(
     return MadeZnode(path, acl, parent.created)
 
 
-def _prepare_delete(view: View, asker: Asker, request: Delete) -> DeleteTxn:
+def _prepare_delete(view: View, asker: Requester, request: Delete) -> DeleteTxn:
     path = request.path
     end: i64 = path.rfind("/")
     if end < 0 or "\0" in path or path in paths.SYSTEM_PATHS:
@@ -442,7 +442,7 @@ def _prepare_delete_container(view: View, request: DeleteContainer) -> DeleteTxn
     return DeleteTxn(path)
 
 
-def _prepare_set_data(view: View, asker: Asker, request: SetData) -> SetDataTxn:
+def _prepare_set_data(view: View, asker: Requester, request: SetData) -> SetDataTxn:
     path = request.path
     node = _existing(view, path)
     access.check(node.acl, asker.identities, _WRITE, path)
@@ -453,7 +453,7 @@ def _prepare_set_data(view: View, asker: Asker, request: SetData) -> SetDataTxn:
     return SetDataTxn(path, request.data, node.version)
 
 
-def _prepare_set_acl(view: View, asker: Asker, request: SetAcl) -> SetAclTxn:
+def _prepare_set_acl(view: View, asker: Requester, request: SetAcl) -> SetAclTxn:
     path = request.path
     node = view.find(path)
     if node is None:
@@ -465,7 +465,7 @@ def _prepare_set_acl(view: View, asker: Asker, request: SetAcl) -> SetAclTxn:
     return SetAclTxn(path, acl, _next_version(node.aversion, request.version, path))
 
 
-def _prepare_check(view: View, asker: Asker, request: Check) -> CheckTxn:
+def _prepare_check(view: View, asker: Requester, request: Check) -> CheckTxn:
     path = request.path
     node = _existing(view, path)
     access.check(node.acl, asker.identities, _READ, path)

@@ -19,7 +19,7 @@ METRICS_PATH = "/metrics"
 
 
 class _Figures(Collector):
-    """Hands the inspector's figures to prometheus_client."""
+    """JobsInHand the inspector's figures to prometheus_client."""
 
     def __init__(self, inspector: Inspector) -> None:
         self._inspector = inspector

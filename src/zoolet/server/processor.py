@@ -19,7 +19,7 @@ from mypy_extensions import i64
 from zoolet.core import access
 from zoolet.core.identities import NOBODY, SKIPS_ACL
 from zoolet.core.machine import Applied, Event, StateMachine
-from zoolet.core.prepare import Asker
+from zoolet.core.prepare import Requester
 from zoolet.core.sessions import PASSWORD_BYTES, Session, password_of
 from zoolet.core.watches import Watcher
 from zoolet.model.big_endian import BytesWriter, read_i32_be
@@ -511,7 +511,7 @@ class RequestProcessor(Requests):
             if count <= _LOGGED_EACH:
                 log.info("removing %s: its time is over", path)
             self._wall_ms = 0
-            self._change(Asker(0, NOBODY), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
+            self._change(Requester(0, NOBODY), 0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
             self.machine.is_changing = False
             if count >= at_most:
                 break
@@ -737,7 +737,7 @@ class RequestProcessor(Requests):
         session_id = self._next_session_id
         self._next_session_id += 1
         batch = self._change(
-            Asker(session_id, NOBODY), 0, OpCode.CREATE_SESSION, CreateSession(timeout_ms)
+            Requester(session_id, NOBODY), 0, OpCode.CREATE_SESSION, CreateSession(timeout_ms)
         )[1]
         self._attach(connection, self.machine.sessions.by_id[session_id])
         self._send_behind(batch, connection, self._connected(connection.session, request))
@@ -787,7 +787,7 @@ class RequestProcessor(Requests):
         """Close a session of which nobody is to be told."""
         yield from self._delete_ephemerals_steps(session)
         self._wall_ms = 0
-        asker = Asker(session.session_id, NOBODY)
+        asker = Requester(session.session_id, NOBODY)
         self._change(asker, 0, OpCode.CLOSE_SESSION, CloseSession())
         self.machine.is_changing = False
         connection = self._by_session.get(session.session_id)
@@ -806,7 +806,7 @@ class RequestProcessor(Requests):
         end: i64,
     ) -> None:
         session = cast("Session", connection.session)
-        asker = Asker(session.session_id, connection.identities)
+        asker = Requester(session.session_id, connection.identities)
         try:
             request = decode_write(op_code, data, start, end)
         except MalformedError as error:
@@ -833,7 +833,7 @@ class RequestProcessor(Requests):
     ) -> Iterator[int]:
         """Close a session with many ephemerals, as its client asks."""
         yield from self._delete_ephemerals_steps(session)
-        asker = Asker(session.session_id, NOBODY)
+        asker = Requester(session.session_id, NOBODY)
         applied, batch = self._change(asker, xid, OpCode.CLOSE_SESSION, CloseSession())
         err = applied.result.err
         self._reply(batch, connection, xid, batch.last_zxid, err, encode_result(applied.result))
@@ -865,7 +865,7 @@ class RequestProcessor(Requests):
         self.machine.is_changing = False
 
     def _change(
-        self, asker: Asker, xid: int, op_code: int, request: WriteRequest
+        self, asker: Requester, xid: int, op_code: int, request: WriteRequest
     ) -> tuple[Applied, Batch]:
         """Prepare a request and commit what it becomes; a txn that is too large is refused."""
         machine = self.machine

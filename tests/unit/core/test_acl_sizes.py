@@ -4,7 +4,7 @@ import pytest
 
 from zoolet.core.identities import Identities
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Asker
+from zoolet.core.prepare import Requester
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
@@ -22,7 +22,7 @@ def prepared(acls: list[AclList], op_code: OpCode = OpCode.CREATE) -> TxnBody:
         Tree.fresh(), SessionTable(100), rules=Rules(max_txn_bytes=MAX_TXN_BYTES)
     )
     ids = [Id("digest", f"user-{number}:0123456789abcdef=") for number in range(IDENTITIES)]
-    asker = Asker(1, Identities(ids))
+    asker = Requester(1, Identities(ids))
     opened = machine.prepare(asker, 0, OpCode.CREATE_SESSION, requests.CreateSession(1000), 0)
     machine.apply(opened)
     parts: list[tuple[int, requests.PartRequest]] = []
@@ -60,7 +60,7 @@ def test_only_one_multi_is_counted() -> None:
     machine = StateMachine(
         Tree.fresh(), SessionTable(100), rules=Rules(max_txn_bytes=MAX_TXN_BYTES)
     )
-    asker = Asker(1, Identities([Id("digest", f"user-{n}:x") for n in range(IDENTITIES)]))
+    asker = Requester(1, Identities([Id("digest", f"user-{n}:x") for n in range(IDENTITIES)]))
     machine.apply(machine.prepare(asker, 0, OpCode.CREATE_SESSION, requests.CreateSession(1000), 0))
     for number in range(500):
         request = requests.Create(f"/n{number}", b"", auth(int(Permission.ALL)), 0)

@@ -7,7 +7,7 @@ import pytest
 
 from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Asker
+from zoolet.core.prepare import Requester
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import STAT_BYTES, Tree
 from zoolet.core.watches import Watcher
@@ -17,7 +17,7 @@ from zoolet.model.codes import EventType, OpCode
 from zoolet.model.stat import Stat
 from zoolet.storage.snapshots import Image
 
-ASKER = Asker(7, NOBODY)
+ASKER = Requester(7, NOBODY)
 
 
 def do(machine: StateMachine, op_code: OpCode, request: Any) -> Any:

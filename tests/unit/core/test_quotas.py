@@ -6,7 +6,7 @@ import pytest
 
 from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Asker
+from zoolet.core.prepare import Requester
 from zoolet.core.quotas import Quotas
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
@@ -27,7 +27,7 @@ class Made:
         self.machine.sessions.open(SESSION, 1000, 0)
 
     def do(self, op_code: OpCode, request: Any) -> Any:
-        txn = self.machine.prepare(Asker(SESSION, NOBODY), 1, op_code, request, 0)
+        txn = self.machine.prepare(Requester(SESSION, NOBODY), 1, op_code, request, 0)
         return self.machine.apply(txn)
 
     def create(self, path: str, data: bytes | None = b"") -> ErrorCode:

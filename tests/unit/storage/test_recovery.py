@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from tests.support.writer import DISK, SESSION, Writer
 from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Asker
+from zoolet.core.prepare import Requester
 from zoolet.core.rules import Rules
 from zoolet.data.commands import data
 from zoolet.model import requests
@@ -300,7 +300,9 @@ def test_a_session_with_very_many_ephemerals_ends_in_short_records(tmp_path: Pat
         txn = writer.machine.delete_ephemerals(SESSION, 100_000, 0)
         assert len(encode_record(txn)) < writer.machine.rules.max_txn_bytes
         writer.machine.apply(txn)
-    txn = writer.machine.prepare(Asker(SESSION, NOBODY), 1, OpCode.CLOSE_SESSION, CloseSession(), 0)
+    txn = writer.machine.prepare(
+        Requester(SESSION, NOBODY), 1, OpCode.CLOSE_SESSION, CloseSession(), 0
+    )
     assert len(encode_record(txn)) < 1000
     writer.machine.apply(txn)
     assert not tree.ephemeral_bytes

@@ -37,7 +37,7 @@ IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals to the worker's process group or unit. What they mean is the worker's to decide."""
 
 
-class _Speaker(MessageWriter):
+class _AttemptMessages(MessageWriter):
     """Tells the worker of attempts."""
 
     name = ""
@@ -141,7 +141,7 @@ def main(descriptors: Sequence[str]) -> None:
 def _make_attempts(
     work_fd: int, told_fd: int, turns_fd: int, output_fd: int, read_count_fd: int
 ) -> None:
-    speaker = _Speaker(told_fd)
+    speaker = _AttemptMessages(told_fd)
     with os.fdopen(work_fd, "rb") as lines:
         setup = Setup.decode(lines.readline())
         capture = Capture(output_fd, read_count_fd, setup.output_token)

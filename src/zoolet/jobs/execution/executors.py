@@ -188,7 +188,7 @@ class ThreadExecutor:
                 )
             else:
                 with labelled(work.label):
-                    outcome = self._attempter.attempt(work, _Passing(self, work))
+                    outcome = self._attempter.attempt(work, _AttemptListener(self, work))
             with self._lock:
                 is_wanted = self._wanted.get(work.name) is work
                 if is_wanted:
@@ -227,7 +227,7 @@ class ThreadExecutor:
             self._observer.started(work.name, cache_hit)
 
 
-class _Passing:
+class _AttemptListener:
     """Passes on to a worker how one attempt comes on."""
 
     def __init__(self, executor: ThreadExecutor, work: Work) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from zoolet.jobs.execution.attempts import Work
 from zoolet.jobs.execution.executors import Executor
 from zoolet.jobs.records.job import Job
-from zoolet.jobs.worker.jobs_in_hand import Hands, InHand
+from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 
 
 class ExecutorGroup:
@@ -21,7 +21,7 @@ class ExecutorGroup:
         executors: empty until `start`.
     """
 
-    def __init__(self, hands: Hands) -> None:
+    def __init__(self, hands: JobsInHand) -> None:
         self.executors: Sequence[Executor] = ()
         self._hands = hands
         self._giving = threading.Lock()
@@ -54,20 +54,20 @@ class ExecutorGroup:
                     self._hands.put(job, number)
                 self.executors[number].give([_work(job) for job in given])
 
-    def permit(self, held: InHand) -> None:
+    def permit(self, held: JobInHand) -> None:
         """Let a careful job start, if it is still in hand."""
         with self._giving:
             if self._hands.get(held.job.name) is held:
                 self.executors[held.executor].permit(held.job.name)
 
-    def abandon(self, lost: Sequence[InHand]) -> None:
+    def abandon(self, lost: Sequence[JobInHand]) -> None:
         """Stop working on jobs that are not this worker's any more."""
         with self._giving:
             names = self._hands.drop(lost)
             for executor in self.executors:
                 executor.abandon(names)
 
-    def recall_behind(self, held: InHand) -> None:
+    def recall_behind(self, held: JobInHand) -> None:
         """Let the executor of a job return the jobs that wait behind it."""
         if self._hands.loads()[held.executor] > 1:
             self.executors[held.executor].recall()

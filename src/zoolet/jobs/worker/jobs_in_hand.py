@@ -15,7 +15,7 @@ from zoolet.jobs.records.job_names import Group
 
 
 @dataclass(slots=True)
-class InHand:
+class JobInHand:
     """A job in hand.
 
     Attributes:
@@ -33,24 +33,24 @@ class InHand:
     has_ended: bool = False
 
 
-class Hands:
+class JobsInHand:
     """The jobs in hand, by name."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._jobs: dict[str, InHand] = {}
+        self._jobs: dict[str, JobInHand] = {}
         self._is_waited_for = True
 
     def put(self, job: Job, executor: int) -> None:
         """Add a job that was taken."""
         with self._changed:
-            self._jobs[job.name] = InHand(job, executor)
+            self._jobs[job.name] = JobInHand(job, executor)
 
-    def get(self, name: str) -> InHand | None:
+    def get(self, name: str) -> JobInHand | None:
         """Return a job, None where it is not in hand any more."""
         return self._jobs.get(name)  # one lookup needs no lock
 
-    def drop(self, dropped: Iterable[InHand]) -> list[str]:
+    def drop(self, dropped: Iterable[JobInHand]) -> list[str]:
         """Remove jobs: what came of them is recorded, or they are not the worker's any more.
 
         Returns the names of those that were in hand. One that was taken again since stays.
@@ -62,7 +62,7 @@ class Hands:
             self._changed.notify_all()
         return names
 
-    def all(self) -> list[InHand]:
+    def all(self) -> list[JobInHand]:
         """Return all jobs in hand."""
         with self._changed:
             return list(self._jobs.values())

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from zoolet.jobs.execution.attempts import Outcome
-from zoolet.jobs.worker.jobs_in_hand import Hands
+from zoolet.jobs.worker.jobs_in_hand import JobsInHand
 from zoolet.jobs.worker.recorder import Recorder
 from zoolet.jobs.worker.taker import JobTaker
 
@@ -27,7 +27,7 @@ class ExecutorListener:
 
     def __init__(
         self,
-        hands: Hands,
+        hands: JobsInHand,
         recorder: Recorder,
         taker: JobTaker,
         *,

@@ -31,7 +31,7 @@ from zoolet.jobs.execution.logs import Label, tell
 from zoolet.jobs.records.job import Job, JobState
 from zoolet.jobs.records.json_values import EncodedJson, is_large
 from zoolet.jobs.results.reader import ResultReader, key_of
-from zoolet.jobs.worker.jobs_in_hand import Hands, InHand
+from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.znodes.layout import OWNED
 from zoolet.jobs.znodes.moves import JOBS_AT_ONCE, Move
 from zoolet.jobs.znodes.queue import JobQueue
@@ -72,7 +72,7 @@ class _Ended(NamedTuple):
     Without an outcome the job was not attempted, and is given back.
     """
 
-    held: InHand
+    held: JobInHand
     outcome: Outcome | None
     at_ms: int
     stored: str | None = None
@@ -89,10 +89,10 @@ class _ToStore(NamedTuple):
 class _Asked(NamedTuple):
     """A job that may start only when it is recorded as RUNNING."""
 
-    held: InHand
+    held: JobInHand
 
 
-_News = InHand | _Ended | _Asked
+_News = JobInHand | _Ended | _Asked
 
 
 class Recorder:
@@ -114,12 +114,12 @@ class Recorder:
     def __init__(
         self,
         jobs: JobQueue,
-        hands: Hands,
+        hands: JobsInHand,
         results: ResultReader,
         on_step: Callable[[str, Sequence[str]], None],
-        on_permitted: Callable[[InHand], None],
-        on_lost: Callable[[Sequence[InHand]], None],
-        on_long: Callable[[InHand], None],
+        on_permitted: Callable[[JobInHand], None],
+        on_lost: Callable[[Sequence[JobInHand]], None],
+        on_long: Callable[[JobInHand], None],
         on_gone: Callable[[str], None],
         on_report: Callable[[], None],
         start_thread: Callable[[Callable[[], None]], object],
@@ -150,17 +150,17 @@ class Recorder:
 
     # --- What executors tell
 
-    def asked(self, held: InHand) -> None:
+    def asked(self, held: JobInHand) -> None:
         """Record a careful job as RUNNING; `on_permitted` is called if that was done."""
         self._news.put(_Asked(held))
 
-    def started(self, held: InHand, *, cache_hit: bool | None) -> None:
+    def started(self, held: JobInHand, *, cache_hit: bool | None) -> None:
         """Note that a job's task was called."""
         held.cache_hit = cache_hit
         held.started_ms = self._jobs.clock_ms()
         self._news.put(held)
 
-    def ended(self, held: InHand, outcome: Outcome, took_s: float) -> None:
+    def ended(self, held: JobInHand, outcome: Outcome, took_s: float) -> None:
         """Note how an attempt ended."""
         held.has_ended = True
         with self.tally.lock:
@@ -178,7 +178,7 @@ class Recorder:
         if is_first:
             self._start_thread(self._store)
 
-    def given_back(self, held: InHand) -> None:
+    def given_back(self, held: JobInHand) -> None:
         """Note that a job is not attempted here."""
         held.has_ended = True
         self._news.put(_Ended(held, None, self._jobs.clock_ms()))
@@ -206,11 +206,11 @@ class Recorder:
             # Without a time, this wait ends all the same: `close` puts None.
             timeout_s = max(0.0, min(times) - time.monotonic()) if times else None
             ended: list[_Ended] = []
-            asked: list[InHand] = []
+            asked: list[JobInHand] = []
             for news in self._wait_for_news(timeout_s):
                 if isinstance(news, _Asked):
                     asked.append(news.held)
-                elif isinstance(news, InHand):
+                elif isinstance(news, JobInHand):
                     is_recorded = news.job.state is JobState.RUNNING
                     after_s = LONG_S if is_recorded else RUNNING_AFTER_S
                     due[news.job.name] = time.monotonic() + after_s
@@ -323,7 +323,7 @@ class Recorder:
                 self.tally.failed += after.state is JobState.FAILED
                 self.tally.failed_attempts += after.state is not JobState.SUCCESSFUL
 
-    def _record_running(self, running: Sequence[InHand]) -> list[InHand]:
+    def _record_running(self, running: Sequence[JobInHand]) -> list[JobInHand]:
         """Record jobs as RUNNING, and return those that are."""
         wanted = [held for held in running if not held.has_ended]
         now_ms = self._jobs.clock_ms()

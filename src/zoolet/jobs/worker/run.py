@@ -32,7 +32,7 @@ from zoolet.jobs.execution.process_executor import ProcessExecutor
 from zoolet.jobs.housekeeping.line import Housekeeping
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.executor_group import ExecutorGroup
-from zoolet.jobs.worker.jobs_in_hand import Hands, InHand
+from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.listener import ExecutorListener
 from zoolet.jobs.worker.recorder import Recorder
 from zoolet.jobs.worker.registration import Registration
@@ -103,7 +103,7 @@ class WorkerRun:
         self._output_log = OutputLog()
         clock = ServerClock()
         self._client = new_client(options.connection)
-        self.hands = Hands()
+        self.hands = JobsInHand()
         self.queue = JobQueue(self._client, options.root, clock_ms=clock.now_ms)
         self._results = ResultReader(self.queue, options.result_store)
         self._housekeeping = Housekeeping(self.queue, self._results)
@@ -242,7 +242,7 @@ class WorkerRun:
         if self._options.on_step is not None:
             self._options.on_step(step, list(names))
 
-    def _abandon(self, lost: Sequence[InHand]) -> None:
+    def _abandon(self, lost: Sequence[JobInHand]) -> None:
         """Stop working on jobs that are not this worker's any more."""
         self._executors.abandon(lost)
         self._wake.set()

@@ -23,7 +23,7 @@ from zoolet.jobs.errors import WorkerGoneError
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.worker.executor_group import ExecutorGroup
-from zoolet.jobs.worker.jobs_in_hand import Hands, InHand
+from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.page_feed import Feed
 from zoolet.jobs.worker.selection import Affinity, Candidate
 from zoolet.jobs.znodes.layout import OWNED
@@ -69,7 +69,7 @@ class JobTaker:
     def __init__(
         self,
         jobs: JobQueue,
-        hands: Hands,
+        hands: JobsInHand,
         executors: ExecutorGroup,
         *,
         wake: threading.Event,
@@ -78,7 +78,7 @@ class JobTaker:
         round_s: float,
         on_step: Callable[[str, Sequence[str]], None],
         on_gone: Callable[[str], None],
-        on_cancelled: Callable[[Sequence[InHand]], None],
+        on_cancelled: Callable[[Sequence[JobInHand]], None],
     ) -> None:
         self._jobs = jobs
         self._hands = hands

@@ -71,7 +71,7 @@ class Entrance:
         self._layout = layout
         self._znodes = layout.znodes
         self._name_keys = name_keys
-        self._shelves = Shelves(layout)
+        self._shelves = OpenPages(layout)
 
     def enter(self, jobs: Sequence[NewJob]) -> list[str]:
         """Put jobs where they belong, with their keys, and return their names.
@@ -236,7 +236,7 @@ def _name(draft: Job, reservation: str) -> str:
     return draft.name + paths.name_of(reservation).removeprefix(RESERVED)
 
 
-class Shelves:
+class OpenPages:
     """On which page of its shard a job is put: the newest of its priority that is not full.
 
     A submitter remembers the pages that it fills. The number of a page is never given again in its

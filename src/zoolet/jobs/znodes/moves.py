@@ -267,7 +267,7 @@ class Mover:
             return False
 
 
-class Picked(NamedTuple):
+class TakeResult(NamedTuple):
     """What became of jobs that a worker reached for; those in none of these were gone.
 
     Attributes:
@@ -294,7 +294,7 @@ class Taker:
         self._mover = mover
         self._clock_ms = clock_ms
 
-    def take(self, names: Sequence[str], worker: str, most: int | None = None) -> Picked:
+    def take(self, names: Sequence[str], worker: str, most: int | None = None) -> TakeResult:
         """Take those of these jobs that are in unowned and may be started, the first ``most``.
 
         Moves the others on: to done, as FAILED, if they have expired or cannot be read; to deferred
@@ -305,7 +305,7 @@ class Taker:
         """
         now_ms = self._clock_ms()
         paths_of = [self._layout.unowned(name) for name in names]
-        picked = Picked([], [], [], [], [])
+        picked = TakeResult([], [], [], [], [])
         found = [
             read_job(UNOWNED, name, znode)
             for name, znode in zip(names, self._layout.znodes.get_all(paths_of), strict=True)

@@ -43,7 +43,7 @@ from zoolet.jobs.znodes.layout import (
     Layout,
     read_job,
 )
-from zoolet.jobs.znodes.moves import JOBS_AT_ONCE, Move, Mover, Picked, Taker
+from zoolet.jobs.znodes.moves import JOBS_AT_ONCE, Move, Mover, Taker, TakeResult
 from zoolet.jobs.znodes.server_clock import ServerClock, wall_clock_ms
 from zoolet.jobs.znodes.submission import Submission, Submitter
 
@@ -315,7 +315,7 @@ class JobQueue:
         most: int | None = None,
         *,
         timeout_s: float | None = TIMEOUT_S,
-    ) -> Picked:
+    ) -> TakeResult:
         """Take those of these jobs that wait and may be started (`zoolet.jobs.znodes.moves`)."""
         with self._znodes.within(
             timeout_s, "take jobs", unknown="the worker may own them", each_request=True
