@@ -712,11 +712,13 @@ class Tree:
 
     # -- questions ---------------------------------------------------------------------------------
 
-    def perished(self, time_ms: int, unused_ms: int = 0) -> list[str]:
+    def due_for_removal(self, time_ms: int, unused_ms: int = 0) -> list[str]:
         """Return the containers and TTL znodes that are to be deleted at ``time_ms``."""
-        return [path for path in self.perishable if self.is_perished(path, time_ms, unused_ms)]
+        return [
+            path for path in self.perishable if self.is_due_for_removal(path, time_ms, unused_ms)
+        ]
 
-    def is_perished(self, path: str, time_ms: int, unused_ms: int) -> bool:
+    def is_due_for_removal(self, path: str, time_ms: int, unused_ms: int) -> bool:
         """Say whether a container or TTL znode is to be deleted at ``time_ms`` since the epoch.
 
         A container is, if it has had a child and has none now; also ``unused_ms`` after its

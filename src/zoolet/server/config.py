@@ -163,7 +163,7 @@ class Config:
         required_schemes: a connection must have proven an identity under one of these before it
             may ask for anything; empty: it need not.
         container_check_interval_ms: how often containers and TTL znodes are looked at.
-        max_perished_per_minute: how many of them are removed at most.
+        max_removed_per_minute: how many of them are removed at most.
         container_unused_ms: after how long a container that never had a child goes; 0 is never.
         max_frame_bytes: the longest request (``jute.maxbuffer``).
         four_letter_words: those that are answered.
@@ -205,7 +205,7 @@ class Config:
     digests: DigestRules = field(default_factory=DigestRules)
     required_schemes: frozenset[str] = frozenset()
     container_check_interval_ms: int = 60_000
-    max_perished_per_minute: int = 10_000
+    max_removed_per_minute: int = 10_000
     container_unused_ms: int = 0
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     four_letter_words: frozenset[str] = field(default=DEFAULT_FOUR_LETTER_WORDS)
@@ -298,7 +298,7 @@ def config_of(settings: Settings) -> Config:
         container_check_interval_ms=settings.integer(
             "znode.container.checkIntervalMs", 60_000, least=1
         ),
-        max_perished_per_minute=settings.integer("znode.container.maxPerMinute", 10_000, least=1),
+        max_removed_per_minute=settings.integer("znode.container.maxPerMinute", 10_000, least=1),
         container_unused_ms=max(
             0, settings.integer("znode.container.maxNeverUsedIntervalMs", 0, is_long=True)
         ),

@@ -470,7 +470,7 @@ class RequestProcessor(Requests):
             pass
         return True
 
-    def look_for_perished(self) -> None:
+    def look_for_removable(self) -> None:
         """Remove, in several steps, empty containers and znodes whose TTL is over."""
         if not self.is_held and not self._is_removing and self.machine.tree.perishable:
             self._is_removing = True
@@ -489,7 +489,7 @@ class RequestProcessor(Requests):
             for _ in self._end_session_steps(Session(session_id, 0, 0)):
                 pass
 
-    def remove_perished(self) -> None:
+    def remove_due_znodes(self) -> None:
         """Remove now the containers that are empty again, and the znodes whose TTL is over."""
         if self.is_held:
             return
@@ -499,13 +499,13 @@ class RequestProcessor(Requests):
     def _remove_steps(self) -> Iterator[int]:
         config = self._config
         looks_per_minute = max(1, 60_000 // config.container_check_interval_ms)
-        at_most = max(1, config.max_perished_per_minute // looks_per_minute)
+        at_most = max(1, config.max_removed_per_minute // looks_per_minute)
         tree = self.machine.tree
         count = 0
         for number, path in enumerate(self._next_perishable()):
             if number % _LOOKS_AT_ONCE == 0:
                 yield _STEP_COST_US
-            if not tree.is_perished(path, self._clock.wall_ms(), config.container_unused_ms):
+            if not tree.is_due_for_removal(path, self._clock.wall_ms(), config.container_unused_ms):
                 continue
             count += 1
             if count <= _LOGGED_EACH:

@@ -121,7 +121,7 @@ class Server:
                     self._config.tick_time_ms,
                     lambda: processor.look_for_expired_sessions(loop.call_soon),
                 ),
-                (self._config.container_check_interval_ms, processor.look_for_perished),
+                (self._config.container_check_interval_ms, processor.look_for_removable),
                 (
                     idle.sessionless_interval_ms,
                     lambda: run("closing connections without a session", idle.close_sessionless()),
@@ -184,7 +184,7 @@ class Server:
     def look_at_clock(self) -> None:
         """Let expire now what the clock says is over, instead of at the next tick."""
         self._processor.expire_sessions()
-        self._processor.remove_perished()
+        self._processor.remove_due_znodes()
 
     # -- start -------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ def test_three_lines_are_enough() -> None:
         ("clientPortListenBacklog=10", "listen_backlog", 10),
         ("skipACL=yes", "skips_acl", True),
         ("skipACL=true", "skips_acl", False),
-        ("znode.container.maxPerMinute=3", "max_perished_per_minute", 3),
+        ("znode.container.maxPerMinute=3", "max_removed_per_minute", 3),
         ("znode.container.maxNeverUsedIntervalMs=9", "container_unused_ms", 9),
         ("admin.enableServer=false", "admin", None),
         ("4lw.commands.whitelist=*", "four_letter_words", {"*"}),
@@ -180,7 +180,7 @@ def test_what_is_switched_off_need_not_be_removed() -> None:
         ("snapCount=3000000000", "snap_count", 100_000),
         ("maxCnxns=", "max_connections", 0),
         ("jute.maxbuffer=4MB", "max_frame_bytes", 1_048_575),
-        ("znode.container.maxPerMinute=x", "max_perished_per_minute", 10_000),
+        ("znode.container.maxPerMinute=x", "max_removed_per_minute", 10_000),
         ("snapshot.compression.method=zip", "compression", Compression.NONE),
     ],
 )

@@ -51,7 +51,7 @@ def assert_same(recovered: StateMachine, live: StateMachine) -> None:
     ours, theirs = recovered.tree, live.tree
     assert ours.ephemerals == theirs.ephemerals
     assert ours.perishable == theirs.perishable
-    assert ours.perished(time_ms=10_000) == theirs.perished(time_ms=10_000)
+    assert ours.due_for_removal(time_ms=10_000) == theirs.due_for_removal(time_ms=10_000)
     for (path, node), (their_path, their_node) in zip(ours.znodes(), theirs.znodes(), strict=True):
         assert (path, node.record, node.acl) == (their_path, their_node.record, their_node.acl)
         assert (node.names, node.created) == (their_node.names, their_node.created)

@@ -188,11 +188,11 @@ class ChildProcess:
         try:
             yield from self._messages.feed(data)
         except MessageError as error:
-            self.distrust()
+            self.ignore_messages()
             yield from error.before
             raise
 
-    def distrust(self) -> None:
+    def ignore_messages(self) -> None:
         """Read no more messages: something else than the executor's own code wrote one.
 
         What follows it may be right, and may concern a job that has nothing to do with it.

@@ -149,7 +149,7 @@ def _make_attempts(
         try:
             attempter = Attempter(setup)
         except FunctionNotFoundError as error:
-            speaker.write({"unfit": str(error)})
+            speaker.write({"cannot_start": str(error)})
             return
         speaker.write({"ready": os.getpid(), "output": capture.end_attempt()})
         for line in lines:

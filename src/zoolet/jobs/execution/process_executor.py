@@ -270,7 +270,7 @@ class ProcessExecutor:
                 reason = self._serve(process, output)
             except MessageError as error:
                 # A task may write to any descriptor, also to those of the executor.
-                process.distrust()
+                process.ignore_messages()
                 reason = f"its process wrote into the worker's pipe: {error}"
                 log.warning("an executor: %s", reason)
             except OSError as error:
@@ -454,7 +454,7 @@ class ProcessExecutor:
                 self._observer.freed()
             else:
                 self._observer.ended(name, _outcome(whole, last_lines), took_s)
-        elif (reason := message.get("unfit")) is not None:
+        elif (reason := message.get("cannot_start")) is not None:
             raise FunctionNotFoundError(reason)
         else:
             output.ready(has_output=has_output)

@@ -186,8 +186,8 @@ class Feed:
         self._not_before[page] = now + LISTED_PAUSE_S * len(children) + self._trust_s
         return self.waiting.has_candidates(page)
 
-    def distrust(self, pages: Iterable[Page]) -> None:
-        """Believe no more what was listed on these pages: jobs that were there are gone."""
+    def list_again(self, pages: Iterable[Page]) -> None:
+        """List these pages again soon: jobs that were there are gone."""
         for page in pages:
             self._not_before.pop(page, None)
 

@@ -244,7 +244,7 @@ class JobTaker:
         seen = (picked.owned, picked.deferred, picked.unreadable, picked.left, picked.spare)
         there = {job.name for jobs in seen for job in jobs}
         gone = [candidate for name, candidate in by_name.items() if name not in there]
-        self._feed.distrust(candidate.page for candidate in gone)
+        self._feed.list_again(candidate.page for candidate in gone)
         self._contended = len(gone) > len(picked.owned)
         self._on_step("taken", [job.name for job in picked.owned])
         self._give(picked.owned, rooms)
