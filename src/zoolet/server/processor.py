@@ -271,7 +271,8 @@ class RequestProcessor(Requests):
         """Return how many of them wait for each connection that has any."""
         counts: dict[Client, int] = {}
         for hold in self._holds():
-            counts[hold.connection] = counts.get(hold.connection, 0) + hold.count
+            connection = cast("Connection", hold.connection)
+            counts[connection] = counts.get(connection, 0) + hold.count
         return counts
 
     def _holds(self) -> list[Hold]:

@@ -1,6 +1,6 @@
 """Znodes on their way from one place to another: reading a subtree whole, and writing one.
 
-A subtree is read as ``subtree.walk`` reads it, and is no snapshot. It is written in multis, parents
+A subtree is read as ``walk.walk`` reads it, and is no snapshot. It is written in multis, parents
 before children, a bounded number of them under way at once: each multi is done or not, and the
 first that is refused ends the writing. Imports ``model`` and ``client``.
 """

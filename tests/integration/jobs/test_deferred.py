@@ -19,10 +19,10 @@ from zoolet.jobs import (
     JobRequest,
     JobState,
     QueueSettings,
-    vanished,
 )
 from zoolet.jobs.cli.inspection import explain, overview
 from zoolet.jobs.housekeeping.releasing import MULTIS_AT_ONCE, Releaser
+from zoolet.jobs.znodes import deleted_jobs
 from zoolet.jobs.znodes.deferred_index import entry_path, parse_entry
 from zoolet.jobs.znodes.edge import Znodes
 from zoolet.jobs.znodes.layout import DEFERRED, OWNED, PLACES, UNOWNED, Layout
@@ -216,8 +216,8 @@ def test_a_batch_waits_for_a_job_however_long_it_waits(
 ) -> None:
     first = queue_batch(queue, [request("1")], "first")
     second = queue_batch(queue, [request("2")], "second", after="first")
-    monkeypatch.setattr(vanished, "FIRST_S", 0.0)
-    monkeypatch.setattr(vanished, "LONGEST_S", 0.0)
+    monkeypatch.setattr(deleted_jobs, "FIRST_S", 0.0)
+    monkeypatch.setattr(deleted_jobs, "LONGEST_S", 0.0)
     found = releaser(queue)
     looks = 0
     where = Layout.where

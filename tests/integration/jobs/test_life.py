@@ -32,8 +32,8 @@ from zoolet.jobs import (
     JobState,
     QueueSettings,
     Worker,
-    housekeeping,
 )
+from zoolet.jobs.housekeeping import line
 from zoolet.jobs.znodes.moves import Move, Mover
 
 TASKS = '''
@@ -210,7 +210,7 @@ def test_jobs_behind_those_of_a_paused_dataset_start(client: KazooClient, server
 def test_a_worker_whose_place_in_line_was_deleted_keeps_house_later(
     client: KazooClient, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "LINE_LOOK_S", 0.1)
+    monkeypatch.setattr(line, "LINE_LOOK_S", 0.1)
     dispatcher = Dispatcher(client, ROOT, create=True)
     keeper = f"{ROOT}/keeper"
     with contextlib.ExitStack() as running:
@@ -495,7 +495,7 @@ def test_a_worker_ends_with_the_reason_if_a_thread_of_its_client_fails(
         raise error
 
     caplog.set_level(logging.INFO)
-    worker = Worker(server.hosts, ROOT, threads=True)
+    worker: Any = Worker(server.hosts, ROOT, threads=True)
     worker.start()
     setattr(worker._run._client._connection, where, fail)
     wait_until(lambda: worker.failure is not None, "the end of the worker")

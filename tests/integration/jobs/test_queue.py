@@ -25,10 +25,10 @@ from zoolet.jobs import (
     OwnershipLostError,
     UnreadableJobError,
     WorkerGoneError,
-    naming,
-    records,
-    znodes,
 )
+from zoolet.jobs.records import job as job_module
+from zoolet.jobs.records import job_names
+from zoolet.jobs.znodes import edge
 
 ROOT = "/jobs/flights"
 
@@ -84,13 +84,13 @@ def reply_lost(
     def losing(client: KazooClient, request: Any) -> None:
         nonlocal lost
         lost = True
-        monkeypatch.setattr(znodes, "call", send)
+        monkeypatch.setattr(edge, "call", send)
         if done:
             results = send(client, request).get()
             assert not [result for result in results if isinstance(result, Exception)]
         raise error
 
-    monkeypatch.setattr(znodes, "call", losing)
+    monkeypatch.setattr(edge, "call", losing)
     yield
     assert lost
 
@@ -424,11 +424,11 @@ def test_a_lost_reply_is_not_taken_for_success_when_another_worker_was_faster(
     send = call
 
     def losing(_: KazooClient, __: Any) -> None:
-        monkeypatch.setattr(znodes, "call", send)
+        monkeypatch.setattr(edge, "call", send)
         rival.own_job(name, "rival")
         raise ConnectionLoss
 
-    monkeypatch.setattr(znodes, "call", losing)
+    monkeypatch.setattr(edge, "call", losing)
     with pytest.raises(JobTakenError):
         queue.own_job(name, "w")
     assert queue.find(name).worker == "rival"
@@ -439,7 +439,7 @@ def test_a_lost_reply_is_not_taken_for_success_when_another_worker_was_faster(
 
 @pytest.mark.parametrize(
     ("result", "complaint"),
-    [({1}, "is of type builtins.set"), ("x" * records.JOB_LIMIT_BYTES, "bytes of JSON")],
+    [({1}, "is of type builtins.set"), ("x" * job_module.JOB_LIMIT_BYTES, "bytes of JSON")],
 )
 def test_a_result_that_cannot_be_kept_fails_the_attempt(
     queue: JobQueue, client: KazooClient, result: Any, complaint: str
@@ -529,10 +529,10 @@ def test_a_submitter_that_died_before_it_wrote_the_name_leaves_a_job_to_be_found
             raise SystemExit
         return send(client, request)
 
-    monkeypatch.setattr(znodes, "call", dying)
+    monkeypatch.setattr(edge, "call", dying)
     with pytest.raises(SystemExit):
         queue.submit([request()])
-    monkeypatch.setattr(znodes, "call", send)
+    monkeypatch.setattr(edge, "call", send)
     [waiting] = queue.waiting()
     assert queue.submit([request()]) == [(waiting.name, Origin.JOINED)]
     queue.own_job(waiting.name, "w")
@@ -558,7 +558,7 @@ def test_one_bad_request_keeps_a_whole_batch_out(queue: JobQueue, client: KazooC
 
 
 def test_large_jobs_do_not_burst_a_multi(queue: JobQueue) -> None:
-    large = {"x": "y" * (records.JOB_LIMIT_BYTES - 1000)}
+    large = {"x": "y" * (job_module.JOB_LIMIT_BYTES - 1000)}
     submissions = queue.submit([request(str(number), parameters=large) for number in range(5)])
     assert [submission.origin for submission in submissions] == [Origin.NEW] * 5
     job = queue.own_job(submissions[0].name, "w")
@@ -575,8 +575,8 @@ def test_submitting_takes_a_multi_for_each_50_jobs_and_one_for_their_names(
         sent += 1
         return send(client, request)
 
-    monkeypatch.setattr(znodes, "call", counting)
+    monkeypatch.setattr(edge, "call", counting)
     submissions = queue.submit([request(str(number)) for number in range(100)])
     assert sent == 4
-    parsed = [naming.parse(submission.name) for submission in submissions]
+    parsed = [job_names.parse(submission.name) for submission in submissions]
     assert [name.groupid for name in parsed if name] == [str(number) for number in range(100)]

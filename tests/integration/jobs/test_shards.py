@@ -23,13 +23,13 @@ from zoolet.jobs import (
     JobState,
     QueueSettings,
     Worker,
-    feed,
-    inspection,
-    naming,
-    removal,
 )
+from zoolet.jobs.cli import inspection
+from zoolet.jobs.housekeeping import removal
 from zoolet.jobs.housekeeping.removal import Remover
+from zoolet.jobs.records import job_names
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.worker import page_feed
 from zoolet.jobs.znodes.layout import DONE, PAGE_JOBS, UNOWNED
 
 SHARDS = 4
@@ -133,7 +133,7 @@ def test_pages_that_are_empty_are_removed_and_made_again_for_a_job_that_returns(
     assert queue.waiting()[0].name == jobs[0].name
     assert queue.find(jobs[1].name).result == "result"
     # The number is not given again, although the newest page was removed too.
-    assert naming.parse(queue.submit(one_group(1), reuse=False)[0].name).page == 2  # type: ignore[union-attr]
+    assert job_names.parse(queue.submit(one_group(1), reuse=False)[0].name).page == 2  # type: ignore[union-attr]
 
 
 def test_a_submitter_whose_page_was_removed_finds_another(
@@ -164,18 +164,18 @@ def test_workers_do_all_jobs_of_all_shards_once(
 def test_a_worker_finds_jobs_in_the_shards_that_it_does_not_watch(
     queue: JobQueue, dispatcher: Dispatcher, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "WATCHERS", 0)
-    monkeypatch.setattr(feed, "SHARDS_LEAST", 1)
+    monkeypatch.setattr(page_feed, "WATCHERS", 0)
+    monkeypatch.setattr(page_feed, "SHARDS_LEAST", 1)
     batch = dispatcher.submit_batch(numbered(200, groups=40))
     with Worker(server.hosts, ROOT, loader="pipe_tasks:load", threads=True, locality_wait_ms=10):
         assert_done_once(queue, batch, all_results(batch))
 
 
 def test_each_shard_is_ranked_first_by_some(queue: JobQueue) -> None:
-    firsts = Counter(feed.rank_shards(f"w{n}", range(16))[0] for n in range(800))
+    firsts = Counter(page_feed.rank_shards(f"w{n}", range(16))[0] for n in range(800))
     assert set(firsts) == set(range(16))
     assert max(firsts.values()) < 100
-    assert sorted(feed.rank_shards("w", range(16))) == list(range(16))
+    assert sorted(page_feed.rank_shards("w", range(16))) == list(range(16))
     assert queue.settings.shards == SHARDS
 
 

@@ -18,10 +18,10 @@ from zoolet.jobs import (
     JobRequest,
     JobState,
     UnknownQueueError,
-    vanished,
 )
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.znodes import deleted_jobs
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_done_znode_that_holds_no_job(dispatcher: Dispatcher, client: KazooCli
 def test_a_job_that_moves_is_not_taken_for_a_removed_one(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vanished, "FIRST_S", 0.0)
+    monkeypatch.setattr(deleted_jobs, "FIRST_S", 0.0)
     batch = lone(dispatcher)
     name = batch.names[0]
     with ThreadPoolExecutor(1) as pool:
@@ -203,7 +203,7 @@ def test_each_job_ends_as_a_result_or_as_an_error(
     dispatcher: Dispatcher, client: KazooClient, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Model: each job of a batch is finished, or deleted by hand, or finished and purged."""
-    monkeypatch.setattr(vanished, "FIRST_S", 0.01)
+    monkeypatch.setattr(deleted_jobs, "FIRST_S", 0.01)
     chance = random.Random(seed)
     batch = dispatcher.submit_batch(numbered(40), name="night")
     layout, names = dispatcher.queue.layout, list(batch.names)

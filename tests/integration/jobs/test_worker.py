@@ -78,7 +78,7 @@ def piped(tasks: Path, name: str = "pipe", groupid: str = "1") -> JobRequest:
     return JobRequest("pipe_tasks:read_pipe", "flights", groupid, {"pipe": str(pipe)}, 0)
 
 
-def end_session(server: Any, worker: Worker) -> None:
+def end_session(server: Any, worker: Any) -> None:
     """End a worker's session: whoever connects with its id and password can close it."""
     thief = KazooClient(hosts=server.hosts, client_id=worker._run._client.client_id)
     thief.start()
@@ -207,7 +207,8 @@ def test_held_data_goes_before_priority_and_is_found_in_the_cache(
         echo("held", 2, n=4),
     ]
     batch = dispatcher.submit_batch(requests)
-    with Worker(server.hosts, ROOT, loader="pipe_tasks:load", locality_wait_ms=1) as worker:
+    worker: Any = Worker(server.hosts, ROOT, loader="pipe_tasks:load", locality_wait_ms=1)
+    with worker:
         # An empty cache takes the first of all, and what it then holds goes first.
         found = all_results(batch)
         assert worker._run._executors.executors[0].held() == {

@@ -76,7 +76,7 @@ def run_interrupted(server: ServerProcess, waits_before: int, *words: str) -> Ra
     watched = person.look_at(multi_async)
     with (
         mock.patch("zoolet.shell.transfer.multi_async", watched),
-        mock.patch("zoolet.shell.subtree.multi_async", watched),
+        mock.patch("zoolet.shell.delete.multi_async", watched),
         mock.patch("zoolet.shell.commands.copying.multi_async", watched),
     ):
         return run_shell(server.hosts, *words)

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 import pytest
-from tests.conformance.test_shell_terminal import CTRL_C, TAB, Sit, at_prompt, sit
 
+from tests.integration.shell.test_terminal import CTRL_C, TAB, Sit, at_prompt, sit
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from zoolet.client import create_request, multi_async

@@ -10,7 +10,8 @@ from tests.support.rawclient import RawClient
 from tests.support.states import WAIT_S
 from zoolet.model.codes import CreateMode, WatchMode
 from zoolet.model.requests import Create
-from zoolet.testing import EmbeddedServer, OpCode, network
+from zoolet.testing import EmbeddedServer, OpCode
+from zoolet.testing.faults import network
 from zoolet.wire.jute import INT, pack_ustring
 
 

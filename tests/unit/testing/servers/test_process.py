@@ -19,7 +19,8 @@ import trustme
 from kazoo.client import KazooState
 
 from tests.support.states import WAIT_S, States
-from zoolet.testing import ApacheServer, ReservedPort, ServerProcess, process
+from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
+from zoolet.testing.servers import process
 from zoolet.testing.servers.apache import missing_for_apache
 from zoolet.testing.servers.base import ADDRESS
 
