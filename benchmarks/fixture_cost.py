@@ -2,7 +2,7 @@
 
 Prints the medians of ROUNDS rounds in milliseconds, and the first start of a process, which loads
 what the later ones find loaded. A wipe is what is between two tests; Apache ZooKeeper and a process
-are wiped by beginning anew on an empty directory. Usage: python -m benchmarks.fixture_cost [ROUNDS
+are wiped by beginning again on an empty directory. Usage: python -m benchmarks.fixture_cost [ROUNDS
 [JARS]].
 """
 

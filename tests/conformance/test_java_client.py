@@ -176,7 +176,7 @@ def normalised(printed: str, hosts: str) -> tuple[list[str], list[str]]:
 
 
 def _sorted_where_a_set(answers: list[str]) -> Iterator[str]:
-    """Yield the answers; what the original keeps in hash sets has no order of its own."""
+    """Yield the answers; what Apache ZooKeeper keeps in hash sets has no order of its own."""
     for is_identity, lines in itertools.groupby(answers, _is_identity):
         if is_identity:
             yield from sorted(lines)

@@ -1,4 +1,4 @@
-"""Malformed bytes: the original's answer or a closed connection, and no other client notices."""
+"""Malformed bytes: the answer of Apache ZooKeeper, or a closed connection."""
 
 import random
 import socket

@@ -29,7 +29,7 @@ NOT_MEASURED = frozenset(
         "zk_outstanding_tls_handshake",
     }
 )
-"""The original's gauges that have no meaning here yet."""
+"""Apache ZooKeeper's gauges that have no meaning here yet."""
 
 NEWER = "restore|snapshot_(error|rate_limited)_count"
 """Figures that Apache has since 3.9; Debian's is older."""

@@ -339,7 +339,7 @@ def taken_apart(printed: str, lines: list[str], status: int) -> Printed:
             answers[number] = sorted_where_a_set(lines[number], answer)
             answer = []
         elif line.startswith("WatchedEvent"):
-            # The original tells of its sessions too.
+            # Apache ZooKeeper tells of its sessions too.
             events += [] if "type:None" in line else [line]
         elif line.strip() and not re.search("WATCHER::|SLF4J|log4j|JLine|DEBUG|INFO", line):
             answer.append(line)
@@ -347,7 +347,7 @@ def taken_apart(printed: str, lines: list[str], status: int) -> Printed:
 
 
 def sorted_where_a_set(line: str, answer: list[str]) -> list[str]:
-    """Return an answer; what the original keeps in hash sets has no order of its own."""
+    """Return an answer; what Apache ZooKeeper keeps in hash sets has no order of its own."""
     if line.startswith("getEphemerals"):
         return [str(sorted(names[1:-1].split(", "))) for names in answer]
     return sorted(answer) if line.startswith(("whoami", "getAcl")) else answer

@@ -50,7 +50,7 @@ def printed(server: ExternalServer, *words: str) -> str:
 
 
 def fill(client: Any, root: str, count: int) -> None:
-    """Create so many children of 100 bytes."""
+    """Create children of 100 bytes."""
     client.create(root)
     for start in range(0, count, 500):
         names = [f"{root}/n{number:05d}" for number in range(start, min(start + 500, count))]

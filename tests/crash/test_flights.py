@@ -116,7 +116,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(run: Run) -> None:
     for job in jobs:
         assert job["state"] == "SUCCESSFUL"
         by_work.setdefault(job["key"], []).append(job["submission"])
-    # 12 months and 2 questions, each asked anew in each of 3 runs.
+    # 12 months and 2 questions, each asked again in each of 3 runs.
     assert [len(submissions) for submissions in by_work.values()] == [3] * 24
     assert len({job["submission"] for job in jobs}) == 72
     errors = [error["message"] for job in jobs for error in job["errors"]]

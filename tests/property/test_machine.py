@@ -69,7 +69,7 @@ class Model:
 
     def delete(self, path: str, version: int, zxid: int) -> Any:
         if path not in self.nodes:
-            # The original looks at the parent first; a missing one gives the same code.
+            # Apache ZooKeeper looks at the parent first; a missing one gives the same code.
             return ErrorCode.NO_NODE
         node = self.nodes[path]
         if version not in {-1, node.version}:

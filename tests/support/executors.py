@@ -48,7 +48,7 @@ class Listening:
             self.changed.notify_all()
 
     def wait_for(self, kind: str, count: int = 1) -> list[Any]:
-        """Return the last part of each news of a kind, once there are so many."""
+        """Return the last part of each news of a kind, once there are ``count``."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.of(kind)) >= count, WAIT_S), self.news
             return self.of(kind)

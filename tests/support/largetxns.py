@@ -23,7 +23,7 @@ def authenticate(client: RawClient) -> None:
 
 
 def large_multi(txn_bytes: int) -> tuple[bytes, list[str]]:
-    """Return the body of a multi whose txn has so many bytes, and the paths that it creates."""
+    """Return the body of a multi whose txn has ``txn_bytes``, and the paths that it creates."""
     paths: list[str] = []
     while _txn_bytes([*paths, f"/{len(paths):03d}"]) <= txn_bytes:
         paths.append(f"/{len(paths):03d}")

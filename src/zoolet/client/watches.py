@@ -36,7 +36,7 @@ from zoolet.model import paths
 from zoolet.model.codes import AddWatchMode, EventType, WatcherType
 
 _SET_WATCHES_BYTES = 128 * 1024
-"""What one setWatches may hold, well below the least jute.maxbuffer in use, as in the original."""
+"""What one setWatches may hold: well below the least jute.maxbuffer in use, as in Java's client."""
 
 
 class WatchEvent(NamedTuple):
@@ -71,7 +71,7 @@ _ONE_SHOT = {
     EventType.NODE_DELETED: (WatchKind.DATA, WatchKind.EXIST, WatchKind.CHILD),
     EventType.NODE_CHILDREN_CHANGED: (WatchKind.CHILD,),
 }
-"""Which one-shot watches on its path an event ends. Source: the original's ``ZKWatchManager``."""
+"""Which one-shot watches on its path an event ends. Source: ``ZKWatchManager``."""
 
 _KIND_OF_MODE = {
     AddWatchMode.PERSISTENT: WatchKind.PERSISTENT,

@@ -575,7 +575,7 @@ def _set_data(change: _Change, op_code: int, txn: SetDataTxn) -> TxnResult:
 
 
 def _refused_parts(body: MultiTxn) -> tuple[TxnResult, ...]:
-    """Say of each part of a refused multi what the original says of it.
+    """Say of each part of a refused multi what Apache ZooKeeper says of it.
 
     Those before the refused part would have succeeded (0), those after it were not tried.
     """

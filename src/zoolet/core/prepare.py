@@ -1,7 +1,7 @@
 """Prepare: decide what a request changes, or why it is refused. Nothing changes here.
 
 One function per kind of request, found by the request's type in ``prepare``. The order of the
-checks in each is the original's (``PrepRequestProcessor.pRequest2Txn``), since it decides which
+checks in each is Apache ZooKeeper's (``PrepRequestProcessor.pRequest2Txn``), since it decides which
 error a client sees where several apply. The parts of a multi see what those before them will do
 through a View, which keeps their effects apart from the tree until the whole is applied.
 """
@@ -166,7 +166,7 @@ class View:
     """
 
     def __init__(self, tree: Tree, quotas: Quotas) -> None:
-        """Look at a tree; each request begins anew."""
+        """Look at a tree; each request begins again."""
         self.rules = Rules()
         self.most_path_length = self.rules.most_path_length  # a native number, for each create
         self.warning = ""
@@ -276,7 +276,7 @@ class View:
     def check_quota(self, path: str, bytes_more: int, count_more: int) -> None:
         """Raise RequestError (QUOTA_EXCEEDED), or note a warning, where a write takes too much.
 
-        As in the original, what the multi has prepared so far does not count yet.
+        As in Apache ZooKeeper, what the multi has prepared so far does not count yet.
         """
         if not self._quotas.limited.size:
             return

@@ -7,7 +7,7 @@ deepest limited znode at or above its path, and for that one alone.
 
 Source: ``DataTree`` (createNode, deleteNode, setData, updateQuotaStat), ``PathTrie``,
 ``StatsTrack`` and ``ZooKeeperServer.checkQuota``. Where the text in one of these znodes is no such
-list, the original's server ends; here what is not understood counts as not said.
+list, Apache ZooKeeper's server ends; here what is not understood counts as not said.
 """
 
 import re
@@ -39,7 +39,7 @@ class Quotas:
     """
 
     def __init__(self, tree: Tree) -> None:
-        """Find the limits in a tree, and count anew what is under them, as after a restart."""
+        """Find the limits in a tree, and count again what is under them, as after a restart."""
         self._tree = tree
         self.limited = PathSet()
         for path in self._limits_below(paths.QUOTA):
@@ -147,7 +147,7 @@ class Quotas:
 def _real_path(path: str, name: str) -> str:
     """Return what a znode of this name in ``/zookeeper/quota`` is about; empty where it is not one.
 
-    The root has no quota: the original's server ends where it is given one.
+    The root has no quota: Apache ZooKeeper's server ends where it is given one.
     """
     suffix = f"/{name}"
     if path.startswith(_BELOW_QUOTA) and path.endswith(suffix):

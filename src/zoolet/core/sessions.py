@@ -1,4 +1,4 @@
-"""Sessions: who is connected or may come back, and until when.
+"""Sessions: which clients are connected or may come back, and until when.
 
 Times are milliseconds of a clock that only rises; whoever calls says what time it is. A session is
 touched with one assignment per read from its connection, and found to have expired by a look at the
@@ -92,7 +92,7 @@ class SessionTable:
     def next_id(self, time_ms: int) -> int:
         """Return the id of the first session of a server that starts at ``time_ms``.
 
-        The next session's is one more. The layout is that of the original's
+        The next session's is one more. The layout is that of Apache ZooKeeper's
         ``SessionTrackerImpl.initializeNextSessionId``: the server in the top byte, then 40 bits of
         the time since the epoch, so that no restart gives an id again. Should the clock have been
         set back, the ids go on behind those that are in use.

@@ -1,9 +1,9 @@
 """Watches: who wants to hear of changes to a path.
 
-A watch belongs to a connection, not to a session: it goes when the connection does. A standard one
-fires once; a persistent one stays; a persistent recursive one stays and hears of everything below
-its path too. Watchers are told apart by identity alone; this module asks nothing of them. Source of
-the rules: the original's ``WatchManager``.
+A watch belongs to a connection, not to a session: it is deleted when the connection is closed. A
+standard one fires once; a persistent one stays; a persistent recursive one stays and hears of
+everything below its path too. Watchers are told apart by identity alone; this module asks nothing
+of them. Source of the rules: Apache ZooKeeper's ``WatchManager``.
 """
 
 from collections.abc import Collection, Iterator
@@ -89,7 +89,7 @@ class WatchTable:
         return bool(modes if mode is None else modes & mode.value)
 
     def trigger(self, path: str) -> Collection[Watcher]:
-        """Return who is to hear of a change to ``path``, in the order in which they began.
+        """Return the watchers that hear of a change to ``path``, in the order in which they began.
 
         Standard watches are taken out by that. The caller does not change what is returned; in a
         row of paths with the same parent it is the same object where it can be.

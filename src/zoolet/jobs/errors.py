@@ -61,7 +61,7 @@ class OwnershipLostError(JobError):
 
 
 class WorkerGoneError(OwnershipLostError):
-    """The worker's ephemeral znode is gone: register anew, under a new worker id."""
+    """The worker's ephemeral znode is gone: register again, under a new worker id."""
 
 
 class FunctionNotFoundError(JobError):

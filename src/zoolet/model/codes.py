@@ -115,7 +115,7 @@ class CreateMode(IntEnum):
 
     @property
     def has_ttl(self) -> bool:
-        """Whether the znode goes when it has had no child and no change for so long."""
+        """Whether the znode is deleted after a time without a child and without a change."""
         return self in {
             CreateMode.PERSISTENT_WITH_TTL,
             CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL,

@@ -1,6 +1,6 @@
 """What a znode's ephemeral owner says: a session, or that the server removes the znode itself.
 
-Source: the original's ``EphemeralType``. A container's owner is the least 64-bit number; a TTL
+Source: Apache ZooKeeper's ``EphemeralType``. A container's owner is the least 64-bit number; a TTL
 znode's has all bits of its first byte set, and its TTL in the last five bytes.
 """
 
@@ -19,7 +19,7 @@ class OwnerKind(Enum):
     NOBODY = "it stays until it is deleted"
     SESSION = "it goes with its session"
     CONTAINER = "it goes some time after its last child"
-    TTL = "it goes when it has had no child and no change for so long"
+    TTL = "it is deleted after a time without a child and without a change"
 
     @classmethod
     def of(cls, owner: int) -> "OwnerKind":

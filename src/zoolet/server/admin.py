@@ -1,6 +1,6 @@
 """The admin endpoint: ``GET /commands/NAME`` answers JSON.
 
-Source: the administrator's guide of ZooKeeper 3.9, "The AdminServer", and the original's
+Source: the administrator's guide of ZooKeeper 3.9, "The AdminServer", and Apache ZooKeeper's
 ``server.admin.Commands`` for names and fields. ``snapshot`` and ``restore`` are in ``backup``.
 Invariant: an answer is made in steps; no list is built that grows with the state of the server.
 """
@@ -26,7 +26,7 @@ Command = Callable[[Inspector, dict[str, str]], Answer | Steps]
 T = TypeVar("T")
 
 _NO_SIZES = {"last_buffer_size": -1, "min_buffer_size": -1, "max_buffer_size": -1}
-"""Sizes of replies are not measured; this is what the original says where it has none."""
+"""Sizes of replies are not measured; this is what Apache ZooKeeper says where it has none."""
 
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 100_000

@@ -1,6 +1,6 @@
 """Four-letter words: what an operator asks with ``echo srvr | nc``.
 
-Source: the administrator's guide of ZooKeeper 3.9, "The Four Letter Words", and the original's
+Source: the administrator's guide of ZooKeeper 3.9, "The Four Letter Words", and Apache ZooKeeper's
 ``server.command`` package for the format of the answers.
 """
 
@@ -168,7 +168,7 @@ def _dump(inspector: Inspector) -> Iterator[str]:
             yield f"\t{path}\n"
     yield "Connections dump:\n"
     num_connections = inspector.num_connections
-    # The original's connections expire; here they end with their session, or with their client.
+    # Apache ZooKeeper's connections expire; here they end with their session, or with their client.
     yield f"Connections Sets ({int(bool(num_connections))})/({num_connections}):\n"
     for shown in inspector.connections():
         if shown:

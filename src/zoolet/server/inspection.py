@@ -10,7 +10,7 @@ is a pause: some items were looked at, and there is nothing to show.
 
 What is read from the system may fail: OSError is the caller's to handle.
 
-Source of the names: the original's ``ServerCnxn``, ``ServerStats``, ``ZooKeeperServer`` and
+Source of the names: Apache ZooKeeper's ``ServerCnxn``, ``ServerStats``, ``ZooKeeperServer`` and
 ``ServerMetrics``.
 """
 
@@ -66,7 +66,7 @@ _OPERATIONS = {
     OpCode.WHO_AM_I: "HOMI",
     OpCode.GET_EPHEMERALS: "GETE",
 }
-"""What the original calls a connection's last request (``FinalRequestProcessor``)."""
+"""What Apache ZooKeeper calls a connection's last request (``FinalRequestProcessor``)."""
 
 
 class Client(Protocol):
@@ -211,7 +211,7 @@ class Inspector:
     # -- figures -----------------------------------------------------------------------------------
 
     def figures(self) -> dict[str, Figure]:
-        """Return what may be watched, under the original's names where the meaning is the same."""
+        """Return the figures, under the names of Apache ZooKeeper if the meaning is the same."""
         subject, stats = self._subject, self.stats
         machine = subject.machine
         latency = stats.latency
@@ -290,7 +290,7 @@ class Inspector:
         }
 
     def summaries(self) -> dict[str, tuple[Summary, str]]:
-        """Return what is measured in ms, under the original's names."""
+        """Return what is measured in ms, under Apache ZooKeeper's names."""
         return {
             "fsynctime": (self.stats.syncs, "Ms to write and sync a batch of txns."),
             "snapshottime": (self.stats.snapshots, "Ms to write a snapshot."),
@@ -319,7 +319,7 @@ class Inspector:
 
     @property
     def znode_count(self) -> int:
-        """How many znodes there are; as in the original, the root counts twice."""
+        """How many znodes there are; as in Apache ZooKeeper, the root counts twice."""
         return len(self._subject.machine.tree) + 1
 
     # -- connections and sessions ------------------------------------------------------------------
@@ -387,7 +387,7 @@ class Inspector:
         """Yield the paths of a session's ephemerals."""
         yield from tuple(self._subject.machine.tree.ephemerals.get(session_id, ()))
 
-    # -- watches: as in the original, those on data alone ------------------------------------------
+    # -- watches: as in Apache ZooKeeper, those on data alone --------------------------------------
 
     def watches_by_session(self) -> Iterator[tuple[int, Iterator[str]]]:
         """Yield each session id that watches, and the paths that it watches."""

@@ -1,8 +1,8 @@
 """Metrics in Prometheus' text format, on the library prometheus_client.
 
-Source of the names: the original's ``PrometheusMetricsProvider``, which exports the figures under
-the names that they have in ``mntr``. Its counters have no ``_total`` behind their names, so they
-are told as untyped here.
+Source of the names: Apache ZooKeeper's ``PrometheusMetricsProvider``, which exports the figures
+under the names that they have in ``mntr``. Its counters have no ``_total`` behind their names, so
+they are told as untyped here.
 """
 
 from collections.abc import Iterator

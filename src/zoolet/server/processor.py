@@ -93,7 +93,7 @@ _LOGGED_EACH: Final = 20
 """If more sessions or znodes end together, the log has their number."""
 
 _AUTHENTICATION = frozenset({OpCode.AUTH, OpCode.SASL})
-"""What the original reads outside of its pipeline; where it cannot, it closes the connection."""
+"""Apache ZooKeeper reads these outside of its pipeline, and closes the connection if it cannot."""
 
 
 @final
@@ -815,7 +815,7 @@ class RequestProcessor(Requests):
             if op_code == OpCode.MULTI:
                 self._refuse(connection, session.session_id, xid, ErrorCode.MARSHALLING_ERROR)
             else:
-                # The original reads any other request before it takes a zxid for it.
+                # Apache ZooKeeper reads any other request before it takes a zxid for it.
                 self._answer(connection, EVERYTHING, xid, ErrorCode.MARSHALLING_ERROR)
             return
         if op_code == _CLOSE_SESSION:

@@ -1,8 +1,8 @@
 """Reads: what each of them shows, and the body of its reply. A table from op code to function.
 
 ``read`` is the read path: a request's bytes, the znode that they name, the bytes that answer. It
-changes nothing but the watches of who asks. Whether its reply may leave at once is the processor's
-to say, by the path that it shows.
+changes nothing but the watches of the connection. Whether its reply may leave at once is the
+processor's to say, by the path that it shows.
 """
 
 from collections.abc import Callable
@@ -143,7 +143,7 @@ def _list(machine: StateMachine, asker: Connection, reader: Reader) -> tuple[str
 
 
 def _real(path: str) -> str:
-    """Return under which path a znode is kept: the original finds the root under "" as well.
+    """Return under which path a znode is kept: Apache ZooKeeper finds the root under "" as well.
 
     Watches are set on what was asked for: there, those on "" hear of nothing.
     """

@@ -21,7 +21,7 @@ class Summary:
         self.last_ms = 0
 
     def add(self, value_ms: int, times: int = 1) -> None:
-        """Note that something took so long, so many times."""
+        """Note that something took ``value_ms``, ``times`` times."""
         if not times:
             return
         if not self.count or value_ms < self.min_ms:
@@ -33,7 +33,7 @@ class Summary:
 
     @property
     def average_ms(self) -> float:
-        """The mean, rounded as the original rounds it."""
+        """The mean, rounded as Apache ZooKeeper rounds it."""
         return round(self.total_ms / self.count, 4) if self.count else 0.0
 
 
@@ -78,7 +78,7 @@ class Histogram:
 
 @final
 class ServerStats:
-    """Counts since the server began; ``reset`` starts those anew that ``srst`` does.
+    """Counts since the server began; ``reset`` starts those again that ``srst`` does.
 
     Latency is what a request waited in the server: a read that is answered at once counts as 0, one
     that is held counts from the first txn of what it waited for to its release.
@@ -107,7 +107,7 @@ class ServerStats:
         self.restores_rate_limited = 0
 
     def reset(self) -> None:
-        """Count packets and latency anew (``ServerStats.reset``)."""
+        """Count packets and latency again (``ServerStats.reset``)."""
         self.packets_received = self.packets_sent = 0
         self.latency = Summary()
 

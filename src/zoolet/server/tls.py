@@ -1,6 +1,6 @@
 """TLS for clients: the context that the secure port serves under, and who a certificate names.
 
-Loaded only where zoo.cfg has a secureClientPort. Source: the original's ``X509Util``,
+Loaded only where zoo.cfg has a secureClientPort. Source: Apache ZooKeeper's ``X509Util``,
 ``PemReader`` and ``X509AuthenticationProvider``.
 """
 

@@ -26,7 +26,7 @@ _WORD = re.compile(
 
 
 def split_line(line: str) -> list[str]:
-    r"""Cut a line into words, as the original does: JSON and backslashes stand as they are.
+    r"""Cut a line into words, as Apache ZooKeeper does: JSON and backslashes stand as they are.
 
     A word that begins with a quote goes to the next one like it; any other goes to the next space,
     whatever it holds.

@@ -27,7 +27,7 @@ _STATE_NAMES = {
     KeeperState.CONNECTED: "CONNECTED",
     KeeperState.CONNECTED_RO: "CONNECTEDREADONLY",
 }
-"""What the original calls the states, which are kazoo's; any other is CONNECTING or CLOSED."""
+"""What Apache ZooKeeper calls the states, which are kazoo's; any other is CONNECTING or CLOSED."""
 
 _CHANGES = frozenset(
     {

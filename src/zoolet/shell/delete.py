@@ -72,7 +72,7 @@ class _Deleting:
         self._advance = advance
 
     def delete(self, found: Sequence[str], batch_size: int) -> None:
-        """Delete paths in this order, so many in a multi."""
+        """Delete paths in this order, ``batch_size`` in a multi."""
         sent: deque[tuple[Sequence[str], Any]] = deque()
         try:
             for batch in in_batches(found, batch_size, lambda path: len(path.encode())):

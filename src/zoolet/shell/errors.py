@@ -1,4 +1,4 @@
-"""What a command could not do, in the words of the original's shell where it has some."""
+"""What a command could not do, in the words of Apache ZooKeeper's shell where it has some."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ _NAMES: dict[type[Exception], str] = {
     exceptions.UnimplementedError: "Unimplemented",
     exceptions.ThrottledOpError: "Op throttled due to high load",
 }
-"""What the original calls the errors that it has no sentence for."""
+"""What Apache ZooKeeper calls the errors that it has no sentence for."""
 
 
 class CommandError(Exception):

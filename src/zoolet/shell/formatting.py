@@ -1,4 +1,4 @@
-"""How names, data, Stats, ACLs and events look: as the original prints them, and as JSON has them.
+"""How names, data, Stats, ACLs and events look: as in Apache's shell, and in JSON.
 
 Nothing here is made safe for a terminal: that is done where it is printed, to all of it.
 """
@@ -72,7 +72,7 @@ def indent_json(text: str) -> str:
 
 
 def format_hexdump(data: bytes) -> str:
-    """Return data sixteen bytes a line, with a frame, as the original does."""
+    """Return data sixteen bytes a line, with a frame, as Apache ZooKeeper does."""
     if not data:
         return ""
     digits = "".join(f"{digit:3x}" for digit in range(16))
@@ -92,7 +92,7 @@ def format_names(names: Iterable[str]) -> str:
 
 
 def format_stat(stat: ZnodeStat) -> str:
-    """Return a Stat, a field a line, under the original's names."""
+    """Return a Stat, a field a line, under Apache ZooKeeper's names."""
     return "\n".join(
         (
             f"cZxid = 0x{stat.czxid:x}",

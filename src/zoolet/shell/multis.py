@@ -23,7 +23,7 @@ _OPERATION_BYTES = 64
 def in_batches(
     items: Iterable[Item], most: int, size_of: Callable[[Item], int]
 ) -> Iterator[list[Item]]:
-    """Yield the items in batches that a multi can hold, of at most so many."""
+    """Yield the items in batches that a multi can hold, of at most ``most``."""
     batch: list[Item] = []
     size_bytes = 0
     for item in items:

@@ -1,7 +1,7 @@
 """Commands on one connection, one after another: how each is run, and what its end is called.
 
 Exit statuses: 0 the command did what it was asked; 1 it did not; 2 it was written wrong; 127 there
-is no such command, as in the original.
+is no such command, as in Apache ZooKeeper.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,7 +63,7 @@ class Shell:
         return words
 
     def _line_to_redo(self, words: Sequence[str]) -> str:
-        """Return the line whose number follows; the original's numbers, which begin at 0."""
+        """Return the line whose number follows; Apache ZooKeeper's numbers, which begin at 0."""
         lines = self._context.lines
         number = int(words[1]) if len(words) == 2 and words[1].isdecimal() else -1
         if number < 0:
@@ -162,6 +162,6 @@ class _NothingShownError(Exception):
 
 
 def _named(error: Exception, arguments: Any) -> CommandError:
-    """Return the error with the path that the command is about, in the original's words."""
+    """Return the error with the path that the command is about, in Apache ZooKeeper's words."""
     path = getattr(error, "path", None) or getattr(arguments, "path", None) or ""
     return CommandError(describe(error, path))

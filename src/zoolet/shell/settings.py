@@ -116,7 +116,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "-waitforconnection",
         action="store_true",
-        help="taken for the original's sake: a connection is always waited for",
+        help="taken for Apache ZooKeeper's sake: a connection is always waited for",
     )
     parser.add_argument(
         "--read-only", action="store_true", help="refuse the commands that change anything"

@@ -1,7 +1,7 @@
 """Compression of snapshots: none, gzip or snappy, told apart by the end of the file's name.
 
-Source: the original's ``SnapStream``. Its snappy is the stream format of snappy-java: a header of
-sixteen bytes, then blocks, each behind its length. Compression itself is zlib's and cramjam's.
+Source: Apache ZooKeeper's ``SnapStream``. Its snappy is the stream format of snappy-java: a header
+of sixteen bytes, then blocks, each behind its length. Compression itself is zlib's and cramjam's.
 """
 
 import struct

@@ -2,7 +2,7 @@
 
 ``DIR/version-2/log.ZXID`` begins with the txn ZXID, ``DIR/version-2/snapshot.ZXID`` holds at least
 every txn up to ZXID, compressed if it ends in .gz or .snappy; ZXID is hexadecimal. Source:
-``persistence.Util`` of the original.
+``persistence.Util`` of Apache ZooKeeper.
 """
 
 import os

@@ -235,7 +235,7 @@ def _ways_on(directory: Path, zxid: int) -> str:
 
 
 def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int, applied_zxid: int) -> None:
-    """A zxid may stand twice only where the original refused what it could not even read."""
+    """A zxid may stand twice only where Apache ZooKeeper refused what it could not even read."""
     zxid, op_code = txn.header.zxid, txn.header.type
     if zxid < last_zxid or (zxid == last_zxid and op_code != OpCode.ERROR):
         raise StorageError(

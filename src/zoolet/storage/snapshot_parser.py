@@ -90,7 +90,7 @@ class SnapshotParser:
     # -- bytes -------------------------------------------------------------------------------------
 
     def _need(self, size_bytes: int) -> Iterator[bool]:
-        """Yield until so many bytes can be read at the position."""
+        """Yield until this number of bytes can be read at the position."""
         if size_bytes > MAX_PART_BYTES:
             raise MalformedError(f"a part of {size_bytes} bytes")
         while self._left_bytes < size_bytes:

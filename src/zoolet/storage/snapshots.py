@@ -1,8 +1,8 @@
 """Snapshots: sessions and tree as one file, with a checksum behind them.
 
 Format: docs/formats/snapshot.md; source: ``FileSnap``, ``SnapStream``, ``SerializeUtils`` and
-``DataTree.serialize`` of the original. A snapshot counts only under its final name, which it gets
-when it is whole and synced.
+``DataTree.serialize`` of Apache ZooKeeper. A snapshot counts only under its final name, which it
+gets when it is whole and synced.
 """
 
 import zlib
@@ -40,8 +40,8 @@ from zoolet.storage.files import snapshot_name
 from zoolet.wire.jute import LONG, MalformedError, Reader, pack_ustring, write_acl, write_ustring
 
 UNFINISHED: Final = "unfinished."
-"""Begins the name of a snapshot that is being written: the original looks for names that begin with
-"snapshot", which this one does not."""
+"""Begins the name of a snapshot that is being written: Apache ZooKeeper looks for names that begin
+with "snapshot", which this one does not."""
 
 MAGIC: Final = b"ZKSN"
 VERSION: Final = 2

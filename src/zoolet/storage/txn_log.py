@@ -3,7 +3,7 @@
 A log is a file header and records; the part that is not written yet is zero. Writing is append and
 sync, a batch at a time; a log is never appended to again after the process that began it. Its zero
 part is cut off when the log ends, or by the next start if the process died.
-Format: docs/formats/txnlog.md; source: ``FileTxnLog`` of the original.
+Format: docs/formats/txnlog.md; source: ``FileTxnLog`` of Apache ZooKeeper.
 """
 
 import errno

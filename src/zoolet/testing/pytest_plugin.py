@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("zookeeper").addoption(
         "--zookeeper-record",
         metavar="HOSTS",
-        help="make the recordings of the zookeeper_recorded fixture anew, on this ensemble",
+        help="make the recordings of the zookeeper_recorded fixture again, on this ensemble",
     )
     parser.addini(
         "zookeeper_scope",
@@ -93,7 +93,7 @@ def zookeeper_ensemble_hosts(zookeeper: "EmbeddedServer") -> str:
 def zookeeper_recorded(request: pytest.FixtureRequest) -> Iterator["Recorder | Replay"]:
     """What stands in for an ensemble: a recording of the test, in ``recordings`` beside its file.
 
-    With ``--zookeeper-record=HOSTS`` it is made anew. The test connects to its ``hosts``.
+    With ``--zookeeper-record=HOSTS`` it is made again. The test connects to its ``hosts``.
     """
     from zoolet.testing.recording.recording import Recorder  # noqa: PLC0415 -- loaded when it is wanted
     from zoolet.testing.recording.replay import Replay  # noqa: PLC0415 -- likewise

@@ -87,7 +87,7 @@ class Inside:
         return [each for each in seen if session_id in {None, each.session_id}]
 
     def wait_until_quiet(self, for_s: float = _QUIET_S, timeout_s: float = _WAIT_S) -> None:
-        """Return once everything is answered and durable, and nothing was asked for so long.
+        """Return once everything is answered and durable, and nothing was asked for ``for_s``.
 
         Pings do not count, nor does what is held by a partition. Raises TimeoutError, saying what
         goes on.

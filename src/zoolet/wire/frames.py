@@ -1,6 +1,6 @@
 """Frames: the length-prefixed messages on a connection, and the header that each starts with.
 
-Source: the original's ``NIOServerCnxn`` (frames), ``ConnectRequest``, ``ConnectResponse``,
+Source: Apache ZooKeeper's ``NIOServerCnxn`` (frames), ``ConnectRequest``, ``ConnectResponse``,
 ``RequestHeader`` and ``ReplyHeader`` in ``zookeeper.jute``.
 """
 

@@ -165,7 +165,7 @@ def test_awaiting_can_be_given_up(
 
     with pytest.raises(TimeoutError):
         asyncio.run(give_up())
-    # What comes later is for who asks then, and not for who gave up.
+    # A later result is for the next caller, and not for the one that gave up.
     start_worker()
     assert sorted(job.result for job in all_results(batch)) == [0, 1]
 

@@ -33,7 +33,7 @@ def dispatcher(client: KazooClient) -> Dispatcher:
 
 @pytest.fixture
 def start_worker(server: Any, tmp_path: Path) -> Iterator[Callable[[int], WorkerProcess]]:
-    """Start a worker whose clock is ahead by so many milliseconds."""
+    """Start a worker whose clock is ahead by this number of milliseconds."""
     write_tasks(tmp_path)
     (tmp_path / "sitecustomize.py").write_text(WRONG_CLOCK)
     started: list[WorkerProcess] = []

@@ -1,4 +1,4 @@
-"""The commands that operate a queue, the table that is drawn anew, and what Prometheus reads."""
+"""The commands that operate a queue, the table that is drawn again, and what Prometheus reads."""
 
 import json
 import os
@@ -189,7 +189,7 @@ def test_top_shows_a_queue_in_a_terminal(
         terminal.expect_exact(worker.worker_id)
         terminal.expect_exact("waits longest: entry-007-d:9-")
         terminal.expect_exact("the queue is paused")
-        # It is drawn anew: what changes is seen without a key.
+        # It is drawn again: what changes is seen without a key.
         dispatcher.queue.pause(paused=False)
         terminal.expect_exact("nothing waits")
         terminal.expect(r"7 +│ +0 │ +0 │ +0 │ +1")

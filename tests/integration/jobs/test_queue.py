@@ -467,10 +467,10 @@ def test_work_under_way_and_work_done_are_not_submitted_again(
 
     [other] = queue.submit([request(parameters={"other": "work"})])
     assert other.origin is Origin.NEW
-    [anew] = queue.submit([request()], reuse=False)
-    assert anew.origin is Origin.NEW
-    assert anew.name != name
-    assert queue.submit([request()]) == [(anew.name, Origin.JOINED)]
+    [again] = queue.submit([request()], reuse=False)
+    assert again.origin is Origin.NEW
+    assert again.name != name
+    assert queue.submit([request()]) == [(again.name, Origin.JOINED)]
 
 
 def test_failed_work_is_submitted_again(queue: JobQueue) -> None:

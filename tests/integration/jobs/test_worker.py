@@ -338,7 +338,7 @@ def test_a_worker_that_lost_its_session_goes_on_under_a_new_id(
 
 
 @pytest.mark.usefixtures("tasks")
-def test_an_idle_worker_that_lost_its_session_registers_anew(
+def test_an_idle_worker_that_lost_its_session_registers_again(
     dispatcher: Dispatcher, server: Any
 ) -> None:
     with Worker(server.hosts, ROOT, loader="pipe_tasks:load") as worker:

@@ -285,7 +285,7 @@ def test_300_000_children_neither_freeze_nor_flood(sit: Sit, client: Any) -> Non
 
 
 def fill(client: Any, root: str, count: int) -> None:
-    """Create so many children, a thousand in a multi."""
+    """Create children, a thousand in a multi."""
     client.create(root)
     sent = []
     for start in range(0, count, 1000):

@@ -253,7 +253,7 @@ class Player:
 def _sort_events_of_one_txn(observed: Observations) -> None:
     """Put the newest events in an order where their txn leaves it open.
 
-    The original deletes the ephemerals of a closed session in the order of a hash set.
+    Apache ZooKeeper deletes the ephemerals of a closed session in the order of a hash set.
     """
     first = len(observed)
     while first and isinstance(observed[first - 1], Event):

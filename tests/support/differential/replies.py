@@ -58,7 +58,7 @@ def _data(reader: Reader, names: SessionNames) -> object:
 
 
 def _names_of_children(reader: Reader, _names: SessionNames) -> object:
-    """The original keeps children in a hash set: their order says nothing."""
+    """Apache ZooKeeper keeps children in a hash set: their order says nothing."""
     return sorted(reader.read_vector(reader.read_ustring))
 
 
@@ -83,7 +83,7 @@ def _error(reader: Reader, _names: SessionNames) -> object:
 
 
 def _identities(reader: Reader, _names: SessionNames) -> object:
-    """The original keeps these in a hash set too."""
+    """Apache ZooKeeper keeps these in a hash set too."""
     return sorted(reader.read_vector(lambda: (reader.read_ustring(), reader.read_ustring())))
 
 

@@ -129,7 +129,7 @@ def test_statistics_are_touched_so_that_nobody_reads_them_too_early() -> None:
     assert "/zookeeper/quota/a/zookeeper_stats" in applied.touched
 
 
-def test_a_restart_finds_the_limits_and_counts_anew() -> None:
+def test_a_restart_finds_the_limits_and_counts_again() -> None:
     made = Made()
     made.create("/a", b"12")
     made.limit("/a", b"count=-1,bytes=-1")

@@ -160,7 +160,7 @@ def worker(
 
 
 def _serve_metrics(running: Worker, port: int) -> None:
-    from zoolet.jobs.worker import metrics  # noqa: PLC0415 -- prometheus_client is for who asks for it
+    from zoolet.jobs.worker import metrics  # noqa: PLC0415 -- only if metrics are asked for
 
     try:
         port = metrics.serve(running, port)

@@ -72,9 +72,7 @@ _settings = (
     click.option(
         "--keep-done-s", type=click.IntRange(min=0), help="Remove finished jobs after this."
     ),
-    click.option(
-        "--keep-done-jobs", type=click.IntRange(min=0), help="Keep about so many of them."
-    ),
+    click.option("--keep-done-jobs", type=click.IntRange(min=0), help="Keep about N of them."),
 )
 
 
@@ -355,7 +353,7 @@ def retry(
 
 @_command(
     click.option("--older-than-s", type=click.IntRange(min=0), help="Jobs that ended before."),
-    click.option("--keep", type=click.IntRange(min=0), help="All but so many of the newest."),
+    click.option("--keep", type=click.IntRange(min=0), help="All but the N newest."),
     needs_one_of="say which: --older-than-s (0 is all), or --keep",
 )
 def purge(

@@ -27,7 +27,7 @@ LINE_LOOK_S = 60.0
 REMOVE_EVERY_S = 10.0
 """How often what is to be kept no longer is removed."""
 RETURN_SHARE = 10
-"""Looking for the dead may take one of so many parts of the time: many may die one by one."""
+"""Looking for dead workers may take 1/N of the time: many may die one by one."""
 
 
 class Housekeeping:

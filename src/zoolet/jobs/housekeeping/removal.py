@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 10.0
 """How often what is to be kept no longer is looked for."""
 PAGE_EMPTY_MS = 60_000
-"""A page stays so long at least: its submitter may be about to use it."""
+"""How long a page is kept at least: its submitter may be about to use it."""
 
 
 class Removed(NamedTuple):
@@ -70,7 +70,7 @@ class Remover:
         self.remove_empty_pages()
 
     def apply(self, keep_ms: int | None, keep_jobs: int | None) -> Removed:
-        """Remove jobs that ended longer ago than that, and all but so many.
+        """Remove jobs that ended longer ago than that, and all but the newest.
 
         With them go the batches that have none left.
         """
@@ -174,6 +174,6 @@ class Remover:
                 for path, znode in zip(paths, self._znodes.get_all(paths), strict=True):
                     if znode and not znode.children and znode.created_ms < before_ms:
                         # A job that is put there meanwhile keeps it; one put there later, as it
-                        # returns, makes it anew.
+                        # returns, makes it again.
                         removed += self._znodes.delete(path)
         return removed

@@ -70,7 +70,7 @@ class _Limits:
 _SHORT = _Limits(KEPT_CHARACTERS, 500, 100, 10, 2, 5, 70, 30, 50, 5, 3)
 _FULL = _Limits(LOGGED_CHARACTERS, 8000, 1000, 200, 3, 100, 300, 100, 200, 20, 20)
 _OF_EARLIER = 3
-"""The message of an exception that came before gets one part of so many."""
+"""The message of an exception that came before gets 1/N of the room."""
 _SUMMARY_CHARACTERS = 100
 _NAME_CHARACTERS = 150
 _GROUP_LEVELS = 3

@@ -31,7 +31,7 @@ class QueueSettings:
         inline_limit_bytes: results of more bytes of JSON go to the result store.
         result_store: where they go, as a URL of SQLAlchemy; None is a file of this machine.
         keep_done_ms: finished jobs are removed this long after their end; None keeps them.
-        keep_done_jobs: at most about so many finished jobs are kept, the oldest go; None keeps all.
+        keep_done_jobs: about how many finished jobs are kept at most; None keeps all.
         acl: the ACL of all znodes of the queue, ``scheme:id:permissions[,...]``; None: everyone may
             do everything. It is fixed when the queue is created. The scheme ``auth`` stands for
             whoever creates the queue, and is replaced by that identity.

@@ -324,7 +324,7 @@ class Batch:
                 while self._outstanding and not stopped.is_set():
                     job = self._step(STOP_LOOK_S, TIMEOUT_S)
                     if job is not None and stopped.is_set():
-                        # Nobody has it: it is the first for who asks next.
+                        # Nobody has it: the next caller gets it first.
                         self._outstanding[job.name] = None
                         self._ready.appendleft(job)
                         self._stirred.put(job.name)
@@ -374,7 +374,7 @@ class Batch:
             raise
 
     def _follow_log(self) -> None:
-        """Note the jobs that the log names anew, and watch for what it will name next."""
+        """Note the jobs that the log names again, and watch for what it will name next."""
         layout, batch = self._queue.layout, self.name or ""
         # Under a stream of results, many are read at once.
         time.sleep(max(0.0, self._log_read_at + LOG_PAUSE_S - time.monotonic()))

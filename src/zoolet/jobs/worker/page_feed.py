@@ -6,8 +6,8 @@ What holds:
 - After a long list the page is left alone for a while, so that a worker spends a small part of its
   time on lists, however long they are.
 - A worker watches all shards of a queue that few workers are on, and of one that many are on only
-  those that it ranks first, about so many that each shard is watched by `WATCHERS` workers. Of a
-  shard it lists no more pages than it needs jobs of.
+  those that it ranks first, about as many as it takes so that each shard is watched by `WATCHERS`
+  workers. Of a shard it lists no more pages than it needs jobs of.
 - One that finds nothing in the shards that it watches looks once through all others.
 
 Called by one thread; events may come from any. Imports the job system's queue and names.
@@ -24,7 +24,7 @@ from zoolet.jobs.znodes.edge import MissingError
 from zoolet.jobs.znodes.layout import UNOWNED, WORKERS, Layout, page_order
 
 WATCHERS = 16
-"""Workers on a shard, about; so many may be woken by one job."""
+"""About how many workers watch a shard: one job may wake all of them."""
 SHARDS_LEAST = 2
 PART_HOLDS_S = 5.0
 """How long a worker goes by the number of workers that it counted."""

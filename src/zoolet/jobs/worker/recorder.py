@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 RUNNING_AFTER_S = 0.025
 """A task that runs this long is recorded as RUNNING."""
 REPORT_AFTER_S = 5.0
-"""How long after a change the worker says anew what it has done."""
+"""How long after a change the worker says again what it has done."""
 STORE_RETRY_S = 0.5
 STORE_PATIENCE_S = 300.0
 """How long a result waits for the store; then the attempt has failed."""

@@ -251,7 +251,7 @@ class WorkerRun:
         self._abandon(self.hands.all())
 
     def _about(self) -> bytes:
-        """Return what the worker says of itself, for who looks at the queue."""
+        """Return what the worker says of itself, for users who look at the queue."""
         about: dict[str, Any] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),

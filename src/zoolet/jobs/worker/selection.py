@@ -29,10 +29,10 @@ Page = tuple[int, str]
 """A page of what waits: a shard, and the name of the page in it."""
 
 MISSES_IN_A_ROW = 16
-"""After so many jobs in a row whose data was not held, a worker waits for none."""
+"""After N jobs in a row whose data was not loaded, a worker passes over none."""
 
 HEAP_SLACK = 1000
-"""The heaps are cleared of jobs that are gone when they are so many more than those there are."""
+"""The heaps are cleared when they have this number of jobs more than there are."""
 
 _Key = tuple[int, int, int, str]
 

@@ -47,7 +47,7 @@ LOOK_AGAIN_S = 1.0
 YIELD_S = 0.002
 """How long a worker that was outrun, and has nothing to do, leaves what comes to the other."""
 SPREAD = 4
-"""Workers that meet at the same jobs choose theirs among so many times as many as they take."""
+"""Workers that meet at the same jobs choose from N times as many jobs as they take."""
 
 
 class JobTaker:

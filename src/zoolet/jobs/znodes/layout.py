@@ -72,7 +72,7 @@ STATES_OF = {
 """The states that a job can have in a place."""
 
 PAGE_JOBS = 500
-"""Submitters begin a new page at so many jobs: the list of a page stays under 64 KiB."""
+"""Submitters begin a new page at this number of jobs: a list of a page stays under 64 KiB."""
 PAGES_AT_ONCE = 2
 """Pages whose children are listed in one request."""
 LOOKS = 4

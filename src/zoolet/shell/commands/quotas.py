@@ -1,7 +1,7 @@
-"""Quotas: setquota, listquota, delquota, written where and as the original writes them.
+"""Quotas: setquota, listquota, delquota, written where and as Apache ZooKeeper writes them.
 
 A quota's limits stand as text in a znode below /zookeeper/quota, its statistics, which the server
-keeps, in another. Source: the original's ``Quotas``, ``StatsTrack`` and ``SetQuotaCommand``.
+keeps, in another. Source: Apache ZooKeeper's ``Quotas``, ``StatsTrack`` and ``SetQuotaCommand``.
 """
 
 import argparse

@@ -53,7 +53,7 @@ def _ls(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 
 def _ls_subtree(context: Context, root: str, *, with_watches: bool) -> Iterator[Answer]:
-    """Yield the root, and below each znode its children before theirs, as the original does."""
+    """Yield the root, and below each znode its children before theirs, as Apache ZooKeeper does."""
     if with_watches:
         context.watches.get(root, context.on_event)
     yield Answer({"path": root}, root)

@@ -14,7 +14,7 @@ from zoolet.shell.formatting import format_data, format_id
 from zoolet.shell.registry import command
 from zoolet.shell.walk import Visited, depth_below, walk
 
-DEPTH = Option("L", "no deeper than so many levels", "depth", int)
+DEPTH = Option("L", "at most N levels deep", "depth", int)
 
 
 @command("tree path", "draw a subtree", DEPTH)
@@ -41,7 +41,7 @@ def _tree(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     Option("name", "its name matches, as in 'lock-*'", "pattern"),
     Option("e", "it is ephemeral"),
     Option("owner", "it goes with this session, as in 0x1001", "session"),
-    Option("larger", "it holds more than so many bytes", "bytes", int),
+    Option("larger", "it holds more than N bytes", "bytes", int),
     Option("empty", "it has no children"),
     DEPTH,
 )
@@ -99,7 +99,7 @@ def _grep(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 @command(
     "du path",
     "print how many bytes and znodes a subtree and what is in it have",
-    Option("d", "of what stands so many levels down (default 1)", "depth", int),
+    Option("d", "of the znodes N levels down (default 1)", "depth", int),
 )
 def _du(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     root, shown_depth = arguments.path, 1 if arguments.d is None else _depth(arguments.d) or 0

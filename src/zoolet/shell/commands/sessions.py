@@ -1,4 +1,4 @@
-"""``sessions``: who is connected, from where, and with which ephemerals.
+"""``sessions``: which clients are connected, from where, and with which ephemerals.
 
 No request of the protocol tells it, so it is read off the four-letter words cons and dump, which a
 server answers only where they are in its ``4lw.commands.whitelist``.

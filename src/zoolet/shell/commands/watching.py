@@ -83,7 +83,7 @@ def _print_watches(context: Context, arguments: argparse.Namespace) -> Iterator[
     "watch path",
     "show what happens to a znode until Ctrl-C",
     Option("R", "to it and to all below it"),
-    Option("n", "end after so many events", "events", int),
+    Option("n", "end after N events", "events", int),
     is_live=True,
 )
 def _watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:

@@ -40,7 +40,7 @@ _IN_FLIGHT = 100
     Option("s", "sequential: the server appends a number to the name"),
     Option("e", "ephemeral: it goes with this session"),
     Option("c", "container: it goes some time after its last child"),
-    Option("t", "it goes when nothing came of it for so many ms", "ttl", int),
+    Option("t", "it is deleted after N ms without a child and without a change", "ttl", int),
     changes=True,
 )
 def _create(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
@@ -103,7 +103,7 @@ def _delete(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]
 @command(
     "deleteall path",
     "delete a znode and everything below it",
-    Option("b", f"so many in a multi (default {_DELETED_AT_ONCE})", "batch size", int),
+    Option("b", f"N in a multi (default {_DELETED_AT_ONCE})", "batch size", int),
     SURE,
     changes=True,
 )

@@ -249,7 +249,7 @@ class Trigger:
         return self._fault.does("drop the reply", inject)
 
     def delay(self, seconds: float) -> Fault:
-        """Let the reply wait so long on the server's clock, and what follows on the connection."""
+        """Let the reply wait on the server's clock, and what follows on the connection."""
 
         def inject(_: Link, exchange: Exchange) -> bool:
             exchange.delay_s = seconds
@@ -278,7 +278,7 @@ class Trigger:
         )
 
     def partition(self, for_s: float | None = None) -> Fault:
-        """Let the request through, and then nothing more, for so long or until ``heal``."""
+        """Let the request through, and then nothing more, for ``for_s`` or until ``heal``."""
 
         def inject(link: Link, _: Exchange) -> bool:
             partition_for(self._network, link.session_id, for_s)
@@ -358,7 +358,7 @@ class Faults:
     def partition(self, who: Who, for_s: float | None = None) -> Partition:
         """Let nothing through between a client and the server, now; connections stay open.
 
-        It ends after so long on the server's clock, or when it is healed. What was sent meanwhile
+        It ends after ``for_s`` on the server's clock, or when it is healed. What was sent meanwhile
         arrives then, unless the client has given its connection up.
         """
         session_id = session_id_of(who)
@@ -381,7 +381,7 @@ class Faults:
     ) -> Trigger:
         """Select requests by op code, path (``*`` and ``?`` match any characters) and session.
 
-        What is chosen next happens to the first so many of them (``times=None``: to all), and to
+        What is chosen next happens to the first ``times`` of them (None: to all), and to
         each only with that chance, drawn from the seed. A path is as the server sees it: with the
         client's chroot.
         """
@@ -415,7 +415,7 @@ class Faults:
         self._story.append(line)
 
     def forget(self) -> None:
-        """Begin anew: no rules, and a new story. On the loop's thread."""
+        """Begin again: no rules, and a new story. On the loop's thread."""
         self._rules.clear()
         self._story.clear()
 

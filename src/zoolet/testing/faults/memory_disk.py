@@ -69,7 +69,7 @@ class Content:
         self.pending.clear()
 
     def cut(self, size_bytes: int) -> None:
-        """Sync, and keep the first so many bytes."""
+        """Sync, and keep the first bytes, up to this number."""
         self.sync()
         del self.durable[size_bytes:]
         self.size_bytes = len(self.durable)
@@ -192,7 +192,7 @@ class MemoryDisk(Disk):
         """Raise, and a step is done that seems to have failed."""
 
     def part_of(self, size_bytes: int) -> int:
-        """Return how many of so many bytes are written when a write fails."""
+        """Return how many bytes of a write are written if it fails."""
         del size_bytes
         return 0
 
@@ -271,7 +271,7 @@ class MemoryDisk(Disk):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def preallocate(self, content: Content, size_bytes: int) -> None:
-        """Make a file so long."""
+        """Give a file this length."""
         with self._lock:
             self._begin(DiskStep.PREALLOCATE)
             if self._room_bytes(content, size_bytes) < 0:
@@ -308,7 +308,7 @@ class MemoryDisk(Disk):
         self.before(step)
 
     def _room_bytes(self, content: Content, size_bytes: int) -> int:
-        """Return how much room is left once a file is so long; below 0: so much is missing."""
+        """Return how much room is left if a file has this length; below 0 it is too little."""
         if self._capacity_bytes is None:
             return 0
         growth_bytes = max(0, size_bytes - content.size_bytes)

@@ -2,8 +2,8 @@
 
 A ``Link`` stands between a connection's transport and the server's protocol. It sees every frame in
 and out, in order, and may cut the connection, hold it, lose a reply, or answer itself; whatever it
-does, the frames that do get through keep their order. Owns the links, who is partitioned, and what
-was asked. Everything here runs on the loop's thread.
+does, the frames that do get through keep their order. Owns the links, which links are partitioned,
+and what was asked. Everything here runs on the loop's thread.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 MAX_KEPT_REQUESTS = 100_000
 MAX_KEPT_BYTES = 64 << 20
-"""Of requests that came, the newest are kept to be looked at: so many, and so long."""
+"""Of requests that came, the newest are kept: up to this number and this length."""
 
 _SESSION_ID_AT = 12
 """Where in the frame that answers a connect request the session id stands."""
@@ -155,7 +155,7 @@ class Network:
             self._kept_bytes -= self.requests.popleft().size_bytes
 
     def forget(self) -> None:
-        """Begin anew: every session that there was is a stranger's now."""
+        """Begin again: every session that there was is a stranger's now."""
         self._partitions.clear()
         self._closed_ports.clear()
         self.requests.clear()

@@ -31,7 +31,7 @@ class Replay:
     """A stand-in for an ensemble that answers what a recording says.
 
     As a context manager it listens; leaving it asserts that the whole recording was asked for.
-    What a client makes up anew each time (kazoo's recipes put 32 random hexadecimal digits into
+    What a client makes up again each time (kazoo's recipes put 32 random hexadecimal digits into
     names) may differ from the recording, if it does so consistently.
 
     Attributes:

@@ -201,7 +201,7 @@ class EmbeddedServer(ManagedServer):
             self._close_thread()
 
     def open_addresses(self, count: int) -> str:
-        """Serve on so many addresses in all, as an ensemble would; return them all for a client."""
+        """Serve on this number of addresses, as an ensemble would; return them all for a client."""
         self._thread.run(self._open_addresses(count))
         return ",".join(address.hosts for address in self.addresses)
 
