@@ -231,7 +231,7 @@ class Users:
         for name in batch.names:
             try:
                 if self._persist(partial(dispatcher.queue.find, name)).state is JobState.FAILED:
-                    self._persist(partial(dispatcher.queue.requeue, name))
+                    self._persist(partial(dispatcher.queue.retry, name))
                     self.counts["jobs retried"] += 1
             except JobNotFoundError:
                 pass

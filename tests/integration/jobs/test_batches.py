@@ -283,7 +283,7 @@ def test_a_job_that_expired_is_failed_and_never_started(
     assert (expired.state, expired.attempts, expired.started_ms) == (JobState.FAILED, 0, None)
     assert expired.last_error == "it expired before a worker could start it"
     assert done.state is JobState.SUCCESSFUL
-    assert dispatcher.queue.requeue(expired.name).expires_ms is None
+    assert dispatcher.queue.retry(expired.name).expires_ms is None
 
 
 def test_a_pause_of_the_queue_or_a_dataset_holds_up_what_it_says(

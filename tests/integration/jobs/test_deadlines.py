@@ -68,7 +68,7 @@ def calls_of(dispatcher: Dispatcher, batch: Batch) -> dict[str, Callable[[], Any
         "own_job": lambda: queue.own_job(name, "w", timeout_s=SHORT_S),
         "own_jobs": lambda: queue.own_jobs([name], "w", timeout_s=SHORT_S),
         "finish": lambda: queue.finish(job, 1, timeout_s=SHORT_S),
-        "requeue": lambda: queue.requeue(name, timeout_s=SHORT_S),
+        "retry": lambda: queue.retry(name, timeout_s=SHORT_S),
         "return": lambda: queue.return_jobs_of_dead_workers(timeout_s=SHORT_S),
     }
 

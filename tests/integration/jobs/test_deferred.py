@@ -291,7 +291,7 @@ def test_a_worker_takes_no_more_than_it_wants_and_leaves_the_others(queue: JobQu
     assert Counter(places(queue).values()) == {OWNED: 2, UNOWNED: 3}
 
 
-def test_deferred_jobs_are_cancelled_requeued_listed_and_counted(queue: JobQueue) -> None:
+def test_deferred_jobs_are_cancelled_retried_listed_and_counted(queue: JobQueue) -> None:
     [submission] = queue.submit([request(not_before_ms=START_MS + 1000)])
     assert [job.name for job in queue.jobs()] == [submission.name]
     assert overview(queue).total(DEFERRED) == 1
@@ -299,7 +299,7 @@ def test_deferred_jobs_are_cancelled_requeued_listed_and_counted(queue: JobQueue
     [job] = queue.cancel([submission.name])
     assert job.state is JobState.FAILED
     assert_indexed(queue)
-    queue.requeue(submission.name)
+    queue.retry(submission.name)
     assert places(queue) == {submission.name: UNOWNED}
 
 

@@ -74,7 +74,7 @@ def run(server: Any) -> Run:
 
 def test_a_queue_is_created_and_configured(run: Run, client: KazooClient) -> None:
     run("status", status=1)
-    created = run("create", "--shards", "3", "--keep-done-s", "60")
+    created = run("create", "--shards", "3", "--keep-done-ms", "60000")
     assert '"shards": 3' in created.output
     assert '"keep_done_ms": 60000' in run("create", "--shards", "5").output
     assert client.get_children(f"{ROOT}/unowned") == ["000", "001", "002"]

@@ -154,16 +154,16 @@ def test_a_released_job_waits_again_as_it_was(queue: JobQueue, client: KazooClie
     assert value(client, "unowned", name) == before
 
 
-def test_a_failed_job_can_be_requeued_and_no_other(queue: JobQueue, client: KazooClient) -> None:
+def test_a_failed_job_can_be_retried_and_no_other(queue: JobQueue, client: KazooClient) -> None:
     name = submitted(queue, max_attempts=1)
     with pytest.raises(JobError, match="only a FAILED job"):
-        queue.requeue(name)
+        queue.retry(name)
     queue.fail(queue.own_job(name, "w"), "trouble")
-    queue.requeue(name)
+    queue.retry(name)
     assert places(client, name) == ["unowned"]
     assert queue.finish(queue.own_job(name, "w"), 1).attempts == 1
     with pytest.raises(JobNotFoundError):
-        queue.requeue("entry-001-no:such-0000000000")
+        queue.retry("entry-001-no:such-0000000000")
 
 
 def test_counts_and_lists_every_job(queue: JobQueue) -> None:
@@ -394,7 +394,7 @@ def test_a_lost_reply_changes_nothing_for_a_job(
 
 
 @pytest.mark.parametrize("done", [True, False])
-def test_a_lost_reply_to_returning_and_requeueing_changes_nothing(
+def test_a_lost_reply_to_returning_and_retrying_changes_nothing(
     queue: JobQueue,
     client: KazooClient,
     other_client: KazooClient,
@@ -411,7 +411,7 @@ def test_a_lost_reply_to_returning_and_requeueing_changes_nothing(
         queue.return_jobs_of_dead_workers()
     assert places(client, name) == ["done"]
     with reply_lost(monkeypatch, ConnectionLoss, done=done):
-        queue.requeue(name)
+        queue.retry(name)
     assert places(client, name) == ["unowned"]
 
 

@@ -101,7 +101,7 @@ def test_values_in_unowned_become_failed_jobs_and_the_worker_goes_on(
         assert (job.state, job.attempts) == (JobState.FAILED, 0)
         assert "The value begins with" in job.errors[0].message
         with pytest.raises(JobError, match="submit the work again"):
-            queue.requeue(name)
+            queue.retry(name)
     assert_works(dispatcher)
     assert queue.waiting() == []
 

@@ -70,7 +70,7 @@ _settings = (
     ),
     click.option("--result-store", help="Where they go: a URL of SQLAlchemy."),
     click.option(
-        "--keep-done-s", type=click.IntRange(min=0), help="Remove finished jobs after this."
+        "--keep-done-ms", type=click.IntRange(min=0), help="Remove finished jobs after N ms."
     ),
     click.option("--keep-done-jobs", type=click.IntRange(min=0), help="Keep about N of them."),
 )
@@ -83,8 +83,6 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _changes(values: dict[str, Any]) -> dict[str, Any]:
-    keep_s = values.pop("keep_done_s", None)
-    values["keep_done_ms"] = None if keep_s is None else keep_s * 1000
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -345,7 +343,7 @@ def retry(
     """Let FAILED jobs wait again in their old places, with all their attempts before them."""
     chosen = _chosen(dispatcher, names, batch_name, JobState.FAILED)
     for name in chosen:
-        job = dispatcher.queue.requeue(name)
+        job = dispatcher.queue.retry(name)
         target.printer.answer({"retried": job.name}, f"{job.name} waits again")
     if not chosen:
         target.printer.note("no job of the batch is FAILED")

@@ -24,7 +24,6 @@ from zoolet.jobs.errors import (
 )
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job, JobState
-from zoolet.jobs.records.job_names import JobName
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.json_values import plain_json
 from zoolet.jobs.records.settings import QueueSettings
@@ -170,10 +169,10 @@ class JobQueue:
         with self._znodes.within(timeout_s, "find a job"):
             return self.layout.find(name)
 
-    def waiting(self, *, timeout_s: float | None = TIMEOUT_S) -> list[JobName]:
-        """Return the jobs under unowned in the order of taking."""
+    def waiting(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
+        """Return the jobs that may be taken, in the order of taking."""
         with self._znodes.within(timeout_s, "list the jobs that wait", each_request=True):
-            return self.layout.names(UNOWNED)
+            return self._read_place(UNOWNED)
 
     def workers(
         self, watch: Watch | None = None, *, timeout_s: float | None = TIMEOUT_S
@@ -196,12 +195,15 @@ class JobQueue:
     def owned(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
         """Return the jobs that a worker has, or had when it died."""
         with self._znodes.within(timeout_s, "list the owned jobs", each_request=True):
-            return self.layout.read(OWNED, [name.name for name in self.layout.names(OWNED)])
+            return self._read_place(OWNED)
 
     def done(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
         """Return the jobs that have ended."""
         with self._znodes.within(timeout_s, "list the finished jobs", each_request=True):
-            return self.layout.read(DONE, [name.name for name in self.layout.names(DONE)])
+            return self._read_place(DONE)
+
+    def _read_place(self, place: str) -> list[Job]:
+        return self.layout.read(place, [name.name for name in self.layout.names(place)])
 
     def jobs(self, *, timeout_s: float | None = TIMEOUT_S) -> Iterator[Job]:
         """Yield all jobs: those that workers have, those that wait, and those that have ended."""
@@ -229,7 +231,8 @@ class JobQueue:
         """Return how many jobs are in each state; reads all that have been taken."""
         with self._znodes.within(timeout_s, "count the jobs", each_request=True):
             states = Counter(job.state for job in (*self.owned(), *self.done()))
-            states[JobState.PENDING] = len(self.waiting()) + len(self.layout.names(DEFERRED))
+            waiting = self.layout.names(UNOWNED), self.layout.names(DEFERRED)
+            states[JobState.PENDING] = sum(map(len, waiting))
             return {state: states[state] for state in JobState}
 
     # --- Submitting
@@ -427,23 +430,23 @@ class JobQueue:
             ]
             return [move.after for move in self.mover.move(moves)]
 
-    def requeue(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
+    def retry(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Let a FAILED job wait again in its old place, with all its attempts before it.
 
         Raises:
             JobNotFoundError: no such job is in the queue.
             JobError: the job is not FAILED.
         """
-        with self._znodes.within(timeout_s, "requeue a job", unknown="the job may wait again"):
+        with self._znodes.within(timeout_s, "retry a job", unknown="the job may wait again"):
             job = self.find(name)
             if job.state is not JobState.FAILED:
-                raise JobError(f"{name} is {job.state}; only a FAILED job can be requeued")
+                raise JobError(f"{name} is {job.state}; only a FAILED job can be retried")
             if job.is_stand_in:
                 raise JobError(f"the value of {name} could not be read: submit the work again")
             # What ended it may have been its expiry.
             fresh = job.unstarted()._replace(not_before_ms=None, expires_ms=None)
             if not self.mover.move([Move(DONE, job, fresh.waiting())]):
-                raise JobNotFoundError(f"{name} was requeued or deleted by someone else")
+                raise JobNotFoundError(f"{name} was retried or deleted by someone else")
             return fresh.waiting()
 
     def cancel(
