@@ -186,9 +186,10 @@ $(APACHE_JARS)/.unpacked:
 	@test -e $(APACHE_JARS)/zookeeper-$(APACHE_RELEASE).jar
 	@touch $@
 
-lint: $(READY) ## Check format and style
+lint: $(READY) ## Check format and style, and the rules for texts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q tests/unit/test_texts.py
 
 types: $(READY) ## Check types
 	$(BIN)/mypy

@@ -24,7 +24,7 @@ DATA = b"x" * servers.DATA_BYTES
 
 
 def write_znodes(directory: Path, znodes: int) -> None:
-    """Write a snapshot with so many znodes, a thousand under each parent."""
+    """Write a snapshot with this number of znodes, a thousand under each parent."""
     tree = Tree.fresh()
     for number in range(znodes // CHILDREN_PER_PARENT):
         parent = f"/p{number:05d}"

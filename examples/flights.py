@@ -260,7 +260,7 @@ def answer(jobs: list[Job], by: str) -> dict[str, Figures]:
 
 
 def do_queries(dispatcher: Dispatcher, workers: Workers) -> None:
-    """Ask three times: anew, another question of the same groups, and the first one again."""
+    """Ask a question, another one about the same groups, and the first one again."""
     earlier = dispatcher.queue.counts()["done"]
     console.print(f"The data directory holds {earlier} finished jobs of earlier runs.\n")
 

@@ -42,7 +42,7 @@ class DataDirectory:
     def create_children(
         self, parent: str, number: int, data: bytes = NO_DATA, owner: int = 0
     ) -> None:
-        """Create a znode and so many children; only they have the owner."""
+        """Create a znode and its children; only they have the owner."""
         self.create(parent)
         create = self.tree.create
         for child in range(number):
@@ -75,7 +75,7 @@ def ttl_owner(ttl_ms: int) -> int:
 
 
 def write_children(directory: Path, children: Mapping[str, int]) -> None:
-    """Write a data directory with so many children under each of these paths."""
+    """Write a data directory with this number of children under each of these paths."""
     data = DataDirectory()
     for parent, number in children.items():
         data.create_children(parent, number)

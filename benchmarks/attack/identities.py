@@ -21,7 +21,7 @@ def _auths(first: int, number: int) -> list[bytes]:
 
 
 def _identify(arena: Arena, identities: int) -> list[Client]:
-    """Return connections that have sent so many auth requests each."""
+    """Return connections that have sent this number of auth requests each."""
     loads = [Load(client, _auths(0, identities)) for client in arena.clients()]
     arena.send(loads)
     return [load.client for load in loads]
@@ -81,7 +81,7 @@ def _one_znode(directory: Path, options: Options) -> None:
 
 
 def _distinct_list(number: int, size_bytes: int) -> AclList:
-    """Return an ACL of about so many bytes that no other number gives."""
+    """Return an ACL of about this number of bytes that no other number gives."""
     name = "x" * 90
     entries = size_bytes // 144
     anyone = ACL(int(Permission.ALL), Id("world", "anyone"))

@@ -46,7 +46,7 @@ def ephemerals_expire(arena: Arena) -> None:
 
 
 def create_ephemerals(arena: Arena, clients: list[Client], number: int) -> None:
-    """Let sessions create so many ephemerals below /e, or as many of them as they may."""
+    """Let sessions create ephemerals below /e, or as many of them as they may."""
     clients[0].ask(OpCode.CREATE, wire.create_body("/e"))
     part = (int(OpCode.CREATE), wire.create_body("/e/x", b"", wire.EPHEMERAL | wire.SEQUENTIAL))
     loads = []
@@ -69,7 +69,7 @@ def ephemerals_close(arena: Arena) -> None:
 
 
 def watch_paths(arena: Arena, clients: list[Client], number: int) -> None:
-    """Let clients watch so many paths that are not there."""
+    """Let clients watch paths that are not there."""
     loads = []
     for position, client in enumerate(clients):
         requests = [

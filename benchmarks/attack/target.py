@@ -95,7 +95,7 @@ class Target(ServerProcess):
         return Data(int(figures["znode_count"]), int(figures["approximate_data_size"]))
 
     def wait_for_sessions(self, most: int, timeout_s: float) -> bool:
-        """Wait until there are at most so many sessions; False if there are more at the end."""
+        """Wait until there are at most this number of sessions; False if there are more."""
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
             if int(self.figures()["global_sessions"]) <= most:

@@ -80,7 +80,7 @@ def test_acknowledged_writes_survive_kill(tmp_path: Path, request: pytest.Fixtur
             client.create(f"/w{writer.number}", b"-1")
         for number in range(plain_rounds(request)):
             if number % ROUNDS_PER_PARENT == 0:
-                # So many children of one parent that looking at them does not take all the time.
+                # Not more children of one parent: listing them would take all the time.
                 parent = f"/all{number}"
                 client.create(parent)
                 for writer in writers:

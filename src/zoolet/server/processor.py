@@ -80,7 +80,7 @@ _STEP_COST_US: Final = 200
 """The estimated cost of a step of a long request or task."""
 
 _SHARED_BYTES: Final = 4096
-"""So many bytes of events are not copied for each watcher, which may leave them unread for long."""
+"""Events with more bytes are not copied for each watcher, which may leave them unread for long."""
 
 _EVENTS_EACH: Final = 16
 """If a txn causes more events, those for the same watchers are sent in one piece."""

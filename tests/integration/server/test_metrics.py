@@ -20,7 +20,7 @@ PROVIDER = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
 NUM_READS = 70
 NUM_WRITES = 30
 SESSION_TIMEOUT_MS = 60_000
-"""So long that no session expires in a test: the closing of a session is a txn with a sync."""
+"""No session expires within a test: the closing of a session is a txn with a sync."""
 
 
 class Histogram(NamedTuple):

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 LONG_S = 0.25
-"""An attempt that takes so long is a long one: what waits behind it is better done elsewhere."""
+"""An attempt that takes N s or more is a long one: jobs behind it are better done elsewhere."""
 
 
 class Observer(Protocol):

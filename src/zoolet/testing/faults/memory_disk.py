@@ -39,8 +39,8 @@ class Content:
 
     Attributes:
         durable: what a crash cannot take.
-        pending: what was written since the last sync, each where it begins; empty bytes only make
-            the file so long.
+        pending: what was written since the last sync, each with its position; empty bytes only
+            extend the file to it.
         size_bytes: with what is pending.
     """
 
