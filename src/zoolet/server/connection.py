@@ -62,6 +62,20 @@ _BYTES_PER_US: Final = 16
 """For estimates: a request with many parts takes about a microsecond for this many bytes."""
 
 
+_KEPT_ADDRESSES: Final = 1000
+_identities_by_address: dict[str, Identities] = {}
+
+
+def _identities_at(address: str) -> Identities:
+    """Return what a client at this address is at first; the connections of one share an object."""
+    found = _identities_by_address.get(address)
+    if found is None:
+        if len(_identities_by_address) >= _KEPT_ADDRESSES:
+            _identities_by_address.clear()
+        found = _identities_by_address[address] = Identities((Id("ip", address),))
+    return found
+
+
 class Requests:
     """Who takes what connections bring (``processor.RequestProcessor``).
 
@@ -197,7 +211,7 @@ class Connection(Receiver):
         address = self.address = client_address(host)
         self.peer = f"/[{address}]:{port}" if ":" in address else f"/{address}:{port}"
         self.share.name = self.peer
-        self.identities = Identities((Id("ip", address),))
+        self.identities = _identities_at(address)
         transport.set_write_buffer_limits(high=CHUNK_BYTES - 1)
         if transport.get_extra_info("ssl_object") is not None:
             self._identify()

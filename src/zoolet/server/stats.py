@@ -53,6 +53,9 @@ class Histogram:
 
     def add(self, value_ms: int, times: int = 1) -> None:
         """Count ``times`` durations of ``value_ms``."""
+        if value_ms == 0:  # of every request that is answered at once
+            self.counts[0] += times
+            return
         bucket = 0
         for bound_ms in _BOUNDS_MS:
             if value_ms <= bound_ms:

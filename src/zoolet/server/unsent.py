@@ -22,34 +22,43 @@ class Unsent:
 
     def __init__(self) -> None:
         self.size_bytes: i64 = 0
-        self._parts: deque[bytes] = deque()
+        # None while there is nothing: an empty deque takes 760 bytes.
+        self._parts: deque[bytes] | None = None
         self._at: i64 = 0
 
     def add(self, frames: bytes) -> None:
         """Add at the end."""
         if frames:
-            self._parts.append(frames)
+            parts = self._parts
+            if parts is None:
+                parts = self._parts = deque()
+            parts.append(frames)
             self.size_bytes += len(frames)
 
     def next_chunk(self) -> bytes:
         """Take out what is to be sent next: CHUNK_BYTES at most; empty if there is nothing."""
         taken: list[bytes] = []
         room: i64 = CHUNK_BYTES
-        while self._parts and room > 0:
-            first = self._parts[0]
+        parts = self._parts
+        if parts is None:
+            return b""
+        while parts and room > 0:
+            first = parts[0]
             end: i64 = self._at + room
             if end < len(first):
                 taken.append(first[self._at : end])
                 self._at = end
             else:
                 taken.append(first[self._at :] if self._at else first)
-                self._parts.popleft()
+                parts.popleft()
                 self._at = 0
             room -= len(taken[-1])
+        if not parts:
+            self._parts = None
         self.size_bytes -= CHUNK_BYTES - room
         return taken[0] if len(taken) == 1 else b"".join(taken)
 
     def clear(self) -> None:
         """Forget everything."""
-        self._parts.clear()
+        self._parts = None
         self.size_bytes = self._at = 0
