@@ -99,7 +99,7 @@ def assert_indexed(queue: JobQueue) -> None:
 
 
 def take_all(queue: JobQueue) -> list[Job]:
-    return queue.own_jobs([name.name for name in queue.waiting()], "w").owned
+    return queue.own_jobs([name.name for name in queue.layout.names(UNOWNED)], "w").owned
 
 
 def test_a_delayed_job_is_deferred_and_is_released_in_time(queue: JobQueue, clock: Clock) -> None:
