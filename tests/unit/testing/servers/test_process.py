@@ -19,6 +19,7 @@ import trustme
 from kazoo.client import KazooState
 
 from tests.support.states import WAIT_S, States
+from tests.support.waiting import wait_until
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
 from zoolet.testing.servers import process
 from zoolet.testing.servers.apache import missing_for_apache
@@ -178,6 +179,8 @@ def test_a_server_that_never_opens_the_secure_port_has_not_started(
 def test_the_client_port_is_opened_last(tmp_path: Path, secure_settings: dict[str, object]) -> None:
     """Whoever sees it open may rely on the others."""
     with ServerProcess(tmp_path / "server", secure_settings) as server:
+        # The line is written when the port is open.
+        wait_until(lambda: re.search(r"listening for .*\n", server.log) is not None, "the line")
         (line,) = [line for line in server.log.splitlines() if "listening for" in line]
     users = [part.rsplit(" ", 1)[0] for part in line.rpartition("listening for ")[2].split(", ")]
     assert users[-2:] == ["TLS clients", "clients"]
