@@ -38,6 +38,9 @@ KILL_LIMIT_S = watcher.KILL_LIMIT_S + 1.0
 _REAP_LIMIT_S = 1.0
 _READ_BYTES = 256 * 1024
 _LINK_BYTES = 4096
+_WATCHER = inspect.getsource(watcher).encode()
+"""The watcher's program. It is read once: several executors start at a time, and reading sources is
+not safe for threads, nor possible when the descriptors are used up."""
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     " from zoolet.jobs.execution.executor_program import main; main(sys.argv[2:])"
@@ -324,7 +327,6 @@ def _start_watcher(
     """
     if not sys.executable:
         raise OSError("sys.executable is empty, so no executor can be started")
-    source = inspect.getsource(watcher)
     popen = subprocess.Popen(
         [sys.executable, "-S", "-P", "-", *watched,
          sys.executable, "-P", "-c", _PROGRAM, *arguments],
@@ -337,5 +339,5 @@ def _start_watcher(
     # This wait ends: the watcher reads its program, or it ends, which shows on the link.
     assert popen.stdin is not None  # noqa: S101 -- it is a pipe
     with contextlib.suppress(BrokenPipeError), popen.stdin:
-        popen.stdin.write(source.encode())
+        popen.stdin.write(_WATCHER)
     return popen
