@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import zoolet
@@ -33,7 +34,7 @@ def allowed_imports() -> Mapping[str, frozenset[str]]:
 
 def unit_of(name: str) -> str:
     """Return the row of the page to which a module belongs, given with slashes."""
-    candidates = [unit for unit in allowed_imports() if f"{name}/".startswith(f"{unit}/")]
+    candidates = [unit for unit in allowed_imports() if is_below(name, unit)]
     assert candidates, f"{name} is in no row of {PAGE.name}"
     return max(candidates, key=len)
 
@@ -71,6 +72,16 @@ def own_imports(source: Path) -> Iterator[str]:
             yield name if name in modules() else f"{name}.__init__"
 
 
+def imports_kazoo(source: Path) -> bool:
+    """Say whether ``source`` imports anything of kazoo."""
+    return any(name.split(".")[0] == "kazoo" for name in imported_modules(source))
+
+
+def is_below(unit: str, name: str) -> bool:
+    """Say whether a row of the page is ``name``, or one of its sub-packages."""
+    return f"{unit}/".startswith(f"{name}/")
+
+
 def with_slashes(module: str) -> str:
     """Return the name of one of our modules as the page writes it."""
     return "/".join(module.split(".")[1:]).removesuffix("/__init__")
@@ -92,12 +103,10 @@ def test_packages_import_only_what_the_page_allows() -> None:
             continue
         for imported in own_imports(source):
             other = unit_of(with_slashes(imported))
-            is_allowed = any(f"{other}/".startswith(f"{name}/") for name in allowed)
+            is_allowed = any(is_below(other, name) for name in allowed)
             if other not in EVERYBODY_MAY | {unit} and not is_allowed:
                 wrong.append(f"{module} imports {imported}")
-        if "kazoo" not in allowed and any(
-            name.split(".")[0] == "kazoo" for name in imported_modules(source)
-        ):
+        if "kazoo" not in allowed and imports_kazoo(source):
             wrong.append(f"{module} imports kazoo")
     assert wrong == []
 
@@ -108,14 +117,13 @@ def test_the_page_allows_nothing_that_no_module_imports() -> None:
     for module, source in modules().items():
         unit = unit_of(with_slashes(module))
         imported[unit] |= {unit_of(with_slashes(name)) for name in own_imports(source)}
-        imported[unit] |= {
-            "kazoo" for name in imported_modules(source) if name.split(".")[0] == "kazoo"
-        }
+        if imports_kazoo(source):
+            imported[unit].add("kazoo")
     unused = [
         f"{unit} may import {name}"
         for unit, allowed in allowed_imports().items()
         for name in allowed - {"all"}
-        if not any(f"{other}/".startswith(f"{name}/") for other in imported[unit])
+        if not any(is_below(other, name) for other in imported[unit])
     ]
     assert unused == []
 
@@ -138,15 +146,12 @@ def test_a_circle_is_found() -> None:
 
 
 def circle_in(graph: Mapping[str, set[str]]) -> list[str]:
-    """Return what is left if everything that imports nothing of the rest is taken away."""
-    rest = {name: set(imports) & graph.keys() for name, imports in graph.items()}
-    while free := {name for name, imports in rest.items() if not imports}:
-        rest = {name: imports - free for name, imports in rest.items() if name not in free}
-    needed = set().union(*rest.values()) if rest else set()
-    while extra := rest.keys() - needed:
-        rest = {name: imports for name, imports in rest.items() if name not in extra}
-        needed = set().union(*rest.values()) if rest else set()
-    return list(rest)
+    """Return what imports itself through others; empty if nothing does."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(dict.fromkeys(error.args[1]))
+    return []
 
 
 def test_core_knows_no_clock_no_input_and_no_chance() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT, WorkerProcess, next_result, write_tasks
 from zoolet.cli import main
@@ -24,11 +23,6 @@ import os, time
 _right_ns = time.time_ns
 time.time_ns = lambda: _right_ns() + int(os.environ["OFFSET_MS"]) * 1_000_000
 """
-
-
-@pytest.fixture
-def dispatcher(client: KazooClient) -> Dispatcher:
-    return Dispatcher(client, ROOT, create=True)
 
 
 @pytest.fixture

@@ -5,18 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kazoo.client import KazooClient
 
-from tests.support.jobs import ROOT, WorkerProcess, next_result, write_tasks
+from tests.support.jobs import WorkerProcess, next_result, write_tasks
 from zoolet.jobs import Batch, Dispatcher, Job, JobRequest, JobState
 from zoolet.jobs.cli.inspection import explain
 
 CODE = "def task(group, parameters):\n    return 'deployed'\n"
-
-
-@pytest.fixture
-def dispatcher(client: KazooClient) -> Dispatcher:
-    return Dispatcher(client, ROOT, create=True)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import zipapp
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,24 +95,6 @@ def tasks(tmp_path: Path) -> Path:
     write_tasks(directory)
     (directory / "life_tasks.py").write_text(TASKS)
     return directory
-
-
-@pytest.fixture
-def dispatcher(client: KazooClient) -> Dispatcher:
-    return Dispatcher(client, ROOT, create=True)
-
-
-@pytest.fixture
-def start_worker(server: Any, tasks: Path) -> Iterator[StartWorker]:
-    started: list[WorkerProcess] = []
-
-    def start(*options: str, **arguments: Any) -> WorkerProcess:
-        started.append(WorkerProcess(server.hosts, tasks, *options, **arguments))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.close()
 
 
 def run_worker(

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kazoo.client import KazooClient
 
-from tests.support.jobs import ROOT, TIMEOUT_S, WorkerProcess, all_results, write_tasks
+from tests.support.jobs import TIMEOUT_S, WorkerProcess, all_results, write_tasks
 from zoolet.jobs import Dispatcher, Job, JobRequest, JobState
 
 TASKS = """
@@ -28,11 +27,6 @@ def load(dataset, groupid):
         kill_worker(None, {"pid": groupid, "log": groupid + ".log"})
     return groupid
 """
-
-
-@pytest.fixture
-def dispatcher(client: KazooClient) -> Dispatcher:
-    return Dispatcher(client, ROOT, create=True)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +27,9 @@ WAIT_S = 30
 
 
 @pytest.fixture
-def dispatcher(client: KazooClient) -> Iterator[Dispatcher]:
-    with Dispatcher(client, ROOT, create=True) as dispatcher:
-        yield dispatcher
-
-
-@pytest.fixture
 def tasks(tmp_path: Path) -> Path:
     write_tasks(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def start_worker(
-    server: Any, client: KazooClient, tasks: Path
-) -> Iterator[Callable[..., WorkerProcess]]:
-    assert client.connected
-    started: list[WorkerProcess] = []
-
-    def start(*options: str) -> WorkerProcess:
-        started.append(WorkerProcess(server.hosts, tasks, *options))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.close()
 
 
 Run = Callable[..., Result]

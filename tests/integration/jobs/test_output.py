@@ -101,12 +101,6 @@ def tasks(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def dispatcher(client: KazooClient) -> Iterator[Dispatcher]:
-    with Dispatcher(client, ROOT, create=True) as dispatcher:
-        yield dispatcher
-
-
 StartWorker = Callable[..., tuple[WorkerProcess, Log]]
 
 

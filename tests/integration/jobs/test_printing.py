@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,6 @@ CONTROLS = {chr(code) for code in (*range(9), 11, 12, *range(13, 32), *range(127
 }
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def dispatcher(client: KazooClient) -> Iterator[Dispatcher]:
-    with Dispatcher(client, ROOT, create=True) as dispatcher:
-        yield dispatcher
 
 
 def invoke(server: Any, root: str, *arguments: str, status: int | None = 0) -> Result:

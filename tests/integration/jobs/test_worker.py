@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,28 +43,6 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "pipe_tasks", raising=False)
     return tmp_path
-
-
-@pytest.fixture
-def dispatcher(client: KazooClient) -> Dispatcher:
-    return Dispatcher(client, ROOT, create=True)
-
-
-@pytest.fixture
-def start_worker(
-    server: Any, client: KazooClient, tasks: Path
-) -> Iterator[Callable[..., WorkerProcess]]:
-    """Start worker processes, which end with the test, and before the client of the test."""
-    assert client.connected
-    started: list[WorkerProcess] = []
-
-    def start(*options: str) -> WorkerProcess:
-        started.append(WorkerProcess(server.hosts, tasks, *options))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.close()
 
 
 def echo(groupid: str, priority: int = 0, **parameters: Any) -> JobRequest:

@@ -2,8 +2,7 @@
 
 What holds: a group is loaded by one thread at a time, and the others that want it wait for that
 one; at most ``limit_groups`` and ``limit_bytes`` are kept, the least recently used go first. A
-group that is larger than the limit by itself is not kept. Imports the job
-system's names.
+group that is larger than the limit by itself is not kept. Imports the job system's names.
 """
 
 import sys

@@ -374,7 +374,7 @@ class Batch:
             raise
 
     def _follow_log(self) -> None:
-        """Note the jobs that the log names again, and watch for what it will name next."""
+        """Note the jobs that the log has named since, and watch for what it will name next."""
         layout, batch = self._queue.layout, self.name or ""
         # Under a stream of results, many are read at once.
         time.sleep(max(0.0, self._log_read_at + LOG_PAUSE_S - time.monotonic()))

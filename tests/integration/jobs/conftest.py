@@ -1,0 +1,35 @@
+"""What the tests of jobs have in common; a test module may have a ``tasks`` of its own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kazoo.client import KazooClient
+
+from tests.support.jobs import ROOT, WorkerProcess
+from zoolet.jobs import Dispatcher
+
+
+@pytest.fixture
+def dispatcher(client: KazooClient) -> Iterator[Dispatcher]:
+    """A dispatcher on a new queue."""
+    with Dispatcher(client, ROOT, create=True) as dispatcher:
+        yield dispatcher
+
+
+@pytest.fixture
+def start_worker(
+    server: Any, client: KazooClient, tasks: Path
+) -> Iterator[Callable[..., WorkerProcess]]:
+    """Start worker processes, which end with the test, and before the client of the test."""
+    assert client.connected
+    started: list[WorkerProcess] = []
+
+    def start(*options: str, **arguments: Any) -> WorkerProcess:
+        started.append(WorkerProcess(server.hosts, tasks, *options, **arguments))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.close()
