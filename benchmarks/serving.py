@@ -232,6 +232,7 @@ def main() -> None:
     rows = [row for row in ROWS if not options.only or row.name.startswith(tuple(options.only))]
     started = starters(options.against)
     servers.touch_memory()
+    servers.write_bytecode(options.against)
     found = measure(rows, started, options)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))

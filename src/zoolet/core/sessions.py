@@ -5,8 +5,9 @@ touched with one assignment per read from its connection, and found to have expi
 bucket whose time has come: sessions that were touched since move to a later bucket.
 """
 
-import hmac
 import struct
+
+from mypy_extensions import mypyc_attr
 
 from zoolet.core.tables import shrunk
 from zoolet.model.codes import ErrorCode
@@ -23,6 +24,7 @@ _JAVA_RANDOM_ADDEND = 0xB
 _JAVA_RANDOM_MASK = (1 << 48) - 1
 
 
+@mypyc_attr(acyclic=True)
 class Session:
     """One session.
 
@@ -31,15 +33,18 @@ class Session:
         timeout_ms: how long it may be silent.
         expires_at_ms: when its silence will have been too long; a touch moves it.
         is_closing: whether its ephemerals are being deleted, in several txns, because it ends.
+        connection: through which its client is served now; None: the client is away. Whoever sets
+            it clears it, and no other module of this package looks at it.
     """
 
-    __slots__ = ("expires_at_ms", "is_closing", "session_id", "timeout_ms")
+    __slots__ = ("connection", "expires_at_ms", "is_closing", "session_id", "timeout_ms")
 
     def __init__(self, session_id: int, timeout_ms: int, now_ms: int) -> None:
         self.session_id = session_id
         self.timeout_ms = timeout_ms
         self.expires_at_ms = now_ms + timeout_ms
         self.is_closing = False
+        self.connection: object | None = None
 
     def touch(self, now_ms: int) -> None:
         """Note that its client was heard."""
@@ -155,6 +160,8 @@ def password_of(session_id: int, secret: bytes = b"") -> bytes:
     when its data directory moves between zoolet and Apache ZooKeeper.
     """
     if secret:
+        import hmac  # noqa: PLC0415 -- only with a secret
+
         return hmac.digest(secret, _SESSION_ID.pack(session_id), "sha256")[:PASSWORD_BYTES]
     seed = (session_id ^ _SECRET ^ _JAVA_RANDOM_MULTIPLIER) & _JAVA_RANDOM_MASK
     words = []
@@ -162,3 +169,10 @@ def password_of(session_id: int, secret: bytes = b"") -> bytes:
         seed = (seed * _JAVA_RANDOM_MULTIPLIER + _JAVA_RANDOM_ADDEND) & _JAVA_RANDOM_MASK
         words.append(seed >> 16)
     return struct.pack("<4I", *words)
+
+
+def is_password(given: bytes, session_id: int, secret: bytes = b"") -> bool:
+    """Say whether it is the session's password; how long that takes tells nothing about it."""
+    import hmac  # noqa: PLC0415 -- not before a session is resumed
+
+    return hmac.compare_digest(given, password_of(session_id, secret))

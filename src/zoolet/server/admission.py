@@ -13,12 +13,12 @@ import asyncio
 import resource
 import socket
 import struct
+import sys
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    import ssl
+from zoolet.model.addresses import format_address
 
 FILE_DESCRIPTORS: Final = 32
 """Descriptors that no connection can take: for logs, snapshots, directories and pid files."""
@@ -87,6 +87,10 @@ class ClientSide(Protocol):
         """What the client connected to; None before."""
 
     @property
+    def peer(self) -> str:
+        """The client's address and port, as logs show them."""
+
+    @property
     def is_answering(self) -> bool:
         """Whether the answer to a four-letter word is on its way."""
 
@@ -101,30 +105,21 @@ class AcceptedSocket:
     Attributes:
         socket: the socket; a transport owns it once the connection is open.
         address: the peer's address, without the port.
-        peer: the peer as logs show it.
         accepted_ms: when it was accepted, on the clock that only rises.
         transport: what the protocol writes to; None until the connection is open (during a TLS
             handshake, for example).
         connection: a client's connection; None for an operator's.
-        is_counted: whether it has not left the admission yet.
         is_aborted: whether ``abort`` was called; the event loop closes the socket soon.
-        handshake_error: why its TLS handshake failed; None if it did not.
-        progress, progress_ms, stalled_checks: what ``IdleConnections`` has seen of its reading.
     """
 
     __slots__ = (
         "_admission",
+        "_peer",
         "accepted_ms",
         "address",
         "connection",
-        "handshake_error",
         "is_aborted",
-        "is_counted",
-        "peer",
-        "progress",
-        "progress_ms",
         "socket",
-        "stalled_checks",
         "transport",
     )
 
@@ -132,18 +127,23 @@ class AcceptedSocket:
         self, admission: "Admission", sock: socket.socket, address: tuple[str, int], now_ms: int
     ) -> None:
         self.socket = sock
-        self.address = address[0]
-        self.peer = f"/{address[0]}:{address[1]}"
+        self.address = sys.intern(address[0])  # many connections may have it
+        self._peer = f"/{format_address(*address[:2])}"
         self.accepted_ms = now_ms
         self.transport: asyncio.Transport | None = None
         self.connection: ClientSide | None = None
-        self.is_counted = True
         self.is_aborted = False
-        self.handshake_error: ssl.SSLError | None = None
-        self.progress = 0
-        self.progress_ms = now_ms
-        self.stalled_checks = 0
         self._admission = admission
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it has not left the admission yet."""
+        return self in self._admission.open
+
+    @property
+    def peer(self) -> str:
+        """The peer's address and port, as logs show them."""
+        return self._peer if self._peer or self.connection is None else self.connection.peer
 
     @property
     def is_sessionless(self) -> bool:
@@ -164,10 +164,13 @@ class AcceptedSocket:
         """Note that the protocol has its transport: from now on ``closed`` is called by it."""
         self.transport = transport
 
+    def known_to_connection(self) -> None:
+        """Note that the connection can name its peer, so that the name is not kept twice."""
+        self._peer = ""
+
     def closed(self) -> None:
         """Note that the connection is gone; a second call does nothing."""
         if self.is_counted:
-            self.is_counted = False
             self._admission.leave(self)
         self.transport = self.connection = None
 
@@ -225,6 +228,7 @@ class Admission:
         self._first_reserved = 0
         self._limits = limits
         self._now_ms = now_ms
+        self._newest_ms = 0
 
     def refusal(self, fileno: int, address: str) -> tuple[str, tuple[object, ...]] | None:
         """Return why a new socket is refused, as a log message; None if it is accepted."""
@@ -247,7 +251,11 @@ class Admission:
 
     def enter(self, sock: socket.socket, address: tuple[str, int]) -> AcceptedSocket:
         """Count a connection."""
-        accepted = AcceptedSocket(self, sock, address, self._now_ms())
+        now_ms = self._now_ms()
+        if now_ms != self._newest_ms:
+            self._newest_ms = now_ms
+        # Connections that come together share the number, which is an object of 32 bytes.
+        accepted = AcceptedSocket(self, sock, address, self._newest_ms)
         self.open[accepted] = None
         self.per_address[accepted.address] = self.per_address.get(accepted.address, 0) + 1
         self.recent.append(accepted)

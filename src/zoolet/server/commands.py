@@ -6,7 +6,6 @@ Owns how its arguments, messages and exit statuses look; what the commands do is
 
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -285,6 +284,8 @@ def print_cmd(config: Path | None, log_level: str, log_format: str) -> None:
     setup = _read_and_tell(config)
     options = _log_options(log_level, log_format)
     options += ["--log-file", str(setup.environment.log_path(setup.config))]
+    import shlex  # noqa: PLC0415 -- a server needs it not
+
     click.echo(shlex.join(control.foreground_command(setup.config_path, options)))
 
 

@@ -6,9 +6,9 @@ ZooKeeper 3.9, "Configuration Parameters".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from zoolet.core.access import DigestRules
@@ -124,8 +124,7 @@ class AdminConfig(NamedTuple):
     offers_restore: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(NamedTuple):
     """How a server is set up.
 
     Attributes:
@@ -200,20 +199,24 @@ class Config:
     sync_warning_ms: int = 1000
     preallocate_bytes: int = DEFAULT_PREALLOCATE_BYTES
     force_sync: bool = True
-    rules: Rules = field(default_factory=Rules)
+    rules: Rules = Rules()
     skips_acl: bool = False
-    digests: DigestRules = field(default_factory=DigestRules)
+    digests: DigestRules = DigestRules()
     required_schemes: frozenset[str] = frozenset()
     container_check_interval_ms: int = 60_000
     max_removed_per_minute: int = 10_000
     container_unused_ms: int = 0
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
-    four_letter_words: frozenset[str] = field(default=DEFAULT_FOUR_LETTER_WORDS)
+    four_letter_words: frozenset[str] = DEFAULT_FOUR_LETTER_WORDS
     admin: AdminConfig | None = None
     metrics: Listener | None = None
-    session_secret: str = field(default="", repr=False)
-    settings: Mapping[str, str] = field(default_factory=dict)
+    session_secret: str = ""
+    settings: Mapping[str, str] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Show what was read, without secrets."""
+        return f"Config({dict(self.settings)})"
 
     @property
     def text(self) -> str:

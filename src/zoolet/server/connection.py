@@ -11,6 +11,7 @@ waits is bounded.
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, cast, final
 
@@ -19,6 +20,7 @@ from mypy_extensions import i64
 from zoolet.core.identities import Identities
 from zoolet.core.networks import client_address
 from zoolet.model.acl import Id
+from zoolet.model.addresses import format_address
 from zoolet.model.big_endian import BytesWriter, read_i32_be
 from zoolet.server.answers import UNSENT_BYTES
 from zoolet.server.batches import Receiver
@@ -30,7 +32,13 @@ from zoolet.server.four_letter_words import (
     failure,
 )
 from zoolet.server.log_limiter import LogLimiter
-from zoolet.server.scheduler import QUANTUM_S, Scheduler, Share, run_steps
+from zoolet.server.scheduler import (
+    LEAST_CHARGED_S,
+    QUANTUM_S,
+    Scheduler,
+    Share,
+    run_steps,
+)
 from zoolet.server.unsent import CHUNK_BYTES, Unsent
 from zoolet.wire.frames import LENGTH_BYTES, frame_end
 from zoolet.wire.jute import MalformedError
@@ -63,16 +71,20 @@ _BYTES_PER_US: Final = 16
 
 
 _KEPT_ADDRESSES: Final = 1000
-_identities_by_address: dict[str, Identities] = {}
+_clients_by_host: dict[str, tuple[str, Identities]] = {}
 
 
-def _identities_at(address: str) -> Identities:
-    """Return what a client at this address is at first; the connections of one share an object."""
-    found = _identities_by_address.get(address)
+def _client_at(host: str) -> tuple[str, Identities]:
+    """Return the address of a client that the system calls ``host``, and what it is at first.
+
+    The connections of one host share these objects.
+    """
+    found = _clients_by_host.get(host)
     if found is None:
-        if len(_identities_by_address) >= _KEPT_ADDRESSES:
-            _identities_by_address.clear()
-        found = _identities_by_address[address] = Identities((Id("ip", address),))
+        if len(_clients_by_host) >= _KEPT_ADDRESSES:
+            _clients_by_host.clear()
+        address = sys.intern(client_address(host))
+        found = _clients_by_host[host] = address, Identities((Id("ip", address),))
     return found
 
 
@@ -136,6 +148,37 @@ class Requests:
 
 
 @final
+class _LongRequest:
+    """A long request whose steps are under way.
+
+    Attributes:
+        steps: the rest of them.
+        began_s: when they began, on the scheduler's clock.
+        deferred: what is to be sent after its reply, each with the batch that it waits for.
+    """
+
+    def __init__(self, steps: Iterator[int], began_s: float) -> None:
+        self.steps = steps
+        self.began_s = began_s
+        self.deferred: list[tuple[Batch | None, bytes]] = []
+
+
+@final
+class _PartialFrame:
+    """A frame that arrives in many pieces.
+
+    Attributes:
+        content: what has arrived.
+        wanted_bytes: how much that has to be.
+    """
+
+    def __init__(self, first: bytes, second: bytes, wanted_bytes: i64) -> None:
+        self.content = bytearray(first)
+        self.content += second
+        self.wanted_bytes = wanted_bytes
+
+
+@final
 class Connection(Receiver):
     """One client's connection, as asyncio's Protocol.
 
@@ -147,9 +190,7 @@ class Connection(Receiver):
         is_open: whether anything may be sent on it.
         answered: how many frames are to be sent when all that has arrived is taken.
         answered_long: how many were sent before, with a long one or as one.
-        share: what it has used of the event loop's thread.
-        behind_job: what is to be sent after the reply of the long request that is under way, each
-            with the batch that it waits for.
+        port: the client's.
     """
 
     def __init__(self, requests: Requests, accepted: "AcceptedSocket | None" = None) -> None:
@@ -157,26 +198,23 @@ class Connection(Receiver):
         super().__init__()
         self.session: Session | None = None
         self.address = ""
-        self.peer = ""
+        self.port = 0
         self.established_ms = 0
         self.is_open = False
         self.is_secure = False
         self._is_known = False
         self.answered = 0
         self.answered_long = 0
-        self.share = Share("a new connection")
-        self.behind_job: list[tuple[Batch | None, bytes]] = []
         self._requests = requests
-        self._scheduler = requests.scheduler
-        self._job: Iterator[int] | None = None
-        self._job_began_s = 0.0
         self._accepted = accepted
         self._transport: asyncio.Transport | None = None
         self._unread = b""
-        self._partial: bytearray | None = None
-        self._wanted_bytes: i64 = 0
         self._out: BytesWriter | None = None
-        self._unsent = Unsent()
+        # Most clients are idle most of the time. What they do not need then is not made for them.
+        self._share: Share | None = None
+        self._job: _LongRequest | None = None
+        self._partial: _PartialFrame | None = None
+        self._unsent: Unsent | None = None
         self._client_reads = True
         self._is_reading = True
         self._closes_when_sent = False
@@ -208,10 +246,10 @@ class Connection(Receiver):
         if peername is None:
             raise ConnectionResetError("the client reset it")
         host, port = peername[:2]
-        address = self.address = client_address(host)
-        self.peer = f"/[{address}]:{port}" if ":" in address else f"/{address}:{port}"
-        self.share.name = self.peer
-        self.identities = _identities_at(address)
+        self.address, self.identities = _client_at(host)
+        self.port = port
+        if self._accepted is not None:
+            self._accepted.known_to_connection()
         transport.set_write_buffer_limits(high=CHUNK_BYTES - 1)
         if transport.get_extra_info("ssl_object") is not None:
             self._identify()
@@ -237,8 +275,8 @@ class Connection(Receiver):
         """Hand the whole frames on, now or when it is this connection's turn."""
         try:
             is_whole = self._keep(data)
-            scheduler = self._scheduler
-            if scheduler.is_crowded or self.share.is_waiting or self._job is not None:
+            scheduler = self._requests.scheduler
+            if scheduler.is_crowded or self._is_waiting or self._job is not None:
                 self._requests.heard(self)
                 if is_whole:
                     self._wait_for_turn()
@@ -249,7 +287,7 @@ class Connection(Receiver):
                 has_more = self._take_frames(began_s)
             else:
                 self._requests.heard(self)
-            scheduler.used(self.share, began_s)
+            self._worked(began_s)
             if has_more:
                 self._wait_for_turn()
         except Exception as error:  # noqa: BLE001 -- the processor decides what it means
@@ -265,14 +303,14 @@ class Connection(Receiver):
         try:
             if self._answer is not None:
                 self._answer.go_on()
-            elif self._scheduler.is_crowded:
+            elif self._requests.scheduler.is_crowded:
                 # Many clients may begin to read in one iteration of the event loop.
-                if self._unsent.size_bytes:
-                    self._scheduler.add(self.share, self._take_turn)
+                if self._unsent is not None:
+                    self._requests.scheduler.add(self.share, self._take_turn)
             else:
-                began_s = self._scheduler.now_s()
+                began_s = self._requests.scheduler.now_s()
                 self._write_more()
-                self._scheduler.used(self.share, began_s)
+                self._worked(began_s)
         except Exception as error:  # noqa: BLE001 -- the processor decides what it means
             self._requests.failed(self, error)
 
@@ -284,8 +322,7 @@ class Connection(Receiver):
         """Take leave of the processor."""
         self.is_open = False
         self._job = None
-        self.behind_job.clear()
-        self._unsent.clear()
+        self._unsent = None
         if self._accepted is not None:
             self._accepted.closed()
         if self._answer is not None:
@@ -300,6 +337,20 @@ class Connection(Receiver):
     # -- what the processor calls ------------------------------------------------------------------
 
     @property
+    def peer(self) -> str:
+        """The client's address and port, as Apache ZooKeeper writes them."""
+        return f"/{format_address(self.address, self.port)}" if self.address else "a new connection"
+
+    @property
+    def share(self) -> Share:
+        """What it has used of the event loop's thread."""
+        share = self._share
+        if share is None:
+            share = self._share = Share(self.peer)
+            share.op_code = self.stats.last_op_code
+        return share
+
+    @property
     def takes_requests(self) -> bool:
         """Whether the next request may be taken: it is open, and what is unsent is not too much."""
         return self._may_take and self._waiting_bytes() <= MAX_UNSENT_BYTES
@@ -311,7 +362,10 @@ class Connection(Receiver):
 
     def _waiting_bytes(self) -> i64:
         """Return the number of bytes that are not sent, or wait for the disk."""
-        waiting_bytes: i64 = self._unsent.size_bytes + self.held_bytes
+        waiting_bytes: i64 = self.held_bytes
+        unsent = self._unsent
+        if unsent is not None:
+            waiting_bytes += unsent.size_bytes
         out = self._out
         if out is not None:
             waiting_bytes += i64(len(out))
@@ -330,7 +384,7 @@ class Connection(Receiver):
         """The number of bytes that the client has not taken, as far as this process knows."""
         transport = self._transport
         buffered = 0 if transport is None else transport.get_write_buffer_size()
-        return self._unsent.size_bytes + buffered
+        return buffered if self._unsent is None else self._unsent.size_bytes + buffered
 
     def send_large(self, header: bytes, body: bytes, behind: bytes) -> None:
         """Send a long frame, in parts, without making a copy of it."""
@@ -348,16 +402,29 @@ class Connection(Receiver):
     @property
     def is_behind(self) -> bool:
         """Whether requests may have arrived that are not taken yet."""
-        return self.share.is_waiting or self._job is not None or not self._is_reading
+        return self._is_waiting or self._job is not None or not self._is_reading
 
     def start_job(self, steps: Iterator[int]) -> None:
         """Run the steps of a long request, in this connection's turns; they send its reply.
 
         No other request of this connection is taken until the steps are done.
         """
-        self._job = steps
-        self._job_began_s = self._scheduler.now_s()
+        self._job = _LongRequest(steps, self._requests.scheduler.now_s())
         self._wait_for_turn()
+
+    def defer(self, batch: "Batch | None", frame: bytes) -> None:
+        """Keep what is to be sent after the reply of the long request that is under way."""
+        job = self._job
+        if job is not None:
+            job.deferred.append((batch, frame))
+
+    def take_deferred(self) -> "list[tuple[Batch | None, bytes]]":
+        """Return what was kept, each with the batch that it waits for, and keep it no longer."""
+        job = self._job
+        if job is None:
+            return []
+        deferred, job.deferred = job.deferred, []
+        return deferred
 
     def release(self, hold: "Hold") -> None:
         """Send what waited for the disk until now."""
@@ -435,21 +502,44 @@ class Connection(Receiver):
         """
         partial = self._partial
         if partial is not None:
-            partial += data
-            if len(partial) < self._wanted_bytes:
+            partial.content += data
+            if len(partial.content) < partial.wanted_bytes:
                 return False
-            self._unread = bytes(partial)
+            self._unread = bytes(partial.content)
             self._partial = None
-        elif not self._unread:
+            return True
+        unread = self._unread
+        if not unread:
             self._unread = data
-        elif len(self._unread) + len(data) >= self._wanted_bytes:
-            self._unread += data
-        else:
-            self._partial = bytearray(self._unread)
-            self._partial += data
+            return True
+        wanted_bytes: i64 = LENGTH_BYTES
+        if len(unread) >= LENGTH_BYTES and not self._begins_with_word(unread):
+            wanted_bytes += i64(read_i32_be(unread, 0))
+        if len(unread) + len(data) < wanted_bytes:
+            self._partial = _PartialFrame(unread, data, wanted_bytes)
             self._unread = b""
             return False
+        self._unread = unread + data
         return True
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether it waits for a turn."""
+        share = self._share
+        return share is not None and share.is_waiting
+
+    def _worked(self, began_s: float) -> None:
+        """Let the scheduler know of work that did not wait for a turn."""
+        scheduler = self._requests.scheduler
+        share = self._share
+        if share is None:
+            spent_s = scheduler.now_s() - began_s
+            if spent_s < LEAST_CHARGED_S:
+                scheduler.spend(spent_s)
+                return
+            share = self.share
+        share.op_code = self.stats.last_op_code
+        scheduler.used(share, began_s)
 
     def _wait_for_turn(self) -> None:
         """Read nothing more, and go on when the scheduler says so."""
@@ -464,7 +554,7 @@ class Connection(Receiver):
             frame_bytes: i64 = i64(read_i32_be(unread, 0))
             if 0 <= frame_bytes <= len(unread):
                 self.share.next_cost_us = 1 + frame_bytes // _BYTES_PER_US
-        self._scheduler.add(self.share, self._take_turn)
+        self._requests.scheduler.add(self.share, self._take_turn)
 
     def _take_turn(self) -> bool:
         """Go on with what waits, for a while; say whether there is more."""
@@ -474,12 +564,12 @@ class Connection(Receiver):
             self._write_more()
             job = self._job
             if job is not None:
-                if run_steps(job, self.share, self._scheduler, self._job_failed):
+                if run_steps(job.steps, self.share, self._requests.scheduler, self._job_failed):
                     return True
                 if self._job is None:
                     return False
-                self._job_done()
-            elif self._take_frames(self._scheduler.now_s()):
+                self._job_done(job)
+            elif self._take_frames(self._requests.scheduler.now_s()):
                 return True
             if self._job is not None:
                 return True
@@ -488,9 +578,9 @@ class Connection(Receiver):
             self._requests.failed(self, error)
         return False
 
-    def _job_done(self) -> None:
+    def _job_done(self, job: "_LongRequest") -> None:
         self._job = None
-        took_s = self._scheduler.now_s() - self._job_began_s
+        took_s = self._requests.scheduler.now_s() - job.began_s
         self._requests.taken(self, 0, 0, int(took_s * 1000))
         self._flush()
         if self._closes_when_sent:
@@ -506,7 +596,7 @@ class Connection(Receiver):
         Returns whether there are more that may be taken.
         """
         data = self._unread
-        if self._closes_when_sent or (self.session is None and self._is_word(data)):
+        if self._closes_when_sent or self._is_word(data):
             return False
         requests = self._requests
         max_bytes: i64 = requests.max_frame_bytes
@@ -522,7 +612,7 @@ class Connection(Receiver):
                     break
                 if cost >= _COST_OF_A_LOOK:
                     cost = 0
-                    if self._scheduler.now_s() - began_s >= QUANTUM_S:
+                    if requests.scheduler.now_s() - began_s >= QUANTUM_S:
                         has_more = True
                         break
                 requests.take(self, data, position + LENGTH_BYTES, end)
@@ -538,7 +628,6 @@ class Connection(Receiver):
             is_malformed = True
         self._leave_unread(data, position)
         requests.taken(self, taken, position, 0)
-        self.share.op_code = self.stats.last_op_code
         self._flush()
         if is_malformed:
             self.abort()
@@ -547,22 +636,22 @@ class Connection(Receiver):
         return has_more
 
     def _leave_unread(self, data: bytes, position: i64) -> None:
-        """Keep what is behind ``position``, and note how much makes its first frame whole."""
+        """Keep what is behind ``position``."""
         left: i64 = len(data) - position
         if left == 0:
             self._unread = b""
-            return
-        self._unread = data[position:] if position else data
-        if left < LENGTH_BYTES:
-            self._wanted_bytes = LENGTH_BYTES
         else:
-            self._wanted_bytes = LENGTH_BYTES + i64(read_i32_be(data, position))
+            self._unread = data[position:] if position else data
+
+    def _begins_with_word(self, data: bytes) -> bool:
+        """Say whether it is a four-letter word that arrives, and no frame."""
+        return self.session is None and data[:WORD_BYTES] in WORDS
 
     def _is_word(self, data: bytes) -> bool:
-        """Say whether it is a four-letter word that has arrived, and have it answered if it is."""
-        word = data[:WORD_BYTES]
-        if word not in WORDS:
+        """Say whether a four-letter word arrives, and have it answered if all of it is there."""
+        if not self._begins_with_word(data):
             return False
+        word = data[:WORD_BYTES]
         argument = data[WORD_BYTES : WORD_BYTES + TRACE_MASK_BYTES]
         if word != TRACE_MASK_WORD or len(argument) == TRACE_MASK_BYTES:
             self._closes_when_sent = True
@@ -580,8 +669,7 @@ class Connection(Receiver):
         transport = self._transport
         if transport is not None and self.is_open:
             self.stats.packets_sent += count
-            unsent = self._unsent
-            if self._client_reads and unsent.size_bytes == 0 and len(frames) <= CHUNK_BYTES:
+            if self._client_reads and self._unsent is None and len(frames) <= CHUNK_BYTES:
                 transport.write(frames)
             else:
                 self._add_unsent((frames,))
@@ -591,9 +679,14 @@ class Connection(Receiver):
     def _add_unsent(self, parts: tuple[bytes, ...]) -> None:
         """Let bytes wait for the client to read, and begin to send them if none waited before."""
         unsent = self._unsent
-        is_first = unsent.size_bytes == 0
+        is_first = unsent is None
+        if unsent is None:
+            unsent = self._unsent = Unsent()
         for part in parts:
             unsent.add(part)
+        if unsent.size_bytes == 0:
+            self._unsent = None
+            return
         if is_first or unsent.size_bytes > MAX_UNREAD_BY_CLIENT_BYTES:
             self._write_more()
 
@@ -601,24 +694,27 @@ class Connection(Receiver):
         """Give the transport what it takes now; what is left waits until the client reads."""
         transport = self._transport
         unsent = self._unsent
-        if transport is None or not self.is_open or unsent.size_bytes == 0:
+        if transport is None or not self.is_open or unsent is None:
             return
         if self._client_reads:
-            transport.write(unsent.next_chunk())
+            chunk = unsent.next_chunk()
+            if unsent.size_bytes == 0:
+                self._unsent = None
+            transport.write(chunk)
         if unsent.size_bytes > MAX_UNREAD_BY_CLIENT_BYTES:
             self._requests.limited.warning(
                 "cutting %s off: it does not read what it is sent", self.peer
             )
             self.abort()
         elif unsent.size_bytes and self._client_reads:
-            self._scheduler.add(self.share, self._take_turn)
+            self._requests.scheduler.add(self.share, self._take_turn)
         elif not self._is_reading:
             self._read_or_wait()
         if self._closes_when_sent:
             self._close_if_sent()
 
     def _close_if_sent(self) -> None:
-        has_sent = self._out is None and not self.held_bytes and self._unsent.size_bytes == 0
+        has_sent = self._out is None and not self.held_bytes and self._unsent is None
         if self._closes_when_sent and has_sent and self._transport is not None:
             self.is_open = False
             self._transport.close()
@@ -642,7 +738,7 @@ class Connection(Receiver):
     def _has_whole_frame(self) -> bool:
         """Say whether a request has arrived and waits (also one that is malformed)."""
         unread = self._unread
-        if not unread or (self.session is None and unread[:WORD_BYTES] in WORDS):
+        if not unread or self._begins_with_word(unread):
             return False  # a word is answered as soon as all of it is there
         try:
             return frame_end(unread, 0, self._requests.max_frame_bytes) >= 0

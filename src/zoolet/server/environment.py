@@ -5,12 +5,10 @@ the rest of the server gets values. Source: ``zkEnv.sh`` and ``zkServer.sh`` of 
 3.9.
 """
 
-import getpass
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from zoolet.server.config import Config, ConfigError
 from zoolet.server.control import OUTPUT_NAME
@@ -25,8 +23,7 @@ _FOR_JAVA = ("JMXPORT", "ZK_SERVER_HEAP")
 _SCRIPTS = ("java.env", "zookeeper-env.sh")
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """What the variables say.
 
     Attributes:
@@ -70,7 +67,7 @@ class Environment:
 
     def with_config_directory(self, directory: Path | None) -> "Environment":
         """Return this environment with the directory that ``--config`` names, if it is given."""
-        return self if directory is None else replace(self, config_directory=directory)
+        return self if directory is None else self._replace(config_directory=directory)
 
     def find_config(self, named: Path | None) -> Path:
         """Return the path of the zoo.cfg that is meant; raises ConfigError if there is none.
@@ -110,6 +107,8 @@ class Environment:
 
 def _user() -> str:
     """Return the name of this user; one without a name, as in some containers, has its number."""
+    import getpass  # noqa: PLC0415 -- not for a server in the foreground
+
     try:
         return getpass.getuser()
     except (OSError, KeyError):

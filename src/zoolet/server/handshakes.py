@@ -7,17 +7,25 @@ client cannot know why. ``ServerContext`` sends it. Loaded only if zoo.cfg has a
 import asyncio
 import contextlib
 import contextvars
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Any, Final, Self
 
-from zoolet.server.admission import AcceptedSocket
 
-CURRENT: Final[contextvars.ContextVar[AcceptedSocket | None]] = contextvars.ContextVar(
-    "zoolet_accepted_socket", default=None
+class _Attempt:
+    """One handshake: the socket on which it runs, and why it failed; None: it has not."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.failure: ssl.SSLError | None = None
+
+
+_CURRENT: Final[contextvars.ContextVar[_Attempt | None]] = contextvars.ContextVar(
+    "zoolet_handshake", default=None
 )
-"""The connection whose handshake runs: transports run their callbacks in the context of the task
-that made them."""
+"""The handshake that runs: transports run their callbacks in the context of the task that made
+them."""
 
 _BY_REASON: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
@@ -79,22 +87,22 @@ def _advice(verify_message: str) -> str:
     return verify_message
 
 
-class _Handshake(ssl.SSLObject):
+class _ServerSide(ssl.SSLObject):
     """Sends the alert of a handshake that fails."""
 
-    _accepted: AcceptedSocket | None = None
+    _attempt: _Attempt | None = None
     _incoming: ssl.MemoryBIO
     _outgoing: ssl.MemoryBIO
     _has_begun = False
 
     def watch(
         self,
-        accepted: AcceptedSocket | None,
+        attempt: _Attempt | None,
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
     ) -> Self:
-        """Set which connection it is, and where OpenSSL reads and writes."""
-        self._accepted, self._incoming, self._outgoing = accepted, incoming, outgoing
+        """Set which handshake it is, and where OpenSSL reads and writes."""
+        self._attempt, self._incoming, self._outgoing = attempt, incoming, outgoing
         return self
 
     def _look_at_first_byte(self) -> None:
@@ -114,33 +122,33 @@ class _Handshake(ssl.SSLObject):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
-            accepted = self._accepted
-            if accepted is not None and accepted.handshake_error is None:
-                accepted.handshake_error = error
+            attempt = self._attempt
+            if attempt is not None and attempt.failure is None:
+                attempt.failure = error
                 # The transport is closed next and would drop it. If the client takes nothing now,
                 # it does without.
                 with contextlib.suppress(OSError):
-                    accepted.socket.send(self._outgoing.read())
+                    attempt.socket.send(self._outgoing.read())
             raise
 
 
 class ServerContext(ssl.SSLContext):
     """A context for the secure port, made as ``ServerContext(ssl.PROTOCOL_TLS_SERVER)``."""
 
-    sslobject_class = _Handshake
+    sslobject_class = _ServerSide
 
     def wrap_bio(
         self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any
     ) -> Any:
         """Return the TLS side of a connection (``ssl.SSLContext.wrap_bio``)."""
         wrapped: Any = super().wrap_bio(incoming, outgoing, *args, **kwargs)
-        return wrapped.watch(CURRENT.get(), incoming, outgoing)
+        return wrapped.watch(_CURRENT.get(), incoming, outgoing)
 
 
 async def connect(
     loop: asyncio.AbstractEventLoop,
     new_protocol: Callable[[], asyncio.BaseProtocol],
-    accepted: AcceptedSocket,
+    sock: socket.socket,
     context: ssl.SSLContext,
     timeout_ms: int,
 ) -> None:
@@ -148,13 +156,14 @@ async def connect(
 
     Raises OSError (ssl.SSLError is one) if the handshake fails or takes longer than the timeout.
     """
-    CURRENT.set(accepted)
+    attempt = _Attempt(sock)
+    _CURRENT.set(attempt)
     try:
         await loop.connect_accepted_socket(
-            new_protocol, accepted.socket, ssl=context, ssl_handshake_timeout=timeout_ms / 1000
+            new_protocol, sock, ssl=context, ssl_handshake_timeout=timeout_ms / 1000
         )
     except OSError:
-        failure, accepted.handshake_error = accepted.handshake_error, None
+        failure, attempt.failure = attempt.failure, None
         if failure is None:
             raise
         try:

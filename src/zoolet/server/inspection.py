@@ -15,7 +15,6 @@ Source of the names: Apache ZooKeeper's ``ServerCnxn``, ``ServerStats``, ``ZooKe
 """
 
 import contextlib
-import getpass
 import os
 import platform
 import resource
@@ -73,11 +72,14 @@ class Client(Protocol):
     """What there is to see of a connection."""
 
     address: str
-    peer: str
     session: Session | None
     stats: ConnectionStats
     established_ms: int
     is_secure: bool
+
+    @property
+    def peer(self) -> str:
+        """Its address and port, as logs show them."""
 
     @property
     def takes_requests(self) -> bool:
@@ -357,10 +359,10 @@ class Inspector:
             "last_cxid": stats.last_cxid,
             "last_zxid": stats.last_zxid,
             "last_response_time": stats.last_response_ms,
-            "last_latency": stats.latency.last_ms,
-            "min_latency": stats.latency.min_ms,
-            "avg_latency": int(stats.latency.average_ms),
-            "max_latency": stats.latency.max_ms,
+            "last_latency": stats.last_ms,
+            "min_latency": stats.min_ms,
+            "avg_latency": int(stats.average_ms),
+            "max_latency": stats.max_ms,
         }
 
     def reset_connections(self) -> Generator[None, None, None]:
@@ -501,6 +503,8 @@ def _working_directory() -> str:
 
 def _user_name() -> str:
     """Return the user's name, or number where a container gives it no name."""
+    import getpass  # noqa: PLC0415 -- for one answer only
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):

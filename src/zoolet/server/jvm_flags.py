@@ -4,7 +4,6 @@ A system property that Apache ZooKeeper reads is a setting. Every other flag is 
 machine, which does not exist here. Source: ``zkServer.sh`` of Apache ZooKeeper 3.9.
 """
 
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -35,11 +34,7 @@ def read_flags(variables: Iterable[tuple[str, str]]) -> JvmFlags:
     properties: dict[str, str] = {}
     ignored: list[str] = []
     for variable, text in variables:
-        try:
-            flags = shlex.split(text)
-        except ValueError as error:
-            raise ServerError(f"{variable} cannot be read: {error}. Close the quote.") from error
-        for flag in flags:
+        for flag in _split(variable, text) if text else ():
             name, equals, value = flag.partition("=")
             key = name.removeprefix(_PROPERTY)
             if name != key and (key.startswith(_PREFIX) or key in _OTHER_PROPERTIES):
@@ -47,3 +42,12 @@ def read_flags(variables: Iterable[tuple[str, str]]) -> JvmFlags:
             else:
                 ignored.append(f"{name}=..." if equals and name != key else flag)
     return JvmFlags(properties, tuple(ignored))
+
+
+def _split(variable: str, text: str) -> list[str]:
+    import shlex  # noqa: PLC0415 -- most servers have no flags
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ServerError(f"{variable} cannot be read: {error}. Close the quote.") from error

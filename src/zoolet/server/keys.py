@@ -5,7 +5,6 @@ and a test compares the two. Source: ``QuorumPeerConfig``, every system property
 reads, and the administrator's guide. Imports nothing of zoolet.
 """
 
-import difflib
 from collections.abc import Iterable
 from enum import Enum
 from typing import Final, NamedTuple
@@ -370,6 +369,8 @@ def similar_key(name: str) -> str | None:
     without_prefix = name.removeprefix("zookeeper.")
     if without_prefix != name and find_key(without_prefix) is not None:
         return without_prefix
+    import difflib  # noqa: PLC0415 -- only for a file with a mistake
+
     by_lower_case = {known.lower(): known for known in _EXACT}
     found = difflib.get_close_matches(without_prefix.lower(), by_lower_case, n=1, cutoff=0.8)
     return by_lower_case[found[0]] if found else None

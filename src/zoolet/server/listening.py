@@ -94,7 +94,9 @@ def open_listening_sockets(at: "Listener", backlog: int) -> list[ListeningSocket
 
 def _addresses_of(host: str, port: int) -> list[tuple[int, str]]:
     """Return the family and the address of everything that a host name stands for."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # As bytes: Python has a text encoded by the rules for international names, a large module.
+    name = host.encode() if host.isascii() else host
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, _text_of(address)) for family, _, _, _, address in found))
 
 
@@ -130,7 +132,7 @@ def _open(family: int, host: str, port: int, backlog: int) -> ListeningSocket:
         if family == socket.AF_INET6:
             # Each family has its own socket, so that an IPv4 client has its IPv4 address.
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+        address = socket.getaddrinfo(host.encode(), port, family, socket.SOCK_STREAM)[0][4]
         listening.bind(address)
         listening.listen(backlog)
         listening.setblocking(False)
@@ -301,7 +303,11 @@ class Acceptor:
                 from zoolet.server import handshakes  # noqa: PLC0415 -- loads OpenSSL
 
                 await handshakes.connect(
-                    self._loop, lambda: protocol, accepted, self._tls, self._handshake_timeout_ms
+                    self._loop,
+                    lambda: protocol,
+                    accepted.socket,
+                    self._tls,
+                    self._handshake_timeout_ms,
                 )
         except Exception as error:  # noqa: BLE001 -- no state has changed: see the docstring
             if accepted.transport is None:

@@ -7,7 +7,6 @@ goes on: the log of the server is not the transaction log.
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import stat
@@ -61,6 +60,12 @@ class TextFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     """A JSON object a line, for programs: time (ISO 8601), level, logger, message, exception."""
 
+    def __init__(self) -> None:
+        import json  # noqa: PLC0415 -- not for text
+
+        super().__init__()
+        self._encode = json.dumps
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         time = datetime.fromtimestamp(record.created, UTC)
@@ -74,7 +79,7 @@ class JsonFormatter(logging.Formatter):
             shown["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             shown["stack"] = record.stack_info
-        return json.dumps(shown)
+        return self._encode(shown)
 
 
 class LogHandler(logging.Handler):

@@ -5,9 +5,8 @@ a session with a million ephemerals) the process would stay many times larger th
 """
 
 import contextlib
-import ctypes
 import gc
-import mmap
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,9 +34,18 @@ def give_back() -> None:
 
 
 def trim() -> None:
-    """Give back the pages that the C library keeps for later."""
+    """Give back the pages that the C library keeps for later, and let it keep fewer from now on.
+
+    glibc keeps freed blocks up to the size of the largest block that was ever freed, and up to
+    32 MiB. A few long replies would then leave hundreds of MiB that the process never gives back.
+    """
+    import ctypes  # noqa: PLC0415 -- a server that stays small needs it not
+
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+        library.mallopt(_M_TRIM_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+        library.malloc_trim(0)
 
 
 def resident_bytes() -> int:
@@ -46,19 +54,7 @@ def resident_bytes() -> int:
         statm = Path("/proc/self/statm").read_bytes()
     except OSError:
         return 0
-    return int(statm.split()[1]) * mmap.PAGESIZE
-
-
-def return_large_blocks() -> None:
-    """Let the C library give large blocks back to the system as soon as they are freed.
-
-    glibc raises its threshold for that whenever a larger block is freed, up to 32 MiB. A few long
-    replies would then leave hundreds of MiB that the process never gives back.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+    return int(statm.split()[1]) * resource.getpagesize()
 
 
 class FreedMemory:

@@ -7,7 +7,6 @@ with that txn. Either way a connection's replies leave in the order of its reque
 before any reply that shows what it tells.
 """
 
-import hmac
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -20,7 +19,7 @@ from zoolet.core import access
 from zoolet.core.identities import NOBODY, SKIPS_ACL
 from zoolet.core.machine import Applied, Event, StateMachine
 from zoolet.core.prepare import Requester
-from zoolet.core.sessions import PASSWORD_BYTES, Session, password_of
+from zoolet.core.sessions import PASSWORD_BYTES, Session, is_password, password_of
 from zoolet.core.watches import Watcher
 from zoolet.model.big_endian import BytesWriter, read_i32_be
 from zoolet.model.codes import ErrorCode, OpCode
@@ -172,7 +171,6 @@ class RequestProcessor(Requests):
         self._commit = commit
         self._clock = clock
         self._next_session_id = next_session_id
-        self._by_session: dict[int, Connection] = {}
         self._warned_ms = clock.monotonic_ms() - _WARNING_INTERVAL_MS
         self._wall_ms = 0
         self._is_expiring = False
@@ -203,8 +201,8 @@ class RequestProcessor(Requests):
         self.connections.pop(connection, None)
         self._forget_watches(connection)
         session = connection.session
-        if session is not None and self._by_session.get(session.session_id) is connection:
-            del self._by_session[session.session_id]
+        if session is not None and session.connection is connection:
+            session.connection = None
 
     def _forget_watches(self, connection: Connection) -> None:
         """Drop the watches of a connection that is gone; many of them in several steps."""
@@ -355,7 +353,7 @@ class RequestProcessor(Requests):
         self.stats.latency.add(latency_ms, answered)
         self.stats.latencies.add(latency_ms, answered)
         stats.packets_received += num_requests
-        stats.latency.add(latency_ms, answered)
+        stats.add(latency_ms, answered)
         if answered:
             stats.last_zxid = self._commit.synced_zxid
             stats.last_response_ms = now_ms
@@ -393,7 +391,7 @@ class RequestProcessor(Requests):
             stats = hold.connection.stats
             self.stats.latency.add(latency_ms, hold.count)
             self.stats.latencies.add(latency_ms, hold.count)
-            stats.latency.add(latency_ms, hold.count)
+            stats.add(latency_ms, hold.count)
             stats.last_zxid = batch.last_zxid
             stats.last_response_ms = batch.opened_ms + latency_ms
 
@@ -409,7 +407,6 @@ class RequestProcessor(Requests):
 
     def database_replaced(self) -> None:
         """Give no session id that the machine's new state has; the old sessions are gone."""
-        self._by_session.clear()
         next_id = self.machine.sessions.next_id(self._clock.wall_ms())
         self._next_session_id = max(self._next_session_id, next_id)
 
@@ -446,7 +443,7 @@ class RequestProcessor(Requests):
         count = 0
         while found := sessions.expired(deadline_ms, _SESSIONS_AT_ONCE):
             for session in found:
-                connection = self._by_session.get(session.session_id)
+                connection = _connection_of(session)
                 if connection is not None and connection.is_behind:
                     sessions.postpone(session, self._clock.monotonic_ms())
                     continue
@@ -578,9 +575,7 @@ class RequestProcessor(Requests):
 
     def _send_deferred(self, connection: Connection) -> None:
         """Send the events that came while the steps of a long request were under way."""
-        deferred = connection.behind_job
-        connection.behind_job = []
-        for batch, frame in deferred:
+        for batch, frame in connection.take_deferred():
             self._send(batch, connection, frame)
 
     def _reply(
@@ -640,7 +635,7 @@ class RequestProcessor(Requests):
         """
         self.stats.packets_sent += 1
         if connection.has_job:
-            connection.behind_job.append((batch, frame))
+            connection.defer(batch, frame)
         else:
             self._send(batch, connection, frame)
 
@@ -747,8 +742,10 @@ class RequestProcessor(Requests):
         session = self.machine.sessions.by_id.get(request.session_id)
         if session is not None and session.is_closing:
             session = None
-        password = password_of(request.session_id, self._session_secret)
-        if session is not None and not hmac.compare_digest(request.password or b"", password):
+        password = request.password or b""
+        if session is not None and not is_password(
+            password, request.session_id, self._session_secret
+        ):
             self.limited.warning(
                 "refusing session 0x%x to %s: the password is wrong",
                 request.session_id,
@@ -777,12 +774,12 @@ class RequestProcessor(Requests):
 
     def _attach(self, connection: Connection, session: Session) -> None:
         """Make this the session's connection; one that it had before is closed."""
-        former = self._by_session.get(session.session_id)
+        former = _connection_of(session)
         if former is not None:
             former.abort()
             self._forget_watches(former)
         connection.session = session
-        self._by_session[session.session_id] = connection
+        session.connection = connection
 
     def _end_session_steps(self, session: Session) -> Iterator[int]:
         """Close a session of which nobody is to be told."""
@@ -791,7 +788,7 @@ class RequestProcessor(Requests):
         asker = Requester(session.session_id, NOBODY)
         self._change(asker, 0, OpCode.CLOSE_SESSION, CloseSession())
         self.machine.is_changing = False
-        connection = self._by_session.get(session.session_id)
+        connection = _connection_of(session)
         if connection is not None:
             connection.finish()
 
@@ -963,7 +960,7 @@ class RequestProcessor(Requests):
     ) -> Iterator[int]:
         for part in request.parts(_WATCHES_AT_ONCE):
             if not self._set_some_watches(connection, xid, part):
-                connection.behind_job.clear()
+                connection.take_deferred()
                 return
             yield _STEP_COST_US
         self._answer(connection, EVERYTHING, xid, 0)
@@ -1000,6 +997,11 @@ def _letting_go(paths: tuple[str, ...]) -> Iterator[str]:
 
 def _are_same(watchers: Collection[Watcher], others: Collection[Watcher]) -> bool:
     return watchers is others or (len(watchers) == len(others) and [*watchers] == [*others])
+
+
+def _connection_of(session: Session) -> Connection | None:
+    """Return the connection of a session's client; None: the client is away."""
+    return cast("Connection | None", session.connection)
 
 
 def _hold_behind(batch: Batch | None, connection: Connection) -> Hold | None:

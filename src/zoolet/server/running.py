@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 
 from zoolet.server.config import Config
-from zoolet.server.memory import return_large_blocks
 from zoolet.server.service import Server
 from zoolet.storage.disk import Disk
 
@@ -58,7 +57,6 @@ def run(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for warning in config.warnings:
         log.warning("%s", warning)
-    return_large_blocks()
     # A connection takes a descriptor: have as many as this user may.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

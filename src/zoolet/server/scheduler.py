@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from zoolet.model.codes import OpCode
 from zoolet.server.log_limiter import LogLimiter
@@ -40,6 +40,9 @@ BUDGET_S: Final = _BUDGET_US / _US_PER_S
 _QUANTUM_US: Final = 1000
 QUANTUM_S: Final = _QUANTUM_US / _US_PER_S
 """How long one share may work before the next one has its turn."""
+
+LEAST_CHARGED_S: Final = 0.0001
+"""Work that is shorter, and has not waited for a turn, need not be charged to anyone."""
 
 LONGEST_WAIT_S: Final = 0.5
 """Of those that have waited longer, each iteration gives one a turn, out of order."""
@@ -59,6 +62,7 @@ _monotonic: Final = time.monotonic  # looked up once
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Share:
     """What one connection or task has used of the thread.
 
@@ -152,10 +156,14 @@ class Scheduler:
         """Note that a share has worked from ``began_s`` until now, without waiting for a turn."""
         spent_s = self.now_s() - began_s
         self._charge(share, spent_s)
-        self._spent_s += spent_s
         if spent_s > self._longest_s:
             self._longest_s = spent_s
             self._longest = share
+        self.spend(spent_s)
+
+    def spend(self, spent_s: float) -> None:
+        """Note that somebody without a share has worked, for less than LEAST_CHARGED_S."""
+        self._spent_s += spent_s
         if self._spent_s >= _UNMETERED_S:
             self._meter()
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.server.batches import Batch
 from zoolet.server.config import Config, Listener
-from zoolet.server.database_switch import DatabaseSwitch
 from zoolet.server.disk_thread import DiskThread
 from zoolet.server.endpoints import Endpoints
 from zoolet.server.errors import HARMLESS_IN_CALLBACKS, ServerError
@@ -25,7 +24,6 @@ from zoolet.server.log_limiter import LogLimiter
 from zoolet.server.logs import describe_serving
 from zoolet.server.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
 from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
-from zoolet.server.restore import Restorer
 from zoolet.server.scheduler import Scheduler, Share
 from zoolet.server.snapshotter import Snapshotter
 from zoolet.storage.compression import Compression
@@ -87,11 +85,10 @@ class Server:
         self._commit: GroupCommit
         self._txn_log: TxnLog
         self._thread: DiskThread
-        self._snapshot_thread: DiskThread
         self._snapshotter: Snapshotter
         self._retention = Retention(self._disk, self._directories, config.kept_snapshots)
         self._endpoints: Endpoints
-        self._restorer: Restorer
+        self._snapshot_thread: DiskThread
         self._txns_replayed = 0
         self._log_bytes = 0
         self._limited = LogLimiter(log, clock.monotonic_ms)
@@ -283,11 +280,6 @@ class Server:
         )
         self._snapshotter.count(self._txns_replayed)
         self._snapshotter.remove_unfinished()
-        run = scheduler.run
-        switch = DatabaseSwitch(
-            config, self._processor, self._commit, self._clock, run, self._begin_log, self._fail
-        )
-        self._restorer = Restorer(config, self._disk, snapshot_thread, run, switch)
 
     # -- while it runs -----------------------------------------------------------------------------
 
@@ -370,16 +362,23 @@ class Server:
 
     def _backup_pages(self, admin: "AdminConfig") -> "Mapping[str, Page]":
         """Return the pages of the admin commands snapshot and restore."""
-        from zoolet.server.backup import Backup  # noqa: PLC0415 -- loads a library
+        # What only these pages need is loaded here.
+        from zoolet.server.backup import Backup  # noqa: PLC0415
+        from zoolet.server.database_switch import DatabaseSwitch  # noqa: PLC0415
+        from zoolet.server.restore import Restorer  # noqa: PLC0415
 
+        config, run = self._config, self._scheduler.run
+        switch = DatabaseSwitch(
+            config, self._processor, self._commit, self._clock, run, self._begin_log, self._fail
+        )
         return Backup(
-            self._config,
+            config,
             admin,
             self._machine,
             self._processor.stats,
             self._disk,
             self._take_snapshot,
-            self._restorer,
+            Restorer(config, self._disk, self._snapshot_thread, run, switch),
             self._clock.monotonic_ms,
         ).pages()
 

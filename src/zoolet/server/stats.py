@@ -5,11 +5,13 @@ Counting must cost next to nothing: what arrives in one read is counted at once.
 
 from typing import Final, final
 
+from mypy_extensions import mypyc_attr
+
 _BOUNDS_MS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 """The upper bounds of the histograms' buckets; the last bucket has none."""
 
 
-@final
+@mypyc_attr(acyclic=True)
 class Summary:
     """How often something took how long, in ms."""
 
@@ -116,8 +118,9 @@ class ServerStats:
 
 
 @final
-class ConnectionStats:
-    """What one connection did, as ``cons`` shows it.
+@mypyc_attr(acyclic=True)
+class ConnectionStats(Summary):
+    """What one connection did, as ``cons`` shows it, and how long its requests took.
 
     Attributes:
         last_op_code: of its last request; None before the first.
@@ -127,10 +130,10 @@ class ConnectionStats:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.packets_received = 0
         self.packets_sent = 0
         self.last_op_code: int | None = None
         self.last_cxid = -1
         self.last_zxid = -1
         self.last_response_ms = 0
-        self.latency = Summary()

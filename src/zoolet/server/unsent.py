@@ -22,17 +22,13 @@ class Unsent:
 
     def __init__(self) -> None:
         self.size_bytes: i64 = 0
-        # None while there is nothing: an empty deque takes 760 bytes.
-        self._parts: deque[bytes] | None = None
+        self._parts: deque[bytes] = deque()
         self._at: i64 = 0
 
     def add(self, frames: bytes) -> None:
         """Add at the end."""
         if frames:
-            parts = self._parts
-            if parts is None:
-                parts = self._parts = deque()
-            parts.append(frames)
+            self._parts.append(frames)
             self.size_bytes += len(frames)
 
     def next_chunk(self) -> bytes:
@@ -40,8 +36,6 @@ class Unsent:
         taken: list[bytes] = []
         room: i64 = CHUNK_BYTES
         parts = self._parts
-        if parts is None:
-            return b""
         while parts and room > 0:
             first = parts[0]
             end: i64 = self._at + room
@@ -53,12 +47,5 @@ class Unsent:
                 parts.popleft()
                 self._at = 0
             room -= len(taken[-1])
-        if not parts:
-            self._parts = None
         self.size_bytes -= CHUNK_BYTES - room
         return taken[0] if len(taken) == 1 else b"".join(taken)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._parts = None
-        self.size_bytes = self._at = 0

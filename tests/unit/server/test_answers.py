@@ -1,7 +1,6 @@
 """Answers to operators: turns, back-pressure, failures, and a state that changes meanwhile."""
 
 import asyncio
-import dataclasses
 import json
 import random
 import socket
@@ -464,7 +463,7 @@ def test_a_snapshot_that_is_removed_meanwhile_is_passed_over(
     (directory / "snapshot.1").write_bytes(b"")
     (directory / "snapshot.2").write_bytes(b"")
     inspector = inspector_of(machine)
-    inspector.config = dataclasses.replace(inspector.config, data_dir=tmp_path)
+    inspector.config = inspector.config._replace(data_dir=tmp_path)
     listed = list(directory.iterdir())
     monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed))
     for zxid in range(2, 2 - num_gone, -1):
