@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from zoolet.core.access import digest_of
 from zoolet.model.acl import ACL, OPEN_ACL, READ_ONLY_ACL, AclList, Id
-from zoolet.model.codes import OpCode, Permission, Xid
+from zoolet.model.codes import CreateMode, OpCode, Permission, Xid
 from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring, pack_ustrings
 from zoolet.wire.requests import WRITE_OP_CODES
 
@@ -352,7 +352,10 @@ class _Generator:
     # -- requests ----------------------------------------------------------------------------------
 
     def _create_body(self, flags: int) -> bytes:
-        return self._path_and_data() + pack_acl(self._acl()) + INT.pack(flags)
+        content = self._path_and_data()
+        if content[INT.size :].startswith(b"/zookeeper/quota/") and flags in _EPHEMERAL_FLAGS:
+            flags -= 1  # see `quota-of-a-session` in docs/compatibility.md
+        return content + pack_acl(self._acl()) + INT.pack(flags)
 
     def _create(self) -> tuple[int, bytes]:
         op_code = self._chance.choice((OpCode.CREATE, OpCode.CREATE2))
@@ -535,6 +538,9 @@ class _Generator:
             return OpCode.SASL, pack_buffer(credentials)
         return OpCode.AUTH, INT.pack(0) + pack_ustring(scheme) + pack_buffer(credentials)
 
+
+_EPHEMERAL_FLAGS = frozenset({CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL})
+"""One more than those of the same znode without a session."""
 
 _ALONE = frozenset({OpCode.AUTH, OpCode.SASL})
 """What Apache answers beside its pipeline, so that its place among other replies is chance."""
