@@ -25,8 +25,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from zoolet.jobs import Batch, Dispatcher, Job, JobRequest, JobState, Origin
-from zoolet.server.config import Config, ConfigError, read_config
-from zoolet.server.control import connect_address, running_pid
+from zoolet.server.cli.control import connect_address, running_pid
+from zoolet.server.runtime.errors import ConfigError
+from zoolet.server.zoo_cfg.config import Config
+from zoolet.server.zoo_cfg.reading import read_config
 
 DATASET = "flights"
 MONTHS = [str(month) for month in range(1, 13)]

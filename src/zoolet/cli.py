@@ -20,7 +20,7 @@ from zoolet.model.oserrors import explain
 _PLACES: Final = {
     "data": "zoolet.data.commands",
     "jobs": "zoolet.jobs.cli.commands",
-    "server": "zoolet.server.commands",
+    "server": "zoolet.server.cli.commands",
     "worker": "zoolet.jobs.cli.commands",
 }
 """Which module has the command of a name, under that name."""
@@ -91,7 +91,7 @@ def shell(arguments: tuple[str, ...]) -> None:
 
 def zk_server() -> None:
     """Run ``zkServer.sh``."""
-    from zoolet.server.commands import server  # noqa: PLC0415 -- see the head of this module
+    from zoolet.server.cli.commands import server  # noqa: PLC0415 -- see the head of this module
 
     _telling_os_errors(lambda: server(prog_name="zkServer.sh"))
 
@@ -104,7 +104,7 @@ def zk_cli() -> None:
 def zk_cleanup() -> None:
     """Run ``zkCleanup.sh``."""
     from zoolet.data.scripts import zk_cleanup as script  # noqa: PLC0415 -- see the head
-    from zoolet.server.commands import configured_directories  # noqa: PLC0415 -- see the head
+    from zoolet.server.cli.commands import configured_directories  # noqa: PLC0415 -- see the head
 
     _telling_os_errors(lambda: script(obj=configured_directories))
 

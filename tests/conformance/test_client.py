@@ -18,7 +18,7 @@ from kazoo.exceptions import (
 from kazoo.protocol.serialization import CheckVersion, Delete, SetData
 
 from tests.support.proxy import Proxy
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAIT_S, wait_until
 from zoolet.client import (
     Watches,
     WatchEvent,
@@ -38,7 +38,6 @@ from zoolet.model.acl import Id
 from zoolet.model.codes import AddWatchMode, CreateMode, EventType, WatcherType
 from zoolet.testing.servers.process import ExternalServer
 
-WAIT_S = 20.0
 STEADY_S = 4.0
 SHORT_S = 0.6
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 
+from tests.support.waiting import WAIT_S
 from zoolet.testing import ReservedPort
 
 PROJECT = Path(__file__).parents[2]
 QUEUE = "/jobs/flights"
-WAIT_S = 60.0
 
 
 class Run:
@@ -52,7 +52,7 @@ class Run:
     @contextlib.contextmanager
     def client(self) -> Iterator[Any]:
         client = KazooClient(hosts=f"127.0.0.1:{self.port}")
-        client.start(timeout=WAIT_S)
+        client.start(timeout=2 * WAIT_S)
         yield client
         client.stop()
         client.close()
@@ -64,14 +64,14 @@ def run(tmp_path: Path) -> Run:
 
 
 def output_of(process: "subprocess.Popen[str]") -> str:
-    output, _ = process.communicate(timeout=WAIT_S)
+    output, _ = process.communicate(timeout=2 * WAIT_S)
     assert process.returncode == 0, output
     return output
 
 
 def kill_a_worker_in_the_middle(client: Any) -> None:
     """Kill the worker of a job that is owned, once some jobs are done and some are not."""
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + 2 * WAIT_S
     while time.monotonic() < deadline:
         with contextlib.suppress(Exception):
             owned = client.get_children(f"{QUEUE}/owned")
@@ -135,7 +135,7 @@ def zoolet_server(run: Run) -> Iterator[None]:
 def test_interrupting_stops_everything(run: Run) -> None:
     with run.started() as process:
         with run.client() as client:
-            deadline = time.monotonic() + WAIT_S
+            deadline = time.monotonic() + 2 * WAIT_S
             while not (client.exists(f"{QUEUE}/owned") and client.get_children(f"{QUEUE}/owned")):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
@@ -144,7 +144,7 @@ def test_interrupting_stops_everything(run: Run) -> None:
                 for name in client.get_children(f"{QUEUE}/workers")
             ]
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=WAIT_S)
+        process.communicate(timeout=2 * WAIT_S)
         assert process.returncode == 143
     for pid in pids:
         with pytest.raises(ProcessLookupError):

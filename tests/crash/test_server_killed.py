@@ -11,6 +11,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from tests.support.rawclient import RawClient
+from tests.support.waiting import WAIT_S
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import CreateMode, OpCode
 from zoolet.testing import ServerProcess
@@ -18,7 +19,6 @@ from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
 
 ROUNDS_PER_PARENT = 10
 WRITERS = 4
-WAIT_S = 20.0
 LOST_CONNECTIONS = 5
 MOST_CREATES = 600
 

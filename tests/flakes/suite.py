@@ -11,9 +11,8 @@ import pytest
 from kazoo.exceptions import BadVersionError, ConnectionLoss, NodeExistsError
 from kazoo.protocol.states import KazooState
 
+from tests.support.waiting import WAIT_S
 from zoolet.testing import EmbeddedServer, ErrorCode, OpCode
-
-WAIT_S = 30.0
 
 pytestmark = pytest.mark.parametrize("number", range(50))
 

@@ -14,10 +14,10 @@ import pytest
 from zoolet.core.identities import Identities
 from zoolet.core.machine import StateMachine
 from zoolet.core.networks import client_address
-from zoolet.core.prepare import Requester
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
+from zoolet.core.view import Requester
 from zoolet.model import requests
 from zoolet.model.acl import ACL, ANYONE, OPEN_ACL, READ_ONLY_ACL, AclList, Id
 from zoolet.model.codes import ErrorCode, OpCode, Permission

@@ -7,11 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from zoolet.core.apply import Applied
 from zoolet.core.identities import NOBODY
-from zoolet.core.machine import Applied, StateMachine
-from zoolet.core.prepare import Requester
+from zoolet.core.machine import StateMachine
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
+from zoolet.core.view import Requester
 from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import CreateMode, ErrorCode, OpCode

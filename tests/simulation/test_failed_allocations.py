@@ -22,12 +22,13 @@ from tests.support.simulated import OpenTransport
 from zoolet.core.machine import StateMachine
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
-from zoolet.server.config import Config
-from zoolet.server.connection import Connection
-from zoolet.server.disk_thread import DiskThread
-from zoolet.server.group_commit import GroupCommit
-from zoolet.server.processor import SYSTEM_CLOCK, RequestProcessor
-from zoolet.server.scheduler import Scheduler
+from zoolet.server.pipeline.connection import Connection
+from zoolet.server.pipeline.group_commit import GroupCommit
+from zoolet.server.pipeline.processor import RequestProcessor
+from zoolet.server.runtime.clock import SYSTEM_CLOCK
+from zoolet.server.runtime.disk_thread import DiskThread
+from zoolet.server.runtime.scheduler import Scheduler
+from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.disk import Disk
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover

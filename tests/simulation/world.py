@@ -24,13 +24,14 @@ from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
 from zoolet.model.stat import STAT, Stat
 from zoolet.model.txns import Txn
-from zoolet.server.batches import Batch
-from zoolet.server.connection import Connection
-from zoolet.server.disk_thread import DiskThread
-from zoolet.server.errors import HARMLESS_IN_CALLBACKS
-from zoolet.server.group_commit import GroupCommit
-from zoolet.server.processor import Clock, RequestProcessor
-from zoolet.server.scheduler import Scheduler
+from zoolet.server.pipeline.batches import Batch
+from zoolet.server.pipeline.connection import Connection
+from zoolet.server.pipeline.group_commit import GroupCommit
+from zoolet.server.pipeline.processor import RequestProcessor
+from zoolet.server.runtime.clock import Clock
+from zoolet.server.runtime.disk_thread import DiskThread
+from zoolet.server.runtime.errors import HARMLESS_IN_CALLBACKS
+from zoolet.server.runtime.scheduler import Scheduler
 from zoolet.server.snapshotter import Snapshotter
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
@@ -332,7 +333,7 @@ class World:
 
     def _let_time_pass(self) -> None:
         self.now_ms += self.chance.choice((100, TICK_MS, 12_000))
-        self.processor.expire_sessions()
+        self.processor.sessions.expire_now()
 
     def _stop_here(self) -> None:
         raise CrashError

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tests.support.waiting import WAIT_S
 from zoolet.jobs.execution.attempts import Attempter, Outcome, Setup, Work
 from zoolet.jobs.execution.executors import Executor, ThreadExecutor
 from zoolet.jobs.execution.process_executor import ProcessExecutor
-
-WAIT_S = 30.0
 
 
 class Listening:

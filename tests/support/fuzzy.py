@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 from tests.support.writer import DISK, Writer
-from zoolet.core.tree import Znode
+from zoolet.core.znode import Znode
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.storage.files import snapshot_name

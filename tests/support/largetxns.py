@@ -7,6 +7,7 @@ from tests.support.rawclient import RawClient
 from zoolet.core.access import digest_of
 from zoolet.model.acl import ACL, Id
 from zoolet.model.codes import OpCode, Xid
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import CreateTxn, MultiTxn, Txn, TxnHeader
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 from zoolet.wire.txns import encode_txn
@@ -38,5 +39,7 @@ def _part(path: str, data: bytes) -> bytes:
 
 
 def _txn_bytes(paths: list[str]) -> int:
-    creates = tuple((OpCode.CREATE, CreateTxn(path, b"", _TXN_ACL, False, 1)) for path in paths)
+    creates = tuple(
+        (OpCode.CREATE, CreateTxn(path, b"", _TXN_ACL, OwnerKind.NOBODY, 1)) for path in paths
+    )
     return len(encode_txn(Txn(TxnHeader(1, 1, 1, 1, OpCode.MULTI), MultiTxn(creates))))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import WAIT_S
+
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
 try:
     import uvloop
@@ -16,8 +18,6 @@ else:
     LOOPS["uvloop"] = uvloop.new_event_loop
 
 RunOnLoop = Callable[[Coroutine[Any, Any, None]], None]
-
-WAIT_S = 20.0
 
 
 def runner(name: str) -> RunOnLoop:

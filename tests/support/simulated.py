@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zoolet.core.rules import Rules
-from zoolet.server.config import Config
+from zoolet.server.zoo_cfg.config import Config
 
 TICK_MS = 2000
 

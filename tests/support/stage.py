@@ -17,11 +17,12 @@ from zoolet.core.machine import StateMachine
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
-from zoolet.server.batches import Batch
-from zoolet.server.connection import Connection
-from zoolet.server.group_commit import GroupCommit
-from zoolet.server.processor import Clock, RequestProcessor
-from zoolet.server.scheduler import BUDGET_S, Scheduler, Share
+from zoolet.server.pipeline.batches import Batch
+from zoolet.server.pipeline.connection import Connection
+from zoolet.server.pipeline.group_commit import GroupCommit
+from zoolet.server.pipeline.processor import RequestProcessor
+from zoolet.server.runtime.clock import Clock
+from zoolet.server.runtime.scheduler import BUDGET_S, Scheduler, Share
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.txn_log import TxnLog
 from zoolet.testing.faults.memory_disk import MemoryDisk

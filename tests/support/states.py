@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-WAIT_S = 20.0
+from tests.support.waiting import WAIT_S
 
 
 class States:

@@ -4,12 +4,11 @@ from hypothesis import strategies as st
 
 from zoolet.model.acl import ACL, OPEN_ACL, READ_ONLY_ACL, Id
 from zoolet.model.codes import OpCode
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,
-    CreateContainerTxn,
     CreateSessionTxn,
-    CreateTtlTxn,
     CreateTxn,
     DeleteTxn,
     ErrorTxn,
@@ -27,9 +26,10 @@ PATHS = TEXT.map("/{}".format)
 DATA = st.none() | st.binary(max_size=20)
 ACLS = st.sampled_from([OPEN_ACL, READ_ONLY_ACL, (ACL(5, Id("digest", "a:b")), OPEN_ACL[0])])
 
-CREATES = st.builds(CreateTxn, TEXT, DATA, ACLS, st.booleans(), INT32)
-CONTAINERS = st.builds(CreateContainerTxn, TEXT, DATA, ACLS, INT32)
-TTLS = st.builds(CreateTtlTxn, TEXT, DATA, ACLS, INT32, INT64)
+PLAIN = st.sampled_from([OwnerKind.NOBODY, OwnerKind.SESSION])
+CREATES = st.builds(CreateTxn, TEXT, DATA, ACLS, PLAIN, INT32)
+CONTAINERS = st.builds(CreateTxn, TEXT, DATA, ACLS, st.just(OwnerKind.CONTAINER), INT32)
+TTLS = st.builds(CreateTxn, TEXT, DATA, ACLS, st.just(OwnerKind.TTL), INT32, INT64)
 DELETES = st.builds(DeleteTxn, TEXT)
 SETS = st.builds(SetDataTxn, TEXT, DATA, INT32)
 CHECKS = st.builds(CheckTxn, TEXT, INT32)

@@ -8,7 +8,8 @@ from typing import Self
 import pexpect
 import pyte
 
-WAIT_S = 30.0
+from tests.support.waiting import WAIT_S
+
 ROWS, COLUMNS = 20, 100
 
 

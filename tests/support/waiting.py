@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-WAIT_S = 20.0
+WAIT_S = 30.0
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Requester
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
+from zoolet.core.view import Requester
 from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import ErrorCode, OpCode

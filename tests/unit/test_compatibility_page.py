@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.server.config import ConfigError, config_of, parse_config
-from zoolet.server.keys import KEYS, Key, Use
-from zoolet.server.settings import Settings
+from zoolet.server.runtime.errors import ConfigError
+from zoolet.server.zoo_cfg.keys import KEYS, Key, Use
+from zoolet.server.zoo_cfg.reading import config_of, parse_config
+from zoolet.server.zoo_cfg.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 HEAD = "| key | | |\n| --- | --- | --- |\n"

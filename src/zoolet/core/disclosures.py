@@ -1,9 +1,10 @@
 """What shows something of a znode, and the permission that it needs: one table for all of it.
 
 Every reply, watch event, four-letter word and admin command is in it. The checks themselves stand
-where the requests are handled (``core/prepare.py``, ``core/machine.py``, ``server/reads.py``): a
-look into a table costs too much there. ``tests/integration/server/test_disclosures.py`` tries each
-row with the permission and without it. docs/access.md shows the table.
+where the requests are handled (``core/prepare.py``, ``core/machine.py``,
+``server/pipeline/reads.py``): a look into a table costs too much there.
+``tests/integration/server/test_disclosures.py`` tries each row with the permission and without it.
+docs/access.md shows the table.
 """
 
 from enum import Enum

@@ -5,21 +5,30 @@ once, so that the next prepare sees it. Nothing of what ``apply`` returns may le
 before the log is synced: that is the caller's part. Recovery calls ``apply`` alone.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, final
 
-from mypy_extensions import mypyc_attr
-
 from zoolet.core import access
-from zoolet.core.acl_table import OPEN, StoredAcl
+from zoolet.core.acl_table import OPEN
+from zoolet.core.apply import (
+    Applied,
+    Change,
+    Event,
+    apply_close_session,
+    apply_multi,
+    apply_part,
+    apply_set_acl,
+)
 from zoolet.core.identities import Identities
-from zoolet.core.prepare import Requester, View, prepare
+from zoolet.core.prepare import prepare
 from zoolet.core.quotas import Quotas
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import MZXID, PZXID, Tree, data_length
+from zoolet.core.tree import Tree
+from zoolet.core.view import Requester, View
 from zoolet.core.watches import Watcher, WatchTable
+from zoolet.core.znode import MZXID, PZXID
 from zoolet.model import paths
 from zoolet.model.acl import AclList
 from zoolet.model.big_endian import read_i64_be
@@ -33,7 +42,6 @@ from zoolet.model.codes import (
     WatchMode,
 )
 from zoolet.model.errors import RequestError
-from zoolet.model.owner_kinds import CONTAINER_OWNER, owner_of_ttl
 from zoolet.model.replies import TxnResult
 from zoolet.model.requests import (
     CloseSession,
@@ -45,17 +53,12 @@ from zoolet.model.requests import (
     WriteRequest,
 )
 from zoolet.model.txns import (
-    CheckTxn,
     CloseSessionTxn,
-    CreateContainerTxn,
     CreateSessionTxn,
-    CreateTtlTxn,
-    CreateTxn,
     DeleteTxn,
     ErrorTxn,
     MultiTxn,
     SetAclTxn,
-    SetDataTxn,
     SubTxn,
     Txn,
     TxnHeader,
@@ -64,8 +67,6 @@ from zoolet.model.txns import (
 # Looked up once: a member of an enum costs more than what is done with it here.
 _READ: Final = Permission.READ.value
 _ADMIN: Final = Permission.ADMIN.value
-_ERROR: Final = OpCode.ERROR.value
-_MULTI: Final = OpCode.MULTI.value
 _NODE_CREATED: Final = EventType.NODE_CREATED
 _NODE_DELETED: Final = EventType.NODE_DELETED
 _NODE_DATA_CHANGED: Final = EventType.NODE_DATA_CHANGED
@@ -77,45 +78,6 @@ _BEFORE_ALL: Final = -(1 << 63)
 
 _JAVA_BLANKS = "".join(map(chr, range(ord(" ") + 1)))
 """What Java's String.trim takes off: blanks and all control characters."""
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class Event:
-    """A watch event and whom it goes to; zxid is -1 where no single txn caused it."""
-
-    __slots__ = ("path", "type", "watchers", "zxid")
-
-    def __init__(
-        self,
-        type: EventType,  # noqa: A002 -- the protocol's name
-        path: str,
-        zxid: int,
-        watchers: Collection[Watcher],
-    ) -> None:
-        self.type = type
-        self.path = path
-        self.zxid = zxid
-        self.watchers = watchers
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class Applied:
-    """What a txn did.
-
-    Attributes:
-        result: what its asker is told.
-        touched: the paths about which a reader could now learn something new.
-        events: the watch events it caused, in order.
-    """
-
-    __slots__ = ("events", "result", "touched")
-
-    def __init__(self, result: TxnResult, touched: list[str], events: list[Event]) -> None:
-        self.result = result
-        self.touched = touched
-        self.events = events
 
 
 def _start() -> int:
@@ -219,18 +181,20 @@ class StateMachine:
         applied as far as it goes, and its result carries the error.
         """
         header, body = txn.header, txn.body
-        change = _Change(self, header)
+        change = Change(
+            self.tree, self.sessions, self.quotas, self.data_watches, self.child_watches, header
+        )
         if isinstance(body, CreateSessionTxn):
             self.sessions.open(header.client_id, body.timeout_ms, now_ms())
             result = TxnResult(OpCode.CREATE_SESSION)
         elif isinstance(body, CloseSessionTxn):
-            result = _apply_close_session(change, body)
+            result = apply_close_session(change, body)
         elif isinstance(body, MultiTxn):
-            result = _apply_multi(change, body)
+            result = apply_multi(change, body)
         elif isinstance(body, SetAclTxn):
-            result = _apply_set_acl(change, body)
+            result = apply_set_acl(change, body)
         else:
-            result = _apply_part(change, header.type, body)
+            result = apply_part(change, header.type, body)
         self.zxid = max(self.zxid, header.zxid)
         return Applied(result, change.touched, change.events)
 
@@ -401,188 +365,3 @@ class StateMachine:
                 yield cost_us
                 self.is_changing = True
             self.is_changing = False
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class _Change:
-    """One txn being applied: what it touches and whom it concerns gathers here."""
-
-    def __init__(self, machine: StateMachine, header: TxnHeader) -> None:
-        self.machine = machine
-        self.tree = machine.tree
-        self.header = header
-        self.touched: list[str] = []
-        self.events: list[Event] = []
-        self._last_parent = ""
-
-    def touch_with_parent(self, path: str, parent: str) -> None:
-        """Note a znode that came or went."""
-        self.touched.append(path)
-        if parent != self._last_parent:  # the parts of a multi often have the same one
-            self._last_parent = parent
-            self.touched.append(parent)
-
-    def count(self, stats_path: str | None) -> None:
-        """Note that a quota's statistics have changed."""
-        if stats_path is not None:
-            self.touched.append(stats_path)
-
-    def trigger(
-        self,
-        table: WatchTable,
-        path: str,
-        event_type: EventType,
-        acl: StoredAcl | None = None,
-        but: Collection[Watcher] = (),
-    ) -> Collection[Watcher]:
-        """Add the event for those who watch ``path`` and may read it, except ``but``.
-
-        ``acl`` is that of a znode that is gone. Returns all who watched.
-        """
-        if not table.by_path:
-            return ()
-        watchers = table.trigger(path)
-        if acl is None:
-            acl = self.tree.stored_acl_of(path)
-        told = watchers
-        if but or acl is not OPEN:
-            told = [
-                watcher
-                for watcher in watchers
-                if watcher not in but and (acl is OPEN or acl.allows(watcher.identities, _READ))
-            ]
-        if told:
-            self.events.append(Event(event_type, path, self.header.zxid, told))
-        return watchers
-
-
-def _apply_part(change: _Change, op_code: int, body: SubTxn) -> TxnResult:
-    """Apply a change that may also be part of a multi."""
-    # Not a table: compiled, this calls each directly, and a multi applies thousands in a turn.
-    try:
-        match body:
-            case CreateTxn():
-                result = _create(change, op_code, body)
-            case SetDataTxn():
-                result = _set_data(change, op_code, body)
-            case DeleteTxn():
-                result = _delete(change, op_code, body)
-            case CheckTxn():
-                result = TxnResult(op_code, path=body.path)
-            case CreateContainerTxn():
-                result = _create_container(change, op_code, body)
-            case CreateTtlTxn():
-                result = _create_ttl(change, op_code, body)
-            case ErrorTxn():
-                result = TxnResult(op_code, body.err)
-    except RequestError as error:
-        result = TxnResult(op_code, error.code, error.path)
-    return result
-
-
-def _apply_multi(change: _Change, body: MultiTxn) -> TxnResult:
-    """Apply all parts, or none where one of them was refused (``DataTree.processTxn``)."""
-    for op_code, _ in body.txns:
-        if op_code == _ERROR:
-            return TxnResult(_MULTI, parts=_refused_parts(body))
-    parts = tuple([_apply_part(change, op_code, part) for op_code, part in body.txns])
-    return TxnResult(_MULTI, parts=parts)
-
-
-def _apply_set_acl(change: _Change, txn: SetAclTxn) -> TxnResult:
-    try:
-        record = change.tree.set_acl(txn.path, txn.acl, txn.version)
-    except RequestError as error:
-        return TxnResult(OpCode.SET_ACL, error.code, error.path)
-    change.touched.append(txn.path)
-    return TxnResult(OpCode.SET_ACL, path=txn.path, record=record)
-
-
-def _apply_close_session(change: _Change, txn: CloseSessionTxn) -> TxnResult:
-    """Delete what the txn lists and whatever else the session owns."""
-    session_id = change.header.client_id
-    listed = txn.paths or ()
-    for path in dict.fromkeys((*listed, *change.tree.ephemerals_of(session_id))):
-        _apply_part(change, OpCode.DELETE, DeleteTxn(path))
-    change.machine.sessions.close(session_id)
-    return TxnResult(OpCode.CLOSE_SESSION)
-
-
-def _create(change: _Change, op_code: int, txn: CreateTxn) -> TxnResult:
-    owner = change.header.client_id if txn.ephemeral else 0
-    return _create_znode(change, op_code, txn.path, txn.data, txn.acl, owner, txn.parent_cversion)
-
-
-def _create_container(change: _Change, op_code: int, txn: CreateContainerTxn) -> TxnResult:
-    return _create_znode(
-        change, op_code, txn.path, txn.data, txn.acl, CONTAINER_OWNER, txn.parent_cversion
-    )
-
-
-def _create_ttl(change: _Change, op_code: int, txn: CreateTtlTxn) -> TxnResult:
-    owner = owner_of_ttl(txn.ttl_ms)
-    return _create_znode(change, op_code, txn.path, txn.data, txn.acl, owner, txn.parent_cversion)
-
-
-def _create_znode(
-    change: _Change,
-    op_code: int,
-    path: str,
-    data: bytes | None,
-    acl: AclList,
-    owner: int,
-    parent_cversion: int,
-) -> TxnResult:
-    header, machine, tree = change.header, change.machine, change.tree
-    parent = tree.parents.of(path)
-    record = tree.create(
-        path, parent, data, acl, owner, parent_cversion, header.zxid, header.time_ms
-    )
-    # Before the quotas: where the znode is a quota's statistics, they replace its data.
-    result = TxnResult(op_code, path=path, record=record)
-    change.count(machine.quotas.created(path, data_length(record)))
-    change.touch_with_parent(path, parent)
-    change.trigger(machine.data_watches, path, _NODE_CREATED)
-    change.trigger(machine.child_watches, parent, _NODE_CHILDREN_CHANGED)
-    return result
-
-
-def _delete(change: _Change, op_code: int, txn: DeleteTxn) -> TxnResult:
-    path, machine, tree = txn.path, change.machine, change.tree
-    parent = tree.parents.of(path)
-    record, acl = tree.delete(path, parent, change.header.zxid)
-    change.touch_with_parent(path, parent)
-    change.count(machine.quotas.deleted(path, data_length(record)))
-    told = change.trigger(machine.data_watches, path, _NODE_DELETED, acl)
-    change.trigger(
-        machine.child_watches, path, _NODE_DELETED, acl, but=frozenset(told) if told else ()
-    )
-    change.trigger(machine.child_watches, parent, _NODE_CHILDREN_CHANGED)
-    return TxnResult(op_code, path=path)
-
-
-def _set_data(change: _Change, op_code: int, txn: SetDataTxn) -> TxnResult:
-    header, machine, path = change.header, change.machine, txn.path
-    size_before = change.tree.size_bytes
-    record = change.tree.set_data(path, txn.data, txn.version, header.zxid, header.time_ms)
-    result = TxnResult(op_code, path=path, record=record)
-    if machine.quotas.limited.size:
-        change.count(machine.quotas.changed(path, change.tree.size_bytes - size_before))
-    change.touched.append(path)
-    change.trigger(machine.data_watches, path, _NODE_DATA_CHANGED)
-    return result
-
-
-def _refused_parts(body: MultiTxn) -> tuple[TxnResult, ...]:
-    """Say of each part of a refused multi what Apache ZooKeeper says of it.
-
-    Those before the refused part would have succeeded (0), those after it were not tried.
-    """
-    parts = []
-    code = 0
-    for _, part in body.txns:
-        if isinstance(part, ErrorTxn):
-            code = part.err
-        parts.append(TxnResult(_ERROR, code))
-    return tuple(parts)

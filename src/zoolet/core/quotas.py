@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from zoolet.core.path_set import PathSet
-from zoolet.core.tree import Tree, data_in
+from zoolet.core.tree import Tree
+from zoolet.core.znode import data_in
 from zoolet.model import paths
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError

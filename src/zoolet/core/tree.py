@@ -13,273 +13,52 @@ in ``records``, for children come and go more often than someone asks how many t
 ``record_of`` and ``all_records`` bring them up to date.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64
 
 from zoolet.core.acl_table import OPEN, AclTable, StoredAcl
+from zoolet.core.directory import Directory
 from zoolet.core.tables import shrunk
+from zoolet.core.znode import (
+    AVERSION,
+    CVERSION,
+    DATA_LENGTH,
+    MTIME,
+    MZXID,
+    NUM_CHILDREN,
+    OWNER,
+    PZXID,
+    STAT_BYTES,
+    KeptZnode,
+    Znode,
+    data_length,
+    encode_record,
+    new_record,
+    stat_of_system_node,
+    wrap_int32,
+    write_data,
+    write_names,
+)
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
 from zoolet.model.big_endian import (
     BytesWriter,
-    read_i32_be,
     read_i64_be,
     write_i32_be,
     write_i64_be,
 )
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
-from zoolet.model.owner_kinds import OwnerKind, ttl_of
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.stat import Stat
 
-# Where the fields of a Stat begin, counted from the end of a record.
-STAT_BYTES: Final = 68
-MZXID: Final = 60
-MTIME: Final = 44
-VERSION: Final = 36
-CVERSION: Final = 32
-AVERSION: Final = 28
-OWNER: Final = 24
-DATA_LENGTH: Final = 16
-NUM_CHILDREN: Final = 12
-PZXID: Final = 8
-
-LENGTH_BYTES: Final = 4
-"""Of the length that stands before the data; -1 where the data are null."""
-
-
-def wrap_int32(value: int) -> int:
-    """Return what is left of ``value`` in Java's int: 2**31 wraps to -2**31."""
-    return (value + 0x80000000 & 0xFFFFFFFF) - 0x80000000
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class Directory:
-    """What a znode keeps of its children; one that never had any keeps none.
-
-    Attributes:
-        entries: the paths of its children in order of creation, the very keys of the tree unless a
-            child was created again; also the paths in ``gone``. A long list only grows; when paths
-            are dropped, a new list takes its place. So whoever keeps the list and its length keeps
-            what it was, without a copy.
-        gone: the paths of children that are deleted and still in ``entries``; None: there are none.
-            A short list has none.
-        gone_bytes: the characters in these paths.
-        parent: the directory in which the znode is an entry; None for the root.
-        num_below: the number of znodes below the znode, at every depth.
-        bytes_below: the bytes of their data.
-        changes: the number of times that a child came or went; a list that takes several steps to
-            encode is kept only if this has not changed.
-        created: how often a child was created under it: the next sequential child's number. The
-            Stat's cversion counts deletions too, and does not say this past 2**30.
-        pzxid: of the last txn that counted a child more or less.
-        is_counted: whether the znode's Stat says all this already.
-        listing: the children's names as getChildren answers them, once they were asked for.
-    """
-
-    __slots__ = (
-        "bytes_below",
-        "changes",
-        "created",
-        "entries",
-        "gone",
-        "gone_bytes",
-        "is_counted",
-        "listing",
-        "num_below",
-        "parent",
-        "pzxid",
-    )
-
-    def __init__(self, pzxid: i64, parent: "Directory | None") -> None:
-        self.entries: list[str] = []
-        self.gone: set[str] | None = None
-        self.gone_bytes: i64 = 0
-        self.parent = parent
-        self.num_below: i64 = 0
-        self.bytes_below: i64 = 0
-        self.changes: i64 = 0
-        self.created = 0
-        self.pzxid: i64 = pzxid
-        self.is_counted = True
-        self.listing: bytes | None = None
-
-    def add(self, path: str, size_bytes: i64) -> None:
-        """Note a new child with ``size_bytes`` bytes of data.
-
-        It keeps the place of a former child with this path that is still in ``entries``.
-        """
-        gone = self.gone
-        if gone is not None and path in gone:
-            gone.remove(path)
-            self.gone_bytes -= len(path)
-            if not gone:
-                self.gone = None
-        else:
-            self.entries.append(path)
-        self.changes += 1
-        self.listing = None
-        self.grow(1, size_bytes)
-
-    def remove(self, path: str, size_bytes: i64) -> None:
-        """Note that a child with ``size_bytes`` bytes of data is gone."""
-        if len(self.entries) <= _SHORT_LIST:
-            self.entries.remove(path)
-        else:
-            self._note_gone(path)
-        self.changes += 1
-        self.listing = None
-        self.grow(-1, -size_bytes)
-
-    def _note_gone(self, path: str) -> None:
-        gone = self.gone
-        if gone is None:
-            gone = self.gone = set()
-        gone.add(path)
-        self.gone_bytes += len(path)
-        num_entries: i64 = len(self.entries)
-        if 2 * i64(len(gone)) > num_entries or self.gone_bytes > _GONE_BYTES_EACH * num_entries:
-            self._drop_gone(gone)
-
-    @property
-    def num_children(self) -> int:
-        """The number of children."""
-        return len(self.entries) - (0 if self.gone is None else len(self.gone))
-
-    def children(self) -> list[str]:
-        """Return the paths of its children, in order of creation; callers only read it."""
-        if self.gone is not None:
-            self._drop_gone(self.gone)
-        return self.entries
-
-    def copy_gone(self) -> frozenset[str]:
-        """Return a copy of ``gone``; much is dropped instead, so that the copy takes no time."""
-        gone = self.gone
-        if gone is None:
-            return frozenset()
-        if len(gone) > _MOST_GONE_TO_COPY:
-            self._drop_gone(gone)
-            return frozenset()
-        return frozenset(gone)
-
-    def _drop_gone(self, gone: set[str]) -> None:
-        """Take the paths of deleted children out of the list; after an error it is as before."""
-        self.entries = [path for path in self.entries if path not in gone]
-        self.gone = None
-        self.gone_bytes = 0
-
-    def grow(self, num_more: i64, bytes_more: i64) -> None:
-        """Add to what is below this znode and below every znode above it."""
-        directory: Directory | None = self
-        while directory is not None:
-            directory.num_below += num_more
-            directory.bytes_below += bytes_more
-            directory = directory.parent
-
-
-_SHORT_LIST: Final = 64
-"""Out of a list of this length a deleted child is taken at once."""
-
-_GONE_BYTES_EACH: Final = 100
-"""A directory keeps at most this much of the paths of deleted children, for each in its list."""
-
-_MOST_GONE_TO_COPY: Final = 1000
 _NO_NAMES: Final = bytes(4)
 _LONG_RECORD_BYTES: Final = 4096
 
 _MOST_UNCOUNTED: Final = 1000
 """Parents whose records may be behind: the next read brings all of them up to date."""
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class Znode:
-    """A look at one znode as it is at this moment.
-
-    Attributes:
-        record: its data as a jute buffer, then its packed Stat: the body of a getData reply.
-        acl: its access control list; the very object OPEN_ACL where everyone may do everything.
-        names: of its children, in order of creation.
-        created: how often a child was created under it.
-    """
-
-    __slots__ = ("acl", "created", "names", "record")
-
-    def __init__(self, record: bytes, acl: AclList, names: list[str], created: int) -> None:
-        self.record = record
-        self.acl = acl
-        self.names = names
-        self.created = created
-
-    @property
-    def data(self) -> bytes | None:
-        """The data; None where null was written."""
-        return data_in(self.record)
-
-    @property
-    def stat(self) -> Stat:
-        """The Stat."""
-        return Stat.unpack(self.record, len(self.record) - STAT_BYTES)
-
-
-def data_in(record: bytes) -> bytes | None:
-    """Return a record's data; None where null was written."""
-    if read_i32_be(record, 0) < 0:
-        return None
-    return record[LENGTH_BYTES : len(record) - STAT_BYTES]
-
-
-def data_length(record: bytes) -> i64:
-    """Return how many bytes of data a record has; null has none."""
-    return i64(len(record)) - LENGTH_BYTES - STAT_BYTES
-
-
-def encode_record(data: bytes | None, stat: Stat) -> bytes:
-    """Return the record of a znode."""
-    writer = BytesWriter()
-    _write_data(writer, data)
-    writer.write(stat.pack())
-    return writer.getvalue()
-
-
-def write_names(writer: BytesWriter, children: Iterable[str]) -> None:
-    """Write the names of children, given by their paths."""
-    for child in children:
-        name = child[child.rfind("/") + 1 :].encode()
-        write_i32_be(writer, len(name))
-        writer.write(name)
-
-
-def _write_data(writer: BytesWriter, data: bytes | None) -> None:
-    if data is None:
-        write_i32_be(writer, -1)
-    else:
-        write_i32_be(writer, len(data))
-        writer.write(data)
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class KeptZnode:
-    """A znode as it is at one moment.
-
-    Attributes:
-        record: its record.
-        acl: its ACL.
-        owner: what ``Tree.perishable`` says of it; 0: nothing.
-        created: how often a child was created under it.
-    """
-
-    __slots__ = ("acl", "created", "owner", "record")
-
-    def __init__(self, record: bytes, acl: StoredAcl, owner: int, created: int) -> None:
-        self.record = record
-        self.acl = acl
-        self.owner = owner
-        self.created = created
 
 
 @final
@@ -319,8 +98,8 @@ class Tree:
         """Return the tree of a server that has never run: the root and ZooKeeper's own znodes."""
         tree = cls()
         for path in (paths.ROOT, paths.SYSTEM, paths.QUOTA):
-            tree.add(path, b"", OPEN_ACL, _stat_of_system_node(aversion=0))
-        tree.add(paths.CONFIG, b"", READ_ONLY_ACL, _stat_of_system_node(aversion=-1))
+            tree.add(path, b"", OPEN_ACL, stat_of_system_node(aversion=0))
+        tree.add(paths.CONFIG, b"", READ_ONLY_ACL, stat_of_system_node(aversion=-1))
         tree.count_all_children()
         return tree
 
@@ -566,7 +345,7 @@ class Tree:
         directory = self._directory_to_change(path, parent)
         created = directory.created + 1 if parent_cversion == -1 else parent_cversion
         is_ephemeral = owner != 0 and OwnerKind.of(owner) is OwnerKind.SESSION
-        record = _new_record(data, owner if is_ephemeral else 0, zxid, time_ms)
+        record = new_record(data, owner if is_ephemeral else 0, zxid, time_ms)
         exists = self.records.setdefault(path, record) is not record
         if not exists:
             directory.add(path, data_length(record))
@@ -615,7 +394,7 @@ class Tree:
         before = self._existing(path)
         size = len(before)
         writer = BytesWriter()
-        _write_data(writer, data)
+        write_data(writer, data)
         writer.write(before[size - STAT_BYTES : size - MZXID])
         write_i64_be(writer, zxid)
         writer.write(before[size - MZXID + 8 : size - MTIME])
@@ -712,49 +491,7 @@ class Tree:
 
     # -- questions ---------------------------------------------------------------------------------
 
-    def due_for_removal(self, time_ms: int, unused_ms: int = 0) -> list[str]:
-        """Return the containers and TTL znodes that are to be deleted at ``time_ms``."""
-        return [
-            path for path in self.perishable if self.is_due_for_removal(path, time_ms, unused_ms)
-        ]
-
-    def is_due_for_removal(self, path: str, time_ms: int, unused_ms: int) -> bool:
-        """Say whether a container or TTL znode is to be deleted at ``time_ms`` since the epoch.
-
-        A container is, if it has had a child and has none now; also ``unused_ms`` after its
-        creation without a child, unless this is 0. A TTL znode is, if it has no child and nobody
-        has written to it for its TTL (``ContainerManager.getCandidates``).
-        """
-        owner = self.perishable.get(path)
-        if owner is None or self.has_children(path):
-            return False
-        record = self.records[path]
-        age_ms = time_ms - read_i64_be(record, len(record) - MTIME)
-        if OwnerKind.of(owner) is OwnerKind.TTL:
-            return age_ms > ttl_of(owner)
-        return self.created_under(path) > 0 or 0 < unused_ms < age_ms
-
     def ephemerals_of(self, session_id: int) -> tuple[str, ...]:
         """Return the paths of the ephemerals that go with a session, in order of creation."""
         owned = self.ephemerals.get(session_id)
         return () if owned is None else tuple(owned)
-
-
-def _new_record(data: bytes | None, owner: int, zxid: i64, time_ms: i64) -> bytes:
-    writer = BytesWriter()
-    _write_data(writer, data)
-    write_i64_be(writer, zxid)
-    write_i64_be(writer, zxid)
-    write_i64_be(writer, time_ms)
-    write_i64_be(writer, time_ms)
-    write_i64_be(writer, 0)  # version and cversion
-    write_i32_be(writer, 0)  # aversion
-    write_i64_be(writer, owner)
-    write_i32_be(writer, 0 if data is None else len(data))
-    write_i32_be(writer, 0)  # children
-    write_i64_be(writer, zxid)
-    return writer.getvalue()
-
-
-def _stat_of_system_node(aversion: int) -> Stat:
-    return Stat(0, 0, 0, 0, 0, 0, aversion, 0, 0, 0, 0)

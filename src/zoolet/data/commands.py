@@ -6,11 +6,10 @@ Exit statuses: 0 it is so, 1 it is not (damage, a difference) or cannot be done,
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from functools import wraps
 from pathlib import Path
-from typing import IO, ParamSpec, TypeVar
+from typing import IO, TypeVar
 
 import click
 from rich.console import Console
@@ -24,15 +23,14 @@ from zoolet.data.json_form import show_file, show_txn
 from zoolet.data.new_directory import export_tree, import_tree, write_data_directory
 from zoolet.data.sizes import sizes
 from zoolet.model import paths
-from zoolet.model.oserrors import explain
 from zoolet.model.txns import Txn
+from zoolet.reporting import reporting
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import AsOf
 from zoolet.storage.retention import LEAST_SNAPSHOTS, Retention
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _ERRORS = Console(stderr=True)
@@ -43,25 +41,6 @@ def _tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterabl
     return track(
         items, what, total=total, console=_ERRORS, transient=True, disable=not _ERRORS.is_terminal
     )
-
-
-def reporting(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn what cannot be done into a message and exit status 1."""
-
-    @wraps(command)
-    def reported(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except StorageError as error:
-            click.echo(f"zoolet: {error}", err=True)
-            sys.exit(1)
-        except BrokenPipeError:
-            raise  # the reader wants no more; cli sees to it
-        except OSError as error:
-            click.echo(f"zoolet: {explain(error)}", err=True)
-            sys.exit(1)
-
-    return reported
 
 
 @click.group("data")
@@ -78,7 +57,7 @@ _logs = click.option("--logs", type=_PATH, help="The dataLogDir, where it is not
 @data.command("check")
 @_source
 @_logs
-@reporting
+@reporting(StorageError)
 def check_command(source: Path, logs: Path | None) -> None:
     """Read every file of a data directory, and say whether a server starts from them.
 
@@ -99,7 +78,7 @@ def check_command(source: Path, logs: Path | None) -> None:
 
 @data.command("dump")
 @click.argument("file", type=_PATH)
-@reporting
+@reporting(StorageError)
 def dump_command(file: Path) -> None:
     """Print a log's txns, or a snapshot's sessions and znodes: a JSON object a line."""
     for shown in show_file(file):
@@ -115,7 +94,7 @@ def dump_command(file: Path) -> None:
     multiple=True,
     help="The dataLogDir of A; given twice, also that of B. If A is a file, that of B.",
 )
-@reporting
+@reporting(StorageError)
 def diff_command(left: Path, right: Path, logs: tuple[Path, ...]) -> None:
     """Compare the state in two data directories or snapshot files; 1 if they differ.
 
@@ -141,7 +120,7 @@ def diff_command(left: Path, right: Path, logs: tuple[Path, ...]) -> None:
 @click.option("-d", "--depth", default=1, type=click.IntRange(0), help="Levels to show [1].")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 @_logs
-@reporting
+@reporting(StorageError)
 def du_command(source: Path, path: str, depth: int, as_json: bool, logs: Path | None) -> None:
     """Print the bytes of data and the znodes of a subtree, and of each subtree in it.
 
@@ -165,16 +144,16 @@ def _checked(path: str) -> str:
 @_directory
 @click.argument("path")
 @_logs
-@reporting
+@reporting(StorageError)
 def history_command(directory: Path, path: str, logs: Path | None) -> None:
     """Print every change to a znode that the logs hold: a JSON object a line."""
     _checked(path)
     logged = (
         (found.txn.header, found.txn.body) for found in txns_in(directories_of(directory, logs))
     )
-    for header, what in history("" if path == paths.ROOT else path, _tracked(logged, "Reading")):
-        shown = show_txn(Txn(header, what))
-        shown["type"] = type(what).__name__.removesuffix("Txn")
+    for change in history("" if path == paths.ROOT else path, _tracked(logged, "Reading")):
+        shown = show_txn(Txn(change.header, change.what))
+        shown["type"] = change.name
         click.echo(json.dumps(shown, ensure_ascii=False))
 
 
@@ -183,7 +162,7 @@ def history_command(directory: Path, path: str, logs: Path | None) -> None:
 @click.option("--as-of", required=True, metavar="ZXID|TIME", help="0x1a2b, or 2026-11-23T12:00:00.")
 @click.option("--to", required=True, metavar="NEWDIR", type=_PATH, help="Where to; it must be new.")
 @_logs
-@reporting
+@reporting(StorageError)
 def restore_command(directory: Path, as_of: str, to: Path, logs: Path | None) -> None:
     """Make a new data directory with the state at a zxid or a time."""
     moment = _as_of(as_of)
@@ -211,7 +190,7 @@ def _as_of(text: str) -> AsOf:
 @_directory
 @click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
 @_logs
-@reporting
+@reporting(StorageError)
 def export_command(directory: Path, file: IO[str], logs: Path | None) -> None:
     """Write all znodes as JSON lines; data that is UTF-8 as text, other data in base64."""
     machine = state_of(directories_of(directory, logs)).machine
@@ -222,7 +201,7 @@ def export_command(directory: Path, file: IO[str], logs: Path | None) -> None:
 @data.command("import")
 @click.argument("file", type=click.File("r", encoding="utf-8"))
 @click.argument("directory", metavar="NEWDIR", type=_PATH)
-@reporting
+@reporting(StorageError)
 def import_command(file: IO[str], directory: Path) -> None:
     """Make a new data directory of an export."""
     zxid, tree = import_tree(_tracked(file, "Reading"), file.name)
@@ -241,7 +220,7 @@ def import_command(file: IO[str], directory: Path) -> None:
     help="How many of the newest snapshots stay, with the logs that they need.",
 )
 @_logs
-@reporting
+@reporting(StorageError)
 def purge_command(directory: Path, keep: int, logs: Path | None) -> None:
     """Remove old snapshots and logs, also while a server runs."""
     purge_and_tell(directories_of(directory, logs), keep)

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from zoolet.core.machine import StateMachine
-from zoolet.core.tree import Tree, Znode
+from zoolet.core.tree import Tree
+from zoolet.core.znode import Znode
+from zoolet.model.numbers import hex64
 
 
 class Difference(NamedTuple):
@@ -32,7 +34,7 @@ def differences(left: StateMachine, right: StateMachine) -> Iterator[Difference]
                 yield Difference("~", path, fields)
     for session_id in sorted(left.sessions.by_id.keys() ^ right.sessions.by_id.keys()):
         sign = "-" if session_id in left.sessions.by_id else "+"
-        yield Difference(sign, f"session 0x{session_id & 0xFFFFFFFFFFFFFFFF:x}", {})
+        yield Difference(sign, f"session 0x{hex64(session_id)}", {})
 
 
 def _fields(

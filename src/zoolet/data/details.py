@@ -9,8 +9,10 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 
-from zoolet.core.tree import Tree, Znode
+from zoolet.core.tree import Tree
+from zoolet.core.znode import Znode
 from zoolet.data.json_form import show_time
+from zoolet.model.numbers import hex64
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.storage.snapshots import Snapshot
 
@@ -40,7 +42,7 @@ def detail_lines(snapshot: Snapshot, zxid: int, *, has_data: bool) -> Iterator[s
             f"  cversion = {stat.cversion}",
             f"  dataVersion = {stat.version}",
             f"  aclVersion = {stat.aversion}",
-            f"  ephemeralOwner = {owner & 0xFFFFFFFFFFFFFFFF:#016x}",
+            f"  ephemeralOwner = 0x{hex64(owner):0>14}",
             f"  data = {base64.b64encode(data).decode()}"
             if has_data
             else f"  dataLength = {len(data)}",
@@ -48,7 +50,7 @@ def detail_lines(snapshot: Snapshot, zxid: int, *, has_data: bool) -> Iterator[s
     yield "----"
     yield "Session Details (sid, timeout, ephemeralCount):"
     for session_id, timeout_ms in snapshot.sessions.items():
-        shown_id = f"{session_id & 0xFFFFFFFFFFFFFFFF:#016x}"
+        shown_id = f"0x{hex64(session_id):0>14}"
         yield f"{shown_id}, {timeout_ms}, {ephemerals[session_id]}"
     yield "----"
     yield f"Last zxid: 0x{last_zxid:x}"

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import (
     CloseSessionTxn,
-    CreateContainerTxn,
-    CreateTtlTxn,
     CreateTxn,
     DeleteTxn,
     SetAclTxn,
@@ -21,7 +20,15 @@ class Change(NamedTuple):
     """One change of a znode: by which txn, and what it was."""
 
     header: TxnHeader
-    what: CreateTxn | CreateContainerTxn | CreateTtlTxn | SetDataTxn | SetAclTxn | DeleteTxn
+    what: CreateTxn | SetDataTxn | SetAclTxn | DeleteTxn
+
+    @property
+    def name(self) -> str:
+        """What it is called: Create, CreateContainer, CreateTtl, SetData, SetAcl or Delete."""
+        name = type(self.what).__name__.removesuffix("Txn")
+        if isinstance(self.what, CreateTxn):
+            name += _SUFFIXES.get(self.what.kind, "")
+        return name
 
 
 def history(path: str, txns: Iterable[tuple[TxnHeader, TxnBody]]) -> Iterator[Change]:
@@ -41,10 +48,11 @@ def history(path: str, txns: Iterable[tuple[TxnHeader, TxnBody]]) -> Iterator[Ch
                 yield Change(header, DeleteTxn(path))
             elif isinstance(part, _CHANGES) and part.path == path:
                 if isinstance(part, CreateTxn):
-                    owner = header.client_id if part.ephemeral else None
+                    owner = header.client_id if part.kind is OwnerKind.SESSION else None
                 elif isinstance(part, DeleteTxn):
                     owner = None
                 yield Change(header, part)
 
 
-_CHANGES = (CreateTxn, CreateContainerTxn, CreateTtlTxn, SetDataTxn, SetAclTxn, DeleteTxn)
+_SUFFIXES = {OwnerKind.CONTAINER: "Container", OwnerKind.TTL: "Ttl"}
+_CHANGES = (CreateTxn, SetDataTxn, SetAclTxn, DeleteTxn)

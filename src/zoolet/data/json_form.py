@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, cast
 from zoolet.data.new_directory import znodes_of
 from zoolet.model.codes import OpCode
 from zoolet.model.exports import Shown, show_acl, show_data, show_znode
-from zoolet.model.txns import CloseSessionTxn, CreateSessionTxn, ErrorTxn, MultiTxn, Txn, TxnBody
+from zoolet.model.numbers import hex64
+from zoolet.model.owner_kinds import OwnerKind
+from zoolet.model.txns import (
+    CloseSessionTxn,
+    CreateSessionTxn,
+    CreateTxn,
+    ErrorTxn,
+    MultiTxn,
+    Txn,
+    TxnBody,
+)
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import read_snapshot
 from zoolet.storage.txn_log import read_records
@@ -25,7 +35,7 @@ def show_txn(txn: Txn) -> Shown:
     return {
         "zxid": f"0x{header.zxid:x}",
         "time": show_time(header.time_ms),
-        "session": f"0x{header.client_id & 0xFFFFFFFFFFFFFFFF:x}",
+        "session": f"0x{hex64(header.client_id)}",
         "cxid": header.cxid,
         **_show_body(header.type, txn.body),
     }
@@ -49,9 +59,20 @@ def _show_body(op_code: int, body: TxnBody) -> Shown:
     for name, value in body.fields().items():
         if name == "data":
             shown |= show_data(cast("bytes | None", value))
-        else:
+        elif name == "kind":
+            shown |= _show_kind(cast("CreateTxn", body))
+        elif name != "ttl_ms":
             shown[name] = show_acl(cast("AclList", value)) if name == "acl" else value
     return shown
+
+
+def _show_kind(txn: CreateTxn) -> Shown:
+    """Return whom a znode goes with, as the record of its txn has it; its type says the rest."""
+    if txn.kind is OwnerKind.TTL:
+        return {"ttl_ms": txn.ttl_ms}
+    if txn.kind is OwnerKind.CONTAINER:
+        return {}
+    return {"ephemeral": txn.kind is OwnerKind.SESSION}
 
 
 def is_log(path: Path) -> bool:
@@ -69,5 +90,5 @@ def show_file(path: Path) -> Iterator[Shown]:
         return
     snapshot = read_snapshot(path, path.read_bytes())
     for session_id, timeout_ms in snapshot.sessions.items():
-        yield {"session": f"0x{session_id & 0xFFFFFFFFFFFFFFFF:x}", "timeout_ms": timeout_ms}
+        yield {"session": f"0x{hex64(session_id)}", "timeout_ms": timeout_ms}
     yield from map(show_znode, znodes_of(snapshot.tree))

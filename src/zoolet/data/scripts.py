@@ -12,11 +12,12 @@ from pathlib import Path
 
 import click
 
-from zoolet.data.commands import purge_and_tell, reporting
+from zoolet.data.commands import purge_and_tell
 from zoolet.data.details import detail_lines, ncdu_json
 from zoolet.data.directory_reader import directories_of
 from zoolet.data.growth import Comparison, Sizes, Thresholds
 from zoolet.data.toolkit import chop, dump, header_line, mend
+from zoolet.reporting import reporting
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import by_zxid
 from zoolet.storage.retention import LEAST_SNAPSHOTS
@@ -40,7 +41,7 @@ FindDirectories = Callable[[Path | None], tuple[Path, Path | None]]
     help="How many of the newest snapshots stay, with the logs that they need.",
 )
 @click.pass_obj
-@reporting
+@reporting(StorageError)
 def zk_cleanup(
     find_directories: FindDirectories,
     config_directory: Path | None,
@@ -65,7 +66,7 @@ def zk_cleanup(
 @click.option("-c", "--chop", "is_chop", is_flag=True, help="Write FILE.choppedZXID, up to -z.")
 @click.option("-z", "--zxid", metavar="ZXID", help="With -c: the last zxid, 0x1a or decimal.")
 @click.argument("file", type=_PATH)
-@reporting
+@reporting(StorageError)
 def zk_txn_log_toolkit(
     is_dump: bool,
     recover: bool,
@@ -123,7 +124,7 @@ def _ask(line: str) -> bool:
 @click.option("-d", "has_data", is_flag=True, help="Print the data of each znode, in base64.")
 @click.option("-json", "is_json", is_flag=True, help="Print JSON for ncdu.")
 @click.argument("file", type=_PATH)
-@reporting
+@reporting(StorageError)
 def zk_snapshot_toolkit(has_data: bool, is_json: bool, file: Path) -> None:
     """Print a snapshot: its znodes and its sessions."""
     if has_data and is_json:
@@ -149,7 +150,7 @@ def _read(file: Path) -> Snapshot:
 @click.option("-n", "--nodes", "znodes", required=True, type=int, help="Show more znodes than N.")
 @click.option("-d", "--debug", is_flag=True, help="Tell of smaller changes, too.")
 @click.option("-i", "--interactive", is_flag=True, help="Go on at each return, or to a path.")
-@reporting
+@reporting(StorageError)
 def zk_snapshot_comparer(
     left: Path, right: Path, size_bytes: int, znodes: int, debug: bool, interactive: bool
 ) -> None:

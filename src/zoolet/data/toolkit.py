@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from zoolet.data.json_form import show_time, show_txn
 from zoolet.model.codes import OpCode
+from zoolet.model.numbers import hex64
 from zoolet.storage.disk import BytesFile, Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.txn_log import (
@@ -125,7 +126,7 @@ def txn_line(record: RawRecord) -> str:
     fields = {name: value for name, value in show_txn(txn).items() if name not in _HEADER_FIELDS}
     shown = json.dumps(fields) if fields else ""
     return (
-        f"{show_time(header.time_ms)} session 0x{header.client_id & 0xFFFFFFFFFFFFFFFF:x}"
+        f"{show_time(header.time_ms)} session 0x{hex64(header.client_id)}"
         f" cxid 0x{header.cxid:x} zxid 0x{header.zxid:x} {_kind(header.type)} {shown}"
     ).rstrip()
 

@@ -11,6 +11,7 @@ from mypy_extensions import mypyc_attr
 
 from zoolet.model.acl import AclList
 from zoolet.model.codes import AddWatchMode, WatcherType
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.record import Record
 
 
@@ -38,45 +39,31 @@ class Auth(NamedTuple):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Create(Record):
-    """create and create2, which differ only in their reply."""
+    """create, create2, createContainer and createTTL.
 
-    __slots__ = ("path", "data", "acl", "flags")
+    Attributes:
+        flags: what ``CreateMode`` has.
+        kind: CONTAINER of createContainer, TTL of createTTL; NOBODY of the others, whose flags say
+            whether the znode is ephemeral.
+        ttl_ms: of createTTL.
+    """
 
-    def __init__(self, path: str, data: bytes | None, acl: AclList, flags: int) -> None:
-        self.path = path
-        self.data = data
-        self.acl = acl
-        self.flags = flags
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class CreateContainer(Record):
-    """createContainer: a znode that the server removes some time after its last child."""
-
-    __slots__ = ("path", "data", "acl", "flags")
-
-    def __init__(self, path: str, data: bytes | None, acl: AclList, flags: int) -> None:
-        self.path = path
-        self.data = data
-        self.acl = acl
-        self.flags = flags
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class CreateTtl(Record):
-    """createTTL: a znode that the server removes when nothing came of it for ttl_ms."""
-
-    __slots__ = ("path", "data", "acl", "flags", "ttl_ms")
+    __slots__ = ("path", "data", "acl", "flags", "kind", "ttl_ms")
 
     def __init__(
-        self, path: str, data: bytes | None, acl: AclList, flags: int, ttl_ms: int
+        self,
+        path: str,
+        data: bytes | None,
+        acl: AclList,
+        flags: int,
+        kind: OwnerKind = OwnerKind.NOBODY,
+        ttl_ms: int = -1,
     ) -> None:
         self.path = path
         self.data = data
         self.acl = acl
         self.flags = flags
+        self.kind = kind
         self.ttl_ms = ttl_ms
 
 
@@ -226,7 +213,7 @@ class MultiRead(NamedTuple):
     operations: tuple[tuple[int, PathWatch], ...]
 
 
-PartRequest = Create | CreateContainer | CreateTtl | Delete | SetData | Check
+PartRequest = Create | Delete | SetData | Check
 """The writes that may be part of a multi."""
 
 WriteRequest = PartRequest | DeleteContainer | SetAcl | Multi | CreateSession | CloseSession

@@ -9,6 +9,7 @@ from typing import final
 from mypy_extensions import mypyc_attr
 
 from zoolet.model.acl import AclList
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.record import Record
 
 
@@ -45,47 +46,30 @@ class TxnHeader(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class CreateTxn(Record):
-    """A znode comes to be; path has its sequence, parent_cversion is what the parent's becomes."""
+    """A znode is created.
 
-    __slots__ = ("path", "data", "acl", "ephemeral", "parent_cversion")
+    Attributes:
+        path: with its sequence.
+        kind: whom the znode goes with.
+        parent_cversion: what the parent's cversion becomes.
+        ttl_ms: of the kind TTL.
+    """
+
+    __slots__ = ("path", "data", "acl", "kind", "parent_cversion", "ttl_ms")
 
     def __init__(
-        self, path: str, data: bytes | None, acl: AclList, ephemeral: bool, parent_cversion: int
+        self,
+        path: str,
+        data: bytes | None,
+        acl: AclList,
+        kind: OwnerKind,
+        parent_cversion: int,
+        ttl_ms: int = 0,
     ) -> None:
         self.path = path
         self.data = data
         self.acl = acl
-        self.ephemeral = ephemeral
-        self.parent_cversion = parent_cversion
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class CreateContainerTxn(Record):
-    """A container comes to be."""
-
-    __slots__ = ("path", "data", "acl", "parent_cversion")
-
-    def __init__(self, path: str, data: bytes | None, acl: AclList, parent_cversion: int) -> None:
-        self.path = path
-        self.data = data
-        self.acl = acl
-        self.parent_cversion = parent_cversion
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class CreateTtlTxn(Record):
-    """A znode with a time to live comes to be."""
-
-    __slots__ = ("path", "data", "acl", "parent_cversion", "ttl_ms")
-
-    def __init__(
-        self, path: str, data: bytes | None, acl: AclList, parent_cversion: int, ttl_ms: int
-    ) -> None:
-        self.path = path
-        self.data = data
-        self.acl = acl
+        self.kind = kind
         self.parent_cversion = parent_cversion
         self.ttl_ms = ttl_ms
 
@@ -186,9 +170,7 @@ class MultiTxn(Record):
         self.txns = txns
 
 
-SubTxn = (
-    CreateTxn | CreateContainerTxn | CreateTtlTxn | DeleteTxn | SetDataTxn | CheckTxn | ErrorTxn
-)
+SubTxn = CreateTxn | DeleteTxn | SetDataTxn | CheckTxn | ErrorTxn
 
 TxnBody = SubTxn | SetAclTxn | CreateSessionTxn | CloseSessionTxn | MultiTxn
 

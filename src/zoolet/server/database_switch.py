@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
-from zoolet.server.answers import Run
-from zoolet.server.config import Config
-from zoolet.server.group_commit import GroupCommit
-from zoolet.server.processor import Clock, RequestProcessor
+from zoolet.server.pipeline.group_commit import GroupCommit
+from zoolet.server.pipeline.processor import RequestProcessor
+from zoolet.server.runtime.answers import Run
+from zoolet.server.runtime.clock import Clock
+from zoolet.server.zoo_cfg.config import Config
 
 _STEP_ITEMS = 500
 _STEP_US = 500
@@ -95,7 +96,7 @@ class DatabaseSwitch:
         processor.machine.replace(tree, table, zxid)
         self._commit.synced_zxid = zxid
         self._roll_log()
-        processor.database_replaced()
+        processor.sessions.database_replaced()
         for number, connection in enumerate(tuple(processor.connections)):
             if connection.session is not None:
                 connection.abort()

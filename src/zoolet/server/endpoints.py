@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from zoolet.model.addresses import not_resolved
-from zoolet.server.admission import (
+from zoolet.server.network.admission import (
     FILE_DESCRIPTORS,
     OPERATOR_CONNECTIONS,
     OPERATOR_DESCRIPTORS,
@@ -21,17 +21,18 @@ from zoolet.server.admission import (
     Admission,
     Limits,
 )
-from zoolet.server.config import AdminConfig, Config, Listener
-from zoolet.server.connection import Connection
-from zoolet.server.errors import ServerError
-from zoolet.server.idle_connections import IdleConnections
-from zoolet.server.listening import Acceptor, open_listening_sockets
-from zoolet.server.processor import Clock, RequestProcessor
+from zoolet.server.network.idle_connections import IdleConnections
+from zoolet.server.network.listening import Acceptor, open_listening_sockets
+from zoolet.server.pipeline.connection import Connection
+from zoolet.server.pipeline.processor import RequestProcessor
+from zoolet.server.runtime.clock import Clock
+from zoolet.server.runtime.errors import ServerError
+from zoolet.server.zoo_cfg.config import AdminConfig, Config, Listener
 
 if TYPE_CHECKING:
     import ssl
 
-    from zoolet.server.http import Page
+    from zoolet.server.operator.http import Page
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Endpoints:
         config = self._config
         # The client port last: once it accepts connections, the server is ready.
         if config.tls is not None:
-            from zoolet.server.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
+            from zoolet.server.network.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
 
             context = tls_context(config.tls)
             self._listen(started, config.tls.listener, "secureClientPort", context)
@@ -165,7 +166,7 @@ class Endpoints:
         """
         processor, admin = self._processor, self._config.admin
         if admin is not None:
-            from zoolet.server.admin import admin_page  # noqa: PLC0415 -- see above
+            from zoolet.server.operator.admin import admin_page  # noqa: PLC0415 -- see above
 
             page = admin_page(processor.inspector, admin.root, backup_pages(admin))
             try:
@@ -182,7 +183,7 @@ class Endpoints:
                     error.strerror or error,
                 )
         if self._config.metrics is not None:
-            from zoolet.server.metrics import metrics_page  # noqa: PLC0415 -- see above
+            from zoolet.server.operator.metrics import metrics_page  # noqa: PLC0415 -- see above
 
             page = metrics_page(processor.inspector)
             try:
@@ -202,7 +203,7 @@ class Endpoints:
         idle_timeout_s: float,
     ) -> Acceptor:
         """Serve a page over HTTP until ``started`` is closed; raises OSError."""
-        from zoolet.server.http import HttpConnection  # noqa: PLC0415 -- loads a library
+        from zoolet.server.operator.http import HttpConnection  # noqa: PLC0415 -- loads a library
 
         sockets = open_listening_sockets(listener, _DEFAULT_BACKLOG)
         new_protocol = functools.partial(

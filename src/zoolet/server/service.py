@@ -13,19 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from zoolet.server.batches import Batch
-from zoolet.server.config import Config, Listener
-from zoolet.server.disk_thread import DiskThread
 from zoolet.server.endpoints import Endpoints
-from zoolet.server.errors import HARMLESS_IN_CALLBACKS, ServerError
-from zoolet.server.group_commit import GroupCommit
-from zoolet.server.listening import is_broken_connection
-from zoolet.server.log_limiter import LogLimiter
-from zoolet.server.logs import describe_serving
-from zoolet.server.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
-from zoolet.server.processor import SYSTEM_CLOCK, Clock, RequestProcessor
-from zoolet.server.scheduler import Scheduler, Share
+from zoolet.server.network.listening import is_broken_connection
+from zoolet.server.pipeline.batches import Batch
+from zoolet.server.pipeline.group_commit import GroupCommit
+from zoolet.server.pipeline.processor import RequestProcessor
+from zoolet.server.runtime.clock import SYSTEM_CLOCK, Clock
+from zoolet.server.runtime.disk_thread import DiskThread
+from zoolet.server.runtime.errors import HARMLESS_IN_CALLBACKS, ServerError
+from zoolet.server.runtime.log_limiter import LogLimiter
+from zoolet.server.runtime.logs import describe_serving
+from zoolet.server.runtime.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
+from zoolet.server.runtime.scheduler import Scheduler, Share
 from zoolet.server.snapshotter import Snapshotter
+from zoolet.server.zoo_cfg.config import Config, Listener
 from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zoolet.core.machine import StateMachine
-    from zoolet.server.config import AdminConfig
-    from zoolet.server.http import Page
-    from zoolet.server.listening import Acceptor
+    from zoolet.server.network.listening import Acceptor
+    from zoolet.server.operator.http import Page
+    from zoolet.server.zoo_cfg.config import AdminConfig
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class Server:
             self._snapshot_thread = DiskThread(loop, "zoolet-snapshot")
             started.callback(self._snapshot_thread.stop)
             self._build(loop, self._thread, self._snapshot_thread)
-            self._processor.end_ownerless_ephemerals()
+            self._processor.sessions.end_ownerless_ephemerals()
             started.callback(self._snapshotter.stop)
             started.push_async_callback(self._drain)
             # Clients last: whoever is let in finds everything there.
@@ -116,9 +117,9 @@ class Server:
             repetitions: list[tuple[int, Callable[[], None]]] = [
                 (
                     self._config.tick_time_ms,
-                    lambda: processor.look_for_expired_sessions(loop.call_soon),
+                    lambda: processor.sessions.look_for_expired(loop.call_soon),
                 ),
-                (self._config.container_check_interval_ms, processor.look_for_removable),
+                (self._config.container_check_interval_ms, processor.removal.look),
                 (
                     idle.sessionless_interval_ms,
                     lambda: run("closing connections without a session", idle.close_sessionless()),
@@ -176,12 +177,12 @@ class Server:
 
     def expire_session(self, session_id: int) -> bool:
         """End a session as if its client had been silent too long; False: there is none."""
-        return self._processor.expire_session(session_id)
+        return self._processor.sessions.expire(session_id)
 
     def look_at_clock(self) -> None:
         """Let expire now what the clock says is over, instead of at the next tick."""
-        self._processor.expire_sessions()
-        self._processor.remove_due_znodes()
+        self._processor.sessions.expire_now()
+        self._processor.removal.remove_now()
 
     # -- start -------------------------------------------------------------------------------------
 
@@ -363,9 +364,9 @@ class Server:
     def _backup_pages(self, admin: "AdminConfig") -> "Mapping[str, Page]":
         """Return the pages of the admin commands snapshot and restore."""
         # What only these pages need is loaded here.
-        from zoolet.server.backup import Backup  # noqa: PLC0415
         from zoolet.server.database_switch import DatabaseSwitch  # noqa: PLC0415
-        from zoolet.server.restore import Restorer  # noqa: PLC0415
+        from zoolet.server.operator.backup import Backup  # noqa: PLC0415
+        from zoolet.server.operator.restore import Restorer  # noqa: PLC0415
 
         config, run = self._config, self._scheduler.run
         switch = DatabaseSwitch(

@@ -16,6 +16,7 @@ from zoolet.client import WatchEvent, WatchKind
 from zoolet.client.acls import AclError, format_permissions, parse_acl
 from zoolet.model.acl import AclList
 from zoolet.model.codes import EventType
+from zoolet.model.numbers import hex64
 from zoolet.shell.answers import Answer
 from zoolet.shell.errors import UsageError
 
@@ -134,7 +135,7 @@ def counted(count: int, noun: str) -> str:
 
 def format_id(session_id: int) -> str:
     """Return a session id as ZooKeeper prints it, which knows no negative ones."""
-    return f"0x{session_id & 0xFFFFFFFFFFFFFFFF:x}"
+    return f"0x{hex64(session_id)}"
 
 
 def _format_time(time_ms: int) -> str:

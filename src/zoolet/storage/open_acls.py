@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from zoolet.core.tree import Tree
 from zoolet.model.codes import OpCode
 from zoolet.model.txns import (
-    CreateContainerTxn,
-    CreateTtlTxn,
     CreateTxn,
     DeleteTxn,
     MultiTxn,
@@ -72,7 +70,7 @@ class OpenAcls:
         )
 
 
-_SETTLING = (CreateTxn, CreateContainerTxn, CreateTtlTxn, SetAclTxn, DeleteTxn)
+_SETTLING = (CreateTxn, SetAclTxn, DeleteTxn)
 
 
 def changes_in(body: TxnBody) -> tuple[SubTxn | TxnBody, ...]:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from zoolet.core.acl_table import OPEN, StoredAcl
-from zoolet.core.tree import PZXID, Tree
+from zoolet.core.tree import Tree
+from zoolet.core.znode import PZXID
 from zoolet.model.big_endian import read_i32_be, read_i64_be
 from zoolet.storage import snapshots
 from zoolet.wire.jute import INT, LONG, MalformedError, Reader, pack_ustring

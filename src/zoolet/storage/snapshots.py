@@ -14,15 +14,8 @@ from mypy_extensions import i32, i64
 
 from zoolet.core.acl_table import OPEN, StoredAcl
 from zoolet.core.machine import StateMachine
-from zoolet.core.tree import (
-    AVERSION,
-    CVERSION,
-    OWNER,
-    PZXID,
-    STAT_BYTES,
-    KeptZnode,
-    Tree,
-)
+from zoolet.core.tree import Tree
+from zoolet.core.znode import AVERSION, CVERSION, OWNER, PZXID, STAT_BYTES, KeptZnode
 from zoolet.model import paths
 from zoolet.model.acl import ACL, Id
 from zoolet.model.big_endian import (

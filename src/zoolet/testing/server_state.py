@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import NamedTuple, TypeVar
 
-from zoolet.core.tree import Znode
+from zoolet.core.znode import Znode
 from zoolet.model import paths
 from zoolet.model.codes import WatchMode
 from zoolet.server.service import Server

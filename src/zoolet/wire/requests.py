@@ -7,14 +7,13 @@ from typing import Final, TypeVar
 from mypy_extensions import i64
 
 from zoolet.model.codes import AddWatchMode, CreateMode, OpCode, WatcherType
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.requests import (
     AddWatch,
     Auth,
     Check,
     CloseSession,
     Create,
-    CreateContainer,
-    CreateTtl,
     Delete,
     Multi,
     MultiRead,
@@ -51,14 +50,17 @@ def _create(reader: Reader) -> Create:
     )
 
 
-def _create_container(reader: Reader) -> CreateContainer:
-    made = _create(reader)
-    return CreateContainer(made.path, made.data, made.acl, made.flags)
+def _create_container(reader: Reader) -> Create:
+    request = _create(reader)
+    request.kind = OwnerKind.CONTAINER
+    return request
 
 
-def _create_ttl(reader: Reader) -> CreateTtl:
-    made = _create(reader)
-    return CreateTtl(made.path, made.data, made.acl, made.flags, reader.read_long())
+def _create_ttl(reader: Reader) -> Create:
+    request = _create(reader)
+    request.kind = OwnerKind.TTL
+    request.ttl_ms = reader.read_long()
+    return request
 
 
 def _delete(reader: Reader) -> Delete:
@@ -90,20 +92,23 @@ def _create_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
     if flags in (_TTL_FLAGS, _SEQUENTIAL_TTL_FLAGS):
         raise MalformedError("the flags of a TTL without one in a multi")
     if flags == _CONTAINER_FLAGS or op_code == _CREATE_CONTAINER:
-        made = CreateContainer(request.path, request.data, request.acl, flags)
-        return OpCode.CREATE_CONTAINER, made
+        request.kind = OwnerKind.CONTAINER
+        return OpCode.CREATE_CONTAINER, request
     return op_code, request
 
 
 def _create_ttl_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
     """Read a createTTL, which is what its flags say; a TTL that they do not want is passed over."""
     request = _create_ttl(reader)
-    path, data, acl, flags = request.path, request.data, request.acl, request.flags
-    if flags == _CONTAINER_FLAGS:
-        return OpCode.CREATE_CONTAINER, CreateContainer(path, data, acl, flags)
+    flags = request.flags
     if flags in (_TTL_FLAGS, _SEQUENTIAL_TTL_FLAGS):
         return op_code, request
-    return OpCode.CREATE, Create(path, data, acl, flags)
+    request.ttl_ms = -1
+    if flags == _CONTAINER_FLAGS:
+        request.kind = OwnerKind.CONTAINER
+        return OpCode.CREATE_CONTAINER, request
+    request.kind = OwnerKind.NOBODY
+    return OpCode.CREATE, request
 
 
 _LAST_FLAGS: Final = max(CreateMode).value

@@ -12,12 +12,11 @@ from mypy_extensions import i64
 
 from zoolet.model.big_endian import BytesWriter, read_i32_be, write_i32_be, write_i64_be
 from zoolet.model.codes import OpCode
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,
-    CreateContainerTxn,
     CreateSessionTxn,
-    CreateTtlTxn,
     CreateTxn,
     DeleteTxn,
     ErrorTxn,
@@ -40,6 +39,12 @@ from zoolet.wire.jute import (
     write_ustrings,
 )
 
+# Looked up once: a member of an enum costs more than what is done with it here.
+_NOBODY: Final = OwnerKind.NOBODY
+_SESSION: Final = OwnerKind.SESSION
+_CONTAINER: Final = OwnerKind.CONTAINER
+_TTL: Final = OwnerKind.TTL
+
 _DIGEST_VERSION: Final = 2
 _DIGEST_BYTES: Final = 12
 
@@ -48,23 +53,12 @@ def _write_create(writer: BytesWriter, txn: CreateTxn) -> None:
     write_ustring(writer, txn.path)
     write_buffer(writer, txn.data)
     write_acl(writer, txn.acl)
-    write_bool(writer, txn.ephemeral)
+    kind = txn.kind
+    if kind is _NOBODY or kind is _SESSION:
+        write_bool(writer, kind is _SESSION)
     write_i32_be(writer, txn.parent_cversion)
-
-
-def _write_create_container(writer: BytesWriter, txn: CreateContainerTxn) -> None:
-    write_ustring(writer, txn.path)
-    write_buffer(writer, txn.data)
-    write_acl(writer, txn.acl)
-    write_i32_be(writer, txn.parent_cversion)
-
-
-def _write_create_ttl(writer: BytesWriter, txn: CreateTtlTxn) -> None:
-    write_ustring(writer, txn.path)
-    write_buffer(writer, txn.data)
-    write_acl(writer, txn.acl)
-    write_i32_be(writer, txn.parent_cversion)
-    write_i64_be(writer, txn.ttl_ms)
+    if kind is _TTL:
+        write_i64_be(writer, txn.ttl_ms)
 
 
 def _write_delete(writer: BytesWriter, txn: DeleteTxn) -> None:
@@ -135,10 +129,6 @@ def _write_part(writer: BytesWriter, body: SubTxn) -> None:
             _write_delete(writer, body)
         case CheckTxn():
             _write_check(writer, body)
-        case CreateContainerTxn():
-            _write_create_container(writer, body)
-        case CreateTtlTxn():
-            _write_create_ttl(writer, body)
         case ErrorTxn():
             _write_error(writer, body)
 
@@ -164,18 +154,18 @@ def _decode_create(reader: Reader) -> CreateTxn:
     )
     # Logs from before 3.4 end here; -1 means: one more than the parent has (CreateTxnV0).
     parent_cversion = reader.read_int() if reader.remaining else -1
-    return CreateTxn(path, data, acl, ephemeral, parent_cversion)
+    return CreateTxn(path, data, acl, _SESSION if ephemeral else _NOBODY, parent_cversion)
 
 
-def _decode_create_container(reader: Reader) -> CreateContainerTxn:
-    return CreateContainerTxn(
-        reader.read_ustring(), reader.read_buffer(), reader.read_acl(), reader.read_int()
-    )
+def _decode_create_container(reader: Reader) -> CreateTxn:
+    path, data, acl = reader.read_ustring(), reader.read_buffer(), reader.read_acl()
+    return CreateTxn(path, data, acl, _CONTAINER, reader.read_int())
 
 
-def _decode_create_ttl(reader: Reader) -> CreateTtlTxn:
-    made = _decode_create_container(reader)
-    return CreateTtlTxn(made.path, made.data, made.acl, made.parent_cversion, reader.read_long())
+def _decode_create_ttl(reader: Reader) -> CreateTxn:
+    path, data, acl = reader.read_ustring(), reader.read_buffer(), reader.read_acl()
+    parent_cversion = reader.read_int()
+    return CreateTxn(path, data, acl, _TTL, parent_cversion, reader.read_long())
 
 
 def _decode_close_session(reader: Reader) -> CloseSessionTxn:

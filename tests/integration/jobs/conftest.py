@@ -8,7 +8,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT, WorkerProcess
-from zoolet.jobs import Dispatcher
+from zoolet.jobs import Dispatcher, JobQueue
 
 
 @pytest.fixture
@@ -33,3 +33,22 @@ def start_worker(
     yield start
     for worker in started:
         worker.close()
+
+
+@pytest.fixture
+def queue(client: KazooClient) -> JobQueue:
+    """An empty queue, and on it a worker ``w`` whose session is the client's."""
+    queue = JobQueue(client, ROOT)
+    queue.ensure_layout()
+    assert queue.register("w")
+    return queue
+
+
+@pytest.fixture
+def other_client(server: Any) -> Iterator[KazooClient]:
+    """A client with a session of its own; a test may stop it."""
+    client = KazooClient(hosts=server.hosts, timeout=4.0)
+    client.start()
+    yield client
+    client.stop()
+    client.close()

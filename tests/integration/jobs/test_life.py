@@ -70,11 +70,11 @@ def orphan(group, parameters):
 
 def break_starts(step, names):
     """A step hook: the worker can start no other executor."""
-    from zoolet.jobs.execution import process_executor
+    from zoolet.jobs.execution import process_starts
 
     if step == "started":
         sys.executable = "/no/such/program"
-        process_executor.BACKOFF_MOST_S = 0.01
+        process_starts.BACKOFF_MOST_S = 0.01
 
 def break_recorder(step, names):
     if step == "finishing":

@@ -15,15 +15,13 @@ from click.testing import CliRunner, Result
 from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result, numbered, write_tasks
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAIT_S, wait_until
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, JobRequest
 from zoolet.jobs.cli import inspection
 from zoolet.jobs.cli.printing import Printer
 from zoolet.jobs.cli.top import top
 from zoolet.jobs.znodes.server_clock import wall_clock_ms
-
-WAIT_S = 30
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Every move of a job against a real server: one place at a time, one owner, one result."""
 
-import contextlib
-import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,89 +9,22 @@ import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, SessionExpiredError
 
+from tests.support.job_queue import places, reply_lost, request, submitted, value
+from tests.support.jobs import ROOT
 from zoolet.client import call
 from zoolet.jobs import (
-    InvalidJobError,
     Job,
     JobError,
     JobNotFoundError,
     JobQueue,
-    JobRequest,
     JobState,
     JobTakenError,
-    Origin,
     OwnershipLostError,
     UnreadableJobError,
     WorkerGoneError,
 )
 from zoolet.jobs.records import job as job_module
-from zoolet.jobs.records import job_names
 from zoolet.jobs.znodes import edge
-
-ROOT = "/jobs/flights"
-
-
-@pytest.fixture
-def queue(client: KazooClient) -> JobQueue:
-    """An empty queue, and on it a worker ``w`` whose session is the client's."""
-    queue = JobQueue(client, ROOT)
-    queue.ensure_layout()
-    assert queue.register("w")
-    return queue
-
-
-@pytest.fixture
-def other_client(server: Any) -> Iterator[KazooClient]:
-    """A client with a session of its own; a test may stop it."""
-    client = KazooClient(hosts=server.hosts, timeout=4.0)
-    client.start()
-    yield client
-    client.stop()
-    client.close()
-
-
-def request(groupid: str = "1", **changes: Any) -> JobRequest:
-    return JobRequest(**{"task": "m:f", "dataset": "flights", "groupid": groupid} | changes)
-
-
-def submitted(queue: JobQueue, groupid: str = "1", **changes: Any) -> str:
-    [submission] = queue.submit([request(groupid, **changes)])
-    return submission.name
-
-
-def places(client: KazooClient, name: str) -> list[str]:
-    return [
-        place
-        for place in ("unowned", "owned", "done")
-        if client.exists(f"{ROOT}/{place}/{name}") is not None
-    ]
-
-
-def value(client: KazooClient, place: str, name: str) -> Any:
-    data, _ = client.get(f"{ROOT}/{place}/{name}")
-    return json.loads(data)
-
-
-@contextlib.contextmanager
-def reply_lost(
-    monkeypatch: pytest.MonkeyPatch, error: type[Exception], *, done: bool
-) -> Iterator[None]:
-    """Let the first multi be done, or not, and its reply be lost."""
-    send, lost = call, False
-
-    def losing(client: KazooClient, request: Any) -> None:
-        nonlocal lost
-        lost = True
-        monkeypatch.setattr(edge, "call", send)
-        if done:
-            results = send(client, request).get()
-            assert not [result for result in results if isinstance(result, Exception)]
-        raise error
-
-    monkeypatch.setattr(edge, "call", losing)
-    yield
-    assert lost
-
 
 # --- The life of a job, in the paths, names and states of the design
 
@@ -449,134 +380,3 @@ def test_a_result_that_cannot_be_kept_fails_the_attempt(
     assert places(client, name) == ["done"]
     assert failed.state is JobState.FAILED
     assert complaint in failed.errors[0].message
-
-
-# --- Submitting the same work
-
-
-def test_work_under_way_and_work_done_are_not_submitted_again(
-    queue: JobQueue, client: KazooClient
-) -> None:
-    name = submitted(queue)
-    assert queue.submit([request()]) == [(name, Origin.JOINED)]
-    job = queue.own_job(name, "w")
-    assert queue.submit([request(priority=9)]) == [(name, Origin.JOINED)]
-    queue.finish(job, 1)
-    assert queue.submit([request()]) == [(name, Origin.STORED)]
-    assert client.get_children(f"{ROOT}/unowned") == []
-
-    [other] = queue.submit([request(parameters={"other": "work"})])
-    assert other.origin is Origin.NEW
-    [again] = queue.submit([request()], reuse=False)
-    assert again.origin is Origin.NEW
-    assert again.name != name
-    assert queue.submit([request()]) == [(again.name, Origin.JOINED)]
-
-
-def test_failed_work_is_submitted_again(queue: JobQueue) -> None:
-    name = submitted(queue, max_attempts=1)
-    queue.fail(queue.own_job(name, "w"), "trouble")
-    [again] = queue.submit([request(max_attempts=1)])
-    assert again.origin is Origin.NEW
-    assert again.name != name
-
-
-def test_the_same_work_twice_in_one_batch_is_one_job(queue: JobQueue) -> None:
-    first, second, other = queue.submit([request("1"), request("1"), request("2")])
-    assert (first.origin, second.origin, other.origin) == (Origin.NEW, Origin.JOINED, Origin.NEW)
-    assert first.name == second.name != other.name
-    forced = queue.submit([request("1"), request("1")], reuse=False)
-    assert len({first.name, *(submission.name for submission in forced)}) == 3
-
-
-def test_of_many_who_submit_the_same_work_at_once_each_job_is_new_for_one(
-    queue: JobQueue, other_client: KazooClient, client: KazooClient
-) -> None:
-    other = JobQueue(other_client, ROOT)
-    requests = [request(str(number)) for number in range(80)]
-    start = threading.Barrier(4)
-
-    def submit(jobs: JobQueue, mine: list[JobRequest]) -> list[Any]:
-        start.wait(10)
-        return list(jobs.submit(mine))
-
-    with ThreadPoolExecutor(4) as pool:
-        all_at_once = [
-            pool.submit(submit, queue, requests),
-            pool.submit(submit, other, requests),
-            pool.submit(submit, queue, requests[::-1]),
-            pool.submit(submit, other, requests[::-1]),
-        ]
-        answers = [done.result(60) for done in all_at_once]
-    assert len(client.get_children(f"{ROOT}/unowned")) == 80
-    new = [
-        submission.name for answer in answers for submission in answer if submission.origin == "NEW"
-    ]
-    assert len(new) == len(set(new)) == 80
-    for answer in answers:
-        assert {submission.name for submission in answer} == set(new)
-
-
-def test_a_submitter_that_died_before_it_wrote_the_name_leaves_a_job_to_be_found(
-    queue: JobQueue, client: KazooClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send, sent = call, 0
-
-    def dying(client: KazooClient, request: Any) -> Any:
-        nonlocal sent
-        sent += 1
-        if sent == 2:
-            raise SystemExit
-        return send(client, request)
-
-    monkeypatch.setattr(edge, "call", dying)
-    with pytest.raises(SystemExit):
-        queue.submit([request()])
-    monkeypatch.setattr(edge, "call", send)
-    [waiting] = queue.waiting()
-    assert queue.submit([request()]) == [(waiting.name, Origin.JOINED)]
-    queue.own_job(waiting.name, "w")
-    assert queue.submit([request()]) == [(waiting.name, Origin.JOINED)]
-    data, _ = client.get(f"{ROOT}/keys/{request().key}")
-    assert json.loads(data)["job"] == waiting.name
-
-
-def test_a_key_whose_job_was_deleted_stands_for_nothing(
-    queue: JobQueue, client: KazooClient
-) -> None:
-    name = submitted(queue)
-    client.delete(f"{ROOT}/unowned/{name}")
-    [again] = queue.submit([request()])
-    assert again.origin is Origin.NEW
-
-
-def test_one_bad_request_keeps_a_whole_batch_out(queue: JobQueue, client: KazooClient) -> None:
-    with pytest.raises(InvalidJobError, match="priority"):
-        queue.submit([request("1"), request("2", priority=1000)])
-    assert client.get_children(f"{ROOT}/unowned") == []
-    assert client.get_children(f"{ROOT}/keys") == []
-
-
-def test_large_jobs_do_not_burst_a_multi(queue: JobQueue) -> None:
-    large = {"x": "y" * (job_module.JOB_LIMIT_BYTES - 1000)}
-    submissions = queue.submit([request(str(number), parameters=large) for number in range(5)])
-    assert [submission.origin for submission in submissions] == [Origin.NEW] * 5
-    job = queue.own_job(submissions[0].name, "w")
-    assert queue.finish(job, 1).state is JobState.SUCCESSFUL
-
-
-def test_submitting_takes_a_multi_for_each_50_jobs_and_one_for_their_names(
-    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send, sent = call, 0
-
-    def counting(client: KazooClient, request: Any) -> Any:
-        nonlocal sent
-        sent += 1
-        return send(client, request)
-
-    monkeypatch.setattr(edge, "call", counting)
-    submissions = queue.submit([request(str(number)) for number in range(100)])
-    assert sent == 4
-    parsed = [job_names.parse(submission.name) for submission in submissions]
-    assert [name.groupid for name in parsed if name] == [str(number) for number in range(100)]

@@ -11,8 +11,8 @@ import pytest
 from tests.support.scripts import TIMEOUT_S, run_script, write_zoo_cfg
 from tests.support.waiting import wait_until
 from zoolet.model.build import DESCRIPTION
-from zoolet.server.config import read_config
-from zoolet.server.control import ask, running_pid
+from zoolet.server.cli.control import ask, running_pid
+from zoolet.server.zoo_cfg.reading import read_config
 from zoolet.testing import ReservedPort
 
 

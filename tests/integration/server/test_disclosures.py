@@ -13,7 +13,7 @@ from zoolet.core.access import digest_of
 from zoolet.core.disclosures import EVENTS, OPERATOR_COMMANDS, OPERATOR_WORDS, REPLIES, Of
 from zoolet.model.acl import ACL, AclList, Id
 from zoolet.model.codes import AddWatchMode, ErrorCode, EventType, OpCode, Permission, Xid
-from zoolet.server.four_letter_words import WORDS
+from zoolet.server.operator.four_letter_words import WORDS
 from zoolet.testing import ReservedPort, ServerProcess
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
 

@@ -23,13 +23,12 @@ from kazoo.retry import ForceRetryError, KazooRetry, RetryFailedError
 from kazoo.security import make_acl, make_digest_acl
 
 from tests.support.rawclient import RawClient
+from tests.support.waiting import WAIT_S
 from zoolet.model.codes import CreateMode
 from zoolet.testing import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-WAIT_S = 10.0
 
 
 class Recorder:

@@ -13,10 +13,8 @@ from kazoo.exceptions import KazooException
 from kazoo.recipe.cache import TreeCache
 from kazoo.retry import KazooRetry
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAIT_S, wait_until
 from zoolet.testing import EmbeddedServer, FaultError, OpCode
-
-WAIT_S = 15.0
 
 
 class Peer(NamedTuple):

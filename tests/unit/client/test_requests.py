@@ -12,6 +12,7 @@ from zoolet.client import requests as ours
 from zoolet.model import requests as model
 from zoolet.model.acl import ACL, OPEN_ACL, Id
 from zoolet.model.codes import AddWatchMode, OpCode, WatcherType
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.replies import TxnResult
 from zoolet.model.stat import Stat
 from zoolet.wire import replies
@@ -31,12 +32,12 @@ def body(request: Any) -> tuple[bytes, int, int]:
 @pytest.mark.parametrize("data", [None, b"", b"\xff"])
 def test_creates(data: bytes | None) -> None:
     container = ours.CreateContainer("/a", data, GUARDED, 4)
-    assert wire.decode_write(OpCode(container.type), *body(container)) == model.CreateContainer(
-        "/a", data, GUARDED, 4
+    assert wire.decode_write(OpCode(container.type), *body(container)) == model.Create(
+        "/a", data, GUARDED, 4, OwnerKind.CONTAINER
     )
     ttl = ours.CreateTtl("/a", data, OPEN_ACL, 6, 1 << 39)
-    assert wire.decode_write(OpCode(ttl.type), *body(ttl)) == model.CreateTtl(
-        "/a", data, OPEN_ACL, 6, 1 << 39
+    assert wire.decode_write(OpCode(ttl.type), *body(ttl)) == model.Create(
+        "/a", data, OPEN_ACL, 6, OwnerKind.TTL, 1 << 39
     )
     answer = replies.encode_result(TxnResult(OpCode.CREATE2, path="/a-01", record=STAT.pack()))
     assert ttl.deserialize(answer, 0) == "/a-01"
@@ -55,8 +56,8 @@ def test_a_multi_of_all_writes() -> None:
     read = wire.decode_write(OpCode.MULTI, *body(multi))
     assert isinstance(read, model.Multi)
     assert [operation for _, operation in read.operations] == [
-        model.CreateContainer("/a", b"", OPEN_ACL, 4),
-        model.CreateTtl("/b", b"", OPEN_ACL, 5, 10),
+        model.Create("/a", b"", OPEN_ACL, 4, OwnerKind.CONTAINER),
+        model.Create("/b", b"", OPEN_ACL, 5, OwnerKind.TTL, 10),
         model.SetData("/c", b"x", 3),
         model.Delete("/d", -1),
         model.Check("/e", 2),

@@ -4,13 +4,14 @@ import pytest
 
 from zoolet.core.identities import Identities
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Requester
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
+from zoolet.core.view import Requester
 from zoolet.model import requests
 from zoolet.model.acl import ACL, AclList, Id
 from zoolet.model.codes import CreateMode, ErrorCode, OpCode, Permission
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import ErrorTxn, MultiTxn, TxnBody
 
 MAX_TXN_BYTES = 200_000
@@ -29,7 +30,7 @@ def prepared(acls: list[AclList], op_code: OpCode = OpCode.CREATE) -> TxnBody:
     for number, acl in enumerate(acls):
         path = f"/n{number}"
         if op_code is OpCode.CREATE_CONTAINER:
-            container = requests.CreateContainer(path, b"", acl, CreateMode.CONTAINER)
+            container = requests.Create(path, b"", acl, CreateMode.CONTAINER, OwnerKind.CONTAINER)
             parts.append((op_code, container))
         else:
             parts.append((op_code, requests.Create(path, b"", acl, 0)))

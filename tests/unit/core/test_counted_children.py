@@ -7,10 +7,11 @@ import pytest
 
 from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Requester
 from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import STAT_BYTES, Tree
+from zoolet.core.tree import Tree
+from zoolet.core.view import Requester
 from zoolet.core.watches import Watcher
+from zoolet.core.znode import STAT_BYTES
 from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import EventType, OpCode

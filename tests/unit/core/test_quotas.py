@@ -6,11 +6,12 @@ import pytest
 
 from zoolet.core.identities import NOBODY
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Requester
 from zoolet.core.quotas import Quotas
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree, data_in
+from zoolet.core.tree import Tree
+from zoolet.core.view import Requester
+from zoolet.core.znode import data_in
 from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import ErrorCode, OpCode

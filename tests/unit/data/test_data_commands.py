@@ -15,11 +15,13 @@ from click.testing import CliRunner, Result
 
 from tests.support.fuzzy import AclNumbers, FuzzySnapshot
 from tests.support.writer import Writer
+from zoolet.core.rules import Rules
 from zoolet.data.commands import data
 from zoolet.data.sizes import sizes
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, Id
-from zoolet.model.codes import OpCode
+from zoolet.model.codes import CreateMode, OpCode
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile, _DiskReader
 from zoolet.storage.errors import StorageError
 from zoolet.storage.txn_log import read_records
@@ -269,6 +271,24 @@ def test_history_tells_a_znodes_changes(writer: Writer) -> None:
         "Create",
         "Delete",
     ]
+
+
+def test_what_kind_of_znode_is_created_is_in_dump_and_history(writer: Writer) -> None:
+    writer.machine.rules = Rules(allows_ttl=True)
+    kinds = {
+        "/box": (OpCode.CREATE_CONTAINER, CreateMode.CONTAINER, OwnerKind.CONTAINER, -1),
+        "/brief": (OpCode.CREATE_TTL, CreateMode.PERSISTENT_WITH_TTL, OwnerKind.TTL, 5000),
+    }
+    for path, (op_code, mode, kind, ttl_ms) in kinds.items():
+        writer.change(op_code, requests.Create(path, b"", OPEN_ACL, mode, kind, ttl_ms))
+    shown: dict[str, Any] = {}
+    for log in sorted(writer.directories.logs.glob("log.*")):
+        shown |= {txn["path"]: txn for txn in lines_of(run("dump", log)) if "path" in txn}
+    assert (shown["/e"]["type"], shown["/e"]["ephemeral"]) == ("create", True)
+    assert (shown["/box"]["type"], "ephemeral" in shown["/box"]) == ("create_container", False)
+    assert (shown["/brief"]["type"], shown["/brief"]["ttl_ms"]) == ("create_ttl", 5000)
+    for path, name in {"/e": "Create", "/box": "CreateContainer", "/brief": "CreateTtl"}.items():
+        assert [change["type"] for change in lines_of(run("history", home(writer), path))] == [name]
 
 
 def test_restore_makes_the_state_of_a_zxid_or_a_time(writer: Writer, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from zoolet.data.directory_reader import state_of
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, OpCode
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.storage.errors import StorageError
 from zoolet.storage.recovery import AsOf
 from zoolet.storage.retention import Retention, checked_size
@@ -87,7 +88,7 @@ def create_an_ephemeral_of_two_sessions(writer: Writer) -> None:
 
 
 def create_a_container(writer: Writer) -> None:
-    request = requests.CreateContainer("/new", b"", acl_of("new"), CreateMode.CONTAINER)
+    request = requests.Create("/new", b"", acl_of("new"), CreateMode.CONTAINER, OwnerKind.CONTAINER)
     writer.change(OpCode.CREATE_CONTAINER, request)
 
 
@@ -220,11 +221,13 @@ class History:
             (OpCode.DELETE, requests.Delete(path, -1)),
             (
                 OpCode.CREATE_TTL,
-                requests.CreateTtl(path, data, acl, CreateMode.PERSISTENT_WITH_TTL, 5000),
+                requests.Create(
+                    path, data, acl, CreateMode.PERSISTENT_WITH_TTL, OwnerKind.TTL, 5000
+                ),
             ),
             (
                 OpCode.CREATE_CONTAINER,
-                requests.CreateContainer(path, data, acl, CreateMode.CONTAINER),
+                requests.Create(path, data, acl, CreateMode.CONTAINER, OwnerKind.CONTAINER),
             ),
         ]
         if chance.random() < 0.2:

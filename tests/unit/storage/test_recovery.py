@@ -8,13 +8,16 @@ from click.testing import CliRunner
 
 from tests.support.writer import DISK, SESSION, Writer
 from zoolet.core.identities import NOBODY
+from zoolet.core.lifetimes import is_due_for_removal
 from zoolet.core.machine import StateMachine
-from zoolet.core.prepare import Requester
 from zoolet.core.rules import Rules
+from zoolet.core.tree import Tree
+from zoolet.core.view import Requester
 from zoolet.data.commands import data
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, OpCode
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.requests import CloseSession
 from zoolet.model.txns import Txn, TxnHeader
 from zoolet.storage.disk import Disk
@@ -34,9 +37,11 @@ def writer(tmp_path: Path) -> Writer:
     made.create("/a/e", mode=CreateMode.EPHEMERAL, acl=DIGEST_ACL)
     made.create("/a/n-", "/a/n-", mode=CreateMode.PERSISTENT_SEQUENTIAL)
     made.machine.rules = Rules(allows_ttl=True)
-    container = requests.CreateContainer("/box", b"", OPEN_ACL, CreateMode.CONTAINER)
+    container = requests.Create("/box", b"", OPEN_ACL, CreateMode.CONTAINER, OwnerKind.CONTAINER)
     made.change(OpCode.CREATE_CONTAINER, container)
-    ttl = requests.CreateTtl("/brief", b"", OPEN_ACL, CreateMode.PERSISTENT_WITH_TTL, 5000)
+    ttl = requests.Create(
+        "/brief", b"", OPEN_ACL, CreateMode.PERSISTENT_WITH_TTL, OwnerKind.TTL, 5000
+    )
     made.change(OpCode.CREATE_TTL, ttl)
     made.create("/box/content")
     made.change(OpCode.DELETE, requests.Delete("/box/content", -1))
@@ -46,12 +51,16 @@ def writer(tmp_path: Path) -> Writer:
     return made
 
 
+def _due(tree: Tree) -> list[str]:
+    return [path for path in tree.perishable if is_due_for_removal(tree, path, 10_000, 0)]
+
+
 def assert_same(recovered: StateMachine, live: StateMachine) -> None:
     assert recovered.zxid == live.zxid
     ours, theirs = recovered.tree, live.tree
     assert ours.ephemerals == theirs.ephemerals
     assert ours.perishable == theirs.perishable
-    assert ours.due_for_removal(time_ms=10_000) == theirs.due_for_removal(time_ms=10_000)
+    assert _due(ours) == _due(theirs)
     for (path, node), (their_path, their_node) in zip(ours.znodes(), theirs.znodes(), strict=True):
         assert (path, node.record, node.acl) == (their_path, their_node.record, their_node.acl)
         assert (node.names, node.created) == (their_node.names, their_node.created)

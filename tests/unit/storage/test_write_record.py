@@ -15,6 +15,7 @@ from zoolet.model import big_endian_python
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.big_endian import BytesWriter
 from zoolet.model.codes import OpCode
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import CreateTxn, Txn, TxnHeader
 from zoolet.storage import txn_log
 from zoolet.storage.disk import BytesFile
@@ -74,7 +75,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def create(zxid: int, size_bytes: int = 10, path: str = "/a") -> Txn:
-    body = CreateTxn(path, b"x" * size_bytes, OPEN_ACL, False, 1)
+    body = CreateTxn(path, b"x" * size_bytes, OPEN_ACL, OwnerKind.NOBODY, 1)
     return Txn(TxnHeader(1, 2, zxid, 4, OpCode.CREATE), body)
 
 

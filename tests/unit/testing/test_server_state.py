@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.rawclient import RawClient
-from tests.support.states import WAIT_S
+from tests.support.waiting import WAIT_S
 from zoolet.model.codes import CreateMode, WatchMode
 from zoolet.model.requests import Create
 from zoolet.testing import EmbeddedServer, OpCode

@@ -12,6 +12,7 @@ from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import CreateTxn, SetDataTxn, Txn, TxnHeader
 from zoolet.wire.jute import MalformedError
 from zoolet.wire.txns import decode_txn, encode_txn
@@ -24,7 +25,10 @@ def test_what_is_written_is_read(txn: Txn) -> None:
 
 def test_a_create_is_the_original_s_bytes() -> None:
     """Taken apart by hand after zookeeper.jute: TxnHeader, then CreateTxn."""
-    txn = Txn(TxnHeader(0x0100, 2, 3, 4, OpCode.CREATE), CreateTxn("/a", b"x", OPEN_ACL, True, 1))
+    txn = Txn(
+        TxnHeader(0x0100, 2, 3, 4, OpCode.CREATE),
+        CreateTxn("/a", b"x", OPEN_ACL, OwnerKind.SESSION, 1),
+    )
     assert encode_txn(txn) == bytes.fromhex(
         "0000000000000100 00000002 0000000000000003 0000000000000004 00000001"
         "00000002 2f61  00000001 78"
@@ -34,7 +38,9 @@ def test_a_create_is_the_original_s_bytes() -> None:
 
 
 def test_a_create_from_before_parents_counted_is_read() -> None:
-    txn = Txn(TxnHeader(1, 2, 3, 4, OpCode.CREATE), CreateTxn("/a", b"", OPEN_ACL, False, -1))
+    txn = Txn(
+        TxnHeader(1, 2, 3, 4, OpCode.CREATE), CreateTxn("/a", b"", OPEN_ACL, OwnerKind.NOBODY, -1)
+    )
     assert decode_txn(encode_txn(txn)[:-4]) == txn
 
 
@@ -68,7 +74,9 @@ def test_garbage_is_only_ever_malformed(data: bytes) -> None:
 
 
 def test_a_type_that_is_not_known_is_said() -> None:
-    txn = Txn(TxnHeader(1, 2, 3, 4, OpCode.CREATE), CreateTxn("/a", b"", OPEN_ACL, False, 0))
+    txn = Txn(
+        TxnHeader(1, 2, 3, 4, OpCode.CREATE), CreateTxn("/a", b"", OPEN_ACL, OwnerKind.NOBODY, 0)
+    )
     data = bytearray(encode_txn(txn))
     data[31] = 77
     with pytest.raises(MalformedError, match="type 77"):

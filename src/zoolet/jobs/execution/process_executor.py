@@ -24,12 +24,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from zoolet.jobs.errors import ExecutorError, FunctionNotFoundError
+from zoolet.jobs.execution import process_starts
 from zoolet.jobs.execution.attempts import Outcome, Setup, Work
 from zoolet.jobs.execution.child_process import ChildProcess
 from zoolet.jobs.execution.executors import LONG_S, Observer
 from zoolet.jobs.execution.logs import Label, tell
 from zoolet.jobs.execution.messages import Message, MessageError
 from zoolet.jobs.execution.output import OutputLog, ProcessOutput
+from zoolet.jobs.execution.process_starts import StartError, Starts
 from zoolet.jobs.records.job_names import Group
 from zoolet.jobs.records.json_values import EncodedJson
 from zoolet.model.oserrors import explain
@@ -42,27 +44,12 @@ END_LIMIT_S = 1.0
 """How long a process may take to end in order, with its atexit handlers, before it is killed."""
 START_LIMIT_S = 600.0
 """How long a process may take to import the loader."""
-START_TRIES = 3
-"""After this number of processes in a row that ended before they were ready, the executor fails."""
 YOUNG_S = 5.0
 """A process that ends sooner after it was ready, without an attempt, counts as not ready too."""
-START_TRIES_WITHOUT_RESOURCES = 10
-"""The same for processes that the system could not start, for lack of memory or descriptors: that
-may pass. With the back-off this takes about 20 s."""
-BACKOFF_FIRST_S = 0.1
-BACKOFF_MOST_S = 5.0
 _WAKES_BYTES = 4096
 _LOOK_MS = 1000.0
 _STOP_S = 10.0
 _LINE_JOBS = 50
-
-
-class _StartError(Exception):
-    """A process ended before it was ready or soon after, or could not be started."""
-
-    def __init__(self, reason: str, tries: int) -> None:
-        super().__init__(reason)
-        self.tries = tries
 
 
 class ProcessExecutor:
@@ -191,7 +178,7 @@ class ProcessExecutor:
 
     def _keep_a_process(self) -> None:
         """Run one process after the other, until the executor stops or fails."""
-        failed_starts = 0
+        starts = Starts()
         while not self._stopping.is_set():
             try:
                 self._run_process()
@@ -199,26 +186,25 @@ class ProcessExecutor:
                 if not self._settled.is_set():
                     self._fail(error)
                     return
-                problem = _StartError(str(error), START_TRIES)
-            except _StartError as error:
+                problem = StartError(str(error), process_starts.START_TRIES)
+            except StartError as error:
                 problem = error
             except OSError as error:
                 # At the worker's start, a missing resource is a mistake in its configuration.
-                tries = START_TRIES_WITHOUT_RESOURCES if self._settled.is_set() else 1
-                problem = _StartError(f"it cannot be started: {explain(error)}", tries)
-            else:
-                failed_starts = 0
-                continue
-            failed_starts += 1
-            if failed_starts >= problem.tries:
-                self._fail(
-                    ExecutorError(
-                        f"an executor's process does not get ready (tries: {failed_starts}):"
-                        f" {problem}"
-                    )
+                tries = process_starts.START_TRIES_WITHOUT_RESOURCES
+                problem = StartError(
+                    f"it cannot be started: {explain(error)}",
+                    tries if self._settled.is_set() else 1,
                 )
+            else:
+                starts.succeeded()
+                continue
+            try:
+                delay_s = starts.failed(problem)
+            except ExecutorError as error:
+                self._fail(error)
                 return
-            self._back_off(failed_starts, problem)
+            self._back_off(delay_s)
 
     def _fail(self, failure: Exception) -> None:
         """End the executor: the worker cannot go on without it."""
@@ -227,13 +213,8 @@ class ProcessExecutor:
         if self._settled.is_set() and not self._stopping.is_set():
             self._observer.failed(failure)
 
-    def _back_off(self, failed_starts: int, problem: _StartError) -> None:
+    def _back_off(self, delay_s: float) -> None:
         """Wait before the next start; jobs do not wait with it."""
-        delay_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** (failed_starts - 1))
-        log.warning(
-            "an executor's process does not get ready (try %d of %d, the next one in %.1f s): %s",
-            failed_starts, problem.tries, delay_s, problem,
-        )  # fmt: skip
         until = time.monotonic() + delay_s
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
@@ -255,7 +236,7 @@ class ProcessExecutor:
 
         Raises:
             OSError: it cannot be started.
-            _StartError: it ended before it was ready, or soon after.
+            StartError: it ended before it was ready, or soon after.
             FunctionNotFoundError: it cannot import the loader.
         """
         process = ChildProcess(self._setup)
@@ -508,7 +489,7 @@ class ProcessExecutor:
 
         Raises:
             OSError: the watcher could not start it.
-            _StartError: it was not ready, or for a moment only.
+            StartError: it was not ready, or for a moment only.
             FunctionNotFoundError: it cannot import the loader.
         """
         output.read()
@@ -522,7 +503,7 @@ class ProcessExecutor:
             raise process.failure
         if not process.is_ready:
             why = reason or f"its process ended: {process.how_it_ended}"
-            raise _StartError(f"{why}{_what_it_wrote(output)}", START_TRIES)
+            raise StartError(f"{why}{_what_it_wrote(output)}", process_starts.START_TRIES)
         if reason is None:
             reason = f"its process died: {process.how_it_ended}"
             label = self._sent[current].label if current in self._sent else Label()
@@ -537,7 +518,7 @@ class ProcessExecutor:
         if current is None:
             if not self._has_begun and time.monotonic() - self._ready_at < YOUNG_S:
                 why = f"{reason}. It had made no attempt{_what_it_wrote(output)}"
-                raise _StartError(why, START_TRIES)
+                raise StartError(why, process_starts.START_TRIES)
         elif self._was_abandoned(current):
             self._observer.freed()
         else:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from zoolet.server.processor import Clock
+from zoolet.server.runtime.clock import Clock
 from zoolet.testing.loop_thread import LoopThread
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 from zoolet.model.codes import ErrorCode, OpCode, Xid
-from zoolet.server.four_letter_words import WORD_BYTES, WORDS
+from zoolet.server.operator.four_letter_words import WORD_BYTES, WORDS
 from zoolet.testing.faults.clock import ServerClock
 from zoolet.testing.traffic.frames import (
     LARGEST_FRAME_BYTES,

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from zoolet.server.properties import format_property
+from zoolet.server.zoo_cfg.properties import format_property
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoolet.server.config import Config
+    from zoolet.server.zoo_cfg.config import Config
 
 ADDRESS = "127.0.0.1"
 
@@ -121,7 +121,7 @@ class ManagedServer(ABC):
 
     def ask(self, word: str) -> str:
         """Return its answer to a four-letter word."""
-        from zoolet.server import control  # noqa: PLC0415 -- loads the server
+        from zoolet.server.cli import control  # noqa: PLC0415 -- loads the server
 
         return control.ask(self.config, word)
 

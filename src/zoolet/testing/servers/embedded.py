@@ -17,9 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from zoolet.server.config import Config, Listener, parse_config
-from zoolet.server.errors import ServerError
+from zoolet.server.runtime.errors import ServerError
 from zoolet.server.service import Server
+from zoolet.server.zoo_cfg.config import Config, Listener
+from zoolet.server.zoo_cfg.reading import parse_config
 from zoolet.testing.faults.clock import ServerClock
 from zoolet.testing.faults.faults import FaultError, Faults
 from zoolet.testing.faults.memory_disk import MemoryDisk

@@ -7,8 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
-from zoolet.server.config import read_config
-from zoolet.server.running import run
+from zoolet.server.cli.running import run
+from zoolet.server.zoo_cfg.reading import read_config
 from zoolet.testing.faults.memory_disk import MemoryDisk
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zoolet.server.config import Config, read_config
+from zoolet.server.zoo_cfg.config import Config
+from zoolet.server.zoo_cfg.reading import read_config
 from zoolet.testing.servers.base import ADDRESS, IN_MEMORY, ManagedServer, write_settings
 from zoolet.testing.servers.guard import guarded_environment
 

@@ -17,7 +17,7 @@ import pytest
 from tests.support.executors import Listening, work
 from tests.support.waiting import wait_until
 from zoolet.jobs.errors import ExecutorError
-from zoolet.jobs.execution import process_executor, watcher
+from zoolet.jobs.execution import process_executor, process_starts, watcher
 from zoolet.jobs.execution.attempts import Setup, Work
 from zoolet.jobs.execution.child_process import ChildProcess, absolute_paths, signal_name
 from zoolet.jobs.execution.process_executor import ProcessExecutor
@@ -90,8 +90,8 @@ Start = Callable[..., tuple[ProcessExecutor, Listening]]
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     (tmp_path / "life_tasks.py").write_text(TASKS)
-    monkeypatch.setattr(process_executor, "BACKOFF_FIRST_S", 0.001)
-    monkeypatch.setattr(process_executor, "BACKOFF_MOST_S", 0.01)
+    monkeypatch.setattr(process_starts, "BACKOFF_FIRST_S", 0.001)
+    monkeypatch.setattr(process_starts, "BACKOFF_MOST_S", 0.01)
     started: list[ProcessExecutor] = []
 
     def start(loader: str | None = None) -> tuple[ProcessExecutor, Listening]:
@@ -299,7 +299,7 @@ def no_descriptors(*_: object, **__: object) -> None:
 def test_an_executor_that_cannot_be_started_for_a_while_goes_on(
     start: Start, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(process_executor, "START_TRIES_WITHOUT_RESOURCES", 10_000)
+    monkeypatch.setattr(process_starts, "START_TRIES_WITHOUT_RESOURCES", 10_000)
     executor, listening = start()
     executor.wait_until_ready()
     with monkeypatch.context() as broken:
@@ -358,7 +358,7 @@ def test_a_process_that_never_gets_ready_fails_the_start_with_what_it_wrote(
     executor, _ = start("bad_loader:load")
     with pytest.raises(ExecutorError) as raised:
         executor.wait_until_ready()
-    assert f"(tries: {process_executor.START_TRIES})" in str(raised.value)
+    assert f"(tries: {process_starts.START_TRIES})" in str(raised.value)
     assert reason in str(raised.value)
     assert "no licence" in str(raised.value)
 
@@ -392,7 +392,7 @@ def test_processes_that_end_soon_after_they_are_ready_end_the_executor(
         failure: Exception = error
     else:
         [failure] = listening.wait_for("failed")
-    assert f"(tries: {process_executor.START_TRIES})" in str(failure)
+    assert f"(tries: {process_starts.START_TRIES})" in str(failure)
     assert reason in str(failure)
     assert "no licence" in str(failure)
 
@@ -403,12 +403,12 @@ def test_a_process_that_is_killed_while_it_is_idle_is_started_again(
     """However often, if it has been ready for a while."""
     monkeypatch.setattr(process_executor, "YOUNG_S", 0.0)
     executor, listening = start()
-    for number in range(process_executor.START_TRIES + 1):
+    for number in range(process_starts.START_TRIES + 1):
         executor.give([life(f"{number}", "pid")])
         *_, outcome = listening.wait_for("ended", number + 1)
         os.kill(outcome.result.decode(), signal.SIGKILL)
     executor.give([life("last", "echo", n=1)])
-    *_, outcome = listening.wait_for("ended", process_executor.START_TRIES + 2)
+    *_, outcome = listening.wait_for("ended", process_starts.START_TRIES + 2)
     assert outcome.result.decode() == {"n": 1}
 
 

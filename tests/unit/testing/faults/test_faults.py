@@ -17,7 +17,8 @@ from kazoo.exceptions import (
 )
 from kazoo.recipe.watchers import DataWatch
 
-from tests.support.states import WAIT_S, States
+from tests.support.states import States
+from tests.support.waiting import WAIT_S
 from zoolet.testing import EmbeddedServer, ErrorCode, FaultError, OpCode
 
 CONNECTED, SUSPENDED, LOST = KazooState.CONNECTED, KazooState.SUSPENDED, KazooState.LOST

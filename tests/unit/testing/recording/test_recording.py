@@ -9,7 +9,8 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, RuntimeInconsistency
 from kazoo.handlers.threading import KazooTimeoutError
 
-from tests.support.states import WAIT_S, States
+from tests.support.states import States
+from tests.support.waiting import WAIT_S
 from zoolet.testing import EmbeddedServer, Recorder, RecordingError, Replay
 from zoolet.testing.recording.recording import read_recording
 from zoolet.testing.servers.base import ADDRESS, ManagedServer

@@ -14,12 +14,11 @@ from kazoo.client import KazooState
 from kazoo.exceptions import ConnectionLoss, NoNodeError
 
 from tests.support.rawclient import RawClient
-from tests.support.states import WAIT_S, States
-from tests.support.waiting import wait_until
+from tests.support.states import States
+from tests.support.waiting import WAIT_S, wait_until
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import CreateMode
-from zoolet.server.config import ConfigError
-from zoolet.server.errors import ServerError
+from zoolet.server.runtime.errors import ConfigError, ServerError
 from zoolet.storage.errors import StorageError
 from zoolet.testing import EmbeddedServer, FaultError, OpCode
 from zoolet.testing.servers.embedded import LIVING

@@ -18,8 +18,8 @@ import pytest
 import trustme
 from kazoo.client import KazooState
 
-from tests.support.states import WAIT_S, States
-from tests.support.waiting import wait_until
+from tests.support.states import States
+from tests.support.waiting import WAIT_S, wait_until
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
 from zoolet.testing.servers import process
 from zoolet.testing.servers.apache import missing_for_apache

@@ -1,0 +1,1 @@
+"""``zoolet server``: the commands that start, stop and look at a server."""

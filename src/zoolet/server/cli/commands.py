@@ -1,0 +1,277 @@
+"""``zoolet server``, which is ``zkServer.sh``: start, stop and look at a server.
+
+Owns how its arguments, messages and exit statuses look; what the commands do is in ``control`` and
+``service``.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from zoolet.model.build import DESCRIPTION
+from zoolet.reporting import fail, reporting, text_of
+from zoolet.server.cli import control
+from zoolet.server.cli.environment import Environment
+from zoolet.server.runtime.errors import ConfigError, ServerError
+from zoolet.server.runtime.logs import LEVELS, LogFormat, set_up
+from zoolet.server.zoo_cfg.config import Config
+from zoolet.server.zoo_cfg.reading import read_config
+from zoolet.storage.errors import StorageError
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 60.0
+_reporting = reporting(ConfigError, ServerError, StorageError)
+
+log = logging.getLogger(__name__)
+
+
+class _Setup(NamedTuple):
+    """What a command works on."""
+
+    environment: Environment
+    config_path: Path
+    config: Config
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.environment.warnings(self.config_path)
+
+
+def _read(path: Path | None) -> _Setup:
+    """Read the zoo.cfg that is meant, in the environment of this process."""
+    directory: Path | None = click.get_current_context().find_object(Path)
+    environment = Environment.read(os.environ).with_config_directory(directory)
+    found = environment.find_config(path).absolute()
+    return _Setup(environment, found, read_config(found, environment.flags.properties))
+
+
+def _read_and_tell(path: Path | None) -> _Setup:
+    setup = _read(path)
+    click.echo(f"Using config: {setup.config_path}", err=True)
+    for warning in setup.warnings:
+        click.echo(f"zoolet: {warning}", err=True)
+    return setup
+
+
+@click.group("server", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "directory",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The directory of zoo.cfg; without it, ZOOCFGDIR.",
+)
+@click.pass_context
+def server(ctx: click.Context, directory: Path | None) -> None:
+    """Start, stop and look at a server; each command takes the path of a zoo.cfg.
+
+    The variables ZOOCFGDIR, ZOOCFG, ZOO_LOG_DIR, ZOOPIDFILE, SERVER_JVMFLAGS and JVMFLAGS mean what
+    they mean to Apache ZooKeeper.
+    """
+    ctx.obj = directory
+
+
+_PATH = click.Path(readable=False, path_type=Path)  # who opens it says what is wrong
+
+_config_argument = click.argument("config", required=False, type=_PATH)
+_level_option = click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", help="What is logged: this and above."
+)
+_format_option = click.option(
+    "--log-format",
+    type=click.Choice([member.value for member in LogFormat]),
+    default="text",
+    help="How the log looks; json: an object a line.",
+)
+
+
+@server.command("start-foreground")
+@_config_argument
+@_level_option
+@_format_option
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path),
+    help="Where the log goes, instead of standard error. SIGHUP reopens it.",
+)
+@click.option("--ready-fd", type=int, hidden=True)
+@_reporting
+def start_foreground(
+    config: Path | None,
+    log_level: str,
+    log_format: str,
+    log_file: Path | None,
+    ready_fd: int | None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    report = control.ReadinessReport(ready_fd)
+    try:
+        reopen = set_up(log_level, LogFormat(log_format), log_file)
+        _serve(_read(config), report, reopen)
+    except (ConfigError, ServerError, StorageError, OSError) as error:
+        message = text_of(error)
+        report.failed(message)
+        if LogFormat(log_format) is LogFormat.TEXT:
+            fail(f"zoolet: {message}")
+        log.error("%s", message)  # noqa: TRY400 -- the message says what to do
+        sys.exit(1)
+
+
+def _serve(setup: _Setup, report: control.ReadinessReport, reopen: Callable[[], None]) -> None:
+    # Loaded here, since the other commands ask a server that runs already.
+    from zoolet.server.cli.running import run  # noqa: PLC0415
+    from zoolet.server.operator.four_letter_words import unknown_words  # noqa: PLC0415
+
+    config, pid_path = setup.config, setup.environment.pid_path
+    log.info(
+        "zoolet %s starts as process %d. Using config: %s; %s",
+        DESCRIPTION,
+        os.getpid(),
+        setup.config_path,
+        _configured(config),
+    )
+    for warning in setup.warnings:
+        log.warning("%s", warning)
+    for word in unknown_words(config.four_letter_words):
+        log.warning("4lw.commands.whitelist: %s is not answered here and is passed over", word)
+    pid_file = control.PidFile(pid_path) if pid_path is not None else None
+
+    def ready() -> None:
+        if pid_file is not None:
+            pid_file.write()
+        report.ready()
+
+    try:
+        run(config, on_ready=ready, on_hangup=reopen)
+    finally:
+        if pid_file is not None:
+            pid_file.remove()
+
+
+def _configured(config: Config) -> str:
+    """Return the directories and the addresses of a zoo.cfg, in one line."""
+    listeners = [("clients", config.client_address, config.client_port)]
+    if config.tls is not None:
+        listeners.append(("TLS clients", *config.tls.listener))
+    if config.admin is not None:
+        listeners.append(("admin", *config.admin.listener))
+    if config.metrics is not None:
+        listeners.append(("metrics", *config.metrics))
+    addresses = (f"{what} {address or '*'}:{port}" for what, address, port in listeners)
+    directories = f"dataDir {config.data_dir.absolute()}"
+    if config.data_log_dir is not None:
+        directories += f", dataLogDir {config.data_log_dir.absolute()}"
+    return f"{directories}; addresses: {', '.join(addresses)}"
+
+
+@server.command("start")
+@_config_argument
+@_level_option
+@_format_option
+@_reporting
+def start(config: Path | None, log_level: str, log_format: str) -> None:
+    """Start a server in the background; return when it serves."""
+    _start(_read_and_tell(config), log_level, log_format)
+
+
+def _start(setup: _Setup, log_level: str, log_format: str) -> None:
+    process = control.start(
+        setup.config,
+        setup.config_path,
+        setup.environment.log_path(setup.config),
+        _log_options(log_level, log_format),
+        _START_TIMEOUT_S,
+    )
+    click.echo(f"Starting zookeeper ... STARTED (process {process.pid})")
+
+
+def _log_options(log_level: str, log_format: str) -> list[str]:
+    return ["--log-level", log_level, "--log-format", log_format]
+
+
+@server.command("stop")
+@_config_argument
+@_reporting
+def stop(config: Path | None) -> None:
+    """Stop the server; return when it has ended."""
+    _stop(_read_and_tell(config).config)
+
+
+def _stop(settings: Config) -> None:
+    pid = control.stop(settings, _STOP_TIMEOUT_S)
+    if pid is None:
+        click.echo(f"Stopping zookeeper ... no server runs on {settings.data_dir}")
+    else:
+        click.echo(f"Stopping zookeeper ... STOPPED (process {pid})")
+
+
+@server.command("restart")
+@_config_argument
+@_level_option
+@_format_option
+@_reporting
+def restart(config: Path | None, log_level: str, log_format: str) -> None:
+    """Stop the server where one runs, and start it."""
+    setup = _read_and_tell(config)
+    _stop(setup.config)
+    _start(setup, log_level, log_format)
+
+
+@server.command("status")
+@_config_argument
+@_reporting
+def status(config: Path | None) -> None:
+    """Say whether the server answers, and in which mode; 1 where it does not."""
+    settings = _read_and_tell(config).config
+    address = control.connect_address(settings)
+    click.echo(f"Client port found: {settings.client_port}. Client address: {address}.")
+    try:
+        answer = control.ask(settings, "srvr")
+    except OSError as error:
+        fail(f"Error contacting service. It is probably not running. ({error})")
+    modes = [line for line in answer.splitlines() if line.startswith("Mode: ")]
+    if not modes:
+        fail(
+            f"The server answers, but not what it is: {answer.strip() or '(nothing)'} Add srvr to"
+            " 4lw.commands.whitelist in zoo.cfg."
+        )
+    click.echo(modes[0])
+
+
+@server.command("version")
+def version() -> None:
+    """Print which zoolet this is."""
+    click.echo(f"zoolet, version {DESCRIPTION}")
+
+
+@server.command("print-cmd")
+@_config_argument
+@_level_option
+@_format_option
+@_reporting
+def print_cmd(config: Path | None, log_level: str, log_format: str) -> None:
+    """Print the command that start runs, for a service manager."""
+    setup = _read_and_tell(config)
+    options = _log_options(log_level, log_format)
+    options += ["--log-file", str(setup.environment.log_path(setup.config))]
+    import shlex  # noqa: PLC0415 -- a server needs it not
+
+    click.echo(shlex.join(control.foreground_command(setup.config_path, options)))
+
+
+def configured_directories(config_directory: Path | None) -> tuple[Path, Path | None]:
+    """Return dataDir and dataLogDir of zoo.cfg, for the scripts that work on them.
+
+    Raises StorageError, which says that the directories can be named instead.
+    """
+    environment = Environment.read(os.environ).with_config_directory(config_directory)
+    try:
+        config = read_config(environment.find_config(None), environment.flags.properties)
+    except (ConfigError, ServerError) as error:
+        raise StorageError(f"{error} Or name the directories.") from error
+    return config.data_dir, config.data_log_dir

@@ -1,0 +1,241 @@
+"""Starting, finding and stopping a server that runs in the background.
+
+The pid file is the lock that a server holds on its data directory: a process runs on that directory
+exactly while its lock is held, whatever number a file left behind may hold.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoolet.model.addresses import not_resolved
+from zoolet.model.oserrors import explain
+from zoolet.server.runtime.errors import ServerError
+from zoolet.server.zoo_cfg.config import Config
+from zoolet.storage.files import LOCK_NAME, is_alive, pid_in
+
+OUTPUT_NAME = "zookeeper.out"
+"""What a background server logs to, in its dataDir."""
+
+_CHECK_S = 0.02
+_ANSWER_TIMEOUT_S = 5.0
+_MOST_PID_BYTES = 32
+_READY = b"ready\n"
+
+
+def running_pid(config: Config) -> int | None:
+    """Return the pid of the server that has ``config``'s data directory, None where none has.
+
+    Raises ServerError if this user may not look.
+    """
+    path = config.data_dir / LOCK_NAME
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ServerError(f"cannot see whether a server runs. {explain(error)}") from error
+    try:
+        pid = pid_in(os.read(fd, _MOST_PID_BYTES))
+        # A lock that only asks can keep out a server that starts at this moment. So the file of a
+        # dead process is known by its number, and the lock decides only if that process lives.
+        if pid is None or not is_alive(pid):
+            return None
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return pid
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise ServerError(f"cannot see whether a server runs. {explain(error)}") from error
+    finally:
+        os.close(fd)
+    return None
+
+
+def foreground_command(config_path: Path, options: Sequence[str]) -> list[str]:
+    """Return the command that serves in the foreground."""
+    command = [sys.executable, "-m", "zoolet", "server", "start-foreground", *options]
+    return [*command, str(config_path)]
+
+
+def start(
+    config: Config, config_path: Path, log_path: Path, options: Sequence[str], timeout_s: float
+) -> "subprocess.Popen[bytes]":
+    """Start a server that outlives this process; return when it says that it listens.
+
+    It logs to ``log_path``; ``options`` are those of start-foreground. Raises ServerError, with the
+    reason that the server itself gives, if it ends before that.
+    """
+    pid = running_pid(config)
+    if pid is not None:
+        raise ServerError(f"already running as process {pid}, on {config.data_dir}.")
+    try:
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        output = log_path.open("ab")
+    except OSError as error:
+        raise ServerError(
+            f"cannot write the server's log {log_path}. {explain(error)} Or set ZOO_LOG_DIR, or"
+            " another dataDir in zoo.cfg."
+        ) from error
+    receiving, sending = os.pipe()
+    with output, open(receiving, "rb", buffering=0) as reports:  # noqa: PTH123 -- a descriptor
+        begin = output.tell()
+        own = ["--log-file", str(log_path), "--ready-fd", str(sending)]
+        try:
+            process = subprocess.Popen(
+                foreground_command(config_path, [*options, *own]),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=(sending,),
+            )
+        except OSError as error:
+            raise ServerError(f"cannot start a process. {explain(error)}") from error
+        finally:
+            os.close(sending)
+        report = _read_report(reports.fileno(), time.monotonic() + timeout_s)
+    if report is None:
+        raise ServerError(
+            f"the server does not serve yet after {timeout_s:g} s; it goes on trying as process"
+            f" {process.pid}. Its log is {log_path}:\n{_tail(log_path, begin)}"
+        )
+    if report == _READY:
+        return process
+    process.wait()
+    if report:
+        raise ServerError(f"{report.decode(errors='replace').strip()} (The log is {log_path}.)")
+    raise ServerError(
+        f"the server ended with status {process.returncode} before it served. Its log, {log_path},"
+        f" says:\n{_tail(log_path, begin)}"
+    )
+
+
+def _read_report(fd: int, deadline: float) -> bytes | None:
+    """Return what a server reports before it closes its end; None if it does not in time."""
+    report = b""
+    while True:
+        timeout_s = max(0.0, deadline - time.monotonic())
+        if not select.select([fd], [], [], timeout_s)[0]:
+            return None
+        received = os.read(fd, 65536)
+        if not received:
+            return report
+        report += received
+
+
+class ReadinessReport:
+    """How a server tells its starter that it serves, or why not: once, over a pipe."""
+
+    def __init__(self, fd: int | None) -> None:
+        """Report through ``fd``; None: nobody waits for a report."""
+        self._fd = fd
+
+    def ready(self) -> None:
+        """Say that the server serves."""
+        self._send(_READY)
+
+    def failed(self, reason: str) -> None:
+        """Say why it does not."""
+        self._send(reason.encode(errors="replace"))
+
+    def _send(self, report: bytes) -> None:
+        if self._fd is None:
+            return
+        fd, self._fd = self._fd, None
+        # The starter may have given up waiting, or been killed.
+        with contextlib.suppress(OSError):
+            os.write(fd, report)
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+class PidFile:
+    """A second file with the server's pid, where the operator wants one (``ZOOPIDFILE``).
+
+    It locks nothing: it is written when the server has its data directory and listens.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._content = f"{os.getpid()}\n"
+
+    def write(self) -> None:
+        """Write it; raises ServerError."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(self._content)
+        except OSError as error:
+            raise ServerError(f"cannot write ZOOPIDFILE. {explain(error)}") from error
+
+    def remove(self) -> None:
+        """Remove it, unless another server has written its own."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if self._path.read_text() == self._content:
+                self._path.unlink()
+
+
+def stop(config: Config, timeout_s: float) -> int | None:
+    """Stop the server and return its pid once it has ended; None where none runs.
+
+    Raises ServerError if it does not end in time, or may not be stopped by this user.
+    """
+    pid = running_pid(config)
+    if pid is None:
+        return None
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return pid
+    except PermissionError as error:
+        raise ServerError(
+            f"process {pid} belongs to another user: stop it as that user, or as root."
+        ) from error
+    deadline = time.monotonic() + timeout_s
+    while running_pid(config) == pid:
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"process {pid} has not stopped after {timeout_s:g} s. Look at the server's log; to"
+                f" end it at once: kill -9 {pid}. What was acknowledged is on disk."
+            )
+        time.sleep(_CHECK_S)
+    return pid
+
+
+def ask(config: Config, word: str) -> str:
+    """Return the server's answer to a four-letter word.
+
+    Raises OSError if the server does not answer, ServerError if its host name does not resolve.
+    """
+    address = (connect_address(config), config.client_port)
+    try:
+        connection = socket.create_connection(address, timeout=_ANSWER_TIMEOUT_S)
+    except socket.gaierror as error:
+        name = not_resolved(address[0], error.strerror or str(error))
+        raise ServerError(f"{name}. Correct clientPortAddress in zoo.cfg.") from error
+    with connection:
+        connection.sendall(word.encode())
+        received = []
+        while data := connection.recv(65536):
+            received.append(data)
+    return b"".join(received).decode(errors="replace")
+
+
+def connect_address(config: Config) -> str:
+    """Return the address under which this machine reaches the server."""
+    return "127.0.0.1" if config.client_address is None else config.client_address
+
+
+def _tail(path: Path, begin: int) -> str:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(begin)
+        return file.read()[-4000:].decode(errors="replace")
+    return "(it cannot be read)"

@@ -1,0 +1,1 @@
+"""Sockets: listening, accepting, TLS, and closing what does nothing."""

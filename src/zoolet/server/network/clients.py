@@ -1,0 +1,25 @@
+"""What a client is before it has proven anything: its address.
+
+The connections of one host share these objects.
+"""
+
+import sys
+from typing import Final
+
+from zoolet.core.identities import Identities
+from zoolet.core.networks import client_address
+from zoolet.model.acl import Id
+
+_KEPT_HOSTS: Final = 1000
+_clients_by_host: dict[str, tuple[str, Identities]] = {}
+
+
+def client_at(host: str) -> tuple[str, Identities]:
+    """Return the address of a client that the system calls ``host``, and its identities."""
+    found = _clients_by_host.get(host)
+    if found is None:
+        if len(_clients_by_host) >= _KEPT_HOSTS:
+            _clients_by_host.clear()
+        address = sys.intern(client_address(host))
+        found = _clients_by_host[host] = address, Identities((Id("ip", address),))
+    return found

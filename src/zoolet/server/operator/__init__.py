@@ -1,0 +1,1 @@
+"""What an operator asks a server: words, HTTP, metrics, backup."""

@@ -1,0 +1,125 @@
+"""The figures of a server: a table of what each is called, what it means, and where it is.
+
+Source of the names: Apache ZooKeeper's ``ServerMetrics`` and ``ZooKeeperServer``; the same name has
+the same meaning.
+"""
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from zoolet.server.operator.inspection import Inspector
+from zoolet.server.runtime.stats import Histogram, Summary
+
+
+class Figure(NamedTuple):
+    """A number that may be watched.
+
+    Attributes:
+        meaning: a sentence for those who have not seen its name before.
+        value: returns the number.
+        counts: whether it only rises while the server runs.
+    """
+
+    meaning: str
+    value: Callable[[Inspector], float]
+    counts: bool = False
+
+
+def _count(meaning: str, value: Callable[[Inspector], float]) -> Figure:
+    return Figure(meaning, value, counts=True)
+
+
+def _open_descriptors(_inspector: Inspector) -> int:
+    """Count this process's file descriptors; -1 where the system does not tell."""
+    try:
+        # Linux 6.2 and newer say how many there are; before, the size is 0.
+        size = Path("/proc/self/fd").stat().st_size
+        return size or sum(1 for _ in os.scandir("/proc/self/fd"))
+    except OSError:
+        return -1
+
+
+FIGURES: Final = {
+    "avg_latency": Figure(
+        "Mean ms from a request to its reply.", lambda of: of.stats.latency.average_ms
+    ),
+    "max_latency": Figure(
+        "Longest ms from a request to its reply.", lambda of: of.stats.latency.max_ms
+    ),
+    "min_latency": Figure(
+        "Shortest ms from a request to its reply.", lambda of: of.stats.latency.min_ms
+    ),
+    "packets_received": _count("Requests taken.", lambda of: of.stats.packets_received),
+    "packets_sent": _count("Replies and events sent.", lambda of: of.stats.packets_sent),
+    "num_alive_connections": Figure("Open connections.", lambda of: of.num_connections),
+    "outstanding_requests": Figure(
+        "Replies that wait for the disk.", lambda of: of.outstanding_requests
+    ),
+    "uptime": Figure("Ms since the server began.", lambda of: of.uptime_ms),
+    "znode_count": Figure("Znodes, the root counted twice.", lambda of: of.znode_count),
+    "watch_count": Figure("Watches.", lambda of: of.num_watches),
+    "ephemerals_count": Figure("Ephemeral znodes.", lambda of: of.num_ephemerals),
+    "approximate_data_size": Figure(
+        "Bytes of all paths and their data.", lambda of: of.tree_size_bytes
+    ),
+    "global_sessions": Figure("Sessions.", lambda of: of.num_sessions),
+    "local_sessions": Figure("Sessions that only one member of an ensemble knows.", lambda _: 0),
+    "open_file_descriptor_count": Figure("Open file descriptors.", _open_descriptors),
+    "max_file_descriptor_count": Figure(
+        "File descriptors there may be.", lambda _: resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    ),
+    "auth_failed_count": _count("Refused authentications.", lambda of: of.stats.auth_failures),
+    "connection_rejected": _count(
+        "Connections past a limit.", lambda of: of.stats.connections_rejected
+    ),
+    "sessionless_connections_expired": _count(
+        "Connections closed because they opened no session.",
+        lambda of: of.stats.sessionless_closed,
+    ),
+    "unread_connections_expired": _count(
+        "Connections closed because their client read nothing.", lambda of: of.stats.unread_closed
+    ),
+    "connection_request_count": _count(
+        "Connect requests.", lambda of: of.stats.connection_requests
+    ),
+    "connection_revalidate_count": _count(
+        "Sessions taken up again.", lambda of: of.stats.sessions_resumed
+    ),
+    "bytes_received_count": _count(
+        "Bytes received from clients.", lambda of: of.stats.bytes_received
+    ),
+    "snap_count": _count("Snapshots written.", lambda of: of.stats.snapshots.count),
+    "snapshot_error_count": _count(
+        "Snapshots of the admin endpoint that failed.", lambda of: of.stats.snapshot_errors
+    ),
+    "snapshot_rate_limited_count": _count(
+        "Snapshots refused by the rate limit.", lambda of: of.stats.snapshots_rate_limited
+    ),
+    "restore_error_count": _count("Restores that failed.", lambda of: of.stats.restore_errors),
+    "restore_rate_limited_count": _count(
+        "Restores refused by the rate limit.", lambda of: of.stats.restores_rate_limited
+    ),
+}
+"""By name, in the order in which ``mntr`` shows them."""
+
+
+def histograms(inspector: Inspector) -> dict[str, tuple[Histogram, str]]:
+    """Return how the latencies are distributed, in ms, with the meaning of each."""
+    stats = inspector.stats
+    return {
+        "request_latency": (stats.latencies, "Ms from a request to its reply."),
+        "sync_latency": (stats.sync_latencies, "Ms to write and sync a batch of txns."),
+    }
+
+
+def summaries(inspector: Inspector) -> dict[str, tuple[Summary, str]]:
+    """Return what is measured in ms, with the meaning of each."""
+    stats = inspector.stats
+    return {
+        "fsynctime": (stats.syncs, "Ms to write and sync a batch of txns."),
+        "snapshottime": (stats.snapshots, "Ms to write a snapshot."),
+        "restore_time": (stats.restores, "Ms to restore a snapshot."),
+    }

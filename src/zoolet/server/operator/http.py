@@ -1,0 +1,398 @@
+"""HTTP/1.1 for the operator's pages: requests in, one answer each, on the library h11.
+
+Owns what a page needs of HTTP and nothing of what the pages say. Invariants:
+
+- the requests of a client are answered one at a time; while an answer is made, nothing is read;
+- an answer is sent as ``answers.Answer`` sends it, so its client has little of it unread;
+- a request's head has at most ``MAX_HEADER_BYTES``, a body that no page takes ``MAX_BODY_BYTES``;
+- a client that does not complete a request in time is disconnected.
+
+A malformed request, an unknown path and an unknown method get their status and a sentence.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Final, NamedTuple, Protocol, cast
+from urllib.parse import parse_qsl, urlsplit
+
+import h11
+
+from zoolet.server.network.admission import AcceptedSocket
+from zoolet.server.runtime.answers import UNSENT_BYTES, Answer, Answers
+
+MAX_HEADER_BYTES: Final = 16 << 10
+MAX_BODY_BYTES: Final = 1 << 20
+
+
+class Request(NamedTuple):
+    """What was asked for; the query without repetitions, the names of headers in lower case."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    address: str
+
+
+class Response(NamedTuple):
+    """What is answered.
+
+    Attributes:
+        chunks: the body; each ``next`` does at most about 1 ms of work.
+        headers: further headers.
+        is_large: whether the chunks copy the keys of a table (``answers.Answer``).
+        failed: makes the answer that is sent instead if the first chunk cannot be made.
+    """
+
+    status: HTTPStatus
+    content_type: str
+    chunks: Iterator[bytes]
+    headers: tuple[tuple[str, str], ...] = ()
+    is_large: bool = False
+    failed: "Callable[[Exception], Response] | None" = None
+
+
+class Upload(Protocol):
+    """Takes the body of a request piece by piece."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes more. If not, it calls ``Exchange.go_on`` later."""
+        ...
+
+    def take(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        ...
+
+    def finish(self) -> None:
+        """Note that the body is complete."""
+        ...
+
+    def cancel(self) -> None:
+        """Note that the client is gone before the answer."""
+        ...
+
+
+class Exchange(Protocol):
+    """A request that waits for its answer."""
+
+    def respond(self, response: Response) -> None:
+        """Answer the request."""
+        ...
+
+    def go_on(self) -> None:
+        """Read more of the body."""
+        ...
+
+
+Page = Callable[[Request, Exchange], Upload | None]
+"""Answers a request by calling ``Exchange.respond`` once, now or later.
+
+It returns what takes the body of the request; None: nothing does."""
+
+
+def text(status: HTTPStatus, message: str) -> Response:
+    """Return an answer that is a sentence."""
+    body = f"{message}\n".encode("utf-8", "replace")
+    return Response(status, "text/plain; charset=utf-8", iter([body]))
+
+
+class HttpConnection(asyncio.Protocol):
+    """One client of the pages: an Exchange, and the sink of its answers."""
+
+    def __init__(
+        self,
+        page: Page,
+        answers: Answers,
+        idle_timeout_s: float,
+        accepted: AcceptedSocket | None = None,
+    ) -> None:
+        """Answer with ``page``, and close after a silence of ``idle_timeout_s``.
+
+        ``accepted`` is told when the connection opens and closes.
+        """
+        self._page = page
+        self._answers = answers
+        self._accepted = accepted
+        self._idle_timeout_s = idle_timeout_s
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
+        self._transport: asyncio.Transport | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._address = ""
+        self._client_reads = True
+        self._is_taking = False
+        self._is_reading = True
+        self._is_ended = False
+        self._body_bytes = 0
+        self._is_asked = False
+        self._is_head = False
+        self._has_body = False
+        self._name = ""
+        self._upload: Upload | None = None
+        self._response: Response | None = None
+        self._answer: Answer | None = None
+        self._unsent: bytes | None = None
+        self._head_is_sent = False
+
+    # -- what the loop calls -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first request."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._accepted is not None:
+            self._accepted.opened(self._transport)
+        peer = self._transport.get_extra_info("peername")
+        self._address = peer[0] if peer else ""
+        self._transport.set_write_buffer_limits(high=UNSENT_BYTES)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        del exc
+        self._transport = None
+        if self._accepted is not None:
+            self._accepted.closed()
+        self._stop_waiting()
+        if self._answer is not None:
+            self._answer.stop()
+            self._answer = None
+        self._cancel_upload()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what has arrived."""
+        if not self._is_ended:
+            self._http.receive_data(data)
+            self._take()
+
+    def eof_received(self) -> bool:
+        """Go on answering a client that asks for nothing more."""
+        if not self._is_ended:
+            with suppress(RuntimeError):  # h11: an end behind an end
+                self._http.receive_data(b"")
+            self._take()
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        self._client_reads = False
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._client_reads = True
+        if self._answer is not None:
+            self._answer.go_on()
+
+    # -- Exchange ----------------------------------------------------------------------------------
+
+    def respond(self, response: Response) -> None:
+        """Answer the request that was asked last."""
+        self._cancel_upload()
+        if self._transport is None or not self._is_asked or self._answer is not None:
+            return
+        self._stop_waiting()
+        self._response = response
+        self._head_is_sent = False
+        self._unsent = None
+        self._answer = self._answers.new(self._name, response.chunks, is_large=response.is_large)
+        self._answer.begin(self)
+
+    def go_on(self) -> None:
+        """Read more of the body."""
+        self._take()
+
+    # -- answers.Sink ------------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the client has read enough for one more chunk."""
+        return self._client_reads
+
+    def send_chunk(self, chunk: bytes) -> None:
+        """Send a chunk of the body; the first waits, since it may be all."""
+        if self._unsent is None and not self._head_is_sent:
+            self._unsent = chunk
+            return
+        self._send_head(None)
+        before, self._unsent = self._unsent or b"", None
+        self._send(h11.Data(data=before + chunk))
+
+    def end_answer(self) -> None:
+        """End the answer, and take the next request."""
+        body, self._unsent = self._unsent or b"", None
+        self._send_head(len(body))
+        if body:
+            self._send(h11.Data(data=body))
+        self._send(h11.EndOfMessage())
+        self._answer = None
+        self._is_asked = False
+        self._wait()
+        if self._http.our_state is h11.MUST_CLOSE and self._http.their_state is not h11.SEND_BODY:
+            self._close()
+        else:
+            self._take()
+
+    def fail_answer(self, error: Exception) -> None:
+        """Say that the answer cannot be made; cut the client off if half of it is sent."""
+        response, self._answer = self._response, None
+        if self._head_is_sent or response is None:
+            self.abort()
+        elif response.failed is None:
+            self.respond(text(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)))
+        else:
+            self.respond(response.failed(error))
+
+    def abort(self) -> None:
+        """Disconnect at once."""
+        self._is_ended = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Give the client its time for the next request."""
+        self._stop_waiting()
+        loop = asyncio.get_running_loop()
+        self._idle = loop.call_later(self._idle_timeout_s, self.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def _take(self) -> None:
+        """Take what has arrived, until there is nothing or it has to wait."""
+        if self._is_taking:
+            return  # a page has answered at once: the loop below goes on
+        self._is_taking = True
+        try:
+            while self._may_take() and self._take_event():
+                pass
+        finally:
+            self._is_taking = False
+        self._read_or_wait()
+
+    def _may_take(self) -> bool:
+        if self._is_ended or self._transport is None or self._answer is not None:
+            return False
+        if self._upload is not None:
+            return self._upload.has_room
+        # A page that answers later has all of the request.
+        return not self._is_asked or self._http.their_state is h11.SEND_BODY
+
+    def _read_or_wait(self) -> None:
+        """Read from the socket only while what is read can be taken."""
+        if self._transport is None or self._is_ended:
+            return
+        wanted = self._may_take()
+        if wanted != self._is_reading:
+            self._is_reading = wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def _take_event(self) -> bool:
+        """Take the next piece of what has arrived; False where there is none, or it must wait."""
+        http = self._http
+        if http.our_state is h11.DONE and http.their_state is h11.DONE:
+            http.start_next_cycle()
+        try:
+            event = http.next_event()
+        except h11.RemoteProtocolError as error:
+            self._refuse(error)
+            return False
+        if isinstance(event, h11.Request):
+            self._ask(event)
+        elif isinstance(event, h11.Data):
+            self._take_body(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            if self._upload is not None:
+                self._upload.finish()
+            if http.our_state is h11.MUST_CLOSE:
+                self._close()
+        elif isinstance(event, h11.ConnectionClosed):
+            self._close()
+        return isinstance(event, h11.Event) and not isinstance(event, h11.ConnectionClosed)
+
+    def _ask(self, event: h11.Request) -> None:
+        """Hand a request to the page."""
+        target = urlsplit(event.target.decode("ascii", "replace"))
+        headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+        method = event.method.decode()
+        self._is_head = method == "HEAD"
+        self._is_asked = True
+        self._body_bytes = 0
+        self._name = f"{method} {target.path}"
+        self._has_body = "transfer-encoding" in headers or int(headers.get("content-length", 0)) > 0
+        if not self._has_body:
+            self._http.next_event()  # the end of the message
+        query = dict(parse_qsl(target.query))
+        request = Request(method, target.path, query, headers, self._address)
+        upload = self._page(request, self)
+        if upload is not None and self._is_asked and self._answer is None:
+            self._upload = upload
+            self._wait()
+            if not self._has_body:
+                upload.finish()
+            elif self._http.they_are_waiting_for_100_continue:
+                self._send(h11.InformationalResponse(status_code=100, headers=[]))
+
+    def _take_body(self, data: bytes) -> None:
+        if self._upload is not None:
+            self._wait()  # the body may be long: it is the pause that is limited
+            self._upload.take(bytes(data))
+            return
+        self._body_bytes += len(data)
+        if self._body_bytes > MAX_BODY_BYTES:
+            self.abort()
+
+    def _cancel_upload(self) -> None:
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.cancel()
+
+    def _refuse(self, error: h11.RemoteProtocolError) -> None:
+        """Say what is wrong with a request, and close."""
+        self._is_asked = False  # what the page answers from now on comes too late
+        self._cancel_upload()
+        if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            status = HTTPStatus(error.error_status_hint)
+            body = f"no HTTP request: {error}\n".encode("utf-8", "replace")
+            self._response = Response(status, "text/plain; charset=utf-8", iter(()))
+            self._head_is_sent = self._is_head = False
+            self._send_head(len(body))
+            self._send(h11.Data(data=body))
+            self._send(h11.EndOfMessage())
+        self._close()
+
+    # -- sending -----------------------------------------------------------------------------------
+
+    def _send_head(self, body_bytes: int | None) -> None:
+        """Send the head, unless it is sent; ``body_bytes`` is None if there may be more chunks."""
+        response = self._response
+        if self._head_is_sent or response is None:
+            return
+        self._head_is_sent = True
+        headers = [("Content-Type", response.content_type), *response.headers]
+        if body_bytes is not None:
+            headers.append(("Content-Length", str(body_bytes)))
+        if self._has_body and self._http.their_state is h11.SEND_BODY:
+            headers.append(("Connection", "close"))  # the body is not wanted
+        reason = response.status.phrase.encode()
+        self._send(h11.Response(status_code=response.status, headers=headers, reason=reason))
+
+    def _send(self, event: h11.Event) -> None:
+        if self._is_head and isinstance(event, h11.Data):
+            return
+        data = self._http.send(event)
+        if self._transport is not None and data:
+            self._transport.write(data)
+
+    def _close(self) -> None:
+        """Close when what is written is sent; the timer ends a client that does not read it."""
+        self._is_ended = True
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,418 @@
+"""What an operator may see of a running server, as plain values.
+
+The four-letter words, the admin endpoint and the metrics are three ways to show what is gathered
+here. Whoever shows it waits until it is on disk first (``GroupCommit.when_durable``).
+
+What may be long is a generator: each ``next`` does little work, and the state may change between
+two of them. It copies the keys of a table, not what they stand for: 8 bytes for each. An item that
+is there from beginning to end is shown once; one that comes or goes meanwhile may be missing. None
+is a pause: some items were looked at, and there is nothing to show.
+
+What is read from the system may fail: OSError is the caller's to handle.
+
+Source of the names: Apache ZooKeeper's ``ServerCnxn``, ``ServerStats``, ``ZooKeeperServer`` and
+``ServerMetrics``.
+"""
+
+import contextlib
+import os
+import platform
+from collections.abc import Collection, Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+from zoolet.core.machine import StateMachine
+from zoolet.core.sessions import Session
+from zoolet.core.watches import Watcher, WatchTable
+from zoolet.model.codes import OpCode, WatchMode
+from zoolet.server.operator.version import FULL_VERSION
+from zoolet.server.runtime.stats import ConnectionStats, ServerStats
+from zoolet.server.zoo_cfg.config import Config
+from zoolet.storage.files import DataDirectories, by_zxid
+
+DEFAULT_TRACE_MASK = 306
+
+NOBODY = Watcher()
+"""Stands for the watcher in a pause."""
+
+_OPERATIONS = {
+    OpCode.PING: "PING",
+    OpCode.CREATE_SESSION: "SESS",
+    OpCode.MULTI: "MULT",
+    OpCode.MULTI_READ: "MLTR",
+    OpCode.CREATE: "CREA",
+    OpCode.CREATE2: "CREA",
+    OpCode.CREATE_TTL: "CREA",
+    OpCode.CREATE_CONTAINER: "CREA",
+    OpCode.DELETE: "DELE",
+    OpCode.SET_DATA: "SETD",
+    OpCode.RECONFIG: "RECO",
+    OpCode.SET_ACL: "SETA",
+    OpCode.CLOSE_SESSION: "CLOS",
+    OpCode.SYNC: "SYNC",
+    OpCode.EXISTS: "EXIS",
+    OpCode.GET_DATA: "GETD",
+    OpCode.SET_WATCHES: "SETW",
+    OpCode.SET_WATCHES2: "STW2",
+    OpCode.ADD_WATCH: "ADDW",
+    OpCode.GET_ACL: "GETA",
+    OpCode.GET_CHILDREN: "GETC",
+    OpCode.GET_CHILDREN2: "GETC",
+    OpCode.GET_ALL_CHILDREN_NUMBER: "GETACN",
+    OpCode.CHECK_WATCHES: "CHKW",
+    OpCode.REMOVE_WATCHES: "REMW",
+    OpCode.WHO_AM_I: "HOMI",
+    OpCode.GET_EPHEMERALS: "GETE",
+}
+"""What Apache ZooKeeper calls a connection's last request (``FinalRequestProcessor``)."""
+
+
+class Client(Protocol):
+    """What there is to see of a connection."""
+
+    address: str
+    session: Session | None
+    stats: ConnectionStats
+    established_ms: int
+    is_secure: bool
+
+    @property
+    def peer(self) -> str:
+        """Its address and port, as logs show them."""
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether its next request may be taken."""
+        ...
+
+
+class Subject(Protocol):
+    """What there is to see of a server."""
+
+    machine: StateMachine
+    stats: ServerStats
+
+    @property
+    def connections(self) -> Collection[Client]:
+        """Those that are open."""
+        ...
+
+    @property
+    def outstanding_requests(self) -> int:
+        """How many replies wait for the disk."""
+        ...
+
+    @property
+    def now_ms(self) -> int:
+        """What time it is on the clock that only rises."""
+        ...
+
+    def outstanding_by_connection(self) -> Mapping[Client, int]:
+        """Return how many of them wait for each connection that has any."""
+        ...
+
+    def wall_ms_of(self, monotonic_ms: int) -> int:
+        """Return a moment of the clock that only rises as milliseconds since the epoch."""
+        ...
+
+
+class Inspector:
+    """Looks at a server.
+
+    Attributes:
+        config: how it is set up.
+        stats: what it counts.
+        trace_mask: what ``stmk`` has set; nothing depends on it.
+    """
+
+    def __init__(self, config: Config, subject: Subject, started_ms: int) -> None:
+        """Look at ``subject``, which began at ``started_ms`` of the clock that only rises."""
+        self.config = config
+        self.stats = subject.stats
+        self.trace_mask = DEFAULT_TRACE_MASK
+        self._subject = subject
+        self._started_ms = started_ms
+
+    # -- the server --------------------------------------------------------------------------------
+
+    def configuration(self) -> Generator[None, None, dict[str, object]]:
+        """Return the settings that ``conf`` shows, under their keys in zoo.cfg."""
+        config, directories = self.config, self._directories()
+        snapshots, logs = (path.absolute() for path in directories)
+        snapshots_size = yield from size_of(snapshots)
+        logs_size = yield from size_of(logs)
+        return {
+            "clientPort": config.client_port,
+            "secureClientPort": -1 if config.tls is None else config.tls.listener.port,
+            "dataDir": str(snapshots),
+            "dataDirSize": snapshots_size,
+            "dataLogDir": str(logs),
+            "dataLogSize": logs_size,
+            "tickTime": config.tick_time_ms,
+            "maxClientCnxns": config.max_connections_per_address,
+            "minSessionTimeout": config.min_session_timeout_ms,
+            "maxSessionTimeout": config.max_session_timeout_ms,
+            "clientPortListenBacklog": config.listen_backlog,
+            "serverId": 0,
+        }
+
+    def directory_sizes(self) -> Generator[None, None, dict[str, int]]:
+        """Return how many bytes the files in both directories have."""
+        directories = self._directories()
+        snapshots_size = yield from size_of(directories.snapshots)
+        logs_size = yield from size_of(directories.logs)
+        return {"datadir_size": snapshots_size, "logdir_size": logs_size}
+
+    def last_snapshot(self) -> tuple[int, int]:
+        """Return the zxid of the newest snapshot and when it was written, s since the epoch.
+
+        -1 and -1 where there is none. A snapshot that is removed meanwhile is passed over.
+        """
+        directory = self._directories().snapshots
+        for zxid, name in reversed(
+            by_zxid([path.name for path in directory.iterdir()], "snapshot")
+        ):
+            with contextlib.suppress(FileNotFoundError):
+                return zxid, int((directory / name).stat().st_mtime)
+        return -1, -1
+
+    def _directories(self) -> DataDirectories:
+        return DataDirectories.of(self.config.data_dir, self.config.data_log_dir)
+
+    @staticmethod
+    def environment() -> dict[str, str]:
+        """Return what the server runs on; clients read ``zookeeper.version`` off it."""
+        system = platform.uname()
+        return {
+            "zookeeper.version": FULL_VERSION,
+            "host.name": system.node,
+            "python.version": platform.python_version(),
+            "python.implementation": platform.python_implementation(),
+            "os.name": system.system,
+            "os.arch": system.machine,
+            "os.version": system.release,
+            "user.name": _user_name(),
+            "user.dir": _working_directory(),
+        }
+
+    @property
+    def uptime_ms(self) -> int:
+        """How long the server runs."""
+        return self._subject.now_ms - self._started_ms
+
+    @property
+    def zxid(self) -> int:
+        """The zxid of the last txn."""
+        return self._subject.machine.zxid
+
+    @property
+    def num_connections(self) -> int:
+        """How many connections are open."""
+        return len(self._subject.connections)
+
+    @property
+    def num_sessions(self) -> int:
+        """How many sessions there are."""
+        return len(self._subject.machine.sessions)
+
+    @property
+    def num_watches(self) -> int:
+        """How many pairs of a path and its watcher there are."""
+        machine = self._subject.machine
+        return len(machine.data_watches) + len(machine.child_watches)
+
+    @property
+    def num_ephemerals(self) -> int:
+        """How many ephemeral znodes there are."""
+        return sum(map(len, self._subject.machine.tree.ephemerals.values()))
+
+    @property
+    def outstanding_requests(self) -> int:
+        """How many replies wait for the disk."""
+        return self._subject.outstanding_requests
+
+    @property
+    def znode_count(self) -> int:
+        """How many znodes there are; as in Apache ZooKeeper, the root counts twice."""
+        return len(self._subject.machine.tree) + 1
+
+    @property
+    def tree_size_bytes(self) -> int:
+        """The size of all paths and their data."""
+        return self._subject.machine.tree.size_bytes
+
+    # -- connections and sessions ------------------------------------------------------------------
+
+    def connections(self, *, secure: bool | None = None) -> Iterator[dict[str, object] | None]:
+        """Yield each connection's figures; those that concern a session only where it has one.
+
+        With ``secure``, only of those that are under TLS, or of those that are not.
+        """
+        outstanding = self._subject.outstanding_by_connection()
+        for connection in tuple(self._subject.connections):
+            if secure is not None and connection.is_secure != secure:
+                yield None
+                continue
+            stats = connection.stats
+            shown: dict[str, object] = {
+                "remote_socket_address": connection.peer,
+                "interest_ops": int(connection.takes_requests),
+                "outstanding_requests": outstanding.get(connection, 0),
+                "packets_received": stats.packets_received,
+                "packets_sent": stats.packets_sent,
+            }
+            if connection.session is not None:
+                shown |= self._of_session(connection, connection.session)
+            yield shown
+
+    def _of_session(self, connection: Client, session: Session) -> dict[str, object]:
+        stats = connection.stats
+        operation = _OPERATIONS.get(cast("OpCode", stats.last_op_code), "NA")
+        return {
+            "session_id": session.session_id,
+            "last_operation": operation,
+            "established": self._subject.wall_ms_of(connection.established_ms),
+            "session_timeout": session.timeout_ms,
+            "last_cxid": stats.last_cxid,
+            "last_zxid": stats.last_zxid,
+            "last_response_time": stats.last_response_ms,
+            "last_latency": stats.last_ms,
+            "min_latency": stats.min_ms,
+            "avg_latency": int(stats.average_ms),
+            "max_latency": stats.max_ms,
+        }
+
+    def reset_connections(self) -> Generator[None, None, None]:
+        """Set the counts of each connection to 0."""
+        for connection in tuple(self._subject.connections):
+            connection.stats = ConnectionStats()
+            yield None
+
+    def sessions_by_expiry(self) -> Generator[None, None, dict[int, list[int]]]:
+        """Return the ids of the sessions by when they expire, ms since the epoch, tick by tick."""
+        subject, tick_ms = self._subject, self.config.tick_time_ms
+        found: dict[int, list[int]] = {}
+        for session in tuple(subject.machine.sessions.by_id.values()):
+            at_ms = (session.expires_at_ms // tick_ms + 1) * tick_ms
+            found.setdefault(at_ms, []).append(session.session_id)
+            yield None
+        return {subject.wall_ms_of(at_ms): found[at_ms] for at_ms in sorted(found)}
+
+    def sessions_with_ephemerals(self) -> tuple[int, ...]:
+        """Return the ids of the sessions that have ephemerals."""
+        return tuple(self._subject.machine.tree.ephemerals)
+
+    def ephemerals_of(self, session_id: int) -> Iterator[str]:
+        """Yield the paths of a session's ephemerals."""
+        yield from tuple(self._subject.machine.tree.ephemerals.get(session_id, ()))
+
+    # -- watches: as in Apache ZooKeeper, those on data alone --------------------------------------
+
+    def watches_by_session(self) -> Iterator[tuple[int, Iterator[str]]]:
+        """Yield each session id that watches, and the paths that it watches."""
+        watches = self._subject.machine.data_watches
+        for watcher in tuple(watches.by_watcher):
+            yield _session_id(watcher), _keys(watches.by_watcher.get(watcher))
+
+    def watches_by_path(self) -> Iterator[tuple[str, Iterator[int]] | None]:
+        """Yield each watched path, and the ids of the sessions that watch it."""
+        watches = self._subject.machine.data_watches
+        for path in tuple(watches.by_path):
+            watchers = watches.by_path.get(path)
+            if watchers is None:
+                yield None
+            else:
+                yield path, map(_session_id, tuple(watchers))
+
+    def watch_details(
+        self, path: str | None, session_id: int | None, address: str | None
+    ) -> Iterator[dict[str, object] | None]:
+        """Yield each watch, on data or on children, that matches; None matches all.
+
+        ``path`` also matches the paths below it if it ends in ``/*``.
+        """
+        machine = self._subject.machine
+        for kind, watches in (("data", machine.data_watches), ("child", machine.child_watches)):
+            for watched, watcher, modes in _matches(watches, path):
+                client = cast("Client", watcher)
+                if (
+                    modes == 0
+                    or (session_id is not None and _session_id(watcher) != session_id)
+                    or (address is not None and client.address != address)
+                ):
+                    yield None
+                    continue
+                yield {
+                    "path": watched,
+                    "kind": kind,
+                    "modes": [str(mode.name).lower() for mode in WatchMode if modes & mode],
+                    "session_id": _session_id(watcher),
+                    "remote_socket_address": client.peer,
+                }
+
+    def watch_summary(self) -> dict[str, int]:
+        """Count who watches, what, and both together."""
+        watches = self._subject.machine.data_watches
+        return {
+            "num_connections": len(watches.by_watcher),
+            "num_paths": len(watches.by_path),
+            "num_total_watches": len(watches),
+        }
+
+
+def _keys(table: Mapping[str, object] | None) -> Iterator[str]:
+    """Yield the keys of a table as they are when the first is asked for."""
+    yield from tuple(table or ())
+
+
+def _matches(watches: WatchTable, path: str | None) -> Iterator[tuple[str, Watcher, int]]:
+    """Yield path, watcher and modes of the watches on ``path``; the modes are 0 for a pause."""
+    if path is None or path.endswith("/*"):
+        prefix = "" if path is None else path[:-1]
+        wanted: Iterator[str] = _keys(watches.by_path)
+    else:
+        prefix, wanted = path, iter((path,))
+    for watched in wanted:
+        below = watched.startswith(prefix) or watched + "/" == prefix
+        watchers = watches.by_path.get(watched, {}) if below else {}
+        yield watched, NOBODY, 0
+        for watcher in tuple(watchers):
+            yield watched, watcher, watchers.get(watcher, 0)
+
+
+def size_of(directory: Path) -> Generator[None, None, int]:
+    """Return how many bytes the files in a directory have.
+
+    A file that is removed meanwhile counts as nothing.
+    """
+    size_bytes = 0
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.is_file():
+                    size_bytes += entry.stat().st_size
+            yield None
+    return size_bytes
+
+
+def _session_id(watcher: object) -> int:
+    session = cast("Client", watcher).session
+    return 0 if session is None else session.session_id
+
+
+def _working_directory() -> str:
+    """Return the working directory; empty if somebody has removed it."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
+
+
+def _user_name() -> str:
+    """Return the user's name, or number where a container gives it no name."""
+    import getpass  # noqa: PLC0415 -- for one answer only
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,1 @@
+"""What a request goes through: connection, processor, group commit, and back."""

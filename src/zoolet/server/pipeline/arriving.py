@@ -1,0 +1,64 @@
+"""What has arrived on a connection and is no whole frame, and a long request under way."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, final
+
+from mypy_extensions import i64
+
+from zoolet.model.big_endian import read_i32_be
+from zoolet.server.operator.four_letter_words import (
+    TRACE_MASK_BYTES,
+    TRACE_MASK_WORD,
+    WORD_BYTES,
+)
+from zoolet.wire.frames import LENGTH_BYTES
+
+if TYPE_CHECKING:
+    from zoolet.server.pipeline.batches import Batch
+
+
+def wanted_bytes(arrived: bytes) -> i64:
+    """Return how much must have arrived for the first frame, or its length, to be whole."""
+    if len(arrived) < LENGTH_BYTES:
+        return LENGTH_BYTES
+    return LENGTH_BYTES + i64(read_i32_be(arrived, 0))
+
+
+def whole_word(arrived: bytes) -> tuple[str, bytes] | None:
+    """Return the four-letter word that has arrived, and its argument; None: some is missing."""
+    word = arrived[:WORD_BYTES]
+    argument = arrived[WORD_BYTES : WORD_BYTES + TRACE_MASK_BYTES]
+    if word == TRACE_MASK_WORD and len(argument) < TRACE_MASK_BYTES:
+        return None
+    return word.decode(), argument
+
+
+@final
+class PartialFrame:
+    """A frame that arrives in many pieces, which is put together once."""
+
+    def __init__(self, first: bytes, second: bytes, wanted_bytes: i64) -> None:
+        self._content = bytearray(first)
+        self._content += second
+        self._wanted_bytes = wanted_bytes
+
+    def add(self, data: bytes) -> bytes | None:
+        """Add a piece; returns all of it if that is enough."""
+        self._content += data
+        return bytes(self._content) if len(self._content) >= self._wanted_bytes else None
+
+
+@final
+class LongRequest:
+    """A request whose steps are under way.
+
+    Attributes:
+        steps: the rest of them.
+        began_s: when they began, on the scheduler's clock.
+        deferred: what is to be sent after its reply, each with the batch that it waits for.
+    """
+
+    def __init__(self, steps: Iterator[int], began_s: float) -> None:
+        self.steps = steps
+        self.began_s = began_s
+        self.deferred: list[tuple[Batch | None, bytes]] = []

@@ -1,0 +1,119 @@
+"""Changes: a request becomes a txn, which is appended, applied and told to its watchers.
+
+Every change of the database goes through here: those that clients ask for, and those that the
+server makes itself (a session that expires, a znode whose time is over).
+"""
+
+import logging
+from typing import Final, final
+
+from zoolet.core.apply import Applied
+from zoolet.core.identities import NOBODY
+from zoolet.core.machine import StateMachine
+from zoolet.core.view import Requester
+from zoolet.model.codes import ErrorCode, OpCode
+from zoolet.model.requests import WriteRequest
+from zoolet.model.txns import Txn
+from zoolet.server.pipeline.batches import Batch
+from zoolet.server.pipeline.group_commit import GroupCommit
+from zoolet.server.pipeline.outbox import Outbox
+from zoolet.server.runtime.clock import Clock
+from zoolet.server.runtime.log_limiter import LogLimiter
+from zoolet.storage.txn_log import TxnTooLargeError
+
+log = logging.getLogger(__name__)
+
+WARNING_INTERVAL_MS: Final = 1000
+
+
+@final
+class Changes:
+    """Makes the changes of one database."""
+
+    def __init__(
+        self,
+        machine: StateMachine,
+        commit: GroupCommit,
+        outbox: Outbox,
+        clock: Clock,
+        limited: LogLimiter,
+    ) -> None:
+        self.machine = machine
+        self._commit = commit
+        self._outbox = outbox
+        self._clock = clock
+        self._limited = limited
+        self._warned_ms = clock.monotonic_ms() - WARNING_INTERVAL_MS
+        self._wall_ms = 0
+
+    def begin_moment(self) -> None:
+        """Note that time has passed: the txns of one read of a socket have the same time."""
+        self._wall_ms = 0
+
+    def _time_ms(self) -> int:
+        """Return the time of the txns of this moment, ms since the epoch."""
+        if not self._wall_ms:
+            self._wall_ms = self._clock.wall_ms()
+        return self._wall_ms
+
+    def make(
+        self, requester: Requester, xid: int, op_code: int, request: WriteRequest
+    ) -> tuple[Applied, Batch]:
+        """Prepare a request and commit what it becomes; a txn that is too large is refused.
+
+        The caller says when the change is over, its reply included (``end``).
+        """
+        machine = self.machine
+        txn = machine.prepare(requester, xid, op_code, request, self._time_ms())
+        if machine.warnings:
+            self._log_last(machine.warnings)
+        try:
+            return self._commit_txn(txn)
+        except TxnTooLargeError as error:
+            self._limited.warning(
+                "refusing a request of session 0x%x: %s", requester.session_id, error
+            )
+        return self.refuse(requester.session_id, xid, ErrorCode.MARSHALLING_ERROR)
+
+    def make_own(self, session_id: int, op_code: OpCode, request: WriteRequest) -> None:
+        """Make a change of which no client is to be told."""
+        self.begin_moment()
+        self.make(Requester(session_id, NOBODY), 0, op_code, request)
+        self.end()
+
+    def refuse(self, session_id: int, xid: int, code: ErrorCode) -> tuple[Applied, Batch]:
+        """Commit that a request is refused, whatever the state."""
+        return self._commit_txn(self.machine.refuse(session_id, xid, code, self._time_ms()))
+
+    def delete_ephemerals(self, session_id: int, at_most: int) -> None:
+        """Delete some ephemerals of a session that ends, in a txn of its own."""
+        self.begin_moment()
+        self._commit_txn(self.machine.delete_ephemerals(session_id, at_most, self._time_ms()))
+        self.end()
+
+    def end(self) -> None:
+        """Note that what belongs to the last change is done."""
+        self.machine.is_changing = False
+
+    def _commit_txn(self, txn: Txn) -> tuple[Applied, Batch]:
+        """Append and apply a txn, and hold its watch events; returns what came of it.
+
+        What fails before *apply* changes nothing. What fails later ends the server: the machine is
+        marked as changing until the change is over (``end``).
+        """
+        machine = self.machine
+        batch = self._commit.append(txn, self._clock.monotonic_ms)
+        machine.is_changing = True
+        applied = machine.apply(txn, self._clock.monotonic_ms)
+        self._commit.touch(batch, applied.touched)
+        if applied.events:
+            self._outbox.notify(batch, applied.events)
+        return applied, batch
+
+    def _log_last(self, warnings: list[str]) -> None:
+        """Log the last of the warnings, at most one in WARNING_INTERVAL_MS."""
+        now_ms = self._clock.monotonic_ms()
+        if now_ms - self._warned_ms >= WARNING_INTERVAL_MS:
+            self._warned_ms = now_ms
+            log.warning("%s", warnings[-1])
+        warnings.clear()

@@ -1,0 +1,500 @@
+"""A client's connection: bytes in, whole frames to the processor.
+
+Owns what has arrived and is no whole frame yet, and when it is taken. Knows frames and four-letter
+words, and no request. ``sending`` is the other side.
+
+What arrives is taken at once if the scheduler has room, otherwise when it is its turn. While it
+waits for that, or for the steps of a long request, nothing more is read from the socket: so what
+waits is bounded.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, cast, final
+
+from mypy_extensions import i64
+
+from zoolet.model.big_endian import read_i32_be
+from zoolet.server.network.clients import client_at
+from zoolet.server.operator.four_letter_words import WORD_BYTES, WORDS
+from zoolet.server.pipeline.arriving import LongRequest, PartialFrame, wanted_bytes, whole_word
+from zoolet.server.pipeline.sending import MAX_UNSENT_BYTES, SendingSide
+from zoolet.server.pipeline.unsent import CHUNK_BYTES
+from zoolet.server.runtime.log_limiter import LogLimiter
+from zoolet.server.runtime.scheduler import LEAST_CHARGED_S, QUANTUM_S, Scheduler, Share, run_steps
+from zoolet.wire.frames import LENGTH_BYTES, frame_end
+from zoolet.wire.jute import MalformedError
+
+if TYPE_CHECKING:
+    from zoolet.core.sessions import Session
+    from zoolet.server.network.admission import AcceptedSocket
+    from zoolet.server.pipeline.batches import Batch, Hold
+
+log = logging.getLogger(__name__)
+
+_COST_OF_A_LOOK: Final = 32
+"""The clock is read after requests of this cost. A request costs 1, and more for its bytes."""
+
+_LOG_BYTES_PER_COST: Final = 6
+_LOG_REPLY_BYTES_PER_COST: Final = 8
+"""64 bytes of a request cost 1, and so do 256 bytes of its reply."""
+
+_BYTES_PER_US: Final = 16
+"""For estimates: a request with many parts takes about a microsecond for this many bytes."""
+
+
+class Requests:
+    """Who takes what connections bring (``processor.RequestProcessor``).
+
+    Attributes:
+        limited: where to log what a client can cause as often as it wants.
+        is_held: whether no request may be taken at present.
+    """
+
+    def __init__(
+        self,
+        max_frame_bytes: int,
+        scheduler: Scheduler,
+        *,
+        limited: LogLimiter,
+        keeps_alive: bool,
+        x509_super_user: str = "",
+    ) -> None:
+        self.max_frame_bytes = max_frame_bytes
+        self.scheduler = scheduler
+        self.limited = limited
+        self.keeps_alive = keeps_alive
+        self.x509_super_user = x509_super_user
+        self.is_held = False
+
+    def connection_opened(self, connection: "Connection") -> None:
+        """Take a connection in."""
+        raise NotImplementedError
+
+    def connection_closed(self, connection: "Connection") -> None:
+        """Forget a connection."""
+        raise NotImplementedError
+
+    def answer_word(self, connection: "Connection", word: str, argument: bytes) -> None:
+        """Answer a four-letter word, and close; ``argument`` is what follows it, if it is stmk."""
+        raise NotImplementedError
+
+    def take(self, connection: "Connection", data: bytes, start: i64, end: i64) -> None:
+        """Take the request in ``data[start:end]``."""
+        raise NotImplementedError
+
+    def taken(
+        self, connection: "Connection", num_requests: int, size_bytes: int, latency_ms: int
+    ) -> None:
+        """Note that requests were taken of one read, and that what was answered took this long."""
+        raise NotImplementedError
+
+    def heard(self, connection: "Connection") -> None:
+        """Note that bytes came that wait for their turn: the client is alive."""
+        raise NotImplementedError
+
+    def malformed(self, connection: "Connection", error: MalformedError) -> None:
+        """Note that what a connection brought is no frame; it is closed."""
+        raise NotImplementedError
+
+    def failed(self, connection: "Connection", error: Exception) -> None:
+        """End what an unexpected exception makes unsafe: this connection, or the server."""
+        raise NotImplementedError
+
+
+@final
+class Connection(SendingSide):
+    """One client's connection, as asyncio's Protocol.
+
+    Attributes:
+        session: what the client connected to; None before.
+        identities: who it has proven to be; its address at first.
+        established_ms: when it was opened, on the clock that only rises.
+        is_secure: whether it is under TLS.
+    """
+
+    def __init__(self, requests: Requests, accepted: "AcceptedSocket | None" = None) -> None:
+        """Serve ``accepted``, which is told when the connection opens and closes."""
+        super().__init__()
+        self.session: Session | None = None
+        self.established_ms = 0
+        self.is_secure = False
+        self._is_known = False
+        self._requests = requests
+        self._accepted = accepted
+        self._unread = b""
+        # Most clients are idle most of the time. What they do not need then is not made for them.
+        self._share: Share | None = None
+        self._job: LongRequest | None = None
+        self._partial: PartialFrame | None = None
+        self._is_reading = True
+
+    # -- what the loop calls -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Introduce the connection to the processor; whatever fails here closes it."""
+        self._transport = cast("asyncio.Transport", transport)
+        try:
+            if self._accepted is not None:
+                self._accepted.opened(self._transport)
+            self._open(self._transport)
+        except OSError as error:
+            self._requests.limited.info(
+                "the connection of %s broke before it was served: %s", self.peer, error
+            )
+            self.abort()
+        except Exception:  # noqa: BLE001 -- it is logged, and ends this connection alone
+            # No request was taken, so no state of the database has changed.
+            self._requests.limited.exception(
+                "closing the connection of %s: it cannot be served", self.peer
+            )
+            self.abort()
+
+    def _open(self, transport: asyncio.Transport) -> None:
+        peername = transport.get_extra_info("peername")
+        if peername is None:
+            raise ConnectionResetError("the client reset it")
+        host, port = peername[:2]
+        self.address, self.identities = client_at(host)
+        self.port = port
+        if self._accepted is not None:
+            self._accepted.known_to_connection()
+        transport.set_write_buffer_limits(high=CHUNK_BYTES - 1)
+        ssl_object = transport.get_extra_info("ssl_object")
+        if ssl_object is not None:
+            from zoolet.server.network.tls import proven_by  # noqa: PLC0415 -- only where TLS is
+
+            self.is_secure = True
+            requests = self._requests
+            proven = proven_by(ssl_object, requests.x509_super_user, requests.limited)
+            self.identities = self.identities.with_(proven)
+        if self._requests.keeps_alive:
+            peer = cast("socket.socket", transport.get_extra_info("socket"))
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self.is_open = self._is_known = True
+        self._requests.connection_opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand the whole frames on, now or when it is this connection's turn."""
+        try:
+            is_whole = self._keep(data)
+            scheduler = self._requests.scheduler
+            if scheduler.is_crowded or self._is_waiting or self._job is not None:
+                self._requests.heard(self)
+                if is_whole:
+                    self._wait_for_turn()
+                return
+            began_s = scheduler.now_s()
+            has_more = False
+            if is_whole:
+                has_more = self._take_frames(began_s)
+            else:
+                self._requests.heard(self)
+            self._worked(began_s)
+            if has_more:
+                self._wait_for_turn()
+        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+            self._requests.failed(self, error)
+
+    def pause_writing(self) -> None:
+        """The client does not read: give nothing more to the transport."""
+        self._client_reads = False
+
+    def resume_writing(self) -> None:
+        """The client reads again: send more."""
+        self._client_reads = True
+        try:
+            if self._answer is not None:
+                self._answer.go_on()
+            elif self._requests.scheduler.is_crowded:
+                # Many clients may begin to read in one iteration of the event loop.
+                if self._unsent is not None:
+                    self._requests.scheduler.add(self.share, self._take_turn)
+            else:
+                began_s = self._requests.scheduler.now_s()
+                self._write_more()
+                self._worked(began_s)
+        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+            self._requests.failed(self, error)
+
+    def eof_received(self) -> bool:
+        """Close, unless an answer waits for the disk: the client may have only stopped sending."""
+        return self._closes_when_sent and self.is_open and not self.is_secure
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take leave of the processor."""
+        self._job = None
+        self._send_no_more()
+        if self._accepted is not None:
+            self._accepted.closed()
+        if self._is_known:
+            self._is_known = False
+            self._requests.connection_closed(self)
+        if exc is not None:
+            log.debug("the connection of %s broke: %s", self.peer, exc)
+
+    # -- what the processor calls ------------------------------------------------------------------
+
+    @property
+    def share(self) -> Share:
+        """What it has used of the event loop's thread."""
+        share = self._share
+        if share is None:
+            share = self._share = Share(self.peer)
+            share.op_code = self.stats.last_op_code
+        return share
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether the next request may be taken: it is open, and what is unsent is not too much."""
+        return self._may_take and self._waiting_bytes() <= MAX_UNSENT_BYTES
+
+    @property
+    def _may_take(self) -> bool:
+        """Whether the next request may be taken, however much is unsent."""
+        return self._job is None and not self._requests.is_held and not self._closes_when_sent
+
+    @property
+    def has_job(self) -> bool:
+        """Whether the steps of a long request are under way."""
+        return self._job is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether requests may have arrived that are not taken yet."""
+        return self._is_waiting or self._job is not None or not self._is_reading
+
+    def start_job(self, steps: Iterator[int]) -> None:
+        """Run the steps of a long request, in this connection's turns; they send its reply.
+
+        No other request of this connection is taken until the steps are done.
+        """
+        self._job = LongRequest(steps, self._requests.scheduler.now_s())
+        self._wait_for_turn()
+
+    def defer(self, batch: "Batch | None", frame: bytes) -> None:
+        """Keep what is to be sent after the reply of the long request that is under way."""
+        job = self._job
+        if job is not None:
+            job.deferred.append((batch, frame))
+
+    def take_deferred(self) -> "list[tuple[Batch | None, bytes]]":
+        """Return what was kept, each with the batch that it waits for, and keep it no longer."""
+        job = self._job
+        if job is None:
+            return []
+        deferred, job.deferred = job.deferred, []
+        return deferred
+
+    def release(self, hold: "Hold") -> None:
+        """Send what waited for the disk until now."""
+        try:
+            if self.hold is hold:
+                self.hold = None
+            self.stats.packets_sent += hold.count
+            for frames in hold.parts():
+                self._write(frames, 0)
+            # Not before: a connection that is to close does so when nothing is held.
+            self.held_bytes -= hold.size_bytes
+            self._close_if_sent()
+            self._read_again()
+        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+            self._requests.failed(self, error)
+
+    def go_on(self) -> None:
+        """Take requests again after they were held."""
+        self._read_or_wait()
+
+    # -- what the sending side asks for ------------------------------------------------------------
+
+    def _wait_to_send(self) -> None:
+        self._requests.scheduler.add(self.share, self._take_turn)
+
+    def _read_again(self) -> None:
+        if not self._is_reading:
+            self._read_or_wait()
+
+    def _cut_off(self) -> None:
+        self._requests.limited.warning(
+            "cutting %s off: it does not read what it is sent", self.peer
+        )
+        self.abort()
+
+    def _keep(self, data: bytes) -> bool:
+        """Keep what has arrived; say whether there may be a whole frame.
+
+        A frame that arrives in many pieces is put together once.
+        """
+        partial = self._partial
+        if partial is not None:
+            whole = partial.add(data)
+            if whole is None:
+                return False
+            self._unread, self._partial = whole, None
+            return True
+        unread = self._unread
+        if not unread:
+            self._unread = data
+            return True
+        wanted: i64 = WORD_BYTES if self._begins_with_word(unread) else wanted_bytes(unread)
+        if len(unread) + len(data) < wanted:
+            self._partial = PartialFrame(unread, data, wanted)
+            self._unread = b""
+            return False
+        self._unread = unread + data
+        return True
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether it waits for a turn."""
+        share = self._share
+        return share is not None and share.is_waiting
+
+    def _worked(self, began_s: float) -> None:
+        """Let the scheduler know of work that did not wait for a turn."""
+        scheduler = self._requests.scheduler
+        share = self._share
+        if share is None:
+            spent_s = scheduler.now_s() - began_s
+            if spent_s < LEAST_CHARGED_S:
+                scheduler.spend(spent_s)
+                return
+            share = self.share
+        share.op_code = self.stats.last_op_code
+        scheduler.used(share, began_s)
+
+    def _wait_for_turn(self) -> None:
+        """Read nothing more, and go on when the scheduler says so."""
+        transport = self._transport
+        if transport is None or not self.is_open:
+            return
+        if self._is_reading:
+            self._is_reading = False
+            transport.pause_reading()
+        unread = self._unread
+        if len(unread) >= LENGTH_BYTES:
+            frame_bytes: i64 = i64(read_i32_be(unread, 0))
+            if 0 <= frame_bytes <= len(unread):
+                self.share.next_cost_us = 1 + frame_bytes // _BYTES_PER_US
+        self._requests.scheduler.add(self.share, self._take_turn)
+
+    def _take_turn(self) -> bool:
+        """Go on with what waits, for a while; say whether there is more."""
+        try:
+            if not self.is_open:
+                return False
+            self._write_more()
+            job = self._job
+            if job is not None:
+                if run_steps(job.steps, self.share, self._requests.scheduler, self._job_failed):
+                    return True
+                if self._job is None:
+                    return False
+                self._job_done(job)
+            elif self._take_frames(self._requests.scheduler.now_s()):
+                return True
+            if self._job is not None:
+                return True
+            self._read_or_wait()
+        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+            self._requests.failed(self, error)
+        return False
+
+    def _job_done(self, job: "LongRequest") -> None:
+        self._job = None
+        took_s = self._requests.scheduler.now_s() - job.began_s
+        self._requests.taken(self, 0, 0, int(took_s * 1000))
+        self._flush()
+        if self._closes_when_sent:
+            self._close_if_sent()
+
+    def _job_failed(self, error: Exception) -> None:
+        self._job = None
+        self._requests.failed(self, error)
+
+    def _take_frames(self, began_s: float) -> bool:
+        """Hand the whole frames that have arrived to the processor, for a quantum at most.
+
+        Returns whether there are more that may be taken.
+        """
+        data = self._unread
+        if self._closes_when_sent or self._is_word(data):
+            return False
+        requests = self._requests
+        max_bytes: i64 = requests.max_frame_bytes
+        position: i64 = 0
+        taken = 0
+        cost: i64 = 0
+        is_malformed = has_more = False
+        waiting_bytes: i64 = self._waiting_bytes()
+        try:
+            while True:
+                end = frame_end(data, position, max_bytes)
+                if end < 0 or waiting_bytes > MAX_UNSENT_BYTES or not self._may_take:
+                    break
+                if cost >= _COST_OF_A_LOOK:
+                    cost = 0
+                    if requests.scheduler.now_s() - began_s >= QUANTUM_S:
+                        has_more = True
+                        break
+                requests.take(self, data, position + LENGTH_BYTES, end)
+                before_bytes = waiting_bytes
+                waiting_bytes = self._waiting_bytes()
+                if waiting_bytes > before_bytes:
+                    cost += (waiting_bytes - before_bytes) >> _LOG_REPLY_BYTES_PER_COST
+                cost += 1 + ((end - position) >> _LOG_BYTES_PER_COST)
+                position = end
+                taken += 1
+        except MalformedError as error:
+            requests.malformed(self, error)
+            is_malformed = True
+        self._unread = data[position:] if position else data
+        requests.taken(self, taken, position, 0)
+        self._flush()
+        if is_malformed:
+            self.abort()
+        elif not self.takes_requests:
+            self._read_or_wait()
+        return has_more
+
+    def _begins_with_word(self, data: bytes) -> bool:
+        """Say whether it is a four-letter word that arrives, and no frame."""
+        return self.session is None and data[:WORD_BYTES] in WORDS
+
+    def _is_word(self, data: bytes) -> bool:
+        """Say whether a four-letter word arrives, and have it answered if all of it is there."""
+        if not self._begins_with_word(data):
+            return False
+        word = whole_word(data)
+        if word is not None:
+            self._closes_when_sent = True
+            self._requests.answer_word(self, word[0], word[1])
+        return True
+
+    def _read_or_wait(self) -> None:
+        """Go on with what was left, then read on, or wait until there is room again."""
+        transport = self._transport
+        if transport is None or self._closes_when_sent:
+            return
+        wanted = self.takes_requests
+        if wanted and self._has_whole_frame():
+            self._wait_for_turn()
+            return
+        if wanted != self._is_reading:
+            self._is_reading = wanted
+            if wanted:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    def _has_whole_frame(self) -> bool:
+        """Say whether a request has arrived and waits (also one that is malformed)."""
+        unread = self._unread
+        if not unread or self._begins_with_word(unread):
+            return False  # a word is answered as soon as all of it is there
+        try:
+            return frame_end(unread, 0, self._requests.max_frame_bytes) >= 0
+        except MalformedError:
+            return True

@@ -1,0 +1,233 @@
+"""The outbox: what is sent to clients, at once or held behind the batch that it shows.
+
+Owns the order of what a connection is sent: replies in the order of its requests, an event before
+any reply that shows what it tells, and nothing before the batch that it shows is on disk. The other
+modules say what is sent and behind which batch.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Final, cast, final
+
+from zoolet.core.apply import Event
+from zoolet.core.watches import Watcher
+from zoolet.model.big_endian import BytesWriter
+from zoolet.model.errors import RequestError
+from zoolet.server.pipeline.batches import Batch, Hold, Shows
+from zoolet.server.pipeline.connection import Connection
+from zoolet.server.pipeline.encoding_steps import LONG_BODY_BYTES, EncodingSteps
+from zoolet.server.pipeline.group_commit import GroupCommit
+from zoolet.server.pipeline.reads import Shown
+from zoolet.server.runtime.scheduler import STEP_COST_US
+from zoolet.server.runtime.stats import ServerStats
+from zoolet.wire.frames import LENGTH_BYTES, REPLY_HEADER_BYTES, write_reply, write_reply_header
+from zoolet.wire.replies import encode_event
+
+REPLY_BYTES: Final = LENGTH_BYTES + REPLY_HEADER_BYTES
+
+_SHARED_BYTES: Final = 4096
+"""Events with more bytes are not copied for each watcher, which may leave them unread for long."""
+
+_EVENTS_EACH: Final = 16
+"""If a txn causes more events, those for the same watchers are sent in one piece."""
+
+
+@final
+class Outbox:
+    """Sends replies and watch events.
+
+    ``batch`` is always what must be on disk before; None: the frame leaves with the others of this
+    turn of the loop.
+    """
+
+    def __init__(self, commit: GroupCommit, stats: ServerStats) -> None:
+        self._commit = commit
+        self._stats = stats
+
+    # -- replies -----------------------------------------------------------------------------------
+
+    def answer(
+        self, connection: Connection, shows: Shows, xid: int, err: int, body: bytes = b""
+    ) -> None:
+        """Send the reply to a read, or hold it behind what it shows.
+
+        The zxid in the header is the last one that may be seen with it.
+        """
+        batch = self._commit.batch_to_wait_for(connection, shows)
+        self.reply(batch, connection, xid, self._commit.zxid_seen_with(batch), err, body)
+
+    def answer_in_steps(self, connection: Connection, xid: int, shown: Shown) -> Iterator[int]:
+        """Send the reply to a read that takes several steps to encode.
+
+        It shows the state at the moment when the request was taken, so it waits for what was not
+        synced then. Events that come meanwhile are sent after it.
+        """
+        batch = self._commit.batch_to_wait_for(connection, shown.shows)
+        zxid = self._commit.zxid_seen_with(batch)
+        steps = shown.steps
+        if steps is None:
+            raise AssertionError("a read without steps is answered at once")
+        return self._encode_and_reply(connection, xid, batch, zxid, steps)
+
+    def _encode_and_reply(
+        self,
+        connection: Connection,
+        xid: int,
+        batch: Batch | None,
+        zxid: int,
+        steps: EncodingSteps,
+    ) -> Iterator[int]:
+        try:
+            while not steps.step():
+                yield STEP_COST_US
+            body, behind = steps.body(), steps.behind
+            if len(body) > LONG_BODY_BYTES:
+                self._reply_long(batch, connection, xid, zxid, body, behind)
+            else:
+                self.reply(batch, connection, xid, zxid, 0, body + behind)
+        except RequestError as error:
+            self.reply(batch, connection, xid, zxid, error.code)
+        self.send_deferred(connection)
+
+    def reply(
+        self,
+        batch: Batch | None,
+        connection: Connection,
+        xid: int,
+        zxid: int,
+        err: int,
+        body: bytes = b"",
+    ) -> None:
+        """Send a reply."""
+        if len(body) > LONG_BODY_BYTES:
+            self._reply_long(batch, connection, xid, zxid, body, b"")
+            return
+        self._stats.packets_sent += 1
+        hold = connection.hold
+        if batch is not None and (hold is None or hold.batch is not batch):
+            hold = _hold_behind(batch, connection)
+        if hold is None:
+            write_reply(connection.out(), xid, zxid, err, body)
+        else:
+            hold.count += 1
+            write_reply(hold.frames, xid, zxid, err, body)
+            hold.size_bytes += REPLY_BYTES + len(body)
+            connection.held_bytes += REPLY_BYTES + len(body)
+
+    def _reply_long(
+        self,
+        batch: Batch | None,
+        connection: Connection,
+        xid: int,
+        zxid: int,
+        body: bytes,
+        behind: bytes,
+    ) -> None:
+        """Do the same without making copies of a long body, which ends with ``behind``."""
+        self._stats.packets_sent += 1
+        hold = _hold_behind(batch, connection)
+        body_bytes = len(body) + len(behind)
+        if hold is None:
+            writer = BytesWriter()
+            write_reply_header(writer, xid, zxid, 0, body_bytes)
+            connection.send_large(writer.getvalue(), body, behind)
+        else:
+            hold.count += 1
+            write_reply_header(hold.frames, xid, zxid, 0, body_bytes)
+            hold.add_long(body)
+            hold.frames.write(behind)
+            hold.size_bytes += REPLY_BYTES + body_bytes
+            connection.held_bytes += REPLY_BYTES + body_bytes
+
+    # -- what is no reply --------------------------------------------------------------------------
+
+    def send(self, batch: Batch | None, connection: Connection, frame: bytes) -> None:
+        """Send a frame; it waits for the steps of a long request that are under way."""
+        self._stats.packets_sent += 1
+        if connection.has_job:
+            connection.defer(batch, frame)
+        else:
+            self._send_now(batch, connection, frame)
+
+    def send_deferred(self, connection: Connection) -> None:
+        """Send what came while the steps of a long request were under way."""
+        for batch, frame in connection.take_deferred():
+            self._send_now(batch, connection, frame)
+
+    @staticmethod
+    def _send_now(batch: Batch | None, connection: Connection, frame: bytes) -> None:
+        hold = _hold_behind(batch, connection)
+        if hold is None:
+            connection.out().write(frame)
+        else:
+            hold.count += 1
+            if len(frame) > _SHARED_BYTES:
+                hold.add_long(frame)
+            else:
+                hold.frames.write(frame)
+            hold.size_bytes += len(frame)
+            connection.held_bytes += len(frame)
+
+    def notify(self, batch: Batch | None, events: list[Event]) -> None:
+        """Send watch events to their watchers."""
+        if batch is not None and len(events) > _EVENTS_EACH:
+            self._notify_in_pieces(batch, events)
+            return
+        for event in events:
+            frame = encode_event(event.type, event.path, event.zxid)
+            for watcher in event.watchers:
+                connection = cast("Connection", watcher)
+                if connection.is_open:
+                    self.send(batch, connection, frame)
+
+    def _notify_in_pieces(self, batch: Batch, events: list[Event]) -> None:
+        """Send many events of one txn; those for the same watchers in one piece."""
+        first = 0
+        while first < len(events):
+            watchers = events[first].watchers
+            frames = BytesWriter()
+            end = first
+            while end < len(events) and _are_same(events[end].watchers, watchers):
+                frames.write(encode_event(events[end].type, events[end].path, events[end].zxid))
+                end += 1
+            piece = frames.getvalue()
+            for watcher in watchers:
+                connection = cast("Connection", watcher)
+                if connection.is_open:
+                    self.send(batch, connection, piece)
+                    self._stats.packets_sent += end - first - 1
+            first = end
+
+    # -- what waits --------------------------------------------------------------------------------
+
+    def batch_released(self, batch: Batch, now_ms: int) -> None:
+        """Count how long the replies waited that a batch held."""
+        latency_ms = now_ms - batch.opened_ms
+        for hold in batch.holds:
+            stats = hold.connection.stats
+            self._stats.latency.add(latency_ms, hold.count)
+            self._stats.latencies.add(latency_ms, hold.count)
+            stats.add(latency_ms, hold.count)
+            stats.last_zxid = batch.last_zxid
+            stats.last_response_ms = batch.opened_ms + latency_ms
+
+    def holds(self) -> list[Hold]:
+        """Return what waits for the disk, by batch and connection."""
+        syncing = self._commit.syncing
+        return self._commit.collecting.holds + ([] if syncing is None else syncing.holds)
+
+
+def _are_same(watchers: Collection[Watcher], others: Collection[Watcher]) -> bool:
+    return watchers is others or (len(watchers) == len(others) and [*watchers] == [*others])
+
+
+def _hold_behind(batch: Batch | None, connection: Connection) -> Hold | None:
+    """Return where a frame waits that must not be sent before ``batch`` is on disk.
+
+    None: it waits for nothing. It also stays behind what waits for its connection already.
+    """
+    hold = connection.hold
+    if batch is None or batch.is_released:
+        return hold
+    if hold is not None and hold.batch.number > batch.number:
+        return hold
+    return batch.hold_of(connection)

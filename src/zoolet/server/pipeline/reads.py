@@ -1,0 +1,293 @@
+"""Reads: what each of them shows, and the body of its reply. A table from op code to function.
+
+``read`` is the read path: a request's bytes, the znode that they name, the bytes that answer. It
+changes nothing but the watches of the connection. Whether its reply may leave at once is the
+processor's to say, by the path that it shows.
+"""
+
+from collections.abc import Callable
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from zoolet.core import access
+from zoolet.core.identities import SKIPS_ACL
+from zoolet.core.machine import StateMachine
+from zoolet.model import paths
+from zoolet.model.acl import NULL_TEXT
+from zoolet.model.codes import ErrorCode, OpCode, Permission
+from zoolet.model.errors import RequestError
+from zoolet.server.pipeline.batches import EVERYTHING, NOTHING, Shows
+from zoolet.server.pipeline.connection import Connection
+from zoolet.server.pipeline.encoding_steps import (
+    ENTRIES_AT_ONCE,
+    LONG_BODY_BYTES,
+    NAMES_AT_ONCE,
+    EncodedBefore,
+    EncodingSteps,
+    EntriesOfAcl,
+    MultiReadReply,
+    NamesOfChildren,
+    PathsOfEphemerals,
+    ReadPart,
+    long_directory,
+)
+from zoolet.wire.jute import Reader
+from zoolet.wire.replies import (
+    encode_acl,
+    encode_count,
+    encode_identities,
+    encode_paths,
+    encode_watch_added,
+    stat_in,
+)
+from zoolet.wire.requests import (
+    decode_add_watch,
+    decode_multi_read,
+    decode_path,
+    decode_path_or_null,
+    decode_watches_of,
+)
+
+_READ: Final = Permission.READ.value
+_GET_DATA: Final = OpCode.GET_DATA.value
+
+_READ_AT_ONCE_BYTES: Final = 1 << 18
+"""The reply to a multiRead that is longer is encoded in several steps."""
+
+
+@final
+@mypyc_attr(acyclic=True, free_list_len=1)
+class Shown:
+    """The answer to a read.
+
+    Attributes:
+        shows: what it shows of the tree.
+        body: of the reply.
+        steps: make a body that takes long to encode.
+        err: why the read is refused; 0: it is not.
+    """
+
+    __slots__ = ("body", "err", "shows", "steps")
+
+    def __init__(
+        self, shows: Shows, body: bytes, steps: EncodingSteps | None = None, err: int = 0
+    ) -> None:
+        self.shows = shows
+        self.body = body
+        self.steps = steps
+        self.err = err
+
+
+Read = Callable[[StateMachine, Connection, bytes, i64, i64], Shown]
+
+
+def _get_data(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
+    reader = Reader(data, start, end)
+    path = reader.read_ustring()
+    watch = reader.read_bool()
+    shown = _real(path)
+    record = machine.readable(shown, asker.identities)
+    if watch:
+        machine.watch_data(path, asker)
+    return Shown(shown, record)
+
+
+def _exists(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
+    reader = Reader(data, start, end)
+    path = reader.read_ustring()
+    watch = reader.read_bool()
+    if "\0" in path:
+        raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
+    shown = _real(path)
+    record = machine.tree.record_of(shown)
+    if record is not None:
+        access.check(machine.tree.stored_acl_of(shown), asker.identities, _READ, path)
+    if watch:
+        machine.watch_data(path, asker)
+    if record is None:
+        raise RequestError(ErrorCode.NO_NODE, shown)
+    return Shown(shown, stat_in(record))
+
+
+def _get_children(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
+    path, _ = _list(machine, asker, Reader(data, start, end))
+    return _names_of(machine, path, b"")
+
+
+def _get_children2(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
+    path, record = _list(machine, asker, Reader(data, start, end))
+    return _names_of(machine, path, stat_in(record))
+
+
+def _names_of(machine: StateMachine, path: str, behind: bytes) -> Shown:
+    """Return the names of the children of ``path``, with ``behind`` after them."""
+    directory = machine.tree.directories.get(path)
+    if directory is not None:
+        listing = directory.listing
+        if listing is not None:
+            if len(listing) > LONG_BODY_BYTES and behind:
+                return Shown(path, b"", EncodedBefore(listing, behind))
+            return Shown(path, listing + behind if behind else listing)
+        if len(directory.entries) > NAMES_AT_ONCE:
+            return Shown(path, b"", NamesOfChildren(directory, behind))
+    return Shown(path, machine.tree.encoded_names(path) + behind)
+
+
+def _list(machine: StateMachine, asker: Connection, reader: Reader) -> tuple[str, bytes]:
+    """Return the path whose children may be listed, and its record."""
+    path = reader.read_ustring()
+    watch = reader.read_bool()
+    shown = _real(path)
+    record = machine.readable(shown, asker.identities)
+    if watch:
+        machine.watch_children(path, asker)
+    return shown, record
+
+
+def _real(path: str) -> str:
+    """Return under which path a znode is kept: Apache ZooKeeper finds the root under "" as well.
+
+    Watches are set on what was asked for: there, those on "" hear of nothing.
+    """
+    return path or paths.ROOT
+
+
+def _get_acl(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
+    path = _real(decode_path(data, start, end).path)
+    acl, hides_digests, record = machine.acl_of(path, asker.identities)
+    if len(acl) > ENTRIES_AT_ONCE:
+        return Shown(path, b"", EntriesOfAcl(acl, hides_digests, stat_in(record)))
+    if hides_digests:
+        acl = access.hide_digests(acl)
+    return Shown(path, encode_acl(acl, stat_in(record)))
+
+
+def _multi_read(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
+    """Answer each part for itself: one that is refused does not hold the others back.
+
+    No part sets a watch, whatever it says (``MultiOperationRecord.deserialize``).
+    """
+    operations = decode_multi_read(data, start, end).operations
+    rules = machine.rules
+    if 0 < rules.most_read_parts < len(operations):
+        return Shown(EVERYTHING, b"", err=ErrorCode.BAD_ARGUMENTS)
+    parts: list[ReadPart] = []
+    listed: dict[str, NamesOfChildren] = {}
+    size_bytes = 0
+    for op_code, request in operations:
+        path = _real(request.path)
+        part = ReadPart(op_code)
+        parts.append(part)
+        try:
+            record = machine.readable(path, asker.identities)
+        except RequestError as error:
+            part.err = int(error.code)
+            continue
+        if op_code == _GET_DATA:
+            part.body = record
+        elif (directory := long_directory(machine.tree, path)) is None:
+            part.body = machine.tree.encoded_names(path)
+        elif (names := listed.get(path)) is not None:
+            part.names = names
+        else:
+            part.names = listed[path] = NamesOfChildren(directory, b"")
+        size_bytes += len(part.body)
+    reply = MultiReadReply(parts, rules.most_read_bytes)
+    if not listed and size_bytes <= _READ_AT_ONCE_BYTES:
+        while not reply.step():
+            pass
+        return Shown(EVERYTHING, reply.body())
+    return Shown(EVERYTHING, b"", reply)
+
+
+def _get_all_children_number(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
+    path = decode_path(data, start, end).path
+    return Shown(EVERYTHING, encode_count(machine.count_below(path, asker.identities)))
+
+
+def _get_ephemerals(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
+    prefix = decode_path_or_null(data, start, end).path
+    if prefix == NULL_TEXT:
+        prefix = ""
+    session_id = 0 if asker.session is None else asker.session.session_id
+    owned = machine.tree.ephemerals.get(session_id)
+    if owned is None or len(owned) <= NAMES_AT_ONCE:
+        return Shown(EVERYTHING, encode_paths(machine.ephemerals_of(session_id, prefix)))
+    steps = PathsOfEphemerals(tuple(owned), machine.plain_prefix(prefix))
+    return Shown(EVERYTHING, b"", steps)
+
+
+def _add_watch(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
+    path, mode = decode_add_watch(data, start, end)
+    machine.add_watch(path, asker, mode)
+    return Shown(NOTHING, encode_watch_added())
+
+
+def _check_watches(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
+    machine.check_watches(decode_watches_of(data, start, end), asker)
+    return Shown(NOTHING, b"")
+
+
+def _remove_watches(
+    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown:
+    machine.remove_watches(decode_watches_of(data, start, end), asker)
+    return Shown(NOTHING, b"")
+
+
+def _who_am_i(
+    _machine: StateMachine, asker: Connection, _data: bytes, _start: i64, _end: i64
+) -> Shown:
+    users = [(who.scheme, access.user_of(*who)) for who in asker.identities.ids if who != SKIPS_ACL]
+    return Shown(NOTHING, encode_identities(users))
+
+
+def _ping(
+    _machine: StateMachine, _asker: Connection, _data: bytes, _start: i64, _end: i64
+) -> Shown:
+    return Shown(NOTHING, b"")
+
+
+_READS: Final[dict[int, Read]] = {
+    OpCode.EXISTS: _exists,
+    OpCode.GET_DATA: _get_data,
+    OpCode.GET_ACL: _get_acl,
+    OpCode.GET_CHILDREN: _get_children,
+    OpCode.GET_CHILDREN2: _get_children2,
+    OpCode.PING: _ping,
+    OpCode.MULTI_READ: _multi_read,
+    OpCode.GET_ALL_CHILDREN_NUMBER: _get_all_children_number,
+    OpCode.GET_EPHEMERALS: _get_ephemerals,
+    OpCode.ADD_WATCH: _add_watch,
+    OpCode.CHECK_WATCHES: _check_watches,
+    OpCode.REMOVE_WATCHES: _remove_watches,
+    OpCode.WHO_AM_I: _who_am_i,
+}
+
+
+def read(
+    op_code: int, machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
+) -> Shown | None:
+    """Return what a read with the body ``data[start:end]`` shows; None: the op code is no read's.
+
+    Raises RequestError where the read is refused, MalformedError where the body is none.
+    """
+    if op_code == _GET_DATA:  # most of what is ever asked: compiled, it is called directly
+        return _get_data(machine, asker, data, start, end)
+    found = _READS.get(op_code)
+    return None if found is None else found(machine, asker, data, start, end)

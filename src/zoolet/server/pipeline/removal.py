@@ -1,0 +1,99 @@
+"""Removing containers that are empty again, and znodes whose time to live is over."""
+
+import logging
+from collections.abc import Iterator
+from typing import Final, final
+
+from zoolet.core.lifetimes import is_due_for_removal
+from zoolet.core.machine import StateMachine
+from zoolet.model.codes import OpCode
+from zoolet.model.requests import DeleteContainer
+from zoolet.server.pipeline.changes import Changes
+from zoolet.server.pipeline.connection import Requests
+from zoolet.server.pipeline.session_life import LOGGED_EACH
+from zoolet.server.runtime.clock import Clock
+from zoolet.server.runtime.scheduler import STEP_COST_US
+from zoolet.server.zoo_cfg.config import Config
+
+log = logging.getLogger(__name__)
+
+_LOOKS_AT_ONCE: Final = 500
+
+
+@final
+class Removal:
+    """Removes what is due, at most ``znode.container.maxPerMinute`` of them in a minute.
+
+    Attributes:
+        is_under_way: whether the steps of one look are under way.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        requests: Requests,
+        machine: StateMachine,
+        changes: Changes,
+        clock: Clock,
+    ) -> None:
+        self.is_under_way = False
+        self._config = config
+        self._requests = requests
+        self._machine = machine
+        self._changes = changes
+        self._clock = clock
+        self._left: Iterator[str] = iter(())
+
+    def look(self) -> None:
+        """Remove, in several steps, what is due."""
+        if not self._requests.is_held and not self.is_under_way and self._machine.tree.perishable:
+            self.is_under_way = True
+            self._requests.scheduler.run("removing containers and TTL znodes", self._steps())
+
+    def remove_now(self) -> None:
+        """Remove now what is due."""
+        if self._requests.is_held:
+            return
+        for _ in self._steps():
+            pass
+
+    def _steps(self) -> Iterator[int]:
+        config = self._config
+        looks_per_minute = max(1, 60_000 // config.container_check_interval_ms)
+        at_most = max(1, config.max_removed_per_minute // looks_per_minute)
+        tree = self._machine.tree
+        count = 0
+        for number, path in enumerate(self._next()):
+            if number % _LOOKS_AT_ONCE == 0:
+                yield STEP_COST_US
+            now_ms = self._clock.wall_ms()
+            if not is_due_for_removal(tree, path, now_ms, config.container_unused_ms):
+                continue
+            count += 1
+            if count <= LOGGED_EACH:
+                log.info("removing %s: its time is over", path)
+            self._changes.make_own(0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
+            if count >= at_most:
+                break
+            yield STEP_COST_US
+        if count > LOGGED_EACH:
+            log.info("removed %d more znodes whose time was over", count - LOGGED_EACH)
+        self.is_under_way = False
+
+    def _next(self) -> Iterator[str]:
+        """Yield the containers and TTL znodes that the last look has left, and then all."""
+        # Not "yield from": it would end what is left when a look stops before the end.
+        for path in self._left:
+            yield path
+        self._left = _letting_go(tuple(self._machine.tree.perishable))
+        for path in self._left:
+            yield path
+
+
+def _letting_go(paths: tuple[str, ...]) -> Iterator[str]:
+    """Yield paths, and free them bit by bit: to free a million at once takes too long."""
+    bits = [paths[at : at + _LOOKS_AT_ONCE] for at in range(0, len(paths), _LOOKS_AT_ONCE)]
+    bits.reverse()
+    paths = ()
+    while bits:
+        yield from bits.pop()

@@ -1,0 +1,225 @@
+"""A connection's sending side: frames out, as fast as the client reads.
+
+A turn's frames leave in one write. What the client does not take stays in ``Unsent``. Knows no
+request, no session and no turn: the connection, which receives, says when to send.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
+
+from zoolet.model.addresses import format_address
+from zoolet.model.big_endian import BytesWriter
+from zoolet.server.operator.four_letter_words import failure
+from zoolet.server.pipeline.batches import Receiver
+from zoolet.server.pipeline.unsent import CHUNK_BYTES, Unsent
+from zoolet.server.runtime.answers import UNSENT_BYTES
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from zoolet.server.runtime.answers import Answer
+
+MAX_UNSENT_BYTES: Final = 16 << 20
+"""Past this much that its client does not read, or that waits for the disk, nothing more that a
+connection asks for is taken until it is less."""
+
+MAX_UNREAD_BY_CLIENT_BYTES: Final = 4 * MAX_UNSENT_BYTES
+"""Past this much that its client does not read (watch events come unasked), it is cut off."""
+
+
+class SendingSide(Receiver):
+    """What a connection sends.
+
+    Attributes:
+        address: the client's.
+        port: the client's.
+        is_open: whether anything may be sent on it.
+        answered: how many frames are to be sent when all that has arrived is taken.
+        answered_long: how many were sent before, with a long one or as one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.address = ""
+        self.port = 0
+        self.is_open = False
+        self.answered = 0
+        self.answered_long = 0
+        self._transport: asyncio.Transport | None = None
+        self._out: BytesWriter | None = None
+        # Most clients read everything at once, and need none.
+        self._unsent: Unsent | None = None
+        self._client_reads = True
+        self._closes_when_sent = False
+        self._answer: Answer | None = None
+
+    @property
+    def peer(self) -> str:
+        """The client's address and port, as Apache ZooKeeper writes them."""
+        return f"/{format_address(self.address, self.port)}" if self.address else "a new connection"
+
+    # -- what the receiving side does --------------------------------------------------------------
+
+    def _wait_to_send(self) -> None:
+        """Wait for a turn, in which ``_write_more`` is called."""
+        raise NotImplementedError
+
+    def _read_again(self) -> None:
+        """Read requests again if there is room for their replies now."""
+        raise NotImplementedError
+
+    def _cut_off(self) -> None:
+        """Close the connection of a client that does not read."""
+        raise NotImplementedError
+
+    # -- frames ------------------------------------------------------------------------------------
+
+    def out(self) -> BytesWriter:
+        """Return where to write a frame that goes out with the others of this turn."""
+        self.answered += 1
+        out = self._out
+        if out is None:
+            out = self._out = BytesWriter()
+        return out
+
+    def send_large(self, header: bytes, body: bytes, behind: bytes) -> None:
+        """Send a long frame, in parts, without making a copy of it."""
+        self.answered_long += self.answered + 1
+        self._flush()
+        if self._transport is not None and self.is_open:
+            self.stats.packets_sent += 1
+            self._add_unsent((header, body, behind))
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The number of bytes that the client has not taken, as far as this process knows."""
+        transport = self._transport
+        buffered = 0 if transport is None else transport.get_write_buffer_size()
+        return buffered if self._unsent is None else self._unsent.size_bytes + buffered
+
+    def _waiting_bytes(self) -> i64:
+        """Return the number of bytes that are not sent, or wait for the disk."""
+        waiting_bytes: i64 = self.held_bytes
+        unsent = self._unsent
+        if unsent is not None:
+            waiting_bytes += unsent.size_bytes
+        out = self._out
+        if out is not None:
+            waiting_bytes += i64(len(out))
+        return waiting_bytes
+
+    def _flush(self) -> None:
+        out = self._out
+        if out is not None:
+            self._out = None
+            answered, self.answered = self.answered, 0
+            self._write(out.getvalue(), answered)
+
+    def _write(self, frames: bytes, count: int) -> None:
+        transport = self._transport
+        if transport is not None and self.is_open:
+            self.stats.packets_sent += count
+            if self._client_reads and self._unsent is None and len(frames) <= CHUNK_BYTES:
+                transport.write(frames)
+            else:
+                self._add_unsent((frames,))
+        if self._closes_when_sent:
+            self._close_if_sent()
+
+    def _add_unsent(self, parts: tuple[bytes, ...]) -> None:
+        """Let bytes wait for the client to read, and begin to send them if none waited before."""
+        unsent = self._unsent
+        is_first = unsent is None
+        if unsent is None:
+            unsent = self._unsent = Unsent()
+        for part in parts:
+            unsent.add(part)
+        if unsent.size_bytes == 0:
+            self._unsent = None
+            return
+        if is_first or unsent.size_bytes > MAX_UNREAD_BY_CLIENT_BYTES:
+            self._write_more()
+
+    def _write_more(self) -> None:
+        """Give the transport what it takes now; what is left waits until the client reads."""
+        transport = self._transport
+        unsent = self._unsent
+        if transport is None or not self.is_open or unsent is None:
+            return
+        if self._client_reads:
+            chunk = unsent.next_chunk()
+            if unsent.size_bytes == 0:
+                self._unsent = None
+            transport.write(chunk)
+        if unsent.size_bytes > MAX_UNREAD_BY_CLIENT_BYTES:
+            self._cut_off()
+        elif unsent.size_bytes and self._client_reads:
+            self._wait_to_send()
+        else:
+            self._read_again()
+        if self._closes_when_sent:
+            self._close_if_sent()
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Read nothing more, and close once what is to be sent, held or not, has been sent."""
+        self._closes_when_sent = True
+        self._close_if_sent()
+
+    def abort(self) -> None:
+        """Close now, whatever is to be sent."""
+        self._closes_when_sent = True
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close_if_sent(self) -> None:
+        has_sent = self._out is None and not self.held_bytes and self._unsent is None
+        if self._closes_when_sent and has_sent and self._transport is not None:
+            self.is_open = False
+            self._transport.close()
+
+    def _send_no_more(self) -> None:
+        """Forget what was to be sent: the connection is gone."""
+        self.is_open = False
+        self._unsent = None
+        if self._answer is not None:
+            self._answer.stop()
+            self._answer = None
+
+    # -- the answer to a four-letter word: what answers.Sink asks of the client's side ------------
+
+    def answer_and_close(self, answer: "Answer") -> None:
+        """Send an answer that is no frame, as fast as the client reads it, and close."""
+        if self._transport is not None and self.is_open:
+            self._answer = answer
+            self._transport.set_write_buffer_limits(high=UNSENT_BYTES)
+            answer.begin(self)
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the answer to a four-letter word is on its way."""
+        return self._answer is not None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the client has read enough of the answer for one more chunk."""
+        return self._client_reads and self.is_open
+
+    def send_chunk(self, chunk: bytes) -> None:
+        """Send a chunk of the answer."""
+        if self._transport is not None and self.is_open:
+            self._transport.write(chunk)
+
+    def end_answer(self) -> None:
+        """Close behind the answer."""
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def fail_answer(self, error: Exception) -> None:
+        """Say that the answer cannot be made, and close."""
+        self.send_chunk(failure(error))
+        self.end_answer()

@@ -1,0 +1,1 @@
+"""What zoo.cfg says, as one frozen value."""

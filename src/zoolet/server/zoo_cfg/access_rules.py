@@ -1,0 +1,69 @@
+"""Who may do what, as zoo.cfg says: schemes, providers, and the secret of sessions."""
+
+from zoolet.core.access import DigestRules
+from zoolet.server.zoo_cfg.settings import Settings
+
+_SCHEMES = frozenset({"digest", "ip", "x509"})
+_AUTH_PROVIDERS = frozenset(
+    f"org.apache.zookeeper.server.auth.{name}AuthenticationProvider"
+    for name in ("Digest", "IP", "X509")
+)
+"""The classes whose schemes are always there."""
+_LEAST_SECRET_CHARACTERS = 16
+_X509_PROVIDER = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
+
+
+def digest_rules(settings: Settings) -> DigestRules:
+    """Return how the scheme digest is set up."""
+    return DigestRules(
+        algorithm=settings.hash("DigestAuthenticationProvider.digestAlg", "sha1"),
+        super_digest=settings.text("DigestAuthenticationProvider.superDigest"),
+        is_enabled=settings.boolean("DigestAuthenticationProvider.enabled", default=True),
+    )
+
+
+def check_auth_providers(settings: Settings) -> None:
+    """Raise ConfigError if identities are to be checked by a class that is not there."""
+    for key, class_name in settings.matching("authProvider.*"):
+        if class_name not in _AUTH_PROVIDERS:
+            raise settings.error(
+                key,
+                f"{key}={class_name} is not supported: zoolet has the schemes digest, ip and x509,"
+                " and cannot run Java classes. Remove the line",
+            )
+
+
+def acl_schemes(settings: Settings, *, has_tls: bool, digests: DigestRules) -> frozenset[str]:
+    """Return the schemes that have a provider, as Apache ZooKeeper's ``ProviderRegistry`` has."""
+    has_provider = any(
+        class_name == _X509_PROVIDER for _, class_name in settings.matching("authProvider.*")
+    )
+    schemes = {"ip": True, "digest": digests.is_enabled, "x509": has_tls or has_provider}
+    return frozenset(scheme for scheme, is_known in schemes.items() if is_known)
+
+
+def session_secret(settings: Settings) -> str:
+    """Return the secret of sessions' passwords; empty: there is none."""
+    key = "zoolet.sessionSecret"
+    secret = settings.text(key)
+    if secret and len(secret) < _LEAST_SECRET_CHARACTERS:
+        raise settings.error(
+            key,
+            f"the secret is too short: use {_LEAST_SECRET_CHARACTERS} characters or more, for"
+            " example the output of: openssl rand -hex 32",
+        )
+    return secret
+
+
+def required_schemes(settings: Settings) -> frozenset[str]:
+    """Return the schemes of ``enforce.auth.schemes``, if they are enforced."""
+    enforced = settings.boolean("enforce.auth.enabled", default=False)
+    listed = frozenset(settings.names("enforce.auth.schemes"))
+    if not enforced:
+        return frozenset()
+    if not listed or listed - _SCHEMES:
+        raise settings.error(
+            "enforce.auth.schemes" if listed else "enforce.auth.enabled",
+            "enforce.auth.schemes must list one or more of: " + ", ".join(sorted(_SCHEMES)),
+        )
+    return listed

@@ -1,0 +1,145 @@
+"""Where a server listens, as zoo.cfg says: for clients, under TLS, for operators, for metrics."""
+
+from pathlib import Path
+
+from zoolet.model.addresses import EVERY_ADDRESS
+from zoolet.server.zoo_cfg.config import (
+    PROTOCOLS,
+    AdminConfig,
+    ClientAuth,
+    Listener,
+    TlsConfig,
+)
+from zoolet.server.zoo_cfg.members import only_member
+from zoolet.server.zoo_cfg.settings import LARGEST_PORT, Settings
+
+_LONGEST_IDLE_MS = 86_400_000
+_LOOPBACK = "127.0.0.1"
+_PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
+_NO_METRICS = frozenset(
+    {
+        "",
+        "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider",
+        "org.apache.zookeeper.metrics.impl.NullMetricsProvider",
+    }
+)
+
+
+def clients(settings: Settings) -> Listener:
+    """Return where clients are served: clientPort, or the client port of the only server line."""
+    port_is_set = settings.is_set("clientPort")
+    port = settings.integer("clientPort", 0, least=0, most=LARGEST_PORT)
+    address = settings.address("clientPortAddress")
+    member = only_member(settings)
+    if port_is_set:
+        if member is not None and member.client_port not in {None, port}:
+            raise settings.error(
+                "clientPort",
+                f"clientPort={port}, but {member.key} has the client port {member.client_port}:"
+                " remove one of them",
+            )
+        return Listener(address, port)
+    if settings.is_set("clientPortAddress"):
+        raise settings.error("clientPortAddress", "clientPortAddress needs clientPort: add it")
+    if member is None or member.client_port is None:
+        raise settings.missing("clientPort", "the TCP port for clients, usually 2181")
+    host = None if member.client_host in {None, *EVERY_ADDRESS} else member.client_host
+    return Listener(host, member.client_port)
+
+
+def tls(settings: Settings) -> TlsConfig | None:
+    """Return how the secure port is set up, None if there is none."""
+    has_port = settings.is_set("secureClientPort")
+    address = settings.address("secureClientPortAddress")
+    port = settings.integer("secureClientPort", 0, least=0, most=LARGEST_PORT)
+    key_store = settings.pem("ssl.keyStore")
+    trust_store = settings.pem("ssl.trustStore")
+    client_auth = settings.choice("ssl.clientAuth", ClientAuth)
+    password_path = settings.text("ssl.keyStore.passwordPath")
+    password = settings.text("ssl.keyStore.password")
+    protocols = _protocols(settings)
+    cipher_suites = settings.names("ssl.ciphersuites")
+    if not has_port:
+        if settings.is_set("secureClientPortAddress"):
+            raise settings.error(
+                "secureClientPortAddress", "secureClientPortAddress needs secureClientPort: add it"
+            )
+        return None
+    if key_store is None:
+        raise settings.error(
+            "secureClientPort",
+            "secureClientPort wants ssl.keyStore.location, a PEM file with the server's private key"
+            " and certificates",
+        )
+    if trust_store is None and client_auth is not ClientAuth.NONE:
+        raise settings.error(
+            "secureClientPort",
+            "clients have to show a certificate, and nobody is trusted to sign one: set"
+            " ssl.trustStore.location, or ssl.clientAuth=none",
+        )
+    if password_path:
+        try:
+            password = Path(password_path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise settings.error(
+                "ssl.keyStore.passwordPath", f"{password_path} cannot be read: {reason}"
+            ) from error
+    return TlsConfig(
+        Listener(address, port),
+        key_store,
+        password,
+        trust_store,
+        client_auth,
+        protocols,
+        cipher_suites,
+    )
+
+
+def _protocols(settings: Settings) -> tuple[str, ...]:
+    """Return the versions of TLS that are served."""
+    single = settings.text("ssl.protocol")
+    listed = settings.names("ssl.enabledProtocols")
+    key = "ssl.enabledProtocols" if settings.is_set("ssl.enabledProtocols") else "ssl.protocol"
+    protocols = listed if key == "ssl.enabledProtocols" else (single,) if single else PROTOCOLS
+    if not protocols or set(protocols) - set(PROTOCOLS):
+        raise settings.error(
+            key,
+            f"{key}={settings.text(key)} is not supported: zoolet has TLSv1.2 and TLSv1.3",
+        )
+    return tuple(sorted(protocols))
+
+
+def admin(settings: Settings) -> AdminConfig | None:
+    """Return how the admin endpoint is set up; it is there unless it is switched off."""
+    idle_timeout_ms = settings.integer("admin.idleTimeout", 30_000)
+    admin = AdminConfig(
+        Listener(
+            settings.address("admin.serverAddress")
+            if settings.is_set("admin.serverAddress")
+            else _LOOPBACK,
+            settings.integer("admin.serverPort", 8080, least=0, most=LARGEST_PORT),
+        ),
+        "/" + settings.text("admin.commandURL", "/commands").strip("/"),
+        idle_timeout_ms if idle_timeout_ms > 0 else _LONGEST_IDLE_MS,
+        settings.integer("admin.rateLimiterIntervalInMS", 300_000, least=0),
+        settings.boolean("admin.snapshot.enabled", default=True),
+        settings.boolean("admin.restore.enabled", default=True),
+    )
+    return None if settings.text("admin.enableServer") == "false" else admin
+
+
+def metrics(settings: Settings) -> Listener | None:
+    """Return where metrics are to be; nowhere unless a provider is named."""
+    provider = settings.text("metricsProvider.className")
+    listener = Listener(
+        settings.address("metricsProvider.httpHost"),
+        settings.integer("metricsProvider.httpPort", 7000, least=0, most=LARGEST_PORT),
+    )
+    if provider == _PROMETHEUS:
+        return listener
+    if provider not in _NO_METRICS:
+        raise settings.error(
+            "metricsProvider.className", f"the metrics provider there is, is {_PROMETHEUS}"
+        )
+    return None

@@ -1,0 +1,109 @@
+"""The servers that a zoo.cfg or its ``dynamicConfigFile`` names: one at most starts standalone.
+
+Source: ``QuorumPeerConfig.parseDynamicConfig`` and ``QuorumPeer.QuorumServer``. A server is written
+``server.N=HOST:PORT:PORT[:ROLE][|...][;[HOST:]CLIENT_PORT]``.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from zoolet.model.addresses import AddressError, parse_address, parse_port
+from zoolet.server.runtime.errors import ConfigError
+from zoolet.server.zoo_cfg.properties import PropertiesError, parse_properties
+from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
+
+_DYNAMIC_KEYS = ("server.", "group", "weight")
+
+
+class Member(NamedTuple):
+    """A server of an ensemble, or the only one.
+
+    Attributes:
+        key: ``server.N``.
+        place: the file in which it stands, for messages.
+        role: ``participant`` or ``observer``.
+        client_host: where it serves clients; None if it is not given.
+        client_port: its port for clients; None if it is not given.
+    """
+
+    key: str
+    place: str
+    role: str
+    client_host: str | None
+    client_port: int | None
+
+
+def only_member(settings: Settings) -> Member | None:
+    """Return the only server that is named, None if there is none.
+
+    Raises ConfigError if several are named, or an observer: then Apache starts no standalone
+    server. Also if one is written wrong.
+    """
+    members = [_member(*named) for named in _named(settings)]
+    observers = [member for member in members if member.role == "observer"]
+    if len(members) > 1 or observers:
+        first = (observers or members)[0]
+        what = "an observer" if observers else f"{len(members)} servers"
+        raise ConfigError(
+            f"{first.place}: {first.key} sets up an ensemble ({what}), and zoolet serves one"
+            " machine. Remove the server.N lines to serve alone, or give this file and the dataDir"
+            " to Apache ZooKeeper, which opens it as its own."
+        )
+    return members[0] if members else None
+
+
+def _named(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield the key, the value and the file of each server."""
+    in_file = list(settings.matching("server.N"))
+    dynamic = settings.text("dynamicConfigFile")
+    if not dynamic:
+        for key, value in in_file:
+            yield key, value, settings.place(key)
+        return
+    if in_file:
+        key = in_file[0][0]
+        raise settings.error(key, f"{key} must be in the dynamicConfigFile {dynamic}")
+    yield from _in_dynamic_file(settings, Path(dynamic))
+
+
+def _in_dynamic_file(settings: Settings, path: Path) -> Iterator[tuple[str, str, str]]:
+    try:
+        properties = list(parse_properties(read_settings_text(path)))
+    except ConfigError as error:
+        raise settings.error("dynamicConfigFile", f"dynamicConfigFile: {error}") from error
+    except PropertiesError as error:
+        raise ConfigError(f"{path}:{error.line}: {error.reason}.") from error
+    for key, _, line in properties:
+        if not key.startswith(_DYNAMIC_KEYS):
+            raise ConfigError(
+                f"{path}:{line}: {key} cannot be in a dynamicConfigFile: move it to"
+                f" {settings.path}."
+            )
+    # A later line with the same key replaces an earlier one.
+    for key, (value, line) in {key: (value, line) for key, value, line in properties}.items():
+        if key.startswith("server."):
+            yield key, value, f"{path}:{line}"
+
+
+def _member(key: str, value: str, place: str) -> Member:
+    """Return a server as it is written; raises ConfigError."""
+    number = key.removeprefix("server.")
+    if not (number.isascii() and number.isdecimal()):
+        raise ConfigError(f"{place}: {key} has no number: write server.N with the server's number.")
+    addresses, semicolon, client = value.partition(";")
+    role = "participant"
+    for address in addresses.split("|"):
+        last = address.rpartition(":")[2].strip().lower()
+        if last in {"observer", "participant"}:
+            role = last
+    if not semicolon:
+        return Member(key, place, role, None, None)
+    client = client.strip()
+    try:
+        if client.isdecimal():
+            return Member(key, place, role, None, parse_port(client))
+        host, port = parse_address(client, None)
+    except AddressError as error:
+        raise ConfigError(f"{place}: {key}: the client address {error}.") from error
+    return Member(key, place, role, host, port)

@@ -1,0 +1,338 @@
+"""The settings of a zoo.cfg and of the command line, by key: their text, and their typed values.
+
+Values are read as Apache reads them. A number that Apache refuses is refused; one that Apache
+ignores with a warning is ignored with a warning. The table in ``keys`` says which.
+
+What holds: ``asked`` has every key that was asked for, and only keys that the table calls the same
+as Apache's or zoolet's own can be asked for.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from zoolet.model.addresses import EVERY_ADDRESS, AddressError, parse_host
+from zoolet.server.runtime.errors import ConfigError
+from zoolet.server.zoo_cfg.keys import KEYS, Key, Source, Use, find_key, similar_key
+from zoolet.server.zoo_cfg.properties import (
+    PropertiesError,
+    as_java_reads,
+    decode_properties,
+    format_property,
+    parse_properties,
+    trim,
+)
+
+C = TypeVar("C", bound=Enum)
+
+LARGEST_INT32 = (1 << 31) - 1
+LARGEST_INT64 = (1 << 63) - 1
+LARGEST_PORT = 65535
+
+_PROPERTY_PREFIX = "zookeeper."
+_SECRET = re.compile("digest$|password|passwd|secret", re.IGNORECASE)
+_DECIMAL = re.compile(r"[+-]?[0-9]+")
+_JAVA_NUMBER = re.compile(r"([+-]?)(0[xX]|#|0(?=[0-9]))?([0-9a-fA-F]+)")
+"""What Java's ``Integer.decode`` takes; the prefix gives the base."""
+
+
+class _Setting(NamedTuple):
+    """A value, and where it stands: ``zoo.cfg:3``, or the option of the command line."""
+
+    value: str
+    place: str
+
+
+class Settings:
+    """What was set, by key.
+
+    Attributes:
+        path: of the zoo.cfg.
+        asked: the keys that were asked for, as the table has them.
+    """
+
+    def __init__(self, path: Path, text: str, overrides: Mapping[str, str] | None = None) -> None:
+        """Take the content of a zoo.cfg, and Java's system properties (``-Dname=value``) by name.
+
+        As in Apache, zoo.cfg wins over ``zookeeper.KEY``. Raises ConfigError.
+        """
+        self.path = path
+        self.asked: set[str] = set()
+        self._warnings: list[str] = []
+        self._settings: dict[str, _Setting] = {}
+        self._read(text)
+        for name, value in (overrides or {}).items():
+            self._override(name, trim(value))
+        self._check_keys()
+
+    def _read(self, text: str) -> None:
+        try:
+            for key, value, line in parse_properties(text):
+                if not key:
+                    continue
+                setting = _Setting(value, f"{self.path}:{line}")
+                if key in self._settings:
+                    before = self._settings[key].place
+                    self._warn(f"{setting.place}: {key} is set again; {before} has no effect.")
+                self._settings[key] = setting
+        except PropertiesError as error:
+            raise ConfigError(f"{self.path}:{error.line}: {error.reason}.") from error
+
+    def _override(self, name: str, value: str) -> None:
+        place = f"-D{name}"
+        key = name.removeprefix(_PROPERTY_PREFIX)
+        found = find_key(key)
+        is_bare = found is not None and found.source is Source.BARE_PROPERTY
+        if is_bare and name == key:
+            self._settings[key] = _Setting(value, place)
+        elif found is None or is_bare or name == key:
+            hint = ""
+            if is_bare:
+                hint = f" The property is -D{key}."
+            elif (similar := key if found is not None else similar_key(key)) is not None:
+                hint = f" Did you mean -D{_property_of(similar)}?"
+            self._warn(f"{place} is not a setting of the server and is ignored.{hint}")
+        elif found.source is Source.FILE:
+            self._warn(f"{place} is ignored: Apache too reads {key} only in zoo.cfg. Set it there.")
+        elif key in self._settings:
+            self._warn(
+                f"{place} is ignored: {self._settings[key].place} sets {key}, and zoo.cfg wins."
+            )
+        else:
+            self._settings[key] = _Setting(value, place)
+
+    def _check_keys(self) -> None:
+        """Refuse what must not be ignored, and warn of what has no effect."""
+        for name, (value, place) in self._settings.items():
+            key = find_key(name)
+            if key is None:
+                similar = similar_key(name)
+                hint = "" if similar is None else f" Did you mean {similar}?"
+                self._warn(f"{place}: {name} is not a known key and is ignored.{hint}")
+            elif key.use is Use.IGNORED:
+                self._warn(f"{place}: {name} is ignored: {key.note}.")
+            elif key.use is Use.REFUSED and value.lower() not in key.harmless:
+                raise self.error(
+                    name, f"{name}={value} is not supported: {key.note}. Remove the line"
+                )
+
+    def _warn(self, message: str) -> None:
+        self._warnings.append(message)
+
+    # -- values ------------------------------------------------------------------------------------
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a value as it is written, without the blanks around it."""
+        self._key(name)
+        return self._settings[name].value if name in self._settings else default
+
+    def _key(self, name: str) -> Key:
+        key = find_key(name)
+        if key is None or key.use not in {Use.SAME, Use.OWN}:
+            raise LookupError(f"the table does not say that {name} is read")
+        self.asked.add(key.name)
+        return key
+
+    def is_set(self, name: str) -> bool:
+        """Say whether a key is there, even if its value is empty."""
+        self._key(name)
+        return name in self._settings
+
+    def matching(self, name: str) -> Iterator[tuple[str, str]]:
+        """Yield the keys, with their values, that a key with a ``*`` or ``N`` stands for."""
+        stands_for = self._key(f"{name[:-1]}0")
+        for key, setting in self._settings.items():
+            if find_key(key) is stands_for:
+                yield key, setting.value
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        """Return whether the value is ``true``; as in Java, anything else is false."""
+        return self.text(name, str(default)).lower() == "true"
+
+    def integer(
+        self,
+        name: str,
+        default: int,
+        *,
+        least: int | None = None,
+        most: int | None = None,
+        is_long: bool = False,
+    ) -> int:
+        """Return a whole number of 32 bits, or of 64 if ``is_long``.
+
+        Raises ConfigError if it is out of range, or malformed and Apache refuses that too. A
+        malformed number that Apache ignores is the default, with a warning.
+        """
+        largest = LARGEST_INT64 if is_long else LARGEST_INT32
+        key = self._key(name)
+        if name not in self._settings:
+            return default
+        value = self._settings[name].value
+        is_strict = key.source is Source.FILE
+        number = _decimal(value) if is_strict else _decoded(value)
+        if not is_strict and (number is None or not -largest - 1 <= number <= largest):
+            self._warn(
+                f"{self._settings[name].place}: {name}={value} is not a whole number and is"
+                f" ignored, as in Apache ZooKeeper: {name} is {default}."
+            )
+            return default
+        least = -largest - 1 if least is None else least
+        most = largest if most is None else most
+        if number is None or not least <= number <= most:
+            raise self.error(name, f"{name}={value} is not a whole number from {least} to {most}")
+        return number
+
+    def choice(self, name: str, choices: type[C], *, is_strict: bool = True) -> C:
+        """Return the member of an Enum whose value is given, in any case; the first by default.
+
+        Another value raises ConfigError, or is ignored with a warning if ``is_strict`` is false.
+        """
+        members = list(choices)
+        value = self.text(name, members[0].value)
+        for member in members:
+            if member.value == value.lower():
+                return member
+        known = ", ".join(repr(member.value) for member in members if member.value)
+        message = f"{name}={value} is none of {known}"
+        if is_strict:
+            raise self.error(name, message)
+        self._warn(
+            f"{self._settings[name].place}: {message} and is ignored, as in Apache ZooKeeper."
+        )
+        return members[0]
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return what a value lists between commas, without repetitions."""
+        listed = filter(None, map(trim, self.text(name).split(",")))
+        return tuple(dict.fromkeys(listed))
+
+    def address(self, name: str) -> str | None:
+        """Return the host to listen on, None for all addresses of both families.
+
+        Raises ConfigError if it is not a host name, nor an address. Does not look up the name.
+        """
+        if not self.is_set(name):
+            return None
+        try:
+            host = parse_host(self.text(name))
+        except AddressError as error:
+            raise self.error(
+                name, f"{name}: {error}, or remove the line for all addresses"
+            ) from error
+        return None if host in EVERY_ADDRESS else host
+
+    def directory(self, name: str) -> Path | None:
+        """Return the path of a directory, None if there is none.
+
+        Raises ConfigError if Apache uses another directory, because it reads the file as Latin-1.
+        """
+        value = self.text(name)
+        if not value:
+            return None
+        path, java_path = Path(value), Path(as_java_reads(value))
+        in_ascii = format_property(name, str(java_path)).strip()
+        if java_path != path and java_path.exists() and not path.exists():
+            raise self.error(
+                name,
+                f"{name} can be read in two ways. As UTF-8 it is {path}, which does not exist; as"
+                f" Latin-1, as Apache ZooKeeper reads it, it is {java_path}, which exists. Write"
+                f" the other characters as escapes: {in_ascii}",
+            )
+        return path
+
+    def pem(self, prefix: str) -> Path | None:
+        """Return the file of a key store or trust store; raises ConfigError if it is not PEM."""
+        name = f"{prefix}.location"
+        location = self.text(name)
+        kind = self.text(f"{prefix}.type")
+        if not location:
+            return None
+        if kind.upper() not in {"", "PEM"} or (not kind and not location.lower().endswith(".pem")):
+            raise self.error(
+                name,
+                f"{location} must be a PEM file (named so, or with {prefix}.type=PEM). Convert a"
+                f" PKCS12 store with: openssl pkcs12 -in {location} -out store.pem -noenc; a JKS"
+                " one with keytool -importkeystore to PKCS12 first",
+            )
+        return Path(location)
+
+    def hash(self, name: str, default: str) -> str:
+        """Return hashlib's name of a hash that may be given by Java's."""
+        value = self.text(name, default)
+        found = value.lower().replace("sha-", "sha")
+        if found not in hashlib.algorithms_available or found.startswith("shake"):
+            raise self.error(name, f"{value} is no hash that this Python knows: try SHA-256")
+        return found
+
+    # -- for messages and operators ----------------------------------------------------------------
+
+    def place(self, name: str) -> str:
+        """Return where a key is set, ``zoo.cfg:3``; the file if it is not."""
+        return self._settings[name].place if name in self._settings else str(self.path)
+
+    def error(self, name: str, reason: str) -> ConfigError:
+        """Return an error that names the place of a key."""
+        return ConfigError(f"{self.place(name)}: {reason}.")
+
+    def missing(self, name: str, meaning: str) -> ConfigError:
+        """Return an error that names a key that must be there."""
+        return ConfigError(f"{self.path}: {name} is missing: add {name}=..., {meaning}.")
+
+    def shown(self) -> dict[str, str]:
+        """Return what was read but for secrets."""
+        return {
+            name: "(not shown)" if _SECRET.search(name) else setting.value
+            for name, setting in self._settings.items()
+        }
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return a line for each setting that has no effect, or not the one that it seems to have.
+
+        Complete after every value has been asked for.
+        """
+        return tuple(self._warnings)
+
+    def unasked(self) -> set[str]:
+        """Return the keys that the table says are read, and that nothing has asked for."""
+        read = {name for name, key in KEYS.items() if key.use in {Use.SAME, Use.OWN}}
+        return read - self.asked
+
+
+def read_settings_text(path: Path) -> str:
+    """Return the text of a zoo.cfg; raises ConfigError if it cannot be read."""
+    try:
+        return decode_properties(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; name a zoo.cfg.") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def _property_of(key: str) -> str:
+    found = find_key(key)
+    is_bare = found is not None and found.source is Source.BARE_PROPERTY
+    return key if is_bare else _PROPERTY_PREFIX + key
+
+
+def _decimal(value: str) -> int | None:
+    """Return the number, as Java's ``Integer.parseInt`` reads it; None if it is malformed."""
+    try:
+        return int(value) if _DECIMAL.fullmatch(value) else None
+    except ValueError:  # Python converts no number of more than 4,300 digits.
+        return None
+
+
+def _decoded(value: str) -> int | None:
+    """Return the number, as Java's ``Integer.getInteger`` reads it; None if it is malformed."""
+    found = _JAVA_NUMBER.fullmatch(value)
+    if found is None:
+        return None
+    sign, prefix, digits = found.groups()
+    base = 10 if not prefix else 8 if prefix == "0" else 16
+    try:
+        return int(sign + digits, base)
+    except ValueError:
+        return None

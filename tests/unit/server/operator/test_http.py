@@ -1,0 +1,456 @@
+"""HTTP for the operator's pages, on a transport that keeps what is written."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Iterator
+from http import HTTPStatus
+from typing import Any, cast
+
+import h11
+import pytest
+
+from tests.support.waiting import WAIT_S
+from zoolet.server.operator.http import (
+    MAX_BODY_BYTES,
+    Exchange,
+    HttpConnection,
+    Request,
+    Response,
+    Upload,
+    text,
+)
+from zoolet.server.runtime.answers import UNSENT_BYTES, Answers
+from zoolet.server.runtime.scheduler import Scheduler
+
+GET = b"GET /a?x=1&y= HTTP/1.1\r\nHost: h\r\n\r\n"
+CHUNK = b"x" * 10_000
+
+
+class Transport:
+    """Takes what is written; its client reads all at once, or when the test says so.
+
+    Attributes:
+        written: all that was written.
+        most_unread_bytes: the most that was written and not read at any time.
+    """
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.client_reads = True
+        self.protocol: asyncio.Protocol
+        self.unread_bytes = 0
+        self.most_unread_bytes = 0
+        self.is_paused = False
+        self.is_reading = True
+        self.is_closed = False
+        self.is_aborted = False
+        self._limit_bytes = 0
+
+    def get_extra_info(self, name: str) -> Any:
+        return ("127.0.0.1", 1) if name == "peername" else None
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        self._limit_bytes = high
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+        if self.client_reads:
+            return
+        self.unread_bytes += len(data)
+        self.most_unread_bytes = max(self.most_unread_bytes, self.unread_bytes)
+        if self.unread_bytes > self._limit_bytes and not self.is_paused:
+            self.is_paused = True
+            self.protocol.pause_writing()
+
+    def read(self, size_bytes: int) -> None:
+        """Let the client read."""
+        self.unread_bytes = max(0, self.unread_bytes - size_bytes)
+        if self.is_paused and self.unread_bytes <= self._limit_bytes // 4:
+            self.is_paused = False
+            self.protocol.resume_writing()
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_closed = self.is_aborted = True
+
+
+class Made:
+    """A connection whose page answers when the test says so.
+
+    Attributes:
+        asked: the requests that the page was given.
+        waiting: where to answer those that are not answered yet.
+        num_made: how many chunks were made.
+        durable: what waits until everything is on disk; None: everything is.
+    """
+
+    def __init__(
+        self, *, at_once: bool = True, num_chunks: int = 0, idle_timeout_s: float = WAIT_S
+    ) -> None:
+        self.asked: list[Request] = []
+        self.waiting: list[Exchange] = []
+        self.at_once = at_once
+        self.num_chunks = num_chunks
+        self.num_made = 0
+        self.durable: list[Callable[[], None]] | None = None
+        self.upload: Upload | None = None
+        loop = asyncio.get_running_loop()
+        scheduler = Scheduler(loop.call_soon)
+        self.answers = Answers(scheduler.run, self.when_durable)
+        self.transport = Transport()
+        self.connection = self.connect(self.transport, idle_timeout_s)
+
+    def connect(self, transport: Transport, idle_timeout_s: float = WAIT_S) -> HttpConnection:
+        made = HttpConnection(self.page, self.answers, idle_timeout_s)
+        transport.protocol = made
+        made.connection_made(cast("asyncio.Transport", transport))
+        return made
+
+    def when_durable(self, callback: Callable[[], None]) -> None:
+        if self.durable is None:
+            callback()
+        else:
+            self.durable.append(callback)
+
+    def page(self, request: Request, exchange: Exchange) -> Upload | None:
+        self.asked.append(request)
+        if self.at_once:
+            self.answer(exchange)
+        else:
+            self.waiting.append(exchange)
+        return self.upload
+
+    def answer(self, exchange: Exchange) -> None:
+        if self.num_chunks:
+            exchange.respond(Response(HTTPStatus.OK, "text/plain", self.chunks()))
+        else:
+            exchange.respond(text(HTTPStatus.OK, f"answer {len(self.asked)}"))
+
+    def chunks(self) -> Iterator[bytes]:
+        for _ in range(self.num_chunks):
+            self.num_made += 1
+            yield CHUNK
+
+    @property
+    def statuses(self) -> list[bytes]:
+        pieces = self.transport.written.split(b"HTTP/1.1 ")[1:]
+        return [piece[:3] for piece in pieces]
+
+
+def run(case: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(case)
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not is_so():
+            await asyncio.sleep(0)
+
+
+async def at_rest() -> None:
+    """Let everything happen that can: each answer needs few iterations to go on."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+def bodies(written: bytes, num_requests: int) -> list[bytes]:
+    """Return the bodies of the responses in ``written``, which must be whole."""
+    client = h11.Connection(h11.CLIENT)
+    client.receive_data(written)
+    found = []
+    for _ in range(num_requests):
+        client.send(h11.Request(method="GET", target="/", headers=[("Host", "h")]))
+        client.send(h11.EndOfMessage())
+        body = b""
+        while not isinstance(event := client.next_event(), h11.EndOfMessage):
+            assert event is not h11.NEED_DATA
+            if isinstance(event, h11.Data):
+                body += event.data
+        found.append(body)
+        if client.our_state is h11.DONE:
+            client.start_next_cycle()
+    return found
+
+
+def test_a_request_is_taken_apart_and_answered() -> None:
+    async def case() -> None:
+        made = Made()
+        made.connection.data_received(GET[:10])
+        assert made.asked == []
+        made.connection.data_received(GET[10:])
+        assert made.asked == [Request("GET", "/a", {"x": "1"}, {"host": "h"}, "127.0.0.1")]
+        await until(lambda: made.transport.written)
+        assert made.transport.written.endswith(b"\r\n\r\nanswer 1\n")
+        assert b"Content-Length: 9\r\n" in made.transport.written
+
+    run(case())
+
+
+def test_thousands_of_requests_in_one_piece_are_answered_in_order() -> None:
+    async def case() -> None:
+        made = Made()
+        made.connection.data_received(GET * 3000)
+        await until(lambda: len(made.asked) == 3000)
+        await until(lambda: made.transport.written.endswith(b"answer 3000\n"))
+        assert made.statuses == [b"200"] * 3000
+
+    run(case())
+
+
+def test_the_next_request_waits_for_the_answer_to_the_first() -> None:
+    async def case() -> None:
+        made = Made(at_once=False)
+        made.connection.data_received(GET * 2)
+        await at_rest()
+        assert len(made.asked) == 1
+        assert not made.transport.is_reading
+        made.answer(made.waiting.pop())
+        await until(lambda: len(made.asked) == 2)
+        made.answer(made.waiting.pop())
+        await until(lambda: made.statuses == [b"200", b"200"])
+        assert made.transport.is_reading
+
+    run(case())
+
+
+@pytest.mark.parametrize("num_requests", [1, 2, 500])
+def test_a_client_that_does_not_read_holds_one_bounded_part_of_one_answer(
+    num_requests: int,
+) -> None:
+    async def case() -> None:
+        made = Made(num_chunks=1000)
+        made.transport.client_reads = False
+        made.connection.data_received(GET * num_requests)
+        await until(lambda: made.transport.is_paused)
+        await at_rest()
+        assert len(made.asked) == 1
+        assert made.transport.most_unread_bytes <= UNSENT_BYTES + 2 * len(CHUNK) + 1000
+        assert made.num_made <= UNSENT_BYTES // len(CHUNK) + 3
+        assert not made.transport.is_reading
+        made.connection.connection_lost(None)
+
+    run(case())
+
+
+def test_an_answer_goes_on_when_its_client_reads() -> None:
+    async def case() -> None:
+        made = Made(num_chunks=100)
+        made.transport.client_reads = False
+        made.connection.data_received(GET)
+        while made.num_made < 100:
+            await until(lambda: made.transport.is_paused or made.num_made == 100)
+            made.transport.read(UNSENT_BYTES)
+        await until(lambda: made.transport.is_reading)
+        assert bodies(made.transport.written, 1) == [CHUNK * 100]
+        assert b"Transfer-Encoding: chunked\r\n" in made.transport.written
+
+    run(case())
+
+
+def test_no_chunk_leaves_before_it_is_on_disk() -> None:
+    async def case() -> None:
+        made = Made(num_chunks=3)
+        made.durable = []
+        made.connection.data_received(GET)
+        for number in (1, 2, 3):
+            await until(lambda: made.durable)
+            await at_rest()
+            assert made.num_made == number
+            assert CHUNK * number not in made.transport.written.replace(b"\r\n", b"")
+            made.durable.pop()()
+        await until(lambda: made.transport.is_reading)
+        assert bodies(made.transport.written, 1) == [CHUNK * 3]
+
+    run(case())
+
+
+def test_an_answer_to_a_client_that_is_gone_is_dropped() -> None:
+    async def case() -> None:
+        made = Made(at_once=False)
+        made.connection.data_received(GET)
+        made.connection.connection_lost(None)
+        made.answer(made.waiting.pop())
+        await at_rest()
+        assert made.transport.written == b""
+
+    run(case())
+
+
+@pytest.mark.parametrize("num_before", [0, 1, 5])
+def test_a_chunk_that_cannot_be_made(num_before: int) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(num_before):
+            yield CHUNK
+        raise OSError("the disk is gone")
+
+    async def case() -> None:
+        made = Made(at_once=False)
+        made.connection.data_received(GET)
+        made.waiting.pop().respond(Response(HTTPStatus.OK, "text/plain", chunks()))
+        if num_before < 2:
+            await until(lambda: made.transport.written)
+            assert made.statuses == [b"500"]
+            assert bodies(made.transport.written, 1) == [b"the disk is gone\n"]
+            made.connection.data_received(GET)
+            await until(lambda: len(made.asked) == 2)
+        else:
+            await until(lambda: made.transport.is_aborted)
+            assert not made.transport.written.endswith(b"0\r\n\r\n")
+
+    run(case())
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"no HTTP\r\n\r\n", b"400"),
+        (b"\x16\x03\x01\x00\x00\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 20_000, b"431"),
+    ],
+)
+def test_what_is_no_request_is_said_and_closed(data: bytes, status: bytes) -> None:
+    async def case() -> None:
+        made = Made()
+        made.connection.data_received(data)
+        assert made.statuses == [status]
+        assert made.transport.is_closed
+        assert made.asked == []
+
+    run(case())
+
+
+def test_a_client_that_asks_to_close_is_closed() -> None:
+    async def case() -> None:
+        made = Made()
+        made.connection.data_received(GET[:-2] + b"Connection: close\r\n\r\n")
+        await until(lambda: made.transport.is_closed)
+        assert made.statuses == [b"200"]
+
+    run(case())
+
+
+def test_a_client_of_http_1_0_gets_its_answer_up_to_the_end() -> None:
+    async def case() -> None:
+        made = Made(num_chunks=3)
+        made.connection.data_received(b"GET / HTTP/1.0\r\n\r\n")
+        await until(lambda: made.transport.is_closed)
+        assert made.transport.written.endswith(b"\r\n\r\n" + CHUNK * 3)
+
+    run(case())
+
+
+def test_a_body_that_nobody_wants_is_read_up_to_a_limit() -> None:
+    async def case() -> None:
+        made = Made()
+        head = b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n"
+        made.connection.data_received(head)
+        await until(lambda: made.transport.written)
+        assert made.statuses == [b"200"]
+        assert b"Connection: close" in made.transport.written
+        for _ in range(MAX_BODY_BYTES // len(CHUNK) + 1):
+            assert not made.transport.is_aborted
+            made.connection.data_received(CHUNK)
+        assert made.transport.is_aborted
+
+    run(case())
+
+
+@pytest.mark.parametrize("first", [b"", GET[:10], GET])
+def test_a_silent_client_is_cut_off(first: bytes) -> None:
+    async def case() -> None:
+        made = Made(idle_timeout_s=0.05)
+        if first:
+            made.connection.data_received(first)
+        await until(lambda: made.transport.is_aborted)
+        assert made.statuses == ([b"200"] if first == GET else [])
+
+    run(case())
+
+
+class Client:
+    """A client by chance; its model is the list of the bodies that it has asked for."""
+
+    def __init__(self, made: Made, chance: random.Random) -> None:
+        self.transport = Transport()
+        self.transport.client_reads = False
+        self.connection = made.connect(self.transport)
+        self.wanted: list[bytes] = []
+        self._unsent = b""
+        self._chance = chance
+
+    @property
+    def is_done(self) -> bool:
+        return not self._unsent and self.transport.is_reading
+
+    def ask(self) -> None:
+        num_chunks, size_bytes = self._chance.randrange(30), self._chance.randrange(1, 10_000)
+        self.wanted.append(b"c" * (num_chunks * size_bytes))
+        target = f"/?num_chunks={num_chunks}&size_bytes={size_bytes}"
+        self._unsent += f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+
+    def send(self) -> None:
+        if self.transport.is_reading and self._unsent:
+            size = self._chance.randrange(1, len(self._unsent) + 1)
+            sent, self._unsent = self._unsent[:size], self._unsent[size:]
+            self.connection.data_received(sent)
+
+    def read(self) -> None:
+        self.transport.read(self._chance.randrange(200_000))
+
+
+def answer_all(made: Made) -> None:
+    """Give each request the answer that it asks for."""
+    asked = list(zip(made.asked, made.waiting, strict=True))
+    made.asked.clear()
+    made.waiting.clear()
+    for request, exchange in asked:
+        size_bytes = int(request.query["size_bytes"])
+        num_chunks = int(request.query["num_chunks"])
+        chunks = iter([b"c" * size_bytes] * num_chunks)
+        exchange.respond(Response(HTTPStatus.OK, "text/plain", chunks))
+
+
+def release_all(made: Made) -> None:
+    """Let everything made so far be on disk."""
+    released, made.durable = made.durable or [], []
+    for callback in released:
+        callback()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_pipelined_requests_of_clients_that_read_as_they_like(seed: int) -> None:
+    """Each client gets the answers to its requests, in order, and has little of them unread."""
+    chance = random.Random(seed)
+
+    async def case() -> None:
+        made = Made(at_once=False)
+        made.durable = []
+        clients = [Client(made, chance) for _ in range(3)]
+        steps: list[Callable[[], None]] = [
+            lambda: chance.choice(clients).send(),
+            lambda: chance.choice(clients).read(),
+            lambda: release_all(made),
+            lambda: answer_all(made),
+        ]
+        for _ in range(100):
+            chance.choice(clients).ask()
+            chance.choice(steps)()
+            await asyncio.sleep(0)
+        async with asyncio.timeout(WAIT_S):
+            while not all(client.is_done for client in clients):
+                chance.choice(steps)()
+                await asyncio.sleep(0)
+        for client in clients:
+            assert client.transport.most_unread_bytes <= UNSENT_BYTES + 2 * 10_000 + 1000
+            assert bodies(client.transport.written, len(client.wanted)) == client.wanted
+
+    run(case())
