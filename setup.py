@@ -44,6 +44,8 @@ def compiled_modules() -> list[Extension]:
     for extension in extensions:
         # What is not exported is inlined, and called without a table: reads are 12% faster.
         extension.extra_compile_args += [] if os.name == "nt" else ["-fvisibility=hidden"]
+        # A module's own file is a page of code: a page for each of its four parts is 10 KB more.
+        extension.extra_link_args += ["-Wl,-z,noseparate-code"] if sys.platform == "linux" else []
         # Without a C compiler the installation goes on, and the sources are interpreted.
         extension.optional = True
     return extensions
