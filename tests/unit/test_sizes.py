@@ -4,8 +4,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 500
 MOST_LINES_OF_FUNCTION = 60
@@ -47,8 +45,3 @@ def test_no_function_is_too_long() -> None:
         and (node.end_lineno or 0) - node.lineno >= MOST_LINES_OF_FUNCTION
     }
     assert long == STILL_LONG_FUNCTIONS
-
-
-@pytest.mark.parametrize("name", sorted(STILL_LONG))
-def test_what_is_yet_to_be_divided_is_there(name: str) -> None:
-    assert (ROOT / name).is_file()

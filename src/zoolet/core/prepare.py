@@ -47,10 +47,11 @@ from zoolet.model.txns import (
     TxnBody,
 )
 
-# Plain ints: arithmetic on the members of an enum costs more than the checks themselves.
+# Looked up once: a member of an enum costs more than what is done with it here.
 _NOBODY: Final = OwnerKind.NOBODY
 _SESSION: Final = OwnerKind.SESSION
 _TTL: Final = OwnerKind.TTL
+# Plain ints: arithmetic on the members of an enum costs more than the checks themselves.
 _READ: Final = Permission.READ.value
 _WRITE: Final = Permission.WRITE.value
 _CREATE: Final = Permission.CREATE.value

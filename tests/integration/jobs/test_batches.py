@@ -58,12 +58,6 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def dispatcher(client: KazooClient) -> Iterator[Dispatcher]:
-    with Dispatcher(client, ROOT, create=True) as dispatcher:
-        yield dispatcher
-
-
-@pytest.fixture
 def start_worker(server: Any, client: KazooClient, tasks: Path) -> Iterator[Callable[..., Worker]]:
     """Start workers in this process, which stop with the test."""
     assert client.connected
