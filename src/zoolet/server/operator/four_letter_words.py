@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TypeVar
 
 from zoolet.model.numbers import hex64
-from zoolet.server.operator.figures import FIGURES, summaries
 from zoolet.server.operator.inspection import Inspector
 from zoolet.server.operator.version import FULL_VERSION
 from zoolet.server.runtime.answers import in_chunks
@@ -186,6 +185,8 @@ def _mntr(inspector: Inspector) -> Iterator[str]:
 
 def flat_figures(inspector: Inspector) -> dict[str, float]:
     """Return all figures, a summary as five of them (``DefaultMetricsProvider``)."""
+    from zoolet.server.operator.figures import FIGURES, summaries  # noqa: PLC0415 -- a large table
+
     flat: dict[str, float] = {name: each.value(inspector) for name, each in FIGURES.items()}
     for name, (summary, _) in summaries(inspector).items():
         flat |= {
