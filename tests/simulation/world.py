@@ -317,6 +317,7 @@ class World:
             self._crash("crash")
         self._remember_appended()
         self.deliver()
+        self._pass_time_worked()
         if self._failed:
             self._crash("the server failed")
 
@@ -330,6 +331,12 @@ class World:
         """Return the time in seconds; between two readings the machine has worked for a while."""
         self._worked_s += self._pace.choice((0.0, 0.0, 0.0001, 0.005))
         return self.now_ms / 1000 + self._worked_s
+
+    def _pass_time_worked(self) -> None:
+        """Let the other clock go on by as much as the machine has worked."""
+        worked_ms = int(self._worked_s * 1000)
+        self.now_ms += worked_ms
+        self._worked_s -= worked_ms / 1000
 
     def _let_time_pass(self) -> None:
         self.now_ms += self.chance.choice((100, TICK_MS, 12_000))

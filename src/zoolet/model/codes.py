@@ -3,7 +3,11 @@
 Source: Apache ZooKeeper 3.9, ``ZooDefs``, ``KeeperException.Code``, ``CreateMode``, ``Watcher``.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum, IntFlag
+from typing import TypeVar
+
+_V = TypeVar("_V")
 
 
 class OpCode(IntEnum):
@@ -42,6 +46,14 @@ class OpCode(IntEnum):
     CREATE_SESSION = -10
     CLOSE_SESSION = -11
     ERROR = -1
+
+
+def by_number(table: Mapping[OpCode, _V]) -> dict[int, _V]:
+    """Return a table with plain numbers for keys.
+
+    Python finds a number in it by identity. Among members of an enum it has to compare them.
+    """
+    return {op_code.value: value for op_code, value in table.items()}
 
 
 class ErrorCode(IntEnum):

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from mypy_extensions import i64
 
-from zoolet.model.codes import AddWatchMode, CreateMode, OpCode, WatcherType
+from zoolet.model.codes import AddWatchMode, CreateMode, OpCode, WatcherType, by_number
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.requests import (
     AddWatch,
@@ -154,14 +154,16 @@ def _part(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
     raise MalformedError(f"op code {op_code} in a multi")
 
 
-_WRITES: Final[dict[int, Callable[[Reader], WriteRequest]]] = {
-    OpCode.CREATE_CONTAINER: _create_container,
-    OpCode.CREATE_TTL: _create_ttl,
-    OpCode.DELETE: _delete,
-    OpCode.SET_ACL: _set_acl,
-    OpCode.MULTI: _multi,
-    OpCode.CLOSE_SESSION: lambda _reader: CloseSession(),
-}
+_WRITES: Final[dict[int, Callable[[Reader], WriteRequest]]] = by_number(
+    {
+        OpCode.CREATE_CONTAINER: _create_container,
+        OpCode.CREATE_TTL: _create_ttl,
+        OpCode.DELETE: _delete,
+        OpCode.SET_ACL: _set_acl,
+        OpCode.MULTI: _multi,
+        OpCode.CLOSE_SESSION: lambda _reader: CloseSession(),
+    }
+)
 
 WRITE_OP_CODES: Final = frozenset([*_WRITES, _CREATE, _CREATE2, _SET_DATA])
 """The op codes that become a txn."""

@@ -11,7 +11,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from zoolet.model.big_endian import BytesWriter, read_i32_be, write_i32_be, write_i64_be
-from zoolet.model.codes import OpCode
+from zoolet.model.codes import OpCode, by_number
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import (
     CheckTxn,
@@ -185,19 +185,21 @@ def _is_digest(reader: Reader) -> bool:
     return read_i32_be(reader.data, reader.position) == _DIGEST_VERSION
 
 
-_SUB_DECODERS: dict[int, Callable[[Reader], SubTxn]] = {
-    OpCode.CREATE: _decode_create,
-    OpCode.CREATE2: _decode_create,
-    OpCode.CREATE_CONTAINER: _decode_create_container,
-    OpCode.CREATE_TTL: _decode_create_ttl,
-    OpCode.DELETE_CONTAINER: lambda reader: DeleteTxn(reader.read_ustring()),
-    OpCode.DELETE: lambda reader: DeleteTxn(reader.read_ustring()),
-    OpCode.SET_DATA: lambda reader: SetDataTxn(
-        reader.read_ustring(), reader.read_buffer(), reader.read_int()
-    ),
-    OpCode.CHECK: lambda reader: CheckTxn(reader.read_ustring(), reader.read_int()),
-    OpCode.ERROR: lambda reader: ErrorTxn(reader.read_int()),
-}
+_SUB_DECODERS: dict[int, Callable[[Reader], SubTxn]] = by_number(
+    {
+        OpCode.CREATE: _decode_create,
+        OpCode.CREATE2: _decode_create,
+        OpCode.CREATE_CONTAINER: _decode_create_container,
+        OpCode.CREATE_TTL: _decode_create_ttl,
+        OpCode.DELETE_CONTAINER: lambda reader: DeleteTxn(reader.read_ustring()),
+        OpCode.DELETE: lambda reader: DeleteTxn(reader.read_ustring()),
+        OpCode.SET_DATA: lambda reader: SetDataTxn(
+            reader.read_ustring(), reader.read_buffer(), reader.read_int()
+        ),
+        OpCode.CHECK: lambda reader: CheckTxn(reader.read_ustring(), reader.read_int()),
+        OpCode.ERROR: lambda reader: ErrorTxn(reader.read_int()),
+    }
+)
 
 
 def _decode_multi(reader: Reader) -> MultiTxn:
@@ -214,14 +216,18 @@ def _decode_sub(reader: Reader) -> tuple[int, SubTxn]:
 
 _DECODERS: dict[int, Callable[[Reader], TxnBody]] = {
     **_SUB_DECODERS,
-    OpCode.SET_ACL: lambda reader: SetAclTxn(
-        reader.read_ustring(), reader.read_acl(), reader.read_int()
+    **by_number(
+        {
+            OpCode.SET_ACL: lambda reader: SetAclTxn(
+                reader.read_ustring(), reader.read_acl(), reader.read_int()
+            ),
+            # An ensemble logs a change of its members as the new data of /zookeeper/config.
+            OpCode.RECONFIG: _SUB_DECODERS[OpCode.SET_DATA],
+            OpCode.CREATE_SESSION: lambda reader: CreateSessionTxn(reader.read_int()),
+            OpCode.CLOSE_SESSION: _decode_close_session,
+            OpCode.MULTI: _decode_multi,
+        }
     ),
-    # An ensemble logs a change of its members as the new data of /zookeeper/config.
-    OpCode.RECONFIG: _SUB_DECODERS[OpCode.SET_DATA],
-    OpCode.CREATE_SESSION: lambda reader: CreateSessionTxn(reader.read_int()),
-    OpCode.CLOSE_SESSION: _decode_close_session,
-    OpCode.MULTI: _decode_multi,
 }
 
 

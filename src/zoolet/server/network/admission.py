@@ -43,6 +43,9 @@ _SIOCOUTQ: Final[int | None] = 0x5411 if sys.platform == "linux" else None
 
 _NONE_QUEUED: Final = bytes(4)
 
+_LEAST_UNCONFIRMED_BYTES: Final = 16 << 10
+"""A client of which less may be unread is not looked at. Every client's kernel takes more than this
+of what it has not read, so more than this was sent to any client that keeps the server waiting."""
 
 _FULL: Final = "refusing the %s of %s: there are %d already (%s)"
 _FULL_ADDRESS: Final = "refusing the %s of %s: its address has %d already (maxClientCnxns)"
@@ -87,6 +90,8 @@ class ClientSide(Protocol):
     """A client's connection, as far as an admission knows it."""
 
     is_open: bool
+    unconfirmed_bytes: int
+    """How much was sent since the client was last seen to have read everything."""
 
     @property
     def session(self) -> object | None:
@@ -166,6 +171,12 @@ class AcceptedSocket:
             and not connection.is_answering
         )
 
+    @property
+    def may_be_unread(self) -> bool:
+        """Whether enough was sent that some of it may keep the server waiting."""
+        connection = self.connection
+        return connection is None or connection.unconfirmed_bytes >= _LEAST_UNCONFIRMED_BYTES
+
     def opened(self, transport: asyncio.Transport) -> None:
         """Note that the protocol has its transport: from now on ``closed`` is called by it."""
         self.transport = transport
@@ -192,12 +203,15 @@ class AcceptedSocket:
         It costs a fifth of ``waiting``. If bytes wait in this process, some wait in the kernel.
         """
         try:
-            return (
+            has_read_all = (
                 _SIOCOUTQ is not None
                 and fcntl.ioctl(self.socket, _SIOCOUTQ, _NONE_QUEUED) == _NONE_QUEUED
             )
         except (OSError, ValueError):
             return False  # it is closed
+        if has_read_all and self.connection is not None:
+            self.connection.unconfirmed_bytes = 0
+        return has_read_all
 
     def waiting(self) -> Waiting:
         """Return how much the client has not read.

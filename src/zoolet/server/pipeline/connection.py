@@ -86,9 +86,9 @@ class Requests:
         raise NotImplementedError
 
     def taken(
-        self, connection: "Connection", num_requests: int, size_bytes: int, latency_ms: int
+        self, connection: "Connection", count: int, size_bytes: int, took_s: float, now_s: float
     ) -> None:
-        """Note that requests were taken of one read, and that what was answered took this long."""
+        """Note how many requests one read brought, how long they took, and the scheduler's time."""
         raise NotImplementedError
 
     def heard(self, connection: "Connection") -> None:
@@ -404,8 +404,8 @@ class Connection(SendingSide):
 
     def _job_done(self, job: "LongRequest") -> None:
         self._job = None
-        took_s = self._requests.scheduler.now_s() - job.began_s
-        self._requests.taken(self, 0, 0, int(took_s * 1000))
+        now_s = self._requests.scheduler.now_s()
+        self._requests.taken(self, 0, 0, now_s - job.began_s, now_s)
         self._flush()
         if self._closes_when_sent:
             self._close_if_sent()
@@ -451,7 +451,7 @@ class Connection(SendingSide):
             requests.malformed(self, error)
             is_malformed = True
         self._unread = data[position:] if position else data
-        requests.taken(self, taken, position, 0)
+        requests.taken(self, taken, position, 0.0, began_s)
         self._flush()
         if is_malformed:
             self.abort()

@@ -18,7 +18,7 @@ from zoolet.core.identities import SKIPS_ACL
 from zoolet.core.machine import StateMachine
 from zoolet.core.view import Requester
 from zoolet.model.big_endian import read_i32_be
-from zoolet.model.codes import ErrorCode, OpCode
+from zoolet.model.codes import ErrorCode, OpCode, by_number
 from zoolet.model.errors import RequestError
 from zoolet.model.requests import SetWatches
 from zoolet.server.operator import four_letter_words
@@ -34,7 +34,7 @@ from zoolet.server.pipeline.session_life import SessionLife
 from zoolet.server.runtime.answers import Answers
 from zoolet.server.runtime.clock import Clock
 from zoolet.server.runtime.log_limiter import LogLimiter
-from zoolet.server.runtime.scheduler import STEP_COST_US, Scheduler
+from zoolet.server.runtime.scheduler import MS_PER_S, STEP_COST_US, Scheduler
 from zoolet.server.runtime.stats import ServerStats
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.wire.frames import REQUEST_HEADER_BYTES
@@ -60,7 +60,7 @@ log = logging.getLogger(__name__)
 _CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
 _WATCHES_AT_ONCE: Final = 500
 
-_AUTHENTICATION = frozenset({OpCode.AUTH, OpCode.SASL})
+_AUTHENTICATION = frozenset({OpCode.AUTH.value, OpCode.SASL.value})
 """Apache ZooKeeper reads these outside of its pipeline, and closes the connection if it cannot."""
 
 
@@ -115,14 +115,16 @@ class RequestProcessor(Requests):
             config, self, machine, commit, changes, outbox, clock, self.stats, next_session_id
         )
         self._requires_schemes = bool(config.required_schemes)
-        self._others: dict[int, Callable[[Connection, int, bytes, i64, i64], None]] = {
-            OpCode.SYNC: self._sync,
-            OpCode.AUTH: self._auth,
-            OpCode.SASL: self._sasl,
-            OpCode.SET_WATCHES: self._set_watches,
-            OpCode.SET_WATCHES2: self._set_watches2,
-            OpCode.RECONFIG: self._refuse_reconfig,
-        }
+        self._others: dict[int, Callable[[Connection, int, bytes, i64, i64], None]] = by_number(
+            {
+                OpCode.SYNC: self._sync,
+                OpCode.AUTH: self._auth,
+                OpCode.SASL: self._sasl,
+                OpCode.SET_WATCHES: self._set_watches,
+                OpCode.SET_WATCHES2: self._set_watches2,
+                OpCode.RECONFIG: self._refuse_reconfig,
+            }
+        )
 
     # -- connections -------------------------------------------------------------------------------
 
@@ -260,21 +262,21 @@ class RequestProcessor(Requests):
             self._outbox.answer(connection, NOTHING, xid, ErrorCode.MARSHALLING_ERROR)
 
     def taken(
-        self, connection: Connection, num_requests: int, size_bytes: int, latency_ms: int
+        self, connection: Connection, count: int, size_bytes: int, took_s: float, now_s: float
     ) -> None:
         """Note what came in one read, and that its session's client was heard."""
-        now_ms = self._clock.monotonic_ms()
+        now_ms, took_ms = int(now_s * MS_PER_S), int(took_s * MS_PER_S)
         self._changes.begin_moment()
-        if num_requests and connection.session is not None:
+        if count and connection.session is not None:
             connection.session.touch(now_ms)
         stats, answered = connection.stats, connection.answered + connection.answered_long
         connection.answered_long = 0
-        self.stats.packets_received += num_requests
+        self.stats.packets_received += count
         self.stats.bytes_received += size_bytes
-        self.stats.latency.add(latency_ms, answered)
-        self.stats.latencies.add(latency_ms, answered)
-        stats.packets_received += num_requests
-        stats.add(latency_ms, answered)
+        self.stats.latency.add(took_ms, answered)
+        self.stats.latencies.add(took_ms, answered)
+        stats.packets_received += count
+        stats.add(took_ms, answered)
         if answered:
             stats.last_zxid = self._commit.synced_zxid
             stats.last_response_ms = now_ms

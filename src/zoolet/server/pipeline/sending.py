@@ -6,7 +6,7 @@ request, no session and no turn: the connection, which receives, says when to se
 
 from typing import TYPE_CHECKING, Final
 
-from mypy_extensions import i64
+from mypy_extensions import i32, i64
 
 from zoolet.model.addresses import format_address
 from zoolet.model.big_endian import BytesWriter
@@ -37,6 +37,7 @@ class SendingSide(Receiver):
         is_open: whether anything may be sent on it.
         answered: how many frames are to be sent when all that has arrived is taken.
         answered_long: how many were sent before, with a long one or as one.
+        unconfirmed_bytes: how much was sent since the client was last seen to have read everything.
     """
 
     def __init__(self) -> None:
@@ -44,8 +45,9 @@ class SendingSide(Receiver):
         self.address = ""
         self.port = 0
         self.is_open = False
-        self.answered = 0
-        self.answered_long = 0
+        self.answered: i32 = 0
+        self.answered_long: i32 = 0
+        self.unconfirmed_bytes = 0
         self._transport: asyncio.Transport | None = None
         self._out: BytesWriter | None = None
         # Most clients read everything at once, and need none.
@@ -89,6 +91,7 @@ class SendingSide(Receiver):
         self._flush()
         if self._transport is not None and self.is_open:
             self.stats.packets_sent += 1
+            self.unconfirmed_bytes += len(body)
             self._add_unsent((header, body, behind))
 
     @property
@@ -120,6 +123,7 @@ class SendingSide(Receiver):
         transport = self._transport
         if transport is not None and self.is_open:
             self.stats.packets_sent += count
+            self.unconfirmed_bytes += len(frames)
             if self._client_reads and self._unsent is None and len(frames) <= CHUNK_BYTES:
                 transport.write(frames)
             else:
@@ -211,6 +215,7 @@ class SendingSide(Receiver):
     def send_chunk(self, chunk: bytes) -> None:
         """Send a chunk of the answer."""
         if self._transport is not None and self.is_open:
+            self.unconfirmed_bytes += len(chunk)
             self._transport.write(chunk)
 
     def end_answer(self) -> None:

@@ -31,7 +31,7 @@ from zoolet.server.runtime.log_limiter import LogLimiter
 log = logging.getLogger(__name__)
 
 _US_PER_S: Final = 1e6
-_MS_PER_S: Final = 1000.0
+MS_PER_S: Final = 1000.0
 
 _BUDGET_US: Final = 20_000
 BUDGET_S: Final = _BUDGET_US / _US_PER_S
@@ -142,7 +142,7 @@ class Scheduler:
         self._limited = LogLimiter(log, self._now_ms, _REPORT_INTERVAL_MS)
 
     def _now_ms(self) -> int:
-        return int(self.now_s() * _MS_PER_S)
+        return int(self.now_s() * MS_PER_S)
 
     def now_s(self) -> float:
         """Return the time on the scheduler's clock, in seconds."""

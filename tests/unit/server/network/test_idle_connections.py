@@ -63,7 +63,13 @@ class World:
         no_socket = cast("socket.socket", NoSocket())
         accepted = self.admission.enter(no_socket, ("127.0.0.1", 1))
         transport = self.transports[accepted] = Transport()
-        client = Client(session=session, is_open=True, is_answering=False, transport=transport)
+        client = Client(
+            session=session,
+            is_open=True,
+            is_answering=False,
+            transport=transport,
+            unconfirmed_bytes=MIB,
+        )
         accepted.connection = cast("Any", client)
         if is_opened:
             accepted.opened(cast("asyncio.Transport", transport))
@@ -186,6 +192,17 @@ def test_a_client_that_reads_nothing_is_closed(world: World) -> None:
     assert world.is_closed(stuck)
     assert not world.is_closed(idle)
     assert world.stats.unread_closed == 1
+
+
+def test_a_client_that_was_sent_little_is_not_looked_at(world: World) -> None:
+    """Ten thousand idle clients, each of which is sent the replies to its pings, cost nothing."""
+    pinging, served = world.open(session="one"), world.open(session="two")
+    for each, sent_bytes in ((pinging, 1000), (served, 32 << 10)):
+        cast("Client", each.connection).unconfirmed_bytes = sent_bytes
+        world.transports[each].waiting_bytes = 20
+    world.pass_s(READ_MS / 1000 + 21)
+    assert not world.is_closed(pinging)
+    assert world.is_closed(served)
 
 
 def test_it_is_closed_also_when_its_session_is_over(world: World) -> None:
