@@ -214,21 +214,18 @@ def _decode_sub(reader: Reader) -> tuple[int, SubTxn]:
     return code, decode(Reader(body))
 
 
-_DECODERS: dict[int, Callable[[Reader], TxnBody]] = {
-    **_SUB_DECODERS,
-    **by_number(
-        {
-            OpCode.SET_ACL: lambda reader: SetAclTxn(
-                reader.read_ustring(), reader.read_acl(), reader.read_int()
-            ),
-            # An ensemble logs a change of its members as the new data of /zookeeper/config.
-            OpCode.RECONFIG: _SUB_DECODERS[OpCode.SET_DATA],
-            OpCode.CREATE_SESSION: lambda reader: CreateSessionTxn(reader.read_int()),
-            OpCode.CLOSE_SESSION: _decode_close_session,
-            OpCode.MULTI: _decode_multi,
-        }
-    ),
-}
+_DECODERS: dict[int, Callable[[Reader], TxnBody]] = _SUB_DECODERS | by_number(
+    {
+        OpCode.SET_ACL: lambda reader: SetAclTxn(
+            reader.read_ustring(), reader.read_acl(), reader.read_int()
+        ),
+        # An ensemble logs a change of its members as the new data of /zookeeper/config.
+        OpCode.RECONFIG: _SUB_DECODERS[OpCode.SET_DATA],
+        OpCode.CREATE_SESSION: lambda reader: CreateSessionTxn(reader.read_int()),
+        OpCode.CLOSE_SESSION: _decode_close_session,
+        OpCode.MULTI: _decode_multi,
+    }
+)
 
 
 def decode_txn(data: bytes) -> Txn:

@@ -32,9 +32,9 @@ from zoolet.server.pipeline.reads import read
 from zoolet.server.pipeline.removal import Removal
 from zoolet.server.pipeline.session_life import SessionLife
 from zoolet.server.runtime.answers import Answers
-from zoolet.server.runtime.clock import Clock
+from zoolet.server.runtime.clock import MS_PER_S, Clock
 from zoolet.server.runtime.log_limiter import LogLimiter
-from zoolet.server.runtime.scheduler import MS_PER_S, STEP_COST_US, Scheduler
+from zoolet.server.runtime.scheduler import STEP_COST_US, Scheduler
 from zoolet.server.runtime.stats import ServerStats
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.wire.frames import REQUEST_HEADER_BYTES

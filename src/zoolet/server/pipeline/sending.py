@@ -45,6 +45,7 @@ class SendingSide(Receiver):
         self.address = ""
         self.port = 0
         self.is_open = False
+        # i32: the two share the room of one int, and a connection keeps to its block of memory.
         self.answered: i32 = 0
         self.answered_long: i32 = 0
         self.unconfirmed_bytes = 0
@@ -91,7 +92,6 @@ class SendingSide(Receiver):
         self._flush()
         if self._transport is not None and self.is_open:
             self.stats.packets_sent += 1
-            self.unconfirmed_bytes += len(body)
             self._add_unsent((header, body, behind))
 
     @property
@@ -123,13 +123,17 @@ class SendingSide(Receiver):
         transport = self._transport
         if transport is not None and self.is_open:
             self.stats.packets_sent += count
-            self.unconfirmed_bytes += len(frames)
             if self._client_reads and self._unsent is None and len(frames) <= CHUNK_BYTES:
-                transport.write(frames)
+                self._give(transport, frames)
             else:
                 self._add_unsent((frames,))
         if self._closes_when_sent:
             self._close_if_sent()
+
+    def _give(self, transport: "asyncio.Transport", data: bytes) -> None:
+        """Give the transport something to send."""
+        self.unconfirmed_bytes += len(data)
+        transport.write(data)
 
     def _add_unsent(self, parts: tuple[bytes, ...]) -> None:
         """Let bytes wait for the client to read, and begin to send them if none waited before."""
@@ -155,7 +159,7 @@ class SendingSide(Receiver):
             chunk = unsent.next_chunk()
             if unsent.size_bytes == 0:
                 self._unsent = None
-            transport.write(chunk)
+            self._give(transport, chunk)
         if unsent.size_bytes > MAX_UNREAD_BY_CLIENT_BYTES:
             self._cut_off()
         elif unsent.size_bytes and self._client_reads:
@@ -215,8 +219,7 @@ class SendingSide(Receiver):
     def send_chunk(self, chunk: bytes) -> None:
         """Send a chunk of the answer."""
         if self._transport is not None and self.is_open:
-            self.unconfirmed_bytes += len(chunk)
-            self._transport.write(chunk)
+            self._give(self._transport, chunk)
 
     def end_answer(self) -> None:
         """Close behind the answer."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol
 
+from zoolet.server.runtime.clock import SYSTEM_CLOCK
 from zoolet.server.runtime.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ UNSENT_BYTES: Final = 64 << 10
 STALL_TIMEOUT_S: Final = 30.0
 MAX_LARGE_ANSWERS: Final = 4
 
-_MS_PER_S = 1000
 _US_PER_S = 1_000_000
 
 Run = Callable[[str, Iterator[int], Callable[[Exception], None]], None]
@@ -226,7 +226,7 @@ class Answers:
         self.when_durable = when_durable
         self._large: set[Answer] = set()
         self._waiting: deque[Answer] = deque()
-        self._log = LogLimiter(log, lambda: int(time.monotonic() * _MS_PER_S))
+        self._log = LogLimiter(log, SYSTEM_CLOCK.monotonic_ms)
 
     def new(
         self,

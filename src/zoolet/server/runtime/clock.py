@@ -22,15 +22,15 @@ class Clock:
 
 
 def _wall_ms() -> int:
-    return int(_time() * _MS_PER_S)
+    return int(_time() * MS_PER_S)
 
 
 def _monotonic_ms() -> int:
-    return int(_monotonic() * _MS_PER_S)
+    return int(_monotonic() * MS_PER_S)
 
 
 # Floats, which compiled code calculates with as they are; and looked up once.
-_MS_PER_S: Final = 1000.0
+MS_PER_S: Final = 1000.0
 _time: Final = time.time
 _monotonic: Final = time.monotonic
 

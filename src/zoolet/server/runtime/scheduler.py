@@ -26,12 +26,12 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from zoolet.model.codes import OpCode
+from zoolet.server.runtime.clock import MS_PER_S
 from zoolet.server.runtime.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
 
 _US_PER_S: Final = 1e6
-MS_PER_S: Final = 1000.0
 
 _BUDGET_US: Final = 20_000
 BUDGET_S: Final = _BUDGET_US / _US_PER_S
