@@ -4,7 +4,6 @@ Must not decide how a server starts or stops: that is in ``service``.
 """
 
 import asyncio
-import gc
 import logging
 import resource
 import signal
@@ -60,8 +59,6 @@ def run(
     # A connection takes a descriptor: have as many as this user may.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # The paths of a request make no reference cycles, so collecting them is seldom worth a pause.
-    gc.set_threshold(50_000, 20, 100)
     # The thread that writes the log asks for the interpreter after each call of the system. Until
     # it insists, every call of the loop's thread wakes it in vain (docs/performance.md).
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
