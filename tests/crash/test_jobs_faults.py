@@ -24,6 +24,7 @@ from tests.support.jobs import (
 from tests.support.postgresql import PostgresqlServer
 from tests.support.proxy import Proxy
 from zoolet.jobs import Dispatcher, Job, JobRequest, JobState
+from zoolet.jobs.records.transitions import Place
 from zoolet.testing import ServerProcess
 
 STEPS = [
@@ -218,6 +219,6 @@ def test_the_result_store_is_down_for_a_while(
         assert {job.attempts for job in late} == {1}
         assert_done_once(dispatcher.queue, batch, [*small, *late])
         # Who reads the znode finds the key of what is in the store, and no result.
-        [done] = dispatcher.queue.layout.read("done", [late[0].name])
+        [done] = dispatcher.queue.layout.read(Place.DONE, [late[0].name])
         assert done.result is None
         assert done.stored is not None

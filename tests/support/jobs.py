@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from zoolet.jobs import Batch, Job, JobQueue, JobRequest
+from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.znodes.batch_log import read_log
-from zoolet.jobs.znodes.layout import PLACES
 
 ROOT = "/jobs/flights"
 TIMEOUT_S = 60
@@ -164,7 +164,7 @@ def assert_done_once(queue: JobQueue, batch: Batch, jobs: Sequence[Job]) -> None
 def assert_in_one_place(queue: JobQueue, names: Iterable[str]) -> None:
     """Fail unless each of these jobs is in exactly one place."""
     found = Counter(
-        name.name for place in PLACES for page in queue.layout.iterate_names(place) for name in page
+        name.name for place in Place for page in queue.layout.iterate_names(place) for name in page
     )
     assert {name: found[name] for name in names} == dict.fromkeys(names, 1)
 

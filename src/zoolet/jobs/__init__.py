@@ -33,26 +33,36 @@ if TYPE_CHECKING:
         UnreadableJobError,
         WorkerGoneError,
     )
-    from zoolet.jobs.records.job import Job, JobState
+    from zoolet.jobs.records.control import Control
+    from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_requests import JobRequest
-    from zoolet.jobs.records.job_values import AttemptError
+    from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
     from zoolet.jobs.records.settings import QueueSettings
+    from zoolet.jobs.records.transitions import JobState, Place
     from zoolet.jobs.submit.batch import Batch, BatchIncompleteError, JobFailedError
     from zoolet.jobs.submit.dispatcher import Dispatcher
     from zoolet.jobs.worker.worker import Worker
     from zoolet.jobs.znodes.deadlines import TIMEOUT_S
+    from zoolet.jobs.znodes.moves import TakeResult
     from zoolet.jobs.znodes.queue import JobQueue
+    from zoolet.jobs.znodes.server_clock import ServerClock
     from zoolet.jobs.znodes.submission import Origin, Submission
+    from zoolet.model.acl import ACL
+    from zoolet.model.addresses import Address, Servers
 
 __all__ = [
+    "ACL",
     "TIMEOUT_S",
     "AccessDeniedError",
+    "Address",
     "AttemptError",
+    "AttemptOutput",
     "Batch",
     "BatchExistsError",
     "BatchIncompleteError",
     "ConnectError",
     "ConnectionSettings",
+    "Control",
     "Credential",
     "DisconnectedError",
     "Dispatcher",
@@ -71,10 +81,14 @@ __all__ = [
     "JobTimeoutError",
     "Origin",
     "OwnershipLostError",
+    "Place",
     "QueueSettings",
     "RequestRefusedError",
     "ResultStoreError",
+    "ServerClock",
+    "Servers",
     "Submission",
+    "TakeResult",
     "TlsFiles",
     "UnknownBatchError",
     "UnknownQueueError",
@@ -84,42 +98,50 @@ __all__ = [
 ]
 
 _MODULES = {
-    "TlsFiles": "zoolet.client.diagnosis",
-    "ConnectionSettings": "zoolet.client.settings",
-    "Credential": "zoolet.client.settings",
-    "Batch": "zoolet.jobs.submit.batch",
-    "BatchIncompleteError": "zoolet.jobs.submit.batch",
-    "JobFailedError": "zoolet.jobs.submit.batch",
-    "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",
-    "Dispatcher": "zoolet.jobs.submit.dispatcher",
+    "ACL": "zoolet.model.acl",
     "AccessDeniedError": "zoolet.jobs.errors",
+    "Address": "zoolet.model.addresses",
+    "AttemptError": "zoolet.jobs.records.job_values",
+    "AttemptOutput": "zoolet.jobs.records.job_values",
+    "Batch": "zoolet.jobs.submit.batch",
     "BatchExistsError": "zoolet.jobs.errors",
+    "BatchIncompleteError": "zoolet.jobs.submit.batch",
     "ConnectError": "zoolet.jobs.errors",
+    "ConnectionSettings": "zoolet.client.settings",
+    "Control": "zoolet.jobs.records.control",
+    "Credential": "zoolet.client.settings",
     "DisconnectedError": "zoolet.jobs.errors",
+    "Dispatcher": "zoolet.jobs.submit.dispatcher",
     "ExecutorError": "zoolet.jobs.errors",
     "ForkedError": "zoolet.jobs.errors",
     "FunctionNotFoundError": "zoolet.jobs.errors",
     "InvalidJobError": "zoolet.jobs.errors",
+    "Job": "zoolet.jobs.records.job",
     "JobError": "zoolet.jobs.errors",
+    "JobFailedError": "zoolet.jobs.submit.batch",
     "JobNotFoundError": "zoolet.jobs.errors",
+    "JobQueue": "zoolet.jobs.znodes.queue",
+    "JobRequest": "zoolet.jobs.records.job_requests",
+    "JobState": "zoolet.jobs.records.transitions",
     "JobTakenError": "zoolet.jobs.errors",
     "JobTimeoutError": "zoolet.jobs.errors",
+    "Origin": "zoolet.jobs.znodes.submission",
     "OwnershipLostError": "zoolet.jobs.errors",
+    "Place": "zoolet.jobs.records.transitions",
+    "QueueSettings": "zoolet.jobs.records.settings",
     "RequestRefusedError": "zoolet.jobs.errors",
     "ResultStoreError": "zoolet.jobs.errors",
+    "ServerClock": "zoolet.jobs.znodes.server_clock",
+    "Servers": "zoolet.model.addresses",
+    "Submission": "zoolet.jobs.znodes.submission",
+    "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",
+    "TakeResult": "zoolet.jobs.znodes.moves",
+    "TlsFiles": "zoolet.client.diagnosis",
     "UnknownBatchError": "zoolet.jobs.errors",
     "UnknownQueueError": "zoolet.jobs.errors",
     "UnreadableJobError": "zoolet.jobs.errors",
-    "WorkerGoneError": "zoolet.jobs.errors",
-    "JobRequest": "zoolet.jobs.records.job_requests",
-    "AttemptError": "zoolet.jobs.records.job_values",
-    "JobQueue": "zoolet.jobs.znodes.queue",
-    "Job": "zoolet.jobs.records.job",
-    "JobState": "zoolet.jobs.records.job",
-    "QueueSettings": "zoolet.jobs.records.settings",
-    "Origin": "zoolet.jobs.znodes.submission",
-    "Submission": "zoolet.jobs.znodes.submission",
     "Worker": "zoolet.jobs.worker.worker",
+    "WorkerGoneError": "zoolet.jobs.errors",
 }
 """Where each public name is. It is imported at its first use (PEP 562).
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import sqlite3
 import subprocess
@@ -38,7 +37,6 @@ from zoolet.jobs import (
     Origin,
     ResultStoreError,
     UnknownBatchError,
-    UnknownQueueError,
     Worker,
 )
 from zoolet.jobs.housekeeping.removal import Remover
@@ -217,26 +215,6 @@ def test_joined_and_stored_jobs_are_part_of_a_batch(
     assert next_result(second).result == "done"
     assert len(all_results(dispatcher.batch("second"))) == 3
     all_results(first)
-
-
-def test_an_idempotency_key_says_what_is_the_same_work(dispatcher: Dispatcher) -> None:
-    one = request("1", idempotency_key="order 7")
-    other = request("2", idempotency_key="order 7")
-    [first] = dispatcher.submit_batch([one]).submissions
-    [second] = dispatcher.submit_batch([other]).submissions
-    assert (second.name, second.origin) == (first.name, Origin.JOINED)
-    [third] = dispatcher.submit_batch([request("1")]).submissions
-    assert third.origin is Origin.NEW
-    # A key that was named in a batch is found although nobody wrote the name into it.
-    key = dispatcher.queue.layout.znodes.get(dispatcher.queue.layout.key(one.key))
-    assert key is not None
-    assert "job" not in json.loads(key.data)
-
-
-def test_an_unknown_queue_is_refused(client: KazooClient) -> None:
-    with pytest.raises(UnknownQueueError, match="start a worker on it, or create it"):
-        Dispatcher(client, "/jobs/flihgts")
-    assert client.exists("/jobs") is None
 
 
 # --- When a job may start
@@ -425,14 +403,6 @@ def test_the_store_is_a_file_in_the_users_home_unless_someone_says_otherwise(
     assert (tasks / ".zoolet" / "results.db").exists()
 
 
-@pytest.mark.parametrize("url", ["nonsense", "nosuch://user:secret@host/db"])
-def test_a_store_that_cannot_be_used_is_a_clear_error(dispatcher: Dispatcher, url: str) -> None:
-    reader = ResultReader(dispatcher.queue, url)
-    with pytest.raises(ResultStoreError, match="It is a URL of SQLAlchemy") as raised:
-        reader.put("key", b"1")
-    assert "secret" not in str(raised.value)
-
-
 # --- Removing
 
 
@@ -477,15 +447,6 @@ def test_a_worker_removes_what_the_settings_say_is_to_go(
         "the removal of all jobs",
     )
     assert all_results_of.name is not None
-
-
-def test_settings_change_and_shards_do_not(dispatcher: Dispatcher) -> None:
-    assert dispatcher.queue.configure(keep_done_jobs=7).keep_done_jobs == 7
-    assert dispatcher.queue.layout.read_settings().keep_done_jobs == 7
-    with pytest.raises(InvalidJobError, match="make another queue"):
-        dispatcher.queue.configure(shards=2)
-    with pytest.raises(InvalidJobError, match="whole number, 0 to"):
-        dispatcher.queue.configure(keep_done_jobs=-1)
 
 
 # --- Workers that are alone with it

@@ -11,21 +11,14 @@ from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT
 from tests.support.waiting import wait_until
-from zoolet.jobs import (
-    Batch,
-    Dispatcher,
-    Job,
-    JobQueue,
-    JobRequest,
-    JobState,
-    QueueSettings,
-)
+from zoolet.jobs import Batch, Dispatcher, Job, JobQueue, JobRequest, JobState, QueueSettings
 from zoolet.jobs.cli.inspection import explain, overview
 from zoolet.jobs.housekeeping.releasing import MULTIS_AT_ONCE, Releaser
+from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.znodes import deleted_jobs
 from zoolet.jobs.znodes.deferred_index import entry_path, parse_entry
 from zoolet.jobs.znodes.edge import Znodes
-from zoolet.jobs.znodes.layout import DEFERRED, OWNED, PLACES, UNOWNED, Layout
+from zoolet.jobs.znodes.layout import Layout
 from zoolet.jobs.znodes.moves import Move
 from zoolet.jobs.znodes.operations import Create
 
@@ -73,11 +66,11 @@ def drain(found: Releaser) -> float | None:
     return left_s
 
 
-def places(queue: JobQueue) -> dict[str, str]:
+def places(queue: JobQueue) -> dict[str, Place]:
     """Return the place of each job, by name; fail if one is in two."""
     found = [
         (name.name, place)
-        for place in PLACES
+        for place in Place
         for names in queue.layout.iterate_names(place)
         for name in names
     ]
@@ -94,17 +87,19 @@ def assert_indexed(queue: JobQueue) -> None:
         for child in znodes.children(parent)
         for name in znodes.children(f"{parent}/{child}")
     ]
-    deferred = queue.layout.read(DEFERRED, [n.name for n in queue.layout.names(DEFERRED)])
+    deferred = queue.layout.read(
+        Place.DEFERRED, [n.name for n in queue.layout.names(Place.DEFERRED)]
+    )
     assert sorted(entries) == sorted(str(entry_path(queue.layout, job)) for job in deferred)
 
 
 def take_all(queue: JobQueue) -> list[Job]:
-    return queue.own_jobs([name.name for name in queue.layout.names(UNOWNED)], "w").owned
+    return queue.own_jobs([name.name for name in queue.layout.names(Place.UNOWNED)], "w").owned
 
 
 def test_a_delayed_job_is_deferred_and_is_released_in_time(queue: JobQueue, clock: Clock) -> None:
     [late, ready] = queue.submit([request(not_before_ms=START_MS + 90_000), request(task="m:g")])
-    assert places(queue) == {late.name: DEFERRED, ready.name: UNOWNED}
+    assert places(queue) == {late.name: Place.DEFERRED, ready.name: Place.UNOWNED}
     assert_indexed(queue)
     assert late.name.rpartition("-")[2] < ready.name.rpartition("-")[2]
     assert queue.counts() == {"deferred": 1, "unowned": 1, "owned": 0, "done": 0}
@@ -116,10 +111,10 @@ def test_a_delayed_job_is_deferred_and_is_released_in_time(queue: JobQueue, cloc
     assert 0 < left_s <= 90
     clock.now_ms = START_MS + 89_999
     drain(found)
-    assert places(queue)[late.name] == DEFERRED
+    assert places(queue)[late.name] == Place.DEFERRED
     clock.now_ms = START_MS + 90_000
     drain(found)
-    assert places(queue)[late.name] == UNOWNED
+    assert places(queue)[late.name] == Place.UNOWNED
     assert_indexed(queue)
     assert [job.name for job in take_all(queue)] == [late.name, ready.name]
 
@@ -142,7 +137,7 @@ def test_a_retry_with_a_delay_is_deferred(queue: JobQueue, clock: Clock) -> None
     [submission] = queue.submit([request(backoff_ms=1000)])
     [job] = take_all(queue)
     queue.fail(job, "trouble")
-    assert places(queue) == {submission.name: DEFERRED}
+    assert places(queue) == {submission.name: Place.DEFERRED}
     assert "backs off" in explain(queue, queue.find(submission.name))
     assert_indexed(queue)
     clock.now_ms += 1000
@@ -159,22 +154,22 @@ def test_jobs_of_a_batch_wait_in_deferred_until_the_other_is_done(
     second = queue_batch(
         queue, [request("2"), request("3", not_before_ms=START_MS + 5000)], "second", after="first"
     )
-    assert {places(queue)[name] for name in second.names} == {DEFERRED}
+    assert {places(queue)[name] for name in second.names} == {Place.DEFERRED}
     assert_indexed(queue)
     found = releaser(queue)
     drain(found)
-    assert {places(queue)[name] for name in second.names} == {DEFERRED}
+    assert {places(queue)[name] for name in second.names} == {Place.DEFERRED}
     assert "until first is done" in explain(queue, queue.find(second.names[0]))
     [job] = take_all(queue)
     queue.finish(job, 1)
     found = releaser(queue)
     drain(found)
-    assert [places(queue)[name] for name in second.names] == [UNOWNED, DEFERRED]
+    assert [places(queue)[name] for name in second.names] == [Place.UNOWNED, Place.DEFERRED]
     assert_indexed(queue)
     assert client.get_children(f"{ROOT}/chains") == []
     clock.now_ms += 5000
     drain(found)
-    assert [places(queue)[name] for name in second.names] == [UNOWNED, UNOWNED]
+    assert [places(queue)[name] for name in second.names] == [Place.UNOWNED, Place.UNOWNED]
     assert first.names
 
 
@@ -206,7 +201,7 @@ def test_a_batch_does_not_wait_for_what_was_deleted(
 
     def is_released() -> bool:
         drain(found)
-        return places(queue)[second.names[0]] == UNOWNED
+        return places(queue)[second.names[0]] == Place.UNOWNED
 
     wait_until(is_released, "the second batch may start")
 
@@ -230,7 +225,7 @@ def test_a_batch_waits_for_a_job_however_long_it_waits(
     monkeypatch.setattr(Layout, "where", counted)
     while looks < 10:
         found.release()
-    assert places(queue) == {first.names[0]: UNOWNED, second.names[0]: DEFERRED}
+    assert places(queue) == {first.names[0]: Place.UNOWNED, second.names[0]: Place.DEFERRED}
 
 
 def queue_batch(
@@ -260,7 +255,7 @@ def test_a_job_whose_batch_is_released_while_it_is_submitted_may_start(
 
     monkeypatch.setattr(Znodes, "multi", releasing)
     second = queue_batch(queue, [request("2")], "second", after="first")
-    assert [places(queue)[name] for name in second.names] == [UNOWNED]
+    assert [places(queue)[name] for name in second.names] == [Place.UNOWNED]
     assert_indexed(queue)
 
 
@@ -276,7 +271,7 @@ def test_a_worker_moves_jobs_of_an_older_version_to_deferred(
     names = [first.name, second.name]
     picked = queue.own_jobs(names, "w")
     assert ([job.name for job in picked.deferred], picked.owned) == (names, [])
-    assert set(places(queue).values()) == {DEFERRED}
+    assert set(places(queue).values()) == {Place.DEFERRED}
     assert_indexed(queue)
     clock.now_ms = later
     drain(releaser(queue))
@@ -288,19 +283,19 @@ def test_a_worker_takes_no_more_than_it_wants_and_leaves_the_others(queue: JobQu
     picked = queue.own_jobs(names, "w", 2)
     assert [job.name for job in picked.owned] == names[:2]
     assert [job.name for job in picked.spare] == names[2:]
-    assert Counter(places(queue).values()) == {OWNED: 2, UNOWNED: 3}
+    assert Counter(places(queue).values()) == {Place.OWNED: 2, Place.UNOWNED: 3}
 
 
 def test_deferred_jobs_are_cancelled_retried_listed_and_counted(queue: JobQueue) -> None:
     [submission] = queue.submit([request(not_before_ms=START_MS + 1000)])
     assert [job.name for job in queue.jobs()] == [submission.name]
-    assert overview(queue).total(DEFERRED) == 1
+    assert overview(queue).total(Place.DEFERRED) == 1
     assert "not to start yet" in overview(queue).why
     [job] = queue.cancel([submission.name])
     assert job.state is JobState.FAILED
     assert_indexed(queue)
     queue.retry(submission.name)
-    assert places(queue) == {submission.name: UNOWNED}
+    assert places(queue) == {submission.name: Place.UNOWNED}
 
 
 def test_what_is_missing_in_the_index_is_repaired_and_what_is_too_much_removed(
@@ -319,14 +314,14 @@ def test_what_is_missing_in_the_index_is_repaired_and_what_is_too_much_removed(
     client.create(f"{ROOT}/due/{bucket}", b"")
     client.create(f"{ROOT}/due/{bucket}/{START_MS:015d}-entry-000-d:9-0000000999", b"")
     client.create(f"{ROOT}/due/note", b"")
-    client.create(queue.layout.job(DEFERRED, names[0]) + "x", b"no job")
+    client.create(queue.layout.job(Place.DEFERRED, names[0]) + "x", b"no job")
     found = releaser(queue)
     drain(found)
     client.delete(f"{ROOT}/due/note")
     assert_indexed(queue)
     clock.now_ms += 1000
     drain(found)
-    assert [places(queue)[name] for name in names] == [UNOWNED] * 3
+    assert [places(queue)[name] for name in names] == [Place.UNOWNED] * 3
     assert_indexed(queue)
 
 
@@ -334,10 +329,10 @@ def test_an_unreadable_job_in_deferred_fails_alone(
     queue: JobQueue, client: KazooClient, clock: Clock
 ) -> None:
     [bad, good] = queue.submit([request(n, not_before_ms=START_MS + 1000) for n in (1, 2)])
-    client.set(queue.layout.job(DEFERRED, bad.name), b'{"not": "a job"}')
+    client.set(queue.layout.job(Place.DEFERRED, bad.name), b'{"not": "a job"}')
     clock.now_ms += 1000
     drain(releaser(queue))
-    assert places(queue) == {bad.name: "done", good.name: UNOWNED}
+    assert places(queue) == {bad.name: "done", good.name: Place.UNOWNED}
     assert_indexed(queue)
 
 
@@ -348,7 +343,7 @@ def test_a_queue_of_an_older_version_gets_its_place(client: KazooClient, clock: 
         client.delete(f"{ROOT}/{name}")
     assert queue.counts()["deferred"] == 0
     [submission] = queue.submit([request(not_before_ms=START_MS + 1000)])
-    assert places(queue) == {submission.name: DEFERRED}
+    assert places(queue) == {submission.name: Place.DEFERRED}
     assert_indexed(queue)
 
 
@@ -483,11 +478,11 @@ def test_two_moves_of_the_same_job_from_deferred_are_one(queue: JobQueue, clock:
     [submission] = queue.submit([request(not_before_ms=START_MS + 1000)])
     job = queue.find(submission.name)
     clock.now_ms += 1000
-    move = Move(DEFERRED, job, job.put_off(clock.now_ms))
+    move = Move(Event.RELEASE, Place.DEFERRED, job, job.put_off(clock.now_ms))
     assert [len(queue.mover.move([move])), len(queue.mover.move([move]))] == [1, 0]
-    assert places(queue) == {submission.name: UNOWNED}
+    assert places(queue) == {submission.name: Place.UNOWNED}
     [owned] = take_all(queue)
-    assert places(queue) == {submission.name: OWNED}
+    assert places(queue) == {submission.name: Place.OWNED}
     assert owned.waits_for is None
 
 

@@ -17,7 +17,7 @@ from kazoo.client import KazooClient
 from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result, numbered, write_tasks
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.cli import main
-from zoolet.jobs import Dispatcher, JobRequest
+from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest
 from zoolet.jobs.cli import inspection
 from zoolet.jobs.cli.printing import Printer
 from zoolet.jobs.cli.top import top
@@ -226,3 +226,12 @@ def test_a_metrics_port_that_is_taken_is_a_clear_error(
     )
     assert completed.returncode == 1
     assert f"no metrics on port {port}" in completed.stderr
+
+
+def test_settings_change_and_shards_do_not(dispatcher: Dispatcher) -> None:
+    assert dispatcher.queue.configure(keep_done_jobs=7).keep_done_jobs == 7
+    assert dispatcher.queue.layout.read_settings().keep_done_jobs == 7
+    with pytest.raises(InvalidJobError, match="make another queue"):
+        dispatcher.queue.configure(shards=2)
+    with pytest.raises(InvalidJobError, match="whole number, 0 to"):
+        dispatcher.queue.configure(keep_done_jobs=-1)

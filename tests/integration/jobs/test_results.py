@@ -19,6 +19,7 @@ from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result, wr
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, Job, JobRequest, JobState, ResultStoreError
 from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.results.reader import ResultReader
 
 LARGE, SMALL = 100_000, 10
 SITE = """
@@ -268,3 +269,11 @@ def test_the_purge_closes_the_store(
     dispatcher.results.close()
     opened = [path.resolve() for path in Path("/proc/self/fd").glob("*") if path.exists()]
     assert home / ".zoolet" / "results.db" not in opened
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nosuch://user:secret@host/db"])
+def test_a_store_that_cannot_be_used_is_a_clear_error(dispatcher: Dispatcher, url: str) -> None:
+    reader = ResultReader(dispatcher.queue, url)
+    with pytest.raises(ResultStoreError, match="It is a URL of SQLAlchemy") as raised:
+        reader.put("key", b"1")
+    assert "secret" not in str(raised.value)

@@ -1,5 +1,6 @@
 """The same work submitted twice: which jobs reuse earlier work, and who is told."""
 
+import json
 import logging
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 from click.testing import CliRunner
 from kazoo.client import KazooClient
 
+from tests.support.job_queue import request
 from tests.support.jobs import ROOT
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest, Origin, QueueSettings
+from zoolet.jobs.records.transitions import Place
 
 NEW, JOINED, STORED = Origin.NEW, Origin.JOINED, Origin.STORED
 
@@ -104,7 +107,7 @@ def test_jobs_without_data_fill_shards_evenly(client: KazooClient) -> None:
     other = type(queue)(client, "/jobs/sharded")
     other.ensure_layout(QueueSettings(shards=4))
     other.submit([JobRequest("m:f")] * 200)
-    counts = [len(other.layout.pages("unowned", shard)) for shard in other.layout.shards]
+    counts = [len(other.layout.pages(Place.UNOWNED, shard)) for shard in other.layout.shards]
     assert all(counts)
     assert other.counts()["unowned"] == 200
 
@@ -122,3 +125,17 @@ def test_a_number_is_the_group_of_its_text(dispatcher: Dispatcher) -> None:
     [submission] = dispatcher.submit("m:f", "d", 7).submissions
     assert dispatcher.job(submission.name).groupid == "7"
     assert dispatcher.submit("m:f", "d", "7").submissions[0].origin is JOINED
+
+
+def test_an_idempotency_key_says_what_is_the_same_work(dispatcher: Dispatcher) -> None:
+    one = request("1", idempotency_key="order 7")
+    other = request("2", idempotency_key="order 7")
+    [first] = dispatcher.submit_batch([one]).submissions
+    [second] = dispatcher.submit_batch([other]).submissions
+    assert (second.name, second.origin) == (first.name, Origin.JOINED)
+    [third] = dispatcher.submit_batch([request("1")]).submissions
+    assert third.origin is Origin.NEW
+    # A key that was named in a batch is found although nobody wrote the name into it.
+    key = dispatcher.queue.layout.znodes.get(dispatcher.queue.layout.key(one.key))
+    assert key is not None
+    assert "job" not in json.loads(key.data)

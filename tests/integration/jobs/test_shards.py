@@ -28,9 +28,10 @@ from zoolet.jobs.cli import inspection
 from zoolet.jobs.housekeeping import removal
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.records import job_names
+from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker import page_feed
-from zoolet.jobs.znodes.layout import DONE, PAGE_JOBS, UNOWNED
+from zoolet.jobs.znodes.layout import PAGE_JOBS
 
 SHARDS = 4
 
@@ -81,7 +82,7 @@ def test_all_of_one_group_fill_page_after_page_in_order(
 ) -> None:
     submissions = queue.submit(one_group(2 * PAGE_JOBS + 120))
     shard = queue.layout.shard_of("d", "g")
-    pages = queue.layout.pages(UNOWNED, shard)
+    pages = queue.layout.pages(Place.UNOWNED, shard)
     assert pages == ["000-000001", "000-000002", "000-000003"]
     sizes = [len(client.get_children(f"{ROOT}/unowned/{shard:03d}/{page}")) for page in pages]
     assert sum(sizes) == 2 * PAGE_JOBS + 120
@@ -106,14 +107,14 @@ def test_two_submitters_fill_the_same_pages(queue: JobQueue, server: Any) -> Non
     other_client.close()
     assert len(set(names)) == 1200
     assert_in_one_place(queue, names)
-    assert len(queue.layout.pages(UNOWNED, queue.layout.shard_of("d", "g"))) == 3
+    assert len(queue.layout.pages(Place.UNOWNED, queue.layout.shard_of("d", "g"))) == 3
 
 
 def test_a_greater_priority_has_pages_of_its_own_that_come_first(queue: JobQueue) -> None:
     queue.submit(one_group(3))
     queue.submit(one_group(2, priority=9), reuse=False)
     shard = queue.layout.shard_of("d", "g")
-    assert queue.layout.pages(UNOWNED, shard) == ["009-000002", "000-000001"]
+    assert queue.layout.pages(Place.UNOWNED, shard) == ["009-000002", "000-000001"]
     assert [name.priority for name in queue.waiting()] == [9, 9, 0, 0, 0]
 
 
@@ -126,8 +127,8 @@ def test_pages_that_are_empty_are_removed_and_made_again_for_a_job_that_returns(
     jobs = [queue.own_job(s.name, "w") for s in submissions[:PAGE_JOBS]]
     remover = Remover(queue, ResultReader(queue))
     assert remover.remove_empty_pages() == 2
-    assert queue.layout.pages(UNOWNED, shard) == ["000-000002"]
-    assert queue.layout.pages(DONE, shard) == ["000-000002"]
+    assert queue.layout.pages(Place.UNOWNED, shard) == ["000-000002"]
+    assert queue.layout.pages(Place.DONE, shard) == ["000-000002"]
     queue.release(jobs[0])
     queue.finish(jobs[1], "result")
     assert queue.waiting()[0].name == jobs[0].name

@@ -12,11 +12,13 @@ from tests.support.job_queue import request, submitted
 from tests.support.jobs import ROOT
 from zoolet.client import call
 from zoolet.jobs import (
+    Dispatcher,
     InvalidJobError,
     JobQueue,
     JobRequest,
     JobState,
     Origin,
+    UnknownQueueError,
 )
 from zoolet.jobs.records import job as job_module
 from zoolet.jobs.records import job_names
@@ -151,3 +153,9 @@ def test_submitting_takes_a_multi_for_each_50_jobs_and_one_for_their_names(
     assert sent == 4
     parsed = [job_names.parse(submission.name) for submission in submissions]
     assert [name.groupid for name in parsed if name] == [str(number) for number in range(100)]
+
+
+def test_an_unknown_queue_is_refused(client: KazooClient) -> None:
+    with pytest.raises(UnknownQueueError, match="start a worker on it, or create it"):
+        Dispatcher(client, "/jobs/flihgts")
+    assert client.exists("/jobs") is None

@@ -26,6 +26,7 @@ from zoolet.jobs import (
 )
 from zoolet.jobs.cli.inspection import explain, overview
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS
+from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.znodes.batch_log import batch_path
 from zoolet.jobs.znodes.layout import CONTROL
 
@@ -94,7 +95,7 @@ def test_values_in_unowned_become_failed_jobs_and_the_worker_goes_on(
     ]
     for name in names:
         assert explain(queue, queue.find(name))
-    assert overview(queue).total("unowned") == len(names) + 1
+    assert overview(queue).total(Place.UNOWNED) == len(names) + 1
     start_worker()
     for name in names:
         job = next_result(Batch(queue, [Submission(name, Origin.NEW)], None, dispatcher.results))

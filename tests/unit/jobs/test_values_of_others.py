@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from zoolet.jobs.errors import UnreadableJobError
 from zoolet.jobs.records.control import Control
-from zoolet.jobs.records.job import JobState
 from zoolet.jobs.records.settings import QueueSettings
+from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.records.worker_reports import NUMBERS, decode_report
 from zoolet.jobs.znodes.batch_log import BatchRecord, decode_chunk, decode_entry
 from zoolet.jobs.znodes.edge import Znode

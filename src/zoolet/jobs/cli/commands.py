@@ -29,10 +29,10 @@ from zoolet.jobs.cli.printing import Printer
 from zoolet.jobs.cli.queue_commands import commands as operating_commands
 from zoolet.jobs.errors import InvalidJobError, JobError
 from zoolet.jobs.execution.logs import LEVELS, LogFormat, set_up
-from zoolet.jobs.records.job import JobState
 from zoolet.jobs.records.job_names import PRIORITY_MAX
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT
+from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.submit.batch import Batch, JobFailedError
 from zoolet.jobs.submit.dispatcher import Dispatcher
 from zoolet.jobs.worker.program import become_init, run

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoolet.jobs.records.control import Control
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import JobName
+from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.znodes.batch_log import chain_path, decode_chain
-from zoolet.jobs.znodes.layout import DEFERRED, DONE, OWNED, PLACES, UNOWNED, parse_names
+from zoolet.jobs.znodes.layout import parse_names
 from zoolet.jobs.znodes.queue import JobQueue
 
 SHARDS_AT_ONCE = 32
@@ -31,13 +32,13 @@ class Overview:
         why: why it waits.
     """
 
-    counts: dict[str, Counter[int]]
+    counts: dict[Place, Counter[int]]
     workers: dict[str, dict[str, Any]]
     control: Control
     oldest: Job | None
     why: str
 
-    def total(self, place: str) -> int:
+    def total(self, place: Place) -> int:
         """Return how many jobs a place has."""
         return self.counts[place].total()
 
@@ -50,13 +51,16 @@ def overview(queue: JobQueue) -> Overview:
     """Look at a queue."""
     layout = queue.layout
     if layout.is_flat:
-        names = {place: layout.names(place) for place in PLACES}
-        counts = {place: Counter(name.priority for name in names[place]) for place in PLACES}
-        waiting = names[UNOWNED] or names[DEFERRED]
+        names = {place: layout.names(place) for place in Place}
+        counts = {place: Counter(name.priority for name in names[place]) for place in Place}
+        waiting = names[Place.UNOWNED] or names[Place.DEFERRED]
     else:
-        counts = {place: _count_pages(queue, place) for place in (DEFERRED, UNOWNED, DONE)}
-        counts[OWNED] = Counter(name.priority for name in layout.names(OWNED))
-        waiting = _first_names(queue, UNOWNED) or _first_names(queue, DEFERRED)
+        counts = {
+            place: _count_pages(queue, place)
+            for place in (Place.DEFERRED, Place.UNOWNED, Place.DONE)
+        }
+        counts[Place.OWNED] = Counter(name.priority for name in layout.names(Place.OWNED))
+        waiting = _first_names(queue, Place.UNOWNED) or _first_names(queue, Place.DEFERRED)
     workers, control = queue.worker_reports(), queue.control()
     oldest = _oldest(queue, waiting)
     reason = "" if oldest is None else why(queue, oldest, counts, workers, control)
@@ -80,7 +84,7 @@ def explain(queue: JobQueue, job: Job) -> str:
 def why(
     queue: JobQueue,
     job: Job,
-    counts: dict[str, Counter[int]],
+    counts: dict[Place, Counter[int]],
     workers: dict[str, dict[str, Any]],
     control: Control,
 ) -> str:
@@ -94,9 +98,11 @@ def why(
         return waits_for
     if not workers:
         return "no worker is on the queue"
-    before = sum(count for priority, count in counts[UNOWNED].items() if priority > job.priority)
+    before = sum(
+        count for priority, count in counts[Place.UNOWNED].items() if priority > job.priority
+    )
     executors = sum(int(report.get("executors", 1)) for report in workers.values())
-    owned = counts[OWNED].total()
+    owned = counts[Place.OWNED].total()
     if before:
         return f"{before} jobs of greater priority go first, on {executors} executors"
     if owned >= executors:
@@ -123,7 +129,7 @@ def _reason_to_wait(queue: JobQueue, job: Job, now_ms: int) -> str | None:
     return None
 
 
-def _count_pages(queue: JobQueue, place: str) -> Counter[int]:
+def _count_pages(queue: JobQueue, place: Place) -> Counter[int]:
     layout = queue.layout
     pages = layout.all_pages(place)
     found = layout.znodes.get_all([layout.page(place, *page) for page in pages])
@@ -134,7 +140,7 @@ def _count_pages(queue: JobQueue, place: str) -> Counter[int]:
     return counts
 
 
-def _first_names(queue: JobQueue, place: str) -> list[JobName]:
+def _first_names(queue: JobQueue, place: Place) -> list[JobName]:
     """Return the names on the oldest page of each priority in each shard, that has any."""
     layout = queue.layout
     pages = layout.all_pages(place)
@@ -155,5 +161,5 @@ def _oldest(queue: JobQueue, waiting: list[JobName]) -> Job | None:
     if queue.layout.is_flat:
         waiting = sorted(waiting, key=lambda name: name.sequence)[:1]
     names = [name.name for name in waiting]
-    jobs = queue.layout.read(UNOWNED, names) or queue.layout.read(DEFERRED, names)
+    jobs = queue.layout.read(Place.UNOWNED, names) or queue.layout.read(Place.DEFERRED, names)
     return min(jobs, key=lambda job: job.submitted_ms, default=None)

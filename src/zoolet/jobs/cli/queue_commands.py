@@ -24,13 +24,13 @@ from zoolet.jobs.cli.top import top as show_top
 from zoolet.jobs.errors import JobNotFoundError
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.records.control import Control
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.texts import indented
+from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.submit.batch import Batch
 from zoolet.jobs.submit.dispatcher import Dispatcher
 from zoolet.jobs.znodes.connection import CLOSE_S, close_client, connect
-from zoolet.jobs.znodes.layout import DONE
 from zoolet.jobs.znodes.queue import JobQueue
 from zoolet.model.terminal import one_line
 
@@ -309,7 +309,7 @@ def _chosen(
 def _in_state(dispatcher: Dispatcher, batch: Batch, state: JobState) -> list[str]:
     if state is not JobState.FAILED:
         return batch.names
-    done = dispatcher.queue.layout.read(DONE, batch.names)
+    done = dispatcher.queue.layout.read(Place.DONE, batch.names)
     return [job.name for job in done if job.state is state]
 
 

@@ -3,9 +3,9 @@
 Reads a bounded number of jobs, however many the queue has. Imports the job system's queue.
 """
 
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import JobName
-from zoolet.jobs.znodes.layout import DONE, OWNED
+from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.znodes.queue import JobQueue
 
 OWNED_READ = 200
@@ -18,8 +18,8 @@ PAGES_READ = 4
 
 def running_jobs(queue: JobQueue) -> list[Job]:
     """Return jobs whose task runs, those that started first at the front."""
-    names = queue.layout.names(OWNED)[:OWNED_READ]
-    owned = queue.layout.read(OWNED, [name.name for name in names])
+    names = queue.layout.names(Place.OWNED)[:OWNED_READ]
+    owned = queue.layout.read(Place.OWNED, [name.name for name in names])
     running = [job for job in owned if job.state is JobState.RUNNING]
     return sorted(running, key=lambda job: job.started_ms or 0)
 
@@ -36,7 +36,7 @@ class RecentFailures:
         newest = sorted(self._names(), key=lambda name: name.sequence)[-DONE_READ:]
         names = [name.name for name in newest]
         known = {name: self._seen[name] for name in names if name in self._seen}
-        for job in self._layout.read(DONE, [name for name in names if name not in known]):
+        for job in self._layout.read(Place.DONE, [name for name in names if name not in known]):
             known[job.name] = job if job.state is JobState.FAILED else None
         self._seen = known
         failed = [job for job in known.values() if job is not None]
@@ -44,6 +44,12 @@ class RecentFailures:
 
     def _names(self) -> list[JobName]:
         if self._layout.is_flat:
-            return self._layout.names(DONE)
-        pages = sorted(self._layout.all_pages(DONE), key=lambda page: page[1].rpartition("-")[2])
-        return [name for page in pages[-PAGES_READ:] for name in self._layout.names_in(DONE, *page)]
+            return self._layout.names(Place.DONE)
+        pages = sorted(
+            self._layout.all_pages(Place.DONE), key=lambda page: page[1].rpartition("-")[2]
+        )
+        return [
+            name
+            for page in pages[-PAGES_READ:]
+            for name in self._layout.names_in(Place.DONE, *page)
+        ]

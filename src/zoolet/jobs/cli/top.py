@@ -19,7 +19,7 @@ from zoolet.jobs.cli.inspection import Overview, overview
 from zoolet.jobs.cli.printing import Printer, cell, duration, plain_table, table
 from zoolet.jobs.cli.recent import RecentFailures, running_jobs
 from zoolet.jobs.records.job import Job
-from zoolet.jobs.znodes.layout import PLACES
+from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.znodes.queue import JobQueue
 from zoolet.model.terminal import one_line
 
@@ -79,13 +79,13 @@ class View:
 
     def _priorities(self) -> tuple[Sequence[str], list[Sequence[str]]]:
         counts = self.now.counts
-        priorities = sorted({p for place in PLACES for p in counts[place]}, reverse=True)
+        priorities = sorted({p for place in Place for p in counts[place]}, reverse=True)
         rows: list[Sequence[str]] = [
-            (str(priority), *(f"{counts[place][priority]:,}" for place in PLACES))
+            (str(priority), *(f"{counts[place][priority]:,}" for place in Place))
             for priority in priorities
         ]
-        rows.append(("all", *(f"{self.now.total(place):,}" for place in PLACES)))
-        return (_PRIORITIES, *(f"{_TITLES.get(place, place)}#" for place in PLACES)), rows
+        rows.append(("all", *(f"{self.now.total(place):,}" for place in Place)))
+        return (_PRIORITIES, *(f"{_TITLES.get(place, place)}#" for place in Place)), rows
 
     def _workers(self) -> list[Sequence[str]]:
         rows: list[Sequence[str]] = []
@@ -122,10 +122,10 @@ class View:
         return {
             "queue": self.root,
             "done_per_s": self.rate_per_s,
-            "jobs": {place: self.now.total(place) for place in PLACES},
+            "jobs": {place: self.now.total(place) for place in Place},
             "by_priority": {
                 place: {str(p): count for p, count in self.now.counts[place].items()}
-                for place in PLACES
+                for place in Place
             },
             "workers": self.now.workers,
             "paused": self.now.control.paused,
@@ -207,7 +207,7 @@ class Watcher:
         """Return what is to be shown now."""
         at = time.monotonic()
         now = overview(self._queue)
-        ended = now.total("done")
+        ended = now.total(Place.DONE)
         rate = None
         if self._before is not None and at > self._before[0]:
             # Removing old jobs makes fewer of them; that is no rate.

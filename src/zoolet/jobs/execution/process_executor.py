@@ -13,13 +13,11 @@ Talks to no server. Imports the job system's attempts.
 """
 
 import contextlib
-import json
 import logging
 import select
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,9 +26,10 @@ from zoolet.jobs.execution import process_starts
 from zoolet.jobs.execution.attempts import Outcome, Setup, Work
 from zoolet.jobs.execution.child_process import ChildProcess
 from zoolet.jobs.execution.executors import LONG_S, Observer
-from zoolet.jobs.execution.logs import Label, tell
+from zoolet.jobs.execution.logs import tell
 from zoolet.jobs.execution.messages import Message, MessageError
 from zoolet.jobs.execution.output import OutputLog, ProcessOutput
+from zoolet.jobs.execution.pending_work import PendingWork
 from zoolet.jobs.execution.process_starts import StartError, Starts
 from zoolet.jobs.records.job_names import Group
 from zoolet.jobs.records.json_values import EncodedJson
@@ -38,8 +37,6 @@ from zoolet.model.oserrors import explain
 
 log = logging.getLogger(__name__)
 
-PIPE_BYTES = 32 * 1024
-"""A line of work that is sent while the process is busy must fit into the pipe."""
 END_LIMIT_S = 1.0
 """How long a process may take to end in order, with its atexit handlers, before it is killed."""
 START_LIMIT_S = 600.0
@@ -49,7 +46,6 @@ YOUNG_S = 5.0
 _WAKES_BYTES = 4096
 _LOOK_MS = 1000.0
 _STOP_S = 10.0
-_LINE_JOBS = 50
 
 
 class ProcessExecutor:
@@ -62,25 +58,17 @@ class ProcessExecutor:
         self._observer = observer
         self._output_log = output_log or OutputLog()
         self._lock = threading.Lock()
-        self._given: deque[Work] = deque()
-        self._sent: dict[str, Work] = {}
-        """What the process has been asked for and has not ended, in its order."""
-        self._unread_bytes = 0
+        self._work = PendingWork()
         self._current: str | None = None
         self._began = 0.0
         self._started = 0.0
         self._held: set[Group] = set()
-        self._to_kill: set[str] = set()
-        self._asked: str | None = None
-        """The careful job that the observer was asked for."""
-        self._permit: str | None = None
         self._is_ready = False
         self._ready_at = 0.0
         self._has_begun = False
         """Whether the process has begun an attempt."""
         self._stopping = threading.Event()
         self._recalling = False
-        self._unread_first = ""
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._poll = select.poll()
@@ -108,28 +96,17 @@ class ProcessExecutor:
 
     def give(self, works: Sequence[Work]) -> None:
         """Add jobs to be attempted."""
-        with self._lock:
-            self._given.extend(works)
-            if any(work.name == self._asked for work in works):
-                # It was returned, or dropped, and is given again.
-                self._asked = self._permit = None
+        self._work.give(works)
         self._wake()
 
     def permit(self, name: str) -> None:
         """Let a careful job start."""
-        with self._lock:
-            if name == self._asked:
-                self._permit = name
+        self._work.permit(name)
         self._wake()
 
     def abandon(self, names: Iterable[str]) -> None:
         """Drop these jobs; where the process is at one of them, it is ended."""
-        dropped = set(names)
-        with self._lock:
-            self._given = deque(work for work in self._given if work.name not in dropped)
-            if self._asked in dropped:
-                self._asked = self._permit = None
-            self._to_kill |= dropped & self._sent.keys()
+        self._work.abandon(names)
         self._wake()
 
     def recall(self) -> None:
@@ -219,17 +196,11 @@ class ProcessExecutor:
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         while not self._stopping.is_set() and (left_s := until - time.monotonic()) > 0:
-            self._return_given()
+            names = self._work.take_waiting()
+            if names:
+                self._observer.returned(names)
             if poll.poll(left_s * 1000):
                 self._woken.recv(_WAKES_BYTES)
-
-    def _return_given(self) -> None:
-        with self._lock:
-            names = [work.name for work in self._given]
-            self._given.clear()
-            self._asked = self._permit = None
-        if names:
-            self._observer.returned(names)
 
     def _run_process(self) -> None:
         """Run one process, from its start until its end is settled.
@@ -316,7 +287,7 @@ class ProcessExecutor:
     def _end_in_order(self, process: ChildProcess, output: ProcessOutput) -> None:
         """Let an idle process leave its loop and run its atexit handlers."""
         left = process.take_turns_back()
-        if not process.is_ready or len(self._sent) > left:
+        if not process.is_ready or self._work.sent_count > left:
             return
         process.close_work()
         until = time.monotonic() + END_LIMIT_S
@@ -327,72 +298,19 @@ class ProcessExecutor:
     def _recall_from(self, process: ChildProcess) -> None:
         """Take back the jobs that are not begun; those whose turns are left are not."""
         self._recalling = False
-        left = process.take_turns_back()
-        with self._lock:
-            names = list(self._sent)[len(self._sent) - left :]
-            for name in names:
-                del self._sent[name]
-            given_up = {name for name in names if name in self._to_kill}
-            self._to_kill -= given_up
-            names += [work.name for work in self._given]
-            self._given.clear()
-            self._asked = self._permit = None
-        self._observer.returned([name for name in names if name not in given_up])
+        self._observer.returned(self._work.take_back(process.take_turns_back()))
 
     def _send(self, process: ChildProcess) -> None:
         """Send what was given, as far as the process has room for it."""
-        if not process.is_ready or self._unread_bytes:
+        if not process.is_ready:
             return
-        with self._lock:
-            asks = self._careful_to_ask_for()
-        if asks is not None:
-            self._observer.asks(asks)
-        with self._lock:
-            works: list[Work] = []
-            parts: list[bytes] = []
-            size_bytes = 2
-            while len(works) < _LINE_JOBS and self._may_send_next(works):
-                part = json.dumps(self._given[0].as_list()).encode()
-                size_bytes += len(part) + 1
-                if self._sent and size_bytes > PIPE_BYTES:
-                    # It is read, and the answers to others are written, only when those have ended.
-                    break
-                works.append(self._given.popleft())
-                parts.append(part)
-            if not works:
-                return
-            line = b"[%s]\n" % b",".join(parts)
-            if self._sent:
-                self._unread_bytes = len(line)
-                self._unread_first = works[0].name
-            self._sent |= {work.name: work for work in works}
-        process.give_turns(len(works))
-        process.write(line)
-
-    def _careful_to_ask_for(self) -> str | None:
-        """Return the careful job that is the next to start, once."""
-        if self._sent or not self._given or not self._given[0].careful:
-            return None
-        name = self._given[0].name
-        if name == self._asked:
-            return None
-        self._asked, self._permit = name, None
-        return name
-
-    def _may_send_next(self, works: Sequence[Work]) -> bool:
-        """Say whether the first of what was given may be sent behind these jobs.
-
-        A careful job is sent alone, to an idle process, when it is permitted. A job that was given
-        up and is given again waits until its first attempt is buried.
-        """
-        if not self._given or self._given[0].name in self._sent:
-            return False
-        if not self._given[0].careful:
-            return not (works and works[-1].careful)
-        if self._sent or works or self._permit != self._given[0].name:
-            return False
-        self._asked = self._permit = None
-        return True
+        careful = self._work.careful_to_ask_for()
+        if careful is not None:
+            self._observer.asks(careful)
+        line = self._work.next_line()
+        if line is not None:
+            process.give_turns(line[0])
+            process.write(line[1])
 
     def _take_all(
         self, process: ChildProcess, output: ProcessOutput, messages: Iterable[Message]
@@ -406,17 +324,17 @@ class ProcessExecutor:
         self._check(message)
         has_output = message.get("output") is True
         if (name := message.get("begun")) is not None:
-            output.attempt_began(name, self._sent[name].label)
+            output.attempt_began(name, self._work.label(name))
             self._set_current(name, now)
             self._observer.begun(name)
         elif (name := message.get("started")) is not None:
-            work = self._sent[name]
-            output.attempt_began(name, work.label)
+            work = self._work.sent(name)
+            output.attempt_began(name, self._work.label(name))
             if self._current != name:
                 self._set_current(name, now)
             self._started = now
             cache_hit = message.get("cache_hit")
-            if cache_hit is not None and work.group is not None:
+            if cache_hit is not None and work is not None and work.group is not None:
                 dropped = {tuple(group) for group in message.get("dropped", ())}
                 with self._lock:
                     self._held.add(work.group)
@@ -425,16 +343,13 @@ class ProcessExecutor:
         elif (name := message.get("ended")) is not None:
             took_s = now - max(self._began, self._started)
             last_lines = output.attempt_ended(name, has_output=has_output)
-            with self._lock:
-                del self._sent[name]
+            is_wanted = self._work.ended(name)
             self._current = None
-            if not self._sent:
-                self._unread_bytes = 0
             self._began = now
-            if self._was_abandoned(name):
-                self._observer.freed()
-            else:
+            if is_wanted:
                 self._observer.ended(name, _outcome(whole, last_lines), took_s)
+            else:
+                self._observer.freed()
         elif (reason := message.get("cannot_start")) is not None:
             raise FunctionNotFoundError(reason)
         else:
@@ -448,24 +363,17 @@ class ProcessExecutor:
 
     def _check(self, message: dict[str, Any]) -> None:
         name = message.get("begun") or message.get("started") or message.get("ended")
-        if name is not None and name not in self._sent:
+        if name is not None and self._work.sent(name) is None:
             raise MessageError(f"it tells of a job that it does not have: {name!r}")
 
     def _set_current(self, name: str, now: float) -> None:
         self._current = name
         self._began = now
         self._has_begun = True
-        if self._unread_bytes and name == self._unread_first:
-            self._unread_bytes = 0
-
-    def _was_abandoned(self, name: str) -> bool:
-        with self._lock:
-            was_abandoned = name in self._to_kill
-            self._to_kill.discard(name)
-        return was_abandoned
+        self._work.begun(name)
 
     def _wait_ms(self) -> float:
-        work = self._sent.get(self._current or "")
+        work = self._work.sent(self._current)
         if work is None or work.timeout_ms is None:
             return _LOOK_MS
         left_ms = (self._began - time.monotonic()) * 1000 + work.timeout_ms + 1
@@ -473,12 +381,11 @@ class ProcessExecutor:
 
     def _reason_to_kill(self) -> str | None:
         """Return why the process must be ended now; None where it must not."""
-        work = self._sent.get(self._current or "")
+        work = self._work.sent(self._current)
         if work is None:
             return None
-        with self._lock:
-            if work.name in self._to_kill:
-                return "it was given up"
+        if self._work.is_abandoned(work.name):
+            return "it was given up"
         elapsed_ms = (time.monotonic() - self._began) * 1000
         if work.timeout_ms is not None and elapsed_ms >= work.timeout_ms:
             return f"it took longer than its timeout of {work.timeout_ms} ms: its process was ended"
@@ -506,24 +413,20 @@ class ProcessExecutor:
             raise StartError(f"{why}{_what_it_wrote(output)}", process_starts.START_TRIES)
         if reason is None:
             reason = f"its process died: {process.how_it_ended}"
-            label = self._sent[current].label if current in self._sent else Label()
-            tell(log, logging.WARNING, label, f"an executor's process died: {process.how_it_ended}")
+            died = f"an executor's process died: {process.how_it_ended}"
+            tell(log, logging.WARNING, self._work.label(current), died)
+        is_wanted = self._work.process_ended(current)
         with self._lock:
-            left = [work for work in self._sent.values() if work.name != current]
-            self._given.extendleft(reversed([w for w in left if w.name not in self._to_kill]))
-            self._to_kill -= {work.name for work in left}
-            self._sent.clear()
-            self._unread_bytes = 0
             self._held.clear()
         if current is None:
             if not self._has_begun and time.monotonic() - self._ready_at < YOUNG_S:
                 why = f"{reason}. It had made no attempt{_what_it_wrote(output)}"
                 raise StartError(why, process_starts.START_TRIES)
-        elif self._was_abandoned(current):
-            self._observer.freed()
-        else:
+        elif is_wanted:
             outcome = Outcome(error=reason, last_lines=last_lines)
             self._observer.ended(current, outcome, time.monotonic() - self._began)
+        else:
+            self._observer.freed()
 
 
 def _what_it_wrote(output: ProcessOutput) -> str:

@@ -21,6 +21,7 @@ from zoolet.jobs.errors import JobError
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import parse
 from zoolet.jobs.records.job_values import WAITS_FOR_TIME
+from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.znodes.batch_log import BatchEnd, batch_path, chain_path, decode_chain
 from zoolet.jobs.znodes.deferred_index import (
     BUCKET_MS,
@@ -35,8 +36,9 @@ from zoolet.jobs.znodes.deferred_index import (
 )
 from zoolet.jobs.znodes.deleted_jobs import LOOK_SHARE, Vanished
 from zoolet.jobs.znodes.edge import MissingError
-from zoolet.jobs.znodes.layout import CHAINS, DEFERRED, DUE, parse_names
-from zoolet.jobs.znodes.moves import JOBS_AT_ONCE, Move
+from zoolet.jobs.znodes.layout import CHAINS, DUE, parse_names
+from zoolet.jobs.znodes.moves import Move
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.operations import Create, Delete, Exists, Operation, RefusedError
 from zoolet.jobs.znodes.queue import JobQueue
 from zoolet.model import paths
@@ -302,17 +304,17 @@ class Releaser:
         """Move the jobs of these entries (names and paths); remove entries without a job."""
         names = list(entries)
         moves: list[Move] = []
-        for name, job in zip(names, self._layout.read_each(DEFERRED, names), strict=True):
+        for name, job in zip(names, self._layout.read_each(Place.DEFERRED, names), strict=True):
             if job is None:
                 self._remove_entry(name, entries[name])
             elif job.is_stand_in:
                 log.warning("%s", job.errors[-1].message)
-                moves.append(Move(DEFERRED, job, job.gave_up(now_ms)))
+                moves.append(Move(Event.UNREADABLE, Place.DEFERRED, job, job.gave_up(now_ms)))
             elif entry_path(self._layout, job) != entries[name]:
                 # Left by another program: the job waits for something else.
                 self._znodes.delete(entries[name])
             else:
-                moves.append(Move(DEFERRED, job, job.put_off(now_ms)))
+                moves.append(Move(Event.RELEASE, Place.DEFERRED, job, job.put_off(now_ms)))
         made = self._jobs.mover.move(moves)
         for move in made:
             if move.before.is_stand_in:
@@ -320,7 +322,7 @@ class Releaser:
 
     def _remove_entry(self, name: str, path: str) -> None:
         """Remove an entry, unless its job is in deferred by now."""
-        job = self._layout.job(DEFERRED, name)
+        job = self._layout.job(Place.DEFERRED, name)
         # The first two operations are refused if the job is there.
         operations: list[Operation] = [Create(job, b""), Delete(job, 0), Delete(path, -1)]
         try:
@@ -337,12 +339,12 @@ class Releaser:
         indexed = self._indexed()
         missing = [
             name.name
-            for names in self._layout.iterate_names(DEFERRED)
+            for names in self._layout.iterate_names(Place.DEFERRED)
             for name in names
             if indexed.pop(name.name, 0) != 1
         ]
         for start in range(0, len(missing), JOBS_AT_ONCE):
-            for job in self._layout.read(DEFERRED, missing[start : start + JOBS_AT_ONCE]):
+            for job in self._layout.read(Place.DEFERRED, missing[start : start + JOBS_AT_ONCE]):
                 self._repair_entry(job)
         # Entries that have no job are removed when they are due.
 
@@ -369,13 +371,14 @@ class Releaser:
 
     def _repair_entry(self, job: Job) -> None:
         if job.is_stand_in:
-            self._jobs.mover.move([Move(DEFERRED, job, job.gave_up(self._jobs.clock_ms()))])
+            after = job.gave_up(self._jobs.clock_ms())
+            self._jobs.mover.move([Move(Event.UNREADABLE, Place.DEFERRED, job, after)])
             return
         path = entry_path(self._layout, job)
         if path is None or self._znodes.exists(path):
             return
         log.warning("%s in deferred has no entry in the index: it gets one", job.name)
-        where = self._layout.job(DEFERRED, job.name)
+        where = self._layout.job(Place.DEFERRED, job.name)
         if self._is_held(job):
             if job.waits_for == WAITS_FOR_TIME:
                 self._znodes.ensure(paths.parent_of(path))
@@ -385,7 +388,8 @@ class Releaser:
             except RefusedError:
                 log.info("%s has moved on in the meantime", job.name)
         else:
-            self._jobs.mover.move([Move(DEFERRED, job, job.put_off(self._jobs.clock_ms()))])
+            after = job.put_off(self._jobs.clock_ms())
+            self._jobs.mover.move([Move(Event.RELEASE, Place.DEFERRED, job, after)])
 
     def _is_held(self, job: Job) -> bool:
         """Say whether what the job waits for can still come."""

@@ -13,12 +13,13 @@ from typing import NamedTuple
 from zoolet.jobs.errors import ResultStoreError, UnknownBatchError, UnreadableJobError
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
+from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.znodes.batch_log import batch_path, chain_path, read_chunks, read_record
 from zoolet.jobs.znodes.edge import Znode
 from zoolet.jobs.znodes.keys import submission_of_key
-from zoolet.jobs.znodes.layout import BATCHES, DEFERRED, DONE, PLACES, UNOWNED, page_order
-from zoolet.jobs.znodes.moves import JOBS_AT_ONCE
+from zoolet.jobs.znodes.layout import BATCHES, page_order
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.operations import Delete, Operation, RefusedError
 from zoolet.jobs.znodes.queue import JobQueue
 
@@ -83,7 +84,7 @@ class Remover:
         removed = 0
         for start in range(0, over, JOBS_AT_ONCE):
             some = oldest[start : min(over, start + JOBS_AT_ONCE)]
-            removed += self.remove(self._layout.read(DONE, some))
+            removed += self.remove(self._layout.read(Place.DONE, some))
             for name in some:
                 self._finished.pop(name, None)
         if removed:
@@ -93,10 +94,10 @@ class Remover:
     def _read_ends(self) -> None:
         """Learn when the jobs under done have ended; each is read once."""
         known, self._finished = self._finished, {}
-        for page in self._layout.iterate_names(DONE):
+        for page in self._layout.iterate_names(Place.DONE):
             names = [name.name for name in page]
             self._finished |= {name: known[name] for name in names if name in known}
-            for job in self._layout.read(DONE, [name for name in names if name not in known]):
+            for job in self._layout.read(Place.DONE, [name for name in names if name not in known]):
                 self._finished[job.name] = job.finished_ms or 0
 
     def remove(self, ended: Sequence[Job]) -> int:
@@ -156,7 +157,7 @@ class Remover:
         return removed
 
     def _is_any_there(self, chunk: Sequence[tuple[str, str]]) -> bool:
-        wanted = [self._layout.job(place, name) for name, _ in chunk for place in PLACES]
+        wanted = [self._layout.job(place, name) for name, _ in chunk for place in Place]
         return any(znode is not None for znode in self._znodes.get_all(wanted))
 
     def remove_empty_pages(self) -> int:
@@ -164,7 +165,7 @@ class Remover:
         if self._layout.is_flat:
             return 0
         removed = 0
-        for place in (DEFERRED, UNOWNED, DONE):
+        for place in (Place.DEFERRED, Place.UNOWNED, Place.DONE):
             for shard in self._layout.shards:
                 pages = self._layout.pages(place, shard)
                 newest = {page_order(page)[0]: page for page in pages}

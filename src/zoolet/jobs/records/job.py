@@ -6,7 +6,6 @@ Imports nothing but the job system's names and errors.
 
 import json
 from dataclasses import replace
-from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
@@ -29,6 +28,7 @@ from zoolet.jobs.records.job_values import (
 )
 from zoolet.jobs.records.json_values import EncodedJson, is_large, plain_json
 from zoolet.jobs.records.texts import cut_for_json
+from zoolet.jobs.records.transitions import JobState, Place
 
 JOB_LIMIT_BYTES = 512 * 1024
 """Largest JSON value of a job with its result, but without its attempts' errors and output.
@@ -48,21 +48,6 @@ ERROR_LIMIT_BYTES = 12 * 1024
 """Most JSON that the error of an attempt takes; a character may take 12 bytes."""
 OUTPUT_LIMIT_BYTES = 8 * 1024
 """Most JSON that the last lines of an attempt's output take."""
-
-
-class JobState(StrEnum):
-    """Where a job is in its life."""
-
-    PENDING = "PENDING"
-    """It waits: in unowned, or in deferred if it may not start yet."""
-    STAGING = "STAGING"
-    """A worker owns it and loads its data."""
-    RUNNING = "RUNNING"
-    """A worker owns it and runs its task."""
-    SUCCESSFUL = "SUCCESSFUL"
-    """It stands under done with its result."""
-    FAILED = "FAILED"
-    """It stands under done with the error of every attempt."""
 
 
 class Job(NamedTuple):
@@ -475,6 +460,15 @@ class Job(NamedTuple):
     def size_bytes(self) -> int:
         """How many bytes of JSON its value takes."""
         return len(self.encode())
+
+    @property
+    def place(self) -> Place:
+        """Where it belongs; a stand-in is found elsewhere."""
+        if self.has_ended:
+            return Place.DONE
+        if self.state is not JobState.PENDING:
+            return Place.OWNED
+        return Place.UNOWNED if self.waits_for is None else Place.DEFERRED
 
     @property
     def has_ended(self) -> bool:

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequen
 from typing import Any, TypeVar
 
 from zoolet.jobs.errors import JobError, JobNotFoundError, JobTimeoutError, UnreadableJobError
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.znodes.batch_log import (
     CHUNK_JOBS,
@@ -27,7 +28,6 @@ from zoolet.jobs.znodes.batch_log import (
 )
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
 from zoolet.jobs.znodes.deleted_jobs import Vanished
-from zoolet.jobs.znodes.layout import DONE, OWNED
 from zoolet.jobs.znodes.queue import JobQueue
 from zoolet.jobs.znodes.submission import Origin, Submission
 
@@ -273,17 +273,19 @@ class Batch:
             names = self.names
             unknown = [name for name in names if name not in known]
             if not self._has_log_of_all():
-                done = self._queue.layout.read(DONE, unknown)
+                done = self._queue.layout.read(Place.DONE, unknown)
                 known |= {job.name: job.state for job in done}
                 unknown = [name for name in unknown if name not in known]
                 places = self._queue.layout.where(unknown)
                 gone = {name for name, at in zip(unknown, places, strict=True) if at is None}
                 names = [name for name in names if name not in gone]
             waiting = set(unknown)
-            owned = [name.name for name in self._queue.layout.names(OWNED) if name.name in waiting]
+            owned = [
+                name.name for name in self._queue.layout.names(Place.OWNED) if name.name in waiting
+            ]
             known |= {
                 job.name: job.state
-                for job in self._queue.layout.read(OWNED, owned)
+                for job in self._queue.layout.read(Place.OWNED, owned)
                 if job.name not in known
             }
         states = Counter(known.get(name, JobState.PENDING) for name in names)
@@ -388,7 +390,7 @@ class Batch:
     def _read_logged(self) -> None:
         """Give out the jobs that the log named."""
         names = list(self._logged)
-        jobs = self._queue.layout.read_each(DONE, names)
+        jobs = self._queue.layout.read_each(Place.DONE, names)
         self._logged.clear()
         self._give_out(jobs)
         # Those that went back from done in between are watched.

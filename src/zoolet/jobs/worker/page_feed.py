@@ -19,9 +19,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.worker.selection import Page, WaitingJobs
 from zoolet.jobs.znodes.edge import MissingError
-from zoolet.jobs.znodes.layout import UNOWNED, WORKERS, Layout, page_order
+from zoolet.jobs.znodes.layout import WORKERS, Layout, page_order
 
 WATCHERS = 16
 """About how many workers watch a shard: one job may wake all of them."""
@@ -112,13 +113,13 @@ class Feed:
         layout = self._layout
         for start in range(0, len(others), SHARDS_AT_ONCE):
             some = others[start : start + SHARDS_AT_ONCE]
-            listed = layout.znodes.children_of_all([layout.shard(UNOWNED, s) for s in some])
+            listed = layout.znodes.children_of_all([layout.shard(Place.UNOWNED, s) for s in some])
             pages = [
                 (shard, page)
                 for shard, names in zip(some, listed, strict=True)
                 for page in sorted(names, key=page_order)
             ]
-            stats = layout.znodes.get_all([layout.page(UNOWNED, *page) for page in pages])
+            stats = layout.znodes.get_all([layout.page(Place.UNOWNED, *page) for page in pages])
             for page, stat in zip(pages, stats, strict=True):
                 if stat is not None and stat.children and self._list(page, watched=False):
                     return True
@@ -148,7 +149,7 @@ class Feed:
             self._stale_shards.discard(shard)
         if is_stale:
             watch = lambda _: self._on_shard(shard)  # noqa: E731
-            found = self._layout.pages(UNOWNED, shard, watch)
+            found = self._layout.pages(Place.UNOWNED, shard, watch)
             for page in self._pages.get(shard, ()):
                 if page not in found:
                     self.waiting.drop_page((shard, page))
@@ -175,7 +176,7 @@ class Feed:
 
     def _list(self, page: Page, *, watched: bool) -> bool:
         """List a page; say whether it has jobs to choose from."""
-        path = self._layout.page(UNOWNED, *page)
+        path = self._layout.page(Place.UNOWNED, *page)
         watch = (lambda _: self._on_page(page)) if watched else None
         try:
             children = self._layout.znodes.children(path, watch)

@@ -28,12 +28,13 @@ from zoolet.jobs.errors import (
 from zoolet.jobs.execution.attempts import Outcome
 from zoolet.jobs.execution.executors import LONG_S
 from zoolet.jobs.execution.logs import Label, tell
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.json_values import EncodedJson, is_large
+from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.results.reader import ResultReader, key_of
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
-from zoolet.jobs.znodes.layout import OWNED
-from zoolet.jobs.znodes.moves import JOBS_AT_ONCE, Move
+from zoolet.jobs.znodes.moves import Move
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.queue import JobQueue
 
 log = logging.getLogger(__name__)
@@ -305,7 +306,7 @@ class Recorder:
             return
         names = [one.held.job.name for one in ended]
         self._on_step("finishing", names)
-        made = self._move([Move(OWNED, one.held.job, _after(one)) for one in ended])
+        made = self._move([_move_of(one) for one in ended])
         self._hands.drop(one.held for one in ended)
         outcomes = {one.held.job.name: one.outcome for one in ended if one.outcome is not None}
         attempted = {name for name, outcome in outcomes.items() if not outcome.is_task_missing}
@@ -329,7 +330,8 @@ class Recorder:
         now_ms = self._jobs.clock_ms()
         moves = [
             Move(
-                OWNED,
+                Event.START,
+                Place.OWNED,
                 held.job,
                 held.job.running(held.started_ms or now_ms, cache_hit=held.cache_hit),
             )
@@ -364,22 +366,26 @@ class Recorder:
         return [move.after for move in made]
 
 
-def _after(ended: _Ended) -> Job:
-    """Return the job as it is to stand after an attempt; what it cannot hold fails the attempt."""
+def _move_of(ended: _Ended) -> Move:
+    """Return what an attempt does to its job; a result that it cannot hold fails the attempt."""
     held, outcome, at_ms, stored = ended
+    before = held.job
     if outcome is None:
-        return held.job.waiting()
-    job = held.job._replace(cache_hit=held.cache_hit, started_ms=held.started_ms)
+        return Move(Event.GIVE_BACK, Place.OWNED, before, before.waiting())
+    job = before._replace(cache_hit=held.cache_hit, started_ms=held.started_ms)
     if outcome.last_lines:
         job = job.with_output(outcome.last_lines)
-    if outcome.error is not None and outcome.is_task_missing:
-        return job.without_task(at_ms, outcome.error)
-    if outcome.error is not None:
-        return job.failed(at_ms, outcome.error)
-    try:
-        return job.succeeded(at_ms, outcome.result, stored)
-    except InvalidJobError as error:
-        return job.failed(at_ms, f"the task's result cannot be kept: {error}")
+    error = outcome.error
+    if error is not None and outcome.is_task_missing:
+        return Move(Event.NO_TASK, Place.OWNED, before, job.without_task(at_ms, error))
+    if error is None:
+        try:
+            after = job.succeeded(at_ms, outcome.result, stored)
+        except InvalidJobError as refused:
+            error = f"the task's result cannot be kept: {refused}"
+        else:
+            return Move(Event.SUCCEED, Place.OWNED, before, after)
+    return Move(Event.FAIL, Place.OWNED, before, job.failed(at_ms, error))
 
 
 def _tell_failed(after: Job, outcome: Outcome) -> None:

@@ -30,6 +30,7 @@ from zoolet.jobs.execution.executors import Executor, Observer, ThreadExecutor
 from zoolet.jobs.execution.output import OutputLog
 from zoolet.jobs.execution.process_executor import ProcessExecutor
 from zoolet.jobs.housekeeping.line import Housekeeping
+from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
@@ -38,7 +39,6 @@ from zoolet.jobs.worker.recorder import Recorder
 from zoolet.jobs.worker.registration import Registration
 from zoolet.jobs.worker.taker import JobTaker
 from zoolet.jobs.znodes.connection import close_client, new_client, on_session_end, open_session
-from zoolet.jobs.znodes.layout import OWNED
 from zoolet.jobs.znodes.moves import Move
 from zoolet.jobs.znodes.queue import JobQueue
 from zoolet.jobs.znodes.server_clock import ServerClock
@@ -203,7 +203,7 @@ class WorkerRun:
             # It may be recording one of them: a job that has changed meanwhile is not given back.
             self._recording.join(GIVE_BACK_S)
         jobs = [held.job for held in self.hands.all()]
-        moves = [Move(OWNED, job, job.waiting()) for job in jobs]
+        moves = [Move(Event.GIVE_BACK, Place.OWNED, job, job.waiting()) for job in jobs]
         try:
             for move in self.queue.mover.move(moves, self.registration.worker_id):
                 log.info("gave back %s", move.after.name)

@@ -22,12 +22,13 @@ from collections.abc import Callable, Sequence
 from zoolet.jobs.errors import WorkerGoneError
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.page_feed import Feed
 from zoolet.jobs.worker.selection import Affinity, Candidate
-from zoolet.jobs.znodes.layout import OWNED
-from zoolet.jobs.znodes.moves import JOBS_AT_ONCE, LEFT_MS
+from zoolet.jobs.znodes.moves import LEFT_MS
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.queue import JobQueue
 
 log = logging.getLogger(__name__)
@@ -284,7 +285,7 @@ class JobTaker:
         if self._control.cancellations == before.cancellations:
             return
         in_hand = self._hands.all()
-        found = self._jobs.layout.read_each(OWNED, [held.job.name for held in in_hand])
+        found = self._jobs.layout.read_each(Place.OWNED, [held.job.name for held in in_hand])
         gone = [
             held
             for held, job in zip(in_hand, found, strict=True)

@@ -17,9 +17,10 @@ from typing import Self
 
 from zoolet.jobs.errors import InvalidJobError, UnknownBatchError, UnreadableJobError
 from zoolet.jobs.records import job_names
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_znode_name
 from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.znodes.edge import Watch
 from zoolet.jobs.znodes.layout import BATCHES, CHAINS, Layout
 from zoolet.jobs.znodes.operations import Create

@@ -8,8 +8,9 @@ after `FIRST_S` and then less and less often. Imports the job system's layout an
 import time
 from collections.abc import Collection
 
+from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.znodes.batch_log import batch_path
-from zoolet.jobs.znodes.layout import DONE, Layout
+from zoolet.jobs.znodes.layout import Layout
 
 FIRST_S = 1.0
 LONGEST_S = 60.0
@@ -65,5 +66,5 @@ class Vanished:
         return [
             name
             for name, place in zip(names, places, strict=True)
-            if place is None or place == DONE
+            if place is None or place == Place.DONE
         ]

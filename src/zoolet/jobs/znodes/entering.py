@@ -17,18 +17,10 @@ from typing import NamedTuple
 from zoolet.jobs.errors import JobError, JobNotFoundError, UnknownQueueError, UnreadableJobError
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
+from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.znodes.deferred_index import entry_path
 from zoolet.jobs.znodes.keys import Named, NameKeys, key_value, read_key
-from zoolet.jobs.znodes.layout import (
-    DEFERRED,
-    DONE,
-    PAGE_JOBS,
-    PAGE_NUMBER_DIGITS,
-    UNOWNED,
-    Layout,
-    page_name,
-    page_order,
-)
+from zoolet.jobs.znodes.layout import PAGE_JOBS, PAGE_NUMBER_DIGITS, Layout, page_name, page_order
 from zoolet.jobs.znodes.operations import Create, Delete, Operation, Refusal, RefusedError, SetData
 from zoolet.model import paths
 
@@ -154,8 +146,7 @@ class Entrance:
                 path = self._shelves.path_for(draft, draft.name)
                 steps.append(_Step(Create(path, draft.encode(), sequence=True), number, _JOB))
                 continue
-            place = UNOWNED if draft.waits_for is None else DEFERRED
-            path = self._layout.job(place, job.name)
+            path = self._layout.job(job.place, job.name)
             steps.append(_Step(Delete(reservation, -1), number, _RESERVATION))
             steps.append(_Step(Create(path, job.encode()), number, _JOB))
             entry = entry_path(self._layout, job)
@@ -254,11 +245,11 @@ class OpenPages:
         ``name`` is the name of the znode without the page's number: the job's, or `RESERVED`.
         """
         if self._layout.is_flat:
-            return f"{self._layout.place(UNOWNED)}/{name}"
+            return f"{self._layout.place(Place.UNOWNED)}/{name}"
         shard = self._layout.shard_of(*draft.named_group)
         page = self._open.get((shard, draft.priority)) or self._find(shard, draft.priority, full="")
         number = page_order(page)[1]
-        return f"{self._layout.page(UNOWNED, shard, page)}/{name}{number:06d}"
+        return f"{self._layout.page(Place.UNOWNED, shard, page)}/{name}{number:06d}"
 
     def filled(self, created: Sequence[str]) -> None:
         """Begin a new page behind one that is full by now; ``created`` are paths of new jobs."""
@@ -280,20 +271,22 @@ class OpenPages:
             UnknownQueueError: there are no pages, and what all jobs stand in is gone.
         """
         if self._layout.is_flat:
-            raise UnknownQueueError(f"the queue's znode {self._layout.place(UNOWNED)} is gone")
+            raise UnknownQueueError(
+                f"the queue's znode {self._layout.place(Place.UNOWNED)} is gone"
+            )
         shard = self._layout.shard_of(*draft.named_group)
         self._open.pop((shard, draft.priority), None)
 
     def _find(self, shard: int, priority: int, full: str) -> str:
         """Return the newest page of a priority behind the full one; make it where there is none."""
         while True:
-            shard_path = self._layout.shard(UNOWNED, shard)
+            shard_path = self._layout.shard(Place.UNOWNED, shard)
             counter = self._znodes.get(shard_path)
             if counter is None:
                 raise UnknownQueueError(f"the queue's shard {shard} is gone: {shard_path}")
             pages = [
                 page
-                for page in self._layout.pages(UNOWNED, shard)
+                for page in self._layout.pages(Place.UNOWNED, shard)
                 if page_order(page)[0] == -priority and page > full
             ]
             if pages:
@@ -303,8 +296,8 @@ class OpenPages:
             page = page_name(priority, number)
             operations: list[Operation] = [
                 SetData(shard_path, str(number).encode(), counter.version),
-                Create(self._layout.page(UNOWNED, shard, page), b""),
-                Create(self._layout.page(DONE, shard, page), b""),
+                Create(self._layout.page(Place.UNOWNED, shard, page), b""),
+                Create(self._layout.page(Place.DONE, shard, page), b""),
             ]
             try:
                 self._znodes.multi(operations, landed=lambda: False)

@@ -32,10 +32,11 @@ from kazoo.client import KazooClient
 from zoolet.client.acls import format_acl
 from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
 from zoolet.jobs.records import job_names
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import JobName
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_TIME
 from zoolet.jobs.records.settings import QueueSettings
+from zoolet.jobs.records.transitions import STATES_IN, Place
 from zoolet.jobs.znodes.edge import (
     FORBIDDEN_VERSION,
     READ_AT_ONCE,
@@ -46,10 +47,6 @@ from zoolet.jobs.znodes.edge import (
 )
 from zoolet.model.acl import AclList
 
-DEFERRED = "deferred"
-UNOWNED = "unowned"
-OWNED = "owned"
-DONE = "done"
 WORKERS = "workers"
 KEEPER = "keeper"
 KEYS = "keys"
@@ -59,17 +56,6 @@ DUE = "due"
 SETTINGS = "settings"
 CONTROL = "control"
 STORE = "store"
-
-PLACES = (DEFERRED, UNOWNED, OWNED, DONE)
-"""A job is in exactly one of these at every instant, and mostly moves in this order."""
-
-STATES_OF = {
-    DEFERRED: (JobState.PENDING,),
-    UNOWNED: (JobState.PENDING,),
-    OWNED: (JobState.STAGING, JobState.RUNNING),
-    DONE: (JobState.SUCCESSFUL, JobState.FAILED),
-}
-"""The states that a job can have in a place."""
 
 PAGE_JOBS = 500
 """Submitters begin a new page at this number of jobs: a list of a page stays under 64 KiB."""
@@ -90,7 +76,7 @@ class Layout:
         self._is_new = False
         self._acl_of_new: AclList | None = None
         self.znodes.acl = self._acl
-        self._place = {place: self.znodes.path(place) for place in PLACES}
+        self._place = {place: self.znodes.path(place) for place in Place}
 
     # --- The queue as a whole
 
@@ -133,7 +119,7 @@ class Layout:
         """Create what the queue stands on; settings that it has already are left as they are."""
         path = self.znodes.path
         # A queue that an older version created has neither of these two.
-        later = (path(DUE), self._place[DEFERRED])
+        later = (path(DUE), self._place[Place.DEFERRED])
         if self.znodes.exists(path(SETTINGS)):
             self.znodes.ensure(*later)
             return
@@ -181,7 +167,7 @@ class Layout:
 
     # --- Paths
 
-    def place(self, place: str) -> str:
+    def place(self, place: Place) -> str:
         """Return the path of a place."""
         return self._place[place]
 
@@ -189,15 +175,15 @@ class Layout:
         """Return the shard that the jobs of a group are in."""
         return zlib.crc32(f"{dataset}:{groupid}".encode()) % self.settings.shards
 
-    def shard(self, place: str, shard: int) -> str:
+    def shard(self, place: Place, shard: int) -> str:
         """Return the path of a shard in a place; flat, its only one is the place itself."""
         return self._place[place] if self.is_flat else f"{self._place[place]}/{shard:03d}"
 
-    def page(self, place: str, shard: int, page: str) -> str:
+    def page(self, place: Place, shard: int, page: str) -> str:
         """Return the path of a page; flat, and under owned, a shard's only page is the shard."""
         return f"{self.shard(place, shard)}/{page}" if page else self.shard(place, shard)
 
-    def job(self, place: str, name: str) -> str:
+    def job(self, place: Place, name: str) -> str:
         """Return the path of a job in a place."""
         if self.is_flat:
             return f"{self._place[place]}/{name}"
@@ -205,20 +191,20 @@ class Layout:
         if parsed is None:
             raise JobNotFoundError(f"{name!r} is not the name of a job")
         shard = self.shard_of(parsed.dataset, parsed.groupid)
-        page = "" if place == OWNED else page_name(parsed.priority, parsed.page)
+        page = "" if place == Place.OWNED else page_name(parsed.priority, parsed.page)
         return f"{self.page(place, shard, page)}/{name}"
 
     def unowned(self, name: str) -> str:
         """Return the path of a job that waits."""
-        return self.job(UNOWNED, name)
+        return self.job(Place.UNOWNED, name)
 
     def owned(self, name: str) -> str:
         """Return the path of a job that a worker has."""
-        return self.job(OWNED, name)
+        return self.job(Place.OWNED, name)
 
     def done(self, name: str) -> str:
         """Return the path of a job that has ended."""
-        return self.job(DONE, name)
+        return self.job(Place.DONE, name)
 
     def worker(self, worker: str) -> str:
         """Return the path of a worker."""
@@ -230,24 +216,24 @@ class Layout:
 
     # --- Reading
 
-    def pages(self, place: str, shard: int, watch: Watch | None = None) -> list[str]:
+    def pages(self, place: Place, shard: int, watch: Watch | None = None) -> list[str]:
         """Return the names of a shard's pages, the greater priority and then the older first."""
-        if self.is_flat or place == OWNED:
+        if self.is_flat or place == Place.OWNED:
             return [""]
         try:
             names = self.znodes.children(self.shard(place, shard), watch)
         except MissingError:
-            if place != DEFERRED:
+            if place != Place.DEFERRED:
                 raise
             return []
         return sorted(filter(_PAGE.fullmatch, names), key=page_order)
 
-    def all_pages(self, place: str) -> list[tuple[int, str]]:
+    def all_pages(self, place: Place) -> list[tuple[int, str]]:
         """Return all pages of a place, each as its shard and its name."""
         return [(shard, page) for shard in self.shards for page in self.pages(place, shard)]
 
     def names_in(
-        self, place: str, shard: int, page: str, watch: Watch | None = None
+        self, place: Place, shard: int, page: str, watch: Watch | None = None
     ) -> list[JobName]:
         """Return the names of the jobs on a page, the first to be taken first."""
         try:
@@ -255,19 +241,19 @@ class Layout:
         except MissingError:
             return []
 
-    def iterate_names(self, place: str) -> Iterator[list[JobName]]:
+    def iterate_names(self, place: Place) -> Iterator[list[JobName]]:
         """Yield the names of the jobs in a place, by page."""
         pages = [self.page(place, shard, page) for shard, page in self.all_pages(place)]
         for start in range(0, len(pages), PAGES_AT_ONCE):
             for children in self.znodes.children_of_all(pages[start : start + PAGES_AT_ONCE]):
                 yield parse_names(children)
 
-    def names(self, place: str) -> list[JobName]:
+    def names(self, place: Place) -> list[JobName]:
         """Return the names of the jobs in a place, the first to be taken first."""
         found = [name for page in self.iterate_names(place) for name in page]
         return sorted(found, key=lambda name: name.order)
 
-    def count(self, place: str) -> int:
+    def count(self, place: Place) -> int:
         """Return how many jobs are in a place; what is no job counts too."""
         pages = [self.page(place, shard, page) for shard, page in self.all_pages(place)]
         return sum(found.children for found in self.znodes.get_all(pages) if found is not None)
@@ -276,11 +262,11 @@ class Layout:
         """Return the ids of the workers whose session lives."""
         return self.znodes.children(self.znodes.path(WORKERS), watch)
 
-    def read(self, place: str, names: Iterable[str]) -> list[Job]:
+    def read(self, place: Place, names: Iterable[str]) -> list[Job]:
         """Return those of these jobs that are in a place; see `read_job` for unreadable values."""
         return [job for job in self.read_each(place, list(names)) if job is not None]
 
-    def read_each(self, place: str, names: Sequence[str]) -> list[Job | None]:
+    def read_each(self, place: Place, names: Sequence[str]) -> list[Job | None]:
         """Return these jobs, None for each that is not in the place; see `read_job`."""
         found: list[Job | None] = []
         for start in range(0, len(names), READ_AT_ONCE):
@@ -299,7 +285,7 @@ class Layout:
         has not ended, says too whether it is in another place: if not, `find` looks closer.
         """
         found: list[tuple[Job | None, bool]] = []
-        elsewhere = [place for place in PLACES if place != DONE]
+        elsewhere = [place for place in Place if place != Place.DONE]
         for start in range(0, len(wanted), READ_AT_ONCE):
             some = wanted[start : start + READ_AT_ONCE]
             others = [self.job(place, name) for name, _ in some for place in elsewhere]
@@ -308,17 +294,17 @@ class Layout:
             )
             for number, ((name, _), znode) in enumerate(zip(some, znodes, strict=True)):
                 first = number * len(elsewhere)
-                job = None if znode is None else read_job(DONE, name, znode)
+                job = None if znode is None else read_job(Place.DONE, name, znode)
                 found.append((job, any(exist[first : first + len(elsewhere)])))
         return found
 
     def where(self, names: Sequence[str]) -> list[str | None]:
         """Return the place of each of these jobs, None for each that is in none now."""
-        wanted = [self.job(place, name) for name in names for place in PLACES]
+        wanted = [self.job(place, name) for name in names for place in Place]
         exist = iter(self.znodes.which_exist(wanted))
         found: list[str | None] = []
         for _ in names:
-            places = [place for place, is_there in zip(PLACES, exist, strict=False) if is_there]
+            places = [place for place, is_there in zip(Place, exist, strict=False) if is_there]
             found.append(places[0] if places else None)
         return found
 
@@ -332,8 +318,8 @@ class Layout:
             raise JobNotFoundError(f"{name!r} is not the name of a job")
 
         def look() -> Job | None:
-            found = self.znodes.get_all([self.job(place, name) for place in PLACES])
-            for place, znode in zip(PLACES, found, strict=True):
+            found = self.znodes.get_all([self.job(place, name) for place in Place])
+            for place, znode in zip(Place, found, strict=True):
                 if znode is not None:
                     return read_job(place, name, znode)
             return None
@@ -353,7 +339,7 @@ class Layout:
         shard = self.shard_of(*group)
 
         def look() -> Job | None:
-            for place in PLACES:
+            for place in Place:
                 for page in self.pages(place, shard):
                     names = self.names_in(place, shard, page)
                     wanted = [name.name for name in names if name.group == group]
@@ -372,7 +358,7 @@ class Layout:
             if tries and left:
                 self.znodes.pause(tries - 1, LOOK_PAUSE_S)
             places = dict(zip(left, self.where(left), strict=True))
-            found += [name for name in left if places[name] == DONE]
+            found += [name for name in left if places[name] == Place.DONE]
             left = [name for name in left if places[name] is None]
         return found + left
 
@@ -419,7 +405,7 @@ def _may_be_deferred(job: Job) -> bool:
     return job.waits_for == WAITS_FOR_BATCH and job.batch is not None
 
 
-def read_job(place: str, name: str, znode: Znode) -> Job:
+def read_job(place: Place, name: str, znode: Znode) -> Job:
     """Return the job of a znode; for a value that is not a job's, what stands for it.
 
     That is a FAILED job that says why (`Job.stand_in`). So an unreadable value is seen by whoever
@@ -432,11 +418,11 @@ def read_job(place: str, name: str, znode: Znode) -> Job:
         if znode.version == FORBIDDEN_VERSION:
             reason = f"{name} may not be read: give the client READ on its znode"
     else:
-        if job.state not in STATES_OF[place]:
+        if job.state not in STATES_IN[place]:
             reason = f"{name} is in {place}, and its value says that it is {job.state}"
-        elif place == OWNED and job.worker is None:
+        elif place == Place.OWNED and job.worker is None:
             reason = f"{name} is in owned, and its value names no worker"
-        elif place == DEFERRED and not _may_be_deferred(job):
+        elif place == Place.DEFERRED and not _may_be_deferred(job):
             reason = f"{name} is in deferred, and its value does not say what it waits for"
         else:
             return job

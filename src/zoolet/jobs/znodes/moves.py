@@ -22,12 +22,14 @@ from functools import partial
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
+from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_of
 from zoolet.jobs.znodes import batch_log
 from zoolet.jobs.znodes.deferred_index import entry_path
 from zoolet.jobs.znodes.edge import FORBIDDEN_VERSION
-from zoolet.jobs.znodes.layout import DEFERRED, OWNED, UNOWNED, Layout, read_job
+from zoolet.jobs.znodes.layout import Layout, read_job
+from zoolet.jobs.znodes.multis import multis
 from zoolet.jobs.znodes.operations import (
     Create,
     Delete,
@@ -39,24 +41,22 @@ from zoolet.jobs.znodes.operations import (
 )
 from zoolet.model import paths
 
-JOBS_AT_ONCE = 50
-"""Jobs in one multi: kazoo costs about as much for a request as for ten moves in one."""
 LEFT_MS = 500
 """How long a worker leaves a job whose task it could not import to other workers, in ms."""
-LIMIT_BYTES = 512 * 1024
-"""Bytes of jobs in one multi, unless it is a single job: a request may have 1 MiB."""
 
 
 class Move(NamedTuple):
     """A job that goes from where it stands to where ``after`` says.
 
     Attributes:
+        event: why it does.
         place: where it stands now.
         before: the job as it stands there.
         after: the job as it is to stand.
     """
 
-    place: str
+    event: Event
+    place: Place
     before: Job
     after: Job
 
@@ -93,7 +93,7 @@ class Mover:
         made: list[Move] = []
         # What may not be read has no version, and -1 would stand for any.
         moves = [move for move in moves if move.before.version != FORBIDDEN_VERSION]
-        for some in _multis(moves):
+        for some in multis(moves, _job_after):
             made += self._move_some(some, worker)
         return made
 
@@ -122,10 +122,11 @@ class Mover:
             owners.append(worker)
         ended: dict[str, list[Job]] = defaultdict(list)
         for move in moves:
-            steps = [step for step in self._steps(move) if step.path not in without.entries]
-            operations += steps
-            owners += [move] * len(steps)
-            if move.after.batch is not None and move.after.has_ended:
+            steps = steps_of(move.event, move.place, move.after.place)
+            own = [one for one in self._own(move, steps) if one.path not in without.entries]
+            operations += own
+            owners += [move] * len(own)
+            if Step.APPEND_TO_LOG in steps and move.after.batch is not None:
                 ended[move.after.batch].append(move.after)
         for batch, jobs in ended.items():
             if batch not in without.logs:
@@ -133,41 +134,33 @@ class Mover:
                 owners.append(batch)
         return operations, owners
 
-    def _steps(self, move: Move) -> list[Operation]:
-        place, before, after = move
-        path = self._layout.job(place, before.name)
-        if place == OWNED and after.state in {JobState.STAGING, JobState.RUNNING}:
-            return [SetData(path, after.encode(), before.version)]
-        if place == DEFERRED and after.waits_for is not None:
-            # It waits for something else: its version says so to who has read it before.
-            return [
-                SetData(path, after.encode(), before.version),
-                *self._leave_index(before),
-                *self._enter_index(after),
-            ]
-        leave: list[Operation] = [Delete(path, before.version)]
-        if place == DEFERRED:
-            leave += self._leave_index(before)
-        return [*leave, *self._enter(after)]
+    def _own(self, move: Move, steps: Sequence[Step]) -> Iterator[Operation]:
+        """Yield the operations of one move; checks and logs are those of all moves of a multi."""
+        _, place, before, after = move
+        for step in steps:
+            if step is Step.SET:
+                # A program that has read the job before finds another version.
+                yield SetData(self._layout.job(place, before.name), after.encode(), before.version)
+            elif step is Step.DELETE:
+                yield Delete(self._layout.job(place, before.name), before.version)
+            elif step is Step.CREATE:
+                yield from self._create(after)
+            elif step is Step.LEAVE_INDEX:
+                path = entry_path(self._layout, before)
+                if path is not None:
+                    yield Delete(path, -1)
+            elif step is Step.ENTER_INDEX:
+                path = entry_path(self._layout, after)
+                if path is not None:
+                    yield Create(path, b"")
 
-    def _leave_index(self, job: Job) -> list[Operation]:
-        path = entry_path(self._layout, job)
-        return [] if path is None else [Delete(path, -1)]
-
-    def _enter_index(self, job: Job) -> list[Operation]:
-        path = entry_path(self._layout, job)
-        return [] if path is None else [Create(path, b"")]
-
-    def _enter(self, job: Job) -> list[Operation]:
-        """Return what puts a job where its value says, with its attempts as its version there."""
-        if job.has_ended:
-            return [Create(self._layout.done(job.name), job.encode())]
-        if job.state is JobState.STAGING:
-            return [Create(self._layout.owned(job.name), job.encode())]
-        path = self._layout.job(UNOWNED if job.waits_for is None else DEFERRED, job.name)
-        contents = [*[b""] * job.attempts, job.encode()]
-        rewrites = [SetData(path, data, version) for version, data in enumerate(contents[1:])]
-        return [Create(path, contents[0]), *rewrites, *self._enter_index(job)]
+    def _create(self, job: Job) -> Iterator[Operation]:
+        """Yield what puts a job in its place; waiting, it has its attempts as its version there."""
+        path = self._layout.job(job.place, job.name)
+        rewrites = job.attempts if job.state is JobState.PENDING else 0
+        yield Create(path, b"" if rewrites else job.encode())
+        for version in range(rewrites):
+            yield SetData(path, job.encode() if version == rewrites - 1 else b"", version)
 
     def _after_refusal(
         self,
@@ -307,7 +300,7 @@ class Taker:
         paths_of = [self._layout.unowned(name) for name in names]
         picked = TakeResult([], [], [], [], [])
         found = [
-            read_job(UNOWNED, name, znode)
+            read_job(Place.UNOWNED, name, znode)
             for name, znode in zip(names, self._layout.znodes.get_all(paths_of), strict=True)
             if znode is not None
         ]
@@ -317,20 +310,20 @@ class Taker:
         for job in found:
             if job.is_stand_in:
                 picked.unreadable.append(job)
-                others.append(Move(UNOWNED, job, job.gave_up(now_ms)))
+                others.append(Move(Event.UNREADABLE, Place.UNOWNED, job, job.gave_up(now_ms)))
             elif job.expires_ms is not None and now_ms > job.expires_ms:
                 after = job.ended_by(now_ms, "it expired before a worker could start it")
-                others.append(Move(UNOWNED, job, after))
+                others.append(Move(Event.EXPIRE, Place.UNOWNED, job, after))
             elif job.chained and job.batch in held:
-                others.append(Move(UNOWNED, job, job.held()))
+                others.append(Move(Event.DEFER, Place.UNOWNED, job, job.held()))
             elif (job.not_before_ms or 0) > now_ms:
-                others.append(Move(UNOWNED, job, job.put_off(now_ms)))
+                others.append(Move(Event.DEFER, Place.UNOWNED, job, job.put_off(now_ms)))
             elif job.import_worker == worker and now_ms < (job.not_before_ms or 0) + LEFT_MS:
                 picked.left.append(job)
             elif len(moves) == most:
                 picked.spare.append(job)
             else:
-                moves.append(Move(UNOWNED, job, job.taken(worker, now_ms)))
+                moves.append(Move(Event.TAKE, Place.UNOWNED, job, job.taken(worker, now_ms)))
         made = self._mover.move(others)
         picked.deferred.extend(m.after for m in made if m.after.waits_for is not None)
         picked.owned.extend(move.after for move in self._mover.move(moves, worker))
@@ -346,17 +339,5 @@ class Taker:
         return {batch for batch, is_held in zip(chained, exist, strict=True) if is_held}
 
 
-def _multis(moves: Sequence[Move]) -> Iterator[list[Move]]:
-    """Split moves into those of one multi each."""
-    some: list[Move] = []
-    size_bytes = 0
-    for move in moves:
-        # Parameters and result are all of a job that can be large.
-        job_bytes = move.after.size_bytes if move.after.is_large else 0
-        if some and (len(some) == JOBS_AT_ONCE or size_bytes + job_bytes > LIMIT_BYTES):
-            yield some
-            some, size_bytes = [], 0
-        some.append(move)
-        size_bytes += job_bytes
-    if some:
-        yield some
+def _job_after(move: Move) -> Job:
+    return move.after

@@ -23,26 +23,18 @@ from zoolet.jobs.errors import (
     UnreadableJobError,
 )
 from zoolet.jobs.records.control import Control
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.json_values import plain_json
 from zoolet.jobs.records.settings import QueueSettings
+from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.records.worker_reports import decode_report
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
 from zoolet.jobs.znodes.edge import Watch
 from zoolet.jobs.znodes.keys import KeyNamer
-from zoolet.jobs.znodes.layout import (
-    CONTROL,
-    DEFERRED,
-    DONE,
-    DUE,
-    OWNED,
-    PLACES,
-    UNOWNED,
-    Layout,
-    read_job,
-)
-from zoolet.jobs.znodes.moves import JOBS_AT_ONCE, Move, Mover, Taker, TakeResult
+from zoolet.jobs.znodes.layout import CONTROL, DUE, Layout, read_job
+from zoolet.jobs.znodes.moves import Move, Mover, Taker, TakeResult
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.server_clock import ServerClock, wall_clock_ms
 from zoolet.jobs.znodes.submission import Submission, Submitter
 
@@ -172,7 +164,7 @@ class JobQueue:
     def waiting(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
         """Return the jobs that may be taken, in the order of taking."""
         with self._znodes.within(timeout_s, "list the jobs that wait", each_request=True):
-            return self._read_place(UNOWNED)
+            return self._read_place(Place.UNOWNED)
 
     def workers(
         self, watch: Watch | None = None, *, timeout_s: float | None = TIMEOUT_S
@@ -195,14 +187,14 @@ class JobQueue:
     def owned(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
         """Return the jobs that a worker has, or had when it died."""
         with self._znodes.within(timeout_s, "list the owned jobs", each_request=True):
-            return self._read_place(OWNED)
+            return self._read_place(Place.OWNED)
 
     def done(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
         """Return the jobs that have ended."""
         with self._znodes.within(timeout_s, "list the finished jobs", each_request=True):
-            return self._read_place(DONE)
+            return self._read_place(Place.DONE)
 
-    def _read_place(self, place: str) -> list[Job]:
+    def _read_place(self, place: Place) -> list[Job]:
         return self.layout.read(place, [name.name for name in self.layout.names(place)])
 
     def jobs(self, *, timeout_s: float | None = TIMEOUT_S) -> Iterator[Job]:
@@ -216,7 +208,7 @@ class JobQueue:
             yield job
 
     def _read_all(self) -> Iterator[Job]:
-        for place in (OWNED, UNOWNED, DEFERRED, DONE):
+        for place in (Place.OWNED, Place.UNOWNED, Place.DEFERRED, Place.DONE):
             for page in self.layout.iterate_names(place):
                 for start in range(0, len(page), JOBS_AT_ONCE):
                     some = page[start : start + JOBS_AT_ONCE]
@@ -225,13 +217,13 @@ class JobQueue:
     def counts(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[str, int]:
         """Return how many jobs are in each place; what is no job counts too."""
         with self._znodes.within(timeout_s, "count the jobs", each_request=True):
-            return {place: self.layout.count(place) for place in PLACES}
+            return {place: self.layout.count(place) for place in Place}
 
     def states(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[JobState, int]:
         """Return how many jobs are in each state; reads all that have been taken."""
         with self._znodes.within(timeout_s, "count the jobs", each_request=True):
             states = Counter(job.state for job in (*self.owned(), *self.done()))
-            waiting = self.layout.names(UNOWNED), self.layout.names(DEFERRED)
+            waiting = self.layout.names(Place.UNOWNED), self.layout.names(Place.DEFERRED)
             states[JobState.PENDING] = sum(map(len, waiting))
             return {state: states[state] for state in JobState}
 
@@ -303,11 +295,11 @@ class JobQueue:
             znode = self._znodes.get(self.layout.unowned(name))
             if znode is None:
                 raise JobTakenError(f"{name} does not wait any more: someone else took it")
-            waiting = read_job(UNOWNED, name, znode)
+            waiting = read_job(Place.UNOWNED, name, znode)
             if waiting.is_stand_in:
                 raise UnreadableJobError(waiting.errors[-1].message)
             after = waiting.taken(worker, self.clock_ms())
-            if not self.mover.move([Move(UNOWNED, waiting, after)], worker):
+            if not self.mover.move([Move(Event.TAKE, Place.UNOWNED, waiting, after)], worker):
                 raise JobTakenError(f"{name}: someone else took it first")
             return after
 
@@ -352,7 +344,8 @@ class JobQueue:
             after = job.running(self.clock_ms(), cache_hit=cache_hit)
             if state is JobState.STAGING:
                 after = after._replace(state=state, started_ms=None)
-            return self._move_owned(job, after)
+                return self._move_owned(Event.LOAD, job, after)
+            return self._move_owned(Event.START, job, after)
 
     def finish(self, job: Job, result: Any, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Record a result: the job stands under done as SUCCESSFUL.
@@ -369,7 +362,7 @@ class JobQueue:
                 after = job.succeeded(self.clock_ms(), plain_json("the result", result))
             except InvalidJobError as error:
                 return self.fail(job, f"the task's result cannot be kept: {error}")
-            return self._move_owned(job, after)
+            return self._move_owned(Event.SUCCEED, job, after)
 
     def fail(self, job: Job, error: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Record a failed attempt: the job waits again in its old place, or it is FAILED.
@@ -380,7 +373,7 @@ class JobQueue:
         with self._znodes.within(
             timeout_s, "record a failed attempt", unknown="it may have been recorded"
         ):
-            return self._move_owned(job, job.failed(self.clock_ms(), error))
+            return self._move_owned(Event.FAIL, job, job.failed(self.clock_ms(), error))
 
     def release(self, job: Job, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Give a job back unfinished: it waits again in its old place, its attempts as before.
@@ -391,11 +384,12 @@ class JobQueue:
         with self._znodes.within(
             timeout_s, "give a job back", unknown="it may have been given back"
         ):
-            return self._move_owned(job, job.waiting())
+            return self._move_owned(Event.GIVE_BACK, job, job.waiting())
 
-    def _move_owned(self, job: Job, after: Job) -> Job:
+    def _move_owned(self, event: Event, job: Job, after: Job) -> Job:
         """Do what only the worker that owns the job may do."""
-        if not self.mover.move([Move(OWNED, job, after)], job.worker or "nobody"):
+        move = Move(event, Place.OWNED, job, after)
+        if not self.mover.move([move], job.worker or "nobody"):
             raise OwnershipLostError(f"{job.name} is no longer owned by {job.worker} as it was")
         return after
 
@@ -420,11 +414,9 @@ class JobQueue:
             alive = set(self.workers())
             now_ms = self.clock_ms()
             moves = [
-                Move(
-                    OWNED,
-                    job,
-                    job.gave_up(now_ms) if job.is_stand_in else job.lost(now_ms),
-                )
+                Move(Event.UNREADABLE, Place.OWNED, job, job.gave_up(now_ms))
+                if job.is_stand_in
+                else Move(Event.LOSE_WORKER, Place.OWNED, job, job.lost(now_ms))
                 for job in owned
                 if job.worker not in alive
             ]
@@ -445,7 +437,7 @@ class JobQueue:
                 raise JobError(f"the value of {name} could not be read: submit the work again")
             # What ended it may have been its expiry.
             fresh = job.unstarted()._replace(not_before_ms=None, expires_ms=None)
-            if not self.mover.move([Move(DONE, job, fresh.waiting())]):
+            if not self.mover.move([Move(Event.RETRY, Place.DONE, job, fresh.waiting())]):
                 raise JobNotFoundError(f"{name} was retried or deleted by someone else")
             return fresh.waiting()
 
@@ -468,19 +460,19 @@ class JobQueue:
             tries_left = CANCEL_TRIES
             while left and tries_left:
                 moves = [
-                    Move(place, job, job.ended_by(self.clock_ms(), reason))
-                    for place in (DEFERRED, UNOWNED, OWNED)
+                    Move(Event.CANCEL, place, job, job.ended_by(self.clock_ms(), reason))
+                    for place in (Place.DEFERRED, Place.UNOWNED, Place.OWNED)
                     for job in self.layout.read(place, left)
                 ]
                 made = self.mover.move(moves)
                 cancelled += [move.after for move in made]
-                ran = any(move.place == OWNED for move in made)
+                ran = any(move.place == Place.OWNED for move in made)
                 if ran:
                     control = self.control()
                     self._write_control(replace(control, cancellations=control.cancellations + 1))
                 # Those that were outrun are looked for again, and those that moved while we read.
                 ended = {move.before.name for move in made}
-                ended |= {job.name for job in self.layout.read(DONE, left)}
+                ended |= {job.name for job in self.layout.read(Place.DONE, left)}
                 left = [name for name in left if name not in ended]
                 tries_left -= not made
             return cancelled

@@ -13,7 +13,7 @@ Imports the job system's records, layout and batches.
 import json
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -24,8 +24,9 @@ from zoolet.jobs.errors import (
     JobNotFoundError,
     UnreadableJobError,
 )
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
+from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.znodes.batch_log import (
     BATCH_JOBS_LIMIT,
     CHUNK_JOBS,
@@ -41,7 +42,7 @@ from zoolet.jobs.znodes.edge import Znode
 from zoolet.jobs.znodes.entering import Entrance, NewJob
 from zoolet.jobs.znodes.keys import Named, NameKeys, WorkKey, read_key
 from zoolet.jobs.znodes.layout import Layout
-from zoolet.jobs.znodes.moves import LIMIT_BYTES
+from zoolet.jobs.znodes.multis import multis
 from zoolet.jobs.znodes.operations import Create, RefusedError
 
 log = logging.getLogger(__name__)
@@ -180,7 +181,7 @@ class Submitter:
         own = [number for number, other in enumerate(stands_for) if number == other]
         found: dict[int, Submission] = {}
         numbers = iter(own)
-        for some in _multis([chunk[number] for number in own]):
+        for some in multis([chunk[number] for number in own], _draft):
             for submission in self._submit_some(some):
                 found[next(numbers)] = submission
         return [
@@ -288,16 +289,5 @@ def _log_reuse(submissions: Sequence[Submission]) -> None:
 _REUSED = {Origin.JOINED: "is under way", Origin.STORED: "is done, and its stored result answers"}
 
 
-def _multis(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
-    """Split the jobs of a chunk into those of one multi each."""
-    some: list[_Wanted] = []
-    size_bytes = 0
-    for one in wanted:
-        job_bytes = one.draft.size_bytes if one.draft.is_large else 0
-        if some and size_bytes + job_bytes > LIMIT_BYTES:
-            yield some
-            some, size_bytes = [], 0
-        some.append(one)
-        size_bytes += job_bytes
-    if some:
-        yield some
+def _draft(wanted: _Wanted) -> Job:
+    return wanted.draft

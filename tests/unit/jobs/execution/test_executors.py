@@ -15,7 +15,8 @@ from tests.support.jobs import write_tasks
 from zoolet.jobs.errors import FunctionNotFoundError
 from zoolet.jobs.execution.attempts import Attempter, Setup
 from zoolet.jobs.execution.executors import Executor
-from zoolet.jobs.execution.process_executor import PIPE_BYTES, ProcessExecutor
+from zoolet.jobs.execution.pending_work import PIPE_BYTES
+from zoolet.jobs.execution.process_executor import ProcessExecutor
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.records import job as job_module
 from zoolet.jobs.records.error_texts import KEPT_CHARACTERS
-from zoolet.jobs.records.job import Job, JobState
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT, TIME_LIMIT_MS
 from zoolet.jobs.records.json_values import EncodedJson
 from zoolet.jobs.records.texts import json_size_bytes
+from zoolet.jobs.records.transitions import STATES_IN, JobState, Place
 from zoolet.jobs.znodes.edge import Znode
-from zoolet.jobs.znodes.layout import DONE, OWNED, STATES_OF, UNOWNED, read_job
+from zoolet.jobs.znodes.layout import read_job
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -288,24 +289,28 @@ changed_fields = st.dictionaries(
 )
 
 
-def assert_harmless(place: str, name: str, value: bytes) -> Job:
+def assert_harmless(place: Place, name: str, value: bytes) -> Job:
     """Fail unless the value reads as a job that can stand here, or that can only be ended."""
     job = read_job(place, name, Znode(value, 3, 0, 1000))
     if job.is_stand_in:
         assert job.state is JobState.FAILED
     else:
-        assert job.state in STATES_OF[place]
+        assert job.state in STATES_IN[place]
     ended = job.gave_up(2000) if not job.has_ended else job
-    again = read_job(DONE, name, Znode(ended.encode(), ended.version, 0, 1000))
+    again = read_job(Place.DONE, name, Znode(ended.encode(), ended.version, 0, 1000))
     assert again == ended
     assert len(ended.encode()) < 0xFFFFF - 4096
     json.dumps([job.name, job.task, job.batch, job.worker, job.key]).encode()
     return job
 
 
-@given(st.sampled_from([UNOWNED, OWNED, DONE]), changed_fields, st.sets(st.text(), max_size=1))
+@given(
+    st.sampled_from([Place.UNOWNED, Place.OWNED, Place.DONE]),
+    changed_fields,
+    st.sets(st.text(), max_size=1),
+)
 def test_no_field_of_another_program_does_harm(
-    place: str, changes: dict[str, Any], missing: set[str]
+    place: Place, changes: dict[str, Any], missing: set[str]
 ) -> None:
     job = drafted()
     value = json.loads(job.encode()) | changes
@@ -315,7 +320,7 @@ def test_no_field_of_another_program_does_harm(
 
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_no_value_of_another_program_does_harm(value: bytes) -> None:
-    for place in (UNOWNED, OWNED, DONE):
+    for place in (Place.UNOWNED, Place.OWNED, Place.DONE):
         assert assert_harmless(place, drafted().name, value).is_stand_in
 
 
@@ -348,15 +353,17 @@ def written(**changes: Any) -> bytes:
     ],
 )
 def test_an_unreadable_value_is_a_failed_job_that_says_why(value: bytes, complaint: str) -> None:
-    job = assert_harmless(UNOWNED, drafted().name, value)
+    job = assert_harmless(Place.UNOWNED, drafted().name, value)
     assert job.is_stand_in
     assert complaint in job.errors[-1].message
 
 
 def test_an_unreadable_job_keeps_what_identifies_it_and_loses_unknown_fields() -> None:
-    job = assert_harmless(UNOWNED, drafted().name, written(attempts="1", batch="b", submission="s"))
+    job = assert_harmless(
+        Place.UNOWNED, drafted().name, written(attempts="1", batch="b", submission="s")
+    )
     assert (job.is_stand_in, job.batch, job.submission, job.key) == (True, "b", "s", drafted().key)
-    known = assert_harmless(UNOWNED, drafted().name, written(future={"x": 1}))
+    known = assert_harmless(Place.UNOWNED, drafted().name, written(future={"x": 1}))
     assert not known.is_stand_in
 
 
@@ -397,7 +404,9 @@ def test_any_number_of_losses_fits() -> None:
     for _ in range(1000):
         job = job.taken("w" * 400, 0).lost(5)
     assert job.losses == 1000
-    assert read_job(UNOWNED, job.name, Znode(job.encode(), 0, 0, 0)) == job._replace(version=0)
+    assert read_job(Place.UNOWNED, job.name, Znode(job.encode(), 0, 0, 0)) == job._replace(
+        version=0
+    )
 
 
 # --- Tasks that no worker can import
