@@ -18,7 +18,7 @@ import pytest
 
 from tests.simulation.memory import testcapi
 from tests.support.rawclient import connect_frame, request_frame
-from tests.support.simulated import OpenTransport
+from tests.support.simulated import OpenTransport, default_config
 from zoolet.core.machine import StateMachine
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
@@ -28,7 +28,6 @@ from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.server.runtime.clock import SYSTEM_CLOCK
 from zoolet.server.runtime.disk_thread import DiskThread
 from zoolet.server.runtime.scheduler import Scheduler
-from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.disk import Disk
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
@@ -90,7 +89,7 @@ class _Parts(OpenTransport):
     """A server's parts on a directory, and one client of it."""
 
     def __init__(self, directory: Path) -> None:
-        config = Config(data_dir=directory, client_port=1)
+        config = default_config(directory)
         directories = DataDirectories.of(directory)
         disk = Disk()
         directories.prepare(disk)

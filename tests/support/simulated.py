@@ -4,15 +4,19 @@ from pathlib import Path
 
 from zoolet.core.rules import Rules
 from zoolet.server.zoo_cfg.config import Config
+from zoolet.server.zoo_cfg.reading import parse_config
 
 TICK_MS = 2000
 
 
+def default_config(data_dir: Path) -> Config:
+    """Return the settings of a server whose zoo.cfg has only what it must have."""
+    return parse_config(f"dataDir={data_dir}\nclientPort=1\n", Path("zoo.cfg"))
+
+
 def simulated_config(data_dir: Path, rules: Rules) -> Config:
     """Return the settings of a server that listens nowhere."""
-    return Config(
-        data_dir=data_dir,
-        client_port=1,
+    return default_config(data_dir)._replace(
         tick_time_ms=TICK_MS,
         min_session_timeout_ms=2 * TICK_MS,
         max_session_timeout_ms=20 * TICK_MS,

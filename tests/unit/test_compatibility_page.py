@@ -5,23 +5,80 @@ from pathlib import Path
 import pytest
 
 from zoolet.server.runtime.errors import ConfigError
-from zoolet.server.zoo_cfg.keys import KEYS, Key, Use
+from zoolet.server.zoo_cfg.key import Flag, Key, Number, Source, Use
+from zoolet.server.zoo_cfg.keys import KEYS
 from zoolet.server.zoo_cfg.reading import config_of, parse_config
 from zoolet.server.zoo_cfg.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
-HEAD = "| key | | |\n| --- | --- | --- |\n"
-TABLE = PAGE.read_text().split("## zoo.cfg")[1].split(HEAD)[1].splitlines()
+USED_HEAD = "| key | value | default | meaning |\n| --- | --- | --- | --- |\n"
+UNUSED_HEAD = "| key | | reason |\n| --- | --- | --- |\n"
 MINIMUM = "dataDir=/data\nclientPort=2181\n"
 
 
+def tables() -> list[str]:
+    """Return the page's two tables: of the keys that the server reads, and of the others."""
+    text = PAGE.read_text().split("## zoo.cfg")[1]
+    return [text.split(head)[1].split("\n\n")[0] for head in (USED_HEAD, UNUSED_HEAD)]
+
+
+def default_of(key: Key) -> str:
+    if key.value is None:
+        return ""
+    if isinstance(key.value, Number):
+        return f"{key.value.default:,}"
+    default = str(key.value.default).lower() if isinstance(key.value, Flag) else key.value.default
+    return f"`{default}`" if default else "not set"
+
+
 def row_of(key: Key) -> str:
-    return f"| {key.name} | {key.use.value} | {key.note} |".replace("|  |", "| |")
+    """Return a row as the page shows it."""
+    if key.value is None:
+        return f"| {key.name} | {key.use.value} | {key.note} |"
+    differs = f". *{key.note}*" if key.note else ""
+    name = f"{key.name} ({key.use.value})" if key.use is Use.OWN else key.name
+    return f"| {name} | {key.value} | {default_of(key)} | {key.meaning}{differs} |"
+
+
+def rows() -> list[str]:
+    """Return both tables as they should be."""
+    used = [row_of(key) for key in KEYS.values() if key.value is not None]
+    unused = [row_of(key) for key in KEYS.values() if key.value is None]
+    return ["\n".join(used), "\n".join(unused).rstrip()]
 
 
 def test_the_page_has_the_rows_of_the_table() -> None:
     # To write them again: python -m tests.unit.test_compatibility_page
-    assert [row_of(key) for key in KEYS.values()] == TABLE
+    assert [table.rstrip() for table in tables()] == rows()
+
+
+def test_what_is_read_has_a_type_and_a_meaning() -> None:
+    read = {Use.SAME, Use.OWN}
+    for key in KEYS.values():
+        assert (key.use in read) is (key.value is not None) is bool(key.meaning)
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in KEYS.values() if isinstance(key.value, Number)], ids=lambda k: k.name
+)
+def test_a_number_has_the_range_of_the_table(key: Key) -> None:
+    assert isinstance(key.value, Number)
+    default, least, most, floor, is_long, _ = key.value
+
+    def read(value: int | None) -> int:
+        text = "" if value is None else f"{key.name}={value}\n"
+        return Settings(Path("zoo.cfg"), text).number(key.name)
+
+    width = 1 << (63 if is_long else 31)
+    least, most = -width if least is None else least, width - 1 if most is None else most
+    assert [read(None), read(most)] == [default, most]
+    assert read(least) == (least if floor is None else floor)
+    for value in (least - 1, most + 1):
+        if key.source is Source.FILE or -width <= value < width:
+            with pytest.raises(ConfigError, match=f"from {least} to {most}"):
+                read(value)
+        else:
+            assert read(value) == default  # Apache ignores what does not fit.
 
 
 def test_the_configuration_reads_the_keys_that_the_table_says_are_read() -> None:
@@ -31,7 +88,7 @@ def test_the_configuration_reads_the_keys_that_the_table_says_are_read() -> None
 
 
 def test_what_is_ignored_or_refused_has_a_reason() -> None:
-    assert [key.name for key in KEYS.values() if key.use is not Use.SAME and not key.note] == []
+    assert [key.name for key in KEYS.values() if key.value is None and not key.note] == []
 
 
 def of_use(use: Use) -> list[Key]:
@@ -64,5 +121,7 @@ def test_a_refused_key_stops_the_start_unless_it_is_switched_off(key: Key) -> No
 
 
 if __name__ == "__main__":
-    before = PAGE.read_text().rpartition(HEAD)[0]
-    PAGE.write_text(before + HEAD + "".join(f"{row_of(key)}\n" for key in KEYS.values()))
+    text = PAGE.read_text()
+    for head, old, new in zip((USED_HEAD, UNUSED_HEAD), tables(), rows(), strict=True):
+        text = text.replace(head + old.rstrip(), head + new)
+    PAGE.write_text(text)

@@ -87,7 +87,7 @@ class Server:
         self._txn_log: TxnLog
         self._thread: DiskThread
         self._snapshotter: Snapshotter
-        self._retention = Retention(self._disk, self._directories, config.kept_snapshots)
+        self._retention = Retention(self._disk, self._directories, config.storage.kept_snapshots)
         self._endpoints: Endpoints
         self._snapshot_thread: DiskThread
         self._txns_replayed = 0
@@ -129,9 +129,9 @@ class Server:
                     lambda: run("closing clients that do not read", idle.close_unread()),
                 ),
             ]
-            if self._config.purge_interval_h:
+            if self._config.storage.purge_interval_h:
                 self._purge()
-                repetitions.append((self._config.purge_interval_h * _MS_PER_H, self._purge))
+                repetitions.append((self._config.storage.purge_interval_h * _MS_PER_H, self._purge))
             if self._owns_process:
                 freed = FreedMemory(self._give_memory_back)
                 repetitions.append((LOOK_INTERVAL_MS, freed.look))
@@ -248,8 +248,8 @@ class Server:
         self._txn_log = TxnLog(
             self._disk,
             self._directories.logs,
-            config.preallocate_bytes,
-            force_sync=config.force_sync,
+            config.storage.preallocate_bytes,
+            force_sync=config.storage.force_sync,
         )
         self._commit = GroupCommit(
             self._txn_log,
@@ -344,7 +344,7 @@ class Server:
             self._roll_log()
             self._snapshotter.take(Image.of(self._machine))
             self._scheduler.used(self._snapshot_share, began_s)
-        elif 0 < config.log_size_bytes <= self._log_bytes:
+        elif 0 < config.storage.log_size_bytes <= self._log_bytes:
             self._roll_log()
 
     def _give_memory_back(self) -> None:
@@ -396,14 +396,14 @@ class Server:
         stats = self._processor.stats
         stats.syncs.add(sync_ms)
         stats.sync_latencies.add(sync_ms)
-        if sync_ms > self._config.sync_warning_ms:
+        if sync_ms > self._config.storage.sync_warning_ms:
             stats.slow_syncs += 1
             log.warning(
                 "writing and syncing %d bytes of the transaction log took %d ms: every write waited"
                 " for it. Give dataLogDir a disk of its own (fsync.warningthresholdms is %d)",
                 size_bytes,
                 sync_ms,
-                self._config.sync_warning_ms,
+                self._config.storage.sync_warning_ms,
             )
 
     def _purge(self) -> None:
@@ -411,7 +411,7 @@ class Server:
 
         Snapshots are read to see whether they are whole, so it must not be the log's thread either.
         """
-        kept_snapshots = self._config.kept_snapshots
+        kept_snapshots = self._config.storage.kept_snapshots
 
         def purge_files() -> None:
             for name in self._retention.purge():
@@ -427,7 +427,9 @@ class Server:
         """Write the empty state: Apache opens a data directory only where there is a snapshot."""
         directory = self._directories.snapshots
         try:
-            write_snapshot(self._disk, directory, Image.of(self._machine), self._config.compression)
+            write_snapshot(
+                self._disk, directory, Image.of(self._machine), self._config.storage.compression
+            )
         except OSError as error:
             raise StorageError(
                 f"cannot write a snapshot in {directory}: {error}. Make room, or give this user the"

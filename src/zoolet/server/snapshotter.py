@@ -80,8 +80,8 @@ class Snapshotter:
         """
         self.count(batch.num_txns, len(batch.records))
         config = self._config
-        wanted_txns = max(config.snap_count, num_znodes // _ZNODES_PER_TXN)
-        is_long = self._txns >= wanted_txns or self._bytes >= config.snap_size_bytes
+        wanted_txns = max(config.storage.snap_count, num_znodes // _ZNODES_PER_TXN)
+        is_long = self._txns >= wanted_txns or self._bytes >= config.storage.snap_size_bytes
         return is_long and not self.is_busy
 
     def take(
@@ -99,7 +99,7 @@ class Snapshotter:
         self.is_busy = True
         self._done = done
         if compression is None:
-            compression = self._config.compression
+            compression = self._config.storage.compression
         self._began_ms = self._monotonic_ms()
         self._image = image
         self._chunks = image.content()
@@ -154,7 +154,7 @@ class Snapshotter:
             " snapshot is tried after %d more: make room until then.",
             self._directory,
             failure,
-            self._config.snap_count,
+            self._config.storage.snap_count,
         )
         self._chunks = iter(())
         if self._image is not None:

@@ -81,7 +81,7 @@ class Restorer:
         self.target = target
         self.disk = disk
         self.disk_thread = disk_thread
-        self.compression = config.compression
+        self.compression = config.storage.compression
         self.directory = DataDirectories.of(config.data_dir, config.data_log_dir).snapshots
         self.current: Restoring | None = None
 

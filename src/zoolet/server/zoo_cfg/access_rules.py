@@ -16,9 +16,9 @@ _X509_PROVIDER = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
 def digest_rules(settings: Settings) -> DigestRules:
     """Return how the scheme digest is set up."""
     return DigestRules(
-        algorithm=settings.hash("DigestAuthenticationProvider.digestAlg", "sha1"),
+        algorithm=settings.hash("DigestAuthenticationProvider.digestAlg"),
         super_digest=settings.text("DigestAuthenticationProvider.superDigest"),
-        is_enabled=settings.boolean("DigestAuthenticationProvider.enabled", default=True),
+        is_enabled=settings.flag("DigestAuthenticationProvider.enabled"),
     )
 
 
@@ -57,7 +57,7 @@ def session_secret(settings: Settings) -> str:
 
 def required_schemes(settings: Settings) -> frozenset[str]:
     """Return the schemes of ``enforce.auth.schemes``, if they are enforced."""
-    enforced = settings.boolean("enforce.auth.enabled", default=False)
+    enforced = settings.flag("enforce.auth.enabled")
     listed = frozenset(settings.names("enforce.auth.schemes"))
     if not enforced:
         return frozenset()

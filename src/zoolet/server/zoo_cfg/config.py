@@ -3,23 +3,14 @@
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from zoolet.core.access import DigestRules
 from zoolet.core.rules import Rules
-from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
 from zoolet.storage.compression import Compression
-from zoolet.storage.retention import LEAST_SNAPSHOTS
-from zoolet.storage.txn_log import DEFAULT_PREALLOCATE_BYTES
 
-DEFAULT_FOUR_LETTER_WORDS = frozenset({"srvr"})
-
-DEFAULT_TICK_TIME_MS = 3000
-DEFAULT_LISTEN_BACKLOG = 4096
-DEFAULT_SESSIONLESS_TIMEOUT_MS = 10_000
-DEFAULT_CLIENT_READ_TIMEOUT_MS = 30_000
 PROTOCOLS = ("TLSv1.2", "TLSv1.3")
+"""The versions of TLS that are served."""
 
 
 class Listener(NamedTuple):
@@ -60,8 +51,8 @@ class TlsConfig(NamedTuple):
     key_store_password: str
     trust_store: Path | None
     client_auth: ClientAuth
-    protocols: tuple[str, ...] = PROTOCOLS
-    cipher_suites: tuple[str, ...] = ()
+    protocols: tuple[str, ...]
+    cipher_suites: tuple[str, ...]
 
 
 class AdminConfig(NamedTuple):
@@ -84,8 +75,34 @@ class AdminConfig(NamedTuple):
     offers_restore: bool
 
 
+class StorageConfig(NamedTuple):
+    """How snapshots and logs are written and kept.
+
+    Attributes:
+        snap_count: after how many txns a snapshot is taken and a new log begun.
+        snap_size_bytes: after how many bytes of txns a snapshot is taken.
+        log_size_bytes: from which size on a log is ended; 0 is never.
+        compression: of snapshots.
+        kept_snapshots: how many snapshots are kept, with the logs behind them.
+        purge_interval_h: how often the others are removed; 0 is never.
+        sync_warning_ms: a sync that takes longer is warned of.
+        preallocate_bytes: in which steps a log grows.
+        force_sync: whether a txn is acknowledged only once it is on disk.
+    """
+
+    snap_count: int
+    snap_size_bytes: int
+    log_size_bytes: int
+    compression: Compression
+    kept_snapshots: int
+    purge_interval_h: int
+    sync_warning_ms: int
+    preallocate_bytes: int
+    force_sync: bool
+
+
 class Config(NamedTuple):
-    """How a server is set up.
+    """How a server is set up; the table in ``used_keys`` has the defaults.
 
     Attributes:
         data_dir: where snapshots are kept, and the logs unless data_log_dir is given.
@@ -107,15 +124,7 @@ class Config(NamedTuple):
             is closed (``zoolet.clientReadTimeoutMs``).
         listen_backlog: how many connections may wait to be taken in.
         keeps_alive: whether the system probes silent connections (``clientTcpKeepAlive``).
-        snap_count: after how many txns a snapshot is taken and a new log begun.
-        snap_size_bytes: after how many bytes of txns a snapshot is taken.
-        log_size_bytes: from which size on a log is ended; 0 is never.
-        compression: of snapshots.
-        kept_snapshots: how many snapshots are kept, with the logs behind them.
-        purge_interval_h: how often the others are removed; 0 is never.
-        sync_warning_ms: a sync that takes longer is warned of.
-        preallocate_bytes: in which steps a log grows.
-        force_sync: whether a txn is acknowledged only once it is on disk.
+        storage: how snapshots and logs are written and kept.
         rules: what the state machine refuses.
         skips_acl: whether every client may do everything (``skipACL``).
         digests: how the authentication scheme digest is set up.
@@ -136,43 +145,35 @@ class Config(NamedTuple):
 
     data_dir: Path
     client_port: int
-    data_log_dir: Path | None = None
-    client_address: str | None = None
-    tls: TlsConfig | None = None
-    x509_super_user: str = ""
-    creates_directories: bool = True
-    tick_time_ms: int = DEFAULT_TICK_TIME_MS
-    min_session_timeout_ms: int = 2 * DEFAULT_TICK_TIME_MS
-    max_session_timeout_ms: int = 20 * DEFAULT_TICK_TIME_MS
-    max_connections_per_address: int = 60
-    max_connections: int = 0
-    sessionless_timeout_ms: int = DEFAULT_SESSIONLESS_TIMEOUT_MS
-    client_read_timeout_ms: int = DEFAULT_CLIENT_READ_TIMEOUT_MS
-    listen_backlog: int = DEFAULT_LISTEN_BACKLOG
-    keeps_alive: bool = False
-    snap_count: int = 100_000
-    snap_size_bytes: int = 4 << 30
-    log_size_bytes: int = 0
-    compression: Compression = Compression.NONE
-    kept_snapshots: int = LEAST_SNAPSHOTS
-    purge_interval_h: int = 0
-    sync_warning_ms: int = 1000
-    preallocate_bytes: int = DEFAULT_PREALLOCATE_BYTES
-    force_sync: bool = True
-    rules: Rules = Rules()
-    skips_acl: bool = False
-    digests: DigestRules = DigestRules()
-    required_schemes: frozenset[str] = frozenset()
-    container_check_interval_ms: int = 60_000
-    max_removed_per_minute: int = 10_000
-    container_unused_ms: int = 0
-    max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
-    four_letter_words: frozenset[str] = DEFAULT_FOUR_LETTER_WORDS
-    admin: AdminConfig | None = None
-    metrics: Listener | None = None
-    session_secret: str = ""
-    settings: Mapping[str, str] = MappingProxyType({})
-    warnings: tuple[str, ...] = ()
+    data_log_dir: Path | None
+    client_address: str | None
+    tls: TlsConfig | None
+    x509_super_user: str
+    creates_directories: bool
+    tick_time_ms: int
+    min_session_timeout_ms: int
+    max_session_timeout_ms: int
+    max_connections_per_address: int
+    max_connections: int
+    sessionless_timeout_ms: int
+    client_read_timeout_ms: int
+    listen_backlog: int
+    keeps_alive: bool
+    storage: StorageConfig
+    rules: Rules
+    skips_acl: bool
+    digests: DigestRules
+    required_schemes: frozenset[str]
+    container_check_interval_ms: int
+    max_removed_per_minute: int
+    container_unused_ms: int
+    max_frame_bytes: int
+    four_letter_words: frozenset[str]
+    admin: AdminConfig | None
+    metrics: Listener | None
+    session_secret: str
+    settings: Mapping[str, str]
+    warnings: tuple[str, ...]
 
     def __repr__(self) -> str:
         """Show what was read, without secrets."""

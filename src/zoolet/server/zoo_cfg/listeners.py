@@ -11,10 +11,9 @@ from zoolet.server.zoo_cfg.config import (
     TlsConfig,
 )
 from zoolet.server.zoo_cfg.members import only_member
-from zoolet.server.zoo_cfg.settings import LARGEST_PORT, Settings
+from zoolet.server.zoo_cfg.settings import Settings
 
 _LONGEST_IDLE_MS = 86_400_000
-_LOOPBACK = "127.0.0.1"
 _PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
 _NO_METRICS = frozenset(
     {
@@ -28,7 +27,7 @@ _NO_METRICS = frozenset(
 def clients(settings: Settings) -> Listener:
     """Return where clients are served: clientPort, or the client port of the only server line."""
     port_is_set = settings.is_set("clientPort")
-    port = settings.integer("clientPort", 0, least=0, most=LARGEST_PORT)
+    port = settings.number("clientPort")
     address = settings.address("clientPortAddress")
     member = only_member(settings)
     if port_is_set:
@@ -51,7 +50,7 @@ def tls(settings: Settings) -> TlsConfig | None:
     """Return how the secure port is set up, None if there is none."""
     has_port = settings.is_set("secureClientPort")
     address = settings.address("secureClientPortAddress")
-    port = settings.integer("secureClientPort", 0, least=0, most=LARGEST_PORT)
+    port = settings.number("secureClientPort")
     key_store = settings.pem("ssl.keyStore")
     trust_store = settings.pem("ssl.trustStore")
     client_auth = settings.choice("ssl.clientAuth", ClientAuth)
@@ -101,7 +100,7 @@ def _protocols(settings: Settings) -> tuple[str, ...]:
     single = settings.text("ssl.protocol")
     listed = settings.names("ssl.enabledProtocols")
     key = "ssl.enabledProtocols" if settings.is_set("ssl.enabledProtocols") else "ssl.protocol"
-    protocols = listed if key == "ssl.enabledProtocols" else (single,) if single else PROTOCOLS
+    protocols = (single,) if single and key == "ssl.protocol" else listed
     if not protocols or set(protocols) - set(PROTOCOLS):
         raise settings.error(
             key,
@@ -112,19 +111,17 @@ def _protocols(settings: Settings) -> tuple[str, ...]:
 
 def admin(settings: Settings) -> AdminConfig | None:
     """Return how the admin endpoint is set up; it is there unless it is switched off."""
-    idle_timeout_ms = settings.integer("admin.idleTimeout", 30_000)
+    idle_timeout_ms = settings.number("admin.idleTimeout")
     admin = AdminConfig(
         Listener(
-            settings.address("admin.serverAddress")
-            if settings.is_set("admin.serverAddress")
-            else _LOOPBACK,
-            settings.integer("admin.serverPort", 8080, least=0, most=LARGEST_PORT),
+            settings.address("admin.serverAddress"),
+            settings.number("admin.serverPort"),
         ),
-        "/" + settings.text("admin.commandURL", "/commands").strip("/"),
+        "/" + settings.text("admin.commandURL").strip("/"),
         idle_timeout_ms if idle_timeout_ms > 0 else _LONGEST_IDLE_MS,
-        settings.integer("admin.rateLimiterIntervalInMS", 300_000, least=0),
-        settings.boolean("admin.snapshot.enabled", default=True),
-        settings.boolean("admin.restore.enabled", default=True),
+        settings.number("admin.rateLimiterIntervalInMS"),
+        settings.flag("admin.snapshot.enabled"),
+        settings.flag("admin.restore.enabled"),
     )
     return None if settings.text("admin.enableServer") == "false" else admin
 
@@ -134,7 +131,7 @@ def metrics(settings: Settings) -> Listener | None:
     provider = settings.text("metricsProvider.className")
     listener = Listener(
         settings.address("metricsProvider.httpHost"),
-        settings.integer("metricsProvider.httpPort", 7000, least=0, most=LARGEST_PORT),
+        settings.number("metricsProvider.httpPort"),
     )
     if provider == _PROMETHEUS:
         return listener

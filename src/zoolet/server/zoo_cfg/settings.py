@@ -1,7 +1,8 @@
 """The settings of a zoo.cfg and of the command line, by key: their text, and their typed values.
 
 Values are read as Apache reads them. A number that Apache refuses is refused; one that Apache
-ignores with a warning is ignored with a warning. The table in ``keys`` says which.
+ignores with a warning is ignored with a warning. The table in ``keys`` says which, and has types,
+ranges and defaults.
 
 What holds: ``asked`` has every key that was asked for, and only keys that the table calls the same
 as Apache's or zoolet's own can be asked for.
@@ -16,7 +17,8 @@ from typing import NamedTuple, TypeVar
 
 from zoolet.model.addresses import EVERY_ADDRESS, AddressError, parse_host
 from zoolet.server.runtime.errors import ConfigError
-from zoolet.server.zoo_cfg.keys import KEYS, Key, Source, Use, find_key, similar_key
+from zoolet.server.zoo_cfg.key import Flag, Key, Number, Source, Text, Use
+from zoolet.server.zoo_cfg.keys import KEYS, find_key, similar_key
 from zoolet.server.zoo_cfg.properties import (
     PropertiesError,
     as_java_reads,
@@ -30,7 +32,6 @@ C = TypeVar("C", bound=Enum)
 
 LARGEST_INT32 = (1 << 31) - 1
 LARGEST_INT64 = (1 << 63) - 1
-LARGEST_PORT = 65535
 
 _PROPERTY_PREFIX = "zookeeper."
 _SECRET = re.compile("digest$|password|passwd|secret", re.IGNORECASE)
@@ -124,10 +125,12 @@ class Settings:
 
     # -- values ------------------------------------------------------------------------------------
 
-    def text(self, name: str, default: str = "") -> str:
+    def text(self, name: str) -> str:
         """Return a value as it is written, without the blanks around it."""
-        self._key(name)
-        return self._settings[name].value if name in self._settings else default
+        value = self._key(name).value
+        if name in self._settings:
+            return self._settings[name].value
+        return value.default if isinstance(value, Text) else ""
 
     def _key(self, name: str) -> Key:
         key = find_key(name)
@@ -148,28 +151,28 @@ class Settings:
             if find_key(key) is stands_for:
                 yield key, setting.value
 
-    def boolean(self, name: str, *, default: bool) -> bool:
+    def flag(self, name: str) -> bool:
         """Return whether the value is ``true``; as in Java, anything else is false."""
-        return self.text(name, str(default)).lower() == "true"
+        value = self._key(name).value
+        if not isinstance(value, Flag):
+            raise TypeError(f"the table does not say that {name} is true or false")
+        if name not in self._settings:
+            return value.default
+        return self._settings[name].value.lower() == "true"
 
-    def integer(
-        self,
-        name: str,
-        default: int,
-        *,
-        least: int | None = None,
-        most: int | None = None,
-        is_long: bool = False,
-    ) -> int:
-        """Return a whole number of 32 bits, or of 64 if ``is_long``.
+    def number(self, name: str) -> int:
+        """Return a whole number.
 
         Raises ConfigError if it is out of range, or malformed and Apache refuses that too. A
         malformed number that Apache ignores is the default, with a warning.
         """
-        largest = LARGEST_INT64 if is_long else LARGEST_INT32
         key = self._key(name)
+        if not isinstance(key.value, Number):
+            raise TypeError(f"the table does not say that {name} is a number")
+        default, least, most, floor, is_long, _ = key.value
         if name not in self._settings:
             return default
+        largest = LARGEST_INT64 if is_long else LARGEST_INT32
         value = self._settings[name].value
         is_strict = key.source is Source.FILE
         number = _decimal(value) if is_strict else _decoded(value)
@@ -183,15 +186,15 @@ class Settings:
         most = largest if most is None else most
         if number is None or not least <= number <= most:
             raise self.error(name, f"{name}={value} is not a whole number from {least} to {most}")
-        return number
+        return number if floor is None else max(floor, number)
 
     def choice(self, name: str, choices: type[C], *, is_strict: bool = True) -> C:
-        """Return the member of an Enum whose value is given, in any case; the first by default.
+        """Return the member of an Enum whose value is given, in any case.
 
         Another value raises ConfigError, or is ignored with a warning if ``is_strict`` is false.
         """
         members = list(choices)
-        value = self.text(name, members[0].value)
+        value = self.text(name)
         for member in members:
             if member.value == value.lower():
                 return member
@@ -210,14 +213,15 @@ class Settings:
         return tuple(dict.fromkeys(listed))
 
     def address(self, name: str) -> str | None:
-        """Return the host to listen on, None for all addresses of both families.
+        """Return the host to listen on; None: all addresses of both families.
 
         Raises ConfigError if it is not a host name, nor an address. Does not look up the name.
         """
-        if not self.is_set(name):
+        value = self.text(name)
+        if not value and not self.is_set(name):
             return None
         try:
-            host = parse_host(self.text(name))
+            host = parse_host(value)
         except AddressError as error:
             raise self.error(
                 name, f"{name}: {error}, or remove the line for all addresses"
@@ -259,9 +263,9 @@ class Settings:
             )
         return Path(location)
 
-    def hash(self, name: str, default: str) -> str:
+    def hash(self, name: str) -> str:
         """Return hashlib's name of a hash that may be given by Java's."""
-        value = self.text(name, default)
+        value = self.text(name)
         found = value.lower().replace("sha-", "sha")
         if found not in hashlib.algorithms_available or found.startswith("shake"):
             raise self.error(name, f"{value} is no hash that this Python knows: try SHA-256")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.simulated import default_config
 from zoolet.server.cli.environment import Environment
 from zoolet.server.cli.jvm_flags import read_flags
 from zoolet.server.runtime.errors import ConfigError, ServerError
-from zoolet.server.zoo_cfg.config import Config
 from zoolet.server.zoo_cfg.reading import read_config
 
 
@@ -81,7 +81,7 @@ def test_variables_that_are_not_set(
     (tmp_path / "conf" / "zoo.cfg").touch()
     assert environment.find_config(None) == Path("conf/zoo.cfg")
     assert environment.find_config(Path("other.cfg")) == Path("other.cfg")
-    config = Config(data_dir=tmp_path / "data", client_port=1)
+    config = default_config(tmp_path / "data")
     assert environment.log_path(config) == tmp_path / "data" / "zookeeper.out"
     assert (environment.pid_path, environment.ignored) == (None, ())
 
@@ -103,9 +103,7 @@ def test_the_directory_of_zoo_cfg(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_directory_of_the_log() -> None:
-    path = Environment.read({"ZOO_LOG_DIR": "/var/log/zk"}).log_path(
-        Config(data_dir=Path("/d"), client_port=1)
-    )
+    path = Environment.read({"ZOO_LOG_DIR": "/var/log/zk"}).log_path(default_config(Path("/d")))
     assert path.parent == Path("/var/log/zk")
     assert path.name.startswith("zookeeper-")
     assert path.name.endswith(".out")

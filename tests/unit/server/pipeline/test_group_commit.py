@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from tests.support.rawclient import TIMEOUT_S, RawClient, connect_frame, request_frame
-from tests.support.simulated import OpenTransport
+from tests.support.simulated import OpenTransport, default_config
 from zoolet.core.machine import StateMachine
 from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
@@ -25,7 +25,6 @@ from zoolet.server.runtime.answers import Answer
 from zoolet.server.runtime.clock import SYSTEM_CLOCK
 from zoolet.server.runtime.disk_thread import DiskThread
 from zoolet.server.runtime.scheduler import Scheduler
-from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.txn_log import TxnLog
 from zoolet.testing import EmbeddedServer
 from zoolet.testing.faults.memory_disk import MemoryDisk
@@ -151,7 +150,7 @@ class Parts:
         self.loop = Loop()
         self.fatal: list[Exception] = []
         self.synced: list[Batch] = []
-        config = Config(data_dir=Path("/data"), client_port=1)
+        config = default_config(Path("/data"))
         machine = StateMachine(Tree.fresh(), SessionTable(1000))
         scheduler = Scheduler(self.loop.call_soon)
         self.commit = GroupCommit(

@@ -1,5 +1,6 @@
 """zoo.cfg: what each key means, and what is said of one that cannot be."""
 
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -46,16 +47,16 @@ def test_three_lines_are_enough() -> None:
         ("4lw.commands.whitelist=*", "four_letter_words", {"*"}),
         ("maxClientCnxns=-1", "max_connections_per_address", 0),
         ("maxCnxns=-1", "max_connections", 0),
-        ("snapCount=1", "snap_count", 2),
-        ("snapCount=0x10", "snap_count", 16),
-        ("snapCount=+7", "snap_count", 7),
-        ("snapSizeLimitInKb=5000000000", "snap_size_bytes", 5_120_000_000_000),
-        ("snapSizeLimitInKb=-1", "snap_size_bytes", 1 << 62),
-        ("txnLogSizeLimitInKb=-7", "log_size_bytes", 0),
-        ("preAllocSize=-1", "preallocate_bytes", 0),
-        ("autopurge.snapRetainCount=-5", "kept_snapshots", 3),
-        ("autopurge.purgeInterval=-5", "purge_interval_h", 0),
-        ("fsync.warningthresholdms=-1", "sync_warning_ms", 0),
+        ("snapCount=1", "storage.snap_count", 2),
+        ("snapCount=0x10", "storage.snap_count", 16),
+        ("snapCount=+7", "storage.snap_count", 7),
+        ("snapSizeLimitInKb=5000000000", "storage.snap_size_bytes", 5_120_000_000_000),
+        ("snapSizeLimitInKb=-1", "storage.snap_size_bytes", 1 << 62),
+        ("txnLogSizeLimitInKb=-7", "storage.log_size_bytes", 0),
+        ("preAllocSize=-1", "storage.preallocate_bytes", 0),
+        ("autopurge.snapRetainCount=-5", "storage.kept_snapshots", 3),
+        ("autopurge.purgeInterval=-5", "storage.purge_interval_h", 0),
+        ("fsync.warningthresholdms=-1", "storage.sync_warning_ms", 0),
         ("clientPortListenBacklog=-9", "listen_backlog", -9),
         ("minSessionTimeout=-5", "min_session_timeout_ms", 0),
         ("znode.container.maxNeverUsedIntervalMs=-1", "container_unused_ms", 0),
@@ -75,7 +76,7 @@ def test_three_lines_are_enough() -> None:
 )
 def test_a_key_says_what_it_says_in_apache(line: str, attribute: str, value: object) -> None:
     config = parse(line)
-    assert getattr(config, attribute) == value
+    assert attrgetter(attribute)(config) == value
     assert not config.warnings
 
 
@@ -177,20 +178,20 @@ def test_what_is_switched_off_need_not_be_removed() -> None:
 @pytest.mark.parametrize(
     ("line", "attribute", "default"),
     [
-        ("preAllocSize=64M", "preallocate_bytes", 64 << 20),
-        ("snapCount=many", "snap_count", 100_000),
-        ("snapCount=3000000000", "snap_count", 100_000),
+        ("preAllocSize=64M", "storage.preallocate_bytes", 64 << 20),
+        ("snapCount=many", "storage.snap_count", 100_000),
+        ("snapCount=3000000000", "storage.snap_count", 100_000),
         ("maxCnxns=", "max_connections", 0),
         ("jute.maxbuffer=4MB", "max_frame_bytes", 1_048_575),
         ("znode.container.maxPerMinute=x", "max_removed_per_minute", 10_000),
-        ("snapshot.compression.method=zip", "compression", Compression.NONE),
+        ("snapshot.compression.method=zip", "storage.compression", Compression.NONE),
     ],
 )
 def test_a_value_that_apache_ignores_is_ignored_with_a_warning(
     line: str, attribute: str, default: object
 ) -> None:
     config = parse(line)
-    assert getattr(config, attribute) == default
+    assert attrgetter(attribute)(config) == default
     (warning,) = config.warnings
     assert warning.startswith(f"zoo.cfg:3: {line}")
     assert "as in Apache ZooKeeper" in warning
@@ -210,8 +211,8 @@ def test_the_admin_endpoint_is_switched_off_by_false_only() -> None:
 def test_the_sample_switches_autopurge_on_and_causes_no_warning() -> None:
     """Autopurge is off by default, and then old snapshots and logs fill the disk."""
     config = read_config(Path(__file__).parents[4] / "conf" / "zoo.cfg")
-    assert config.purge_interval_h == 1
-    assert config.kept_snapshots == 3
+    assert config.storage.purge_interval_h == 1
+    assert config.storage.kept_snapshots == 3
     assert config.warnings == ()
     assert not unknown_words(config.four_letter_words)
 
@@ -339,7 +340,7 @@ def overridden(overrides: dict[str, str], text: str = "") -> Config:
 
 def test_a_system_property_sets_what_zoo_cfg_does_not() -> None:
     config = overridden({"zookeeper.snapCount": " 7 ", "jute.maxbuffer": "4096"})
-    assert (config.snap_count, config.max_frame_bytes) == (7, 4096)
+    assert (config.storage.snap_count, config.max_frame_bytes) == (7, 4096)
     assert config.warnings == ()
     assert config.settings["snapCount"] == "7"
 
@@ -349,7 +350,7 @@ def test_zoo_cfg_wins_but_where_apache_does_not_read_it() -> None:
         {"zookeeper.snapCount": "7", "jute.maxbuffer": "4096"},
         "snapCount=9\njute.maxbuffer=8192\n",
     )
-    assert (config.snap_count, config.max_frame_bytes) == (9, 4096)
+    assert (config.storage.snap_count, config.max_frame_bytes) == (9, 4096)
     assert config.warnings == (
         "-Dzookeeper.snapCount is ignored: zoo.cfg:3 sets snapCount, and zoo.cfg wins.",
     )

@@ -1,0 +1,162 @@
+"""The keys of zoo.cfg that the server does not read, each with the reason.
+
+Source: ``QuorumPeerConfig`` of Apache ZooKeeper 3.9.5, every system property that its server reads,
+and the administrator's guide.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from zoolet.server.zoo_cfg.key import Key, Use
+
+
+def _ignored(note: str, names: str) -> Iterable[Key]:
+    return [Key(name, Use.IGNORED, note) for name in names.split()]
+
+
+def _refused(name: str, note: str, *harmless: str) -> Key:
+    values = frozenset(harmless) if harmless else frozenset({"false", ""})
+    return Key(name, Use.REFUSED, note, harmless=values)
+
+
+_NO_ENSEMBLE: Final = "zoolet is not a member of an ensemble"
+_NO_SASL: Final = "zoolet does not support SASL"
+_THREADS: Final = "it tunes Apache's threads and queues"
+_CACHES: Final = "it tunes Apache's caches; zoolet keeps each znode as its reply"
+_THROTTLES: Final = "zoolet limits the unsent bytes of each connection instead"
+_WATCHES: Final = "it tunes Apache's watch managers"
+_CLIENT: Final = "it is for clients"
+
+REFUSED: Final = (
+    _refused("client.portUnification", "the secure port of zoolet serves TLS only"),
+    _refused("client.certReload", "zoolet reads certificates only at start: restart it instead"),
+    _refused("sessionRequireClientSASLAuth", _NO_SASL),
+    _refused("ssl.crl", "zoolet does not check revocation lists"),
+    _refused("ssl.ocsp", "zoolet does not ask OCSP responders"),
+    _refused("ssl.clientHostnameVerification", "zoolet does not compare clients' host names"),
+    _refused("ssl.authProvider", "zoolet takes x509 identities only as Apache's own class", "x509"),
+    _refused("ssl.context.supplier.class", "zoolet cannot run Java classes", ""),
+    _refused("admin.needClientAuth", "the admin endpoint of zoolet does not support TLS"),
+    _refused("admin.forceHttps", "the admin endpoint of zoolet does not support TLS"),
+    _refused("admin.portUnification", "the admin endpoint of zoolet does not support TLS"),
+    _refused("audit.enable", "zoolet writes no audit log"),
+    _refused("emulate353TTLNodes", "zoolet does not read the TTL znodes of ZooKeeper 3.5.3"),
+    _refused("db.autocreate", "zoolet creates an empty database if there is none", "true"),
+    _refused(
+        "standaloneEnabled",
+        "with false, Apache starts an ensemble of one server; zoolet starts standalone",
+        "true",
+    ),
+    _refused("peerType", "zoolet cannot be an observer", "participant"),
+)
+
+IGNORED: Final = (
+    *_ignored(
+        _NO_ENSEMBLE,
+        "cnxTimeout commitLogCount connectToLearnerMasterLimit controllerPort"
+        " electionAlg electionPortBindRetry fastleader.maxNotificationInterval"
+        " fastleader.minNotificationInterval follower.nodelay"
+        " follower.skipLearnerRequestToNextProcessor forceSnapshotSync"
+        " forward_learner_requests_to_commit_processor_disabled group.N initLimit"
+        " leader.ackLoggingFrequency leader.closeSocketAsync leader.maxConcurrentDiffSyncs"
+        " leader.maxConcurrentSnapSyncs leader.maxTimeToWaitForEpoch leader.nodelay"
+        " leaderConnectDelayDuringRetryMs leaderServes learner.asyncSending"
+        " learner.closeSocketAsync localSessionsEnabled localSessionsUpgradingEnabled"
+        " maxConcurrentDiffSyncs maxConcurrentSnapSyncs maxTimeToWaitForEpoch multiAddress.enabled"
+        " multiAddress.reachabilityCheckEnabled multiAddress.reachabilityCheckTimeoutMs"
+        " observer.election.DelayMs observer.reconnectDelayMs observer.syncEnabled"
+        " observerMaster.sizeLimit observerMasterPort oraclePath portUnification"
+        " quorum.auth.enableSasl quorum.auth.kerberos.servicePrincipal"
+        " quorum.auth.learner.saslLoginContext quorum.auth.learnerRequireSasl"
+        " quorum.auth.server.saslLoginContext quorum.auth.serverRequireSasl"
+        " quorum.cnxn.threads.size quorumCnxnTimeoutMs quorumListenOnAllIPs readonlymode.enabled"
+        " snapshotSizeFactor ssl.quorum.* sslQuorum sslQuorumReloadCertFiles syncEnabled syncLimit"
+        " tcpKeepAlive testingonly.initialZxid version weight.N",
+    ),
+    Key("reconfigEnabled", Use.IGNORED, "a standalone server refuses reconfig with both values"),
+    *_ignored(
+        _NO_SASL,
+        "SASLAuthenticationProvider.superPassword allowSaslFailedClients"
+        " kerberos.canonicalizeHostNames kerberos.minReLoginTimeMs"
+        " kerberos.removeHostFromPrincipal kerberos.removeRealmFromPrincipal kinit"
+        " letAnySaslUserDoX requireKerberosConfig sasl.serverconfig security.auth_to_local"
+        " server.realm superUser",
+    ),
+    *_ignored(
+        _THREADS,
+        "advancedFlowControlEnabled commitProcessor.maxCommitBatchSize"
+        " commitProcessor.maxReadBatchSize commitProcessor.numWorkerThreads"
+        " commitProcessor.shutdownTimeout intBufferStartingSizeBytes maxBatchSize"
+        " maxWriteQueuePollTime netty.advancedFlowControl.enabled nio.directBufferBytes"
+        " nio.numSelectorThreads nio.numWorkerThreads nio.shutdownTimeout"
+        " request_throttler.shutdownTimeout requestStaleConnectionCheck requestStaleLatencyCheck"
+        " request_stale_connection_check request_stale_latency_check throttledOpWaitTime"
+        " throttled_op_wait_time",
+    ),
+    *_ignored(
+        _CACHES,
+        "bitHashCacheSize maxGetChildrenResponseCacheSize maxResponseCacheSize",
+    ),
+    *_ignored(
+        _THROTTLES,
+        "connectionDecreaseRatio connectionDropDecrease connectionDropIncrease connectionFreezeTime"
+        " connectionMaxTokens connectionTokenFillCount connectionTokenFillTime"
+        " connection_throttle_decrease_ratio connection_throttle_drop_decrease"
+        " connection_throttle_drop_increase connection_throttle_fill_count"
+        " connection_throttle_fill_time connection_throttle_freeze_time"
+        " connection_throttle_global_session_weight connection_throttle_local_session_weight"
+        " connection_throttle_renew_session_weight connection_throttle_tokens"
+        " connection_throttle_weight_enabled globalOutstandingLimit largeRequestMaxBytes"
+        " largeRequestThreshold netty.server.earlyDropSecureConnectionHandshakes"
+        " netty.server.outstandingHandshake.limit"
+        " outstandingHandshake.limit requestThrottleDropStale requestThrottleLimit"
+        " requestThrottleStallTime request_throttle_drop_stale request_throttle_max_requests"
+        " request_throttle_stall_time",
+    ),
+    *_ignored(
+        _WATCHES,
+        "maxInProcessingDeadWatchers watchManagerName watcherCleanIntervalInSeconds"
+        " watcherCleanThreadsNum watcherCleanThreshold",
+    ),
+    *_ignored(
+        "it tunes Apache's metrics and traces",
+        "jmx.log4j.disable jmx.log4j.mbean jvm.pause.info-threshold.ms jvm.pause.monitor"
+        " jvm.pause.sleep.time.ms jvm.pause.warn-threshold.ms messageTracker.BufferSize"
+        " messageTracker.Enabled metricsProvider.* pathStats.delay pathStats.enabled"
+        " pathStats.initialDelay pathStats.maxDepth pathStats.sampleRate pathStats.slotCapacity"
+        " pathStats.slotDuration pathStats.topPathMax",
+    ),
+    *_ignored(
+        _CLIENT,
+        "client.secure clientCnxnSocket disableAutoWatchReset request.timeout sasl.client"
+        " sasl.client.canonicalize.hostname sasl.client.username sasl.clientconfig"
+        " server.principal ssl.hostnameVerification",
+    ),
+    Key(
+        "IPAuthenticationProvider.usexforwardedfor",
+        Use.IGNORED,
+        "zoolet takes the address of the connection, also for `snapshot` and `restore`",
+    ),
+    Key("admin.httpVersion", Use.IGNORED, "the admin endpoint of zoolet speaks HTTP/1.1"),
+    Key("audit.impl.class", Use.IGNORED, "zoolet writes no audit log"),
+    Key("closeSessionTxn.enabled", Use.IGNORED, "zoolet always writes the paths of ephemerals"),
+    Key("digest.enabled", Use.IGNORED, "zoolet keeps no digests of the tree"),
+    Key("enableEagerACLCheck", Use.IGNORED, "zoolet checks the ACL when it takes the request"),
+    Key("ensembleAuthName", Use.IGNORED, "it needs a class of `authProvider.*`, which is refused"),
+    Key("fips-mode", Use.IGNORED, "it selects a class of Java for certificates"),
+    Key("flushDelay", Use.IGNORED, "zoolet syncs a batch as soon as the disk is free"),
+    Key("jute.maxbuffer.extrasize", Use.IGNORED, "zoolet always uses Apache's default"),
+    Key("serializeLastProcessedZxid.enabled", Use.IGNORED, "zoolet reads snapshots of both kinds"),
+    Key("serverCnxnFactory", Use.IGNORED, "zoolet cannot run Java classes"),
+    Key("snapshot.trust.empty", Use.IGNORED, "zoolet never accepts logs without their snapshot"),
+    Key("ssl.allowReverseDnsLookup", Use.IGNORED, "zoolet does not compare clients' host names"),
+    Key(
+        "ssl.handshakeDetectionTimeoutMillis",
+        Use.IGNORED,
+        "it is for `client.portUnification`, which is refused",
+    ),
+    Key("ssl.sslProvider", Use.IGNORED, "zoolet always uses OpenSSL"),
+    Key("ssl.trustStore.password", Use.IGNORED, "a trust store in PEM has no password"),
+    Key("ssl.trustStore.passwordPath", Use.IGNORED, "a trust store in PEM has no password"),
+    Key("test.allowDiscontinuousProposals", Use.IGNORED, "it is for Apache's tests"),
+)
