@@ -3,7 +3,7 @@
 One function per kind of txn. Nothing is decided here: ``prepare`` has done that.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final, final
 
 from mypy_extensions import mypyc_attr
@@ -20,11 +20,12 @@ from zoolet.model.codes import (
     Permission,
 )
 from zoolet.model.errors import RequestError
-from zoolet.model.owner_kinds import CONTAINER_OWNER, OwnerKind, owner_of_ttl
+from zoolet.model.owner_kinds import CONTAINER, CONTAINER_OWNER, NOBODY, SESSION, owner_of_ttl
 from zoolet.model.replies import TxnResult
 from zoolet.model.txns import (
     CheckTxn,
     CloseSessionTxn,
+    CreateSessionTxn,
     CreateTxn,
     DeleteTxn,
     ErrorTxn,
@@ -32,13 +33,11 @@ from zoolet.model.txns import (
     SetAclTxn,
     SetDataTxn,
     SubTxn,
+    TxnBody,
     TxnHeader,
 )
 
 # Looked up once: a member of an enum costs more than what is done with it here.
-_NOBODY: Final = OwnerKind.NOBODY
-_SESSION: Final = OwnerKind.SESSION
-_CONTAINER: Final = OwnerKind.CONTAINER
 _READ: Final = Permission.READ.value
 _ERROR: Final = OpCode.ERROR.value
 _MULTI: Final = OpCode.MULTI.value
@@ -152,36 +151,47 @@ class Change:
         return watchers
 
 
-def apply_part(change: Change, op_code: int, body: SubTxn) -> TxnResult:
-    """Apply a change that may also be part of a multi."""
-    # Not a table: compiled, this calls each directly, and a multi applies thousands in a turn.
+def apply(change: Change, body: TxnBody, now_ms: Callable[[], int]) -> TxnResult:
+    """Make the change; ``now_ms`` is the clock that starts a new session's timeout."""
+    # Compiled, each test compares two pointers; what is written most often is first.
+    if isinstance(body, (CreateTxn, SetDataTxn, DeleteTxn, CheckTxn, ErrorTxn)):
+        return _apply_part(change, change.header.type, body)
+    if isinstance(body, MultiTxn):
+        return _apply_multi(change, body)
+    if isinstance(body, SetAclTxn):
+        return _apply_set_acl(change, body)
+    if isinstance(body, CreateSessionTxn):
+        change.sessions.open(change.header.client_id, body.timeout_ms, now_ms())
+        return TxnResult(OpCode.CREATE_SESSION)
+    return _apply_close_session(change, body)
+
+
+def _apply_part(change: Change, op_code: int, body: SubTxn) -> TxnResult:
+    """Apply a change that may also be a part of a multi."""
     try:
-        match body:
-            case CreateTxn():
-                result = _create(change, op_code, body)
-            case SetDataTxn():
-                result = _set_data(change, op_code, body)
-            case DeleteTxn():
-                result = _delete(change, op_code, body)
-            case CheckTxn():
-                result = TxnResult(op_code, path=body.path)
-            case ErrorTxn():
-                result = TxnResult(op_code, body.err)
+        if isinstance(body, CreateTxn):
+            return _create(change, op_code, body)
+        if isinstance(body, SetDataTxn):
+            return _set_data(change, op_code, body)
+        if isinstance(body, DeleteTxn):
+            return _delete(change, op_code, body)
+        if isinstance(body, CheckTxn):
+            return TxnResult(op_code, path=body.path)
+        return TxnResult(op_code, body.err)
     except RequestError as error:
-        result = TxnResult(op_code, error.code, error.path)
-    return result
+        return TxnResult(op_code, error.code, error.path)
 
 
-def apply_multi(change: Change, body: MultiTxn) -> TxnResult:
+def _apply_multi(change: Change, body: MultiTxn) -> TxnResult:
     """Apply all parts, or none where one of them was refused (``DataTree.processTxn``)."""
     for op_code, _ in body.txns:
         if op_code == _ERROR:
             return TxnResult(_MULTI, parts=_refused_parts(body))
-    parts = tuple([apply_part(change, op_code, part) for op_code, part in body.txns])
+    parts = tuple([_apply_part(change, op_code, part) for op_code, part in body.txns])
     return TxnResult(_MULTI, parts=parts)
 
 
-def apply_set_acl(change: Change, txn: SetAclTxn) -> TxnResult:
+def _apply_set_acl(change: Change, txn: SetAclTxn) -> TxnResult:
     """Apply a change of an ACL."""
     try:
         record = change.tree.set_acl(txn.path, txn.acl, txn.version)
@@ -191,12 +201,12 @@ def apply_set_acl(change: Change, txn: SetAclTxn) -> TxnResult:
     return TxnResult(OpCode.SET_ACL, path=txn.path, record=record)
 
 
-def apply_close_session(change: Change, txn: CloseSessionTxn) -> TxnResult:
+def _apply_close_session(change: Change, txn: CloseSessionTxn) -> TxnResult:
     """Delete what the txn lists and whatever else the session owns."""
     session_id = change.header.client_id
     listed = txn.paths or ()
     for path in dict.fromkeys((*listed, *change.tree.ephemerals_of(session_id))):
-        apply_part(change, OpCode.DELETE, DeleteTxn(path))
+        _apply_part(change, OpCode.DELETE, DeleteTxn(path))
     change.sessions.close(session_id)
     return TxnResult(OpCode.CLOSE_SESSION)
 
@@ -209,7 +219,7 @@ def _create(change: Change, op_code: int, txn: CreateTxn) -> TxnResult:
         parent,
         txn.data,
         txn.acl,
-        0 if txn.kind is _NOBODY else _owner_of(txn, header),
+        0 if txn.kind is NOBODY else _owner_of(txn, header),
         txn.parent_cversion,
         header.zxid,
         header.time_ms,
@@ -225,9 +235,9 @@ def _create(change: Change, op_code: int, txn: CreateTxn) -> TxnResult:
 
 def _owner_of(txn: CreateTxn, header: TxnHeader) -> int:
     """Return the number that a Stat has for whom a znode goes with."""
-    if txn.kind is _SESSION:
+    if txn.kind is SESSION:
         return header.client_id
-    return CONTAINER_OWNER if txn.kind is _CONTAINER else owner_of_ttl(txn.ttl_ms)
+    return CONTAINER_OWNER if txn.kind is CONTAINER else owner_of_ttl(txn.ttl_ms)
 
 
 def _delete(change: Change, op_code: int, txn: DeleteTxn) -> TxnResult:

@@ -11,15 +11,7 @@ from typing import Final, final
 
 from zoolet.core import access
 from zoolet.core.acl_table import OPEN
-from zoolet.core.apply import (
-    Applied,
-    Change,
-    Event,
-    apply_close_session,
-    apply_multi,
-    apply_part,
-    apply_set_acl,
-)
+from zoolet.core.apply import Applied, Change, Event, apply
 from zoolet.core.identities import Identities
 from zoolet.core.prepare import prepare
 from zoolet.core.quotas import Quotas
@@ -42,23 +34,15 @@ from zoolet.model.codes import (
     WatchMode,
 )
 from zoolet.model.errors import RequestError
-from zoolet.model.replies import TxnResult
 from zoolet.model.requests import (
-    CloseSession,
-    CreateSession,
-    DeleteContainer,
-    Multi,
     SetWatches,
     WatchesOf,
     WriteRequest,
 )
 from zoolet.model.txns import (
-    CloseSessionTxn,
-    CreateSessionTxn,
     DeleteTxn,
     ErrorTxn,
     MultiTxn,
-    SetAclTxn,
     SubTxn,
     Txn,
     TxnHeader,
@@ -143,11 +127,9 @@ class StateMachine:
         ``time_ms`` is since the epoch.
         """
         try:
-            if not isinstance(request, (CreateSession, CloseSession, DeleteContainer)):
-                self.sessions.live(asker.session_id)
             view = self._view
-            view.begin(self.rules, in_multi=isinstance(request, Multi))
-            body = prepare(self.tree, view, asker, request)
+            view.begin(self.rules)
+            body = prepare(self.tree, self.sessions, view, asker, request)
             if view.warning:
                 self.warnings.append(view.warning)
         except RequestError as error:
@@ -184,17 +166,7 @@ class StateMachine:
         change = Change(
             self.tree, self.sessions, self.quotas, self.data_watches, self.child_watches, header
         )
-        if isinstance(body, CreateSessionTxn):
-            self.sessions.open(header.client_id, body.timeout_ms, now_ms())
-            result = TxnResult(OpCode.CREATE_SESSION)
-        elif isinstance(body, CloseSessionTxn):
-            result = apply_close_session(change, body)
-        elif isinstance(body, MultiTxn):
-            result = apply_multi(change, body)
-        elif isinstance(body, SetAclTxn):
-            result = apply_set_acl(change, body)
-        else:
-            result = apply_part(change, header.type, body)
+        result = apply(change, body, now_ms)
         self.zxid = max(self.zxid, header.zxid)
         return Applied(result, change.touched, change.events)
 

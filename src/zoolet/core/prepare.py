@@ -12,6 +12,7 @@ from mypy_extensions import i64
 
 from zoolet.core import access
 from zoolet.core.acl_table import OPEN, StoredAcl
+from zoolet.core.sessions import SessionTable
 from zoolet.core.tree import Tree
 from zoolet.core.view import MODES, MadeZnode, Mode, Requester, View, ZnodeState
 from zoolet.core.znode import wrap_int32
@@ -19,7 +20,7 @@ from zoolet.model import paths
 from zoolet.model.acl import NULL_TEXT, OPEN_ACL, AclList
 from zoolet.model.codes import ErrorCode, OpCode, Permission
 from zoolet.model.errors import RequestError
-from zoolet.model.owner_kinds import MAX_TTL_MS, OwnerKind
+from zoolet.model.owner_kinds import MAX_TTL_MS, NOBODY, SESSION, TTL
 from zoolet.model.requests import (
     Check,
     CloseSession,
@@ -47,10 +48,6 @@ from zoolet.model.txns import (
     TxnBody,
 )
 
-# Looked up once: a member of an enum costs more than what is done with it here.
-_NOBODY: Final = OwnerKind.NOBODY
-_SESSION: Final = OwnerKind.SESSION
-_TTL: Final = OwnerKind.TTL
 # Plain ints: arithmetic on the members of an enum costs more than the checks themselves.
 _READ: Final = Permission.READ.value
 _WRITE: Final = Permission.WRITE.value
@@ -59,49 +56,46 @@ _DELETE: Final = Permission.DELETE.value
 _ADMIN: Final = Permission.ADMIN.value
 
 
-def prepare(tree: Tree, view: View, asker: Requester, request: WriteRequest) -> TxnBody:
+def prepare(
+    tree: Tree, sessions: SessionTable, view: View, asker: Requester, request: WriteRequest
+) -> TxnBody:
     """Return the change that ``request`` makes.
 
     A multi of which a part is refused becomes a MultiTxn that changes nothing and says so of each
     part. Raises RequestError where any other request is refused.
     """
+    # Compiled, each test compares two pointers; what is written most often is first.
+    if isinstance(request, (Create, SetData, Delete, Check)):
+        sessions.live(asker.session_id)
+        return _prepare_part(view, asker, request)
     if isinstance(request, Multi):
+        sessions.live(asker.session_id)
         return _prepare_multi(view, asker, request)
+    if isinstance(request, SetAcl):
+        sessions.live(asker.session_id)
+        return _prepare_set_acl(view, asker, request)
     if isinstance(request, CreateSession):
         return CreateSessionTxn(request.timeout_ms)
     if isinstance(request, CloseSession):
-        return _prepare_close_session(tree, asker)
-    if isinstance(request, SetAcl):
-        return _prepare_set_acl(view, asker, request)
-    if isinstance(request, DeleteContainer):
-        return _prepare_delete_container(view, request)
-    return _prepare_part(view, asker, request)
+        return CloseSessionTxn(tree.ephemerals_of(asker.session_id))
+    return _prepare_delete_container(view, request)
 
 
 def _prepare_part(view: View, asker: Requester, request: PartRequest) -> SubTxn:
-    """Prepare a request that may also stand in a multi."""
-    # Not a table: compiled, this calls each directly, and a multi prepares thousands in a turn.
-    txn: SubTxn
-    match request:
-        case Create():
-            txn = _prepare_create(view, asker, request)
-        case SetData():
-            txn = _prepare_set_data(view, asker, request)
-        case Delete():
-            txn = _prepare_delete(view, asker, request)
-        case Check():
-            txn = _prepare_check(view, asker, request)
-    return txn
-
-
-def _prepare_close_session(tree: Tree, asker: Requester) -> CloseSessionTxn:
-    """List the ephemerals of the session, which end with it."""
-    return CloseSessionTxn(tree.ephemerals_of(asker.session_id))
+    """Prepare a request that may also be a part of a multi."""
+    if isinstance(request, Create):
+        return _prepare_create(view, asker, request)
+    if isinstance(request, SetData):
+        return _prepare_set_data(view, asker, request)
+    if isinstance(request, Delete):
+        return _prepare_delete(view, asker, request)
+    return _prepare_check(view, asker, request)
 
 
 def _prepare_multi(view: View, asker: Requester, multi: Multi) -> MultiTxn:
     txns: list[tuple[int, SubTxn]] = []
     refused = False
+    view.begin_parts()
     for op_code, request in multi.operations:
         if refused:
             txns.append((OpCode.ERROR, ErrorTxn(ErrorCode.RUNTIME_INCONSISTENCY)))
@@ -119,12 +113,12 @@ def _prepare_multi(view: View, asker: Requester, multi: Multi) -> MultiTxn:
 def _prepare_create(view: View, asker: Requester, request: Create) -> CreateTxn:
     kind, ttl_ms = request.kind, request.ttl_ms
     mode = _mode_of(view, request.path, request.flags, ttl_ms)
-    if kind is _TTL and not mode.has_ttl:
+    if kind is TTL and not mode.has_ttl:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, request.path)
-    if kind is _NOBODY and mode.is_ephemeral:
-        kind = _SESSION
+    if kind is NOBODY and mode.is_ephemeral:
+        kind = SESSION
     made = _prepare_znode(view, asker, request.path, request.data, request.acl, mode)
-    ttl_ms = ttl_ms if kind is _TTL else 0
+    ttl_ms = ttl_ms if kind is TTL else 0
     return CreateTxn(made.path, request.data, made.acl, kind, made.created, ttl_ms)
 
 

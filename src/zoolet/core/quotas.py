@@ -1,16 +1,14 @@
 """Quotas: how many znodes and bytes a subtree has, and how many it may have.
 
-The limits of ``/a`` stand in ``/zookeeper/quota/a/zookeeper_limits``, what it has in
-``.../zookeeper_stats``, both as ``count=1,bytes=2``, with hard limits behind:
-``count=1,bytes=2=;byteHardLimit=4;countHardLimit=3``; -1 is no limit. A write counts for the
-deepest limited znode at or above its path, and for that one alone.
+The limits of ``/a`` are the data of ``/zookeeper/quota/a/zookeeper_limits``, and what it has is the
+data of ``.../zookeeper_stats`` (``zoolet.model.quotas``). A write counts for the deepest limited
+znode at or above its path, and for that one alone.
 
 Source: ``DataTree`` (createNode, deleteNode, setData, updateQuotaStat), ``PathTrie``,
 ``StatsTrack`` and ``ZooKeeperServer.checkQuota``. Where the text in one of these znodes is no such
 list, Apache ZooKeeper's server ends; here what is not understood counts as not said.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,16 +18,19 @@ from zoolet.core.znode import data_in
 from zoolet.model import paths
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
-
-LIMITS_NAME: Final = "zookeeper_limits"
-STATS_NAME: Final = "zookeeper_stats"
+from zoolet.model.quotas import (
+    BYTES,
+    COUNT,
+    HARD_BYTES,
+    HARD_COUNT,
+    LIMITS_NAME,
+    STATS_NAME,
+    UNLIMITED,
+    format_quota,
+    parse_quota,
+)
 
 _BELOW_QUOTA: Final = f"{paths.QUOTA}/"
-_UNLIMITED: Final = -1
-_MAX_TEXT_BYTES: Final = 1024
-"""What a client writes behind this into a quota's znode is not read: each write would parse it."""
-_PAIRS = re.compile("[,;]+")
-_NUMBER = re.compile("[+-]?[0-9]{1,19}")
 
 
 class Quotas:
@@ -95,15 +96,15 @@ class Quotas:
             return None
         warning = None
         for name, hard_name, more in (
-            ("count", "countHardLimit", count_more),
-            ("bytes", "byteHardLimit", bytes_more),
+            (COUNT, HARD_COUNT, count_more),
+            (BYTES, HARD_BYTES, bytes_more),
         ):
-            hard = limits.get(hard_name, _UNLIMITED)
-            limit = hard if hard > _UNLIMITED else limits.get(name, _UNLIMITED)
-            after = stats.get(name, _UNLIMITED) + more
-            if not more or limit <= _UNLIMITED or after <= limit:
+            hard = limits.get(hard_name, UNLIMITED)
+            limit = hard if hard > UNLIMITED else limits.get(name, UNLIMITED)
+            after = stats.get(name, UNLIMITED) + more
+            if not more or limit <= UNLIMITED or after <= limit:
                 continue
-            if hard > _UNLIMITED and enforced:
+            if hard > UNLIMITED and enforced:
                 raise RequestError(ErrorCode.QUOTA_EXCEEDED, limited)
             warning = f"the quota of {limited} is exceeded: {name} {after}, limit {limit}"
         return warning
@@ -125,7 +126,7 @@ class Quotas:
         if stats_path not in tree.records:
             return
         count, size_bytes = tree.usage_of(path)
-        tree.replace_data(stats_path, _format({"count": count, "bytes": size_bytes}))
+        tree.replace_data(stats_path, format_quota({COUNT: count, BYTES: size_bytes}))
 
     def _count(self, path: str, bytes_more: int, count_more: int) -> str | None:
         limited = self.limited_above(path)
@@ -135,14 +136,14 @@ class Quotas:
         values = self._read(stats_path)
         if values is None:
             return None
-        values["count"] = values.get("count", _UNLIMITED) + count_more
-        values["bytes"] = values.get("bytes", _UNLIMITED) + bytes_more
-        self._tree.replace_data(stats_path, _format(values))
+        values[COUNT] = values.get(COUNT, UNLIMITED) + count_more
+        values[BYTES] = values.get(BYTES, UNLIMITED) + bytes_more
+        self._tree.replace_data(stats_path, format_quota(values))
         return stats_path
 
     def _read(self, path: str) -> dict[str, int] | None:
         record = self._tree.records.get(path)
-        return None if record is None else _parse((data_in(record) or b"")[:_MAX_TEXT_BYTES])
+        return None if record is None else parse_quota(data_in(record) or b"")
 
 
 def _real_path(path: str, name: str) -> str:
@@ -154,21 +155,3 @@ def _real_path(path: str, name: str) -> str:
     if path.startswith(_BELOW_QUOTA) and path.endswith(suffix):
         return path[len(paths.QUOTA) : -len(suffix)]
     return ""
-
-
-def _parse(data: bytes) -> dict[str, int]:
-    values = {}
-    for pair in _PAIRS.split(data.decode("utf-8", "replace")):
-        key, *rest = pair.split("=")
-        if rest and _NUMBER.fullmatch(rest[0]):
-            values[key] = int(rest[0])
-    return values
-
-
-def _format(values: dict[str, int]) -> bytes:
-    """Write count and bytes first; an old reader stops at the second = of bytes."""
-    others = sorted(values.keys() - {"count", "bytes"})
-    text = f"count={values.get('count', _UNLIMITED)},bytes={values.get('bytes', _UNLIMITED)}"
-    if others:
-        text += "=" + "".join(f";{key}={values[key]}" for key in others)
-    return text.encode()

@@ -129,18 +129,22 @@ class View:
         self._tree = tree
         self._noted: dict[str, ZnodeState | None] = {}
 
-    def begin(self, rules: Rules, *, in_multi: bool) -> None:
-        """Begin with the znodes as they are."""
+    def begin(self, rules: Rules) -> None:
+        """Begin with the znodes as they are, for a request that is no multi."""
         if rules is not self.rules:
             self.rules = rules
             self.most_path_length = rules.most_path_length
         self.warning = ""
-        self._in_multi = in_multi
+        self._in_multi = False
         self._new_ephemerals = 0
         self._new_ephemeral_bytes = 0
         self._new_acl_bytes = 0
         if self._noted:
             self._noted = {}
+
+    def begin_parts(self) -> None:
+        """Keep what each part of a multi will do, for the parts after it."""
+        self._in_multi = True
 
     def find(self, path: str) -> ZnodeState | None:
         """Return the znode's state, None where it is missing or will be deleted."""

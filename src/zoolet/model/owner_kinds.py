@@ -33,6 +33,13 @@ class OwnerKind(Enum):
         return cls.SESSION
 
 
+# Looked up once: compiled, a member of an enum costs more than what is done with it.
+NOBODY: Final = OwnerKind.NOBODY
+SESSION: Final = OwnerKind.SESSION
+CONTAINER: Final = OwnerKind.CONTAINER
+TTL: Final = OwnerKind.TTL
+
+
 def owner_of_ttl(ttl_ms: int) -> int:
     """Return the owner that stands for a TTL from 1 to MAX_TTL_MS."""
     return _TTL_BASE + ttl_ms

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, TypeVar
 
-from mypy_extensions import i64
-
 from zoolet.model.codes import AddWatchMode, CreateMode, OpCode, WatcherType, by_number
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.requests import (
@@ -169,9 +167,8 @@ WRITE_OP_CODES: Final = frozenset([*_WRITES, _CREATE, _CREATE2, _SET_DATA])
 """The op codes that become a txn."""
 
 
-def decode_write(op_code: int, data: bytes, start: i64, end: i64) -> WriteRequest:
+def decode_write(op_code: int, reader: Reader) -> WriteRequest:
     """Read the body of a request whose op code is one of WRITE_OP_CODES."""
-    reader = Reader(data, start, end)
     # Most of what is ever written: compiled, these are called directly.
     if op_code == _SET_DATA:
         return _set_data(reader)
@@ -180,51 +177,51 @@ def decode_write(op_code: int, data: bytes, start: i64, end: i64) -> WriteReques
     return _WRITES[op_code](reader)
 
 
-def _path_watch(reader: Reader) -> PathWatch:
-    return PathWatch(reader.read_ustring(), reader.read_bool())
+def read_path_watch(reader: Reader) -> tuple[str, bool]:
+    """Read the body of exists, getData, getChildren or getChildren2: a path, and whether to watch.
+
+    Compiled, the pair is two values in registers; a PathWatch costs a getData 30 ns more.
+    """
+    return reader.read_ustring(), reader.read_bool()
 
 
-def decode_path_watch(data: bytes, start: i64, end: i64) -> PathWatch:
-    """Read the body of exists, getData, getChildren or getChildren2."""
-    return _path_watch(Reader(data, start, end))
+def decode_path_watch(reader: Reader) -> PathWatch:
+    """Read what ``read_path_watch`` reads, as a record."""
+    return PathWatch(*read_path_watch(reader))
 
 
-def decode_multi_read(data: bytes, start: i64, end: i64) -> MultiRead:
+def decode_multi_read(reader: Reader) -> MultiRead:
     """Read the body of multiRead."""
-    reader = Reader(data, start, end)
     operations: list[tuple[int, PathWatch]] = []
     while (op_code := _next_in_multi(reader)) != _END_OF_MULTI:
         if op_code not in _READS_IN_MULTI:
             raise MalformedError(f"op code {op_code} in a multiRead")
-        operations.append((op_code, _path_watch(reader)))
+        operations.append((op_code, decode_path_watch(reader)))
     return MultiRead(tuple(operations))
 
 
-def decode_path(data: bytes, start: i64, end: i64) -> PathOnly:
+def decode_path(reader: Reader) -> PathOnly:
     """Read the body of getACL or getAllChildrenNumber."""
-    return PathOnly(Reader(data, start, end).read_ustring())
+    return PathOnly(reader.read_ustring())
 
 
-def decode_path_or_null(data: bytes, start: i64, end: i64) -> PathOnly:
+def decode_path_or_null(reader: Reader) -> PathOnly:
     """Read the body of sync or getEphemerals, whose path may be null (NULL_TEXT)."""
-    return PathOnly(Reader(data, start, end).read_text_or_null())
+    return PathOnly(reader.read_text_or_null())
 
 
-def decode_auth(data: bytes, start: i64, end: i64) -> Auth:
+def decode_auth(reader: Reader) -> Auth:
     """Read the body of auth."""
-    reader = Reader(data, start, end)
     return Auth(reader.read_int(), reader.read_text_or_null(), reader.read_buffer())
 
 
-def decode_set_watches(data: bytes, start: i64, end: i64) -> SetWatches:
+def decode_set_watches(reader: Reader) -> SetWatches:
     """Read the body of setWatches."""
-    reader = Reader(data, start, end)
     return SetWatches(reader.read_long(), *_path_vectors(reader, 3))
 
 
-def decode_set_watches2(data: bytes, start: i64, end: i64) -> SetWatches:
+def decode_set_watches2(reader: Reader) -> SetWatches:
     """Read the body of setWatches2."""
-    reader = Reader(data, start, end)
     return SetWatches(reader.read_long(), *_path_vectors(reader, 5))
 
 
@@ -241,26 +238,23 @@ def _paths_not_null(reader: Reader) -> tuple[str, ...]:
     return reader.read_vector(reader.read_ustring)
 
 
-def decode_add_watch(data: bytes, start: i64, end: i64) -> AddWatch:
+def decode_add_watch(reader: Reader) -> AddWatch:
     """Read the body of addWatch."""
-    reader = Reader(data, start, end)
     return AddWatch(reader.read_ustring(), _member(AddWatchMode, reader.read_int()))
 
 
-def decode_watches_of(data: bytes, start: i64, end: i64) -> WatchesOf:
+def decode_watches_of(reader: Reader) -> WatchesOf:
     """Read the body of checkWatches or removeWatches."""
-    reader = Reader(data, start, end)
     return WatchesOf(reader.read_text_or_null(), _member(WatcherType, reader.read_int()))
 
 
-def decode_sasl(data: bytes, start: i64, end: i64) -> bytes | None:
+def decode_sasl(reader: Reader) -> bytes | None:
     """Read the body of sasl: a token."""
-    return Reader(data, start, end).read_buffer()
+    return reader.read_buffer()
 
 
-def check_reconfig(data: bytes, start: i64, end: i64) -> None:
+def check_reconfig(reader: Reader) -> None:
     """Read the body of reconfig, which is refused whatever it says."""
-    reader = Reader(data, start, end)
     for _ in range(3):
         reader.read_buffer()
     reader.read_long()

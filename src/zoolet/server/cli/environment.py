@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 from zoolet.server.cli.control import OUTPUT_NAME
 from zoolet.server.cli.jvm_flags import JvmFlags, read_flags
 from zoolet.server.runtime.errors import ConfigError
+from zoolet.server.runtime.user import user_name
 from zoolet.server.zoo_cfg.config import Config
 
 DEFAULT_CONFIG_DIRECTORIES = (Path("conf"), Path("/etc/zookeeper/conf"))
@@ -93,7 +94,7 @@ class Environment(NamedTuple):
         """Return the file that a background server logs to."""
         if self.log_directory is None:
             return config.data_dir.absolute() / OUTPUT_NAME
-        name = f"zookeeper-{_user()}-server-{socket.gethostname()}.out"
+        name = f"zookeeper-{user_name()}-server-{socket.gethostname()}.out"
         return self.log_directory.absolute() / name
 
     def warnings(self, config_path: Path) -> list[str]:
@@ -104,13 +105,3 @@ class Environment(NamedTuple):
             if (script := config_path.parent / name).exists():
                 lines.append(f"{script} is not read: set its variables in the environment")
         return lines
-
-
-def _user() -> str:
-    """Return the name of this user; one without a name, as in some containers, has its number."""
-    import getpass  # noqa: PLC0415 -- not for a server in the foreground
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"

@@ -27,6 +27,7 @@ from zoolet.core.watches import Watcher, WatchTable
 from zoolet.model.codes import OpCode, WatchMode
 from zoolet.server.operator.version import FULL_VERSION
 from zoolet.server.runtime.stats import ConnectionStats, ServerStats
+from zoolet.server.runtime.user import user_name
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.files import DataDirectories, by_zxid
 
@@ -191,7 +192,7 @@ class Inspector:
             "os.name": system.system,
             "os.arch": system.machine,
             "os.version": system.release,
-            "user.name": _user_name(),
+            "user.name": user_name(),
             "user.dir": _working_directory(),
         }
 
@@ -406,13 +407,3 @@ def _working_directory() -> str:
         return str(Path.cwd())
     except OSError:
         return ""
-
-
-def _user_name() -> str:
-    """Return the user's name, or number where a container gives it no name."""
-    import getpass  # noqa: PLC0415 -- for one answer only
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

@@ -43,7 +43,6 @@ class Changes:
         self._outbox = outbox
         self._clock = clock
         self._limited = limited
-        self._warned_ms = clock.monotonic_ms() - WARNING_INTERVAL_MS
         self._wall_ms = 0
 
     def begin_moment(self) -> None:
@@ -66,7 +65,8 @@ class Changes:
         machine = self.machine
         txn = machine.prepare(requester, xid, op_code, request, self._time_ms())
         if machine.warnings:
-            self._log_last(machine.warnings)
+            self._limited.warning("%s", machine.warnings[-1])
+            machine.warnings.clear()
         try:
             return self._commit_txn(txn)
         except TxnTooLargeError as error:
@@ -109,11 +109,3 @@ class Changes:
         if applied.events:
             self._outbox.notify(batch, applied.events)
         return applied, batch
-
-    def _log_last(self, warnings: list[str]) -> None:
-        """Log the last of the warnings, at most one in WARNING_INTERVAL_MS."""
-        now_ms = self._clock.monotonic_ms()
-        if now_ms - self._warned_ms >= WARNING_INTERVAL_MS:
-            self._warned_ms = now_ms
-            log.warning("%s", warnings[-1])
-        warnings.clear()

@@ -12,6 +12,7 @@ from zoolet.core.apply import Event
 from zoolet.core.watches import Watcher
 from zoolet.model.big_endian import BytesWriter
 from zoolet.model.errors import RequestError
+from zoolet.model.replies import TxnResult
 from zoolet.server.pipeline.batches import Batch, Hold, Shows
 from zoolet.server.pipeline.connection import Connection
 from zoolet.server.pipeline.encoding_steps import LONG_BODY_BYTES, EncodingSteps
@@ -20,7 +21,7 @@ from zoolet.server.pipeline.reads import Shown
 from zoolet.server.runtime.scheduler import STEP_COST_US
 from zoolet.server.runtime.stats import ServerStats
 from zoolet.wire.frames import LENGTH_BYTES, REPLY_HEADER_BYTES, write_reply, write_reply_header
-from zoolet.wire.replies import encode_event
+from zoolet.wire.replies import encode_event, encode_result
 
 REPLY_BYTES: Final = LENGTH_BYTES + REPLY_HEADER_BYTES
 
@@ -87,6 +88,13 @@ class Outbox:
         except RequestError as error:
             self.reply(batch, connection, xid, zxid, error.code)
         self.send_deferred(connection)
+
+    def reply_to_write(
+        self, batch: Batch, connection: Connection, xid: int, result: TxnResult
+    ) -> None:
+        """Send what became of the write whose txn is the last of the batch."""
+        body = encode_result(result)
+        self.reply(batch, connection, xid, batch.last_zxid, result.err, body)
 
     def reply(
         self,

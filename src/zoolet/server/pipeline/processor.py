@@ -38,8 +38,8 @@ from zoolet.server.runtime.scheduler import STEP_COST_US, Scheduler
 from zoolet.server.runtime.stats import ServerStats
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.wire.frames import REQUEST_HEADER_BYTES
-from zoolet.wire.jute import MalformedError
-from zoolet.wire.replies import encode_path, encode_result, encode_token
+from zoolet.wire.jute import MalformedError, Reader
+from zoolet.wire.replies import encode_path, encode_token
 from zoolet.wire.requests import (
     WRITE_OP_CODES,
     check_reconfig,
@@ -115,7 +115,7 @@ class RequestProcessor(Requests):
             config, self, machine, commit, changes, outbox, clock, self.stats, next_session_id
         )
         self._requires_schemes = bool(config.required_schemes)
-        self._others: dict[int, Callable[[Connection, int, bytes, i64, i64], None]] = by_number(
+        self._others: dict[int, Callable[[Connection, int, Reader], None]] = by_number(
             {
                 OpCode.SYNC: self._sync,
                 OpCode.AUTH: self._auth,
@@ -230,18 +230,18 @@ class RequestProcessor(Requests):
         if self._requires_schemes and not self._may_ask(connection, op_code):
             self._turn_stranger_away(connection, xid)
             return
-        body = start + REQUEST_HEADER_BYTES
+        reader = Reader(data, start + REQUEST_HEADER_BYTES, end)
         try:
-            shown = read(op_code, self.machine, connection, data, body, end)
+            shown = read(op_code, self.machine, connection, reader)
             if shown is not None and shown.steps is None:
                 self._outbox.answer(connection, shown.shows, xid, shown.err, shown.body)
             elif shown is not None:
                 connection.start_job(self._outbox.answer_in_steps(connection, xid, shown))
             elif op_code in WRITE_OP_CODES:
-                self._write(connection, xid, op_code, data, body, end)
+                self._write(connection, xid, op_code, reader)
                 self._changes.end()
             elif (handle := self._others.get(op_code)) is not None:
-                handle(connection, xid, data, body, end)
+                handle(connection, xid, reader)
             else:
                 self.limited.warning(
                     "%s asked for op code %d, which is none", connection.peer, op_code
@@ -317,19 +317,11 @@ class RequestProcessor(Requests):
 
     # -- writes ------------------------------------------------------------------------------------
 
-    def _write(
-        self,
-        connection: Connection,
-        xid: int,
-        op_code: int,
-        data: bytes,
-        start: i64,
-        end: i64,
-    ) -> None:
+    def _write(self, connection: Connection, xid: int, op_code: int, reader: Reader) -> None:
         session = cast("Session", connection.session)
         requester = Requester(session.session_id, connection.identities)
         try:
-            request = decode_write(op_code, data, start, end)
+            request = decode_write(op_code, reader)
         except MalformedError as error:
             self.limited.warning("a malformed request of %s: %s", connection.peer, error)
             if op_code == OpCode.MULTI:
@@ -342,9 +334,7 @@ class RequestProcessor(Requests):
             connection.start_job(self.sessions.close_in_steps(connection, session, xid))
             return
         applied, batch = self._changes.make(requester, xid, op_code, request)
-        result = applied.result
-        body = encode_result(result)
-        self._outbox.reply(batch, connection, xid, batch.last_zxid, result.err, body)
+        self._outbox.reply_to_write(batch, connection, xid, applied.result)
         if op_code == _CLOSE_SESSION:
             connection.finish()
 
@@ -356,15 +346,15 @@ class RequestProcessor(Requests):
 
     # -- what is neither a plain read nor a write --------------------------------------------------
 
-    def _sync(self, connection: Connection, xid: int, data: bytes, start: i64, end: i64) -> None:
+    def _sync(self, connection: Connection, xid: int, reader: Reader) -> None:
         """Answer once everything applied so far is durable: what follows shows it all."""
-        path = decode_path_or_null(data, start, end).path
+        path = decode_path_or_null(reader).path
         batch = self._commit.newest_batch()
         zxid = self._commit.zxid_seen_with(batch)
         self._outbox.reply(batch, connection, xid, zxid, 0, encode_path(path))
 
-    def _auth(self, connection: Connection, xid: int, data: bytes, start: i64, end: i64) -> None:
-        request = decode_auth(data, start, end)
+    def _auth(self, connection: Connection, xid: int, reader: Reader) -> None:
+        request = decode_auth(reader)
         proven = access.authenticate(
             request.scheme, request.auth, connection.address, self._config.digests
         )
@@ -391,32 +381,26 @@ class RequestProcessor(Requests):
                 "%s failed to authenticate under the scheme %r", connection.peer, request.scheme
             )
 
-    def _refuse_reconfig(
-        self, connection: Connection, xid: int, data: bytes, start: i64, end: i64
-    ) -> None:
+    def _refuse_reconfig(self, connection: Connection, xid: int, reader: Reader) -> None:
         """Refuse a reconfig, as a standalone server does: it takes a zxid all the same."""
-        check_reconfig(data, start, end)
+        check_reconfig(reader)
         session = cast("Session", connection.session)
         self._refuse(connection, session.session_id, xid, ErrorCode.RECONFIG_DISABLED)
 
-    def _sasl(self, connection: Connection, xid: int, data: bytes, start: i64, end: i64) -> None:
+    def _sasl(self, connection: Connection, xid: int, reader: Reader) -> None:
         """Answer as a server without a SASL mechanism: no token, and nobody is authenticated."""
-        if decode_sasl(data, start, end) is None:
+        if decode_sasl(reader) is None:
             self.limited.warning("closing the connection of %s: a null SASL token", connection.peer)
             connection.abort()
             return
         batch = self._commit.batch_to_wait_for(connection, NOTHING)
         self._outbox.reply(batch, connection, xid, 0, 0, encode_token(None))
 
-    def _set_watches(
-        self, connection: Connection, xid: int, data: bytes, start: i64, end: i64
-    ) -> None:
-        self._take_watches_over(connection, xid, decode_set_watches(data, start, end))
+    def _set_watches(self, connection: Connection, xid: int, reader: Reader) -> None:
+        self._take_watches_over(connection, xid, decode_set_watches(reader))
 
-    def _set_watches2(
-        self, connection: Connection, xid: int, data: bytes, start: i64, end: i64
-    ) -> None:
-        self._take_watches_over(connection, xid, decode_set_watches2(data, start, end))
+    def _set_watches2(self, connection: Connection, xid: int, reader: Reader) -> None:
+        self._take_watches_over(connection, xid, decode_set_watches2(reader))
 
     def _take_watches_over(self, connection: Connection, xid: int, request: SetWatches) -> None:
         if request.num_watches > _WATCHES_AT_ONCE:

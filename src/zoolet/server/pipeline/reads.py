@@ -8,7 +8,7 @@ processor's to say, by the path that it shows.
 from collections.abc import Callable
 from typing import Final, final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import mypyc_attr
 
 from zoolet.core import access
 from zoolet.core.identities import SKIPS_ACL
@@ -47,6 +47,7 @@ from zoolet.wire.requests import (
     decode_path,
     decode_path_or_null,
     decode_watches_of,
+    read_path_watch,
 )
 
 _READ: Final = Permission.READ.value
@@ -80,13 +81,11 @@ class Shown:
         self.err = err
 
 
-Read = Callable[[StateMachine, Connection, bytes, i64, i64], Shown]
+Read = Callable[[StateMachine, Connection, Reader], Shown]
 
 
-def _get_data(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
-    reader = Reader(data, start, end)
-    path = reader.read_ustring()
-    watch = reader.read_bool()
+def _get_data(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
+    path, watch = read_path_watch(reader)
     shown = _real(path)
     record = machine.readable(shown, asker.identities)
     if watch:
@@ -94,10 +93,8 @@ def _get_data(machine: StateMachine, asker: Connection, data: bytes, start: i64,
     return Shown(shown, record)
 
 
-def _exists(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
-    reader = Reader(data, start, end)
-    path = reader.read_ustring()
-    watch = reader.read_bool()
+def _exists(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
+    path, watch = read_path_watch(reader)
     if "\0" in path:
         raise RequestError(ErrorCode.BAD_ARGUMENTS, path)
     shown = _real(path)
@@ -111,17 +108,13 @@ def _exists(machine: StateMachine, asker: Connection, data: bytes, start: i64, e
     return Shown(shown, stat_in(record))
 
 
-def _get_children(
-    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
-) -> Shown:
-    path, _ = _list(machine, asker, Reader(data, start, end))
+def _get_children(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
+    path, _ = _list(machine, asker, reader)
     return _names_of(machine, path, b"")
 
 
-def _get_children2(
-    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
-) -> Shown:
-    path, record = _list(machine, asker, Reader(data, start, end))
+def _get_children2(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
+    path, record = _list(machine, asker, reader)
     return _names_of(machine, path, stat_in(record))
 
 
@@ -141,8 +134,7 @@ def _names_of(machine: StateMachine, path: str, behind: bytes) -> Shown:
 
 def _list(machine: StateMachine, asker: Connection, reader: Reader) -> tuple[str, bytes]:
     """Return the path whose children may be listed, and its record."""
-    path = reader.read_ustring()
-    watch = reader.read_bool()
+    path, watch = read_path_watch(reader)
     shown = _real(path)
     record = machine.readable(shown, asker.identities)
     if watch:
@@ -158,8 +150,8 @@ def _real(path: str) -> str:
     return path or paths.ROOT
 
 
-def _get_acl(machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64) -> Shown:
-    path = _real(decode_path(data, start, end).path)
+def _get_acl(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
+    path = _real(decode_path(reader).path)
     acl, hides_digests, record = machine.acl_of(path, asker.identities)
     if len(acl) > ENTRIES_AT_ONCE:
         return Shown(path, b"", EntriesOfAcl(acl, hides_digests, stat_in(record)))
@@ -168,14 +160,12 @@ def _get_acl(machine: StateMachine, asker: Connection, data: bytes, start: i64, 
     return Shown(path, encode_acl(acl, stat_in(record)))
 
 
-def _multi_read(
-    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
-) -> Shown:
+def _multi_read(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
     """Answer each part for itself: one that is refused does not hold the others back.
 
     No part sets a watch, whatever it says (``MultiOperationRecord.deserialize``).
     """
-    operations = decode_multi_read(data, start, end).operations
+    operations = decode_multi_read(reader).operations
     rules = machine.rules
     if 0 < rules.most_read_parts < len(operations):
         return Shown(EVERYTHING, b"", err=ErrorCode.BAD_ARGUMENTS)
@@ -208,17 +198,13 @@ def _multi_read(
     return Shown(EVERYTHING, b"", reply)
 
 
-def _get_all_children_number(
-    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
-) -> Shown:
-    path = decode_path(data, start, end).path
+def _get_all_children_number(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
+    path = decode_path(reader).path
     return Shown(EVERYTHING, encode_count(machine.count_below(path, asker.identities)))
 
 
-def _get_ephemerals(
-    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
-) -> Shown:
-    prefix = decode_path_or_null(data, start, end).path
+def _get_ephemerals(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
+    prefix = decode_path_or_null(reader).path
     if prefix == NULL_TEXT:
         prefix = ""
     session_id = 0 if asker.session is None else asker.session.session_id
@@ -229,31 +215,23 @@ def _get_ephemerals(
     return Shown(EVERYTHING, b"", steps)
 
 
-def _add_watch(
-    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
-) -> Shown:
-    path, mode = decode_add_watch(data, start, end)
+def _add_watch(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
+    path, mode = decode_add_watch(reader)
     machine.add_watch(path, asker, mode)
     return Shown(NOTHING, encode_watch_added())
 
 
-def _check_watches(
-    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
-) -> Shown:
-    machine.check_watches(decode_watches_of(data, start, end), asker)
+def _check_watches(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
+    machine.check_watches(decode_watches_of(reader), asker)
     return Shown(NOTHING, b"")
 
 
-def _remove_watches(
-    machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
-) -> Shown:
-    machine.remove_watches(decode_watches_of(data, start, end), asker)
+def _remove_watches(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
+    machine.remove_watches(decode_watches_of(reader), asker)
     return Shown(NOTHING, b"")
 
 
-def _who_am_i(
-    _machine: StateMachine, asker: Connection, _data: bytes, _start: i64, _end: i64
-) -> Shown:
+def _who_am_i(_machine: StateMachine, asker: Connection, _reader: Reader) -> Shown:
     users = [(who.scheme, access.user_of(*who)) for who in asker.identities.ids if who != SKIPS_ACL]
     return Shown(NOTHING, encode_identities(users))
 
@@ -276,17 +254,15 @@ _READS: Final[dict[int, Read]] = by_number(
 )
 
 
-def read(
-    op_code: int, machine: StateMachine, asker: Connection, data: bytes, start: i64, end: i64
-) -> Shown | None:
-    """Return what a read with the body ``data[start:end]`` shows; None: the op code is no read's.
+def read(op_code: int, machine: StateMachine, asker: Connection, reader: Reader) -> Shown | None:
+    """Return what a read shows, whose body the reader is at; None: the op code is no read's.
 
     Raises RequestError where the read is refused, MalformedError where the body is none.
     """
     # Most of what is ever asked: compiled, this calls nothing through a table.
     if op_code == _GET_DATA:
-        return _get_data(machine, asker, data, start, end)
+        return _get_data(machine, asker, reader)
     if op_code == _PING:
         return Shown(NOTHING, b"")
     found = _READS.get(op_code)
-    return None if found is None else found(machine, asker, data, start, end)
+    return None if found is None else found(machine, asker, reader)

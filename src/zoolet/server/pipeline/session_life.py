@@ -23,7 +23,6 @@ from zoolet.server.runtime.stats import ServerStats
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.wire.frames import decode_connect, encode_connected
 from zoolet.wire.jute import MalformedError
-from zoolet.wire.replies import encode_result
 
 log = logging.getLogger(__name__)
 
@@ -183,9 +182,7 @@ class SessionLife:
         yield from self._delete_ephemerals(session)
         requester = Requester(session.session_id, NOBODY)
         applied, batch = self._changes.make(requester, xid, OpCode.CLOSE_SESSION, CloseSession())
-        result = applied.result
-        body = encode_result(result)
-        self._outbox.reply(batch, connection, xid, batch.last_zxid, result.err, body)
+        self._outbox.reply_to_write(batch, connection, xid, applied.result)
         self._outbox.send_deferred(connection)
         self._changes.end()
         connection.finish()

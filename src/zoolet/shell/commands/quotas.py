@@ -1,7 +1,6 @@
 """Quotas: setquota, listquota, delquota, written where and as Apache ZooKeeper writes them.
 
-A quota's limits stand as text in a znode below /zookeeper/quota, its statistics, which the server
-keeps, in another. Source: Apache ZooKeeper's ``Quotas``, ``StatsTrack`` and ``SetQuotaCommand``.
+Source: Apache ZooKeeper's ``Quotas`` and ``SetQuotaCommand``.
 """
 
 import argparse
@@ -12,6 +11,17 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from zoolet.client import create
 from zoolet.model import paths
+from zoolet.model.quotas import (
+    BYTES,
+    COUNT,
+    HARD_BYTES,
+    HARD_COUNT,
+    LIMITS_NAME,
+    STATS_NAME,
+    UNLIMITED,
+    format_quota,
+    parse_quota,
+)
 from zoolet.shell.answers import Answer
 from zoolet.shell.arguments import Option
 from zoolet.shell.context import Context
@@ -20,11 +30,7 @@ from zoolet.shell.formatting import format_data
 from zoolet.shell.registry import command
 from zoolet.shell.walk import walk
 
-_LIMITS = "zookeeper_limits"
-_STATS = "zookeeper_stats"
-_UNLIMITED = -1
-
-_KEYS = {"n": "count", "b": "bytes", "N": "countHardLimit", "B": "byteHardLimit"}
+_KEYS = {"n": COUNT, "b": BYTES, "N": HARD_COUNT, "B": HARD_BYTES}
 """What a quota's text calls what each option is about."""
 
 
@@ -51,12 +57,12 @@ def _set_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
     for part in path[1:].split("/"):
         place = paths.join(place, part)
         _ensure(client, place, None)
-    present = _read(client, f"{place}/{_LIMITS}") or dict.fromkeys(_KEYS.values(), _UNLIMITED)
-    text = _write(present | limits)
-    _ensure(client, f"{place}/{_LIMITS}", text)
-    client.set(f"{place}/{_LIMITS}", text)
-    _ensure(client, f"{place}/{_STATS}", _write({"count": 0, "bytes": 0}))
-    used = _read(client, f"{place}/{_STATS}") or {}
+    present = _read(client, f"{place}/{LIMITS_NAME}") or dict.fromkeys(_KEYS.values(), UNLIMITED)
+    text = format_quota(present | limits)
+    _ensure(client, f"{place}/{LIMITS_NAME}", text)
+    client.set(f"{place}/{LIMITS_NAME}", text)
+    _ensure(client, f"{place}/{STATS_NAME}", format_quota({COUNT: 0, BYTES: 0}))
+    used = _read(client, f"{place}/{STATS_NAME}") or {}
     yield from _warnings(present | limits, used)
     yield Answer({"path": path, "quota": present | limits})
 
@@ -68,7 +74,7 @@ def _limits(arguments: argparse.Namespace) -> dict[str, int]:
     if not limits:
         raise UsageError("setquota needs a limit: -n, -b, -N or -B")
     for key, value in limits.items():
-        if key.startswith("count") and value <= 0:
+        if key in {COUNT, HARD_COUNT} and value <= 0:
             raise UsageError("the num quota must be greater than zero")
         if value < 0:
             raise UsageError("the bytes quota must be greater than or equal to zero")
@@ -79,13 +85,13 @@ def _refuse_nested(client: Any, path: str) -> None:
     """Raise CommandError where a znode above or below has a quota: only one may count."""
     above = paths.parent_of(path)
     while above != paths.ROOT:
-        if client.exists(f"{paths.QUOTA}{above}/{_LIMITS}") is not None:
+        if client.exists(f"{paths.QUOTA}{above}/{LIMITS_NAME}") is not None:
             raise CommandError(f"{path} has a parent {above} which has a quota")
         above = paths.parent_of(above)
     place = f"{paths.QUOTA}{path}"
     try:
         for visited in walk(client, place):
-            if visited.path != place and _LIMITS in visited.children:
+            if visited.path != place and LIMITS_NAME in visited.children:
                 child = visited.path.removeprefix(paths.QUOTA)
                 raise CommandError(f"{path} has a child {child} which has a quota")
     except NoNodeError:
@@ -95,11 +101,11 @@ def _refuse_nested(client: Any, path: str) -> None:
 def _warnings(limits: dict[str, int], used: dict[str, int]) -> Iterator[Answer]:
     """Yield what is over its limit from the beginning."""
     for what, key, hard in (
-        ("count", "count", "countHardLimit"),
-        ("bytes", "bytes", "byteHardLimit"),
+        (COUNT, COUNT, HARD_COUNT),
+        (BYTES, BYTES, HARD_BYTES),
     ):
         existing = used.get(key, 0)
-        if any(_UNLIMITED < limits[limit] < existing for limit in (key, hard)):
+        if any(UNLIMITED < limits[limit] < existing for limit in (key, hard)):
             text = (
                 f"[Warning]: the {what} quota you create is less than the existing {what}:"
                 f"{existing}"
@@ -111,13 +117,13 @@ def _warnings(limits: dict[str, int], used: dict[str, int]) -> Iterator[Answer]:
 def _list_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     client, path = _above_all(context), arguments.path
     place = f"{paths.QUOTA}{path}".rstrip("/")
-    limits, used = _read(client, f"{place}/{_LIMITS}"), _read(client, f"{place}/{_STATS}")
+    limits, used = _read(client, f"{place}/{LIMITS_NAME}"), _read(client, f"{place}/{STATS_NAME}")
     if limits is None or used is None:
         raise CommandError(f"quota for {path} does not exist.")
     yield Answer(
         {"path": path, "quota": limits, "used": used},
-        f"Output quota for {path} {_write(limits).decode()}\n"
-        f"Output stat for {path} {_write(used).decode()}",
+        f"Output quota for {path} {format_quota(limits).decode()}\n"
+        f"Output stat for {path} {format_quota(used).decode()}",
     )
 
 
@@ -133,13 +139,13 @@ def _list_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Ans
 def _del_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     client, path = _above_all(context), arguments.path
     place = f"{paths.QUOTA}{path}".rstrip("/")
-    limits = _read(client, f"{place}/{_LIMITS}")
+    limits = _read(client, f"{place}/{LIMITS_NAME}")
     if limits is None:
         raise CommandError(f"Quota does not exist for {path}")
     ended = [key for name, key in _KEYS.items() if getattr(arguments, name)]
     if ended:
-        left = limits | dict.fromkeys(ended, _UNLIMITED)
-        client.set(f"{place}/{_LIMITS}", _write(left))
+        left = limits | dict.fromkeys(ended, UNLIMITED)
+        client.set(f"{place}/{LIMITS_NAME}", format_quota(left))
         yield Answer({"path": path, "quota": left})
         return
     for name in client.get_children(place):
@@ -173,20 +179,7 @@ def _read(client: Any, path: str) -> dict[str, int] | None:
         data, _ = client.get(path)
     except NoNodeError:
         return None
-    numbers = {}
-    for pair in format_data(data).replace(";", ",").split(","):
-        key, _, number = pair.strip().rstrip("=").partition("=")
-        try:
-            numbers[key] = int(number)
-        except ValueError as error:
-            raise CommandError(f"{path} holds no quota: {format_data(data)!r}") from error
+    numbers = parse_quota(data or b"")
+    if not numbers:
+        raise CommandError(f"{path} holds no quota: {format_data(data)!r}")
     return numbers
-
-
-def _write(numbers: dict[str, int]) -> bytes:
-    """Return a quota's text: the two oldest keys first, and a ``=`` that old parsers need."""
-    text = f"count={numbers.get('count', _UNLIMITED)},bytes={numbers.get('bytes', _UNLIMITED)}"
-    newer = sorted(numbers.keys() - {"count", "bytes"})
-    if newer:
-        text += "=" + "".join(f";{key}={numbers[key]}" for key in newer)
-    return text.encode()

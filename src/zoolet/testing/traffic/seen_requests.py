@@ -9,7 +9,7 @@ from typing import Any
 
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.requests import Multi, MultiRead, SetWatches
-from zoolet.wire.jute import MalformedError
+from zoolet.wire.jute import MalformedError, Reader
 from zoolet.wire.requests import (
     WRITE_OP_CODES,
     decode_add_watch,
@@ -23,7 +23,7 @@ from zoolet.wire.requests import (
     decode_write,
 )
 
-_READS: dict[int, Callable[[bytes, int, int], Any]] = {
+_READS: dict[int, Callable[[Reader], Any]] = {
     OpCode.EXISTS: decode_path_watch,
     OpCode.GET_DATA: decode_path_watch,
     OpCode.GET_CHILDREN: decode_path_watch,
@@ -92,11 +92,12 @@ class SeenRequest:
 
 def read_request(op_code: int, data: bytes, start: int, end: int) -> Any:
     """Return what a request says; None where it says nothing, or nothing readable."""
+    reader = Reader(data, start, end)
     try:
         if op_code in WRITE_OP_CODES:
-            return decode_write(op_code, data, start, end)
+            return decode_write(op_code, reader)
         decode = _READS.get(op_code)
-        return None if decode is None else decode(data, start, end)
+        return None if decode is None else decode(reader)
     except MalformedError:
         return None
 
