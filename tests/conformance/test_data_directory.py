@@ -14,7 +14,8 @@ from kazoo.client import KazooClient
 
 from tests.conformance.test_differential import dialect_of
 from tests.support.differential.play import Player
-from tests.support.differential.steps import Dialect, generate
+from tests.support.differential.step_types import Dialect
+from tests.support.differential.steps import generate
 from tests.support.rawclient import RawClient
 from zoolet.core.access import digest_of
 from zoolet.testing import ApacheServer, ServerProcess

@@ -22,15 +22,15 @@ from tests.support.differential.play import (
     first_difference,
     shrink,
 )
-from tests.support.differential.steps import (
+from tests.support.differential.step_types import (
     RELEASE_3_8,
     RELEASE_3_9,
     Burst,
     Dialect,
     Request,
     Step,
-    generate,
 )
+from tests.support.differential.steps import generate
 from zoolet.core.access import digest_of
 from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL

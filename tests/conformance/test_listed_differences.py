@@ -21,7 +21,8 @@ from tests.support.differential.listed import (
     read_not_compared,
 )
 from tests.support.differential.play import Difference, Event, first_difference
-from tests.support.differential.steps import RELEASE_3_9, Burst, Request, Step, multi_body
+from tests.support.differential.step_types import RELEASE_3_9, Burst, Request, Step
+from tests.support.rawclient import multi_body
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import ErrorCode, OpCode, Xid
 from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring, pack_ustrings

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.rawclient import RawClient
+from tests.support.rawclient import END_OF_MULTI, RawClient
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.testing import ApacheServer, ServerProcess
@@ -23,7 +23,6 @@ NULL = pack_buffer(None)
 DATA, OPEN = pack_buffer(b"x"), pack_acl(OPEN_ACL)
 ANY_VERSION = INT.pack(-1)
 TTL_FLAGS, UNKNOWN_FLAGS = INT.pack(5), INT.pack(77)
-END_OF_MULTI = INT.pack(-1) + b"\1" + INT.pack(-1)
 
 
 @pytest.fixture(scope="module", params=["zoolet", "apache"])

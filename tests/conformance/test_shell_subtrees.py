@@ -1,60 +1,18 @@
 """Walking, copying, moving and deleting subtrees, on zoolet and on Apache ZooKeeper."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-from kazoo.client import KazooClient
-from kazoo.protocol.serialization import Delete
 from kazoo.security import make_acl, make_digest_acl
 
-from tests.support.shell import Ran, run_shell
-from zoolet.client import calls, create, create_request, multi_async
-from zoolet.model.codes import CreateMode
+from tests.support.shell import GUARDED, Ran, fill, printed, ran, run_shell
+from zoolet.client import calls
 from zoolet.shell import delete, transfer
 from zoolet.shell import walk as walk_module
 from zoolet.shell.output import Output
-from zoolet.testing import ServerProcess
 from zoolet.testing.servers.process import ExternalServer
-
-GUARDED = [make_acl("world", "anyone", read=True, write=True, admin=True)]
-
-
-@pytest.fixture
-def kazoo(any_server: ExternalServer) -> Iterator[Any]:
-    """A client on the server, under which the subtree /s stands."""
-    client = KazooClient(hosts=any_server.hosts)
-    client.start(timeout=20)
-    client.create("/s", b"root")
-    client.create("/s/a", b'{"k": 1}')
-    client.create("/s/a/deep", b"line one\nLine two")
-    client.create("/s/b", b"\xff\x00", acl=GUARDED)
-    create(client, "/s/null", None)
-    yield client
-    client.stop()
-    client.close()
-
-
-def ran(server: ExternalServer, *words: str) -> Ran:
-    return run_shell(server.hosts, *words)
-
-
-def printed(server: ExternalServer, *words: str) -> str:
-    """Return what a command prints that does what it is asked."""
-    found = ran(server, *words)
-    assert (found.status, found.err) == (0, ""), words
-    return found.out
-
-
-def fill(client: Any, root: str, count: int) -> None:
-    """Create children of 100 bytes."""
-    client.create(root)
-    for start in range(0, count, 500):
-        names = [f"{root}/n{number:05d}" for number in range(start, min(start + 500, count))]
-        multi_async(client, [create_request(client, name, b"x" * 100) for name in names]).get()
 
 
 @pytest.mark.usefixtures("kazoo")
@@ -307,85 +265,6 @@ def test_a_large_move_leaves_what_is_changed_meanwhile(
     assert len(kazoo.get_children("/t/many")) == 600
 
 
-@pytest.mark.usefixtures("kazoo")
-def test_between_servers(any_server: ExternalServer, tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "other") as other:
-        there = f"{other.hosts}/t"
-        assert printed(any_server, "cp", "/s", there) == f"Copied 5 znodes from /s to {there}\n"
-        assert ran(any_server, "diff", "/s", there) == Ran(0, "", "")
-        assert printed(any_server, "mv", there, "/t") == f"Moved 5 znodes from {there} to /t\n"
-        assert run_shell(other.hosts, "ls", "/").out == "[zookeeper]\n"
-        assert ran(any_server, "diff", "/s", "/t") == Ran(0, "", "")
-        printed(any_server, "cp", "/", f"{other.hosts}/all")
-        assert run_shell(other.hosts, "ls", "/all").out == "[s, t]\n"
-    found = run_shell(any_server.hosts, "cp", "/s", there, options=("-timeout", "2000"))
-    assert (found.status, found.out) == (1, "")
-    assert f"no ZooKeeper server answers at {other.hosts}" in found.err
-
-
-def test_exports_and_imports(any_server: ExternalServer, kazoo: Any, tmp_path: Path) -> None:
-    file = tmp_path / "export.jsonl"
-    assert printed(any_server, "export", "/s", str(file)) == f"Exported 5 znodes of /s to {file}\n"
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert lines[0]["root"] == "/s"
-    assert lines[1]["created"] == 3
-    streamed = printed(any_server, "export", "/s").splitlines()
-    assert streamed[1:] == file.read_text().splitlines()[1:]
-    found = ran(any_server, "export", "/s", str(file))
-    assert "is there already" in found.err
-    assert printed(any_server, "import", str(file), "/t") == (
-        f"Imported 5 znodes from {file} to /t\n"
-    )
-    assert ran(any_server, "diff", "/s", "/t") == Ran(0, "", "")
-    assert "Node already exists: /t; nothing" in ran(any_server, "import", str(file), "/t").err
-    kazoo.set("/t/a", b"other")
-    printed(any_server, "import", "-f", str(file), "/t")
-    assert ran(any_server, "diff", "/s", "/t") == Ran(0, "", "")
-    assert [path.name for path in tmp_path.glob("*.unfinished")] == []
-
-
-@pytest.mark.usefixtures("kazoo")
-def test_an_import_of_everything(any_server: ExternalServer, tmp_path: Path) -> None:
-    file = tmp_path / "all"
-    printed(any_server, "export", "/", str(file))
-    printed(any_server, "deleteall", "/s")
-    printed(any_server, "import", str(file), "/")
-    assert printed(any_server, "get", "/s/a") == '{"k": 1}\n'
-    assert printed(any_server, "ls", "/") == "[s, zookeeper]\n"
-
-
-def test_an_import_reads_all_before_it_writes(
-    any_server: ExternalServer, kazoo: Any, tmp_path: Path
-) -> None:
-    file = tmp_path / "export"
-    printed(any_server, "export", "/s", str(file))
-    whole = file.read_text()
-    for damaged, number in ((whole + "{}\n", 7), (whole[:-30], 6), ("", 1), (whole[5:], 1)):
-        file.write_text(damaged)
-        found = ran(any_server, "import", str(file), "/t")
-        assert f"{file}:{number}: this is no line of an export" in found.err
-        assert kazoo.exists("/t") is None
-    file.write_bytes(b"\xff")
-    assert "cannot be read" in ran(any_server, "import", str(file), "/t").err
-    assert "cannot be read" in ran(any_server, "import", str(tmp_path / "none"), "/t").err
-
-
-def test_an_import_that_is_refused_says_what_was_written(
-    any_server: ExternalServer, kazoo: Any, tmp_path: Path
-) -> None:
-    fill(kazoo, "/s/many", 600)
-    kazoo.create("/s/zz", b"")
-    file = tmp_path / "export"
-    printed(any_server, "export", "/s", str(file))
-    kazoo.create("/t")
-    kazoo.create("/t/zz")
-    text = file.read_text().splitlines()
-    file.write_text("\n".join([text[0], *text[2:], ""]))  # all but /s itself
-    found = ran(any_server, "import", str(file), "/t")
-    assert found.err == "Node already exists: /t/zz; 500 znodes had been written\n"
-    assert len(kazoo.get_children("/t/many")) == 496
-
-
 def test_the_largest_data_is_copied(any_server: ExternalServer, kazoo: Any) -> None:
     kazoo.create("/s/largest", b"x" * (1024 * 1024 - 100))
     printed(any_server, "cp", "/s", "/t")
@@ -474,31 +353,3 @@ def test_sessions_are_listed(any_server: ExternalServer, kazoo: Any) -> None:
     assert mine["address"].startswith("127.0.0.1:")
     assert mine["timeout_ms"] > 0
     assert len(sessions) == 2, "this session, and the shell's"
-
-
-def test_containers_and_ttls_of_a_data_export_come_back(
-    any_server: ExternalServer, kazoo: Any, tmp_path: Path
-) -> None:
-    create(kazoo, "/s/box", b"", CreateMode.CONTAINER)
-    file = tmp_path / "export"
-    printed(any_server, "export", "/s", str(file))
-    lines = file.read_text().splitlines()
-    owned = [json.loads(line) for line in lines]
-    for line in owned[1:]:
-        if line["path"] == "/s/box":
-            line["stat"]["ephemeral_owner"] = -(1 << 63)
-        if line["path"] == "/s/null":
-            line["stat"]["ephemeral_owner"] = -(1 << 56) + 60_000
-    file.write_text("".join(f"{json.dumps(line)}\n" for line in owned))
-    sent: list[str] = []
-    send = calls.call
-
-    def noting(client: Any, request: Any) -> Any:
-        sent.extend(type(part).__name__ for part in getattr(request, "operations", ()))
-        return send(client, request)
-
-    with mock.patch.object(calls, "call", noting):
-        printed(any_server, "import", str(file), "/t")
-    assert {"CreateContainer", "CreateTtl", "Create"} <= set(sent)
-    assert Delete.__name__ not in sent
-    assert kazoo.exists("/t/box") is not None

@@ -15,7 +15,8 @@ from typing import Any, cast
 
 from tests.simulation.disk import CrashError, SimulatedDisk
 from tests.simulation.memory import FailingMemory
-from tests.support.simulated import TICK_MS, OpenTransport, simulated_config
+from tests.simulation.parts import SimulatedDiskThread, SimulatedLoop, SimulatedTransport
+from tests.support.simulated import TICK_MS, simulated_config
 from zoolet.core.machine import StateMachine
 from zoolet.core.rules import Rules
 from zoolet.core.sessions import SessionTable
@@ -49,95 +50,6 @@ _RECORD_HEADER_BYTES = 12
 CONFIG = simulated_config(Path("/simulated"), Rules())
 
 
-class _Loop:
-    """The event loop's queue: what is called soon is called when the simulation says so.
-
-    Like the real loop, it goes on after an exception in a callback, and reports it to a handler.
-    """
-
-    def __init__(self, on_exception: Callable[[Exception], None], memory: FailingMemory) -> None:
-        self._ready: deque[Callable[[], None]] = deque()
-        self._on_exception = on_exception
-        self._memory = memory
-
-    def call_soon(self, call: Callable[..., None], *args: object) -> None:
-        self._ready.append(partial(call, *args))
-
-    call_soon_threadsafe = call_soon
-
-    def run_ready(self) -> None:
-        """Run what is ready, and what that makes ready."""
-        while self._ready:
-            self.guard(self._ready.popleft())
-
-    def guard(self, call: Callable[[], None]) -> None:
-        """Call what the loop calls; memory may be short meanwhile."""
-        try:
-            with self._memory:
-                call()
-        except CrashError:
-            raise
-        except Exception as error:  # noqa: BLE001 -- as the real loop does
-            self._on_exception(error)
-
-
-class _DiskThread:
-    """What a thread that waits for the disk is to do; a step of the simulation does one of it."""
-
-    def __init__(self, loop: _Loop) -> None:
-        self._loop = loop
-        self.calls: deque[tuple[Callable[[], None], Callable[[Exception | None], None]]] = deque()
-
-    def submit(self, call: Callable[[], None], done: Callable[[Exception | None], None]) -> None:
-        self.calls.append((call, done))
-
-    def step(self) -> None:
-        """Do the next of it; a crash in the middle comes through."""
-        if self.calls:
-            call, done = self.calls.popleft()
-            failure: Exception | None = None
-            try:
-                call()
-            except CrashError:
-                raise
-            except Exception as error:  # noqa: BLE001 -- the loop's thread decides, as in DiskThread
-                failure = error
-            self._loop.call_soon(done, failure)
-
-
-class _Transport(OpenTransport):
-    """The network's end at the server: what is written is at the client at once."""
-
-    def __init__(self, deliver: Callable[[bytes], None]) -> None:
-        self.is_cut = False
-        self._deliver = deliver
-        self._is_closing = False
-        self._written: list[bytes] = []
-
-    def is_closing(self) -> bool:
-        return self._is_closing
-
-    def write(self, data: bytes) -> None:
-        self._written.append(data)
-
-    def deliver(self) -> None:
-        """Let what was written arrive."""
-        written, self._written = self._written, []
-        for data in written:
-            if not self.is_cut:
-                self._deliver(data)
-
-    def close(self) -> None:
-        self._is_closing = True
-
-    abort = close
-
-    def pause_reading(self) -> None:
-        """Everything that is sent is taken here."""
-
-    resume_reading = pause_reading
-
-
 class SimulatedClient:
     """Sends what chance says, and checks that no reply shows what its header's zxid does not.
 
@@ -151,7 +63,7 @@ class SimulatedClient:
         self.answered = 0
         self.session_id, self.password = 0, bytes(16)
         self.connection: Connection | None = None
-        self._transport: _Transport | None = None
+        self._transport: SimulatedTransport | None = None
         self._world = world
         self._number = number
         self._received = b""
@@ -186,7 +98,7 @@ class SimulatedClient:
         self.cut()
         self._received, self._asked = b"", deque([OpCode.CREATE_SESSION])
         self.connection = Connection(self._world.processor)
-        self._transport = _Transport(self._receive)
+        self._transport = SimulatedTransport(self._receive)
         self._world.transports.append(self._transport)
         self.connection.connection_made(cast("Any", self._transport))
         self._send(
@@ -254,10 +166,10 @@ class World:
         self.processor: RequestProcessor
         self.clients = [SimulatedClient(self, number) for number in range(CLIENTS)]
         self.memory = FailingMemory(self.chance)
-        self.transports: list[_Transport] = []
-        self.loop = _Loop(self._callback_failed, self.memory)
-        self._thread = _DiskThread(self.loop)
-        self._snapshot_thread = _DiskThread(self.loop)
+        self.transports: list[SimulatedTransport] = []
+        self.loop = SimulatedLoop(self._callback_failed, self.memory)
+        self._thread = SimulatedDiskThread(self.loop)
+        self._snapshot_thread = SimulatedDiskThread(self.loop)
         self._snapshotter: Snapshotter
         self._commit: GroupCommit
         self._failed = False
@@ -414,10 +326,10 @@ class World:
         recovery = recover(self.disk, DIRECTORIES, TICK_MS)
         machine = recovery.machine
         self._check_recovered(machine)
-        self.loop = _Loop(self._callback_failed, self.memory)
+        self.loop = SimulatedLoop(self._callback_failed, self.memory)
         asyncio._set_running_loop(cast("Any", self.loop))
-        self._thread = _DiskThread(self.loop)
-        self._snapshot_thread = _DiskThread(self.loop)
+        self._thread = SimulatedDiskThread(self.loop)
+        self._snapshot_thread = SimulatedDiskThread(self.loop)
         self._failed = False
         machine.sessions.restart_clocks(self.now_ms)
         if recovery.snapshot_zxid is None:

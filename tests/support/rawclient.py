@@ -12,6 +12,9 @@ from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustr
 
 TIMEOUT_S = 10.0
 
+END_OF_MULTI = INT.pack(-1) + b"\1" + INT.pack(-1)
+"""The header that ends a multi, and the reply to one."""
+
 
 class Connected(NamedTuple):
     """The answer to a connect request."""
@@ -145,3 +148,9 @@ class RawClient:
         traceback: TracebackType | None,
     ) -> None:
         self.socket.close()
+
+
+def multi_body(parts: list[tuple[int, bytes]]) -> bytes:
+    """Put operations behind their headers, and the header that ends them."""
+    body = b"".join(INT.pack(op_code) + b"\0" + INT.pack(-1) + part for op_code, part in parts)
+    return body + END_OF_MULTI

@@ -94,6 +94,34 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         " terminal or from standard input; the command help lists the commands.",
         allow_abbrev=False,
     )
+    _add_server(parser, environment)
+    parser.add_argument(
+        "--read-only", action="store_true", help="refuse the commands that change anything"
+    )
+    parser.add_argument(
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="how answers are printed; json: a value a line (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-pager", action="store_true", help="print long answers to a terminal without a stop"
+    )
+    parser.add_argument(
+        "--history",
+        type=Path,
+        metavar="FILE",
+        help=f"where typed lines are kept (default: ~/{_HISTORY_NAME})",
+    )
+    _add_identity(parser, environment)
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, help="a command of the shell and its arguments"
+    )
+    return parser
+
+
+def _add_server(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    """Add the options that say which server to work on; their names are Apache ZooKeeper's."""
     parser.add_argument(
         "-server",
         "--server",
@@ -118,24 +146,10 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         action="store_true",
         help="taken for Apache ZooKeeper's sake: a connection is always waited for",
     )
-    parser.add_argument(
-        "--read-only", action="store_true", help="refuse the commands that change anything"
-    )
-    parser.add_argument(
-        "--output",
-        choices=("text", "json"),
-        default="text",
-        help="how answers are printed; json: a value a line (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--no-pager", action="store_true", help="print long answers to a terminal without a stop"
-    )
-    parser.add_argument(
-        "--history",
-        type=Path,
-        metavar="FILE",
-        help=f"where typed lines are kept (default: ~/{_HISTORY_NAME})",
-    )
+
+
+def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    """Add the options that say who the user is, and whom to trust."""
     parser.add_argument(
         "--auth",
         action="append",
@@ -160,10 +174,6 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
             metavar="FILE",
             help=f"{what}; or {variable}",
         )
-    parser.add_argument(
-        "command", nargs=argparse.REMAINDER, help="a command of the shell and its arguments"
-    )
-    return parser
 
 
 def _with_ascii_dashes(argv: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import AuthFailedError, InvalidACLError, NoAuthError
 from kazoo.security import make_acl
 
-from tests.support.rawclient import RawClient
+from tests.support.rawclient import END_OF_MULTI, RawClient
 from tests.support.waiting import wait_until
 from zoolet.core.access import digest_of
 from zoolet.model.acl import ACL, ANYONE, AclList, Id
@@ -19,7 +19,6 @@ from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
 
 LIMIT = 128
 ANY_VERSION = INT.pack(-1)
-END_OF_MULTI = INT.pack(-1) + b"\1" + INT.pack(-1)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss
 
-from tests.support.shell import Ran, run_shell
+from tests.support.shell import Ran, printed, run_shell
 from tests.support.waiting import wait_until
 from zoolet.shell.connection import Connection
 from zoolet.shell.context import Context
@@ -24,14 +24,7 @@ from zoolet.shell.settings import read_settings
 from zoolet.testing import ServerProcess
 
 
-def printed(server: ServerProcess, *words: str) -> str:
-    """Return what a command prints that does what it is asked."""
-    ran = run_shell(server.hosts, *words)
-    assert (ran.status, ran.err) == (0, ""), words
-    return ran.out
-
-
-def test_commands_print_what_the_original_prints(server: ServerProcess, client: Any) -> None:
+def test_commands_print_what_apache_zookeeper_prints(server: ServerProcess, client: Any) -> None:
     assert printed(server, "create", "/a", "two words") == "Created /a\n"
     assert printed(server, "create", "-s", "/a/n-", "") == "Created /a/n-0000000000\n"
     assert printed(server, "create", "/a/b", "x", "world:anyone:r") == "Created /a/b\n"

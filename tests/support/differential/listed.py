@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.differential.play import Difference, Event, Observations
-from tests.support.differential.steps import Burst, Request
+from tests.support.differential.step_types import Burst, Request
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.wire.jute import INT, Reader
 

@@ -8,7 +8,8 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from tests.support.differential.replies import SessionNames, describe, describe_event
-from tests.support.differential.steps import CLIENTS, Burst, Dialect, Reconnect, Request, Step
+from tests.support.differential.step_types import Burst, Dialect, Reconnect, Request, Step
+from tests.support.differential.steps import CLIENTS
 from zoolet.model.codes import ErrorCode, OpCode, Xid
 from zoolet.testing.traffic.frames import REQUEST_HEADER
 from zoolet.wire.frames import REPLY_HEADER_BYTES

@@ -10,8 +10,24 @@ what docs/compatibility.md lists as different on purpose.
 
 import random
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
+from tests.support.differential.step_types import (
+    RELEASE_3_9,
+    Burst,
+    Dialect,
+    Reconnect,
+    Request,
+    Step,
+)
+from tests.support.differential.step_values import (
+    BAD_PATHS,
+    CREDENTIALS,
+    IDENTITIES,
+    NEW_IDENTITIES,
+    PATHS,
+    SYSTEM_PATHS,
+)
+from tests.support.rawclient import multi_body
 from zoolet.core.access import digest_of
 from zoolet.model.acl import ACL, OPEN_ACL, READ_ONLY_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, OpCode, Permission, Xid
@@ -21,78 +37,6 @@ from zoolet.wire.requests import WRITE_OP_CODES
 CLIENTS = 4
 
 _UNKNOWN_OP_CODES = (OpCode.CHECK, OpCode.NOTIFICATION, 10, 23, 99, 108, -1, -2, 2**31 - 1)
-
-
-class Request(NamedTuple):
-    """A request as it is sent."""
-
-    xid: int
-    op_code: int
-    body: bytes
-
-
-class Burst(NamedTuple):
-    """Requests that a client sends one after another, without waiting for replies."""
-
-    client: int
-    requests: tuple[Request, ...]
-
-
-class Reconnect(NamedTuple):
-    """A client's next connection: to the session that it has, or to a new one.
-
-    Attributes:
-        cuts_first: the old connection is closed first; otherwise the session moves away from it.
-        forgets_session: it asks for a new session.
-        spoils_password: it brings a password that is wrong.
-        last_zxid_offset: added to the last zxid that it has seen.
-        tail: what follows the password in the connect request; 3.4's clients send nothing.
-    """
-
-    client: int
-    cuts_first: bool = True
-    forgets_session: bool = False
-    spoils_password: bool = False
-    last_zxid_offset: int = 0
-    tail: bytes = b"\0"
-
-
-Step = Burst | Reconnect
-
-
-class Dialect(NamedTuple):
-    """What the compared release does otherwise than 3.9.5, so that it is not asked for.
-
-    Attributes:
-        exists_checks_acl: exists needs READ; before 3.9 it needs nothing.
-        refuses_check: check outside a multi is refused; 3.8.0 logs it and cannot start again.
-        tells_watches_apart: a client may have a standard, a persistent and a recursive watch on one
-            path; before 3.9 the last one counts, and checkWatches finds other clients' too.
-        reads_flags_in_multi: a multi with flags of no mode, or of a TTL, is malformed.
-        malformed_takes_no_zxid: only a malformed multi takes a zxid; before 3.9 every write does.
-        events_carry_zxid: a watch event's header has the zxid of the txn.
-        knows_all_acls: an ip ACL may have an IPv6 address; nulls and x509 are answered as in 3.9.5.
-    """
-
-    exists_checks_acl: bool = True
-    refuses_check: bool = True
-    tells_watches_apart: bool = True
-    reads_flags_in_multi: bool = True
-    malformed_takes_no_zxid: bool = True
-    events_carry_zxid: bool = True
-    knows_all_acls: bool = True
-
-
-RELEASE_3_9 = Dialect()
-RELEASE_3_8 = Dialect(
-    exists_checks_acl=False,
-    refuses_check=False,
-    tells_watches_apart=False,
-    reads_flags_in_multi=False,
-    malformed_takes_no_zxid=False,
-    events_carry_zxid=False,
-    knows_all_acls=False,
-)
 
 
 def generate(
@@ -122,47 +66,6 @@ class _Generator:
             self._not_spoiled |= {OpCode.EXISTS}
         if not dialect.tells_watches_apart:
             self._not_spoiled |= _ABOUT_WATCHES
-        names = ["a", "b", "c-", "ü€", "q", "long" * 20]
-        self._paths = [f"/{name}" for name in names]
-        self._paths += [f"/{above}/{name}" for above in "abq" for name in ("a", "b", "s-", "zz")]
-        self._paths += [f"/a/b/{name}" for name in ("a", "b", "s-")] + ["/a/a/a", "/q/zz/a/b"]
-        self._bad_paths = [
-            "",
-            "/",
-            "a",
-            "//",
-            "/a/",
-            "/a//b",
-            "/a/./b",
-            "/a/../b",
-            "/.",
-            "/..",
-            "/a/b/..",
-            "/\0",
-            "/a\0b",
-            "/\x01",
-            "/\x7f",
-            "/\x85",
-            "/\ud800".encode("utf-8", "replace").decode(),
-            "/\ue000",
-            "/\uf8ff",
-            "/\uffef",
-            "/\ufff0",
-            "/ ",
-            "/a/" + "x" * 300,
-        ]
-        self._system_paths = [
-            "/zookeeper",
-            "/zookeeper/quota",
-            "/zookeeper/config",
-            "/zookeeper/x",
-            "/zookeeper/quota/a",
-            "/zookeeper/quota/a/zookeeper_limits",
-            "/zookeeper/quota/a/zookeeper_stats",
-            "/zookeeper/quota/a/b",
-            "/zookeeper/quota/a/b/zookeeper_limits",
-            "/zookeeper/quota/a/b/zookeeper_stats",
-        ]
         self._writes: list[tuple[int, Callable[[], tuple[int, bytes]]]] = [
             (20, self._create),
             (5, self._create_container),
@@ -279,15 +182,15 @@ class _Generator:
         chance = self._chance
         kind = chance.random()
         if kind < 0.85:
-            path = chance.choice(self._paths)
+            path = chance.choice(PATHS)
             if path.endswith("-") and chance.random() < 0.5:
                 path += f"{chance.randrange(4):010d}"
             return path
         if kind < 0.93:
-            return chance.choice(self._system_paths)
+            return chance.choice(SYSTEM_PATHS)
         if kind < 0.95:
             return "/"
-        return chance.choice(self._bad_paths)
+        return chance.choice(BAD_PATHS)
 
     def _written_path(self) -> str:
         if not self._dialect.tells_watches_apart and self._chance.random() < 0.1:
@@ -343,8 +246,8 @@ class _Generator:
         if chance.random() < 0.1:
             return READ_ONLY_ACL[0]
         permissions = chance.choice((Permission.ALL, Permission.ALL, chance.randrange(64), -1, 0))
-        more = _NEW_IDENTITIES if self._dialect.knows_all_acls else ()
-        return ACL(permissions, Id(*chance.choice((*_IDENTITIES, *more))))
+        more = NEW_IDENTITIES if self._dialect.knows_all_acls else ()
+        return ACL(permissions, Id(*chance.choice((*IDENTITIES, *more))))
 
     def _flags(self) -> int:
         return self._chance.choices((0, 1, 2, 3, 4, 5, 6, 7, -1), (40, 12, 14, 6, 4, 2, 2, 1, 1))[0]
@@ -518,22 +421,7 @@ class _Generator:
         return OpCode.DELETE, pack_ustring(path) + INT.pack(-1)
 
     def _auth(self) -> tuple[int, bytes]:
-        scheme, credentials = self._chance.choice(
-            (
-                ("digest", b"ann:secret"),
-                ("digest", b"ann:secret"),
-                ("digest", b"bob:word"),
-                ("digest", b"super:admin"),
-                ("digest", b"nocolon"),
-                ("digest", b":"),
-                ("digest", b""),
-                ("ip", b""),
-                ("world", b"anyone"),
-                ("nosuch", b"x"),
-                ("super", b"x"),
-                ("auth", b""),
-            )
-        )
+        scheme, credentials = self._chance.choice(CREDENTIALS)
         if self._chance.random() < 0.2:
             return OpCode.SASL, pack_buffer(credentials)
         return OpCode.AUTH, INT.pack(0) + pack_ustring(scheme) + pack_buffer(credentials)
@@ -573,50 +461,6 @@ _SAMPLED = (
 
 _WATCHED_IN_ONE_WAY = {"/w": 1, "/w/a": 0, "/w/b": 1}
 """Paths that no request but addWatch watches, each with its mode."""
-
-_IDENTITIES = (
-    ("world", "anyone"),
-    ("world", "anyone"),
-    ("world", "nobody"),
-    ("auth", ""),
-    ("auth", "ignored"),
-    ("digest", digest_of(b"ann:secret")),
-    ("digest", digest_of(b"bob:word")),
-    ("digest", "nocolon"),
-    ("digest", "a:b:c"),
-    ("digest", ""),
-    ("ip", "127.0.0.1"),
-    ("ip", "127.0.0.0/8"),
-    ("ip", "10.0.0.0/8"),
-    ("ip", "127.0.0.1/33"),
-    ("ip", "127.0.0"),
-    ("ip", "nonsense"),
-    ("super", "super"),
-    ("nosuch", "x"),
-    ("", ""),
-)
-
-
-_NEW_IDENTITIES = (
-    ("ip", "::1"),
-    ("ip", "::1/128"),
-    ("ip", "::/0"),
-    ("ip", "2001:db8::/32"),
-    ("ip", "2001:db8::1"),
-    ("ip", "::1/129"),
-    ("ip", "::ffff:127.0.0.1"),
-    ("ip", "fe80::1%lo"),
-    ("ip", ":::"),
-    ("x509", "CN=ann"),
-    ("x509", "ann"),
-    ("x509", ""),
-)
-
-
-def multi_body(parts: list[tuple[int, bytes]]) -> bytes:
-    """Put operations behind their headers, and the header that ends them."""
-    body = b"".join(INT.pack(op_code) + b"\0" + INT.pack(-1) + part for op_code, part in parts)
-    return body + INT.pack(-1) + b"\1" + INT.pack(-1)
 
 
 def malformed(seed: int, dialect: Dialect = RELEASE_3_9) -> Iterator[Step]:
