@@ -9,6 +9,7 @@ directly.
 import contextlib
 import importlib.util
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -25,10 +26,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from zoolet.jobs import Batch, Dispatcher, Job, JobRequest, JobState, Origin
-from zoolet.server.cli.control import connect_address, running_pid
-from zoolet.server.runtime.errors import ConfigError
-from zoolet.server.zoo_cfg.config import Config
-from zoolet.server.zoo_cfg.reading import read_config
 
 DATASET = "flights"
 MONTHS = [str(month) for month in range(1, 13)]
@@ -134,28 +131,44 @@ def differences(found: dict[str, Figures], expected: dict[str, Figures]) -> list
 
 
 @contextlib.contextmanager
-def running_server(conf: Path, config: Config) -> Iterator[None]:
-    """Start the server of ``conf`` for a while; one that runs already is used, and left running."""
-    pid = running_pid(config)
-    if pid is not None:
-        console.print(f"The server runs already, as process {pid}.")
-        yield
+def running_server(conf: Path) -> Iterator[str]:
+    """Start the server of ``conf`` for a while, and yield its address.
+
+    One that runs already is used, and left running.
+    """
+    if zk_server("status", conf).returncode == 0:
+        console.print("The server runs already.")
+        yield address_of(conf)
         return
-    run_zk_server("start", conf)
+    console.print(done("start", conf))
     try:
-        yield
+        yield address_of(conf)
     finally:
-        run_zk_server("stop", conf)
+        console.print(done("stop", conf))
 
 
-def run_zk_server(command: str, conf: Path) -> None:
-    """Run a command of zkServer.sh, and say what it says."""
-    completed = subprocess.run(
-        [_BIN / "zkServer.sh", command, conf], capture_output=True, text=True, check=False
-    )
+def address_of(conf: Path) -> str:
+    """Return the address of a server, as ``zkServer.sh status`` prints it."""
+    status = done("status", conf)
+    found = re.search(r"Client port found: (\d+)\. Client address: (\S+)\.$", status, re.MULTILINE)
+    if found is None:
+        raise click.ClickException(f"zkServer.sh status names no address: {status}")
+    return f"{found[2]}:{found[1]}"
+
+
+def done(command: str, conf: Path) -> str:
+    """Run a command of zkServer.sh that has to succeed, and return what it prints."""
+    completed = zk_server(command, conf)
     if completed.returncode:
         raise click.ClickException(f"zkServer.sh {command}: {completed.stderr.strip()}")
-    console.print(completed.stdout.strip())
+    return completed.stdout.strip()
+
+
+def zk_server(command: str, conf: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a command of zkServer.sh."""
+    return subprocess.run(
+        [_BIN / "zkServer.sh", command, conf], capture_output=True, text=True, check=False
+    )
 
 
 class Workers:
@@ -297,14 +310,9 @@ def do_queries(dispatcher: Dispatcher, workers: Workers) -> None:
 def main(conf: Path, queue: str, worker_count: int, logs: Path) -> None:
     """Serve, run two queries over a year of flights as jobs, and check their answers."""
     began = time.monotonic()
-    try:
-        config = read_config(conf)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
-    server = f"{connect_address(config)}:{config.client_port}"
     logs.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as started:
-        started.enter_context(running_server(conf, config))
+        server = started.enter_context(running_server(conf))
         workers = Workers(worker_count, server, queue, logs)
         started.callback(workers.stop)
         do_queries(started.enter_context(Dispatcher(server, queue, create=True)), workers)

@@ -137,6 +137,6 @@ def zk_snapshot_comparer() -> None:
 
 
 def _run_shell(arguments: list[str]) -> None:
-    from zoolet.shell import main as shell_main  # noqa: PLC0415 -- see the head of this module
+    from zoolet.shell.main import main as shell_main  # noqa: PLC0415 -- see the head of this module
 
     sys.exit(shell_main(arguments))

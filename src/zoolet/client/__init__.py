@@ -21,10 +21,18 @@ from zoolet.client.calls import (
 )
 from zoolet.client.four_letter_words import ask
 from zoolet.client.watches import Watches, WatchEvent, WatchKind
+from zoolet.model.acl import ACL, Id
+from zoolet.model.codes import AddWatchMode, CreateMode, EventType, WatcherType
 
 __all__ = [
+    "ACL",
+    "AddWatchMode",
+    "CreateMode",
+    "EventType",
+    "Id",
     "WatchEvent",
     "WatchKind",
+    "WatcherType",
     "Watches",
     "ask",
     "call",

@@ -3,7 +3,3 @@
 Owns the commands, how they read what was typed and how they print what came. Everything goes
 through kazoo and ``client``. Imports ``model`` and ``client``, never the server.
 """
-
-from zoolet.shell.main import main
-
-__all__ = ["main"]

@@ -9,44 +9,88 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zoolet.model.codes import ErrorCode, OpCode
-    from zoolet.testing.faults.faults import FaultError
-    from zoolet.testing.kazoo_harness import KazooTestCase, KazooTestHarness
+    from zoolet.core.znode import Znode
+    from zoolet.model.codes import ErrorCode, OpCode, WatchMode
+    from zoolet.server.runtime.clock import Clock
+    from zoolet.server.zoo_cfg.config import Config
+    from zoolet.testing.faults.clock import ServerClock
+    from zoolet.testing.faults.faults import Fault, FaultError, Faults, Partition, Trigger
+    from zoolet.testing.faults.memory_disk import MemoryDisk
+    from zoolet.testing.faults.network import Exchange, Link, Network
+    from zoolet.testing.kazoo_harness import Cluster, KazooTestCase, KazooTestHarness
     from zoolet.testing.recording.recording import Recorder, RecordingError
     from zoolet.testing.recording.replay import Replay
+    from zoolet.testing.server_state import Inside, SessionSeen, Watch
     from zoolet.testing.servers.apache import ApacheServer
     from zoolet.testing.servers.base import ReservedPort
     from zoolet.testing.servers.embedded import EmbeddedServer
     from zoolet.testing.servers.process import ServerProcess
+    from zoolet.testing.traffic.seen_requests import SeenRequest
 
 __all__ = [
     "ApacheServer",
+    "Clock",
+    "Cluster",
+    "Config",
     "EmbeddedServer",
     "ErrorCode",
+    "Exchange",
+    "Fault",
     "FaultError",
+    "Faults",
+    "Inside",
     "KazooTestCase",
     "KazooTestHarness",
+    "Link",
+    "MemoryDisk",
+    "Network",
     "OpCode",
+    "Partition",
     "Recorder",
     "RecordingError",
     "Replay",
     "ReservedPort",
+    "SeenRequest",
+    "ServerClock",
     "ServerProcess",
+    "SessionSeen",
+    "Trigger",
+    "Watch",
+    "WatchMode",
+    "Znode",
 ]
 
 _MODULES = {
     "ApacheServer": "zoolet.testing.servers.apache",
+    "Clock": "zoolet.server.runtime.clock",
+    "Cluster": "zoolet.testing.kazoo_harness",
+    "Config": "zoolet.server.zoo_cfg.config",
     "EmbeddedServer": "zoolet.testing.servers.embedded",
     "ErrorCode": "zoolet.model.codes",
+    "Exchange": "zoolet.testing.faults.network",
+    "Fault": "zoolet.testing.faults.faults",
     "FaultError": "zoolet.testing.faults.faults",
+    "Faults": "zoolet.testing.faults.faults",
+    "Inside": "zoolet.testing.server_state",
     "KazooTestCase": "zoolet.testing.kazoo_harness",
     "KazooTestHarness": "zoolet.testing.kazoo_harness",
+    "Link": "zoolet.testing.faults.network",
+    "MemoryDisk": "zoolet.testing.faults.memory_disk",
+    "Network": "zoolet.testing.faults.network",
     "OpCode": "zoolet.model.codes",
+    "Partition": "zoolet.testing.faults.faults",
     "Recorder": "zoolet.testing.recording.recording",
     "RecordingError": "zoolet.testing.recording.recording",
     "Replay": "zoolet.testing.recording.replay",
     "ReservedPort": "zoolet.testing.servers.base",
+    "SeenRequest": "zoolet.testing.traffic.seen_requests",
+    "ServerClock": "zoolet.testing.faults.clock",
     "ServerProcess": "zoolet.testing.servers.process",
+    "SessionSeen": "zoolet.testing.server_state",
+    "Trigger": "zoolet.testing.faults.faults",
+    "Watch": "zoolet.testing.server_state",
+    "WatchMode": "zoolet.model.codes",
+    "Znode": "zoolet.core.znode",
 }
 
 

@@ -1,6 +1,6 @@
 """The commands: importing this fills the table in ``registry.py``."""
 
-from zoolet.shell.commands import (
+from zoolet.shell.commands import (  # noqa: F401 -- each adds its commands
     copying,
     editing,
     quotas,
@@ -11,15 +11,3 @@ from zoolet.shell.commands import (
     watching,
     writing,
 )
-
-__all__ = [
-    "copying",
-    "editing",
-    "quotas",
-    "reading",
-    "searching",
-    "sessions",
-    "shell_itself",
-    "watching",
-    "writing",
-]
