@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import servers
-from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import Image, write_snapshot
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from zoolet.core.tree import Tree
 from zoolet.model.acl import ACL, ANYONE, OPEN_ACL, AclList, Id
 from zoolet.model.codes import Permission
 from zoolet.model.owner_kinds import owner_of_ttl
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import Image, write_snapshot
 

@@ -17,7 +17,7 @@ from tests.support.differential.play import Player
 from tests.support.differential.step_types import Dialect
 from tests.support.differential.steps import generate
 from tests.support.rawclient import RawClient
-from zoolet.core.access import digest_of
+from zoolet.state_machine.access import digest_of
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.base import ManagedServer
 

@@ -31,11 +31,11 @@ from tests.support.differential.step_types import (
     Step,
 )
 from tests.support.differential.steps import generate
-from zoolet.core.access import digest_of
-from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
 from zoolet.model.stat import Stat
+from zoolet.state_machine.access import digest_of
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.testing import ApacheServer, ServerProcess

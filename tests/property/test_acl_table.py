@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.core.identities import Identities
-from zoolet.core.machine import StateMachine
-from zoolet.core.networks import client_address
-from zoolet.core.rules import Rules
-from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
-from zoolet.core.view import Requester
 from zoolet.model import requests
 from zoolet.model.acl import ACL, ANYONE, OPEN_ACL, READ_ONLY_ACL, AclList, Id
 from zoolet.model.codes import ErrorCode, OpCode, Permission
+from zoolet.state_machine.identities import Identities
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.networks import client_address
+from zoolet.state_machine.rules import Rules
+from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.view import Requester
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import Image, read_snapshot, write_snapshot
 

@@ -7,17 +7,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from zoolet.core.apply import Applied
-from zoolet.core.identities import NOBODY
-from zoolet.core.machine import StateMachine
-from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
-from zoolet.core.view import Requester
 from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import CreateMode, ErrorCode, OpCode
 from zoolet.model.stat import Stat
 from zoolet.model.txns import Txn
+from zoolet.state_machine.apply import Applied
+from zoolet.state_machine.identities import NOBODY
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.view import Requester
 from zoolet.wire.txns import decode_txn, encode_txn
 
 SESSIONS = (101, 102)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from zoolet.core import tree
+from zoolet.state_machine import tree
 
 try:
     import _testcapi

@@ -19,15 +19,15 @@ import pytest
 from tests.simulation.memory import testcapi
 from tests.support.rawclient import connect_frame, request_frame
 from tests.support.simulated import OpenTransport, default_config
-from zoolet.core.machine import StateMachine
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
+from zoolet.server.common.clock import SYSTEM_CLOCK
+from zoolet.server.common.disk_thread import DiskThread
+from zoolet.server.common.scheduler import Scheduler
 from zoolet.server.pipeline.connection import Connection
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
-from zoolet.server.runtime.clock import SYSTEM_CLOCK
-from zoolet.server.runtime.disk_thread import DiskThread
-from zoolet.server.runtime.scheduler import Scheduler
+from zoolet.state_machine.machine import StateMachine
 from zoolet.storage.disk import Disk
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover

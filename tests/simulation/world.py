@@ -1,4 +1,4 @@
-"""A server's core and storage on a simulated clock, disk and network, driven by one seed.
+"""A server's state machine and storage on a simulated clock, disk and network, driven by one seed.
 
 The parts are the real ones: connections, request processor, state machine, group commit, log,
 snapshots, recovery. Only what they stand on is simulated: the event loop's queue, the thread that
@@ -17,23 +17,23 @@ from tests.simulation.disk import CrashError, SimulatedDisk
 from tests.simulation.memory import FailingMemory
 from tests.simulation.parts import SimulatedDiskThread, SimulatedLoop, SimulatedTransport
 from tests.support.simulated import TICK_MS, simulated_config
-from zoolet.core.machine import StateMachine
-from zoolet.core.rules import Rules
-from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
 from zoolet.model.stat import STAT, Stat
 from zoolet.model.txns import Txn
+from zoolet.server.common.clock import Clock
+from zoolet.server.common.disk_thread import DiskThread
+from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS
+from zoolet.server.common.scheduler import Scheduler
 from zoolet.server.pipeline.batches import Batch
 from zoolet.server.pipeline.connection import Connection
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
-from zoolet.server.runtime.clock import Clock
-from zoolet.server.runtime.disk_thread import DiskThread
-from zoolet.server.runtime.errors import HARMLESS_IN_CALLBACKS
-from zoolet.server.runtime.scheduler import Scheduler
 from zoolet.server.snapshotter import Snapshotter
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.rules import Rules
+from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover

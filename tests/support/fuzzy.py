@@ -8,9 +8,9 @@ import zlib
 from pathlib import Path
 
 from tests.support.writer import DISK, Writer
-from zoolet.core.znode import Znode
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.state_machine.znode import Znode
 from zoolet.storage.files import snapshot_name
 from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring
 

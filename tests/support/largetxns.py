@@ -4,11 +4,11 @@ It is a multi of creates with the ACL ``auth``: the txn holds the client's long 
 """
 
 from tests.support.rawclient import RawClient
-from zoolet.core.access import digest_of
 from zoolet.model.acl import ACL, Id
 from zoolet.model.codes import OpCode, Xid
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import CreateTxn, MultiTxn, Txn, TxnHeader
+from zoolet.state_machine.access import digest_of
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 from zoolet.wire.txns import encode_txn
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from zoolet.core.rules import Rules
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.server.zoo_cfg.reading import parse_config
+from zoolet.state_machine.rules import Rules
 
 TICK_MS = 2000
 

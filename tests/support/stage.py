@@ -13,16 +13,16 @@ from typing import Any, cast
 
 from tests.support.rawclient import RawReply, connect_frame, parse_reply, request_frame
 from tests.support.simulated import TICK_MS, simulated_config
-from zoolet.core.machine import StateMachine
-from zoolet.core.rules import Rules
-from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
+from zoolet.server.common.clock import Clock
+from zoolet.server.common.scheduler import BUDGET_S, Scheduler, Share
 from zoolet.server.pipeline.batches import Batch
 from zoolet.server.pipeline.connection import Connection
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
-from zoolet.server.runtime.clock import Clock
-from zoolet.server.runtime.scheduler import BUDGET_S, Scheduler, Share
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.rules import Rules
+from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.txn_log import TxnLog
 from zoolet.testing.faults.memory_disk import MemoryDisk

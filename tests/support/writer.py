@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from zoolet.core.identities import NOBODY
-from zoolet.core.machine import StateMachine
-from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
-from zoolet.core.view import Requester
 from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.txns import Txn
+from zoolet.state_machine.identities import NOBODY
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.view import Requester
 from zoolet.storage.disk import Disk, DiskFile
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import Recovery, recover

@@ -1,10 +1,11 @@
-"""docs/access.md shows the table of core/disclosures.py, each row as it is."""
+"""docs/access.md shows the table of state_machine/disclosures.py, each row as it is."""
 
 from pathlib import Path
 
 import pytest
 
-from zoolet.core.disclosures import (
+from zoolet.model.codes import Permission
+from zoolet.state_machine.disclosures import (
     EVENTS,
     OPERATOR_COMMANDS,
     OPERATOR_WORDS,
@@ -12,8 +13,7 @@ from zoolet.core.disclosures import (
     Disclosure,
     Of,
 )
-from zoolet.core.rules import DEFAULT_MOST_ACL_ENTRIES, DEFAULT_MOST_IDENTITIES
-from zoolet.model.codes import Permission
+from zoolet.state_machine.rules import DEFAULT_MOST_ACL_ENTRIES, DEFAULT_MOST_IDENTITIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "access.md").read_text()
 SECTION = PAGE.split("## What shows something of a znode")[1].split("\n## ")[0]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.server.runtime.errors import ConfigError
+from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg.key import Flag, Key, Number, Source, Use
 from zoolet.server.zoo_cfg.keys import KEYS
 from zoolet.server.zoo_cfg.reading import config_of, parse_config

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import pytest
 
-from zoolet.core.apply import Applied, Event
-from zoolet.core.watches import Watcher, WatchTable
 from zoolet.model.build import KIND
 from zoolet.model.codes import EventType, WatchMode
 from zoolet.model.replies import TxnResult
+from zoolet.state_machine.apply import Applied, Event
+from zoolet.state_machine.watches import Watcher, WatchTable
 
 ALIGNMENT_BYTES = 16
 """Of objects, in CPython's allocator."""

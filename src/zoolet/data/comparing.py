@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from zoolet.core.machine import StateMachine
-from zoolet.core.tree import Tree
-from zoolet.core.znode import Znode
 from zoolet.model.numbers import hex64
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.znode import Znode
 
 
 class Difference(NamedTuple):

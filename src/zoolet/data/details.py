@@ -9,11 +9,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 
-from zoolet.core.tree import Tree
-from zoolet.core.znode import Znode
 from zoolet.data.json_form import show_time
 from zoolet.model.numbers import hex64
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.znode import Znode
 from zoolet.storage.snapshots import Snapshot
 
 _FIRST_INODE = 1001

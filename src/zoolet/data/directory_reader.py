@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.core.machine import StateMachine
-from zoolet.core.sessions import SessionTable
 from zoolet.model.txns import Txn
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.sessions import SessionTable
 from zoolet.storage.disk import Disk, DiskFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid

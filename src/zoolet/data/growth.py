@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from zoolet.core.tree import Tree
+from zoolet.state_machine.tree import Tree
 
 
 @dataclass(slots=True)

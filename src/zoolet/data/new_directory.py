@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from zoolet.core.tree import Tree
 from zoolet.model import paths
 from zoolet.model.exports import (
     ExportedZnode,
@@ -14,6 +13,7 @@ from zoolet.model.exports import (
     write_export,
 )
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories

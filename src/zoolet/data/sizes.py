@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from zoolet.core.tree import Tree
-from zoolet.core.znode import data_length
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.znode import data_length
 from zoolet.storage.errors import StorageError
 
 

@@ -2,5 +2,6 @@
 
 Owns zoo.cfg, the listener and its connections, the order of *prepare, append, sync, apply, release*
 (``processor``), the four-letter words and the life cycle. One thread holds all state; a second one
-does nothing but write and sync the log. Imports ``model``, ``wire``, ``core`` and ``storage``.
+does nothing but write and sync the log. Imports ``model``, ``wire``, ``state_machine`` and
+``storage``.
 """

@@ -9,13 +9,13 @@ Apache ZooKeeper keeps the connections and forgets their watches without a word
 
 from collections.abc import Callable, Iterator
 
-from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
+from zoolet.server.common.answers import Run
+from zoolet.server.common.clock import Clock
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
-from zoolet.server.runtime.answers import Run
-from zoolet.server.runtime.clock import Clock
 from zoolet.server.zoo_cfg.config import Config
+from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
 
 _STEP_ITEMS = 500
 _STEP_US = 500

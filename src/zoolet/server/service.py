@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from zoolet.server.common.clock import SYSTEM_CLOCK, Clock
+from zoolet.server.common.disk_thread import DiskThread
+from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS, ServerError
+from zoolet.server.common.log_limiter import LogLimiter
+from zoolet.server.common.logs import describe_serving
+from zoolet.server.common.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
+from zoolet.server.common.scheduler import Scheduler, Share
 from zoolet.server.endpoints import Endpoints
 from zoolet.server.network.listening import is_broken_connection
 from zoolet.server.pipeline.batches import Batch
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
-from zoolet.server.runtime.clock import SYSTEM_CLOCK, Clock
-from zoolet.server.runtime.disk_thread import DiskThread
-from zoolet.server.runtime.errors import HARMLESS_IN_CALLBACKS, ServerError
-from zoolet.server.runtime.log_limiter import LogLimiter
-from zoolet.server.runtime.logs import describe_serving
-from zoolet.server.runtime.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
-from zoolet.server.runtime.scheduler import Scheduler, Share
 from zoolet.server.snapshotter import Snapshotter
 from zoolet.server.zoo_cfg.config import Config, Listener
 from zoolet.storage.compression import Compression
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from zoolet.core.machine import StateMachine
     from zoolet.server.network.listening import Acceptor
     from zoolet.server.operator.http import Page
     from zoolet.server.zoo_cfg.config import AdminConfig
+    from zoolet.state_machine.machine import StateMachine
 
 log = logging.getLogger(__name__)
 

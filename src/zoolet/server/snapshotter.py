@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from zoolet.server.common.disk_thread import DiskThread
+from zoolet.server.common.stats import Summary
 from zoolet.server.pipeline.batches import Batch
-from zoolet.server.runtime.disk_thread import DiskThread
-from zoolet.server.runtime.stats import Summary
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk

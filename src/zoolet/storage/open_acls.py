@@ -7,7 +7,6 @@ znode that is created, or gets another ACL, in between names an ACL that is not 
 
 from typing import TYPE_CHECKING
 
-from zoolet.core.tree import Tree
 from zoolet.model.codes import OpCode
 from zoolet.model.txns import (
     CreateTxn,
@@ -17,6 +16,7 @@ from zoolet.model.txns import (
     SubTxn,
     TxnBody,
 )
+from zoolet.state_machine.tree import Tree
 
 if TYPE_CHECKING:
     from zoolet.model.acl import AclList

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.core.machine import StateMachine
-from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
 from zoolet.model.codes import OpCode
 from zoolet.model.txns import Txn
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import TORN, DataDirectories, by_zxid

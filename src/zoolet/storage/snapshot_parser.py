@@ -11,10 +11,10 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from zoolet.core.acl_table import OPEN, StoredAcl
-from zoolet.core.tree import Tree
-from zoolet.core.znode import PZXID
 from zoolet.model.big_endian import read_i32_be, read_i64_be
+from zoolet.state_machine.acl_table import OPEN, StoredAcl
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.znode import PZXID
 from zoolet.storage import snapshots
 from zoolet.wire.jute import INT, LONG, MalformedError, Reader, pack_ustring
 

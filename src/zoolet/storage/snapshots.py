@@ -12,10 +12,6 @@ from typing import Final, NamedTuple, final
 
 from mypy_extensions import i32, i64
 
-from zoolet.core.acl_table import OPEN, StoredAcl
-from zoolet.core.machine import StateMachine
-from zoolet.core.tree import Tree
-from zoolet.core.znode import AVERSION, CVERSION, OWNER, PZXID, STAT_BYTES, KeptZnode
 from zoolet.model import paths
 from zoolet.model.acl import ACL, Id
 from zoolet.model.big_endian import (
@@ -26,6 +22,10 @@ from zoolet.model.big_endian import (
     write_i64_be,
 )
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.state_machine.acl_table import OPEN, StoredAcl
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.znode import AVERSION, CVERSION, OWNER, PZXID, STAT_BYTES, KeptZnode
 from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError

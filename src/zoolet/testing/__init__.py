@@ -9,14 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zoolet.core.znode import Znode
     from zoolet.model.codes import ErrorCode, OpCode, WatchMode
-    from zoolet.server.runtime.clock import Clock
+    from zoolet.server.common.clock import Clock
     from zoolet.server.zoo_cfg.config import Config
-    from zoolet.testing.faults.clock import ServerClock
+    from zoolet.state_machine.znode import Znode
+    from zoolet.testing.clock import ServerClock
     from zoolet.testing.faults.faults import Fault, FaultError, Faults, Partition, Trigger
     from zoolet.testing.faults.memory_disk import MemoryDisk
-    from zoolet.testing.faults.network import Exchange, Link, Network
     from zoolet.testing.kazoo_harness import Cluster, KazooTestCase, KazooTestHarness
     from zoolet.testing.recording.recording import Recorder, RecordingError
     from zoolet.testing.recording.replay import Replay
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from zoolet.testing.servers.base import ReservedPort
     from zoolet.testing.servers.embedded import EmbeddedServer
     from zoolet.testing.servers.process import ServerProcess
+    from zoolet.testing.traffic.network import Exchange, Link, Network
     from zoolet.testing.traffic.seen_requests import SeenRequest
 
 __all__ = [
@@ -62,21 +62,21 @@ __all__ = [
 
 _MODULES = {
     "ApacheServer": "zoolet.testing.servers.apache",
-    "Clock": "zoolet.server.runtime.clock",
+    "Clock": "zoolet.server.common.clock",
     "Cluster": "zoolet.testing.kazoo_harness",
     "Config": "zoolet.server.zoo_cfg.config",
     "EmbeddedServer": "zoolet.testing.servers.embedded",
     "ErrorCode": "zoolet.model.codes",
-    "Exchange": "zoolet.testing.faults.network",
+    "Exchange": "zoolet.testing.traffic.network",
     "Fault": "zoolet.testing.faults.faults",
     "FaultError": "zoolet.testing.faults.faults",
     "Faults": "zoolet.testing.faults.faults",
     "Inside": "zoolet.testing.server_state",
     "KazooTestCase": "zoolet.testing.kazoo_harness",
     "KazooTestHarness": "zoolet.testing.kazoo_harness",
-    "Link": "zoolet.testing.faults.network",
+    "Link": "zoolet.testing.traffic.network",
     "MemoryDisk": "zoolet.testing.faults.memory_disk",
-    "Network": "zoolet.testing.faults.network",
+    "Network": "zoolet.testing.traffic.network",
     "OpCode": "zoolet.model.codes",
     "Partition": "zoolet.testing.faults.faults",
     "Recorder": "zoolet.testing.recording.recording",
@@ -84,13 +84,13 @@ _MODULES = {
     "Replay": "zoolet.testing.recording.replay",
     "ReservedPort": "zoolet.testing.servers.base",
     "SeenRequest": "zoolet.testing.traffic.seen_requests",
-    "ServerClock": "zoolet.testing.faults.clock",
+    "ServerClock": "zoolet.testing.clock",
     "ServerProcess": "zoolet.testing.servers.process",
     "SessionSeen": "zoolet.testing.server_state",
     "Trigger": "zoolet.testing.faults.faults",
     "Watch": "zoolet.testing.server_state",
     "WatchMode": "zoolet.model.codes",
-    "Znode": "zoolet.core.znode",
+    "Znode": "zoolet.state_machine.znode",
 }
 
 

@@ -18,7 +18,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.protocol.states import KazooState
 
-from zoolet.core.access import digest_of
+from zoolet.state_machine.access import digest_of
 from zoolet.testing.servers.embedded import Address, EmbeddedServer
 
 log = logging.getLogger(__name__)

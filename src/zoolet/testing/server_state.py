@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import NamedTuple, TypeVar
 
-from zoolet.core.znode import Znode
 from zoolet.model import paths
 from zoolet.model.codes import WatchMode
 from zoolet.server.service import Server
+from zoolet.state_machine.znode import Znode
 from zoolet.testing.faults.faults import Who, session_id_of
-from zoolet.testing.faults.network import Network
 from zoolet.testing.loop_thread import LoopThread
+from zoolet.testing.traffic.network import Network
 from zoolet.testing.traffic.seen_requests import SeenRequest
 
 T = TypeVar("T")

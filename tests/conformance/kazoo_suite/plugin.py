@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kazoo.testing import harness
 
-from zoolet.core.access import digest_of
+from zoolet.state_machine.access import digest_of
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.base import ManagedServer
 

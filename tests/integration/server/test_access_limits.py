@@ -11,9 +11,9 @@ from kazoo.security import make_acl
 
 from tests.support.rawclient import END_OF_MULTI, RawClient
 from tests.support.waiting import wait_until
-from zoolet.core.access import digest_of
 from zoolet.model.acl import ACL, ANYONE, AclList, Id
 from zoolet.model.codes import ErrorCode, OpCode, Xid
+from zoolet.state_machine.access import digest_of
 from zoolet.testing import ServerProcess
 from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
 

@@ -12,8 +12,8 @@ from kazoo.security import make_digest_acl
 
 from tests.support.rawclient import RawClient
 from tests.support.waiting import wait_until
-from zoolet.core.access import digest_of
 from zoolet.model.codes import ErrorCode, OpCode
+from zoolet.state_machine.access import digest_of
 from zoolet.testing import ServerProcess
 from zoolet.wire.jute import INT, pack_buffer, pack_ustring
 

@@ -1,4 +1,4 @@
-"""Each row of core/disclosures.py, with the permission that it names and with all others only."""
+"""Each row of the table of disclosures, with the permission that it names and with all others."""
 
 import itertools
 import re
@@ -9,11 +9,11 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.rawclient import END_OF_MULTI, RawClient, RawReply, multi_body
-from zoolet.core.access import digest_of
-from zoolet.core.disclosures import EVENTS, OPERATOR_COMMANDS, OPERATOR_WORDS, REPLIES, Of
 from zoolet.model.acl import ACL, AclList, Id
 from zoolet.model.codes import AddWatchMode, ErrorCode, EventType, OpCode, Permission, Xid
 from zoolet.server.operator.four_letter_words import WORDS
+from zoolet.state_machine.access import digest_of
+from zoolet.state_machine.disclosures import EVENTS, OPERATOR_COMMANDS, OPERATOR_WORDS, REPLIES, Of
 from zoolet.testing import ReservedPort, ServerProcess
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.rawclient import Connected, RawClient
-from zoolet.core.sessions import password_of
-from zoolet.server.runtime.errors import ConfigError
+from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg.reading import parse_config
+from zoolet.state_machine.sessions import password_of
 from zoolet.testing import ServerProcess
 
 SECRET = "6d1c2a0e-secret-of-this-test"

@@ -15,7 +15,7 @@ from tests.support.scripts import SCRIPTS, TIMEOUT_S, run_script, write_zoo_cfg
 from tests.support.waiting import wait_until
 from zoolet.server.cli import control
 from zoolet.server.cli.control import running_pid
-from zoolet.server.runtime.errors import ServerError
+from zoolet.server.common.errors import ServerError
 from zoolet.server.zoo_cfg.reading import read_config
 from zoolet.testing import ReservedPort, ServerProcess
 

@@ -1,6 +1,6 @@
 """The paths, identities and credentials that steps choose from. Few, so that steps often meet."""
 
-from zoolet.core.access import digest_of
+from zoolet.state_machine.access import digest_of
 
 _names = ["a", "b", "c-", "ü€", "q", "long" * 20]
 PATHS = [f"/{name}" for name in _names]

@@ -28,9 +28,9 @@ from tests.support.differential.step_values import (
     SYSTEM_PATHS,
 )
 from tests.support.rawclient import multi_body
-from zoolet.core.access import digest_of
 from zoolet.model.acl import ACL, OPEN_ACL, READ_ONLY_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, OpCode, Permission, Xid
+from zoolet.state_machine.access import digest_of
 from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring, pack_ustrings
 from zoolet.wire.requests import WRITE_OP_CODES
 

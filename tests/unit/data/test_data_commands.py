@@ -15,13 +15,13 @@ from click.testing import CliRunner, Result
 
 from tests.support.fuzzy import AclNumbers, FuzzySnapshot
 from tests.support.writer import Writer
-from zoolet.core.rules import Rules
 from zoolet.data.commands import data
 from zoolet.data.sizes import sizes
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, Id
 from zoolet.model.codes import CreateMode, OpCode
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.state_machine.rules import Rules
 from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile, _DiskReader
 from zoolet.storage.errors import StorageError
 from zoolet.storage.txn_log import read_records

@@ -2,8 +2,8 @@
 
 import pytest
 
-from zoolet.core.rules import Rules
 from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES, max_txn_bytes_of
+from zoolet.state_machine.rules import Rules
 
 
 @pytest.mark.parametrize("max_frame_bytes", [1024, 1025, 4096, DEFAULT_MAX_FRAME_BYTES, 1 << 24])

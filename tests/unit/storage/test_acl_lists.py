@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from zoolet.core.tree import Tree
 from zoolet.model.acl import ACL, OPEN_ACL, READ_ONLY_ACL, AclList, Id
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk
 from zoolet.storage.snapshots import Image, read_snapshot, write_snapshot
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.stat import Stat
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError

@@ -8,13 +8,13 @@ import pytest
 
 from tests.support.fuzzy import AclNumbers, FuzzySnapshot
 from tests.support.writer import DISK, SESSION, Writer
-from zoolet.core.machine import StateMachine
-from zoolet.core.rules import Rules
 from zoolet.data.directory_reader import state_of
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, OpCode
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.rules import Rules
 from zoolet.storage.errors import StorageError
 from zoolet.storage.recovery import AsOf
 from zoolet.storage.retention import Retention, checked_size

@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from zoolet.core.tree import Tree
 from zoolet.model import paths
 from zoolet.model.acl import ACL, OPEN_ACL, READ_ONLY_ACL, Id
 from zoolet.model.owner_kinds import CONTAINER_OWNER, owner_of_ttl
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.snapshots import Image
 
 LISTS = (OPEN_ACL, READ_ONLY_ACL, (ACL(1, Id("digest", "somebody:x=")),))

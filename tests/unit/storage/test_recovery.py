@@ -7,12 +7,6 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.writer import DISK, SESSION, Writer
-from zoolet.core.identities import NOBODY
-from zoolet.core.lifetimes import is_due_for_removal
-from zoolet.core.machine import StateMachine
-from zoolet.core.rules import Rules
-from zoolet.core.tree import Tree
-from zoolet.core.view import Requester
 from zoolet.data.commands import data
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
@@ -20,6 +14,12 @@ from zoolet.model.codes import CreateMode, OpCode
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.requests import CloseSession
 from zoolet.model.txns import Txn, TxnHeader
+from zoolet.state_machine.identities import NOBODY
+from zoolet.state_machine.lifetimes import is_due_for_removal
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.rules import Rules
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.view import Requester
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.writer import DISK, Writer
-from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.stat import Stat
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.compression import Compression, CompressionError
 from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile
 from zoolet.storage.files import DataDirectories

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.strategies import TXNS
-from zoolet.core.machine import StateMachine
-from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import CreateTxn, SetDataTxn, Txn, TxnHeader
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
 from zoolet.wire.jute import MalformedError
 from zoolet.wire.txns import decode_txn, encode_txn
 

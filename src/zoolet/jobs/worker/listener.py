@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from zoolet.jobs.execution.attempts import Outcome
 from zoolet.jobs.worker.jobs_in_hand import JobsInHand
-from zoolet.jobs.worker.recorder import Recorder
+from zoolet.jobs.worker.recorder import AttemptRecorder
 from zoolet.jobs.worker.taker import JobTaker
 
 
@@ -28,7 +28,7 @@ class ExecutorListener:
     def __init__(
         self,
         hands: JobsInHand,
-        recorder: Recorder,
+        recorder: AttemptRecorder,
         taker: JobTaker,
         *,
         wake: threading.Event,

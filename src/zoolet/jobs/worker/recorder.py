@@ -96,8 +96,8 @@ class _Asked(NamedTuple):
 _News = JobInHand | _Ended | _Asked
 
 
-class Recorder:
-    """Records what comes of jobs.
+class AttemptRecorder:
+    """Writes the outcomes of attempts to the queue.
 
     Args:
         jobs: the queue.
@@ -199,7 +199,7 @@ class Recorder:
     # --- The threads
 
     def record(self) -> None:
-        """Record what comes, until it is closed."""
+        """Write the outcomes of attempts to the queue, until the recorder is closed."""
         due: dict[str, float] = {}
         report_at: float | None = None
         while not self._is_drained:

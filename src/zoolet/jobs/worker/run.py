@@ -35,7 +35,7 @@ from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.listener import ExecutorListener
-from zoolet.jobs.worker.recorder import Recorder
+from zoolet.jobs.worker.recorder import AttemptRecorder
 from zoolet.jobs.worker.registration import Registration
 from zoolet.jobs.worker.taker import JobTaker
 from zoolet.jobs.znodes.connection import close_client, new_client, on_session_end, open_session
@@ -115,7 +115,7 @@ class WorkerRun:
             on_lost=self._abandon_all,
         )
         self._executors = ExecutorGroup(self.hands)
-        self.recorder = Recorder(
+        self.recorder = AttemptRecorder(
             self.queue,
             self.hands,
             self._results,

@@ -17,8 +17,8 @@ from zoolet.model.build import DESCRIPTION
 from zoolet.reporting import fail, reporting, text_of
 from zoolet.server.cli import control
 from zoolet.server.cli.environment import Environment
-from zoolet.server.runtime.errors import ConfigError, ServerError
-from zoolet.server.runtime.logs import LEVELS, LogFormat, set_up
+from zoolet.server.common.errors import ConfigError, ServerError
+from zoolet.server.common.logs import LEVELS, LogFormat, set_up
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.server.zoo_cfg.reading import read_config
 from zoolet.storage.errors import StorageError

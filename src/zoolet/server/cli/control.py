@@ -18,7 +18,7 @@ from pathlib import Path
 
 from zoolet.model.addresses import not_resolved
 from zoolet.model.oserrors import explain
-from zoolet.server.runtime.errors import ServerError
+from zoolet.server.common.errors import ServerError
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.files import LOCK_NAME, is_alive, pid_in
 

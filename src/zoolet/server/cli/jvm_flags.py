@@ -7,7 +7,7 @@ machine, which does not exist here. Source: ``zkServer.sh`` of Apache ZooKeeper 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from zoolet.server.runtime.errors import ServerError
+from zoolet.server.common.errors import ServerError
 
 _PROPERTY = "-D"
 _PREFIX = "zookeeper."

@@ -6,9 +6,9 @@ The connections of one host share these objects.
 import sys
 from typing import Final
 
-from zoolet.core.identities import Identities
-from zoolet.core.networks import client_address
 from zoolet.model.acl import Id
+from zoolet.state_machine.identities import Identities
+from zoolet.state_machine.networks import client_address
 
 _KEPT_HOSTS: Final = 1000
 _clients_by_host: dict[str, tuple[str, Identities]] = {}

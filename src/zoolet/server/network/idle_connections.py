@@ -17,9 +17,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from zoolet.server.common.log_limiter import LogLimiter
+from zoolet.server.common.stats import ServerStats
 from zoolet.server.network.admission import AcceptedSocket, Admission
-from zoolet.server.runtime.log_limiter import LogLimiter
-from zoolet.server.runtime.stats import ServerStats
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.network.admission import AcceptedSocket, Admission
-from zoolet.server.runtime.log_limiter import LogLimiter
 
 if TYPE_CHECKING:
     import ssl

@@ -9,10 +9,10 @@ import ssl
 from typing import Final
 
 from zoolet.model.acl import Id
+from zoolet.server.common.errors import ServerError
+from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.network.distinguished_names import DerError, subject_in
 from zoolet.server.network.handshakes import ServerContext
-from zoolet.server.runtime.errors import ServerError
-from zoolet.server.runtime.log_limiter import LogLimiter
 from zoolet.server.zoo_cfg.config import ClientAuth, TlsConfig
 
 _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}

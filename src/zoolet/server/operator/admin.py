@@ -11,12 +11,12 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from zoolet.model.numbers import hex64
+from zoolet.server.common.answers import in_chunks
 from zoolet.server.operator.four_letter_words import flat_figures
 from zoolet.server.operator.http import Exchange, Page, Request, Response, Upload, text
 from zoolet.server.operator.inspection import Inspector
 from zoolet.server.operator.json_chunks import PAUSE, Entries, Items, Later, encode
 from zoolet.server.operator.version import FULL_VERSION
-from zoolet.server.runtime.answers import in_chunks
 
 Answer = dict[str, object]
 Steps = Generator[None, None, Answer]

@@ -13,16 +13,16 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from zoolet.core import access
-from zoolet.core.identities import Identities
-from zoolet.core.machine import StateMachine
 from zoolet.model.codes import Permission
+from zoolet.server.common.rate_limit import RateLimit
+from zoolet.server.common.stats import ServerStats
 from zoolet.server.operator.admin import json_response
 from zoolet.server.operator.http import Exchange, Page, Request, Response, Upload
 from zoolet.server.operator.restore import RestoreError, Restorer
-from zoolet.server.runtime.rate_limit import RateLimit
-from zoolet.server.runtime.stats import ServerStats
 from zoolet.server.zoo_cfg.config import AdminConfig, Config
+from zoolet.state_machine import access
+from zoolet.state_machine.identities import Identities
+from zoolet.state_machine.machine import StateMachine
 from zoolet.storage.disk import Disk, ReadableFile
 from zoolet.wire.jute import INT, LONG, pack_ustring
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from zoolet.server.common.stats import Histogram, Summary
 from zoolet.server.operator.inspection import Inspector
-from zoolet.server.runtime.stats import Histogram, Summary
 
 
 class Figure(NamedTuple):

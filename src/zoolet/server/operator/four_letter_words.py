@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from zoolet.model.numbers import hex64
+from zoolet.server.common.answers import in_chunks
 from zoolet.server.operator.inspection import Inspector
 from zoolet.server.operator.version import FULL_VERSION
-from zoolet.server.runtime.answers import in_chunks
 
 T = TypeVar("T")
 

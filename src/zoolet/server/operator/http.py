@@ -19,8 +19,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
+from zoolet.server.common.answers import UNSENT_BYTES, Answer, Answers
 from zoolet.server.network.admission import AcceptedSocket
-from zoolet.server.runtime.answers import UNSENT_BYTES, Answer, Answers
 
 MAX_HEADER_BYTES: Final = 16 << 10
 MAX_BODY_BYTES: Final = 1 << 20

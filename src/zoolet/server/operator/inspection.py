@@ -21,14 +21,14 @@ from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
-from zoolet.core.machine import StateMachine
-from zoolet.core.sessions import Session
-from zoolet.core.watches import Watcher, WatchTable
 from zoolet.model.codes import OpCode, WatchMode
+from zoolet.server.common.stats import ConnectionStats, ServerStats
+from zoolet.server.common.user import user_name
 from zoolet.server.operator.version import FULL_VERSION
-from zoolet.server.runtime.stats import ConnectionStats, ServerStats
-from zoolet.server.runtime.user import user_name
 from zoolet.server.zoo_cfg.config import Config
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.sessions import Session
+from zoolet.state_machine.watches import Watcher, WatchTable
 from zoolet.storage.files import DataDirectories, by_zxid
 
 DEFAULT_TRACE_MASK = 306

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol
 
-from zoolet.core.tree import Tree
-from zoolet.server.runtime.answers import Run
-from zoolet.server.runtime.disk_thread import DiskThread
+from zoolet.server.common.answers import Run
+from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.zoo_cfg.config import Config
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk
 from zoolet.storage.files import DataDirectories, snapshot_name
 from zoolet.storage.snapshot_parser import SnapshotParser

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from zoolet.core.watches import Watcher
 from zoolet.model.big_endian import BytesWriter
-from zoolet.server.runtime.stats import ConnectionStats
+from zoolet.server.common.stats import ConnectionStats
+from zoolet.state_machine.watches import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable

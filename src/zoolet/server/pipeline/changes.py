@@ -7,18 +7,18 @@ server makes itself (a session that expires, a znode whose time is over).
 import logging
 from typing import Final, final
 
-from zoolet.core.apply import Applied
-from zoolet.core.identities import NOBODY
-from zoolet.core.machine import StateMachine
-from zoolet.core.view import Requester
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.requests import WriteRequest
 from zoolet.model.txns import Txn
+from zoolet.server.common.clock import Clock
+from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.pipeline.batches import Batch
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.outbox import Outbox
-from zoolet.server.runtime.clock import Clock
-from zoolet.server.runtime.log_limiter import LogLimiter
+from zoolet.state_machine.apply import Applied
+from zoolet.state_machine.identities import NOBODY
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.view import Requester
 from zoolet.storage.txn_log import TxnTooLargeError
 
 log = logging.getLogger(__name__)

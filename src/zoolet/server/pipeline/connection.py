@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Final, cast, final
 from mypy_extensions import i64
 
 from zoolet.model.big_endian import read_i32_be
+from zoolet.server.common.log_limiter import LogLimiter
+from zoolet.server.common.scheduler import LEAST_CHARGED_S, QUANTUM_S, Scheduler, Share, run_steps
 from zoolet.server.network.clients import client_at
 from zoolet.server.operator.four_letter_words import WORD_BYTES, WORDS
 from zoolet.server.pipeline.arriving import LongRequest, PartialFrame, wanted_bytes, whole_word
 from zoolet.server.pipeline.sending import MAX_UNSENT_BYTES, SendingSide
 from zoolet.server.pipeline.unsent import CHUNK_BYTES
-from zoolet.server.runtime.log_limiter import LogLimiter
-from zoolet.server.runtime.scheduler import LEAST_CHARGED_S, QUANTUM_S, Scheduler, Share, run_steps
 from zoolet.wire.frames import LENGTH_BYTES, frame_end
 from zoolet.wire.jute import MalformedError
 
 if TYPE_CHECKING:
-    from zoolet.core.sessions import Session
     from zoolet.server.network.admission import AcceptedSocket
     from zoolet.server.pipeline.batches import Batch, Hold
+    from zoolet.state_machine.sessions import Session
 
 log = logging.getLogger(__name__)
 

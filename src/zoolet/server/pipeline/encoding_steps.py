@@ -6,14 +6,14 @@ needs is kept at the beginning: records never change, and lists of children only
 
 from typing import Final, final
 
-from zoolet.core import access
-from zoolet.core.directory import Directory
-from zoolet.core.tree import Tree
-from zoolet.core.znode import write_names
 from zoolet.model.acl import AclList
 from zoolet.model.big_endian import BytesWriter, write_i32_be
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
+from zoolet.state_machine import access
+from zoolet.state_machine.directory import Directory
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.znode import write_names
 from zoolet.wire.jute import write_acl_entries, write_ustring
 from zoolet.wire.replies import write_end_of_multi, write_multi_read_part
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from zoolet.model.txns import Txn
+from zoolet.server.common.scheduler import Scheduler, Share
 from zoolet.server.pipeline.batches import EVERYTHING, Batch, Hold, Receiver, Shows
-from zoolet.server.runtime.scheduler import Scheduler, Share
 from zoolet.storage.txn_log import TxnLog, write_record
 
 if TYPE_CHECKING:
-    from zoolet.server.runtime.disk_thread import DiskThread
+    from zoolet.server.common.disk_thread import DiskThread
 
 _RELEASED_AT_ONCE_BYTES: Final = 1 << 20
 """What a batch holds above this is sent in several steps."""

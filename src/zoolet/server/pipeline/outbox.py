@@ -8,18 +8,18 @@ modules say what is sent and behind which batch.
 from collections.abc import Collection, Iterator
 from typing import Final, cast, final
 
-from zoolet.core.apply import Event
-from zoolet.core.watches import Watcher
 from zoolet.model.big_endian import BytesWriter
 from zoolet.model.errors import RequestError
 from zoolet.model.replies import TxnResult
+from zoolet.server.common.scheduler import STEP_COST_US
+from zoolet.server.common.stats import ServerStats
 from zoolet.server.pipeline.batches import Batch, Hold, Shows
 from zoolet.server.pipeline.connection import Connection
 from zoolet.server.pipeline.encoding_steps import LONG_BODY_BYTES, EncodingSteps
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.reads import Shown
-from zoolet.server.runtime.scheduler import STEP_COST_US
-from zoolet.server.runtime.stats import ServerStats
+from zoolet.state_machine.apply import Event
+from zoolet.state_machine.watches import Watcher
 from zoolet.wire.frames import LENGTH_BYTES, REPLY_HEADER_BYTES, write_reply, write_reply_header
 from zoolet.wire.replies import encode_event, encode_result
 

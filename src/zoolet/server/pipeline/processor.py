@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
-from zoolet.core import access
-from zoolet.core.identities import SKIPS_ACL
-from zoolet.core.machine import StateMachine
-from zoolet.core.view import Requester
 from zoolet.model.big_endian import read_i32_be
 from zoolet.model.codes import ErrorCode, OpCode, by_number
 from zoolet.model.errors import RequestError
 from zoolet.model.requests import SetWatches
+from zoolet.server.common.answers import Answers
+from zoolet.server.common.clock import MS_PER_S, Clock
+from zoolet.server.common.log_limiter import LogLimiter
+from zoolet.server.common.scheduler import STEP_COST_US, Scheduler
+from zoolet.server.common.stats import ServerStats
 from zoolet.server.operator import four_letter_words
 from zoolet.server.operator.inspection import Client, Inspector
 from zoolet.server.pipeline.batches import EVERYTHING, NOTHING, Batch
@@ -31,12 +32,11 @@ from zoolet.server.pipeline.outbox import Outbox
 from zoolet.server.pipeline.reads import read
 from zoolet.server.pipeline.removal import Removal
 from zoolet.server.pipeline.session_life import SessionLife
-from zoolet.server.runtime.answers import Answers
-from zoolet.server.runtime.clock import MS_PER_S, Clock
-from zoolet.server.runtime.log_limiter import LogLimiter
-from zoolet.server.runtime.scheduler import STEP_COST_US, Scheduler
-from zoolet.server.runtime.stats import ServerStats
 from zoolet.server.zoo_cfg.config import Config
+from zoolet.state_machine import access
+from zoolet.state_machine.identities import SKIPS_ACL
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.view import Requester
 from zoolet.wire.frames import REQUEST_HEADER_BYTES
 from zoolet.wire.jute import MalformedError, Reader
 from zoolet.wire.replies import encode_path, encode_token
@@ -52,7 +52,7 @@ from zoolet.wire.requests import (
 )
 
 if TYPE_CHECKING:
-    from zoolet.core.sessions import Session
+    from zoolet.state_machine.sessions import Session
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,6 @@ from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
-from zoolet.core import access
-from zoolet.core.identities import SKIPS_ACL
-from zoolet.core.machine import StateMachine
 from zoolet.model import paths
 from zoolet.model.acl import NULL_TEXT
 from zoolet.model.codes import ErrorCode, OpCode, Permission, by_number
@@ -32,6 +29,9 @@ from zoolet.server.pipeline.encoding_steps import (
     ReadPart,
     long_directory,
 )
+from zoolet.state_machine import access
+from zoolet.state_machine.identities import SKIPS_ACL
+from zoolet.state_machine.machine import StateMachine
 from zoolet.wire.jute import Reader
 from zoolet.wire.replies import (
     encode_acl,

@@ -4,16 +4,16 @@ import logging
 from collections.abc import Iterator
 from typing import Final, final
 
-from zoolet.core.lifetimes import is_due_for_removal
-from zoolet.core.machine import StateMachine
 from zoolet.model.codes import OpCode
 from zoolet.model.requests import DeleteContainer
+from zoolet.server.common.clock import Clock
+from zoolet.server.common.scheduler import STEP_COST_US
 from zoolet.server.pipeline.changes import Changes
 from zoolet.server.pipeline.connection import Requests
 from zoolet.server.pipeline.session_life import LOGGED_EACH
-from zoolet.server.runtime.clock import Clock
-from zoolet.server.runtime.scheduler import STEP_COST_US
 from zoolet.server.zoo_cfg.config import Config
+from zoolet.state_machine.lifetimes import is_due_for_removal
+from zoolet.state_machine.machine import StateMachine
 
 log = logging.getLogger(__name__)
 

@@ -10,15 +10,15 @@ from mypy_extensions import i32, i64
 
 from zoolet.model.addresses import format_address
 from zoolet.model.big_endian import BytesWriter
+from zoolet.server.common.answers import UNSENT_BYTES
 from zoolet.server.operator.four_letter_words import failure
 from zoolet.server.pipeline.batches import Receiver
 from zoolet.server.pipeline.unsent import CHUNK_BYTES, Unsent
-from zoolet.server.runtime.answers import UNSENT_BYTES
 
 if TYPE_CHECKING:
     import asyncio
 
-    from zoolet.server.runtime.answers import Answer
+    from zoolet.server.common.answers import Answer
 
 MAX_UNSENT_BYTES: Final = 16 << 20
 """Past this much that its client does not read, or that waits for the disk, nothing more that a

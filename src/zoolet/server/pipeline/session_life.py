@@ -7,20 +7,20 @@ from typing import Final, cast, final
 
 from mypy_extensions import i64
 
-from zoolet.core.identities import NOBODY
-from zoolet.core.machine import StateMachine
-from zoolet.core.sessions import PASSWORD_BYTES, Session, is_password, password_of
-from zoolet.core.view import Requester
 from zoolet.model.codes import OpCode
 from zoolet.model.requests import CloseSession, Connect, CreateSession
+from zoolet.server.common.clock import Clock
+from zoolet.server.common.scheduler import STEP_COST_US
+from zoolet.server.common.stats import ServerStats
 from zoolet.server.pipeline.changes import Changes
 from zoolet.server.pipeline.connection import Connection, Requests
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.outbox import Outbox
-from zoolet.server.runtime.clock import Clock
-from zoolet.server.runtime.scheduler import STEP_COST_US
-from zoolet.server.runtime.stats import ServerStats
 from zoolet.server.zoo_cfg.config import Config
+from zoolet.state_machine.identities import NOBODY
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.sessions import PASSWORD_BYTES, Session, is_password, password_of
+from zoolet.state_machine.view import Requester
 from zoolet.wire.frames import decode_connect, encode_connected
 from zoolet.wire.jute import MalformedError
 

@@ -1,7 +1,7 @@
 """Who may do what, as zoo.cfg says: schemes, providers, and the secret of sessions."""
 
-from zoolet.core.access import DigestRules
 from zoolet.server.zoo_cfg.settings import Settings
+from zoolet.state_machine.access import DigestRules
 
 _SCHEMES = frozenset({"digest", "ip", "x509"})
 _AUTH_PROVIDERS = frozenset(

@@ -5,8 +5,8 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.core.access import DigestRules
-from zoolet.core.rules import Rules
+from zoolet.state_machine.access import DigestRules
+from zoolet.state_machine.rules import Rules
 from zoolet.storage.compression import Compression
 
 PROTOCOLS = ("TLSv1.2", "TLSv1.3")

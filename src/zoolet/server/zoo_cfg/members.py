@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoolet.model.addresses import AddressError, parse_address, parse_port
-from zoolet.server.runtime.errors import ConfigError
+from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg.properties import PropertiesError, parse_properties
 from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
 

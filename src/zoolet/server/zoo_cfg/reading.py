@@ -9,12 +9,12 @@ Parameters".
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoolet.core.rules import Rules
 from zoolet.model.limits import max_txn_bytes_of
-from zoolet.server.runtime.errors import ConfigError
+from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg import access_rules, listeners
 from zoolet.server.zoo_cfg.config import Config, StorageConfig
 from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
+from zoolet.state_machine.rules import Rules
 from zoolet.storage.compression import Compression
 
 _NEVER_BYTES = 1 << 62

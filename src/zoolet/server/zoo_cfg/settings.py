@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from zoolet.model.addresses import EVERY_ADDRESS, AddressError, parse_host
-from zoolet.server.runtime.errors import ConfigError
+from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg.key import Flag, Key, Number, Source, Text, Use
 from zoolet.server.zoo_cfg.keys import KEYS, find_key, similar_key
 from zoolet.server.zoo_cfg.properties import (

@@ -6,7 +6,10 @@ and the administrator's guide.
 
 from typing import Final
 
-from zoolet.core.rules import (
+from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
+from zoolet.server.zoo_cfg.config import PROTOCOLS
+from zoolet.server.zoo_cfg.key import Flag, Key, Number, Source, Text, Use
+from zoolet.state_machine.rules import (
     DEFAULT_MOST_ACL_ENTRIES,
     DEFAULT_MOST_EPHEMERALS,
     DEFAULT_MOST_IDENTITIES,
@@ -15,9 +18,6 @@ from zoolet.core.rules import (
     DEFAULT_MOST_READ_PARTS,
     DEFAULT_MOST_WATCHES,
 )
-from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
-from zoolet.server.zoo_cfg.config import PROTOCOLS
-from zoolet.server.zoo_cfg.key import Flag, Key, Number, Source, Text, Use
 from zoolet.storage.retention import LEAST_SNAPSHOTS
 from zoolet.storage.txn_log import DEFAULT_PREALLOCATE_BYTES
 

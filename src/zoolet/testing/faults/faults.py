@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from zoolet.model.codes import ErrorCode, OpCode
-from zoolet.testing.faults.network import Exchange, Link, Network
 from zoolet.testing.loop_thread import LoopThread
+from zoolet.testing.traffic.network import Exchange, Link, Network
 from zoolet.testing.traffic.seen_requests import SeenRequest
 
 if TYPE_CHECKING:

@@ -17,14 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from zoolet.server.runtime.errors import ServerError
+from zoolet.server.common.errors import ServerError
 from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import Config, Listener
 from zoolet.server.zoo_cfg.reading import parse_config
-from zoolet.testing.faults.clock import ServerClock
+from zoolet.testing.clock import ServerClock
 from zoolet.testing.faults.faults import FaultError, Faults
 from zoolet.testing.faults.memory_disk import MemoryDisk
-from zoolet.testing.faults.network import Network
 from zoolet.testing.loop_thread import LoopThread
 from zoolet.testing.server_state import Inside
 from zoolet.testing.servers.base import (
@@ -34,6 +33,7 @@ from zoolet.testing.servers.base import (
     ReservedPort,
     write_settings,
 )
+from zoolet.testing.traffic.network import Network
 
 log = logging.getLogger(__name__)
 

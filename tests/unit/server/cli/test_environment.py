@@ -9,7 +9,7 @@ import pytest
 from tests.support.simulated import default_config
 from zoolet.server.cli.environment import Environment
 from zoolet.server.cli.jvm_flags import read_flags
-from zoolet.server.runtime.errors import ConfigError, ServerError
+from zoolet.server.common.errors import ConfigError, ServerError
 from zoolet.server.zoo_cfg.reading import read_config
 
 

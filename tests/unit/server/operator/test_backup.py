@@ -14,9 +14,9 @@ import pytest
 
 from tests.support.rawclient import Connected, RawClient
 from tests.support.waiting import WAIT_S, wait_until
-from zoolet.core.access import digest_of
 from zoolet.model.acl import ACL, Id
 from zoolet.model.codes import CreateMode, OpCode, Permission, Xid
+from zoolet.state_machine.access import digest_of
 from zoolet.testing import EmbeddedServer, ReservedPort
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring, pack_ustrings
 

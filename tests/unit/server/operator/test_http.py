@@ -10,6 +10,8 @@ import h11
 import pytest
 
 from tests.support.waiting import WAIT_S
+from zoolet.server.common.answers import UNSENT_BYTES, Answers
+from zoolet.server.common.scheduler import Scheduler
 from zoolet.server.operator.http import (
     MAX_BODY_BYTES,
     Exchange,
@@ -19,8 +21,6 @@ from zoolet.server.operator.http import (
     Upload,
     text,
 )
-from zoolet.server.runtime.answers import UNSENT_BYTES, Answers
-from zoolet.server.runtime.scheduler import Scheduler
 
 GET = b"GET /a?x=1&y= HTTP/1.1\r\nHost: h\r\n\r\n"
 CHUNK = b"x" * 10_000

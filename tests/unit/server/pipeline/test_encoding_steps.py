@@ -4,8 +4,6 @@ import random
 
 import pytest
 
-from zoolet.core.access import hide_digests
-from zoolet.core.tree import Tree
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.server.pipeline.encoding_steps import (
     ENTRIES_AT_ONCE,
@@ -15,6 +13,8 @@ from zoolet.server.pipeline.encoding_steps import (
     EntriesOfAcl,
     NamesOfChildren,
 )
+from zoolet.state_machine.access import hide_digests
+from zoolet.state_machine.tree import Tree
 from zoolet.wire.jute import Reader, pack_acl
 
 STAT = bytes(range(68))

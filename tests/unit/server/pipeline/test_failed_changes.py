@@ -16,8 +16,8 @@ from tests.support.rawclient import RawClient
 from tests.support.waiting import wait_until
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
+from zoolet.server.common.clock import Clock
 from zoolet.server.pipeline.processor import RequestProcessor
-from zoolet.server.runtime.clock import Clock
 from zoolet.testing import EmbeddedServer
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 

@@ -12,19 +12,19 @@ import pytest
 
 from tests.support.rawclient import TIMEOUT_S, RawClient, connect_frame, request_frame
 from tests.support.simulated import OpenTransport, default_config
-from zoolet.core.machine import StateMachine
-from zoolet.core.sessions import SessionTable
-from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
+from zoolet.server.common.answers import Answer
+from zoolet.server.common.clock import SYSTEM_CLOCK
+from zoolet.server.common.disk_thread import DiskThread
+from zoolet.server.common.scheduler import Scheduler
 from zoolet.server.pipeline.batches import Batch
 from zoolet.server.pipeline.connection import Connection
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
-from zoolet.server.runtime.answers import Answer
-from zoolet.server.runtime.clock import SYSTEM_CLOCK
-from zoolet.server.runtime.disk_thread import DiskThread
-from zoolet.server.runtime.scheduler import Scheduler
+from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.txn_log import TxnLog
 from zoolet.testing import EmbeddedServer
 from zoolet.testing.faults.memory_disk import MemoryDisk

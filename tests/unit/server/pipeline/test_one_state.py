@@ -3,8 +3,6 @@
 import pytest
 
 from tests.support.stage import Stage, StageClient
-from zoolet.core.rules import Rules
-from zoolet.core.tree import Tree
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
@@ -14,6 +12,8 @@ from zoolet.server.pipeline.encoding_steps import (
     NamesOfChildren,
     ReadPart,
 )
+from zoolet.state_machine.rules import Rules
+from zoolet.state_machine.tree import Tree
 from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
 
 NUM_ZNODES = 2 * NAMES_AT_ONCE + 1

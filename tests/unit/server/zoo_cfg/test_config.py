@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.core.rules import Rules
+from zoolet.server.common.errors import ConfigError
 from zoolet.server.operator.four_letter_words import unknown_words
-from zoolet.server.runtime.errors import ConfigError
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.server.zoo_cfg.reading import parse_config, read_config
+from zoolet.state_machine.rules import Rules
 from zoolet.storage.compression import Compression
 
 MINIMUM = "dataDir=/data\nclientPort=2181\n"

@@ -18,7 +18,7 @@ from tests.support.states import States
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import CreateMode
-from zoolet.server.runtime.errors import ConfigError, ServerError
+from zoolet.server.common.errors import ConfigError, ServerError
 from zoolet.storage.errors import StorageError
 from zoolet.testing import EmbeddedServer, FaultError, OpCode
 from zoolet.testing.servers.embedded import LIVING

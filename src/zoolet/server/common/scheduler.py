@@ -1,0 +1,398 @@
+"""The scheduler: shares the event loop's thread between connections and internal tasks.
+
+One iteration of the event loop has a budget of time, however many connections have work. Work that
+arrives while there is budget, and nobody waits, is done at once. Other work waits for its turn in a
+queue that is fair: each connection or task has a *share* of the thread, and the one that has used
+least is next. So a client that asks for little is served between the slices of those that ask for
+much (start-time fair queueing).
+
+The queue is in order of the virtual time at which a slice would end, so it needs an estimate of the
+slice. Estimates may be far too low: a short request can be made to take long. The scheduler then
+assumes that those that wait take as much longer, so that other clients are served before them.
+
+Invariants: an iteration does at most BUDGET_S of work plus two slices; a slice ends about QUANTUM_S
+after it began, unless one request or step takes longer; what waits is taken up in later iterations,
+and gets a turn after LONGEST_WAIT_S and the turns of those that have waited longer.
+This module knows no connection, and of a request only its op code, for messages.
+"""
+
+import heapq
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from zoolet.model.codes import OpCode
+from zoolet.server.common.clock import MS_PER_S
+from zoolet.server.common.log_limiter import LogLimiter
+
+log = logging.getLogger(__name__)
+
+_US_PER_S: Final = 1e6
+
+_BUDGET_US: Final = 20_000
+BUDGET_S: Final = _BUDGET_US / _US_PER_S
+"""How long one iteration may work."""
+
+_QUANTUM_US: Final = 1000
+QUANTUM_S: Final = _QUANTUM_US / _US_PER_S
+"""How long one share may work before the next one has its turn."""
+
+LEAST_CHARGED_S: Final = 0.0001
+"""Work that is shorter, and has not waited for a turn, need not be charged to anyone."""
+
+LONGEST_WAIT_S: Final = 0.5
+"""Of those that have waited longer, each iteration gives one a turn, out of order."""
+
+_UNMETERED_S: Final = 0.004
+"""Work is summed up over iterations up to this. Above it, the next iteration begins a new sum."""
+
+_LONG_ITERATION_S: Final = 0.1
+"""The watchdog reports an iteration that is longer."""
+
+_REPORT_INTERVAL_MS: Final = 1000
+"""A client can cause long iterations, so the watchdog reports at most one in this time."""
+
+STEP_COST_US: Final = 200
+"""The estimated cost of a step of a long request or task."""
+
+_OPERATIONS: Final = {int(op_code): op_code.name for op_code in OpCode}
+
+_monotonic: Final = time.monotonic  # looked up once
+
+
+@final
+@mypyc_attr(acyclic=True)
+class Share:
+    """What one connection or task has used of the thread.
+
+    Attributes:
+        name: of the connection or task, for the watchdog's messages.
+        op_code: of the connection's last request, for the same; None if there is none.
+        number: of its place in the queue; 0: it does not wait.
+        next_cost_us: an estimate of its next request or step, in microseconds.
+        start_us: the virtual time at which its next slice begins.
+        finish_us: the virtual time at which its last slice ended.
+    """
+
+    __slots__ = ("finish_us", "name", "next_cost_us", "number", "op_code", "start_us")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.op_code: int | None = None
+        self.number = 0
+        self.next_cost_us: i64 = 1
+        self.start_us: i64 = 0
+        self.finish_us: i64 = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a turn."""
+        return self.number != 0
+
+    def __str__(self) -> str:
+        """Return the name, and what was asked last."""
+        op_code = self.op_code
+        if op_code is None:
+            return self.name
+        return f"{self.name} (last request: {_OPERATIONS.get(op_code, op_code)})"
+
+
+@final
+class Scheduler:
+    """Decides whose turn it is.
+
+    Attributes:
+        is_crowded: whether new work has to wait: the budget is used, or others wait.
+        is_stopped: whether nothing is run any more, because the server has failed.
+    """
+
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        monotonic_s: Callable[[], float] = _monotonic,
+    ) -> None:
+        """Begin with nothing to do.
+
+        Args:
+            call_soon: calls a function in the next iteration of the event loop.
+            monotonic_s: a clock that only rises, in seconds.
+        """
+        self.is_crowded = False
+        self.is_stopped = False
+        self._call_soon = call_soon
+        self._now = monotonic_s
+        self._is_system_clock = monotonic_s is _monotonic
+        self._queue: list[tuple[int, int, Share, Callable[[], bool]]] = []
+        self._arrivals: deque[tuple[int, Share, Callable[[], bool], float]] = deque()
+        self._number = 0
+        self._virtual_us: i64 = 0
+        self._slowness: i64 = 1
+        # The greatest slowness with which a place in the queue was chosen.
+        self._ranked_slowness: i64 = 1
+        self._running: Share | None = None
+        self._runs_again = False
+        self._spent_s = 0.0
+        self._longest_s = 0.0
+        self._longest: Share | None = None
+        self._is_metered = False
+        self._limited = LogLimiter(log, self._now_ms, _REPORT_INTERVAL_MS)
+
+    def _now_ms(self) -> int:
+        return int(self.now_s() * MS_PER_S)
+
+    def now_s(self) -> float:
+        """Return the time on the scheduler's clock, in seconds."""
+        return _monotonic() if self._is_system_clock else self._now()
+
+    @property
+    def num_waiting(self) -> int:
+        """The number of connections and tasks that wait for a turn."""
+        return sum([number == share.number for _, number, share, _ in self._queue])
+
+    # -- work that is done at once -----------------------------------------------------------------
+
+    def used(self, share: Share, began_s: float) -> None:
+        """Note that a share has worked from ``began_s`` until now, without waiting for a turn."""
+        spent_s = self.now_s() - began_s
+        self._charge(share, spent_s)
+        if spent_s > self._longest_s:
+            self._longest_s = spent_s
+            self._longest = share
+        self.spend(spent_s)
+
+    def spend(self, spent_s: float) -> None:
+        """Note that somebody without a share has worked, for less than LEAST_CHARGED_S."""
+        self._spent_s += spent_s
+        if self._spent_s >= _UNMETERED_S:
+            self._meter()
+
+    def _charge(self, share: Share, spent_s: float) -> None:
+        start_us = share.finish_us
+        start_us = max(start_us, self._virtual_us)
+        if not self._queue:
+            # Otherwise those that wait would be behind the virtual time, and before newcomers.
+            self._virtual_us = start_us
+        share.finish_us = start_us + i64(int(spent_s * _US_PER_S)) + 1
+
+    def _meter(self) -> None:
+        """Find out where this iteration ends, and stop taking new work if its budget is used."""
+        if not self._is_metered:
+            self._call_soon(self._next_iteration)
+            self._is_metered = True
+        if self._spent_s >= BUDGET_S:
+            self.is_crowded = True
+
+    # -- work that waits for its turn --------------------------------------------------------------
+
+    def add(self, share: Share, run: Callable[[], bool]) -> None:
+        """Let a share wait for its turn; does nothing if it waits already.
+
+        ``run`` works for about QUANTUM_S and says whether there is more to do. A share that is
+        added during its own turn waits after it has paid for the turn.
+        """
+        if share.is_waiting:
+            return
+        if share is self._running:
+            self._runs_again = True
+            return
+        if not self._is_metered:
+            self._call_soon(self._next_iteration)
+            self._is_metered = True
+        start_us = share.finish_us
+        start_us = max(start_us, self._virtual_us)
+        share.start_us = start_us
+        self._number += 1
+        self._ranked_slowness = max(self._ranked_slowness, self._slowness)
+        expected_us = self._expected_us(share.next_cost_us)
+        heapq.heappush(self._queue, (start_us + expected_us, self._number, share, run))
+        self._arrivals.append((self._number, share, run, self.now_s()))
+        share.number = self._number
+        self.is_crowded = True
+
+    def run(
+        self,
+        name: str,
+        steps: Iterator[int],
+        on_failure: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Run an internal task, a step at a time.
+
+        Args:
+            name: of the task, for messages.
+            steps: each step works for at most about QUANTUM_S and yields its estimated cost in
+                microseconds.
+            on_failure: called with the exception in which a step ended. Without it the exception
+                goes to the event loop, and ends the server.
+        """
+        share = Share(name)
+        # The first step may be a long one: who asks for little goes first.
+        share.next_cost_us = _QUANTUM_US
+        self.add(share, _Task(share, steps, on_failure or _raise, self).run)
+
+    def stop(self) -> None:
+        """Run nothing any more."""
+        self.is_stopped = self.is_crowded = True
+
+    def _next_iteration(self) -> None:
+        """Begin a new budget, and give turns to those that wait."""
+        self._report()
+        self._is_metered = False
+        self._spent_s = 0.0
+        if self.is_stopped:
+            return
+        self.is_crowded = False
+        if self._queue:
+            self._give_turns()
+
+    def _give_turns(self) -> None:
+        queue = self._queue
+        began_s = now_s = self.now_s()
+        self.is_crowded = True
+        while queue and now_s - began_s < BUDGET_S and not self.is_stopped:
+            ends_us, number, share, run = heapq.heappop(queue)
+            if number != share.number:
+                continue  # it had a turn because it had waited for long
+            expected_us: i64 = share.start_us + self._expected_us(share.next_cost_us)
+            if expected_us > ends_us and queue and expected_us > queue[0][0]:
+                # It was estimated before others took longer than expected.
+                self._ranked_slowness = max(self._ranked_slowness, self._slowness)
+                heapq.heappush(queue, (expected_us, number, share, run))
+                continue
+            self._virtual_us = max(self._virtual_us, share.start_us)
+            now_s = self._give_turn(share, run)
+        if not self.is_stopped:
+            now_s = self._give_turn_to_oldest(now_s)
+        self._spent_s = now_s - began_s
+        self.is_crowded = self.is_stopped or bool(queue) or self._spent_s >= BUDGET_S
+        if self.is_crowded and not self._is_metered:
+            self._call_soon(self._next_iteration)
+            self._is_metered = True
+
+    def _give_turn_to_oldest(self, now_s: float) -> float:
+        """Give a turn to the share that has waited longest, if that is too long.
+
+        Else newcomers, who start at the virtual time, could keep it waiting for ever.
+        """
+        arrivals = self._arrivals
+        while arrivals:
+            number, share, run, added_s = arrivals[0]
+            if number == share.number:
+                if now_s - added_s < LONGEST_WAIT_S:
+                    break
+                arrivals.popleft()
+                return self._give_turn(share, run)
+            arrivals.popleft()
+        return now_s
+
+    def _give_turn(self, share: Share, run: Callable[[], bool]) -> float:
+        """Let a share work, and have it pay; returns the time afterwards, in seconds."""
+        share.number = 0
+        estimate_us = share.next_cost_us
+        self._running = share
+        self._runs_again = False
+        began_s = self.now_s()
+        has_more = run()
+        now_s = self.now_s()
+        self._running = None
+        spent_s = now_s - began_s
+        spent_us: i64 = i64(int(spent_s * _US_PER_S)) + 1
+        self._learn(estimate_us, spent_us)
+        # It may have worked at once, and paid for that, since it was added.
+        share.finish_us = max(share.finish_us, share.start_us) + spent_us
+        if spent_s > self._longest_s:
+            self._longest_s = spent_s
+            self._longest = share
+        if (has_more or self._runs_again) and not self.is_stopped:
+            self.add(share, run)
+        return now_s
+
+    def _expected_us(self, estimate_us: i64) -> i64:
+        """Return how long a slice may take; a correction makes nothing longer than the budget."""
+        return max(estimate_us, min(estimate_us * self._slowness, _BUDGET_US))
+
+    def _learn(self, estimate_us: i64, spent_us: i64) -> None:
+        """Note how many times longer than estimated a slice took; this is forgotten gradually."""
+        if spent_us > 2 * _QUANTUM_US and spent_us > estimate_us * self._slowness:
+            self._slowness = spent_us // max(estimate_us, 1)
+        elif self._slowness > 1:
+            self._slowness -= 1 + (self._slowness >> 3)
+            self._slowness = max(self._slowness, 1)
+            if self._slowness <= self._ranked_slowness >> 1:
+                self._rank()
+
+    def _rank(self) -> None:
+        """Put those that wait in order again, when much of the slowness is forgotten.
+
+        Else whoever came while the estimates were long would wait until the virtual time has passed
+        them, behind many turns of those that came later.
+        """
+        queue = self._queue
+        queue[:] = [
+            (share.start_us + self._expected_us(share.next_cost_us), number, share, run)
+            for _, number, share, run in queue
+            if number == share.number
+        ]
+        heapq.heapify(queue)
+        self._ranked_slowness = self._slowness
+
+    def _report(self) -> None:
+        """Log an iteration that took too long, and what took longest in it."""
+        if self._spent_s >= _LONG_ITERATION_S:
+            self._limited.warning(
+                "one iteration of the event loop took %d ms; %d ms of it went to %s",
+                round(self._spent_s * 1000),
+                round(self._longest_s * 1000),
+                str(self._longest),
+            )
+        self._longest_s = 0.0
+        self._longest = None
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@final
+class _Task:
+    """An internal task: runs steps of it for a quantum at a time."""
+
+    def __init__(
+        self,
+        share: Share,
+        steps: Iterator[int],
+        on_failure: Callable[[Exception], None],
+        scheduler: Scheduler,
+    ) -> None:
+        self._share = share
+        self._steps = steps
+        self._on_failure = on_failure
+        self._scheduler = scheduler
+
+    def run(self) -> bool:
+        """Run steps; say whether there are more."""
+        return run_steps(self._steps, self._share, self._scheduler, self._on_failure)
+
+
+def run_steps(
+    steps: Iterator[int],
+    share: Share,
+    scheduler: Scheduler,
+    on_failure: Callable[[Exception], None],
+) -> bool:
+    """Run steps until they are done or QUANTUM_S is over; say whether there are more."""
+    until_s = scheduler.now_s() + QUANTUM_S
+    try:
+        while True:
+            cost_us = next(steps, None)
+            if cost_us is None:
+                return False
+            share.next_cost_us = cost_us
+            if scheduler.now_s() >= until_s:
+                return True
+    except Exception as error:  # noqa: BLE001 -- the caller decides what a failure means
+        on_failure(error)
+        return False

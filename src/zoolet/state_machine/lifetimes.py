@@ -1,0 +1,23 @@
+"""Containers and znodes with a time to live: which of them are to be deleted now."""
+
+from zoolet.model.big_endian import read_i64_be
+from zoolet.model.owner_kinds import OwnerKind, ttl_of
+from zoolet.state_machine.tree import Tree
+from zoolet.state_machine.znode import MTIME
+
+
+def is_due_for_removal(tree: Tree, path: str, time_ms: int, unused_ms: int) -> bool:
+    """Say whether a container or TTL znode is to be deleted at ``time_ms`` since the epoch.
+
+    A container is, if it has had a child and has none now; also ``unused_ms`` after its
+    creation without a child, unless this is 0. A TTL znode is, if it has no child and nobody
+    has written to it for its TTL (``ContainerManager.getCandidates``).
+    """
+    owner = tree.perishable.get(path)
+    if owner is None or tree.has_children(path):
+        return False
+    record = tree.records[path]
+    age_ms = time_ms - read_i64_be(record, len(record) - MTIME)
+    if OwnerKind.of(owner) is OwnerKind.TTL:
+        return age_ms > ttl_of(owner)
+    return tree.created_under(path) > 0 or 0 < unused_ms < age_ms

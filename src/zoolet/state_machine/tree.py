@@ -1,0 +1,497 @@
+"""The tree of znodes, and the changes that txns make to it.
+
+A znode is its *record*: the bytes that answer a getData, its data behind their length, then its
+Stat. Reading copies nothing and memory holds each datum once; a change makes a new record. What few
+znodes have beside that stands in tables of its own: children (``directories``), an ACL that is not
+open to everyone (``acls``), an owner (``ephemerals``, ``perishable``).
+
+Invariants: every path but the root has its parent in ``records``, and is in the ``entries`` of the
+parent's directory and not in ``gone``; ``ephemerals`` lists exactly the znodes with an ephemeral
+owner, and ``ephemeral_bytes`` the size of their paths; ``num_below`` and ``bytes_below`` of a
+directory are those of the whole subtree. A parent's numChildren, cversion and pzxid may be behind
+in ``records``, for children come and go more often than someone asks how many there are:
+``record_of`` and ``all_records`` bring them up to date.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Final, final
+
+from mypy_extensions import i64
+
+from zoolet.model import paths
+from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
+from zoolet.model.big_endian import (
+    BytesWriter,
+    read_i64_be,
+    write_i32_be,
+    write_i64_be,
+)
+from zoolet.model.codes import ErrorCode
+from zoolet.model.errors import RequestError
+from zoolet.model.owner_kinds import OwnerKind
+from zoolet.model.stat import Stat
+from zoolet.state_machine.acl_table import OPEN, AclTable, StoredAcl
+from zoolet.state_machine.directory import Directory
+from zoolet.state_machine.tables import shrunk
+from zoolet.state_machine.znode import (
+    AVERSION,
+    CVERSION,
+    DATA_LENGTH,
+    MTIME,
+    MZXID,
+    NUM_CHILDREN,
+    OWNER,
+    PZXID,
+    STAT_BYTES,
+    KeptZnode,
+    Znode,
+    data_length,
+    encode_record,
+    new_record,
+    stat_of_system_node,
+    wrap_int32,
+    write_data,
+    write_names,
+)
+
+_NO_NAMES: Final = bytes(4)
+_LONG_RECORD_BYTES: Final = 4096
+
+_MOST_UNCOUNTED: Final = 1000
+"""Parents whose records may be behind: the next read brings all of them up to date."""
+
+
+@final
+class Tree:
+    """All znodes, by path.
+
+    Attributes:
+        records: path to record, parents before their children; what a parent's says may be behind.
+        directories: path to what is kept of the children, for znodes that have had one.
+        acls: path to ACL, for znodes whose ACL is not OPEN_ACL.
+        acl_table: the distinct lists that are in ``acls``.
+        ephemerals: session id to the paths of its ephemerals, in order of creation.
+        ephemeral_bytes: session id to the bytes of these paths in UTF-8.
+        perishable: the paths of containers and of znodes with a TTL, each with the owner that says
+            so; the Stat of such a znode names no owner (``DataNode.copyStat``).
+        size_bytes: of all paths and data (``DataTree.approximateDataSize``).
+        parents: finds the paths of parents.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+        self.directories: dict[str, Directory] = {}
+        self.acls: dict[str, StoredAcl] = {}
+        self.acl_table = AclTable()
+        self.ephemerals: dict[int, dict[str, None]] = {}
+        self.ephemeral_bytes: dict[int, int] = {}
+        self.perishable: dict[str, int] = {}
+        self.size_bytes = 0
+        self.parents = paths.Parents()
+        self._uncounted: dict[str, None] = {}
+        self._uncounted_long: dict[str, None] = {}
+        self._has_uncounted = False  # whether one of both has a path: every read asks
+        self._kept: list[dict[str, KeptZnode]] = []
+
+    @classmethod
+    def fresh(cls) -> "Tree":
+        """Return the tree of a server that has never run: the root and ZooKeeper's own znodes."""
+        tree = cls()
+        for path in (paths.ROOT, paths.SYSTEM, paths.QUOTA):
+            tree.add(path, b"", OPEN_ACL, stat_of_system_node(aversion=0))
+        tree.add(paths.CONFIG, b"", READ_ONLY_ACL, stat_of_system_node(aversion=-1))
+        tree.count_all_children()
+        return tree
+
+    def __len__(self) -> int:
+        """Count the znodes."""
+        return len(self.records)
+
+    def record_of(self, path: str) -> bytes | None:
+        """Return a znode's record, which says all that holds now; None where there is none."""
+        if self._has_uncounted:
+            self._count_changed()
+            if path in self._uncounted_long:
+                self._count_children(path, self.directories[path])
+                del self._uncounted_long[path]
+        return self.records.get(path)
+
+    def all_records(self) -> dict[str, bytes]:
+        """Return ``records``, which say all that holds now."""
+        self._count_changed()
+        for path in self._uncounted_long:
+            self._count_children(path, self.directories[path])
+        self._uncounted_long.clear()
+        self._has_uncounted = False
+        return self.records
+
+    def shrink(self) -> None:
+        """Let the tables need no more memory than for what they hold."""
+        self.records = shrunk(self.records)
+        self.directories = shrunk(self.directories)
+        self.acls = shrunk(self.acls)
+        self.ephemerals = shrunk(self.ephemerals)
+        self.ephemeral_bytes = shrunk(self.ephemeral_bytes)
+        self.perishable = shrunk(self.perishable)
+
+    def keep_znodes(self) -> dict[str, "KeptZnode"]:
+        """Return a table that gets each znode that changes from now on, as it is now.
+
+        So who needs all znodes as they are now, later, has to copy nothing but their paths. The
+        table is filled until ``forget_kept`` is called with it. Call ``all_records`` before.
+        """
+        kept: dict[str, KeptZnode] = {}
+        self._kept.append(kept)
+        return kept
+
+    def forget_kept(self, kept: dict[str, "KeptZnode"]) -> None:
+        """Fill a table of ``keep_znodes`` no longer; it may have been forgotten before."""
+        self._kept = [other for other in self._kept if other is not kept]
+
+    def kept_now(self, path: str) -> "KeptZnode":
+        """Return what a table would get of a znode that exists, if it changed now."""
+        return KeptZnode(
+            self.records[path],
+            self.stored_acl_of(path),
+            self.perishable.get(path, 0) if self.perishable else 0,
+            self.created_under(path),
+        )
+
+    def _keep(self, path: str) -> None:
+        """Keep a znode that is about to change for those that began before."""
+        if path in self.records:
+            for kept in self._kept:
+                if path not in kept:
+                    kept[path] = self.kept_now(path)
+
+    def find(self, path: str) -> Znode | None:
+        """Return a look at a znode; None where there is none."""
+        record = self.record_of(path)
+        if record is None:
+            return None
+        directory = self.directories.get(path)
+        created = 0 if directory is None else directory.created
+        names = [paths.name_of(child) for child in self.children_of(path)]
+        return Znode(record, self.acl_of(path), names, created)
+
+    def znodes(self) -> Iterator[tuple[str, Znode]]:
+        """Yield every path with a look at its znode, parents before children."""
+        for path in self.records:
+            node = self.find(path)
+            if node is not None:
+                yield path, node
+
+    def acl_of(self, path: str) -> AclList:
+        """Return the ACL of a znode that is there."""
+        return self.stored_acl_of(path).entries
+
+    def stored_acl_of(self, path: str) -> StoredAcl:
+        """Return what is kept of the ACL of a znode that is there."""
+        return self.acls.get(path, OPEN) if self.acls else OPEN
+
+    def created_under(self, path: str) -> int:
+        """Return how often a child was created under a path."""
+        directory = self.directories.get(path)
+        return 0 if directory is None else directory.created
+
+    def has_children(self, path: str) -> bool:
+        """Say whether there is a znode below a path."""
+        directory = self.directories.get(path)
+        return directory is not None and directory.num_children > 0
+
+    def children_of(self, path: str) -> Collection[str]:
+        """Return the paths of a znode's children, in order of creation; callers only read it."""
+        directory = self.directories.get(path)
+        return () if directory is None else directory.children()
+
+    def encoded_names(self, path: str) -> bytes:
+        """Return the names of a znode's children as a jute vector, as getChildren answers them.
+
+        It is kept until a child comes or goes.
+        """
+        directory = self.directories.get(path)
+        if directory is None:
+            return _NO_NAMES
+        listing = directory.listing
+        if listing is None:
+            writer = BytesWriter()
+            children = directory.children()
+            write_i32_be(writer, len(children))
+            write_names(writer, children)
+            listing = directory.listing = writer.getvalue()
+        return listing
+
+    def count_below(self, path: str) -> int:
+        """Return the number of znodes below a path, at every depth."""
+        directory = self.directories.get(path)
+        return 0 if directory is None else directory.num_below
+
+    def usage_of(self, path: str) -> tuple[int, int]:
+        """Return the number of znodes at and below a path, and the bytes of their data."""
+        record = self.records.get(path)
+        if record is None:
+            return 0, 0
+        directory = self.directories.get(path)
+        if directory is None:
+            return 1, data_length(record)
+        return 1 + directory.num_below, data_length(record) + directory.bytes_below
+
+    def _give_acl(self, path: str, acl: StoredAcl) -> None:
+        """Give a list to a znode that has the open one."""
+        if acl is not OPEN:
+            self.acl_table.use(acl)
+            self.acls[path] = acl
+
+    def _take_acl(self, path: str) -> StoredAcl:
+        """Take the list from a znode, and return it."""
+        acl = self.acls.pop(path, OPEN)
+        if acl is not OPEN:
+            self.acl_table.release(acl)
+        return acl
+
+    # -- loading -----------------------------------------------------------------------------------
+
+    def add(
+        self, path: str, data: bytes | None, acl: AclList, stat: Stat, created: int = 0
+    ) -> None:
+        """Put a znode into the tree; its parent's Stat stays as it is.
+
+        ``stat`` has the owner as files keep it. Raises KeyError where the parent is missing.
+        """
+        owner = stat.ephemeral_owner
+        if owner and OwnerKind.of(owner) is not OwnerKind.SESSION:
+            stat = stat._replace(ephemeral_owner=0)
+        stored = self.acl_table.find_or_add(acl)
+        self.put(path, encode_record(data, stat), stored, created, owner)
+
+    def put(self, path: str, record: bytes, acl: StoredAcl, created: int, owner: int) -> None:
+        """Put a znode into the tree whose record is made already; ``owner`` is as files keep it.
+
+        ``acl`` is out of ``acl_table``. Its parent's Stat stays as it is. Raises KeyError where the
+        parent is missing.
+        """
+        if path != paths.ROOT:
+            parent = paths.parent_of(path)
+            self._directory(parent, self.records[parent]).add(path, data_length(record))
+        if created:
+            self._directory(path, record).created = created
+        if path in self.acls:  # only a damaged file has a path twice
+            self._take_acl(path)
+        self._give_acl(path, acl)
+        if owner:
+            if OwnerKind.of(owner) is OwnerKind.SESSION:
+                self._own(owner, path)
+            else:
+                self.perishable[path] = owner
+        self.records[path] = record
+        self.size_bytes += len(path) + data_length(record)
+
+    def count_all_children(self) -> None:
+        """Bring the Stat of every znode that has had children up to date, after loading."""
+        for path, directory in self.directories.items():
+            self._count_children(path, directory)
+
+    def count_children(self, path: str) -> None:
+        """Do the same for one znode that has had children, so that loading can be in steps."""
+        self._count_children(path, self.directories[path])
+
+    def _directory(self, path: str, record: bytes) -> Directory:
+        """Return what is kept of the children of a znode, whose record is given."""
+        directory = self.directories.get(path)
+        if directory is None:
+            pzxid = read_i64_be(record, len(record) - PZXID)
+            above = None if path == paths.ROOT else self.directories[paths.parent_of(path)]
+            directory = self.directories[path] = Directory(pzxid, above)
+        return directory
+
+    def _own(self, session_id: int, path: str) -> None:
+        """Note an ephemeral of a session."""
+        owned = self.ephemerals.get(session_id)
+        if owned is None:
+            owned = self.ephemerals[session_id] = {}
+        owned[path] = None
+        size_bytes = self.ephemeral_bytes.get(session_id, 0) + paths.size_bytes(path)
+        self.ephemeral_bytes[session_id] = size_bytes
+
+    def _disown(self, session_id: int, path: str) -> None:
+        """Note that an ephemeral of a session is gone."""
+        owned = self.ephemerals.get(session_id)
+        if owned is None:
+            return
+        del owned[path]
+        self.ephemeral_bytes[session_id] -= paths.size_bytes(path)
+        if not owned:
+            del self.ephemerals[session_id], self.ephemeral_bytes[session_id]
+
+    # -- what txns do ------------------------------------------------------------------------------
+
+    def create(
+        self,
+        path: str,
+        parent: str,
+        data: bytes | None,
+        acl: AclList,
+        owner: int,
+        parent_cversion: int,
+        zxid: i64,
+        time_ms: i64,
+    ) -> bytes:
+        """Create a znode under ``parent`` and return its record; ``owner`` is as files keep it.
+
+        ``parent_cversion`` is what the parent's count becomes, -1 one more. A snapshot that was
+        taken while txns went on may hold the znode already, or the parent a greater count: neither
+        goes back (``DataTree.createNode``). Raises RequestError (NO_NODE, NODE_EXISTS).
+        """
+        directory = self._directory_to_change(path, parent)
+        created = directory.created + 1 if parent_cversion == -1 else parent_cversion
+        is_ephemeral = owner != 0 and OwnerKind.of(owner) is OwnerKind.SESSION
+        record = new_record(data, owner if is_ephemeral else 0, zxid, time_ms)
+        exists = self.records.setdefault(path, record) is not record
+        if not exists:
+            directory.add(path, data_length(record))
+            if acl is not OPEN_ACL:
+                self._give_acl(path, self.acl_table.find_or_add(acl))
+            if is_ephemeral:
+                self._own(owner, path)
+            elif owner:
+                self.perishable[path] = owner
+            self.size_bytes += len(path) + data_length(record)
+        if created > directory.created:
+            directory.created = created
+            directory.pzxid = zxid
+        if exists:
+            raise RequestError(ErrorCode.NODE_EXISTS, path)
+        return record
+
+    def delete(self, path: str, parent: str, zxid: i64) -> tuple[bytes, StoredAcl]:
+        """Take a znode out of ``parent``, and return its record and ACL.
+
+        Raises RequestError (NO_NODE).
+        """
+        directory = self._directory_to_change(path, parent)
+        record = self.records.pop(path, None)
+        if record is not None:
+            directory.remove(path, data_length(record))
+        directory.pzxid = max(directory.pzxid, zxid)
+        if record is None:
+            raise RequestError(ErrorCode.NO_NODE, path)
+        self.size_bytes -= len(path) + data_length(record)
+        if self.directories.pop(path, None) is not None:
+            self._uncounted.pop(path, None)
+            self._uncounted_long.pop(path, None)
+        acl = self._take_acl(path) if self.acls else OPEN
+        owner = read_i64_be(record, len(record) - OWNER)
+        if owner != 0:
+            self._disown(owner, path)
+        if self.perishable:
+            self.perishable.pop(path, None)
+        return record, acl
+
+    def set_data(
+        self, path: str, data: bytes | None, version: int, zxid: i64, time_ms: i64
+    ) -> bytes:
+        """Replace a znode's data and return its record; raises RequestError (NO_NODE)."""
+        before = self._existing(path)
+        size = len(before)
+        writer = BytesWriter()
+        write_data(writer, data)
+        writer.write(before[size - STAT_BYTES : size - MZXID])
+        write_i64_be(writer, zxid)
+        writer.write(before[size - MZXID + 8 : size - MTIME])
+        write_i64_be(writer, time_ms)
+        write_i32_be(writer, version)
+        writer.write(before[size - CVERSION : size - DATA_LENGTH])
+        write_i32_be(writer, 0 if data is None else len(data))
+        writer.write(before[size - NUM_CHILDREN :])
+        record = self.records[path] = writer.getvalue()
+        if len(record) != size:
+            self._resize(path, i64(len(record)) - size)
+        return record
+
+    def _resize(self, path: str, bytes_more: i64) -> None:
+        """Note that a znode has other data than before."""
+        self.size_bytes += bytes_more
+        if path != paths.ROOT:
+            self.directories[self.parents.of(path)].grow(0, bytes_more)
+
+    def set_acl(self, path: str, acl: AclList, version: int) -> bytes:
+        """Replace a znode's ACL and return its record; raises RequestError (NO_NODE)."""
+        before = self._existing(path)
+        stored = self.acl_table.find_or_add(acl)
+        if stored is not self.stored_acl_of(path):
+            self._take_acl(path)
+            self._give_acl(path, stored)
+        writer = BytesWriter()
+        writer.write(before[: len(before) - AVERSION])
+        write_i32_be(writer, version)
+        writer.write(before[len(before) - OWNER :])
+        record = self.records[path] = writer.getvalue()
+        return record
+
+    def replace_data(self, path: str, data: bytes) -> None:
+        """Replace a znode's data without a trace of it in the Stat, but for its length."""
+        before = self.records[path]
+        if self._kept:
+            self._keep(path)
+        stat = Stat.unpack(before, len(before) - STAT_BYTES)
+        record = self.records[path] = encode_record(data, stat._replace(data_length=len(data)))
+        self._resize(path, i64(len(record)) - len(before))
+
+    def _count_changed(self) -> None:
+        """Bring the records of all znodes whose children came or went up to date."""
+        for path in self._uncounted:
+            self._count_children(path, self.directories[path])
+        self._uncounted.clear()
+        self._has_uncounted = len(self._uncounted_long) > 0
+
+    def _directory_to_change(self, path: str, parent: str) -> Directory:
+        """Return the directory in which ``path`` comes or goes; raises RequestError (NO_NODE)."""
+        if self._kept:
+            self._keep(parent)
+            self._keep(path)
+        directory = self.directories.get(parent)
+        if directory is None:
+            record = self.records.get(parent)
+            if record is None:
+                raise RequestError(ErrorCode.NO_NODE, path)
+            directory = self._directory(parent, record)
+        if directory.is_counted:
+            if len(self._uncounted) >= _MOST_UNCOUNTED:
+                self._count_changed()
+            directory.is_counted = False
+            self._has_uncounted = True
+            # A long record is rewritten only if someone asks for that very znode.
+            if len(self.records[parent]) > _LONG_RECORD_BYTES:
+                self._uncounted_long[parent] = None
+            else:
+                self._uncounted[parent] = None
+        return directory
+
+    def _count_children(self, path: str, directory: Directory) -> None:
+        before = self.records[path]
+        size = len(before)
+        num_children = directory.num_children
+        writer = BytesWriter()
+        writer.write(before[: size - CVERSION])
+        write_i32_be(writer, wrap_int32(2 * directory.created - num_children))
+        writer.write(before[size - AVERSION : size - NUM_CHILDREN])
+        write_i32_be(writer, num_children)
+        write_i64_be(writer, directory.pzxid)
+        self.records[path] = writer.getvalue()
+        directory.is_counted = True
+
+    def _existing(self, path: str) -> bytes:
+        """Return the record of a znode that is about to change; raises RequestError (NO_NODE)."""
+        record = self.record_of(path)
+        if record is None:
+            raise RequestError(ErrorCode.NO_NODE, path)
+        if self._kept:
+            self._keep(path)
+        return record
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    def ephemerals_of(self, session_id: int) -> tuple[str, ...]:
+        """Return the paths of the ephemerals that go with a session, in order of creation."""
+        owned = self.ephemerals.get(session_id)
+        return () if owned is None else tuple(owned)

@@ -1,0 +1,157 @@
+"""Watches: who wants to hear of changes to a path.
+
+A watch belongs to a connection, not to a session: it is deleted when the connection is closed. A
+standard one fires once; a persistent one stays; a persistent recursive one stays and hears of
+everything below its path too. Watchers are told apart by identity alone; this module asks nothing
+of them. Source of the rules: Apache ZooKeeper's ``WatchManager``.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Final, final
+
+from mypy_extensions import mypyc_attr
+
+from zoolet.model import paths
+from zoolet.model.codes import WatchMode
+from zoolet.state_machine.identities import NOBODY, Identities
+from zoolet.state_machine.path_set import PathSet
+from zoolet.state_machine.tables import shrunk
+
+# Plain ints: arithmetic on enum flags costs more than all else here.
+_FORGOTTEN_AT_ONCE: Final = 200
+
+_NO_MODE: Final = 0
+_STANDARD: Final = WatchMode.STANDARD.value
+_RECURSIVE: Final = WatchMode.PERSISTENT_RECURSIVE.value
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Watcher:
+    """Whoever watches; an event about a znode that it may not read is not for it.
+
+    Attributes:
+        identities: who it has proven to be.
+        num_watches: the pairs with a path that it has in all tables.
+    """
+
+    def __init__(self, identities: Identities = NOBODY) -> None:
+        self.identities = identities
+        self.num_watches: int = 0
+
+
+_NOBODY: Final[list[Watcher]] = []
+
+
+@final
+class WatchTable:
+    """The watches of one kind (on data, or on children).
+
+    Both indexes hold the same pairs of path and watcher; neither keeps an empty entry, nor a pair
+    without a mode.
+
+    Attributes:
+        by_path: path to who watches it, and in which modes.
+        by_watcher: watcher to the paths that it watches.
+    """
+
+    def __init__(self) -> None:
+        self.by_path: dict[str, dict[Watcher, int]] = {}
+        self.by_watcher: dict[Watcher, dict[str, None]] = {}
+        self._recursive = PathSet()
+        # The last answer of _recursive_at; no path is empty.
+        self._told: list[Watcher] = []
+        self._told_at = ""
+
+    def __len__(self) -> int:
+        """Count the pairs of path and watcher."""
+        return sum(map(len, self.by_watcher.values()))
+
+    def add(self, path: str, watcher: Watcher, mode: WatchMode = WatchMode.STANDARD) -> None:
+        """Watch ``path``; a second watch of the same watcher and mode on it is the same watch."""
+        watchers = self.by_path.setdefault(path, {})
+        before = watchers.get(watcher, _NO_MODE)
+        if not before & mode.value:
+            watcher.num_watches += before == _NO_MODE
+            watchers[watcher] = before | mode.value
+            self.by_watcher.setdefault(watcher, {})[path] = None
+            if mode is WatchMode.PERSISTENT_RECURSIVE:
+                self._recursive.add(path)
+                self._told_at = ""
+
+    def shrink(self) -> None:
+        """Let the tables need no more memory than for what they hold."""
+        self.by_path = shrunk(self.by_path)
+        self.by_watcher = shrunk(self.by_watcher)
+
+    def holds(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
+        """Say whether ``watcher`` watches ``path`` in this mode; None: in any."""
+        modes = self.by_path.get(path, {}).get(watcher, _NO_MODE)
+        return bool(modes if mode is None else modes & mode.value)
+
+    def trigger(self, path: str) -> Collection[Watcher]:
+        """Return the watchers that hear of a change to ``path``, in the order in which they began.
+
+        Standard watches are taken out by that. The caller does not change what is returned; in a
+        row of paths with the same parent it is the same object where it can be.
+        """
+        above = _NOBODY
+        if self._recursive.size and path != paths.ROOT:
+            above = self._recursive_at(paths.parent_of(path))
+        watchers = self.by_path.get(path)
+        if watchers is None:
+            return above
+        told: dict[Watcher, None] = {}
+        for watcher in tuple(watchers):
+            told[watcher] = None
+            self._take_out(path, watcher, _STANDARD)
+        for watcher in above:
+            told[watcher] = None
+        return told
+
+    def _recursive_at(self, path: str) -> list[Watcher]:
+        """Return who watches ``path`` and everything below it."""
+        if path != self._told_at:
+            told: dict[Watcher, None] = {}
+            for above in self._recursive.above(path):
+                for watcher, modes in self.by_path.get(above, {}).items():
+                    if modes & _RECURSIVE:
+                        told[watcher] = None
+            self._told = list(told)
+            self._told_at = path
+        return self._told
+
+    def remove(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
+        """Take out the watch of this mode; None: of every mode. Says whether there was one."""
+        return self._take_out(path, watcher, ~0 if mode is None else mode.value)
+
+    def _take_out(self, path: str, watcher: Watcher, modes: int) -> bool:
+        watchers = self.by_path.get(path, {})
+        before = watchers.get(watcher, _NO_MODE)
+        after = before & ~modes
+        if after == before:
+            return False
+        if (before & ~after) & _RECURSIVE:
+            self._recursive.remove(path)
+            self._told, self._told_at = [], ""
+        if after:
+            watchers[watcher] = after
+            return True
+        del watchers[watcher]
+        watcher.num_watches -= 1
+        if not watchers:
+            del self.by_path[path]
+        watched = self.by_watcher[watcher]
+        del watched[path]
+        if not watched:
+            del self.by_watcher[watcher]
+        return True
+
+    def forget(self, watcher: Watcher) -> Iterator[int]:
+        """Take out every watch of a watcher that is gone.
+
+        It does so in steps; each yields its estimated cost in microseconds.
+        """
+        for number, path in enumerate(tuple(self.by_watcher.get(watcher, ())), 1):
+            self.remove(path, watcher)
+            if number % _FORGOTTEN_AT_ONCE == 0:
+                yield _FORGOTTEN_AT_ONCE
