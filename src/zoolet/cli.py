@@ -1,10 +1,10 @@
-"""The commands: ``zoolet``, ``zkServer.sh``, ``zkCli.sh`` and the scripts for data directories.
+"""The entry points: ``zoolet``, ``zkServer.sh``, ``zkCli.sh``, and scripts for data directories.
 
-Owns which commands there are and where they stand. Each is loaded when it is asked for: a server
-has no use for the shell, and a shell none for the server. An error of the operating system that no
-command has handled ends here, in one line.
+This module lists the commands and their modules. It imports the module of a command only when the
+command is run, because a server does not need the shell and the shell does not need the server. If
+a command does not handle an OSError, this module prints it in one line.
 """
-# ruff: noqa: E402 -- the collector is set before what is large is imported
+# ruff: noqa: E402 -- the garbage collector is configured before large modules are imported
 
 import contextlib
 import gc
@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-# Neither what is imported nor the paths of a request make reference cycles: looking for some would
-# take 7% of a server's start, and pauses later.
+# Neither imports nor the processing of requests create reference cycles. The default thresholds
+# would cost 7% of a server's startup time, and cause pauses later.
 gc.set_threshold(50_000, 20, 100)
 
 import click
@@ -29,13 +29,13 @@ _PLACES: Final = {
     "server": "zoolet.server.cli.commands",
     "worker": "zoolet.jobs.cli.commands",
 }
-"""Which module has the command of a name, under that name."""
+"""The module of each command; the command has the same name in its module."""
 
 _FAILED: Final = 1
 
 
 class _Commands(click.Group):
-    """The commands of this module, and those that are loaded when they are asked for."""
+    """The commands of this module, and those of ``_PLACES``, which are imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_PLACES])
@@ -47,14 +47,14 @@ class _Commands(click.Group):
         return command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command; an error of the operating system ends it in one line."""
+        """Run a command; print an OSError that it raises in one line."""
         return _telling_os_errors(lambda: super(_Commands, self).main(*args, **kwargs))
 
 
 def _telling_os_errors(run: Callable[[], Any]) -> Any:
     """Run a program. If it raises an OSError, print one line and exit with status 1.
 
-    What it printed is flushed here, because Python tells a failed flush at its end in its own way.
+    The output is flushed here, because Python prints its own message if a flush at exit fails.
     """
     try:
         try:
@@ -64,7 +64,7 @@ def _telling_os_errors(run: Callable[[], Any]) -> Any:
                 sys.stdout.flush()
     except OSError as error:
         _discard_output()
-        # If the reader of a pipe has ended, it wants no more, and there is nothing to tell.
+        # A closed pipe is not an error: its reader needs no more output.
         if not isinstance(error, BrokenPipeError):
             with contextlib.suppress(OSError):
                 click.echo(f"zoolet: {explain(error)}", err=True)
@@ -72,7 +72,7 @@ def _telling_os_errors(run: Callable[[], Any]) -> Any:
 
 
 def _discard_output() -> None:
-    """See that what is left of the output fails nothing when Python flushes it at its end."""
+    """Redirect standard output to the null device, so that Python's flush at exit succeeds."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
@@ -91,7 +91,7 @@ def main() -> None:
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def shell(arguments: tuple[str, ...]) -> None:
-    """Work on any ZooKeeper server; the same as zkCli.sh (see: zoolet shell -h)."""
+    """Run commands on any ZooKeeper server, like zkCli.sh (see: zoolet shell -h)."""
     _run_shell(list(arguments))
 
 

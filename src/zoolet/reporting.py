@@ -1,4 +1,4 @@
-"""How a command ends with an error: a sentence on standard error, and exit status 1."""
+"""Ends a command after an error, with a message on standard error and exit status 1."""
 
 import sys
 from collections.abc import Callable
@@ -14,18 +14,21 @@ T = TypeVar("T")
 
 
 def fail(message: str) -> NoReturn:
-    """Print a message and end the program."""
+    """Print a message to standard error and exit with status 1."""
     click.echo(message, err=True)
     sys.exit(1)
 
 
 def text_of(error: Exception) -> str:
-    """Return what a user is told of an error."""
+    """Return the message of an error for the user."""
     return explain(error) if isinstance(error, OSError) else str(error)
 
 
 def reporting(*expected: type[Exception]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a command end with a message if it raises one of these errors, or an OSError."""
+    """Return a decorator for a command: the command fails with a message on the expected errors.
+
+    The decorator does the same for every OSError except BrokenPipeError.
+    """
     errors: tuple[type[Exception], ...] = (*expected, OSError)
 
     def wrap(command: Callable[P, T]) -> Callable[P, T]:
@@ -34,7 +37,7 @@ def reporting(*expected: type[Exception]) -> Callable[[Callable[P, T]], Callable
             try:
                 return command(*args, **kwargs)
             except BrokenPipeError:
-                raise  # the reader wants no more: zoolet.cli sees to it
+                raise  # zoolet.cli handles a closed pipe
             except errors as error:
                 fail(f"zoolet: {text_of(error)}")
 

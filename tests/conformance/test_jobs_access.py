@@ -159,7 +159,7 @@ def test_what_the_root_stands_in_is_open_to_other_queues(
 @pytest.mark.parametrize(
     ("acl", "environment", "complaint"),
     [
-        ("world:anyone", {}, "is no ACL: write scheme:id:permissions"),
+        ("world:anyone", {}, "is not an ACL: write scheme:id:permissions"),
         ("auth::cdrwa", {}, "auth needs a login"),
         (f"digest:{BOB_ID}:cdrwa", {"ZOOLET_AUTH": "digest:ann:secret"}, "permission CREATE"),
     ],

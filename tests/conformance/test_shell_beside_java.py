@@ -27,7 +27,7 @@ START = "Nothing is printed on connecting"
 QUOTA = "`listquota` does not print the path"
 GROUPS = "`setquota` takes several limits"
 UNKNOWN = "An unknown command"
-NO_ACL = "The server's words for an ACL that it refuses are printed once"
+NO_ACL = "The server's error for an ACL that it refuses is printed once"
 
 SCRIPT: tuple[tuple[str, str], ...] = (
     ("ls /zookeeper", START),

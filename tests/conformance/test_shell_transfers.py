@@ -40,7 +40,7 @@ def test_exports_and_imports(any_server: ExternalServer, kazoo: Any, tmp_path: P
     streamed = printed(any_server, "export", "/s").splitlines()
     assert streamed[1:] == file.read_text().splitlines()[1:]
     found = ran(any_server, "export", "/s", str(file))
-    assert "is there already" in found.err
+    assert "exists already" in found.err
     assert printed(any_server, "import", str(file), "/t") == (
         f"Imported 5 znodes from {file} to /t\n"
     )

@@ -1,9 +1,9 @@
-"""What kazoo's client lacks: requests, watches that stay, and four-letter words of any length.
+"""Features that kazoo's client lacks.
 
-Owns the requests of ZooKeeper 3.5 to 3.9 that kazoo does not know, written over kazoo's own
-serialisation, so that any started KazooClient can send them, and the watches that outlive a
-connection. What holds: a call returns what the server answered, or raises kazoo's error for it;
-paths are the client's, under its chroot. Imports ``model`` and kazoo.
+This package contains the requests of ZooKeeper 3.5 to 3.9 that kazoo does not have, for any
+started KazooClient, watches that survive the loss of a connection, and four-letter words with
+replies of any length. Invariants: a call returns the content of the server's reply, or raises
+kazoo's error for it; paths are relative to the client's chroot. Imports ``model`` and kazoo.
 """
 
 from zoolet.client.calls import (

@@ -13,24 +13,25 @@ PERMISSIONS: Final = {
     "w": Permission.WRITE,
     "a": Permission.ADMIN,
 }
-"""In the order in which Apache ZooKeeper prints them."""
+"""The letters of permissions, in the order in which Apache ZooKeeper prints them."""
 
 _ENTRY = re.compile("([^:,]+):(.*?):([cdrwa]+)(?:,|$)")
 
 
 class AclError(ValueError):
-    """A text is no ACL; the message says how one is written."""
+    """A text is not an ACL; the message explains the correct form."""
 
 
 def format_permissions(permissions: int) -> str:
-    """Return permissions as letters."""
+    """Return the letters of permissions, such as ``cdrwa``."""
     return "".join(letter for letter, bit in PERMISSIONS.items() if permissions & bit)
 
 
 def parse_acl(text: str) -> AclList:
-    """Return the ACL of ``scheme:id:permissions[,...]``; raises AclError.
+    """Parse ``scheme:id:permissions[,...]``; raises AclError.
 
-    An id may hold colons and commas, as those of x509 do: it ends where permissions follow.
+    An id may contain colons and commas, for example with the scheme x509. It ends before a colon
+    that is followed by permissions.
     """
     entries: list[ACL] = []
     position = 0
@@ -38,8 +39,8 @@ def parse_acl(text: str) -> AclList:
         found = _ENTRY.match(text, position)
         if found is None:
             raise AclError(
-                f"{text[position:]!r} is no ACL: write scheme:id:permissions, the permissions being"
-                " letters of cdrwa, as in world:anyone:cdrwa"
+                f"{text[position:]!r} is not an ACL: write scheme:id:permissions, with permissions"
+                " from the letters cdrwa, as in world:anyone:cdrwa"
             )
         permissions = sum(int(PERMISSIONS[letter]) for letter in set(found[3]))
         entries.append(ACL(permissions, Id(found[1], found[2])))
@@ -48,7 +49,7 @@ def parse_acl(text: str) -> AclList:
 
 
 def format_acl(acl: AclList) -> str:
-    """Return an ACL as parse_acl reads it."""
+    """Return an ACL as text in the format of parse_acl."""
     return ",".join(
         f"{entry.id.scheme}:{entry.id.id}:{format_permissions(entry.perms)}" for entry in acl
     )

@@ -1,7 +1,8 @@
-"""The requests that kazoo lacks, as calls on a started KazooClient.
+"""The requests that kazoo lacks, as functions that take a started KazooClient.
 
-A call waits for its answer; one whose name ends in ``_async`` returns kazoo's result at once, whose
-``get()`` waits. Each raises kazoo's errors. Imports ``model`` and kazoo.
+A function waits for the reply. A function whose name ends in ``_async`` returns kazoo's result
+object at once, and its ``get()`` waits. Each function raises kazoo's errors. Imports ``model`` and
+kazoo.
 """
 
 from collections.abc import Sequence
@@ -25,19 +26,19 @@ from zoolet.model.acl import OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode
 
 MULTI_READ_MAX = 1000
-"""The most operations that a server takes in one multiRead: Apache's default since 3.9.7."""
+"""The most operations that a server accepts in one multiRead: Apache's default since 3.9.7."""
 
 
 def full_path(client: KazooClient, path: str) -> str:
-    """Return the server's name for the client's path, which stands under the client's chroot."""
+    """Return the path on the server for a path that is relative to the client's chroot."""
     chroot: str = client.chroot
     return (chroot or path) if path == paths.ROOT else f"{chroot}{path}"
 
 
 def call(client: KazooClient, request: Any) -> Any:
-    """Send any request; returns kazoo's result, whose ``get()`` waits for the answer."""
+    """Send any request; return kazoo's result object, whose ``get()`` waits for the reply."""
     result = client.handler.async_result()
-    client._call(request, result)  # noqa: SLF001 -- kazoo's way in for requests of its own
+    client._call(request, result)  # noqa: SLF001 -- kazoo's own requests use it too
     return result
 
 
@@ -49,10 +50,10 @@ def create_request(
     acl: AclList = OPEN_ACL,
     ttl_ms: int = 0,
 ) -> Any:
-    """Return the request that creates a znode of any mode; it may be part of a multi.
+    """Return the request that creates a znode of any mode; it can be part of a multi.
 
-    ``data`` may be None, which ZooKeeper keeps apart from empty data; ``ttl_ms`` counts only where
-    the mode has a TTL.
+    ``data`` can be None for null data, which ZooKeeper distinguishes from empty data. ``ttl_ms`` is
+    used only if the mode has a TTL.
     """
     path = full_path(client, path)
     if mode.has_ttl:
@@ -69,7 +70,10 @@ def create(
     acl: AclList = OPEN_ACL,
     ttl_ms: int = 0,
 ) -> str:
-    """Create a znode of any mode; returns its path, with its sequence. See create_request."""
+    """Create a znode of any mode and return its path, with the sequence number if it has one.
+
+    The arguments are those of create_request.
+    """
     created = call(client, create_request(client, path, data, mode, acl, ttl_ms)).get()
     return str(client.unchroot(created))
 
@@ -81,18 +85,18 @@ def get_ephemerals(client: KazooClient, prefix: str = paths.ROOT) -> list[str]:
 
 
 def count_descendants(client: KazooClient, path: str) -> int:
-    """Return how many znodes there are below a path, at any depth (getAllChildrenNumber)."""
+    """Return the number of descendants of a znode (getAllChildrenNumber)."""
     return int(call(client, GetAllChildrenNumber(full_path(client, path))).get())
 
 
 def who_am_i(client: KazooClient) -> list[Id]:
-    """Return the identities that this connection has proven."""
+    """Return the authenticated identities of this connection."""
     found: list[Id] = call(client, WhoAmI()).get()
     return found
 
 
 def get_config(client: KazooClient) -> tuple[bytes | None, ZnodeStat]:
-    """Return the ensemble's configuration and its Stat, whatever the client's chroot."""
+    """Return the ensemble's configuration and its Stat, also if the client has a chroot."""
     found: tuple[bytes | None, ZnodeStat] = call(client, GetData(paths.CONFIG, None)).get()
     return found
 
@@ -100,11 +104,11 @@ def get_config(client: KazooClient) -> tuple[bytes | None, ZnodeStat]:
 def multi_read(
     client: KazooClient, data_of: Sequence[str], children_of: Sequence[str]
 ) -> list[Any]:
-    """Read many znodes in one request, as they all are at one moment (ZooKeeper 3.6 and later).
+    """Read many znodes in one request, which is atomic (ZooKeeper 3.6 and later).
 
-    Returns (data, Stat) for each path of ``data_of``, then a list of names for each of
-    ``children_of``; in place of either the ZookeeperError that it met. More than
-    ``MULTI_READ_MAX`` paths take several requests, and each sees the tree of its own moment.
+    Returns (data, Stat) for each path of ``data_of``, then the list of child names for each path of
+    ``children_of``. If a read fails, its place has the ZookeeperError. More than ``MULTI_READ_MAX``
+    paths need several requests, which may see different states of the tree.
     """
     sent = multi_read_async(client, data_of, children_of)
     return [result for answer in sent for result in answer.get()]
@@ -113,7 +117,7 @@ def multi_read(
 def multi_read_async(
     client: KazooClient, data_of: Sequence[str], children_of: Sequence[str]
 ) -> list[Any]:
-    """Send the requests of `multi_read`; return kazoo's result of each, which is a list."""
+    """Send the requests of `multi_read`; return kazoo's result object of each request."""
     operations = [GetData(full_path(client, path), None) for path in data_of]
     operations += [GetChildren(full_path(client, path), None) for path in children_of]
     parts = [
@@ -124,9 +128,10 @@ def multi_read_async(
 
 
 def multi_async(client: KazooClient, operations: Sequence[Any]) -> Any:
-    """Do several writes, all or none; the result's ``get()`` is a list of answers.
+    """Send several writes as one atomic multi; the result's ``get()`` returns a list of results.
 
-    Where one is refused none is done, and every answer is a ZookeeperError: that one's own, for
-    those before it RolledBackError, for those after it RuntimeInconsistency.
+    If an operation fails, the server does none of them, and every result is a ZookeeperError: the
+    error of the failed operation, RolledBackError for the operations before it, and
+    RuntimeInconsistency for the operations after it.
     """
     return call(client, Multi(list(operations)))

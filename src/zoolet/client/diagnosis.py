@@ -1,7 +1,8 @@
-"""Why a ZooKeeper server gives no session: one look at it, over a connection of its own.
+"""Finds out why a client gets no session from a ZooKeeper server.
 
-kazoo tries again and again and says nothing. This module connects once, speaks TLS if the client
-does, and sends a four-letter word, which creates no session. Imports ``model`` only.
+kazoo reconnects again and again without an error. This module opens one separate connection, with
+TLS if the client uses TLS, and sends a four-letter word, which creates no session. Imports only
+``model``.
 """
 
 import contextlib
@@ -17,11 +18,11 @@ _WORD = b"srvr"
 _VERIFY_EXPIRED = 10
 _VERIFY_UNKNOWN_CA = frozenset({2, 18, 19, 20, 21})
 _VERIFY_WRONG_NAME = frozenset({62, 64})
-"""OpenSSL's ``X509_V_ERR_*``."""
+"""OpenSSL's codes ``X509_V_ERR_*``."""
 
 
 class Kind(Enum):
-    """What is wrong."""
+    """The kinds of causes."""
 
     NAME = auto()
     UNREACHABLE = auto()
@@ -36,24 +37,29 @@ class Kind(Enum):
 
 
 class Cause(NamedTuple):
-    """Why a server gives no session; ``text`` is a clause that names the server."""
+    """The cause of a missing session.
+
+    Attributes:
+        kind: the kind of the cause.
+        text: a clause that describes the cause and names the server.
+    """
 
     kind: Kind
     text: str
 
     @property
     def is_final(self) -> bool:
-        """Whether waiting longer does not help."""
+        """Whether the cause cannot disappear while the client waits."""
         return self.kind not in {Kind.UNREACHABLE, Kind.SILENT}
 
 
 class TlsFiles(NamedTuple):
-    """The files of a client that speaks TLS, in PEM.
+    """The files of a client that uses TLS, in PEM format.
 
     Attributes:
-        ca: the certificates of those who sign servers' certificates.
-        cert: the client's certificate, None if it has none.
-        key: its private key; None: it is in the file ``cert``.
+        ca: the certificates of the CAs that sign the servers' certificates.
+        cert: the client's certificate; None if it has none.
+        key: the client's private key; None if it is in the file ``cert``.
     """
 
     ca: Path
@@ -62,7 +68,7 @@ class TlsFiles(NamedTuple):
 
 
 def unresolved(servers: Servers) -> str | None:
-    """Return what is wrong with the host names if none of them resolves; else None.
+    """Return the reason if none of the host names resolves; otherwise None.
 
     The system's resolver has its own timeout.
     """
@@ -78,9 +84,10 @@ def unresolved(servers: Servers) -> str | None:
 
 
 def why_no_session(servers: Servers, tls: TlsFiles | None, timeout_s: float) -> Cause | None:
-    """Look at each server; return the first final cause, else the first one.
+    """Check the servers in turn; return the first final cause, otherwise the first cause.
 
-    None if a server answers. ``timeout_s`` is for each connection and each read.
+    Returns None if a server answers before a final cause is found. ``timeout_s`` applies to each
+    connection and to each read.
     """
     first: Cause | None = None
     for address in servers.addresses:
@@ -92,7 +99,7 @@ def why_no_session(servers: Servers, tls: TlsFiles | None, timeout_s: float) -> 
 
 
 def why_no_answer(address: Address, tls: TlsFiles | None, timeout_s: float) -> Cause | None:
-    """Look at one server; None if it answers."""
+    """Check one server and return the cause; None if the server answers."""
     try:
         connection = socket.create_connection(address, timeout_s)
     except socket.gaierror as error:
@@ -107,8 +114,8 @@ def why_no_answer(address: Address, tls: TlsFiles | None, timeout_s: float) -> C
         if _answers(connection):
             return None
     if _speaks_tls(address, timeout_s):
-        return Cause(Kind.TLS_MISSING, f"{address} serves TLS, and the client speaks plain text")
-    return Cause(Kind.SILENT, f"{address} accepts connections and does not answer")
+        return Cause(Kind.TLS_MISSING, f"{address} serves TLS, but the client uses plain text")
+    return Cause(Kind.SILENT, f"{address} accepts connections but does not answer")
 
 
 def _secure(
@@ -123,21 +130,21 @@ def _secure(
         return Cause(Kind.TLS_FILES, f"the certificate files of the client cannot be used: {error}")
     seen = _look(connection, context, address, tls, sends_word=True)
     if seen is Kind.SILENT:
-        # Bytes that a server does not read make it reset the connection, and its alert is lost.
-        # So the second look sends none.
+        # If a server closes a connection with unread bytes, TCP resets the connection, and the TLS
+        # alert is lost. So the second attempt sends no bytes.
         with contextlib.suppress(OSError), socket.create_connection(address, timeout_s) as again:
             seen = _look(again, context, address, tls, sends_word=False)
     if not isinstance(seen, Kind):
         return seen
     with_plain_text = why_no_answer(address, None, timeout_s)
     if with_plain_text is None:
-        return Cause(Kind.TLS_NOT_SERVED, f"{address} serves plain text, and the client speaks TLS")
+        return Cause(Kind.TLS_NOT_SERVED, f"{address} serves plain text, but the client uses TLS")
     if with_plain_text.kind is not Kind.TLS_MISSING:
         return with_plain_text
     if tls.cert is None:
         return Cause(
             Kind.CLIENT_CERTIFICATE_MISSING,
-            f"{address} ends the TLS handshake; it probably needs a certificate of the client",
+            f"{address} ends the TLS handshake; it probably requires a client certificate",
         )
     return Cause(
         Kind.CLIENT_CERTIFICATE_REFUSED,
@@ -153,7 +160,7 @@ def _look(
     *,
     sends_word: bool,
 ) -> Cause | Literal[Kind.SILENT] | None:
-    """Return the cause that a handshake shows, None if the server answers, SILENT if neither."""
+    """Do a handshake; return its cause of failure, None if the server answers, otherwise SILENT."""
     try:
         with context.wrap_socket(connection, server_hostname=address.host) as secured:
             if sends_word:
@@ -178,7 +185,7 @@ def _why_not_trusted(address: Address, error: ssl.SSLCertVerificationError) -> s
 
 
 def _alert(address: Address, tls: TlsFiles, reason: str) -> Cause | None:
-    """Return what an alert of the server means; None if it sent none."""
+    """Return the cause for a TLS alert or another TLS error; None if it is neither."""
     if "ALERT" not in reason:
         is_version = reason in {"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"}
         text = f"{address} supports none of the client's versions of TLS"
@@ -190,7 +197,7 @@ def _alert(address: Address, tls: TlsFiles, reason: str) -> Cause | None:
     if tls.cert is None and ("CERTIFICATE" in reason or "HANDSHAKE_FAILURE" in reason):
         return Cause(
             Kind.CLIENT_CERTIFICATE_MISSING,
-            f"{address} needs a certificate of the client ({words})",
+            f"{address} requires a client certificate ({words})",
         )
     if "CERT" in reason or "UNKNOWN_CA" in reason or "ACCESS_DENIED" in reason:
         return Cause(
@@ -209,7 +216,7 @@ def _answers(connection: socket.socket) -> bool:
 
 
 def _speaks_tls(address: Address, timeout_s: float) -> bool:
-    """Say whether the server begins a TLS handshake, whatever its certificate is."""
+    """Return whether the server takes part in a TLS handshake; do not check its certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

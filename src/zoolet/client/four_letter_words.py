@@ -1,6 +1,6 @@
-"""Four-letter words, asked of each server of a client; an answer may have any length.
+"""Sends four-letter words to a server and returns the reply, which may have any length.
 
-kazoo's own ``command`` returns no more than the first read brings. Imports kazoo.
+kazoo's own ``command`` returns only the bytes of the first read. Imports kazoo.
 """
 
 from kazoo.client import KazooClient
@@ -9,9 +9,9 @@ _READ_BYTES = 65536
 
 
 def ask(client: KazooClient, host: str, port: int, word: str, timeout_s: float) -> str:
-    """Return a server's answer to a word, over a connection of its own made as the client's are.
+    """Send a word over a new connection with the client's TLS settings; return the reply.
 
-    Raises OSError where the server cannot be reached or does not answer in time.
+    Raises OSError if the server cannot be reached or does not reply in time.
     """
     connection = client.handler.create_connection(
         (host, port),

@@ -1,8 +1,9 @@
-"""The requests that kazoo lacks, each as kazoo has its own: a record that knows its bytes.
+"""The records of the requests that kazoo lacks, with the same interface as kazoo's own requests.
 
-A request has a ``type``, ``serialize()``, and a ``deserialize(buffer, offset)`` of its reply, which
-kazoo's connection calls. Paths are the server's, with the chroot. Source: ``zookeeper.jute``,
-module ``org.apache.zookeeper.proto``. Imports ``model``, and kazoo's serialisation.
+kazoo's connection uses the ``type`` of a request, calls ``serialize()`` for the request's body and
+``deserialize(buffer, offset)`` for the reply's. Paths include the chroot. Source:
+``zookeeper.jute``, module ``org.apache.zookeeper.proto``. Imports ``model``, and kazoo's
+serialisation.
 """
 
 from collections.abc import Sequence
@@ -33,14 +34,14 @@ _ERROR = -1
 
 
 class CreateContainer(Create):  # type: ignore[misc]  # kazoo has no types
-    """createContainer: a znode that the server removes some time after its last child."""
+    """createContainer: create a znode that the server deletes some time after its last child."""
 
     type = int(OpCode.CREATE_CONTAINER)
 
 
 @dataclass(frozen=True, slots=True)
 class CreateTtl:
-    """createTTL: a znode that the server removes when nothing came of it for ttl_ms."""
+    """createTTL: create a znode that is deleted after ttl_ms without children or changes."""
 
     path: str
     data: bytes | None
@@ -56,14 +57,14 @@ class CreateTtl:
 
     @staticmethod
     def deserialize(buffer: bytes, offset: int) -> str:
-        """Return the path of the znode, with its sequence; the Stat behind it is passed over."""
+        """Return the path of the znode, with its sequence number; skip the Stat after it."""
         path, _ = read_string(buffer, offset)
         return str(path)
 
 
 @dataclass(frozen=True, slots=True)
 class GetEphemerals:
-    """getEphemerals: the paths of this session's ephemerals that begin with the prefix."""
+    """getEphemerals: list the paths of this session's ephemerals that begin with the prefix."""
 
     prefix: str
     type: ClassVar[int] = int(OpCode.GET_EPHEMERALS)
@@ -80,7 +81,7 @@ class GetEphemerals:
 
 @dataclass(frozen=True, slots=True)
 class GetAllChildrenNumber:
-    """getAllChildrenNumber: how many znodes there are below a path, at any depth."""
+    """getAllChildrenNumber: count the descendants of a znode."""
 
     path: str
     type: ClassVar[int] = int(OpCode.GET_ALL_CHILDREN_NUMBER)
@@ -97,7 +98,7 @@ class GetAllChildrenNumber:
 
 @dataclass(frozen=True, slots=True)
 class WhoAmI:
-    """whoAmI: the identities that this connection has proven."""
+    """whoAmI: list the authenticated identities of this connection."""
 
     type: ClassVar[int] = int(OpCode.WHO_AM_I)
 
@@ -121,7 +122,7 @@ class WhoAmI:
 
 @dataclass(frozen=True, slots=True)
 class AddWatch:
-    """addWatch: a watch that stays until it is removed."""
+    """addWatch: add a persistent watch."""
 
     path: str
     mode: AddWatchMode
@@ -133,13 +134,13 @@ class AddWatch:
 
     @staticmethod
     def deserialize(_buffer: bytes, _offset: int) -> bool:
-        """Return True: the reply says no more."""
+        """Return True; the reply's body has no information."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveWatches:
-    """removeWatches: end this session's watches of a type on a path."""
+    """removeWatches: remove this session's watches of a type on a path."""
 
     path: str
     watcher_type: WatcherType
@@ -157,10 +158,11 @@ class RemoveWatches:
 
 @dataclass(frozen=True, slots=True)
 class SetWatches:
-    """setWatches, or setWatches2 where there are five lists: what to watch on a new connection.
+    """setWatches, or setWatches2 with five lists: set the watches again on a new connection.
 
-    The lists are of data, exist, child, persistent and recursive watches, in this order; for the
-    first three the server sends the events of what changed after ``relative_zxid``.
+    The lists have the paths of data, exist, child, persistent and recursive watches, in this order.
+    For watches of the first three lists, the server sends events for changes after
+    ``relative_zxid``.
     """
 
     relative_zxid: int
@@ -168,7 +170,7 @@ class SetWatches:
 
     @property
     def type(self) -> int:
-        """The op code: servers before 3.6 know only the three lists of setWatches."""
+        """The op code: setWatches for three lists, because servers before 3.6 lack setWatches2."""
         return int(OpCode.SET_WATCHES if len(self.lists) == 3 else OpCode.SET_WATCHES2)
 
     def serialize(self) -> bytes:
@@ -186,7 +188,7 @@ class SetWatches:
 
 
 class _LeavesWatch:
-    """A read that leaves a watch, of which kazoo's own table of watches is to know nothing."""
+    """A read that sets a watch, without an entry in kazoo's own table of watches."""
 
     path: str
 
@@ -196,20 +198,20 @@ class _LeavesWatch:
 
 
 class WatchingGet(_LeavesWatch, GetData):  # type: ignore[misc]
-    """getData that leaves a watch."""
+    """getData that sets a watch."""
 
 
 class WatchingExists(_LeavesWatch, Exists):  # type: ignore[misc]
-    """exists that leaves a watch."""
+    """exists that sets a watch."""
 
 
 class WatchingChildren(_LeavesWatch, GetChildren2):  # type: ignore[misc]
-    """getChildren2 that leaves a watch."""
+    """getChildren2 that sets a watch."""
 
 
 @dataclass(frozen=True, slots=True)
 class MultiRead:
-    """multiRead: GetData and GetChildren in one request (ZooKeeper 3.6 and later)."""
+    """multiRead: several GetData and GetChildren in one request (ZooKeeper 3.6 and later)."""
 
     operations: Sequence[Any]
     type: ClassVar[int] = int(OpCode.MULTI_READ)
@@ -220,16 +222,16 @@ class MultiRead:
 
     @staticmethod
     def deserialize(buffer: bytes, offset: int) -> list[Any]:
-        """Return each operation's answer, (data, stat) or children, or its error."""
+        """Return each operation's result: (data, stat), a list of children, or its error."""
         return _read_results(buffer, offset)
 
 
 class Multi(Transaction):  # type: ignore[misc]
-    """multi of any writes; kazoo's own knows no answer to create2, createContainer, createTTL."""
+    """multi of any writes; kazoo's own class cannot read the results of newer creates."""
 
     @classmethod
     def deserialize(cls, buffer: bytes, offset: int) -> list[Any]:
-        """Return each operation's answer (a path, a Stat or True), or its error."""
+        """Return each operation's result: a path, a Stat, True, or its error."""
         return _read_results(buffer, offset)
 
 
@@ -244,7 +246,7 @@ def _read_results(buffer: bytes, offset: int) -> list[Any]:
 
 
 def _read_result(op_code: int, buffer: bytes, offset: int) -> tuple[Any, int]:
-    """Return one operation's answer, and where the next begins."""
+    """Return one operation's result, and the offset of the next result."""
     if op_code == _ERROR:
         error: ZookeeperError = EXCEPTIONS[int_struct.unpack_from(buffer, offset)[0]]()
         return error, offset + int_struct.size
@@ -261,7 +263,7 @@ def _read_result(op_code: int, buffer: bytes, offset: int) -> tuple[Any, int]:
     if op_code == OpCode.CREATE2:
         path, offset = read_string(buffer, offset)
         return path, offset + stat_struct.size
-    return True, offset  # delete and check answer nothing
+    return True, offset  # the results of delete and check are empty
 
 
 def _stat(buffer: bytes, offset: int) -> ZnodeStat:

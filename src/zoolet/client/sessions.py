@@ -1,6 +1,6 @@
-"""Begins the session of a kazoo client, and says why there is none.
+"""Opens the session of a kazoo client, or raises an error with the cause.
 
-What holds: the wait ends after the connect timeout, and earlier if the cause does not go away by
+Invariant: the wait ends after the connect timeout, and earlier if the cause cannot disappear by
 waiting. Imports ``model`` and kazoo.
 """
 
@@ -15,25 +15,26 @@ from zoolet.client.diagnosis import Cause, Kind, unresolved, why_no_session
 from zoolet.client.settings import ConnectionSettings
 
 _PATIENCE_S: Final = 2.0
-"""How long a session is waited for before the cause is looked for."""
+"""The time to wait for a session before the first search for the cause."""
 
 _ADVICE = {
     Kind.NAME: "Correct the address ({server} HOST:PORT)",
     Kind.TLS_MISSING: "Give --tls-ca FILE, or the address of the port without TLS",
     Kind.TLS_NOT_SERVED: "Leave out --tls-ca, or give the address of the port with TLS",
-    Kind.TLS_FILES: "Look at the files of --tls-ca, --tls-cert and --tls-key",
-    Kind.SERVER_CERTIFICATE: "Look at --tls-ca FILE and at the host name in {server} HOST:PORT",
+    Kind.TLS_FILES: "Check the files of --tls-ca, --tls-cert and --tls-key",
+    Kind.SERVER_CERTIFICATE: "Check --tls-ca FILE and the host name in {server} HOST:PORT",
     Kind.CLIENT_CERTIFICATE_MISSING: "Give --tls-cert FILE",
     Kind.CLIENT_CERTIFICATE_REFUSED: "Give another --tls-cert FILE, or let the server trust its CA",
-    Kind.TLS_VERSION: "Look at ssl.enabledProtocols and ssl.ciphersuites of the server",
+    Kind.TLS_VERSION: "Check ssl.enabledProtocols and ssl.ciphersuites of the server",
 }
 
 
 class NoSessionError(Exception):
-    """No server gave a session; the message names the cause and says what to do.
+    """The client got no session; the message names the cause and says what to do.
 
     Attributes:
-        is_late: whether the wait ended at the connect timeout, and not for a cause that stays.
+        is_late: whether the wait ended at the connect timeout; False if it ended early, because of
+            a cause that cannot disappear by waiting.
     """
 
     def __init__(self, message: str, *, is_late: bool = False) -> None:
@@ -42,12 +43,12 @@ class NoSessionError(Exception):
 
 
 class SessionOpener:
-    """Begins the session of a client that has these settings; the client is not started yet.
+    """Opens the session of a client that is not started yet.
 
     Args:
-        client: made with ``settings.for_kazoo()``.
-        settings: how to connect.
-        server_option: the option that names the servers, for the advice in errors.
+        client: the client, made with ``settings.for_kazoo()``.
+        settings: the settings of the connection.
+        server_option: the command line option for the servers, for the advice in errors.
     """
 
     def __init__(
@@ -61,18 +62,19 @@ class SessionOpener:
         self._server_option = server_option
 
     def open(self, wait: Callable[[float], bool] | None = None) -> None:
-        """Start the client, and return when it has a session and has logged in.
+        """Start the client, and wait until it has a session and is logged in.
 
-        ``wait`` waits up to that many seconds until the client is connected, and says whether it
-        is. The caller closes the client after an error.
+        ``wait`` gets a number of seconds, waits at most this time until the client is connected,
+        and returns whether it is. The caller must close the client after an error.
 
         Raises:
-            NoSessionError: there is no session after the connect timeout, or cannot be one.
+            NoSessionError: there is no session after the connect timeout, or a session is not
+                possible.
         """
         if (reason := unresolved(self._servers)) is not None:
             raise NoSessionError(f"{reason}. {self._advice(Kind.NAME)}")
         if self._settings.tls is not None and len(self._servers.addresses) == 1:
-            # kazoo says nothing of a failed handshake, and tries again until the timeout.
+            # kazoo does not report a failed handshake, and tries again until the timeout.
             self._refuse_final(self._look())
         live = self._client.start_async()
         self._wait(wait or live.wait)
@@ -108,10 +110,10 @@ class SessionOpener:
     def _check_login(self) -> None:
         """Raise NoSessionError if the server refuses the login.
 
-        kazoo logs in on each connection before it sends a request, and gives up if that fails.
+        kazoo logs in on each new connection before it sends requests, and stops if the login fails.
         """
         schemes = ", ".join(sorted({scheme for scheme, _ in self._client.auth_data}))
-        refused = f"the server refuses the login with {schemes}. Look at --auth SCHEME:SECRET"
+        refused = f"the server refuses the login with {schemes}. Check --auth SCHEME:SECRET"
         answer: Any = self._client.exists_async("/")
         try:
             answer.get(timeout=self._timeout_s)

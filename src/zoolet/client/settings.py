@@ -1,7 +1,8 @@
-"""How a client reaches ZooKeeper: servers, timeouts, TLS and login, as one frozen object.
+"""The settings of a connection to ZooKeeper: servers, timeouts, TLS and login.
 
-All programs that connect share it: the shell, ``zoolet jobs``, ``zoolet worker``, and programs of
-users. What holds: no text of it shows a credential. Imports ``model``, and reads no environment.
+All programs that connect use this module: the shell, ``zoolet jobs``, ``zoolet worker``, and
+programs of users. Invariant: no repr and no message shows a credential. Imports ``model``. This
+module does not read environment variables.
 """
 
 from collections.abc import Mapping
@@ -17,22 +18,22 @@ DEFAULT_HOSTS: Final = "127.0.0.1:2181"
 SESSION_TIMEOUT_MS: Final = 10_000
 CONNECT_TIMEOUT_MS: Final = 10_000
 TIMEOUT_LIMIT_MS: Final = 2**31 - 1
-"""The protocol has 32 bits for a session timeout."""
+"""The largest timeout: the protocol has a signed 32-bit integer for the session timeout."""
 
 SERVER_VARIABLE: Final = "ZOOLET_SERVER"
 AUTH_VARIABLE: Final = "ZOOLET_AUTH"
 TLS_CA_VARIABLE: Final = "ZOOLET_TLS_CA"
 TLS_CERT_VARIABLE: Final = "ZOOLET_TLS_CERT"
 TLS_KEY_VARIABLE: Final = "ZOOLET_TLS_KEY"
-"""The environment variables that programs read for their options. ``ps`` does not show them."""
+"""The environment variables that programs read instead of options. ``ps`` does not show them."""
 
 
 class SettingsError(ValueError):
-    """The settings of a connection contradict each other; the message says what to write."""
+    """Settings of a connection are invalid; the message explains the correct form."""
 
 
 class Credential(NamedTuple):
-    """What a client logs in with: ``digest`` and ``user:password``, for example."""
+    """The scheme and the secret of a login, for example ``digest`` and ``user:password``."""
 
     scheme: str
     secret: str
@@ -42,25 +43,26 @@ class Credential(NamedTuple):
 
 
 def parse_credential(text: str) -> Credential:
-    """Return the credential of ``SCHEME:SECRET``; raises SettingsError, which does not show it."""
+    """Parse ``SCHEME:SECRET``; raises SettingsError, whose message does not show the secret."""
     scheme, colon, secret = text.partition(":")
     if not scheme or not colon or not scheme.isidentifier():
-        raise SettingsError("a login is written SCHEME:SECRET, like digest:user:password")
+        raise SettingsError("a login must have the form SCHEME:SECRET, like digest:user:password")
     if scheme == "sasl":
         raise SettingsError("the scheme sasl is not supported; use digest:user:password, or TLS")
     return Credential(scheme, secret)
 
 
 def tls_files(ca: Path | None, cert: Path | None, key: Path | None) -> TlsFiles | None:
-    """Return the files of a client that uses TLS, None without a CA.
+    """Return the TLS files of a client; None if all arguments are None.
 
     Raises:
-        SettingsError: a file is given without the one that it needs, or cannot be read.
+        SettingsError: another file that is necessary is missing, or a file cannot be read.
     """
     if ca is None:
         if cert is not None or key is not None:
             raise SettingsError(
-                "--tls-cert and --tls-key need --tls-ca, without which nothing is encrypted"
+                "--tls-cert and --tls-key need --tls-ca; without it, the connection is not"
+                " encrypted"
             )
         return None
     if cert is None and key is not None:
@@ -76,15 +78,16 @@ def tls_files(ca: Path | None, cert: Path | None, key: Path | None) -> TlsFiles 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """How to connect to ZooKeeper.
+    """The settings of a connection to ZooKeeper.
 
     Attributes:
-        hosts: the servers, ``HOST:PORT[,HOST:PORT...][/PATH]``; a path is taken as the root.
-        session_timeout_ms: the session timeout that the client asks for.
-        connect_timeout_ms: how long the client waits for a session.
-        auth: what it logs in with.
-        tls: the files for TLS; None: the connection is not encrypted.
-        takes_read_only_server: whether a server that is cut off from its ensemble will do.
+        hosts: the servers, ``HOST:PORT[,HOST:PORT...][/PATH]``; the path is the client's chroot.
+        session_timeout_ms: the session timeout that the client requests.
+        connect_timeout_ms: the longest wait for a session.
+        auth: the credentials for the login.
+        tls: the files for TLS; None for a connection without encryption.
+        takes_read_only_server: whether the client accepts a read-only server, which has no
+            connection to the majority of its ensemble.
     """
 
     hosts: str = DEFAULT_HOSTS
@@ -97,7 +100,7 @@ class ConnectionSettings:
     def __post_init__(self) -> None:
         for name in ("session_timeout_ms", "connect_timeout_ms"):
             if not 1 <= getattr(self, name) <= TIMEOUT_LIMIT_MS:
-                raise SettingsError(f"{name} is not 1 to {TIMEOUT_LIMIT_MS}")
+                raise SettingsError(f"{name} must be 1 to {TIMEOUT_LIMIT_MS}")
 
     @property
     def servers(self) -> Servers:
@@ -110,10 +113,10 @@ class ConnectionSettings:
         return self.connect_timeout_ms / 1000
 
     def moving_chroot(self, root: str) -> tuple[Self, str]:
-        """Return these settings without the chroot of their hosts, and the root behind it.
+        """Return these settings without the chroot, and ``root`` with the chroot before it.
 
-        kazoo wants a chroot to exist before it connects, and a queue creates its own root. Raises
-        AddressError.
+        With kazoo, a chroot must exist before the client uses it, but a queue creates its own root.
+        Raises AddressError.
         """
         servers = self.servers
         if servers.chroot:
@@ -121,7 +124,7 @@ class ConnectionSettings:
         return replace(self, hosts=servers.hosts), root
 
     def for_kazoo(self) -> Mapping[str, Any]:
-        """Return the arguments of a KazooClient; raises AddressError."""
+        """Return the keyword arguments for a KazooClient; raises AddressError."""
         arguments: dict[str, Any] = {
             "hosts": str(self.servers),
             "timeout": self.session_timeout_ms / 1000,

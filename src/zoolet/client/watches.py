@@ -1,16 +1,17 @@
-"""Watches that outlive a connection: persistent ones, which kazoo lacks, and one-shot ones.
+"""Persistent watches, which kazoo lacks, and one-shot watches; both survive a lost connection.
 
-kazoo forgets its watches when a connection is lost. A Watches keeps its own, and when the client
-is connected again, in the same session or in a new one, asks for them before anything else is sent
-(setWatches, setWatches2), with the last zxid that was seen: what happened meanwhile to the znode of
-a one-shot watch is told then. Of what happened meanwhile under a persistent watch the server keeps
-no record: whoever must know reads again when the client's listeners hear of the connection.
+kazoo forgets its watches when a connection is lost. A Watches object has its own table of watches.
+When the client is connected again, in the same session or in a new session, the object sends
+setWatches or setWatches2 with the last seen zxid before any other request. The server then sends
+the events that a one-shot watch missed. The server does not send missed events of persistent
+watches: a program that needs these changes must read again when a listener of the client reports
+the new connection.
 
-Owns the table of watches. A callback is called in kazoo's callback thread, with a WatchEvent, and
-once for an event, however many of its watches the event meets. Imports ``model`` and kazoo.
+A callback gets a WatchEvent, in kazoo's callback thread. If an event triggers several watches with
+the same callback, the callback is called only once. Imports ``model`` and kazoo.
 """
 
-# ruff: noqa: SLF001 -- kazoo has no other place where watch events come in and requests go first
+# ruff: noqa: SLF001 -- kazoo has no public way to receive all events and to send requests first
 
 import contextlib
 import threading
@@ -36,16 +37,16 @@ from zoolet.model import paths
 from zoolet.model.codes import AddWatchMode, EventType, WatcherType
 
 _SET_WATCHES_BYTES = 128 * 1024
-"""What one setWatches may hold: well below the least jute.maxbuffer in use, as in Java's client."""
+"""The most bytes of paths in one setWatches, as in Java's client: far below jute.maxbuffer."""
 
 
 class WatchEvent(NamedTuple):
-    """What happened to a znode that was watched.
+    """A change of a watched znode.
 
     Attributes:
-        type: what happened.
-        path: the znode's path, as the client calls it.
-        zxid: of the change; -1 where the server does not say (before 3.9).
+        type: the type of the change.
+        path: the znode's path, relative to the client's chroot.
+        zxid: the zxid of the change; -1 if the server does not send it (before 3.9).
     """
 
     type: EventType
@@ -54,7 +55,7 @@ class WatchEvent(NamedTuple):
 
 
 class WatchKind(IntEnum):
-    """What a watch waits for, in the order of setWatches2's lists."""
+    """The kinds of watches, in the order of setWatches2's lists."""
 
     DATA = 0
     EXIST = 1
@@ -71,7 +72,7 @@ _ONE_SHOT = {
     EventType.NODE_DELETED: (WatchKind.DATA, WatchKind.EXIST, WatchKind.CHILD),
     EventType.NODE_CHILDREN_CHANGED: (WatchKind.CHILD,),
 }
-"""Which one-shot watches on its path an event ends. Source: ``ZKWatchManager``."""
+"""The kinds of one-shot watches that an event on their path ends. Source: ``ZKWatchManager``."""
 
 _KIND_OF_MODE = {
     AddWatchMode.PERSISTENT: WatchKind.PERSISTENT,
@@ -88,27 +89,30 @@ _KINDS_OF_TYPE = {
 
 
 class Watches:
-    """The watches of one client. Make it before the client is started."""
+    """The watches of one client. The object must be created before the client is started."""
 
     def __init__(self, client: KazooClient) -> None:
         self._client: Any = client
         self._lock = threading.Lock()
         self._table: dict[WatchKind, dict[str, set[OnEvent]]] = {kind: {} for kind in WatchKind}
         self._seen_zxid = 0
-        # Events that meet kazoo's own watches go on to kazoo.
+        # kazoo's own method must still get every event, for kazoo's own watches.
         self._kazoo_reads_event = client._connection._read_watch_event
         client._connection._read_watch_event = self._read_event
         client.add_listener(self._on_state)
 
     def get(self, path: str, on_event: OnEvent) -> tuple[bytes | None, ZnodeStat]:
-        """Return data and Stat; ``on_event`` is called once, when the znode changes or goes."""
+        """Return data and Stat; call ``on_event`` one time, on a change or deletion."""
         full = full_path(self._client, path)
         result = self._send(WatchingGet(full, None), full, on_event, lambda _: WatchKind.DATA)
         found: tuple[bytes | None, ZnodeStat] = result.get()
         return found
 
     def exists(self, path: str, on_event: OnEvent) -> ZnodeStat | None:
-        """Return the Stat or None; ``on_event`` is called once, when the znode comes or changes."""
+        """Return the Stat, or None if the znode does not exist.
+
+        ``on_event`` is called one time, when the znode is created, changed or deleted.
+        """
         full = full_path(self._client, path)
         result = self._send(
             WatchingExists(full, None),
@@ -120,16 +124,20 @@ class Watches:
         return found
 
     def get_children(self, path: str, on_event: OnEvent) -> tuple[list[str], ZnodeStat]:
-        """Return names and Stat; ``on_event`` is called once, when a child comes or goes."""
+        """Return the children's names and the Stat.
+
+        ``on_event`` is called one time, when a child is created or deleted, or when the znode is
+        deleted.
+        """
         full = full_path(self._client, path)
         result = self._send(WatchingChildren(full, None), full, on_event, lambda _: WatchKind.CHILD)
         found: tuple[list[str], ZnodeStat] = result.get()
         return found
 
     def add(self, path: str, mode: AddWatchMode, on_event: OnEvent) -> None:
-        """Call ``on_event`` for every change of a znode, or of it and all below it, from now on.
+        """Call ``on_event`` for every later change of a znode or, by ``mode``, of its subtree.
 
-        ZooKeeper 3.6 and later.
+        This needs ZooKeeper 3.6 or later.
         """
         full = full_path(self._client, path)
         self._send(AddWatch(full, mode), full, on_event, lambda _: _KIND_OF_MODE[mode]).get()
@@ -137,12 +145,12 @@ class Watches:
     def remove(
         self, path: str, watcher_type: WatcherType, *, locally: bool = False
     ) -> set[WatchKind]:
-        """End the watches of a type on a path, all callbacks' alike; returns their kinds.
+        """Remove all watches of a type on a path, with all callbacks; return their kinds.
 
-        With ``locally`` they end here even where there is no connection to tell a server.
+        With ``locally``, the watches are removed from the client even if no server is connected.
 
         Raises:
-            NoWatcherError: there are none.
+            NoWatcherError: there is no such watch.
         """
         full = full_path(self._client, path)
         with self._lock:
@@ -157,10 +165,11 @@ class Watches:
         return ended
 
     def discard(self, path: str, mode: AddWatchMode, on_event: OnEvent) -> None:
-        """Call ``on_event`` no more; the server's watch ends with its last callback.
+        """Stop calling ``on_event``; if it is the last callback, remove the server's watch.
 
-        Where the server cannot be told (no connection, or before 3.9, which knows no request for
-        it) its events are passed over, and the next connection asks for no such watch.
+        If the removal request fails (no connection, or a server before 3.9, which lacks the
+        request), the client ignores the events of the watch, and does not set it again on the next
+        connection.
         """
         full, kind = full_path(self._client, path), _KIND_OF_MODE[mode]
         with self._lock:
@@ -177,10 +186,10 @@ class Watches:
     def _send(
         self, request: Any, path: str, on_event: OnEvent, kind_of: Callable[[Any], WatchKind]
     ) -> Any:
-        """Send a request that leaves a watch; enter the watch when the answer comes.
+        """Send a request that sets a watch; add the watch to the table when the reply arrives.
 
-        The answer is set in the thread that reads the connection, so the watch is in the table
-        before the next event is looked at.
+        The thread that reads the connection sets the result, so the watch is in the table before
+        this thread processes the next event.
         """
         result = self._client.handler.async_result()
         set_answer = result.set
@@ -195,7 +204,7 @@ class Watches:
         return result
 
     def _read_event(self, buffer: bytes, offset: int) -> None:
-        """Take an event off the connection, for our watches and for kazoo's."""
+        """Process an event of the connection, for these watches and for kazoo's own."""
         header, _ = ReplyHeader.deserialize(buffer, 0)
         watch, _ = Watch.deserialize(buffer, offset)
         if watch.type in set(EventType):
@@ -208,11 +217,11 @@ class Watches:
         self._kazoo_reads_event(buffer, offset)
 
     def _take(self, event_type: EventType, path: str) -> Iterator[OnEvent]:
-        """Yield the callbacks that an event meets; one-shot watches end with it."""
+        """Yield the callbacks for an event, and remove its one-shot watches."""
         for kind in _ONE_SHOT[event_type]:
             yield from self._table[kind].pop(path, ())
         yield from self._table[WatchKind.PERSISTENT].get(path, ())
-        # The server tells a recursive watch nothing of children, since it tells of each child.
+        # A recursive watch gets an event for each child, and so no NODE_CHILDREN_CHANGED events.
         recursive = self._table[WatchKind.RECURSIVE]
         if recursive and event_type is not EventType.NODE_CHILDREN_CHANGED:
             yield from recursive.get(paths.ROOT, ())
@@ -221,17 +230,18 @@ class Watches:
                 path = paths.parent_of(path)
 
     def _on_state(self, state: str) -> None:
-        """Remember where the events end; go on from there on the next connection."""
+        """Store the last seen zxid when the connection is lost; then set the watches again."""
         if state != KazooState.CONNECTED:
             self._seen_zxid = max(self._seen_zxid, self._client.last_zxid)
             return
         for request in self._set_watches():
-            # Ahead of what waits, so that no reply shows what an event has not told yet.
+            # Send the request before all queued requests, so that no reply shows a change before
+            # the event of this change.
             self._client._queue.appendleft((request, self._client.handler.async_result()))
             self._client._connection._write_sock.send(b"\0")
 
     def _set_watches(self) -> Iterator[SetWatches]:
-        """Yield the requests that ask for every watch in the table."""
+        """Yield the requests that set every watch in the table again."""
         with self._lock:
             watched = [(kind, path) for kind in WatchKind for path in self._table[kind]]
         batch: list[tuple[WatchKind, str]] = []

@@ -1,5 +1,5 @@
-"""The shell: ``zkCli.sh``, against zoolet and any ZooKeeper.
+"""The shell ``zkCli.sh``, for zoolet and any ZooKeeper server.
 
-Owns the commands, how they read what was typed and how they print what came. Everything goes
-through kazoo and ``client``. Imports ``model`` and ``client``, never the server.
+This package contains the commands, the parser of command lines and the output. It sends all
+requests through kazoo and ``client``. Imports ``model`` and ``client``, never the server.
 """

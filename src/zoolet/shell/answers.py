@@ -1,15 +1,16 @@
-"""What commands answer: values for programs and texts for people. Imports nothing of ours."""
+"""The answers of commands: values for programs and texts for people. Imports no zoolet module."""
 
 from typing import Any, NamedTuple
 
 
 class Answer(NamedTuple):
-    """One thing that a command says.
+    """One item of a command's output.
 
     Attributes:
-        value: what ``--output json`` prints, in a line.
-        text: what is printed otherwise, without the line feed at its end; None: nothing.
-        document: JSON that is printed before the text, on a terminal indented and in colours.
+        value: the value that ``--output json`` prints as one line of JSON.
+        text: the text that is printed otherwise, without the final line feed; None prints nothing.
+        document: a JSON text that is printed before ``text``; a terminal shows it indented and
+            in colours. None if there is no such text.
     """
 
     value: Any

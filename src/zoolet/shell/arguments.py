@@ -1,6 +1,7 @@
-"""A typed line as words, and the words as a command's arguments.
+"""Parses a typed line into words, and words into a command's arguments.
 
-What is wrong with them is a UsageError or a CommandError that says what to write. Knows no command.
+Invalid input raises a UsageError or a CommandError whose message explains the correct form. This
+module does not depend on any command.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from zoolet.shell.errors import CommandError, UsageError
 _NEGATIVE_NUMBER = re.compile(r"-\d+(\.\d+)?")
 
 BLANKS = " \t\n\v\f\r"
-r"""What separates words: ASCII's blanks, as in Apache's shell. Another space is part of a word.
+r"""The separators of words: ASCII blanks, as in Apache's shell. Other spaces are parts of words.
 
 These are the characters that ``\s`` matches with ``re.ASCII``.
 """
@@ -26,10 +27,10 @@ _WORD = re.compile(
 
 
 def split_line(line: str) -> list[str]:
-    r"""Cut a line into words, as Apache ZooKeeper does: JSON and backslashes stand as they are.
+    r"""Split a line into words as Apache ZooKeeper does. JSON and backslashes need no escapes.
 
-    A word that begins with a quote goes to the next one like it; any other goes to the next space,
-    whatever it holds.
+    A word that begins with a quote ends at the next quote of the same kind. Any other word ends at
+    the next blank, even if the word contains quotes.
     """
     words = []
     position, end = 0, len(line.rstrip(BLANKS))
@@ -46,11 +47,11 @@ class Option(NamedTuple):
     """An option of a command, written with one dash.
 
     Attributes:
-        name: its letter or word.
-        help: what it does, in a line.
-        value: the name of its value; None: it has none.
-        type: what its value is read as.
-        choices: the values it may have; empty: any.
+        name: the letter or word after the dash.
+        help: the help text, one line.
+        value: the name of the option's value in help texts; None if the option has no value.
+        type: the function that converts the value.
+        choices: the allowed values; empty if all values are allowed.
     """
 
     name: str
@@ -61,19 +62,18 @@ class Option(NamedTuple):
 
     @property
     def written(self) -> str:
-        """How it is written."""
+        """The option with its dash and the name of its value, as help texts show it."""
         return f"-{self.name} {self.value}" if self.value else f"-{self.name}"
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads the words of a command's line.
+    """Parses the arguments of a command.
 
     Args:
-        name: of the command.
-        usage: how the command is written.
-        positional: the names of the arguments that are no options, in brackets what may be left
-            out.
-        options: what the command has beside them.
+        name: the name of the command.
+        usage: the command with its options and arguments, for error messages.
+        positional: the names of the positional arguments; optional ones are in brackets.
+        options: the options of the command.
     """
 
     def __init__(
@@ -94,19 +94,19 @@ class Parser(argparse.ArgumentParser):
             )
 
     def read(self, words: Sequence[str]) -> argparse.Namespace:
-        """Return the arguments that ``words`` are; raises UsageError or CommandError."""
+        """Parse ``words`` and return the arguments; raises UsageError or CommandError."""
         end = words.index("--") if "--" in words else len(words)
         arguments, positional = self.parse_known_args(list(words[:end]))
         for word in positional:
             if word.startswith("-") and word != "-" and not _NEGATIVE_NUMBER.fullmatch(word):
-                self.error(f"no such option: {word} (put -- before words that are none)")
+                self.error(f"no such option: {word} (put -- before words that are not options)")
         self._place([*positional, *words[end + 1 :]], arguments)
         if getattr(arguments, "path", None) is not None:
             check_path(arguments.path)
         return arguments
 
     def _place(self, words: list[str], arguments: argparse.Namespace) -> None:
-        """Give the words that are no options their names."""
+        """Store the words that are not options under the names of the positional arguments."""
         required = [name for name in self._names if not name.startswith("[")]
         if len(words) < len(required):
             self.error(f"missing: {', '.join(required[len(words) :])}")
@@ -121,7 +121,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def check_path(path: str) -> None:
-    """Raise CommandError where ``path`` is none, saying what is wrong with it."""
+    """Raise CommandError with the reason if ``path`` is not a valid path."""
     reason = paths.reason_invalid(path)
     if reason is not None:
         raise CommandError(f"Path {path!r} is not valid: {reason}")

@@ -1,8 +1,8 @@
-"""What TAB does: it completes commands, their options and the values of those, and paths.
+"""Completion with TAB: commands, their options, the options' values, and paths.
 
-Owns what the word before the cursor may become, and how that is shown: whole if it fits the screen,
-otherwise page by page after a question that says how many there are. Ctrl-C ends the showing and
-nothing else. Imports no command.
+This module finds the completions of the word before the cursor and shows them. A list that does not
+fit the screen is shown page by page, after a question with the number of completions. Ctrl-C ends
+only the list. Imports no command.
 """
 
 import re
@@ -25,7 +25,7 @@ from zoolet.shell.context import Context
 from zoolet.shell.registry import COMMANDS
 
 _ANSWER_TIMEOUT_S = 3.0
-"""How long a completion waits for the server, with the person waiting for it."""
+"""The longest wait of a completion for the server's reply; the user waits too."""
 
 _LAST_WORD = re.compile(r"""(?:^|\s)("[^"]*|'[^']*|[^\s"']\S*)?$""", re.ASCII)
 _BLANKS = re.compile(r"\s+", re.ASCII)
@@ -36,7 +36,7 @@ _MORE_KEYS = (" ", Keys.ControlM, Keys.ControlJ, Keys.ControlI)
 
 
 def children_of(context: Context, path: str) -> list[str]:
-    """Return a znode's children; none if the server does not answer in time."""
+    """Return a znode's children; an empty list if the server does not reply in time."""
     if not context.connection.is_connected():
         return []
     try:
@@ -47,13 +47,13 @@ def children_of(context: Context, path: str) -> list[str]:
 
 
 class Completion(NamedTuple):
-    """What a word may become.
+    """The completions of a word.
 
     Attributes:
-        word: what is typed of it.
-        shared: what all that it may become begin with, in place of the word.
-        names: what is shown of each, sorted; empty: nothing fits.
-        whole: the end of the only one, in place of the word; None: there are several.
+        word: the typed word.
+        shared: the longest common prefix of all completions, which can replace the word.
+        names: the names to show for the completions, sorted; empty if there is no completion.
+        whole: the only completion, which can replace the word; None if there is not exactly one.
     """
 
     word: str
@@ -63,13 +63,13 @@ class Completion(NamedTuple):
 
 
 class TreeCompleter:
-    """Finds what the word before the cursor may become; paths come from the live tree."""
+    """Finds the completions of the word before the cursor; reads paths from the server."""
 
     def __init__(self, children_of: Callable[[str], Sequence[str]]) -> None:
         self._children_of = children_of
 
     def complete(self, before: str) -> Completion:
-        """Return what the last word of ``before`` may become."""
+        """Return the completions of the last word of ``before``."""
         found = _LAST_WORD.search(before)
         word = (found[1] or "") if found else ""
         earlier = [part for part in _BLANKS.split(before[: len(before) - len(word)]) if part]
@@ -99,7 +99,7 @@ def _shared_beginning(one: str, other: str) -> str:
 
 
 def _values_for(earlier: Sequence[str]) -> list[str]:
-    """Return what may stand behind these words: an option's values, or options."""
+    """Return the words that may follow ``earlier``: values of an option or argument, or options."""
     command = COMMANDS.get(earlier[0])
     if command is None:
         return []
@@ -124,7 +124,7 @@ def _among(words: Sequence[str], typed: str) -> Completion:
 
 
 def completing_keys(completer: TreeCompleter) -> KeyBindings:
-    """Return the binding of TAB."""
+    """Return the key binding of TAB."""
     bindings = KeyBindings()
 
     @bindings.add(Keys.ControlI)
@@ -141,7 +141,7 @@ def completing_keys(completer: TreeCompleter) -> KeyBindings:
 
 
 async def _show(app: Application[Any], names: Sequence[str]) -> None:
-    """Show names in columns above the prompt, page by page if they are more than a page."""
+    """Show names in columns above the prompt, page by page if they do not fit one page."""
     size = app.output.get_size()
     width = min(max(map(get_cwidth, names)) + 2, size.columns)
     columns = max(size.columns // width, 1)
@@ -161,7 +161,7 @@ async def _show(app: Application[Any], names: Sequence[str]) -> None:
 
 
 def _in_columns(names: Sequence[str], columns: int, width: int) -> list[str]:
-    """Return lines of names, which are sorted down the columns."""
+    """Return the lines that show the names in columns, sorted from top to bottom."""
     rows = -(-len(names) // columns)
     return [
         "".join(name + " " * (width - get_cwidth(name)) for name in names[row::rows]).rstrip()
@@ -170,7 +170,7 @@ def _in_columns(names: Sequence[str], columns: int, width: int) -> list[str]:
 
 
 async def _asks(question: str, yes_keys: Sequence[str]) -> bool:
-    """Ask, and return whether one of these keys is the answer; one of ``_NO_KEYS`` is a no."""
+    """Ask, and return whether the user pressed one of ``yes_keys``; ``_NO_KEYS`` mean no."""
     bindings = KeyBindings()
 
     def answer(event: KeyPressEvent) -> None:

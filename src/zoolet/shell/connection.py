@@ -1,7 +1,7 @@
-"""The way to a server: a kazoo client, its watches, and what became of its connection.
+"""The connection to a server: a kazoo client, its watches, and the state of the connection.
 
-What holds: a lost connection comes back by itself, within seconds of the server's return, and the
-watches with it. Imports ``model`` and ``client``.
+Invariant: the client restores a lost connection and its watches within seconds after the server is
+available again. Imports ``model`` and ``client``.
 """
 
 import threading
@@ -27,7 +27,7 @@ _STATE_NAMES = {
     KeeperState.CONNECTED: "CONNECTED",
     KeeperState.CONNECTED_RO: "CONNECTEDREADONLY",
 }
-"""What Apache ZooKeeper calls the states, which are kazoo's; any other is CONNECTING or CLOSED."""
+"""Apache ZooKeeper's names of kazoo's states; any other state is CONNECTING or CLOSED."""
 
 _CHANGES = frozenset(
     {
@@ -42,13 +42,13 @@ _CHANGES = frozenset(
         OpCode.RECONFIG,
     }
 )
-"""The requests that change what is on a server."""
+"""The requests that change a server's data or configuration."""
 
 
 class _Client(KazooClient):  # type: ignore[misc] # kazoo has no types
-    """A kazoo client that says of each change that it sends one.
+    """A kazoo client that calls ``on_change`` before it sends a request that changes something.
 
-    Every request of kazoo's goes through ``_call``, those of ``zoolet.client`` too.
+    kazoo and ``zoolet.client`` send every request through ``_call``.
     """
 
     def __init__(self, on_change: Callable[[], None], **settings: Any) -> None:
@@ -62,19 +62,19 @@ class _Client(KazooClient):  # type: ignore[misc] # kazoo has no types
 
 
 class Connection:
-    """A connection to one ZooKeeper, from its first to its last moment.
+    """A connection to one ZooKeeper ensemble, with the session over it.
 
     Attributes:
         hosts: the addresses of the servers, with the chroot.
         client: the kazoo client.
         watches: the watches of this client.
-        is_closed: whether it has been ended by ``close``.
+        is_closed: whether ``close`` was called, or ``open`` failed.
     """
 
     def __init__(self, connection: ConnectionSettings, on_change: Callable[[], None]) -> None:
-        """Make it; raises CommandError where the hosts cannot be read.
+        """Create the client, unconnected; raises CommandError if the addresses are invalid.
 
-        ``on_change`` is called before a request is sent that may change something.
+        The client calls ``on_change`` before it sends a request that may change something.
         """
         try:
             self.hosts = str(connection.servers)
@@ -92,9 +92,9 @@ class Connection:
         self.client.add_listener(self._on_state)
 
     def open(self, credentials: Iterable[tuple[str, str]] = ()) -> None:
-        """Connect, and log in; raises CommandError where no server answers in time.
+        """Connect and log in; raises CommandError if no server answers in time.
 
-        The error names the cause. A cause that does not go away by waiting ends the wait early.
+        The error names the cause. The wait ends early if the cause cannot disappear by waiting.
         """
         self.client.auth_data.update(credentials)
         try:
@@ -110,44 +110,44 @@ class Connection:
         if not is_there:
             self.close()
             raise CommandError(
-                f"{self.hosts}: {self.client.chroot} is not there; create it over a connection"
-                " without it"
+                f"{self.hosts}: {self.client.chroot} does not exist; connect without this path and"
+                " create it"
             )
 
     def close(self) -> None:
-        """End the session, and with it its ephemerals."""
+        """Close the session; the server deletes its ephemerals."""
         self.is_closed = True
         self.client.stop()
         self.client.close()
 
     @property
     def state_name(self) -> str:
-        """What the prompt says of the connection."""
+        """The state of the connection, as the prompt shows it."""
         if self.is_closed:
             return "CLOSED"
         return _STATE_NAMES.get(self.client.client_state, "CONNECTING")
 
     def is_connected(self) -> bool:
-        """Return whether there is a connection now."""
+        """Return whether the client is connected now."""
         return self._connected.is_set()
 
     def wait(self) -> None:
-        """Return when there is a connection; raises CommandError where there comes none in time."""
+        """Wait until the client is connected; raises CommandError after the timeout."""
         if self.is_closed:
             raise CommandError("Not connected")
         if not self._connected.wait(self._timeout_s):
             raise CommandError(f"no ZooKeeper server answers at {self.hosts}")
 
     def let_events_come(self) -> None:
-        """Return when every watch event that has been received has been printed."""
+        """Wait until all watch events that the client has received are printed."""
         self.client.handler.callback_queue.join()
 
     def add_listener(self, listener: Callable[[], None]) -> None:
-        """Call ``listener``, in another thread, whenever the connection is lost or back."""
+        """Call ``listener``, in another thread, each time the connection is lost or restored."""
         self._listeners.append(listener)
 
     def remove_listener(self, listener: Callable[[], None]) -> None:
-        """Call it no more."""
+        """Stop calling ``listener``."""
         self._listeners.remove(listener)
 
     def _on_state(self, state: str) -> None:

@@ -1,4 +1,4 @@
-"""What a command has to work with: the connection, the output, what was typed before."""
+"""The context of a command: the connection, the output and the typed lines."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from zoolet.shell.settings import Settings
 
 
 class Place(NamedTuple):
-    """What ``/PATH`` or ``HOST:PORT/PATH`` is about.
+    """The meaning of an argument ``/PATH`` or ``HOST:PORT/PATH``.
 
     Attributes:
         client: the kazoo client of the server.
-        path: below the client's chroot.
-        hosts: the server, as it was written, with the chroot.
+        path: the path, relative to the client's chroot.
+        hosts: the servers as the user wrote them, with the chroot.
     """
 
     client: Any
@@ -36,12 +36,12 @@ class Context:
     """One run of the shell.
 
     Attributes:
-        settings: what it was told.
-        output: where its answers go.
-        connection: the connection; closed after ``close``.
-        lines: the lines that were typed, the present one at the end.
+        settings: the settings of the shell.
+        output: the output of the shell.
+        connection: the current connection; closed after ``close``.
+        lines: the typed lines; the last is the current line.
         prints_watches: whether watch events are printed (``printwatches``).
-        changes_sent: how many requests were sent that may have changed something.
+        changes_sent: the number of sent requests that may have changed something.
     """
 
     def __init__(self, settings: Settings, output: Output) -> None:
@@ -63,7 +63,7 @@ class Context:
         return self.connection.watches
 
     def connect(self, hosts: str) -> None:
-        """End the present session and begin one with ``hosts``."""
+        """Close the current session and open a session with ``hosts``."""
         connection = self._new_connection(hosts)
         self.close()
         self.connection = connection
@@ -76,20 +76,21 @@ class Context:
         self.changes_sent += 1
 
     def close(self) -> None:
-        """End the present session, where there is one."""
+        """Close the current session, if there is one."""
         if not self.connection.is_closed:
             self.connection.close()
 
     def on_event(self, event: WatchEvent) -> None:
-        """Print a watch event, unless that was turned off."""
+        """Print a watch event, unless ``printwatches off`` was run."""
         if self.prints_watches:
             self.output.say(show_event(event))
 
     @contextlib.contextmanager
     def place(self, written: str) -> Iterator[Place]:
-        """Give what ``/PATH`` or ``HOST:PORT/PATH`` is about.
+        """Give the Place for ``/PATH`` or ``HOST:PORT/PATH``.
 
-        Another server is connected to for as long as this lasts, with the same credentials.
+        The connection to another server uses the same credentials, and is closed when the block
+        ends.
         """
         hosts, slash, path = written.partition("/")
         if not slash:
@@ -108,19 +109,21 @@ class Context:
                 connection.close()
 
     def here(self, path: str) -> Place:
-        """Return what a path of the present connection is about."""
+        """Return the Place for a path on the current connection."""
         return Place(self.client, path, self.connection.hosts)
 
     def confirm(self, what: str, znodes: int, *, is_sure: bool) -> None:
-        """Ask before more than one znode is changed; raises CommandError where that is not wanted.
+        """Ask for confirmation if more than one znode will change; raises CommandError after "no".
 
-        ``what`` says what would be done to them, and on which server.
+        ``what`` describes the change and names the server.
         """
         is_asked = znodes > 1 and not is_sure
         if is_asked and not self.output.confirm(f"{what}: {znodes:,} znodes?"):
             raise CommandError("Nothing was done")
 
     def refuse_root(self, path: str, command: str) -> None:
-        """Raise CommandError where a command is about the root, which always stays."""
+        """Raise CommandError if ``path`` is the root, which cannot be deleted or moved."""
         if path == paths.ROOT and not self.client.chroot:
-            raise CommandError(f"{command}: the root and ZooKeeper's own znodes stay")
+            raise CommandError(
+                f"{command}: the root and ZooKeeper's own znodes cannot be deleted or moved"
+            )

@@ -1,4 +1,4 @@
-"""Deleting a subtree, with a bounded number of multis under way. Imports ``client``."""
+"""Deletes a subtree with a bounded number of multis in progress. Imports ``client``."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,11 +22,11 @@ _DELETE_ROUNDS = 10
 
 
 def delete_subtree(client: Any, root: str, batch_size: int, advance: Callable[[int], None]) -> int:
-    """Delete ``root`` and everything below it, the deepest first; returns how many were deleted.
+    """Delete ``root`` and its descendants, the deepest first; return the number of deleted znodes.
 
-    Each batch is a multi. What someone else deletes meanwhile is passed over, what someone adds is
-    met in a further round. Raises NoNodeError where there is no ``root``, CommandError where
-    something could not be deleted.
+    Each batch is a multi. Znodes that other clients delete in the meantime are ignored, znodes that
+    they add are deleted in a further round. Raises NoNodeError if ``root`` does not exist, and
+    CommandError if a znode could not be deleted.
     """
     found = _listed(client, root)
     deleted = 0
@@ -37,7 +37,7 @@ def delete_subtree(client: Any, root: str, batch_size: int, advance: Callable[[i
         if deleting.refusal:
             told = f"{deleting.refusal}; {counted(deleted, 'znode')} had been deleted"
             is_all = deleting.count == len(found)
-            raise CommandError(told if is_all else f"{told}, the rest of {root} stays")
+            raise CommandError(told if is_all else f"{told}, the rest of {root} was not")
         try:
             found = _listed(client, root)
         except NoNodeError:
@@ -46,12 +46,12 @@ def delete_subtree(client: Any, root: str, batch_size: int, advance: Callable[[i
 
 
 def _listed(client: Any, root: str) -> list[str]:
-    """Return the paths of a subtree; raises CommandError where not all can be seen."""
+    """Return the paths of a subtree; raises CommandError if a znode cannot be read."""
     found = []
     for visited in walk(client, root):
         if visited.error is not None:
             raise CommandError(
-                f"{describe(visited.error, visited.path)}: what is below it cannot be listed"
+                f"{describe(visited.error, visited.path)}: its children cannot be listed"
             )
         found.append(visited.path)
     return found
@@ -61,8 +61,8 @@ class _Deleting:
     """One round of deletes.
 
     Attributes:
-        count: how many znodes it has deleted.
-        refusal: why it ended, where no further round will mend that; "" where it came to its end.
+        count: the number of znodes that the round has deleted.
+        refusal: the error that a further round cannot avoid; "" if there was none.
     """
 
     def __init__(self, client: Any, advance: Callable[[int], None]) -> None:
@@ -94,12 +94,12 @@ class _Deleting:
                 self.refusal = describe(interrupt, "")
 
     def _settle_next(self, sent: deque[tuple[Sequence[str], Any]]) -> None:
-        """Wait for the answer that comes next, and count it before a Ctrl-C ends the round."""
+        """Wait for the next reply; a Ctrl-C takes effect only after the reply is counted."""
         with held_back():
             self._settle(*sent.popleft())
 
     def _settle(self, batch: Sequence[str], result: Any) -> None:
-        """See what became of a batch; delete one by one where one spoilt it for the others."""
+        """Count a batch; if a missing or non-empty znode made it fail, delete one by one."""
         answers = result.get()
         error = first_error(answers)
         if error is None:

@@ -1,4 +1,4 @@
-"""What a command could not do, in the words of Apache ZooKeeper's shell where it has some."""
+"""The errors of commands, with the messages of Apache ZooKeeper's shell if it has one."""
 
 from typing import Any
 
@@ -17,11 +17,12 @@ _MESSAGES: dict[type[Exception], str] = {
     exceptions.QuotaExceededError: "Quota has exceeded : {path}",
     exceptions.ReconfigInProcessError: "Another reconfiguration is in progress -- concurrent"
     " reconfigs not supported (yet)",
-    exceptions.ConnectionLoss: "The connection was lost; what the command did is not known: {path}",
-    exceptions.SessionExpiredError: "The session has expired; the command did nothing: {path}",
+    exceptions.ConnectionLoss: "The connection was lost; the command may have been executed or not:"
+    " {path}",
+    exceptions.SessionExpiredError: "The session has expired; the command was not executed: {path}",
     exceptions.ConnectionClosedError: "Not connected",
-    exceptions.AuthFailedError: "Authentication failed, and with that the session is over; connect"
-    " begins a new one",
+    exceptions.AuthFailedError: "Authentication failed and the session is closed; use connect to"
+    " open a new session",
 }
 
 _NAMES: dict[type[Exception], str] = {
@@ -34,31 +35,31 @@ _NAMES: dict[type[Exception], str] = {
     exceptions.UnimplementedError: "Unimplemented",
     exceptions.ThrottledOpError: "Op throttled due to high load",
 }
-"""What Apache ZooKeeper calls the errors that it has no sentence for."""
+"""Apache ZooKeeper's names of the errors for which it has no message."""
 
 
 class CommandError(Exception):
-    """The command did not do what it was asked; the message says why."""
+    """The command failed; the message says why."""
 
 
 class UsageError(Exception):
-    """The command was written wrong; the message says how it is written."""
+    """The command has invalid options or arguments; the message explains the correct form."""
 
 
 class UnknownCommandError(Exception):
-    """There is no such command."""
+    """The command does not exist."""
 
 
-class EndOfShell(Exception):  # noqa: N818 -- nothing went wrong
+class EndOfShell(Exception):  # noqa: N818 -- not an error
     """A command ends the shell."""
 
 
-class AnswerIsNo(Exception):  # noqa: N818 -- nothing went wrong
-    """The command did its work, and found no match or a difference: status 1, and no message."""
+class AnswerIsNo(Exception):  # noqa: N818 -- not an error
+    """The command succeeded and found no match, or a difference: status 1 without a message."""
 
 
 def describe(error: Any, path: str) -> str:
-    """Return what to tell of an error of kazoo's about ``path``, or of another end of a command."""
+    """Return the message for a kazoo error about ``path``, a CommandError or a Ctrl-C."""
     if isinstance(error, CommandError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):

@@ -1,6 +1,6 @@
-"""How names, data, Stats, ACLs and events look: as in Apache's shell, and in JSON.
+"""Formats names, data, Stats, ACLs and events: as text like Apache's shell, and as JSON values.
 
-Nothing here is made safe for a terminal: that is done where it is printed, to all of it.
+These functions do not escape control characters. ``output.py`` does this when it prints.
 """
 
 import json
@@ -39,12 +39,12 @@ _REMOVED_NAMES = {
 
 
 def format_data(data: bytes | None) -> str:
-    r"""Return data as text, bytes that are none as ``\xNN``."""
+    r"""Return data as text; bytes that are not valid UTF-8 become ``\xNN``."""
     return "null" if data is None else data.decode("utf-8", "backslashreplace")
 
 
 def is_json(text: str) -> bool:
-    """Return whether text is a JSON object or list; what else JSON may be is text as well."""
+    """Return whether a text is a JSON object or list; other JSON values count as plain text."""
     if not text.lstrip().startswith(("{", "[")):
         return False
     try:
@@ -55,7 +55,7 @@ def is_json(text: str) -> bool:
 
 
 def indent_json(text: str) -> str:
-    """Return valid JSON indented, every piece as it was: numbers and escapes too."""
+    """Return valid JSON with indentation; numbers and escapes keep their exact text."""
     parts: list[str] = []
     depth = 0
     for piece, following in pairwise([*_JSON_PIECE.findall(text), ""]):
@@ -73,7 +73,7 @@ def indent_json(text: str) -> str:
 
 
 def format_hexdump(data: bytes) -> str:
-    """Return data sixteen bytes a line, with a frame, as Apache ZooKeeper does."""
+    """Return a hexdump with sixteen bytes per line and a frame, like Apache ZooKeeper's."""
     if not data:
         return ""
     digits = "".join(f"{digit:3x}" for digit in range(16))
@@ -88,12 +88,12 @@ def format_hexdump(data: bytes) -> str:
 
 
 def format_names(names: Iterable[str]) -> str:
-    """Return children as ``[a, b]``, in the order given."""
+    """Return names as ``[a, b]``, in the given order."""
     return f"[{', '.join(names)}]"
 
 
 def format_stat(stat: ZnodeStat) -> str:
-    """Return a Stat, a field a line, under Apache ZooKeeper's names."""
+    """Return a Stat with one field per line, under the names of Apache ZooKeeper's shell."""
     return "\n".join(
         (
             f"cZxid = 0x{stat.czxid:x}",
@@ -112,7 +112,7 @@ def format_stat(stat: ZnodeStat) -> str:
 
 
 def stat_value(stat: ZnodeStat) -> dict[str, Any]:
-    """Return a Stat under the protocol's names; zxids and owner as text, since they are long."""
+    """Return a Stat under the protocol's names; zxids and owner are hexadecimal texts."""
     return {
         "czxid": f"0x{stat.czxid:x}",
         "mzxid": f"0x{stat.mzxid:x}",
@@ -129,23 +129,23 @@ def stat_value(stat: ZnodeStat) -> dict[str, Any]:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number of things."""
+    """Return the number and the noun, which gets a plural "s" unless ``count`` is 1."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def format_id(session_id: int) -> str:
-    """Return a session id as ZooKeeper prints it, which knows no negative ones."""
+    """Return a session id as ZooKeeper prints it: as an unsigned hexadecimal number."""
     return f"0x{hex64(session_id)}"
 
 
 def _format_time(time_ms: int) -> str:
-    """Return a time as Java's ``Date`` prints it, in this machine's zone."""
+    """Return a time in the format of Java's ``Date``, in this machine's time zone."""
     local = time.localtime(time_ms / 1000)
     return time.strftime("%a %b %d %H:%M:%S %Z %Y", local)
 
 
 def read_acl(text: str) -> AclList:
-    """Return the ACL that a person wrote; raises UsageError."""
+    """Parse an ACL that a user wrote; raises UsageError."""
     try:
         return parse_acl(text)
     except AclError as error:
@@ -165,12 +165,12 @@ def acl_value(acl: Any) -> list[dict[str, str]]:
 
 
 def show_event(event: WatchEvent) -> Answer:
-    """Return what to print of a watch event."""
+    """Return the answer that shows a watch event."""
     return _show_event(_EVENT_NAMES[event.type], event.path, event.zxid)
 
 
 def show_removed(kinds: Iterable[WatchKind], path: str) -> list[Answer]:
-    """Return what to print of watches that were removed."""
+    """Return the answers that show removed watches."""
     names = sorted({_REMOVED_NAMES[kind] for kind in kinds})
     return [_show_event(name, path, -1) for name in names]
 

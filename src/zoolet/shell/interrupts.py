@@ -1,7 +1,7 @@
-"""Ctrl-C while changes are under way: what is sent is counted before the command ends.
+"""Ctrl-C while changes are in progress: sent requests are counted before the command ends.
 
-What holds: the first Ctrl-C waits for the end of a block, a second one does not. Knows no command
-and no server.
+Invariant: the first Ctrl-C takes effect at the end of a block, a second Ctrl-C at once. This module
+does not depend on any command or server.
 """
 
 import contextlib
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Hold Ctrl-C back until the block has ended; then it is KeyboardInterrupt as elsewhere.
+    """Delay the KeyboardInterrupt of a Ctrl-C until the block has ended.
 
-    Without this, a Ctrl-C between an answer and its count makes the count wrong. An exception of
-    the block comes before the KeyboardInterrupt. Where Ctrl-C is not Python's own, as in a thread,
-    nothing is held back.
+    Without this, a Ctrl-C between a reply and its count makes the count wrong. An exception of the
+    block takes precedence over the KeyboardInterrupt. There is no delay in other threads than the
+    main thread, or if SIGINT does not have Python's default handler.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -42,9 +42,9 @@ def held_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def left_to_another_program() -> Iterator[None]:
-    """Ignore Ctrl-C: a program in the same terminal gets it too, and decides what it means.
+    """Ignore Ctrl-C in the block: another program in the same terminal handles it.
 
-    The handler does nothing, instead of SIG_IGN, which the other program would inherit.
+    This sets a handler that does nothing, because the other program would inherit SIG_IGN.
     """
     previous = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:

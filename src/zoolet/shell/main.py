@@ -1,7 +1,7 @@
-"""``zkCli.sh``: one command from the command line, or many from a person or a pipe.
+"""``zkCli.sh``: run one command from the command line, or many from a terminal or a pipe.
 
-Exit status: that of the (last) command, see ``shell.py``; 1 where no server answers, 2 where the
-command line was written wrong.
+The exit status is that of the last command (see ``runner.py``), 1 if no server answers, and 2 if
+the command line is invalid.
 """
 
 import io
@@ -19,9 +19,9 @@ from zoolet.shell.settings import Settings, read_settings
 
 
 def main(argv: list[str]) -> int:
-    """Run the shell; returns the exit status."""
+    """Run the shell; return the exit status."""
     settings = read_settings(argv, os.environ)
-    # What kazoo has to say of connections, the shell says itself.
+    # The shell reports connection problems itself, so kazoo's log messages are turned off.
     logging.getLogger("kazoo").setLevel(logging.CRITICAL + 1)
     _prepare_streams()
     output = Output(is_json=settings.is_json, has_pager=settings.has_pager)
@@ -32,18 +32,18 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         pass
     except OSError as error:
-        # Whoever read the answers wants no more of them, or they cannot be written; what is left
-        # must not be flushed there in the end.
+        # The output cannot be written, or its reader has closed the pipe. Python must not flush the
+        # rest of the output there when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            output.complain(f"The answers cannot be written: {error}")
+            output.complain(f"The output cannot be written: {error}")
     return FAILED
 
 
 def _prepare_streams() -> None:
-    """See that there are three streams, and that what is no text ends none of them."""
+    """Open missing standard streams, and make them accept bytes that are not valid UTF-8."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by whoever started the shell
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
@@ -64,6 +64,6 @@ def _run(settings: Settings, output: Output) -> int:
 
 
 def _typed(context: Context) -> Iterator[str]:
-    from zoolet.shell.prompt import typed_lines  # noqa: PLC0415 -- a third of the start's time
+    from zoolet.shell.prompt import typed_lines  # noqa: PLC0415 -- a third of the startup time
 
     return typed_lines(context)

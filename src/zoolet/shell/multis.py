@@ -1,4 +1,4 @@
-"""What one multi may hold, and why it was refused. Imports kazoo."""
+"""Splits operations into multis, and finds the error of a refused multi. Imports kazoo."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -12,18 +12,18 @@ from kazoo.exceptions import (
 Item = TypeVar("Item")
 
 MULTI_BYTES = 512 * 1024
-"""What one multi may hold, well below the least jute.maxbuffer in use (1 MiB)."""
+"""The most bytes in one multi: well below the default jute.maxbuffer (1 MiB)."""
 
 MULTIS_IN_FLIGHT = 8
 
 _OPERATION_BYTES = 64
-"""What an operation has beside its path, data and ACL, and more."""
+"""An upper bound of an operation's bytes besides its path, data and ACL."""
 
 
 def in_batches(
     items: Iterable[Item], most: int, size_of: Callable[[Item], int]
 ) -> Iterator[list[Item]]:
-    """Yield the items in batches that a multi can hold, of at most ``most``."""
+    """Yield the items in batches of at most ``most`` items that fit one multi."""
     batch: list[Item] = []
     size_bytes = 0
     for item in items:
@@ -38,7 +38,10 @@ def in_batches(
 
 
 def first_error(answers: Sequence[Any]) -> ZookeeperError | None:
-    """Return the error for which a multi was refused, not those of its other operations."""
+    """Return the error that made a multi fail; None if the multi succeeded.
+
+    The errors of the other operations only say that they were rolled back.
+    """
     for answer in answers:
         is_error = isinstance(answer, ZookeeperError)
         if is_error and not isinstance(answer, (RolledBackError, RuntimeInconsistency)):

@@ -1,8 +1,8 @@
-r"""Where everything that the shell says goes: text or JSON, to a terminal or to a program.
+r"""Prints everything that the shell prints: text or JSON, to a terminal or to a program.
 
-What holds: no byte of a znode reaches a terminal unescaped, since whatever is printed to one is
-printed here and loses its control characters here; a program gets what the znode holds, unchanged
-where that is text. Owns the pages, the colours, the progress and the questions. Knows no command.
+Invariants: control characters in a znode never reach a terminal, because this module escapes
+everything that it prints to a terminal. A program gets text unchanged. This module also contains
+paging, colours, progress bars and questions. It does not depend on any command.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ Advance = Callable[[int], None]
 
 
 class Output:
-    """What the shell says, to whom it says it.
+    """The output of the shell.
 
     Attributes:
-        has_reader: whether a person sees what is printed.
-        has_person: whether a person is there to be asked.
+        has_reader: whether standard output is a terminal.
+        has_person: whether standard input is a terminal, so that a user can answer questions.
     """
 
     def __init__(self, *, is_json: bool, has_pager: bool) -> None:
@@ -39,15 +39,15 @@ class Output:
         self.has_person = sys.stdin.isatty()
         self._is_json = is_json
         self._has_pager = has_pager and self.has_reader and self.has_person
-        self._lock = threading.RLock()  # watch events come in a thread of their own
+        self._lock = threading.RLock()  # another thread prints watch events
         self._errors = Console(stderr=True)
 
     def show(self, answers: Iterable[Answer], *, is_live: bool = False) -> None:
-        """Print answers as they come, page by page unless they are live."""
+        """Print answers as they arrive; on a terminal page by page, unless ``is_live``."""
         is_paged = self._has_pager and not is_live
         write = Pager().write if is_paged else _write_line
         try:
-            # While a reader turns pages, events wait for their end.
+            # Watch events must wait until the user has finished paging.
             with contextlib.suppress(EndOfReading), self._lock if is_paged else _NO_LOCK:
                 for answer in answers:
                     with self._lock:
@@ -58,20 +58,20 @@ class Output:
             sys.stdout.flush()
 
     def say(self, answer: Answer) -> None:
-        """Print what nobody waits for, such as a watch event."""
+        """Print an answer that belongs to no running command, such as a watch event."""
         with self._lock:
             self._write(answer, _write_line)
             sys.stdout.flush()
 
     def complain(self, message: str) -> None:
-        """Print to standard error what went wrong, or what someone should know beside an answer."""
+        """Print an error or another notice to standard error."""
         text = json.dumps({"error": message}, ensure_ascii=False) if self._is_json else message
         with self._lock:
             sys.stderr.write(f"{printable(text) if sys.stderr.isatty() else text}\n")
             sys.stderr.flush()
 
     def confirm(self, question: str) -> bool:
-        """Ask a person whether to go on; where there is none, nobody objects."""
+        """Ask the user whether to continue; return True if standard input is not a terminal."""
         if not self.has_person:
             return True
         sys.stderr.write(f"{printable(question)} [y/N] ")
@@ -80,7 +80,7 @@ class Output:
 
     @contextlib.contextmanager
     def progress(self, what: str, total: int | None = None) -> Iterator[Advance]:
-        """Show on a terminal's standard error how far it is; gives what to call with each step."""
+        """Show a progress bar if standard error is a terminal; give the function to advance it."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -110,7 +110,7 @@ class Output:
 
 
 def _write_json(text: str, write: Callable[..., None]) -> None:
-    """Write JSON indented, and in colours where the terminal has them."""
+    """Write JSON with indentation, in colours if the terminal supports them."""
     console = Console(file=sys.stdout)
     for line in printable(indent_json(text)).split("\n"):
         with console.capture() as captured:

@@ -1,7 +1,7 @@
-"""Long answers, page by page: what a terminal shows is shown at the reader's pace.
+"""Shows long output on a terminal page by page.
 
-Owns the counting of rows and the question behind a page. Knows no command: what is still to come is
-not even asked for before the reader wants it.
+This module counts rows and asks after each page. It does not depend on any command. A command does
+not compute further output before the user asks for the next page.
 """
 
 import os
@@ -18,25 +18,25 @@ _LINE_KEYS = b"\r\n"
 _USUAL_COLUMNS, _USUAL_ROWS = 80, 24
 
 
-class EndOfReading(Exception):  # noqa: N818 -- nothing went wrong
-    """The reader has seen enough."""
+class EndOfReading(Exception):  # noqa: N818 -- not an error
+    """The user does not want to see the rest of the output."""
 
 
 class Pager:
-    """Writes to the terminal, and stops whenever a page is full."""
+    """Writes to the terminal, and asks each time a page is full."""
 
     def __init__(self) -> None:
         size = os.get_terminal_size(sys.stdout.fileno())
-        # A terminal that does not know its size says 0: then it is taken for a usual one.
+        # A terminal without a known size reports 0; then the usual size is assumed.
         self._width = size.columns or _USUAL_COLUMNS
         self._page_rows = max((size.lines or _USUAL_ROWS) - 1, 1)
         self._rows_left = self._page_rows
 
     def write(self, line: str, coloured: str | None = None) -> None:
-        """Write a line and the line feed behind it; raises EndOfReading.
+        """Write a line and a line feed; raises EndOfReading.
 
-        ``coloured`` is the same line with escapes that colour it. It cannot be broken, so a line
-        that is longer than a row loses its colours.
+        ``coloured`` is the same line with escape sequences for colours. It cannot be split into
+        rows, so a line that is longer than a row is written without colours.
         """
         if coloured is not None and cell_len(line) <= self._width:
             self._make_room(begins_line=True)
@@ -53,7 +53,7 @@ class Pager:
         self._rows_left -= 1
 
     def _rows(self, line: str) -> Iterator[str]:
-        """Yield what fits a row, piece by piece; the terminal itself breaks between them."""
+        """Yield the line in pieces of one row; the terminal breaks the line between them."""
         if line.isascii():
             for position in range(0, max(len(line), 1), self._width):
                 yield line[position : position + self._width]
@@ -63,7 +63,7 @@ class Pager:
             yield from chop_cells(line, self._width)
 
     def _ask(self, before: str) -> int:
-        """Ask how to go on; returns how many rows may come now."""
+        """Ask how to continue; return the number of rows to show next."""
         sys.stdout.write(before + _QUESTION)
         sys.stdout.flush()
         try:
@@ -76,7 +76,7 @@ class Pager:
 
 
 def _read_key() -> bytes:
-    """Return the next key, without waiting for Enter; Ctrl-C is KeyboardInterrupt as elsewhere."""
+    """Return the next key without waiting for Enter; Ctrl-C raises KeyboardInterrupt."""
     keyboard = sys.stdin.fileno()
     before = termios.tcgetattr(keyboard)
     try:

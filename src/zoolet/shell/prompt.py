@@ -1,7 +1,7 @@
-"""The terminal of a person: a prompt that shows the connection, colours, history.
+"""The prompt at a terminal: it shows the connection, and has colours and a history.
 
-Owns what happens between two commands; prompt_toolkit does most of it, ``completion.py`` what TAB
-does. Imports no command.
+This module reads lines with prompt_toolkit; ``completion.py`` contains the completion with TAB.
+Imports no command.
 """
 
 import re
@@ -22,11 +22,11 @@ from zoolet.shell.context import Context
 from zoolet.shell.registry import COMMANDS
 
 _SECRETIVE = "addauth"
-"""The command whose lines hold passwords."""
+"""The command whose lines contain passwords."""
 
 
 def typed_lines(context: Context) -> Iterator[str]:
-    """Yield the lines that a person types, until the end of the input."""
+    """Yield the lines that the user types, until the end of the input."""
     session: PromptSession[str] = PromptSession(
         history=PrivateHistory(context.settings.history_path),
         key_bindings=completing_keys(TreeCompleter(lambda path: children_of(context, path))),
@@ -54,21 +54,21 @@ def typed_lines(context: Context) -> Iterator[str]:
 
 
 class PrivateHistory(FileHistory):
-    """Lines of former runs, in a file that only its owner reads, without passwords."""
+    """The lines of earlier runs, without passwords, in a file that only its owner can read."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
 
     def load_history_strings(self) -> Iterator[str]:
-        """Yield the lines, the last first; a file that cannot be read holds none."""
+        """Yield the lines, the last first; yield nothing if the file cannot be read."""
         try:
             yield from super().load_history_strings()
         except OSError:
             return
 
     def store_string(self, string: str) -> None:
-        """Keep a line; where the file cannot be written it is kept for this run alone."""
+        """Append a line to the file; if this fails, only this run remembers the line."""
         if string.lstrip().startswith(_SECRETIVE):
             return
         try:
@@ -79,10 +79,10 @@ class PrivateHistory(FileHistory):
 
 
 class LineLexer(Lexer):
-    """Colours a line: commands that there are, options, paths, text in quotes."""
+    """Colours a line: existing commands, options, paths, quoted text."""
 
     def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
-        """Return what gives the pieces of each line."""
+        """Return the function that returns the coloured pieces of a line."""
         return lambda number: list(_pieces(document.lines[number]))
 
 

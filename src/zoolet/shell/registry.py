@@ -1,7 +1,6 @@
-"""The table of commands: what each is called, how it is written, and what does it.
+"""The table of commands: the name, the usage and the function of each command.
 
-The commands themselves are in ``commands/``, a module for each kind, and enter the table when it is
-imported.
+The commands are in the modules of ``commands/``. Importing that package adds them to the table.
 """
 
 import argparse
@@ -14,7 +13,7 @@ from zoolet.shell.context import Context
 from zoolet.shell.errors import UnknownCommandError
 
 Run = Callable[[Context, argparse.Namespace], Iterator[Answer]]
-"""Does a command, and yields what it says."""
+"""A function that runs a command and yields its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +21,16 @@ class Command:
     """One command of the shell.
 
     Attributes:
-        name: what is typed.
-        usage: how it is written.
-        summary: what it does, in a line.
-        positional: the names of its other arguments, in brackets what may be left out.
-        options: its options.
-        parser: reads its options.
-        run: does it.
-        changes: whether it may change what is on a server.
-        is_local: whether it needs no connection.
-        is_live: whether it goes on until it is ended, so that nothing of it waits for a page.
+        name: the name that the user types.
+        usage: the name with all options and arguments, as help texts show it.
+        summary: the help text, one line.
+        positional: the names of the positional arguments; optional ones are in brackets.
+        options: the options of the command.
+        parser: the parser of the options and arguments.
+        run: the function that runs the command.
+        changes: whether the command may change data on a server.
+        is_local: whether the command works without a connection.
+        is_live: whether the command runs until the user stops it; its output is not paged.
     """
 
     name: str
@@ -46,7 +45,7 @@ class Command:
     is_live: bool
 
     def read(self, words: Sequence[str]) -> argparse.Namespace:
-        """Return the arguments that ``words`` are; raises UsageError or CommandError."""
+        """Parse ``words`` and return the arguments; raises UsageError or CommandError."""
         return self.parser.read(words)
 
 
@@ -61,9 +60,9 @@ def command(
     is_local: bool = False,
     is_live: bool = False,
 ) -> Callable[[Run], Run]:
-    """Add a function to the table.
+    """Return a decorator that adds a function to the table.
 
-    ``usage`` names the command and its positional arguments, those that may be left out in
+    ``usage`` is the name of the command and of its positional arguments; optional arguments are in
     brackets.
     """
 
@@ -81,7 +80,7 @@ def command(
 
 
 def find(name: str) -> Command:
-    """Return the command of a name; raises UnknownCommandError."""
+    """Return the command with this name; raises UnknownCommandError."""
     try:
         return COMMANDS[name]
     except KeyError:

@@ -1,7 +1,7 @@
-"""Commands on one connection, one after another: how each is run, and what its end is called.
+"""Runs commands one after another, and returns their exit statuses.
 
-Exit statuses: 0 the command did what it was asked; 1 it did not; 2 it was written wrong; 127 there
-is no such command, as in Apache ZooKeeper.
+Exit statuses: 0: the command succeeded; 1: it failed; 2: its options or arguments are invalid;
+127: the command does not exist, as in Apache ZooKeeper.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,13 +28,13 @@ _REDO = "redo"
 
 
 class Shell:
-    """Runs commands; a failed one ends itself and nothing else."""
+    """Runs commands; after a failed command the shell continues."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def run_lines(self, lines: Iterable[str]) -> int:
-        """Run a line at a time until they end; returns the last command's status."""
+        """Run each line as a command; return the status of the last command."""
         status = OK
         for line in lines:
             if not line.strip(BLANKS):
@@ -47,14 +47,14 @@ class Shell:
         return status
 
     def run(self, words: Sequence[str]) -> int:
-        """Run one command; returns its status."""
+        """Run one command; return its status."""
         try:
             return self._reporting(lambda: words)
         except EndOfShell:
             return OK
 
     def _words_of_line(self) -> Sequence[str]:
-        """Return the words of the line that was typed last; of the line it repeats for ``redo``."""
+        """Return the words of the last typed line; for ``redo``, the words of the repeated line."""
         words = split_line(self._context.lines[-1])
         if words[:1] == [_REDO]:
             line = self._line_to_redo(words)
@@ -63,7 +63,7 @@ class Shell:
         return words
 
     def _line_to_redo(self, words: Sequence[str]) -> str:
-        """Return the line whose number follows; Apache ZooKeeper's numbers, which begin at 0."""
+        """Return the line with the number in ``words``; numbers begin at 0 as in Apache's shell."""
         lines = self._context.lines
         number = int(words[1]) if len(words) == 2 and words[1].isdecimal() else -1
         if number < 0:
@@ -81,14 +81,14 @@ class Shell:
         try:
             self._show(command, arguments)
         except _NothingShownError:
-            # What only reads is read again where the connection was lost under it.
+            # A command that only reads runs again if the connection was lost.
             self._wait_for_connection()
             self._show(command, arguments)
-        # What happened before a command's answer is told before the next command.
+        # Watch events that arrived before the command's reply are printed before the next command.
         self._context.connection.let_events_come()
 
     def _show(self, command: Command, arguments: Any) -> None:
-        """Run a command and print what it says."""
+        """Run a command and print its answers."""
         has_answered = False
 
         def answers() -> Iterator[Answer]:
@@ -107,9 +107,9 @@ class Shell:
             raise _named(error, arguments) from error
 
     def _reporting(self, read: Callable[[], Sequence[str]]) -> int:
-        """Run the command whose words ``read`` returns; says what went wrong, returns the status.
+        """Run the command whose words ``read`` returns; print its error, and return its status.
 
-        ``read`` raises what a line raises that is no command.
+        If the typed line is invalid, ``read`` raises the same exceptions as a command.
         """
         complain = self._context.output.complain
         sent_before = self._context.changes_sent
@@ -139,29 +139,29 @@ class Shell:
         return OK
 
     def _wait_for_connection(self) -> None:
-        """Return when there is a connection, which comes back by itself; raises CommandError."""
+        """Wait until the client is connected, or has reconnected; raises CommandError."""
         connection = self._context.connection
         if not connection.is_connected() and connection.state_name == "CONNECTING":
             self._context.output.complain(
-                f"The connection to {connection.hosts} is lost; waiting for it to come back ..."
+                f"The connection to {connection.hosts} is lost; waiting for a new connection ..."
             )
         connection.wait()
 
 
 def _told_of_interrupt(command: Command | None, *, has_sent_changes: bool) -> str:
-    """Return what to say after Ctrl-C: what is known of changes, nothing if there are none."""
+    """Return the message after Ctrl-C; it says whether the command may have changed anything."""
     if has_sent_changes:
-        return "^C: the command was ended; a change that it had sent may have been made"
+        return "^C: the command was stopped; a change that it sent may have been executed"
     if command is not None and command.changes:
-        return "^C: the command was ended; nothing was changed"
-    return "^C: the command was ended"
+        return "^C: the command was stopped; nothing was changed"
+    return "^C: the command was stopped"
 
 
 class _NothingShownError(Exception):
-    """The connection was lost before a command that changes nothing had said anything."""
+    """The connection was lost before a command that only reads had printed anything."""
 
 
 def _named(error: Exception, arguments: Any) -> CommandError:
-    """Return the error with the path that the command is about, in Apache ZooKeeper's words."""
+    """Return a CommandError with Apache ZooKeeper's message for the error and the path."""
     path = getattr(error, "path", None) or getattr(arguments, "path", None) or ""
     return CommandError(describe(error, path))

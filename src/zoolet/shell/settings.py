@@ -1,4 +1,4 @@
-"""What the shell was told on its command line and by its environment, read once."""
+"""The settings of the shell, from its command line and environment variables."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -32,16 +32,16 @@ _SINGLE_DASH = frozenset({"-server", "-timeout", "-r", "-waitforconnection", "-h
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a shell works.
+    """The settings of the shell.
 
     Attributes:
         connection: the servers, the timeouts, TLS and the login.
-        refuses_changes: whether commands that change anything are refused (--read-only).
-        is_json: whether answers are printed as JSON, a value a line.
-        has_pager: whether a terminal gets long answers page by page.
-        history_path: where the lines that a person typed are kept.
+        refuses_changes: whether the shell refuses commands that change anything (--read-only).
+        is_json: whether output is JSON, one value per line.
+        has_pager: whether long output to a terminal is shown page by page.
+        history_path: the file that stores the typed lines.
         editor: the command line that ``edit`` starts.
-        command: the words of the one command to run; none: lines are read.
+        command: the words of the command to run; if empty, the shell reads lines.
     """
 
     connection: ConnectionSettings
@@ -54,11 +54,11 @@ class Settings:
 
 
 def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """Return what the command line asks for; ends the program where it is written wrong."""
+    """Return the settings of a command line; exit with a message if it is invalid."""
     parser = _parser(environment)
     found = parser.parse_args(_with_ascii_dashes(argv))
     if found.timeout <= 0:
-        parser.error(f"-timeout {found.timeout}: a timeout is at least 1 ms")
+        parser.error(f"-timeout {found.timeout}: the timeout must be at least 1 ms")
     try:
         connection = ConnectionSettings(
             found.server,
@@ -83,15 +83,16 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
 
 
 def _logins(environment: Mapping[str, str]) -> list[str]:
-    """Return the logins that the environment names, one in a line."""
+    """Return the logins in the environment variable, which has one login per line."""
     return environment.get(AUTH_VARIABLE, "").splitlines()
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="zkCli.sh",
-        description="Work on a ZooKeeper server. Without a command, lines are read from the"
-        " terminal or from standard input; the command help lists the commands.",
+        description="Run commands on a ZooKeeper server. Without a command argument, the shell"
+        " reads commands from the terminal or from standard input. The command help lists all"
+        " commands.",
         allow_abbrev=False,
     )
     _add_server(parser, environment)
@@ -102,16 +103,16 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "--output",
         choices=("text", "json"),
         default="text",
-        help="how answers are printed; json: a value a line (default: %(default)s)",
+        help="the output format; json: one value per line (default: %(default)s)",
     )
     parser.add_argument(
-        "--no-pager", action="store_true", help="print long answers to a terminal without a stop"
+        "--no-pager", action="store_true", help="do not stop at each page of long output"
     )
     parser.add_argument(
         "--history",
         type=Path,
         metavar="FILE",
-        help=f"where typed lines are kept (default: ~/{_HISTORY_NAME})",
+        help=f"the file that stores the typed lines (default: ~/{_HISTORY_NAME})",
     )
     _add_identity(parser, environment)
     parser.add_argument(
@@ -121,13 +122,13 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def _add_server(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
-    """Add the options that say which server to work on; their names are Apache ZooKeeper's."""
+    """Add the options of the connection; their names are Apache ZooKeeper's."""
     parser.add_argument(
         "-server",
         "--server",
         default=environment.get(SERVER_VARIABLE) or DEFAULT_HOSTS,
         metavar="HOST:PORT[,HOST:PORT...][/PATH]",
-        help="the server, or the members of an ensemble, and the znode to take as the root"
+        help="the server or the members of an ensemble; PATH is the znode that becomes the root"
         " (default: %(default)s)",
     )
     parser.add_argument(
@@ -136,35 +137,42 @@ def _add_server(parser: argparse.ArgumentParser, environment: Mapping[str, str])
         type=int,
         default=_DEFAULT_TIMEOUT_MS,
         metavar="MS",
-        help="the session timeout, and how long to wait for a server (default: %(default)s)",
+        help="the session timeout and the time to wait for a server (default: %(default)s)",
     )
     parser.add_argument(
-        "-r", action="store_true", help="take a server that only reads, where there is no other"
+        "-r",
+        action="store_true",
+        help="connect to a read-only server if no other server is available",
     )
     parser.add_argument(
         "-waitforconnection",
         action="store_true",
-        help="taken for Apache ZooKeeper's sake: a connection is always waited for",
+        help="has no effect, because the shell always waits for a connection; accepted for"
+        " compatibility with Apache ZooKeeper",
     )
 
 
 def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
-    """Add the options that say who the user is, and whom to trust."""
+    """Add the options for the login and for TLS."""
     parser.add_argument(
         "--auth",
         action="append",
         metavar="SCHEME:SECRET",
-        help=f"log in, like digest:user:password; may be repeated. {AUTH_VARIABLE} has logins that"
-        " ps does not show, one in a line",
+        help="log in, as in digest:user:password; may be repeated. The variable"
+        f" {AUTH_VARIABLE} can have logins too, one per line, which ps does not show",
     )
     for option, variable, what in (
         (
             "--tls-ca",
             TLS_CA_VARIABLE,
-            "use TLS, with servers whose certificate this CA signs (PEM)",
+            "use TLS, and trust servers with a certificate that this CA signed (PEM)",
         ),
-        ("--tls-cert", TLS_CERT_VARIABLE, "show them this certificate (PEM)"),
-        ("--tls-key", TLS_KEY_VARIABLE, "its private key (default: it is in the same file)"),
+        ("--tls-cert", TLS_CERT_VARIABLE, "send this client certificate (PEM)"),
+        (
+            "--tls-key",
+            TLS_KEY_VARIABLE,
+            "the private key of --tls-cert (default: in the same file)",
+        ),
     ):
         default = environment.get(variable)
         parser.add_argument(
@@ -172,15 +180,15 @@ def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str
             type=Path,
             default=Path(default) if default else None,
             metavar="FILE",
-            help=f"{what}; or {variable}",
+            help=f"{what}; variable: {variable}",
         )
 
 
 def _with_ascii_dashes(argv: Sequence[str]) -> list[str]:
-    """Return the arguments with the dashes of options as "-".
+    """Return the arguments with other dashes of the shell's options replaced by "-".
 
     Web pages and word processors show "-server" with an en dash, and "--server" with an em dash or
-    an en dash. The command and its arguments stay as they are.
+    an en dash. The command and its arguments are not changed.
     """
     words = list(argv)
     position = 0

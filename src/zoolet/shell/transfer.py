@@ -1,8 +1,8 @@
-"""Znodes on their way from one place to another: reading a subtree whole, and writing one.
+"""Reads a subtree with data and ACLs, and writes one, to copy, move, export and import subtrees.
 
-A subtree is read as ``walk.walk`` reads it, and is no snapshot. It is written in multis, parents
-before children, a bounded number of them under way at once: each multi is done or not, and the
-first that is refused ends the writing. Imports ``model`` and ``client``.
+``walk.walk`` reads the subtree, so the result is not a snapshot. The znodes are written in multis,
+parents before children, with a bounded number of multis in progress. Each multi is atomic. The
+first refused multi ends the writing. Imports ``model`` and ``client``.
 """
 
 from collections import deque
@@ -28,16 +28,16 @@ from zoolet.shell.walk import Visited, walk
 _READ_AT_ONCE = 256
 _WRITTEN_AT_ONCE = 500
 _HIDDEN_DIGEST = ":x"
-"""How the server ends a digest identity that it shows to someone without ADMIN."""
+"""The end of a digest identity in the server's reply to a client without ADMIN permission."""
 
 
 class Written(NamedTuple):
-    """What came of writing a subtree.
+    """The result of writing a subtree.
 
     Attributes:
-        created: how many znodes were created.
-        replaced: how many there were already, and got the data and the ACL.
-        left_out: how many ephemerals were not written.
+        created: the number of created znodes.
+        replaced: the number of existing znodes whose data and ACL were overwritten.
+        left_out: the number of ephemerals that were not written.
     """
 
     created: int
@@ -46,10 +46,10 @@ class Written(NamedTuple):
 
 
 def read_znodes(client: Any, root: str, *, with_acl: bool) -> Iterator[ExportedZnode]:
-    """Yield a subtree's znodes whole, each before its children; without their ACLs open ones.
+    """Yield a subtree's znodes, each before its children; without ``with_acl``, with open ACLs.
 
-    ZooKeeper's own znodes are passed over where ``root`` is above them. Raises CommandError where
-    one cannot be read.
+    ZooKeeper's own znodes are left out if ``root`` is the server's root. Raises CommandError if a
+    znode cannot be read.
     """
     visits = walk(client, root, with_data=True)
     if root == paths.ROOT and not client.chroot:
@@ -65,12 +65,12 @@ def read_znodes(client: Any, root: str, *, with_acl: bool) -> Iterator[ExportedZ
 
 
 def is_system(path: str) -> bool:
-    """Return whether a znode is ZooKeeper's own."""
+    """Return whether a path is ``/zookeeper`` or below it."""
     return path == paths.SYSTEM or path.startswith(f"{paths.SYSTEM}/")
 
 
 def _acls(client: Any, found: list[str], *, with_acl: bool) -> Iterator[AclList | None]:
-    """Yield the ACLs of znodes, None for those that are gone."""
+    """Yield the ACLs of znodes; None for a znode that no longer exists."""
     sent = [client.get_acls_async(path) for path in found] if with_acl else [None] * len(found)
     for path, result in zip(found, sent, strict=True):
         try:
@@ -83,38 +83,38 @@ def _acls(client: Any, found: list[str], *, with_acl: bool) -> Iterator[AclList 
         for entry in acl:
             if entry.id.scheme == "digest" and entry.id.id.endswith(_HIDDEN_DIGEST):
                 raise CommandError(
-                    f"{path}: its ACL is shown whole only to those with ADMIN (a) in it: prove to"
-                    " be one of them with addauth, or leave ACLs out with -A"
+                    f"{path}: the server shows the complete ACL only to users with ADMIN (a)"
+                    " permission: log in as such a user with addauth, or ignore ACLs with -A"
                 )
         yield acl
 
 
 def _as_ours(acl: Any) -> AclList:
-    """Return kazoo's ACL as the model has it."""
+    """Return kazoo's ACL as an AclList of ``model``."""
     return tuple(ACL(entry.perms, Id(entry.id.scheme or "", entry.id.id or "")) for entry in acl)
 
 
 def _exported(visited: Visited, acl: AclList) -> ExportedZnode:
     stat: Any = visited.stat
-    # A Stat's cversion is twice the number of creations less the children that are there.
+    # cversion = 2 * (number of children ever created) - (number of children now)
     created = (stat.cversion + stat.numChildren) // 2
     return ExportedZnode(visited.path, visited.data, acl, Stat(*stat), created)
 
 
 def moved(znode: ExportedZnode, source: str, target: str) -> ExportedZnode:
-    """Return a znode of the subtree ``source`` as it stands in the subtree ``target``."""
+    """Return a znode of the subtree ``source`` with its path in the subtree ``target``."""
     below = znode.path if source == paths.ROOT else znode.path[len(source) :]
     below = "" if below == paths.ROOT else below
     return znode._replace(path=(("" if target == paths.ROOT else target) + below) or paths.ROOT)
 
 
 def is_ephemeral(znode: ExportedZnode) -> bool:
-    """Return whether a znode goes with a session, to which no copy of it can belong."""
+    """Return whether a znode is ephemeral; a copy of it cannot belong to the same session."""
     return OwnerKind.of(znode.stat.ephemeral_owner) is OwnerKind.SESSION
 
 
 def operation_for(client: Any, znode: ExportedZnode) -> Any:
-    """Return the request that creates a znode like this one; an ephemeral's copy stays."""
+    """Return the request that creates a copy of a znode; the copy of an ephemeral is persistent."""
     owner = znode.stat.ephemeral_owner
     kind = OwnerKind.of(owner)
     acl = znode.acl
@@ -127,7 +127,7 @@ def operation_for(client: Any, znode: ExportedZnode) -> Any:
 
 
 def size_of(znode: ExportedZnode) -> int:
-    """Return about how many bytes a znode takes in a multi."""
+    """Return the approximate number of bytes of a znode in a multi."""
     acl_bytes = sum(len(entry.id.scheme) + len(entry.id.id) + 12 for entry in znode.acl)
     return len(znode.path.encode()) + len(znode.data or b"") + acl_bytes
 
@@ -135,9 +135,9 @@ def size_of(znode: ExportedZnode) -> int:
 class Writer:
     """Writes znodes to a server.
 
-    With ``replaces`` it gives those that are there already the data, and with ``with_acl`` the ACL;
-    without, the first of them ends the writing. With ``keeps_ephemerals`` these become plain
-    znodes; without, they are left out.
+    With ``replaces``, the writer overwrites the data of existing znodes, and with ``with_acl`` also
+    their ACLs. Without ``replaces``, the first existing znode ends the writing. With
+    ``keeps_ephemerals``, ephemerals become persistent znodes; otherwise they are left out.
     """
 
     def __init__(
@@ -158,10 +158,11 @@ class Writer:
         self._has_begun = False
 
     def write(self, znodes: Iterable[ExportedZnode]) -> Written:
-        """Write them, parents before children; raises CommandError, saying what was written.
+        """Write the znodes, which must be in an order with parents before children.
 
-        Ctrl-C ends it too, when what is under way is done; a second Ctrl-C does not wait for that,
-        and is KeyboardInterrupt.
+        Raises CommandError with the number of written znodes in its message, also after Ctrl-C.
+        Before that, it waits for the multis in progress. A second Ctrl-C does not wait, and raises
+        KeyboardInterrupt.
         """
         sent: deque[tuple[list[ExportedZnode], set[str], Any]] = deque()
         try:
@@ -169,7 +170,8 @@ class Writer:
                 present = self._present(batch) if self._replaces else set()
                 with held_back():
                     sent.append((batch, present, self._send(batch, present)))
-                # The first batch has the root: where that is refused, nothing may go below it.
+                # The first batch contains the root: nothing below the root may be sent before the
+                # server has accepted that batch.
                 if len(sent) >= (MULTIS_IN_FLIGHT if self._has_begun else 1):
                     self._settle_next(sent)
             while sent:
@@ -189,9 +191,10 @@ class Writer:
                 yield znode
 
     def _send(self, batch: list[ExportedZnode], present: set[str]) -> Any:
-        """Send a batch of which these paths are there already; returns the answer to come.
+        """Send a batch; return kazoo's result. The paths in ``present`` exist already.
 
-        A znode that fills a request is sent by itself: a multi would be the few bytes too long.
+        A batch of one znode is not sent as a multi, whose additional bytes could exceed the
+        server's limit.
         """
         operations = [
             SetData(full_path(self._client, znode.path), znode.data, -1)
@@ -209,12 +212,12 @@ class Writer:
         return {znode.path for znode, names in pairs if not isinstance(names, NoNodeError)}
 
     def _settle_next(self, sent: deque[tuple[list[ExportedZnode], set[str], Any]]) -> None:
-        """Wait for the answer that comes next, and count it before a Ctrl-C ends the writing."""
+        """Wait for the next reply; a Ctrl-C takes effect only after the reply is counted."""
         with held_back():
             self._settle(*sent.popleft())
 
     def _settle(self, batch: list[ExportedZnode], present: set[str], result: Any) -> None:
-        """Wait for a batch's answer; then give those that were there already their ACLs."""
+        """Wait for a batch's reply; then set the ACLs of the znodes that existed already."""
         if len(batch) == 1:
             try:
                 result.get()
@@ -234,7 +237,7 @@ class Writer:
             self._set_acls([znode for znode in batch if znode.path in present])
 
     def _set_acls(self, znodes: list[ExportedZnode]) -> None:
-        """Set ACLs, which no multi may hold."""
+        """Set ACLs one by one, because a multi cannot contain setACL."""
         sent = [
             (znode.path, self._client.set_acls_async(znode.path, znode.acl)) for znode in znodes
         ]
@@ -245,7 +248,7 @@ class Writer:
                 raise CommandError(f"{describe(error, path)} (its ACL)") from error
 
     def _settle_rest(self, sent: deque[Any]) -> None:
-        """Count what was under way when one was refused, and may still have been done."""
+        """Count the multis that were in progress after an error; the server may have done them."""
         while sent:
             try:
                 self._settle_next(sent)

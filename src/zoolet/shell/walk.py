@@ -1,8 +1,9 @@
-"""Walking over a subtree, with bounded memory.
+"""Walks over a subtree with bounded memory.
 
-A walk reads many znodes in one request (multiRead), as many as make about a megabyte, and holds no
-more than that for each level of the tree. It is no snapshot: each request sees the tree of its own
-moment, and a znode that is deleted meanwhile is passed over. Imports ``model`` and ``client``.
+A walk reads many znodes in one multiRead request, about a megabyte, and keeps at most this amount
+in memory for each level of the tree. A walk is not a snapshot: each request reads the current state
+of the tree, and znodes that are deleted in the meantime are left out. Imports ``model`` and
+``client``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,18 +21,18 @@ from zoolet.model import paths
 _READ_BYTES = 1024 * 1024
 _FIRST_READ = 32
 _LONGEST_READ = 500
-"""A znode takes two operations of a multiRead where its data is read; servers allow 1,000."""
+"""With data, a znode takes two operations of a multiRead; servers allow 1,000 operations."""
 
 
 class Visited(NamedTuple):
-    """A znode that a walk has come to.
+    """A znode that a walk has read.
 
     Attributes:
-        path: its path.
-        children: the names of its children, sorted; none where ``error`` is set.
-        data: its data, where the walk reads data.
-        stat: its Stat, where the walk reads data.
-        error: why it could not be read.
+        path: the path of the znode.
+        children: the names of its children, sorted; empty if ``error`` is set.
+        data: the data; None if it is null or the walk does not read data.
+        stat: the Stat; None if the walk does not read data.
+        error: the error of the read; None if it succeeded.
     """
 
     path: str
@@ -46,8 +47,8 @@ def walk(
 ) -> Iterator[Visited]:
     """Yield ``root`` and the znodes below it, each before its children, in order of name.
 
-    Raises NoNodeError where there is no ``root``. Below ``max_depth`` nothing is read: the znodes
-    there come with their children's names, which are not visited.
+    Raises NoNodeError if ``root`` does not exist. Znodes at ``max_depth`` levels below ``root``
+    have their children's names, but the walk does not visit these children.
     """
     reader = _Reader(client, with_data=with_data)
     waiting = [root]
@@ -64,12 +65,12 @@ def walk(
 
 
 def depth_below(root: str, path: str) -> int:
-    """Return how many levels ``path``, which is in the subtree, stands below ``root``."""
+    """Return the number of levels of ``path`` below ``root``; ``path`` must be in its subtree."""
     return 0 if path == root else path.count("/") - (0 if root == paths.ROOT else root.count("/"))
 
 
 class _Reader:
-    """Reads the znode that is next together with those that come soon."""
+    """Reads the next znode of a walk together with the znodes that follow it."""
 
     def __init__(self, client: Any, *, with_data: bool) -> None:
         self._client = client
@@ -78,7 +79,7 @@ class _Reader:
         self._count = _FIRST_READ
 
     def visit(self, path: str, waiting: Sequence[str]) -> Visited:
-        """Return what there is at ``path``; ``waiting`` are those to come, the next one last."""
+        """Return the znode at ``path``; ``waiting`` has the paths to visit later, the next last."""
         if path not in self._read:
             soon = waiting[max(len(waiting) - self._count + 1, 0) :]
             self._read_together([path, *(other for other in soon if other not in self._read)])

@@ -296,9 +296,9 @@ def test_the_shell_names_why_there_is_no_session(
     unknown.cert_pem.write_to_path(other)
     unknown.issue_cert("worker").private_key_and_cert_chain_pem.write_to_path(stranger)
     for hosts, options, said in (
-        (secure, (), "serves TLS, and the client speaks plain text. Give --tls-ca FILE"),
-        (plain, authority, "serves plain text, and the client speaks TLS. Leave out --tls-ca"),
-        (secure, authority, "a certificate"),
+        (secure, (), "serves TLS, but the client uses plain text. Give --tls-ca FILE"),
+        (plain, authority, "serves plain text, but the client uses TLS. Leave out --tls-ca"),
+        (secure, authority, "client certificate"),
         (secure, ("--tls-ca", str(other)), "is signed by an unknown CA"),
         (
             secure,

@@ -71,7 +71,7 @@ def test_nobody_s_change_is_written_over(
     ran = edit(server, editor)
     (kept,) = temporary_files.iterdir()
     assert (ran.status, ran.out) == (1, "")
-    assert "/a was changed by someone else while you edited it" in ran.err
+    assert "Another client changed /a while you edited it" in ran.err
     assert f"Your text is in {kept}" in ran.err
     assert kept.read_text() == "mine"
     assert kept.stat().st_mode & 0o777 == 0o600

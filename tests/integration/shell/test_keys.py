@@ -130,7 +130,7 @@ def test_ctrl_c_during_a_read_speaks_of_no_change(
             terminal.enter(read)
             terminal.wait_for(rf"\] {read}\n*\Z")
             terminal.press(CTRL_C)
-            terminal.wait_for(r"\^C: the command was ended$")
+            terminal.wait_for(r"\^C: the command was stopped$")
         at_prompt(terminal, 1)
 
 
@@ -145,14 +145,14 @@ def test_ctrl_c_says_what_is_known_of_a_change(
             terminal.enter("set /a after")
             wait_until(lambda: client.get("/a")[0] == b"after", "the change")
             terminal.press(CTRL_C)
-            terminal.wait_for("ended; a change that it had sent may have been made$")
+            terminal.wait_for("stopped; a change that it sent may have been executed$")
         at_prompt(terminal, 1)
         with network.cut_off():
             at_prompt(terminal, 1, "CONNECTING")
             terminal.enter("set /a never")
-            terminal.wait_for("waiting for it to come back")
+            terminal.wait_for("waiting for a new connection")
             terminal.press(CTRL_C)
-            terminal.wait_for("ended; nothing was changed$")
+            terminal.wait_for("stopped; nothing was changed$")
         at_prompt(terminal, 2)
     assert client.get("/a")[0] == b"after"
 
@@ -169,11 +169,11 @@ def test_the_question_before_overwriting_names_the_server(
         terminal = sit()
         at_prompt(terminal, 0)
         terminal.enter(f"cp -f /a {other.hosts}/c")
-        terminal.wait_for(rf"^Write over /c on {other.hosts}: 2 znodes\? \[y/N\]\Z")
+        terminal.wait_for(rf"^Overwrite /c on {other.hosts}: 2 znodes\? \[y/N\]\Z")
         terminal.enter("n")
         at_prompt(terminal, 1)
         terminal.enter("cp -f /a /c")
-        terminal.wait_for(rf"^Write over /c on {server.hosts}: 2 znodes\? \[y/N\]\Z")
+        terminal.wait_for(rf"^Overwrite /c on {server.hosts}: 2 znodes\? \[y/N\]\Z")
         terminal.enter("n")
         at_prompt(terminal, 2)
         terminal.enter(f"mv /a {other.hosts}/e")

@@ -50,7 +50,7 @@ def test_commands_print_what_apache_zookeeper_prints(server: ServerProcess, clie
         (["create", "/zookeeper/config/x", "y"], 1, "permission : /zookeeper/config/x"),
         (["create", "/bad", "x", "digest:nonsense:r"], 1, "Acl is not valid : /bad"),
         (["delete", "/zookeeper"], 1, "Arguments are not valid : /zookeeper"),
-        (["deleteall", "/"], 1, "the root and ZooKeeper's own znodes stay"),
+        (["deleteall", "/"], 1, "the root and ZooKeeper's own znodes cannot be deleted or moved"),
         (["deleteall", "/zookeeper"], 1, "Arguments are not valid : /zookeeper"),
         (["get", "relative"], 1, "is not valid: a path starts with /"),
         (["create", "-t", "10", "/ttl"], 1, "KeeperErrorCode = Unimplemented for /ttl"),
@@ -66,8 +66,8 @@ def test_commands_print_what_apache_zookeeper_prints(server: ServerProcess, clie
         (["delquota", "/full"], 1, "Quota does not exist for /full"),
         (["reconfig", "-v", "xyz", "-remove", "1"], 2, "hexadecimal"),
         (["reconfig", "-file", "/nowhere"], 1, "/nowhere cannot be read"),
-        (["grep", "(", "/full"], 2, "no regular expression"),
-        (["find", "-owner", "me", "/full"], 2, "no session"),
+        (["grep", "(", "/full"], 2, "not a regular expression"),
+        (["find", "-owner", "me", "/full"], 2, "not a session id"),
         (["tree", "-L", "-1", "/full"], 2, "0 or more"),
         (["cp", "full", "/copy"], 2, "a place is /PATH"),
         (["nonsense"], 127, "Command not found: nonsense"),
@@ -163,7 +163,7 @@ def test_a_reader_that_goes_ends_the_shell_quietly(server: ServerProcess, client
         ("<&-", "", "", 0),
         ("get /a >&-", "", "", 0),
         ("get /missing 2>&-", "", "", 1),
-        ("get /a >/dev/full", "", "The answers cannot be written: ", 1),
+        ("get /a >/dev/full", "", "The output cannot be written: ", 1),
     ],
 )
 def test_streams_may_be_closed_or_full(
@@ -197,7 +197,7 @@ def test_data_that_no_server_takes_is_said(server: ServerProcess, client: Any) -
     client.create("/a")
     ran = run_shell(server.hosts, lines=f"set /a {'x' * 2_000_000}\nls /\n")
     assert ran.out == "[a, zookeeper]\n"
-    assert "over data of 2,000,000 bytes" in ran.err
+    assert "after data of 2,000,000 bytes" in ran.err
     assert "jute.maxbuffer" in ran.err
 
 
@@ -282,7 +282,7 @@ get /a
 def test_a_chroot_is_the_root(server: ServerProcess, client: Any) -> None:
     ran = run_shell(f"{server.hosts}/app", "ls", "/")
     assert (ran.status, ran.out) == (1, "")
-    assert "/app is not there" in ran.err
+    assert "/app does not exist" in ran.err
     client.create("/app/x", makepath=True)
     ran = run_shell(f"{server.hosts}/app", lines="ls /\ntree /\nls -R /\ndeleteall /x\nconfig\n")
     assert ran.out == "[x]\n/\n└── x\n/\n/x\n\n"
@@ -297,7 +297,7 @@ def test_a_failed_proof_ends_the_session(server: ServerProcess) -> None:
     ran = run_shell(server.hosts, lines="addauth nonsense x\nls /\nconnect\nls /\n")
     assert ran.out == "[zookeeper]\n"
     assert ran.err.splitlines() == [
-        "Authentication failed, and with that the session is over; connect begins a new one",
+        "Authentication failed and the session is closed; use connect to open a new session",
         "Not connected",
     ]
 
@@ -325,7 +325,7 @@ def test_a_change_is_never_made_twice(server: ServerProcess) -> None:
     with mock.patch.object(KazooClient, "set", side_effect=ConnectionLoss()) as setting:
         ran = run_shell(server.hosts, "set", "/a", "x")
     assert setting.call_count == 1
-    assert ran.err == "The connection was lost; what the command did is not known: /a\n"
+    assert ran.err == "The connection was lost; the command may have been executed or not: /a\n"
 
 
 def test_watch_shows_a_subtree_live(server: ServerProcess, client: Any) -> None:
@@ -344,7 +344,7 @@ def test_watch_shows_a_subtree_live(server: ServerProcess, client: Any) -> None:
         client.set("/a", b"z")
         out, err = shell.communicate(timeout=60)
     assert (shell.returncode, out) == (0, "changed /a: z\n")
-    assert err == "The connection was lost and is back; what changed meanwhile was not seen\n"
+    assert err == "The connection was lost and is restored; changes in between are not shown\n"
 
 
 def test_watch_shows_one_znode_in_json(server: ServerProcess, client: Any) -> None:

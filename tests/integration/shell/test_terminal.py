@@ -94,7 +94,7 @@ def test_ctrl_c_ends_a_command_and_not_the_shell(
     client.create("/a", b"seen")
     terminal.wait_for("^created /a: seen$")
     terminal.press(CTRL_C)
-    terminal.wait_for("the command was ended")
+    terminal.wait_for("the command was stopped")
     at_prompt(terminal, 1)
     wait_until(lambda: "Total watches:0" in watchers(server), "the end of the watch")
     terminal.enter("get /a")
@@ -123,7 +123,7 @@ def test_a_server_that_restarts(sit: Sit, server: ServerProcess, client: Any) ->
     server.stop()
     at_prompt(terminal, 2, "CONNECTING")
     terminal.enter("get /a")
-    terminal.wait_for("is lost; waiting for it to come back")
+    terminal.wait_for("is lost; waiting for a new connection")
     server.start()
     terminal.wait_for("^changed$")
     at_prompt(terminal, 3)
@@ -135,9 +135,9 @@ def test_ctrl_c_ends_the_wait_for_a_server(sit: Sit, server: ServerProcess) -> N
     server.stop()
     at_prompt(terminal, 0, "CONNECTING")
     terminal.enter("ls /")
-    terminal.wait_for("waiting for it to come back")
+    terminal.wait_for("waiting for a new connection")
     terminal.press(CTRL_C)
-    terminal.wait_for("the command was ended")
+    terminal.wait_for("the command was stopped")
     at_prompt(terminal, 1, "CONNECTING")
     server.start()
     at_prompt(terminal, 1)
@@ -176,7 +176,7 @@ def test_long_answers_stop_at_each_page(sit: Sit, client: Any) -> None:
     terminal.wait_for(r"-- more: .*--\Z")
     assert "child-199" not in terminal.text
     terminal.press(CTRL_C)
-    terminal.wait_for("the command was ended")
+    terminal.wait_for("the command was stopped")
     at_prompt(terminal, 2)
 
 
@@ -207,7 +207,7 @@ def test_it_asks_before_more_than_one_znode_goes(
     terminal.enter("deleteall /a")
     terminal.wait_for(r"znodes\? \[y/N\]\Z")
     terminal.press(CTRL_C)
-    terminal.wait_for("the command was ended; nothing was changed$")
+    terminal.wait_for("the command was stopped; nothing was changed$")
     at_prompt(terminal, 2)
     assert client.exists("/a/b") is not None
     terminal.enter("deleteall /a")

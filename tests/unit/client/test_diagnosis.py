@@ -148,13 +148,13 @@ def test_plain_text_on_a_port_with_tls_and_the_other_way(files: Files) -> None:
         cause = why_no_answer(address, None, TIMEOUT_S)
     assert cause == (
         Kind.TLS_MISSING,
-        f"{address} serves TLS, and the client speaks plain text",
+        f"{address} serves TLS, but the client uses plain text",
     )
     with serving(answer_word) as address:
         cause = why_no_answer(address, files.client(), TIMEOUT_S)
     assert cause == (
         Kind.TLS_NOT_SERVED,
-        f"{address} serves plain text, and the client speaks TLS",
+        f"{address} serves plain text, but the client uses TLS",
     )
 
 
@@ -166,7 +166,7 @@ def test_what_may_be_better_soon_is_not_final() -> None:
     assert not cause.is_final
     with serving(lambda _: None) as address:
         cause = why_no_answer(address, None, TIMEOUT_S)
-    assert cause == (Kind.SILENT, f"{address} accepts connections and does not answer")
+    assert cause == (Kind.SILENT, f"{address} accepts connections but does not answer")
     assert not cause.is_final
 
 

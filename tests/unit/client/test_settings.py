@@ -57,5 +57,5 @@ def test_a_chroot_moves_to_the_root() -> None:
     assert settings.moving_chroot("/b") == (ConnectionSettings("h:1,i:2"), "/a/b")
     with pytest.raises(AddressError):
         ConnectionSettings("h:x").moving_chroot("/")
-    with pytest.raises(SettingsError, match="not 1 to"):
+    with pytest.raises(SettingsError, match="must be 1 to"):
         ConnectionSettings("h:1", connect_timeout_ms=0)

@@ -82,7 +82,7 @@ def test_an_acl_has_its_parts() -> None:
     ["", "world", "world:anyone", "world:anyone:", "world:anyone:q", "world:anyone:r,x", ":x:r"],
 )
 def test_what_is_no_acl_is_said(text: str) -> None:
-    with pytest.raises(UsageError, match="no ACL"):
+    with pytest.raises(UsageError, match="not an ACL"):
         read_acl(text)
 
 

@@ -1,6 +1,6 @@
-"""The commands: importing this fills the table in ``registry.py``."""
+"""The shell's commands. Importing this package fills the table in ``registry.py``."""
 
-from zoolet.shell.commands import (  # noqa: F401 -- each adds its commands
+from zoolet.shell.commands import (  # noqa: F401 -- each module adds its commands
     copying,
     editing,
     quotas,

@@ -1,6 +1,6 @@
-"""Commands that take subtrees from place to place, or compare two: cp, mv, export, import, diff.
+"""Commands that copy, move or compare subtrees: cp, mv, export, import, diff.
 
-A place is a path, or ``HOST:PORT/PATH`` on another server.
+A place is a path on the connected server, or ``HOST:PORT/PATH`` on another server.
 """
 
 import argparse
@@ -46,20 +46,20 @@ from zoolet.shell.transfer import (
     size_of,
 )
 
-REPLACE = Option("f", "give znodes that are there already the data and the ACL")
-KEEP_EPHEMERALS = Option("e", "make plain znodes of ephemerals, instead of leaving them out")
-NO_ACLS = Option("A", "leave ACLs out: what is created is open to all")
+REPLACE = Option("f", "overwrite the data and the ACL of znodes that exist already")
+KEEP_EPHEMERALS = Option("e", "copy ephemerals as persistent znodes")
+NO_ACLS = Option("A", "ignore ACLs: everybody has all permissions for created znodes")
 
 _SHOWN_CHARACTERS = 200
-"""Of each side's data in a line of diff."""
+"""The most characters of a value (data, ACL) that a line of diff shows."""
 
 _MOVED_AT_ONCE = 500
-"""The most znodes that are moved in one multi; each takes two operations in it."""
+"""The most znodes that one multi moves. Each znode takes two operations: create and delete."""
 
 
 @command(
     "cp source target",
-    "copy a subtree; target is the copy's own path",
+    "copy a subtree; target is the path of the copy's root",
     REPLACE,
     KEEP_EPHEMERALS,
     NO_ACLS,
@@ -91,7 +91,7 @@ def _cp(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 @command(
     "mv source target",
-    "move a subtree; target is its new path",
+    "move a subtree; target is the new path of its root",
     KEEP_EPHEMERALS,
     NO_ACLS,
     SURE,
@@ -114,7 +114,7 @@ def _mv(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 
 class _Moving:
-    """Moves a subtree: in one multi where that can hold it, else by a copy and deletes."""
+    """Moves a subtree: in one multi if it fits, otherwise with a copy and deletes."""
 
     def __init__(self, context: Context, arguments: argparse.Namespace, total: int) -> None:
         self._context = context
@@ -123,7 +123,10 @@ class _Moving:
         self._total = total
 
     def move(self, source_client: Any, source: str, target_client: Any, target: str) -> Written:
-        """Move it; raises CommandError, saying what is where."""
+        """Move ``source`` to ``target``.
+
+        Raises CommandError; the message says what was copied and deleted.
+        """
         znodes = self._movable(read_znodes(source_client, source, with_acl=self._with_acl))
         if source_client is target_client:
             first = list(islice(znodes, _MOVED_AT_ONCE + 1))
@@ -147,15 +150,15 @@ class _Moving:
         for znode in znodes:
             if is_ephemeral(znode) and not self._keeps_ephemerals:
                 raise CommandError(
-                    f"{znode.path} is ephemeral and belongs to its session: end that, or make"
-                    " plain znodes of ephemerals with -e. Nothing was deleted"
+                    f"{znode.path} is ephemeral and belongs to its session: close the session, or"
+                    " move ephemerals as persistent znodes with -e. Nothing was deleted"
                 )
             yield znode
 
     def _move_at_once(
         self, client: Any, znodes: list[ExportedZnode], source: str, target: str
     ) -> Written:
-        """Create and delete in one multi, which fails where a znode was changed meanwhile."""
+        """Create and delete in one multi, which fails if a znode was changed after the read."""
         operations = [operation_for(client, moved(znode, source, target)) for znode in znodes]
         operations += [
             Delete(full_path(client, znode.path), znode.stat.version) for znode in reversed(znodes)
@@ -174,13 +177,13 @@ class _Moving:
         source: str,
         target: str,
     ) -> Iterator[ExportedZnode]:
-        """Yield the copies, and note which version of each znode was copied."""
+        """Yield the copies, and append the copied version of each znode to ``versions``."""
         for znode in znodes:
             versions.append((znode.path, znode.stat.version))
             yield moved(znode, source, target)
 
     def _delete(self, client: Any, versions: list[tuple[str, int]], source: str) -> None:
-        """Delete what was copied, where it still is what was copied."""
+        """Delete the copied znodes; fail at a znode whose version changed after the copy."""
         deleted = 0
         try:
             with self._context.output.progress("Deleting", len(versions)) as advance:
@@ -191,8 +194,8 @@ class _Moving:
                     advance(len(batch))
         except (CommandError, KeyboardInterrupt) as error:
             raise CommandError(
-                f"{describe(error, '')}; everything was copied, and of {source}"
-                f" {deleted} of {len(versions)} znodes were deleted"
+                f"{describe(error, '')}; everything was copied, and"
+                f" {deleted} of {len(versions)} znodes of {source} were deleted"
             ) from error
 
     def _delete_batch(self, client: Any, batch: list[tuple[str, int]]) -> None:
@@ -201,12 +204,12 @@ class _Moving:
         error = first_error(answers)
         if error is not None:
             path = batch[answers.index(error)][0]
-            raise CommandError(f"{describe(error, path)}, which was changed meanwhile")
+            raise CommandError(f"{describe(error, path)}, which was changed after it was copied")
 
 
 @command(
     "export path [file]",
-    "write a subtree as lines of JSON, to a file that is new or to standard output",
+    "write a subtree as lines of JSON, to a new file or to standard output",
     NO_ACLS,
 )
 def _export(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
@@ -236,17 +239,17 @@ def _advancing(znodes: Iterator[ExportedZnode], advance: Any) -> Iterator[Export
 
 
 def _write_new(path: Path, lines: Iterator[str]) -> int:
-    """Write a file, which is there only when it is whole; returns how many lines it has."""
+    """Write a file and return its number of lines. The file exists only when it is complete."""
     count = 0
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
         if path.exists():
-            raise CommandError(f"{path} is there already: name a file that is not")
+            raise CommandError(f"{path} exists already: give the name of a new file")
         with unfinished.open("x", encoding="utf-8") as output:
             for line in lines:
                 output.write(f"{line}\n")
                 count += 1
-        os.link(unfinished, path)  # unlike a rename, it does not replace what came meanwhile
+        os.link(unfinished, path)  # unlike a rename, a link never replaces a file
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error}") from error
     finally:
@@ -256,7 +259,7 @@ def _write_new(path: Path, lines: Iterator[str]) -> int:
 
 @command(
     "import file path",
-    "create a subtree from an export, this one's or zoolet data's",
+    "create a subtree from a file of the command export, or of zoolet data export",
     REPLACE,
     KEEP_EPHEMERALS,
     NO_ACLS,
@@ -265,7 +268,7 @@ def _write_new(path: Path, lines: Iterator[str]) -> int:
 )
 def _import(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     file, path = Path(arguments.file), arguments.path
-    total = sum(1 for _ in _imported(file, path))  # every line is read before any is written
+    total = sum(1 for _ in _imported(file, path))  # reads all lines before any write
     _ask_to_replace(context, context.here(path), arguments)
     with context.output.progress("Importing", total) as advance:
         writer = Writer(
@@ -280,7 +283,7 @@ def _import(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]
 
 
 def _imported(file: Path, target: str) -> Iterator[ExportedZnode]:
-    """Yield the znodes of an export as they stand below ``target``; raises CommandError."""
+    """Yield the znodes of an export with their paths below ``target``; raises CommandError."""
     try:
         with file.open(encoding="utf-8") as lines:
             header, znodes = read_export(lines)
@@ -289,12 +292,12 @@ def _imported(file: Path, target: str) -> Iterator[ExportedZnode]:
                 if not is_own and (znode.path, target) != (paths.ROOT, paths.ROOT):
                     yield moved(znode, header.root, target)
     except ExportError as error:
-        raise CommandError(f"{file}:{error}. Make one with: export") from error
+        raise CommandError(f"{file}:{error}. Create an export file with: export") from error
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{file} cannot be read: {error}") from error
 
 
-@command("diff left right", "compare two subtrees; status 1 where they differ", NO_ACLS)
+@command("diff left right", "compare two subtrees; the exit status is 1 if they differ", NO_ACLS)
 def _diff(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     differs = False
     with (
@@ -317,7 +320,7 @@ def _relative(znodes: Iterator[ExportedZnode], root: str) -> Iterator[ExportedZn
 def _differences(
     ours: Iterator[ExportedZnode], theirs: Iterator[ExportedZnode]
 ) -> Iterator[Answer]:
-    """Yield what differs, path by path; both sides come in the order of a walk."""
+    """Yield the differences, path by path. Both arguments must be in the order of a walk."""
     left, right = next(ours, None), next(theirs, None)
     while True:
         if left is not None and (right is None or _order(left) < _order(right)):
@@ -334,12 +337,12 @@ def _differences(
 
 
 def _order(znode: ExportedZnode) -> list[str]:
-    """Return what sorts paths as a walk meets them: a subtree's stand together."""
+    """Return the sort key that puts paths in the order of a walk: subtrees stay together."""
     return znode.path.split("/") if znode.path != paths.ROOT else [""]
 
 
 def _unlike(left: ExportedZnode, right: ExportedZnode) -> Iterator[Answer]:
-    """Yield what two znodes of the same path do not have in common, in one answer."""
+    """Yield one answer with the differences of two znodes with the same path, if any."""
     shown = [
         {
             "data": format_data(znode.data),
@@ -349,7 +352,7 @@ def _unlike(left: ExportedZnode, right: ExportedZnode) -> Iterator[Answer]:
         for znode in (left, right)
     ]
     ours, theirs = shown
-    # Data that reads the same may differ: null from the text null, bytes from their escapes.
+    # Different data can have the same text: null and the text "null", a byte and its escape.
     unlike = [name for name in ours if ours[name] != theirs[name]]
     if "data" not in unlike and left.data != right.data:
         unlike.insert(0, "data")
@@ -361,38 +364,38 @@ def _unlike(left: ExportedZnode, right: ExportedZnode) -> Iterator[Answer]:
 
 
 def _short(text: str) -> str:
-    """Return text that fits a line, or its beginning."""
+    """Return a text in one line, shortened to ``_SHOWN_CHARACTERS``."""
     line = text.replace("\n", "\\n")
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}..."
 
 
 def _count(client: Any, path: str) -> int:
-    """Return how many znodes a subtree has."""
+    """Return the number of znodes of a subtree, with its root."""
     return count_descendants(client, path) + 1
 
 
 def _refuse_inside(source_client: Any, source: str, target_client: Any, target: str) -> None:
     is_inside = f"{target}/".startswith("/" if source == paths.ROOT else f"{source}/")
     if source_client is target_client and is_inside:
-        raise CommandError(f"{target} is in {source}: what is copied would have no end")
+        raise CommandError(f"{target} is inside {source}: the copy would never end")
 
 
 def _ask_to_replace(context: Context, target: Place, arguments: argparse.Namespace) -> None:
-    """Ask where -f may change more than one znode that is there."""
+    """Ask for confirmation if -f may overwrite more than one existing znode."""
     if not arguments.f:
         return
     try:
         present = _count(target.client, target.path)
     except NoNodeError:
         return
-    context.confirm(f"Write over {target}", present, is_sure=arguments.y)
+    context.confirm(f"Overwrite {target}", present, is_sure=arguments.y)
 
 
 def _tell(done: str, source: str, target: str, written: Written) -> Answer:
     count = counted(written.created + written.replaced, "znode")
     text = f"{done.capitalize()} {count} from {source} to {target}"
     if written.replaced:
-        text += f"; {written.replaced} of them over what was there"
+        text += f"; {written.replaced} of them existed and were overwritten"
     if written.left_out:
         text += f"; left out {counted(written.left_out, 'ephemeral')}"
     value = {done: source, "to": target, **written._asdict()}

@@ -1,4 +1,4 @@
-"""``edit``: a znode's data in an editor, written back only if nobody changed it meanwhile."""
+"""``edit``: edit a znode's data in an editor; set it only if nobody else changed the znode."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ from zoolet.shell.interrupts import left_to_another_program
 from zoolet.shell.registry import command
 
 
-@command("edit path", "change a znode's data in $VISUAL or $EDITOR", changes=True)
+@command("edit path", "edit a znode's data with $VISUAL or $EDITOR", changes=True)
 def _edit(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     path = arguments.path
     data, stat = context.client.get(path)
@@ -39,18 +39,18 @@ def _edit(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
         return
     is_sent = False
     try:
-        # The editor may have been open for long: the connection may be on its way back.
+        # The editor may have been open for a long time, and the connection may be lost.
         context.connection.wait()
         is_sent = True
         with explaining_size(len(after)):
             written = context.client.set(path, after, version=stat.version)
     except (BadVersionError, NoNodeError) as error:
         raise CommandError(
-            f"{path} was changed by someone else while you edited it, and was left as they made it."
+            f"Another client changed {path} while you edited it; your text was not set."
             f" Your text is in {file}"
         ) from error
     except KeyboardInterrupt as interrupt:
-        told = "whether the text was set is not known" if is_sent else "nothing was set"
+        told = "the text may have been set or not" if is_sent else "nothing was set"
         raise CommandError(f"^C; {told}. Your text is in {file}") from interrupt
     except (CommandError, ZookeeperError) as error:
         told = str(error) if isinstance(error, CommandError) else describe(error, path)
@@ -61,18 +61,20 @@ def _edit(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 
 def _edited(editor: str, file: Path) -> bytes:
-    """Let the editor change a file; returns what it then holds. Ctrl-C is the editor's."""
+    """Run the editor on a file and return the file's new content. Ctrl-C goes to the editor."""
     try:
         with left_to_another_program():
             status = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
     except (OSError, ValueError) as error:
-        raise CommandError(f"{editor} cannot be started: {error}. Set EDITOR") from error
+        raise CommandError(
+            f"{editor} cannot be started: {error}. Set $EDITOR to another editor"
+        ) from error
     if status != 0:
         raise CommandError(f"{editor} ended with status {status}; nothing was set")
     return file.read_bytes()
 
 
 def _without_added_end(before: bytes, after: bytes) -> bytes:
-    """Return the text without the line feed that editors put at the end of a last line."""
+    """Return ``after`` without the final line feed if the editor added it."""
     is_added = after.endswith(b"\n") and not before.endswith(b"\n")
     return after[:-1] if is_added else after

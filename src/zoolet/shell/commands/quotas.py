@@ -1,5 +1,6 @@
-"""Quotas: setquota, listquota, delquota, written where and as Apache ZooKeeper writes them.
+"""Quota commands: setquota, listquota, delquota.
 
+Paths and formats of the quota znodes are the same as in Apache ZooKeeper.
 Source: Apache ZooKeeper's ``Quotas`` and ``SetQuotaCommand``.
 """
 
@@ -31,23 +32,23 @@ from zoolet.shell.registry import command
 from zoolet.shell.walk import walk
 
 _KEYS = {"n": COUNT, "b": BYTES, "N": HARD_COUNT, "B": HARD_BYTES}
-"""What a quota's text calls what each option is about."""
+"""The key in a quota's text for each option of setquota and delquota."""
 
 
 @command(
     "setquota path",
-    "limit what is below a znode",
-    Option("n", "znodes; more are logged", "val", int),
-    Option("b", "bytes; more are logged", "val", int),
-    Option("N", "znodes; more are refused", "val", int),
-    Option("B", "bytes; more are refused", "val", int),
+    "limit the number of znodes and data bytes in a subtree",
+    Option("n", "soft limit of znodes: the server logs a warning above it", "val", int),
+    Option("b", "soft limit of bytes: the server logs a warning above it", "val", int),
+    Option("N", "hard limit of znodes: the server refuses writes above it", "val", int),
+    Option("B", "hard limit of bytes: the server refuses writes above it", "val", int),
     changes=True,
 )
 def _set_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     client, path = _above_all(context), arguments.path
     limits = _limits(arguments)
     if path == paths.ROOT:
-        raise CommandError("a quota of the root counts nothing: set one on what is below it")
+        raise CommandError("a quota of the root has no effect: set a quota on a znode below it")
     if path.startswith(paths.QUOTA):
         raise CommandError(f"cannot set a quota under the path: {paths.QUOTA}")
     if client.exists(path) is None:
@@ -82,7 +83,7 @@ def _limits(arguments: argparse.Namespace) -> dict[str, int]:
 
 
 def _refuse_nested(client: Any, path: str) -> None:
-    """Raise CommandError where a znode above or below has a quota: only one may count."""
+    """Raise CommandError if a znode above or below has a quota: quotas cannot be nested."""
     above = paths.parent_of(path)
     while above != paths.ROOT:
         if client.exists(f"{paths.QUOTA}{above}/{LIMITS_NAME}") is not None:
@@ -99,7 +100,7 @@ def _refuse_nested(client: Any, path: str) -> None:
 
 
 def _warnings(limits: dict[str, int], used: dict[str, int]) -> Iterator[Answer]:
-    """Yield what is over its limit from the beginning."""
+    """Yield a warning for each limit that the subtree already exceeds."""
     for what, key, hard in (
         (COUNT, COUNT, HARD_COUNT),
         (BYTES, BYTES, HARD_BYTES),
@@ -113,7 +114,7 @@ def _warnings(limits: dict[str, int], used: dict[str, int]) -> Iterator[Answer]:
             yield Answer({"warning": text}, text)
 
 
-@command("listquota path", "print a znode's quota, and what of it is used")
+@command("listquota path", "print a znode's quota and its current usage")
 def _list_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     client, path = _above_all(context), arguments.path
     place = f"{paths.QUOTA}{path}".rstrip("/")
@@ -129,11 +130,11 @@ def _list_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Ans
 
 @command(
     "delquota path",
-    "end a quota, or one limit of it",
-    Option("n", "the limit of znodes"),
-    Option("b", "the limit of bytes"),
-    Option("N", "the hard limit of znodes"),
-    Option("B", "the hard limit of bytes"),
+    "delete a quota, or only the given limits of it",
+    Option("n", "delete the soft limit of znodes"),
+    Option("b", "delete the soft limit of bytes"),
+    Option("N", "delete the hard limit of znodes"),
+    Option("B", "delete the hard limit of bytes"),
     changes=True,
 )
 def _del_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
@@ -157,10 +158,10 @@ def _del_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
 
 
 def _above_all(context: Context) -> Any:
-    """Return the client; raises CommandError where quotas stand outside of its root."""
+    """Return the client; raises CommandError if it has a chroot, which hides the quotas."""
     if context.client.chroot:
         raise CommandError(
-            f"quotas stand in {paths.QUOTA}, which is not below the root of this connection:"
+            f"quotas are stored in {paths.QUOTA}, which is outside the root of this connection:"
             f" connect without {context.client.chroot}"
         )
     return context.client
@@ -174,12 +175,12 @@ def _ensure(client: Any, path: str, data: bytes | None) -> None:
 
 
 def _read(client: Any, path: str) -> dict[str, int] | None:
-    """Return the numbers in a quota's text, which are ``key=number``; None where there is none."""
+    """Return the ``key=number`` pairs of a quota znode; None if the znode does not exist."""
     try:
         data, _ = client.get(path)
     except NoNodeError:
         return None
     numbers = parse_quota(data or b"")
     if not numbers:
-        raise CommandError(f"{path} holds no quota: {format_data(data)!r}")
+        raise CommandError(f"The data of {path} is not a quota: {format_data(data)!r}")
     return numbers

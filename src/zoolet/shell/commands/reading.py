@@ -1,4 +1,4 @@
-"""Commands that read: ls, get, stat, getAcl, counting, and what the server says of itself."""
+"""Commands that read: ls, get, stat, getAcl, getAllChildrenNumber, whoami, config and others."""
 
 import argparse
 import base64
@@ -27,8 +27,8 @@ from zoolet.shell.formatting import (
 from zoolet.shell.registry import command
 from zoolet.shell.walk import walk
 
-STAT = Option("s", "the Stat as well")
-WATCH = Option("w", "watch it once; the event is printed when it comes")
+STAT = Option("s", "print the Stat too")
+WATCH = Option("w", "set a one-shot watch; its event is printed when it arrives")
 
 
 @command(
@@ -36,7 +36,7 @@ WATCH = Option("w", "watch it once; the event is printed when it comes")
     "list a znode's children",
     STAT,
     WATCH,
-    Option("R", "all znodes below it, a path a line"),
+    Option("R", "list the whole subtree, one path per line"),
 )
 def _ls(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     path = arguments.path
@@ -53,7 +53,7 @@ def _ls(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 
 def _ls_subtree(context: Context, root: str, *, with_watches: bool) -> Iterator[Answer]:
-    """Yield the root, and below each znode its children before theirs, as Apache ZooKeeper does."""
+    """Yield all paths in Apache ZooKeeper's order: all children, then their subtrees."""
     if with_watches:
         context.watches.get(root, context.on_event)
     yield Answer({"path": root}, root)
@@ -72,8 +72,8 @@ def _ls_subtree(context: Context, root: str, *, with_watches: bool) -> Iterator[
     "print a znode's data",
     STAT,
     WATCH,
-    Option("b", "the data in base64"),
-    Option("x", "the data as a hexdump"),
+    Option("b", "print the data in base64"),
+    Option("x", "print the data as a hexdump"),
 )
 def _get(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     path = arguments.path
@@ -106,7 +106,7 @@ def _stat(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     yield Answer({"path": path, "stat": stat_value(stat)}, format_stat(stat))
 
 
-@command("getAcl path", "print who may do what with a znode", STAT)
+@command("getAcl path", "print the ACL of a znode", STAT)
 def _get_acl(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     acl, stat = context.client.get_acls(arguments.path)
     lines = [
@@ -129,13 +129,13 @@ def _get_ephemerals(context: Context, arguments: argparse.Namespace) -> Iterator
     yield Answer({"ephemerals": found}, format_names(found))
 
 
-@command("sync path", "wait until this server has what the leader had")
+@command("sync path", "wait until this server has all changes that the leader has committed")
 def _sync(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     context.client.sync(arguments.path)
     yield Answer({"synced": arguments.path}, "Sync is OK")
 
 
-@command("whoami", "list the identities that this connection has proven")
+@command("whoami", "list the authenticated identities of this connection")
 def _whoami(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
     found = who_am_i(context.client)
     lines = ["Auth scheme: User", *(f"{who.scheme}: {who.id}" for who in found)]
@@ -147,13 +147,16 @@ def _whoami(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer
 @command(
     "config",
     "print the ensemble's configuration",
-    Option("c", "only its version and where clients connect to"),
+    Option("c", "print only its version and the client addresses"),
     WATCH,
     STAT,
 )
 def _config(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     if arguments.w and context.client.chroot:
-        raise CommandError("config -w: what it watches is not below the root of this connection")
+        raise CommandError(
+            "config -w: the configuration znode is outside the root of this connection; connect"
+            " without a path"
+        )
     data, stat = get_config(context.client)
     if arguments.w:
         context.watches.get(paths.CONFIG, context.on_event)
@@ -164,7 +167,7 @@ def _config(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]
 
 
 def _client_addresses(config: str) -> str:
-    """Return a configuration's version and its members' client addresses, in a line."""
+    """Return a configuration's version and its members' client addresses in one line."""
     version, addresses = "", []
     for line in config.splitlines():
         key, _, written = line.partition("=")

@@ -1,4 +1,4 @@
-"""Commands that look over a subtree: tree, find, grep, du."""
+"""Commands that search or summarize a subtree: tree, find, grep, du."""
 
 import argparse
 import re
@@ -14,13 +14,13 @@ from zoolet.shell.formatting import format_data, format_id
 from zoolet.shell.registry import command
 from zoolet.shell.walk import Visited, depth_below, walk
 
-DEPTH = Option("L", "at most N levels deep", "depth", int)
+DEPTH = Option("L", "descend at most N levels", "depth", int)
 
 
-@command("tree path", "draw a subtree", DEPTH)
+@command("tree path", "print a subtree as an indented tree", DEPTH)
 def _tree(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     root, depth = arguments.path, _depth(arguments.L)
-    before = {root: ("", "")}  # what stands before a znode's line, and before its children's
+    before = {root: ("", "")}  # the prefixes of a znode's line and of its children's lines
     for visited in _readable(context, root, max_depth=depth):
         own, children = before.pop(visited.path)
         name = root if visited.path == root else paths.name_of(visited.path)
@@ -37,12 +37,12 @@ def _tree(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 @command(
     "find path",
-    "list the znodes of a subtree that are as asked",
-    Option("name", "its name matches, as in 'lock-*'", "pattern"),
-    Option("e", "it is ephemeral"),
-    Option("owner", "it goes with this session, as in 0x1001", "session"),
-    Option("larger", "it holds more than N bytes", "bytes", int),
-    Option("empty", "it has no children"),
+    "list the znodes of a subtree that match all options",
+    Option("name", "znodes whose name matches, as in 'lock-*'", "pattern"),
+    Option("e", "ephemeral znodes"),
+    Option("owner", "ephemeral znodes of this session, as in 0x1001", "session"),
+    Option("larger", "znodes with more than N bytes of data", "bytes", int),
+    Option("empty", "znodes without children"),
     DEPTH,
 )
 def _find(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
@@ -68,9 +68,9 @@ def _find(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 @command(
     "grep pattern path",
     "print the lines of data in a subtree that match a regular expression",
-    Option("i", "capitals are letters like others"),
-    Option("F", "the pattern is text, and no expression"),
-    Option("l", "only the paths"),
+    Option("i", "ignore upper and lower case"),
+    Option("F", "take the pattern as plain text, not as a regular expression"),
+    Option("l", "print only the paths of znodes with a match"),
     DEPTH,
 )
 def _grep(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
@@ -78,7 +78,7 @@ def _grep(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     try:
         pattern = re.compile(written, re.IGNORECASE if arguments.i else 0)
     except re.error as error:
-        raise UsageError(f"{arguments.pattern!r} is no regular expression: {error}") from error
+        raise UsageError(f"{arguments.pattern!r} is not a regular expression: {error}") from error
     has_match = False
     for visited in _readable(
         context, arguments.path, with_data=True, max_depth=_depth(arguments.L)
@@ -98,19 +98,19 @@ def _grep(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 @command(
     "du path",
-    "print how many bytes and znodes a subtree and what is in it have",
-    Option("d", "of the znodes N levels down (default 1)", "depth", int),
+    "print the number of data bytes and znodes of a subtree and of the subtrees in it",
+    Option("d", "print subtrees down to N levels below the path (default 1)", "depth", int),
 )
 def _du(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     root, shown_depth = arguments.path, 1 if arguments.d is None else _depth(arguments.d) or 0
-    open_sums: list[tuple[str, list[int]]] = []  # from the root down to where the walk is
+    open_sums: list[tuple[str, list[int]]] = []  # from the root to the current znode
     for visited in _readable(context, root, with_data=True):
         depth = depth_below(root, visited.path)
         while len(open_sums) > depth:
             yield _close_sum(open_sums)
         if depth <= shown_depth:
             open_sums.append((visited.path, [0, 0]))
-        # What is deeper than what is shown counts where the walk last opened a sum.
+        # A znode below the shown depth counts for its nearest shown ancestor.
         sums = open_sums[-1][1]
         sums[0] += len(visited.data or b"")
         sums[1] += 1
@@ -119,7 +119,7 @@ def _du(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 
 def _close_sum(open_sums: list[tuple[str, list[int]]]) -> Answer:
-    """Take the last sum off, add it to the one above, and return what it comes to."""
+    """Remove the last sum, add it to its parent's sum, and return its line."""
     path, (size_bytes, znodes) = open_sums.pop()
     if open_sums:
         above = open_sums[-1][1]
@@ -132,7 +132,7 @@ def _close_sum(open_sums: list[tuple[str, list[int]]]) -> Answer:
 def _readable(
     context: Context, root: str, *, with_data: bool = False, max_depth: int | None = None
 ) -> Iterator[Visited]:
-    """Walk over a subtree; what may not be read is passed over, and counted in the end."""
+    """Walk over the readable znodes of a subtree; then raise CommandError if others were not."""
     refused = []
     for visited in walk(context.client, root, with_data=with_data, max_depth=max_depth):
         if visited.error is not None:
@@ -145,13 +145,13 @@ def _readable(
 
 def _depth(depth: int | None) -> int | None:
     if depth is not None and depth < 0:
-        raise UsageError("a depth is 0 or more")
+        raise UsageError("a depth must be 0 or more")
     return depth
 
 
 def _session(written: str | None) -> str | None:
-    """Return a session id as it is printed; raises UsageError where it is none."""
+    """Return a session id as the shell prints it; raises UsageError if the id is invalid."""
     try:
         return None if written is None else format_id(int(written, 16))
     except ValueError as error:
-        raise UsageError(f"{written!r} is no session: they are written 0x1001...") from error
+        raise UsageError(f"{written!r} is not a session id: write it as in 0x1001") from error

@@ -1,7 +1,7 @@
-"""``sessions``: which clients are connected, from where, and with which ephemerals.
+"""``sessions``: list the sessions with their connections and ephemerals.
 
-No request of the protocol tells it, so it is read off the four-letter words cons and dump, which a
-server answers only where they are in its ``4lw.commands.whitelist``.
+The protocol has no request for this, so the command uses the four-letter words cons and dump. A
+server answers them only if they are in its ``4lw.commands.whitelist``.
 """
 
 import argparse
@@ -24,7 +24,13 @@ _REFUSED = "is not executed because it is not in the whitelist"
 
 
 class _Connection(NamedTuple):
-    """What a server says of a session's connection."""
+    """A session's connection, as the server's reply to cons describes it.
+
+    Attributes:
+        server: the address of the server.
+        address: the address of the client.
+        timeout_ms: the session timeout.
+    """
 
     server: str
     address: str
@@ -46,7 +52,7 @@ def _sessions(context: Context, _arguments: argparse.Namespace) -> Iterator[Answ
 
 
 def _connections(server: str, answer: str) -> dict[str, _Connection]:
-    """Return the connections that cons lists, each under its session; not that of cons itself."""
+    """Return the connections in a reply to cons by session id, without that of cons itself."""
     found = {}
     for line in _CONNECTION.finditer(answer):
         figures = dict(

@@ -1,4 +1,4 @@
-"""Commands about the shell itself: help, history, the connection, who one is."""
+"""Commands about the shell itself: help, history, redo, connect, close, addauth and others."""
 
 import argparse
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from zoolet.shell.registry import COMMANDS, command, find
 _HISTORY_LINES = 11
 
 
-@command("help [command]", "list the commands, or say how one is written", is_local=True)
+@command("help [command]", "list the commands, or show the usage of a command", is_local=True)
 def _help(_context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     if arguments.command is not None:
         yield _help_on(arguments.command)
@@ -43,16 +43,17 @@ def _help_on(name: str) -> Answer:
     return Answer(value, "\n".join(lines))
 
 
-@command("history", "list the last lines, each with the number that redo takes", is_local=True)
+@command("history", "list the last commands with their numbers for redo", is_local=True)
 def _history(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
     for number, line in list(enumerate(context.lines))[-_HISTORY_LINES:]:
         yield Answer({"number": number, "line": line}, f"{number} - {line}")
 
 
-@command("redo cmdno", "run a line again, by its number", is_local=True)
+@command("redo cmdno", "run a command of the history again", is_local=True)
 def _redo(_context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
-    # A line that begins with redo is replaced before it is run; this is the command line's.
-    raise UsageError("redo: there is no line before this one")
+    # The shell replaces a typed redo line before it runs the line. Only a redo as the command of
+    # the zkCli.sh command line comes here.
+    raise UsageError("redo: there is no earlier command to run again")
 
 
 @command("quit", "leave the shell", is_local=True)
@@ -65,25 +66,25 @@ def _exit(_context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]
     raise EndOfShell
 
 
-@command("connect [host:port]", "begin a new session, here or with another server", is_local=True)
+@command("connect [host:port]", "open a new session with the same or another server", is_local=True)
 def _connect(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     hosts = getattr(arguments, "host:port") or context.connection.hosts
     context.connect(hosts)
     yield Answer({"connected": hosts})
 
 
-@command("close", "end the session, and with it its ephemerals", is_local=True)
+@command("close", "close the session; the server deletes its ephemerals", is_local=True)
 def _close(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
     context.close()
     yield Answer({"closed": context.connection.hosts})
 
 
-@command("addauth scheme [auth]", "prove who you are, as in: addauth digest ann:secret")
+@command("addauth scheme [auth]", "authenticate this connection, as in: addauth digest ann:secret")
 def _add_auth(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     try:
         context.client.add_auth(arguments.scheme, arguments.auth or "")
     except AuthFailedError as error:
-        # kazoo would try the same credentials on connection after connection.
+        # Without this, kazoo would reconnect with the same credentials forever.
         context.close()
         raise CommandError(describe(error, "")) from error
     yield Answer({"authenticated": arguments.scheme})

@@ -1,4 +1,4 @@
-"""Commands about watches: addWatch, removewatches, printwatches, and a live look at a subtree."""
+"""Commands about watches: addWatch, removewatches, printwatches, watch."""
 
 import argparse
 import queue
@@ -34,9 +34,9 @@ _WATCHER_TYPES = {
 
 @command(
     "addWatch path",
-    "watch a znode, or it and all below it, until the watch is removed",
+    "add a persistent watch on a znode, or on a subtree",
     Option(
-        *("m", "which of both (default PERSISTENT_RECURSIVE)", "mode", str.upper),
+        *("m", "mode of the watch (default PERSISTENT_RECURSIVE)", "mode", str.upper),
         tuple(mode.name for mode in AddWatchMode),
     ),
 )
@@ -48,13 +48,13 @@ def _add_watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
 
 @command(
     "removewatches path",
-    "end this session's watches of a znode",
-    Option("c", "those of its children"),
-    Option("d", "those of its data"),
-    Option("p", "the persistent ones"),
-    Option("r", "the persistent recursive ones"),
-    Option("a", "any (the default)"),
-    Option("l", "even where there is no connection to tell a server"),
+    "remove this session's watches of a znode",
+    Option("c", "remove watches of the children"),
+    Option("d", "remove watches of the data"),
+    Option("p", "remove persistent watches"),
+    Option("r", "remove persistent recursive watches"),
+    Option("a", "remove all watches (the default)"),
+    Option("l", "remove the watches in the shell even if no server is connected"),
     is_local=True,
 )
 def _remove_watches(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
@@ -67,7 +67,7 @@ def _remove_watches(context: Context, arguments: argparse.Namespace) -> Iterator
         yield from show_removed(kinds, arguments.path)
 
 
-@command("printwatches [on|off]", "say or choose whether watch events are printed", is_local=True)
+@command("printwatches [on|off]", "show or set whether watch events are printed", is_local=True)
 def _print_watches(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     chosen = getattr(arguments, "on|off")
     if chosen not in {None, "on", "off"}:
@@ -81,9 +81,9 @@ def _print_watches(context: Context, arguments: argparse.Namespace) -> Iterator[
 
 @command(
     "watch path",
-    "show what happens to a znode until Ctrl-C",
-    Option("R", "to it and to all below it"),
-    Option("n", "end after N events", "events", int),
+    "print the changes of a znode until Ctrl-C",
+    Option("R", "print the changes of the whole subtree"),
+    Option("n", "stop after N events", "events", int),
     is_live=True,
 )
 def _watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
@@ -104,7 +104,7 @@ def _watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
             event = came.get()
             if event is None:
                 context.output.complain(
-                    "The connection was lost and is back; what changed meanwhile was not seen"
+                    "The connection was lost and is restored; changes in between are not shown"
                 )
                 continue
             seen += 1
@@ -115,12 +115,12 @@ def _watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 
 def _show_change(context: Context, event: WatchEvent) -> Answer:
-    """Return an event, and what the znode holds now where that is what changed."""
+    """Return an event; add the znode's current data if the znode was created or its data set."""
     value, line = dict(show_event(event).value), f"{_VERBS[event.type]} {event.path}"
     if event.type in {EventType.NODE_CREATED, EventType.NODE_DATA_CHANGED}:
         try:
             data, _ = context.client.get(event.path)
-        except NoNodeError:  # it is gone again, and that event comes next
+        except NoNodeError:  # deleted again; its event comes next
             return Answer(value, line)
         value |= show_data(data)
         line = f"{line}: {format_data(data)}"

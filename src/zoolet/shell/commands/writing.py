@@ -26,8 +26,8 @@ from zoolet.shell.interrupts import held_back
 from zoolet.shell.registry import command
 from zoolet.shell.walk import walk
 
-SURE = Option("y", "do not ask")
-VERSION = Option("v", "only if it has that version", "version", int)
+SURE = Option("y", "do not ask for confirmation")
+VERSION = Option("v", "only if the znode's data has this version", "version", int)
 
 _DELETED_AT_ONCE = 1000
 _SUSPICIOUS_BYTES = 1_000_000
@@ -38,9 +38,11 @@ _IN_FLIGHT = 100
     "create path [data] [acl]",
     "create a znode",
     Option("s", "sequential: the server appends a number to the name"),
-    Option("e", "ephemeral: it goes with this session"),
-    Option("c", "container: it goes some time after its last child"),
-    Option("t", "it is deleted after N ms without a child and without a change", "ttl", int),
+    Option("e", "ephemeral: the server deletes the znode when this session ends"),
+    Option("c", "container: the server deletes the znode some time after its last child"),
+    Option(
+        "t", "TTL: the server deletes the znode after N ms without children or changes", "ttl", int
+    ),
     changes=True,
 )
 def _create(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
@@ -53,7 +55,7 @@ def _create(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]
 
 
 def _mode(arguments: argparse.Namespace) -> CreateMode:
-    """Return the mode that the options ask for; raises UsageError where they contradict."""
+    """Return the mode that the options select; raises UsageError if they contradict each other."""
     if arguments.c and (arguments.e or arguments.s):
         raise UsageError(
             "-c cannot be combined with -s or -e. Containers cannot be ephemeral or sequential."
@@ -79,7 +81,7 @@ def _mode(arguments: argparse.Namespace) -> CreateMode:
     "set a znode's data",
     STAT,
     VERSION,
-    Option("b", "the data is given in base64"),
+    Option("b", "decode the given data from base64"),
     changes=True,
 )
 def _set(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
@@ -103,14 +105,14 @@ def _delete(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]
 @command(
     "deleteall path",
     "delete a znode and everything below it",
-    Option("b", f"N in a multi (default {_DELETED_AT_ONCE})", "batch size", int),
+    Option("b", f"number of znodes per multi (default {_DELETED_AT_ONCE})", "batch size", int),
     SURE,
     changes=True,
 )
 def _deleteall(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     path, batch_size = arguments.path, arguments.b or _DELETED_AT_ONCE
     if batch_size < 1:
-        raise UsageError("-b: a batch is at least 1 znode")
+        raise UsageError("-b: the batch size must be at least 1")
     context.refuse_root(path, "deleteall")
     count = count_descendants(context.client, path) + 1
     context.confirm(f"Delete {context.here(path)}", count, is_sure=arguments.y)
@@ -121,10 +123,10 @@ def _deleteall(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
 
 @command(
     "setAcl path acl",
-    "set who may do what, as in world:anyone:cdrwa[,...]",
+    "set the ACL of a znode, as in world:anyone:cdrwa[,...]",
     STAT,
-    Option("v", "only if the ACL has that version", "version", int),
-    Option("R", "of all znodes below it too"),
+    Option("v", "only if the ACL has this version", "version", int),
+    Option("R", "set the ACL of the whole subtree"),
     SURE,
     changes=True,
 )
@@ -142,16 +144,17 @@ def _set_acl(context: Context, arguments: argparse.Namespace) -> Iterator[Answer
         setting.set_all(paths, acl, _version(arguments))
     if setting.failed:
         failed = counted(setting.failed, "znode")
-        raise CommandError(f"The ACL of {failed} was not set, of {setting.done} it was")
+        done = counted(setting.done, "znode")
+        raise CommandError(f"The ACL of {failed} was not set; the ACL of {done} was set")
     yield Answer({"path": arguments.path, "znodes": setting.done})
 
 
 class _SettingAcls:
-    """Sets many ACLs, and prints each failure. A znode that is gone is passed over.
+    """Sets many ACLs, and prints each failure. Ignores znodes that no longer exist.
 
     Attributes:
-        done: how many were set.
-        failed: how many were refused.
+        done: the number of ACLs that were set.
+        failed: the number of ACLs that the server refused.
     """
 
     def __init__(self, context: Context, advance: Callable[[int], None]) -> None:
@@ -162,7 +165,10 @@ class _SettingAcls:
         self._sent: deque[tuple[str, Any]] = deque()
 
     def set_all(self, paths: Iterable[str], acl: AclList, version: int) -> None:
-        """Set the ACL of each path; raises CommandError after Ctrl-C, saying how many were set."""
+        """Set the ACL of each path.
+
+        Raises CommandError after Ctrl-C; the message has the number of ACLs that were set.
+        """
         client = self._context.client
         try:
             for path in paths:
@@ -180,7 +186,7 @@ class _SettingAcls:
             raise CommandError(f"{describe(interrupt, '')}; the ACL of {done} was set") from None
 
     def _settle_next(self) -> None:
-        """Wait for the answer that comes next, and count it before a Ctrl-C ends the command."""
+        """Wait for the next reply; a Ctrl-C takes effect only after the reply is counted."""
         with held_back():
             path, result = self._sent.popleft()
             try:
@@ -199,11 +205,11 @@ class _SettingAcls:
     "reconfig",
     "change the ensemble's members",
     STAT,
-    Option("v", "only if the configuration has that version (hexadecimal)", "version"),
-    Option("file", "the members are those of a configuration file", "path", Path),
-    Option("members", "the members are these", "serverID=host:port1:port2;port3[,...]*"),
-    Option("add", "these join", "serverId=host:port1:port2;port3[,...]*"),
-    Option("remove", "these leave", "serverId[,...]*"),
+    Option("v", "only if the configuration has this version (hexadecimal)", "version"),
+    Option("file", "replace all members by the members in a configuration file", "path", Path),
+    Option("members", "replace all members", "serverID=host:port1:port2;port3[,...]*"),
+    Option("add", "add members", "serverId=host:port1:port2;port3[,...]*"),
+    Option("remove", "remove members", "serverId[,...]*"),
     changes=True,
 )
 def _reconfig(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
@@ -223,33 +229,33 @@ def _reconfig(context: Context, arguments: argparse.Namespace) -> Iterator[Answe
 
 
 def _members(path: Path) -> str:
-    """Return the ``server.N`` lines of a configuration file, as a reconfig takes them."""
+    """Return the ``server.N`` lines of a configuration file in the format of a reconfig request."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} cannot be read: {error}") from error
     members = [line.strip() for line in lines if line.strip().startswith("server.")]
     if not members:
-        raise CommandError(f"{path} names no member: its lines are server.N=host:port:port;port")
+        raise CommandError(f"{path} has no member: add lines server.N=host:port:port;port")
     return ",".join(members)
 
 
 @contextlib.contextmanager
 def explaining_size(size_bytes: int) -> Iterator[None]:
-    """Say what is likely where the connection is lost over much data: the server ends it."""
+    """Name the likely cause if the connection is lost after large data: the server's limit."""
     try:
         yield
     except ConnectionLoss as error:
         if size_bytes < _SUSPICIOUS_BYTES:
             raise
         raise CommandError(
-            f"The connection was closed over data of {size_bytes:,} bytes: a server takes no"
-            " request larger than its jute.maxbuffer, which is 1 MiB unless it is set"
+            f"The connection was closed after data of {size_bytes:,} bytes was sent: a server"
+            " closes it if a request is larger than its jute.maxbuffer (default 1 MiB)"
         ) from error
 
 
 def to_bytes(word: str) -> bytes:
-    """Return a word as the bytes that were typed, text or not."""
+    """Return the bytes of a typed word, also if they are not valid UTF-8."""
     return word.encode("utf-8", "surrogateescape")
 
 
