@@ -71,7 +71,7 @@ def test_an_import_reads_all_before_it_writes(
     for damaged, number in ((whole + "{}\n", 7), (whole[:-30], 6), ("", 1), (whole[5:], 1)):
         file.write_text(damaged)
         found = ran(any_server, "import", str(file), "/t")
-        assert f"{file}:{number}: this is no line of an export" in found.err
+        assert f"{file}:{number}: this is not a line of an export" in found.err
         assert kazoo.exists("/t") is None
     file.write_bytes(b"\xff")
     assert "cannot be read" in ran(any_server, "import", str(file), "/t").err

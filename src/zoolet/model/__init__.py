@@ -1,5 +1,5 @@
-"""The nouns of ZooKeeper: paths, Stat, ACL, codes, requests, txns and replies.
+"""The data types of ZooKeeper: paths, Stat, ACL, codes, requests, txns and replies.
 
-Owns the names and the values that every other package speaks of, and the rules that hold for such
-a value alone (what a valid path is, which flags a create mode has). Imports nothing of zoolet.
+This package contains the names and values that all other packages use, and the rules for such a
+value alone (which paths are valid, which flags a create mode has). It imports nothing of zoolet.
 """

@@ -1,4 +1,4 @@
-"""Access control lists: who may do what with a znode."""
+"""Access control lists: the permissions that identities have for a znode."""
 
 from typing import Final, NamedTuple
 
@@ -6,14 +6,14 @@ from zoolet.model.codes import Permission
 
 
 class Id(NamedTuple):
-    """Who: a scheme (world, auth, digest, ip, super) and a name in it."""
+    """An identity: a scheme (world, auth, digest, ip, x509, super), and a name in this scheme."""
 
     scheme: str
     id: str
 
 
 class ACL(NamedTuple):
-    """One entry of a list: the permissions (bits of Permission) that an Id has."""
+    """One entry of a list: an Id, and the permissions (bits of Permission) that it has."""
 
     perms: int
     id: Id
@@ -21,18 +21,18 @@ class ACL(NamedTuple):
 
 AclList = tuple[ACL, ...]
 
-NULL_TEXT: Final = chr(0xD800)  # mypyc takes no literal of it
-"""Stands for a null path, scheme or id in a request. No text that is decoded from UTF-8 equals it,
-and no znode, ACL or reply has it: it is refused, as Apache ZooKeeper refuses a null."""
+NULL_TEXT: Final = chr(0xD800)  # mypyc does not support a literal of this character
+"""Represents a null path, scheme or id in a request. It differs from all text that is decoded from
+UTF-8. No znode, ACL or reply contains it: a request with it is refused, as in Apache ZooKeeper."""
 
 ANYONE: Final = Id("world", "anyone")
 
 
 def _list_of(entry: ACL) -> AclList:
-    # A list that is written out would be one object for compiled modules and another for the rest.
+    # A literal tuple would be different objects for compiled modules and for interpreted modules.
     return (entry,)
 
 
 OPEN_ACL: Final = _list_of(ACL(int(Permission.ALL), ANYONE))
-"""Everyone may do everything; what kazoo sends where a program names no ACL. Known by identity."""
+"""Everyone has all permissions; kazoo's default ACL. Code compares with it by identity (``is``)."""
 READ_ONLY_ACL: Final = _list_of(ACL(int(Permission.READ), ANYONE))

@@ -1,7 +1,7 @@
-"""Addresses as text: host and port, IPv6 included, and the lists of servers that clients take.
+"""Addresses as text: host and port, including IPv6, and lists of servers for clients.
 
-The only module that parses an address. It looks up no name and opens no socket. Source: Apache's
-``ConnectStringParser`` and ``NetUtils``, which take IPv6 addresses in brackets.
+Only this module parses addresses. It does not resolve names or open sockets. Source: Apache
+ZooKeeper's ``ConnectStringParser`` and ``NetUtils``, which accept IPv6 addresses in brackets.
 """
 
 import ipaddress
@@ -11,18 +11,18 @@ from zoolet.model import paths
 
 DEFAULT_PORT = 2181
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- compared, not listened on
-"""The addresses that stand for all of a machine, of both families, as in Java."""
+"""The addresses that mean all IPv4 and IPv6 addresses of a machine, as in Java."""
 
 _LARGEST_PORT = 65535
 _SERVERS = "HOST:PORT[,HOST:PORT...][/PATH]"
 
 
 class AddressError(ValueError):
-    """A text is not an address; the message says what is wrong and what to write."""
+    """A text is not an address; the message says what is wrong and what the user can write."""
 
 
 class Address(NamedTuple):
-    """A host and its port; an IPv6 host stands without brackets."""
+    """A host and its port; an IPv6 host is stored without brackets."""
 
     host: str
     port: int
@@ -32,11 +32,11 @@ class Address(NamedTuple):
 
 
 class Servers(NamedTuple):
-    """What a client connects to.
+    """The servers of a client, and its root znode.
 
     Attributes:
-        addresses: of the servers, at least one, in the order in which they are written.
-        chroot: the znode that the client takes as the root, empty if it is the root itself.
+        addresses: the addresses of the servers, at least one, in the given order.
+        chroot: the path of the znode that is the client's root; "" if it is ``/``.
     """
 
     addresses: tuple[Address, ...]
@@ -44,7 +44,7 @@ class Servers(NamedTuple):
 
     @property
     def hosts(self) -> str:
-        """The addresses as ``HOST:PORT,HOST:PORT``, which kazoo takes."""
+        """The addresses as ``HOST:PORT,HOST:PORT``, as kazoo expects them."""
         return ",".join(map(str, self.addresses))
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Servers(NamedTuple):
 
 
 def format_address(host: str, port: int) -> str:
-    """Return ``HOST:PORT``, an IPv6 address in brackets."""
+    """Return ``HOST:PORT``, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -80,8 +80,8 @@ def parse_port(text: str) -> int:
 def parse_address(text: str, default_port: int | None = DEFAULT_PORT) -> Address:
     """Return the host and port of ``HOST:PORT``, ``HOST``, ``[::1]:PORT``, ``[::1]`` or ``::1``.
 
-    Without brackets, a text that is an IPv6 address has no port. Raises AddressError, also if
-    there is no port and ``default_port`` is None.
+    If the text is an IPv6 address without brackets, it has no port. Raises AddressError if the text
+    is not an address, or if it has no port and ``default_port`` is None.
     """
     written = text.strip()
     if is_ipv6(written):
@@ -112,7 +112,7 @@ def parse_address(text: str, default_port: int | None = DEFAULT_PORT) -> Address
 def parse_servers(text: str, default_port: int = DEFAULT_PORT) -> Servers:
     """Return the servers of ``HOST:PORT[,HOST:PORT...][/PATH]``; raises AddressError.
 
-    Blanks around addresses are left out, and so are empty addresses, as after a trailing comma.
+    Blanks around addresses and empty addresses, for example after a trailing comma, are ignored.
     """
     listed, slash, path = text.strip().partition("/")
     written = [address for address in map(str.strip, listed.split(",")) if address]
@@ -129,7 +129,7 @@ def parse_servers(text: str, default_port: int = DEFAULT_PORT) -> Servers:
 
 
 def is_ipv6(text: str) -> bool:
-    """Say whether a text is an IPv6 address, with or without a zone (``fe80::1%eth0``)."""
+    """Return whether a text is an IPv6 address, with or without a zone (``fe80::1%eth0``)."""
     try:
         ipaddress.IPv6Address(text)
     except ValueError:
@@ -138,5 +138,5 @@ def is_ipv6(text: str) -> bool:
 
 
 def not_resolved(host: str, reason: str) -> str:
-    """Return what every program says of a host name that does not resolve."""
+    """Return the message of all programs for a host name that cannot be resolved."""
     return f"the host name {host!r} cannot be resolved: {reason}"

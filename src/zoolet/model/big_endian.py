@@ -1,7 +1,7 @@
-"""Big-endian numbers in bytes, and a buffer that grows: all that reading and writing records takes.
+"""Big-endian numbers in bytes, and a buffer that grows, for reading and writing records.
 
-They are librt's, which mypyc compiles to machine code; where there is no librt, the same in plain
-Python. An index outside of the bytes is an IndexError either way.
+The functions are from librt, which mypyc compiles to machine code. If librt is not available, they
+are written in plain Python. In both cases, an index outside the bytes raises IndexError.
 """
 
 try:
@@ -12,7 +12,7 @@ try:
         write_i32_be,
         write_i64_be,
     )
-except ImportError:  # an interpreter for which librt is not built
+except ImportError:  # librt is not built for this interpreter
     from zoolet.model.big_endian_python import (  # type: ignore[assignment]
         BytesWriter,
         read_i32_be,

@@ -1,4 +1,4 @@
-"""What ``packed`` takes from librt, in plain Python, for interpreters without librt."""
+"""The functions of librt that ``big_endian`` uses, in plain Python, if librt is not available."""
 
 import struct
 
@@ -7,7 +7,7 @@ _LONG = struct.Struct(">q")
 
 
 class BytesWriter:
-    """Bytes that grow at their end."""
+    """A sequence of bytes that grows at its end."""
 
     __slots__ = ("_bytes",)
 
@@ -15,19 +15,19 @@ class BytesWriter:
         self._bytes = bytearray()
 
     def append(self, x: int, /) -> None:
-        """Add one byte."""
+        """Append one byte."""
         self._bytes.append(x)
 
     def write(self, b: bytes | bytearray, /) -> None:
-        """Add bytes."""
+        """Append bytes."""
         self._bytes += b
 
     def getvalue(self) -> bytes:
-        """Return a copy of what has been written."""
+        """Return a copy of the written bytes."""
         return bytes(self._bytes)
 
     def truncate(self, size: int, /) -> None:
-        """Drop what is behind the first ``size`` bytes."""
+        """Drop the bytes after the first ``size`` bytes."""
         del self._bytes[size:]
 
     def __setitem__(self, i: int, x: int, /) -> None:
@@ -38,12 +38,12 @@ class BytesWriter:
 
 
 def read_i32_be(b: bytes, index: int, /) -> int:
-    """Return the 32-bit number at ``index``; raises IndexError where there is none."""
+    """Return the 32-bit number at ``index``; raises IndexError if there are fewer bytes."""
     return _read(_INT, b, index)
 
 
 def read_i64_be(b: bytes, index: int, /) -> int:
-    """Return the 64-bit number at ``index``; raises IndexError where there is none."""
+    """Return the 64-bit number at ``index``; raises IndexError if there are fewer bytes."""
     return _read(_LONG, b, index)
 
 
@@ -55,10 +55,10 @@ def _read(number: struct.Struct, b: bytes, index: int) -> int:
 
 
 def write_i32_be(b: BytesWriter, n: int, /) -> None:
-    """Add a 32-bit number."""
+    """Append a 32-bit number."""
     b.write(_INT.pack(n))
 
 
 def write_i64_be(b: BytesWriter, n: int, /) -> None:
-    """Add a 64-bit number."""
+    """Append a 64-bit number."""
     b.write(_LONG.pack(n))

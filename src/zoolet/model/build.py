@@ -1,4 +1,4 @@
-"""Which zoolet this is: its version, and whether its hot modules are compiled."""
+"""The build of zoolet: its version, and whether its performance-critical modules are compiled."""
 
 from typing import Final
 
@@ -8,4 +8,4 @@ from zoolet.model import big_endian
 KIND: Final = "compiled" if big_endian.__file__.endswith(".so") else "pure Python"
 
 DESCRIPTION: Final = f"{__version__} ({KIND})"
-"""As ``zoolet --version`` and the first line of the log show it."""
+"""The description that ``zoolet --version`` and the first line of the log show."""

@@ -11,7 +11,7 @@ _V = TypeVar("_V")
 
 
 class OpCode(IntEnum):
-    """What a request asks for, and what kind of change a txn is."""
+    """The type of a request, and the type of a txn."""
 
     NOTIFICATION = 0
     CREATE = 1
@@ -49,15 +49,15 @@ class OpCode(IntEnum):
 
 
 def by_number(table: Mapping[OpCode, _V]) -> dict[int, _V]:
-    """Return a table with plain numbers for keys.
+    """Return the table with plain numbers as keys.
 
-    Python finds a number in it by identity. Among members of an enum it has to compare them.
+    Python finds a plain number by identity, but it must compare the members of an enum.
     """
     return {op_code.value: value for op_code, value in table.items()}
 
 
 class ErrorCode(IntEnum):
-    """What a reply's ``err`` field says; 0 is success."""
+    """The ``err`` field of a reply; 0 means success."""
 
     OK = 0
     SYSTEM_ERROR = -1
@@ -88,7 +88,7 @@ class ErrorCode(IntEnum):
 
 
 class Xid(IntEnum):
-    """The xids that are not a request's own number."""
+    """The xids with a special meaning, which are not the number of a request."""
 
     NOTIFICATION = -1
     PING = -2
@@ -99,8 +99,8 @@ class Xid(IntEnum):
 class CreateMode(IntEnum):
     """The ``flags`` of a create request.
 
-    What the znode is, is decided by the request: createContainer makes a container whatever the
-    flags, and create a plain znode with the flags of a container.
+    The request's type decides about containers: createContainer creates a container with any flags,
+    and create with the flags of a container creates a plain znode.
     """
 
     PERSISTENT = 0
@@ -113,7 +113,7 @@ class CreateMode(IntEnum):
 
     @property
     def is_ephemeral(self) -> bool:
-        """Whether the znode goes with the session that created it."""
+        """Whether the znode is deleted when the session that created it ends."""
         return self in {CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL}
 
     @property
@@ -127,7 +127,7 @@ class CreateMode(IntEnum):
 
     @property
     def has_ttl(self) -> bool:
-        """Whether the znode is deleted after a time without a child and without a change."""
+        """Whether the znode is deleted if it has no child and is not changed for its TTL."""
         return self in {
             CreateMode.PERSISTENT_WITH_TTL,
             CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL,
@@ -135,7 +135,7 @@ class CreateMode(IntEnum):
 
 
 class WatchMode(IntFlag):
-    """How long a watch lasts and how far it reaches; a watcher may have several on a path."""
+    """The duration and range of a watch; a watcher may have watches of several modes on a path."""
 
     STANDARD = 1
     PERSISTENT = 2
@@ -143,14 +143,14 @@ class WatchMode(IntFlag):
 
 
 class AddWatchMode(IntEnum):
-    """What an addWatch request asks for."""
+    """The mode of an addWatch request."""
 
     PERSISTENT = 0
     PERSISTENT_RECURSIVE = 1
 
 
 class WatcherType(IntEnum):
-    """Which watches checkWatches and removeWatches are about."""
+    """The type of watches that checkWatches and removeWatches select."""
 
     CHILDREN = 1
     DATA = 2
@@ -160,7 +160,7 @@ class WatcherType(IntEnum):
 
 
 class EventType(IntEnum):
-    """What a watch event says has happened."""
+    """The type of a watch event."""
 
     NODE_CREATED = 1
     NODE_DELETED = 2
@@ -169,13 +169,13 @@ class EventType(IntEnum):
 
 
 class KeeperState(IntEnum):
-    """The state of the session that a watch event carries."""
+    """The state of the session in a watch event."""
 
     SYNC_CONNECTED = 3
 
 
 class Permission(IntFlag):
-    """What an ACL entry allows."""
+    """The permissions of an ACL entry."""
 
     READ = 1
     WRITE = 2

@@ -1,14 +1,14 @@
-"""The error that a request can end in."""
+"""The error of a refused request."""
 
 from zoolet.model.codes import ErrorCode
 
 
 class RequestError(Exception):
-    """A request was refused; the reply carries ``code`` and no body.
+    """A request was refused; the reply has ``code`` and no body.
 
     Attributes:
-        code: what the client is told.
-        path: the znode it concerns, or "" where it concerns none.
+        code: the error code for the client.
+        path: the path of the znode that caused the error; "" if no znode did.
     """
 
     def __init__(self, code: ErrorCode, path: str = "") -> None:

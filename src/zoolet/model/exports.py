@@ -1,9 +1,9 @@
-"""An export: znodes as lines of JSON, which move between data directories and servers.
+"""An export: znodes as lines of JSON, for transfers between data directories and servers.
 
-The first line names the format, the zxid that it was made at, and the znode that is its root; then
-comes a znode a line, parents before children. Data that is UTF-8 stands as text, other data in
-base64. A Stat has the owner that ``model/owner_kinds.py`` says, so that containers and TTL znodes
-are told apart where whoever made the export could see them.
+The first line has the format, the zxid of the exported state, and the path of the root znode. Each
+other line has one znode, parents before children. Data in UTF-8 are written as text, other data in
+base64. A Stat has the owner of ``model/owner_kinds.py``. So containers and TTL znodes can be
+recognized, if the program that made the export could recognize them.
 """
 
 import base64
@@ -16,32 +16,33 @@ from zoolet.model.acl import ACL, AclList, Id
 from zoolet.model.stat import Stat
 
 Shown = dict[str, object]
-"""A value that JSON has."""
+"""A JSON object."""
 
 _FORMAT = 1
 _FORMAT_KEY = "zoolet_export"
 
 
 class ExportError(Exception):
-    """A line is no line of an export; the message begins with its number, from 1."""
+    """A line of an export is invalid; the message begins with its number, from 1."""
 
 
 class ExportHeader(NamedTuple):
-    """An export's first line."""
+    """The first line of an export."""
 
     zxid: int
     root: str
 
 
 class ExportedZnode(NamedTuple):
-    """A znode's line.
+    """The line of a znode.
 
     Attributes:
-        path: its full path.
-        data: its data; None is kept apart from empty data.
-        acl: its access control list.
-        stat: its Stat, with the owner of a container or a TTL znode where that is known.
-        created: how many children were created under it; the next sequential child's number.
+        path: the full path.
+        data: the data; None means null, which differs from empty data.
+        acl: the access control list.
+        stat: the Stat, with the owner of a container or a TTL znode if it is known.
+        created: the number of children that were created, which is the number of the next
+            sequential child.
     """
 
     path: str
@@ -52,14 +53,14 @@ class ExportedZnode(NamedTuple):
 
 
 def write_export(header: ExportHeader, znodes: Iterable[ExportedZnode]) -> Iterator[str]:
-    """Yield an export's lines, without line feeds."""
+    """Yield the lines of an export, without line feeds."""
     yield json.dumps({_FORMAT_KEY: _FORMAT, "zxid": f"0x{header.zxid:x}", "root": header.root})
     for znode in znodes:
         yield json.dumps(show_znode(znode), ensure_ascii=False)
 
 
 def read_export(lines: Iterable[str]) -> tuple[ExportHeader, Iterator[ExportedZnode]]:
-    """Return an export's first line, and its znodes as they are read; raises ExportError."""
+    """Return the header of an export, and an iterator over its znodes; raises ExportError."""
     numbered = enumerate(lines, 1)
     number, line = next(numbered, (1, ""))
     try:
@@ -78,17 +79,17 @@ def _read_znodes(numbered: Iterator[tuple[int, str]]) -> Iterator[ExportedZnode]
 
 
 def _no_line(number: int, error: Exception) -> ExportError:
-    return ExportError(f"{number}: this is no line of an export: {error!r}")
+    return ExportError(f"{number}: this is not a line of an export: {error!r}")
 
 
 def _read_header(first: Shown) -> ExportHeader:
     if first.get(_FORMAT_KEY) != _FORMAT:
-        raise ValueError(f"no export of format {_FORMAT}")
+        raise ValueError(f"not an export of format {_FORMAT}")
     return ExportHeader(int(str(first["zxid"]), 16), str(first.get("root", paths.ROOT)))
 
 
 def show_znode(znode: ExportedZnode) -> Shown:
-    """Return a znode as its line has it."""
+    """Return the JSON object of a znode."""
     return {
         "path": znode.path,
         **show_data(znode.data),
@@ -99,11 +100,11 @@ def show_znode(znode: ExportedZnode) -> Shown:
 
 
 def read_znode(shown: Shown) -> ExportedZnode:
-    """Return what show_znode showed; raises ValueError, KeyError or TypeError."""
+    """Return the znode of an object from show_znode; raises ValueError, KeyError or TypeError."""
     path, stat, created = str(shown["path"]), shown["stat"], shown["created"]
     reason = paths.reason_invalid(path)
     if reason is not None:
-        raise ValueError(f"{path!r} is no path: {reason}")
+        raise ValueError(f"{path!r} is not a valid path: {reason}")
     if not isinstance(stat, dict):
         raise TypeError("stat must be an object")
     if not isinstance(created, int):
@@ -113,7 +114,7 @@ def read_znode(shown: Shown) -> ExportedZnode:
 
 
 def show_data(data: bytes | None) -> Shown:
-    """Return data under ``data`` where it is UTF-8 text or null, else under ``data_base64``."""
+    """Return the data under ``data`` if they are UTF-8 or null, else under ``data_base64``."""
     if data is None:
         return {"data": None}
     try:
@@ -123,7 +124,7 @@ def show_data(data: bytes | None) -> Shown:
 
 
 def read_data(shown: Shown) -> bytes | None:
-    """Return what show_data showed; raises ValueError where it is neither."""
+    """Return the data of an object from show_data; raises ValueError or KeyError."""
     if "data_base64" in shown:
         return base64.b64decode(str(shown["data_base64"]), validate=True)
     data = shown["data"]
@@ -133,12 +134,12 @@ def read_data(shown: Shown) -> bytes | None:
 
 
 def show_acl(acl: AclList) -> list[Shown]:
-    """Return a list of entries."""
+    """Return the JSON list of an ACL."""
     return [{"perms": entry.perms, "scheme": entry.id.scheme, "id": entry.id.id} for entry in acl]
 
 
 def read_acl(shown: object) -> AclList:
-    """Return what show_acl showed; raises ValueError, KeyError or TypeError where it is not it."""
+    """Return the ACL of a list from show_acl; raises ValueError, KeyError or TypeError."""
     if not isinstance(shown, list):
         raise TypeError("acl must be a list")
     return tuple(

@@ -1,4 +1,4 @@
-"""How 64-bit numbers (zxids, session ids, owners) are written."""
+"""The text form of 64-bit numbers (zxids, session ids, owners)."""
 
 _MASK_64 = (1 << 64) - 1
 

@@ -1,7 +1,8 @@
-"""What a znode's ephemeral owner says: a session, or that the server removes the znode itself.
+"""The kinds of a znode's ephemeralOwner: none, a session, a container or a TTL.
 
-Source: Apache ZooKeeper's ``EphemeralType``. A container's owner is the least 64-bit number; a TTL
-znode's has all bits of its first byte set, and its TTL in the last five bytes.
+Source: Apache ZooKeeper's ``EphemeralType``. The owner of a container is the smallest 64-bit
+number. The owner of a TTL znode has all bits of its first byte set, and the TTL in the last five
+bytes.
 """
 
 from enum import Enum
@@ -14,16 +15,16 @@ MAX_TTL_MS: Final = (1 << 40) - 1
 
 
 class OwnerKind(Enum):
-    """Whom a znode goes with."""
+    """The condition under which the server deletes a znode."""
 
-    NOBODY = "it stays until it is deleted"
-    SESSION = "it goes with its session"
-    CONTAINER = "it goes some time after its last child"
-    TTL = "it is deleted after a time without a child and without a change"
+    NOBODY = "only a client deletes it"
+    SESSION = "it is deleted when its session ends"
+    CONTAINER = "it is deleted some time after its last child"
+    TTL = "it is deleted after its TTL without a child and without a change"
 
     @classmethod
     def of(cls, owner: int) -> "OwnerKind":
-        """Return what kind of owner a number stands for."""
+        """Return the kind of an ephemeralOwner."""
         if owner == 0:
             return cls.NOBODY
         if owner == CONTAINER_OWNER:
@@ -33,7 +34,7 @@ class OwnerKind(Enum):
         return cls.SESSION
 
 
-# Looked up once: compiled, a member of an enum costs more than what is done with it.
+# Module constants, because in compiled code looking up an enum member is slower than its use.
 NOBODY: Final = OwnerKind.NOBODY
 SESSION: Final = OwnerKind.SESSION
 CONTAINER: Final = OwnerKind.CONTAINER
@@ -41,10 +42,10 @@ TTL: Final = OwnerKind.TTL
 
 
 def owner_of_ttl(ttl_ms: int) -> int:
-    """Return the owner that stands for a TTL from 1 to MAX_TTL_MS."""
+    """Return the ephemeralOwner for a TTL from 1 to MAX_TTL_MS."""
     return _TTL_BASE + ttl_ms
 
 
 def ttl_of(owner: int) -> int:
-    """Return the TTL, in ms, that an owner of the kind TTL stands for."""
+    """Return the TTL in ms of an ephemeralOwner of the kind TTL."""
     return owner - _TTL_BASE

@@ -1,6 +1,6 @@
-"""What a path is: absolute, ``/``-separated, without empty or relative parts.
+"""The paths of znodes: absolute, separated by ``/``, without empty or relative parts.
 
-The root is ``/``. Files, and clients that know of it, spell it as the empty string too.
+The root is ``/``. Files and some requests also write it as the empty string.
 """
 
 import re
@@ -17,19 +17,19 @@ QUOTA: Final = "/zookeeper/quota"
 CONFIG: Final = "/zookeeper/config"
 
 SYSTEM_PATHS: Final = frozenset({"", ROOT, SYSTEM, QUOTA, CONFIG})
-"""The znodes that no client can delete (``DataTree.isSpecialPath``)."""
+"""The znodes that clients cannot delete (``DataTree.isSpecialPath``)."""
 
-# ZooKeeper's PathUtils counts UTF-16 units, so what it forbids from U+D800 on are surrogates:
-# a client that spells them out forbids itself every character past U+FFFF.
+# ZooKeeper's PathUtils checks UTF-16 units, and it forbids the surrogates from U+D800. So a client
+# that follows its rules must also forbid every character above U+FFFF.
 _INVALID_CHARACTER = re.compile(r"[\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]")
 _ASTRAL_CHARACTER = re.compile("[\U00010000-\U0010ffff]")
 
 
 def reason_invalid(path: str) -> str | None:
-    """Say why ``path`` is no valid path, or return None where it is one.
+    """Return why ``path`` is not a valid path; None if it is valid.
 
-    Source of the rules: ZooKeeper's ``PathUtils.validatePath`` and the programmer's guide's
-    "The ZooKeeper Data Model".
+    Source of the rules: ZooKeeper's ``PathUtils.validatePath`` and the section "The ZooKeeper Data
+    Model" of the programmer's guide.
     """
     if not path:
         return "a path has at least one character"
@@ -50,9 +50,10 @@ def reason_invalid(path: str) -> str | None:
 
 
 def ends_plainly(path: str, start: i64) -> bool:
-    """Say whether a path's last part is valid at a glance: printable ASCII, and no dot first.
+    """Return whether the last part of a path, from ``start``, is certainly valid.
 
-    The part begins at ``start``. If the answer is no, ask ``reason_invalid``.
+    This is so if it has only printable ASCII characters and no dot at its start. If the result is
+    False, call ``reason_invalid``.
     """
     size: i64 = len(path)
     if start == size or path[start] == ".":
@@ -66,29 +67,30 @@ def ends_plainly(path: str, start: i64) -> bool:
 
 
 def parent_of(path: str) -> str:
-    """Return the parent's path; the root's is the root.
+    """Return the parent's path; the parent of the root is the root.
 
-    ``path`` holds at least one ``/``.
+    ``path`` must contain at least one ``/``.
     """
     return path[: path.rfind("/")] or ROOT
 
 
 @final
 class Parents:
-    """Finds parents as ``parent_of`` does, for paths of which many in a row have the same one.
+    """Computes parents as ``parent_of`` does, for sequences of paths with the same parent.
 
-    That is then the same object, whose hash is known: it is mostly asked for to be looked up.
+    For such a sequence, the result is the same string object, whose hash is already computed. This
+    makes look-ups faster.
     """
 
     def __init__(self) -> None:
         self._last = ROOT
 
     def of(self, path: str) -> str:
-        """Return the parent's path; ``path`` holds at least one ``/``."""
+        """Return the parent's path; ``path`` must contain at least one ``/``."""
         return self.at(path, path.rfind("/"))
 
     def at(self, path: str, end: i64) -> str:
-        """Return the parent's path of a path whose last ``/`` is at ``end``."""
+        """Return the parent's path; the last ``/`` of ``path`` is at ``end``."""
         last = self._last
         if end != len(last) or not path.startswith(last):
             last = self._last = path[:end] or ROOT
@@ -96,7 +98,7 @@ class Parents:
 
 
 def size_bytes(path: str) -> int:
-    """Return the size of a path in UTF-8."""
+    """Return the number of bytes of a path in UTF-8."""
     return len(path) if path.isascii() else len(path.encode())
 
 

@@ -1,7 +1,7 @@
-"""The text of a quota's limits and of its statistics, which are znodes below ``/zookeeper/quota``.
+"""The text of a quota's limits and statistics, which are znodes below ``/zookeeper/quota``.
 
-Both are ``count=1,bytes=2``, with hard limits behind: ``count=1,bytes=2=;byteHardLimit=4``. -1 is
-no limit. Source: ``StatsTrack`` of Apache ZooKeeper.
+Both have the form ``count=1,bytes=2``; hard limits follow: ``count=1,bytes=2=;byteHardLimit=4``. -1
+means no limit. Source: ``StatsTrack`` of Apache ZooKeeper.
 """
 
 import re
@@ -17,13 +17,13 @@ HARD_BYTES: Final = "byteHardLimit"
 UNLIMITED: Final = -1
 
 _MAX_TEXT_BYTES: Final = 1024
-"""What a client writes behind this into a quota's znode is not read: each write would parse it."""
+"""Later bytes in a quota's znode are ignored, because each write must parse the text."""
 _PAIRS = re.compile("[,;]+")
 _NUMBER = re.compile("[+-]?[0-9]{1,19}")
 
 
 def parse_quota(data: bytes) -> dict[str, int]:
-    """Return the numbers of a quota's text; what is not understood is left out."""
+    """Return the numbers in the text of a quota; invalid parts are ignored."""
     values: dict[str, int] = {}
     for pair in _PAIRS.split(data[:_MAX_TEXT_BYTES].decode("utf-8", "replace")):
         key, *rest = pair.split("=")
@@ -33,7 +33,7 @@ def parse_quota(data: bytes) -> dict[str, int]:
 
 
 def format_quota(values: dict[str, int]) -> bytes:
-    """Return the text of a quota: count and bytes first, and a ``=`` at which old parsers stop."""
+    """Return the text of a quota: count and bytes, then ``=``, at which old parsers stop."""
     others = sorted(values.keys() - {COUNT, BYTES})
     text = f"count={values.get(COUNT, UNLIMITED)},bytes={values.get(BYTES, UNLIMITED)}"
     if others:

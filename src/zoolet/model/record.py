@@ -1,7 +1,7 @@
-"""What the records of the protocol have in common.
+"""The base class of the protocol's records.
 
-A record is made for every request, so it has to be cheap: a class of its own with slots, which
-mypyc makes a plain struct of. A NamedTuple takes seven times as long to make.
+A record is created for every request, so this must be fast. A record is a separate class with
+slots, which mypyc compiles to a plain struct. Creating a NamedTuple takes seven times as long.
 """
 
 from typing import ClassVar
@@ -11,13 +11,13 @@ from mypy_extensions import mypyc_attr
 
 @mypyc_attr(acyclic=True)
 class Record:
-    """A value: equal to another of its type with the same fields. Its slots are its fields."""
+    """A value that equals any value of its type with the same fields. The fields are its slots."""
 
     __slots__: ClassVar[tuple[str, ...]] = ()
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
     def fields(self) -> dict[str, object]:
-        """Return the fields by name, in the protocol's order."""
+        """Return the fields by name, in the order of the protocol."""
         return {name: getattr(self, name) for name in type(self).__slots__}
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""What came of a txn, as its reply tells it."""
+"""The results of txns, for their replies."""
 
 from typing import final
 
@@ -10,14 +10,14 @@ from zoolet.model.record import Record
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class TxnResult(Record):
-    """The outcome of one txn, or of one part of a multi.
+    """The result of one txn, or of one part of a multi.
 
     Attributes:
-        op_code: the txn's type; ERROR where it was refused.
-        err: an ErrorCode's value; 0 where it was done.
-        path: the znode's path, with its sequence.
-        record: the znode after it, as its getData is answered; empty where the reply has none.
-        parts: the outcomes of a multi's operations, in order.
+        op_code: the txn's type; ERROR if it was refused.
+        err: the number of an ErrorCode; 0 if there was no error.
+        path: the znode's path, including its sequence number.
+        record: the znode's record after the txn; empty if the reply contains none of it.
+        parts: the results of a multi's operations, in order.
     """
 
     __slots__ = ("op_code", "err", "path", "record", "parts")

@@ -1,7 +1,7 @@
-"""What a client may ask for: a record per request, its fields in the protocol's order.
+"""The requests of clients: one record for each request, with its fields in the protocol's order.
 
-Source: ``zookeeper.jute``, module ``org.apache.zookeeper.proto``. ``data`` is None where the
-client sent a null buffer, which is not the same as an empty one.
+Source: ``zookeeper.jute``, module ``org.apache.zookeeper.proto``. ``data`` is None if the client
+sent a null buffer, which differs from an empty buffer.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from zoolet.model.record import Record
 
 
 class Connect(NamedTuple):
-    """The first frame of a connection: a new session (session_id 0) or an old one's return."""
+    """The first frame of a connection: it opens a new session (session_id 0) or resumes one."""
 
     protocol_version: int
     last_zxid_seen: int
@@ -25,11 +25,11 @@ class Connect(NamedTuple):
     password: bytes
     read_only: bool
     has_read_only: bool
-    """Whether the frame held ``read_only`` at all; 3.4's clients and older may leave it out."""
+    """Whether the frame contained ``read_only``; clients of 3.4 and older may omit it."""
 
 
 class Auth(NamedTuple):
-    """Credentials for this connection, under a scheme."""
+    """Credentials of a scheme for this connection."""
 
     type: int
     scheme: str
@@ -39,13 +39,13 @@ class Auth(NamedTuple):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Create(Record):
-    """create, create2, createContainer and createTTL.
+    """The requests create, create2, createContainer and createTTL.
 
     Attributes:
-        flags: what ``CreateMode`` has.
-        kind: CONTAINER of createContainer, TTL of createTTL; NOBODY of the others, whose flags say
-            whether the znode is ephemeral.
-        ttl_ms: of createTTL.
+        flags: the number of a ``CreateMode``, or an invalid number.
+        kind: CONTAINER for createContainer, TTL for createTTL, NOBODY for the others, whose flags
+            say whether the znode is ephemeral.
+        ttl_ms: the TTL in milliseconds of createTTL; -1 for the others.
     """
 
     __slots__ = ("path", "data", "acl", "flags", "kind", "ttl_ms")
@@ -70,7 +70,7 @@ class Create(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Delete(Record):
-    """delete; version -1 matches any."""
+    """The request delete; version -1 matches any version."""
 
     __slots__ = ("path", "version")
 
@@ -80,7 +80,7 @@ class Delete(Record):
 
 
 class DeleteContainer(NamedTuple):
-    """deleteContainer, by which the server removes a container or TTL znode without children."""
+    """deleteContainer, with which the server deletes a container or TTL znode without children."""
 
     path: str
 
@@ -88,7 +88,7 @@ class DeleteContainer(NamedTuple):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class SetData(Record):
-    """setData; version -1 matches any."""
+    """The request setData; version -1 matches any version."""
 
     __slots__ = ("path", "data", "version")
 
@@ -101,7 +101,7 @@ class SetData(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class SetAcl(Record):
-    """setACL; version is compared with aversion, -1 matches any."""
+    """The request setACL; ``version`` is compared with aversion, -1 matches any version."""
 
     __slots__ = ("path", "acl", "version")
 
@@ -114,7 +114,7 @@ class SetAcl(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Check(Record):
-    """check, within a multi: the others happen only if this version is the znode's."""
+    """The request check in a multi: the multi is refused if the znode has another version."""
 
     __slots__ = ("path", "version")
 
@@ -126,7 +126,7 @@ class Check(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Multi(Record):
-    """Several changes that all happen or none; each with the op code it came under."""
+    """The request multi: all of its changes happen or none; each change has its op code."""
 
     __slots__ = ("operations",)
 
@@ -135,32 +135,33 @@ class Multi(Record):
 
 
 class CloseSession(NamedTuple):
-    """closeSession; it has no body."""
+    """The request closeSession; it has no body."""
 
 
 class CreateSession(NamedTuple):
-    """createSession, which the server asks of itself for a connection that brings no session."""
+    """createSession, which the server creates itself for a connection without a session."""
 
     timeout_ms: int
 
 
 class PathWatch(NamedTuple):
-    """exists, getData, getChildren and getChildren2."""
+    """The requests exists, getData, getChildren and getChildren2."""
 
     path: str
     watch: bool
 
 
 class PathOnly(NamedTuple):
-    """getACL, sync, getAllChildrenNumber and getEphemerals (there it is a prefix)."""
+    """getACL, sync, getAllChildrenNumber and getEphemerals (whose path is a prefix)."""
 
     path: str
 
 
 class SetWatches(NamedTuple):
-    """setWatches and setWatches2: what a client watched when it lost its connection.
+    """The requests setWatches and setWatches2: the watches of a client that has reconnected.
 
-    relative_zxid is the last that it has seen; the last two are setWatches2's.
+    ``relative_zxid`` is the last zxid that the client has seen. Only setWatches2 has the last two
+    lists.
     """
 
     relative_zxid: int
@@ -185,7 +186,7 @@ class SetWatches(NamedTuple):
         )
 
     def parts(self, at_most: int) -> Iterator["SetWatches"]:
-        """Yield requests that together ask for the same; each has at most ``at_most`` watches."""
+        """Yield requests that together set the same watches, each at most ``at_most`` watches."""
         for kind, watched in enumerate(self._lists()):
             for start in range(0, len(watched), at_most):
                 lists: list[tuple[str, ...]] = [()] * len(self._lists())
@@ -194,27 +195,27 @@ class SetWatches(NamedTuple):
 
 
 class AddWatch(NamedTuple):
-    """addWatch."""
+    """The request addWatch."""
 
     path: str
     mode: AddWatchMode
 
 
 class WatchesOf(NamedTuple):
-    """checkWatches and removeWatches: the asker's own watches of a type on a path."""
+    """checkWatches and removeWatches: the client's own watches of a type on a path."""
 
     path: str
     type: WatcherType
 
 
 class MultiRead(NamedTuple):
-    """multiRead: getData and getChildren, each with the op code it came under."""
+    """The request multiRead: getData and getChildren requests, each with its op code."""
 
     operations: tuple[tuple[int, PathWatch], ...]
 
 
 PartRequest = Create | Delete | SetData | Check
-"""The writes that may be part of a multi."""
+"""The writes that can be part of a multi."""
 
 WriteRequest = PartRequest | DeleteContainer | SetAcl | Multi | CreateSession | CloseSession
-"""The requests that become a txn."""
+"""The requests that are turned into a txn."""

@@ -1,27 +1,27 @@
-"""Stat: what ZooKeeper keeps about a znode beside its data, and its 68 packed bytes."""
+"""Stat: the metadata that ZooKeeper stores about a znode, and its 68 packed bytes."""
 
 import struct
 from typing import NamedTuple
 
 STAT = struct.Struct(">qqqqiiiqiiq")
-"""A Stat as it stands in replies; its fields are Stat's, in order, big-endian."""
+"""The packed form of a Stat in replies: its fields in order, big-endian."""
 
 
 class Stat(NamedTuple):
-    """A znode's metadata, as a reply carries it.
+    """A znode's metadata, as in a reply.
 
     Attributes:
-        czxid: zxid of the txn that created the znode.
-        mzxid: zxid of the txn that last set its data.
-        ctime: milliseconds since the epoch at czxid.
-        mtime: milliseconds since the epoch at mzxid.
-        version: how often the data was set.
-        cversion: how often a child was created; the next sequential child's number.
-        aversion: how often the ACL was set.
-        ephemeral_owner: id of the session that the znode goes with; 0 where it stays.
-        data_length: bytes of data.
-        num_children: how many children it has.
-        pzxid: zxid of the txn that last created or deleted a child.
+        czxid: the zxid of the txn that created the znode.
+        mzxid: the zxid of the txn that last set its data.
+        ctime: the time of czxid, in milliseconds since the epoch.
+        mtime: the time of mzxid, in milliseconds since the epoch.
+        version: the number of times that the data was set.
+        cversion: the number of times that a child was created or deleted.
+        aversion: the number of times that the ACL was set.
+        ephemeral_owner: the id of the session that owns the ephemeral; 0 if it is not ephemeral.
+        data_length: the number of data bytes.
+        num_children: the number of children.
+        pzxid: the zxid of the txn that last created or deleted a child.
     """
 
     czxid: int
@@ -38,9 +38,9 @@ class Stat(NamedTuple):
 
     @classmethod
     def unpack(cls, packed: bytes, offset: int = 0) -> "Stat":
-        """Read the Stat that stands at ``offset`` of ``packed``."""
+        """Return the Stat at ``offset`` in ``packed``."""
         return cls._make(STAT.unpack_from(packed, offset))
 
     def pack(self) -> bytes:
-        """Return the 68 bytes that a reply carries."""
+        """Return the 68 bytes of the Stat in a reply."""
         return STAT.pack(*self)

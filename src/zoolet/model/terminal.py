@@ -1,13 +1,13 @@
-"""Text of others on a terminal and in logs: whatever could change the terminal is escaped.
+"""Escapes foreign text for terminals and logs: characters that could change the terminal.
 
-The only place that says how. Imports nothing of zoolet.
+Only this module contains the rules for escapes. It imports nothing of zoolet.
 """
 
 from functools import cache
 
 
 class _Escapes(dict[int, int | str]):
-    """What `str.translate` puts in place of each character; filled as characters are met."""
+    """Character to its replacement, for `str.translate`; an entry is made at its first use."""
 
     def __init__(self, keep: str) -> None:
         super().__init__({ord(character): ord(character) for character in keep})
@@ -27,10 +27,10 @@ def _escapes(keep: str) -> _Escapes:
 
 
 def printable(text: str, keep: str = "\n\t") -> str:
-    """Return ``text`` with each character escaped that is not printable, and not in ``keep``.
+    """Return ``text`` with an escape for each character that is neither printable nor in ``keep``.
 
-    Escapes are those of Python. What is escaped could change the terminal, or the order in which
-    text is read.
+    The escapes are those of Python. The escaped characters could change the terminal, or the order
+    in which text is read.
     """
     return text if text.isprintable() else text.translate(_escapes(keep))
 

@@ -1,7 +1,7 @@
-"""Txns: the changes that are logged and applied, each fully determined when it is made.
+"""Txns: the changes that are logged and applied.
 
-Source: ``zookeeper.jute``, module ``org.apache.zookeeper.txn``. Nothing that applying a txn needs
-(time, zxid, the sequence in a name, the next version) is left to be found out later.
+Source: ``zookeeper.jute``, module ``org.apache.zookeeper.txn``. A txn contains everything that
+applying it needs (time, zxid, the sequence number in a name, the next version).
 """
 
 from typing import final
@@ -16,14 +16,14 @@ from zoolet.model.record import Record
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class TxnHeader(Record):
-    """Whose change, when and of what kind.
+    """The origin, number, time and type of a change.
 
     Attributes:
-        client_id: the session that asked.
-        cxid: the xid of its request; 0 where the server asked of itself.
-        zxid: the change's number; each is greater than the one before.
-        time_ms: milliseconds since the epoch.
-        type: the OpCode of the change, ERROR where the request was refused.
+        client_id: the id of the session that sent the request.
+        cxid: the xid of the request; 0 if the server itself made it.
+        zxid: the number of the change, which is greater than that of the previous change.
+        time_ms: the time in milliseconds since the epoch.
+        type: the OpCode of the change; ERROR if the request was refused.
     """
 
     __slots__ = ("client_id", "cxid", "zxid", "time_ms", "type")
@@ -46,13 +46,13 @@ class TxnHeader(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class CreateTxn(Record):
-    """A znode is created.
+    """The creation of a znode.
 
     Attributes:
-        path: with its sequence.
-        kind: whom the znode goes with.
-        parent_cversion: what the parent's cversion becomes.
-        ttl_ms: of the kind TTL.
+        path: the path, including the sequence number.
+        kind: the condition under which the znode is deleted.
+        parent_cversion: the parent's new number of created children.
+        ttl_ms: the TTL in milliseconds; 0 if the kind is not TTL.
     """
 
     __slots__ = ("path", "data", "acl", "kind", "parent_cversion", "ttl_ms")
@@ -77,7 +77,7 @@ class CreateTxn(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class DeleteTxn(Record):
-    """A znode goes."""
+    """The deletion of a znode."""
 
     __slots__ = ("path",)
 
@@ -88,7 +88,7 @@ class DeleteTxn(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class SetDataTxn(Record):
-    """A znode's data is replaced; version is what its version becomes."""
+    """A change of a znode's data; ``version`` is its new version."""
 
     __slots__ = ("path", "data", "version")
 
@@ -101,7 +101,7 @@ class SetDataTxn(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class SetAclTxn(Record):
-    """A znode's ACL is replaced; version is what its aversion becomes."""
+    """A change of a znode's ACL; ``version`` is its new aversion."""
 
     __slots__ = ("path", "acl", "version")
 
@@ -114,7 +114,7 @@ class SetAclTxn(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class CheckTxn(Record):
-    """A check that held, in a multi; it changes nothing."""
+    """A successful check in a multi; it changes nothing."""
 
     __slots__ = ("path", "version")
 
@@ -126,7 +126,7 @@ class CheckTxn(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class CreateSessionTxn(Record):
-    """A session begins."""
+    """The start of a session."""
 
     __slots__ = ("timeout_ms",)
 
@@ -137,9 +137,9 @@ class CreateSessionTxn(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class CloseSessionTxn(Record):
-    """A session ends, and the ephemerals at these paths with it.
+    """The end of a session, and the deletion of its ephemerals at ``paths``.
 
-    None: the log was written by a release before 3.6, which did not list them.
+    ``paths`` is None in logs of releases before 3.6, which did not list the paths.
     """
 
     __slots__ = ("paths",)
@@ -151,7 +151,7 @@ class CloseSessionTxn(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class ErrorTxn(Record):
-    """A request was refused; it took a zxid all the same."""
+    """A refused request; it has a zxid like a change."""
 
     __slots__ = ("err",)
 
@@ -162,7 +162,7 @@ class ErrorTxn(Record):
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class MultiTxn(Record):
-    """Several changes under one zxid; where one of them was refused, all are ErrorTxns."""
+    """Several changes with the same zxid; if one of them is an ErrorTxn, none of them happens."""
 
     __slots__ = ("txns",)
 
@@ -178,7 +178,7 @@ TxnBody = SubTxn | SetAclTxn | CreateSessionTxn | CloseSessionTxn | MultiTxn
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Txn(Record):
-    """One entry of the log."""
+    """One entry of the transaction log."""
 
     __slots__ = ("header", "body")
 

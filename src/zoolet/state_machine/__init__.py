@@ -1,7 +1,8 @@
-"""The state machine: requests become txns, txns become the next state, replies and watch events.
+"""The state machine: it turns requests into txns, and txns into the next state, replies and events.
 
-Owns the tree of znodes, sessions, watches and access control. *prepare* decides (time, zxid,
-sequence, the next version are fixed there); *apply* is a function of state and txn, so that replay
-of a log gives the same state again. No I/O, no clock, no asyncio, no chance: what time it is, and
-who asks, come in as arguments. Imports nothing of zoolet but ``model``.
+This package contains the znode tree, the sessions, the watches and the access control. *prepare*
+decides what a request changes, and fixes the time, zxid, sequence number and next version.
+*apply* depends only on the state and the txn, so that a replay of the log produces the same state.
+The package does no I/O, reads no clock, and uses neither asyncio nor random numbers: callers pass
+the time and the requester as arguments. Of zoolet, it imports only ``model``.
 """

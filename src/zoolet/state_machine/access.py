@@ -1,4 +1,4 @@
-"""Access control: which identities an ACL lets do what, and which ACLs may be set.
+"""Access control: which permissions an ACL gives to identities, and which ACLs a request may set.
 
 Source: ``ZooKeeperServer.checkACL``, ``PrepRequestProcessor.fixupACL`` and the authentication
 providers of Apache ZooKeeper.
@@ -19,12 +19,13 @@ from zoolet.state_machine.rules import Rules
 
 
 class DigestRules(NamedTuple):
-    """How the scheme digest is set up (``DigestAuthenticationProvider``).
+    """The settings of the digest scheme (``DigestAuthenticationProvider``).
 
     Attributes:
-        algorithm: hashlib's name of the hash.
-        super_digest: ``user:digest`` of the user whom every ACL lets in; empty: there is none.
-        is_enabled: whether there is such a scheme at all.
+        algorithm: the hash algorithm, as hashlib names it.
+        super_digest: ``user:digest`` of the superuser, to whom every ACL gives all permissions;
+            "" if there is no superuser.
+        is_enabled: whether the server supports the digest scheme.
     """
 
     algorithm: str = "sha1"
@@ -33,18 +34,19 @@ class DigestRules(NamedTuple):
 
 
 def check(acl: StoredAcl, identities: Identities, permission: int, path: str = "") -> None:
-    """Return if one of ``identities`` has one of the permissions; raises RequestError (NO_AUTH)."""
+    """Check that the ACL gives an identity a permission; raises RequestError (NO_AUTH)."""
     if acl is OPEN or acl.allows(identities, permission):
         return
     raise RequestError(ErrorCode.NO_AUTH, path)
 
 
 def resolve(acl: AclList, identities: Identities, path: str, rules: Rules) -> AclList:
-    """Return the list to be stored: without repetitions, ``auth`` replaced by who asks.
+    """Return the list to store: without duplicates, with ``auth`` replaced by the identities.
 
-    Raises RequestError: INVALID_ACL if an entry names a scheme that is unknown or switched off, or
-    an ill-formed id; if ``auth`` stands in it and nobody has authenticated; if the list is empty,
-    or has more entries than ``Rules.most_acl_entries``. MARSHALLING_ERROR if an id is null.
+    Raises RequestError (INVALID_ACL) if the list is empty or has more entries than
+    ``Rules.most_acl_entries``, if the scheme of an entry is unknown or switched off, if an id is
+    ill-formed, or if an entry is for ``auth`` and the client has not authenticated. Raises
+    RequestError (MARSHALLING_ERROR) if an id is null.
     """
     if acl is OPEN_ACL:
         return acl
@@ -65,7 +67,7 @@ def resolve(acl: AclList, identities: Identities, path: str, rules: Rules) -> Ac
 
 
 def _resolve_entry(entry: ACL, identities: Identities, path: str, rules: Rules) -> list[ACL]:
-    """Return what one entry stands for; empty: it is invalid."""
+    """Return the entries to store for one entry; an empty list if the entry is invalid."""
     scheme, name = entry.id
     if scheme == "auth":
         return [ACL(entry.perms, who) for who in identities.ids if who.scheme in _AUTHENTICATED]
@@ -76,11 +78,12 @@ def _resolve_entry(entry: ACL, identities: Identities, path: str, rules: Rules) 
 
 
 def _check_nulls(entries: AclList, path: str) -> None:
-    """Raise RequestError (MARSHALLING_ERROR) if two entries cannot be compared.
+    """Raise RequestError (MARSHALLING_ERROR) if Apache ZooKeeper cannot compare two entries.
 
-    Apache ZooKeeper compares each entry with those before it, first the permissions, then the
-    scheme, then the id. A null of its own on the way is a NullPointerException, which it answers
-    with a marshalling error (``PrepRequestProcessor.removeDuplicates``, ``Id.equals``).
+    Apache ZooKeeper compares each entry with all earlier entries: first the permissions, then the
+    scheme, then the id. If the scheme or id of the later entry is null, the comparison raises a
+    NullPointerException, and the server replies with a marshalling error
+    (``PrepRequestProcessor.removeDuplicates``, ``Id.equals``).
     """
     perms_before = set[int]()
     schemes_before = set[tuple[int, str]]()
@@ -98,9 +101,9 @@ def _check_nulls(entries: AclList, path: str) -> None:
 def authenticate(
     scheme: str, credentials: bytes | None, address: str, digests: DigestRules
 ) -> tuple[Id, ...]:
-    """Return the identities that ``credentials`` prove under a scheme; none where they do not.
+    """Return the identities that the credentials prove; an empty tuple if they prove none.
 
-    digest proves ``user:password`` of any kind: it is the ACL that says which of them may pass.
+    The scheme digest accepts any ``user:password``: ACLs decide which users have permissions.
     """
     if scheme == "digest" and digests.is_enabled and credentials is not None:
         digest = digest_of(credentials, digests.algorithm)
@@ -112,9 +115,9 @@ def authenticate(
 
 
 def digest_of(credentials: bytes, algorithm: str = "sha1") -> str:
-    """Return the id under which ``user:password`` stands in an ACL: ``user:base64(hash(both))``.
+    """Return the id of ``user:password`` in an ACL: ``user:base64(hash(user:password))``.
 
-    Source: ``DigestAuthenticationProvider.generateDigest``. SHA-1 is its default, not our choice.
+    Source: ``DigestAuthenticationProvider.generateDigest``. Its default algorithm is SHA-1.
     """
     text = credentials.decode("utf-8", "replace")
     digest = hashlib.new(algorithm, text.encode(), usedforsecurity=False).digest()
@@ -122,14 +125,14 @@ def digest_of(credentials: bytes, algorithm: str = "sha1") -> str:
 
 
 def user_of(scheme: str, name: str) -> str:
-    """Return the user that an identity is of: a digest's is what stands before its colon."""
+    """Return the user name in an identity; of a digest, the part before the first colon."""
     if scheme == "digest":
         return name.split(":", 1)[0]
     return name if scheme == "ip" or scheme in EXACT_SCHEMES else ""
 
 
 def hide_digests(acl: AclList) -> AclList:
-    """Return the list with an ``x`` in place of each digest, for those who may not administer."""
+    """Return the list with each digest replaced by ``x``, for clients without ADMIN permission."""
     return tuple(
         ACL(entry.perms, Id("digest", entry.id.id.split(":", 1)[0] + ":x"))
         if entry.id.scheme == "digest" and ":" in entry.id.id
@@ -139,7 +142,7 @@ def hide_digests(acl: AclList) -> AclList:
 
 
 def _is_user_and_digest(name: str) -> bool:
-    """Count the parts as Java's split does: empty ones at the end are none."""
+    """Return whether the name has two parts; like Java's split, ignore empty parts at the end."""
     parts = name.split(":")
     while parts and not parts[-1]:
         parts.pop()
@@ -147,7 +150,7 @@ def _is_user_and_digest(name: str) -> bool:
 
 
 _AUTHENTICATED = EXACT_SCHEMES
-"""The schemes whose identities were proven, so that ``auth`` stands for them."""
+"""The schemes whose identities a client proves; ``auth`` in an ACL means these identities."""
 
 _IS_VALID: dict[str, Callable[[str], bool]] = {
     "digest": _is_user_and_digest,

@@ -1,8 +1,9 @@
-"""ACL lists as the tree keeps them: one object for each distinct list, with what checks need.
+"""The ACL lists of the tree: one object for each distinct list, with an index for the checks.
 
-Invariants: ``AclTable.lists`` holds exactly the lists that a znode uses, but for those that a
-snapshot is just bringing; ``StoredAcl.users`` is the number of these znodes. OPEN stands for
-OPEN_ACL, is in no table and counts no users: it is known by identity.
+Invariants: ``AclTable.lists`` contains exactly the lists that a znode uses; while a snapshot is
+being loaded, it may contain more. ``StoredAcl.users`` is the number of znodes that use the list.
+OPEN represents OPEN_ACL; it is not in the table and its users are not counted. Code compares with
+OPEN by identity (``is``).
 """
 
 from typing import Final, final
@@ -14,24 +15,24 @@ from zoolet.state_machine.identities import Identities
 from zoolet.state_machine.networks import parse_network
 
 EXACT_SCHEMES: Final = frozenset({"digest", "x509"})
-"""The schemes in which an entry allows exactly the identity that it names."""
+"""The schemes in which an entry gives its permissions only to the identity that the entry names."""
 
 
 @final
 @mypyc_attr(acyclic=True)
 class _Allowed:
-    """Whom a list allows what takes one of some permissions.
+    """The identities to which a list gives at least one of the given permissions.
 
     Attributes:
-        anyone: whether that is everyone.
-        ids: the identities that it names.
-        networks: bits of the kind of address and of the prefix, to the prefixes that it names.
+        anyone: whether the list gives a permission to everyone.
+        ids: the identities that the list names.
+        networks: (address bits, prefix bits) to the network prefixes that the list names.
     """
 
     __slots__ = ("anyone", "ids", "networks")
 
     def __init__(self, entries: AclList, permission: int) -> None:
-        # An empty list, which only a file can bring, allows everything (``checkACL``).
+        # Only a file can contain an empty list; such a list allows everything (``checkACL``).
         self.anyone: bool = not entries
         self.ids: set[Id] = set()
         self.networks: dict[tuple[int, int], set[int]] = {}
@@ -53,10 +54,10 @@ class _Allowed:
             self.networks.setdefault((bits, prefix_bits), set()).add(prefix)
 
     def includes(self, identities: Identities) -> bool:
-        """Say whether one of the identities is among them."""
+        """Return whether at least one of the identities is allowed."""
         if self.anyone or identities.is_super:
             return True
-        # Of two sets, this goes through the smaller one.
+        # isdisjoint iterates over the smaller of two sets.
         if not self.ids.isdisjoint(identities.known):
             return True
         if self.networks:
@@ -70,11 +71,11 @@ class _Allowed:
 @final
 @mypyc_attr(acyclic=True)
 class StoredAcl:
-    """One distinct list. Its index is made when a permission is first asked for, then kept.
+    """One distinct list. The index of a permission is built at its first check, then kept.
 
     Attributes:
         entries: the list.
-        users: how many znodes have it.
+        users: the number of znodes that have this list.
     """
 
     __slots__ = ("_allowed", "entries", "users")
@@ -85,7 +86,7 @@ class StoredAcl:
         self._allowed: dict[int, _Allowed] = {}
 
     def allows(self, identities: Identities, permission: int) -> bool:
-        """Say whether one of ``identities`` has one of the permissions (bits of Permission)."""
+        """Return whether the list gives an identity one of the permissions (Permission bits)."""
         allowed = self._allowed.get(permission)
         if allowed is None:
             allowed = self._allowed[permission] = _Allowed(self.entries, permission)
@@ -93,41 +94,41 @@ class StoredAcl:
 
 
 OPEN: Final = StoredAcl(OPEN_ACL)
-"""Everyone may do everything."""
+"""The ACL that gives everyone all permissions."""
 
 
 @final
 class AclTable:
-    """All lists that znodes have, but for the open one.
+    """All lists of znodes, except OPEN_ACL.
 
     Attributes:
-        lists: from the list itself to what is kept of it.
+        lists: list to the StoredAcl with this list.
     """
 
     def __init__(self) -> None:
         self.lists: dict[AclList, StoredAcl] = {}
 
     def find_or_add(self, entries: AclList) -> StoredAcl:
-        """Return the one object for a list; OPEN for a list that equals OPEN_ACL.
+        """Return the StoredAcl of a list; OPEN if the list equals OPEN_ACL.
 
-        One that is new has no users: whoever gives it to a znode calls ``use``.
+        A new StoredAcl has no users: a caller that gives it to a znode must call ``use``.
         """
         if entries is OPEN_ACL or entries == OPEN_ACL:
             return OPEN
-        # A long list takes time to hash, so it is hashed once.
+        # setdefault hashes the list only one time: hashing a long list is slow.
         return self.lists.setdefault(entries, StoredAcl(entries))
 
     def use(self, acl: StoredAcl) -> None:
-        """Count one more znode that has a list, which is not OPEN."""
+        """Count one more znode that uses the list; ``acl`` must not be OPEN."""
         acl.users += 1
 
     def release(self, acl: StoredAcl) -> None:
-        """Count one znode less, and drop the list with the last."""
+        """Count one less znode that uses the list; drop the list when no znode uses it."""
         acl.users -= 1
         if acl.users == 0:
             del self.lists[acl.entries]
 
     def drop_unused(self) -> None:
-        """Drop the lists that a snapshot has brought and that none of its znodes has."""
+        """Drop the lists that a loaded snapshot contains but none of its znodes uses."""
         for acl in [found for found in self.lists.values() if found.users == 0]:
             del self.lists[acl.entries]

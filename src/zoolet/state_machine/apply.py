@@ -1,6 +1,6 @@
-"""Apply: the changes that a txn makes to the tree and the sessions, and whom it tells.
+"""Apply: change the tree and the sessions as a txn says, and collect the watch events.
 
-One function per kind of txn. Nothing is decided here: ``prepare`` has done that.
+There is one function per kind of txn. ``prepare`` has made all decisions before.
 """
 
 from collections.abc import Callable, Collection
@@ -37,7 +37,7 @@ from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.watches import Watcher, WatchTable
 from zoolet.state_machine.znode import data_length
 
-# Looked up once: a member of an enum costs more than what is done with it here.
+# Module constants, because looking up an enum member costs more than the operations here.
 _READ: Final = Permission.READ.value
 _ERROR: Final = OpCode.ERROR.value
 _MULTI: Final = OpCode.MULTI.value
@@ -50,7 +50,7 @@ _NODE_CHILDREN_CHANGED: Final = EventType.NODE_CHILDREN_CHANGED
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Event:
-    """A watch event and whom it goes to; zxid is -1 where no single txn caused it."""
+    """A watch event and its watchers; zxid is -1 if the event does not come from a single txn."""
 
     __slots__ = ("path", "type", "watchers", "zxid")
 
@@ -70,12 +70,12 @@ class Event:
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Applied:
-    """What a txn did.
+    """The effects of a txn.
 
     Attributes:
-        result: what its asker is told.
-        touched: the paths about which a reader could now learn something new.
-        events: the watch events it caused, in order.
+        result: the result for the client that sent the request.
+        touched: the paths whose reads may return something new.
+        events: the watch events, in order.
     """
 
     __slots__ = ("events", "result", "touched")
@@ -89,7 +89,7 @@ class Applied:
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Change:
-    """One txn being applied: what it touches and whom it concerns gathers here."""
+    """A txn that is being applied, with the touched paths and events collected so far."""
 
     def __init__(
         self,
@@ -111,14 +111,14 @@ class Change:
         self._last_parent = ""
 
     def touch_with_parent(self, path: str, parent: str) -> None:
-        """Note a znode that came or went."""
+        """Record that a znode was created or deleted, and its parent changed."""
         self.touched.append(path)
-        if parent != self._last_parent:  # the parts of a multi often have the same one
+        if parent != self._last_parent:  # the parts of a multi often have the same parent
             self._last_parent = parent
             self.touched.append(parent)
 
     def count(self, stats_path: str | None) -> None:
-        """Note that a quota's statistics have changed."""
+        """Record that the statistics of a quota changed; None if no statistics changed."""
         if stats_path is not None:
             self.touched.append(stats_path)
 
@@ -130,9 +130,10 @@ class Change:
         acl: StoredAcl | None = None,
         but: Collection[Watcher] = (),
     ) -> Collection[Watcher]:
-        """Add the event for those who watch ``path`` and may read it, except ``but``.
+        """Add an event for the watchers of ``path`` that may read it, except those in ``but``.
 
-        ``acl`` is that of a znode that is gone. Returns all who watched.
+        ``acl`` is the last ACL of a deleted znode; None if the znode exists. Returns all watchers
+        of the path.
         """
         if not table.by_path:
             return ()
@@ -152,8 +153,8 @@ class Change:
 
 
 def apply(change: Change, body: TxnBody, now_ms: Callable[[], int]) -> TxnResult:
-    """Make the change; ``now_ms`` is the clock that starts a new session's timeout."""
-    # Compiled, each test compares two pointers; what is written most often is first.
+    """Apply a txn; ``now_ms`` returns the current time, from which a new session's timeout runs."""
+    # Compiled, each test compares two pointers; the most frequent types come first.
     if isinstance(body, (CreateTxn, SetDataTxn, DeleteTxn, CheckTxn, ErrorTxn)):
         return _apply_part(change, change.header.type, body)
     if isinstance(body, MultiTxn):
@@ -183,7 +184,7 @@ def _apply_part(change: Change, op_code: int, body: SubTxn) -> TxnResult:
 
 
 def _apply_multi(change: Change, body: MultiTxn) -> TxnResult:
-    """Apply all parts, or none where one of them was refused (``DataTree.processTxn``)."""
+    """Apply all parts, or no part if one of them was refused (``DataTree.processTxn``)."""
     for op_code, _ in body.txns:
         if op_code == _ERROR:
             return TxnResult(_MULTI, parts=_refused_parts(body))
@@ -192,7 +193,7 @@ def _apply_multi(change: Change, body: MultiTxn) -> TxnResult:
 
 
 def _apply_set_acl(change: Change, txn: SetAclTxn) -> TxnResult:
-    """Apply a change of an ACL."""
+    """Replace the ACL of a znode."""
     try:
         record = change.tree.set_acl(txn.path, txn.acl, txn.version)
     except RequestError as error:
@@ -202,7 +203,7 @@ def _apply_set_acl(change: Change, txn: SetAclTxn) -> TxnResult:
 
 
 def _apply_close_session(change: Change, txn: CloseSessionTxn) -> TxnResult:
-    """Delete what the txn lists and whatever else the session owns."""
+    """Delete the znodes that the txn lists and all other ephemerals of the session."""
     session_id = change.header.client_id
     listed = txn.paths or ()
     for path in dict.fromkeys((*listed, *change.tree.ephemerals_of(session_id))):
@@ -224,7 +225,7 @@ def _create(change: Change, op_code: int, txn: CreateTxn) -> TxnResult:
         header.zxid,
         header.time_ms,
     )
-    # Before the quotas: where the znode is a quota's statistics, they replace its data.
+    # Before the quotas: if the znode is a quota's statistics, the count replaces its data.
     result = TxnResult(op_code, path=path, record=record)
     change.count(change.quotas.created(path, data_length(record)))
     change.touch_with_parent(path, parent)
@@ -234,7 +235,7 @@ def _create(change: Change, op_code: int, txn: CreateTxn) -> TxnResult:
 
 
 def _owner_of(txn: CreateTxn, header: TxnHeader) -> int:
-    """Return the number that a Stat has for whom a znode goes with."""
+    """Return the new znode's ephemeralOwner: a session id, the mark of a container, or a TTL."""
     if txn.kind is SESSION:
         return header.client_id
     return CONTAINER_OWNER if txn.kind is CONTAINER else owner_of_ttl(txn.ttl_ms)
@@ -267,9 +268,10 @@ def _set_data(change: Change, op_code: int, txn: SetDataTxn) -> TxnResult:
 
 
 def _refused_parts(body: MultiTxn) -> tuple[TxnResult, ...]:
-    """Say of each part of a refused multi what Apache ZooKeeper says of it.
+    """Return the results that Apache ZooKeeper gives to the parts of a refused multi.
 
-    Those before the refused part would have succeeded (0), those after it were not tried.
+    The parts before the refused part get 0: they would have succeeded. The refused part gets its
+    error code. The later parts were not tried: they get the codes of their own ErrorTxn.
     """
     parts = []
     code = 0

@@ -1,14 +1,14 @@
-"""What is kept of a znode's children: their paths in order of creation, and how many there were."""
+"""The children of a znode: their paths in order of creation, and counts of them."""
 
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
 _SHORT_LIST: Final = 64
-"""Out of a list of this length a deleted child is taken at once."""
+"""From a list of at most this length, a deleted child is removed immediately."""
 
 _GONE_BYTES_EACH: Final = 100
-"""A directory keeps at most this much of the paths of deleted children, for each in its list."""
+"""The maximum number of characters of deleted children's paths, per entry of a directory's list."""
 
 _MOST_GONE_TO_COPY: Final = 1000
 
@@ -16,26 +16,28 @@ _MOST_GONE_TO_COPY: Final = 1000
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Directory:
-    """What a znode keeps of its children; one that never had any keeps none.
+    """The data about a znode's children; a znode that never had a child has no directory.
 
     Attributes:
-        entries: the paths of its children in order of creation, the very keys of the tree unless a
-            child was created again; also the paths in ``gone``. A long list only grows; when paths
-            are dropped, a new list takes its place. So whoever keeps the list and its length keeps
-            what it was, without a copy.
-        gone: the paths of children that are deleted and still in ``entries``; None: there are none.
+        entries: the paths of the children in order of creation, also the paths in ``gone``. The
+            strings are the keys of the tree, unless a child was created again. A long list only
+            grows; when paths are dropped, a new list replaces it. So a reader that keeps the list
+            and its length keeps the state at that time without a copy.
+        gone: the paths of deleted children that are still in ``entries``; None if there are none.
             A short list has none.
-        gone_bytes: the characters in these paths.
-        parent: the directory in which the znode is an entry; None for the root.
+        gone_bytes: the number of characters in the paths in ``gone``.
+        parent: the directory that has this znode as an entry; None for the root.
         num_below: the number of znodes below the znode, at every depth.
-        bytes_below: the bytes of their data.
-        changes: the number of times that a child came or went; a list that takes several steps to
-            encode is kept only if this has not changed.
-        created: how often a child was created under it: the next sequential child's number. The
-            Stat's cversion counts deletions too, and does not say this past 2**30.
-        pzxid: of the last txn that counted a child more or less.
-        is_counted: whether the znode's Stat says all this already.
-        listing: the children's names as getChildren answers them, once they were asked for.
+        bytes_below: the number of data bytes of these znodes.
+        changes: the number of times that a child was created or deleted. An encoded list that was
+            made in several steps is kept only if this number did not change meanwhile.
+        created: the number of times that a child was created, which is the number of the next
+            sequential child. It cannot be computed from the Stat past 2**30, because the Stat's
+            cversion also counts deletions.
+        pzxid: the zxid of the last txn that created or deleted a child.
+        is_counted: whether the znode's Stat in ``Tree.records`` contains the current values.
+        listing: the encoded names of the children, as in a getChildren reply; None if no client
+            has asked for them since the last change.
     """
 
     __slots__ = (
@@ -66,9 +68,9 @@ class Directory:
         self.listing: bytes | None = None
 
     def add(self, path: str, size_bytes: i64) -> None:
-        """Note a new child with ``size_bytes`` bytes of data.
+        """Add a new child with ``size_bytes`` bytes of data.
 
-        It keeps the place of a former child with this path that is still in ``entries``.
+        If a deleted child with this path is still in ``entries``, the new child takes its place.
         """
         gone = self.gone
         if gone is not None and path in gone:
@@ -83,7 +85,7 @@ class Directory:
         self.grow(1, size_bytes)
 
     def remove(self, path: str, size_bytes: i64) -> None:
-        """Note that a child with ``size_bytes`` bytes of data is gone."""
+        """Remove a child with ``size_bytes`` bytes of data."""
         if len(self.entries) <= _SHORT_LIST:
             self.entries.remove(path)
         else:
@@ -108,13 +110,13 @@ class Directory:
         return len(self.entries) - (0 if self.gone is None else len(self.gone))
 
     def children(self) -> list[str]:
-        """Return the paths of its children, in order of creation; callers only read it."""
+        """Return the paths of the children, in order of creation; callers must not change it."""
         if self.gone is not None:
             self._drop_gone(self.gone)
         return self.entries
 
     def copy_gone(self) -> frozenset[str]:
-        """Return a copy of ``gone``; much is dropped instead, so that the copy takes no time."""
+        """Return a copy of ``gone``; if it is large, drop its paths and return an empty set."""
         gone = self.gone
         if gone is None:
             return frozenset()
@@ -124,13 +126,13 @@ class Directory:
         return frozenset(gone)
 
     def _drop_gone(self, gone: set[str]) -> None:
-        """Take the paths of deleted children out of the list; after an error it is as before."""
+        """Drop the paths of deleted children; if an exception is raised, nothing has changed."""
         self.entries = [path for path in self.entries if path not in gone]
         self.gone = None
         self.gone_bytes = 0
 
     def grow(self, num_more: i64, bytes_more: i64) -> None:
-        """Add to what is below this znode and below every znode above it."""
+        """Add to the counts of this directory and of all directories above it."""
         directory: Directory | None = self
         while directory is not None:
             directory.num_below += num_more

@@ -1,10 +1,10 @@
-"""What shows something of a znode, and the permission that it needs: one table for all of it.
+"""The table of everything that shows data of a znode, with the permission that a client needs.
 
-Every reply, watch event, four-letter word and admin command is in it. The checks themselves stand
-where the requests are handled (``state_machine/prepare.py``, ``state_machine/machine.py``,
-``server/pipeline/reads.py``): a look into a table costs too much there.
-``tests/integration/server/test_disclosures.py`` tries each row with the permission and without it.
-docs/access.md shows the table.
+The table contains every reply, watch event, four-letter word and admin command. The checks
+themselves are in the code that handles the requests (``state_machine/prepare.py``,
+``state_machine/machine.py``, ``server/pipeline/reads.py``), because a look-up in a table would be
+too slow there. ``tests/integration/server/test_disclosures.py`` tests each row with the permission
+and without it. docs/access.md shows the table.
 """
 
 from enum import Enum
@@ -14,7 +14,7 @@ from zoolet.model.codes import EventType, OpCode, Permission
 
 
 class Of(Enum):
-    """Whose ACL has to give the permission."""
+    """The znode whose ACL must give the permission."""
 
     ZNODE = "the znode"
     PARENT = "its parent"
@@ -25,13 +25,14 @@ class Disclosure(NamedTuple):
     """One row.
 
     Attributes:
-        name: of the request or the event; unique.
-        op_codes: the requests whose replies these are; empty for an event.
-        shows: what a client learns of a znode.
-        permission: one of these is needed; None: every client with a session may know.
-        of: whose ACL has to give it.
-        without: what the client gets that lacks it.
-        event: the watch event that this is, if it is one.
+        name: the name of the request or the event; unique.
+        op_codes: the op codes of the request; empty for an event.
+        shows: the information about a znode that a client receives.
+        permission: the permissions of which the client needs one; None if every client with a
+            session receives the information.
+        of: the znode whose ACL must give the permission.
+        without: the result for a client without the permission.
+        event: the type of the watch event; None for a reply.
     """
 
     name: str
@@ -58,15 +59,22 @@ REPLIES: Final = (
     Disclosure(
         "getAllChildrenNumber",
         (OpCode.GET_ALL_CHILDREN_NUMBER,),
-        "number of znodes below, also of those that the client may not read",
+        "number of znodes below, including znodes that the client cannot read",
         _READ,
     ),
     Disclosure(
-        "multiRead", (OpCode.MULTI_READ,), "as getData and getChildren, each part by itself", _READ
+        "multiRead",
+        (OpCode.MULTI_READ,),
+        "the same as getData and getChildren, separately for each part",
+        _READ,
     ),
     Disclosure("getACL", (OpCode.GET_ACL,), "the list, Stat", _READ | _ADMIN),
     Disclosure(
-        "getACL: digests", (OpCode.GET_ACL,), "digests in the list", _ADMIN, without="x in place"
+        "getACL: digests",
+        (OpCode.GET_ACL,),
+        "digests in the list",
+        _ADMIN,
+        without="x instead of each digest",
     ),
     Disclosure(
         "create",
@@ -78,19 +86,17 @@ REPLIES: Final = (
     Disclosure(
         "delete",
         (OpCode.DELETE,),
-        "that the version is another, that there are children",
+        "that the version differs, that there are children",
         Permission.DELETE,
         Of.PARENT,
     ),
-    Disclosure(
-        "setData", (OpCode.SET_DATA,), "that the version is another, Stat", Permission.WRITE
-    ),
-    Disclosure("setACL", (OpCode.SET_ACL,), "that the version is another, Stat", _ADMIN),
-    Disclosure("check in a multi", (OpCode.CHECK,), "that the version is another", _READ),
+    Disclosure("setData", (OpCode.SET_DATA,), "that the version differs, Stat", Permission.WRITE),
+    Disclosure("setACL", (OpCode.SET_ACL,), "that the version differs, Stat", _ADMIN),
+    Disclosure("check in a multi", (OpCode.CHECK,), "that the version differs", _READ),
     Disclosure(
         "multi",
         (OpCode.MULTI,),
-        "of each part what its own request shows; after a refused part, nothing",
+        "for each part, the same as its own request; for parts after a refused part, nothing",
         None,
         Of.NONE,
         _NOTHING,
@@ -98,7 +104,7 @@ REPLIES: Final = (
     Disclosure(
         "any request",
         (),
-        "that a path is missing (NONODE), or that it exists (NOAUTH)",
+        "that a path does not exist (NONODE), or that it exists (NOAUTH)",
         None,
         Of.NONE,
         _NOTHING,
@@ -114,7 +120,7 @@ REPLIES: Final = (
     Disclosure(
         "checkWatches, removeWatches",
         (OpCode.CHECK_WATCHES, OpCode.REMOVE_WATCHES),
-        "whether the connection has a watch; each change uses up a standard one",
+        "whether the connection has a watch; each change removes a standard watch",
         None,
         Of.NONE,
         _NOTHING,
@@ -155,7 +161,7 @@ EVENTS: Final = (
     _event("NodeDataChanged", "that data were written", EventType.NODE_DATA_CHANGED),
     _event(
         "NodeChildrenChanged",
-        "that a child came or went; the ACL above that child counts",
+        "that a child was created or deleted; the ACL of its parent counts",
         EventType.NODE_CHILDREN_CHANGED,
     ),
     _event("setWatches: NodeCreated", "that the znode exists now", EventType.NODE_CREATED),
@@ -166,13 +172,13 @@ EVENTS: Final = (
     ),
     _event(
         "setWatches: NodeChildrenChanged",
-        "that a child came or went meanwhile",
+        "that a child was created or deleted meanwhile",
         EventType.NODE_CHILDREN_CHANGED,
     ),
     Disclosure(
         "setWatches: NodeDeleted",
         (),
-        "that the znode is missing now, as every read tells",
+        "that the znode does not exist now, which every read shows too",
         None,
         Of.NONE,
         _NOTHING,
@@ -181,8 +187,9 @@ EVENTS: Final = (
 )
 
 OPERATOR_WORDS: Final = frozenset({"dump", "wchc", "wchp"})
-"""The four-letter words that show paths. Nobody checks ACLs: ``4lw.commands.whitelist`` has to name
-them, and does not by default."""
+"""The four-letter words that show paths. The server does not check ACLs for them, but they must be
+in ``4lw.commands.whitelist``, which does not contain them by default."""
 
 OPERATOR_COMMANDS: Final = frozenset({"dump", "watch_details", "watches", "watches_by_path"})
-"""The admin commands that show paths. Nobody checks ACLs: who reaches the admin port may ask."""
+"""The admin commands that show paths. The server does not check ACLs for them: everyone who can
+connect to the admin port can use them."""

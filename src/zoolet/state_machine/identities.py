@@ -1,4 +1,4 @@
-"""The identities of a connection, kept so that a check costs a set look-up and no loop."""
+"""The identities of a connection, stored so that an ACL check is a set look-up without a loop."""
 
 from collections.abc import Iterable
 from typing import Final, final
@@ -9,22 +9,22 @@ from zoolet.model.acl import Id
 from zoolet.state_machine.networks import Address, parse_address
 
 SKIPS_ACL: Final = Id("super", "skipACL")
-"""What every connection is where the server runs with skipACL; whoAmI does not show it."""
+"""An identity of every connection if the server runs with skipACL; whoAmI does not show it."""
 
 
 @final
 @mypyc_attr(acyclic=True)
 class Identities:
-    """The identities of one connection. It never changes: one more makes another object.
+    """The identities of one connection. The object is immutable: ``with_`` returns a new one.
 
     Attributes:
-        ids: each once, in the order in which they were proven.
-        known: the same ids, to look them up.
-        schemes: the schemes of the ids.
-        is_super: whether every ACL lets this connection in.
-        addresses: those of the ids under the scheme ip.
-        num_proven: how many ids the client has proven, by ``auth`` or with a certificate. Its
-            address and skipACL do not count.
+        ids: the identities without duplicates, in the order in which the client proved them.
+        known: the same identities as a set.
+        schemes: the schemes of the identities.
+        is_super: whether every ACL gives this connection all permissions.
+        addresses: the parsed addresses of the identities of the scheme ip.
+        num_proven: the number of identities that the client has proven, with ``auth`` or with a
+            certificate. Its address and skipACL do not count.
     """
 
     __slots__ = ("addresses", "ids", "is_super", "known", "num_proven", "schemes")
@@ -39,9 +39,9 @@ class Identities:
         self.num_proven: int = sum([who.scheme != "ip" and who != SKIPS_ACL for who in self.ids])
 
     def with_(self, more: tuple[Id, ...]) -> "Identities":
-        """Return these identities and ``more``; the same object if all are known."""
+        """Return these identities and ``more``; the same object if ``more`` contains no new one."""
         return self if self.known.issuperset(more) else Identities((*self.ids, *more))
 
 
 NOBODY: Final = Identities()
-"""Of a request that comes from no connection."""
+"""The identities of a request that comes from no connection."""

@@ -1,4 +1,4 @@
-"""Containers and znodes with a time to live: which of them are to be deleted now."""
+"""Containers and znodes with a time to live: which of them the server must delete now."""
 
 from zoolet.model.big_endian import read_i64_be
 from zoolet.model.owner_kinds import OwnerKind, ttl_of
@@ -7,11 +7,12 @@ from zoolet.state_machine.znode import MTIME
 
 
 def is_due_for_removal(tree: Tree, path: str, time_ms: int, unused_ms: int) -> bool:
-    """Say whether a container or TTL znode is to be deleted at ``time_ms`` since the epoch.
+    """Return whether a container or TTL znode must be deleted at ``time_ms`` since the epoch.
 
-    A container is, if it has had a child and has none now; also ``unused_ms`` after its
-    creation without a child, unless this is 0. A TTL znode is, if it has no child and nobody
-    has written to it for its TTL (``ContainerManager.getCandidates``).
+    A container must be deleted if it had a child and has none now. A container that never had a
+    child must be deleted ``unused_ms`` after its creation; if ``unused_ms`` is 0, it is kept. A TTL
+    znode must be deleted if it has no child and was not changed for its TTL
+    (``ContainerManager.getCandidates``).
     """
     owner = tree.perishable.get(path)
     if owner is None or tree.has_children(path):

@@ -1,8 +1,8 @@
-"""The state machine as a whole: what the server asks, in the order in which it asks it.
+"""The state machine as a whole: the calls of the server for writes, reads and watches.
 
-``prepare`` turns a write into a txn; whoever called appends it to the log and calls ``apply`` at
-once, so that the next prepare sees it. Nothing of what ``apply`` returns may leave the process
-before the log is synced: that is the caller's part. Recovery calls ``apply`` alone.
+``prepare`` turns a write into a txn. The caller appends the txn to the log and calls ``apply``
+before the next ``prepare``, so that the next request sees the change. The caller must not send
+anything that ``apply`` returns to a client before the log is synced. Recovery calls only ``apply``.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ from zoolet.state_machine.view import Requester, View
 from zoolet.state_machine.watches import Watcher, WatchTable
 from zoolet.state_machine.znode import MZXID, PZXID
 
-# Looked up once: a member of an enum costs more than what is done with it here.
+# Module constants, because looking up an enum member costs more than the operations here.
 _READ: Final = Permission.READ.value
 _ADMIN: Final = Permission.ADMIN.value
 _NODE_CREATED: Final = EventType.NODE_CREATED
@@ -61,29 +61,29 @@ _BEFORE_ALL: Final = -(1 << 63)
 """Less than every zxid."""
 
 _JAVA_BLANKS = "".join(map(chr, range(ord(" ") + 1)))
-"""What Java's String.trim takes off: blanks and all control characters."""
+"""The characters that Java's String.trim removes: blanks and all control characters."""
 
 
 def _start() -> int:
-    """Return the time at which all clocks stand while nothing but the log is looked at."""
+    """Return 0, the time for callers that only read the log, without a clock."""
     return 0
 
 
 @final
 class StateMachine:
-    """The database: tree, sessions and watches, and the zxid of the last txn applied.
+    """The database: tree, sessions and watches, and the zxid of the last applied txn.
 
     Attributes:
-        warnings: what an operator should hear of; whoever tells it takes it out.
-        is_changing: whether a change is under way. If it is still set after an exception, the state
-            may be half changed, and nothing more may be acknowledged.
-        replaced_zxid: the zxid at which ``replace`` was called last; 0: it was not.
+        warnings: the warnings for the operator; the code that logs a warning removes it.
+        is_changing: whether a change is in progress. If it is still set after an exception, the
+            state may be half changed, and the server must not acknowledge anything more.
+        replaced_zxid: the zxid of the last call of ``replace``; 0 if it was never called.
     """
 
     def __init__(
         self, tree: Tree, sessions: SessionTable, zxid: int = 0, rules: Rules | None = None
     ) -> None:
-        """Begin with this state; ``rules`` may be set later, while nothing is prepared."""
+        """Start with this state; callers may set ``rules`` later, before the first prepare."""
         self.tree = tree
         self.sessions = sessions
         self.zxid = zxid
@@ -97,10 +97,10 @@ class StateMachine:
         self.replaced_zxid = 0
 
     def replace(self, tree: Tree, sessions: SessionTable, zxid: int) -> None:
-        """Hold another state from now on, whose last zxid is ``zxid``; all watches are gone.
+        """Replace the state by another one, whose last zxid is ``zxid``, and drop all watches.
 
-        A client that comes back cannot tell by zxids what has changed: ``set_watches`` tells it
-        all.
+        A client that reconnects cannot tell by zxids what has changed, so ``set_watches`` reports
+        everything as changed.
         """
         self.tree = tree
         self.sessions = sessions
@@ -111,7 +111,7 @@ class StateMachine:
         self.child_watches = WatchTable()
 
     def shrink(self) -> None:
-        """Let all tables need no more memory than for what they hold."""
+        """Reduce all tables to the memory that their entries need."""
         self.tree.shrink()
         self.sessions.shrink()
         self.data_watches.shrink()
@@ -122,9 +122,9 @@ class StateMachine:
     def prepare(
         self, asker: Requester, cxid: int, op_code: int, request: WriteRequest, time_ms: int
     ) -> Txn:
-        """Return the txn that ``request`` becomes: the change, or an ErrorTxn where it is refused.
+        """Return the txn for ``request``: its change, or an ErrorTxn if the request is refused.
 
-        ``time_ms`` is since the epoch.
+        ``time_ms`` is the time since the epoch.
         """
         try:
             view = self._view
@@ -137,14 +137,14 @@ class StateMachine:
         return Txn(TxnHeader(asker.session_id, cxid, self.zxid + 1, time_ms, op_code), body)
 
     def refuse(self, session_id: int, cxid: int, code: ErrorCode, time_ms: int) -> Txn:
-        """Return the txn of a request that is refused whatever the state: it takes a zxid too."""
+        """Return the txn of a request that the server refuses in any state; it has its own zxid."""
         header = TxnHeader(session_id, cxid, self.zxid + 1, time_ms, OpCode.ERROR)
         return Txn(header, ErrorTxn(code))
 
     def delete_ephemerals(self, session_id: int, at_most: int, time_ms: int) -> Txn:
         """Return a txn that deletes the oldest ephemerals of a session.
 
-        It deletes ``at_most`` of them, or fewer if the txn would be larger than a txn may be.
+        The txn deletes ``at_most`` ephemerals, or fewer if it would exceed the maximum txn size.
         """
         parts: list[tuple[int, SubTxn]] = []
         room_bytes = self.rules.max_txn_bytes // 2
@@ -157,10 +157,10 @@ class StateMachine:
         return Txn(header, MultiTxn(tuple(parts)))
 
     def apply(self, txn: Txn, now_ms: Callable[[], int] = _start) -> Applied:
-        """Make the change; ``now_ms``, a clock that only rises, starts a new session's timeout.
+        """Apply a txn; ``now_ms``, a monotonic clock, gives the start of a new session's timeout.
 
-        A txn that the tree has already (after a snapshot that was taken while txns went on) is
-        applied as far as it goes, and its result carries the error.
+        A snapshot that was written while txns were applied may contain the change already. Then
+        only the missing part of the change is applied, and the result has the error.
         """
         header, body = txn.header, txn.body
         change = Change(
@@ -173,7 +173,7 @@ class StateMachine:
     # -- reads -------------------------------------------------------------------------------------
 
     def readable(self, path: str, identities: Identities) -> bytes:
-        """Return the record of a znode that may be read; raises RequestError (NO_NODE, NO_AUTH)."""
+        """Return a readable znode's record; raises RequestError (NO_NODE, NO_AUTH)."""
         record = self.tree.record_of(path)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
@@ -185,8 +185,8 @@ class StateMachine:
     def acl_of(self, path: str, identities: Identities) -> tuple[AclList, bool, bytes]:
         """Return a znode's ACL, whether its digests must be hidden, and the znode's record.
 
-        They must be hidden from clients without ADMIN permission. Raises RequestError (NO_NODE,
-        NO_AUTH).
+        The digests must be hidden from clients without ADMIN permission. Raises RequestError
+        (NO_NODE, NO_AUTH).
         """
         record = self.tree.record_of(path)
         if record is None:
@@ -196,9 +196,10 @@ class StateMachine:
         return acl.entries, not acl.allows(identities, _ADMIN), record
 
     def count_below(self, path: str, identities: Identities) -> int:
-        """Return the number of znodes below a path, at every depth; raises RequestError.
+        """Return the number of znodes below a path, at every depth.
 
-        For "", Apache counts the root as well (``DataTree.getAllChildrenNumber``).
+        For "", Apache ZooKeeper also counts the root (``DataTree.getAllChildrenNumber``). Raises
+        RequestError (NO_NODE, NO_AUTH).
         """
         self.readable(path or paths.ROOT, identities)
         return self.tree.count_below(path) if path else len(self.tree)
@@ -210,21 +211,21 @@ class StateMachine:
 
     @staticmethod
     def plain_prefix(prefix: str) -> str:
-        """Return the prefix that getEphemerals looks for: none, if it is the root or blank."""
+        """Return the prefix that getEphemerals compares; "" if the prefix is the root or blank."""
         return "" if prefix.strip(_JAVA_BLANKS) in {"", paths.ROOT} else prefix
 
     # -- watches -----------------------------------------------------------------------------------
 
     def watch_data(self, path: str, watcher: Watcher) -> None:
-        """Watch a znode, there or not, once; raises RequestError (THROTTLED)."""
+        """Set a standard watch; the znode need not exist. Raises RequestError (THROTTLED)."""
         self._watch(path, watcher, WatchMode.STANDARD, self.data_watches)
 
     def watch_children(self, path: str, watcher: Watcher) -> None:
-        """Watch a znode's list of children, once; raises RequestError (THROTTLED)."""
+        """Set a standard watch on a znode's children; raises RequestError (THROTTLED)."""
         self._watch(path, watcher, WatchMode.STANDARD, self.child_watches)
 
     def add_watch(self, path: str, watcher: Watcher, mode: AddWatchMode) -> None:
-        """Watch a path for good; with PERSISTENT_RECURSIVE, everything below it too.
+        """Set a persistent watch on a path; with PERSISTENT_RECURSIVE, also on all paths below it.
 
         Raises RequestError (THROTTLED).
         """
@@ -235,7 +236,7 @@ class StateMachine:
             self._watch(path, watcher, WatchMode.PERSISTENT, *tables)
 
     def _watch(self, path: str, watcher: Watcher, mode: WatchMode, *tables: WatchTable) -> None:
-        """Add to all tables, or to none where ``Rules.most_watches`` would be passed."""
+        """Add the watch to all tables, or to none if ``Rules.most_watches`` would be exceeded."""
         most = self.rules.most_watches
         if watcher.num_watches + len(tables) > most:
             more = sum([not table.holds(path, watcher) for table in tables])
@@ -247,13 +248,13 @@ class StateMachine:
         self.is_changing = False
 
     def check_watches(self, request: WatchesOf, watcher: Watcher) -> None:
-        """Return if a watcher has such a watch; raises RequestError (NO_WATCHER)."""
+        """Check that the watcher has such a watch; raises RequestError (NO_WATCHER)."""
         path = request.path
         if not any(table.holds(path, watcher, mode) for table, mode in self._kinds(request.type)):
             raise RequestError(ErrorCode.NO_WATCHER, path)
 
     def remove_watches(self, request: WatchesOf, watcher: Watcher) -> None:
-        """Drop such watches of a watcher; raises RequestError (NO_WATCHER) where there is none."""
+        """Remove such watches of the watcher; raises RequestError (NO_WATCHER) if it has none."""
         path = request.path
         kinds = self._kinds(request.type)
         self.is_changing = True
@@ -263,7 +264,7 @@ class StateMachine:
             raise RequestError(ErrorCode.NO_WATCHER, path)
 
     def _kinds(self, watcher_type: WatcherType) -> list[tuple[WatchTable, WatchMode | None]]:
-        """Return where, and in which mode, watches of a type are (``DataTree.removeWatch``)."""
+        """Return the tables and modes of the watches of a type (``DataTree.removeWatch``)."""
         data, child = self.data_watches, self.child_watches
         kinds: dict[WatcherType, list[tuple[WatchTable, WatchMode | None]]] = {
             WatcherType.CHILDREN: [(child, WatchMode.STANDARD)],
@@ -275,12 +276,13 @@ class StateMachine:
         return kinds[watcher_type]
 
     def set_watches(self, request: SetWatches, watcher: Watcher) -> list[Event]:
-        """Take a reconnected client's watches over; return what it missed meanwhile.
+        """Set the watches of a reconnected client; return the events that the client missed.
 
-        What changed after ``relative_zxid`` is told at once, the rest is watched on
-        (``DataTree.setWatches``). As with a live event, nothing is told of a znode that the watcher
-        may not read: it is watched on, whatever has changed. That a znode is missing is no secret:
-        every read tells it. Raises RequestError where they are too many, and some are set.
+        For a change after ``relative_zxid``, an event is returned; for every other path, the watch
+        is set (``DataTree.setWatches``). A client gets no event of a znode that it cannot read:
+        there, the watch is set even if the znode has changed. The client does get the event that a
+        znode does not exist, because every read tells it too. Raises RequestError (THROTTLED) if
+        there are too many watches; then some of them are set.
         """
         events: list[Event] = []
 
@@ -312,9 +314,10 @@ class StateMachine:
     def _missed(
         self, path: str, zxid_at: int, since_zxid: int, change: EventType, watcher: Watcher
     ) -> EventType | None:
-        """Return the event that a watcher of a path has missed; None: none that it may know of.
+        """Return the event that the watcher missed; None if there is none that it may receive.
 
-        ``change`` is the event if the zxid in the Stat at ``zxid_at`` is past ``since_zxid``.
+        The event is ``change`` if the zxid at ``zxid_at`` in the Stat is greater than
+        ``since_zxid``, and NODE_DELETED if the znode does not exist.
         """
         path = path or paths.ROOT
         record = self.tree.record_of(path)
@@ -326,9 +329,9 @@ class StateMachine:
         return change if acl is OPEN or acl.allows(watcher.identities, _READ) else None
 
     def forget_watcher(self, watcher: Watcher) -> Iterator[int]:
-        """Drop the watches of a connection that is gone.
+        """Remove all watches of a closed connection.
 
-        It does so in steps; each yields its estimated cost in microseconds.
+        The work is done in steps: each step yields its estimated cost in microseconds.
         """
         for table in (self.data_watches, self.child_watches):
             self.is_changing = True

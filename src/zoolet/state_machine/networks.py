@@ -1,7 +1,7 @@
-"""Addresses and networks under the scheme ip, as text and as numbers. IPv4 and IPv6.
+"""IPv4 and IPv6 addresses and networks of the scheme ip, as text and as numbers.
 
 Source of the rules: ``IPAuthenticationProvider`` of Apache ZooKeeper 3.9.5, with the numbers that
-Java's ``Integer.parseInt`` accepts. This module knows no socket: an address is text here.
+Java's ``Integer.parseInt`` accepts. This module uses no sockets: every address is given as text.
 """
 
 import ipaddress
@@ -19,19 +19,19 @@ _LARGEST_INT32 = (1 << 31) - 1
 
 
 class Address(NamedTuple):
-    """An address: how many bits its kind has (IPV4_BITS or IPV6_BITS), and its number."""
+    """An address: the number of its bits (IPV4_BITS or IPV6_BITS), and its value as a number."""
 
     bits: int
     value: int
 
 
 class Network(NamedTuple):
-    """All addresses of a kind that begin alike.
+    """All addresses of a kind with the same leading bits.
 
     Attributes:
-        bits: IPV4_BITS or IPV6_BITS.
-        prefix_bits: how many leading bits count.
-        prefix: the number that these bits are.
+        bits: the number of bits of an address, IPV4_BITS or IPV6_BITS.
+        prefix_bits: the number of leading bits that are the same.
+        prefix: the value of these bits as a number.
     """
 
     bits: int
@@ -40,10 +40,10 @@ class Network(NamedTuple):
 
 
 def parse_address(text: str) -> Address | None:
-    """Return the address that ``text`` is, None if it is none.
+    """Return the address in ``text``; None if ``text`` is not an address.
 
-    A text with a colon is IPv6. It has no IPv4 part (``::ffff:1.2.3.4``) and no scope, as in Apache
-    ZooKeeper: a client never has such an address there.
+    A text with a colon is an IPv6 address. As in Apache ZooKeeper, an IPv4 part
+    (``::ffff:1.2.3.4``) and a scope are invalid: the address of a client never has these parts.
     """
     if ":" in text:
         value = _parse_ipv6(text)
@@ -53,7 +53,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def parse_network(text: str) -> Network | None:
-    """Return the network that ``address`` or ``address/bits`` is, None if it is none."""
+    """Return the network in ``address`` or ``address/bits``; None if the text is not a network."""
     text, slash, length = text.partition("/")
     address = parse_address(text)
     if address is None:
@@ -66,11 +66,11 @@ def parse_network(text: str) -> Network | None:
 
 
 def client_address(host: str) -> str:
-    """Return a client's address as ACLs and whoAmI know it, given what the system calls it.
+    """Return a client's address in the form of ACLs and whoAmI; ``host`` is its form in a socket.
 
-    That is Java's ``getHostAddress``: an IPv4 address that came over an IPv6 socket
-    (``::ffff:1.2.3.4``) is IPv4, and an IPv6 address has all its groups (``0:0:0:0:0:0:0:1``). The
-    scope (``fe80::1%eth0``) is left out: no ACL can name it.
+    The result is that of Java's ``getHostAddress``: an IPv4 address that arrives over an IPv6
+    socket (``::ffff:1.2.3.4``) is IPv4, and an IPv6 address has all its groups
+    (``0:0:0:0:0:0:0:1``). The scope (``fe80::1%eth0``) is left out: no ACL can name a scope.
     """
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -117,10 +117,10 @@ def _parse_ipv6(text: str) -> int | None:
 
 
 def _number(text: str) -> int:
-    """Return what Java's parseInt does; -1 if that is an error, or if it is negative."""
+    """Return the number as Java's parseInt does; -1 if parseInt fails or the number is negative."""
     number = int(text) if len(text) <= _LONGEST_NUMBER and _DECIMAL.fullmatch(text) else -1
     return number if 0 <= number <= _LARGEST_INT32 else -1
 
 
 _LONGEST_NUMBER: Final = 1000
-"""In digits: a longer one begins with zeros that no person writes, or is too large."""
+"""In digits: a longer number has leading zeros that no person writes, or it is too large."""

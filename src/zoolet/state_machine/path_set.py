@@ -1,7 +1,7 @@
-"""Sets of paths in which one looks for those at or above a path.
+"""Sets of paths that find their elements at or above a given path.
 
-A path may have thousands of parents. Only those are looked at that have the length of a path of the
-set.
+A path may have thousands of paths above it. So a search tries only the prefixes that have the
+length of an element.
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from zoolet.model import paths
 
 @final
 class PathSet:
-    """Paths, each with the number of times that it was added.
+    """A set of paths; for each path, it stores the number of times that the path was added.
 
     Attributes:
-        size: the number of paths.
+        size: the number of different paths.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class PathSet:
         return iter(self._counts)
 
     def add(self, path: str) -> None:
-        """Add a path once more."""
+        """Add a path one more time."""
         count = self._counts.get(path, 0)
         self._counts[path] = count + 1
         if count == 0:
@@ -42,7 +42,7 @@ class PathSet:
                 self._longest_first = sorted(self._lengths, reverse=True)
 
     def remove(self, path: str) -> None:
-        """Take a path out once; does nothing if it is not there."""
+        """Undo one ``add`` of a path; do nothing if the path is not in the set."""
         count = self._counts.get(path, 0)
         if count > 1:
             self._counts[path] = count - 1
@@ -56,7 +56,7 @@ class PathSet:
                 self._longest_first = sorted(self._lengths, reverse=True)
 
     def above(self, path: str) -> Iterator[str]:
-        """Yield the paths of the set that are ``path`` or above it, the nearest first."""
+        """Yield the elements that are ``path`` or above it, the deepest first."""
         length = len(path)
         for wanted in self._longest_first:
             if wanted > length or wanted == 0:

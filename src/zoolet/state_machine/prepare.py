@@ -1,9 +1,9 @@
-"""Prepare: decide what a request changes, or why it is refused. Nothing changes here.
+"""Prepare: decide what a request changes, or why it is refused. This module changes nothing.
 
-One function per kind of request, found by the request's type in ``prepare``. The order of the
-checks in each is Apache ZooKeeper's (``PrepRequestProcessor.pRequest2Txn``), since it decides which
-error a client sees where several apply. The parts of a multi see what those before them will do
-through a View, which keeps their effects apart from the tree until the whole is applied.
+There is one function per kind of request. The order of the checks in each function is that of
+Apache ZooKeeper (``PrepRequestProcessor.pRequest2Txn``), because it decides which error a client
+receives if several apply. The parts of a multi see the effects of the earlier parts through a View,
+which keeps these effects separate from the tree until the whole multi is applied.
 """
 
 from typing import Final
@@ -48,7 +48,7 @@ from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.view import MODES, MadeZnode, Mode, Requester, View, ZnodeState
 from zoolet.state_machine.znode import wrap_int32
 
-# Plain ints: arithmetic on the members of an enum costs more than the checks themselves.
+# Plain ints: arithmetic on enum members costs more than the checks themselves.
 _READ: Final = Permission.READ.value
 _WRITE: Final = Permission.WRITE.value
 _CREATE: Final = Permission.CREATE.value
@@ -61,10 +61,10 @@ def prepare(
 ) -> TxnBody:
     """Return the change that ``request`` makes.
 
-    A multi of which a part is refused becomes a MultiTxn that changes nothing and says so of each
-    part. Raises RequestError where any other request is refused.
+    If a part of a multi is refused, the result is a MultiTxn that changes nothing and has the error
+    of each part. If any other request is refused, raises RequestError.
     """
-    # Compiled, each test compares two pointers; what is written most often is first.
+    # Compiled, each test compares two pointers; the most frequent types come first.
     if isinstance(request, (Create, SetData, Delete, Check)):
         sessions.live(asker.session_id)
         return _prepare_part(view, asker, request)
@@ -104,7 +104,7 @@ def _prepare_multi(view: View, asker: Requester, multi: Multi) -> MultiTxn:
             txns.append((op_code, _prepare_part(view, asker, request)))
         except RequestError as error:
             if error.code is ErrorCode.MARSHALLING_ERROR:
-                raise  # Apache ZooKeeper refuses all of it then, and names no part
+                raise  # Apache ZooKeeper then refuses the whole multi, without results of its parts
             refused = True
             txns.append((OpCode.ERROR, ErrorTxn(error.code)))
     return MultiTxn(tuple(txns))
@@ -123,9 +123,10 @@ def _prepare_create(view: View, asker: Requester, request: Create) -> CreateTxn:
 
 
 def _mode_of(view: View, path: str, flags: int, ttl_ms: int) -> Mode:
-    """Return the mode that flags ask for; a TTL goes with the modes that have one, and only there.
+    """Return the mode for the flags of a create; only the modes with a TTL may have a TTL.
 
-    Raises RequestError: UNIMPLEMENTED where TTLs are switched off, BAD_ARGUMENTS.
+    Raises RequestError: UNIMPLEMENTED if TTLs are switched off, BAD_ARGUMENTS if the flags or the
+    TTL are invalid.
     """
     mode = MODES.get(flags)
     if mode is None:
@@ -185,7 +186,7 @@ def _prepare_delete(view: View, asker: Requester, request: Delete) -> DeleteTxn:
 
 
 def _prepare_delete_container(view: View, request: DeleteContainer) -> DeleteTxn:
-    """Let a container or TTL znode go, unless it was used meanwhile."""
+    """Prepare the deletion of a container or TTL znode, if it has no child and is not ephemeral."""
     path = request.path
     node = view.get(path)
     if node.num_children:
@@ -226,9 +227,9 @@ def _prepare_check(view: View, asker: Requester, request: Check) -> CheckTxn:
 
 
 def _existing(view: View, path: str) -> ZnodeState:
-    """Return a znode's state; raises RequestError: BAD_ARGUMENTS, NO_NODE.
+    """Return a znode's state; raises RequestError (BAD_ARGUMENTS, NO_NODE).
 
-    A znode that is there has a valid path, so only one that is missing need be looked at.
+    An existing znode has a valid path, so only the path of a missing znode is validated.
     """
     node = view.find(path)
     if node is None:
@@ -238,14 +239,14 @@ def _existing(view: View, path: str) -> ZnodeState:
 
 
 def _code_of_no_path(path: str) -> ErrorCode:
-    """Return why a path that cannot be one is refused; null is what Java's checks fail on."""
+    """Return the error for text that is not a path; null makes Java's checks fail."""
     return ErrorCode.MARSHALLING_ERROR if path == NULL_TEXT else ErrorCode.BAD_ARGUMENTS
 
 
 def _validate_below_existing(path: str, end: i64) -> None:
     """Validate a path whose last ``/`` is at ``end`` and whose parent exists.
 
-    So only the name can be wrong, or the path is ``//name``, whose parent is the root.
+    Only the name can be invalid, or the path is ``//name``, whose parent is the root.
     """
     if end == 1 or not paths.ends_plainly(path, end + 1):
         _validate(path)
@@ -257,7 +258,7 @@ def _validate(path: str) -> None:
 
 
 def _next_version(current: int, expected: int, path: str) -> int:
-    """Return the version after ``current``; raises RequestError where another was expected."""
+    """Return the version after ``current``; raises RequestError if ``expected`` is another one."""
     if expected not in (-1, current):
         raise RequestError(ErrorCode.BAD_VERSION, path)
     return wrap_int32(current + 1)

@@ -1,12 +1,12 @@
-"""Quotas: how many znodes and bytes a subtree has, and how many it may have.
+"""Quotas: the numbers of znodes and bytes that a subtree has and may have.
 
-The limits of ``/a`` are the data of ``/zookeeper/quota/a/zookeeper_limits``, and what it has is the
-data of ``.../zookeeper_stats`` (``zoolet.model.quotas``). A write counts for the deepest limited
-znode at or above its path, and for that one alone.
+The limits of ``/a`` are the data of ``/zookeeper/quota/a/zookeeper_limits``, and the current
+numbers are the data of ``.../zookeeper_stats`` (``zoolet.model.quotas``). A write counts only for
+the deepest limited znode at or above its path.
 
 Source: ``DataTree`` (createNode, deleteNode, setData, updateQuotaStat), ``PathTrie``,
-``StatsTrack`` and ``ZooKeeperServer.checkQuota``. Where the text in one of these znodes is no such
-list, Apache ZooKeeper's server ends; here what is not understood counts as not said.
+``StatsTrack`` and ``ZooKeeperServer.checkQuota``. If the text in one of these znodes is invalid,
+Apache ZooKeeper's server stops; zoolet ignores the invalid parts of the text.
 """
 
 from collections.abc import Iterator
@@ -34,14 +34,14 @@ _BELOW_QUOTA: Final = f"{paths.QUOTA}/"
 
 
 class Quotas:
-    """The quotas that the tree's znodes under ``/zookeeper/quota`` set.
+    """The quotas in the znodes under ``/zookeeper/quota``.
 
     Attributes:
         limited: the paths that have limits.
     """
 
     def __init__(self, tree: Tree) -> None:
-        """Find the limits in a tree, and count again what is under them, as after a restart."""
+        """Find the limits in a tree and recompute their statistics, as after a restart."""
         self._tree = tree
         self.limited = PathSet()
         for path in self._limits_below(paths.QUOTA):
@@ -50,15 +50,15 @@ class Quotas:
                 self._count_subtree(path)
 
     def limited_above(self, path: str) -> str | None:
-        """Return the deepest path with limits at or above ``path``."""
+        """Return the deepest path with limits at or above ``path``; None if there is none."""
         for limited in self.limited.above(path):
             return limited
         return None
 
-    # -- keeping count; each returns the path of the statistics that it changed --------------------
+    # -- counting; each function returns the path of the changed statistics, or None ---------------
 
     def created(self, path: str, size_bytes: int) -> str | None:
-        """Count a znode that has been created; limits begin to hold with their znode."""
+        """Count a new znode; if it holds limits, they take effect now."""
         if not self.limited.size and not path.startswith(_BELOW_QUOTA):
             return None
         real_path = _real_path(path, LIMITS_NAME)
@@ -70,11 +70,11 @@ class Quotas:
         return self._count(path, size_bytes, 1) if self.limited.size else None
 
     def changed(self, path: str, bytes_more: int) -> str | None:
-        """Count the change of a znode's data."""
+        """Count a change of the size of a znode's data."""
         return self._count(path, bytes_more, 0)
 
     def deleted(self, path: str, size_bytes: int) -> str | None:
-        """Count a znode no more; limits end with their znode."""
+        """Stop counting a deleted znode; if it held limits, they end now."""
         if not self.limited.size:
             return None
         self.limited.remove(_real_path(path, LIMITS_NAME))
@@ -83,9 +83,9 @@ class Quotas:
     # ----------------------------------------------------------------------------------------------
 
     def check(self, path: str, bytes_more: int, count_more: int, *, enforced: bool) -> str | None:
-        """Return what to warn of where a write at ``path`` goes past a limit.
+        """Return a warning if a write at ``path`` exceeds a limit; None if not.
 
-        Raises RequestError (QUOTA_EXCEEDED) where the limit is a hard one and is enforced.
+        Raises RequestError (QUOTA_EXCEEDED) if the limit is a hard limit and is enforced.
         """
         limited = self.limited_above(path)
         if limited is None:
@@ -110,7 +110,7 @@ class Quotas:
         return warning
 
     def _limits_below(self, path: str) -> Iterator[str]:
-        """Yield the real paths of all limits under ``path``, however deep they are."""
+        """Yield the limited paths of all limits at any depth below ``path``."""
         pending = [path]
         while pending:
             for child in self._tree.children_of(pending.pop()):
@@ -120,7 +120,7 @@ class Quotas:
                     pending.append(child)
 
     def _count_subtree(self, path: str) -> None:
-        """Set the statistics of a path to what is there."""
+        """Set the statistics of a path to the current numbers of its subtree."""
         tree = self._tree
         stats_path = f"{paths.QUOTA}{path}/{STATS_NAME}"
         if stats_path not in tree.records:
@@ -147,9 +147,10 @@ class Quotas:
 
 
 def _real_path(path: str, name: str) -> str:
-    """Return what a znode of this name in ``/zookeeper/quota`` is about; empty where it is not one.
+    """Return the path that a znode with this name under ``/zookeeper/quota`` limits or counts.
 
-    The root has no quota: Apache ZooKeeper's server ends where it is given one.
+    The result is "" if the znode is not under ``/zookeeper/quota`` or has another name. It is also
+    "" for the root, which has no quota: a quota of the root stops Apache ZooKeeper's server.
     """
     suffix = f"/{name}"
     if path.startswith(_BELOW_QUOTA) and path.endswith(suffix):

@@ -1,4 +1,4 @@
-"""What an operator may set of the state machine's rules."""
+"""The settings of the state machine that an operator can change."""
 
 from typing import NamedTuple
 
@@ -13,28 +13,34 @@ DEFAULT_MOST_IDENTITIES = 128
 
 
 class Rules(NamedTuple):
-    """The settings that decide what is refused.
+    """The settings that decide which requests are refused.
 
     Attributes:
         allows_ttl: whether znodes may have a time to live (``extendedTypesEnabled``).
-        enforces_quota: whether a write past a quota's hard limit is refused (``enforceQuota``).
-        most_ephemerals: of one session (``zoolet.maxEphemeralsPerSession``); a create past that is
-            refused with QUOTA_EXCEEDED.
-        most_watches: of one connection (``zoolet.maxWatchesPerConnection``); a request that sets
-            one more is refused with THROTTLED.
-        most_read_parts: of one multiRead (``multiRead.maxOps``); a request with more is refused
-            with BADARGUMENTS. 0 is no limit.
-        most_read_bytes: of the results of one multiRead (``multiRead.maxResponseBytes``); if there
-            are more, it is refused with BADARGUMENTS. 0 is no limit.
-        most_path_length: in characters, of the path of a new znode (``zoolet.maxPathLength``).
-        max_txn_bytes: of the largest txn; a request whose txn would be larger is refused, also an
-            ephemeral whose path would make the txn that closes its session larger.
-        most_acl_entries: of a list that a request sets (``zoolet.maxEntriesPerAcl``), counted when
-            ``auth`` is replaced by identities; a longer one is refused with INVALID_ACL. Lists that
-            znodes have already may be longer.
-        most_identities: that a client may prove on a connection
+        enforces_quota: whether a write that exceeds a quota's hard limit is refused
+            (``enforceQuota``).
+        most_ephemerals: the maximum number of ephemerals of one session
+            (``zoolet.maxEphemeralsPerSession``); a create that exceeds it is refused with
+            QUOTA_EXCEEDED.
+        most_watches: the maximum number of watches of one connection
+            (``zoolet.maxWatchesPerConnection``); a request that exceeds it is refused with
+            THROTTLED.
+        most_read_parts: the maximum number of parts of a multiRead (``multiRead.maxOps``); a
+            request with more parts is refused with BADARGUMENTS. 0 means no limit.
+        most_read_bytes: the maximum number of bytes in the results of a multiRead
+            (``multiRead.maxResponseBytes``); a request with larger results is refused with
+            BADARGUMENTS. 0 means no limit.
+        most_path_length: the maximum number of characters in the path of a new znode
+            (``zoolet.maxPathLength``).
+        max_txn_bytes: the maximum number of bytes of a txn. A request with a larger txn is refused.
+            An ephemeral is refused too if its path would make the txn that closes its session
+            larger.
+        most_acl_entries: the maximum number of entries in a list that a request sets
+            (``zoolet.maxEntriesPerAcl``), after ``auth`` is replaced by identities; a longer list
+            is refused with INVALID_ACL. Existing znodes may have longer lists.
+        most_identities: the maximum number of identities that a client may prove on a connection
             (``zoolet.maxIdentitiesPerConnection``); one more is refused with AUTH_FAILED.
-        schemes: of the identities that a list may name, beside ``world`` and ``auth``.
+        schemes: the schemes that an ACL entry may have, besides ``world`` and ``auth``.
     """
 
     allows_ttl: bool = False

@@ -1,8 +1,9 @@
-"""Sessions: which clients are connected or may come back, and until when.
+"""Sessions: their timeouts, passwords and connections.
 
-Times are milliseconds of a clock that only rises; whoever calls says what time it is. A session is
-touched with one assignment per read from its connection, and found to have expired by a look at the
-bucket whose time has come: sessions that were touched since move to a later bucket.
+All times are milliseconds of a monotonic clock; the caller passes the current time. A read from a
+connection updates its session with a single assignment. Sessions are in buckets by expiry time.
+When the time of a bucket has come, its sessions have expired, except sessions that were updated
+meanwhile, which move to a later bucket.
 """
 
 import struct
@@ -29,12 +30,13 @@ class Session:
     """One session.
 
     Attributes:
-        session_id: never 0, never given twice.
-        timeout_ms: how long it may be silent.
-        expires_at_ms: when its silence will have been too long; a touch moves it.
-        is_closing: whether its ephemerals are being deleted, in several txns, because it ends.
-        connection: through which its client is served now; None: the client is away. Whoever sets
-            it clears it, and no other module of this package looks at it.
+        session_id: the id; it is never 0 and never used for another session.
+        timeout_ms: the time after which a session with a silent client expires.
+        expires_at_ms: the time at which the session expires; ``touch`` moves it.
+        is_closing: whether the session is being closed and its ephemerals are deleted in several
+            txns.
+        connection: the connection of the session's client; None if the client is not connected. The
+            code that sets it must clear it, and no other module of this package reads it.
     """
 
     __slots__ = ("connection", "expires_at_ms", "is_closing", "session_id", "timeout_ms")
@@ -47,19 +49,19 @@ class Session:
         self.connection: object | None = None
 
     def touch(self, now_ms: int) -> None:
-        """Note that its client was heard."""
+        """Record that the client is alive."""
         self.expires_at_ms = now_ms + self.timeout_ms
 
 
 class SessionTable:
-    """All sessions, and the buckets in which their expiry is looked for.
+    """All sessions, and the buckets in which expired sessions are found.
 
     Attributes:
         by_id: session id to session.
     """
 
     def __init__(self, bucket_ms: int) -> None:
-        """Make an empty table whose expiry is found at most ``bucket_ms`` late."""
+        """Create an empty table that finds expired sessions at most ``bucket_ms`` late."""
         self.by_id: dict[int, Session] = {}
         self._bucket_ms = bucket_ms
         self._buckets: dict[int, list[Session]] = {}
@@ -69,11 +71,11 @@ class SessionTable:
         return len(self.by_id)
 
     def shrink(self) -> None:
-        """Let the table need no more memory than for what it holds."""
+        """Reduce the table to the memory that its entries need."""
         self.by_id = shrunk(self.by_id)
 
     def open(self, session_id: int, timeout_ms: int, now_ms: int) -> Session:
-        """Begin a session, or note another timeout of one that there is."""
+        """Open a session, or set the timeout of an existing session."""
         session = self.by_id.get(session_id)
         if session is None:
             session = self.by_id[session_id] = Session(session_id, timeout_ms, now_ms)
@@ -84,11 +86,11 @@ class SessionTable:
         return session
 
     def close(self, session_id: int) -> None:
-        """Forget a session; its bucket drops it when its time comes."""
+        """Remove a session; its bucket drops the session when the bucket's time has come."""
         self.by_id.pop(session_id, None)
 
     def live(self, session_id: int) -> Session:
-        """Return the session; raises RequestError (SESSION_EXPIRED) where it is over."""
+        """Return the session; raises RequestError (SESSION_EXPIRED) if it is closed or closing."""
         session = self.by_id.get(session_id)
         if session is None or session.is_closing:
             raise RequestError(ErrorCode.SESSION_EXPIRED)
@@ -97,16 +99,16 @@ class SessionTable:
     def next_id(self, time_ms: int) -> int:
         """Return the id of the first session of a server that starts at ``time_ms``.
 
-        The next session's is one more. The layout is that of Apache ZooKeeper's
-        ``SessionTrackerImpl.initializeNextSessionId``: the server in the top byte, then 40 bits of
-        the time since the epoch, so that no restart gives an id again. Should the clock have been
-        set back, the ids go on behind those that are in use.
+        Each later session gets the next number. The layout is that of Apache ZooKeeper's
+        ``SessionTrackerImpl.initializeNextSessionId``: the server id in the top byte, then 40 bits
+        of the time since the epoch, so that the ids after a restart are new. If the clock was set
+        back, the ids continue after the largest id in use.
         """
         by_time = _SERVER_ID << 56 | (time_ms << 24 & 0xFFFFFFFFFFFFFFFF) >> 8
         return max(by_time, 1 + max(self.by_id, default=0))
 
     def restart_clocks(self, now_ms: int) -> None:
-        """Give every session its whole timeout again, as after a restart."""
+        """Restart the timeout of every session, as after a restart of the server."""
         self._buckets.clear()
         self._next_bucket = None
         for session in self.by_id.values():
@@ -114,14 +116,14 @@ class SessionTable:
             self._put_in_bucket(session)
 
     def has_expired(self, now_ms: int) -> bool:
-        """Say whether there may be sessions whose time is up."""
+        """Return whether there may be expired sessions."""
         return self._next_bucket is not None and self._next_bucket * self._bucket_ms <= now_ms
 
     def expired(self, now_ms: int, at_most: int = _LARGEST_COUNT) -> list[Session]:
-        """Return sessions whose time is up, in order of their buckets; none: there are no more.
+        """Return expired sessions, in order of their buckets; an empty list if there are no more.
 
-        Each is returned once: the caller closes or postpones it. The call looks at about
-        ``at_most`` sessions, or at more until it finds one.
+        Each session is returned only one time: the caller must close or postpone it. The call looks
+        at about ``at_most`` sessions, or at more until it finds an expired session.
         """
         found: list[Session] = []
         while not found and self._next_bucket is not None and self.has_expired(now_ms):
@@ -140,7 +142,7 @@ class SessionTable:
         return found
 
     def postpone(self, session: Session, now_ms: int) -> None:
-        """Let a session live for one more tick: its client may have been heard meanwhile."""
+        """Extend a session by one bucket: its client may have sent something meanwhile."""
         session.expires_at_ms = max(session.expires_at_ms, now_ms + self._bucket_ms)
         self._put_in_bucket(session)
 
@@ -152,12 +154,13 @@ class SessionTable:
 
 
 def password_of(session_id: int, secret: bytes = b"") -> bytes:
-    """Return the password with which a client comes back to its session.
+    """Return the password with which a client resumes its session.
 
-    With a secret, only a server with the same secret can compute it. Without one, anyone can who
-    knows the session id: it is Apache ZooKeeper's (``ZooKeeperServer.generatePasswd``: 16 bytes of
-    Java's ``Random`` seeded with the session id and a constant), so that a client keeps its session
-    when its data directory moves between zoolet and Apache ZooKeeper.
+    With a secret, only a server with the same secret can compute the password. Without a secret,
+    everyone who knows the session id can compute it. Then it is the password of Apache ZooKeeper
+    (``ZooKeeperServer.generatePasswd``: 16 bytes of Java's ``Random``, seeded with the session id
+    and a constant), so that a client keeps its session when its data directory moves between zoolet
+    and Apache ZooKeeper.
     """
     if secret:
         import hmac  # noqa: PLC0415 -- only with a secret
@@ -172,7 +175,7 @@ def password_of(session_id: int, secret: bytes = b"") -> bytes:
 
 
 def is_password(given: bytes, session_id: int, secret: bytes = b"") -> bool:
-    """Say whether it is the session's password; how long that takes tells nothing about it."""
-    import hmac  # noqa: PLC0415 -- not before a session is resumed
+    """Return whether it is the session's password, in a time that does not depend on the result."""
+    import hmac  # noqa: PLC0415 -- only when a session is resumed
 
     return hmac.compare_digest(given, password_of(session_id, secret))

@@ -1,4 +1,4 @@
-"""Tables (dicts) that become small again."""
+"""Dicts that are copied to return memory after entries were deleted."""
 
 from typing import Final, TypeVar
 
@@ -9,8 +9,8 @@ _SMALL: Final = 10_000
 
 
 def shrunk(table: dict[K, V]) -> dict[K, V]:
-    """Return a table of the size that it needs: a dict never gets smaller by itself.
+    """Return a copy of the table with the memory that it needs: a dict never shrinks by itself.
 
-    A large table is returned as it is, since a copy takes long.
+    A large table is returned unchanged, because copying it takes long.
     """
     return table.copy() if len(table) < _SMALL else table

@@ -1,16 +1,16 @@
 """The tree of znodes, and the changes that txns make to it.
 
-A znode is its *record*: the bytes that answer a getData, its data behind their length, then its
-Stat. Reading copies nothing and memory holds each datum once; a change makes a new record. What few
-znodes have beside that stands in tables of its own: children (``directories``), an ACL that is not
-open to everyone (``acls``), an owner (``ephemerals``, ``perishable``).
+Each znode is stored as its *record*: the bytes of a getData reply, which are the length of the
+data, the data and the Stat. So a read copies nothing, and memory holds the data only in this form;
+a change makes a new record. Separate tables hold the attributes that few znodes have: children
+(``directories``), an ACL other than OPEN_ACL (``acls``), an owner (``ephemerals``, ``perishable``).
 
-Invariants: every path but the root has its parent in ``records``, and is in the ``entries`` of the
-parent's directory and not in ``gone``; ``ephemerals`` lists exactly the znodes with an ephemeral
-owner, and ``ephemeral_bytes`` the size of their paths; ``num_below`` and ``bytes_below`` of a
-directory are those of the whole subtree. A parent's numChildren, cversion and pzxid may be behind
-in ``records``, for children come and go more often than someone asks how many there are:
-``record_of`` and ``all_records`` bring them up to date.
+Invariants: the parent of every path except the root is in ``records``. Every path except the root
+is in ``entries`` of its parent's directory and not in its ``gone``. ``ephemerals`` lists exactly
+the znodes with an ephemeral owner, and ``ephemeral_bytes`` has the size of their paths.
+``num_below`` and ``bytes_below`` of a directory are those of the whole subtree. The numChildren,
+cversion and pzxid of a parent may be outdated in ``records``, because children change more often
+than clients read these values: ``record_of`` and ``all_records`` update them.
 """
 
 from collections.abc import Collection, Iterator
@@ -58,7 +58,7 @@ _NO_NAMES: Final = bytes(4)
 _LONG_RECORD_BYTES: Final = 4096
 
 _MOST_UNCOUNTED: Final = 1000
-"""Parents whose records may be behind: the next read brings all of them up to date."""
+"""The maximum number of parents with outdated records; above it, their records are updated."""
 
 
 @final
@@ -66,16 +66,16 @@ class Tree:
     """All znodes, by path.
 
     Attributes:
-        records: path to record, parents before their children; what a parent's says may be behind.
-        directories: path to what is kept of the children, for znodes that have had one.
+        records: path to record, parents before their children; a parent's record may be outdated.
+        directories: path to Directory, for znodes that have had a child.
         acls: path to ACL, for znodes whose ACL is not OPEN_ACL.
         acl_table: the distinct lists that are in ``acls``.
         ephemerals: session id to the paths of its ephemerals, in order of creation.
-        ephemeral_bytes: session id to the bytes of these paths in UTF-8.
-        perishable: the paths of containers and of znodes with a TTL, each with the owner that says
-            so; the Stat of such a znode names no owner (``DataNode.copyStat``).
-        size_bytes: of all paths and data (``DataTree.approximateDataSize``).
-        parents: finds the paths of parents.
+        ephemeral_bytes: session id to the number of bytes of these paths in UTF-8.
+        perishable: path to owner, for containers and znodes with a TTL. The Stat of such a znode
+            has the owner 0 (``DataNode.copyStat``).
+        size_bytes: the number of bytes of all paths and data (``DataTree.approximateDataSize``).
+        parents: computes the paths of parents.
     """
 
     def __init__(self) -> None:
@@ -90,12 +90,12 @@ class Tree:
         self.parents = paths.Parents()
         self._uncounted: dict[str, None] = {}
         self._uncounted_long: dict[str, None] = {}
-        self._has_uncounted = False  # whether one of both has a path: every read asks
+        self._has_uncounted = False  # whether either table has a path; one test for each read
         self._kept: list[dict[str, KeptZnode]] = []
 
     @classmethod
     def fresh(cls) -> "Tree":
-        """Return the tree of a server that has never run: the root and ZooKeeper's own znodes."""
+        """Return the tree of a new database: the root and ZooKeeper's own znodes."""
         tree = cls()
         for path in (paths.ROOT, paths.SYSTEM, paths.QUOTA):
             tree.add(path, b"", OPEN_ACL, stat_of_system_node(aversion=0))
@@ -108,7 +108,7 @@ class Tree:
         return len(self.records)
 
     def record_of(self, path: str) -> bytes | None:
-        """Return a znode's record, which says all that holds now; None where there is none."""
+        """Return a znode's up-to-date record; None if the znode does not exist."""
         if self._has_uncounted:
             self._count_changed()
             if path in self._uncounted_long:
@@ -117,7 +117,7 @@ class Tree:
         return self.records.get(path)
 
     def all_records(self) -> dict[str, bytes]:
-        """Return ``records``, which say all that holds now."""
+        """Return ``records`` with all records up to date."""
         self._count_changed()
         for path in self._uncounted_long:
             self._count_children(path, self.directories[path])
@@ -126,7 +126,7 @@ class Tree:
         return self.records
 
     def shrink(self) -> None:
-        """Let the tables need no more memory than for what they hold."""
+        """Reduce the tables to the memory that their entries need."""
         self.records = shrunk(self.records)
         self.directories = shrunk(self.directories)
         self.acls = shrunk(self.acls)
@@ -135,21 +135,21 @@ class Tree:
         self.perishable = shrunk(self.perishable)
 
     def keep_znodes(self) -> dict[str, "KeptZnode"]:
-        """Return a table that gets each znode that changes from now on, as it is now.
+        """Return a new table; before a znode changes, its current state is put into the table.
 
-        So who needs all znodes as they are now, later, has to copy nothing but their paths. The
-        table is filled until ``forget_kept`` is called with it. Call ``all_records`` before.
+        So a caller that needs the state of all znodes at this time must copy only their paths. The
+        table is filled until ``forget_kept`` is called with it. Call ``all_records`` before this.
         """
         kept: dict[str, KeptZnode] = {}
         self._kept.append(kept)
         return kept
 
     def forget_kept(self, kept: dict[str, "KeptZnode"]) -> None:
-        """Fill a table of ``keep_znodes`` no longer; it may have been forgotten before."""
+        """Stop filling a table of ``keep_znodes``; do nothing if this has been done already."""
         self._kept = [other for other in self._kept if other is not kept]
 
     def kept_now(self, path: str) -> "KeptZnode":
-        """Return what a table would get of a znode that exists, if it changed now."""
+        """Return the current state of an existing znode, as ``keep_znodes`` stores it."""
         return KeptZnode(
             self.records[path],
             self.stored_acl_of(path),
@@ -158,14 +158,14 @@ class Tree:
         )
 
     def _keep(self, path: str) -> None:
-        """Keep a znode that is about to change for those that began before."""
+        """Put a znode that is about to change into all tables that do not contain it yet."""
         if path in self.records:
             for kept in self._kept:
                 if path not in kept:
                     kept[path] = self.kept_now(path)
 
     def find(self, path: str) -> Znode | None:
-        """Return a look at a znode; None where there is none."""
+        """Return the current state of a znode; None if the znode does not exist."""
         record = self.record_of(path)
         if record is None:
             return None
@@ -175,39 +175,39 @@ class Tree:
         return Znode(record, self.acl_of(path), names, created)
 
     def znodes(self) -> Iterator[tuple[str, Znode]]:
-        """Yield every path with a look at its znode, parents before children."""
+        """Yield every path and the current state of its znode, parents before children."""
         for path in self.records:
             node = self.find(path)
             if node is not None:
                 yield path, node
 
     def acl_of(self, path: str) -> AclList:
-        """Return the ACL of a znode that is there."""
+        """Return the ACL of an existing znode."""
         return self.stored_acl_of(path).entries
 
     def stored_acl_of(self, path: str) -> StoredAcl:
-        """Return what is kept of the ACL of a znode that is there."""
+        """Return the StoredAcl of an existing znode."""
         return self.acls.get(path, OPEN) if self.acls else OPEN
 
     def created_under(self, path: str) -> int:
-        """Return how often a child was created under a path."""
+        """Return the number of times that a child was created under a path."""
         directory = self.directories.get(path)
         return 0 if directory is None else directory.created
 
     def has_children(self, path: str) -> bool:
-        """Say whether there is a znode below a path."""
+        """Return whether a path has children."""
         directory = self.directories.get(path)
         return directory is not None and directory.num_children > 0
 
     def children_of(self, path: str) -> Collection[str]:
-        """Return the paths of a znode's children, in order of creation; callers only read it."""
+        """Return the paths of a znode's children, in order of creation; callers only read them."""
         directory = self.directories.get(path)
         return () if directory is None else directory.children()
 
     def encoded_names(self, path: str) -> bytes:
-        """Return the names of a znode's children as a jute vector, as getChildren answers them.
+        """Return the names of a znode's children as a jute vector, as in a getChildren reply.
 
-        It is kept until a child comes or goes.
+        The encoded names are kept until a child is created or deleted.
         """
         directory = self.directories.get(path)
         if directory is None:
@@ -237,13 +237,13 @@ class Tree:
         return 1 + directory.num_below, data_length(record) + directory.bytes_below
 
     def _give_acl(self, path: str, acl: StoredAcl) -> None:
-        """Give a list to a znode that has the open one."""
+        """Set the ACL of a znode that has OPEN_ACL."""
         if acl is not OPEN:
             self.acl_table.use(acl)
             self.acls[path] = acl
 
     def _take_acl(self, path: str) -> StoredAcl:
-        """Take the list from a znode, and return it."""
+        """Reset the ACL of a znode to OPEN_ACL, and return the previous ACL."""
         acl = self.acls.pop(path, OPEN)
         if acl is not OPEN:
             self.acl_table.release(acl)
@@ -254,9 +254,9 @@ class Tree:
     def add(
         self, path: str, data: bytes | None, acl: AclList, stat: Stat, created: int = 0
     ) -> None:
-        """Put a znode into the tree; its parent's Stat stays as it is.
+        """Add a znode to the tree, without changing its parent's Stat.
 
-        ``stat`` has the owner as files keep it. Raises KeyError where the parent is missing.
+        ``stat`` has the owner as in a file. Raises KeyError if the parent does not exist.
         """
         owner = stat.ephemeral_owner
         if owner and OwnerKind.of(owner) is not OwnerKind.SESSION:
@@ -265,17 +265,17 @@ class Tree:
         self.put(path, encode_record(data, stat), stored, created, owner)
 
     def put(self, path: str, record: bytes, acl: StoredAcl, created: int, owner: int) -> None:
-        """Put a znode into the tree whose record is made already; ``owner`` is as files keep it.
+        """Add a znode with a given record to the tree, without changing its parent's Stat.
 
-        ``acl`` is out of ``acl_table``. Its parent's Stat stays as it is. Raises KeyError where the
-        parent is missing.
+        ``acl`` must be from ``acl_table``, and ``owner`` is the owner as in a file. Raises KeyError
+        if the parent does not exist.
         """
         if path != paths.ROOT:
             parent = paths.parent_of(path)
             self._directory(parent, self.records[parent]).add(path, data_length(record))
         if created:
             self._directory(path, record).created = created
-        if path in self.acls:  # only a damaged file has a path twice
+        if path in self.acls:  # only a damaged file contains a path twice
             self._take_acl(path)
         self._give_acl(path, acl)
         if owner:
@@ -287,16 +287,16 @@ class Tree:
         self.size_bytes += len(path) + data_length(record)
 
     def count_all_children(self) -> None:
-        """Bring the Stat of every znode that has had children up to date, after loading."""
+        """Update the Stat of every znode that has had children, after loading."""
         for path, directory in self.directories.items():
             self._count_children(path, directory)
 
     def count_children(self, path: str) -> None:
-        """Do the same for one znode that has had children, so that loading can be in steps."""
+        """Update the Stat of one znode that has had children, so that loading can be in steps."""
         self._count_children(path, self.directories[path])
 
     def _directory(self, path: str, record: bytes) -> Directory:
-        """Return what is kept of the children of a znode, whose record is given."""
+        """Return the directory of a znode; if it is missing, create it from the znode's record."""
         directory = self.directories.get(path)
         if directory is None:
             pzxid = read_i64_be(record, len(record) - PZXID)
@@ -305,7 +305,7 @@ class Tree:
         return directory
 
     def _own(self, session_id: int, path: str) -> None:
-        """Note an ephemeral of a session."""
+        """Add a path to the ephemerals of a session."""
         owned = self.ephemerals.get(session_id)
         if owned is None:
             owned = self.ephemerals[session_id] = {}
@@ -314,7 +314,7 @@ class Tree:
         self.ephemeral_bytes[session_id] = size_bytes
 
     def _disown(self, session_id: int, path: str) -> None:
-        """Note that an ephemeral of a session is gone."""
+        """Remove a path from the ephemerals of a session."""
         owned = self.ephemerals.get(session_id)
         if owned is None:
             return
@@ -323,7 +323,7 @@ class Tree:
         if not owned:
             del self.ephemerals[session_id], self.ephemeral_bytes[session_id]
 
-    # -- what txns do ------------------------------------------------------------------------------
+    # -- changes by txns ---------------------------------------------------------------------------
 
     def create(
         self,
@@ -336,11 +336,12 @@ class Tree:
         zxid: i64,
         time_ms: i64,
     ) -> bytes:
-        """Create a znode under ``parent`` and return its record; ``owner`` is as files keep it.
+        """Create a znode under ``parent`` and return its record; ``owner`` is as in a file.
 
-        ``parent_cversion`` is what the parent's count becomes, -1 one more. A snapshot that was
-        taken while txns went on may hold the znode already, or the parent a greater count: neither
-        goes back (``DataTree.createNode``). Raises RequestError (NO_NODE, NODE_EXISTS).
+        ``parent_cversion`` is the parent's new number of created children; -1 means one more than
+        before. A snapshot that was written while txns were applied may contain the znode already,
+        or a greater number of the parent: neither is changed (``DataTree.createNode``). Raises
+        RequestError (NO_NODE, NODE_EXISTS).
         """
         directory = self._directory_to_change(path, parent)
         created = directory.created + 1 if parent_cversion == -1 else parent_cversion
@@ -364,7 +365,7 @@ class Tree:
         return record
 
     def delete(self, path: str, parent: str, zxid: i64) -> tuple[bytes, StoredAcl]:
-        """Take a znode out of ``parent``, and return its record and ACL.
+        """Delete a znode under ``parent``, and return its record and ACL.
 
         Raises RequestError (NO_NODE).
         """
@@ -409,7 +410,7 @@ class Tree:
         return record
 
     def _resize(self, path: str, bytes_more: i64) -> None:
-        """Note that a znode has other data than before."""
+        """Update the sizes after a change of a znode's data."""
         self.size_bytes += bytes_more
         if path != paths.ROOT:
             self.directories[self.parents.of(path)].grow(0, bytes_more)
@@ -429,7 +430,7 @@ class Tree:
         return record
 
     def replace_data(self, path: str, data: bytes) -> None:
-        """Replace a znode's data without a trace of it in the Stat, but for its length."""
+        """Replace a znode's data; of its Stat, only the data length changes."""
         before = self.records[path]
         if self._kept:
             self._keep(path)
@@ -438,14 +439,14 @@ class Tree:
         self._resize(path, i64(len(record)) - len(before))
 
     def _count_changed(self) -> None:
-        """Bring the records of all znodes whose children came or went up to date."""
+        """Update the records of all znodes in ``_uncounted``, whose children have changed."""
         for path in self._uncounted:
             self._count_children(path, self.directories[path])
         self._uncounted.clear()
         self._has_uncounted = len(self._uncounted_long) > 0
 
     def _directory_to_change(self, path: str, parent: str) -> Directory:
-        """Return the directory in which ``path`` comes or goes; raises RequestError (NO_NODE)."""
+        """Return the directory of ``parent``, for a change of it; raises RequestError (NO_NODE)."""
         if self._kept:
             self._keep(parent)
             self._keep(path)
@@ -460,7 +461,7 @@ class Tree:
                 self._count_changed()
             directory.is_counted = False
             self._has_uncounted = True
-            # A long record is rewritten only if someone asks for that very znode.
+            # A long record is updated only when a client reads this znode.
             if len(self.records[parent]) > _LONG_RECORD_BYTES:
                 self._uncounted_long[parent] = None
             else:
@@ -492,6 +493,6 @@ class Tree:
     # -- questions ---------------------------------------------------------------------------------
 
     def ephemerals_of(self, session_id: int) -> tuple[str, ...]:
-        """Return the paths of the ephemerals that go with a session, in order of creation."""
+        """Return the paths of a session's ephemerals, in order of creation."""
         owned = self.ephemerals.get(session_id)
         return () if owned is None else tuple(owned)

@@ -1,4 +1,4 @@
-"""What a request is prepared in: the tree, and what the parts of its multi will do to it."""
+"""The state in which requests are prepared: the tree and effects of earlier parts of a multi."""
 
 from typing import Final, final
 
@@ -16,20 +16,20 @@ from zoolet.state_machine.rules import Rules
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import AVERSION, OWNER, VERSION, data_length
 
-# Plain ints: arithmetic on the members of an enum costs more than the checks themselves.
+# Plain ints: arithmetic on enum members costs more than the checks themselves.
 
 _LEAST_ENTRY_BYTES: Final = 12
-"""Of an ACL entry in a txn: permissions, and the lengths of scheme and id."""
+"""Least size of an ACL entry in a txn: permissions, and the lengths of scheme and id."""
 
 _BYTES_BESIDE_A_PATH: Final = 4
 _BYTES_BESIDE_PATHS: Final = 36
-"""The header of a txn, and the number of paths in the txn that closes a session."""
+"""The size of a txn header and the number of paths, in the txn that closes a session."""
 
 
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Requester:
-    """Who asks: a session, and the identities that its connection has proven."""
+    """The sender of a request: its session, and the identities that its connection has proven."""
 
     __slots__ = ("identities", "session_id")
 
@@ -41,7 +41,7 @@ class Requester:
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class ZnodeState:
-    """What the checks need to know of a znode."""
+    """The attributes of a znode that the checks need."""
 
     __slots__ = (
         "acl",
@@ -73,12 +73,12 @@ class ZnodeState:
 
 
 _NOT_NOTED: Final = ZnodeState(OPEN, 0, 0, 0, 0, False, 0)
-"""Stands for a path that was not looked up yet; None for one that is missing."""
+"""Represents a path that was not looked up yet; None represents a missing znode."""
 
 
 @final
 class Mode:
-    """What a CreateMode means, asked once and not at every request."""
+    """The properties of a CreateMode, computed once at import and not for each request."""
 
     __slots__ = ("has_ttl", "is_ephemeral", "is_sequential")
 
@@ -94,7 +94,7 @@ MODES: Final = {mode.value: Mode(mode) for mode in CreateMode}
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class MadeZnode:
-    """What is decided about a new znode: its path, its ACL, its parent's count after it."""
+    """The values of a new znode: its path, its ACL, and its parent's number of created children."""
 
     __slots__ = ("acl", "created", "path")
 
@@ -109,15 +109,15 @@ class MadeZnode:
 class View:
     """The znodes as they will be after the parts of a multi that are prepared so far.
 
-    Within a multi, what a part finds is noted, and it changes there what it will change: so the
-    next part finds that. Outside, nothing comes after.
+    In a multi, the view stores the state of each znode that a part looks up. The part changes this
+    state, so that later parts see its effects. For any other request, nothing is stored.
 
     Attributes:
-        warning: what an operator should hear of; empty: nothing.
+        warning: a warning for the operator; "" if there is none.
     """
 
     def __init__(self, tree: Tree, quotas: Quotas) -> None:
-        """Look at a tree; each request begins again."""
+        """Create a view of a tree; ``begin`` must be called before each request."""
         self.rules = Rules()
         self.most_path_length = self.rules.most_path_length  # a native number, for each create
         self.warning = ""
@@ -130,7 +130,7 @@ class View:
         self._noted: dict[str, ZnodeState | None] = {}
 
     def begin(self, rules: Rules) -> None:
-        """Begin with the znodes as they are, for a request that is no multi."""
+        """Start a new request with the current state; for a multi, call ``begin_parts`` next."""
         if rules is not self.rules:
             self.rules = rules
             self.most_path_length = rules.most_path_length
@@ -143,11 +143,11 @@ class View:
             self._noted = {}
 
     def begin_parts(self) -> None:
-        """Keep what each part of a multi will do, for the parts after it."""
+        """Start a multi: store the effects of each part for the later parts."""
         self._in_multi = True
 
     def find(self, path: str) -> ZnodeState | None:
-        """Return the znode's state, None where it is missing or will be deleted."""
+        """Return the znode's state; None if the znode does not exist or will be deleted."""
         if not self._in_multi:
             return self._look_up(path)
         state = self._noted.get(path, _NOT_NOTED)
@@ -187,7 +187,7 @@ class View:
         return self.get(self._tree.parents.at(path, end))
 
     def exists(self, path: str) -> bool:
-        """Say whether there will be such a znode."""
+        """Return whether the znode will exist."""
         if self._in_multi:
             state = self._noted.get(path, _NOT_NOTED)
             if state is not _NOT_NOTED:
@@ -195,10 +195,11 @@ class View:
         return path in self._tree.records
 
     def count_ephemeral(self, session_id: int, path: str) -> None:
-        """Count one more of a session; raises RequestError (QUOTA_EXCEEDED) above a limit.
+        """Count a new ephemeral of a session; raises RequestError (QUOTA_EXCEEDED) above a limit.
 
-        One limit is the number; the other is the size of the txn that will close the session and
-        list all its ephemerals. What the multi deletes before still counts.
+        The first limit is for the number of ephemerals. The second is for the size of the txn that
+        will close the session, which lists all its ephemerals. Ephemerals that an earlier part of
+        the multi deletes still count.
         """
         tree = self._tree
         self._new_ephemerals += 1
@@ -210,11 +211,11 @@ class View:
             raise RequestError(ErrorCode.QUOTA_EXCEEDED, path)
 
     def count_acl(self, acl: AclList, path: str) -> None:
-        """Count the list of one more znode; raises RequestError (MARSHALLING_ERROR).
+        """Count the ACL of one more znode; raises RequestError (MARSHALLING_ERROR).
 
-        It does so if the lists of a multi alone are larger than a txn may be. One entry for
-        ``auth`` stands for many identities, so without this a small request fills the memory before
-        its txn has a size.
+        The error is raised if the ACLs of a multi are larger than the maximum txn size. One entry
+        for ``auth`` may be replaced by many identities, so without this check a small request could
+        fill the memory before the size of its txn is known.
         """
         if not self._in_multi:
             return
@@ -224,14 +225,14 @@ class View:
             raise RequestError(ErrorCode.MARSHALLING_ERROR, path)
 
     def put(self, path: str, state: ZnodeState | None) -> None:
-        """Note a znode that comes, or goes (None)."""
+        """Store the state of a znode that will be created; None for one that will be deleted."""
         if self._in_multi:
             self._noted[path] = state
 
     def check_quota(self, path: str, bytes_more: int, count_more: int) -> None:
-        """Raise RequestError (QUOTA_EXCEEDED), or note a warning, where a write takes too much.
+        """Check the quota of a write; raises RequestError (QUOTA_EXCEEDED), or sets ``warning``.
 
-        As in Apache ZooKeeper, what the multi has prepared so far does not count yet.
+        As in Apache ZooKeeper, the effects of earlier parts of a multi do not count yet.
         """
         if not self._quotas.limited.size:
             return

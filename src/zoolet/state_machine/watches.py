@@ -1,9 +1,9 @@
-"""Watches: who wants to hear of changes to a path.
+"""Watches: the connections that receive an event when a path changes.
 
 A watch belongs to a connection, not to a session: it is deleted when the connection is closed. A
-standard one fires once; a persistent one stays; a persistent recursive one stays and hears of
-everything below its path too. Watchers are told apart by identity alone; this module asks nothing
-of them. Source of the rules: Apache ZooKeeper's ``WatchManager``.
+standard watch triggers once. A persistent watch stays. A persistent recursive watch stays and also
+triggers for all paths below its path. Watchers are compared by identity; this module calls none of
+their methods. Source of the rules: Apache ZooKeeper's ``WatchManager``.
 """
 
 from collections.abc import Collection, Iterator
@@ -17,7 +17,7 @@ from zoolet.state_machine.identities import NOBODY, Identities
 from zoolet.state_machine.path_set import PathSet
 from zoolet.state_machine.tables import shrunk
 
-# Plain ints: arithmetic on enum flags costs more than all else here.
+# Plain ints: arithmetic on enum flags costs more than everything else here.
 _FORGOTTEN_AT_ONCE: Final = 200
 
 _NO_MODE: Final = 0
@@ -27,11 +27,11 @@ _RECURSIVE: Final = WatchMode.PERSISTENT_RECURSIVE.value
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Watcher:
-    """Whoever watches; an event about a znode that it may not read is not for it.
+    """The owner of watches; it gets no event of a znode that its identities cannot read.
 
     Attributes:
-        identities: who it has proven to be.
-        num_watches: the pairs with a path that it has in all tables.
+        identities: the identities that the connection has proven.
+        num_watches: the number of paths that it watches, added over all tables.
     """
 
     def __init__(self, identities: Identities = NOBODY) -> None:
@@ -46,11 +46,11 @@ _NOBODY: Final[list[Watcher]] = []
 class WatchTable:
     """The watches of one kind (on data, or on children).
 
-    Both indexes hold the same pairs of path and watcher; neither keeps an empty entry, nor a pair
-    without a mode.
+    Both indexes contain the same pairs of path and watcher. Neither contains an empty entry or a
+    pair without a mode.
 
     Attributes:
-        by_path: path to who watches it, and in which modes.
+        by_path: path to its watchers and the modes of their watches.
         by_watcher: watcher to the paths that it watches.
     """
 
@@ -58,7 +58,7 @@ class WatchTable:
         self.by_path: dict[str, dict[Watcher, int]] = {}
         self.by_watcher: dict[Watcher, dict[str, None]] = {}
         self._recursive = PathSet()
-        # The last answer of _recursive_at; no path is empty.
+        # The last result of _recursive_at and its path; "" is not a path, so it means no result.
         self._told: list[Watcher] = []
         self._told_at = ""
 
@@ -67,7 +67,7 @@ class WatchTable:
         return sum(map(len, self.by_watcher.values()))
 
     def add(self, path: str, watcher: Watcher, mode: WatchMode = WatchMode.STANDARD) -> None:
-        """Watch ``path``; a second watch of the same watcher and mode on it is the same watch."""
+        """Add a watch on ``path``; do nothing if the watcher has a watch of this mode on it."""
         watchers = self.by_path.setdefault(path, {})
         before = watchers.get(watcher, _NO_MODE)
         if not before & mode.value:
@@ -79,20 +79,20 @@ class WatchTable:
                 self._told_at = ""
 
     def shrink(self) -> None:
-        """Let the tables need no more memory than for what they hold."""
+        """Reduce the tables to the memory that their entries need."""
         self.by_path = shrunk(self.by_path)
         self.by_watcher = shrunk(self.by_watcher)
 
     def holds(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
-        """Say whether ``watcher`` watches ``path`` in this mode; None: in any."""
+        """Return whether the watcher watches ``path`` in this mode; None means any mode."""
         modes = self.by_path.get(path, {}).get(watcher, _NO_MODE)
         return bool(modes if mode is None else modes & mode.value)
 
     def trigger(self, path: str) -> Collection[Watcher]:
-        """Return the watchers that hear of a change to ``path``, in the order in which they began.
+        """Return the watchers of a changed ``path``, in the order in which they began to watch it.
 
-        Standard watches are taken out by that. The caller does not change what is returned; in a
-        row of paths with the same parent it is the same object where it can be.
+        The standard watches on the path are removed. The caller must not change the result. For
+        successive paths with the same parent, the result is the same object if possible.
         """
         above = _NOBODY
         if self._recursive.size and path != paths.ROOT:
@@ -109,7 +109,7 @@ class WatchTable:
         return told
 
     def _recursive_at(self, path: str) -> list[Watcher]:
-        """Return who watches ``path`` and everything below it."""
+        """Return the watchers with a recursive watch on ``path`` or above it."""
         if path != self._told_at:
             told: dict[Watcher, None] = {}
             for above in self._recursive.above(path):
@@ -121,7 +121,7 @@ class WatchTable:
         return self._told
 
     def remove(self, path: str, watcher: Watcher, mode: WatchMode | None = None) -> bool:
-        """Take out the watch of this mode; None: of every mode. Says whether there was one."""
+        """Remove the watch of this mode (None: of all modes); return whether there was one."""
         return self._take_out(path, watcher, ~0 if mode is None else mode.value)
 
     def _take_out(self, path: str, watcher: Watcher, modes: int) -> bool:
@@ -147,9 +147,9 @@ class WatchTable:
         return True
 
     def forget(self, watcher: Watcher) -> Iterator[int]:
-        """Take out every watch of a watcher that is gone.
+        """Remove all watches of a closed connection.
 
-        It does so in steps; each yields its estimated cost in microseconds.
+        The work is done in steps: each step yields its estimated cost in microseconds.
         """
         for number, path in enumerate(tuple(self.by_watcher.get(watcher, ())), 1):
             self.remove(path, watcher)

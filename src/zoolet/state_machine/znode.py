@@ -1,4 +1,4 @@
-"""A znode as a record: its data behind their length, then its Stat, as a getData is answered."""
+"""A znode as a record, the body of a getData reply: the data's length, the data and the Stat."""
 
 from collections.abc import Iterable
 from typing import Final, final
@@ -15,7 +15,7 @@ from zoolet.model.big_endian import (
 from zoolet.model.stat import Stat
 from zoolet.state_machine.acl_table import StoredAcl
 
-# Where the fields of a Stat begin, counted from the end of a record.
+# The offsets of the fields of the Stat, counted back from the end of a record.
 STAT_BYTES: Final = 68
 MZXID: Final = 60
 MTIME: Final = 44
@@ -28,24 +28,24 @@ NUM_CHILDREN: Final = 12
 PZXID: Final = 8
 
 LENGTH_BYTES: Final = 4
-"""Of the length that stands before the data; -1 where the data are null."""
+"""The size of the length before the data; the length is -1 if the data are null."""
 
 
 def wrap_int32(value: int) -> int:
-    """Return what is left of ``value`` in Java's int: 2**31 wraps to -2**31."""
+    """Return ``value`` wrapped to Java's int: 2**31 becomes -2**31."""
     return (value + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Znode:
-    """A look at one znode as it is at this moment.
+    """The state of one znode at one moment, for readers.
 
     Attributes:
         record: its data as a jute buffer, then its packed Stat: the body of a getData reply.
-        acl: its access control list; the very object OPEN_ACL where everyone may do everything.
-        names: of its children, in order of creation.
-        created: how often a child was created under it.
+        acl: its access control list; the object OPEN_ACL itself if everyone may do everything.
+        names: the names of its children, in order of creation.
+        created: the number of times that a child was created under it.
     """
 
     __slots__ = ("acl", "created", "names", "record")
@@ -58,7 +58,7 @@ class Znode:
 
     @property
     def data(self) -> bytes | None:
-        """The data; None where null was written."""
+        """The data; None if the data are null."""
         return data_in(self.record)
 
     @property
@@ -68,14 +68,14 @@ class Znode:
 
 
 def data_in(record: bytes) -> bytes | None:
-    """Return a record's data; None where null was written."""
+    """Return a record's data; None if the data are null."""
     if read_i32_be(record, 0) < 0:
         return None
     return record[LENGTH_BYTES : len(record) - STAT_BYTES]
 
 
 def data_length(record: bytes) -> i64:
-    """Return how many bytes of data a record has; null has none."""
+    """Return the number of data bytes in a record; 0 if the data are null."""
     return i64(len(record)) - LENGTH_BYTES - STAT_BYTES
 
 
@@ -88,7 +88,7 @@ def encode_record(data: bytes | None, stat: Stat) -> bytes:
 
 
 def write_names(writer: BytesWriter, children: Iterable[str]) -> None:
-    """Write the names of children, given by their paths."""
+    """Write the names of children whose paths are given."""
     for child in children:
         name = child[child.rfind("/") + 1 :].encode()
         write_i32_be(writer, len(name))
@@ -96,7 +96,7 @@ def write_names(writer: BytesWriter, children: Iterable[str]) -> None:
 
 
 def write_data(writer: BytesWriter, data: bytes | None) -> None:
-    """Write the data as a jute buffer; None is null."""
+    """Write the data as a jute buffer; None is written as null."""
     if data is None:
         write_i32_be(writer, -1)
     else:
@@ -107,13 +107,13 @@ def write_data(writer: BytesWriter, data: bytes | None) -> None:
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class KeptZnode:
-    """A znode as it is at one moment.
+    """The state of one znode at one moment, as ``Tree.keep_znodes`` keeps it.
 
     Attributes:
         record: its record.
         acl: its ACL.
-        owner: what ``Tree.perishable`` says of it; 0: nothing.
-        created: how often a child was created under it.
+        owner: its owner in ``Tree.perishable``; 0 if it has none there.
+        created: the number of times that a child was created under it.
     """
 
     __slots__ = ("acl", "created", "owner", "record")
@@ -126,7 +126,7 @@ class KeptZnode:
 
 
 def new_record(data: bytes | None, owner: int, zxid: i64, time_ms: i64) -> bytes:
-    """Return the record of a znode that is created now."""
+    """Return the record of a znode that is created at ``time_ms`` since the epoch."""
     writer = BytesWriter()
     write_data(writer, data)
     write_i64_be(writer, zxid)
@@ -143,5 +143,5 @@ def new_record(data: bytes | None, owner: int, zxid: i64, time_ms: i64) -> bytes
 
 
 def stat_of_system_node(aversion: int) -> Stat:
-    """Return the Stat of a znode that every database has."""
+    """Return the Stat of one of ZooKeeper's own znodes in a new database."""
     return Stat(0, 0, 0, 0, 0, 0, aversion, 0, 0, 0, 0)

@@ -1,7 +1,7 @@
-"""Compression of snapshots: none, gzip or snappy, told apart by the end of the file's name.
+"""Compression of snapshots: none, gzip or snappy, as the suffix of the file's name says.
 
-Source: Apache ZooKeeper's ``SnapStream``. Its snappy is the stream format of snappy-java: a header
-of sixteen bytes, then blocks, each behind its length. Compression itself is zlib's and cramjam's.
+Source: Apache ZooKeeper's ``SnapStream``. Its snappy format is the stream format of snappy-java: a
+header of 16 bytes, then blocks, each after its length. zlib and cramjam do the compression.
 """
 
 import struct
@@ -18,23 +18,23 @@ _PIECE_BYTES = 1 << 20
 
 
 class CompressionError(ValueError):
-    """The bytes are not what the end of the file's name says."""
+    """The bytes are not in the format that the suffix of the file's name says."""
 
 
 class Compressor(Protocol):
-    """Takes what is to be written piece by piece."""
+    """Compresses the content of a file piece by piece."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Return what is to be written now."""
+        """Return the bytes to write after this piece; they may be empty."""
         ...
 
     def flush(self) -> bytes:
-        """Return what is to be written in the end."""
+        """Return the bytes to write after the last piece."""
         ...
 
 
 class Compression(Enum):
-    """How a snapshot is compressed; the value is ``snapshot.compression.method`` and the suffix."""
+    """The compression of a snapshot: a value of ``snapshot.compression.method``, and the suffix."""
 
     NONE = ""
     GZIP = "gz"
@@ -42,11 +42,11 @@ class Compression(Enum):
 
     @property
     def suffix(self) -> str:
-        """What stands behind the zxid in the file's name."""
+        """The suffix after the zxid in the file's name."""
         return f".{self.value}" if self.value else ""
 
     def compressor(self) -> Compressor:
-        """Return what compresses one file."""
+        """Return a new compressor for one file."""
         return _METHODS[self].compressor()
 
     def decompress(self, data: bytes) -> bytes:
@@ -54,15 +54,15 @@ class Compression(Enum):
         return b"".join(self.decompress_blocks((data,)))
 
     def decompress_blocks(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the content of a file, of which ``blocks`` are the bytes, in pieces.
+        """Yield the content of a file in pieces; ``blocks`` are the bytes of the file.
 
-        A piece is not larger than a few MiB, unless a block is. Raises CompressionError.
+        A piece has at most a few MiB, unless a block is larger. Raises CompressionError.
         """
         return _METHODS[self].decompress(iter(blocks))
 
 
 class _Plain:
-    """Changes nothing."""
+    """Returns all data unchanged."""
 
     def compress(self, data: bytes) -> bytes:
         return data
@@ -72,7 +72,7 @@ class _Plain:
 
 
 class _Snappy:
-    """Writes blocks of snappy-java's stream."""
+    """Compresses data into the blocks of snappy-java's stream format."""
 
     def __init__(self) -> None:
         import cramjam  # noqa: PLC0415 -- few servers need it
@@ -100,7 +100,7 @@ def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:
                 yield decompressor.decompress(decompressor.unconsumed_tail, _PIECE_BYTES)
         yield decompressor.flush()
     except zlib.error as error:
-        raise CompressionError(f"no gzip: {error}") from error
+        raise CompressionError(f"the bytes are not gzip: {error}") from error
     if not decompressor.eof:
         raise CompressionError("the gzip stream is cut short")
 
@@ -110,7 +110,7 @@ def _unsnappy(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
     source = _Pieces(blocks)
     if source.take(len(_SNAPPY_HEADER))[:8] != _SNAPPY_HEADER[:8]:
-        raise CompressionError(f"a snappy stream begins with {_SNAPPY_HEADER[:8]!r}")
+        raise CompressionError(f"a snappy stream must begin with {_SNAPPY_HEADER[:8]!r}")
     try:
         while length := source.take(_LENGTH.size):
             if len(length) < _LENGTH.size:
@@ -121,11 +121,11 @@ def _unsnappy(blocks: Iterator[bytes]) -> Iterator[bytes]:
                 raise CompressionError(f"a snappy block of {size_bytes} bytes is cut short")
             yield bytes(cramjam.snappy.decompress_raw(block))
     except cramjam.DecompressionError as error:
-        raise CompressionError(f"no snappy: {error}") from error
+        raise CompressionError(f"the bytes are not snappy: {error}") from error
 
 
 class _Pieces:
-    """Gives the bytes of blocks in pieces of other sizes."""
+    """Reads pieces of any size from blocks of other sizes."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks
@@ -133,7 +133,7 @@ class _Pieces:
         self._position = 0
 
     def take(self, size_bytes: int) -> bytes:
-        """Return the next ``size_bytes``; fewer only at the end."""
+        """Return the next ``size_bytes`` bytes; fewer only at the end."""
         pieces = []
         while size_bytes:
             if self._position == len(self._data):
@@ -160,7 +160,7 @@ _METHODS = {
 
 
 def compression_of(name: str) -> Compression:
-    """Return how the file of this name is compressed."""
+    """Return the compression of the file with this name."""
     for compression in (Compression.GZIP, Compression.SNAPPY):
         if name.endswith(compression.suffix):
             return compression

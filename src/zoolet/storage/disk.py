@@ -1,6 +1,6 @@
-"""The file system, as small as storage needs it.
+"""The file system operations that storage needs.
 
-Raises OSError as the system gives it; what that means is the caller's to say.
+The functions raise the OSErrors of the operating system; the callers explain them to the user.
 """
 
 import contextlib
@@ -19,22 +19,22 @@ _MOST_LOCK_TRIES = 1000
 
 
 class DiskFile:
-    """A file that is written from its start on."""
+    """A file that is written from its start to its end."""
 
     def __init__(self, path: Path, *, synced: bool = False) -> None:
         """Create the file, which must not exist; ``synced``: each write is on disk at its return.
 
-        That is one call of the system for a write and its sync. Between two, a thread has to wait
-        for the interpreter, and the thread that has it is disturbed once more.
+        Then a write and its sync are one system call. With two calls, the thread would have to wait
+        for the interpreter lock between them, and would interrupt the other threads one more time.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._path = path
         self._fd = os.open(path, flags | (os.O_DSYNC if synced else 0), 0o644)
 
     def write(self, data: bytes) -> None:
-        """Write all of ``data`` where the last write ended."""
+        """Write all of ``data`` after the last write."""
         view = memoryview(data)
-        try:  # not _naming: every batch of the log passes here
+        try:  # not _naming, because it is too slow: every batch of the log is written here
             while view:
                 view = view[os.write(self._fd, view) :]
         except OSError as error:
@@ -42,44 +42,44 @@ class DiskFile:
             raise
 
     def preallocate(self, size_bytes: int) -> None:
-        """Make the file ``size_bytes`` long, the new part zero, so that writing moves no end."""
+        """Extend the file to ``size_bytes`` with zeros, so that writes do not change its size."""
         with _naming(self._path):
             os.posix_fallocate(self._fd, 0, size_bytes)
 
     def truncate(self, size_bytes: int) -> None:
-        """Cut the file to ``size_bytes``, durably; the next write goes where the last ended."""
+        """Cut the file to ``size_bytes`` durably; the next write still follows the last write."""
         with _naming(self._path):
             os.ftruncate(self._fd, size_bytes)
             os.fsync(self._fd)
 
     def sync(self) -> None:
-        """Return when what was written is on disk."""
+        """Return when all written bytes are on disk."""
         with _naming(self._path):
             os.fdatasync(self._fd)
 
     def close(self) -> None:
-        """Close the file; it is not synced by that."""
+        """Close the file without a sync."""
         os.close(self._fd)
 
 
 class ReadableFile(ABC):
-    """A file that is read a piece at a time, so that a large one takes little memory.
+    """A file that is read in pieces, so that a large file takes little memory.
 
     Attributes:
-        size_bytes: how large it was when it was opened; what is appended later is not read.
+        size_bytes: the size of the file when it was opened; later appended bytes are not read.
     """
 
     size_bytes: int
 
     @abstractmethod
     def read_at(self, offset: int, size_bytes: int) -> bytes:
-        """Return ``size_bytes`` from ``offset`` on; fewer only at the end of the file."""
+        """Return ``size_bytes`` bytes from ``offset``; fewer only at the end of the file."""
 
     @abstractmethod
     def next_data(self, offset: int) -> int:
-        """Return where data may begin at or behind ``offset``: all before it is zero.
+        """Return a position at or after ``offset`` with only zeros between ``offset`` and it.
 
-        ``size_bytes`` if there is nothing but zeros.
+        The result is ``size_bytes`` if only zeros follow.
         """
 
     @abstractmethod
@@ -87,7 +87,7 @@ class ReadableFile(ABC):
         """Close the file."""
 
     def blocks(self, block_bytes: int = READ_BLOCK_BYTES) -> Iterator[bytes]:
-        """Yield the whole content, a block at a time."""
+        """Yield the whole content in blocks."""
         for offset in range(0, self.size_bytes, block_bytes):
             yield self.read_at(offset, min(block_bytes, self.size_bytes - offset))
 
@@ -99,14 +99,14 @@ class ReadableFile(ABC):
 
 
 class BytesFile(ReadableFile):
-    """Content in memory, read as a file is."""
+    """Content in memory with the interface of a file."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.size_bytes = len(content)
 
     def read_at(self, offset: int, size_bytes: int) -> bytes:
-        """Return ``size_bytes`` from ``offset`` on; fewer only at the end."""
+        """Return ``size_bytes`` bytes from ``offset``; fewer only at the end."""
         return self._content[offset : offset + size_bytes]
 
     def next_data(self, offset: int) -> int:
@@ -114,35 +114,35 @@ class BytesFile(ReadableFile):
         return min(offset, self.size_bytes)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 class _DiskReader(ReadableFile):
-    """A file on this machine's disks; what was preallocated and never written is not read."""
+    """A file on disk; preallocated parts without data are not read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.size_bytes = os.fstat(self._fd).st_size
-        # Before the first read: what the system reads ahead is no hole any more.
+        # Before the first read, because read-ahead by the system turns holes into data.
         self._data_end = self._end_of_extents()
 
     def _end_of_extents(self) -> int:
-        """Return where the last part of the file ends that is not a hole."""
+        """Return the end of the last part of the file that is not a hole."""
         end = 0
         try:
             for _ in range(_MOST_EXTENTS):
                 begin = os.lseek(self._fd, end, os.SEEK_DATA)
                 end = os.lseek(self._fd, begin, os.SEEK_HOLE)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole is left, or nothing
+            if error.errno == errno.ENXIO:  # only a hole or the end of the file is left
                 return min(end, self.size_bytes)
-        return self.size_bytes  # too many parts, or a file system that knows no holes
+        return self.size_bytes  # too many parts, or a file system without support for holes
 
     def read_at(self, offset: int, size_bytes: int) -> bytes:
         data = os.pread(self._fd, size_bytes, offset)
         wanted_bytes = min(size_bytes, self.size_bytes - offset)
-        while len(data) < wanted_bytes:  # the system may return less than asked
+        while len(data) < wanted_bytes:  # pread may return fewer bytes than requested
             more = os.pread(self._fd, wanted_bytes - len(data), offset + len(data))
             if not more:
                 raise OSError(errno.EIO, "the file became shorter while it was read", self._path)
@@ -157,18 +157,18 @@ class _DiskReader(ReadableFile):
 
 
 class DirectoryLock:
-    """Keeps other processes out of a directory for as long as it is held.
+    """Locks a directory against other processes.
 
-    The file exists only while the lock is held, and after a crash. Who removes it holds its lock;
-    who has just locked it checks that the path still names the file that it has locked. Without the
-    check, one process could lock a file that another has just removed, while a third process locks
-    the next file of that name.
+    The lock file exists while the lock is held, and after a crash. Only a process that holds the
+    lock removes the file. After locking the file, a process checks that the path still names this
+    file. Without the check, a process could lock a file that another process has just removed,
+    while a third process locks a new file of the same name.
     """
 
     def __init__(self, path: Path) -> None:
-        """Lock through the file ``path``; raises BlockingIOError if another process holds it."""
+        """Lock the file ``path``; raises BlockingIOError if another process holds the lock."""
         self._path = path
-        # Each further try means that another process held the lock and removed the file meanwhile.
+        # Another try is needed only if another process held the lock and then removed the file.
         for _ in range(_MOST_LOCK_TRIES):
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
@@ -183,24 +183,24 @@ class DirectoryLock:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path))
 
     def write_pid(self) -> None:
-        """Write the pid of this process to the file, for the programs that want to stop it."""
+        """Write the pid of this process to the file, for programs that stop the server."""
         with _naming(self._path):
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Remove the file and let others in."""
+        """Remove the file and release the lock."""
         try:
-            # A file that stays locks nothing out: its lock ends with the descriptor.
+            # If the file cannot be removed, it is harmless: closing the descriptor ends the lock.
             with contextlib.suppress(OSError):
-                # An operator may have removed the file, and another server may have made its own.
+                # An operator may have removed the file, and another server may have created one.
                 if self._is_named():
                     self._path.unlink()
         finally:
             os.close(self._fd)
 
     def _is_named(self) -> bool:
-        """Whether the path names the file behind the descriptor."""
+        """Return whether the path names the open file."""
         try:
             return os.path.samestat(os.fstat(self._fd), self._path.stat())
         except FileNotFoundError:
@@ -209,7 +209,7 @@ class DirectoryLock:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Add the path to an OSError of a call that knows only the descriptor."""
+    """Add the path to an OSError of a call that has only the descriptor."""
     try:
         yield
     except OSError as error:
@@ -221,7 +221,7 @@ class Disk:
     """The directories and files of this machine."""
 
     def make_directory(self, path: Path) -> None:
-        """Make a directory and those above it, where they are missing."""
+        """Create a directory and its parents if they do not exist."""
         path.mkdir(parents=True, exist_ok=True)
 
     def list_names(self, directory: Path) -> list[str]:
@@ -229,28 +229,28 @@ class Disk:
         return sorted(entry.name for entry in directory.iterdir())
 
     def read(self, path: Path) -> bytes:
-        """Return all of a file."""
+        """Return the content of a file."""
         return path.read_bytes()
 
     def open(self, path: Path) -> ReadableFile:
-        """Open a file to read pieces of it."""
+        """Open a file for reading in pieces."""
         return _DiskReader(path)
 
     def create(self, path: Path, *, synced: bool = False) -> DiskFile:
-        """Create a file that must not exist; ``synced``: each write is on disk when it returns."""
+        """Create a file, which must not exist; ``synced``: each write is on disk at its return."""
         return DiskFile(path, synced=synced)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Move a file within a directory; one that has the new name is replaced."""
+        """Rename a file within a directory; a file with the new name is replaced."""
         old.replace(new)
 
     def remove(self, path: Path) -> None:
-        """Remove a file where it exists."""
+        """Remove a file if it exists."""
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
 
     def truncate(self, path: Path, size_bytes: int) -> None:
-        """Cut a file short, durably."""
+        """Cut a file to ``size_bytes``, durably."""
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.ftruncate(fd, size_bytes)
@@ -267,5 +267,5 @@ class Disk:
             os.close(fd)
 
     def lock(self, path: Path) -> DirectoryLock:
-        """Lock a directory through the file ``path`` in it."""
+        """Lock a directory; ``path`` is the lock file in it."""
         return DirectoryLock(path)

@@ -1,19 +1,19 @@
-"""Why the data directory cannot be used."""
+"""The errors for a data directory that cannot be used."""
 
 from pathlib import Path
 
 
 class StorageError(Exception):
-    """The data directory cannot be used; the message says why and what to do."""
+    """The data directory cannot be used; the message has the reason and what the user can do."""
 
 
 class DamagedFileError(StorageError):
-    """A file holds what it should not.
+    """A file has invalid content.
 
     Attributes:
-        path: the file.
-        offset: where in it, in bytes.
-        reason: what is wrong there.
+        path: the path of the file.
+        offset: the position of the invalid bytes in the file, in bytes.
+        reason: a description of the damage.
     """
 
     def __init__(self, path: Path, offset: int, reason: str, advice: str = "") -> None:

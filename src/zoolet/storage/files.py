@@ -1,8 +1,8 @@
-"""Where the files are and what they are called.
+"""The directories and names of the files.
 
-``DIR/version-2/log.ZXID`` begins with the txn ZXID, ``DIR/version-2/snapshot.ZXID`` holds at least
-every txn up to ZXID, compressed if it ends in .gz or .snappy; ZXID is hexadecimal. Source:
-``persistence.Util`` of Apache ZooKeeper.
+``DIR/version-2/log.ZXID`` begins with the txn ZXID. ``DIR/version-2/snapshot.ZXID`` contains at
+least every txn up to ZXID; it is compressed if its name ends in .gz or .snappy. ZXID is
+hexadecimal. Source: ``persistence.Util`` of Apache ZooKeeper.
 """
 
 import os
@@ -17,10 +17,10 @@ from zoolet.storage.errors import StorageError
 
 VERSION_DIRECTORY = "version-2"
 LOCK_NAME = "zookeeper_server.pid"
-"""In dataDir and dataLogDir: held by the server that uses them, and holding its pid."""
+"""The lock file in dataDir and dataLogDir; it is locked by the server and contains its pid."""
 
 TORN = "torn."
-"""How the name of a file begins that holds the torn tail of a log: ``torn.LOG.OFFSET``."""
+"""The prefix of the name of a file with the torn tail of a log: ``torn.LOG.OFFSET``."""
 
 _PROBE_NAME = "unfinished.probe"
 
@@ -31,16 +31,17 @@ _PID_PAUSE_S = 0.05
 
 
 class DataDirectories(NamedTuple):
-    """The two directories of a server; they may be one."""
+    """The two directories of a server; both may be the same directory."""
 
     snapshots: Path
     logs: Path
 
     @classmethod
     def of(cls, data_dir: Path, data_log_dir: Path | None = None) -> "DataDirectories":
-        """Return those that ``dataDir`` and ``dataLogDir`` name.
+        """Return the directories for ``dataDir`` and ``dataLogDir``.
 
-        If both names lead to one directory, through a link for example, they are the same here.
+        If both names lead to the same directory, for example through a link, the result has the
+        same path twice.
         """
         snapshots, logs = (
             directory / VERSION_DIRECTORY for directory in (data_dir, data_log_dir or data_dir)
@@ -48,31 +49,31 @@ class DataDirectories(NamedTuple):
         return cls(snapshots, snapshots if logs.resolve() == snapshots.resolve() else logs)
 
     def prepare(self, disk: Disk) -> None:
-        """Make what is missing; raises StorageError where that cannot be."""
+        """Create the directories that do not exist; raises StorageError if this is not possible."""
         for directory in dict.fromkeys(self):
             try:
                 disk.make_directory(directory)
             except OSError as error:
                 raise StorageError(
                     f"cannot make the directory {directory}. {explain(error)} Or set dataDir (and"
-                    " dataLogDir) in zoo.cfg to where this user may write."
+                    " dataLogDir) in zoo.cfg to a directory that the server's user can write."
                 ) from error
 
     def check_exist(self, disk: Disk) -> None:
-        """Raise StorageError if one is missing, for example because of a lost mount."""
+        """Raise StorageError if a directory does not exist, for example because of a lost mount."""
         for directory in dict.fromkeys(self):
             try:
                 disk.list_names(directory)
             except FileNotFoundError as error:
                 raise StorageError(
-                    f"the data directory {directory} is missing, and datadir.autocreate is false."
-                    " Mount it, or create it yourself."
+                    f"the data directory {directory} does not exist, and datadir.autocreate is"
+                    " false. Mount its file system, or create the directory."
                 ) from error
 
     def lock(self, disk: Disk) -> list[DirectoryLock]:
-        """Keep other servers out, and leave the pid of this process in the files that do so.
+        """Lock the directories against other servers, and write this process's pid to the files.
 
-        Raises StorageError if another server has a directory, or if this user may not write there.
+        Raises StorageError if another server holds a lock, or if this user cannot write there.
         """
         locks: dict[Path, DirectoryLock] = {}
         try:
@@ -86,7 +87,7 @@ class DataDirectories(NamedTuple):
             if isinstance(error, BlockingIOError):
                 raise StorageError(
                     f"{_already_running(directory / LOCK_NAME)}: another server has the data"
-                    f" directory {directory}. Stop it first, or set another dataDir in zoo.cfg."
+                    f" directory {directory}. Stop that server, or set another dataDir in zoo.cfg."
                 ) from error
             raise StorageError(
                 f"cannot write in the data directory {directory}. {explain(error)}"
@@ -95,10 +96,10 @@ class DataDirectories(NamedTuple):
         return list(locks.values())
 
     def check_writable(self, disk: Disk) -> None:
-        """Write a file in each and remove it; raises StorageError if that fails.
+        """Write a file in each directory and remove it; raises StorageError if that fails.
 
-        Otherwise the server would start, and would end at the first change of its first client.
-        The caller holds the locks: no other server does the same.
+        Without this check, the server would start and then end at the first change of a client. The
+        caller must hold the locks, so that no other server writes the same file.
         """
         for directory in dict.fromkeys(self):
             probe = directory / _PROBE_NAME
@@ -112,15 +113,15 @@ class DataDirectories(NamedTuple):
                     disk.remove(probe)
             except OSError as error:
                 raise StorageError(
-                    f"cannot write in the directory {directory}. {explain(error)} The server needs"
-                    " it for its transaction log and its snapshots."
+                    f"cannot write in the directory {directory}. {explain(error)} The server must"
+                    " be able to write its transaction log and its snapshots there."
                 ) from error
 
 
 def _already_running(lock_path: Path) -> str:
-    """Return Apache ZooKeeper's words for it, with the pid that the lock's file holds.
+    """Return Apache ZooKeeper's message for a second server, with the pid in the lock file.
 
-    A process writes its pid after it has locked the file: until then, the file is empty or holds
+    A process writes its pid after it has locked the file. Until then, the file is empty or contains
     the pid of a server that was killed.
     """
     for left in range(_PID_TRIES, 0, -1):
@@ -136,12 +137,12 @@ def _already_running(lock_path: Path) -> str:
 
 
 def pid_in(content: bytes) -> int | None:
-    """Return the pid in a lock's file; None if there is none."""
+    """Return the pid in the content of a lock file; None if there is none."""
     return int(content) if content.strip().isdigit() else None
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine, or of this container, has the number ``pid``."""
+    """Return whether a process with the id ``pid`` runs on this machine or in this container."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -152,7 +153,7 @@ def is_alive(pid: int) -> bool:
 
 
 def log_name(zxid: int) -> str:
-    """Return the name of the log that begins with the txn ``zxid``."""
+    """Return the name of the log whose first txn is ``zxid``."""
     return f"log.{zxid:x}"
 
 
@@ -162,9 +163,9 @@ def snapshot_name(zxid: int, compression: Compression = Compression.NONE) -> str
 
 
 def by_zxid(names: list[str], kind: str) -> list[tuple[int, str]]:
-    """Return the zxid and name of each of ``names`` that is of a kind, in order of zxid.
+    """Return the zxid and name of each name of a kind, in order of zxid.
 
-    ``kind`` is ``log`` or ``snapshot``; names that end in no zxid are none of ours.
+    ``kind`` is ``log`` or ``snapshot``; names that do not end in a zxid are ignored.
     """
     found = []
     for name in names:

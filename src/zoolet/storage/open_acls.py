@@ -1,8 +1,8 @@
-"""ACLs that a snapshot names and does not hold, found in the txns behind it.
+"""ACLs that a snapshot refers to but does not contain; they are found in the txns after it.
 
-Apache ZooKeeper writes a snapshot while txns go on: first the table of ACLs, then the znodes. A
-znode that is created, or gets another ACL, in between names an ACL that is not in the table
-(ZOOKEEPER-4846). The txn that did it has a greater zxid than the snapshot, so the logs hold it.
+Apache ZooKeeper writes a snapshot while it applies txns: first the table of ACLs, then the znodes.
+If a znode is created or gets another ACL in between, it refers to an ACL that is not in the table
+(ZOOKEEPER-4846). The txn that did this has a greater zxid than the snapshot, so it is in the logs.
 """
 
 from typing import TYPE_CHECKING
@@ -26,11 +26,11 @@ class OpenAcls:
     """The znodes of a tree whose ACL is not known yet.
 
     Attributes:
-        are_open: whether there are any.
+        are_open: whether there are such znodes.
     """
 
     def __init__(self, tree: Tree, numbers: dict[str, int]) -> None:
-        """Begin with the numbers of the missing ACLs, by path (``Snapshot.open_acls``)."""
+        """Start with path to number of the missing ACL (``Snapshot.open_acls``)."""
         self._tree = tree
         self._numbers = dict(numbers)
         self.are_open = bool(numbers)
@@ -38,7 +38,7 @@ class OpenAcls:
     def settle(self, body: TxnBody) -> None:
         """Find ACLs in a txn that was just applied to the tree.
 
-        The create of a znode that the snapshot has already gives it its ACL
+        If the txn creates a znode that is in the snapshot, the znode gets the ACL of the txn
         (``DataTree.createNode``).
         """
         found: dict[str, AclList] = {}
@@ -58,7 +58,7 @@ class OpenAcls:
         self.are_open = bool(self._numbers)
 
     def reason_unusable(self) -> str | None:
-        """Return why the tree cannot be used, once all txns are applied; None if it can."""
+        """Return why the tree cannot be used after all txns are applied; None if it can be used."""
         still_open = [path for path in self._numbers if path in self._tree.records]
         if not still_open:
             return None
@@ -66,7 +66,7 @@ class OpenAcls:
         others = f" (and {len(still_open) - 1} others)" if len(still_open) > 1 else ""
         return (
             f"the znode {path!r}{others} names ACL number {self._numbers[path]}, which is neither"
-            " in the snapshot nor in the logs behind it"
+            " in the snapshot nor in the logs after it"
         )
 
 
@@ -74,7 +74,7 @@ _SETTLING = (CreateTxn, SetAclTxn, DeleteTxn)
 
 
 def changes_in(body: TxnBody) -> tuple[SubTxn | TxnBody, ...]:
-    """Return the changes of a txn; none if it is a multi that was refused."""
+    """Return the changes of a txn; an empty tuple if it is a refused multi."""
     if not isinstance(body, MultiTxn):
         return (body,)
     if any(op_code == OpCode.ERROR for op_code, _ in body.txns):

@@ -1,7 +1,7 @@
-"""Whether the files are in the directories that zoo.cfg names.
+"""Checks whether the files are in the directories that zoo.cfg names.
 
-A server that looks for its files in the wrong directory would start with an empty tree, or with an
-old one. So what cannot be right is refused, and the message says what to do. Source:
+A server that looks for its files in the wrong directory would start with an empty or old tree. So a
+wrong placement is refused, and the message says what the user can do. Source:
 ``FileTxnSnapLog.checkLogDir``, ``checkSnapDir`` and ``restore`` of Apache ZooKeeper.
 """
 
@@ -26,9 +26,10 @@ def check_placement(disk: Disk, directories: DataDirectories) -> None:
 
 
 def check_logs_have_snapshot(disk: Disk, directories: DataDirectories) -> None:
-    """Raise StorageError if there are logs and no snapshot, readable or not.
+    """Raise StorageError if there are logs but no snapshot, not even a damaged snapshot.
 
-    A server writes a snapshot before its first log, so the snapshots are elsewhere or were removed.
+    A server writes a snapshot before its first log. So if there is none, the snapshots are in
+    another directory or were removed.
     """
     logs = by_zxid(disk.list_names(directories.logs), "log")
     if not logs or by_zxid(disk.list_names(directories.snapshots), "snapshot"):
@@ -39,18 +40,18 @@ def check_logs_have_snapshot(disk: Disk, directories: DataDirectories) -> None:
         if directories.logs != directories.snapshots:
             restore += f" --logs {directories.logs.parent}"
         fix += (
-            " If the snapshots are lost, the logs may hold everything:"
-            f" {restore} --as-of 0x7fffffffffffffff --to NEWDIR, and make NEWDIR the dataDir"
-            " (without a dataLogDir)."
+            " If the snapshots are lost, the logs may contain all data. Then run:"
+            f" {restore} --as-of 0x7fffffffffffffff --to NEWDIR, and set dataDir in zoo.cfg to"
+            " NEWDIR (without a dataLogDir)."
         )
     else:
         fix += (
-            f" If the snapshots are lost, put one back from a backup: the logs begin at zxid"
+            f" If the snapshots are lost, restore one from a backup: the logs begin at zxid"
             f" 0x{logs[0][0]:x}, and the txns before it are missing."
         )
     raise StorageError(
         f"there are logs in {directories.logs}, but no snapshot in {directories.snapshots}: the"
-        f" server would start without data that it had. {fix}"
+        f" server would start without its earlier data. {fix}"
     )
 
 
@@ -60,7 +61,7 @@ def _has_files(disk: Disk, directory: Path) -> bool:
 
 
 def _mixed_up(disk: Disk, directories: DataDirectories, has_logs: bool, has_snapshots: bool) -> str:
-    """Return the message: what is in the wrong directory, and the command that corrects it."""
+    """Return the message: which directory is wrong, and the command that corrects it."""
     snapshots, logs = directories
     if (
         has_logs
@@ -87,7 +88,7 @@ def _mixed_up(disk: Disk, directories: DataDirectories, has_logs: bool, has_snap
 
 
 def _check_level(disk: Disk, directory: Path) -> None:
-    """Raise StorageError if the files are one directory above; ``directory`` has none."""
+    """Raise StorageError if the files are in the parent of ``directory``, which has no files."""
     above = directory.parent
     if not _has_files(disk, above):
         return

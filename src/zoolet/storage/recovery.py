@@ -1,8 +1,9 @@
-"""Recovery: the newest snapshot that is whole, and the txns after it.
+"""Recovery: the newest undamaged snapshot, and the txns after it.
 
-Nothing is guessed: what cannot be read refuses the start, with file, offset and what to do, but for
-the torn tail of the newest log, whose writer died before it could acknowledge it. That tail is kept
-in a file of its own before it is cut off.
+If a file cannot be read, the server does not start; the message has the file, the offset and what
+the user can do. The only exception is a torn tail of the newest log: the server that wrote it ended
+before it could acknowledge the txns in it. The tail is saved in a separate file before it is cut
+off.
 """
 
 from collections.abc import Iterator
@@ -26,21 +27,21 @@ _EPOCH_BITS = 32
 
 
 class AsOf(NamedTuple):
-    """Up to where txns count: a zxid, a time in ms since the epoch, or both; None is any."""
+    """The last txn that counts, by zxid, by time in ms since the epoch, or both; None: no limit."""
 
     zxid: int | None = None
     time_ms: int | None = None
 
     def includes(self, txn: Txn) -> bool:
-        """Say whether a txn counts."""
+        """Return whether a txn counts."""
         return (self.zxid is None or txn.header.zxid <= self.zxid) and (
             self.time_ms is None or txn.header.time_ms <= self.time_ms
         )
 
     def may_begin_with(self, zxid: int, tree: Tree) -> bool:
-        """Say whether a snapshot shows nothing that does not count.
+        """Return whether recovery may start from a snapshot: it contains only txns that count.
 
-        One of Apache's may hold txns behind its zxid; they have left their traces in Stats.
+        A snapshot of Apache ZooKeeper may contain txns after its zxid. The Stats show such txns.
         """
         if self == ALL:
             return True
@@ -56,13 +57,13 @@ ALL = AsOf()
 
 
 class Recovery(NamedTuple):
-    """What recovery found.
+    """The result of recovery.
 
     Attributes:
         machine: the state after the last txn.
-        txns_replayed: how many txns the logs held after the snapshot.
-        snapshot_zxid: the snapshot's zxid; None where there was none.
-        notes: what was out of the ordinary, for the operator to read.
+        txns_replayed: the number of txns in the logs after the snapshot.
+        snapshot_zxid: the zxid of the snapshot; None if there was no snapshot.
+        notes: warnings for the operator.
     """
 
     machine: StateMachine
@@ -74,11 +75,11 @@ class Recovery(NamedTuple):
 def recover(
     disk: Disk, directories: DataDirectories, session_bucket_ms: int, as_of: AsOf = ALL
 ) -> Recovery:
-    """Read the data directory; raises StorageError where it cannot be trusted.
+    """Read the data directory; raises StorageError if files are damaged or missing.
 
-    ``as_of`` asks for a state before the last; the disk should then be one that changes nothing. An
-    empty directory gives the tree of a server that has never run. The sessions' timeouts have not
-    begun: see ``SessionTable.restart_clocks``.
+    ``as_of`` selects an earlier state; then ``disk`` should be one that changes nothing. An empty
+    directory results in the tree of a new database. The timeouts of the sessions are not running
+    yet: see ``SessionTable.restart_clocks``.
     """
     check_placement(disk, directories)
     if as_of == ALL:
@@ -99,16 +100,16 @@ def recover(
     if as_of == ALL:
         _check_damaged(damaged, directories, machine.zxid)
         notes += _missing_logs(disk, directories, snapshot_zxid or 0)
-    passed_over = [f"passing over a snapshot that cannot be read: {error}" for error in damaged]
+    passed_over = [f"ignoring a snapshot that cannot be read: {error}" for error in damaged]
     return Recovery(machine, replayed, snapshot_zxid, passed_over + list(dict.fromkeys(notes)))
 
 
 def _snapshots(
     disk: Disk, directories: DataDirectories, damaged: list[DamagedFileError], as_of: AsOf
 ) -> Iterator[tuple[int | None, Path | None, Snapshot]]:
-    """Yield what recovery may begin with: each snapshot that can be read, the newest first.
+    """Yield the states from which recovery may start: each readable snapshot, the newest first.
 
-    Behind them comes the tree of a server that has never run, if the logs are complete.
+    After them, yields the tree of a new database, if the logs are complete.
     """
     directory = directories.snapshots
     for zxid, name in reversed(by_zxid(disk.list_names(directory), "snapshot")):
@@ -124,11 +125,12 @@ def _snapshots(
             yield zxid, path, snapshot
     logs = by_zxid(disk.list_names(directories.logs), "log")
     if logs and logs[0][0] > 1:
-        newest = f" The newest one: {damaged[0]}" if damaged else ""
+        newest = f" The newest snapshot: {damaged[0]}" if damaged else ""
         raise StorageError(
             f"{directory} holds no snapshot that can be read, and the logs in {directories.logs}"
-            f" begin only at zxid 0x{logs[0][0]:x}: the txns before it are missing. Put a snapshot"
-            f" of this server back, or set an empty dataDir to begin with no data.{newest}"
+            f" begin only at zxid 0x{logs[0][0]:x}: the txns before it are missing. Restore a"
+            " snapshot of this server from a backup, or set dataDir to an empty directory to start"
+            f" without data.{newest}"
         )
     yield None, None, Snapshot(Tree.fresh(), {}, {})
 
@@ -136,28 +138,28 @@ def _snapshots(
 def _check_damaged(
     damaged: list[DamagedFileError], directories: DataDirectories, zxid: int
 ) -> None:
-    """Raise StorageError where a damaged snapshot was ahead of all that can be read instead."""
+    """Raise StorageError if a damaged snapshot is newer than the recovered state."""
     errors = {error.path.name: error for error in damaged}
     for snapshot_zxid, name in by_zxid(list(errors), "snapshot"):
         if snapshot_zxid > zxid:
             raise StorageError(
                 f"{errors[name]} The logs in {directories.logs} end at zxid 0x{zxid:x}:"
-                f" 0x{snapshot_zxid - zxid:x} txns are lost at most."
+                f" at most 0x{snapshot_zxid - zxid:x} txns are lost."
                 f" {_ways_on(directories.logs, zxid)}"
             )
 
 
 def _missing_logs(disk: Disk, directories: DataDirectories, snapshot_zxid: int) -> list[str]:
-    """Return a note if a server has run here, and there is no log.
+    """Return a note if a server has run here, but there is no log.
 
-    That is so after a restore from a snapshot alone, and if somebody removed the dataLogDir.
+    This happens after a restore from a snapshot only, and if somebody removed the dataLogDir.
     """
     if snapshot_zxid == 0 or by_zxid(disk.list_names(directories.logs), "log"):
         return []
     note = (
-        f"{directories.logs} holds no transaction log. The server begins with the snapshot of zxid"
-        f" 0x{snapshot_zxid:x}. If there were logs, stop the server and put them back: changes"
-        " after the snapshot are only in them"
+        f"{directories.logs} holds no transaction log. The server starts from the snapshot of zxid"
+        f" 0x{snapshot_zxid:x}. If there were logs, stop the server and restore them: only the logs"
+        " contain the changes after the snapshot"
     )
     return [note]
 
@@ -170,9 +172,9 @@ def _replay(
     notes: list[str],
     as_of: AsOf,
 ) -> int:
-    """Apply the txns after ``machine.zxid``; returns how many there were."""
+    """Apply the txns after ``machine.zxid``; return the number of applied txns."""
     logs = by_zxid(disk.list_names(directory), "log")
-    # As in Apache: a log that begins with the next txn makes those before it unnecessary.
+    # As in Apache: if a log begins with the next txn, the logs before it are not needed.
     before = [zxid for zxid, _ in logs if zxid <= machine.zxid + 1]
     start_zxid = before[-1] if before else 0
     wanted = [(zxid, name) for zxid, name in logs if zxid >= start_zxid]
@@ -202,8 +204,8 @@ def _replay(
                         path,
                         error.offset,
                         error.reason,
-                        f"What is behind it is lost at most: {log.size_bytes - error.offset} bytes"
-                        f" of this file and {len(wanted) - position - 1} newer logs."
+                        f"At most the data after this byte is lost: {log.size_bytes - error.offset}"
+                        f" bytes of this file and {len(wanted) - position - 1} newer logs."
                         f" {_ways_on(directory, machine.zxid)}",
                     ) from error
                 notes.append(_cut_torn_tail(disk, path, log, error))
@@ -213,9 +215,9 @@ def _replay(
 
 
 def _end_log(disk: Disk, path: Path, last_offset: int, *, is_empty: bool) -> None:
-    """Do what the process that wrote the newest log has not done, if it died."""
+    """Finish the newest log, if the process that wrote it did not do so."""
     if is_empty:
-        # Its first write never finished. The next log may have the same name: make room.
+        # The first write was not finished. Remove the file: the next log may have the same name.
         disk.remove(path)
         disk.sync_directory(path.parent)
         return
@@ -226,29 +228,30 @@ def _end_log(disk: Disk, path: Path, last_offset: int, *, is_empty: bool) -> Non
 
 
 def _ways_on(directory: Path, zxid: int) -> str:
-    """Return what can be done about a log that cannot be read to its end."""
+    """Return what the user can do if a log cannot be read to its end."""
     return (
-        "Put back a whole copy; or, to go on knowingly without what cannot be read: zoolet data"
-        f" restore {directory.parent} --as-of 0x{zxid:x} --to NEWDIR, and make NEWDIR the dataDir."
-        " Nothing was changed."
+        "Restore an undamaged copy; or, to start without the data that cannot be read, run: zoolet"
+        f" data restore {directory.parent} --as-of 0x{zxid:x} --to NEWDIR, and set dataDir in"
+        " zoo.cfg to NEWDIR. Nothing was changed."
     )
 
 
 def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int, applied_zxid: int) -> None:
-    """A zxid may stand twice only where Apache ZooKeeper refused what it could not even read."""
+    """Check the order: a zxid may repeat only for requests that Apache could not even read."""
     zxid, op_code = txn.header.zxid, txn.header.type
     if zxid < last_zxid or (zxid == last_zxid and op_code != OpCode.ERROR):
         raise StorageError(
-            f"{path}: at byte {offset}: the txn 0x{zxid:x} stands behind the txn 0x{last_zxid:x}."
+            f"{path}: at byte {offset}: the txn 0x{zxid:x} is out of order: it comes after the txn"
+            f" 0x{last_zxid:x}."
             f" {_ways_on(path.parent, applied_zxid)}"
         )
 
 
 def _check_gap(path: Path, offset: int, zxid: int, last_zxid: int) -> None:
-    """Within an epoch (the upper half of the zxid) each zxid is one more than the last."""
+    """Check that each zxid of an epoch (upper half of the zxid) is one more than the last one."""
     if zxid >> _EPOCH_BITS == last_zxid >> _EPOCH_BITS and zxid != last_zxid + 1:
         raise StorageError(
-            f"{path}: at byte {offset}: the txn 0x{zxid:x} comes after 0x{last_zxid:x}: those"
+            f"{path}: at byte {offset}: the txn 0x{zxid:x} comes after 0x{last_zxid:x}: the txns"
             f" between them are missing. {_ways_on(path.parent, last_zxid)}"
         )
 
@@ -267,6 +270,6 @@ def _cut_torn_tail(disk: Disk, path: Path, log: ReadableFile, error: DamagedFile
     disk.sync_directory(path.parent)
     disk.truncate(path, error.offset)
     return (
-        f"{path}: cut off a write that was never finished, nor acknowledged, at byte"
+        f"{path}: cut off an unfinished write, which was never acknowledged, at byte"
         f" {error.offset} ({error.reason}); its {end - error.offset} bytes are kept in {kept.name}"
     )

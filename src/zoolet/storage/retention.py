@@ -1,12 +1,13 @@
-"""Retention: removing the snapshots and logs that nobody needs any more.
+"""Retention: the removal of old snapshots and logs.
 
-The newest whole snapshots stay, up to the wanted number, and every log with a txn behind the oldest
-of them. A snapshot that is not whole does not count (ZOOKEEPER-3231): it stays if it is newer.
-Source: ``PurgeTxnLog`` and ``FileSnap.findNValidSnapshots`` of Apache ZooKeeper; but here the
-checksum is checked, and there only the end mark. Only files under their final names count.
+The newest undamaged snapshots are kept, up to the configured number, and every log with a txn after
+the oldest of them. A damaged snapshot does not count (ZOOKEEPER-3231), but it is kept if it is
+newer than the oldest of them. Source: ``PurgeTxnLog`` and ``FileSnap.findNValidSnapshots`` of
+Apache ZooKeeper, which check only the end mark; zoolet checks the checksum. Only files under their
+final names count.
 
-Several may purge at once, and files may vanish meanwhile: each removes only what lies before
-snapshots that it has found whole and that are still there.
+Several processes may purge at the same time, and files may be removed meanwhile: each process
+removes only files older than snapshots that it has checked and that still exist.
 """
 
 import zlib
@@ -18,13 +19,13 @@ from zoolet.storage.files import TORN, DataDirectories, by_zxid
 from zoolet.storage.snapshots import MAGIC, SEAL_BYTES, is_seal_of
 
 LEAST_SNAPSHOTS = 3
-"""Fewer would leave too little to go back to where a snapshot is damaged."""
+"""The least number of snapshots to keep, so that others are left if one is damaged."""
 
 
 class Retention:
-    """Purges a data directory, again and again.
+    """Purges a data directory repeatedly.
 
-    A snapshot that was found whole is not read again: a file does not change under its final name.
+    A snapshot that was found undamaged is not read again: a file with a final name never changes.
     """
 
     def __init__(self, disk: Disk, directories: DataDirectories, keep_snapshots: int) -> None:
@@ -34,9 +35,9 @@ class Retention:
         self._whole: dict[str, int] = {}
 
     def purge(self) -> list[str]:
-        """Remove what lies before the newest whole snapshots; returns the names, oldest first.
+        """Remove files older than the newest undamaged snapshots; return their names, oldest first.
 
-        Removes nothing if there are fewer whole snapshots than are to be kept.
+        If there are fewer undamaged snapshots than the number to keep, nothing is removed.
         """
         disk, (snapshots, logs) = self._disk, self._directories
         names = by_zxid(disk.list_names(snapshots), "snapshot")
@@ -47,10 +48,10 @@ class Retention:
         if len(kept) < self._keep_snapshots or not there.issuperset(kept):
             return []
         oldest_zxid = min(zxid for zxid, name in names if name in kept)
-        # Snapshots first: a crash in between leaves no snapshot without its logs.
+        # Snapshots first: so a crash in between leaves no snapshot without its logs.
         removed = [name for zxid, name in names if zxid < oldest_zxid]
         self._remove(snapshots, removed)
-        # The last log that begins at or before that zxid may hold txns behind it.
+        # The last log that begins at or before this zxid may contain txns after it.
         begun = [
             name for zxid, name in by_zxid(disk.list_names(logs), "log") if zxid <= oldest_zxid
         ]
@@ -59,7 +60,7 @@ class Retention:
         return removed + gone
 
     def _torn_from(self, logs: list[str]) -> list[str]:
-        """Return the files that hold what recovery has cut off these logs."""
+        """Return the files with the torn tails that recovery has cut off these logs."""
         prefixes = tuple(f"{TORN}{name}." for name in logs)
         names = self._disk.list_names(self._directories.logs)
         return [name for name in names if name.startswith(prefixes)] if prefixes else []
@@ -71,7 +72,7 @@ class Retention:
             self._disk.sync_directory(directory)
 
     def _newest_whole(self, names: list[tuple[int, str]]) -> list[str]:
-        """Return the names of the newest whole snapshots, up to the number to keep."""
+        """Return the names of the newest undamaged snapshots, up to the number to keep."""
         kept: list[str] = []
         for _, name in reversed(names):
             if len(kept) == self._keep_snapshots:
@@ -94,17 +95,18 @@ class Retention:
 
 
 def checked_size(disk: Disk, path: Path, known_bytes: int | None = None) -> int | None:
-    """Return the size of a snapshot file whose checksum is right; None if it is not right.
+    """Return the size of a snapshot file with a correct checksum; None if the checksum is wrong.
 
-    Reads the file in blocks, so that a large one takes little memory; not at all if its size is
-    ``known_bytes``. Raises OSError, and CompressionError if it is not compressed as its name says.
+    The file is read in blocks, so that a large file takes little memory. It is not read if its size
+    is ``known_bytes``. Raises OSError, and CompressionError if the compression is not the one in
+    the name.
     """
     with disk.open(path) as file:
         if file.size_bytes == known_bytes:
             return known_bytes
         checksum, seal, head = 1, b"", b""
         for piece in compression_of(path.name).decompress_blocks(file.blocks()):
-            # The last bytes are held back: they may be the seal.
+            # The last bytes are not added to the checksum yet: they may be the seal.
             data = seal + piece
             seal = data[-SEAL_BYTES:]
             content = memoryview(data)[: len(data) - len(seal)]

@@ -1,10 +1,11 @@
-"""Reads a snapshot that arrives piece by piece, in steps, with little memory beside its tree.
+"""A parser for a snapshot that arrives in pieces; it works in steps and needs little extra memory.
 
-Format: docs/formats/snapshot.md. Behind the first seal Apache writes two more sealed parts: a
-digest, which is passed over, and the zxid of the last txn. Source of both, in Apache ZooKeeper 3.9:
-``ZKDatabase.deserializeSnapshot`` and ``DataTree.serializeLastProcessedZxid``.
+Format: docs/formats/snapshot.md. After the first seal, Apache ZooKeeper writes two more sealed
+parts: a digest, which is skipped, and the zxid of the last txn. Source of both, in Apache ZooKeeper
+3.9: ``ZKDatabase.deserializeSnapshot`` and ``DataTree.serializeLastProcessedZxid``.
 
-Invariant: a snapshot that is cut short or damaged anywhere raises MalformedError. Does no I/O.
+Invariant: a snapshot that is cut short or damaged anywhere raises MalformedError. The parser does
+no I/O.
 """
 
 import zlib
@@ -19,7 +20,7 @@ from zoolet.storage import snapshots
 from zoolet.wire.jute import INT, LONG, MalformedError, Reader, pack_ustring
 
 STEP_ZNODES: Final = 300
-"""A step reads up to this many znodes, sessions or ACLs: about 1 ms."""
+"""The maximum number of znodes, sessions or ACLs that a step reads; a step takes about 1 ms."""
 
 MAX_TRAILER_BYTES: Final = 4096
 MAX_PART_BYTES: Final = 1 << 30
@@ -30,16 +31,16 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW_BITS: Final = 31
 _INFLATED_BYTES: Final = 1 << 18
 _BYTES_BEHIND_DATA: Final = snapshots.ACL_AND_STAT_BYTES
-_MZXID_AT: Final = 16  # of these: behind the ACL's number and czxid
+_MZXID_AT: Final = 16  # the offset in these bytes: after the number of the ACL, and czxid
 
 
 class SnapshotParser:
-    """Takes the bytes of one snapshot, plain or behind gzip.
+    """Parses one snapshot, which may be compressed with gzip.
 
     Attributes:
         tree: the znodes.
-        sessions: the timeout in ms of each session.
-        zxid: that of the last txn that the snapshot is known to hold.
+        sessions: session id to the timeout in ms.
+        zxid: the zxid of the last txn that the snapshot is known to contain.
     """
 
     def __init__(self) -> None:
@@ -58,26 +59,26 @@ class SnapshotParser:
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes were fed and are not read yet."""
+        """The number of bytes that were fed and not read yet."""
         tail_bytes = 0 if self._inflater is None else len(self._inflater.unconsumed_tail)
         return self._pending_bytes + tail_bytes + self._left_bytes
 
     @property
     def _left_bytes(self) -> int:
-        """How many bytes can be read at the position."""
+        """The number of bytes that can be read at the position."""
         return len(self._data) - self._position
 
     def feed(self, data: bytes) -> None:
-        """Take more of the snapshot."""
+        """Add the next bytes of the snapshot."""
         self._pieces.append(data)
         self._pending_bytes += len(data)
 
     def complete(self) -> None:
-        """Note that all of the snapshot was fed."""
+        """Record that all bytes of the snapshot were fed."""
         self._is_complete = True
 
     def steps(self) -> Iterator[bool]:
-        """Read the snapshot; yields True after each step, False if it needs to be fed.
+        """Parse the snapshot; yields True after each step, and False if more bytes are needed.
 
         Raises MalformedError.
         """
@@ -93,7 +94,7 @@ class SnapshotParser:
     def _need(self, size_bytes: int) -> Iterator[bool]:
         """Yield until this number of bytes can be read at the position."""
         if size_bytes > MAX_PART_BYTES:
-            raise MalformedError(f"a part of {size_bytes} bytes")
+            raise MalformedError(f"a part of {size_bytes} bytes is too large")
         while self._left_bytes < size_bytes:
             if self._take_pieces(size_bytes):
                 yield True
@@ -103,7 +104,7 @@ class SnapshotParser:
                 yield False
 
     def _take_pieces(self, size_bytes: int) -> bool:
-        """Add what was fed, if it is worth copying; say whether something was added."""
+        """Add the fed bytes to the data, if copying them is useful; return whether it was done."""
         missing_bytes = size_bytes - self._left_bytes
         inflater = self._inflater
         if not self._pieces and not (inflater is not None and inflater.unconsumed_tail):
@@ -123,15 +124,15 @@ class SnapshotParser:
         return True
 
     def _inflate(self, inflater: "zlib._Decompress", added: bytes) -> bytes:
-        """Decompress a bounded part; the rest stays with the decompressor."""
+        """Decompress a limited part; the decompressor keeps the rest."""
         try:
             inflated = inflater.decompress(inflater.unconsumed_tail + added, _INFLATED_BYTES)
         except zlib.error as error:
-            raise MalformedError(f"no gzip: {error}") from error
+            raise MalformedError(f"the bytes are not gzip: {error}") from error
         return inflated
 
     def _sum(self) -> None:
-        """Bring the checksum up to the position."""
+        """Add the bytes up to the position to the checksum."""
         read = memoryview(self._data)[self._summed : self._position]
         self._checksum = zlib.adler32(read, self._checksum)
         self._summed = self._position
@@ -152,10 +153,10 @@ class SnapshotParser:
         yield from self._need(len(snapshots.MAGIC) + INT.size + LONG.size + INT.size)
         magic = self._data[: len(snapshots.MAGIC)]
         if magic != snapshots.MAGIC:
-            raise MalformedError(f"a snapshot begins with {snapshots.MAGIC!r}, not {magic!r}")
+            raise MalformedError(f"a snapshot must begin with {snapshots.MAGIC!r}, not {magic!r}")
         self._position = len(snapshots.MAGIC)
         if (version := self._read_int()) != snapshots.VERSION:
-            raise MalformedError(f"version {version} of the snapshot format is not known")
+            raise MalformedError(f"version {version} of the snapshot format is not supported")
         self._read_long()  # the database id, which nothing uses
         for number in range(_count(self._read_int())):
             yield from self._need(LONG.size + INT.size)
@@ -203,10 +204,10 @@ class SnapshotParser:
         if "/" not in tree.records:
             raise MalformedError("the tree has no root")
         if number != len(tree.records):
-            raise MalformedError(f"{number - len(tree.records)} znodes stand there twice")
+            raise MalformedError(f"{number - len(tree.records)} znodes are in the snapshot twice")
         if open_acls:
-            # A start finds the list in the logs behind a snapshot. There are none here.
-            raise MalformedError(f"the ACL of {next(iter(open_acls))!r} is not in its table")
+            # A start would find the ACL in the logs after the snapshot. Here, there are no logs.
+            raise MalformedError(f"the ACL of {next(iter(open_acls))!r} is not in the ACL table")
         tree.acl_table.drop_unused()
 
     def _need_znode(self) -> Iterator[bool]:
@@ -241,7 +242,7 @@ class SnapshotParser:
         )
 
     def _read_seals(self) -> Iterator[bool]:
-        """Check the seal, and read what Apache may have written behind it."""
+        """Check the seal, and read the parts that Apache ZooKeeper may have written after it."""
         yield from self._need(_SEAL_BYTES)
         self._check_seal()
         while True:
@@ -252,7 +253,7 @@ class SnapshotParser:
             else:
                 yield False
             if self._left_bytes > MAX_TRAILER_BYTES:
-                raise MalformedError("there are bytes behind the end of the snapshot")
+                raise MalformedError("there are bytes after the end of the snapshot")
         if self._inflater is not None and not self._inflater.eof:
             raise MalformedError("the gzip stream is cut short")
         left_bytes = self._left_bytes
@@ -264,12 +265,12 @@ class SnapshotParser:
             self.zxid = max(self.zxid, self._read_long())
             self._check_seal()
         if self._position != len(self._data):
-            raise MalformedError("there are bytes behind the end of the snapshot")
+            raise MalformedError("there are bytes after the end of the snapshot")
 
     def _read_digest(self) -> None:
         reader = Reader(self._data, self._position)
         reader.read_long()  # the zxid of the digest
-        if reader.read_int() < 2:  # the version; the first one was a text
+        if reader.read_int() < 2:  # the version; version 1 contains text
             reader.read_ustring()
         else:
             reader.read_long()
@@ -280,7 +281,7 @@ class SnapshotParser:
         self._sum()
         reader = Reader(self._data, self._position)
         if reader.read_long() != self._checksum or reader.read_ustring() != "/":
-            raise MalformedError("the snapshot's checksum is not that of its bytes")
+            raise MalformedError("the snapshot's checksum is wrong")
         self._position = reader.position
 
     def _count_children(self) -> Iterator[bool]:
@@ -292,5 +293,5 @@ class SnapshotParser:
 
 def _count(number: int) -> int:
     if number < 0:
-        raise MalformedError(f"a length of {number}")
+        raise MalformedError(f"a length is negative: {number}")
     return number

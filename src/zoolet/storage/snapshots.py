@@ -1,8 +1,8 @@
-"""Snapshots: sessions and tree as one file, with a checksum behind them.
+"""Snapshots: the sessions and the tree in a single file with a checksum.
 
 Format: docs/formats/snapshot.md; source: ``FileSnap``, ``SnapStream``, ``SerializeUtils`` and
-``DataTree.serialize`` of Apache ZooKeeper. A snapshot counts only under its final name, which it
-gets when it is whole and synced.
+``DataTree.serialize`` of Apache ZooKeeper. A snapshot is valid only under its final name; the file
+gets this name when it is complete and synced.
 """
 
 import zlib
@@ -33,8 +33,8 @@ from zoolet.storage.files import snapshot_name
 from zoolet.wire.jute import LONG, MalformedError, Reader, pack_ustring, write_acl, write_ustring
 
 UNFINISHED: Final = "unfinished."
-"""Begins the name of a snapshot that is being written: Apache ZooKeeper looks for names that begin
-with "snapshot", which this one does not."""
+"""The prefix of the name of a snapshot that is being written. Apache ZooKeeper ignores the file,
+because it looks for names that begin with "snapshot"."""
 
 MAGIC: Final = b"ZKSN"
 VERSION: Final = 2
@@ -42,8 +42,8 @@ _DATABASE_ID: Final = -1
 
 _SESSION_BYTES: Final = 12
 
-# Behind a znode's data: its ACL's number, then the Stat as it is kept (``StatPersisted``), without
-# what follows from data and children and with the count of children created in place of cversion.
+# The bytes after a znode's data: the number of its ACL, then the Stat (``StatPersisted``) without
+# dataLength and numChildren, and with the number of created children in place of cversion.
 _CZXID_AT: Final = 8
 _CREATED_AT: Final = 44
 _OWNER_AT: Final = 52
@@ -54,19 +54,19 @@ OPEN_ACL_NUMBER: Final = -1
 _END_OF_TREE: Final = pack_ustring("/")
 SEAL_BYTES: Final = LONG.size + len(_END_OF_TREE)
 _CHUNK_BYTES: Final = 1 << 18
-_SYNC_BYTES = 1 << 22  # one sync of all at the end would hold the log's syncs up behind it
+_SYNC_BYTES = 1 << 22  # a single sync of all bytes at the end would delay the log's syncs
 
 
 class Snapshot(NamedTuple):
-    """What a snapshot holds.
+    """The content of a snapshot.
 
     Attributes:
         tree: the znodes.
-        sessions: the timeout in ms of each session.
-        open_acls: the paths of the znodes that name an ACL that is not in the snapshot's table,
-            with the number of that ACL. Apache writes the table first and the znodes while txns go
-            on (ZOOKEEPER-4846), so the ACL is in a txn of the logs behind the snapshot. Until it is
-            found the znode has an ACL that permits nothing.
+        sessions: session id to the timeout in ms.
+        open_acls: path to ACL number, for the znodes whose ACL is not in the snapshot's table.
+            Apache ZooKeeper writes the table first, and the znodes while it applies txns
+            (ZOOKEEPER-4846), so the ACL is in a txn of the logs after the snapshot. Until it is
+            found, the znode has an ACL that permits nothing.
     """
 
     tree: Tree
@@ -76,16 +76,16 @@ class Snapshot(NamedTuple):
 
 @final
 class Image:
-    """The state at one moment, which stays what it is while the tree goes on.
+    """The state at one moment; it stays the same while the tree changes.
 
-    Only the paths are copied, in about 20 ns a znode. The tree keeps each znode that changes as it
-    was, until the content was made or ``release`` is called.
+    Only the paths are copied, which takes about 20 ns per znode. Until the content was read or
+    ``release`` is called, the tree keeps the previous state of each znode that changes.
     """
 
     def __init__(self, zxid: int, tree: Tree, sessions: Mapping[int, int]) -> None:
-        """Keep the state after ``zxid``; ``sessions`` are the timeouts in ms by session id."""
+        """Keep the state after ``zxid``; ``sessions`` is session id to timeout in ms."""
         self.zxid = zxid
-        # A tuple: the garbage collector visits it once, and a list again and again.
+        # A tuple, because the garbage collector visits a tuple once, but a list repeatedly.
         self._paths = tuple(tree.all_records())
         self._tree = tree
         self._acl_lists = tuple(tree.acl_table.lists.values())
@@ -94,17 +94,17 @@ class Image:
 
     @classmethod
     def of(cls, machine: StateMachine) -> "Image":
-        """Keep the state of a machine."""
+        """Return an image of the current state of a machine."""
         sessions = machine.sessions.by_id.values()
         timeouts = {session.session_id: session.timeout_ms for session in sessions}
         return cls(machine.zxid, machine.tree, timeouts)
 
     def release(self) -> None:
-        """Let the tree keep nothing more for this image; it may have been released before."""
+        """Stop the tree from keeping znodes for this image; do nothing if this was done already."""
         self._tree.forget_kept(self._kept)
 
     def content(self) -> Iterator[bytes]:
-        """Yield what a snapshot seals, a chunk at a time; at the end the image is released."""
+        """Yield the content of a snapshot before its seal in chunks; then release the image."""
         writer = BytesWriter()
         writer.write(MAGIC)
         write_i32_be(writer, VERSION)
@@ -148,12 +148,12 @@ def _write_znode(writer: BytesWriter, path: str, znode: KeptZnode, acl_number: i
 
 
 class SnapshotFile:
-    """A snapshot that is being written; it has its name once it is whole and on disk."""
+    """A snapshot that is being written; it gets its name when it is complete and on disk."""
 
     def __init__(
         self, disk: Disk, directory: Path, zxid: int, compression: Compression = Compression.NONE
     ) -> None:
-        """Begin the file, under a name that nobody takes for a snapshot's."""
+        """Create the file, under a name that is not the name of a snapshot."""
         self.path = directory / snapshot_name(zxid, compression)
         self._disk = disk
         self._compressor = compression.compressor()
@@ -174,38 +174,38 @@ class SnapshotFile:
             self._unsynced_bytes = 0
 
     def finish(self) -> None:
-        """Seal it, and give it its name when it is on disk."""
+        """Seal the file, and give it its final name when it is on disk."""
         self.seal()
         self.publish()
 
     def seal(self) -> None:
-        """Write the end, and return when all of it is on disk."""
+        """Write the end, and return when the whole file is on disk."""
         seal = self._compressor.compress(_seal_of(self._checksum))
         self._file.write(seal + self._compressor.flush())
         self._file.sync()
 
     def publish(self) -> None:
-        """Give it its name: from now on, a start reads it."""
+        """Give the file its final name: from now on, a start of the server reads it."""
         self._disk.rename(self._unfinished, self.path)
         self._disk.sync_directory(self.path.parent)
         self._file.close()
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Remove the unfinished file."""
         self._file.close()
         self._disk.remove(self._unfinished)
 
 
 def _seal_of(checksum: int) -> bytes:
-    """Return what ends a snapshot whose content has this checksum."""
+    """Return the end of a snapshot whose content has this checksum."""
     return LONG.pack(checksum) + _END_OF_TREE
 
 
 def is_seal_of(checksum: int, data: bytes) -> bool:
-    """Say whether ``data`` seals a snapshot; the checksum is that of all bytes before it.
+    """Return whether ``data`` seals a snapshot; the checksum is that of all bytes before it.
 
-    Apache's snapshots may have several sealed parts. The checksum in each seal is that of all bytes
-    before it, earlier seals included, so the last one covers the whole file.
+    Snapshots of Apache ZooKeeper may have several sealed parts. The checksum in each seal is that
+    of all bytes before it, including earlier seals, so the last seal covers the whole file.
     """
     return data == _seal_of(checksum)
 
@@ -213,9 +213,9 @@ def is_seal_of(checksum: int, data: bytes) -> bool:
 def write_snapshot(
     disk: Disk, directory: Path, image: Image, compression: Compression = Compression.NONE
 ) -> Path:
-    """Write a snapshot at once; returns its path when it is on disk under its name.
+    """Write a whole snapshot; return its path when it is on disk under its final name.
 
-    An OSError leaves no file behind that could be taken for a snapshot.
+    If an OSError is raised, there is no file with the name of a snapshot.
     """
     file = SnapshotFile(disk, directory, image.zxid, compression)
     try:
@@ -229,9 +229,10 @@ def write_snapshot(
 
 
 def read_snapshot(path: Path, data: bytes) -> Snapshot:
-    """Read a snapshot's content, as its name says that it is compressed.
+    """Read the content of a snapshot; its name determines the compression.
 
-    Raises DamagedFileError where it is none, or not whole; the offset is in what was compressed.
+    Raises DamagedFileError if the content is not a complete snapshot; the offset counts bytes of
+    the decompressed content.
     """
     try:
         reader = Reader(compression_of(path.name).decompress(data))
@@ -239,17 +240,17 @@ def read_snapshot(path: Path, data: bytes) -> Snapshot:
         raise DamagedFileError(path, 0, str(error)) from error
     try:
         return _read_content(reader)
-    except MalformedError as malformed:  # one name for both would have one type in mypyc
+    except MalformedError as malformed:  # another name, because mypyc gives a name one type
         raise DamagedFileError(path, reader.position, str(malformed)) from malformed
 
 
 def _read_content(reader: Reader) -> Snapshot:
     magic = reader.data[: len(MAGIC)]
     if magic != MAGIC:
-        raise MalformedError(f"a snapshot begins with {MAGIC!r}, not {magic!r}")
+        raise MalformedError(f"a snapshot must begin with {MAGIC!r}, not {magic!r}")
     reader.position = len(MAGIC)
     if (version := reader.read_int()) != VERSION:
-        raise MalformedError(f"version {version} of the snapshot format is not known")
+        raise MalformedError(f"version {version} of the snapshot format is not supported")
     reader.read_long()  # the database id, which nothing uses
     sessions: dict[int, int] = {}
     for _ in range(_count(reader, _SESSION_BYTES)):
@@ -259,14 +260,14 @@ def _read_content(reader: Reader) -> Snapshot:
     tree = _read_tree(reader, open_acls)
     checksum = zlib.adler32(memoryview(reader.data)[: reader.position])
     if reader.read_long() != checksum or reader.read_ustring() != "/":
-        raise MalformedError("the snapshot's checksum is not that of its bytes")
+        raise MalformedError("the snapshot's checksum is wrong")
     return Snapshot(tree, sessions, open_acls)
 
 
 def _count(reader: Reader, least_bytes: i64) -> int:
     count = reader.read_int()
     if not 0 <= count <= reader.remaining // least_bytes:
-        raise MalformedError(f"{count} elements in {reader.remaining} bytes")
+        raise MalformedError(f"{count} elements do not fit in {reader.remaining} bytes")
     return count
 
 
@@ -289,7 +290,7 @@ def _read_tree(reader: Reader, open_acls: dict[str, int]) -> Tree:
     if paths.ROOT not in tree.records:
         raise MalformedError("the tree has no root")
     if num_read != len(tree.records):
-        raise MalformedError(f"{num_read - len(tree.records)} znodes stand there twice")
+        raise MalformedError(f"{num_read - len(tree.records)} znodes are in the snapshot twice")
     tree.acl_table.drop_unused()
     tree.count_all_children()
     return tree
@@ -302,7 +303,7 @@ def read_znode(
     path: str,
     open_acls: dict[str, int],
 ) -> None:
-    """Read what follows a znode's path; raises KeyError if its parent is missing."""
+    """Read a znode after its path; raises KeyError if its parent does not exist."""
     data, start = reader.data, reader.position
     reader.skip_buffer()
     at = reader.position
@@ -326,5 +327,5 @@ def read_znode(
 
 
 def _no_acl(number: int) -> ACL:
-    """Return what stands for an ACL that is not known: it permits nothing."""
+    """Return a placeholder for an unknown ACL: it permits nothing."""
     return ACL(0, Id("unknown", f"ACL {number} of the snapshot"))

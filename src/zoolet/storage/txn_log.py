@@ -1,8 +1,8 @@
 """The transaction log: txns in the order of their zxids, each with its checksum.
 
-A log is a file header and records; the part that is not written yet is zero. Writing is append and
-sync, a batch at a time; a log is never appended to again after the process that began it. Its zero
-part is cut off when the log ends, or by the next start if the process died.
+A log contains a file header and records; the part that is not written yet is zero. A batch of
+records is written by one append and one sync. Only the process that created a log appends to it.
+The zero part is cut off when the log ends, or at the next start if the process died.
 Format: docs/formats/txnlog.md; source: ``FileTxnLog`` of Apache ZooKeeper.
 """
 
@@ -43,18 +43,18 @@ _WINDOW_BYTES: Final = 1 << 20
 _ZERO_BLOCK = bytes(_WINDOW_BYTES)
 _SMALLEST_TXN_BYTES: Final = 32
 _LARGEST_TXN_BYTES: Final = 1 << 30
-_adler32: Final = zlib.adler32  # looked up once: every txn is written with it
+_adler32: Final = zlib.adler32  # a module constant, because looking it up for every txn is slower
 
 
 class TxnTooLargeError(Exception):
-    """A txn is larger than the log may hold; nothing was written."""
+    """A txn is larger than the maximum size; nothing was written."""
 
 
 def write_record(writer: BytesWriter, txn: Txn, max_txn_bytes: int = _LARGEST_TXN_BYTES) -> None:
-    """Write the record of ``txn``: checksum, length, bytes, end mark. Write all of it or nothing.
+    """Write the record of ``txn``: checksum, length, bytes and end mark.
 
     Raises TxnTooLargeError if the txn has more than ``max_txn_bytes`` bytes, and MemoryError.
-    After any error ``writer`` is as it was before.
+    After any error, ``writer`` is unchanged.
     """
     payload = encode_txn(txn)
     if len(payload) > max_txn_bytes:
@@ -71,16 +71,17 @@ def write_record(writer: BytesWriter, txn: Txn, max_txn_bytes: int = _LARGEST_TX
 
 
 def encode_record(txn: Txn) -> bytes:
-    """Return what the log holds of ``txn``."""
+    """Return the record of ``txn`` in the log."""
     writer = BytesWriter()
     write_record(writer, txn)
     return writer.getvalue()
 
 
 class TxnLog:
-    """Appends to the logs in a directory; each call returns when the disk has what it was given.
+    """Appends to the logs in a directory; each call returns when its data are on disk.
 
-    An OSError out of any method leaves the state of the file unknown: the log cannot be used on.
+    After an OSError of any method, the state of the file is unknown: the log must not be used any
+    more.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class TxnLog:
         self._allocated_bytes = 0
 
     def append(self, first_zxid: int, records: bytes) -> None:
-        """Append whole records, the first of them that of ``first_zxid``, and sync them."""
+        """Append whole records, of which ``first_zxid`` is the first zxid, and sync them."""
         is_new = self._file is None
         if self._file is None:
             path = self._directory / log_name(first_zxid)
@@ -111,9 +112,10 @@ class TxnLog:
             self._disk.sync_directory(self._directory)
 
     def _preallocate(self, file: DiskFile, needed_bytes: int) -> int:
-        """Let the file grow by whole steps; returns how large it is then.
+        """Grow the file to a multiple of the step; return the new size.
 
-        A disk without room for a step may have room for the records: they are what counts.
+        If the disk has no room for a step, it may still have room for the records: then the file is
+        not grown.
         """
         step = self._preallocate_bytes
         wanted_bytes = -(-needed_bytes // step) * step
@@ -126,9 +128,9 @@ class TxnLog:
         return wanted_bytes
 
     def roll(self) -> None:
-        """End this log without its zero padding; the next append begins a new one.
+        """End this log without its zero padding; the next append creates a new log.
 
-        A crash on the way leaves the padding or not: recovery reads both.
+        After a crash in between, the log may have the padding: recovery reads both forms.
         """
         file = self._file
         if file is None:
@@ -139,7 +141,7 @@ class TxnLog:
         self._file = None
 
     def _remove_padding(self, file: DiskFile) -> None:
-        """Cut the file where the records end. Some full file systems have no room even for that."""
+        """Cut the file after the records; some full file systems have no room even for this."""
         try:
             file.truncate(self._position)
         except OSError as error:
@@ -148,7 +150,7 @@ class TxnLog:
 
 
 class FileHeader(NamedTuple):
-    """What a log begins with; ``encoded`` are its bytes."""
+    """The header of a log file; ``encoded`` has its bytes."""
 
     encoded: bytes
     version: int
@@ -159,9 +161,9 @@ class RawRecord(NamedTuple):
     """A record whose txn is not decoded.
 
     Attributes:
-        offset: where it begins, in bytes.
+        offset: the position of the record in the file, in bytes.
         payload: the bytes of the txn.
-        is_sound: whether the checksum is that of the payload.
+        is_sound: whether the checksum of the payload is correct.
         encoded: all bytes of the record.
     """
 
@@ -172,7 +174,7 @@ class RawRecord(NamedTuple):
 
 
 class LogRecord(NamedTuple):
-    """One txn of a log, and where its record stands."""
+    """One txn of a log, and the position of its record in the file, in bytes."""
 
     offset: int
     txn: Txn
@@ -180,11 +182,11 @@ class LogRecord(NamedTuple):
 
 @final
 class _Window:
-    """A part of a log that is in memory; it moves forward as records are read.
+    """A part of a log that is in memory; the part moves forward as records are read.
 
     Attributes:
         data: the bytes in memory.
-        start: where in the file they begin.
+        start: the position of these bytes in the file.
         size_bytes: the size of the file.
     """
 
@@ -195,7 +197,7 @@ class _Window:
         self.data = b""
 
     def position(self, offset: i64, size_bytes: i64) -> i64:
-        """Return where ``offset`` is in ``data``, with ``size_bytes`` behind it in the file."""
+        """Return the index of ``offset`` in ``data``; first load ``size_bytes`` bytes if needed."""
         at = offset - self.start
         if at < 0 or at + size_bytes > len(self.data):
             self.data = self._log.read_at(offset, max(size_bytes, _WINDOW_BYTES))
@@ -204,7 +206,7 @@ class _Window:
         return at
 
     def byte_at(self, offset: i64) -> i64:
-        """Return one byte, which the file has; the window stays where it is."""
+        """Return one byte, which must be in the file; the window does not move."""
         at = offset - self.start
         if 0 <= at < len(self.data):
             return self.data[at]
@@ -215,7 +217,7 @@ def read_records(path: Path, log: ReadableFile) -> Iterator[LogRecord]:
     """Yield the records of a log up to its zero tail or its end.
 
     Raises DamagedFileError at the first bytes that are neither a record nor the tail, and
-    StorageError at a record that is whole and holds no txn that is known here.
+    StorageError at an undamaged record whose txn cannot be decoded.
     """
     read_file_header(path, log.read_at(0, _FILE_HEADER.size))
     window = _Window(log)
@@ -237,19 +239,19 @@ def read_records(path: Path, log: ReadableFile) -> Iterator[LogRecord]:
 
 
 def read_file_header(path: Path, data: bytes) -> FileHeader:
-    """Return what a log begins with; raises DamagedFileError if it is no log that is known here."""
+    """Return the header of a log; raises DamagedFileError if it is not a supported log."""
     if len(data) < _FILE_HEADER.size:
         raise DamagedFileError(path, 0, "the file header is cut short")
     magic, version, database_id = _FILE_HEADER.unpack_from(data)
     if magic != _MAGIC:
-        raise DamagedFileError(path, 0, f"a log begins with {_MAGIC!r}, not {magic!r}")
+        raise DamagedFileError(path, 0, f"a log must begin with {_MAGIC!r}, not {magic!r}")
     if version != _VERSION:
-        raise DamagedFileError(path, 4, f"version {version} of the log format is not known")
+        raise DamagedFileError(path, 4, f"version {version} of the log format is not supported")
     return FileHeader(data[: _FILE_HEADER.size], version, database_id)
 
 
 def read_raw_records(path: Path, data: bytes) -> Iterator[RawRecord]:
-    """Yield the records of a log's content, also those whose checksum is wrong.
+    """Yield the records in the content of a log, including records with a wrong checksum.
 
     Raises DamagedFileError at the first bytes that are neither a record nor the zero tail.
     """
@@ -270,20 +272,20 @@ def read_raw_records(path: Path, data: bytes) -> Iterator[RawRecord]:
 
 
 def encode_payload(payload: bytes) -> bytes:
-    """Return the record that holds ``payload``, with the checksum of these bytes."""
+    """Return a record with ``payload`` and its checksum."""
     head = _adler32(payload).to_bytes(8) + len(payload).to_bytes(4)
     return head + payload + bytes([_END_MARK])
 
 
 def is_torn(log: ReadableFile, offset: i64) -> bool:
-    """Say whether the damage at ``offset`` is a write that was cut off: no record follows it.
+    """Return whether the damage at ``offset`` is an unfinished write: no record follows it.
 
-    A record that does follow was written after it, so what stands at ``offset`` had been synced
-    and was damaged later.
+    If a record follows, it was written later. So the bytes at ``offset`` were synced before it, and
+    were damaged afterwards.
     """
     window = _Window(log)
     end = end_of_data(log, offset)
-    # A checksum of 32 bits in a field of 64 begins with four zeros.
+    # A checksum has 32 bits in a field of 64 bits, so it begins with four zeros.
     begin = offset + 1
     while begin < end:
         size_bytes = min(_WINDOW_BYTES, end - begin)
@@ -293,13 +295,13 @@ def is_torn(log: ReadableFile, offset: i64) -> bool:
             if _has_record_at(window, begin + found):
                 return False
             found = block.find(_ZEROS, found + 1)
-        # The next block begins with the last bytes of this one: zeros may lie across the border.
+        # The next block overlaps this one, because the zeros may be in both blocks.
         begin += size_bytes if begin + size_bytes >= end else size_bytes - len(_ZEROS) + 1
     return True
 
 
 def end_of_data(log: ReadableFile, offset: i64) -> i64:
-    """Return where the zeros at the end of a log begin; ``offset`` if they begin before it."""
+    """Return the position of the zeros at the end of a log; at least ``offset``."""
     end = offset
     position: i64 = log.next_data(offset)
     while position < log.size_bytes:
@@ -313,7 +315,7 @@ def end_of_data(log: ReadableFile, offset: i64) -> i64:
 
 
 def _payload_at(path: Path, log: ReadableFile, window: _Window, offset: i64) -> bytes | None:
-    """Return the bytes of the record at ``offset``, None where the zero tail begins."""
+    """Return the payload of the record at ``offset``; None if the zero tail begins there."""
     header_end = offset + _RECORD_HEADER_BYTES
     if header_end > window.size_bytes:
         if end_of_data(log, offset) == offset:
@@ -325,21 +327,21 @@ def _payload_at(path: Path, log: ReadableFile, window: _Window, offset: i64) -> 
     if size_bytes == 0 and checksum == 0:
         if end_of_data(log, offset) == offset:
             return None
-        raise DamagedFileError(path, offset, "a record of no bytes, and more behind it")
+        raise DamagedFileError(path, offset, "an empty record, with data after it")
     end = header_end + size_bytes
     if size_bytes < 0 or end + 1 > window.size_bytes:
         raise DamagedFileError(path, offset, f"a record of {size_bytes} bytes is cut short")
     at = window.position(offset, _RECORD_HEADER_BYTES + size_bytes + 1) + _RECORD_HEADER_BYTES
     payload = window.data[at : at + size_bytes]
     if _adler32(payload) != checksum:
-        raise DamagedFileError(path, offset, "the record's checksum is not that of its bytes")
+        raise DamagedFileError(path, offset, "the record's checksum is wrong")
     if window.data[at + size_bytes] != _END_MARK:
         raise DamagedFileError(path, offset, "the record's end mark is missing")
     return payload
 
 
 def _has_record_at(window: _Window, offset: i64) -> bool:
-    """Say whether a whole record with the right checksum stands at ``offset``."""
+    """Return whether a whole record with a correct checksum begins at ``offset``."""
     header_end = offset + _RECORD_HEADER_BYTES
     if header_end > window.size_bytes:
         return False

@@ -1,6 +1,6 @@
-"""ZooKeeper's serialisation: bytes to the values of ``zoolet.model`` and back.
+"""ZooKeeper's serialization: conversion of bytes to the values of ``zoolet.model`` and back.
 
-Owns jute (ZooKeeper's record format), the frames on a connection and the records in a txn log.
-Holds no state and does no I/O. Whatever bytes come in, the only error that leaves is
-MalformedError. Imports nothing of zoolet but ``model``.
+This package contains jute (ZooKeeper's record format), the frames on a connection and the txns in a
+log record. It has no state and does no I/O. For any input bytes, the only error that it raises is
+MalformedError. Of zoolet, it imports only ``model``.
 """

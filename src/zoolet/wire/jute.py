@@ -1,4 +1,4 @@
-"""Jute's primitive types, big-endian, each length-prefixed where it varies.
+"""Jute's primitive types: big-endian, with a length prefix if their size varies.
 
 Source: ``org.apache.jute.BinaryInputArchive`` and ``BinaryOutputArchive``. A length of -1 is null.
 """
@@ -24,44 +24,44 @@ T = TypeVar("T")
 
 
 class MalformedError(ValueError):
-    """The bytes are not the record that they should be."""
+    """The bytes are not a valid record of the expected type."""
 
 
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Reader:
-    """Reads values one after another from ``data[position:end]``.
+    """Reads successive values from ``data[position:end]``.
 
-    Every method moves ``position`` past what it read, and raises MalformedError where the bytes end
-    too early or a length makes no sense.
+    Every method moves ``position`` to the end of the value that it reads. It raises MalformedError
+    if the bytes end too early or a length is invalid.
     """
 
     __slots__ = ("data", "end", "position")
 
     def __init__(self, data: bytes, position: i64 = 0, end: i64 = -1) -> None:
-        """Read from ``position`` up to ``end``; -1: to the end of the data."""
+        """Read from ``position`` to ``end``; -1 means the end of the data."""
         self.data = data
         self.position: i64 = position
         self.end: i64 = len(data) if end == -1 else end
 
     @property
     def remaining(self) -> i64:
-        """Bytes not read yet."""
+        """The number of bytes that are not read yet."""
         return self.end - self.position
 
     def _advance(self, size_bytes: i64) -> i64:
         start = self.position
         if size_bytes > self.end - start:
-            raise MalformedError(f"{size_bytes} bytes wanted at {start}, {self.end - start} left")
+            raise MalformedError(f"{size_bytes} bytes expected at {start}, {self.end - start} left")
         self.position = start + size_bytes
         return start
 
     def skip(self, size_bytes: i64) -> None:
-        """Pass over bytes."""
+        """Skip bytes."""
         self._advance(size_bytes)
 
     def skip_buffer(self) -> None:
-        """Pass over bytes with their length, or null."""
+        """Skip a buffer, which may be null, and its length."""
         size_bytes: i64 = self.read_int()
         if size_bytes < -1:
             raise MalformedError(f"a buffer of {size_bytes} bytes")
@@ -76,12 +76,12 @@ class Reader:
         return read_i64_be(self.data, self._advance(8))
 
     def read_bool(self) -> bool:
-        """Read one byte; anything but 0 is true."""
+        """Read one byte; every value except 0 is true."""
         return self.data[self._advance(1)] != 0
 
     def read_buffer(self) -> bytes | None:
         """Read bytes, or None for null."""
-        # Without a call per step: every request has two or three of these.
+        # Without calls of other methods: every request has two or three buffers.
         start: i64 = self.position + 4
         if start > self.end:
             self._advance(4)
@@ -99,22 +99,22 @@ class Reader:
         raise AssertionError("a buffer both fits and does not")
 
     def comes_null(self) -> bool:
-        """Say whether the text or buffer that comes next is null."""
+        """Return whether the next text or buffer is null."""
         at = self.position
         return at + 4 <= self.end and read_i32_be(self.data, at) == -1
 
     def read_ustring(self) -> str:
-        """Read UTF-8 text; what is no UTF-8 becomes U+FFFD, as in Java. Null is malformed."""
+        """Read UTF-8 text; invalid bytes become U+FFFD, as in Java. Null raises MalformedError."""
         value = self.read_buffer()
         if value is None:
-            raise MalformedError("null where text must be")
+            raise MalformedError("a text is null")
         try:
-            return value.decode()  # with no second argument it is a third of the time
+            return value.decode()  # without arguments, this takes a third of the time
         except UnicodeDecodeError:
             return value.decode("utf-8", "replace")
 
     def read_text_or_null(self) -> str:
-        """Read UTF-8 text as ``read_ustring`` does, but NULL_TEXT for null."""
+        """Read UTF-8 text as ``read_ustring`` does, but return NULL_TEXT for null."""
         value = self.read_buffer()
         if value is None:
             return NULL_TEXT
@@ -124,7 +124,7 @@ class Reader:
             return value.decode("utf-8", "replace")
 
     def read_vector(self, read_one: Callable[[], T]) -> tuple[T, ...]:
-        """Read a counted sequence; null reads as empty, and so does any other negative count."""
+        """Read a counted sequence; null and any other negative count give an empty tuple."""
         count = self.read_int()
         if count <= 0:
             return ()
@@ -139,21 +139,21 @@ class Reader:
         return ACL(perms, Id(scheme, identity.decode("utf-8", "replace")))
 
     def read_acl(self) -> AclList:
-        """Read a vector of ACL records; the very object OPEN_ACL where it is that."""
+        """Read a vector of ACL records; the object OPEN_ACL itself if the vector equals it."""
         return OPEN_ACL if self._passes_open_acl() else self.read_vector(self.read_acl_entry)
 
     def read_wanted_acl_entry(self) -> ACL:
-        """Read one ACL record of a request, with NULL_TEXT for null."""
+        """Read one ACL record of a request; null becomes NULL_TEXT."""
         return ACL(self.read_int(), Id(self.read_text_or_null(), self.read_text_or_null()))
 
     def read_wanted_acl(self) -> AclList:
-        """Read a request's vector of ACL records, which may have nulls; else as ``read_acl``."""
+        """Read the ACL of a request as ``read_acl`` does, but with NULL_TEXT for null."""
         if self._passes_open_acl():
             return OPEN_ACL
         return self.read_vector(self.read_wanted_acl_entry)
 
     def _passes_open_acl(self) -> bool:
-        """Say whether OPEN_ACL comes next, and move past it if it does."""
+        """Return whether OPEN_ACL comes next; if it does, skip it."""
         end = self.position + _PACKED_OPEN_ACL_BYTES
         if end <= self.end and self.data[self.position : end] == _PACKED_OPEN_ACL:
             self.position = end
@@ -162,7 +162,7 @@ class Reader:
 
 
 def write_buffer(writer: BytesWriter, value: bytes | None) -> None:
-    """Write bytes, or null."""
+    """Write a buffer; None is written as null."""
     if value is None:
         write_i32_be(writer, -1)
     else:
@@ -171,7 +171,7 @@ def write_buffer(writer: BytesWriter, value: bytes | None) -> None:
 
 
 def set_length(writer: BytesWriter, start: i64) -> None:
-    """Set the length at ``start``, which was written as 0, to that of all behind it."""
+    """Set the length at ``start``, which was written as 0, to the number of bytes after it."""
     length: i64 = len(writer) - start - 4
     writer[start] = u8(length >> 24 & 0xFF)
     writer[start + 1] = u8(length >> 16 & 0xFF)
@@ -209,7 +209,7 @@ def write_acl(writer: BytesWriter, acl: AclList) -> None:
 
 
 def write_acl_entries(writer: BytesWriter, acl: AclList) -> None:
-    """Write ACL records, without their number."""
+    """Write ACL records without their count."""
     for entry in acl:
         write_i32_be(writer, entry.perms)
         write_ustring(writer, entry.id.scheme)
@@ -228,28 +228,28 @@ _PACKED_OPEN_ACL_BYTES: Final = len(_PACKED_OPEN_ACL)
 
 
 def pack_buffer(value: bytes | None) -> bytes:
-    """Return bytes, or null, as they are written."""
+    """Return the encoded buffer; None is encoded as null."""
     writer = BytesWriter()
     write_buffer(writer, value)
     return writer.getvalue()
 
 
 def pack_ustring(value: str) -> bytes:
-    """Return UTF-8 text as it is written."""
+    """Return the encoded UTF-8 text."""
     writer = BytesWriter()
     write_ustring(writer, value)
     return writer.getvalue()
 
 
 def pack_ustrings(values: Iterable[str]) -> bytes:
-    """Return a vector of texts as it is written."""
+    """Return the encoded vector of texts."""
     writer = BytesWriter()
     write_ustrings(writer, values)
     return writer.getvalue()
 
 
 def pack_acl(acl: AclList) -> bytes:
-    """Return a vector of ACL records as it is written."""
+    """Return the encoded vector of ACL records."""
     writer = BytesWriter()
     write_acl(writer, acl)
     return writer.getvalue()

@@ -28,19 +28,19 @@ def _write_multi_header(writer: BytesWriter, op_code: int, err: int) -> None:
 
 
 def write_end_of_multi(writer: BytesWriter) -> None:
-    """Write what ends the parts of a multi."""
+    """Write the end mark after the parts of a multi."""
     write_i32_be(writer, -1)
     writer.append(1)
     write_i32_be(writer, -1)
 
 
 def stat_in(record: bytes) -> bytes:
-    """Return the packed Stat at the end of a znode's record, which may be empty."""
+    """Return the packed Stat in a znode's record; empty if the record is empty."""
     return record[len(record) - _STAT_BYTES :] if record else record
 
 
 def _write_body(writer: BytesWriter, op_code: int, result: TxnResult) -> None:
-    """Write what a reply under ``op_code`` tells of a result."""
+    """Write the body of a reply with ``op_code`` for a result."""
     if op_code in (_CREATE, _CREATE2, _CREATE_CONTAINER, _CREATE_TTL):
         write_ustring(writer, result.path)
         if op_code != _CREATE:
@@ -55,7 +55,7 @@ def _write_body(writer: BytesWriter, op_code: int, result: TxnResult) -> None:
 
 def _write_parts(writer: BytesWriter, parts: tuple[TxnResult, ...]) -> None:
     for part in parts:
-        # A part that made a znode and tells its Stat is told as a create2, whatever it was.
+        # As in Apache, createContainer and createTTL are written like create2, with a Stat.
         op_code = part.op_code
         told = _CREATE2 if op_code in (_CREATE_CONTAINER, _CREATE_TTL) else op_code
         _write_multi_header(writer, told, part.err)
@@ -64,7 +64,7 @@ def _write_parts(writer: BytesWriter, parts: tuple[TxnResult, ...]) -> None:
 
 
 def encode_result(result: TxnResult) -> bytes:
-    """Return the body of the reply to a write; one that was refused as a whole has none."""
+    """Return the body of the reply to a write; it is empty if the whole write was refused."""
     if result.op_code == _ERROR:
         return b""
     writer = BytesWriter()
@@ -73,43 +73,43 @@ def encode_result(result: TxnResult) -> bytes:
 
 
 def encode_acl(acl: AclList, stat: bytes) -> bytes:
-    """Return the body of getACL's reply."""
+    """Return the body of the reply to getACL."""
     return pack_acl(acl) + stat
 
 
 def encode_path(path: str) -> bytes:
-    """Return the body of sync's reply; NULL_TEXT is answered with null."""
+    """Return the body of the reply to sync; NULL_TEXT becomes null."""
     return pack_buffer(None if path == NULL_TEXT else path.encode())
 
 
 def encode_count(count: int) -> bytes:
-    """Return the body of getAllChildrenNumber's reply."""
+    """Return the body of the reply to getAllChildrenNumber."""
     return INT.pack(count)
 
 
 def encode_paths(paths: Iterable[str]) -> bytes:
-    """Return the body of getEphemerals's reply."""
+    """Return the body of the reply to getEphemerals."""
     return pack_ustrings(paths)
 
 
 def encode_watch_added() -> bytes:
-    """Return the body of addWatch's reply: an error code, which is 0."""
+    """Return the body of the reply to addWatch: an error code, which is 0."""
     return INT.pack(0)
 
 
 def encode_identities(identities: Iterable[tuple[str, str]]) -> bytes:
-    """Return the body of whoAmI's reply: schemes and users."""
+    """Return the body of the reply to whoAmI: schemes and users."""
     packed = [pack_ustring(scheme) + pack_ustring(user) for scheme, user in identities]
     return INT.pack(len(packed)) + b"".join(packed)
 
 
 def encode_token(token: bytes | None) -> bytes:
-    """Return the body of sasl's reply."""
+    """Return the body of the reply to sasl."""
     return pack_buffer(token)
 
 
 def encode_multi_read(parts: Iterable[tuple[int, int, bytes]]) -> bytes:
-    """Return the body of multiRead's reply: for each part its op code, error and own body."""
+    """Return the body of the reply to multiRead: the op code, error and body of each part."""
     writer = BytesWriter()
     for op_code, err, body in parts:
         write_multi_read_part(writer, op_code, err, body)
@@ -118,7 +118,7 @@ def encode_multi_read(parts: Iterable[tuple[int, int, bytes]]) -> bytes:
 
 
 def write_multi_read_part(writer: BytesWriter, op_code: int, err: int, body: bytes) -> None:
-    """Write a part of multiRead's reply: its op code, error and own body."""
+    """Write a part of the reply to multiRead: its op code, error and body."""
     if err:
         _write_multi_header(writer, _ERROR, err)
         write_i32_be(writer, err)
@@ -128,6 +128,6 @@ def write_multi_read_part(writer: BytesWriter, op_code: int, err: int, body: byt
 
 
 def encode_event(event_type: EventType, path: str, zxid: int) -> bytes:
-    """Return the frame of a watch event; zxid is -1 where no single txn caused it."""
+    """Return the frame of a watch event; zxid is -1 if the event is not from a single txn."""
     body = INT.pack(event_type) + INT.pack(KeeperState.SYNC_CONNECTED) + pack_ustring(path)
     return encode_reply(Xid.NOTIFICATION, zxid, 0, body)

@@ -1,4 +1,4 @@
-"""The bodies of requests: a table from op code to the record that a client sends under it."""
+"""The bodies of requests: functions that read the request of each op code."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -28,7 +28,7 @@ from zoolet.wire.jute import MalformedError, Reader
 
 E = TypeVar("E", bound=IntEnum)
 
-# Looked up once: a member of an enum costs more than what is done with it here.
+# Module constants, because looking up an enum member costs more than the operations here.
 _CREATE: Final = OpCode.CREATE.value
 _CREATE2: Final = OpCode.CREATE2.value
 _CREATE_CONTAINER: Final = OpCode.CREATE_CONTAINER.value
@@ -78,17 +78,17 @@ def _check(reader: Reader) -> Check:
 
 
 def _create_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
-    """Read a create, create2 or createContainer; the flags of a container make it one.
+    """Read a create, create2 or createContainer; with a container's flags, it makes a container.
 
-    Other than on its own, flags of no mode or of a TTL make the whole multi malformed
-    (``MultiOperationRecord.deserialize``).
+    In a multi, but not in a single request, invalid flags or flags of a TTL make the whole multi
+    malformed (``MultiOperationRecord.deserialize``).
     """
     request = _create(reader)
     flags = request.flags
     if not 0 <= flags <= _LAST_FLAGS:
         raise MalformedError(f"flags {flags} in a multi")
     if flags in (_TTL_FLAGS, _SEQUENTIAL_TTL_FLAGS):
-        raise MalformedError("the flags of a TTL without one in a multi")
+        raise MalformedError("flags of a TTL, but no TTL, in a multi")
     if flags == _CONTAINER_FLAGS or op_code == _CREATE_CONTAINER:
         request.kind = OwnerKind.CONTAINER
         return OpCode.CREATE_CONTAINER, request
@@ -96,7 +96,7 @@ def _create_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
 
 
 def _create_ttl_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
-    """Read a createTTL, which is what its flags say; a TTL that they do not want is passed over."""
+    """Read a createTTL; without the flags of a TTL, the TTL is ignored and the flags decide."""
     request = _create_ttl(reader)
     flags = request.flags
     if flags in (_TTL_FLAGS, _SEQUENTIAL_TTL_FLAGS):
@@ -123,22 +123,22 @@ def _multi(reader: Reader) -> Multi:
 
 
 def _next_in_multi(reader: Reader) -> int:
-    """Return the op code in a MultiHeader (op code, done, err), _END_OF_MULTI where it is done."""
+    """Return the op code in a MultiHeader (op code, done, err); _END_OF_MULTI if it is done."""
     op_code, done, _err = reader.read_int(), reader.read_bool(), reader.read_int()
     return _END_OF_MULTI if done else op_code
 
 
-_END_OF_MULTI: Final = 1 << 31  # no op code: they have 32 bits
+_END_OF_MULTI: Final = 1 << 31  # not an op code, because op codes have 32 bits
 
 
 def _part(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
-    """Read a request in a multi; returns it with the op code that it comes to.
+    """Read a request in a multi; return it with the op code of its txn.
 
     A null path makes the whole multi malformed (``PrepRequestProcessor.getPendingChanges``).
     """
     if reader.comes_null():
         raise MalformedError("a null path in a multi")
-    # Not a table: compiled, this calls each directly, and there are thousands in a turn.
+    # Not a table: compiled, each function is called directly, for thousands of parts in a turn.
     if op_code in (_CREATE, _CREATE2, _CREATE_CONTAINER):
         return _create_in_multi(op_code, reader)
     if op_code == _SET_DATA:
@@ -164,12 +164,12 @@ _WRITES: Final[dict[int, Callable[[Reader], WriteRequest]]] = by_number(
 )
 
 WRITE_OP_CODES: Final = frozenset([*_WRITES, _CREATE, _CREATE2, _SET_DATA])
-"""The op codes that become a txn."""
+"""The op codes of the requests that are turned into a txn."""
 
 
 def decode_write(op_code: int, reader: Reader) -> WriteRequest:
     """Read the body of a request whose op code is one of WRITE_OP_CODES."""
-    # Most of what is ever written: compiled, these are called directly.
+    # The most frequent writes: compiled, these functions are called directly.
     if op_code == _SET_DATA:
         return _set_data(reader)
     if op_code in (_CREATE, _CREATE2):
@@ -178,15 +178,15 @@ def decode_write(op_code: int, reader: Reader) -> WriteRequest:
 
 
 def read_path_watch(reader: Reader) -> tuple[str, bool]:
-    """Read the body of exists, getData, getChildren or getChildren2: a path, and whether to watch.
+    """Read the path and the watch flag of exists, getData, getChildren or getChildren2.
 
-    Compiled, the pair is two values in registers; a PathWatch costs a getData 30 ns more.
+    Compiled, the pair is two values in registers; with a PathWatch, a getData takes 30 ns more.
     """
     return reader.read_ustring(), reader.read_bool()
 
 
 def decode_path_watch(reader: Reader) -> PathWatch:
-    """Read what ``read_path_watch`` reads, as a record."""
+    """Read the same values as ``read_path_watch``, as a record."""
     return PathWatch(*read_path_watch(reader))
 
 
@@ -230,7 +230,7 @@ def _path_vectors(reader: Reader, count: int) -> list[tuple[str, ...]]:
 
 
 def _paths_not_null(reader: Reader) -> tuple[str, ...]:
-    """Read a vector of paths; raises MalformedError if it is null, as Apache ZooKeeper answers."""
+    """Read a vector of paths; raises MalformedError if it is null, as Apache ZooKeeper does."""
     start = reader.position
     if reader.read_int() == -1:
         raise MalformedError("a null list of paths")
@@ -249,19 +249,19 @@ def decode_watches_of(reader: Reader) -> WatchesOf:
 
 
 def decode_sasl(reader: Reader) -> bytes | None:
-    """Read the body of sasl: a token."""
+    """Read the body of sasl, which is a token."""
     return reader.read_buffer()
 
 
 def check_reconfig(reader: Reader) -> None:
-    """Read the body of reconfig, which is refused whatever it says."""
+    """Read the body of reconfig, which is refused in any case."""
     for _ in range(3):
         reader.read_buffer()
     reader.read_long()
 
 
 def _member(kind: type[E], value: int) -> E:
-    """Return the member of an enum that a number stands for."""
+    """Return the member of an enum with this number; raises MalformedError if there is none."""
     try:
         return kind(value)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""Txns as bytes: the header and body that a log record holds between its checksum and its end.
+"""Txns as bytes: the header and body in a log record, between its checksum and its end mark.
 
-Source: ``zookeeper.jute`` (module ``org.apache.zookeeper.txn``) and ``SerializeUtils``. A digest of
-the tree may follow the body in logs of 3.6 and later; it is optional, is not written, and is passed
-over in reading.
+Source: ``zookeeper.jute`` (module ``org.apache.zookeeper.txn``) and ``SerializeUtils``. In logs of
+3.6 and later, an optional digest of the tree may follow the body. zoolet does not write the digest
+and ignores it when it reads a log.
 """
 
 from collections.abc import Callable
@@ -100,7 +100,7 @@ def _write_multi(writer: BytesWriter, txn: MultiTxn) -> None:
 
 
 def _write_body(writer: BytesWriter, body: TxnBody) -> None:
-    # Compiled, each test compares two pointers; what is written most often is first.
+    # Compiled, each test compares two pointers; the most frequent types come first.
     if isinstance(body, (CreateTxn, SetDataTxn, DeleteTxn, CheckTxn, ErrorTxn)):
         _write_part(writer, body)
     elif isinstance(body, MultiTxn):
@@ -127,7 +127,7 @@ def _write_part(writer: BytesWriter, body: SubTxn) -> None:
 
 
 def encode_txn(txn: Txn) -> bytes:
-    """Return the bytes that a log record keeps of ``txn``."""
+    """Return the bytes of ``txn`` in a log record."""
     header, writer = txn.header, BytesWriter()
     write_i64_be(writer, header.client_id)
     write_i32_be(writer, header.cxid)
@@ -145,7 +145,7 @@ def _decode_create(reader: Reader) -> CreateTxn:
         reader.read_acl(),
         reader.read_bool(),
     )
-    # Logs from before 3.4 end here; -1 means: one more than the parent has (CreateTxnV0).
+    # Logs from before 3.4 end here; -1 means one more than the parent's number (CreateTxnV0).
     parent_cversion = reader.read_int() if reader.remaining else -1
     return CreateTxn(path, data, acl, SESSION if ephemeral else NOBODY, parent_cversion)
 
@@ -168,10 +168,10 @@ def _decode_close_session(reader: Reader) -> CloseSessionTxn:
 
 
 def _is_digest(reader: Reader) -> bool:
-    """Say whether only a digest of the tree is left: its version, 2, and 8 bytes.
+    """Return whether only a digest of the tree is left: its version, 2, and 8 bytes.
 
-    Apache with ``closeSessionTxn.enabled=false`` lists no paths, and the digest follows at once. No
-    list of two paths is that short.
+    With ``closeSessionTxn.enabled=false``, Apache ZooKeeper lists no paths, and the digest follows
+    immediately. A list of two paths is always longer.
     """
     if reader.remaining != _DIGEST_BYTES:
         return False
@@ -203,7 +203,7 @@ def _decode_sub(reader: Reader) -> tuple[int, SubTxn]:
     code, body = reader.read_int(), reader.read_buffer()
     decode = _SUB_DECODERS.get(code)
     if decode is None or body is None:
-        raise MalformedError(f"a multi txn holds an unsupported txn of type {code}")
+        raise MalformedError(f"a multi contains an unsupported txn of type {code}")
     return code, decode(Reader(body))
 
 
@@ -212,7 +212,7 @@ _DECODERS: dict[int, Callable[[Reader], TxnBody]] = _SUB_DECODERS | by_number(
         OpCode.SET_ACL: lambda reader: SetAclTxn(
             reader.read_ustring(), reader.read_acl(), reader.read_int()
         ),
-        # An ensemble logs a change of its members as the new data of /zookeeper/config.
+        # An ensemble logs a change of its members as new data of /zookeeper/config.
         OpCode.RECONFIG: _SUB_DECODERS[OpCode.SET_DATA],
         OpCode.CREATE_SESSION: lambda reader: CreateSessionTxn(reader.read_int()),
         OpCode.CLOSE_SESSION: _decode_close_session,
@@ -222,9 +222,9 @@ _DECODERS: dict[int, Callable[[Reader], TxnBody]] = _SUB_DECODERS | by_number(
 
 
 def decode_txn(data: bytes) -> Txn:
-    """Read the header and body that a log record holds.
+    """Read the header and body in a log record.
 
-    Raises MalformedError where the bytes are no txn, or one of a type that is not supported.
+    Raises MalformedError if the bytes are not a txn, or if its type is not supported.
     """
     reader = Reader(data)
     client_id, cxid = reader.read_long(), reader.read_int()

@@ -97,7 +97,7 @@ def test_a_missing_directory_is_not_created_if_zoo_cfg_says_so(
             (home / "data").mkdir()
     refused = server.run_command("start-foreground")
     assert refused.returncode == 1
-    assert "is missing, and datadir.autocreate is false. Mount it" in refused.stderr
+    assert "does not exist, and datadir.autocreate is false. Mount" in refused.stderr
     for directory in ("data/version-2", "log/version-2"):
         (home / directory).mkdir(parents=True, exist_ok=True)
     with server:

@@ -97,8 +97,8 @@ def others_pid_file(data: Path) -> None:
         (deny("version-2", 0o555), "version-2"),
         (deny("version-2", 0), "version-2"),
         (deny(".", 0o555), "Permission denied"),
-        (deny("version-2/log.3", 0), "log.3: Permission denied. Give this user the right"),
-        (others_pid_file, "zookeeper_server.pid: Permission denied. Give this user the right"),
+        (deny("version-2/log.3", 0), "log.3: Permission denied. Give this user permission"),
+        (others_pid_file, "zookeeper_server.pid: Permission denied. Give this user permission"),
         (replace_directory("."), "data"),
         (replace_directory("version-2"), "version-2"),
     ],
@@ -138,7 +138,7 @@ def test_another_users_pid_file(path: Path, verb: str) -> None:
     require_powerless()
     others_pid_file(path.parent / "data")
     completed = run_script("zkServer.sh", verb, path, has_power=False)
-    assert_one_line_of_advice(completed, "zookeeper_server.pid", "Give this user the right")
+    assert_one_line_of_advice(completed, "zookeeper_server.pid", "Give this user permission")
 
 
 @pytest.mark.parametrize("verb", ["stop", "restart", "start"])
@@ -199,7 +199,7 @@ def test_a_disk_that_is_full_before_the_first_start(small_disk: Path, verb: str)
     path = write_zoo_cfg(small_disk, ReservedPort())
     filler = fill(small_disk)
     completed = run_script("zkServer.sh", verb, path)
-    assert_one_line_of_advice(completed, "No space left on device", "Make room")
+    assert_one_line_of_advice(completed, "No space left on device", "Free space on this disk")
     filler.unlink()
     assert run_script("zkServer.sh", "start", path).returncode == 0
     assert run_script("zkServer.sh", "stop", path).returncode == 0
@@ -215,7 +215,7 @@ def test_a_disk_that_is_full_after_the_log_was_opened(
     fill(small_disk)
     variables = {"ZOO_LOG_DIR": str(tmp_path / "logs")}
     completed = run_script("zkServer.sh", verb, path, variables=variables)
-    assert_one_line_of_advice(completed, "No space left on device", "Make room")
+    assert_one_line_of_advice(completed, "No space left on device", "Free space on this disk")
 
 
 def test_a_full_disk_of_the_log_stops_no_server(small_disk: Path, tmp_path: Path) -> None:

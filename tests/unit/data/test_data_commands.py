@@ -158,9 +158,7 @@ def test_check_says_as_a_server_does_whether_it_starts(
     assert "DAMAGED" in result.stdout
     assert "A server starts from these files with 6 znodes" in result.stdout
     assert result.exit_code == 0
-    assert ("It warns: passing over a snapshot" in result.stdout) == (
-        damage is damage_newest_snapshot
-    )
+    assert ("It warns: ignoring a snapshot" in result.stdout) == (damage is damage_newest_snapshot)
 
 
 def test_check_of_what_a_server_refuses_is_1(writer: Writer) -> None:
@@ -401,12 +399,15 @@ def test_an_export_comes_back(writer: Writer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", ":1: this is no line of an export"),
+        ("", ":1: this is not a line of an export"),
         ('{"zoolet_export": 1, "zxid": "0x1", "root": "/a"}', "the export has no root"),
-        ("{}", ":1: this is no line of an export"),
-        ("no json", ":1: this is no line of an export"),
-        ('{"zoolet_export": 1, "zxid": "0x1"}\n{"path": "/"}', ":2: this is no line of an export"),
-        ('{"zoolet_export": 1, "zxid": "0x1"}\n[]', ":2: this is no line of an export"),
+        ("{}", ":1: this is not a line of an export"),
+        ("no json", ":1: this is not a line of an export"),
+        (
+            '{"zoolet_export": 1, "zxid": "0x1"}\n{"path": "/"}',
+            ":2: this is not a line of an export",
+        ),
+        ('{"zoolet_export": 1, "zxid": "0x1"}\n[]', ":2: this is not a line of an export"),
     ],
 )
 def test_what_is_no_export_is_said_with_its_line(tmp_path: Path, content: str, said: str) -> None:
@@ -424,7 +425,7 @@ def test_what_is_no_data_directory_or_file_is_said(tmp_path: Path) -> None:
     for arguments, said in (
         (("check", tmp_path), "does not exist: name a dataDir"),
         (("dump", tmp_path / "missing"), "No such file"),
-        (("dump", garbage), "a snapshot begins with b'ZKSN'"),
+        (("dump", garbage), "a snapshot must begin with b'ZKSN'"),
         (("history", tmp_path, "/a"), "does not exist: name a dataDir"),
     ):
         result = run(*arguments)

@@ -241,7 +241,7 @@ def test_what_is_no_log_is_said_by_the_toolkit(writer: Writer, tmp_path: Path) -
     snapshot = next(writer.directories.snapshots.glob("snapshot.*"))
     for file, said in (
         (empty, "the file header is cut short"),
-        (snapshot, "a log begins with b'ZKLG'"),
+        (snapshot, "a log must begin with b'ZKLG'"),
         (tmp_path / "missing", "No such file or directory"),
         (tmp_path, "Is a directory"),
     ):

@@ -117,7 +117,7 @@ def test_logs_without_a_snapshot_are_refused(
     if begins_at == "later":
         assert "the txns before it are missing" in said
         return
-    command = said[said.index("zoolet data restore") : said.index(", and make NEWDIR")].split()[2:]
+    command = said[said.index("zoolet data restore") : said.index(", and set dataDir")].split()[2:]
     new = tmp_path / "new"
     restored = CliRunner().invoke(data, [str(new) if it == "NEWDIR" else it for it in command])
     assert restored.exit_code == 0, restored.output

@@ -178,7 +178,7 @@ def test_a_torn_tail_is_cut_and_kept(writer: Writer) -> None:
     path.write_bytes(whole[:-3] + bytes(500))
     recovery = writer.recover()
     assert_same(recovery.machine, before)
-    assert "cut off a write that was never finished" in recovery.notes[0]
+    assert "cut off an unfinished write" in recovery.notes[0]
     (kept,) = writer.directories.logs.glob("torn.*")
     assert kept.read_bytes() == whole[int(kept.name.rpartition(".")[2]) : -3].rstrip(b"\0")
     assert whole.startswith(path.read_bytes())
@@ -215,7 +215,7 @@ def test_a_missing_log_is_a_gap(writer: Writer) -> None:
         writer.log.roll()
         writer.create(f"/{number}")
     writer.logs()[1].unlink()
-    with pytest.raises(StorageError, match="those between them are missing"):
+    with pytest.raises(StorageError, match="the txns between them are missing"):
         writer.recover()
 
 
@@ -249,7 +249,7 @@ def test_a_txn_out_of_order_is_damage(writer: Writer) -> None:
     early = Txn(TxnHeader(header.client_id, header.cxid, 2, header.time_ms, header.type), txn.body)
     writer.log.append(2, encode_record(early))
     before = writer.logs()[0].read_bytes()
-    with pytest.raises(StorageError, match="the txn 0x2 stands behind"):
+    with pytest.raises(StorageError, match="the txn 0x2 is out of order"):
         writer.recover()
     assert writer.logs()[0].read_bytes() == before
 
@@ -272,7 +272,7 @@ def test_a_damaged_snapshot_that_no_log_replaces_is_refused(writer: Writer) -> N
     path = writer.snapshot()
     path.write_bytes(path.read_bytes()[:-4])
     writer.logs()[-1].unlink()
-    with pytest.raises(StorageError, match="0x1 txns are lost at most") as refused:
+    with pytest.raises(StorageError, match="at most 0x1 txns are lost") as refused:
         writer.recover()
     assert str(path) in str(refused.value)
 

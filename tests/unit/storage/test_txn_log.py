@@ -156,9 +156,9 @@ def test_a_flipped_bit_before_another_record_is_damage(position: int, bit: int) 
     ("data", "reason"),
     [
         (b"", "cut short"),
-        (b"no log at all, but long enough", "a log begins with b'ZKLG'"),
+        (b"no log at all, but long enough", "a log must begin with b'ZKLG'"),
         (HEADER[:4] + bytes.fromhex("00000003") + HEADER[8:], "version 3"),
-        (HEADER + bytes(40) + b"x", "more behind it"),
+        (HEADER + bytes(40) + b"x", "with data after it"),
     ],
 )
 def test_what_is_no_log_is_said(data: bytes, reason: str) -> None:
