@@ -104,7 +104,7 @@ def test_a_delayed_job_is_deferred_and_is_released_in_time(queue: JobQueue, cloc
     assert late.name.rpartition("-")[2] < ready.name.rpartition("-")[2]
     assert queue.counts() == {"deferred": 1, "unowned": 1, "owned": 0, "done": 0}
     assert queue.states()[JobState.PENDING] == 2
-    assert explain(queue, queue.find(late.name)) == "it is not to start yet: 90 s to go"
+    assert explain(queue, queue.find(late.name)) == "its start time is in 90 s"
     found = releaser(queue)
     left_s = drain(found)
     assert left_s is not None
@@ -138,7 +138,7 @@ def test_a_retry_with_a_delay_is_deferred(queue: JobQueue, clock: Clock) -> None
     [job] = take_all(queue)
     queue.fail(job, "trouble")
     assert places(queue) == {submission.name: Place.DEFERRED}
-    assert "backs off" in explain(queue, queue.find(submission.name))
+    assert "the back-off" in explain(queue, queue.find(submission.name))
     assert_indexed(queue)
     clock.now_ms += 1000
     drain(releaser(queue))
@@ -290,7 +290,7 @@ def test_deferred_jobs_are_cancelled_retried_listed_and_counted(queue: JobQueue)
     [submission] = queue.submit([request(not_before_ms=START_MS + 1000)])
     assert [job.name for job in queue.jobs()] == [submission.name]
     assert overview(queue).total(Place.DEFERRED) == 1
-    assert "not to start yet" in overview(queue).why
+    assert "its start time is in" in overview(queue).why
     [job] = queue.cancel([submission.name])
     assert job.state is JobState.FAILED
     assert_indexed(queue)

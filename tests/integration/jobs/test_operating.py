@@ -77,7 +77,7 @@ def test_a_file_of_jobs_is_submitted_as_a_batch_and_waited_for(
     exported = [json.loads(line) for line in run("export").stdout.splitlines()]
     assert sorted(job["result"] for job in exported) == list(range(70))
 
-    for bad, complaint in (("{", "line 2"), ('{"tusk": 1}', "tusk is nothing that a job has")):
+    for bad, complaint in (("{", "line 2"), ('{"tusk": 1}', "a job has no field tusk")):
         path.write_text(json.dumps(lines[0]) + "\n" + bad)
         refused = run("submit", "--file", str(path), "--batch", "other", status=1)
         assert complaint in refused.output
@@ -96,8 +96,8 @@ def test_jobs_are_shown_cancelled_and_retried(
         name="night",
     )
     waits, fails = batch.names
-    assert json.loads(run("show", waits).stdout)["why"].startswith("it is not to start yet: 3")
-    assert json.loads(run("show", fails).stdout)["why"] == "no worker is on the queue"
+    assert json.loads(run("show", waits).stdout)["why"].startswith("its start time is in 3")
+    assert json.loads(run("show", fails).stdout)["why"].startswith("the queue has no worker")
     start_worker()
     next_result(batch)
     assert "this task raises" in json.loads(run("show", fails).stdout)["why"]
@@ -119,11 +119,11 @@ def test_pausing_is_shown_and_ended(run: Run, dispatcher: Dispatcher) -> None:
     run("pause")
     status = run("status").output
     assert "paused: the queue" in status
-    assert "the queue is paused: zoolet jobs resume" in status
+    assert "the queue is paused; to end the pause: zoolet jobs resume" in status
     assert "still paused: dataset flights" in run("resume").output
     assert "the dataset flights is paused" in run("status").output
     run("resume", "--dataset", "flights")
-    assert "no worker is on the queue" in run("status").output
+    assert "the queue has no worker" in run("status").output
 
 
 def test_why_a_job_waits(
@@ -142,7 +142,7 @@ def test_why_a_job_waits(
     assert busy == "all 1 executors are busy, with 1 jobs"
     first.cancel()
     all_results(waits)
-    assert inspection.explain(queue, queue.find(waits.names[0])) == "it is done"
+    assert inspection.explain(queue, queue.find(waits.names[0])) == "it has succeeded"
 
 
 def test_top_shows_a_queue_in_a_terminal(
@@ -163,11 +163,11 @@ def test_top_shows_a_queue_in_a_terminal(
         terminal.expect(r"7 +│ +0 │ +1 │ +0 │ +0")
         terminal.expect(r"0 +│ +0 │ +0 │ +0 │ +20")
         terminal.expect_exact(worker.worker_id)
-        terminal.expect_exact("waits longest: entry-007-d:9-")
+        terminal.expect_exact("oldest waiting job: entry-007-d:9-")
         terminal.expect_exact("the queue is paused")
         # It is drawn again: what changes is seen without a key.
         dispatcher.queue.pause(paused=False)
-        terminal.expect_exact("nothing waits")
+        terminal.expect_exact("no job waits")
         terminal.expect(r"7 +│ +0 │ +0 │ +0 │ +1")
         terminal.sendintr()
         terminal.expect(pexpect.EOF)
@@ -181,7 +181,7 @@ def test_top_of_an_empty_queue(dispatcher: Dispatcher, capsys: pytest.CaptureFix
     top(dispatcher.queue, ROOT, Printer(), 1.0, pause=pauses.append, rounds=2)
     shown = capsys.readouterr().out
     assert "no workers" in shown
-    assert "nothing waits" in shown
+    assert "no job waits" in shown
     assert len(pauses) == 1
     assert pauses[0] >= 1.0
 
@@ -225,7 +225,7 @@ def test_a_metrics_port_that_is_taken_is_a_clear_error(
         check=False,
     )
     assert completed.returncode == 1
-    assert f"no metrics on port {port}" in completed.stderr
+    assert f"cannot serve metrics on port {port}" in completed.stderr
 
 
 def test_settings_change_and_shards_do_not(dispatcher: Dispatcher) -> None:

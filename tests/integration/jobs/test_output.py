@@ -182,7 +182,7 @@ def test_each_attempt_has_its_own_lines(
     assert text.endswith("no error\n    second attempt\n")
     assert "second" not in shown(server, job, "--attempt", "1")
     assert "no attempt 3" in shown(server, job, "--attempt", "3")
-    failure = log.wait_for("it failed, and the job is PENDING")
+    failure = log.wait_for("the attempt failed, the job is now PENDING")
     assert (failure["job"], failure["task"], failure["attempt"]) == (
         job.name, "loud_tasks:twice", 1,
     )  # fmt: skip

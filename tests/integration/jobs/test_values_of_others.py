@@ -156,4 +156,4 @@ def test_the_latest_time_is_accepted_and_holds_up_no_other_job(
     start_worker()
     assert_works(dispatcher)
     assert late.progress()[JobState.PENDING] == 1
-    assert "s to go" in explain(dispatcher.queue, dispatcher.job(late.names[0]))
+    assert "its start time is in" in explain(dispatcher.queue, dispatcher.job(late.names[0]))

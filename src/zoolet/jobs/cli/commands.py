@@ -1,8 +1,9 @@
-"""The commands ``zoolet worker`` and ``zoolet jobs``: options in, tables and exit codes out.
+"""The commands ``zoolet worker`` and ``zoolet jobs``: their options, output and exit codes.
 
-Here are those that submit and do work; `zoolet.jobs.cli.queue_commands` has those that operate a
-queue. What holds: bad input is a message that says what to do and an exit code other than 0, never
-a traceback. Imports click, rich and the job system's other modules.
+This module contains the commands that run a worker and submit jobs; the commands that operate a
+queue are in `zoolet.jobs.cli.queue_commands`. Invariant: bad input leads to a message that says
+what to do and to an exit code other than 0, never to a traceback. This module imports click, rich
+and the job system's other modules.
 """
 
 import json
@@ -43,49 +44,54 @@ REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
 
 @click.command()
 @queue_options
-@click.option("--loader", help="Loads a group of data: module:function. Without: tasks get None.")
+@click.option(
+    "--loader",
+    help="Function that loads a group of data: module:function. Without it, tasks get None.",
+)
 @click.option(
     "--executors",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Jobs to work on at a time, each in a process of its own.",
+    help="Number of jobs that run at the same time, each in its own process.",
 )
 @click.option(
     "--threads",
     is_flag=True,
-    help="Run tasks in threads of this process: one cache, but no timeouts.",
+    help="Run tasks in threads of this process, with one cache; tasks with timeouts then fail.",
 )
 @click.option(
     "--cache-groups",
     type=click.IntRange(min=1),
     default=8,
     show_default=True,
-    help="Loaded groups to keep, per cache: each process has its own.",
+    help="Number of loaded groups to keep in each cache; each executor process has a cache.",
 )
 @click.option(
-    "--cache-bytes", type=click.IntRange(min=0), help="Bytes that these may take, per cache."
+    "--cache-bytes",
+    type=click.IntRange(min=0),
+    help="Limit, in bytes, of the groups in each cache. Without it, there is no limit.",
 )
 @click.option(
     "--locality-wait-ms",
     type=click.IntRange(min=0),
     default=200,
     show_default=True,
-    help="How long a job is passed over for jobs whose data is here; 0: never.",
+    help="Time that a job may be passed over in favor of jobs whose data is loaded; 0: never.",
 )
 @click.option(
     "--session-timeout-ms",
     type=click.IntRange(min=1),
     default=10_000,
     show_default=True,
-    help="When this worker dies, its jobs go to others after this.",
+    help="If this worker dies, other workers get its jobs after this time.",
 )
 @click.option(
     "--grace-ms",
     type=click.IntRange(min=0),
     default=GRACE_MS,
     show_default=True,
-    help="At a stop, how long running jobs may take to finish before they are returned."
+    help="Time that running jobs have to finish after a stop signal; then they are returned."
     " A second signal returns them at once.",
 )
 @click.option(
@@ -93,28 +99,35 @@ REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
     "import_paths",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory to import loader and tasks from, like . for the working directory; may be"
-    " repeated. Without: only what is installed, and PYTHONPATH.",
+    help="Directory to import the loader and tasks from, for example . (the working directory)."
+    " May be repeated. Without it, only installed modules and PYTHONPATH are used.",
 )
-@click.option("--result-store", help="URL of large results' store, where not the queue's.")
 @click.option(
-    "--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus here; 0 is any port."
+    "--result-store",
+    help="URL of the store of large results. Without it, the URL in the queue's settings is used.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Port of the metrics for Prometheus on 127.0.0.1; 0: any free port.",
 )
 @click.option(
     "--log-level",
     type=click.Choice(LEVELS),
     default="info",
     show_default=True,
-    help="Least level of what is logged, by this worker and by its tasks.",
+    help="Least level of log records of this worker and its tasks.",
 )
 @click.option(
     "--log-format",
     type=click.Choice([one.value for one in LogFormat]),
     default=LogFormat.TEXT.value,
     show_default=True,
-    help="Lines for people, or a JSON object a line.",
+    help="Format of the log; json: one JSON object in each line.",
 )
-@click.option("--on-step", help="Called at each step, for tracing: module:function.")
+@click.option(
+    "--on-step", help="Function that is called at each step of jobs, for tracing: module:function."
+)
 def worker(
     *,
     target: Target,
@@ -165,13 +178,13 @@ def _serve_metrics(running: Worker, port: int) -> None:
     try:
         port = metrics.serve(running, port)
     except OSError as error:
-        raise click.ClickException(f"no metrics on port {port}: {error}") from None
+        raise click.ClickException(f"cannot serve metrics on port {port}: {error}") from None
     click.echo(f"metrics on http://{metrics.ADDRESS}:{port}/metrics")
 
 
 @click.group()
 def jobs() -> None:
-    """Submit jobs to a queue, look at it, and operate it."""
+    """Submit jobs to a queue, inspect the queue, and operate the queue."""
 
 
 for command in operating_commands:
@@ -180,31 +193,31 @@ for command in operating_commands:
 
 @jobs.command()
 @queue_options
-@click.option("--task", help="What to run: module:function.")
+@click.option("--task", help="Function to run: module:function.")
 @click.option(
-    "--dataset", help="The dataset it works on; without it and --group, a task without data."
+    "--dataset", help="Dataset of the job. Needs --group; without both, a task gets None."
 )
-@click.option("--group", "groupid", help="Which group of the dataset.")
+@click.option("--group", "groupid", help="Group of the dataset.")
 @click.option(
     "--priority",
     type=click.IntRange(0, PRIORITY_MAX),
     default=0,
     show_default=True,
-    help="The greater goes first.",
+    help="Priority; jobs of greater priority start first.",
 )
 @click.option(
     "--parameters",
     default="{}",
     show_default=True,
     callback=json_object,
-    help="What the task gets beside the data, a JSON object.",
+    help="Parameters of the task, a JSON object.",
 )
 @click.option(
     "--max-attempts",
     type=click.IntRange(1, MAX_ATTEMPTS_LIMIT),
     default=3,
     show_default=True,
-    help="Failed attempts after which the job is FAILED.",
+    help="Number of failed attempts after which the job is FAILED.",
 )
 @click.option(
     "--backoff-ms",
@@ -213,26 +226,41 @@ for command in operating_commands:
     show_default=True,
     help="Delay before the first retry. It doubles with each attempt.",
 )
-@click.option("--timeout-ms", type=click.IntRange(min=1), help="End an attempt after this.")
-@click.option("--not-before", "not_before_ms", callback=moment, help="2026-01-31T08:00, or +30s.")
-@click.option("--expires", "expires_ms", callback=moment, help="Not to be started after this.")
-@click.option("--idempotency-key", help="What identifies the work, instead of task and data.")
+@click.option(
+    "--timeout-ms", type=click.IntRange(min=1), help="Time limit of an attempt; then it fails."
+)
+@click.option(
+    "--not-before",
+    "not_before_ms",
+    callback=moment,
+    help="Earliest start time, like 2026-01-31T08:00, or like +30s from now.",
+)
+@click.option(
+    "--expires",
+    "expires_ms",
+    callback=moment,
+    help="Latest start time, in the same forms; a job that has not started then is FAILED.",
+)
+@click.option(
+    "--idempotency-key",
+    help="Text that identifies the work for --reuse, instead of task, data and parameters.",
+)
 @click.option(
     "--file",
     "source",
     type=click.File(),
     help="Submit a batch: a JSON object in each line, with task, dataset, groupid, ...",
 )
-@click.option("--batch", "name", help="The batch's name, to follow it by.")
-@click.option("--after", help="Start when this batch is done.")
+@click.option("--batch", "name", help="Name of the batch, by which any process can follow it.")
+@click.option("--after", help="Name of another batch; the jobs start when that batch is done.")
 @click.option(
     "--reuse/--no-reuse",
     default=None,
-    help="Whether the same work, if it is under way or done, answers.  [default: if the job has"
-    " data, or --idempotency-key]",
+    help="Use the job or result of the same work if there is one, or always submit a new job."
+    "  [default: --reuse if the job has data or --idempotency-key]",
 )
-@click.option("--create", is_flag=True, help="Make the queue where there is none.")
-@click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
+@click.option("--create", is_flag=True, help="Create the queue if it does not exist.")
+@click.option("--wait", is_flag=True, help="Wait for the results, and print them.")
 def submit(
     *,
     target: Target,
@@ -244,7 +272,7 @@ def submit(
     wait: bool,
     **request: Any,
 ) -> None:
-    """Submit a job, or a file of them; print their names, or with --wait the results as JSON."""
+    """Submit a job or a file of jobs; print their names, or with --wait their results as JSON."""
     with errors_as_messages():
         requests = [_one_request(request)] if source is None else list(_read_requests(source))
     with errors_as_messages(), dispatcher_on(target, create=create) as dispatcher:
@@ -261,7 +289,7 @@ def submit(
 
 
 def _by_servers_time(dispatcher: Dispatcher, request: dict[str, Any]) -> dict[str, Any]:
-    """Return a request whose times from now are times of the server's clock."""
+    """Return a request in which `FromNow` times are replaced by times of the server's clock."""
     spans = {name: value for name, value in request.items() if isinstance(value, FromNow)}
     if not spans:
         return request
@@ -271,7 +299,7 @@ def _by_servers_time(dispatcher: Dispatcher, request: dict[str, Any]) -> dict[st
 
 def _one_request(request: dict[str, Any]) -> JobRequest:
     if request["task"] is None:
-        raise click.UsageError("a job needs --task (or --file, for a batch)")
+        raise click.UsageError("give --task for a job, or --file for a batch")
     if (request["dataset"] is None) != (request["groupid"] is None):
         raise click.UsageError("give both --dataset and --group, or neither")
     return JobRequest(**request)
@@ -288,7 +316,7 @@ def _read_requests(source: TextIO) -> Iterator[JobRequest]:
             unknown = found.keys() - REQUEST_NAMES
             if unknown:
                 raise InvalidJobError(
-                    f"{', '.join(sorted(unknown))} is nothing that a job has; it has"
+                    f"a job has no field {', '.join(sorted(unknown))}; its fields are"
                     f" {', '.join(sorted(REQUEST_NAMES))}"
                 )
             yield JobRequest(**found)
@@ -297,7 +325,7 @@ def _read_requests(source: TextIO) -> Iterator[JobRequest]:
 
 
 def _print_submissions(printer: Printer, batch: Batch, *, is_single: bool, wait: bool) -> None:
-    """Print what stands for each request: to standard error if results follow."""
+    """Print the job of each request; to standard error if the results follow."""
     if printer.is_json and not wait:
         jobs = [{"job": job.name, "origin": job.origin} for job in batch.submissions]
         printer.answer({"batch": batch.name, "jobs": jobs})
@@ -316,7 +344,7 @@ def _print_submissions(printer: Printer, batch: Batch, *, is_single: bool, wait:
 
 
 def _print_results(printer: Printer, batch: Batch) -> None:
-    """Print the results as they come, with a progress bar where someone looks at it."""
+    """Print the results as jobs finish, with a progress bar if standard error is a terminal."""
     failed = 0
     console = Console(stderr=True)
     progress = Progress(

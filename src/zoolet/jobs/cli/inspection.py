@@ -1,8 +1,8 @@
-"""What a queue looks like to who operates it: how many jobs are where, who works, why a job waits.
+"""An overview of a queue for operators: numbers of jobs, workers, and the reason why a job waits.
 
-Reads only, and no more than it takes: jobs are counted by their names, or by their pages where
-there are such, and none is read but the one that has waited longest. Imports the job system's
-queue.
+This module only reads, and reads little: jobs are counted by their names, or by the child counts of
+pages if the queue has pages. Of the jobs, only candidates for the oldest waiting job are read. This
+module imports the job system's queue.
 """
 
 from collections import Counter
@@ -22,14 +22,14 @@ SHARDS_AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A queue at one moment, about.
+    """The approximate state of a queue at one moment.
 
     Attributes:
-        counts: how many jobs each place has, by priority.
-        workers: what each live worker says of itself, by its id.
-        control: what is paused.
-        oldest: the job that has waited longest; None where none waits.
-        why: why it waits.
+        counts: the number of jobs in each place, by priority.
+        workers: the report of each registered worker about itself, by the worker's id.
+        control: the pauses of the queue and its datasets.
+        oldest: the waiting job that was submitted first; None if no job waits.
+        why: the reason why the job ``oldest`` waits; "" if no job waits.
     """
 
     counts: dict[Place, Counter[int]]
@@ -39,16 +39,16 @@ class Overview:
     why: str
 
     def total(self, place: Place) -> int:
-        """Return how many jobs a place has."""
+        """Return the number of jobs in a place."""
         return self.counts[place].total()
 
     def tally(self, name: str) -> float:
-        """Return the sum of a figure that workers tell."""
+        """Return the sum of a figure in the reports of all workers."""
         return float(sum(report.get(name, 0) for report in self.workers.values()))
 
 
 def overview(queue: JobQueue) -> Overview:
-    """Look at a queue."""
+    """Return an overview of a queue."""
     layout = queue.layout
     if layout.is_flat:
         names = {place: layout.names(place) for place in Place}
@@ -68,17 +68,17 @@ def overview(queue: JobQueue) -> Overview:
 
 
 def explain(queue: JobQueue, job: Job) -> str:
-    """Say why a job is where it is, in a sentence."""
+    """Return a sentence that explains the state of a job."""
     if job.state is JobState.PENDING:
         found = overview(queue)
         return why(queue, job, found.counts, found.workers, found.control)
     if job.state is JobState.STAGING:
-        return f"worker {job.worker} has it, and loads its data or is at a job before it"
+        return f"worker {job.worker} has it, and loads its data or first finishes another job"
     if job.state is JobState.RUNNING:
         return f"worker {job.worker} runs its task"
     if job.state is JobState.FAILED:
-        return f"it ended without a result: {job.last_error}"
-    return "it is done"
+        return f"it has failed: {job.last_error}"
+    return "it has succeeded"
 
 
 def why(
@@ -88,16 +88,17 @@ def why(
     workers: dict[str, dict[str, Any]],
     control: Control,
 ) -> str:
-    """Say why a job waits, by the first reason that would hold it up alone."""
+    """Return the first reason why a job waits; each reason alone is sufficient."""
     if control.paused:
-        return "the queue is paused: zoolet jobs resume"
+        return "the queue is paused; to end the pause: zoolet jobs resume"
     if not control.allows(job.dataset):
-        return f"the dataset {job.dataset} is paused: zoolet jobs resume --dataset {job.dataset}"
+        end = f"zoolet jobs resume --dataset {job.dataset}"
+        return f"the dataset {job.dataset} is paused; to end the pause: {end}"
     waits_for = _reason_to_wait(queue, job, queue.clock_ms())
     if waits_for is not None:
         return waits_for
     if not workers:
-        return "no worker is on the queue"
+        return "the queue has no worker: start zoolet worker"
     before = sum(
         count for priority, count in counts[Place.UNOWNED].items() if priority > job.priority
     )
@@ -108,12 +109,12 @@ def why(
     if owned >= executors:
         return f"all {executors} executors are busy, with {owned} jobs"
     if job.timeout_ms is not None and all(r.get("kind") == "threads" for r in workers.values()):
-        return "it has a timeout, which workers with --threads cannot keep"
-    return "it is about to be taken; a worker may be waiting a moment for jobs of its own data"
+        return "it has a timeout, which needs a worker without --threads"
+    return "a worker takes it soon; a worker may first wait a moment for jobs whose data it holds"
 
 
 def _reason_to_wait(queue: JobQueue, job: Job, now_ms: int) -> str | None:
-    """Return why a job may not start yet; None if it may."""
+    """Return the reason why a job must not start yet; None if it may start."""
     if job.chained and job.batch is not None:
         found = queue.layout.znodes.get(chain_path(queue.layout, job.batch))
         if found is not None:
@@ -121,11 +122,11 @@ def _reason_to_wait(queue: JobQueue, job: Job, now_ms: int) -> str | None:
     if job.not_before_ms is not None and job.not_before_ms > now_ms:
         left_s = (job.not_before_ms - now_ms) / 1000
         if job.import_tries:
-            return f"no worker could import its task ({job.last_error}): {left_s:.0f} s to go"
-        what = "it backs off after a failed attempt" if job.attempts else "it is not to start yet"
-        return f"{what}: {left_s:.0f} s to go"
+            return f"no worker could import its task ({job.last_error}): next try in {left_s:.0f} s"
+        what = "the back-off after a failed attempt ends" if job.attempts else "its start time is"
+        return f"{what} in {left_s:.0f} s"
     if job.waits_for is not None:
-        return "it may start, and is about to be moved to unowned by the worker that keeps house"
+        return "it may start: the worker that does the housekeeping moves it to unowned soon"
     return None
 
 
@@ -141,7 +142,7 @@ def _count_pages(queue: JobQueue, place: Place) -> Counter[int]:
 
 
 def _first_names(queue: JobQueue, place: Place) -> list[JobName]:
-    """Return the names on the oldest page of each priority in each shard, that has any."""
+    """Return the first name on the oldest page with jobs, of each priority in each shard."""
     layout = queue.layout
     pages = layout.all_pages(place)
     found = layout.znodes.get_all([layout.page(place, *page) for page in pages])

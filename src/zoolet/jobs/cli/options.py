@@ -1,6 +1,6 @@
-"""What the commands on a queue have in common: their options, and how errors look.
+"""The common parts of the commands on a queue: their options and their error messages.
 
-Imports click, and the job system's dispatcher.
+This module imports click, and the job system's dispatcher.
 """
 
 import functools
@@ -44,12 +44,12 @@ _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a command works on, and how it answers.
+    """The queue of a command, and its output.
 
     Attributes:
-        connection: how it connects.
-        root: the queue's root.
-        printer: prints its answers.
+        connection: the settings of the connection to ZooKeeper.
+        root: the path of the queue's root.
+        printer: prints the output of the command.
     """
 
     connection: ConnectionSettings
@@ -59,7 +59,7 @@ class Target:
 
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """Let what a queue refuses, or a server, be the message of a command."""
+    """Turn errors of the queue and the server into error messages of the command."""
     try:
         yield
     except (JobError, TimeoutError, ValueError) as error:
@@ -68,12 +68,12 @@ def errors_as_messages() -> Iterator[None]:
 
 def _queue_path(_: click.Context, __: click.Parameter, value: str) -> str:
     if (reason := paths.reason_invalid(value)) is not None:
-        raise click.BadParameter(f"{value!r} is no path of a znode: {reason}")
+        raise click.BadParameter(f"{value!r} is not a valid znode path: {reason}")
     return value
 
 
 def json_object(_: click.Context, __: click.Parameter, value: str) -> dict[str, Any]:
-    """Read an option's value as a JSON object."""
+    """Return an option's value as a JSON object."""
     try:
         found = json.loads(value)
     except (ValueError, RecursionError) as error:
@@ -84,11 +84,11 @@ def json_object(_: click.Context, __: click.Parameter, value: str) -> dict[str, 
 
 
 class FromNow(int):
-    """A time as ms from now, by the server's clock, which is known only when connected."""
+    """A time, in ms from now, by the server's clock, which is known only after the connect."""
 
 
 def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Read an option's value as a time, in ms since the epoch, or as `FromNow`."""
+    """Return an option's value as a time, in ms since the epoch, or as `FromNow`."""
     if value is None:
         return None
     try:
@@ -97,13 +97,13 @@ def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | No
         return int(datetime.fromisoformat(value).astimezone().timestamp() * 1000)
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{value!r} is neither a time like 2026-01-31T08:00 nor a span like +30s (ms, s, m, h,"
-            " d)"
+            f"{value!r} is neither a time like 2026-01-31T08:00 nor a duration like +30s (units:"
+            " ms, s, m, h, d)"
         ) from None
 
 
 class _Logins(click.ParamType[Any]):
-    """Logins, in the environment one in a line; no error shows one."""
+    """Logins; the environment variable has one in each line. Errors never show a login."""
 
     name = "SCHEME:SECRET"
     envvar_list_splitter = "\n"
@@ -124,7 +124,7 @@ _queue_option = click.option(
     envvar=QUEUE_VARIABLE,
     show_envvar=True,
     callback=_queue_path,
-    help="The queue's root, like /jobs/flights.",
+    help="Path of the queue's root, like /jobs/flights.",
 )
 
 _connection_options = (
@@ -142,7 +142,7 @@ _connection_options = (
         type=click.IntRange(1, TIMEOUT_LIMIT_MS),
         default=CONNECT_TIMEOUT_MS,
         show_default=True,
-        help="How long to wait for the server.",
+        help="Time limit of the connection to a server.",
     ),
     click.option(
         "--auth",
@@ -150,29 +150,29 @@ _connection_options = (
         type=_Logins(),
         envvar=AUTH_VARIABLE,
         show_envvar=True,
-        help="Log in, like digest:user:password; may be repeated. ps shows options, and not the"
-        " variable, which has one login in a line.",
+        help="Login, like digest:user:password. May be repeated. ps shows this option, but not the"
+        " variable, which contains one login in each line.",
     ),
     click.option(
         "--tls-ca",
         type=_FILE,
         envvar=TLS_CA_VARIABLE,
         show_envvar=True,
-        help="Use TLS, with servers whose certificate this CA signs (PEM).",
+        help="Use TLS, and accept server certificates that this CA has signed (PEM file).",
     ),
     click.option(
         "--tls-cert",
         type=_FILE,
         envvar=TLS_CERT_VARIABLE,
         show_envvar=True,
-        help="The client's certificate (PEM).",
+        help="Certificate of the client (PEM file).",
     ),
     click.option(
         "--tls-key",
         type=_FILE,
         envvar=TLS_KEY_VARIABLE,
         show_envvar=True,
-        help="Its private key (PEM); without, it is in the certificate's file.",
+        help="Private key of the client (PEM file). Without it, the key is in --tls-cert.",
     ),
 )
 
@@ -181,12 +181,12 @@ _output_option = click.option(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="How to print answers; json: one value in a line.",
+    help="Format of the output; json: one value in each line.",
 )
 
 
 def queue_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which queue it works on; it gets a ``target``."""
+    """Add the options that select a queue to a command; the command gets them as ``target``."""
 
     @functools.wraps(command)
     def run(
@@ -220,12 +220,12 @@ def queue_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def dispatcher_on(target: Target, *, create: bool = False) -> Iterator[Dispatcher]:
-    """Connect to a queue for as long as a command takes."""
+    """Connect to a queue while a command runs."""
     quiet_kazoo()
     with Dispatcher(target.connection, target.root, create=create) as dispatcher:
         yield dispatcher
 
 
 def quiet_kazoo() -> None:
-    """Let kazoo say nothing of connections: a command says it itself."""
+    """Turn off kazoo's log messages: commands report connection errors themselves."""
     logging.getLogger("kazoo").setLevel(logging.CRITICAL + 1)

@@ -1,8 +1,8 @@
-"""What the commands on a queue print: text or JSON, to a terminal or to a program.
+"""Prints the output of the commands on a queue: text or JSON, for a terminal or for a program.
 
-What holds: data of a queue is never taken for markup, nor for control codes of a terminal; what is
-printed as text has its control characters escaped here. A terminal gets tables; a program gets
-lines that are not wrapped, or JSON, one value in a line. Imports click, rich and zoolet.client.
+Invariant: data of a queue is never interpreted as markup or as control codes of a terminal; this
+module escapes control characters in text. A terminal gets tables. A program gets lines that are not
+wrapped, or JSON, one value in each line. This module imports click and rich.
 """
 
 import json
@@ -19,11 +19,11 @@ from zoolet.model.terminal import one_line, printable
 
 
 class Printer:
-    """Prints the answers of a command to standard output.
+    """Prints the output of a command to standard output.
 
     Attributes:
-        is_json: whether answers are JSON.
-        has_terminal: whether a person sees them.
+        is_json: whether the output is JSON.
+        has_terminal: whether standard output is a terminal.
     """
 
     def __init__(self, *, is_json: bool = False) -> None:
@@ -31,7 +31,7 @@ class Printer:
         self.has_terminal = sys.stdout.isatty()
 
     def answer(self, value: Any, *lines: str) -> None:
-        """Print a value as JSON, or these lines that tell the same."""
+        """Print a value as JSON, or lines of text with the same content."""
         if self.is_json:
             click.echo(json.dumps(value))
         else:
@@ -39,11 +39,11 @@ class Printer:
                 click.echo(printable(line))
 
     def note(self, line: str) -> None:
-        """Print to standard error what is no answer."""
+        """Print a message that is not output of the command to standard error."""
         click.echo(printable(line), err=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-        """Print a table; all rows are read before."""
+        """Print a table; all rows are read before the first row is printed."""
         if self.has_terminal:
             Console().print(table(columns, rows, title))
         else:
@@ -51,7 +51,7 @@ class Printer:
                 click.echo(line)
 
     def records(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table, or if nobody sees it one record in a line, the fields between tabs."""
+        """Print a table; without a terminal, print one record in each line, separated by tabs."""
         if self.has_terminal:
             Console().print(table(columns, rows))
         else:
@@ -60,12 +60,12 @@ class Printer:
 
 
 def cell(text: object) -> Text:
-    """Return data as rich prints it: no markup, no control codes, in one line."""
+    """Return data for rich, as one line without markup and control codes."""
     return Text(one_line(str(text)))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Table:
-    """Return a table for a terminal. Columns whose name ends with # have numbers."""
+    """Return a table for a terminal. A column whose name ends with # contains numbers."""
     found = Table(
         *(
             Column(
@@ -101,7 +101,7 @@ def plain_table(
 
 
 def duration(ms: int | None) -> str:
-    """Return a duration as a person reads it."""
+    """Return a duration as text for people, for example "1m05s"; "" for None."""
     if ms is None:
         return ""
     seconds = max(0, ms) / 1000

@@ -1,6 +1,6 @@
-"""The commands that operate a queue: look at it, pause it, cancel, retry, remove and export jobs.
+"""The commands that operate a queue: show and pause it; cancel, retry, remove and export jobs.
 
-Imports click, rich and the job system's other modules.
+This module imports click, rich and the job system's other modules.
 """
 
 import json
@@ -42,7 +42,8 @@ def _command(
 ) -> Callable[..., Any]:
     """Make a function a command on a queue: it gets a dispatcher, the target, and its options.
 
-    ``needs_one_of`` is the message where none of the options was given.
+    ``needs_one_of`` is the error message if the user gives none of the options; None if the command
+    needs no option.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -66,13 +67,19 @@ _settings = (
     click.option(
         "--inline-limit-bytes",
         type=click.IntRange(min=0),
-        help="Results of more bytes go to the result store.",
+        help="Size limit of results in ZooKeeper; larger results go to the result store.",
     ),
-    click.option("--result-store", help="Where they go: a URL of SQLAlchemy."),
+    click.option("--result-store", help="URL of the result store, as for SQLAlchemy."),
     click.option(
-        "--keep-done-ms", type=click.IntRange(min=0), help="Remove finished jobs after N ms."
+        "--keep-done-ms",
+        type=click.IntRange(min=0),
+        help="Time after which finished jobs are removed.",
     ),
-    click.option("--keep-done-jobs", type=click.IntRange(min=0), help="Keep about N of them."),
+    click.option(
+        "--keep-done-jobs",
+        type=click.IntRange(min=0),
+        help="Approximate number of finished jobs to keep; the oldest are removed.",
+    ),
 )
 
 
@@ -93,17 +100,17 @@ def _changes(values: dict[str, Any]) -> dict[str, Any]:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Parts that waiting jobs are split into; cannot be changed later.",
+    help="Number of shards that the waiting jobs are split into; cannot be changed later.",
 )
 @click.option(
     "--acl",
-    help="Who may do what with all znodes of the queue: scheme:id:permissions[,...], like"
-    " auth::cdrwa (with --auth) or digest:user:hash:cdrwa; cannot be changed later.  [default:"
-    " everyone may do everything]",
+    help="ACL of all znodes of the queue: scheme:id:permissions[,...], like auth::cdrwa (with"
+    " --auth) or digest:user:hash:cdrwa; cannot be changed later.  [default: everyone has all"
+    " permissions]",
 )
 @_with_settings
 def create(*, target: Target, **values: Any) -> None:
-    """Make a queue; one that is there keeps its settings."""
+    """Create a queue; if the queue exists already, its settings stay the same."""
     quiet_kazoo()
     with errors_as_messages():
         settings = QueueSettings(**_changes(values))
@@ -129,7 +136,7 @@ def _print_settings(target: Target, settings: QueueSettings) -> None:
 
 @_command(*_settings)
 def configure(dispatcher: Dispatcher, target: Target, **values: Any) -> None:
-    """Change a queue's settings; those that are not given stay."""
+    """Change a queue's settings; settings that are not given stay the same."""
     _print_settings(target, dispatcher.queue.configure(**_changes(values)))
 
 
@@ -167,12 +174,13 @@ def status(dispatcher: Dispatcher, target: Target) -> None:
     for worker, report in sorted(now.workers.items()):
         if report.get("result_store_problem"):
             problem = report["result_store_problem"]
-            printer.answer(None, f"{worker}: large results fail: {problem}")
+            line = f"worker {worker}: attempts with large results fail: {problem}"
+            printer.answer(None, line)
     if now.control.paused or now.control.paused_datasets:
         paused = "the queue" if now.control.paused else ", ".join(now.control.paused_datasets)
         printer.answer(None, f"paused: {paused}")
     if now.oldest is not None:
-        printer.answer(None, f"waits longest: {now.oldest.name}: {now.why}")
+        printer.answer(None, f"oldest waiting job: {now.oldest.name}: {now.why}")
 
 
 def _pauses(control: Control) -> dict[str, Any]:
@@ -180,20 +188,24 @@ def _pauses(control: Control) -> dict[str, Any]:
 
 
 @_command(
-    click.option("--state", type=click.Choice([*JobState]), help="Only jobs in this state."),
-    click.option("--batch", "batch_name", help="Only jobs of this batch."),
+    click.option("--state", type=click.Choice([*JobState]), help="List only jobs in this state."),
+    click.option("--batch", "batch_name", help="List only jobs of this batch."),
     click.option(
-        "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most to show."
+        "--limit",
+        type=click.IntRange(min=1),
+        default=50,
+        show_default=True,
+        help="Largest number of jobs to list.",
     ),
     name="list",
 )
 def list_jobs(
     dispatcher: Dispatcher, target: Target, state: str | None, batch_name: str | None, limit: int
 ) -> None:
-    """List jobs: those that workers have, then those that wait, then those that have ended.
+    """List jobs: first jobs that workers have, then waiting jobs, then ended jobs.
 
-    Without a terminal each job is one line: name, task, state, attempts, duration, worker and last
-    error, between tabs.
+    Without a terminal, each job is one line: name, task, state, attempts, duration, worker and last
+    error, separated by tabs.
     """
     printer = target.printer
     found = (
@@ -211,11 +223,11 @@ def list_jobs(
             (_row(job, now_ms) for job in islice(found, limit)),
         )
     if next(found, None) is not None:
-        printer.note("there are more; raise --limit to see them")
+        printer.note("there are more jobs; increase --limit to see them")
 
 
 def _duration_ms(job: Job, now_ms: int) -> int | None:
-    """Return how long the last attempt took, or has taken until now."""
+    """Return the duration of the last attempt, until its end or until now; None if none began."""
     if job.started_ms is None:
         return None
     return max(0, (job.finished_ms or now_ms) - job.started_ms)
@@ -246,13 +258,13 @@ def _summary(job: Job, now_ms: int) -> dict[str, Any]:
 
 @_command(
     click.argument("names", nargs=-1),
-    click.option("--batch", "batch_name", help="Show how a batch comes on."),
-    needs_one_of="name jobs, or give --batch",
+    click.option("--batch", "batch_name", help="Show the progress of this batch."),
+    needs_one_of="give the names of jobs, or --batch",
 )
 def show(
     dispatcher: Dispatcher, target: Target, names: Sequence[str], batch_name: str | None
 ) -> None:
-    """Show all there is to know of jobs, as JSON, and why they are where they are."""
+    """Show all data of jobs as JSON, and the reason for their state."""
     for name in names:
         job = dispatcher.job(name)
         why = inspection.explain(dispatcher.queue, job)
@@ -267,7 +279,11 @@ def show(
 
 @_command(
     click.argument("name"),
-    click.option("--attempt", type=click.IntRange(min=1), help="Only this attempt, from 1."),
+    click.option(
+        "--attempt",
+        type=click.IntRange(min=1),
+        help="Show only this attempt; the first is 1.",
+    ),
 )
 def logs(dispatcher: Dispatcher, target: Target, name: str, attempt: int | None) -> None:
     """Show the last lines that each attempt of a job has printed and logged."""
@@ -286,9 +302,7 @@ def logs(dispatcher: Dispatcher, target: Target, name: str, attempt: int | None)
         target.printer.answer(found | {"output": printed}, *lines)
     if not wanted:
         which = "no attempt" if attempt is None else f"no attempt {attempt}"
-        target.printer.note(
-            f"{name} is {job.state}: {which} of it has ended with output or an error"
-        )
+        target.printer.note(f"{name} is {job.state}: {which} has ended with output or an error")
 
 
 def _as_json(job: Job) -> dict[str, Any]:
@@ -298,7 +312,7 @@ def _as_json(job: Job) -> dict[str, Any]:
 def _chosen(
     dispatcher: Dispatcher, names: Sequence[str], batch_name: str | None, state: JobState
 ) -> list[str]:
-    """Return the names that a command is about: those given, and those of the batch."""
+    """Return the names of the jobs that the user has selected, by name or by batch."""
     chosen = list(names)
     if batch_name is not None:
         batch = dispatcher.batch(batch_name)
@@ -315,32 +329,32 @@ def _in_state(dispatcher: Dispatcher, batch: Batch, state: JobState) -> list[str
 
 @_command(
     click.argument("names", nargs=-1),
-    click.option("--batch", "batch_name", help="All of a batch."),
-    needs_one_of="name jobs, or give --batch",
+    click.option("--batch", "batch_name", help="Cancel all jobs of this batch."),
+    needs_one_of="give the names of jobs, or --batch",
 )
 def cancel(
     dispatcher: Dispatcher, target: Target, names: Sequence[str], batch_name: str | None
 ) -> None:
-    """End jobs that have not ended, as FAILED; tasks that run are ended too."""
+    """Cancel jobs that have not ended: they become FAILED, and running tasks are ended."""
     wanted = _chosen(dispatcher, names, batch_name, JobState.PENDING)
     for name in names:
         dispatcher.queue.find(name)
     cancelled = dispatcher.queue.cancel(wanted)
     target.printer.answer(
         {"cancelled": [job.name for job in cancelled], "jobs": len(wanted)},
-        f"{len(cancelled)} of {len(wanted)} jobs cancelled; the others had ended",
+        f"{len(cancelled)} of {len(wanted)} jobs cancelled; all other jobs had already ended",
     )
 
 
 @_command(
     click.argument("names", nargs=-1),
-    click.option("--batch", "batch_name", help="All of a batch that are FAILED."),
-    needs_one_of="name jobs, or give --batch",
+    click.option("--batch", "batch_name", help="Retry all FAILED jobs of this batch."),
+    needs_one_of="give the names of jobs, or --batch",
 )
 def retry(
     dispatcher: Dispatcher, target: Target, names: Sequence[str], batch_name: str | None
 ) -> None:
-    """Let FAILED jobs wait again in their old places, with all their attempts before them."""
+    """Retry FAILED jobs: they wait again in their old order, and their attempts start from 0."""
     chosen = _chosen(dispatcher, names, batch_name, JobState.FAILED)
     for name in chosen:
         job = dispatcher.queue.retry(name)
@@ -350,9 +364,15 @@ def retry(
 
 
 @_command(
-    click.option("--older-than-s", type=click.IntRange(min=0), help="Jobs that ended before."),
-    click.option("--keep", type=click.IntRange(min=0), help="All but the N newest."),
-    needs_one_of="say which: --older-than-s (0 is all), or --keep",
+    click.option(
+        "--older-than-s",
+        type=click.IntRange(min=0),
+        help="Remove jobs that ended more than this number of seconds ago.",
+    ),
+    click.option(
+        "--keep", type=click.IntRange(min=0), help="Remove all except this number of newest jobs."
+    ),
+    needs_one_of="give --older-than-s (0 selects all finished jobs) or --keep",
 )
 def purge(
     dispatcher: Dispatcher, target: Target, older_than_s: int | None, keep: int | None
@@ -367,11 +387,13 @@ def purge(
 
 
 @_command(
-    click.option("--state", type=click.Choice([*JobState]), help="Only jobs in this state."),
-    click.option("--to", type=click.File("w"), default="-", help="Which file; else here."),
+    click.option("--state", type=click.Choice([*JobState]), help="Export only jobs in this state."),
+    click.option(
+        "--to", type=click.File("w"), default="-", help="Output file; default: standard output."
+    ),
 )
 def export(dispatcher: Dispatcher, target: Target, state: str | None, to: TextIO) -> None:
-    """Write jobs as JSON, one a line, with their results; --output text writes the same."""
+    """Write jobs with their results as JSON, one in each line; --output has no effect."""
     del target
     to.writelines(
         json.dumps({"job": job.name} | _as_json(job)) + "\n"
@@ -388,19 +410,19 @@ def _completed(dispatcher: Dispatcher, state: str | None) -> Iterator[Job]:
                 continue
 
 
-_dataset = click.option("--dataset", help="Only jobs of this dataset.")
+_dataset = click.option("--dataset", help="Select only jobs of this dataset.")
 
 
 @_command(_dataset)
 def pause(dispatcher: Dispatcher, target: Target, dataset: str | None) -> None:
-    """Let no worker take jobs; what runs goes on."""
+    """Pause a queue: workers take no more jobs, and running jobs continue."""
     control = dispatcher.queue.pause(dataset)
     target.printer.answer(_pauses(control), f"paused: {dataset or target.root}")
 
 
 @_command(_dataset)
 def resume(dispatcher: Dispatcher, target: Target, dataset: str | None) -> None:
-    """End a pause."""
+    """End the pause of a queue or a dataset."""
     control = dispatcher.queue.pause(dataset, paused=False)
     lines = [f"resumed: {dataset or target.root}"]
     if dataset is None and control.paused_datasets:
@@ -414,14 +436,14 @@ def resume(dispatcher: Dispatcher, target: Target, dataset: str | None) -> None:
         type=click.FloatRange(0.1, 86_400),
         default=1.0,
         show_default=True,
-        help="Redraw.",
+        help="Time between two updates.",
     ),
-    click.option("--rounds", type=click.IntRange(min=1), help="End after this many."),
+    click.option("--rounds", type=click.IntRange(min=1), help="Number of updates before the end."),
 )
 def top(dispatcher: Dispatcher, target: Target, every_s: float, rounds: int | None) -> None:
-    """Watch a queue: its jobs, its workers, and why the oldest job waits.
+    """Show a queue continuously: its jobs, its workers, and why the oldest job waits.
 
-    Without a terminal, print it once.
+    Without a terminal, print the queue one time.
     """
     try:
         show_top(dispatcher.queue, target.root, target.printer, every_s, rounds=rounds)

@@ -1,6 +1,7 @@
-"""Which jobs run now, and which failed lately: what `zoolet jobs top` lists by name.
+"""The jobs that `zoolet jobs top` lists by name: jobs that run now, and jobs that failed lately.
 
-Reads a bounded number of jobs, however many the queue has. Imports the job system's queue.
+The number of jobs that are read is limited, no matter how many jobs the queue has. This module
+imports the job system's queue.
 """
 
 from zoolet.jobs.records.job import Job
@@ -9,15 +10,15 @@ from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.znodes.queue import JobQueue
 
 OWNED_READ = 200
-"""Owned jobs that are read, of which some run."""
+"""Limit of the owned jobs that are read; only some of them run."""
 DONE_READ = 200
-"""Of the finished jobs, the newest by sequence are read, up to this many."""
+"""Limit of the finished jobs that are read: the newest jobs by sequence."""
 PAGES_READ = 4
-"""Pages of finished jobs that are listed in a queue of several shards."""
+"""Limit of the pages of finished jobs that are listed in a queue of several shards."""
 
 
 def running_jobs(queue: JobQueue) -> list[Job]:
-    """Return jobs whose task runs, those that started first at the front."""
+    """Return jobs whose task runs, in the order of their starts."""
     names = queue.layout.names(Place.OWNED)[:OWNED_READ]
     owned = queue.layout.read(Place.OWNED, [name.name for name in names])
     running = [job for job in owned if job.state is JobState.RUNNING]
@@ -25,14 +26,14 @@ def running_jobs(queue: JobQueue) -> list[Job]:
 
 
 class RecentFailures:
-    """The FAILED jobs among the newest finished ones; each job is read once."""
+    """Finds the FAILED jobs among the newest finished jobs; each job is read only one time."""
 
     def __init__(self, queue: JobQueue) -> None:
         self._layout = queue.layout
         self._seen: dict[str, Job | None] = {}
 
     def look(self) -> list[Job]:
-        """Return them, the last one that failed at the front."""
+        """Return the FAILED jobs, the last failure first."""
         newest = sorted(self._names(), key=lambda name: name.sequence)[-DONE_READ:]
         names = [name.name for name in newest]
         known = {name: self._seen[name] for name in names if name in self._seen}

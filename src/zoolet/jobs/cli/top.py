@@ -1,7 +1,7 @@
-"""``zoolet jobs top``: a queue as tables that are drawn again and again.
+"""``zoolet jobs top``: shows a queue as tables that are redrawn periodically.
 
-Owns how it looks; `zoolet.jobs.cli.inspection` and `zoolet.jobs.cli.recent` gather what is shown.
-Without a terminal it prints the tables once, as plain text. Imports rich.
+This module contains the layout; `zoolet.jobs.cli.inspection` and `zoolet.jobs.cli.recent` read the
+data. Without a terminal, the tables are printed one time, as plain text. This module imports rich.
 """
 
 import time
@@ -26,8 +26,7 @@ from zoolet.model.terminal import one_line
 WORKERS_SHOWN = 20
 JOBS_SHOWN = 10
 LOOK_SHARE = 10
-"""Looking takes at most one of this many parts of the time: a queue of many jobs is looked at less
-often."""
+"""Reading a queue takes at most 1/N of the time: a queue with many jobs is read less often."""
 
 _PRIORITIES = "priority"
 _WORKERS = ("worker", "executors", "done#", "failed#", "hits#", "groups#")
@@ -37,14 +36,14 @@ _FAILED = ("failed", "task", "attempts", "error")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is shown of a queue at one moment.
+    """The shown state of a queue at one moment.
 
     Attributes:
-        root: the queue's root.
-        now: the queue.
-        running: jobs that run, with the first to start at the front.
-        failed: jobs that failed lately, with the last at the front.
-        rate_per_s: how many jobs end in a second; None: not known yet.
+        root: the path of the queue's root.
+        now: the overview of the queue.
+        running: the jobs that run, in the order of their starts.
+        failed: the jobs that failed lately, the last failure first.
+        rate_per_s: the number of jobs that end in a second; None if it is not known yet.
     """
 
     root: str
@@ -60,7 +59,7 @@ class View:
         return f"queue {self.root}   done {rate}   found in cache {_share(hits, misses)}"
 
     def paused(self) -> str:
-        """Return what is paused; "" if nothing is."""
+        """Return a text that names the paused queue or datasets; "" if nothing is paused."""
         if self.now.control.paused:
             return "PAUSED"
         datasets = sorted(self.now.control.paused_datasets)
@@ -109,15 +108,15 @@ class View:
         """Return the last lines."""
         lines = [] if self.now.workers else ["no workers"]
         if self.now.oldest is None:
-            return [*lines, "nothing waits"]
+            return [*lines, "no job waits"]
         age_s = max(0.0, time.time() - self.now.oldest.submitted_ms / 1000)
         return [
             *lines,
-            f"waits longest: {self.now.oldest.name}, {age_s:,.0f} s: {self.now.why}",
+            f"oldest waiting job: {self.now.oldest.name}, {age_s:,.0f} s: {self.now.why}",
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as a JSON object."""
+        """Return the view as a JSON object."""
         oldest = self.now.oldest
         return {
             "queue": self.root,
@@ -152,7 +151,7 @@ _TITLES = {"unowned": "waiting"}
 
 
 def _share(hits: Any, misses: Any) -> str:
-    """Return the share of hits; values that other programs wrote may be anything."""
+    """Return the share of hits; "-" if the values are not numbers (other programs write them)."""
     if not isinstance(hits, int | float) or not isinstance(misses, int | float):
         return "-"
     return f"{hits / (hits + misses):.0%}" if hits + misses else "-"
@@ -176,7 +175,7 @@ def _time_of_day(ms: int) -> str:
 
 
 def render(view: View) -> Group:
-    """Return what a terminal shows."""
+    """Return the view as rich renders it on a terminal."""
     heading = Text(one_line(view.heading()), style="bold")
     if view.paused():
         heading.append(f"   {one_line(view.paused())}", style="bold red")
@@ -187,7 +186,7 @@ def render(view: View) -> Group:
 
 
 def plain(view: View) -> list[str]:
-    """Return the lines that are printed where there is no terminal."""
+    """Return the view as lines of plain text, for output without a terminal."""
     lines = [one_line(part) for part in (view.heading(), view.paused()) if part]
     for columns, rows in view.tables():
         lines += ["", *plain_table(columns, rows)]
@@ -195,7 +194,7 @@ def plain(view: View) -> list[str]:
 
 
 class Watcher:
-    """Looks at a queue again and again, and knows how many jobs ended in between."""
+    """Reads a queue periodically, and counts the jobs that ended between two reads."""
 
     def __init__(self, queue: JobQueue, root: str) -> None:
         self._queue = queue
@@ -204,13 +203,13 @@ class Watcher:
         self._before: tuple[float, int] | None = None
 
     def look(self) -> View:
-        """Return what is to be shown now."""
+        """Read the queue, and return its view."""
         at = time.monotonic()
         now = overview(self._queue)
         ended = now.total(Place.DONE)
         rate = None
         if self._before is not None and at > self._before[0]:
-            # Removing old jobs makes fewer of them; that is no rate.
+            # The number of ended jobs decreases when old jobs are removed; the rate is 0 then.
             rate = max(0, ended - self._before[1]) / (at - self._before[0])
         self._before = (at, ended)
         return View(self._root, now, running_jobs(self._queue), self._failures.look(), rate)
@@ -224,7 +223,7 @@ def top(
     pause: Callable[[float], None] = time.sleep,
     rounds: int | None = None,
 ) -> None:
-    """Show a queue until it is interrupted, or ``rounds`` times; once if there is no terminal."""
+    """Show a queue ``rounds`` times; if None, until an interrupt, or one time if no terminal."""
     watcher = Watcher(queue, root)
     if printer.is_json or not printer.has_terminal:
         for number in range(rounds or 1):

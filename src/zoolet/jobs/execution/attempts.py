@@ -1,7 +1,7 @@
-"""One attempt at a job: its data is loaded, its task run, and what comes of it is JSON or an error.
+"""One attempt at a job: its data is loaded, and its task is run; the outcome is JSON or an error.
 
-This is all that runs in an executor, in a thread of the worker or in a process of its own. Imports
-the job system's cache, tasks and records, and nothing that talks to a server.
+Executors run this code in a thread of the worker or in a process of their own. This module imports
+the job system's cache, tasks and records, and nothing that sends requests to a server.
 """
 
 import copy
@@ -21,23 +21,24 @@ from zoolet.jobs.records.json_values import EncodedJson, encode_json
 from zoolet.jobs.records.texts import cut_middle
 
 Task = Callable[..., Any]
-"""Called with the group and the parameters; returns JSON."""
+"""A task is called with the group and the parameters, and returns JSON."""
 
 GO, SKIP = b"g", b"s"
-"""What a worker tells a process of the next job it gave it: attempt it, or pass it over."""
+"""The turns: a worker tells an executor's process to attempt the next sent job, or to skip it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How executors are set up: what they load, and how much of it they keep.
+    """The settings of an executor.
 
     Attributes:
-        loader: name of the function that loads a group; None where tasks get no data.
-        cache_groups: how many loaded groups are kept.
-        cache_bytes: how many bytes they have together; None is without a limit.
-        import_paths: where to import from, as the worker does.
-        log_level: records of ``logging`` below this level are left out.
-        output_token: what frames in the output begin with (`zoolet.jobs.execution.capture`).
+        loader: the name of the function that loads a group; None if tasks get no data.
+        cache_groups: the number of loaded groups that the cache keeps.
+        cache_bytes: the limit, in bytes, of all groups in the cache; None for no limit.
+        import_paths: the directories to import from, as in the worker's `sys.path`.
+        log_level: the least level of ``logging`` records that are sent to the worker.
+        output_token: the token at the beginning of each frame in the output
+            (`zoolet.jobs.execution.capture`).
     """
 
     loader: str | None = None
@@ -48,19 +49,19 @@ class Setup:
     output_token: str = ""
 
     def encode(self) -> bytes:
-        """Return it as JSON."""
+        """Return the settings as JSON."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
-        """Read what `encode` wrote."""
+        """Return the settings that `encode` has written."""
         found = json.loads(value)
         return cls(**(found | {"import_paths": tuple(found["import_paths"])}))
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What an executor has to know of a job."""
+    """The parts of a job that an executor needs."""
 
     name: str
     task: str
@@ -73,31 +74,32 @@ class Work:
 
     @property
     def label(self) -> Label:
-        """What records of the log about its attempt begin with."""
+        """The label of log records about the attempt."""
         return Label(self.name, self.task, self.attempt)
 
     @property
     def group(self) -> Group | None:
-        """The data that the job is about; None for a job without data."""
+        """The group of data of the job; None for a job without data."""
         if self.dataset is None or self.groupid is None:
             return None
         return self.dataset, self.groupid
 
     def as_list(self) -> list[Any]:
-        """Return its attributes in their order."""
+        """Return the values of the attributes, in their order."""
         return [getattr(self, name) for name in self.__slots__]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended.
+    """The outcome of an attempt.
 
     Attributes:
-        result: what the task returned. None if the attempt failed, or the result is stored.
-        error: what the attempt failed with, as text; None if it did not fail.
-        details: the error at more length, for the log.
-        last_lines: the end of what the attempt printed and logged, if that is known.
-        is_task_missing: whether the task could not be imported, so that it was not started.
+        result: the result that the task returned; None if the attempt failed, or if the result is
+            in the result store.
+        error: the error of the attempt, as text; None if the attempt succeeded.
+        details: the error with its traceback, for the log; "" if there is none.
+        last_lines: the last lines that the attempt printed and logged; "" if they are not known.
+        is_task_missing: whether the task could not be imported and was therefore not started.
     """
 
     result: EncodedJson | None = None
@@ -108,21 +110,21 @@ class Outcome:
 
 
 class Listener(Protocol):
-    """Is told how an attempt comes on."""
+    """Receives the progress of an attempt."""
 
     def begun(self) -> None:
-        """Its task, or its data, is about to be loaded; not told where both are there."""
+        """The task or its data is about to be loaded; not called if both are loaded already."""
 
     def started(self, cache_hit: bool | None, dropped: tuple[Group, ...]) -> None:
-        """Its task is about to be called.
+        """The task is about to be called.
 
-        ``cache_hit`` is whether its data was there, None where there is none; ``dropped`` are the
-        groups that are not kept any more.
+        ``cache_hit`` is whether the data was in the cache, None for a job without data. ``dropped``
+        are the groups that the cache has dropped.
         """
 
 
 class Attempter:
-    """Makes attempts, with one cache; may be used by several threads.
+    """Makes attempts with one cache; several threads may use it.
 
     Raises:
         FunctionNotFoundError: the loader cannot be imported.
@@ -136,10 +138,10 @@ class Attempter:
         self._tasks: dict[str, Task] = {}
 
     def attempt(self, work: Work, listener: Listener) -> Outcome:
-        """Make an attempt; whatever a task or loader raises, SystemExit too, is its error."""
+        """Make an attempt; each exception of a task or loader, even SystemExit, is its error."""
         try:
             return self._attempt(work, listener)
-        except BaseException as error:  # noqa: BLE001 -- it is the attempt's and nothing else's
+        except BaseException as error:  # noqa: BLE001 -- the error belongs to the attempt only
             short, full = describe(error)
             return Outcome(error=short, details=full)
 
@@ -154,16 +156,17 @@ class Attempter:
         else:
             group, cache_hit, dropped = self.cache.get(*work.group)
             listener.started(cache_hit, dropped)
-        # A copy, so that a task that changes its parameters does not change the job's record.
+        # The task gets a copy: if it changes its parameters, the job's record stays the same.
         result = self._tasks[work.task](group, copy.deepcopy(work.parameters))
         try:
-            # Once, and here, where what the result's own classes do can fail only this attempt.
+            # The result is encoded only here: an error in the code of its classes then fails only
+            # this attempt.
             return Outcome(encode_json("the result", result))
         except InvalidJobError as error:
             return Outcome(error=f"the task's result cannot be kept: {error}"[:KEPT_CHARACTERS])
 
     def _load_task(self, name: str) -> Outcome | None:
-        """Import a task if that was not done; return the outcome of the attempt if it cannot be."""
+        """Import a task if necessary; return the outcome if it cannot be imported, else None."""
         if name in self._tasks:
             return None
         try:

@@ -1,8 +1,12 @@
-"""The groups of data that an executor, or all threads of a worker, have loaded.
+"""The cache of the groups of data that one executor, or all threads of a worker, have loaded.
 
-What holds: a group is loaded by one thread at a time, and the others that want it wait for that
-one; at most ``limit_groups`` and ``limit_bytes`` are kept, the least recently used go first. A
-group that is larger than the limit by itself is not kept. Imports the job system's names.
+Invariants:
+
+- One thread at a time loads a group; other threads that need the group wait for it.
+- The cache keeps at most ``limit_groups`` groups and ``limit_bytes`` bytes. It drops the least
+  recently used groups first. A group that is larger than ``limit_bytes`` is not kept.
+
+This module imports the job system's names.
 """
 
 import sys
@@ -17,12 +21,12 @@ _DEPTH = 50
 
 
 class Loaded(NamedTuple):
-    """What a cache returns.
+    """A loaded group.
 
     Attributes:
         group: the group.
-        cache_hit: whether it was loaded already.
-        dropped: which groups are not kept any more, since this one came.
+        cache_hit: whether the group was in the cache already.
+        dropped: the groups that the cache has dropped to make room for this group.
     """
 
     group: Any
@@ -31,13 +35,13 @@ class Loaded(NamedTuple):
 
 
 class GroupCache:
-    """Loaded groups by ``dataset:groupid``, least recently used ones dropped first.
+    """Loads groups, and keeps the groups that were used last.
 
     Args:
         loader: called with dataset and groupid; returns the group.
-        limit_groups: how many groups are kept, at least 1.
-        limit_bytes: how many bytes the kept groups have together, by `size_bytes_of`; None is
-            without a limit.
+        limit_groups: the number of groups that the cache keeps, at least 1.
+        limit_bytes: the limit, in bytes, of all groups in the cache, as `size_bytes_of` estimates
+            them; None for no limit.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class GroupCache:
         limit_bytes: int | None = None,
     ) -> None:
         if limit_groups < 1:
-            raise ValueError(f"a cache of {limit_groups} groups holds nothing; give at least 1")
+            raise ValueError(f"a cache cannot have {limit_groups} groups; give at least 1")
         self._loader = loader
         self._limit_groups = limit_groups
         self._limit_bytes = limit_bytes
@@ -57,18 +61,18 @@ class GroupCache:
         self._loading: set[Group] = set()
 
     def held(self) -> frozenset[Group]:
-        """Return which groups are loaded."""
+        """Return the names of the loaded groups."""
         with self._changed:
             return frozenset(self._groups)
 
     def get(self, dataset: str, groupid: str) -> Loaded:
-        """Return a group, loaded if need be, and whether someone had loaded it already.
+        """Return a group, and load it first if it is not in the cache.
 
-        Whatever the loader raises is raised, and nothing is kept then.
+        An exception of the loader is raised; the cache stays the same then.
         """
         key = (dataset, groupid)
         with self._changed:
-            # This wait ends when the loader does, which runs in another thread (see `finally`).
+            # This wait ends when the loader ends, which runs in another thread (see `finally`).
             self._changed.wait_for(lambda: key not in self._loading)
             if key in self._groups:
                 self._groups.move_to_end(key)
@@ -87,7 +91,7 @@ class GroupCache:
                 self._changed.notify_all()
 
     def _drop(self) -> list[Group]:
-        """Drop what is over a limit."""
+        """Drop groups until both limits hold, and return their names."""
         dropped = []
         while len(self._groups) > self._limit_groups or (
             self._limit_bytes is not None and sum(self._size_bytes.values()) > self._limit_bytes
@@ -99,10 +103,11 @@ class GroupCache:
 
 
 def size_bytes_of(value: object) -> int:
-    """Return about how many bytes a group takes.
+    """Return the approximate size of a group in bytes.
 
-    What says so itself is believed: ``size_bytes`` or ``nbytes`` (NumPy, Arrow), or pandas'
-    ``memory_usage``. Of all else, containers and attributes are added up, each object once.
+    If an object has the attribute ``size_bytes`` or ``nbytes`` (NumPy, Arrow) or pandas' method
+    ``memory_usage``, its value is the size. The size of other objects includes the items of
+    containers and the attributes; an object that occurs several times counts one time.
     """
     return _size_bytes_of(value, set(), _DEPTH)
 

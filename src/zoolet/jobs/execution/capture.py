@@ -1,15 +1,16 @@
-"""In an executor's process: what tasks print and log goes to the worker, up to the last line.
+"""In an executor's process: sends all that tasks print and log to the worker.
 
-Descriptors 1 and 2 are a pipe to the worker, so that what C code and subprocesses print is there
-too. Records of ``logging`` and the end of an attempt stand in the same pipe, as frames that begin
-with a token nobody else knows. So their order is that in which they were written. What holds:
+Descriptors 1 and 2 are a pipe to the worker, so the output of C code and subprocesses gets there,
+too. Records of ``logging`` and the ends of attempts are written to the same pipe, as frames that
+begin with a secret token. Output and frames therefore stay in the order in which they were written.
+Invariants:
 
-- An attempt that printed nothing costs no frame. Whether it did is known from how many bytes the
-  worker has read, which stands in memory that both share, and how many are in the pipe.
-- What a task does to the descriptors or to ``sys.stdout`` ends with its attempt.
+- An attempt without output writes no frame. The process detects output from two counts: the bytes
+  that the worker has read, which are counted in shared memory, and the bytes in the pipe.
+- If a task changes the descriptors or ``sys.stdout``, the change is undone after its attempt.
 
-`zoolet.jobs.execution.output` is the worker's side. Imports nothing of the job system but the
-texts of records.
+`zoolet.jobs.execution.output` is the worker's side. This module imports only the texts of records
+from the job system.
 """
 
 import array
@@ -32,29 +33,29 @@ from typing import Any, TextIO
 from zoolet.jobs.records.texts import cut_middle
 
 READ_COUNT = struct.Struct("Q")
-"""What the shared memory begins with: how many bytes of the pipe the worker has read, at most."""
+"""The start of the shared memory: the bytes of the pipe that the worker has read, or more."""
 END = b"E"
 RECORD_PART, RECORD_END = b"P", b"R"
-"""What a frame is, after the token: the end of an attempt, or a part of a record."""
+"""The kind of a frame, after the token: the end of an attempt, or a part or the end of a record."""
 FRAME_BYTES = min(select.PIPE_BUF, 4096)
-"""Longest frame: what is written at once up to this length is in the pipe in one piece."""
+"""Length limit of a frame, in bytes. A write of up to this length to a pipe is atomic."""
 RECORD_CHARACTERS = 16_000
 _STDOUT, _STDERR = 1, 2
 _PART_BYTES = FRAME_BYTES - 64
 
 
 def token_bytes(token: str) -> bytes:
-    """Return what a frame begins with: bytes that no text has."""
+    """Return the bytes at the beginning of each frame; no text contains these bytes."""
     return b"\0zoolet-" + token.encode() + b":"
 
 
 class Capture:
-    """The output of this process, as the worker gets it.
+    """Sends the output of this process to the worker.
 
     Args:
-        descriptor: the pipe's end to write to.
-        shared: the file of the shared memory.
-        token: what the worker knows frames by.
+        descriptor: the write end of the pipe.
+        shared: the descriptor of the shared memory's file.
+        token: the token by which the worker recognizes frames.
     """
 
     def __init__(self, descriptor: int, shared: int, token: str) -> None:
@@ -78,15 +79,16 @@ class Capture:
         logging.captureWarnings(capture=True)
 
     def end_attempt(self) -> bool:
-        """Write what is buffered; say whether there was any output since the last end.
+        """Flush the buffers, and return whether there was output since the last end of an attempt.
 
-        If there was, its end is marked in the pipe.
+        If there was output, a frame marks its end in the pipe.
         """
         if self._is_silent():
             return False
         self._restore()
         fcntl.ioctl(self._descriptor, termios.FIONREAD, self._in_pipe)
-        # In this order: what the worker reads in between counts twice, and not never.
+        # The order matters: bytes that the worker reads between the two reads count twice. In the
+        # other order, they would not count at all.
         seen_bytes = self._in_pipe[0] + READ_COUNT.unpack_from(self._shared)[0]
         if seen_bytes == self._seen_bytes:
             return False
@@ -94,7 +96,7 @@ class Capture:
         return True
 
     def send(self, record: dict[str, Any]) -> None:
-        """Send a record of the log."""
+        """Send a log record."""
         self._record_number += 1
         text = json.dumps(record).encode()
         number = b"%d:" % self._record_number
@@ -109,14 +111,14 @@ class Capture:
             try:
                 return os.write(self._descriptor, whole)
             except BlockingIOError:
-                # A subprocess has made the pipe so for all.
+                # A subprocess has made the pipe non-blocking for all its users.
                 select.select([], [self._descriptor], [])
 
     def _is_silent(self) -> bool:
-        """Write what is buffered; say whether nothing was written, and all is as it was before.
+        """Flush the buffers; return whether the task wrote nothing and replaced no stream.
 
-        This is on the way of every small job. The two calls of the system show also whether the
-        task has closed or replaced a descriptor.
+        Each small job calls this method, so it must be fast. Its two system calls also detect
+        whether the task has closed or replaced a descriptor.
         """
         stdout, stderr = self._streams
         in_pipe = self._in_pipe
@@ -137,9 +139,9 @@ class Capture:
         )
 
     def _restore(self) -> None:
-        """Undo what a task did to descriptors and streams."""
+        """Undo the changes of a task to descriptors and streams."""
         for stream in (sys.stdout, sys.stderr, *self._streams):
-            # The task may have closed it, or put anything in its place.
+            # The task may have closed the stream, or replaced it by any object.
             with contextlib.suppress(Exception):
                 stream.flush()
         os.dup2(self._descriptor, _STDOUT)
@@ -156,7 +158,7 @@ def _open(descriptor: int) -> TextIO:
 
 
 def _c_stdout() -> Any:
-    """Return a function that writes what C code has left in the buffer of its stdout."""
+    """Return a function that flushes the stdout buffer of C code."""
     try:
         library = ctypes.CDLL(None)
         name = "__stdoutp" if sys.platform == "darwin" else "stdout"
@@ -170,7 +172,7 @@ def _c_stdout() -> Any:
 
 
 class _Sender(logging.Handler):
-    """Sends records to the worker."""
+    """Sends log records to the worker."""
 
     def __init__(self, capture: Capture) -> None:
         super().__init__()
@@ -187,7 +189,7 @@ class _Sender(logging.Handler):
                     "created_s": record.created,
                 }
             )
-        except Exception:  # noqa: BLE001 -- a wrong call of the log must not fail the task
+        except Exception:  # noqa: BLE001 -- a wrong logging call must not fail the task
             self.handleError(record)
 
 

@@ -1,14 +1,14 @@
-"""The process of an executor as its worker sees it: start, pipes, end.
+"""The worker's side of an executor's process: its start, its pipes, its end.
 
 The worker starts a watcher (`zoolet.jobs.execution.watcher`), which starts the process
-(`zoolet.jobs.execution.executor_program`) and ends it with all descendants. What holds:
+(`zoolet.jobs.execution.executor_program`) and ends it with all descendants. Invariants:
 
-- No call here blocks for longer than `KILL_LIMIT_S`, whatever the process does. Writes to the
-  process wait in a buffer. Reads return what is there.
+- No call of this module blocks for longer than `KILL_LIMIT_S`, even if the process hangs. Writes to
+  the process wait in a buffer. Reads return the available bytes.
 - Descriptors 1 and 2 of the process are one pipe. The worker reads its other end, `output_fd`.
 - If the start fails, no descriptor stays open.
 
-Talks to no server, and knows nothing of jobs but how they are passed to the process.
+This module sends no requests to a server. It passes jobs to the process without reading them.
 """
 
 import contextlib
@@ -34,22 +34,22 @@ from zoolet.jobs.execution.output import READ_BYTES, ReadCount
 log = logging.getLogger(__name__)
 
 KILL_LIMIT_S = watcher.KILL_LIMIT_S + 1.0
-"""How long `ChildProcess.kill` waits at most."""
+"""Time limit of `ChildProcess.kill`, in seconds."""
 _REAP_LIMIT_S = 1.0
 _READ_BYTES = 256 * 1024
 _LINK_BYTES = 4096
 _WATCHER = inspect.getsource(watcher).encode()
-"""The watcher's program. It is read once: several executors start at a time, and reading sources is
-not safe for threads, nor possible when the descriptors are used up."""
+"""The source of the watcher's program. It is read at import, because several executors start at the
+same time: reading sources is not thread-safe, and fails if no descriptors are left."""
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     " from zoolet.jobs.execution.executor_program import main; main(sys.argv[2:])"
 )
-"""What the process runs. It gets the worker's `sys.path`, so it finds the same modules."""
+"""The program of the process. It gets the worker's `sys.path`, so it finds the same modules."""
 
 
 def absolute_paths(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return entries of `sys.path` as absolute paths, with zoolet's own place among them."""
+    """Return entries of `sys.path` as absolute paths, including the directory of zoolet."""
     found = [os.path.abspath(path) for path in paths]  # noqa: PTH100 -- "" is the working directory
     own = str(Path(zoolet.__file__).absolute().parents[1])
     return tuple(dict.fromkeys([*found, own]))
@@ -67,21 +67,22 @@ class ChildProcess:
     """An executor's process, its watcher, and the worker's ends of the pipes.
 
     Attributes:
-        told_fd: the process's messages are read here.
-        output_fd: what the process and its subprocesses write to descriptors 1 and 2 is read here.
-        read_count: shows the process how much of that was read.
-        link_fd: the watcher's messages are read here.
-        is_ready: whether the process has said that it takes work.
-        pid: the process's id; None until the watcher has told it.
+        told_fd: the descriptor from which the messages of the process are read.
+        output_fd: the descriptor from which the output is read that the process and its
+            subprocesses write to descriptors 1 and 2.
+        read_count: tells the process how many bytes of the output the worker has read.
+        link_fd: the descriptor from which the watcher's messages are read.
+        is_ready: whether the process has reported that it takes work.
+        pid: the id of the process; None until the watcher reports it.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: the watcher cannot be started.
     """
 
     def __init__(self, setup: Setup) -> None:
         self.is_ready = False
         self.failure: OSError | None = None
-        """Why the watcher could not start the process."""
+        """The error if the watcher could not start the process; else None."""
         self.pid: int | None = None
         self._status: int | None = None
         self._link_is_open = True
@@ -104,7 +105,7 @@ class ChildProcess:
             ours.enter_context(self._link)
             theirs.enter_context(their_link)
             self.link_fd = self._link.fileno()
-            # Both ends of turns are of one kind, also in the process.
+            # Both ends of the pipe of turns are non-blocking, in the process as well.
             for descriptor in (self._work_fd, self.told_fd, self._turns_read, self.output_fd):
                 os.set_blocking(descriptor, False)
             self._link.setblocking(False)
@@ -119,7 +120,7 @@ class ChildProcess:
             self._opened = ours.pop_all()
         self.flush()
 
-    # --- What the process is told
+    # --- Messages to the process
 
     @property
     def has_unwritten(self) -> bool:
@@ -137,7 +138,7 @@ class ChildProcess:
         self.flush()
 
     def flush(self) -> None:
-        """Send what waits, as far as the pipe has room. An end of the process shows elsewhere."""
+        """Send waiting bytes while the pipe has room; the end of the process is not an error."""
         try:
             while self._to_write:
                 del self._to_write[: os.write(self._work_fd, self._to_write)]
@@ -147,14 +148,14 @@ class ChildProcess:
             self._to_write.clear()
 
     def give_turns(self, count: int) -> None:
-        """Let the next ``count`` jobs be attempted.
+        """Permit the process to attempt the next ``count`` jobs.
 
-        It cannot block: a pipe holds at least 4,096 bytes, and fewer jobs than that are sent.
+        The write cannot block: a pipe holds at least 4,096 bytes, and fewer jobs are sent.
         """
         os.write(self._turns_write, GO * count)
 
     def take_turns_back(self) -> int:
-        """Let no more of the sent jobs be attempted; return how many jobs that concerns."""
+        """Let the process skip all sent jobs that are not begun; return the number of jobs."""
         try:
             count = len(os.read(self._turns_read, _READ_BYTES))
         except BlockingIOError:
@@ -163,25 +164,25 @@ class ChildProcess:
         return count
 
     def close_work(self) -> None:
-        """Ask the process to end in order: it finds no more work, and leaves its loop."""
+        """Close the pipe of work: the process finds no more work, leaves its loop and exits."""
         if self._work_fd >= 0:
             os.close(self._work_fd)
             self._work_fd = -1
             self._to_write.clear()
 
-    # --- What the process and its watcher say
+    # --- Messages from the process and its watcher
 
     def read(self) -> Iterator[Message] | None:
-        """Return the messages that have come; None at the end.
+        """Return the messages that have arrived; None at the end of the pipe.
 
-        Raises, where the iterator comes to it:
-            MessageError: something else than messages has come. Nothing is read after that.
+        The iterator raises:
+            MessageError: the pipe contains other bytes than messages. No more messages are read.
         """
         data = _read(self.told_fd)
         return None if data == b"" else self._messages_in(data or b"")
 
     def rest(self) -> Iterator[Message]:
-        """Yield the messages that the process left when it ended; raises as `read`."""
+        """Yield the messages that remain after the end of the process; raise as `read` does."""
         while data := _read(self.told_fd):
             yield from self._messages_in(data)
 
@@ -196,18 +197,18 @@ class ChildProcess:
             raise
 
     def ignore_messages(self) -> None:
-        """Read no more messages: something else than the executor's own code wrote one.
+        """Read no more messages: other code than the executor's has written to their pipe.
 
-        What follows it may be right, and may concern a job that has nothing to do with it.
+        Later messages could be forged, too, and could concern other jobs.
         """
         self._has_strange_messages = True
 
     def read_output(self) -> bytes:
-        """Return what has come from descriptors 1 and 2; b"" if nothing has."""
+        """Return the available output of descriptors 1 and 2; b"" if there is none."""
         return _read(self.output_fd, READ_BYTES) or b""
 
     def read_link(self) -> None:
-        """Take notice of what the watcher says."""
+        """Process the available messages of the watcher."""
         try:
             data = self._link.recv(_LINK_BYTES)
         except BlockingIOError:
@@ -227,12 +228,12 @@ class ChildProcess:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process has ended, or nothing watches over it any more."""
+        """Whether the process has ended, or its watcher has ended."""
         return self._status is not None or not self._link_is_open
 
     @property
     def how_it_ended(self) -> str:
-        """The signal that ended the process, or its exit status. Only after `kill`."""
+        """The signal that ended the process, or its exit status; valid only after `kill`."""
         if self._status is None:
             return "its watcher was killed" if not self._link_is_open else "it cannot be killed"
         code = os.waitstatus_to_exitcode(self._status)
@@ -241,7 +242,7 @@ class ChildProcess:
     # --- Its end
 
     def kill(self) -> None:
-        """End the process, and all that it has started; return when they have ended."""
+        """Kill the process and all its descendants; return when they have ended."""
         if self._is_killed:
             return
         self._is_killed = True
@@ -262,10 +263,11 @@ class ChildProcess:
                 self.read_link()
 
     def _kill_without_watcher(self) -> None:
-        """End a process whose watcher was killed, or is frozen."""
+        """Kill a process whose watcher was killed or hangs."""
         self._popen.kill()
         if self.pid is not None:
-            # PermissionError: on macOS, a group of zombies; elsewhere, a process of another user.
+            # PermissionError: on macOS, the group has only zombies; on other systems, the process
+            # belongs to another user.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
@@ -273,11 +275,11 @@ class ChildProcess:
         try:
             self._popen.wait(limit_s)
         except subprocess.TimeoutExpired:
-            # Popen's own list of such processes takes their status later.
-            log.warning("process %d does not end after SIGKILL; it is left alone", self._popen.pid)
+            # Popen keeps a list of such processes, and reaps them later.
+            log.warning("process %d has not ended after SIGKILL; it is ignored", self._popen.pid)
 
     def close(self) -> None:
-        """End the process, and close the pipes to it."""
+        """Kill the process, and close the pipes to it."""
         try:
             self.kill()
         finally:
@@ -285,7 +287,7 @@ class ChildProcess:
 
 
 class _Lines:
-    """Puts lines together from parts, in linear time."""
+    """Joins parts to lines, in linear time."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -302,7 +304,7 @@ class _Lines:
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
-    """Return a pipe, each end of which one of the stacks closes."""
+    """Return the read and the write end of a new pipe; ``reader`` and ``writer`` close them."""
     read, write = os.pipe()
     reader.callback(os.close, read)
     writer.callback(os.close, write)
@@ -310,7 +312,7 @@ def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[i
 
 
 def _read(descriptor: int, limit_bytes: int = _READ_BYTES) -> bytes | None:
-    """Return what can be read at once: b"" at the end, None if there is nothing."""
+    """Return the bytes that can be read at once: b"" at the end, None if there are none yet."""
     try:
         return os.read(descriptor, limit_bytes)
     except BlockingIOError:
@@ -320,10 +322,11 @@ def _read(descriptor: int, limit_bytes: int = _READ_BYTES) -> bytes | None:
 def _start_watcher(
     watched: Sequence[str], arguments: Sequence[str], passed: Sequence[int], output: int
 ) -> "subprocess.Popen[bytes]":
-    """Start a watcher, and with it the process.
+    """Start a watcher, which starts the process.
 
-    The watcher's program comes through its standard input, so that it also runs from a zip file,
-    and `ps` shows no source text. -S and -P: neither site-packages nor the working directory.
+    The watcher reads its program from its standard input. It therefore works if zoolet is in a zip
+    file, and `ps` shows no source text. The options -S and -P keep site-packages and the working
+    directory out of the watcher's `sys.path`.
     """
     if not sys.executable:
         raise OSError("sys.executable is empty, so no executor can be started")
@@ -336,7 +339,7 @@ def _start_watcher(
         pass_fds=passed,
         start_new_session=True,
     )  # fmt: skip
-    # This wait ends: the watcher reads its program, or it ends, which shows on the link.
+    # This write ends: the watcher reads its program, or it ends, which closes the pipe.
     assert popen.stdin is not None  # noqa: S101 -- it is a pipe
     with contextlib.suppress(BrokenPipeError), popen.stdin:
         popen.stdin.write(_WATCHER)

@@ -1,19 +1,22 @@
-"""An executor as a process of its own: attempts are asked for on one pipe, and told on another.
+"""The program of an executor's process: reads jobs from a pipe, and writes messages to another.
 
-A worker starts it (`zoolet.jobs.execution.child_process`), with the descriptors of three pipes.
-What holds:
+A worker starts the process (`zoolet.jobs.execution.child_process`), and passes the pipes' ends to
+it. Invariants:
 
-- That an attempt is begun is written before its task is called, so that whoever finds the process
-  dead knows which attempt killed it.
-- Each attempt takes a byte from a pipe before, which says whether to make it. The worker may take
-  the bytes back, so of each job one side or the other knows that it is the one to go on with it.
-- If the pipe of work is at its end, it leaves its loop and exits normally, so atexit handlers run.
-  It exits within `END_LIMIT_S`, also if a task has closed pipes and left threads that do not end.
-- Only its watcher ends it otherwise (`zoolet.jobs.execution.watcher`). SIGTERM, SIGINT and SIGHUP
-  from elsewhere, which reach every process of a systemd unit or a terminal, do nothing.
-- It has one thread, so a task may fork.
+- Before a task is called, the process writes a message that its attempt has begun. If the process
+  dies, the worker therefore knows which attempt killed it.
+- Before each attempt, the process reads a byte, a turn, from another pipe; it says whether to make
+  the attempt. The worker may read the turns back. For each job, therefore, exactly one of the two
+  processes reads the turn and continues with the job.
+- At the end of the pipe of work, the process leaves its loop and exits normally, so atexit handlers
+  run. It exits within `END_LIMIT_S`, even if a task has left threads that do not end.
+- Otherwise, only its watcher ends the process (`zoolet.jobs.execution.watcher`). It ignores
+  SIGTERM, SIGINT and SIGHUP, because a terminal or systemd sends them to all processes of a group
+  or unit.
+- The process has one thread, so a task may fork.
 
-Imports the job system's attempts and messages, and nothing that talks to a server.
+This module imports the job system's attempts and messages, and nothing that sends requests to a
+server.
 """
 
 import json
@@ -32,13 +35,14 @@ from zoolet.jobs.execution.messages import MessageWriter
 from zoolet.jobs.records.job_names import Group
 
 END_LIMIT_S = 2.0
-"""How long it may take from the end of its loop until it exits. Its worker may end it sooner."""
+"""Time limit, in seconds, between the end of the loop and the exit. The worker may kill the process
+earlier."""
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals to the worker's process group or unit. What they mean is the worker's to decide."""
+"""Signals that are sent to the worker's process group or unit. Only the worker handles them."""
 
 
 class _AttemptMessages(MessageWriter):
-    """Tells the worker of attempts."""
+    """Writes the messages about attempts to the worker."""
 
     name = ""
 
@@ -49,7 +53,7 @@ class _AttemptMessages(MessageWriter):
         self.write({"started": self.name, "cache_hit": cache_hit, "dropped": dropped})
 
     def ended(self, outcome: Outcome, *, has_output: bool) -> None:
-        """Tell it with what is told next."""
+        """Keep the message about the end of the attempt; it is written with the next message."""
         fields: dict[str, Any] = {"ended": self.name}
         if has_output:
             fields["output"] = True
@@ -65,11 +69,11 @@ def _do_nothing(_: int, __: FrameType | None) -> None:
 
 
 def ignore_signals() -> None:
-    """Ignore the signals that are for the worker, and let no child of a task ignore them.
+    """Ignore the signals that only the worker handles, but not in children that a task starts.
 
-    A handler that does nothing, and not SIG_IGN: exec resets a handler, so a program that a task
-    starts can be ended by SIGTERM. A forked child gets the default handlers back for the same
-    reason: `multiprocessing` ends its children with SIGTERM.
+    The signals get a handler that does nothing, instead of SIG_IGN. exec resets a handler, so
+    SIGTERM can end a program that a task starts. A forked child gets the default handlers back for
+    the same reason: `multiprocessing` ends its children with SIGTERM.
     """
     _ignore_again()
     os.register_at_fork(
@@ -78,11 +82,11 @@ def ignore_signals() -> None:
 
 
 def _ignore_again() -> None:
-    """Ignore the signals again, if a task has set handlers: they were for its own attempt."""
+    """Ignore the signals again if a task has set handlers: they are valid in its attempt only."""
     for signum in IGNORED:
         if signal.getsignal(signum) is not _do_nothing:
             signal.signal(signum, _do_nothing)
-            # System calls of C code continue after the signal, as Python's do.
+            # System calls in C code are restarted after the signal, as Python does in its own.
             signal.siginterrupt(signum, False)
 
 
@@ -90,7 +94,7 @@ _before_fork = threading.local()
 
 
 def _hold_signals() -> None:
-    """Let signals wait during a fork: one that comes before the child is set up ends the child."""
+    """Block the signals during a fork: a signal to a child without handlers would end it."""
     _before_fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
 
 
@@ -107,22 +111,22 @@ def _restore_signals() -> None:
 
 
 def _take_turn(descriptor: int) -> bytes:
-    """Return whether to make the next attempt: GO, SKIP, or b"" if the worker has ended."""
+    """Return the turn of the next job: GO, SKIP, or b"" if the worker has ended."""
     while True:
         try:
             return os.read(descriptor, 1)
         except BlockingIOError:
-            # The worker has just taken turns back, and writes in a moment what to skip. If it ends
-            # before that, the watcher kills this process.
+            # The worker has just read turns back, and is about to write SKIP for each. If the
+            # worker ends before, the watcher kills this process.
             select.select([descriptor], [], [])
 
 
 def main(descriptors: Sequence[str]) -> None:
-    """Make attempts until no more are asked for.
+    """Make attempts until the end of the pipe of work.
 
     Args:
-        descriptors: of the pipes of work, messages, turns, and output, and of the file that tells
-            how much of the output was read.
+        descriptors: the descriptors of the pipes of work, messages, turns, and output, and of the
+            shared memory that counts the bytes of output that the worker has read.
     """
     ignore_signals()
     inherited = [int(descriptor) for descriptor in descriptors]
@@ -131,8 +135,8 @@ def main(descriptors: Sequence[str]) -> None:
     try:
         _make_attempts(*inherited)
     finally:
-        # Threads and exit handlers of tasks may wait for ever, and children of tasks may keep the
-        # pipes open: then nobody else would notice that this process has left its loop.
+        # Threads and exit handlers of tasks may wait forever, and children of tasks may keep the
+        # pipes open. Without this timer, no other process would notice that the loop has ended.
         end = threading.Timer(END_LIMIT_S, os._exit, [1])
         end.daemon = True
         end.start()

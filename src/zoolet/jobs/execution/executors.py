@@ -1,9 +1,11 @@
-"""Executors, as a worker has them: each a thread that gets jobs and tells how they come on.
+"""The executors of a worker: each has a thread that gets jobs and reports their progress.
 
-What holds: each job that is given is told of exactly once as ended, or given up by `abandon`. Here
-is what all have in common, and those that run tasks in the worker's own process;
-`zoolet.jobs.execution.process_executor` runs them in others. Talks to no server. Imports the job
-system's attempts.
+Invariant: each job that is given to an executor is either reported exactly one time as ended or
+returned, or it is dropped by `abandon`.
+
+This module contains the interface of executors, and executors that run tasks in the worker's own
+process; `zoolet.jobs.execution.process_executor` runs tasks in other processes. This module sends
+no requests to a server. It imports the job system's attempts.
 """
 
 import logging
@@ -22,71 +24,72 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 LONG_S = 0.25
-"""An attempt that takes N s or more is a long one: jobs behind it are better done elsewhere."""
+"""An attempt that takes longer than this time, in seconds, is long: the jobs that wait for its end
+are returned, so that other executors attempt them."""
 
 
 class Observer(Protocol):
-    """Is told how jobs come on; called in the executors' threads."""
+    """Receives the progress of jobs; the methods are called in the executors' threads."""
 
     def begun(self, name: str) -> None:
-        """An attempt was begun: its data is being loaded."""
+        """An attempt has begun: the executor loads its data."""
 
     def asks(self, name: str) -> None:
-        """A careful job is the next one: the executor starts it after `Executor.permit`."""
+        """A careful job is the next job: the executor starts it after `Executor.permit`."""
 
     def started(self, name: str, cache_hit: bool | None) -> None:
         """The task was called."""
 
     def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
-        """The attempt ended."""
+        """The attempt has ended."""
 
     def returned(self, names: Sequence[str]) -> None:
-        """These jobs were recalled, and will not be attempted."""
+        """These jobs were recalled: the executor does not attempt them."""
 
     def freed(self) -> None:
-        """There is room again: an attempt that was given up has ended, or a process is ready."""
+        """The executor has room again: an abandoned attempt has ended, or a process is ready."""
 
     def failed(self, failure: Exception) -> None:
         """The executor has ended, and cannot be started again."""
 
 
 class Executor(Protocol):
-    """Makes attempts, one at a time, in the order that jobs are given in."""
+    """Makes one attempt at a time, in the order in which jobs are given."""
 
     def start(self) -> None:
-        """Begin to get ready."""
+        """Begin to start the executor."""
 
     def wait_until_ready(self) -> None:
-        """Return when it can work.
+        """Return when the executor can attempt jobs.
 
         Raises:
             FunctionNotFoundError: the loader cannot be imported.
-            ExecutorError: it cannot be started.
+            ExecutorError: the executor cannot be started.
         """
 
     def give(self, works: Sequence[Work]) -> None:
         """Add jobs to be attempted."""
 
     def permit(self, name: str) -> None:
-        """Let a careful job start, which the executor has asked for."""
+        """Permit the start of a careful job, after `Observer.asks`."""
 
     def abandon(self, names: Iterable[str]) -> None:
-        """Drop these jobs; one that is being attempted is ended, where that can be done."""
+        """Drop these jobs; if one of them is being attempted, end the attempt if possible."""
 
     def recall(self) -> None:
-        """Return the jobs that wait behind the one that is attempted; they are told of."""
+        """Return the jobs that wait for the current attempt, by `Observer.returned`."""
 
     def is_stuck(self) -> bool:
-        """Say whether it is no use to give it jobs: what it is at takes long."""
+        """Return whether the executor should get no jobs: its current attempt takes long."""
 
     def held(self) -> frozenset[Group]:
-        """Return the groups that it has loaded."""
+        """Return the groups that the executor has loaded."""
 
     def stop(self) -> None:
-        """Begin to end it, with what it has in hand."""
+        """Begin to end the executor and its attempt."""
 
     def join(self) -> None:
-        """Wait until it has ended, after `stop`, where it can be ended; for a limited time."""
+        """After `stop`, wait for the executor's end, if it can be ended; for a limited time."""
 
 
 class ThreadExecutor:
@@ -98,7 +101,8 @@ class ThreadExecutor:
         self._lock = threading.Lock()
         self._given: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._wanted: dict[str, Work] = {}
-        """What was given and is not given up, nor ended; a job may be given again meanwhile."""
+        """Jobs that are neither abandoned nor ended. A job may be given again after it was
+        abandoned."""
         self._current: Work | None = None
         self._permitted = threading.Condition(self._lock)
         self._permits: set[str] = set()
@@ -109,11 +113,11 @@ class ThreadExecutor:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._thread.start()
 
     def wait_until_ready(self) -> None:
-        """Return at once: whoever made the attempter has imported the loader."""
+        """Return at once: the attempter has imported the loader already."""
 
     def give(self, works: Sequence[Work]) -> None:
         """Add jobs to be attempted."""
@@ -123,20 +127,20 @@ class ThreadExecutor:
             self._given.put(work)
 
     def permit(self, name: str) -> None:
-        """Let a careful job start."""
+        """Permit the start of a careful job."""
         with self._permitted:
             self._permits.add(name)
             self._permitted.notify_all()
 
     def abandon(self, names: Iterable[str]) -> None:
-        """Drop these jobs; a thread cannot be ended, so one that runs is let run for nothing."""
+        """Drop these jobs; a running task cannot be ended, so only its outcome is dropped."""
         with self._permitted:
             for name in names:
                 self._wanted.pop(name, None)
             self._permitted.notify_all()
 
     def recall(self) -> None:
-        """Return the jobs that wait behind the one that is attempted."""
+        """Return the jobs that wait for the current attempt."""
         with self._lock:
             names = [name for name, work in self._wanted.items() if work is not self._current]
             for name in names:
@@ -145,34 +149,34 @@ class ThreadExecutor:
         self._observer.returned(names)
 
     def is_stuck(self) -> bool:
-        """Say whether what it is at takes long, or was given up and cannot be ended."""
+        """Return whether the current attempt takes long, or was abandoned but still runs."""
         current = self._current
         if current is None:
             return self._has_failed
         return not self._wants(current) or time.monotonic() - self._began > LONG_S
 
     def held(self) -> frozenset[Group]:
-        """Return the groups that the cache has."""
+        """Return the groups in the cache."""
         cache = self._attempter.cache
         return frozenset() if cache is None else cache.held()
 
     def stop(self) -> None:
-        """Take no further job; what runs cannot be ended."""
+        """Attempt no further job; a running task cannot be ended."""
         self._given.put(None)
         with self._permitted:
             self._stopping = True
             self._permitted.notify_all()
 
     def join(self) -> None:
-        """Return at once: a task that runs cannot be ended."""
+        """Return at once: a running task cannot be ended."""
 
     def _run(self) -> None:
         try:
             self._attempt_all()
         except BaseException as error:
-            log.exception("an executor fails")
+            log.exception("an executor has failed, which ends the worker")
             self._has_failed = True
-            self._observer.failed(ExecutorError(f"an executor fails: {error!r}"))
+            self._observer.failed(ExecutorError(f"an executor has failed: {error!r}"))
 
     def _attempt_all(self) -> None:
         # This wait ends: `stop` puts None.
@@ -183,8 +187,8 @@ class ThreadExecutor:
             self._current = work
             if work.timeout_ms is not None:
                 outcome = Outcome(
-                    error="it has a timeout, and this worker runs tasks in threads, which cannot be"
-                    " ended: run it on workers without --threads"
+                    error="the job has a timeout, but this worker runs tasks in threads, which"
+                    " cannot be ended: use workers without --threads"
                 )
             else:
                 with labelled(work.label):
@@ -200,7 +204,7 @@ class ThreadExecutor:
                 self._observer.freed()
 
     def _is_permitted(self, work: Work) -> bool:
-        """Ask to start a careful job, and wait; False if it is not wanted any more."""
+        """Ask for the permit of a careful job, and wait; return whether the job may start."""
         with self._lock:
             self._permits.clear()
         self._observer.asks(work.name)
@@ -208,7 +212,7 @@ class ThreadExecutor:
             while self._wanted.get(work.name) is work and not self._stopping:
                 if work.name in self._permits:
                     return True
-                # This wait ends: the worker permits the job, or drops it when it is lost.
+                # This wait ends: the worker permits the job, or abandons it if the job is lost.
                 self._permitted.wait(_LOOK_S)
         return False
 
@@ -217,18 +221,18 @@ class ThreadExecutor:
             return self._wanted.get(work.name) is work
 
     def tell_begun(self, work: Work) -> None:
-        """Pass on that a job's data is being loaded."""
+        """Report that a job's data is being loaded."""
         if self._wants(work):
             self._observer.begun(work.name)
 
     def tell_started(self, work: Work, cache_hit: bool | None) -> None:
-        """Pass on that a job's task is called."""
+        """Report that a job's task is called."""
         if self._wants(work):
             self._observer.started(work.name, cache_hit)
 
 
 class _AttemptListener:
-    """Passes on to a worker how one attempt comes on."""
+    """Passes the progress of one attempt on to its executor."""
 
     def __init__(self, executor: ThreadExecutor, work: Work) -> None:
         self._executor = executor

@@ -1,7 +1,7 @@
-"""Tasks and loaders: functions found by name, never unpickled.
+"""Finds tasks and loaders: functions are found by name, and never unpickled.
 
-A name is ``module:function`` (attributes of attributes too: ``module:Class.method``), or that of
-an entry point of an installed package. Imports the job system's errors.
+A name is ``module:function`` (also ``module:Class.method``), or the name of an entry point of an
+installed package. This module imports the job system's errors.
 """
 
 import importlib
@@ -18,14 +18,14 @@ LOADERS = "zoolet.loaders"
 """Entry point group of loaders, called as ``loader(dataset, groupid)``; they return a group."""
 
 STEPS = "zoolet.steps"
-"""Entry point group of step hooks, called as ``hook(step, names)`` with the names of jobs."""
+"""Entry point group of step hooks, called as ``hook(step, names)``; ``names`` are names of jobs."""
 
 
 def load_function(name: str, group: str) -> Callable[..., Any]:
-    """Return the function of this name; a plain name is looked up among the entry points.
+    """Return the function of this name; a name without ":" is looked up in the entry points.
 
     Raises:
-        FunctionNotFoundError: it cannot be imported or called; the message says why.
+        FunctionNotFoundError: the function cannot be imported or called; the message says why.
     """
     kind = group.removeprefix("zoolet.").removesuffix("s")
     found = _import(kind, name) if ":" in name else _entry_point(kind, name, group)
@@ -39,12 +39,12 @@ def load_function(name: str, group: str) -> Callable[..., Any]:
 
 def _import(kind: str, name: str) -> Any:
     module, _, attributes = name.partition(":")
-    # A directory remembers which modules it had.
+    # The import system caches the contents of directories.
     importlib.invalidate_caches()
     before = set(sys.modules)
     try:
         imported = importlib.import_module(module)
-    # A module may raise anything while it is imported, and that is what there is to say.
+    # A module may raise any exception while it is imported. The message quotes the exception.
     except _IMPORT_ERRORS as error:
         _forget(set(sys.modules) - before)
         raise FunctionNotFoundError(
@@ -72,10 +72,10 @@ def _attribute(found: Any, attributes: str) -> Any:
 
 
 def _import_again(name: str) -> Any:
-    """Import a module from its file although it is imported: its file may be a newer version.
+    """Import a module again, because its file may have changed since the first import.
 
-    Functions that were loaded from the older one stay as they are. A module of Python itself, and
-    one that is not a Python file, is not imported again.
+    Functions that were loaded from the older version stay as they are. Modules of Python itself,
+    and modules that are not Python files, are not imported again.
     """
     old = sys.modules[name]
     file = getattr(old, "__file__", None) or ""
@@ -93,7 +93,7 @@ _STDLIB = sysconfig.get_paths()["stdlib"]
 
 
 def _forget(names: Collection[str]) -> None:
-    """Let modules be imported again that came with one that could not be."""
+    """Remove modules from `sys.modules` that a failed import has loaded, so a retry loads them."""
     for name in names:
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None) or ""
@@ -102,7 +102,7 @@ def _forget(names: Collection[str]) -> None:
 
 
 def _entry_point(kind: str, name: str, group: str) -> Any:
-    from importlib.metadata import entry_points  # noqa: PLC0415 -- it takes 20 ms, and few need it
+    from importlib.metadata import entry_points  # noqa: PLC0415 -- takes 20 ms, is rarely needed
 
     for point in entry_points(group=group, name=name):
         try:
@@ -113,6 +113,6 @@ def _entry_point(kind: str, name: str, group: str) -> Any:
                 f" {type(error).__name__}: {error}"
             ) from error
     raise FunctionNotFoundError(
-        f"the {kind} {name!r} is neither written module:function nor an entry point of the group"
-        f" {group}"
+        f"the {kind} {name!r} is neither of the form module:function nor an entry point of the"
+        f" group {group}"
     )

@@ -1,11 +1,13 @@
-"""The log of a worker: how records look, and which attempt each is about.
+"""The log of a worker: the formats of records, and the labels that name their attempts.
 
-A record may have a label: job, task and attempt, or the executor's process. In the worker's process
-it is given to `record_of`, or it holds for the thread (`labelled`), if tasks run in threads. What
-holds: no text of a job, a task or a subprocess looks like a record of its own, or controls the
-terminal: characters that could are escaped, and further lines are indented.
+A record may have a label: the job, task and attempt, or the executor's process. The worker passes
+the label to `record_of`. If tasks run in threads, `labelled` sets the label of all records of a
+thread.
 
-Imports the job system's texts.
+Invariant: no text of a job, a task or a subprocess can look like another record or control the
+terminal. Control characters are escaped, and all lines after the first are indented.
+
+This module imports the job system's texts.
 """
 
 import json
@@ -25,20 +27,20 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class LogFormat(StrEnum):
-    """How the records of the log look."""
+    """The formats of the log."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class Label(NamedTuple):
-    """What a record is about; the parts that are not known are None.
+    """Names the attempt or process of a record; unknown parts are None.
 
     Attributes:
         job: the job's name.
-        task: its task.
-        attempt: which attempt of the job, from 1.
-        process: id of the executor's process.
+        task: the name of the job's task.
+        attempt: the number of the attempt, from 1.
+        process: the id of the executor's process.
     """
 
     job: str | None = None
@@ -47,7 +49,7 @@ class Label(NamedTuple):
     process: int | None = None
 
     def __str__(self) -> str:
-        """Return it as the beginning of a line; "" if nothing is known."""
+        """Return the label as the beginning of a line; "" if all parts are None."""
         if self.job is not None:
             return f"[{self.job} {self.task} attempt {self.attempt}] "
         return "" if self.process is None else f"[executor process {self.process}] "
@@ -58,7 +60,7 @@ _current = threading.local()
 
 @contextmanager
 def labelled(label: Label) -> Iterator[None]:
-    """Let the records of this thread have a label."""
+    """Give all records of this thread a label."""
     _current.label = label
     try:
         yield
@@ -75,9 +77,9 @@ def tell(log: logging.Logger, level: int, label: Label, text: str) -> None:
 def record_of(
     name: str, level: int, label: Label, text: str, created_s: float | None = None
 ) -> logging.LogRecord:
-    """Return a record with a label, which its message begins with.
+    """Return a record whose message begins with a label.
 
-    ``created_s`` is in seconds since the epoch.
+    ``created_s`` is the record's time, in seconds since the epoch; None for the current time.
     """
     record = logging.LogRecord(name, level, "", 0, f"{label}{text}", None, None)
     record.label = label
@@ -89,7 +91,7 @@ def record_of(
 
 
 def set_up(level: str, log_format: LogFormat, stream: TextIO | None = None) -> None:
-    """Log to standard error, with warnings; kazoo's own records only from warnings on."""
+    """Log to standard error, also Python's warnings; of kazoo, log only warnings and errors."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
     handler.addFilter(_add_label)
@@ -115,7 +117,7 @@ def _label_of(record: logging.LogRecord) -> Label:
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time, level, logger, label, message. Further lines are indented."""
+    """Formats a record as text: time, level, logger, label, message; further lines are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the lines."""
@@ -131,7 +133,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object a line, for programs: time (ISO 8601), level, logger, message, label."""
+    """Formats a record as one line of JSON: time (ISO 8601), level, logger, message, label."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""

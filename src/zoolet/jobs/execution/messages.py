@@ -1,8 +1,10 @@
 """Messages from an executor's process to its worker: lines of JSON, some followed by raw bytes.
 
-A message that says ``"bytes": n`` is followed by n bytes, for example a result. They are passed on
-as they are, and each is copied a few times, however many there are. What holds: whatever stands in
-the pipe gives messages or MessageError. Imports the job system's errors and JSON.
+A message with the field ``"bytes": n`` is followed by n bytes, for example a result. These bytes
+are not parsed, and each byte is copied a constant number of times.
+
+Invariant: any bytes in the pipe lead to messages or to MessageError. This module imports the job
+system's errors and JSON.
 """
 
 import json
@@ -14,14 +16,15 @@ from zoolet.jobs.errors import JobError
 from zoolet.jobs.records.json_values import JSON_LIMIT_BYTES, decode_json
 
 LINE_LIMIT_BYTES = 1024 * 1024
-"""Longest line of JSON. The longest that an executor writes has an error of some 10 KB."""
+"""Length limit of a line of JSON, in bytes. The longest line of an executor contains an error of
+about 10 KB."""
 
 
 class MessageError(JobError):
-    """What was read is no message: something else than the executor's own code wrote it.
+    """The bytes that were read are not a message: other code than the executor's wrote them.
 
     Attributes:
-        before: the messages that were read before it.
+        before: the messages that were read before these bytes.
     """
 
     before: Sequence["Message"] = ()
@@ -40,14 +43,14 @@ class Message(NamedTuple):
 
 
 class MessageWriter:
-    """Writes messages to a descriptor; those that can wait go with the next that cannot."""
+    """Writes messages to a descriptor; kept messages are written with the next urgent message."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._kept: list[bytes] = []
 
     def keep(self, fields: dict[str, Any], attached: bytes = b"") -> None:
-        """Write a message with the next one."""
+        """Keep a message until the next call of `write` or `flush`."""
         if attached:
             fields = fields | {"bytes": len(attached)}
         self._kept.append(json.dumps(fields).encode() + b"\n")
@@ -55,12 +58,12 @@ class MessageWriter:
             self._kept.append(attached)
 
     def write(self, fields: dict[str, Any]) -> None:
-        """Write a message now, and what was kept before it."""
+        """Write all kept messages, and then this message."""
         self.keep(fields)
         self.flush()
 
     def flush(self) -> None:
-        """Write what was kept."""
+        """Write all kept messages."""
         kept, self._kept = self._kept, []
         small: list[bytes] = []
         for part in kept:
@@ -82,7 +85,7 @@ _COPY_BYTES = 16 * 1024
 
 
 class MessageReader:
-    """Puts messages together from the pieces in which they arrive."""
+    """Joins the pieces in which messages arrive."""
 
     def __init__(self) -> None:
         self._line: list[bytes] = []
@@ -92,10 +95,10 @@ class MessageReader:
         self._filled_bytes = 0
 
     def feed(self, data: bytes) -> list[Message]:
-        """Take the next piece, and return the messages that are complete now.
+        """Process the next piece, and return the messages that are complete now.
 
         Raises:
-            MessageError: it is no message; nothing more can be read.
+            MessageError: the bytes are not a message; no more messages can be read.
         """
         found: list[Message] = []
         try:
@@ -130,12 +133,12 @@ class MessageReader:
         try:
             fields = decode_json(line)
         except ValueError as error:
-            raise MessageError(f"{line[:80]!r} is no message: {error}") from None
+            raise MessageError(f"{line[:80]!r} is not a message: {error}") from None
         if not isinstance(fields, dict):
-            raise MessageError(f"{line[:80]!r} is no message: it is not a JSON object")
+            raise MessageError(f"{line[:80]!r} is not a message: it is not a JSON object")
         count_bytes = fields.pop("bytes", 0)
         if not isinstance(count_bytes, int) or not 0 <= count_bytes <= JSON_LIMIT_BYTES:
-            raise MessageError(f"{count_bytes!r:.80} is no number of bytes")
+            raise MessageError(f"{count_bytes!r:.80} is not a valid number of bytes")
         if count_bytes:
             self._fields = fields
             self._attached = bytearray(count_bytes)

@@ -1,14 +1,16 @@
-"""What tasks print and log, as the worker gets it from an executor's process.
+"""The worker's side of the output of tasks: reads it from an executor's process, and logs it.
 
-The executor's thread reads the pipe whenever there is something, so a task that prints much waits
-for nobody, and puts it into the log by way of another thread (`OutputLog`). What holds:
+The executor's thread reads the pipe as soon as there is output, so tasks do not wait. Another
+thread writes the output into the log (`OutputLog`). Invariants:
 
-- Output is put down to the attempt that was under way when it was written, up to the last line.
-  What comes between attempts is the executor's.
-- Nothing of it is kept in memory past a limit: a line, what waits for the log, and the last lines.
-- Of each attempt the log gets the first `LOGGED_BYTES`, and then says how much is left out.
+- All output is assigned to the attempt that was in progress when it was written. Output between
+  attempts is assigned to the executor's process.
+- Memory is limited: for a line, for the output that waits for the log, and for the last lines.
+- The log gets the first `LOGGED_BYTES` of each attempt's output, and then the number of bytes that
+  are left out.
 
-`zoolet.jobs.execution.capture` is the executor's side. Imports the job system's logs and texts.
+`zoolet.jobs.execution.capture` is the executor's side. This module imports the job system's logs
+and texts.
 """
 
 import contextlib
@@ -38,25 +40,25 @@ from zoolet.jobs.records.texts import cut_end, escaped
 log = logging.getLogger(__name__)
 
 LOGGED_BYTES = 1024 * 1024
-"""How much output of an attempt reaches the log."""
+"""Limit of an attempt's output in the log, in bytes."""
 KEPT_CHARACTERS = 2048
 KEPT_LINES = 20
-"""How much of the end of an attempt's output is kept with the job."""
+"""Limits of the last lines of an attempt's output, which are stored with the job."""
 LINE_CHARACTERS = 4096
-"""Longest line in the log."""
+"""Length limit of a line in the log."""
 WAITING_BYTES = 4 * 1024 * 1024
-"""How much output waits for the log; if it is written too slowly, the rest is left out."""
+"""Limit, in bytes, of the output that waits for the log; further output is left out."""
 CLOSE_S = 2.0
 READ_BYTES = 256 * 1024
-"""How much of the pipe is read at once, at most."""
+"""Limit of one read from the pipe, in bytes."""
 _REST_READS = 64
-"""How often the pipe of a process that has ended is read: a subprocess may still write to it."""
+"""Limit of reads after the end of a process: its subprocesses may still write to the pipe."""
 _TAIL_BYTES = 4 * KEPT_CHARACTERS
 _RECORD_BYTES = 256 * 1024
 
 
 class LogRecord(NamedTuple):
-    """A record of the log of an executor's process."""
+    """A log record of an executor's process; ``created_s`` is None for the current time."""
 
     name: str
     level: int
@@ -72,7 +74,7 @@ Item = bytes | LogRecord | _End
 
 
 class OutputParser:
-    """Splits what an executor's pipe brings into output, records of the log, and ends."""
+    """Splits the bytes of an executor's pipe into output, log records, and ends of attempts."""
 
     def __init__(self, token: bytes) -> None:
         self._token = token
@@ -80,7 +82,7 @@ class OutputParser:
         self._parts: dict[bytes, bytearray] = {}
 
     def feed(self, data: bytes) -> list[Item]:
-        """Take the next bytes, and return what they complete."""
+        """Process the next bytes, and return the items that are complete now."""
         data = self._rest + data
         found: list[Item] = []
         position = 0
@@ -103,7 +105,7 @@ class OutputParser:
         return found
 
     def _begun_bytes(self, data: bytes) -> int:
-        """Return how many bytes at the end may be the beginning of a token."""
+        """Return the number of bytes at the end that may be the beginning of a token."""
         start = data.rfind(self._token[:1], -len(self._token))
         return len(data) - start if start >= 0 and self._token.startswith(data[start:]) else 0
 
@@ -133,7 +135,7 @@ class OutputParser:
 
 
 class OutputLog:
-    """Writes output into the log of this process, in a thread of its own."""
+    """Writes output into the log of this process, in another thread."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
@@ -143,7 +145,7 @@ class OutputLog:
         self._thread: threading.Thread | None = None
 
     def put(self, label: Label, item: LogRecord) -> None:
-        """Let a record be written soon; it is left out if too much waits."""
+        """Add a record to the queue of the log; leave it out if the queue is full."""
         with self._lock:
             if self._waiting_bytes > WAITING_BYTES:
                 self._left_out += 1
@@ -154,12 +156,12 @@ class OutputLog:
                 self._thread = threading.Thread(target=self._write, daemon=True)
                 self._thread.start()
         if left_out:
-            text = f"{left_out} lines of output are left out: the log is written too slowly"
+            text = f"{left_out} lines of output are left out: the log cannot be written fast enough"
             self._waiting.put(record_of(log.name, logging.WARNING, Label(), text))
         self._waiting.put(record_of(item.name, item.level, label, item.text, item.created_s))
 
     def close(self) -> None:
-        """Write what waits, for a short time."""
+        """Write the waiting records, for at most `CLOSE_S` seconds."""
         self._waiting.put(None)
         if self._thread is not None:
             self._thread.join(CLOSE_S)
@@ -169,7 +171,7 @@ class OutputLog:
             with self._lock:
                 self._waiting_bytes -= len(record.msg)
             logger = logging.getLogger(record.name)
-            # A handler that raises has lost this record, and shall not lose all others.
+            # If a handler raises, this record is lost, but the thread must write the next records.
             with contextlib.suppress(Exception):
                 if logger.isEnabledFor(record.levelno):
                     logger.handle(record)
@@ -180,11 +182,11 @@ class AttemptOutput:
     """The output of an attempt, or of a process between attempts.
 
     Attributes:
-        label: what its lines are logged with.
-        logged_bytes: how many bytes of it went to the log.
-        left_out_bytes: how many did not.
-        tail: its last bytes.
-        line: the beginning of a line that has no end yet.
+        label: the label of its lines in the log.
+        logged_bytes: the number of bytes that were logged.
+        left_out_bytes: the number of bytes that were not logged.
+        tail: the last bytes.
+        line: the beginning of a line that is not complete yet.
     """
 
     label: Label
@@ -194,7 +196,7 @@ class AttemptOutput:
     line: bytearray = field(default_factory=bytearray)
 
     def add(self, item: bytes | LogRecord, output_log: OutputLog) -> None:
-        """Take what is next."""
+        """Process the next output or log record."""
         if isinstance(item, bytes):
             self._keep(item)
             self._log_lines(item, output_log)
@@ -208,7 +210,7 @@ class AttemptOutput:
         self._log(item, len(data), output_log)
 
     def end(self, output_log: OutputLog) -> str:
-        """Log what is left, and how much was left out; return the last lines."""
+        """Log the incomplete line and the number of bytes left out; return the last lines."""
         self._end_line(output_log)
         if self.left_out_bytes:
             text = f"{self.left_out_bytes} bytes of output are left out: the log gets the first"
@@ -262,15 +264,16 @@ class AttemptOutput:
 
 
 def _as_seen(line: str) -> str:
-    """Return a line as a terminal would show it: a progress bar overwrites itself."""
+    """Return a line as a terminal shows it: text after a carriage return replaces text before."""
     return escaped(line.rstrip().rpartition("\r")[2])
 
 
 class ReadCount:
-    """Memory that a process shares: how many bytes of its output were read, at most.
+    """Memory shared with a process: the number of bytes of its output that were read, or more.
 
     Attributes:
-        descriptor: the file of the memory, for the process to inherit.
+        descriptor: the descriptor of the memory's file, which the process inherits; -1 after
+            `close_descriptor`.
     """
 
     def __init__(self) -> None:
@@ -283,7 +286,7 @@ class ReadCount:
             raise
 
     def set(self, count_bytes: int) -> None:
-        """Let the process know."""
+        """Write the number to the shared memory."""
         READ_COUNT.pack_into(self._shared, 0, count_bytes)
 
     def close_descriptor(self) -> None:
@@ -293,13 +296,13 @@ class ReadCount:
             self.descriptor = -1
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         self.close_descriptor()
         self._shared.close()
 
 
 def _shared_file() -> int:
-    """Return a descriptor of a file without a name, in memory where the system has that."""
+    """Return a descriptor of a file without a name, in memory if the system supports it."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("zoolet-output")
     with tempfile.TemporaryFile() as file:
@@ -310,10 +313,10 @@ class ProcessOutput:
     """The output of one executor's process; all calls are made in one thread.
 
     Args:
-        read: returns at most `READ_BYTES` that the process has written, b"" if there is nothing.
-        read_count: what the process sees of how much was read.
-        token: what frames begin with (see `zoolet.jobs.execution.capture`).
-        output_log: takes the output for the log.
+        read: returns up to `READ_BYTES` of the available output, b"" if there is none.
+        read_count: tells the process how many bytes were read.
+        token: the token at the beginning of frames (see `zoolet.jobs.execution.capture`).
+        output_log: writes the output into the log.
     """
 
     def __init__(
@@ -330,11 +333,11 @@ class ProcessOutput:
         self._between = AttemptOutput(Label())
 
     def started(self, process: int | None) -> None:
-        """Note the process's id, if that is known."""
+        """Set the id of the process; None if it is not known."""
         self._between.label = Label(process=process)
 
     def ready(self, *, has_output: bool) -> None:
-        """Note that the process takes work, and whether it has written anything before."""
+        """Process the output before the process was ready, if there was any."""
         while has_output and (self._items or self.read()):
             item = self._items.popleft() if self._items else b""
             if isinstance(item, _End):
@@ -342,8 +345,8 @@ class ProcessOutput:
             self._put_down(item)
 
     def read(self) -> bool:
-        """Read what there is; say whether there was something. It is put down by `settle`."""
-        # What the process sees may be too much, and never too little.
+        """Read available output, and return whether there was any; `settle` assigns it."""
+        # The number in the shared memory may be too high for a moment, but never too low.
         self._read_count.set(self._read_bytes + READ_BYTES)
         data = self._read()
         self._read_bytes += len(data)
@@ -353,36 +356,39 @@ class ProcessOutput:
 
     @property
     def last_lines(self) -> str:
-        """The last lines that belong to no attempt, for example of a start that failed."""
+        """The last lines of output outside of attempts, for example of a failed start."""
         return self._between.last_lines()
 
-    # What is read before a message of the process may belong to an attempt that the message tells
-    # of. So: first `read`, then take the messages, then `settle`.
+    # Output that is read may belong to an attempt whose message is not read yet. The order of calls
+    # is therefore: first `read`, then the methods for the messages, then `settle`.
 
     def attempt_began(self, name: str, label: Label) -> None:
-        """Note that an attempt began; may be said twice."""
+        """Record that an attempt has begun; a second call for the attempt has no effect."""
         if name not in self._open:
             self._open[name] = AttemptOutput(label)
 
     def attempt_ended(self, name: str, *, has_output: bool) -> str:
-        """Return the last lines of an attempt that has ended; with output, its end is marked."""
+        """Return the last lines of an ended attempt; if it has output, read up to its end frame."""
         if not has_output:
             self._open.pop(name, None)
             return self._complete.pop(name, "")
         while name not in self._complete and (self._items or self.read()):
             self._put_down(self._items.popleft() if self._items else b"")
         if name in self._open:
-            # The task has written over the mark.
+            # The frame was not found: output of the task has damaged it.
             return self._open.pop(name).end(self._log)
         return self._complete.pop(name, "")
 
     def settle(self) -> None:
-        """Put down what was read to the attempts that it is of."""
+        """Assign the output that was read to its attempts."""
         while self._items:
             self._put_down(self._items.popleft())
 
     def process_ended(self, name: str | None) -> str:
-        """Read what the process left, and return the last lines of the attempt that it was at."""
+        """Read the remaining output, and return the last lines of the attempt in progress.
+
+        ``name`` is the job of this attempt; None if no attempt was in progress.
+        """
         for _ in range(_REST_READS):
             if not self.read():
                 break

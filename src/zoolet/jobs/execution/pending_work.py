@@ -1,9 +1,9 @@
-"""The jobs of an executor that have not ended: those that wait, and those that its process has.
+"""The jobs of an executor that have not ended: waiting jobs, and jobs sent to its process.
 
-The worker's threads give, permit and abandon jobs; the executor's thread sends them to the process
-and takes them out. Each method takes the lock, and calls nobody while it has it.
+The worker's threads give, permit and abandon jobs. The executor's thread sends jobs to the process,
+and removes jobs that have ended. The lock is held only for short times, never during a callback.
 
-Imports the job system's attempts.
+This module imports the job system's attempts.
 """
 
 import json
@@ -15,25 +15,25 @@ from zoolet.jobs.execution.attempts import Work
 from zoolet.jobs.execution.logs import Label
 
 PIPE_BYTES = 32 * 1024
-"""A line of work that is sent while the process is busy must fit into the pipe."""
+"""Length limit, in bytes, of a line of work for a busy process: it must fit into the pipe."""
 _LINE_JOBS = 50
 
 
 class PendingWork:
-    """What waits, what was sent, and what was abandoned."""
+    """The waiting, the sent and the abandoned jobs of an executor."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[Work] = deque()
         self._sent: dict[str, Work] = {}
-        """What the process has been asked for and has not ended, in its order."""
+        """Jobs that were sent to the process and have not ended, in the order of sending."""
         self._abandoned: set[str] = set()
-        """Those in ``_sent`` of which no outcome is wanted."""
+        """The names of sent jobs whose outcome is not wanted."""
         self._asked: str | None = None
-        """The careful job that the worker was asked for."""
+        """The careful job for which the worker was asked."""
         self._permit: str | None = None
         self._unread_bytes = 0
-        """Of the line that was sent while the process was busy, until it begins the first of it."""
+        """The length of a line that was sent to the busy process; 0 when its first job begins."""
         self._unread_first = ""
 
     # --- For the worker
@@ -43,17 +43,17 @@ class PendingWork:
         with self._lock:
             self._waiting.extend(works)
             if any(work.name == self._asked for work in works):
-                # It was returned, or dropped, and is given again.
+                # The careful job was returned or abandoned, and is now given again.
                 self._asked = self._permit = None
 
     def permit(self, name: str) -> None:
-        """Let a careful job start that was asked for."""
+        """Permit the start of the careful job for which the worker was asked."""
         with self._lock:
             if name == self._asked:
                 self._permit = name
 
     def abandon(self, names: Iterable[str]) -> None:
-        """Drop those of these jobs that wait, and mark those that the process has."""
+        """Drop these jobs if they wait, and mark them as abandoned if they were sent."""
         dropped = set(names)
         with self._lock:
             self._waiting = deque(work for work in self._waiting if work.name not in dropped)
@@ -65,20 +65,20 @@ class PendingWork:
 
     @property
     def sent_count(self) -> int:
-        """How many jobs the process has."""
+        """The number of jobs that the process has."""
         return len(self._sent)
 
     def sent(self, name: str | None) -> Work | None:
-        """Return the job of this name that the process has."""
+        """Return the job of this name that the process has; None if it does not have it."""
         return None if name is None else self._sent.get(name)
 
     def label(self, name: str | None) -> Label:
-        """Return how the log names a job; an empty label if the process does not have it."""
+        """Return the log label of a job; an empty label if the process does not have the job."""
         work = self.sent(name)
         return Label() if work is None else work.label
 
     def careful_to_ask_for(self) -> str | None:
-        """Return the careful job that is the next to start, once."""
+        """Return the next job if it is careful and the process is idle; each job only one time."""
         with self._lock:
             if self._unread_bytes or self._sent or not self._waiting:
                 return None
@@ -89,7 +89,10 @@ class PendingWork:
             return name
 
     def next_line(self) -> tuple[int, bytes] | None:
-        """Take what the process has room for: the number of jobs, and the line to send."""
+        """Remove waiting jobs that can be sent now; return their number and the line to send.
+
+        Returns None if no job can be sent.
+        """
         with self._lock:
             if self._unread_bytes:
                 return None
@@ -100,7 +103,8 @@ class PendingWork:
                 part = json.dumps(self._waiting[0].as_list()).encode()
                 size_bytes += len(part) + 1
                 if self._sent and size_bytes > PIPE_BYTES:
-                    # It is read, and the answers to others are written, only when those have ended.
+                    # The busy process reads the line only after its other jobs have ended. A line
+                    # that does not fit into the pipe would block until then.
                     break
                 works.append(self._waiting.popleft())
                 parts.append(part)
@@ -114,7 +118,7 @@ class PendingWork:
             return len(works), line
 
     def _may_send_next(self, works: Sequence[Work]) -> bool:
-        """Say whether the first that waits may be sent behind these jobs.
+        """Return whether the first waiting job may be sent after the jobs in ``works``.
 
         A careful job is sent alone, to an idle process, when it is permitted. A job that was
         abandoned and is given again waits until its first attempt has ended.
@@ -129,12 +133,12 @@ class PendingWork:
         return True
 
     def begun(self, name: str) -> None:
-        """Note that the process has read the line in which this job is the first."""
+        """Record that the process has begun this job, so it has read the job's line."""
         if name == self._unread_first:
             self._unread_bytes = 0
 
     def ended(self, name: str) -> bool:
-        """Take out a job that the process has ended; say whether its outcome is wanted."""
+        """Remove a job that the process has ended, and return whether its outcome is wanted."""
         with self._lock:
             del self._sent[name]
             if not self._sent:
@@ -144,19 +148,19 @@ class PendingWork:
             return not was_abandoned
 
     def is_abandoned(self, name: str) -> bool:
-        """Say whether a job that the process has was abandoned."""
+        """Return whether a job that the process has was abandoned."""
         with self._lock:
             return name in self._abandoned
 
     def take_waiting(self) -> list[str]:
-        """Take out all that wait, and return their names."""
+        """Remove all waiting jobs, and return their names."""
         with self._lock:
             return self._empty_waiting()
 
     def take_back(self, turns_left: int) -> list[str]:
-        """Take out all that wait and the last ``turns_left`` of what was sent.
+        """Remove all waiting jobs and the last ``turns_left`` sent jobs.
 
-        Returns the names of those that were not abandoned.
+        Returns the names of the removed jobs that were not abandoned.
         """
         with self._lock:
             names = list(self._sent)[len(self._sent) - turns_left :]
@@ -174,9 +178,9 @@ class PendingWork:
         return names
 
     def process_ended(self, current: str | None) -> bool:
-        """Let all that the process had wait again, but for the job that it was at.
+        """Let the sent jobs wait again, except ``current``, the job that was being attempted.
 
-        Says whether the outcome of that job is wanted.
+        Returns whether the outcome of the job ``current`` is wanted.
         """
         with self._lock:
             left = [work for work in self._sent.values() if work.name != current]

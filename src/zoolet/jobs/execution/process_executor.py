@@ -1,15 +1,16 @@
-"""Executors whose tasks run in a process, which can be ended without ending the worker.
+"""Executors whose tasks run in another process, which can be killed without ending the worker.
 
-An executor's thread drives the process (`zoolet.jobs.execution.child_process`). It ends it for a
-timeout, for a job that is given up, and starts another when a task has killed it. What holds:
+An executor's thread controls the process (`zoolet.jobs.execution.child_process`). The thread kills
+the process after a timeout or if its job is abandoned. It starts another process after a task has
+killed the old process. Invariants:
 
-- A process that dies costs an attempt of the job that it was at, and of no other.
-- Whatever fails in the thread, another process is started, with back-off. Meanwhile the executor
-  takes no jobs, and returns those that it has. If that fails again and again, the observer is told.
-- When an executor has room again, the observer is told after the state has changed.
+- If a process dies, only the attempt in progress fails; no other job loses an attempt.
+- After a failure in the thread, another process is started, with back-off. In the meantime the
+  executor takes no jobs, and returns its jobs. After several failed starts, the executor fails.
+- The observer learns that an executor has room only after the executor's state has changed.
 - Every wait of the thread has a timeout.
 
-Talks to no server. Imports the job system's attempts.
+This module sends no requests to a server. It imports the job system's attempts.
 """
 
 import contextlib
@@ -38,18 +39,20 @@ from zoolet.model.oserrors import explain
 log = logging.getLogger(__name__)
 
 END_LIMIT_S = 1.0
-"""How long a process may take to end in order, with its atexit handlers, before it is killed."""
+"""Time limit, in seconds, of the normal exit of a process with its atexit handlers. After it, the
+process is killed."""
 START_LIMIT_S = 600.0
-"""How long a process may take to import the loader."""
+"""Time limit, in seconds, of the start of a process, including the import of the loader."""
 YOUNG_S = 5.0
-"""A process that ends sooner after it was ready, without an attempt, counts as not ready too."""
+"""If a process ends within this time after it was ready, in seconds, and has begun no attempt, its
+start counts as failed."""
 _WAKES_BYTES = 4096
 _LOOK_MS = 1000.0
 _STOP_S = 10.0
 
 
 class ProcessExecutor:
-    """Makes attempts in a process of its own, which is started again when it has died."""
+    """Makes attempts in another process, and starts a new process if the process dies."""
 
     def __init__(
         self, setup: Setup, observer: Observer, output_log: OutputLog | None = None
@@ -84,11 +87,11 @@ class ProcessExecutor:
         """Return when the process takes work.
 
         Raises:
-            FunctionNotFoundError: it cannot import the loader.
-            ExecutorError: it cannot be started, or ends before it is ready.
+            FunctionNotFoundError: the process cannot import the loader.
+            ExecutorError: the process cannot be started, or ends before it is ready.
         """
-        # This ends: the thread limits each start and their number, and settles at its end. The main
-        # thread wakes each second, for a signal that interrupted another thread.
+        # This wait ends: the thread limits the time and the number of starts, and sets the event at
+        # its end. The main thread wakes each second, because a signal may interrupt another thread.
         while not self._settled.wait(_LOOK_MS / 1000):
             pass
         if self._failure is not None:
@@ -100,22 +103,22 @@ class ProcessExecutor:
         self._wake()
 
     def permit(self, name: str) -> None:
-        """Let a careful job start."""
+        """Permit the start of a careful job."""
         self._work.permit(name)
         self._wake()
 
     def abandon(self, names: Iterable[str]) -> None:
-        """Drop these jobs; where the process is at one of them, it is ended."""
+        """Drop these jobs; if the process is attempting one of them, it is killed."""
         self._work.abandon(names)
         self._wake()
 
     def recall(self) -> None:
-        """Return the jobs that wait behind the one that is attempted."""
+        """Return the jobs that wait for the current attempt."""
         self._recalling = True
         self._wake()
 
     def is_stuck(self) -> bool:
-        """Say whether what it is at takes long, or its process is not ready."""
+        """Return whether the current attempt takes long, or the process is not ready."""
         if not self._is_ready:
             return True
         return self._current is not None and time.monotonic() - self._began > LONG_S
@@ -126,7 +129,7 @@ class ProcessExecutor:
             return frozenset(self._held)
 
     def stop(self) -> None:
-        """Begin to end the process: in order if it is idle, and at once if it is busy."""
+        """Begin to end the process: an idle process exits normally, a busy process is killed."""
         self._stopping.set()
         self._wake()
 
@@ -136,7 +139,7 @@ class ProcessExecutor:
             self._thread.join(_STOP_S)
 
     def _wake(self) -> None:
-        # OSError: the thread has ended, or it has more wakes to read than the socket holds.
+        # OSError: the thread has ended, or the socket's buffer is full, so the thread wakes anyway.
         with contextlib.suppress(OSError):
             self._waker.send(b"\0")
 
@@ -146,15 +149,15 @@ class ProcessExecutor:
         try:
             self._keep_a_process()
         except BaseException as error:
-            log.exception("an executor fails")
-            self._fail(ExecutorError(f"an executor fails: {error!r}"))
+            log.exception("an executor has failed, which ends the worker")
+            self._fail(ExecutorError(f"an executor has failed: {error!r}"))
         finally:
             self._settled.set()
             self._waker.close()
             self._woken.close()
 
     def _keep_a_process(self) -> None:
-        """Run one process after the other, until the executor stops or fails."""
+        """Run one process after another, until the executor stops or fails."""
         starts = Starts()
         while not self._stopping.is_set():
             try:
@@ -167,10 +170,10 @@ class ProcessExecutor:
             except StartError as error:
                 problem = error
             except OSError as error:
-                # At the worker's start, a missing resource is a mistake in its configuration.
+                # At the worker's start, the lack of resources is a mistake in its configuration.
                 tries = process_starts.START_TRIES_WITHOUT_RESOURCES
                 problem = StartError(
-                    f"it cannot be started: {explain(error)}",
+                    f"the process cannot be started: {explain(error)}",
                     tries if self._settled.is_set() else 1,
                 )
             else:
@@ -184,14 +187,14 @@ class ProcessExecutor:
             self._back_off(delay_s)
 
     def _fail(self, failure: Exception) -> None:
-        """End the executor: the worker cannot go on without it."""
+        """End the executor: the worker cannot continue without it."""
         self._is_ready = False
         self._failure = failure
         if self._settled.is_set() and not self._stopping.is_set():
             self._observer.failed(failure)
 
     def _back_off(self, delay_s: float) -> None:
-        """Wait before the next start; jobs do not wait with it."""
+        """Wait before the next start; return jobs to the worker in the meantime."""
         until = time.monotonic() + delay_s
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
@@ -203,12 +206,12 @@ class ProcessExecutor:
                 self._woken.recv(_WAKES_BYTES)
 
     def _run_process(self) -> None:
-        """Run one process, from its start until its end is settled.
+        """Run one process, from its start until its end and the end of its attempt.
 
         Raises:
-            OSError: it cannot be started.
-            StartError: it ended before it was ready, or soon after.
-            FunctionNotFoundError: it cannot import the loader.
+            OSError: the process cannot be started.
+            StartError: the process ended before it was ready, or soon after.
+            FunctionNotFoundError: the process cannot import the loader.
         """
         process = ChildProcess(self._setup)
         output = ProcessOutput(
@@ -221,13 +224,13 @@ class ProcessExecutor:
             try:
                 reason = self._serve(process, output)
             except MessageError as error:
-                # A task may write to any descriptor, also to those of the executor.
+                # A task may write to any descriptor, also to the descriptors of the executor.
                 process.ignore_messages()
                 reason = f"its process wrote into the worker's pipe: {error}"
-                log.warning("an executor: %s", reason)
+                log.warning("an executor gets a new process: %s", reason)
             except OSError as error:
                 reason = f"its executor failed: {error}"
-                log.warning("an executor: %s", reason)
+                log.warning("an executor gets a new process: %s", reason)
             if self._stopping.is_set() and reason is None:
                 self._end_in_order(process, output)
             self._is_ready = False
@@ -239,12 +242,12 @@ class ProcessExecutor:
             process.close()
 
     def _serve(self, process: ChildProcess, output: ProcessOutput) -> str | None:
-        """Pass work to the process and news from it, until it has died or has to be ended.
+        """Send work to the process and process its messages, until it ends or must be killed.
 
-        Returns why it has to be ended.
+        Returns the reason to kill the process; None if it has ended or the executor stops.
 
         Raises:
-            FunctionNotFoundError: it cannot import the loader.
+            FunctionNotFoundError: the process cannot import the loader.
         """
         start_until = time.monotonic() + START_LIMIT_S
         reason: str | None = None
@@ -256,11 +259,11 @@ class ProcessExecutor:
                 self._recall_from(process)
             reason = self._reason_to_kill()
             if not process.is_ready and time.monotonic() > start_until:
-                reason = f"it is not ready after {START_LIMIT_S:.0f} s"
+                reason = f"the process is not ready after {START_LIMIT_S:.0f} s"
         return reason
 
     def _pass_news(self, process: ChildProcess, output: ProcessOutput, wait_ms: float) -> bool:
-        """Wait for news of the process, and pass it on; False if there will be no more."""
+        """Wait for messages and output, and process them; return False if the process has ended."""
         is_writing = process.has_unwritten
         if is_writing:
             self._poll.register(process.work_fd, select.POLLOUT)
@@ -269,7 +272,7 @@ class ProcessExecutor:
             self._poll.unregister(process.work_fd)
         if self._woken.fileno() in ready:
             self._woken.recv(_WAKES_BYTES)
-        # First this: it may belong to an attempt that a message tells of.
+        # Output is read before messages: it may belong to an attempt whose message follows.
         has_output = process.output_fd in ready and output.read()
         if is_writing and process.work_fd in ready:
             process.flush()
@@ -285,7 +288,7 @@ class ProcessExecutor:
         return not process.has_ended
 
     def _end_in_order(self, process: ChildProcess, output: ProcessOutput) -> None:
-        """Let an idle process leave its loop and run its atexit handlers."""
+        """Let an idle process leave its loop, run its atexit handlers and exit."""
         left = process.take_turns_back()
         if not process.is_ready or self._work.sent_count > left:
             return
@@ -296,12 +299,12 @@ class ProcessExecutor:
             is_open = self._pass_news(process, output, left_s * 1000)
 
     def _recall_from(self, process: ChildProcess) -> None:
-        """Take back the jobs that are not begun; those whose turns are left are not."""
+        """Return the jobs that the process has not begun: their turns can be read back."""
         self._recalling = False
         self._observer.returned(self._work.take_back(process.take_turns_back()))
 
     def _send(self, process: ChildProcess) -> None:
-        """Send what was given, as far as the process has room for it."""
+        """Send waiting jobs if the process has room for them."""
         if not process.is_ready:
             return
         careful = self._work.careful_to_ask_for()
@@ -364,7 +367,7 @@ class ProcessExecutor:
     def _check(self, message: dict[str, Any]) -> None:
         name = message.get("begun") or message.get("started") or message.get("ended")
         if name is not None and self._work.sent(name) is None:
-            raise MessageError(f"it tells of a job that it does not have: {name!r}")
+            raise MessageError(f"the message names a job that the process does not have: {name!r}")
 
     def _set_current(self, name: str, now: float) -> None:
         self._current = name
@@ -380,30 +383,30 @@ class ProcessExecutor:
         return min(_LOOK_MS, max(0.0, left_ms))
 
     def _reason_to_kill(self) -> str | None:
-        """Return why the process must be ended now; None where it must not."""
+        """Return the reason to kill the process now; None if there is none."""
         work = self._work.sent(self._current)
         if work is None:
             return None
         if self._work.is_abandoned(work.name):
-            return "it was given up"
+            return "the job was abandoned"
         elapsed_ms = (time.monotonic() - self._began) * 1000
         if work.timeout_ms is not None and elapsed_ms >= work.timeout_ms:
             return f"it took longer than its timeout of {work.timeout_ms} ms: its process was ended"
         return None
 
     def _bury(self, process: ChildProcess, output: ProcessOutput, reason: str | None) -> None:
-        """Settle what the process left: the attempt it was at has ended, all else is sent again.
+        """Process the end of a process: fail the attempt in progress, send all other jobs again.
 
         Raises:
-            OSError: the watcher could not start it.
-            StartError: it was not ready, or for a moment only.
-            FunctionNotFoundError: it cannot import the loader.
+            OSError: the watcher could not start the process.
+            StartError: the process was not ready, or ended soon after.
+            FunctionNotFoundError: the process cannot import the loader.
         """
         output.read()
         try:
             self._take_all(process, output, process.rest())
         except MessageError as error:
-            log.warning("an executor: its process wrote into the worker's pipe: %s", error)
+            log.warning("an executor's process wrote into the worker's pipe: %s", error)
         current, self._current = self._current, None
         last_lines = output.process_ended(current)
         if process.failure is not None:

@@ -1,4 +1,4 @@
-"""Starting an executor's process again and again: how long to wait, and when to give up."""
+"""Repeated starts of an executor's process: the delays between them, and the number of tries."""
 
 import logging
 
@@ -7,10 +7,10 @@ from zoolet.jobs.errors import ExecutorError
 log = logging.getLogger(__name__)
 
 START_TRIES = 3
-"""After this number of processes in a row that ended before they were ready, the executor fails."""
+"""If this number of processes in a row end before they are ready, the executor fails."""
 START_TRIES_WITHOUT_RESOURCES = 10
-"""The same for processes that the system could not start, for lack of memory or descriptors: that
-may pass. With the back-off this takes about 20 s."""
+"""If the system cannot start this number of processes in a row, for example because of a temporary
+lack of memory, the executor fails. With the back-off, the tries take about 20 s."""
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MOST_S = 5.0
 
@@ -19,7 +19,7 @@ class StartError(Exception):
     """A process ended before it was ready or soon after, or could not be started.
 
     Attributes:
-        tries: after this number of such errors in a row the executor fails.
+        tries: the number of failed starts in a row after which the executor fails.
     """
 
     def __init__(self, reason: str, tries: int) -> None:
@@ -34,19 +34,23 @@ class Starts:
         self._failed = 0
 
     def succeeded(self) -> None:
-        """Note that a process was ready and has done its work."""
+        """Reset the count: a process was ready and has made attempts."""
         self._failed = 0
 
     def failed(self, problem: StartError) -> float:
-        """Return how many s to wait before the next start; raises ExecutorError: there is none."""
+        """Count a failed start, and return the delay, in seconds, before the next start.
+
+        Raises:
+            ExecutorError: this was the last try.
+        """
         self._failed += 1
         if self._failed >= problem.tries:
             raise ExecutorError(
-                f"an executor's process does not get ready (tries: {self._failed}): {problem}"
+                f"an executor's process cannot be started (tries: {self._failed}): {problem}"
             )
         delay_s: float = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** (self._failed - 1))
         log.warning(
-            "an executor's process does not get ready (try %d of %d, the next one in %.1f s): %s",
+            "an executor's process cannot be started (try %d of %d, next try in %.1f s): %s",
             self._failed, problem.tries, delay_s, problem,
         )  # fmt: skip
         return delay_s

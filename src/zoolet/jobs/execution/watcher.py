@@ -1,21 +1,21 @@
 """The watcher of one executor's process: it starts the process, and ends it with all descendants.
 
-A worker runs this file as a program of its own (`zoolet.jobs.execution.child_process`), because
-the process that cleans up must not be the one that may be killed. A link, one end of a pair of
-sockets, joins the two. What holds:
+A worker runs this file as a separate program (`zoolet.jobs.execution.child_process`), because the
+worker itself may be killed and cannot clean up then. A pair of sockets, the link, connects the
+worker and the watcher. Invariants:
 
-- If the link is at its end, the worker has ended in some way, or asks for the end of the process.
-  The watcher then kills the process, its process group, and on Linux every other descendant.
-- If the process ends, the watcher kills in the same way what the process has left behind.
-- If the watcher is killed, Linux kills the process. Elsewhere the worker does.
-- The watcher has a session of its own, and ignores the signals that end programs. So a signal to
-  the worker's process group or to all processes of a systemd unit does not end it. Only SIGKILL
-  does.
+- If the worker closes the link, it has ended, or it requests the end of the process. The watcher
+  then kills the process, its process group, and on Linux every other descendant.
+- If the process ends, the watcher kills its remaining descendants in the same way.
+- If the watcher is killed, Linux kills the process. On other systems, the worker kills it.
+- The watcher has its own session, and ignores the signals that end programs. A signal to the
+  worker's process group or to all processes of a systemd unit therefore does not end the watcher;
+  only SIGKILL does.
 
-It writes lines to the link: ``started PID``, then ``ended STATUS`` (as `os.waitpid` returns it).
-If the process cannot be started, it writes ``failed ERRNO MESSAGE``.
+The watcher writes lines to the link: ``started PID``, then ``ended STATUS`` (as `os.waitpid`
+returns it). If the process cannot be started, it writes ``failed ERRNO MESSAGE``.
 
-Imports nothing of zoolet, and only modules that an interpreter loads in a few milliseconds.
+This module imports nothing of zoolet, and only modules that load in a few milliseconds.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 KILL_LIMIT_S = 5.0
-"""How long the watcher waits for the end of processes that it has killed. A process that waits for
-a broken disk or network drive cannot be killed."""
+"""Time limit, in seconds, of the wait for the end of killed processes. A process that waits for a
+broken disk or network drive cannot be killed."""
 
 _LOOK_AGAIN_MS = 20
 _SUBREAPER, _PARENT_DEATH_SIGNAL = 36, 1
 """Options of prctl(2), from linux/prctl.h."""
 _KEPT_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""The process ignores these from its first instruction, until it sets its own handlers."""
+"""Signals that the process ignores from its first instruction, until it sets its own handlers."""
 _IGNORED = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
 _NOT_EXECUTED = 127
 
@@ -42,10 +42,10 @@ Prctl = Callable[[int, int], object]
 
 
 def _prctl() -> Prctl:
-    """Return Linux's prctl; elsewhere, or without ctypes, a function that does nothing."""
+    """Return Linux's prctl; on other systems or without ctypes, a function that does nothing."""
     if sys.platform == "linux":
         with contextlib.suppress(ImportError, OSError, AttributeError):
-            import ctypes  # noqa: PLC0415 -- a Python without libffi has none
+            import ctypes  # noqa: PLC0415 -- a Python without libffi has no ctypes
 
             function: Prctl = ctypes.CDLL(None).prctl
             return function
@@ -53,7 +53,7 @@ def _prctl() -> Prctl:
 
 
 def _start(command: Sequence[str], link: int, prctl: Prctl) -> int:
-    """Start the process in a session of its own, and return its pid."""
+    """Start the process in a new session, and return its pid."""
     watcher = os.getpid()
     pid = os.fork()
     if pid:
@@ -78,7 +78,7 @@ def _say(link: int, line: str) -> None:
 
 
 def _children() -> Iterator[int]:
-    """Yield the pids of this process's children, as far as the system shows them."""
+    """Yield the pids of this process's children; none if the system has no /proc."""
     parent = str(os.getpid())
     with contextlib.suppress(OSError):
         # pathlib is slow to import.
@@ -91,9 +91,9 @@ def _children() -> Iterator[int]:
 
 
 def reap(pid: int) -> tuple[int | None, bool]:
-    """Take the statuses of all children that have ended.
+    """Reap all children that have ended.
 
-    Returns the status of the child ``pid`` if it is one of them, and whether there are more
+    Returns the status of the child ``pid``, None if it has not ended, and whether there are more
     children.
     """
     found: int | None = None
@@ -117,14 +117,14 @@ class _Watched:
         self._wakes = wakes
 
     def reap(self) -> bool:
-        """Take the statuses of children that have ended; return whether there are more children."""
+        """Reap children that have ended, and return whether there are more children."""
         status, has_more = reap(self.pid)
         if status is not None:
             self.status = status
         return has_more
 
     def watch(self, link: int) -> None:
-        """Wait until the process ends, or the link.
+        """Wait until the process ends, or the worker closes the link.
 
         This wait has no timeout: SIGCHLD ends it if the process ends, and the kernel closes the
         link if the worker ends.
@@ -141,18 +141,18 @@ class _Watched:
                 return
 
     def kill(self) -> None:
-        """End the process and its descendants."""
+        """Kill the process and its descendants; wait for their end, at most `KILL_LIMIT_S`."""
         until = time.monotonic() + KILL_LIMIT_S
         poll = select.poll()
         poll.register(self._wakes, select.POLLIN)
-        # PermissionError: on macOS, a group of zombies.
+        # PermissionError: on macOS, the group has only zombies.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         if self.status is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, signal.SIGKILL)
         while self.reap() and time.monotonic() < until:
-            # Descendants that left the group, one generation in each round.
+            # Each round kills one generation of the descendants that left the process group.
             for child in _children() if self.status is not None else ():
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(child, signal.SIGKILL)
@@ -161,11 +161,11 @@ class _Watched:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Watch over a process.
+    """Start a process, wait for its end or a request of the worker, and kill its descendants.
 
     Args:
-        arguments: descriptor of the link, descriptors that only the process gets (separated by
-            commas), and the command.
+        arguments: the descriptor of the link, the descriptors that only the process gets
+            (separated by commas), and the command.
     """
     link, passed_on = int(arguments[0]), [int(one) for one in arguments[1].split(",")]
     os.set_inheritable(link, False)

@@ -1,1 +1,1 @@
-"""What one worker does for all of a queue: it releases deferred jobs and removes ended ones."""
+"""The housekeeping of a queue: one worker releases deferred jobs and removes ended jobs."""

@@ -1,11 +1,12 @@
-"""The housekeeping of a queue, which one worker does for all: the first in line.
+"""The housekeeping of a queue: the first worker in line does it for all workers.
 
-Every worker stands in line with an ephemeral that the server numbers, and watches the one before
-it, so that when the first goes, one other is woken. The first returns the jobs of workers that are
-gone, lets batches go that waited for another, and removes what is to be kept no longer. Nothing
-goes wrong where two believe to be first for a moment: every move is made once, whoever makes it.
+The line consists of sequential ephemerals, one for each worker. Each worker watches the ephemeral
+before its own, so the end of a worker wakes only one other worker. The first worker in line returns
+the jobs of dead workers, releases deferred jobs, and removes old finished jobs. Two workers may
+believe for a moment that they are first. This does no harm: each move of a job can be made only one
+time, no matter which worker makes it.
 
-Imports the job system's queue.
+This module imports the job system's queue.
 """
 
 import logging
@@ -23,15 +24,15 @@ from zoolet.jobs.znodes.queue import JobQueue
 log = logging.getLogger(__name__)
 
 LINE_LOOK_S = 60.0
-"""How long a worker waits in line before it looks at the line again without a watch's call."""
+"""The time, in seconds, after which a worker lists the line again, even if no watch was called."""
 REMOVE_EVERY_S = 10.0
-"""How often what is to be kept no longer is removed."""
+"""The time, in seconds, between two removals of old finished jobs."""
 RETURN_SHARE = 10
-"""Looking for dead workers may take 1/N of the time: many may die one by one."""
+"""The search for dead workers may take 1/N of the time, even if many workers die one by one."""
 
 
 class Housekeeping:
-    """One worker's part in it: it is done, or waited for, in the thread that calls `run`."""
+    """A worker's place in the line; the thread that calls `run` waits and does the housekeeping."""
 
     def __init__(self, jobs: JobQueue, results: ResultReader) -> None:
         self._jobs = jobs
@@ -42,13 +43,13 @@ class Housekeeping:
         self._stopping = False
         self._place: str | None = None
         self._session_id: int | None = None
-        """Of the session that it stands in line with."""
+        """The id of the session that owns the worker's ephemeral in the line."""
         self._is_first = False
         self._workers_stale = threading.Event()
         self._not_before = 0.0
 
     def line_up(self) -> None:
-        """Stand in line, at its end, with a session that is new."""
+        """Join the end of the line, because the worker has a new session."""
         self._place = None
         self._is_first = False
         self._wake.set()
@@ -59,7 +60,7 @@ class Housekeeping:
         self._wake.set()
 
     def run(self) -> None:
-        """Wait in line, and keep house when it is this worker's turn."""
+        """Wait in line, and do the housekeeping when this worker is the first, until `stop`."""
         timeout_s = LINE_LOOK_S
         while True:
             self._wake.wait(timeout_s)
@@ -80,10 +81,10 @@ class Housekeeping:
         line = sorted(self._znodes.children(path))
         if self._place not in line:
             if self._znodes.session_id == self._session_id:
-                # Somebody deleted its znode: it goes to the end of the line.
+                # Another client deleted the worker's ephemeral: join the end of the line.
                 self._place = None
                 self._wake.set()
-            # Else its session has ended, and another one lines up.
+            # Otherwise the session has ended; after the next registration, `line_up` is called.
             return False
         position = line.index(self._place)
         if position == 0:
@@ -95,7 +96,7 @@ class Housekeeping:
         return False
 
     def _keep(self) -> float:
-        """Do what there is to do; return in how many seconds to come again without an event."""
+        """Do the housekeeping; return the time, in seconds, until the next call without event."""
         now = time.monotonic()
         if self._workers_stale.is_set() and now >= self._not_before:
             self._workers_stale.clear()

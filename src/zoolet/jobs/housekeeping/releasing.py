@@ -1,14 +1,16 @@
-"""Moves jobs from deferred to unowned when they may start: the part of the housekeeping for them.
+"""The part of the housekeeping that moves jobs from "deferred" to "unowned" when they may start.
 
-Jobs that wait for a time are found by their entries in the index, and only those that are due are
-read. Jobs of a batch that waits are found when the other batch is done. What holds:
+Jobs that wait for a time are found by their entries in the index, and only jobs that are due are
+read. Jobs of a batch that waits for another batch are found when the other batch is done.
+Invariants:
 
-- Everything it remembers can be read again: `begin` starts without any of it.
+- All state in memory can be read from the queue again: `begin` clears this state.
 - One call of `release` makes at most `MULTIS_AT_ONCE` multis, so that other duties have their turn.
-- Two that do this at the same time do no harm: each move is made once.
-- An entry that has no job in deferred is removed; a job in deferred without an entry gets one.
+- Two workers may release jobs at the same time: each move can be made only one time.
+- An entry without a job in "deferred" is removed. If a job in "deferred" has no entry, its entry is
+  created.
 
-Imports the job system's queue and index.
+This module imports the job system's queue and index.
 """
 
 import logging
@@ -46,13 +48,14 @@ from zoolet.model import paths
 log = logging.getLogger(__name__)
 
 MULTIS_AT_ONCE = 20
-"""Multis of one call: a thousand jobs."""
+"""Limit of the multis of one call, which move a thousand jobs."""
 AHEAD_MS = 2000
-"""How long before a span of time begins its entries are read."""
+"""The time, in ms, before the start of a bucket at which its entries are read. A bucket contains
+the entries of a span of time."""
 
 
 class _Awaited(NamedTuple):
-    """A batch that others wait for."""
+    """A batch for which other batches wait."""
 
     end: BatchEnd
     vanished: Vanished
@@ -63,8 +66,7 @@ class Releaser:
 
     Args:
         jobs: the queue.
-        wake: called by any thread when there is something to do before the time that `release`
-            returned.
+        wake: called by any thread when `release` must be called before the time that it returned.
     """
 
     def __init__(self, jobs: JobQueue, wake: Callable[[], None]) -> None:
@@ -73,25 +75,25 @@ class Releaser:
         self._znodes = jobs.layout.znodes
         self._wake = wake
         self._stale: set[str] = set()
-        """What has changed: spans of time, `DUE`, `CHAINS`. Watches add to it, in other threads."""
+        """Changed parts: names of buckets, `DUE`, `CHAINS`. Watches in other threads add them."""
         self._buckets: set[str] = set()
         self._listed: dict[str, set[DueEntry]] = {}
-        """Entries of spans of time that have begun, without those that were collected."""
+        """The entries of buckets that have begun, without the collected entries."""
         self._due: deque[DueEntry] = deque()
-        """Entries that were collected, since their time has come, and are not moved yet."""
+        """Collected entries: their time has come, and their jobs are not moved yet."""
         self._collected: set[DueEntry] = set()
         self._ends: dict[str, _Awaited] = {}
-        """The batches that others wait for."""
+        """The batches for which other batches wait."""
         self._look_at = 0.0
-        """Not before this time is the next look for jobs that were deleted."""
+        """The earliest time of the next search for deleted jobs, of the monotonic clock."""
         self._freed: dict[str, list[str]] = {}
-        """Jobs of batches that may start."""
+        """The names of jobs to move, by batch; these batches may start."""
         self._left: dict[str, list[str]] = {}
-        """All jobs of these batches, as they were listed last."""
+        """All names of jobs in these batches, as they were last listed."""
         self._warned: set[str] = set()
 
     def begin(self) -> None:
-        """Forget everything, and compare the jobs in deferred with the index."""
+        """Clear the state in memory, and compare the jobs in "deferred" with the index."""
         self._listed.clear()
         self._due.clear()
         self._collected.clear()
@@ -103,9 +105,9 @@ class Releaser:
         self._repair()
 
     def release(self) -> float | None:
-        """Move jobs that may start; return in how many seconds to call again, None if only a wake.
+        """Move jobs that may start, and return the time, in seconds, until the next call.
 
-        Returns 0 if there is more to do now.
+        Returns 0 if more jobs can be moved now, and None if only ``wake`` requires another call.
         """
         room = MULTIS_AT_ONCE
         self._look_for_deleted()
@@ -130,7 +132,7 @@ class Releaser:
     # --- By time
 
     def _list_due(self) -> None:
-        """List the spans of time that have begun, or are about to, if they are new or changed."""
+        """List new and changed buckets that have begun or will begin within `AHEAD_MS`."""
         path = self._znodes.path(DUE)
         if DUE in self._stale:
             self._stale.discard(DUE)
@@ -162,7 +164,10 @@ class Releaser:
         self._listed.pop(bucket, None)
 
     def _release_due(self, room: int) -> int:
-        """Move jobs whose time has come, the first in the order of taking first."""
+        """Move jobs whose time has come, in the order in which workers take jobs.
+
+        Makes at most ``room`` multis, and returns the number of multis that remain.
+        """
         now_ms = self._jobs.clock_ms()
         if not self._due:
             self._collect_due(now_ms)
@@ -174,7 +179,7 @@ class Releaser:
         return room
 
     def _collect_due(self, now_ms: int) -> None:
-        """Note which jobs are due, and remove spans of time that have passed and are empty."""
+        """Collect the entries that are due, and delete empty buckets whose time has passed."""
         found: list[DueEntry] = []
         for bucket, entries in list(self._listed.items()):
             due = {entry for entry in entries if entry.not_before_ms <= now_ms}
@@ -182,7 +187,8 @@ class Releaser:
             entries.difference_update(due)
             has_passed = bucket_start_ms(bucket) + BUCKET_MS <= now_ms
             if not due and not entries and has_passed:
-                # If a submitter has added one, the znode stays, and its watch was called.
+                # If a submitter has added an entry, the znode is not deleted, and its watch was
+                # called.
                 if self._znodes.delete(bucket_path(self._layout, bucket)):
                     self._forget_bucket(bucket)
                 elif self._znodes.exists(bucket_path(self._layout, bucket)):
@@ -194,7 +200,7 @@ class Releaser:
         self._collected.update(found)
 
     def _next_in_s(self) -> float | None:
-        """Return in how many seconds a job is due, a span of time begins, or a look is due."""
+        """Return the time, in seconds, until a job is due, a bucket begins, or a search is due."""
         now_ms = self._jobs.clock_ms()
         times = [entry.not_before_ms for entries in self._listed.values() for entry in entries]
         times += [
@@ -235,7 +241,7 @@ class Releaser:
             except JobError as error:
                 if batch not in self._warned:
                     self._warned.add(batch)
-                    log.warning("batch %s waits still: %s", batch, error)
+                    log.warning("batch %s must still wait: %s", batch, error)
                 continue
             if has_come:
                 self._freed[batch] = []
@@ -243,7 +249,7 @@ class Releaser:
         self._ends = {after: self._ends[after] for after in awaited}
 
     def _look_for_deleted(self) -> None:
-        """Look whether what another batch waits for was deleted: no watch tells of that."""
+        """Check whether awaited batches or their jobs were deleted: no watch reports that."""
         began = time.monotonic()
         if began < self._look_at or not self._ends:
             return
@@ -252,7 +258,7 @@ class Releaser:
         if vanished.due_in_s() > 0:
             return
         if not end.outstanding:
-            # It was submitted in part so far, or its log was not read yet.
+            # The batch is not submitted completely, or its log is not read yet.
             vanished.look(())
             self._stale.add(CHAINS)
         elif not self._znodes.exists(batch_path(self._layout, after)):
@@ -264,7 +270,10 @@ class Releaser:
         self._look_at = began + LOOK_SHARE * (time.monotonic() - began)
 
     def _free_some(self, batch: str, room: int) -> int:
-        """Move jobs of a batch that may start; at the end no further ones are held."""
+        """Move jobs of a batch that may start; after the last job, delete the batch's chain.
+
+        Makes at most ``room`` multis, and returns the number of multis that remain.
+        """
         path = chain_path(self._layout, batch)
         while room > 0:
             if not self._freed[batch]:
@@ -276,7 +285,7 @@ class Releaser:
                 if not names:
                     for child in children:
                         self._znodes.delete(f"{path}/{child}")
-                    # If a submitter has added one in the meantime, the znode stays.
+                    # If a submitter has added a job in the meantime, the znode is not deleted.
                     if self._znodes.delete(path) or not self._znodes.exists(path):
                         del self._freed[batch]
                         self._left.pop(batch, None)
@@ -285,7 +294,8 @@ class Releaser:
                     continue
                 found = [name.name for name in names]
                 if found == self._left.pop(batch, None):
-                    # For example, they may not be read. The next change of a chain tries again.
+                    # For example, the worker cannot read the jobs. They are tried again after the
+                    # next change of a chain.
                     log.warning("%d jobs of batch %s cannot be moved", len(found), batch)
                     del self._freed[batch]
                     return room
@@ -301,7 +311,7 @@ class Releaser:
     # --- Moving
 
     def _move_on(self, entries: dict[str, str], now_ms: int) -> None:
-        """Move the jobs of these entries (names and paths); remove entries without a job."""
+        """Move the jobs of these entries (paths by name); remove entries without a job."""
         names = list(entries)
         moves: list[Move] = []
         for name, job in zip(names, self._layout.read_each(Place.DEFERRED, names), strict=True):
@@ -311,7 +321,7 @@ class Releaser:
                 log.warning("%s", job.errors[-1].message)
                 moves.append(Move(Event.UNREADABLE, Place.DEFERRED, job, job.gave_up(now_ms)))
             elif entry_path(self._layout, job) != entries[name]:
-                # Left by another program: the job waits for something else.
+                # Another program has left this entry: the job has a different entry.
                 self._znodes.delete(entries[name])
             else:
                 moves.append(Move(Event.RELEASE, Place.DEFERRED, job, job.put_off(now_ms)))
@@ -321,21 +331,21 @@ class Releaser:
                 self._znodes.delete(entries[move.before.name])
 
     def _remove_entry(self, name: str, path: str) -> None:
-        """Remove an entry, unless its job is in deferred by now."""
+        """Remove an entry, unless its job is in "deferred" now."""
         job = self._layout.job(Place.DEFERRED, name)
-        # The first two operations are refused if the job is there.
+        # The server refuses the first operation if the job exists.
         operations: list[Operation] = [Create(job, b""), Delete(job, 0), Delete(path, -1)]
         try:
             self._znodes.multi(operations, landed=lambda: not self._znodes.exists(path))
         except RefusedError as refused:
             if refused.lacks_parent:
-                # Not even the page that the job would be on is there.
+                # The page of the job does not exist, so the job does not exist.
                 self._znodes.delete(path)
 
-    # --- What is missing
+    # --- Missing entries
 
     def _repair(self) -> None:
-        """Compare the names of the jobs in deferred with those in the index."""
+        """Create the missing entries of the jobs in "deferred"."""
         indexed = self._indexed()
         missing = [
             name.name
@@ -346,10 +356,10 @@ class Releaser:
         for start in range(0, len(missing), JOBS_AT_ONCE):
             for job in self._layout.read(Place.DEFERRED, missing[start : start + JOBS_AT_ONCE]):
                 self._repair_entry(job)
-        # Entries that have no job are removed when they are due.
+        # Entries without a job are removed when they are due.
 
     def _indexed(self) -> dict[str, int]:
-        """Return the names in the index, each with the number of its entries."""
+        """Return the names of the jobs in the index, each with the number of its entries."""
         found: dict[str, int] = {}
         due, chains = self._znodes.path(DUE), self._znodes.path(CHAINS)
         for parent, name_of in ((due, _name_in_due), (chains, lambda child: child)):
@@ -377,7 +387,7 @@ class Releaser:
         path = entry_path(self._layout, job)
         if path is None or self._znodes.exists(path):
             return
-        log.warning("%s in deferred has no entry in the index: it gets one", job.name)
+        log.warning("%s in deferred has no entry in the index: the entry is created", job.name)
         where = self._layout.job(Place.DEFERRED, job.name)
         if self._is_held(job):
             if job.waits_for == WAITS_FOR_TIME:
@@ -386,13 +396,13 @@ class Releaser:
             try:
                 self._znodes.multi(operations, landed=lambda: self._znodes.exists(path))
             except RefusedError:
-                log.info("%s has moved on in the meantime", job.name)
+                log.info("%s was moved in the meantime", job.name)
         else:
             after = job.put_off(self._jobs.clock_ms())
             self._jobs.mover.move([Move(Event.RELEASE, Place.DEFERRED, job, after)])
 
     def _is_held(self, job: Job) -> bool:
-        """Say whether what the job waits for can still come."""
+        """Return whether the job needs an entry; False if its batch does not wait any more."""
         if not job.chained or job.batch is None:
             return True
         return self._znodes.exists(chain_path(self._layout, job.batch))

@@ -1,8 +1,8 @@
-"""Removing what has ended: jobs with their keys and stored results, batches, and empty pages.
+"""Removes finished jobs with their keys and stored results, batches without jobs, and empty pages.
 
-What holds: only jobs under done are removed, each at the version it was read in, so that one that
-is being retried stays; a key is removed with the job that it stands for, and with no other. Imports
-the job system's queue.
+Invariants: only jobs in "done" are removed, and only if their znodes have the versions that were
+read; a job that is retried at the same time therefore stays. A key is removed only with the job
+that it refers to. This module imports the job system's queue.
 """
 
 import logging
@@ -26,20 +26,20 @@ from zoolet.jobs.znodes.queue import JobQueue
 log = logging.getLogger(__name__)
 
 EVERY_S = 10.0
-"""How often what is to be kept no longer is looked for."""
+"""The time, in seconds, between two removals of jobs."""
 PAGE_EMPTY_MS = 60_000
-"""How long a page is kept at least: its submitter may be about to use it."""
+"""The minimum age, in ms, of a page that is removed: a submitter may be about to use a new page."""
 
 
 class Removed(NamedTuple):
-    """How much was removed."""
+    """The numbers of removed jobs and batches."""
 
     jobs: int
     batches: int
 
 
 class Remover:
-    """Removes finished jobs of a queue, on demand and as its settings say."""
+    """Removes finished jobs of a queue, on demand and according to the queue's settings."""
 
     def __init__(
         self,
@@ -54,26 +54,26 @@ class Remover:
         self._clock_s = clock_s
         self._due_s = 0.0
         self._finished: dict[str, int] = {}
-        """When the jobs under done have ended, as far as they were read."""
+        """The end times of the jobs in "done" that were read, in ms since the epoch."""
 
     def remove_if_due(self) -> None:
-        """Remove what the queue's settings say is to be kept no longer, from time to time."""
+        """Remove jobs according to the queue's settings, if `EVERY_S` have passed."""
         if self._clock_s() < self._due_s:
             return
         self._due_s = self._clock_s() + EVERY_S
         try:
             settings = self._layout.read_settings()
         except UnreadableJobError as error:
-            log.warning("no finished job is removed: %s", error)
+            log.warning("finished jobs are not removed: %s", error)
             settings = QueueSettings()
         if settings.keep_done_ms is not None or settings.keep_done_jobs is not None:
             self.apply(settings.keep_done_ms, settings.keep_done_jobs)
         self.remove_empty_pages()
 
     def apply(self, keep_ms: int | None, keep_jobs: int | None) -> Removed:
-        """Remove jobs that ended longer ago than that, and all but the newest.
+        """Remove jobs that ended more than ``keep_ms`` ago, and all but the newest ``keep_jobs``.
 
-        With them go the batches that have none left.
+        None means no limit. Batches without any job in the queue are removed, too.
         """
         self._read_ends()
         oldest = sorted(self._finished, key=self._finished.__getitem__)
@@ -92,7 +92,7 @@ class Remover:
         return Removed(removed, self.remove_batches())
 
     def _read_ends(self) -> None:
-        """Learn when the jobs under done have ended; each is read once."""
+        """Read the end times of the jobs in "done"; each job is read only one time."""
         known, self._finished = self._finished, {}
         for page in self._layout.iterate_names(Place.DONE):
             names = [name.name for name in page]
@@ -101,7 +101,7 @@ class Remover:
                 self._finished[job.name] = job.finished_ms or 0
 
     def remove(self, ended: Sequence[Job]) -> int:
-        """Remove these jobs from done, with their keys and stored results; return how many."""
+        """Remove jobs from "done", with their keys and stored results; return their number."""
         removed: list[Job] = []
         for start in range(0, len(ended), JOBS_AT_ONCE):
             removed += self._remove_some(list(ended[start : start + JOBS_AT_ONCE]))
@@ -110,7 +110,7 @@ class Remover:
             try:
                 self._results.delete(stored)
             except ResultStoreError as error:
-                log.warning("%d stored results are left behind: %s", len(stored), error)
+                log.warning("%d stored results could not be deleted: %s", len(stored), error)
         return len(removed)
 
     def _remove_some(self, jobs: list[Job]) -> list[Job]:
@@ -122,7 +122,7 @@ class Remover:
         try:
             self._znodes.multi(operations, landed=lambda: not self._znodes.exists(first))
         except RefusedError:
-            # One of them is being retried, or removed, by someone else.
+            # Another client has retried or removed one of the jobs.
             return [] if len(jobs) == 1 else [j for job in jobs for j in self._remove_some([job])]
         return jobs
 
@@ -132,9 +132,9 @@ class Remover:
             yield Delete(self._layout.key(job.key), key.version)
 
     def remove_batches(self) -> int:
-        """Remove the batches none of whose jobs is in the queue any more; return how many.
+        """Remove batches without any job in the queue, and return their number.
 
-        The oldest are looked at first, up to one that has jobs: it is one of the next to go.
+        The oldest batch is checked first. The check ends at the first batch that still has jobs.
         """
         records = []
         for name in self._znodes.children(self._znodes.path(BATCHES)):
@@ -147,7 +147,7 @@ class Remover:
             try:
                 chunks = read_chunks(self._layout, record)
             except UnreadableJobError as error:
-                log.warning("the batch stays: %s", error)
+                log.warning("a batch is not removed: %s", error)
                 continue
             if any(not chunk or self._is_any_there(chunk) for chunk in chunks):
                 break
@@ -161,7 +161,7 @@ class Remover:
         return any(znode is not None for znode in self._znodes.get_all(wanted))
 
     def remove_empty_pages(self) -> int:
-        """Remove pages that are empty and behind which there is a newer one; return how many."""
+        """Remove empty pages that are followed by a newer page; return their number."""
         if self._layout.is_flat:
             return 0
         removed = 0
@@ -174,7 +174,7 @@ class Remover:
                 before_ms = self._jobs.clock_ms() - PAGE_EMPTY_MS
                 for path, znode in zip(paths, self._znodes.get_all(paths), strict=True):
                     if znode and not znode.children and znode.created_ms < before_ms:
-                        # A job that is put there meanwhile keeps it; one put there later, as it
-                        # returns, makes it again.
+                        # If a job was added in the meantime, the server does not delete the page.
+                        # A job that returns to the page later creates the page again.
                         removed += self._znodes.delete(path)
         return removed

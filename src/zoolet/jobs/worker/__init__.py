@@ -1,1 +1,1 @@
-"""The worker: it takes jobs, gives them to executors, and records what comes of them."""
+"""The worker: it takes jobs, gives them to executors, and records their outcomes."""

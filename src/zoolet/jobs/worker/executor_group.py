@@ -1,8 +1,9 @@
-"""The executors of one worker: they get its jobs, and lose those that are not its jobs any more.
+"""The executors of one worker: they get its jobs, and abandon jobs that the worker has lost.
 
-What holds: a job is put in hand and given to its executor in one step, so a job that is lost
-meanwhile is abandoned by the executor that has it. Talks to no server. Imports the job system's
-execution and records.
+Invariant: under one lock, a job is put in hand and given to its executor. A job that the worker
+loses at the same time is therefore always abandoned by the executor that has it.
+
+This module sends no requests to a server. It imports the job system's execution and records.
 """
 
 import threading
@@ -18,7 +19,7 @@ class ExecutorGroup:
     """The executors of a worker, by number.
 
     Attributes:
-        executors: empty until `start`.
+        executors: the executors; the index of an executor is its number. Empty until `start`.
     """
 
     def __init__(self, hands: JobsInHand) -> None:
@@ -27,7 +28,7 @@ class ExecutorGroup:
         self._giving = threading.Lock()
 
     def start(self, executors: Sequence[Executor]) -> None:
-        """Start these executors, and return when all are ready.
+        """Start the executors, and return when all are ready.
 
         Raises:
             FunctionNotFoundError: the loader cannot be imported.
@@ -40,14 +41,14 @@ class ExecutorGroup:
             executor.wait_until_ready()
 
     def stop(self) -> None:
-        """End them, and what they have in hand; wait for that, for a limited time."""
+        """Stop the executors and their jobs; wait for their end, for a limited time."""
         for executor in self.executors:
             executor.stop()
         for executor in self.executors:
             executor.join()
 
     def give(self, jobs: Mapping[int, Sequence[Job]]) -> None:
-        """Put jobs in hand, and give them to the executors of these numbers."""
+        """Put jobs in hand, and give them to executors; the keys are the executors' numbers."""
         with self._giving:
             for number, given in jobs.items():
                 for job in given:
@@ -55,20 +56,20 @@ class ExecutorGroup:
                 self.executors[number].give([_work(job) for job in given])
 
     def permit(self, held: JobInHand) -> None:
-        """Let a careful job start, if it is still in hand."""
+        """Let the executor start a careful job, if the job is still in hand."""
         with self._giving:
             if self._hands.get(held.job.name) is held:
                 self.executors[held.executor].permit(held.job.name)
 
     def abandon(self, lost: Sequence[JobInHand]) -> None:
-        """Stop working on jobs that are not this worker's any more."""
+        """Stop working on jobs that this worker does not own any more."""
         with self._giving:
             names = self._hands.drop(lost)
             for executor in self.executors:
                 executor.abandon(names)
 
     def recall_behind(self, held: JobInHand) -> None:
-        """Let the executor of a job return the jobs that wait behind it."""
+        """Ask the executor of a running job to return the jobs that wait for its end."""
         if self._hands.loads()[held.executor] > 1:
             self.executors[held.executor].recall()
 

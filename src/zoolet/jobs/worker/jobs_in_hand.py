@@ -1,8 +1,9 @@
-"""The jobs that a worker has in hand, from when it took them until what came of them is recorded.
+"""The jobs in hand: jobs that a worker has taken and whose outcome is not recorded yet.
 
-Shared by the worker's threads: one puts jobs in, executors tell how they come on, one records it. A
-job that was lost may be taken again, so a job in hand is known by its object and not by its name.
-Imports the job system's records.
+The worker's threads share this collection: one thread adds jobs, the executors' threads report
+progress, and another thread records it. A worker can lose a job and take it again. A job in hand
+is therefore identified by its object, not by its name. This module imports the job system's
+records.
 """
 
 import threading
@@ -19,11 +20,12 @@ class JobInHand:
     """A job in hand.
 
     Attributes:
-        job: as it stands under owned.
-        executor: which executor has it.
-        cache_hit: whether its data was there when its task was started.
-        started_ms: when its task was started, in milliseconds since the epoch.
-        has_ended: whether the attempt has, and is to be recorded.
+        job: the job's record as stored under "owned".
+        executor: the number of the executor that has the job.
+        cache_hit: whether the job's data was in the cache when its task was started; None before
+            the start, and for a job without data.
+        started_ms: the start time of its task, in milliseconds since the epoch; None before it.
+        has_ended: whether the attempt has ended; its end may not be recorded yet.
     """
 
     job: Job
@@ -42,18 +44,18 @@ class JobsInHand:
         self._is_waited_for = True
 
     def put(self, job: Job, executor: int) -> None:
-        """Add a job that was taken."""
+        """Add a job that the worker has taken."""
         with self._changed:
             self._jobs[job.name] = JobInHand(job, executor)
 
     def get(self, name: str) -> JobInHand | None:
-        """Return a job, None where it is not in hand any more."""
+        """Return the job of this name; None if it is not in hand any more."""
         return self._jobs.get(name)  # one lookup needs no lock
 
     def drop(self, dropped: Iterable[JobInHand]) -> list[str]:
-        """Remove jobs: what came of them is recorded, or they are not the worker's any more.
+        """Remove jobs whose outcome is recorded, or that the worker does not own any more.
 
-        Returns the names of those that were in hand. One that was taken again since stays.
+        Returns the names of the removed jobs. A job that was taken again in the meantime stays.
         """
         with self._changed:
             names = [h.job.name for h in dropped if self._jobs.get(h.job.name) is h]
@@ -68,12 +70,12 @@ class JobsInHand:
             return list(self._jobs.values())
 
     def loads(self) -> Counter[int]:
-        """Return how many jobs each executor has that have not ended."""
+        """Return the number of jobs of each executor that have not ended."""
         with self._changed:
             return Counter(held.executor for held in self._jobs.values() if not held.has_ended)
 
     def groups(self) -> dict[Group, int]:
-        """Return the groups that jobs in hand are about, each with an executor that has one."""
+        """Return the groups of the jobs in hand, each with the number of its executor."""
         with self._changed:
             return {
                 held.job.group: held.executor
@@ -82,7 +84,7 @@ class JobsInHand:
             }
 
     def wait_until_empty(self, timeout_s: float) -> None:
-        """Wait until nothing is in hand, or until ``timeout_s`` or `stop_waiting` ends the wait."""
+        """Wait until no job is in hand, `stop_waiting` is called, or ``timeout_s`` has passed."""
         with self._changed:
             self._changed.wait_for(lambda: not self._jobs or not self._is_waited_for, timeout_s)
 

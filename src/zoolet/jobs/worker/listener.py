@@ -1,7 +1,7 @@
-"""What the executors of a worker tell it: each message goes to the parts that it concerns.
+"""Passes the messages of a worker's executors on to the parts of the worker that need them.
 
-The methods are called in the executors' threads. Imports the job system's execution and the other
-parts of a worker.
+The methods are called in the executors' threads. This module imports the job system's execution
+and the other parts of a worker.
 """
 
 import threading
@@ -17,12 +17,13 @@ class ExecutorListener:
     """Implements `zoolet.jobs.execution.executors.Observer` for a worker.
 
     Args:
-        hands: what the worker has in hand. A message about another job is about one that was lost.
-        recorder: records what came of jobs.
-        taker: learns how long attempts take, and whether their data was loaded.
-        wake: set when there may be something to take.
-        on_step: called with the name of a step, and of the jobs that it is done with.
-        on_failure: called with what ended an executor for good.
+        hands: the jobs in hand. The worker has lost all other jobs: messages about them have no
+            effect on the queue.
+        recorder: records the outcomes of jobs.
+        taker: gets the duration of each attempt, and whether its data was in the cache.
+        wake: an event, set when there may be a job to take.
+        on_step: called with the name of a step and the names of the jobs that have taken it.
+        on_failure: called with the error that ended an executor.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class ExecutorListener:
         self._on_failure = on_failure
 
     def begun(self, name: str) -> None:
-        """Pass on that a job's data is being loaded."""
+        """Report the step "begun": the executor loads the job's data."""
         self._on_step("begun", [name])
 
     def asks(self, name: str) -> None:
@@ -53,7 +54,7 @@ class ExecutorListener:
             self._recorder.asked(held)
 
     def started(self, name: str, cache_hit: bool | None) -> None:
-        """Note that a job's task was called."""
+        """Record that a job's task was called."""
         held = self._hands.get(name)
         if held is not None:
             self._recorder.started(held, cache_hit=cache_hit)
@@ -70,7 +71,7 @@ class ExecutorListener:
         self._wake.set()
 
     def returned(self, names: Sequence[str]) -> None:
-        """Give jobs back that will not be attempted here."""
+        """Return jobs to the queue that this worker does not attempt."""
         for name in names:
             held = self._hands.get(name)
             if held is not None:
@@ -78,9 +79,9 @@ class ExecutorListener:
         self._wake.set()
 
     def freed(self) -> None:
-        """Look for jobs: an executor has room again."""
+        """Wake the taker: an executor has room for jobs again."""
         self._wake.set()
 
     def failed(self, failure: Exception) -> None:
-        """End the worker: it cannot go on without this executor."""
+        """End the worker: it cannot continue without the executor that failed."""
         self._on_failure(failure)

@@ -1,7 +1,7 @@
-"""What a worker tells Prometheus: what it has done, and how many jobs its queue has.
+"""The Prometheus metrics of a worker: the figures of its work and of its queue.
 
-Read when it is asked for, so it costs nothing between. Imports prometheus_client and the job
-system's worker.
+The figures are read at each request of Prometheus only. This module imports prometheus_client and
+the job system's worker.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class WorkerCollector(Collector):
         self._worker = worker
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the figures as they are now."""
+        """Yield the current figures."""
         tally = self._worker.tally()
         attempts = CounterMetricFamily(
             "zoolet_worker_attempts", "Attempts that this worker has ended.", labels=["outcome"]
@@ -32,28 +32,28 @@ class WorkerCollector(Collector):
         attempts.add_metric(["lost"], tally["lost"])
         yield attempts
         cache = CounterMetricFamily(
-            "zoolet_worker_cache", "Attempts by whether their data was loaded.", labels=["found"]
+            "zoolet_worker_cache", "Attempts, by cache hit or miss.", labels=["found"]
         )
         cache.add_metric(["hit"], tally["cache_hits"])
         cache.add_metric(["miss"], tally["cache_misses"])
         yield cache
         yield CounterMetricFamily(
-            "zoolet_worker_busy_seconds", "Time spent in tasks.", value=tally["busy_s"]
+            "zoolet_worker_busy_seconds", "Seconds spent in tasks.", value=tally["busy_s"]
         )
         yield GaugeMetricFamily(
-            "zoolet_worker_jobs_in_hand", "Jobs that it has.", value=self._worker.in_hand
+            "zoolet_worker_jobs_in_hand", "Jobs that this worker has.", value=self._worker.in_hand
         )
-        jobs = GaugeMetricFamily("zoolet_queue_jobs", "Jobs of the queue.", labels=["place"])
+        jobs = GaugeMetricFamily("zoolet_queue_jobs", "Jobs in the queue.", labels=["place"])
         for place, count in self._worker.queue.counts().items():
             jobs.add_metric([place], count)
         yield jobs
         yield GaugeMetricFamily(
-            "zoolet_queue_workers", "Live workers.", value=len(self._worker.queue.workers())
+            "zoolet_queue_workers", "Registered workers.", value=len(self._worker.queue.workers())
         )
 
 
 def serve(worker: Worker, port: int, address: str = ADDRESS) -> int:
-    """Answer Prometheus, until the process ends; returns the port."""
+    """Start to serve the metrics until the process ends, and return the port."""
     registry = CollectorRegistry()
     registry.register(WorkerCollector(worker))
     server, _ = start_http_server(port, address, registry)

@@ -1,16 +1,18 @@
-"""What a worker sees of unowned: which pages it lists and watches, and when.
+"""A worker's view of "unowned": decides which pages the worker lists and watches, and when.
 
-What holds:
+Invariants:
 
 - Nothing is polled: a page is listed again only after its watch was called.
-- After a long list the page is left alone for a while, so that a worker spends a small part of its
-  time on lists, however long they are.
-- A worker watches all shards of a queue that few workers are on, and of one that many are on only
-  those that it ranks first, about as many as it takes so that each shard is watched by `WATCHERS`
-  workers. Of a shard it lists no more pages than it needs jobs of.
-- One that finds nothing in the shards that it watches looks once through all others.
+- After a list of many jobs, the page is not listed again for a while. A worker therefore spends
+  only a small part of its time on lists, even if the lists are long.
+- If a queue has few workers, each worker watches all its shards. If it has many workers, each
+  worker watches only the shards that it ranks first: as many as are necessary for each shard to be
+  watched by about `WATCHERS` workers. In a shard, a worker lists only the first pages, until it
+  has jobs to choose from.
+- A worker that finds no job in the shards that it watches searches all other shards one time.
 
-Called by one thread; events may come from any. Imports the job system's queue and names.
+One thread calls this module; any thread may report events. This module imports the job system's
+queue and names.
 """
 
 import functools
@@ -25,26 +27,27 @@ from zoolet.jobs.znodes.edge import MissingError
 from zoolet.jobs.znodes.layout import WORKERS, Layout, page_order
 
 WATCHERS = 16
-"""About how many workers watch a shard: one job may wake all of them."""
+"""Approximate number of workers that watch a shard; one new job may wake all of them."""
 SHARDS_LEAST = 2
 PART_HOLDS_S = 5.0
-"""How long a worker goes by the number of workers that it counted."""
+"""Time, in seconds, after which a worker counts the workers of the queue again."""
 SHARDS_AT_ONCE = 64
 LISTED_PAUSE_S = 20e-6
-"""How long a page is not listed again, for each name on it: some twenty times what it costs."""
+"""Pause before a page is listed again, in seconds for each name on the page. Listing a name takes
+about a twentieth of this time."""
 TRUST_PER_WORKER_S = 0.01
-"""How much longer it is not, for each worker, while there are jobs in view that were listed on it.
+"""Additional pause, in seconds for each worker of the queue, while jobs of the page are in view.
 
-Most changes of a page are jobs that others take, and who does not need more of them need not know.
-So a job of greater priority may be seen so much later by one who has others to take; of many
-workers, some other one sees it before.
+Most changes of a page are jobs that other workers take. A worker that already has jobs to choose
+from does not need to know these changes. The price: such a worker sees a new job of greater
+priority later by this time. If there are many workers, another worker usually sees it earlier.
 """
 
 
 def rank_shards(worker: str, shards: Sequence[int]) -> list[int]:
-    """Return shards in the order that a worker prefers them in, by rendezvous hashing.
+    """Return the shards in a worker's order of preference, by rendezvous hashing.
 
-    Each worker's order is its own, so that all shards are ranked first by some.
+    Each worker has a different order, so that the workers spread over all shards.
     """
     return sorted(
         shards,
@@ -53,12 +56,12 @@ def rank_shards(worker: str, shards: Sequence[int]) -> list[int]:
 
 
 class Feed:
-    """Keeps a worker's view of what waits.
+    """Keeps a worker's view of the waiting jobs up to date.
 
     Args:
-        layout: of the queue.
-        worker: what the ranking of shards follows from.
-        wake: called when something changed, by any thread.
+        layout: the layout of the queue.
+        worker: a text that differs for each worker; the ranking of shards depends on it.
+        wake: called when a watched shard or page has changed, by any thread.
     """
 
     def __init__(self, layout: Layout, worker: str, wake: Callable[[], None]) -> None:
@@ -78,7 +81,7 @@ class Feed:
 
     @functools.cached_property
     def _ranked(self) -> list[int]:
-        # Not before the first use: the layout has to know the queue's settings.
+        # Computed at the first use: before, the layout does not know the queue's settings.
         return rank_shards(self._worker, self._layout.shards)
 
     @functools.cached_property
@@ -86,9 +89,10 @@ class Feed:
         return {shard: rank for rank, shard in enumerate(self._ranked)}
 
     def refresh(self) -> float | None:
-        """List what was seen to change, as far as it takes to have jobs to choose from.
+        """List changed pages of each watched shard until there are jobs to choose from.
 
-        Returns when to come again although nothing happens, because a list was put off.
+        Returns the time, of the monotonic clock, to call this method again even if no event occurs,
+        because a list was postponed; None if no list was postponed.
         """
         self._set_part()
         again_at: float | None = None
@@ -103,9 +107,10 @@ class Feed:
         return again_at
 
     def search(self) -> bool:
-        """Look once through the shards that are not watched, and list a page that has jobs.
+        """Search the shards that are not watched, and list the first page that has jobs.
 
-        Says whether there was one; the next search is not made before there is a job again.
+        Returns whether such a page was found. If not, the next calls do nothing until there is a
+        job again in a watched shard.
         """
         others = self._ranked[self._watched :]
         if self._has_searched or not others:
@@ -127,7 +132,7 @@ class Feed:
         return False
 
     def _set_part(self) -> None:
-        """Say how many shards to watch, by how many workers there are."""
+        """Set the number of shards to watch, from the number of workers of the queue."""
         now = time.monotonic()
         if now < self._part_until:
             return
@@ -161,7 +166,7 @@ class Feed:
         return self._pages.get(shard, [])
 
     def _list_if_stale(self, page: Page) -> float | None:
-        """List a page that changed; where it is too early for that, return when it is not."""
+        """List a page if it has changed; if it is too early, return the time when to list it."""
         not_before = self._not_before.get(page, 0.0)
         if not self.waiting.has_candidates(page):
             not_before -= self._trust_s
@@ -175,20 +180,20 @@ class Feed:
         return None
 
     def _list(self, page: Page, *, watched: bool) -> bool:
-        """List a page; say whether it has jobs to choose from."""
+        """List a page, and return whether it has jobs to choose from."""
         path = self._layout.page(Place.UNOWNED, *page)
         watch = (lambda _: self._on_page(page)) if watched else None
         try:
             children = self._layout.znodes.children(path, watch)
         except MissingError:
-            children = []  # The page was removed; the shard's watch says so too.
+            children = []  # The page was removed; the watch of the shard reports that, too.
         now = time.monotonic()
         self.waiting.list_page(page, children, now)
         self._not_before[page] = now + LISTED_PAUSE_S * len(children) + self._trust_s
         return self.waiting.has_candidates(page)
 
     def list_again(self, pages: Iterable[Page]) -> None:
-        """List these pages again soon: jobs that were there are gone."""
+        """Allow a new list of these pages at once: other workers have taken jobs of them."""
         for page in pages:
             self._not_before.pop(page, None)
 

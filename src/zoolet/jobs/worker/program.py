@@ -1,15 +1,17 @@
-"""A worker as a program: its signals, its end, and what it does as process 1 of a container.
+"""A worker as a program: its signals, its end, and its work as process 1 of a container.
 
-What holds:
+Invariants:
 
-- The first SIGTERM, SIGINT or SIGHUP stops the worker, which finishes what runs within the grace
-  period. The second one returns all jobs and ends the program at once. Further ones do nothing.
+- The first SIGTERM, SIGINT or SIGHUP stops the worker; running jobs may finish within the grace
+  period. The second signal returns all jobs and ends the program at once. Further signals have no
+  effect.
 - If the worker fails, it returns all jobs at once.
-- The program ends, even if the stop does not: after a limit it is left unfinished.
-- As process 1, the program is two processes: one does nothing but pass on signals and reap, so it
-  cannot take the status of a child that the worker waits for.
+- The program ends even if the stop hangs: after a time limit, the program ends without it.
+- As process 1, the program consists of two processes. Process 1 only passes on signals and reaps
+  child processes. It therefore cannot reap a child that the worker waits for.
 
-Call all of this in the main thread, because of the signals. Imports the job system's worker.
+Call these functions in the main thread only: Python handles signals there. This module imports the
+job system's worker.
 """
 
 import contextlib
@@ -30,7 +32,7 @@ from zoolet.jobs.worker.worker import GRACE_MS, Worker
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_LIMIT_S = 20.0
-"""How long a stop may take after the grace period. It takes that long only if a thread hangs."""
+"""Time limit of a stop, in seconds after the grace period. It is reached only if a thread hangs."""
 _LOOK_S = 1.0
 _INIT = 1
 _PASSED_ON = (*STOP_SIGNALS, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -38,9 +40,9 @@ _SENT_BY_KERNEL = 0x80
 
 
 class _Signals:
-    """Counts the signals that ask for a stop, and wakes the main thread for each.
+    """Counts the signals that ask for a stop, and wakes the main thread at each signal.
 
-    The kernel may interrupt any thread; the descriptor wakes this one in every case.
+    The kernel may interrupt any thread. The wakeup file descriptor wakes the main thread anyway.
     """
 
     def __init__(self) -> None:
@@ -52,14 +54,14 @@ class _Signals:
         self._wake.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         for signum in STOP_SIGNALS:
-            # nohup lets a program ignore SIGHUP. SIGINT is handled even if it is ignored at the
-            # start: a shell's script starts programs in the background like that.
+            # A program that is started by nohup must ignore SIGHUP. SIGINT is handled even if it
+            # is ignored at the start: shell scripts start background programs with SIGINT ignored.
             if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ignore further signals: the program ends."""
+        """Ignore further signals, because the program ends."""
         for signum in STOP_SIGNALS:
             signal.signal(signum, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
@@ -70,13 +72,13 @@ class _Signals:
         self.count += 1
 
     def wake(self) -> None:
-        """Let `wait` return, from any thread."""
-        # OSError: nobody waits any more, or there are wakes enough.
+        """Let `wait` return. Any thread may call this method."""
+        # OSError: the sockets are closed, or the buffer is full, so `wait` returns anyway.
         with contextlib.suppress(OSError):
             self._wake.send(b"\0")
 
     def wait(self) -> None:
-        """Wait for a signal, a wake, or a second."""
+        """Wait for a signal or a call of `wake`, at most `_LOOK_S` seconds."""
         poll = select.poll()
         poll.register(self._wakes, select.POLLIN)
         if poll.poll(_LOOK_S * 1000):
@@ -93,14 +95,14 @@ def run(
     """Run a worker until a signal stops it, or until it fails (`Worker.failure`).
 
     Args:
-        worker: not started yet.
-        on_started: called when it takes jobs.
-        say: called with a line for the user.
-        grace_ms: how long running jobs may take to finish after the first signal.
+        worker: the worker, which is not started yet.
+        on_started: called when the worker has begun to take jobs.
+        say: called with each line for the user.
+        grace_ms: the time, in ms, that running jobs have to finish after the first signal.
 
     Raises:
-        Exception: what `Worker.start` raises, or ``on_started``.
-        JobError: the stop does not end.
+        Exception: `Worker.start` or ``on_started`` raised it.
+        JobError: the stop does not end within its time limit.
     """
     for signum in STOP_SIGNALS:
         if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
@@ -112,34 +114,34 @@ def run(
                 on_started()
                 _wait(worker, signals)
                 if signals.count:
-                    say("stopping: running jobs may finish, the others are returned")
+                    say("stopping: running jobs may finish, all other jobs are returned")
             except BaseException:
                 worker.stop(0)
                 raise
             _stop(worker, signals, say, grace_ms if signals.count else 0)
     except KeyboardInterrupt:
-        say("stopped while it was starting")
+        say("the worker was stopped during its start")
         worker.stop(0)
 
 
 def _wait(worker: Worker, signals: _Signals) -> None:
-    """Wait for a signal, or for the end of the worker."""
+    """Wait until a signal comes or the worker ends."""
     while not signals.count and not worker.has_ended:
         signals.wait()
 
 
 def _stop(worker: Worker, signals: _Signals, say: Callable[[str], None], grace_ms: int) -> None:
-    """Stop the worker in a thread, so that this one can take notice of a second signal.
+    """Stop the worker in another thread, so that this thread can handle a second signal.
 
     Raises:
-        JobError: the stop does not end.
+        JobError: the stop does not end within its time limit.
     """
     failures: list[BaseException] = []
 
     def stop() -> None:
         try:
             worker.stop(grace_ms)
-        except BaseException as error:  # noqa: BLE001 -- it is raised in the main thread
+        except BaseException as error:  # noqa: BLE001 -- the main thread raises it
             failures.append(error)
         signals.wake()
 
@@ -160,16 +162,16 @@ def _stop(worker: Worker, signals: _Signals, say: Callable[[str], None], grace_m
 
 
 def become_init() -> None:
-    """If this process is process 1, go on in a child of it; process 1 passes on signals and reaps.
+    """If this process is process 1, continue in a child; process 1 passes on signals and reaps.
 
-    Process 1 of a container gets the orphans of all other processes. Nobody else reaps them. Call
-    it while the program has one thread.
+    Orphaned processes of a container become children of process 1, which must reap them. Call this
+    function while the program has one thread.
     """
     if os.getpid() != _INIT:
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    # Blocked before the fork: a signal that comes in between waits for process 1.
+    # Signals are blocked before the fork: a signal that comes now stays pending for process 1.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
     child = os.fork()
     if child == 0:
@@ -179,12 +181,12 @@ def become_init() -> None:
 
 
 def _be_init(child: int) -> int:
-    """Pass on signals and reap until the child has ended; return its exit status as a shell's."""
+    """Pass on signals and reap until the child ends; return its exit status as a shell does."""
     while True:
-        # This wait ends: SIGCHLD comes at the end of the child.
+        # This wait ends: the kernel sends SIGCHLD when the child ends.
         found = signal.sigwaitinfo({*_PASSED_ON, signal.SIGCHLD})
         if found.si_signo != signal.SIGCHLD:
-            # The kernel sends a terminal's Ctrl-C to the child, too.
+            # The kernel sends the SIGINT of a terminal's Ctrl-C to the child, too.
             if found.si_code != _SENT_BY_KERNEL:
                 os.kill(child, found.si_signo)
             continue

@@ -1,13 +1,13 @@
-"""Records what comes of the jobs that a worker has in hand: many in one multi.
+"""Records the outcomes of the jobs that a worker has in hand: many outcomes in one multi.
 
-One thread, so the moves of a job are made one after the other. What holds:
+One thread makes the moves of a job one after the other. Invariants:
 
-- A short task costs one move: that it is RUNNING is recorded only when it runs for a while.
-- What came of a job that is not the worker's any more is not recorded; the queue refuses it.
-- A large result is in the result store before its job stands under done; while the store is down
-  its jobs wait for it, and no others do.
+- A short task costs one move: a job is recorded as RUNNING only if its task runs for a while.
+- The outcome of a job that the worker does not own any more is not recorded: the queue refuses it.
+- A large result is in the result store before its job is stored under "done". While the store is
+  not available, only jobs with large results wait for it.
 
-Imports the job system's queue and records.
+This module imports the job system's queue and records.
 """
 
 import contextlib
@@ -40,17 +40,28 @@ from zoolet.jobs.znodes.queue import JobQueue
 log = logging.getLogger(__name__)
 
 RUNNING_AFTER_S = 0.025
-"""A task that runs this long is recorded as RUNNING."""
+"""The time, in seconds after the start of a task, after which its job is recorded as RUNNING."""
 REPORT_AFTER_S = 5.0
-"""How long after a change the worker says again what it has done."""
+"""The time, in seconds after a change of the tally, after which the worker reports it."""
 STORE_RETRY_S = 0.5
 STORE_PATIENCE_S = 300.0
-"""How long a result waits for the store; then the attempt has failed."""
+"""The time, in seconds, that a result waits for the store. After it, the attempt has failed."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a worker has done since its start."""
+    """Counts the work of a worker since its start.
+
+    Attributes:
+        successful: the number of jobs that became SUCCESSFUL.
+        failed_attempts: the number of failed attempts.
+        failed: the number of jobs that became FAILED.
+        lost: the number of ended jobs that the worker did not own any more.
+        cache_hits: the number of attempts whose data was in the cache.
+        cache_misses: the number of attempts whose data was loaded.
+        busy_s: the time of all attempts together, in seconds.
+        lock: protects the figures.
+    """
 
     successful: int = 0
     failed_attempts: int = 0
@@ -68,9 +79,13 @@ class Tally:
 
 
 class _Ended(NamedTuple):
-    """An attempt that has ended; ``stored`` is the key of a result that is in the store.
+    """An attempt that has ended.
 
-    Without an outcome the job was not attempted, and is given back.
+    Attributes:
+        held: the job in hand.
+        outcome: the outcome; None if the job was not attempted and must return to the queue.
+        at_ms: the time of the end, in milliseconds since the epoch.
+        stored: the key of the result in the result store; None if the result is not stored there.
     """
 
     held: JobInHand
@@ -80,7 +95,7 @@ class _Ended(NamedTuple):
 
 
 class _ToStore(NamedTuple):
-    """A result that goes to the store before the end of its attempt is recorded."""
+    """A result that must be stored before the end of its attempt is recorded."""
 
     ended: _Ended
     outcome: Outcome
@@ -88,7 +103,7 @@ class _ToStore(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """A job that may start only when it is recorded as RUNNING."""
+    """A careful job: it may start only after it is recorded as RUNNING."""
 
     held: JobInHand
 
@@ -101,15 +116,18 @@ class AttemptRecorder:
 
     Args:
         jobs: the queue.
-        hands: what the worker has in hand; what is recorded is dropped from it.
+        hands: the jobs in hand; a job is dropped from it when its outcome is recorded.
         results: the store of large results.
-        on_step: called with the name of a step, and of the jobs that it is done with.
-        on_permitted: called with a job in hand that may start now: it is recorded as RUNNING.
-        on_lost: called with jobs in hand that are not the worker's any more.
-        on_long: called with a job in hand whose task takes long.
-        on_gone: called with a worker's id that the queue does not know any more.
-        on_report: called from time to time when the tally has changed.
+        on_step: called with the name of a step and the names of the jobs that have taken it.
+        on_permitted: called with a careful job that is recorded as RUNNING, so it may start.
+        on_lost: called with jobs in hand that the worker does not own any more.
+        on_long: called with a job in hand whose task has run for a long time.
+        on_gone: called with the id of a worker that is not registered in the queue any more.
+        on_report: called some seconds after the tally has changed.
         start_thread: starts a thread whose failure ends the worker.
+
+    Attributes:
+        tally: the counts of the worker's work.
     """
 
     def __init__(
@@ -140,29 +158,29 @@ class AttemptRecorder:
         self._has_storer = False
         self._closing = threading.Event()
         self._is_drained = False
-        """Whether `record` has come to the end of the news."""
+        """Whether `record` has processed all news before the end of the recorder."""
         self.tally = Tally()
 
     def close(self) -> None:
-        """Let its threads end: `record` when it has recorded what was told of before."""
+        """End the recorder's threads; `record` first records all news that came before."""
         self._closing.set()
         self._news.put(None)
         self._to_store.put(None)
 
-    # --- What executors tell
+    # --- News from executors
 
     def asked(self, held: JobInHand) -> None:
-        """Record a careful job as RUNNING; `on_permitted` is called if that was done."""
+        """Request that a careful job is recorded as RUNNING; ``on_permitted`` is called then."""
         self._news.put(_Asked(held))
 
     def started(self, held: JobInHand, *, cache_hit: bool | None) -> None:
-        """Note that a job's task was called."""
+        """Record in memory that a job's task was called."""
         held.cache_hit = cache_hit
         held.started_ms = self._jobs.clock_ms()
         self._news.put(held)
 
     def ended(self, held: JobInHand, outcome: Outcome, took_s: float) -> None:
-        """Note how an attempt ended."""
+        """Request that the outcome of an attempt is recorded; a large result is stored before."""
         held.has_ended = True
         with self.tally.lock:
             self.tally.busy_s += took_s
@@ -180,12 +198,16 @@ class AttemptRecorder:
             self._start_thread(self._store)
 
     def given_back(self, held: JobInHand) -> None:
-        """Note that a job is not attempted here."""
+        """Request that a job returns to the queue: this worker does not attempt it."""
         held.has_ended = True
         self._news.put(_Ended(held, None, self._jobs.clock_ms()))
 
     def _is_for_store(self, job: Job, result: EncodedJson) -> bool:
-        """Say whether a result is past the limit, or does not fit beside the job's parameters."""
+        """Return whether a result is too large for the job's znode.
+
+        A result is too large if it exceeds the inline limit, or if it and the job's parameters
+        exceed the size of a znode together.
+        """
         if len(result.text) > self._jobs.settings.inline_limit_bytes:
             return True
         if not (is_large(result) or job.is_large):
@@ -204,7 +226,7 @@ class AttemptRecorder:
         report_at: float | None = None
         while not self._is_drained:
             times = [*due.values(), *([report_at] if report_at is not None else [])]
-            # Without a time, this wait ends all the same: `close` puts None.
+            # A wait without a timeout ends, too: `close` puts None.
             timeout_s = max(0.0, min(times) - time.monotonic()) if times else None
             ended: list[_Ended] = []
             asked: list[JobInHand] = []
@@ -219,7 +241,8 @@ class AttemptRecorder:
                     due.pop(news.held.job.name, None)
                     ended.append(news)
             self._record_ended(ended)
-            # After that: a job that kills this worker must not cost what has ended an attempt.
+            # Ended attempts are recorded first: if a careful job then kills the worker, they are
+            # not lost.
             for held in self._record_running(asked):
                 self._on_permitted(held)
             now = time.monotonic()
@@ -231,7 +254,7 @@ class AttemptRecorder:
                 report_at = now + REPORT_AFTER_S
 
     def _look_at_long(self, due: dict[str, float], now: float) -> None:
-        """Record what runs for a while as RUNNING; tell of what runs for long."""
+        """Record jobs that run for a while as RUNNING; call ``on_long`` for long jobs."""
         running = []
         for name in [name for name, at in due.items() if at <= now]:
             del due[name]
@@ -246,7 +269,7 @@ class AttemptRecorder:
         self._record_running(running)
 
     def _store(self) -> None:
-        """Bring large results to the store, until it is closed."""
+        """Put large results into the result store, until the recorder is closed."""
         # This wait ends: `close` puts None.
         while (found := self._to_store.get()) is not None:
             ended, outcome, result = found
@@ -261,9 +284,9 @@ class AttemptRecorder:
                 self._news.put(ended._replace(outcome=failed))
 
     def _put(self, key: str, value: bytes) -> str | None:
-        """Store a result, or return why that is impossible.
+        """Store a result; return None, or the error if the result cannot be stored.
 
-        It is tried again while the store is down; the log says so once.
+        While the store is not available, the method tries again. The same error is logged one time.
         """
         told = ""
         until = time.monotonic() + STORE_PATIENCE_S
@@ -274,7 +297,7 @@ class AttemptRecorder:
                 return f"its result of {len(value)} bytes cannot be stored: {error}"
             except ResultStoreError as error:
                 if (said := str(error)) != told:
-                    log.warning("%s; trying again, for %.0f s", said, STORE_PATIENCE_S)
+                    log.warning("%s; the worker tries again for %.0f s", said, STORE_PATIENCE_S)
                     told = said
                 if time.monotonic() > until or self._closing.wait(STORE_RETRY_S):
                     return (
@@ -282,14 +305,14 @@ class AttemptRecorder:
                         f" {STORE_PATIENCE_S:.0f} s: {error}"
                     )
             except Exception as error:
-                # The thread goes on: this may be about this one result only.
+                # The thread continues: this error may concern only this result.
                 log.exception("a result of %d bytes cannot be stored under %s", len(value), key)
                 return f"its result of {len(value)} bytes cannot be stored: {error!r}"
             else:
                 return None
 
     def _wait_for_news(self, timeout_s: float | None) -> list[_News]:
-        """Wait for something to record, and return all there is, up to as much as one multi has."""
+        """Wait for news, and return all news, limited to two times `JOBS_AT_ONCE` items."""
         found: list[_News] = []
         with contextlib.suppress(queue.Empty):
             news = self._news.get(timeout=timeout_s)
@@ -325,7 +348,7 @@ class AttemptRecorder:
                 self.tally.failed_attempts += after.state is not JobState.SUCCESSFUL
 
     def _record_running(self, running: Sequence[JobInHand]) -> list[JobInHand]:
-        """Record jobs as RUNNING, and return those that are."""
+        """Record jobs as RUNNING, and return the jobs that were recorded."""
         wanted = [held for held in running if not held.has_ended]
         now_ms = self._jobs.clock_ms()
         moves = [
@@ -352,7 +375,7 @@ class AttemptRecorder:
         return recorded
 
     def _move(self, moves: Sequence[Move]) -> list[Job]:
-        """Make moves of the worker's jobs, and return the jobs after those that were made."""
+        """Make moves of the worker's jobs; return the new records of the jobs that were moved."""
         made: list[Move] = []
         for worker in dict.fromkeys(move.before.worker for move in moves):
             some = [move for move in moves if move.before.worker == worker]
@@ -362,12 +385,12 @@ class AttemptRecorder:
                 log.warning("%s", error)
                 self._on_gone(worker or "")
         for name in {m.before.name for m in moves} - {m.before.name for m in made}:
-            log.warning("%s is not this worker's any more: what came of it is not recorded", name)
+            log.warning("this worker does not own %s any more: its outcome is not recorded", name)
         return [move.after for move in made]
 
 
 def _move_of(ended: _Ended) -> Move:
-    """Return what an attempt does to its job; a result that it cannot hold fails the attempt."""
+    """Return the move that records an attempt; if the job cannot hold the result, it is FAIL."""
     held, outcome, at_ms, stored = ended
     before = held.job
     if outcome is None:
@@ -392,10 +415,10 @@ def _tell_failed(after: Job, outcome: Outcome) -> None:
     label = Label(after.name, after.task, after.attempts)
     if outcome.is_task_missing:
         text = (
-            f"its task cannot be imported (try {after.import_tries}), and the job is {after.state}"
+            f"its task cannot be imported (try {after.import_tries}), the job is now {after.state}"
         )
         tell(log, logging.WARNING, label, f"{text}: {after.errors[-1].message}")
         return
-    text = f"it failed, and the job is {after.state} after {after.attempts} of {after.max_attempts}"
-    text += f" attempts:\n{outcome.details or after.errors[-1].message}"
+    text = f"the attempt failed, the job is now {after.state} after {after.attempts} of"
+    text += f" {after.max_attempts} attempts:\n{outcome.details or after.errors[-1].message}"
     tell(log, logging.WARNING, label, text)

@@ -1,7 +1,7 @@
-"""Under which id a queue knows a worker, and what the worker says of itself there.
+"""The registration of a worker in its queue: the worker's id, and its report about itself.
 
-What holds: an id is used by one session only. When the session has ended, the worker registers
-under another id. Imports the job system's queue.
+Invariant: an id is used by one session only. After the end of the session, the worker registers
+with a new id. This module imports the job system's queue.
 """
 
 import logging
@@ -18,17 +18,17 @@ log = logging.getLogger(__name__)
 
 
 class Registration:
-    """A worker's place among the workers of a queue.
+    """Registers a worker in its queue.
 
     Args:
         jobs: the queue.
-        clock: learns the server's time from each report.
-        about: returns what the worker says of itself.
-        on_registered: called when it is registered, each time.
-        on_lost: called when it is not registered any more.
+        clock: the estimate of the server's time; each report updates it.
+        about: returns the worker's report about itself.
+        on_registered: called after each registration.
+        on_lost: called when the worker is not registered any more.
 
     Attributes:
-        worker_id: the latest id; empty before the first one.
+        worker_id: the latest id; "" before the first registration.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Registration:
         self._registered = threading.Event()
 
     def ensure(self) -> str:
-        """Return the worker's id; register before under a new one, if it is not registered."""
+        """Return the worker's id; if the worker is not registered, first register a new id."""
         while not self._registered.is_set():
             worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
             if self._jobs.register(worker_id, self._about()):
                 self.worker_id = worker_id
-                # Its answer has the server's time, which no job may be taken without.
+                # The reply contains the server's time; without it, the worker may take no job.
                 self.report()
                 self._registered.set()
                 self._on_registered()
@@ -64,19 +64,19 @@ class Registration:
         return self.worker_id
 
     def report(self) -> None:
-        """Write down what the worker says of itself."""
+        """Write the worker's report about itself to its znode."""
         self._jobs.report(self.worker_id, self._about(), self._clock)
 
     def gone(self, worker: str) -> None:
-        """Take notice that the queue does not know a worker of this id."""
+        """Handle the news that this id is not registered in the queue."""
         if worker == self.worker_id:
             self.lost()
 
     def lost(self) -> None:
-        """Take notice that the session has ended: the next `ensure` registers under a new id."""
+        """Handle the end of the session: the next `ensure` registers the worker with a new id."""
         self._registered.clear()
         self._on_lost()
 
     def close(self) -> None:
-        """Register no more: the worker stops."""
+        """Do not register any more, because the worker stops."""
         self._registered.set()

@@ -1,16 +1,17 @@
-"""What a worker does from its start to its stop: its parts, its threads, and how they end.
+"""The run of a worker from its start to its stop: its parts, its threads, and their ends.
 
-Its threads: one takes jobs (`zoolet.jobs.worker.taker`); each executor has one; one records what
-came of jobs (`zoolet.jobs.worker.recorder`), with another for large results; and one waits in line
-for the housekeeping. What holds:
+One thread takes jobs (`zoolet.jobs.worker.taker`). Each executor has a thread. One thread records
+the outcomes of jobs (`zoolet.jobs.worker.recorder`), and another thread stores large results. One
+thread waits in line for the housekeeping. Invariants:
 
-- A job is recorded under the worker id that it was taken with. When the session is lost, what runs
-  is ended, and the worker registers under a new id; what was not ended is refused by the queue.
-- Whatever a task or a loader raises is the error of an attempt. Any other failure ends the worker:
-  it returns its jobs.
-- The end of a thread, for whatever reason, is noticed: before a stop it is a failure of the worker.
+- The outcome of a job is recorded with the worker id that the job was taken with. When the session
+  is lost, the worker ends its running jobs and registers with a new id. If a job ends all the same,
+  the queue refuses its outcome.
+- An exception of a task or a loader is the error of the attempt. Any other failure ends the worker,
+  which returns its jobs.
+- The end of a thread is always noticed: before a stop, it is a failure of the worker.
 
-Imports the job system's other packages, and never a server.
+This module imports the job system's other packages, and never a server.
 """
 
 import json
@@ -47,24 +48,26 @@ from zoolet.model.oserrors import explain
 log = logging.getLogger(__name__)
 
 CLOSE_S = 2.0
-"""How long a worker that stops waits for the end of its session."""
+"""The time, in seconds, that a worker waits for the end of its session when it stops."""
 GIVE_BACK_S = 1.5
-"""How long a worker that stops tries to give back what it could not finish."""
+"""The time, in seconds, that a worker has to return its unfinished jobs when it stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What a worker is started with; see `zoolet.jobs.Worker`.
+    """The options of a worker; see `zoolet.jobs.Worker`.
 
     Attributes:
-        connection: how to reach ZooKeeper.
-        root: the queue's root.
-        setup: how executors are set up.
-        executor_count: how many jobs it works on at a time.
-        threads: run tasks in threads of this process.
-        round_s: how long a job is passed over for the sake of data that is loaded.
-        result_store: URL of the store of large results, where it is not the one the queue names.
-        on_step: called with the name of each step, and the names of the jobs.
+        connection: the settings of the connection to ZooKeeper.
+        root: the path of the queue's root.
+        setup: the settings of the executors.
+        executor_count: the number of executors, each of which runs one job at a time.
+        threads: whether tasks run in threads of this process.
+        round_s: the time, in seconds, that a job may be passed over in favor of jobs whose data is
+            loaded; 0 switches affinity off.
+        result_store: the URL of the store of large results; None for the URL in the queue's
+            settings.
+        on_step: called with the name of each step and the names of its jobs; None for no calls.
     """
 
     connection: ConnectionSettings
@@ -81,15 +84,15 @@ class WorkerRun:
     """The parts of a worker. They send no request before `start`.
 
     Args:
-        options: what it is started with.
-        on_failure: called, in any thread, with what ends the worker; whoever waits for it calls
-            `stop` then.
+        options: the options of the worker.
+        on_failure: called, in any thread, with the error that ends the worker. The thread that
+            waits for the worker must then call `stop`.
 
     Attributes:
-        queue: the queue, over the worker's connection.
+        queue: the queue, which uses the worker's connection.
         hands: the jobs in hand.
-        recorder: records what comes of them.
-        registration: under which id the worker is registered.
+        recorder: records the outcomes of the jobs in hand.
+        registration: registers the worker, and has its id.
     """
 
     def __init__(self, options: WorkerOptions, on_failure: Callable[[BaseException], None]) -> None:
@@ -161,7 +164,7 @@ class WorkerRun:
         on_session_end(self._client, self.registration.lost)
         self.queue.ensure_layout()
         if (problem := self._results.check()) is not None:
-            log.warning("an attempt with a large result fails here: %s", problem)
+            log.warning("attempts with a large result will fail on this worker: %s", problem)
         self._is_connected = True
         self.registration.ensure()
         self._wake.set()
@@ -177,12 +180,12 @@ class WorkerRun:
         return [ProcessExecutor(setup, observer, self._output_log) for _ in numbers]
 
     def stop(self, grace_ms: int) -> None:
-        """Take no more jobs, finish those that run within ``grace_ms``, and return the rest."""
+        """Take no more jobs, let running jobs finish within ``grace_ms``, return all others."""
         self._stopping.set()
         self.registration.close()
         self._wake.set()
         if self._taking is not None:
-            # What it is just about to take is in hand after that.
+            # Jobs that the thread is taking at the moment are in hand after its end.
             self._taking.join(GIVE_BACK_S)
         if self._is_connected:
             self.hands.wait_until_empty(grace_ms / 1000)
@@ -200,15 +203,15 @@ class WorkerRun:
 
     def _give_back(self) -> None:
         if self._recording is not None:
-            # It may be recording one of them: a job that has changed meanwhile is not given back.
+            # The recorder may change one of the jobs in the meantime. Such a job is not returned.
             self._recording.join(GIVE_BACK_S)
         jobs = [held.job for held in self.hands.all()]
         moves = [Move(Event.GIVE_BACK, Place.OWNED, job, job.waiting()) for job in jobs]
         try:
             for move in self.queue.mover.move(moves, self.registration.worker_id):
-                log.info("gave back %s", move.after.name)
+                log.info("returned %s to the queue", move.after.name)
         except JobError:
-            log.info("could not give back %d jobs: they return when this session ends", len(jobs))
+            log.info("could not return %d jobs: they return when this session ends", len(jobs))
 
     # --- Threads
 
@@ -216,7 +219,7 @@ class WorkerRun:
         self._taker.run(self._stopping, self.registration.ensure)
 
     def _start_thread(self, work: Callable[[], None]) -> threading.Thread:
-        """Start a thread of the worker; its end, before the worker stops, ends the worker."""
+        """Start a thread of the worker; if it ends before the stop, the worker has failed."""
         name = getattr(work, "__qualname__", repr(work))
         thread = threading.Thread(target=self._guarded, args=(work, name), name=name, daemon=True)
         thread.start()
@@ -224,8 +227,8 @@ class WorkerRun:
 
     def _guarded(self, work: Callable[[], None], name: str) -> None:
         try:
-            # A worker waits for its server without a limit: until it is stopped, which closes the
-            # client and so ends each request.
+            # A worker waits for its server without a time limit. A stop of the worker closes the
+            # client, which ends all requests.
             with self.queue.layout.znodes.within(None, "the worker"):
                 work()
             if not self._stopping.is_set():
@@ -233,17 +236,17 @@ class WorkerRun:
         except BaseException as error:
             if isinstance(error, DisconnectedError) and self._stopping.is_set():
                 return
-            log.exception("the thread %s fails", name)
+            log.exception("the thread %s has failed, which ends the worker", name)
             self._on_failure(error)
 
-    # --- What the parts tell
+    # --- Calls from the parts
 
     def _step(self, step: str, names: Sequence[str]) -> None:
         if self._options.on_step is not None:
             self._options.on_step(step, list(names))
 
     def _abandon(self, lost: Sequence[JobInHand]) -> None:
-        """Stop working on jobs that are not this worker's any more."""
+        """Stop working on jobs that this worker does not own any more."""
         self._executors.abandon(lost)
         self._wake.set()
 
@@ -251,7 +254,7 @@ class WorkerRun:
         self._abandon(self.hands.all())
 
     def _about(self) -> bytes:
-        """Return what the worker says of itself, for users who look at the queue."""
+        """Return the worker's report about itself, as JSON, for users who look at the queue."""
         about: dict[str, Any] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),

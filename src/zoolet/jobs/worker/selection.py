@@ -1,19 +1,20 @@
-"""Which jobs a worker takes next: of data that it holds, and else the first of all.
+"""The choice of the jobs that a worker takes next; jobs whose data is loaded are preferred.
 
-Owns the view of unowned that a worker has, page by page as it was last listed. What holds:
+This module contains a worker's view of "unowned": the names on each page when it was last listed.
+Invariants:
 
-- The greater priority goes first, then the lower sequence; a worker that ranks shards takes, of the
-  same priority, from the shard that ranks first.
-- A job whose data the worker holds goes before others. But the first of all is passed over for no
-  longer than one bounded round, however many jobs of held data there are.
-- Where no job of held data waits, the first of all is taken when it has waited for that round; a
-  worker that has room for more data waits half of it, so that new data comes to where room is. A
-  worker that holds nothing waits for nothing.
-- A worker none of whose last jobs found their data waits for nothing either, so that a stream of
-  jobs on ever new data is not slowed down.
+- Jobs are ordered by priority, the greatest first, and then by sequence number. If a worker ranks
+  shards, the rank of the shard comes between the two.
+- Jobs whose data the worker holds precede other jobs. But the first job of all is passed over for a
+  limited time only, the round, no matter how many jobs of held data wait.
+- If no job of held data waits, the worker takes the first job of all after the job has waited for a
+  round. A worker with room for more data waits for half a round only, so that new data is loaded
+  by workers with room. A worker that holds no data does not wait.
+- A worker does not wait if none of its last jobs had its data in the cache. Jobs that each need new
+  data are therefore not slowed down.
 
-Talks to no server, and knows no clock: who calls says what time it is. Imports the job system's
-names.
+This module sends no requests to a server and reads no clock: callers pass the current time. It
+imports the job system's names.
 """
 
 import heapq
@@ -26,13 +27,13 @@ from zoolet.jobs.records import job_names
 from zoolet.jobs.records.job_names import Group, JobName
 
 Page = tuple[int, str]
-"""A page of what waits: a shard, and the name of the page in it."""
+"""A page of waiting jobs: the number of its shard, and the name of the page in the shard."""
 
 MISSES_IN_A_ROW = 16
-"""After N jobs in a row whose data was not loaded, a worker passes over none."""
+"""After this number of cache misses in a row, a worker does not pass over any job."""
 
 HEAP_SLACK = 1000
-"""The heaps are cleared when they have this number of jobs more than there are."""
+"""Limit of outdated entries in the heaps: if there are more, the heaps are built again."""
 
 _Key = tuple[int, int, int, str]
 
@@ -42,11 +43,11 @@ class Candidate:
     """A job in the view.
 
     Attributes:
-        job: its name.
-        page: where it was listed.
-        since: since when it is seen.
-        key: how it ranks.
-        is_offered: whether it may be chosen.
+        job: the job's name.
+        page: the page on which the job was listed.
+        since: the time, in seconds, when the job was first seen.
+        key: the sort key; the least key is first.
+        is_offered: whether the job may be chosen.
     """
 
     job: JobName
@@ -57,11 +58,12 @@ class Candidate:
 
 
 class Choice(NamedTuple):
-    """What to take.
+    """The jobs to take.
 
     Attributes:
-        jobs: out of the view now.
-        again_at: when to ask again, if nothing happens before; None where only an event helps.
+        jobs: the chosen jobs, which are removed from the view.
+        again_at: the time to choose again if no event occurs before it; None if only an event can
+            change the choice.
     """
 
     jobs: list[Candidate]
@@ -70,13 +72,13 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Affinity:
-    """What a worker goes by when it chooses.
+    """The state of a worker's caches, which decides which jobs it prefers.
 
     Attributes:
-        held: the groups that it holds, or is about to load.
-        has_room: whether it can load a group without dropping one.
-        round_s: how long a job may be passed over, or left to others, for the data's sake; 0 is no
-            affinity at all.
+        held: the groups that the worker has loaded or is about to load.
+        has_room: whether the worker can load a group without dropping another group.
+        round_s: the time, in seconds, that a job may be passed over, or left to other workers,
+            because the worker does not hold its data; 0 switches affinity off.
     """
 
     held: Collection[Group] = ()
@@ -85,10 +87,10 @@ class Affinity:
 
 
 class WaitingJobs:
-    """The jobs that wait, as one worker sees them.
+    """The waiting jobs in one worker's view.
 
     Args:
-        rank: returns how a shard ranks for this worker, the least first.
+        rank: returns the rank of a shard for this worker; the least rank is first.
     """
 
     def __init__(self, rank: Callable[[int], int] = lambda _: 0) -> None:
@@ -104,10 +106,10 @@ class WaitingJobs:
     def __len__(self) -> int:
         return len(self._seen)
 
-    # --- What is seen
+    # --- The view
 
     def list_page(self, page: Page, children: Iterable[str], now: float) -> None:
-        """Make these what waits on a page."""
+        """Replace the names of the jobs that wait on a page."""
         children = dict.fromkeys(children)
         before = self._pages.get(page, {})
         for name in before.keys() - children.keys():
@@ -126,17 +128,17 @@ class WaitingJobs:
             self._rebuild()
 
     def drop_page(self, page: Page) -> None:
-        """Forget a page."""
+        """Remove a page and its jobs from the view."""
         self.list_page(page, (), 0.0)
         del self._pages[page]
 
     def put_back(self, candidate: Candidate) -> None:
-        """Offer a job again that was chosen and not taken."""
+        """Offer a job again that was chosen but not taken."""
         self._seen[candidate.job.name] = candidate
         self._offer(candidate.job.name)
 
     def has_candidates(self, page: Page) -> bool:
-        """Say whether a job of this page may be offered."""
+        """Return whether any job of this page may be chosen."""
         return any(
             seen.is_offered
             for name in self._pages.get(page, ())
@@ -145,15 +147,15 @@ class WaitingJobs:
 
     @property
     def paused_count(self) -> int:
-        """How many jobs were not allowed, since `unpause`."""
+        """The number of jobs that ``allows`` has refused since the last call of `unpause`."""
         return len(self._paused)
 
     def has_offers(self) -> bool:
-        """Say whether any job may be chosen."""
+        """Return whether any job may be chosen."""
         return self._head(self._order, lambda _: True) is not None
 
     def unpause(self) -> None:
-        """Offer what was not allowed; what is still not allowed will be found so again."""
+        """Offer all refused jobs again; `choose` refuses them again if they are still paused."""
         paused, self._paused = self._paused, []
         for name in paused:
             self._offer(name)
@@ -161,7 +163,7 @@ class WaitingJobs:
     # --- Choosing
 
     def note(self, *, cache_hit: bool) -> None:
-        """Remember whether a job found its data."""
+        """Record whether a job's data was in the cache."""
         self._hits.append(cache_hit)
 
     def choose(
@@ -171,9 +173,9 @@ class WaitingJobs:
         affinity: Affinity,
         allows: Callable[[str], bool] = lambda _: True,
     ) -> Choice:
-        """Return up to ``count`` jobs to take; they are out of the view then.
+        """Return up to ``count`` jobs to take, and remove them from the view.
 
-        ``allows`` says of a dataset whether its jobs may be taken.
+        ``allows`` returns whether jobs of a dataset may be taken.
         """
         held = set(affinity.held)
         chosen: list[Candidate] = []
@@ -198,7 +200,10 @@ class WaitingJobs:
         held: set[Group],
         allows: Callable[[str], bool],
     ) -> tuple[Candidate | None, float]:
-        """Return the job to take now, or None and when to ask again; ``first`` is the first."""
+        """Return the job to take now, or None and the time to choose again.
+
+        ``first`` is the first job of all.
+        """
         round_s = affinity.round_s
         needs_no_wait = first.job.group in held or not first.job.has_data
         if not held or needs_no_wait or not round_s or not any(self._hits):
@@ -219,7 +224,7 @@ class WaitingJobs:
         return min(heads, key=lambda seen: seen.key, default=None)
 
     def _head(self, heap: list[_Key], allows: Callable[[str], bool]) -> Candidate | None:
-        """Return the first job of a heap that is there still; it stays in the heap."""
+        """Return the first job of a heap that may be chosen; the job stays in the heap."""
         while heap:
             seen = self._seen.get(heap[0][-1])
             if seen is None or not seen.is_offered or seen.key != heap[0]:
@@ -241,7 +246,7 @@ class WaitingJobs:
                 heapq.heappush(self._by_group.setdefault(seen.job.group, []), seen.key)
 
     def _rebuild(self) -> None:
-        """Drop from the heaps what is not in the view any more."""
+        """Remove jobs from the heaps that are not in the view any more."""
         self._order, self._by_group = [], {}
         for name, seen in self._seen.items():
             if seen.is_offered:

@@ -1,15 +1,16 @@
 """The thread of a worker that takes jobs, and gives them to executors.
 
-It looks for jobs each time a watch or an executor says that there may be something to take
-(`zoolet.jobs.worker.page_feed` and `zoolet.jobs.worker.selection` say what). What holds:
+The thread looks for jobs each time a watch or an executor reports that there may be a job to take.
+`zoolet.jobs.worker.page_feed` and `zoolet.jobs.worker.selection` decide which jobs. Invariants:
 
-- Jobs are taken in advance only as far as they are short: up to what takes `AHEAD_S` together, or
-  about as long as taking them takes.
-- Whoever changes what this thread decides by sets ``wake`` after the change, and not before.
-- Every wait has an upper bound: after `LOOK_AGAIN_S` the thread compares what it knows of the queue
-  with the executors that have room. It sends no request for that.
+- Only short jobs are taken in advance: jobs that together run for about `AHEAD_S`, or for twice the
+  time of a request that takes jobs if this is longer, but at most for `AHEAD_MOST_S`.
+- A thread that changes the state on which this thread's decisions depend sets ``wake`` after the
+  change, not before.
+- Every wait has a time limit: after `LOOK_AGAIN_S`, the thread checks whether jobs in its view wait
+  although executors have room. This check sends no request.
 
-Imports the job system's queue, feed and executors.
+This module imports the job system's queue, feed and executors.
 """
 
 import logging
@@ -33,22 +34,24 @@ from zoolet.jobs.znodes.queue import JobQueue
 
 log = logging.getLogger(__name__)
 
-_CHANCE = random.Random()  # noqa: S311 -- not the program's own: that may have been given a seed
+_CHANCE = random.Random()  # noqa: S311 -- not the module's generator, which a task may have seeded
 
 AHEAD_S = 0.05
 AHEAD_MOST_S = 1.0
-"""How much work an executor may have in hand, unless it is a single job: the more, the longer it
-takes to get some."""
+"""Limits, in seconds, of the estimated run time of all jobs that an executor has in hand. One job
+is always allowed. The longer a request that takes jobs lasts, the more jobs are allowed."""
 AHEAD_JOBS = JOBS_AT_ONCE
 FORGET_SHARE = 0.6
-"""The estimated job duration is a decaying maximum of recent durations. Each job lowers it to this
-share of it."""
+"""The estimated job duration is a decaying maximum of recent durations. Each shorter job multiplies
+the estimate by this share."""
 LOOK_AGAIN_S = 1.0
-"""Upper bound of every wait of the thread."""
+"""Time limit, in seconds, of every wait of the thread."""
 YIELD_S = 0.002
-"""How long a worker that was outrun, and has nothing to do, leaves what comes to the other."""
+"""Pause, in seconds, of an idle worker before its next try, if other workers were faster in the
+last try."""
 SPREAD = 4
-"""Workers that meet at the same jobs choose from N times as many jobs as they take."""
+"""If several workers try to take the same jobs, each worker chooses its jobs at random from this
+number times as many jobs."""
 
 
 class JobTaker:
@@ -56,14 +59,15 @@ class JobTaker:
 
     Args:
         jobs: the queue.
-        hands: what the worker has in hand; what is taken is put in.
-        executors: who gets the jobs.
-        wake: set when there may be something to take.
-        seed: what the ranking of shards follows from.
-        cache_groups: how many groups an executor's cache keeps.
-        round_s: how long a job is passed over for the sake of data that is loaded.
-        on_step: called with the name of a step, and of the jobs that it is done with.
-        on_gone: called with a worker's id that the queue does not know any more.
+        hands: the jobs in hand; the executors add the jobs that are taken.
+        executors: the executors that get the jobs.
+        wake: an event, set when there may be a job to take.
+        seed: a text that differs for each worker; the ranking of shards depends on it.
+        cache_groups: the number of groups that an executor's cache keeps.
+        round_s: the time, in seconds, that a job may be passed over in favor of jobs whose data is
+            loaded; 0 switches affinity off.
+        on_step: called with the name of a step and the names of the jobs that have taken it.
+        on_gone: called with the id of a worker that is not registered in the queue any more.
         on_cancelled: called with jobs in hand that were cancelled.
     """
 
@@ -101,22 +105,22 @@ class JobTaker:
         self._control_stale.set()
         self._met_deferred = False
         self._left: list[tuple[float, Candidate]] = []
-        """Jobs that are left to other workers for a while, each with the end of it."""
+        """Jobs that are left to other workers, each with the time when it is offered again."""
 
     def note_duration(self, took_s: float) -> None:
-        """Take notice of how long an attempt took. Any thread may call it."""
+        """Record the duration of an attempt. Any thread may call this method."""
         self._typical_s = max(took_s, FORGET_SHARE * self._typical_s)
 
     def note_cache(self, *, hit: bool) -> None:
-        """Take notice of whether an attempt found its data in the cache. Any thread may call it."""
+        """Record whether the data of an attempt was in the cache. Any thread may call this."""
         self._feed.waiting.note(cache_hit=hit)
 
     def run(self, stopping: threading.Event, register: Callable[[], str]) -> None:
         """Take jobs until the worker stops.
 
         Args:
-            stopping: set, before a wake, when the worker stops.
-            register: returns the worker's id; registers the worker before, if it is not registered.
+            stopping: an event, set before ``wake`` when the worker stops.
+            register: returns the worker's id; first registers the worker if it is not registered.
         """
         again_at: float | None = None
         while True:
@@ -130,7 +134,8 @@ class JobTaker:
                 self._control_stale.clear()
                 self._look_at_control()
             if self._contended and not self._hands.all():
-                # Someone else was faster, and will be again: reaching for the same job costs all.
+                # Another worker was faster and will probably be faster again. More requests for
+                # the same jobs would only slow down all workers.
                 time.sleep(YIELD_S)
             if was_woken or (again_at is not None and again_at <= time.monotonic()):
                 again_at = self._take_some()
@@ -138,9 +143,9 @@ class JobTaker:
                 again_at = self._take_unasked(again_at)
 
     def _take_unasked(self, again_at: float | None) -> float | None:
-        """Look for jobs although nothing has happened: none are expected, so each one is a fault.
+        """Look for jobs although no event has occurred; a job that is found shows a fault.
 
-        This bounds what a notification that is lost or comes too early can do.
+        This check limits the delay that a lost or early notification can cause.
         """
         rooms = self._rooms()
         if not rooms:
@@ -150,13 +155,16 @@ class JobTaker:
         taken = [held.job.name for held in self._hands.all() if id(held) not in before]
         if taken:
             log.warning(
-                "%d jobs waited although executors %s had room, first %s: please report this fault",
+                "%d jobs waited although executors %s had room; first job: %s; please report this",
                 len(taken), sorted(rooms), taken[0],
             )  # fmt: skip
         return again_at
 
     def _take_some(self) -> float | None:
-        """Take as many jobs as there is room for; return when to try again without an event."""
+        """Take as many jobs as the executors have room for.
+
+        Returns the time to try again if no event occurs before it; None if only an event helps.
+        """
         rooms = self._rooms()
         count = sum(rooms.values())
         if not count or self._control.paused:
@@ -164,7 +172,8 @@ class JobTaker:
         listed_at = self._feed.refresh()
         waiting = self._feed.waiting
         left_at = self._offer_left()
-        # Jobs that may not start yet, which older versions put there, are moved on many at a time.
+        # Older versions also put jobs here that must not start yet. Many of these jobs are moved
+        # at a time.
         reach = max(count, JOBS_AT_ONCE) if self._met_deferred else count
         wanted = reach * SPREAD if self._contended else reach
         paused_count = waiting.paused_count
@@ -175,7 +184,7 @@ class JobTaker:
             self._wake.set()
             return None
         if waiting.paused_count > paused_count:
-            # The pages behind these jobs were not listed yet.
+            # The pages after the pages of these paused jobs were not listed yet.
             self._wake.set()
         times = [at for at in (listed_at, choice.again_at, left_at) if at is not None]
         search_at = self._idle_since + self._round_s
@@ -186,7 +195,7 @@ class JobTaker:
         return min(times, default=None)
 
     def _offer_left(self) -> float | None:
-        """Offer jobs again that were left to other workers; return when to do it next."""
+        """Offer jobs again that were left to other workers; return the time of the next call."""
         now = time.monotonic()
         for until, candidate in self._left:
             if until <= now:
@@ -195,7 +204,7 @@ class JobTaker:
         return min((until for until, _ in self._left), default=None)
 
     def _rooms(self) -> dict[int, int]:
-        """Return how many jobs each executor has room for, where it has."""
+        """Return the number of jobs that each executor has room for; only executors with room."""
         ahead_s = min(AHEAD_MOST_S, max(AHEAD_S, 2 * self._taking_s))
         ahead = max(1, min(AHEAD_JOBS, int(ahead_s / max(self._typical_s, 1e-6))))
         loads = self._hands.loads()
@@ -211,9 +220,10 @@ class JobTaker:
         return Affinity({*self._hands.groups(), *frozenset().union(*held)}, has_room, self._round_s)
 
     def _spread(self, chosen: list[Candidate], count: int) -> list[Candidate]:
-        """Return those of the chosen jobs to reach for; put the others back.
+        """Return ``count`` of the chosen jobs to take, and put the others back.
 
-        Where others were faster, reaching for the next ones they reach for too would go on so.
+        If other workers were faster in the last try, the jobs are chosen at random. The first jobs
+        of all would lead to the same conflict again.
         """
         first = _CHANCE.randrange(max(1, len(chosen) - count + 1)) if self._contended else 0
         for candidate in (*chosen[:first], *chosen[first + count :]):
@@ -221,7 +231,7 @@ class JobTaker:
         return chosen[first : first + count]
 
     def _own(self, chosen: list[Candidate], rooms: dict[int, int]) -> None:
-        """Reach for jobs, and give those that were got to the executors."""
+        """Try to take jobs, and give the taken jobs to the executors."""
         by_name = {candidate.job.name: candidate for candidate in chosen}
         self._on_step("taking", list(by_name))
         began = time.monotonic()
@@ -251,7 +261,7 @@ class JobTaker:
         self._give(picked.owned, rooms)
 
     def _give(self, jobs: Sequence[Job], rooms: dict[int, int]) -> None:
-        """Give jobs to the executors that have their data, or else to those with least data."""
+        """Give each job to an executor with its data, or else to an executor with few groups."""
         given: dict[int, list[Job]] = {}
         having = {
             group: number
@@ -263,7 +273,7 @@ class JobTaker:
             group = job.group
             number = -1 if group is None else having.get(group, -1)
             if rooms.get(number, 0) <= 0:
-                # New data to where least is.
+                # New data is loaded by the executor with the fewest groups.
                 number = min(
                     (number for number in rooms if rooms[number] > 0),
                     key=lambda number: (groups[number], -rooms[number]),
@@ -276,10 +286,10 @@ class JobTaker:
         self._executors.give(given)
         self._on_step("given", [job.name for job in jobs])
 
-    # --- What is paused or cancelled
+    # --- Paused and cancelled jobs
 
     def _look_at_control(self) -> None:
-        """See what is paused; where someone cancelled, see whether what runs is still its own."""
+        """Read which datasets are paused; after a cancellation, check the jobs in hand."""
         before, self._control = self._control, self._jobs.control(self._on_control)
         self._feed.waiting.unpause()
         if self._control.cancellations == before.cancellations:
@@ -292,7 +302,7 @@ class JobTaker:
             if job is None or job.worker != held.job.worker
         ]
         if gone:
-            log.info("%d jobs are not this worker's any more: they were cancelled", len(gone))
+            log.info("this worker ends %d jobs: they were cancelled", len(gone))
             self._on_cancelled(gone)
 
     def _on_control(self, _: object) -> None:

@@ -1,6 +1,7 @@
-"""`Worker`: what users start and stop. One `zoolet.jobs.worker.run.WorkerRun` does the work.
+"""`Worker`, the class that users start and stop.
 
-Imports the other parts of a worker, and never a server.
+`zoolet.jobs.worker.run.WorkerRun` does the work. This module imports the other parts of a worker,
+and never a server.
 """
 
 import logging
@@ -19,31 +20,33 @@ from zoolet.jobs.znodes.forks import HomeProcess
 from zoolet.jobs.znodes.queue import JobQueue
 
 GRACE_MS = 7_000
-"""Default grace period of a stop, in ms. Docker kills a container 10 s after SIGTERM: 3 s are
-left to return jobs."""
+"""Default grace period of a stop, in ms. Docker kills a container 10 s after SIGTERM, so the worker
+has 3 s to return its jobs."""
 
 
 class Worker:
-    """A worker on a queue, which it creates where there is none; also a context manager.
+    """A worker of a queue; it creates the queue if the queue does not exist. A context manager.
 
     Args:
-        hosts: ZooKeeper servers, ``host:port[,host:port...]``; or `ConnectionSettings`, which have
-            the timeouts, TLS and the login too.
-        root: the queue's root.
-        loader: the function that loads a group, by its name (`zoolet.jobs.execution.functions`);
-            without one, tasks get None for a group.
-        executors: how many jobs it works on at a time.
-        threads: run tasks in threads of this process, and not in processes of their own: they share
-            one cache, and cannot be ended.
-        cache_groups: how many loaded groups each executor's cache keeps.
-        cache_bytes: how many bytes they have together; None is without a limit.
-        locality_wait_ms: how long a job is passed over, or left to other workers, for the sake of
-            data that is loaded; 0 is no affinity.
-        session_timeout_ms: what it asks the server for; when it dies, its jobs return after this.
-        connect_timeout_ms: how long it waits for the server at its start.
-        result_store: URL of the store of large results, where it is not the one the queue names.
-        on_step: name of a function that is called with the name of each step, and the names of the
-            jobs, for tests and tracing.
+        hosts: the ZooKeeper servers, ``host:port[,host:port...]``; or `ConnectionSettings`, which
+            also have the timeouts, TLS and the login.
+        root: the path of the queue's root.
+        loader: the name of the function that loads a group (`zoolet.jobs.execution.functions`);
+            None if tasks need no data: they get None as their group.
+        executors: the number of executors, each of which runs one job at a time.
+        threads: whether tasks run in threads of this process instead of processes of their own.
+            Threads share one cache, and their tasks cannot be ended.
+        cache_groups: the number of loaded groups that each executor's cache keeps.
+        cache_bytes: the limit, in bytes, of all groups in a cache; None for no limit.
+        locality_wait_ms: the time, in ms, that a job may be passed over, or left to other workers,
+            because this worker does not hold its data; 0 switches affinity off.
+        session_timeout_ms: the requested session timeout, in ms. If the worker dies, its jobs
+            return to the queue after this time.
+        connect_timeout_ms: the time, in ms, that the worker waits for a server at its start.
+        result_store: the URL of the store of large results; None for the URL in the queue's
+            settings.
+        on_step: the name of a function that is called with the name of each step and the names of
+            its jobs, for tests and tracing; None for no calls.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Worker:
         on_step: str | None = None,
     ) -> None:
         if executors < 1 or cache_groups < 1:
-            raise InvalidJobError("a worker has at least 1 executor, and room for 1 group")
+            raise InvalidJobError("a worker needs at least 1 executor and room for 1 group")
         if isinstance(hosts, str):
             hosts = ConnectionSettings(
                 hosts,
@@ -99,7 +102,7 @@ class Worker:
         Raises:
             FunctionNotFoundError: the loader cannot be imported.
             ExecutorError: an executor cannot be started, or ends before it is ready.
-            TimeoutError: no server answered in time.
+            TimeoutError: no server replied in time.
         """
         self._home = HomeProcess()
         self._run = WorkerRun(self._options, self._fail)
@@ -110,10 +113,10 @@ class Worker:
             raise
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the worker ends; False if it has not within ``timeout_s``.
+        """Wait until the worker ends; return False if it has not ended within ``timeout_s``.
 
         Raises:
-            Exception: what ended the worker, if that was a failure.
+            Exception: the failure that ended the worker.
         """
         self._home.check()
         has_ended = self._ended.wait(timeout_s)
@@ -122,10 +125,10 @@ class Worker:
         return has_ended
 
     def stop(self, grace_ms: int = GRACE_MS) -> None:
-        """Take no more jobs, finish those that run within ``grace_ms``, and return the rest.
+        """Take no more jobs, let running jobs finish within ``grace_ms``, return all others.
 
-        `cut_grace` ends the grace period from another thread. It does nothing in a process that was
-        forked from the one that started the worker.
+        Another thread can end the grace period with `cut_grace`. This method does nothing in a
+        forked child of the process that started the worker.
         """
         if not self._home.is_here:
             return
@@ -134,7 +137,7 @@ class Worker:
         self._ended.set()
 
     def cut_grace(self) -> None:
-        """Let `stop` return the jobs at once that have not ended."""
+        """End the grace period: `stop` returns all unfinished jobs at once."""
         if self._run is not None:
             self._run.hands.stop_waiting()
 
@@ -146,14 +149,14 @@ class Worker:
         self.stop()
 
     def _fail(self, failure: BaseException) -> None:
-        """Let `wait` raise, so that whoever waits stops the worker, which returns its jobs."""
+        """Let `wait` raise the failure; its caller must then stop the worker."""
         if self._failure is None:
             self._failure = failure
         self._ended.set()
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the worker, if that was a failure."""
+        """The failure that ended the worker; None if there was none."""
         return self._failure
 
     @property
@@ -163,21 +166,21 @@ class Worker:
 
     @property
     def worker_id(self) -> str:
-        """Under which id it is registered; another one after each lost session."""
+        """The id under which the worker is registered; it changes after each lost session."""
         return "" if self._run is None else self._run.registration.worker_id
 
     @property
     def queue(self) -> JobQueue:
-        """Its queue, over its own connection; raises JobError before `start`."""
+        """The worker's queue, which uses the worker's connection; JobError before `start`."""
         if self._run is None:
             raise JobError("the worker is not started: call start() first")
         return self._run.queue
 
     @property
     def in_hand(self) -> int:
-        """How many jobs it has that are not recorded as ended."""
+        """The number of jobs in hand: taken, and not recorded as ended."""
         return 0 if self._run is None else len(self._run.hands.all())
 
     def tally(self) -> dict[str, float]:
-        """Return what it has done since its start, by name."""
+        """Return the counts of the worker's work since its start, by name."""
         return {} if self._run is None else self._run.recorder.tally.as_dict()

@@ -32,5 +32,5 @@ def test_a_time_is_of_this_zone_unless_it_names_one() -> None:
     "text", ["soon", "+5", "5s", "+5 s", "2026-13-01", "0001-01-01T00:00+23:59"]
 )
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="nor a span like"):
+    with pytest.raises(click.BadParameter, match="nor a duration like"):
         moment(CONTEXT, OPTION, text)

@@ -24,7 +24,7 @@ def test_finds_a_function_and_a_method() -> None:
         ("json:__doc__", "of type str, which cannot be called"),
         (":f", "cannot be imported: ValueError"),
         ("json:", "has no attribute ''"),
-        ("no-such-entry-point", "neither written module:function nor an entry point"),
+        ("no-such-entry-point", "neither of the form module:function nor an entry point"),
     ],
 )
 def test_says_why_there_is_none(name: str, complaint: str) -> None:
