@@ -1,5 +1,5 @@
-"""Tools on data directories and their files, on the code that the server itself reads them with.
+"""This package contains the tools for data directories and their files (``commands``).
 
-Owns what can be asked of files (``commands``) and how it is answered. Nothing here changes a data
-directory: what is made, is made in a new one.
+The tools read files with the code of the server. Except for ``purge``, they never change a data
+directory; their output goes to new files and directories.
 """

@@ -1,4 +1,4 @@
-"""Checking a data directory: each file for itself, and what a server would make of them all."""
+"""Checks of a data directory: of each file, and of the state that a server would start with."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,15 +13,15 @@ from zoolet.storage.snapshots import read_snapshot
 from zoolet.storage.txn_log import is_torn, read_records
 
 Track = Callable[[list[Path]], Iterable[Path]]
-"""Yields the files, and shows how far it is."""
+"""Yields the files that it is given, and shows the progress."""
 
 
 class Finding(NamedTuple):
-    """What was found of a file, or of all.
+    """The result of checking a file, or all files together.
 
     Attributes:
-        is_sound: whether it is as it should be.
-        text: what there is to say.
+        is_sound: whether the check found no damage.
+        text: the description, for people.
     """
 
     is_sound: bool
@@ -29,9 +29,9 @@ class Finding(NamedTuple):
 
 
 def check(directories: DataDirectories, track: Track) -> Iterator[Finding]:
-    """Yield a finding for each file; the last finding says whether a server starts from them.
+    """Yield a finding for each file; the last finding says whether a server starts from all files.
 
-    A damaged file does not keep a server from starting if it does not need it.
+    A server also starts if a file that it does not need is damaged.
     """
     snapshots = [
         directories.snapshots / name
@@ -47,7 +47,7 @@ def check(directories: DataDirectories, track: Track) -> Iterator[Finding]:
 
 
 def check_file(path: Path) -> Finding:
-    """Return the finding for a single log or snapshot."""
+    """Return the finding for a single log or snapshot file."""
     return _check_log(path, is_newest=True) if is_log(path) else _check_snapshot(path)
 
 
@@ -64,7 +64,7 @@ def _check_snapshot(path: Path) -> Finding:
         return Finding(False, f"{path}: {error.strerror}.")
     text = f"{path}: {len(snapshot.tree)} znodes, {len(snapshot.sessions)} sessions"
     if snapshot.open_acls:
-        text += f"; {len(snapshot.open_acls)} of the znodes have ACLs that only the logs hold"
+        text += f"; {len(snapshot.open_acls)} of the znodes have ACLs that only the logs contain"
     return Finding(True, text)
 
 
@@ -81,8 +81,8 @@ def _check_log(path: Path, *, is_newest: bool) -> Finding:
                     return Finding(False, f"{error} Before it: {_range(count, first, last)}.")
                 return Finding(
                     True,
-                    f"{path}: {_range(count, first, last)}, then at byte {error.offset} a write"
-                    " that was never finished: the server cuts it off",
+                    f"{path}: {_range(count, first, last)}. At byte {error.offset} begins a write"
+                    " that was never finished: a starting server truncates the log there",
                 )
     except StorageError as error:
         return Finding(False, f"{error} Before it: {_range(count, first, last)}.")

@@ -1,6 +1,6 @@
-"""``zoolet data``: what the command line offers on data directories.
+"""``zoolet data``: the commands for data directories.
 
-Exit statuses: 0 it is so, 1 it is not (damage, a difference) or cannot be done, 2 written wrong.
+Exit statuses: 0 success; 1 damage or a difference was found, or the command failed; 2 wrong usage.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ _ERRORS = Console(stderr=True)
 
 
 def _tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
-    """Show on a terminal's standard error how far it is."""
+    """Yield the items, and show the progress on standard error if it is a terminal."""
     return track(
         items, what, total=total, console=_ERRORS, transient=True, disable=not _ERRORS.is_terminal
     )
@@ -45,13 +45,13 @@ def _tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterabl
 
 @click.group("data")
 def data() -> None:
-    """Look at data directories and their files; only purge changes one."""
+    """Inspect data directories and their files; only purge changes a directory."""
 
 
 _PATH = click.Path(readable=False, path_type=Path)
 _source = click.argument("source", metavar="DIR", type=_PATH)
 _directory = click.argument("directory", metavar="DIR", type=_PATH)
-_logs = click.option("--logs", type=_PATH, help="The dataLogDir, where it is not the dataDir.")
+_logs = click.option("--logs", type=_PATH, help="The dataLogDir, if it is not the dataDir.")
 
 
 @data.command("check")
@@ -59,10 +59,10 @@ _logs = click.option("--logs", type=_PATH, help="The dataLogDir, where it is not
 @_logs
 @reporting(StorageError)
 def check_command(source: Path, logs: Path | None) -> None:
-    """Read every file of a data directory, and say whether a server starts from them.
+    """Read every file of a data directory, and print whether a server starts from the files.
 
-    DIR may also be a single log or snapshot. The exit status is 0 if a server starts, also if a
-    file that it does not need is damaged; for a single file it is 0 if the file is sound.
+    DIR may also be a single log or snapshot file. The exit status is 0 if a server starts, also if
+    a file that it does not need is damaged. For a single file, it is 0 if the file is undamaged.
     """
     if source.is_file():
         findings: Iterable[Finding] = [check_file(source)]
@@ -80,7 +80,7 @@ def check_command(source: Path, logs: Path | None) -> None:
 @click.argument("file", type=_PATH)
 @reporting(StorageError)
 def dump_command(file: Path) -> None:
-    """Print a log's txns, or a snapshot's sessions and znodes: a JSON object a line."""
+    """Print the txns of a log, or the sessions and znodes of a snapshot, as JSON lines."""
     for shown in show_file(file):
         click.echo(json.dumps(shown, ensure_ascii=False))
 
@@ -92,13 +92,13 @@ def dump_command(file: Path) -> None:
     "--logs",
     type=_PATH,
     multiple=True,
-    help="The dataLogDir of A; given twice, also that of B. If A is a file, that of B.",
+    help="The dataLogDir of A. Give it twice to name that of B too. If A is a file: that of B.",
 )
 @reporting(StorageError)
 def diff_command(left: Path, right: Path, logs: tuple[Path, ...]) -> None:
-    """Compare the state in two data directories or snapshot files; 1 if they differ.
+    """Compare the state in two data directories or snapshot files; exit status 1 if it differs.
 
-    A line begins with - for what only A has, + for what only B has, ~ for what is not the same.
+    A line begins with - for a path only in A, + for a path only in B, ~ for a path that differs.
     """
     directories = [source for source in (left, right) if not source.is_file()]
     if len(logs) > len(directories):
@@ -117,14 +117,16 @@ def diff_command(left: Path, right: Path, logs: tuple[Path, ...]) -> None:
 @data.command("du")
 @_source
 @click.argument("path", default=paths.ROOT)
-@click.option("-d", "--depth", default=1, type=click.IntRange(0), help="Levels to show [1].")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.option(
+    "-d", "--depth", default=1, type=click.IntRange(0), help="The number of levels to show [1]."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @_logs
 @reporting(StorageError)
 def du_command(source: Path, path: str, depth: int, as_json: bool, logs: Path | None) -> None:
-    """Print the bytes of data and the znodes of a subtree, and of each subtree in it.
+    """Print the bytes of data and the number of znodes of a subtree, and of each subtree in it.
 
-    DIR may also be a single snapshot.
+    DIR may also be a single snapshot file.
     """
     for size in sizes(machine_of(source, logs).tree, _checked(path), depth):
         shown = {"path": size.path, "bytes": size.size_bytes, "znodes": size.znodes}
@@ -133,10 +135,10 @@ def du_command(source: Path, path: str, depth: int, as_json: bool, logs: Path | 
 
 
 def _checked(path: str) -> str:
-    """Return the path; raises StorageError if it is none."""
+    """Return the path; raises StorageError if it is not a valid path of a znode."""
     reason = paths.reason_invalid(path)
     if reason is not None:
-        raise StorageError(f"{path!r} is no path: {reason}.")
+        raise StorageError(f"{path!r} is not a valid path: {reason}.")
     return path
 
 
@@ -146,7 +148,7 @@ def _checked(path: str) -> str:
 @_logs
 @reporting(StorageError)
 def history_command(directory: Path, path: str, logs: Path | None) -> None:
-    """Print every change to a znode that the logs hold: a JSON object a line."""
+    """Print every change of a znode that the logs contain, as JSON lines."""
     _checked(path)
     logged = (
         (found.txn.header, found.txn.body) for found in txns_in(directories_of(directory, logs))
@@ -159,12 +161,17 @@ def history_command(directory: Path, path: str, logs: Path | None) -> None:
 
 @data.command("restore")
 @_directory
-@click.option("--as-of", required=True, metavar="ZXID|TIME", help="0x1a2b, or 2026-11-23T12:00:00.")
-@click.option("--to", required=True, metavar="NEWDIR", type=_PATH, help="Where to; it must be new.")
+@click.option(
+    "--as-of",
+    required=True,
+    metavar="ZXID|TIME",
+    help="A zxid (0x1a2b) or a time (2026-11-23T12:00:00).",
+)
+@click.option("--to", required=True, metavar="NEWDIR", type=_PATH, help="The new directory.")
 @_logs
 @reporting(StorageError)
 def restore_command(directory: Path, as_of: str, to: Path, logs: Path | None) -> None:
-    """Make a new data directory with the state at a zxid or a time."""
+    """Create a new data directory with the state at a zxid or a time."""
     moment = _as_of(as_of)
     machine = state_of(directories_of(directory, logs), moment).machine
     sessions = {found.session_id: found.timeout_ms for found in machine.sessions.by_id.values()}
@@ -179,8 +186,8 @@ def _as_of(text: str) -> AsOf:
         moment = datetime.fromisoformat(text).astimezone()
     except ValueError:
         raise click.BadParameter(
-            f"{text!r} is neither a zxid (0x...) nor a time (2026-11-23T12:00:00, with +00:00 or Z"
-            " behind it where it is not this machine's).",
+            f"{text!r} is neither a zxid (0x...) nor a time (2026-11-23T12:00:00; add +00:00 or Z"
+            " if it is not in this machine's time zone).",
             param_hint="--as-of",
         ) from None
     return AsOf(time_ms=int(moment.timestamp() * 1000))
@@ -192,7 +199,7 @@ def _as_of(text: str) -> AsOf:
 @_logs
 @reporting(StorageError)
 def export_command(directory: Path, file: IO[str], logs: Path | None) -> None:
-    """Write all znodes as JSON lines; data that is UTF-8 as text, other data in base64."""
+    """Write all znodes as JSON lines; UTF-8 data as text, other data in base64."""
     machine = state_of(directories_of(directory, logs)).machine
     count = len(machine.tree)
     export_tree(machine.zxid, machine.tree, file, lambda shown: _tracked(shown, "Writing", count))
@@ -203,7 +210,7 @@ def export_command(directory: Path, file: IO[str], logs: Path | None) -> None:
 @click.argument("directory", metavar="NEWDIR", type=_PATH)
 @reporting(StorageError)
 def import_command(file: IO[str], directory: Path) -> None:
-    """Make a new data directory of an export."""
+    """Create a new data directory from an export."""
     zxid, tree = import_tree(_tracked(file, "Reading"), file.name)
     path = write_data_directory(directory, zxid, tree, {})
     click.echo(f"{path}: {len(tree)} znodes")
@@ -217,17 +224,17 @@ def import_command(file: IO[str], directory: Path) -> None:
     default=LEAST_SNAPSHOTS,
     show_default=True,
     type=click.IntRange(min=LEAST_SNAPSHOTS),
-    help="How many of the newest snapshots stay, with the logs that they need.",
+    help="The number of newest snapshots to keep, with the logs that they need.",
 )
 @_logs
 @reporting(StorageError)
 def purge_command(directory: Path, keep: int, logs: Path | None) -> None:
-    """Remove old snapshots and logs, also while a server runs."""
+    """Remove old snapshots and logs; a server may be running."""
     purge_and_tell(directories_of(directory, logs), keep)
 
 
 def purge_and_tell(directories: DataDirectories, keep_snapshots: int) -> None:
-    """Remove old files and print a line for each, as Apache ZooKeeper does."""
+    """Remove old files and print a line for each file, as Apache ZooKeeper does."""
     times = dict(_times_of(directories))
     for name in Retention(Disk(), directories, keep_snapshots).purge():
         path, shown = times.get(name, (name, "-"))
@@ -235,8 +242,8 @@ def purge_and_tell(directories: DataDirectories, keep_snapshots: int) -> None:
 
 
 def _times_of(directories: DataDirectories) -> Iterator[tuple[str, tuple[Path, str]]]:
-    """Yield the name of each file with its path and the time of its last change."""
+    """Yield the name of each file, with its path and the time of its last change."""
     for path in (path for directory in directories for path in directory.iterdir()):
-        with contextlib.suppress(FileNotFoundError):  # a server may have removed it meanwhile
+        with contextlib.suppress(FileNotFoundError):  # a server may have removed the file
             moment = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
             yield path.name, (path, moment.isoformat(sep=" ", timespec="seconds"))

@@ -10,11 +10,13 @@ from zoolet.state_machine.znode import Znode
 
 
 class Difference(NamedTuple):
-    """A path that is not the same on both sides.
+    """A path that differs between the left and the right state.
 
     Attributes:
-        sign: ``-`` only on the left, ``+`` only on the right, ``~`` on both and not the same.
-        fields: what differs of it, each with both values.
+        sign: ``-`` if the path exists only on the left, ``+`` if it exists only on the right,
+            ``~`` if it differs.
+        path: the path of the znode; ``session 0x...`` for a session.
+        fields: the names of the different fields, with the left and the right value.
     """
 
     sign: str
@@ -23,7 +25,7 @@ class Difference(NamedTuple):
 
 
 def differences(left: StateMachine, right: StateMachine) -> Iterator[Difference]:
-    """Yield what differs, in order of the paths; then sessions, as paths ``session 0x...``."""
+    """Yield the differences of the znodes, sorted by path, then those of the sessions."""
     for path in sorted(left.tree.records.keys() | right.tree.records.keys()):
         ours, theirs = left.tree.find(path), right.tree.find(path)
         if ours is None or theirs is None:

@@ -1,4 +1,4 @@
-"""A snapshot as ``zkSnapShotToolkit.sh`` prints it: details for people, or JSON for ncdu.
+"""The output of ``zkSnapShotToolkit.sh``: details of a snapshot as text, or as JSON for ncdu.
 
 Source: ``SnapshotFormatter`` of Apache ZooKeeper 3.9; the JSON format is
 https://dev.yorhel.nl/ncdu/jsonfmt.
@@ -20,7 +20,7 @@ _FIRST_INODE = 1001
 
 
 def detail_lines(snapshot: Snapshot, zxid: int, *, has_data: bool) -> Iterator[str]:
-    """Yield the lines about each znode and each session; ``zxid`` is that of the file's name."""
+    """Yield the lines about each znode and session; ``zxid`` is the zxid in the file's name."""
     tree, last_zxid = snapshot.tree, zxid
     yield f"ZNode Details (count={len(tree)}):"
     ephemerals: Counter[int] = Counter()
@@ -57,7 +57,7 @@ def detail_lines(snapshot: Snapshot, zxid: int, *, has_data: bool) -> Iterator[s
 
 
 def ncdu_json(tree: Tree, time_ms: int) -> Iterator[str]:
-    """Yield the parts of one JSON value: the znodes as directories and files, with their bytes."""
+    """Yield the parts of one JSON value: the znodes as directories and files, with their sizes."""
     header = {"progname": "zkSnapShotToolkit.sh", "progver": "0.01", "timestamp": time_ms}
     yield f"[1,0,{json.dumps(header)}"
     open_depths: list[int] = []
@@ -76,7 +76,7 @@ def ncdu_json(tree: Tree, time_ms: int) -> Iterator[str]:
 
 
 def _depth_first(tree: Tree) -> Iterator[tuple[str, Znode]]:
-    """Yield every znode, each with all that is below it before the next."""
+    """Yield every znode depth first, each before its descendants."""
     waiting = ["/"]
     while waiting:
         path = waiting.pop()

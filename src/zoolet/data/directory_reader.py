@@ -1,4 +1,4 @@
-"""Reading a data directory without touching it."""
+"""Functions that read a data directory and never change it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ _SESSION_BUCKET_MS = 2000
 
 
 class _NoFile(DiskFile):
-    """Takes what is written to nowhere."""
+    """A file that discards all writes."""
 
     def __init__(self) -> None:
         pass
@@ -37,27 +37,28 @@ class _NoFile(DiskFile):
 
 
 class FrozenDisk(Disk):
-    """Reads files; what would be changed is passed over, so that recovery changes nothing."""
+    """A disk that reads files and ignores all changes, so that recovery changes nothing."""
 
     def create(self, path: Path, *, synced: bool = False) -> DiskFile:
-        """Return a file that is none."""
+        """Return a file that discards all writes."""
         del path, synced
         return _NoFile()
 
     def remove(self, path: Path) -> None:
-        """Leave it."""
+        """Do nothing."""
 
     def truncate(self, path: Path, size_bytes: int) -> None:
-        """Leave it."""
+        """Do nothing."""
 
     def sync_directory(self, path: Path) -> None:
-        """There is nothing to sync."""
+        """Do nothing."""
 
 
 def directories_of(data_dir: Path, data_log_dir: Path | None = None) -> DataDirectories:
-    """Return the directories of files, whether the one above them or they themselves are named.
+    """Return the directories of the snapshots and of the logs.
 
-    Raises StorageError where they do not exist.
+    Each argument may be a dataDir or dataLogDir, or the ``version-2`` in it. Raises StorageError if
+    a directory does not exist.
     """
     directories = DataDirectories.of(
         _above(data_dir), None if data_log_dir is None else _above(data_log_dir)
@@ -65,8 +66,8 @@ def directories_of(data_dir: Path, data_log_dir: Path | None = None) -> DataDire
     for directory in dict.fromkeys(directories):
         if not directory.is_dir():
             raise StorageError(
-                f"{directory} does not exist: name a dataDir, in which there is {VERSION_DIRECTORY}"
-                " (and with --logs the dataLogDir, where there is one)."
+                f"{directory} does not exist: name a dataDir that contains {VERSION_DIRECTORY}"
+                " (and with --logs the dataLogDir, if it is another directory)."
             )
     return directories
 
@@ -77,15 +78,18 @@ def _above(directory: Path) -> Path:
 
 
 def state_of(directories: DataDirectories, as_of: AsOf = ALL) -> Recovery:
-    """Return the state that a server would start with, or one before; raises StorageError."""
+    """Return the state that a server would start with, or the state at ``as_of``.
+
+    Raises StorageError if the state cannot be read.
+    """
     return recover(FrozenDisk(), directories, _SESSION_BUCKET_MS, as_of)
 
 
 def machine_of(source: Path, data_log_dir: Path | None = None) -> StateMachine:
     """Return the state in a data directory, or in a single snapshot file.
 
-    A snapshot that Apache wrote while txns went on may lack some ACLs, which only the logs hold:
-    read alone, its znodes then have an ACL of the scheme ``unknown``.
+    A snapshot that Apache wrote while it applied txns may lack some ACLs, which only the logs
+    contain. In a single snapshot file, such znodes get an ACL of the scheme ``unknown``.
     """
     if not source.is_file():
         return state_of(directories_of(source, data_log_dir)).machine
@@ -98,7 +102,7 @@ def machine_of(source: Path, data_log_dir: Path | None = None) -> StateMachine:
 
 
 class LoggedTxn(NamedTuple):
-    """A txn and where it stands."""
+    """A txn, the log that contains it, and its offset in bytes."""
 
     path: Path
     offset: int
@@ -106,7 +110,7 @@ class LoggedTxn(NamedTuple):
 
 
 def txns_in(directories: DataDirectories) -> Iterator[LoggedTxn]:
-    """Yield every txn of every log, oldest first; a torn tail ends the newest.
+    """Yield every txn of every log, oldest first; ends at an unfinished write of the newest log.
 
     Raises DamagedFileError at any other damage.
     """

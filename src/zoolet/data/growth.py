@@ -1,4 +1,4 @@
-"""What grew between two snapshots, depth by depth: ``zkSnapshotComparer.sh``.
+"""The output of ``zkSnapshotComparer.sh``: the growth between two snapshots, depth by depth.
 
 Source: ``SnapshotComparer`` of Apache ZooKeeper 3.9. The root is the empty path, at depth 0.
 """
@@ -12,11 +12,11 @@ from zoolet.state_machine.tree import Tree
 
 @dataclass(slots=True)
 class Size:
-    """How large a znode is with all below it.
+    """The size of a znode with all its descendants.
 
     Attributes:
-        size_bytes: of the data of the znode and all its descendants.
-        descendants: how many znodes are below it.
+        size_bytes: the size of the data of the znode and all its descendants.
+        descendants: the number of descendants.
     """
 
     size_bytes: int
@@ -25,11 +25,11 @@ class Size:
 
 @dataclass(slots=True)
 class Sizes:
-    """The size of every znode of a tree.
+    """The sizes of all znodes of a tree.
 
     Attributes:
-        by_path: for each path.
-        by_depth: the sorted paths of each depth.
+        by_path: the size of each znode, by its path.
+        by_depth: the sorted paths at each depth.
     """
 
     by_path: dict[str, Size] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Sizes:
 
     @classmethod
     def of(cls, tree: Tree) -> "Sizes":
-        """Measure a tree."""
+        """Return the sizes of all znodes of a tree."""
         sizes = cls()
         for path, node in tree.znodes():
             name = "" if path == "/" else path
@@ -64,7 +64,7 @@ class Sizes:
             yield f"Count of nodes at depth {depth}: {len(paths)}"
 
     def at_depth(self, depth: int) -> list[str]:
-        """Return the paths at a depth; none where the tree is not so deep."""
+        """Return the paths at a depth; empty if the tree has no such depth."""
         return self.by_depth[depth] if depth < len(self.by_depth) else []
 
     def children_of(self, path: str) -> list[str]:
@@ -74,9 +74,12 @@ class Sizes:
 
 
 class Thresholds(NamedTuple):
-    """From where on a difference is shown: more bytes, or more znodes, than these.
+    """The limits above which a difference is shown.
 
-    ``shows_all`` tells of what is below, too.
+    Attributes:
+        size_bytes: the limit for the difference in bytes.
+        znodes: the limit for the difference in znodes.
+        shows_all: whether smaller differences get a short line.
     """
 
     size_bytes: int
@@ -84,12 +87,12 @@ class Thresholds(NamedTuple):
     shows_all: bool
 
     def is_large(self, size_bytes: int, znodes: int) -> bool:
-        """Say whether a difference is shown."""
+        """Return whether a difference exceeds one of the limits."""
         return size_bytes > self.size_bytes or znodes > self.znodes
 
 
 class Comparison(NamedTuple):
-    """Two trees, and what of their difference is shown."""
+    """A comparison of two trees, with the limits above which a difference is shown."""
 
     left: Sizes
     right: Sizes
@@ -97,7 +100,7 @@ class Comparison(NamedTuple):
 
     @property
     def depths(self) -> int:
-        """How many depths there are."""
+        """The number of depths of the deeper tree."""
         return max(len(self.left.by_depth), len(self.right.by_depth))
 
     def depth_lines(self, depth: int) -> Iterator[str]:

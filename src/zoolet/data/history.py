@@ -1,4 +1,4 @@
-"""The history of a znode, out of the logs."""
+"""The history of a znode, from the transaction logs."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -17,14 +17,19 @@ from zoolet.storage.open_acls import changes_in
 
 
 class Change(NamedTuple):
-    """One change of a znode: by which txn, and what it was."""
+    """A change of a znode.
+
+    Attributes:
+        header: the header of the txn.
+        what: the part of the txn that changes the znode.
+    """
 
     header: TxnHeader
     what: CreateTxn | SetDataTxn | SetAclTxn | DeleteTxn
 
     @property
     def name(self) -> str:
-        """What it is called: Create, CreateContainer, CreateTtl, SetData, SetAcl or Delete."""
+        """The kind: Create, CreateContainer, CreateTtl, SetData, SetAcl or Delete."""
         name = type(self.what).__name__.removesuffix("Txn")
         if isinstance(self.what, CreateTxn):
             name += _SUFFIXES.get(self.what.kind, "")
@@ -32,10 +37,10 @@ class Change(NamedTuple):
 
 
 def history(path: str, txns: Iterable[tuple[TxnHeader, TxnBody]]) -> Iterator[Change]:
-    """Yield what happened to a path, oldest first.
+    """Yield the changes of a path, oldest first.
 
-    The end of a session deletes its ephemerals; where its txn does not list them (releases before
-    3.6), the last create in the logs says whose the znode is.
+    The end of a session deletes its ephemerals. If its txn does not list them (releases before
+    3.6), the last create txn in the logs tells which session owns the znode.
     """
     owner: int | None = None
     for header, body in txns:

@@ -1,4 +1,4 @@
-"""Files and txns as values that JSON has: text as text, other bytes in base64."""
+"""Txns and the contents of files as JSON values: UTF-8 data as text, other data in base64."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ _LOG_MAGIC = b"ZKLG"
 
 
 def show_txn(txn: Txn) -> Shown:
-    """Return a txn with its header."""
+    """Return a txn and its header as a JSON object."""
     header = txn.header
     return {
         "zxid": f"0x{header.zxid:x}",
@@ -42,7 +42,7 @@ def show_txn(txn: Txn) -> Shown:
 
 
 def show_time(time_ms: int) -> str:
-    """Return a time as ISO 8601 has it, in UTC."""
+    """Return a time in the format of ISO 8601, in UTC."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
@@ -67,7 +67,7 @@ def _show_body(op_code: int, body: TxnBody) -> Shown:
 
 
 def _show_kind(txn: CreateTxn) -> Shown:
-    """Return whom a znode goes with, as the record of its txn has it; its type says the rest."""
+    """Return the field of a create txn for its kind of znode; the txn's type has the kind too."""
     if txn.kind is OwnerKind.TTL:
         return {"ttl_ms": txn.ttl_ms}
     if txn.kind is OwnerKind.CONTAINER:
@@ -76,13 +76,13 @@ def _show_kind(txn: CreateTxn) -> Shown:
 
 
 def is_log(path: Path) -> bool:
-    """Say whether a file is a log, by its first bytes; otherwise it may be a snapshot."""
+    """Return whether a file begins like a log; if not, the file may be a snapshot."""
     with Disk().open(path) as file:
         return file.read_at(0, len(_LOG_MAGIC)) == _LOG_MAGIC
 
 
 def show_file(path: Path) -> Iterator[Shown]:
-    """Yield what a log or a snapshot holds, record by record; raises DamagedFileError."""
+    """Yield the records of a log or a snapshot as JSON objects; raises DamagedFileError."""
     if is_log(path):
         with Disk().open(path) as log:
             for offset, txn in read_records(path, log):

@@ -1,4 +1,4 @@
-"""Making a new data directory: of a state in the past, or of an export."""
+"""Functions that create a new data directory, and that read and write exports."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,13 +21,13 @@ from zoolet.storage.snapshots import Image, write_snapshot
 
 
 def write_data_directory(data_dir: Path, zxid: int, tree: Tree, sessions: dict[int, int]) -> Path:
-    """Write a state as the only snapshot of a new data directory; returns its path.
+    """Write a state as the only snapshot of a new data directory; return the snapshot's path.
 
-    Raises StorageError where the directory has files already, or cannot be written.
+    Raises StorageError if the directory is not empty or cannot be written.
     """
     directories, disk = DataDirectories.of(data_dir), Disk()
     if data_dir.exists() and any(data_dir.iterdir()):
-        raise StorageError(f"{data_dir} is not empty: name a directory that is, or is not there.")
+        raise StorageError(f"{data_dir} is not empty: name an empty or a new directory.")
     directories.prepare(disk)
     try:
         return write_snapshot(disk, directories.snapshots, Image(zxid, tree, sessions))
@@ -36,7 +36,7 @@ def write_data_directory(data_dir: Path, zxid: int, tree: Tree, sessions: dict[i
 
 
 def znodes_of(tree: Tree) -> Iterator[ExportedZnode]:
-    """Yield every znode, parents before children; the owner of a container or TTL is shown too."""
+    """Yield every znode, parents before children; containers and TTL znodes with their owner."""
     for path, node in tree.znodes():
         owner = tree.perishable.get(path, node.stat.ephemeral_owner)
         stat = node.stat._replace(ephemeral_owner=owner)
@@ -49,15 +49,15 @@ def export_tree(
     output: IO[str],
     track: Callable[[Iterable[ExportedZnode]], Iterable[ExportedZnode]],
 ) -> None:
-    """Write a tree as an export (``model/exports.py``)."""
+    """Write a tree in the format of exports (``model/exports.py``)."""
     header = ExportHeader(zxid, paths.ROOT)
     output.writelines(f"{line}\n" for line in write_export(header, track(znodes_of(tree))))
 
 
 def import_tree(lines: Iterable[str], name: str) -> tuple[int, Tree]:
-    """Return the zxid and tree that an export holds; raises StorageError, with the line's number.
+    """Return the zxid and the tree in an export; raises StorageError with the number of the line.
 
-    Ephemerals stay without their sessions, which an export does not hold: they become plain znodes.
+    An export contains no sessions, so ephemerals become persistent znodes.
     """
     tree = Tree()
     try:
@@ -65,9 +65,11 @@ def import_tree(lines: Iterable[str], name: str) -> tuple[int, Tree]:
         for znode in znodes:
             _add(tree, znode)
     except ExportError as error:
-        raise StorageError(f"{name}:{error}. Make one with: zoolet data export.") from error
+        raise StorageError(f"{name}:{error}. Create an export with: zoolet data export.") from error
     if "/" not in tree.records:
-        raise StorageError(f"{name}: the export has no root; it is cut short or of a subtree.")
+        raise StorageError(
+            f"{name}: the export has no root: it is incomplete, or an export of a subtree."
+        )
     tree.count_all_children()
     return header.zxid, tree
 

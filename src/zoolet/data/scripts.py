@@ -1,8 +1,8 @@
-"""Apache ZooKeeper's scripts for data directories, with its options: front ends of this package.
+"""Apache ZooKeeper's scripts for data directories, with Apache's options.
 
-``zkCleanup.sh``, ``zkTxnLogToolkit.sh``, ``zkSnapShotToolkit.sh``, ``zkSnapshotComparer.sh``: each
-is a command of its own; ``cli`` makes console scripts of them. Exit statuses: 0 done, 1 it cannot
-be done or damage was found, 2 written wrong.
+``zkCleanup.sh``, ``zkTxnLogToolkit.sh``, ``zkSnapShotToolkit.sh`` and ``zkSnapshotComparer.sh`` are
+separate commands; ``cli`` defines their console scripts. Exit statuses: 0 success; 1 the command
+failed or found damage; 2 wrong usage.
 """
 
 import sys
@@ -27,18 +27,20 @@ _PATH = click.Path(readable=False, path_type=Path)
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 FindDirectories = Callable[[Path | None], tuple[Path, Path | None]]
-"""Returns dataDir and dataLogDir of the zoo.cfg in a directory (None: the default one)."""
+"""Returns the dataDir and the dataLogDir of the zoo.cfg in a directory; None means the default."""
 
 
 @click.command("zkCleanup.sh", context_settings=_HELP)
-@click.option("--config", "config_directory", type=_PATH, metavar="DIR", help="Where zoo.cfg is.")
+@click.option(
+    "--config", "config_directory", type=_PATH, metavar="DIR", help="The directory of zoo.cfg."
+)
 @click.argument("directories", nargs=-1, metavar="[dataLogDir [dataDir]]", type=_PATH)
 @click.option(
     "-n",
     "count",
     required=True,
     type=click.IntRange(min=LEAST_SNAPSHOTS),
-    help="How many of the newest snapshots stay, with the logs that they need.",
+    help="The number of newest snapshots to keep, with the logs that they need.",
 )
 @click.pass_obj
 @reporting(StorageError)
@@ -48,7 +50,7 @@ def zk_cleanup(
     directories: tuple[Path, ...],
     count: int,
 ) -> None:
-    """Remove old snapshots and logs; without directories, those of zoo.cfg."""
+    """Remove old snapshots and logs; by default in the directories that zoo.cfg names."""
     if len(directories) > 2:
         raise click.UsageError("name at most two directories: dataLogDir and dataDir")
     if directories:
@@ -59,11 +61,13 @@ def zk_cleanup(
 
 
 @click.command("zkTxnLogToolkit.sh", context_settings=_HELP)
-@click.option("-d", "--dump", "is_dump", is_flag=True, help="Print the txns; the default.")
-@click.option("-r", "--recover", is_flag=True, help="Write FILE.fixed with right checksums.")
+@click.option("-d", "--dump", "is_dump", is_flag=True, help="Print the txns (the default).")
+@click.option("-r", "--recover", is_flag=True, help="Write FILE.fixed with correct checksums.")
 @click.option("-v", "--verbose", is_flag=True, help="With -r: print all txns.")
-@click.option("-y", "--yes", is_flag=True, help="With -r: do not ask, mend all checksums.")
-@click.option("-c", "--chop", "is_chop", is_flag=True, help="Write FILE.choppedZXID, up to -z.")
+@click.option("-y", "--yes", is_flag=True, help="With -r: correct all checksums without asking.")
+@click.option(
+    "-c", "--chop", "is_chop", is_flag=True, help="Write FILE.choppedZXID, which ends at -z."
+)
 @click.option("-z", "--zxid", metavar="ZXID", help="With -c: the last zxid, 0x1a or decimal.")
 @click.argument("file", type=_PATH)
 @reporting(StorageError)
@@ -76,10 +80,10 @@ def zk_txn_log_toolkit(
     zxid: str | None,
     file: Path,
 ) -> None:
-    """Print a transaction log, mend its checksums, or cut it behind a zxid."""
+    """Print a transaction log, correct its checksums, or cut it after a zxid."""
     del is_dump
     if is_chop != (zxid is not None):
-        raise click.UsageError("-c and -z go together")
+        raise click.UsageError("-c and -z must be used together")
     data = file.read_bytes()
     click.echo(header_line(file, data))
     if zxid is not None:
@@ -101,7 +105,9 @@ def _number(text: str) -> int:
     try:
         return int(text, 0)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no zxid: 0x1a, or 26", param_hint="-z") from None
+        raise click.BadParameter(
+            f"{text!r} is not a zxid such as 0x1a or 26", param_hint="-z"
+        ) from None
 
 
 def _always(line: str) -> bool:
@@ -121,14 +127,14 @@ def _ask(line: str) -> bool:
 
 
 @click.command("zkSnapShotToolkit.sh", context_settings=_HELP)
-@click.option("-d", "has_data", is_flag=True, help="Print the data of each znode, in base64.")
+@click.option("-d", "has_data", is_flag=True, help="Print the data of each znode in base64.")
 @click.option("-json", "is_json", is_flag=True, help="Print JSON for ncdu.")
 @click.argument("file", type=_PATH)
 @reporting(StorageError)
 def zk_snapshot_toolkit(has_data: bool, is_json: bool, file: Path) -> None:
-    """Print a snapshot: its znodes and its sessions."""
+    """Print the znodes and the sessions of a snapshot."""
     if has_data and is_json:
-        raise click.UsageError("-d and -json do not go together")
+        raise click.UsageError("-d and -json cannot be used together")
     snapshot = _read(file)
     if is_json:
         for part in ncdu_json(snapshot.tree, int(time.time() * 1000)):
@@ -146,15 +152,19 @@ def _read(file: Path) -> Snapshot:
 @click.command("zkSnapshotComparer.sh", context_settings=_HELP)
 @click.option("-l", "--left", required=True, type=_PATH, help="The left snapshot.")
 @click.option("-r", "--right", required=True, type=_PATH, help="The right snapshot.")
-@click.option("-b", "--bytes", "size_bytes", required=True, type=int, help="Show larger changes.")
-@click.option("-n", "--nodes", "znodes", required=True, type=int, help="Show more znodes than N.")
-@click.option("-d", "--debug", is_flag=True, help="Tell of smaller changes, too.")
-@click.option("-i", "--interactive", is_flag=True, help="Go on at each return, or to a path.")
+@click.option(
+    "-b", "--bytes", "size_bytes", required=True, type=int, help="Show changes of more bytes."
+)
+@click.option(
+    "-n", "--nodes", "znodes", required=True, type=int, help="Show changes of more znodes."
+)
+@click.option("-d", "--debug", is_flag=True, help="Show smaller changes, too.")
+@click.option("-i", "--interactive", is_flag=True, help="Ask which depth or path to show.")
 @reporting(StorageError)
 def zk_snapshot_comparer(
     left: Path, right: Path, size_bytes: int, znodes: int, debug: bool, interactive: bool
 ) -> None:
-    """Compare two snapshots, depth by depth: what grew, and where."""
+    """Compare two snapshots, and print the growth depth by depth."""
     sizes = []
     for file in (left, right):
         began = time.perf_counter()
@@ -190,7 +200,7 @@ def _compare_depth(comparison: Comparison, depth: int) -> None:
 
 
 def _compare_interactively(comparison: Comparison) -> None:
-    """Show a depth at each empty line, the depth that a number names, or the children of a path."""
+    """Show the next depth for an empty line, a depth for its number, the children for a path."""
     depth = 0
     while depth < comparison.depths:
         click.echo(f"Current depth is {depth}")

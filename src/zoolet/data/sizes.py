@@ -1,4 +1,4 @@
-"""How many bytes and znodes each subtree has."""
+"""The number of data bytes and of znodes in each subtree."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,9 +12,9 @@ class Size(NamedTuple):
     """The size of a subtree.
 
     Attributes:
-        path: its uppermost znode.
-        size_bytes: of the data of all its znodes; names, ACLs and Stats do not count.
-        znodes: how many there are.
+        path: the path of the subtree's root.
+        size_bytes: the size of the data of all its znodes, without names, ACLs and Stats.
+        znodes: the number of its znodes.
     """
 
     path: str
@@ -23,26 +23,26 @@ class Size(NamedTuple):
 
 
 def sizes(tree: Tree, root: str, depth: int) -> Iterator[Size]:
-    """Yield the size of each subtree down to ``depth`` levels below ``root``, that of root last.
+    """Yield the size of each subtree down to ``depth`` levels below ``root``, and of root last.
 
-    Raises StorageError if there is no such znode.
+    Raises StorageError if ``root`` does not exist.
     """
     if root not in tree.records:
-        raise StorageError(f"there is no znode {root!r} in these files.")
-    open_sizes: list[Size] = []  # from the root down to where the walk is
+        raise StorageError(f"the znode {root!r} does not exist in these files.")
+    open_sizes: list[Size] = []  # from the root down to the current znode of the walk
     for path, level in _walk(tree, root):
         while len(open_sizes) > level:
             yield _close_last(open_sizes)
         if level <= depth:
             open_sizes.append(Size(path, 0, 0))
-        # A znode that is too deep to be shown counts for the last one that is shown.
+        # A znode below the last level counts for its ancestor at the last level.
         _count(open_sizes, data_length(tree.records[path]), 1)
     while open_sizes:
         yield _close_last(open_sizes)
 
 
 def _walk(tree: Tree, root: str) -> Iterator[tuple[str, int]]:
-    """Yield the paths of a subtree, each behind its parent, and how many levels down it is."""
+    """Yield the paths of a subtree, parents before children, each with its level below root."""
     waiting = [(root, 0)]
     while waiting:
         path, level = waiting.pop()
@@ -51,7 +51,7 @@ def _walk(tree: Tree, root: str) -> Iterator[tuple[str, int]]:
 
 
 def _close_last(open_sizes: list[Size]) -> Size:
-    """Take the last size off, and add it to the one above."""
+    """Remove and return the last size, and add it to the size of its parent."""
     closed = open_sizes.pop()
     if open_sizes:
         _count(open_sizes, closed.size_bytes, closed.znodes)

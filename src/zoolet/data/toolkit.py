@@ -1,7 +1,7 @@
-"""What ``zkTxnLogToolkit.sh`` does with one transaction log: print it, mend checksums, cut it.
+"""The functions of ``zkTxnLogToolkit.sh``: print a log, correct its checksums, cut it.
 
-The files that it makes are new; the log stays as it is. Source: ``TxnLogToolkit`` and
-``LogChopper`` of Apache ZooKeeper 3.9.
+They write new files and never change the log. Source: ``TxnLogToolkit`` and ``LogChopper`` of
+Apache ZooKeeper 3.9.
 """
 
 import json
@@ -28,12 +28,12 @@ _HEADER_FIELDS = ("zxid", "time", "session", "cxid", "type")
 
 
 class Summary(NamedTuple):
-    """What was found in a log.
+    """The result of reading a log.
 
     Attributes:
-        txns: how many records it has.
-        damaged: how many of them have a wrong checksum.
-        torn: what is wrong behind the last record; empty if nothing is.
+        txns: the number of records.
+        damaged: the number of records with a wrong checksum.
+        torn: the description of the damage after the last record; "" if there is no damage.
     """
 
     txns: int
@@ -42,7 +42,7 @@ class Summary(NamedTuple):
 
 
 def header_line(path: Path, data: bytes) -> str:
-    """Return the first line about a log; raises DamagedFileError."""
+    """Return the line that describes a log's file header; raises DamagedFileError."""
     header = read_file_header(path, data)
     return (
         f"ZooKeeper Transactional Log File with dbid {header.database_id}"
@@ -51,7 +51,7 @@ def header_line(path: Path, data: bytes) -> str:
 
 
 def dump(path: Path, data: bytes, show: Callable[[str], None]) -> Summary:
-    """Show each txn of a log in a line, and those with a wrong checksum in one more before it."""
+    """Show a line for each txn of a log, and one more line before it if its checksum is wrong."""
     damaged = 0
 
     def take(record: RawRecord) -> None:
@@ -73,10 +73,11 @@ def mend(
     *,
     is_verbose: bool,
 ) -> tuple[Path, int]:
-    """Copy a log to ``FILE.fixed`` with right checksums; returns the new path and how many changed.
+    """Copy a log to ``FILE.fixed`` with correct checksums.
 
-    ``shall_mend`` gets the line of a txn with a wrong checksum and says whether to mend it; the
-    others stay wrong. Nothing is left behind if it raises. Raises StorageError.
+    Returns the new path and the number of corrected checksums. ``shall_mend`` gets the line of a
+    txn with a wrong checksum and returns whether to correct it. If it raises, no file is written.
+    Raises StorageError.
     """
     mended = 0
     content = bytearray(read_file_header(path, data).encoded)
@@ -98,9 +99,9 @@ def mend(
 
 
 def chop(path: Path, data: bytes, zxid: int) -> tuple[Path, int]:
-    """Copy a log up to a zxid, this one included; returns the new path and its number of txns.
+    """Copy a log up to and including a zxid; return the new path and its number of txns.
 
-    Raises StorageError if the log does not hold the zxid, or nothing behind it.
+    Raises StorageError if the log does not contain the zxid, or ends with it.
     """
     kept = 0
     last_zxid = 0
@@ -113,15 +114,15 @@ def chop(path: Path, data: bytes, zxid: int) -> tuple[Path, int]:
         kept, last_zxid = kept + 1, txn.header.zxid
     if last_zxid == zxid and kept:
         raise StorageError(f"{path} ends with the zxid 0x{zxid:x}: there is nothing to cut off.")
-    raise StorageError(f"{path} does not contain the zxid 0x{zxid:x}: name one that it has.")
+    raise StorageError(f"{path} does not contain the zxid 0x{zxid:x}: name a zxid of this log.")
 
 
 def txn_line(record: RawRecord) -> str:
-    """Return a record as a line: time, session, cxid, zxid, kind, and the fields of its txn."""
+    """Return a line with a record's time, session, cxid, zxid, kind and the fields of its txn."""
     try:
         txn = decode_txn(record.payload)
     except MalformedError as error:
-        return f"{len(record.payload)} bytes at byte {record.offset} that are no txn: {error}"
+        return f"{len(record.payload)} bytes at byte {record.offset} are not a txn: {error}"
     header = txn.header
     fields = {name: value for name, value in show_txn(txn).items() if name not in _HEADER_FIELDS}
     shown = json.dumps(fields) if fields else ""
@@ -132,14 +133,14 @@ def txn_line(record: RawRecord) -> str:
 
 
 def _kind(op_code: int) -> str:
-    """Return Apache ZooKeeper's name of a kind of txn: createSession, setData."""
+    """Return Apache ZooKeeper's name of a kind of txn, for example createSession."""
     first, *others = OpCode(op_code).name.lower().split("_")
     known = {"acl": "ACL", "ttl": "TTL"}
     return first + "".join(known.get(word, word.capitalize()) for word in others)
 
 
 def _each(path: Path, data: bytes, take: Callable[[RawRecord], None]) -> tuple[int, str]:
-    """Pass on each record; returns how many there were, and what is wrong behind the last."""
+    """Call ``take`` with each record; return their number and the damage after the last one."""
     count = 0
     records: Iterator[RawRecord] = read_raw_records(path, data)
     while True:
@@ -156,7 +157,7 @@ def _each(path: Path, data: bytes, take: Callable[[RawRecord], None]) -> tuple[i
 
 
 def _write_new(path: Path, content: bytes) -> Path:
-    """Write a file that must not exist, all of it or none."""
+    """Write a new file, completely or not at all; raises StorageError if it exists already."""
     disk = Disk()
     try:
         file = disk.create(path)

@@ -101,7 +101,7 @@ def test_a_setting_that_cannot_be_is_said(
 def test_no_config_is_said(tmp_path: Path) -> None:
     completed = zk_server("start", tmp_path / "missing.cfg")
     assert completed.returncode == 1
-    assert "there is no such file" in completed.stderr
+    assert "the file does not exist" in completed.stderr
 
 
 def test_a_setting_without_effect_is_a_warning(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_check_says_that_only_the_logs_hold_an_acl(writer: Writer) -> None:
     path = snapshot.finish()
     result = run("check", path)
     assert result.exit_code == 0
-    assert "1 of the znodes have ACLs that only the logs hold" in result.stdout
+    assert "1 of the znodes have ACLs that only the logs contain" in result.stdout
     assert run("check", home(writer)).exit_code == 0
     shown = [znode for znode in lines_of(run("dump", path)) if znode.get("path") == "/new"]
     assert shown[0]["acl"][0]["scheme"] == "unknown"
@@ -355,7 +355,10 @@ def test_du_sums_what_is_below(writer: Writer) -> None:
         {"path": "/a/b", "bytes": 4, "znodes": 1},
         {"path": "/a", "bytes": 6, "znodes": 2},
     ]
-    for path, said in (("/missing", "there is no znode '/missing'"), ("a", "'a' is no path")):
+    for path, said in (
+        ("/missing", "the znode '/missing' does not exist"),
+        ("a", "'a' is not a valid path"),
+    ):
         result = run("du", snapshot, path)
         assert result.exit_code == 1
         assert said in result.stderr
@@ -437,4 +440,4 @@ def test_what_is_no_data_directory_or_file_is_said(tmp_path: Path) -> None:
 def test_a_path_that_is_none_is_said(writer: Writer) -> None:
     result = run("history", home(writer), "a//b")
     assert result.exit_code == 1
-    assert "'a//b' is no path" in result.stderr
+    assert "'a//b' is not a valid path" in result.stderr

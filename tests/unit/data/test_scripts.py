@@ -201,9 +201,9 @@ def test_the_toolkit_cuts_a_log_behind_a_zxid(tmp_path: Path, zxid: str) -> None
     [
         (["-c", "-z", "0x99"], 1, "does not contain the zxid 0x99"),
         (["-c", "-z", "0x4"], 1, "there is nothing to cut off"),
-        (["-c", "-z", "four"], 2, "is no zxid"),
-        (["-c"], 2, "-c and -z go together"),
-        (["-z", "1"], 2, "-c and -z go together"),
+        (["-c", "-z", "four"], 2, "is not a zxid"),
+        (["-c"], 2, "-c and -z must be used together"),
+        (["-z", "1"], 2, "-c and -z must be used together"),
     ],
 )
 def test_what_the_toolkit_cannot_cut(

@@ -1,1 +1,1 @@
-"""``zoolet server``: the commands that start, stop and look at a server."""
+"""``zoolet server``: the commands that start, stop and inspect a server."""

@@ -1,7 +1,7 @@
-"""``zoolet server``, which is ``zkServer.sh``: start, stop and look at a server.
+"""``zoolet server``, also called ``zkServer.sh``: start, stop and inspect a server.
 
-Owns how its arguments, messages and exit statuses look; what the commands do is in ``control`` and
-``service``.
+This module defines the arguments, the messages and the exit statuses. ``control`` and ``service``
+do the work of the commands.
 """
 
 import logging
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class _Setup(NamedTuple):
-    """What a command works on."""
+    """The environment and the configuration that a command uses."""
 
     environment: Environment
     config_path: Path
@@ -43,7 +43,7 @@ class _Setup(NamedTuple):
 
 
 def _read(path: Path | None) -> _Setup:
-    """Read the zoo.cfg that is meant, in the environment of this process."""
+    """Read the zoo.cfg that the argument, the options and the environment variables select."""
     directory: Path | None = click.get_current_context().find_object(Path)
     environment = Environment.read(os.environ).with_config_directory(directory)
     found = environment.find_config(path).absolute()
@@ -64,29 +64,32 @@ def _read_and_tell(path: Path | None) -> _Setup:
     "directory",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The directory of zoo.cfg; without it, ZOOCFGDIR.",
+    help="The directory of zoo.cfg; by default ZOOCFGDIR.",
 )
 @click.pass_context
 def server(ctx: click.Context, directory: Path | None) -> None:
-    """Start, stop and look at a server; each command takes the path of a zoo.cfg.
+    """Start, stop and inspect a server; each command takes the path of a zoo.cfg.
 
-    The variables ZOOCFGDIR, ZOOCFG, ZOO_LOG_DIR, ZOOPIDFILE, SERVER_JVMFLAGS and JVMFLAGS mean what
-    they mean to Apache ZooKeeper.
+    The variables ZOOCFGDIR, ZOOCFG, ZOO_LOG_DIR, ZOOPIDFILE, SERVER_JVMFLAGS and JVMFLAGS have the
+    same meaning as in Apache ZooKeeper.
     """
     ctx.obj = directory
 
 
-_PATH = click.Path(readable=False, path_type=Path)  # who opens it says what is wrong
+_PATH = click.Path(readable=False, path_type=Path)  # the code that opens the file reports errors
 
 _config_argument = click.argument("config", required=False, type=_PATH)
 _level_option = click.option(
-    "--log-level", type=click.Choice(LEVELS), default="info", help="What is logged: this and above."
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="info",
+    help="The lowest level that is logged.",
 )
 _format_option = click.option(
     "--log-format",
     type=click.Choice([member.value for member in LogFormat]),
     default="text",
-    help="How the log looks; json: an object a line.",
+    help="The format of the log; json: one object per line.",
 )
 
 
@@ -97,7 +100,7 @@ _format_option = click.option(
 @click.option(
     "--log-file",
     type=click.Path(path_type=Path),
-    help="Where the log goes, instead of standard error. SIGHUP reopens it.",
+    help="Log to this file instead of standard error. SIGHUP reopens the file.",
 )
 @click.option("--ready-fd", type=int, hidden=True)
 @_reporting
@@ -123,7 +126,7 @@ def start_foreground(
 
 
 def _serve(setup: _Setup, report: control.ReadinessReport, reopen: Callable[[], None]) -> None:
-    # Loaded here, since the other commands ask a server that runs already.
+    # Imported here because only this command runs a server.
     from zoolet.server.cli.running import run  # noqa: PLC0415
     from zoolet.server.operator.four_letter_words import unknown_words  # noqa: PLC0415
 
@@ -138,7 +141,7 @@ def _serve(setup: _Setup, report: control.ReadinessReport, reopen: Callable[[], 
     for warning in setup.warnings:
         log.warning("%s", warning)
     for word in unknown_words(config.four_letter_words):
-        log.warning("4lw.commands.whitelist: %s is not answered here and is passed over", word)
+        log.warning("4lw.commands.whitelist: %s is not a four-letter word of zoolet", word)
     pid_file = control.PidFile(pid_path) if pid_path is not None else None
 
     def ready() -> None:
@@ -154,7 +157,7 @@ def _serve(setup: _Setup, report: control.ReadinessReport, reopen: Callable[[], 
 
 
 def _configured(config: Config) -> str:
-    """Return the directories and the addresses of a zoo.cfg, in one line."""
+    """Return one line with the directories and the addresses of a configuration."""
     listeners = [("clients", config.client_address, config.client_port)]
     if config.tls is not None:
         listeners.append(("TLS clients", *config.tls.listener))
@@ -175,7 +178,7 @@ def _configured(config: Config) -> str:
 @_format_option
 @_reporting
 def start(config: Path | None, log_level: str, log_format: str) -> None:
-    """Start a server in the background; return when it serves."""
+    """Start a server in the background; return when the server accepts clients."""
     _start(_read_and_tell(config), log_level, log_format)
 
 
@@ -198,7 +201,7 @@ def _log_options(log_level: str, log_format: str) -> list[str]:
 @_config_argument
 @_reporting
 def stop(config: Path | None) -> None:
-    """Stop the server; return when it has ended."""
+    """Stop the server; return when its process has ended."""
     _stop(_read_and_tell(config).config)
 
 
@@ -216,7 +219,7 @@ def _stop(settings: Config) -> None:
 @_format_option
 @_reporting
 def restart(config: Path | None, log_level: str, log_format: str) -> None:
-    """Stop the server where one runs, and start it."""
+    """Stop the server if it runs, then start it."""
     setup = _read_and_tell(config)
     _stop(setup.config)
     _start(setup, log_level, log_format)
@@ -226,7 +229,7 @@ def restart(config: Path | None, log_level: str, log_format: str) -> None:
 @_config_argument
 @_reporting
 def status(config: Path | None) -> None:
-    """Say whether the server answers, and in which mode; 1 where it does not."""
+    """Print the mode of the server; exit with status 1 if the server does not reply."""
     settings = _read_and_tell(config).config
     address = control.connect_address(settings)
     click.echo(f"Client port found: {settings.client_port}. Client address: {address}.")
@@ -237,15 +240,15 @@ def status(config: Path | None) -> None:
     modes = [line for line in answer.splitlines() if line.startswith("Mode: ")]
     if not modes:
         fail(
-            f"The server answers, but not what it is: {answer.strip() or '(nothing)'} Add srvr to"
-            " 4lw.commands.whitelist in zoo.cfg."
+            f"The server did not reply with its mode, but with: {answer.strip() or '(nothing)'} Add"
+            " srvr to 4lw.commands.whitelist in zoo.cfg."
         )
     click.echo(modes[0])
 
 
 @server.command("version")
 def version() -> None:
-    """Print which zoolet this is."""
+    """Print the version of zoolet."""
     click.echo(f"zoolet, version {DESCRIPTION}")
 
 
@@ -255,23 +258,24 @@ def version() -> None:
 @_format_option
 @_reporting
 def print_cmd(config: Path | None, log_level: str, log_format: str) -> None:
-    """Print the command that start runs, for a service manager."""
+    """Print the command line of start, for a service manager."""
     setup = _read_and_tell(config)
     options = _log_options(log_level, log_format)
     options += ["--log-file", str(setup.environment.log_path(setup.config))]
-    import shlex  # noqa: PLC0415 -- a server needs it not
+    import shlex  # noqa: PLC0415 -- only this command needs it
 
     click.echo(shlex.join(control.foreground_command(setup.config_path, options)))
 
 
 def configured_directories(config_directory: Path | None) -> tuple[Path, Path | None]:
-    """Return dataDir and dataLogDir of zoo.cfg, for the scripts that work on them.
+    """Return the dataDir and the dataLogDir of zoo.cfg, for scripts such as ``zkCleanup.sh``.
 
-    Raises StorageError, which says that the directories can be named instead.
+    Raises StorageError if zoo.cfg cannot be read; its message says that the user can name the
+    directories instead.
     """
     environment = Environment.read(os.environ).with_config_directory(config_directory)
     try:
         config = read_config(environment.find_config(None), environment.flags.properties)
     except (ConfigError, ServerError) as error:
-        raise StorageError(f"{error} Or name the directories.") from error
+        raise StorageError(f"{error} Or name the directories as arguments.") from error
     return config.data_dir, config.data_log_dir

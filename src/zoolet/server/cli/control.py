@@ -1,7 +1,7 @@
-"""Starting, finding and stopping a server that runs in the background.
+"""Functions that start, find and stop a server in the background.
 
-The pid file is the lock that a server holds on its data directory: a process runs on that directory
-exactly while its lock is held, whatever number a file left behind may hold.
+The pid file is also the lock of the data directory: a server runs on the directory exactly while
+it holds that lock. A pid file without a lock is left over from a server that has ended.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.files import LOCK_NAME, is_alive, pid_in
 
 OUTPUT_NAME = "zookeeper.out"
-"""What a background server logs to, in its dataDir."""
+"""The name of the log file of a background server, in its dataDir."""
 
 _CHECK_S = 0.02
 _ANSWER_TIMEOUT_S = 5.0
@@ -32,9 +32,9 @@ _READY = b"ready\n"
 
 
 def running_pid(config: Config) -> int | None:
-    """Return the pid of the server that has ``config``'s data directory, None where none has.
+    """Return the pid of the server that runs on the dataDir; None if no server runs on it.
 
-    Raises ServerError if this user may not look.
+    Raises ServerError if this user does not have permission to read the pid file.
     """
     path = config.data_dir / LOCK_NAME
     try:
@@ -42,11 +42,11 @@ def running_pid(config: Config) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise ServerError(f"cannot see whether a server runs. {explain(error)}") from error
+        raise ServerError(f"cannot determine whether a server runs. {explain(error)}") from error
     try:
         pid = pid_in(os.read(fd, _MOST_PID_BYTES))
-        # A lock that only asks can keep out a server that starts at this moment. So the file of a
-        # dead process is known by its number, and the lock decides only if that process lives.
+        # While this function holds the lock, no server can start. So it requests the lock only if
+        # the process with the pid in the file is alive.
         if pid is None or not is_alive(pid):
             return None
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -54,14 +54,14 @@ def running_pid(config: Config) -> int | None:
         return pid
     except OSError as error:
         error.filename = error.filename or str(path)
-        raise ServerError(f"cannot see whether a server runs. {explain(error)}") from error
+        raise ServerError(f"cannot determine whether a server runs. {explain(error)}") from error
     finally:
         os.close(fd)
     return None
 
 
 def foreground_command(config_path: Path, options: Sequence[str]) -> list[str]:
-    """Return the command that serves in the foreground."""
+    """Return the command line that runs a server in the foreground."""
     command = [sys.executable, "-m", "zoolet", "server", "start-foreground", *options]
     return [*command, str(config_path)]
 
@@ -69,10 +69,10 @@ def foreground_command(config_path: Path, options: Sequence[str]) -> list[str]:
 def start(
     config: Config, config_path: Path, log_path: Path, options: Sequence[str], timeout_s: float
 ) -> "subprocess.Popen[bytes]":
-    """Start a server that outlives this process; return when it says that it listens.
+    """Start a server in a new session; return when the server reports that it listens.
 
-    It logs to ``log_path``; ``options`` are those of start-foreground. Raises ServerError, with the
-    reason that the server itself gives, if it ends before that.
+    The server logs to ``log_path``; ``options`` are options of start-foreground. Raises
+    ServerError, with the reason that the server reports, if the server ends before it listens.
     """
     pid = running_pid(config)
     if pid is not None:
@@ -82,8 +82,8 @@ def start(
         output = log_path.open("ab")
     except OSError as error:
         raise ServerError(
-            f"cannot write the server's log {log_path}. {explain(error)} Or set ZOO_LOG_DIR, or"
-            " another dataDir in zoo.cfg."
+            f"cannot write the server's log {log_path}. {explain(error)} Or set ZOO_LOG_DIR to"
+            " another directory, or set another dataDir in zoo.cfg."
         ) from error
     receiving, sending = os.pipe()
     with output, open(receiving, "rb", buffering=0) as reports:  # noqa: PTH123 -- a descriptor
@@ -105,8 +105,8 @@ def start(
         report = _read_report(reports.fileno(), time.monotonic() + timeout_s)
     if report is None:
         raise ServerError(
-            f"the server does not serve yet after {timeout_s:g} s; it goes on trying as process"
-            f" {process.pid}. Its log is {log_path}:\n{_tail(log_path, begin)}"
+            f"the server does not serve yet after {timeout_s:g} s; process {process.pid} is still"
+            f" starting. Its log is {log_path}:\n{_tail(log_path, begin)}"
         )
     if report == _READY:
         return process
@@ -120,7 +120,7 @@ def start(
 
 
 def _read_report(fd: int, deadline: float) -> bytes | None:
-    """Return what a server reports before it closes its end; None if it does not in time."""
+    """Return the report that a server sends before it closes the pipe; None after the deadline."""
     report = b""
     while True:
         timeout_s = max(0.0, deadline - time.monotonic())
@@ -133,25 +133,25 @@ def _read_report(fd: int, deadline: float) -> bytes | None:
 
 
 class ReadinessReport:
-    """How a server tells its starter that it serves, or why not: once, over a pipe."""
+    """Sends one report over a pipe to the process that started the server."""
 
     def __init__(self, fd: int | None) -> None:
-        """Report through ``fd``; None: nobody waits for a report."""
+        """Create the report; ``fd`` is the pipe, None if no process waits for a report."""
         self._fd = fd
 
     def ready(self) -> None:
-        """Say that the server serves."""
+        """Report that the server accepts clients."""
         self._send(_READY)
 
     def failed(self, reason: str) -> None:
-        """Say why it does not."""
+        """Report why the server cannot start."""
         self._send(reason.encode(errors="replace"))
 
     def _send(self, report: bytes) -> None:
         if self._fd is None:
             return
         fd, self._fd = self._fd, None
-        # The starter may have given up waiting, or been killed.
+        # The starting process may have ended.
         with contextlib.suppress(OSError):
             os.write(fd, report)
         with contextlib.suppress(OSError):
@@ -159,9 +159,9 @@ class ReadinessReport:
 
 
 class PidFile:
-    """A second file with the server's pid, where the operator wants one (``ZOOPIDFILE``).
+    """A second file with the server's pid, whose path is in ``ZOOPIDFILE``.
 
-    It locks nothing: it is written when the server has its data directory and listens.
+    The file is not a lock. It is written when the server has locked its data directory and listens.
     """
 
     def __init__(self, path: Path) -> None:
@@ -169,7 +169,7 @@ class PidFile:
         self._content = f"{os.getpid()}\n"
 
     def write(self) -> None:
-        """Write it; raises ServerError."""
+        """Write the file; raises ServerError."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text(self._content)
@@ -177,16 +177,17 @@ class PidFile:
             raise ServerError(f"cannot write ZOOPIDFILE. {explain(error)}") from error
 
     def remove(self) -> None:
-        """Remove it, unless another server has written its own."""
+        """Remove the file, unless another server has written its pid into it."""
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if self._path.read_text() == self._content:
                 self._path.unlink()
 
 
 def stop(config: Config, timeout_s: float) -> int | None:
-    """Stop the server and return its pid once it has ended; None where none runs.
+    """Stop the server and return its pid after it has ended; None if no server runs.
 
-    Raises ServerError if it does not end in time, or may not be stopped by this user.
+    Raises ServerError if the server does not end in time, or if this user does not have permission
+    to stop it.
     """
     pid = running_pid(config)
     if pid is None:
@@ -203,17 +204,17 @@ def stop(config: Config, timeout_s: float) -> int | None:
     while running_pid(config) == pid:
         if time.monotonic() > deadline:
             raise ServerError(
-                f"process {pid} has not stopped after {timeout_s:g} s. Look at the server's log; to"
-                f" end it at once: kill -9 {pid}. What was acknowledged is on disk."
+                f"process {pid} has not stopped after {timeout_s:g} s. Look at the server's log. To"
+                f" end the process: kill -9 {pid}. Every acknowledged change is on disk."
             )
         time.sleep(_CHECK_S)
     return pid
 
 
 def ask(config: Config, word: str) -> str:
-    """Return the server's answer to a four-letter word.
+    """Return the server's reply to a four-letter word.
 
-    Raises OSError if the server does not answer, ServerError if its host name does not resolve.
+    Raises OSError if the server does not reply, ServerError if its host name cannot be resolved.
     """
     address = (connect_address(config), config.client_port)
     try:
@@ -230,7 +231,7 @@ def ask(config: Config, word: str) -> str:
 
 
 def connect_address(config: Config) -> str:
-    """Return the address under which this machine reaches the server."""
+    """Return the address at which this machine connects to the server."""
     return "127.0.0.1" if config.client_address is None else config.client_address
 
 
@@ -238,4 +239,4 @@ def _tail(path: Path, begin: int) -> str:
     with contextlib.suppress(OSError), path.open("rb") as file:
         file.seek(begin)
         return file.read()[-4000:].decode(errors="replace")
-    return "(it cannot be read)"
+    return "(the log cannot be read)"

@@ -1,8 +1,8 @@
-"""What ``zkServer.sh`` takes from its environment: the variables of Apache ZooKeeper's scripts.
+"""The environment variables of ``zkServer.sh``, which are those of Apache ZooKeeper's scripts.
 
-Only the command-line entry points read environment variables. They pass ``os.environ`` here, and
-the rest of the server gets values. Source: ``zkEnv.sh`` and ``zkServer.sh`` of Apache ZooKeeper
-3.9.
+Only the command-line entry points read environment variables: they pass ``os.environ`` to this
+module, and pass plain values to the rest of the server. Source: ``zkEnv.sh`` and ``zkServer.sh`` of
+Apache ZooKeeper 3.9.
 """
 
 import socket
@@ -17,7 +17,7 @@ from zoolet.server.common.user import user_name
 from zoolet.server.zoo_cfg.config import Config
 
 DEFAULT_CONFIG_DIRECTORIES = (Path("conf"), Path("/etc/zookeeper/conf"))
-"""Where zoo.cfg is looked for if nothing names it."""
+"""The directories that are searched for zoo.cfg if no argument, option or variable names one."""
 
 _CONFIG_NAME = "zoo.cfg"
 _FLAG_VARIABLES = ("SERVER_JVMFLAGS", "JVMFLAGS")
@@ -26,15 +26,16 @@ _SCRIPTS = ("java.env", "zookeeper-env.sh")
 
 
 class Environment(NamedTuple):
-    """What the variables say.
+    """The values of the environment variables.
 
     Attributes:
-        config_directory: ``ZOOCFGDIR`` or ``--config``; None: the default directories.
-        config_name: ``ZOOCFG``.
-        log_directory: ``ZOO_LOG_DIR``; None: the log is in the dataDir.
-        pid_path: ``ZOOPIDFILE``; None: the only pid file is the lock in the dataDir.
-        flags: what ``SERVER_JVMFLAGS`` and ``JVMFLAGS`` hold.
-        ignored: names of variables that are set and mean nothing here.
+        config_directory: the directory in ``ZOOCFGDIR`` or ``--config``; None means the default
+            directories.
+        config_name: the file name in ``ZOOCFG``; by default ``zoo.cfg``.
+        log_directory: the directory in ``ZOO_LOG_DIR``; None means that the log is in the dataDir.
+        pid_path: the path in ``ZOOPIDFILE``; None if the lock in the dataDir is the only pid file.
+        flags: the flags in ``SERVER_JVMFLAGS`` and ``JVMFLAGS``.
+        ignored: the names of variables that are set but have no effect in zoolet.
     """
 
     config_directory: Path | None
@@ -46,9 +47,9 @@ class Environment(NamedTuple):
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
-        """Return what the variables say; an empty one is as if it were not set.
+        """Return the values of the variables; an empty variable counts as not set.
 
-        Raises ServerError if flags cannot be read.
+        Raises ServerError if the flags in a variable cannot be parsed.
         """
 
         def path(name: str) -> Path | None:
@@ -68,13 +69,13 @@ class Environment(NamedTuple):
         )
 
     def with_config_directory(self, directory: Path | None) -> "Environment":
-        """Return this environment with the directory that ``--config`` names, if it is given."""
+        """Return this environment with another config_directory; unchanged if it is None."""
         return self if directory is None else self._replace(config_directory=directory)
 
     def find_config(self, named: Path | None) -> Path:
-        """Return the path of the zoo.cfg that is meant; raises ConfigError if there is none.
+        """Return the path of zoo.cfg; raises ConfigError if none is named and none is found.
 
-        As in Apache ZooKeeper, a name without a directory is one in ``ZOOCFGDIR``.
+        As in Apache ZooKeeper, a name without a directory is a file in ``ZOOCFGDIR``.
         """
         if named is not None and (len(named.parts) > 1 or self.config_directory is None):
             return named
@@ -86,21 +87,23 @@ class Environment(NamedTuple):
             if candidate.exists():
                 return candidate
         raise ConfigError(
-            "no zoo.cfg was named, and there is none at"
-            f" {' or '.join(str(candidate) for candidate in candidates)}: name one."
+            "no zoo.cfg was named, and no file exists at"
+            f" {' or '.join(str(candidate) for candidate in candidates)}: name a zoo.cfg."
         )
 
     def log_path(self, config: Config) -> Path:
-        """Return the file that a background server logs to."""
+        """Return the path of a background server's log file."""
         if self.log_directory is None:
             return config.data_dir.absolute() / OUTPUT_NAME
         name = f"zookeeper-{user_name()}-server-{socket.gethostname()}.out"
         return self.log_directory.absolute() / name
 
     def warnings(self, config_path: Path) -> list[str]:
-        """Return a line for each thing that an operator may expect to have an effect."""
-        lines = [f"the JVM flag {flag} is ignored: there is no JVM" for flag in self.flags.ignored]
-        lines += [f"{name} is ignored: there is no JVM" for name in self.ignored]
+        """Return a line for each flag, variable and script file that has no effect in zoolet."""
+        lines = [
+            f"the JVM flag {flag} is ignored: zoolet has no JVM" for flag in self.flags.ignored
+        ]
+        lines += [f"{name} is ignored: zoolet has no JVM" for name in self.ignored]
         for name in _SCRIPTS:
             if (script := config_path.parent / name).exists():
                 lines.append(f"{script} is not read: set its variables in the environment")

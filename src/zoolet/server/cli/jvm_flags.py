@@ -1,7 +1,7 @@
-"""What the flags for a Java server mean here: ``SERVER_JVMFLAGS`` and ``JVMFLAGS``.
+"""The flags for a Java server in ``SERVER_JVMFLAGS`` and ``JVMFLAGS``.
 
-A system property that Apache ZooKeeper reads is a setting. Every other flag is for a Java virtual
-machine, which does not exist here. Source: ``zkServer.sh`` of Apache ZooKeeper 3.9.
+zoolet uses the system properties that Apache ZooKeeper reads as settings. It ignores all other
+flags because it has no Java virtual machine. Source: ``zkServer.sh`` of Apache ZooKeeper 3.9.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,11 +15,12 @@ _OTHER_PROPERTIES = frozenset({"jute.maxbuffer"})
 
 
 class JvmFlags(NamedTuple):
-    """What was read from flags.
+    """The parsed flags.
 
     Attributes:
-        properties: the Java system properties that are settings, by name; the last one wins.
-        ignored: the other flags. Values of properties are left out: they may be passwords.
+        properties: the Java system properties that are settings, by name. If a name is repeated,
+            the last value is used.
+        ignored: the other flags, without the values of properties, which may be passwords.
     """
 
     properties: Mapping[str, str]
@@ -27,9 +28,9 @@ class JvmFlags(NamedTuple):
 
 
 def read_flags(variables: Iterable[tuple[str, str]]) -> JvmFlags:
-    """Return what the variables hold, each a name and a text of flags, in their order.
+    """Return the flags of several variables, each given as its name and its value.
 
-    Quotes work as in a shell. Raises ServerError if one is not closed.
+    Quotes have the same meaning as in a shell. Raises ServerError if a quote is not closed.
     """
     properties: dict[str, str] = {}
     ignored: list[str] = []

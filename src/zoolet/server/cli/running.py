@@ -1,6 +1,6 @@
-"""The process of a server: its signals, its limits, and what it tells of itself.
+"""The process of a server: its signals, its limits and its log messages.
 
-Must not decide how a server starts or stops: that is in ``service``.
+``service`` decides how a server starts and stops; this module must not.
 """
 
 import asyncio
@@ -47,24 +47,25 @@ def run(
     on_ready: Callable[[], None] = lambda: None,
     on_hangup: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then stop cleanly; ``disk`` stands in for the machine's own.
+    """Run a server until SIGTERM or SIGINT, then stop it cleanly.
 
-    ``on_ready`` is called when the server listens, ``on_hangup`` at each SIGHUP. Raises
-    ServerError, StorageError or OSError where the server cannot start or go on.
+    ``disk`` replaces the disk of this machine, if it is given. ``on_ready`` is called when the
+    server listens, ``on_hangup`` at each SIGHUP. Raises ServerError, StorageError or OSError if the
+    server cannot start or cannot continue.
     """
-    # The loop's handler comes later. Until then the signal must not end the process.
+    # Until the event loop has its handler, SIGHUP must not end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for warning in config.warnings:
         log.warning("%s", warning)
-    # A connection takes a descriptor: have as many as this user may.
+    # Each connection needs a descriptor, so raise the limit to the hard limit.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # The thread that writes the log asks for the interpreter after each call of the system. Until
-    # it insists, every call of the loop's thread wakes it in vain (docs/performance.md).
+    # The disk thread requests the GIL after each system call. With Python's default switch interval
+    # it wakes up many times before it gets the GIL (docs/performance.md).
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     serving = _serve_until_signalled(config, disk, on_ready, on_hangup)
     try:
-        import uvloop  # noqa: PLC0415 -- not on every Python; the standard loop serves there
+        import uvloop  # noqa: PLC0415 -- not available on every Python; the fallback is asyncio
     except ImportError:
         asyncio.run(serving)
     else:

@@ -1,1 +1,1 @@
-"""What an operator asks a server: words, HTTP, metrics, backup."""
+"""This package answers operators: four-letter words, the admin endpoint, metrics and backups."""

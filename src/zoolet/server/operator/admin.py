@@ -1,8 +1,8 @@
-"""The admin endpoint: ``GET /commands/NAME`` answers JSON.
+"""The admin endpoint: ``GET /commands/NAME`` returns JSON.
 
 Source: the administrator's guide of ZooKeeper 3.9, "The AdminServer", and Apache ZooKeeper's
 ``server.admin.Commands`` for names and fields. ``snapshot`` and ``restore`` are in ``backup``.
-Invariant: an answer is made in steps; no list is built that grows with the state of the server.
+Invariant: an answer is produced in steps; no list grows with the state of the server.
 """
 
 import itertools
@@ -20,28 +20,29 @@ from zoolet.server.operator.version import FULL_VERSION
 
 Answer = dict[str, object]
 Steps = Generator[None, None, Answer]
-"""Makes an answer, with pauses."""
+"""A generator that returns an answer and pauses at each ``yield``."""
 
 Command = Callable[[Inspector, dict[str, str]], Answer | Steps]
 
 T = TypeVar("T")
 
 _NO_SIZES = {"last_buffer_size": -1, "min_buffer_size": -1, "max_buffer_size": -1}
-"""Sizes of replies are not measured; this is what Apache ZooKeeper says where it has none."""
+"""zoolet does not measure the sizes of replies; Apache ZooKeeper shows -1 if it has no sizes."""
 
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 100_000
-"""Of the watches that ``watch_details`` shows."""
+"""The default and the greatest number of watches that ``watch_details`` shows."""
 
 
 class ArgumentError(ValueError):
-    """An argument of a command is wrong; the message says what is expected."""
+    """An argument of a command is invalid; the message says which arguments are valid."""
 
 
 def admin_page(inspector: Inspector, root: str, pages: Mapping[str, Page] | None = None) -> Page:
-    """Return the page that answers the commands below ``root``, ``/commands`` say.
+    """Return the page that answers the commands below ``root``, for example ``/commands``.
 
-    ``pages`` answer further commands, by their names; the first name of each page is listed.
+    ``pages`` has the pages of further commands, by their names. The list of commands has only the
+    first name of each page.
     """
     others = pages or {}
     first_names = {page: name for name, page in reversed(list(others.items()))}
@@ -58,7 +59,7 @@ def admin_page(inspector: Inspector, root: str, pages: Mapping[str, Page] | None
         elif name in others:
             return others[name](request, exchange)
         elif request.method not in {"GET", "HEAD"}:
-            message = "this command is asked with GET"
+            message = "use the method GET for this command"
             exchange.respond(text(HTTPStatus.METHOD_NOT_ALLOWED, message))
         else:
             exchange.respond(_run(inspector, name, request.query))
@@ -70,7 +71,7 @@ def admin_page(inspector: Inspector, root: str, pages: Mapping[str, Page] | None
 def json_response(
     status: HTTPStatus, answer: Answer, headers: tuple[tuple[str, str], ...] = ()
 ) -> Response:
-    """Return an answer that is JSON."""
+    """Return a response with an answer in JSON."""
     chunks = _encoded(encode(answer))
     return Response(status, "application/json", chunks, headers)
 
@@ -107,13 +108,13 @@ def _run(inspector: Inspector, name: str, arguments: dict[str, str]) -> Response
 
 
 def _encoded(pieces: Iterator[str]) -> Iterator[bytes]:
-    """Yield the pieces of a text in chunks, with a line end behind it."""
+    """Yield the pieces of a text in chunks, followed by a line end."""
     for chunk in in_chunks(itertools.chain(pieces, ["\n"])):
         yield chunk.encode("utf-8", "replace")
 
 
 def _with_pauses(steps: Generator[None, None, T]) -> Generator[str, None, T]:
-    """Run steps with a pause at each; returns what they return."""
+    """Run steps; yield a pause for each step and return their result."""
     while True:
         try:
             next(steps)
@@ -283,7 +284,7 @@ def _watch_details(inspector: Inspector, arguments: dict[str, str]) -> Answer:
 
 
 def _number(name: str, value: str) -> int:
-    """Return a number, which may be hexadecimal as the four-letter words show session ids."""
+    """Return a number, decimal or hexadecimal (four-letter words show session ids like 0x1f)."""
     try:
         return int(value, 16 if value.lower().startswith("0x") else 10)
     except ValueError as error:
@@ -321,7 +322,7 @@ def _monitor(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
 
 
 def _constant(**answer: object) -> Command:
-    """Return a command that always answers the same."""
+    """Return a command that always returns the same answer."""
     return lambda _inspector, _arguments: dict(answer)
 
 
@@ -357,7 +358,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Command], ...] = (
     (("watch_summary", "wchs"), lambda inspector, _: dict(inspector.watch_summary())),
     (("zabstate",), _constant(voting=False, zabstate="")),
 )
-"""The names of each command, the one that answers call it by first."""
+"""The names and the function of each command; answers contain the first name."""
 
 _PRIMARY = [names[0] for names, _ in _TABLE]
 _NAMES = {name: names[0] for names, _ in _TABLE for name in names}

@@ -1,8 +1,8 @@
 """The admin commands ``snapshot`` and ``restore``, with Apache ZooKeeper's rules.
 
-Both need an ``Authorization`` header (``digest USER:PASSWORD`` or ``ip``) whose identity has all
-permissions on the root. Each may be used once in ``admin.rateLimiterIntervalInMS``. Source: the
-"Snapshot and Restore Guide" of ZooKeeper 3.9, ``Commands.SnapshotCommand``,
+Both commands need an ``Authorization`` header (``digest USER:PASSWORD`` or ``ip``) whose identity
+has all permissions on the root. Each command can be used once in ``admin.rateLimiterIntervalInMS``.
+Source: the "Snapshot and Restore Guide" of ZooKeeper 3.9, ``Commands.SnapshotCommand``,
 ``Commands.RestoreCommand`` and ``Commands.runCommand``.
 """
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TakeSnapshot = Callable[[Callable[[Path | None, int], None]], None]
-"""Takes a snapshot without compression; calls back with its path (None: it failed) and zxid."""
+"""Takes a snapshot without compression, then calls back with its path and zxid.
+
+The path is None if the snapshot failed."""
 
 _PIECE_BYTES: Final = 32 << 10
 _SEAL_BYTES: Final = 13
@@ -48,7 +50,7 @@ _ALL_PERMISSIONS: Final = (
 
 
 class Backup:
-    """The pages of both commands."""
+    """The pages of the commands ``snapshot`` and ``restore``."""
 
     def __init__(
         self,
@@ -94,7 +96,7 @@ class Backup:
         def taken(path: Path | None, zxid: int) -> None:
             if path is None:
                 stats.snapshot_errors += 1
-                message = "the snapshot could not be written; the server's log says why"
+                message = "the snapshot could not be written; the server's log has the reason"
                 exchange.respond(_error("snapshot", HTTPStatus.INTERNAL_SERVER_ERROR, message))
             else:
                 exchange.respond(self._snapshot_response(request, path, zxid))
@@ -141,7 +143,7 @@ class Backup:
         def done(result: int | RestoreError) -> None:
             if isinstance(result, RestoreError):
                 self._stats.restore_errors += 1
-                log.warning("%s (asked by %s)", result, request.address)
+                log.warning("%s (requested by %s)", result, request.address)
                 message = str(result)
                 exchange.respond(_error("restore", HTTPStatus.INTERNAL_SERVER_ERROR, message))
                 return
@@ -155,13 +157,13 @@ class Backup:
             exchange.respond(_error("restore", HTTPStatus.CONFLICT, str(error)))
             return None
 
-    # -- who may -----------------------------------------------------------------------------------
+    # -- permission --------------------------------------------------------------------------------
 
     def _refusal(self, command: str, method: str, request: Request) -> Response | None:
-        """Return the answer to a client that may not use a command; None: it may."""
+        """Return the error for a client that is not allowed to use a command; None if it is."""
         if request.method != method:
             return _error(
-                command, HTTPStatus.METHOD_NOT_ALLOWED, f"{command} is asked with {method}"
+                command, HTTPStatus.METHOD_NOT_ALLOWED, f"{command}: use the method {method}"
             )
         header = request.headers.get("authorization")
         if header is None:
@@ -185,13 +187,13 @@ class Backup:
 
     def _too_soon(self) -> str:
         return (
-            f"it may be used once in {self._admin.rate_limit_ms} ms"
+            f"the command can be used once in {self._admin.rate_limit_ms} ms"
             " (admin.rateLimiterIntervalInMS): try again later"
         )
 
 
 def _stream(file: ReadableFile, zxid: int) -> Iterator[bytes]:
-    """Yield a snapshot and, behind it, what tells a restore its zxid."""
+    """Yield a snapshot, followed by its digest and its zxid, which a restore reads."""
     checksum = 1
     with file:
         for piece in file.blocks(_PIECE_BYTES):
@@ -203,10 +205,10 @@ def _stream(file: ReadableFile, zxid: int) -> Iterator[bytes]:
         yield part + seal
 
 
-_DISABLED: Final = "it is switched off in zoo.cfg (admin.snapshot.enabled, admin.restore.enabled)"
+_DISABLED: Final = "zoo.cfg disables it (admin.snapshot.enabled, admin.restore.enabled)"
 
 _EMPTY_DIGEST: Final = LONG.pack(0) + INT.pack(_DIGEST_VERSION) + LONG.pack(0)
-"""What Apache writes of a tree without digests."""
+"""The digest that Apache writes if it does not compute digests."""
 
 
 def _error(command: str, status: HTTPStatus, message: str) -> Response:

@@ -1,7 +1,7 @@
-"""The figures of a server: a table of what each is called, what it means, and where it is.
+"""The figures of a server: a table with the name, the meaning and the value of each figure.
 
-Source of the names: Apache ZooKeeper's ``ServerMetrics`` and ``ZooKeeperServer``; the same name has
-the same meaning.
+Source of the names: Apache ZooKeeper's ``ServerMetrics`` and ``ZooKeeperServer``; each figure has
+the same meaning as there.
 """
 
 import os
@@ -15,12 +15,12 @@ from zoolet.server.operator.inspection import Inspector
 
 
 class Figure(NamedTuple):
-    """A number that may be watched.
+    """A number for monitoring.
 
     Attributes:
-        meaning: a sentence for those who have not seen its name before.
-        value: returns the number.
-        counts: whether it only rises while the server runs.
+        meaning: the description, for Prometheus.
+        value: the function that returns the number.
+        counts: whether the number is a counter, which never decreases while the server runs.
     """
 
     meaning: str
@@ -33,9 +33,9 @@ def _count(meaning: str, value: Callable[[Inspector], float]) -> Figure:
 
 
 def _open_descriptors(_inspector: Inspector) -> int:
-    """Count this process's file descriptors; -1 where the system does not tell."""
+    """Return the number of this process's open descriptors; -1 if the system does not have it."""
     try:
-        # Linux 6.2 and newer say how many there are; before, the size is 0.
+        # From Linux 6.2 on, the size of this directory is the number; before, the size is 0.
         size = Path("/proc/self/fd").stat().st_size
         return size or sum(1 for _ in os.scandir("/proc/self/fd"))
     except OSError:
@@ -44,22 +44,22 @@ def _open_descriptors(_inspector: Inspector) -> int:
 
 FIGURES: Final = {
     "avg_latency": Figure(
-        "Mean ms from a request to its reply.", lambda of: of.stats.latency.average_ms
+        "Mean time in ms from a request to its reply.", lambda of: of.stats.latency.average_ms
     ),
     "max_latency": Figure(
-        "Longest ms from a request to its reply.", lambda of: of.stats.latency.max_ms
+        "Longest time in ms from a request to its reply.", lambda of: of.stats.latency.max_ms
     ),
     "min_latency": Figure(
-        "Shortest ms from a request to its reply.", lambda of: of.stats.latency.min_ms
+        "Shortest time in ms from a request to its reply.", lambda of: of.stats.latency.min_ms
     ),
-    "packets_received": _count("Requests taken.", lambda of: of.stats.packets_received),
+    "packets_received": _count("Requests received.", lambda of: of.stats.packets_received),
     "packets_sent": _count("Replies and events sent.", lambda of: of.stats.packets_sent),
     "num_alive_connections": Figure("Open connections.", lambda of: of.num_connections),
     "outstanding_requests": Figure(
         "Replies that wait for the disk.", lambda of: of.outstanding_requests
     ),
-    "uptime": Figure("Ms since the server began.", lambda of: of.uptime_ms),
-    "znode_count": Figure("Znodes, the root counted twice.", lambda of: of.znode_count),
+    "uptime": Figure("Time in ms since the server started.", lambda of: of.uptime_ms),
+    "znode_count": Figure("Znodes; the root is counted twice.", lambda of: of.znode_count),
     "watch_count": Figure("Watches.", lambda of: of.num_watches),
     "ephemerals_count": Figure("Ephemeral znodes.", lambda of: of.num_ephemerals),
     "approximate_data_size": Figure(
@@ -69,11 +69,11 @@ FIGURES: Final = {
     "local_sessions": Figure("Sessions that only one member of an ensemble knows.", lambda _: 0),
     "open_file_descriptor_count": Figure("Open file descriptors.", _open_descriptors),
     "max_file_descriptor_count": Figure(
-        "File descriptors there may be.", lambda _: resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        "Limit of open file descriptors.", lambda _: resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     ),
     "auth_failed_count": _count("Refused authentications.", lambda of: of.stats.auth_failures),
     "connection_rejected": _count(
-        "Connections past a limit.", lambda of: of.stats.connections_rejected
+        "Connections refused because of a limit.", lambda of: of.stats.connections_rejected
     ),
     "sessionless_connections_expired": _count(
         "Connections closed because they opened no session.",
@@ -86,40 +86,40 @@ FIGURES: Final = {
         "Connect requests.", lambda of: of.stats.connection_requests
     ),
     "connection_revalidate_count": _count(
-        "Sessions taken up again.", lambda of: of.stats.sessions_resumed
+        "Sessions resumed on a new connection.", lambda of: of.stats.sessions_resumed
     ),
     "bytes_received_count": _count(
         "Bytes received from clients.", lambda of: of.stats.bytes_received
     ),
     "snap_count": _count("Snapshots written.", lambda of: of.stats.snapshots.count),
     "snapshot_error_count": _count(
-        "Snapshots of the admin endpoint that failed.", lambda of: of.stats.snapshot_errors
+        "Failed snapshot commands of the admin endpoint.", lambda of: of.stats.snapshot_errors
     ),
     "snapshot_rate_limited_count": _count(
-        "Snapshots refused by the rate limit.", lambda of: of.stats.snapshots_rate_limited
+        "Snapshot commands refused by the rate limit.", lambda of: of.stats.snapshots_rate_limited
     ),
-    "restore_error_count": _count("Restores that failed.", lambda of: of.stats.restore_errors),
+    "restore_error_count": _count("Failed restore commands.", lambda of: of.stats.restore_errors),
     "restore_rate_limited_count": _count(
-        "Restores refused by the rate limit.", lambda of: of.stats.restores_rate_limited
+        "Restore commands refused by the rate limit.", lambda of: of.stats.restores_rate_limited
     ),
 }
-"""By name, in the order in which ``mntr`` shows them."""
+"""The figures by name, in the order in which ``mntr`` shows them."""
 
 
 def histograms(inspector: Inspector) -> dict[str, tuple[Histogram, str]]:
-    """Return how the latencies are distributed, in ms, with the meaning of each."""
+    """Return the histograms of the latencies in ms, by name, each with its meaning."""
     stats = inspector.stats
     return {
-        "request_latency": (stats.latencies, "Ms from a request to its reply."),
-        "sync_latency": (stats.sync_latencies, "Ms to write and sync a batch of txns."),
+        "request_latency": (stats.latencies, "Time in ms from a request to its reply."),
+        "sync_latency": (stats.sync_latencies, "Time in ms to write and sync a batch of txns."),
     }
 
 
 def summaries(inspector: Inspector) -> dict[str, tuple[Summary, str]]:
-    """Return what is measured in ms, with the meaning of each."""
+    """Return the summaries of durations in ms, by name, each with its meaning."""
     stats = inspector.stats
     return {
-        "fsynctime": (stats.syncs, "Ms to write and sync a batch of txns."),
-        "snapshottime": (stats.snapshots, "Ms to write a snapshot."),
-        "restore_time": (stats.restores, "Ms to restore a snapshot."),
+        "fsynctime": (stats.syncs, "Time in ms to write and sync a batch of txns."),
+        "snapshottime": (stats.snapshots, "Time in ms to write a snapshot."),
+        "restore_time": (stats.restores, "Time in ms to restore a snapshot."),
     }

@@ -1,4 +1,4 @@
-"""Four-letter words: what an operator asks with ``echo srvr | nc``.
+"""Four-letter words: the commands that an operator sends with ``echo srvr | nc``.
 
 Source: the administrator's guide of ZooKeeper 3.9, "The Four Letter Words", and Apache ZooKeeper's
 ``server.command`` package for the format of the answers.
@@ -18,16 +18,16 @@ T = TypeVar("T")
 WORD_BYTES = 4
 TRACE_MASK_WORD = b"stmk"
 TRACE_MASK_BYTES = 8
-"""What follows ``stmk``: the mask, as a big-endian number."""
+"""The length of the trace mask after ``stmk``, a big-endian number."""
 
 LARGE_WORDS = frozenset({"dump", "wchc", "wchp"})
 """The words whose answers copy the keys of a table (``answers.Answer.is_large``)."""
 
 
 def answer(word: str, whitelist: Collection[str], inspector: Inspector) -> Iterator[bytes]:
-    """Yield the answer to a word in chunks, or that it may not be asked; ``*`` whitelists all.
+    """Yield the answer to a word in chunks, or a refusal if the whitelist lacks the word and ``*``.
 
-    Raises OSError where the system refuses what is to be shown.
+    Raises OSError if the operating system fails to provide a value.
     """
     if word not in whitelist and "*" not in whitelist:
         pieces: Iterator[str] = iter(
@@ -40,7 +40,7 @@ def answer(word: str, whitelist: Collection[str], inspector: Inspector) -> Itera
 
 
 def failure(error: Exception) -> bytes:
-    """Return the text that says that a word could not be answered."""
+    """Return the answer to a word that could not be answered because of an error."""
     return f"The answer could not be made: {error}.\n".encode("utf-8", "replace")
 
 
@@ -107,7 +107,7 @@ def _of_session(shown: dict[str, object]) -> str:
 
 
 def _java_hex(number: object) -> str:
-    """Write a number as ``Long.toHexString`` does: a negative one in two's complement."""
+    """Return a number in the form of ``Long.toHexString``: two's complement if it is negative."""
     return hex64(number) if isinstance(number, int) else ""
 
 
@@ -141,7 +141,7 @@ def _pairs(values: "dict[str, object] | dict[str, str] | dict[str, int]", betwee
 
 
 def _paused(steps: Generator[None, None, T]) -> Generator[str, None, T]:
-    """Run steps that show nothing, with a pause at each; returns what they return."""
+    """Run steps; yield a pause for each step and return their result."""
     while True:
         try:
             next(steps)
@@ -169,7 +169,7 @@ def _dump(inspector: Inspector) -> Iterator[str]:
             yield f"\t{path}\n"
     yield "Connections dump:\n"
     num_connections = inspector.num_connections
-    # Apache ZooKeeper's connections expire; here they end with their session, or with their client.
+    # Connections do not expire as in Apache ZooKeeper, so all of them are in one set.
     yield f"Connections Sets ({int(bool(num_connections))})/({num_connections}):\n"
     for shown in inspector.connections():
         if shown:
@@ -184,7 +184,7 @@ def _mntr(inspector: Inspector) -> Iterator[str]:
 
 
 def flat_figures(inspector: Inspector) -> dict[str, float]:
-    """Return all figures, a summary as five of them (``DefaultMetricsProvider``)."""
+    """Return all figures; a summary has five of them, as in ``DefaultMetricsProvider``."""
     from zoolet.server.operator.figures import FIGURES, summaries  # noqa: PLC0415 -- a large table
 
     flat: dict[str, float] = {name: each.value(inspector) for name, each in FIGURES.items()}
@@ -200,7 +200,7 @@ def flat_figures(inspector: Inspector) -> dict[str, float]:
 
 
 def _hash(_inspector: Inspector) -> Iterator[str]:
-    """Yield nothing: no digests of the tree are kept."""
+    """Yield nothing, because the server does not compute digests of the tree."""
     yield ""
 
 
@@ -258,9 +258,9 @@ _ANSWERS: dict[str, Callable[[Inspector], Iterator[str]]] = {
 }
 
 WORDS = frozenset(word.encode() for word in _ANSWERS)
-"""The words as a connection's first bytes; none of them could be the length of a frame."""
+"""The words as the first bytes of a connection; none of them is a valid frame length."""
 
 
 def unknown_words(words: Iterable[str]) -> list[str]:
-    """Return those of ``words`` that are not answered here; ``*`` stands for all that are."""
+    """Return those of ``words`` that the server cannot answer; ``*`` means all known words."""
     return sorted(set(words) - set(_ANSWERS) - {"*"})

@@ -1,13 +1,16 @@
-"""HTTP/1.1 for the operator's pages: requests in, one answer each, on the library h11.
+"""HTTP/1.1 for the operator's pages, with the library h11.
 
-Owns what a page needs of HTTP and nothing of what the pages say. Invariants:
+This module does not depend on the contents of the pages. Invariants:
 
-- the requests of a client are answered one at a time; while an answer is made, nothing is read;
-- an answer is sent as ``answers.Answer`` sends it, so its client has little of it unread;
-- a request's head has at most ``MAX_HEADER_BYTES``, a body that no page takes ``MAX_BODY_BYTES``;
+- the server answers the requests of a client one at a time, and reads nothing from the client
+  while it sends an answer;
+- an answer is sent by ``answers.Answer``, so only little of it waits unread for the client;
+- a request's head has at most ``MAX_HEADER_BYTES``, and a body that no page reads has at most
+  ``MAX_BODY_BYTES``;
 - a client that does not complete a request in time is disconnected.
 
-A malformed request, an unknown path and an unknown method get their status and a sentence.
+For a malformed request, an unknown path and an unknown method, the answer is a status and a
+sentence.
 """
 
 import asyncio
@@ -27,7 +30,15 @@ MAX_BODY_BYTES: Final = 1 << 20
 
 
 class Request(NamedTuple):
-    """What was asked for; the query without repetitions, the names of headers in lower case."""
+    """A request.
+
+    Attributes:
+        method: the HTTP method.
+        path: the path of the URL.
+        query: the arguments in the URL; a repeated argument has its last value.
+        headers: the headers, by their names in lower case.
+        address: the IP address of the client.
+    """
 
     method: str
     path: str
@@ -37,13 +48,16 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What is answered.
+    """The answer to a request.
 
     Attributes:
+        status: the HTTP status.
+        content_type: the value of the header ``Content-Type``.
         chunks: the body; each ``next`` does at most about 1 ms of work.
-        headers: further headers.
+        headers: additional headers.
         is_large: whether the chunks copy the keys of a table (``answers.Answer``).
-        failed: makes the answer that is sent instead if the first chunk cannot be made.
+        failed: the function that returns the answer to send instead if the body fails before any
+            of it is sent; None means status 500 with the error's message.
     """
 
     status: HTTPStatus
@@ -55,23 +69,23 @@ class Response(NamedTuple):
 
 
 class Upload(Protocol):
-    """Takes the body of a request piece by piece."""
+    """The receiver of a request's body."""
 
     @property
     def has_room(self) -> bool:
-        """Whether it takes more. If not, it calls ``Exchange.go_on`` later."""
+        """Whether the receiver accepts more; if not, it calls ``Exchange.go_on`` later."""
         ...
 
     def take(self, data: bytes) -> None:
-        """Take a piece of the body."""
+        """Process a piece of the body."""
         ...
 
     def finish(self) -> None:
-        """Note that the body is complete."""
+        """Record that the body is complete."""
         ...
 
     def cancel(self) -> None:
-        """Note that the client is gone before the answer."""
+        """Record that the client disconnected before the answer."""
         ...
 
 
@@ -79,28 +93,28 @@ class Exchange(Protocol):
     """A request that waits for its answer."""
 
     def respond(self, response: Response) -> None:
-        """Answer the request."""
+        """Send the answer to the request."""
         ...
 
     def go_on(self) -> None:
-        """Read more of the body."""
+        """Continue to read the body."""
         ...
 
 
 Page = Callable[[Request, Exchange], Upload | None]
-"""Answers a request by calling ``Exchange.respond`` once, now or later.
+"""Answers a request: it calls ``Exchange.respond`` exactly one time, at once or later.
 
-It returns what takes the body of the request; None: nothing does."""
+It returns the receiver of the request's body; None if it does not read the body."""
 
 
 def text(status: HTTPStatus, message: str) -> Response:
-    """Return an answer that is a sentence."""
+    """Return a response with a message in plain text."""
     body = f"{message}\n".encode("utf-8", "replace")
     return Response(status, "text/plain; charset=utf-8", iter([body]))
 
 
 class HttpConnection(asyncio.Protocol):
-    """One client of the pages: an Exchange, and the sink of its answers."""
+    """The connection of one client: its current Exchange, and the sink of its answers."""
 
     def __init__(
         self,
@@ -109,9 +123,9 @@ class HttpConnection(asyncio.Protocol):
         idle_timeout_s: float,
         accepted: AcceptedSocket | None = None,
     ) -> None:
-        """Answer with ``page``, and close after a silence of ``idle_timeout_s``.
+        """Create a connection that ``page`` answers and that closes if idle for the timeout.
 
-        ``accepted`` is told when the connection opens and closes.
+        ``accepted`` is notified when the connection opens and closes.
         """
         self._page = page
         self._answers = answers
@@ -136,7 +150,7 @@ class HttpConnection(asyncio.Protocol):
         self._unsent: bytes | None = None
         self._head_is_sent = False
 
-    # -- what the loop calls -----------------------------------------------------------------------
+    # -- asyncio.Protocol --------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
@@ -149,7 +163,7 @@ class HttpConnection(asyncio.Protocol):
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Stop the answer and the upload of the lost connection."""
         del exc
         self._transport = None
         if self._accepted is not None:
@@ -161,25 +175,25 @@ class HttpConnection(asyncio.Protocol):
         self._cancel_upload()
 
     def data_received(self, data: bytes) -> None:
-        """Take in what has arrived."""
+        """Process received bytes."""
         if not self._is_ended:
             self._http.receive_data(data)
             self._take()
 
     def eof_received(self) -> bool:
-        """Go on answering a client that asks for nothing more."""
+        """Continue to answer a client that sends no further requests."""
         if not self._is_ended:
-            with suppress(RuntimeError):  # h11: an end behind an end
+            with suppress(RuntimeError):  # h11 refuses a second end of the stream
                 self._http.receive_data(b"")
             self._take()
         return True
 
     def pause_writing(self) -> None:
-        """The client does not read."""
+        """Record that the client does not read."""
         self._client_reads = False
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Continue the answer: the client reads again."""
         self._client_reads = True
         if self._answer is not None:
             self._answer.go_on()
@@ -187,7 +201,7 @@ class HttpConnection(asyncio.Protocol):
     # -- Exchange ----------------------------------------------------------------------------------
 
     def respond(self, response: Response) -> None:
-        """Answer the request that was asked last."""
+        """Send the answer to the client's last request."""
         self._cancel_upload()
         if self._transport is None or not self._is_asked or self._answer is not None:
             return
@@ -199,7 +213,7 @@ class HttpConnection(asyncio.Protocol):
         self._answer.begin(self)
 
     def go_on(self) -> None:
-        """Read more of the body."""
+        """Continue to read the body."""
         self._take()
 
     # -- answers.Sink ------------------------------------------------------------------------------
@@ -210,7 +224,7 @@ class HttpConnection(asyncio.Protocol):
         return self._client_reads
 
     def send_chunk(self, chunk: bytes) -> None:
-        """Send a chunk of the body; the first waits, since it may be all."""
+        """Send a chunk of the body; the first waits, because it may be the whole body."""
         if self._unsent is None and not self._head_is_sent:
             self._unsent = chunk
             return
@@ -219,7 +233,7 @@ class HttpConnection(asyncio.Protocol):
         self._send(h11.Data(data=before + chunk))
 
     def end_answer(self) -> None:
-        """End the answer, and take the next request."""
+        """Complete the answer and process the next request."""
         body, self._unsent = self._unsent or b"", None
         self._send_head(len(body))
         if body:
@@ -234,7 +248,7 @@ class HttpConnection(asyncio.Protocol):
             self._take()
 
     def fail_answer(self, error: Exception) -> None:
-        """Say that the answer cannot be made; cut the client off if half of it is sent."""
+        """Send an error as the answer; disconnect if a part of the answer is already sent."""
         response, self._answer = self._response, None
         if self._head_is_sent or response is None:
             self.abort()
@@ -252,7 +266,7 @@ class HttpConnection(asyncio.Protocol):
     # -- requests ----------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """Give the client its time for the next request."""
+        """Start the timeout for the client's next request."""
         self._stop_waiting()
         loop = asyncio.get_running_loop()
         self._idle = loop.call_later(self._idle_timeout_s, self.abort)
@@ -263,9 +277,9 @@ class HttpConnection(asyncio.Protocol):
             self._idle = None
 
     def _take(self) -> None:
-        """Take what has arrived, until there is nothing or it has to wait."""
+        """Process the received events until none is left or the next must wait."""
         if self._is_taking:
-            return  # a page has answered at once: the loop below goes on
+            return  # the page answered at once, and the loop below is still running
         self._is_taking = True
         try:
             while self._may_take() and self._take_event():
@@ -279,11 +293,11 @@ class HttpConnection(asyncio.Protocol):
             return False
         if self._upload is not None:
             return self._upload.has_room
-        # A page that answers later has all of the request.
+        # After a request's end, the next request must wait for the answer.
         return not self._is_asked or self._http.their_state is h11.SEND_BODY
 
     def _read_or_wait(self) -> None:
-        """Read from the socket only while what is read can be taken."""
+        """Read from the socket only while received bytes can be processed."""
         if self._transport is None or self._is_ended:
             return
         wanted = self._may_take()
@@ -295,7 +309,7 @@ class HttpConnection(asyncio.Protocol):
                 self._transport.pause_reading()
 
     def _take_event(self) -> bool:
-        """Take the next piece of what has arrived; False where there is none, or it must wait."""
+        """Process the next received event; return whether there was one and more can follow."""
         http = self._http
         if http.our_state is h11.DONE and http.their_state is h11.DONE:
             http.start_next_cycle()
@@ -318,7 +332,7 @@ class HttpConnection(asyncio.Protocol):
         return isinstance(event, h11.Event) and not isinstance(event, h11.ConnectionClosed)
 
     def _ask(self, event: h11.Request) -> None:
-        """Hand a request to the page."""
+        """Pass a request to the page."""
         target = urlsplit(event.target.decode("ascii", "replace"))
         headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
         method = event.method.decode()
@@ -342,7 +356,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _take_body(self, data: bytes) -> None:
         if self._upload is not None:
-            self._wait()  # the body may be long: it is the pause that is limited
+            self._wait()  # the timeout limits the pauses, because the body may be long
             self._upload.take(bytes(data))
             return
         self._body_bytes += len(data)
@@ -355,12 +369,12 @@ class HttpConnection(asyncio.Protocol):
             upload.cancel()
 
     def _refuse(self, error: h11.RemoteProtocolError) -> None:
-        """Say what is wrong with a request, and close."""
-        self._is_asked = False  # what the page answers from now on comes too late
+        """Answer a malformed request with the error, and close the connection."""
+        self._is_asked = False  # a later answer of the page is ignored
         self._cancel_upload()
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             status = HTTPStatus(error.error_status_hint)
-            body = f"no HTTP request: {error}\n".encode("utf-8", "replace")
+            body = f"malformed HTTP request: {error}\n".encode("utf-8", "replace")
             self._response = Response(status, "text/plain; charset=utf-8", iter(()))
             self._head_is_sent = self._is_head = False
             self._send_head(len(body))
@@ -371,7 +385,7 @@ class HttpConnection(asyncio.Protocol):
     # -- sending -----------------------------------------------------------------------------------
 
     def _send_head(self, body_bytes: int | None) -> None:
-        """Send the head, unless it is sent; ``body_bytes`` is None if there may be more chunks."""
+        """Send the head if it is not sent yet; ``body_bytes`` is None if its length is unknown."""
         response = self._response
         if self._head_is_sent or response is None:
             return
@@ -380,7 +394,7 @@ class HttpConnection(asyncio.Protocol):
         if body_bytes is not None:
             headers.append(("Content-Length", str(body_bytes)))
         if self._has_body and self._http.their_state is h11.SEND_BODY:
-            headers.append(("Connection", "close"))  # the body is not wanted
+            headers.append(("Connection", "close"))  # the rest of the body is not read
         reason = response.status.phrase.encode()
         self._send(h11.Response(status_code=response.status, headers=headers, reason=reason))
 
@@ -392,7 +406,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def _close(self) -> None:
-        """Close when what is written is sent; the timer ends a client that does not read it."""
+        """Close after all written bytes are sent; the timer disconnects a client that is idle."""
         self._is_ended = True
         if self._transport is not None:
             self._transport.close()

@@ -1,14 +1,14 @@
-"""What an operator may see of a running server, as plain values.
+"""The state of a running server that operators can inspect, as plain values.
 
-The four-letter words, the admin endpoint and the metrics are three ways to show what is gathered
-here. Whoever shows it waits until it is on disk first (``GroupCommit.when_durable``).
+The four-letter words, the admin endpoint and the metrics show these values. Their code must wait
+until the state is on disk (``GroupCommit.when_durable``) before it shows a value.
 
-What may be long is a generator: each ``next`` does little work, and the state may change between
-two of them. It copies the keys of a table, not what they stand for: 8 bytes for each. An item that
-is there from beginning to end is shown once; one that comes or goes meanwhile may be missing. None
-is a pause: some items were looked at, and there is nothing to show.
+Long results are generators: each ``next`` does little work, and the state may change between two
+of them. A generator copies the keys of a table, 8 bytes each, but not the values. An item that
+exists from the beginning to the end is shown exactly one time; an item that is created or deleted
+in between may be missing. None is a pause, in which no item is shown.
 
-What is read from the system may fail: OSError is the caller's to handle.
+Values that are read from the operating system can fail with OSError, which the caller must handle.
 
 Source of the names: Apache ZooKeeper's ``ServerCnxn``, ``ServerStats``, ``ZooKeeperServer`` and
 ``ServerMetrics``.
@@ -34,7 +34,7 @@ from zoolet.storage.files import DataDirectories, by_zxid
 DEFAULT_TRACE_MASK = 306
 
 NOBODY = Watcher()
-"""Stands for the watcher in a pause."""
+"""The watcher that ``_matches`` yields for a pause."""
 
 _OPERATIONS = {
     OpCode.PING: "PING",
@@ -65,11 +65,11 @@ _OPERATIONS = {
     OpCode.WHO_AM_I: "HOMI",
     OpCode.GET_EPHEMERALS: "GETE",
 }
-"""What Apache ZooKeeper calls a connection's last request (``FinalRequestProcessor``)."""
+"""Apache ZooKeeper's names for a connection's last request (``FinalRequestProcessor``)."""
 
 
 class Client(Protocol):
-    """What there is to see of a connection."""
+    """The properties of a connection that can be inspected."""
 
     address: str
     session: Session | None
@@ -79,55 +79,55 @@ class Client(Protocol):
 
     @property
     def peer(self) -> str:
-        """Its address and port, as logs show them."""
+        """The address and port of the client, as logs show them."""
 
     @property
     def takes_requests(self) -> bool:
-        """Whether its next request may be taken."""
+        """Whether the server may process the next request of the connection."""
         ...
 
 
 class Subject(Protocol):
-    """What there is to see of a server."""
+    """The properties of a server that can be inspected."""
 
     machine: StateMachine
     stats: ServerStats
 
     @property
     def connections(self) -> Collection[Client]:
-        """Those that are open."""
+        """The open connections."""
         ...
 
     @property
     def outstanding_requests(self) -> int:
-        """How many replies wait for the disk."""
+        """The number of replies that wait for the disk."""
         ...
 
     @property
     def now_ms(self) -> int:
-        """What time it is on the clock that only rises."""
+        """The current time of the monotonic clock in ms."""
         ...
 
     def outstanding_by_connection(self) -> Mapping[Client, int]:
-        """Return how many of them wait for each connection that has any."""
+        """Return the number of replies that wait for the disk, for each connection with any."""
         ...
 
     def wall_ms_of(self, monotonic_ms: int) -> int:
-        """Return a moment of the clock that only rises as milliseconds since the epoch."""
+        """Return a time of the monotonic clock as milliseconds since the epoch."""
         ...
 
 
 class Inspector:
-    """Looks at a server.
+    """Provides the state of a server.
 
     Attributes:
-        config: how it is set up.
-        stats: what it counts.
-        trace_mask: what ``stmk`` has set; nothing depends on it.
+        config: the configuration of the server.
+        stats: the counters of the server.
+        trace_mask: the mask that ``stmk`` sets; it has no effect.
     """
 
     def __init__(self, config: Config, subject: Subject, started_ms: int) -> None:
-        """Look at ``subject``, which began at ``started_ms`` of the clock that only rises."""
+        """Inspect ``subject``, which started at ``started_ms`` of the monotonic clock."""
         self.config = config
         self.stats = subject.stats
         self.trace_mask = DEFAULT_TRACE_MASK
@@ -137,7 +137,7 @@ class Inspector:
     # -- the server --------------------------------------------------------------------------------
 
     def configuration(self) -> Generator[None, None, dict[str, object]]:
-        """Return the settings that ``conf`` shows, under their keys in zoo.cfg."""
+        """Return the settings that ``conf`` shows, by their keys in zoo.cfg."""
         config, directories = self.config, self._directories()
         snapshots, logs = (path.absolute() for path in directories)
         snapshots_size = yield from size_of(snapshots)
@@ -158,16 +158,16 @@ class Inspector:
         }
 
     def directory_sizes(self) -> Generator[None, None, dict[str, int]]:
-        """Return how many bytes the files in both directories have."""
+        """Return the size of the files in the snapshot and log directories, in bytes."""
         directories = self._directories()
         snapshots_size = yield from size_of(directories.snapshots)
         logs_size = yield from size_of(directories.logs)
         return {"datadir_size": snapshots_size, "logdir_size": logs_size}
 
     def last_snapshot(self) -> tuple[int, int]:
-        """Return the zxid of the newest snapshot and when it was written, s since the epoch.
+        """Return the zxid of the newest snapshot and the time of its file, in s since the epoch.
 
-        -1 and -1 where there is none. A snapshot that is removed meanwhile is passed over.
+        Both are -1 if no snapshot exists. Ignores a snapshot that is removed in the meantime.
         """
         directory = self._directories().snapshots
         for zxid, name in reversed(
@@ -182,7 +182,7 @@ class Inspector:
 
     @staticmethod
     def environment() -> dict[str, str]:
-        """Return what the server runs on; clients read ``zookeeper.version`` off it."""
+        """Return the environment of the server; clients use its ``zookeeper.version``."""
         system = platform.uname()
         return {
             "zookeeper.version": FULL_VERSION,
@@ -198,7 +198,7 @@ class Inspector:
 
     @property
     def uptime_ms(self) -> int:
-        """How long the server runs."""
+        """The time since the server started, in ms."""
         return self._subject.now_ms - self._started_ms
 
     @property
@@ -208,46 +208,46 @@ class Inspector:
 
     @property
     def num_connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._subject.connections)
 
     @property
     def num_sessions(self) -> int:
-        """How many sessions there are."""
+        """The number of sessions."""
         return len(self._subject.machine.sessions)
 
     @property
     def num_watches(self) -> int:
-        """How many pairs of a path and its watcher there are."""
+        """The number of pairs of a path and a watcher."""
         machine = self._subject.machine
         return len(machine.data_watches) + len(machine.child_watches)
 
     @property
     def num_ephemerals(self) -> int:
-        """How many ephemeral znodes there are."""
+        """The number of ephemeral znodes."""
         return sum(map(len, self._subject.machine.tree.ephemerals.values()))
 
     @property
     def outstanding_requests(self) -> int:
-        """How many replies wait for the disk."""
+        """The number of replies that wait for the disk."""
         return self._subject.outstanding_requests
 
     @property
     def znode_count(self) -> int:
-        """How many znodes there are; as in Apache ZooKeeper, the root counts twice."""
+        """The number of znodes; as in Apache ZooKeeper, the root counts twice."""
         return len(self._subject.machine.tree) + 1
 
     @property
     def tree_size_bytes(self) -> int:
-        """The size of all paths and their data."""
+        """The size of all paths and their data in bytes."""
         return self._subject.machine.tree.size_bytes
 
     # -- connections and sessions ------------------------------------------------------------------
 
     def connections(self, *, secure: bool | None = None) -> Iterator[dict[str, object] | None]:
-        """Yield each connection's figures; those that concern a session only where it has one.
+        """Yield the figures of each connection; those of its session only if it has a session.
 
-        With ``secure``, only of those that are under TLS, or of those that are not.
+        ``secure`` selects the connections with TLS (True) or without TLS (False); None selects all.
         """
         outstanding = self._subject.outstanding_by_connection()
         for connection in tuple(self._subject.connections):
@@ -290,7 +290,7 @@ class Inspector:
             yield None
 
     def sessions_by_expiry(self) -> Generator[None, None, dict[int, list[int]]]:
-        """Return the ids of the sessions by when they expire, ms since the epoch, tick by tick."""
+        """Return the session ids, grouped by the tick in which they expire, in ms since epoch."""
         subject, tick_ms = self._subject, self.config.tick_time_ms
         found: dict[int, list[int]] = {}
         for session in tuple(subject.machine.sessions.by_id.values()):
@@ -307,10 +307,10 @@ class Inspector:
         """Yield the paths of a session's ephemerals."""
         yield from tuple(self._subject.machine.tree.ephemerals.get(session_id, ()))
 
-    # -- watches: as in Apache ZooKeeper, those on data alone --------------------------------------
+    # -- watches: as in Apache ZooKeeper, only watches on data -------------------------------------
 
     def watches_by_session(self) -> Iterator[tuple[int, Iterator[str]]]:
-        """Yield each session id that watches, and the paths that it watches."""
+        """Yield the id of each session that has watches, and the paths that it watches."""
         watches = self._subject.machine.data_watches
         for watcher in tuple(watches.by_watcher):
             yield _session_id(watcher), _keys(watches.by_watcher.get(watcher))
@@ -328,9 +328,9 @@ class Inspector:
     def watch_details(
         self, path: str | None, session_id: int | None, address: str | None
     ) -> Iterator[dict[str, object] | None]:
-        """Yield each watch, on data or on children, that matches; None matches all.
+        """Yield each watch on data or on children that matches all arguments; None matches all.
 
-        ``path`` also matches the paths below it if it ends in ``/*``.
+        A ``path`` that ends with ``/*`` also matches all paths below it.
         """
         machine = self._subject.machine
         for kind, watches in (("data", machine.data_watches), ("child", machine.child_watches)):
@@ -352,7 +352,7 @@ class Inspector:
                 }
 
     def watch_summary(self) -> dict[str, int]:
-        """Count who watches, what, and both together."""
+        """Return the numbers of watching connections, of watched paths and of watches."""
         watches = self._subject.machine.data_watches
         return {
             "num_connections": len(watches.by_watcher),
@@ -362,12 +362,12 @@ class Inspector:
 
 
 def _keys(table: Mapping[str, object] | None) -> Iterator[str]:
-    """Yield the keys of a table as they are when the first is asked for."""
+    """Yield the keys that a table has when the first key is requested."""
     yield from tuple(table or ())
 
 
 def _matches(watches: WatchTable, path: str | None) -> Iterator[tuple[str, Watcher, int]]:
-    """Yield path, watcher and modes of the watches on ``path``; the modes are 0 for a pause."""
+    """Yield the path, watcher and modes of each watch on ``path``; the modes are 0 in a pause."""
     if path is None or path.endswith("/*"):
         prefix = "" if path is None else path[:-1]
         wanted: Iterator[str] = _keys(watches.by_path)
@@ -382,9 +382,9 @@ def _matches(watches: WatchTable, path: str | None) -> Iterator[tuple[str, Watch
 
 
 def size_of(directory: Path) -> Generator[None, None, int]:
-    """Return how many bytes the files in a directory have.
+    """Return the size of the files in a directory, in bytes.
 
-    A file that is removed meanwhile counts as nothing.
+    A file that is removed in the meantime counts as 0 bytes.
     """
     size_bytes = 0
     with os.scandir(directory) as entries:
@@ -402,7 +402,7 @@ def _session_id(watcher: object) -> int:
 
 
 def _working_directory() -> str:
-    """Return the working directory; empty if somebody has removed it."""
+    """Return the working directory; "" if the directory was removed."""
     try:
         return str(Path.cwd())
     except OSError:

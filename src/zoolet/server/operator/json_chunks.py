@@ -1,44 +1,45 @@
 """JSON as pieces of text, so that a large answer is never in memory as a whole.
 
-Owns the format: that of ``json.dumps(value, indent=2, ensure_ascii=False)``. Knows nothing of what
-is encoded.
+The format is that of ``json.dumps(value, indent=2, ensure_ascii=False)``. This module does not
+depend on the contents of the answers.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 
 PAUSE = object()
-"""In ``Entries`` and ``Items``: a place where the writer may pause, and nothing to show."""
+"""A value in ``Entries`` and ``Items`` where the writer may pause; it is not shown."""
 
 
 class Entries:
-    """A JSON object whose members are made while it is written: pairs of name and value."""
+    """A JSON object whose members are produced while it is written."""
 
     def __init__(self, pairs: Iterable[object]) -> None:
-        """Show ``pairs``, each a tuple of name and value, or PAUSE."""
+        """Create an object of ``pairs``, each a tuple of name and value, or PAUSE."""
         self.pairs = pairs
 
 
 class Items:
-    """A JSON array whose elements are made while it is written."""
+    """A JSON array whose elements are produced while it is written."""
 
     def __init__(self, values: Iterable[object]) -> None:
-        """Show ``values``, or PAUSE."""
+        """Create an array of ``values``, each an element or PAUSE."""
         self.values = values
 
 
 class Later:
-    """A value that is known only when all before it is written."""
+    """A value that is known only after all values before it are written."""
 
     def __init__(self, make: Callable[[], object]) -> None:
-        """Show what ``make`` returns then."""
+        """Create a value; ``make`` returns it when it is written."""
         self.make = make
 
 
 def encode(value: object, indent: str = "\n") -> Iterator[str]:
     """Yield the pieces of a JSON text; an empty piece is a pause.
 
-    ``value`` may hold Entries and Items at any depth. What JSON has no form for is shown as text.
+    ``value`` may contain Entries, Items and Later at any depth. An object of a type that JSON does
+    not support is shown as text.
     """
     if isinstance(value, dict):
         yield from _encode_object(value.items(), indent)

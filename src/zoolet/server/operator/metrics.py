@@ -1,8 +1,8 @@
-"""Metrics in Prometheus' text format, on the library prometheus_client.
+"""Metrics in Prometheus' text format, with the library prometheus_client.
 
 Source of the names: Apache ZooKeeper's ``PrometheusMetricsProvider``, which exports the figures
-under the names that they have in ``mntr``. Its counters have no ``_total`` behind their names, so
-they are told as untyped here.
+under the names that they have in ``mntr``. The names of its counters do not end with ``_total``, so
+this module exports counters with the type ``unknown``.
 """
 
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ METRICS_PATH = "/metrics"
 
 
 class _Figures(Collector):
-    """Gives the figures to prometheus_client."""
+    """A collector that passes the figures to prometheus_client."""
 
     def __init__(self, inspector: Inspector) -> None:
         self._inspector = inspector
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all figures as they are now."""
+        """Yield the current values of all figures."""
         inspector = self._inspector
         for name, figure in FIGURES.items():
             metric = Metric(name, figure.meaning, "unknown" if figure.counts else "gauge")
@@ -55,9 +55,9 @@ def metrics_page(inspector: Inspector) -> Page:
         if request.path != METRICS_PATH:
             exchange.respond(text(HTTPStatus.NOT_FOUND, f"the metrics are at {METRICS_PATH}"))
         elif request.method not in {"GET", "HEAD"}:
-            exchange.respond(text(HTTPStatus.METHOD_NOT_ALLOWED, "metrics are asked with GET"))
+            exchange.respond(text(HTTPStatus.METHOD_NOT_ALLOWED, "use the method GET for metrics"))
         else:
-            # The page has a fixed number of figures: it is made in one step.
+            # The number of figures is fixed, so the page is produced in one step.
             chunks = (generate_latest(registry) for _ in range(1))
             exchange.respond(Response(HTTPStatus.OK, CONTENT_TYPE_LATEST, chunks))
 

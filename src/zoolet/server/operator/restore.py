@@ -1,16 +1,16 @@
-"""Replaces the database of a running server by a snapshot that arrives piece by piece.
+"""Replaces the database of a running server with a snapshot that is received in pieces.
 
-The steps: read the snapshot into a new tree, write it to a file without a name, hold all requests
-until everything acknowledged is on disk, give the file its name, hold the new state in memory.
-Invariants:
+The steps: read the snapshot into a new tree, write the tree to a temporary file, hold all requests
+until all acknowledged changes are on disk, rename the file to a snapshot, replace the state in
+memory. Invariants:
 
-- the old state counts until the file has its name, the new one from then on, never a mix;
-- the new state's zxid is above every zxid that was acknowledged: zxids only increase, and a start
-  reads the new snapshot and nothing of the logs before it;
-- nothing is acknowledged between the name and the new state in memory.
+- the old state is valid until the rename, the new state after the rename; the two never mix;
+- the new state's zxid is greater than every acknowledged zxid, so zxids only increase, and a
+  starting server reads the new snapshot and none of the older logs;
+- the server acknowledges nothing between the rename and the replacement in memory.
 
-What fails before the file has its name changes nothing. If giving the name fails, nobody knows what
-a start would read: the server ends. Must not import HTTP.
+A failure before the rename changes nothing. If the rename fails, the state that a starting server
+would read is unknown, so the server ends. This module must not import HTTP.
 """
 
 import logging
@@ -31,7 +31,7 @@ from zoolet.storage.snapshots import Image, SnapshotFile
 log = logging.getLogger(__name__)
 
 MAX_PENDING_BYTES: Final = 1 << 20
-"""No more of a snapshot is read from the client while this much waits."""
+"""The server stops reading a snapshot from the client while more than this is not parsed yet."""
 
 _US_PER_S: Final = 1_000_000
 
@@ -49,20 +49,20 @@ class Target(Protocol):
         ...
 
     def hold_requests(self, held: Callable[[], None]) -> None:
-        """Take no request and end no session from now on; call ``held`` when all is on disk."""
+        """Hold all requests and session expiries; call ``held`` when all changes are on disk."""
         ...
 
     def replace_database(
         self, tree: Tree, sessions: dict[int, int], zxid: int, done: Callable[[], None]
     ) -> None:
-        """Hold another state; ``sessions`` are the timeouts in ms. Call ``done`` behind it.
+        """Replace the state, close all connections and no longer hold requests; call ``done``.
 
-        The connections are closed, and the requests are no longer held.
+        ``sessions`` has the timeout of each session in ms.
         """
         ...
 
     def fail(self, message: str) -> None:
-        """End the server."""
+        """End the server with a message."""
         ...
 
 
@@ -88,19 +88,19 @@ class Restorer:
     def begin(
         self, on_room: Callable[[], None], on_done: Callable[[int | RestoreError], None]
     ) -> "Restoring":
-        """Return what takes the snapshot; raises RestoreError if another restore is under way.
+        """Return the receiver of a snapshot; raises RestoreError if another restore is in progress.
 
-        ``on_room`` is called when it takes more, ``on_done`` with the zxid of the new state, or
-        with what went wrong.
+        ``on_room`` is called when the receiver accepts more, ``on_done`` with the zxid of the new
+        state or with an error.
         """
         if self.current is not None:
-            raise RestoreError("another restore is under way")
+            raise RestoreError("another restore is in progress")
         self.current = Restoring(self, on_room, on_done)
         return self.current
 
 
 class Restoring:
-    """One restore."""
+    """A restore, from the first piece of the snapshot to the new state or an error."""
 
     def __init__(
         self,
@@ -120,30 +120,30 @@ class Restoring:
         self._content: Iterator[bytes] = iter(())
         self._file: SnapshotFile | None = None
 
-    # -- what the client does ----------------------------------------------------------------------
+    # -- the client's snapshot ---------------------------------------------------------------------
 
     @property
     def has_room(self) -> bool:
-        """Whether it takes more of the snapshot now."""
+        """Whether the restore accepts more of the snapshot now."""
         return self._parser.pending_bytes < MAX_PENDING_BYTES
 
     def take(self, data: bytes) -> None:
-        """Take a piece of the snapshot."""
+        """Process a piece of the snapshot."""
         if not self._is_over:
             self._parser.feed(data)
             self._read()
 
     def finish(self) -> None:
-        """Note that the snapshot is complete: from now on the client cannot cancel."""
+        """Record that the snapshot is complete: the client cannot cancel the restore any more."""
         if not self._is_over:
             self._is_complete = True
             self._parser.complete()
             self._read()
 
     def cancel(self) -> None:
-        """Give up, unless the snapshot is complete."""
+        """Cancel the restore, unless the snapshot is complete."""
         if not self._is_complete and not self._is_over:
-            self._end(RestoreError("the client is gone"))
+            self._end(RestoreError("the client disconnected before the snapshot was complete"))
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Restoring:
             self._restorer.run("restore", self._steps(), self._failed)
 
     def _steps(self) -> Iterator[int]:
-        """Read what was fed; yields the cost of each step in µs."""
+        """Parse the received pieces; yield the cost of each step in µs."""
         while not self._is_over:
             had_room = self.has_room
             began_s = time.perf_counter()
@@ -173,7 +173,7 @@ class Restoring:
 
     def _begin_file(self) -> None:
         parser = self._parser
-        # Its name comes later. Until then a start removes it.
+        # The file gets its zxid and its name later. A starting server removes temporary files.
         self._content = Image(0, parser.tree, parser.sessions).content()
         self._submit(self._open, self._write_next)
 
@@ -198,9 +198,9 @@ class Restoring:
     def _published(self, zxid: int, failure: Exception | None) -> None:
         if failure is not None:
             self._target.fail(
-                f"a restore could not give its snapshot in {self._restorer.directory} its name:"
-                f" {failure}. Start again: the server has the state before the restore, or the one"
-                " after it."
+                f"a restore could not rename its snapshot in {self._restorer.directory}: {failure}."
+                " Start the server again: it has the state before the restore or the state after"
+                " the restore."
             )
             return
         log.warning(
@@ -214,7 +214,7 @@ class Restoring:
         )
 
     def _submit(self, call: Callable[[], None], then: Callable[[], None]) -> None:
-        """Run a call on the disk's thread, then go on."""
+        """Run a call on the disk thread, then call ``then`` on the loop's thread."""
 
         def done(failure: Exception | None) -> None:
             if failure is not None:
@@ -222,12 +222,12 @@ class Restoring:
                 return
             try:
                 then()
-            except Exception as error:  # noqa: BLE001 -- it ends the restore alone
+            except Exception as error:  # noqa: BLE001 -- the error ends only the restore
                 self._failed(error)
 
         self._restorer.disk_thread.submit(call, done)
 
-    # -- on the disk's thread ----------------------------------------------------------------------
+    # -- on the disk thread ------------------------------------------------------------------------
 
     def _open(self) -> None:
         restorer = self._restorer

@@ -1,1 +1,1 @@
-"""What zoo.cfg says, as one frozen value."""
+"""This package reads zoo.cfg and returns its settings as one immutable ``Config``."""

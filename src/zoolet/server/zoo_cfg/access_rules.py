@@ -1,4 +1,4 @@
-"""Who may do what, as zoo.cfg says: schemes, providers, and the secret of sessions."""
+"""The access settings of zoo.cfg: authentication schemes, providers and the session secret."""
 
 from zoolet.server.zoo_cfg.settings import Settings
 from zoolet.state_machine.access import DigestRules
@@ -8,13 +8,13 @@ _AUTH_PROVIDERS = frozenset(
     f"org.apache.zookeeper.server.auth.{name}AuthenticationProvider"
     for name in ("Digest", "IP", "X509")
 )
-"""The classes whose schemes are always there."""
+"""Apache ZooKeeper's classes for the schemes that zoolet supports."""
 _LEAST_SECRET_CHARACTERS = 16
 _X509_PROVIDER = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
 
 
 def digest_rules(settings: Settings) -> DigestRules:
-    """Return how the scheme digest is set up."""
+    """Return the settings of the scheme digest."""
     return DigestRules(
         algorithm=settings.hash("DigestAuthenticationProvider.digestAlg"),
         super_digest=settings.text("DigestAuthenticationProvider.superDigest"),
@@ -23,7 +23,7 @@ def digest_rules(settings: Settings) -> DigestRules:
 
 
 def check_auth_providers(settings: Settings) -> None:
-    """Raise ConfigError if identities are to be checked by a class that is not there."""
+    """Raise ConfigError if an ``authProvider`` key names a class that zoolet does not support."""
     for key, class_name in settings.matching("authProvider.*"):
         if class_name not in _AUTH_PROVIDERS:
             raise settings.error(
@@ -34,7 +34,7 @@ def check_auth_providers(settings: Settings) -> None:
 
 
 def acl_schemes(settings: Settings, *, has_tls: bool, digests: DigestRules) -> frozenset[str]:
-    """Return the schemes that have a provider, as Apache ZooKeeper's ``ProviderRegistry`` has."""
+    """Return the schemes that have a provider, by the rules of Apache's ``ProviderRegistry``."""
     has_provider = any(
         class_name == _X509_PROVIDER for _, class_name in settings.matching("authProvider.*")
     )
@@ -43,7 +43,7 @@ def acl_schemes(settings: Settings, *, has_tls: bool, digests: DigestRules) -> f
 
 
 def session_secret(settings: Settings) -> str:
-    """Return the secret of sessions' passwords; empty: there is none."""
+    """Return the secret from which session passwords are derived; "" if none is set."""
     key = "zoolet.sessionSecret"
     secret = settings.text(key)
     if secret and len(secret) < _LEAST_SECRET_CHARACTERS:
@@ -56,7 +56,7 @@ def session_secret(settings: Settings) -> str:
 
 
 def required_schemes(settings: Settings) -> frozenset[str]:
-    """Return the schemes of ``enforce.auth.schemes``, if they are enforced."""
+    """Return the schemes of ``enforce.auth.schemes``; empty if ``enforce.auth.enabled`` is off."""
     enforced = settings.flag("enforce.auth.enabled")
     listed = frozenset(settings.names("enforce.auth.schemes"))
     if not enforced:

@@ -1,4 +1,4 @@
-"""How a server is set up: one frozen value, which ``reading`` makes of a zoo.cfg."""
+"""The configuration of a server: one immutable value, which ``reading`` creates from a zoo.cfg."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -10,15 +10,16 @@ from zoolet.state_machine.rules import Rules
 from zoolet.storage.compression import Compression
 
 PROTOCOLS = ("TLSv1.2", "TLSv1.3")
-"""The versions of TLS that are served."""
+"""The TLS versions that the server supports."""
 
 
 class Listener(NamedTuple):
-    """Where something is served.
+    """The address and the port that a service listens on.
 
     Attributes:
-        address: a host name or an address; None is all addresses of this machine, IPv4 and IPv6.
-        port: the TCP port; 0 is any free one.
+        address: the host name or IP address; None means all addresses of this machine, IPv4 and
+            IPv6.
+        port: the TCP port; 0 means any free port.
     """
 
     address: str | None
@@ -26,7 +27,7 @@ class Listener(NamedTuple):
 
 
 class ClientAuth(Enum):
-    """Whether a client on the secure port has to show a certificate."""
+    """Whether a client on the secure port must present a certificate."""
 
     NEED = "need"
     WANT = "want"
@@ -34,16 +35,17 @@ class ClientAuth(Enum):
 
 
 class TlsConfig(NamedTuple):
-    """How the secure port is set up.
+    """The settings of the secure port.
 
     Attributes:
-        listener: where it is.
-        key_store: a PEM file with the server's private key and certificates.
-        key_store_password: of the private key; empty where it has none.
-        trust_store: a PEM file with the certificates of those who sign clients'; None: none.
-        client_auth: whether a client has to show a certificate.
-        protocols: the versions of TLS, of TLSv1.2 and TLSv1.3.
-        cipher_suites: the cipher suites, by the names that Java uses; none: OpenSSL's default.
+        listener: the address and the port.
+        key_store: the PEM file with the server's private key and certificates.
+        key_store_password: the password of the private key; "" if the key has no password.
+        trust_store: the PEM file with the certificates of the CAs that sign clients'
+            certificates; None if no CA is trusted.
+        client_auth: whether a client must present a certificate.
+        protocols: the enabled TLS versions, from ``PROTOCOLS``.
+        cipher_suites: Java's names of the cipher suites; empty means OpenSSL's default.
     """
 
     listener: Listener
@@ -56,15 +58,16 @@ class TlsConfig(NamedTuple):
 
 
 class AdminConfig(NamedTuple):
-    """How the admin endpoint is set up.
+    """The settings of the admin endpoint.
 
     Attributes:
-        listener: where it listens.
-        root: the path of its commands.
-        idle_timeout_ms: a client that is silent for longer is disconnected.
-        rate_limit_ms: ``snapshot`` and ``restore`` may each be used once in this time.
-        offers_snapshot: whether there is the command ``snapshot``.
-        offers_restore: whether there is the command ``restore``.
+        listener: the address and the port.
+        root: the URL path of the commands.
+        idle_timeout_ms: the time after which a silent client is disconnected.
+        rate_limit_ms: the shortest time between two ``snapshot`` commands, and between two
+            ``restore`` commands.
+        offers_snapshot: whether the command ``snapshot`` is enabled.
+        offers_restore: whether the command ``restore`` is enabled.
     """
 
     listener: Listener
@@ -76,18 +79,18 @@ class AdminConfig(NamedTuple):
 
 
 class StorageConfig(NamedTuple):
-    """How snapshots and logs are written and kept.
+    """The settings for writing and purging snapshots and transaction logs.
 
     Attributes:
-        snap_count: after how many txns a snapshot is taken and a new log begun.
-        snap_size_bytes: after how many bytes of txns a snapshot is taken.
-        log_size_bytes: from which size on a log is ended; 0 is never.
-        compression: of snapshots.
-        kept_snapshots: how many snapshots are kept, with the logs behind them.
-        purge_interval_h: how often the others are removed; 0 is never.
-        sync_warning_ms: a sync that takes longer is warned of.
-        preallocate_bytes: in which steps a log grows.
-        force_sync: whether a txn is acknowledged only once it is on disk.
+        snap_count: the number of txns after which a snapshot is taken and a new log is begun.
+        snap_size_bytes: the number of bytes of txns after which a snapshot is taken.
+        log_size_bytes: the size from which on a new log is begun; 0 means no limit.
+        compression: the compression of snapshots.
+        kept_snapshots: the number of snapshots that a purge keeps, with the logs that they need.
+        purge_interval_h: the hours between two purges; 0 means no purges.
+        sync_warning_ms: the time above which the log has a warning about a slow sync.
+        preallocate_bytes: the steps in which a log file grows.
+        force_sync: whether a txn is acknowledged only after it is on disk.
     """
 
     snap_count: int
@@ -102,45 +105,47 @@ class StorageConfig(NamedTuple):
 
 
 class Config(NamedTuple):
-    """How a server is set up; the table in ``used_keys`` has the defaults.
+    """The configuration of a server; the table in ``used_keys`` has the defaults.
 
     Attributes:
-        data_dir: where snapshots are kept, and the logs unless data_log_dir is given.
-        data_log_dir: where the logs are kept.
-        client_port: the TCP port for clients; 0 is any free one.
-        client_address: the address to listen on; None is all addresses of this machine, IPv4 and
-            IPv6.
-        tls: the port for clients that speak TLS; None: there is none.
-        x509_super_user: the subject whose certificate makes a client the super user; empty: none.
+        data_dir: the directory of the snapshots, and of the logs if data_log_dir is None.
+        data_log_dir: the directory of the logs; None means data_dir.
+        client_port: the TCP port for clients; 0 means any free port.
+        client_address: the address to listen on; None means all addresses of this machine, IPv4
+            and IPv6.
+        tls: the settings of the secure port; None if the server does not serve TLS.
+        x509_super_user: the certificate subject of the super user; "" if there is no such user.
         creates_directories: whether missing data directories are created (``datadir.autocreate``).
-        tick_time_ms: the unit of heartbeats.
-        min_session_timeout_ms: a client that asks for less gets this.
-        max_session_timeout_ms: a client that asks for more gets this.
-        max_connections_per_address: how many connections one address may have; 0 is any number.
-        max_connections: how many connections there may be in all; 0 is any number.
-        sessionless_timeout_ms: how long a connection may stay without a session
-            (``nio.sessionlessCnxnTimeout``), from its accept.
-        client_read_timeout_ms: a client that reads nothing for this long, while bytes wait for it,
-            is closed (``zoolet.clientReadTimeoutMs``).
-        listen_backlog: how many connections may wait to be taken in.
-        keeps_alive: whether the system probes silent connections (``clientTcpKeepAlive``).
-        storage: how snapshots and logs are written and kept.
-        rules: what the state machine refuses.
+        tick_time_ms: the unit of session timeouts.
+        min_session_timeout_ms: the shortest session timeout; shorter ones are raised to it.
+        max_session_timeout_ms: the longest session timeout; longer ones are lowered to it.
+        max_connections_per_address: the most connections from one address; 0 means no limit.
+        max_connections: the most connections in total; 0 means no limit.
+        sessionless_timeout_ms: the time from its accept in which a connection must open a session
+            (``nio.sessionlessCnxnTimeout``).
+        client_read_timeout_ms: the time after which a client is disconnected if it reads nothing
+            although bytes wait for it (``zoolet.clientReadTimeoutMs``).
+        listen_backlog: the most connections that may wait for their accept.
+        keeps_alive: whether the operating system probes silent connections
+            (``clientTcpKeepAlive``).
+        storage: the settings for snapshots and logs.
+        rules: the limits of the state machine.
         skips_acl: whether every client may do everything (``skipACL``).
-        digests: how the authentication scheme digest is set up.
-        required_schemes: a connection must have proven an identity under one of these before it
-            may ask for anything; empty: it need not.
-        container_check_interval_ms: how often containers and TTL znodes are looked at.
-        max_removed_per_minute: how many of them are removed at most.
-        container_unused_ms: after how long a container that never had a child goes; 0 is never.
+        digests: the settings of the authentication scheme digest.
+        required_schemes: the schemes of which a client must have an identity before its first
+            other request; empty if clients need no identity.
+        container_check_interval_ms: the time between two checks of containers and TTL znodes.
+        max_removed_per_minute: the most containers and TTL znodes that are deleted in a minute.
+        container_unused_ms: the time after which a container that never had a child is deleted;
+            0 means never.
         max_frame_bytes: the longest request (``jute.maxbuffer``).
-        four_letter_words: those that are answered.
-        admin: the admin endpoint; None: there is none.
-        metrics: where Prometheus' metrics are; None: nowhere.
-        session_secret: what passwords of sessions are derived from (``zoolet.sessionSecret``);
-            empty: they are Apache ZooKeeper's.
-        settings: what was read, by key; secrets are left out.
-        warnings: what was read and has no effect, a line each.
+        four_letter_words: the four-letter words that the server answers.
+        admin: the settings of the admin endpoint; None if it is off.
+        metrics: the address and the port of Prometheus' metrics; None if they are off.
+        session_secret: the secret from which session passwords are derived
+            (``zoolet.sessionSecret``); "" means Apache ZooKeeper's passwords.
+        settings: the values that were read, by key, without secrets.
+        warnings: a line for each setting that was read and has no effect.
     """
 
     data_dir: Path
@@ -176,10 +181,10 @@ class Config(NamedTuple):
     warnings: tuple[str, ...]
 
     def __repr__(self) -> str:
-        """Show what was read, without secrets."""
+        """Return the settings that were read, without secrets."""
         return f"Config({dict(self.settings)})"
 
     @property
     def text(self) -> str:
-        """What was read, as a zoo.cfg."""
+        """The settings that were read, in the format of zoo.cfg, without secrets."""
         return "".join(f"{key}={value}\n" for key, value in self.settings.items())

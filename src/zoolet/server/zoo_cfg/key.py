@@ -1,6 +1,6 @@
-"""What the table of all keys of zoo.cfg says of one of them.
+"""The type of an entry in the table of all zoo.cfg keys.
 
-Imports nothing of zoolet.
+This module does not depend on other modules of zoolet.
 """
 
 from enum import Enum
@@ -8,39 +8,44 @@ from typing import NamedTuple
 
 
 class Use(Enum):
-    """What the server does with a key."""
+    """How the server uses a key."""
 
     SAME = "same"
-    """It has Apache's meaning, but for what the note says."""
+    """The key has the same meaning as in Apache, except for the differences in its note."""
     OWN = "zoolet's own"
-    """Apache 3.9.5 has no such key."""
+    """The key does not exist in Apache 3.9.5."""
     IGNORED = "ignored"
-    """It changes nothing; the log gets a warning."""
+    """The key has no effect; the server logs a warning."""
     REFUSED = "refused"
-    """The server does not start, unless the value is one of ``Key.harmless``."""
+    """The server refuses to start, unless the value is one of ``Key.harmless``."""
 
 
 class Source(Enum):
-    """Where Apache reads a key."""
+    """The place where Apache reads a key."""
 
     FILE = "zoo.cfg"
-    """In zoo.cfg only. A malformed value refuses the start."""
+    """Apache reads the key only in zoo.cfg. With a malformed value the server refuses to start."""
     PROPERTY = "zookeeper.KEY"
-    """The system property ``zookeeper.KEY``, which zoo.cfg sets. A malformed number is ignored."""
+    """Apache reads the system property ``zookeeper.KEY``, which zoo.cfg sets.
+
+    A malformed number is ignored.
+    """
     BARE_PROPERTY = "KEY"
-    """The system property ``KEY``. Apache does not read it in zoo.cfg, zoolet does."""
+    """Apache reads only the system property ``KEY``; zoolet reads the key in zoo.cfg too."""
 
 
 class Number(NamedTuple):
-    """A whole number.
+    """The type of a key whose value is a whole number.
 
     Attributes:
-        default: if the key is not set.
-        least: a smaller number refuses the start; None: the smallest of its width.
-        most: a greater number refuses the start; None: the greatest of its width.
-        floor: a smaller number is taken as this one; None: it is taken as it is.
-        is_long: whether it may have 64 bits and not 32.
-        unit: of the number, as the page shows it.
+        default: the value if the key is not set.
+        least: the least value, below which the server refuses to start; None means the least
+            value of the width.
+        most: the greatest value, above which the server refuses to start; None means the greatest
+            value of the width.
+        floor: the value that replaces smaller ones; None means that no value is replaced.
+        is_long: whether the number has 64 bits; otherwise it has 32.
+        unit: the unit, as docs/compatibility.md shows it.
     """
 
     default: int
@@ -51,7 +56,7 @@ class Number(NamedTuple):
     unit: str = ""
 
     def __str__(self) -> str:
-        """Return the type and the range, as the page shows them."""
+        """Return the type and the range, as docs/compatibility.md shows them."""
         parts = [self.unit or "number"]
         if self.least is not None:
             parts.append(f"at least {self.least:,}")
@@ -63,42 +68,46 @@ class Number(NamedTuple):
 
 
 class Flag(NamedTuple):
-    """True or false: ``true`` in any case is true, and everything else is false."""
+    """The type of a key that is true or false.
+
+    The value ``true``, in upper or lower case, is true; every other value is false.
+    """
 
     default: bool
 
     def __str__(self) -> str:
-        """Return the type, as the page shows it."""
+        """Return the type, as docs/compatibility.md shows it."""
         return "`true` or `false`"
 
 
 class Text(NamedTuple):
-    """Any other value.
+    """The type of a key with any other value.
 
     Attributes:
-        kind: of the text, as the page shows it.
-        default: if the key is not set; empty: there is none.
+        kind: the description of the value, as docs/compatibility.md shows it.
+        default: the value if the key is not set; "" means that there is no default.
     """
 
     kind: str
     default: str = ""
 
     def __str__(self) -> str:
-        """Return the type, as the page shows it."""
+        """Return the type, as docs/compatibility.md shows it."""
         return self.kind
 
 
 class Key(NamedTuple):
-    """A key, or all keys with a prefix.
+    """A key of zoo.cfg, or all keys with a common prefix.
 
     Attributes:
-        name: as it stands in zoo.cfg; of a prefix, with ``N`` or ``*`` at its end.
-        use: what the server does with it.
-        note: the reason, or what differs from Apache.
-        source: where Apache reads it.
-        harmless: the values, in lower case, with which a refused key does not stop the start.
-        value: its type, range and default; None if the server does not read it.
-        meaning: of a key that the server reads.
+        name: the name in zoo.cfg; for a prefix, it ends with ``N`` or ``*``.
+        use: how the server uses the key.
+        note: the reason why the key is ignored or refused, or the difference from Apache.
+        source: the place where Apache reads the key.
+        harmless: the values, in lower case, with which the server starts although the key is
+            refused.
+        value: the type, the range and the default; None if the server does not read the key.
+        meaning: the meaning of the key; "" if the server does not read the key.
     """
 
     name: str

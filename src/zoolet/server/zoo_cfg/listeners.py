@@ -1,4 +1,4 @@
-"""Where a server listens, as zoo.cfg says: for clients, under TLS, for operators, for metrics."""
+"""The listeners of a zoo.cfg: for clients, for TLS clients, for the admin endpoint, for metrics."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ _NO_METRICS = frozenset(
 
 
 def clients(settings: Settings) -> Listener:
-    """Return where clients are served: clientPort, or the client port of the only server line."""
+    """Return the listener for clients: clientPort, or the client port of the only server.N line."""
     port_is_set = settings.is_set("clientPort")
     port = settings.number("clientPort")
     address = settings.address("clientPortAddress")
@@ -47,7 +47,7 @@ def clients(settings: Settings) -> Listener:
 
 
 def tls(settings: Settings) -> TlsConfig | None:
-    """Return how the secure port is set up, None if there is none."""
+    """Return the settings of the secure port; None if secureClientPort is not set."""
     has_port = settings.is_set("secureClientPort")
     address = settings.address("secureClientPortAddress")
     port = settings.number("secureClientPort")
@@ -67,13 +67,13 @@ def tls(settings: Settings) -> TlsConfig | None:
     if key_store is None:
         raise settings.error(
             "secureClientPort",
-            "secureClientPort wants ssl.keyStore.location, a PEM file with the server's private key"
+            "secureClientPort needs ssl.keyStore.location, a PEM file with the server's private key"
             " and certificates",
         )
     if trust_store is None and client_auth is not ClientAuth.NONE:
         raise settings.error(
             "secureClientPort",
-            "clients have to show a certificate, and nobody is trusted to sign one: set"
+            "clients must present a certificate, but the server trusts no CA: set"
             " ssl.trustStore.location, or ssl.clientAuth=none",
         )
     if password_path:
@@ -96,7 +96,7 @@ def tls(settings: Settings) -> TlsConfig | None:
 
 
 def _protocols(settings: Settings) -> tuple[str, ...]:
-    """Return the versions of TLS that are served."""
+    """Return the enabled TLS versions."""
     single = settings.text("ssl.protocol")
     listed = settings.names("ssl.enabledProtocols")
     key = "ssl.enabledProtocols" if settings.is_set("ssl.enabledProtocols") else "ssl.protocol"
@@ -110,7 +110,7 @@ def _protocols(settings: Settings) -> tuple[str, ...]:
 
 
 def admin(settings: Settings) -> AdminConfig | None:
-    """Return how the admin endpoint is set up; it is there unless it is switched off."""
+    """Return the settings of the admin endpoint; None if ``admin.enableServer=false``."""
     idle_timeout_ms = settings.number("admin.idleTimeout")
     admin = AdminConfig(
         Listener(
@@ -127,7 +127,7 @@ def admin(settings: Settings) -> AdminConfig | None:
 
 
 def metrics(settings: Settings) -> Listener | None:
-    """Return where metrics are to be; nowhere unless a provider is named."""
+    """Return the listener for metrics; None unless the Prometheus provider is named."""
     provider = settings.text("metricsProvider.className")
     listener = Listener(
         settings.address("metricsProvider.httpHost"),
@@ -137,6 +137,6 @@ def metrics(settings: Settings) -> Listener | None:
         return listener
     if provider not in _NO_METRICS:
         raise settings.error(
-            "metricsProvider.className", f"the metrics provider there is, is {_PROMETHEUS}"
+            "metricsProvider.className", f"zoolet supports only the metrics provider {_PROMETHEUS}"
         )
     return None

@@ -1,4 +1,4 @@
-"""The servers that a zoo.cfg or its ``dynamicConfigFile`` names: one at most starts standalone.
+"""The servers that a zoo.cfg or its ``dynamicConfigFile`` names; zoolet accepts one at most.
 
 Source: ``QuorumPeerConfig.parseDynamicConfig`` and ``QuorumPeer.QuorumServer``. A server is written
 ``server.N=HOST:PORT:PORT[:ROLE][|...][;[HOST:]CLIENT_PORT]``.
@@ -17,14 +17,14 @@ _DYNAMIC_KEYS = ("server.", "group", "weight")
 
 
 class Member(NamedTuple):
-    """A server of an ensemble, or the only one.
+    """A server that a ``server.N`` line names.
 
     Attributes:
-        key: ``server.N``.
-        place: the file in which it stands, for messages.
+        key: the key of the line, ``server.N``.
+        place: the file and the line number, for messages.
         role: ``participant`` or ``observer``.
-        client_host: where it serves clients; None if it is not given.
-        client_port: its port for clients; None if it is not given.
+        client_host: the address for clients; None if the line has none.
+        client_port: the port for clients; None if the line has none.
     """
 
     key: str
@@ -35,10 +35,10 @@ class Member(NamedTuple):
 
 
 def only_member(settings: Settings) -> Member | None:
-    """Return the only server that is named, None if there is none.
+    """Return the only server that is named; None if no server is named.
 
-    Raises ConfigError if several are named, or an observer: then Apache starts no standalone
-    server. Also if one is written wrong.
+    Raises ConfigError if several servers or an observer are named, because Apache then does not
+    start a standalone server. Also raises it if a line is malformed.
     """
     members = [_member(*named) for named in _named(settings)]
     observers = [member for member in members if member.role == "observer"]
@@ -46,9 +46,9 @@ def only_member(settings: Settings) -> Member | None:
         first = (observers or members)[0]
         what = "an observer" if observers else f"{len(members)} servers"
         raise ConfigError(
-            f"{first.place}: {first.key} sets up an ensemble ({what}), and zoolet serves one"
-            " machine. Remove the server.N lines to serve alone, or give this file and the dataDir"
-            " to Apache ZooKeeper, which opens it as its own."
+            f"{first.place}: {first.key} sets up an ensemble ({what}), but zoolet supports only"
+            " one server. Remove the server.N lines to start a standalone server, or start Apache"
+            " ZooKeeper with this file: it can open the same dataDir."
         )
     return members[0] if members else None
 
@@ -80,14 +80,14 @@ def _in_dynamic_file(settings: Settings, path: Path) -> Iterator[tuple[str, str,
                 f"{path}:{line}: {key} cannot be in a dynamicConfigFile: move it to"
                 f" {settings.path}."
             )
-    # A later line with the same key replaces an earlier one.
+    # A later line replaces an earlier line with the same key.
     for key, (value, line) in {key: (value, line) for key, value, line in properties}.items():
         if key.startswith("server."):
             yield key, value, f"{path}:{line}"
 
 
 def _member(key: str, value: str, place: str) -> Member:
-    """Return a server as it is written; raises ConfigError."""
+    """Return the server of a line; raises ConfigError if the line is malformed."""
     number = key.removeprefix("server.")
     if not (number.isascii() and number.isdecimal()):
         raise ConfigError(f"{place}: {key} has no number: write server.N with the server's number.")

@@ -1,10 +1,10 @@
 r"""Java properties files, the format of zoo.cfg.
 
-A line is ``key=value``, ``key: value`` or ``key value``. ``\`` at its end continues it on the
-next line. ``\t \n \r \f``, ``\uXXXX`` and ``\`` before any other character are escapes.
+A line is ``key=value``, ``key: value`` or ``key value``. A line that ends with ``\`` continues on
+the next line. ``\t \n \r \f``, ``\uXXXX`` and ``\`` before any other character are escapes.
 
 Source: the documentation of ``java.util.Properties.load``, and ``QuorumPeerConfig``, which trims
-keys and values. Imports nothing of zoolet, reads no file.
+keys and values. This module does not depend on other modules of zoolet and reads no files.
 """
 
 import codecs
@@ -17,17 +17,17 @@ _LINE_BLANKS = " \t\f"
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(u)|(.?))", re.DOTALL)
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _BLANKS = "".join(map(chr, range(0x21)))
-"""What Java's ``String.trim`` removes: less than Python's ``str.strip``."""
+"""The characters that Java's ``String.trim`` removes; Python's ``str.strip`` removes more."""
 
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 class PropertiesError(ValueError):
-    """A line is not legal in a properties file.
+    """A line of a properties file is malformed.
 
     Attributes:
-        line: its number, from 1.
-        reason: what is wrong, and what to do.
+        line: the number of the line, from 1.
+        reason: the mistake, and how to correct it.
     """
 
     def __init__(self, line: int, reason: str) -> None:
@@ -37,7 +37,7 @@ class PropertiesError(ValueError):
 
 
 class Property(NamedTuple):
-    """One setting of a file; ``line`` is the number of its first line, from 1."""
+    """A property of a file; ``line`` is the number of its first line, from 1."""
 
     key: str
     value: str
@@ -45,10 +45,10 @@ class Property(NamedTuple):
 
 
 def decode_properties(content: bytes) -> str:
-    r"""Return the text of a file: UTF-8 if it is valid UTF-8, else Latin-1. Never fails.
+    r"""Return the text of a file, decoded as UTF-8 if it is valid UTF-8, else as Latin-1.
 
-    Java reads Latin-1 only (docs/decisions/0041). Both are the same for ASCII, and what is not
-    ASCII can be written as ``\uXXXX``.
+    Java reads only Latin-1 (docs/decisions/0041). ASCII is the same in both encodings; other
+    characters can be written as ``\uXXXX``.
     """
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
@@ -58,15 +58,15 @@ def decode_properties(content: bytes) -> str:
 
 
 def as_java_reads(text: str) -> str:
-    """Return what Java makes of ``text`` if it is UTF-8 in a properties file."""
+    """Return the text that Java reads if a properties file has ``text`` in UTF-8."""
     return text.encode("utf-8", "surrogatepass").decode("latin-1")
 
 
 def parse_properties(text: str) -> Iterator[Property]:
-    r"""Yield the properties of a text in its order, repeated keys included.
+    r"""Yield the properties of a text in the order of the text, also those with a repeated key.
 
-    Keys and values are trimmed as ``QuorumPeerConfig`` does. Raises PropertiesError if ``\u`` is
-    not followed by four hexadecimal digits.
+    Keys and values are trimmed as in ``QuorumPeerConfig``. Raises PropertiesError if ``\u`` is not
+    followed by four hexadecimal digits.
     """
     for number, line in _logical_lines(text.removeprefix(_BYTE_ORDER_MARK)):
         key, value = _split(line)
@@ -76,24 +76,24 @@ def parse_properties(text: str) -> Iterator[Property]:
 def format_property(key: str, value: str) -> str:
     r"""Return the line ``key=value`` in ASCII, which zoolet and Java read in the same way.
 
-    ``key`` has no blanks, ``=``, ``:`` or ``\``.
+    ``key`` must not contain blanks, ``=``, ``:`` or ``\``.
     """
     return f"{key}={''.join(map(_escaped, value))}\n"
 
 
 def trim(text: str) -> str:
-    """Return a text without the blanks at both ends, as Java's ``String.trim`` does."""
+    """Return a text without the blanks at both ends, like Java's ``String.trim``."""
     return text.strip(_BLANKS)
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines with their numbers, without comments and blank lines, continued lines joined."""
+    """Yield the lines with their numbers: continued lines joined, no comments, no blank lines."""
     begun: tuple[int, str] | None = None
     for number, natural in enumerate(_NATURAL_LINE_END.split(text), 1):
         line = natural.lstrip(_LINE_BLANKS)
         first, before = begun or (number, "")
         begun = None
-        # A comment also if the lines before it, which it continues, are empty.
+        # After empty continued lines, a line can still be a comment.
         if not before and (not line or line[0] in "#!"):
             continue
         backslashes = len(line) - len(line.rstrip("\\"))
@@ -106,7 +106,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _split(line: str) -> tuple[str, str]:
-    """Return the key and the value of a line, with their escapes."""
+    """Return the key and the value of a line; their escapes are kept."""
     end = 0
     while end < len(line) and line[end] not in "=: \t\f":
         end += 2 if line[end] == "\\" else 1
@@ -131,12 +131,13 @@ def _unescape(text: str, line: int) -> str:
         digits, malformed, other = escape.groups()
         if malformed is not None:
             raise PropertiesError(
-                line, "\\u is not followed by four hexadecimal digits: write \\\\u for a backslash"
+                line,
+                "\\u is not followed by four hexadecimal digits: write \\\\ for each backslash",
             )
         if digits is not None:
             return chr(int(digits, 16))
         return _CONTROLS.get(other, other)
 
     unescaped = _ESCAPE.sub(replaced, text)
-    # Java's characters are UTF-16: two escapes may be one character.
+    # Java's characters are UTF-16 units: two escapes can be one character.
     return unescaped.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,9 +1,9 @@
-"""Reading zoo.cfg, once, into a ``Config``.
+"""Functions that read a zoo.cfg and return a ``Config``.
 
-``keys`` has the table of all keys, ``settings`` reads single values, ``properties`` the file's
-format, ``members`` the servers that it names, ``listeners`` and ``access_rules`` what several keys
-say together. Source of the keys: the administrator's guide of ZooKeeper 3.9, "Configuration
-Parameters".
+``keys`` has the table of all keys. ``properties`` parses the file's format, ``settings`` reads
+single values, and ``members`` the servers that the file names. ``listeners`` and ``access_rules``
+combine several keys. Source of the keys: the administrator's guide of ZooKeeper 3.9,
+"Configuration Parameters".
 """
 
 from collections.abc import Mapping
@@ -21,22 +21,23 @@ _NEVER_BYTES = 1 << 62
 
 
 def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> Config:
-    """Read a zoo.cfg; raises ConfigError.
+    """Return the configuration in a zoo.cfg file. Raises ConfigError.
 
     ``overrides`` are Java's system properties by name, from ``-Dname=value`` in JVMFLAGS. As in
-    Apache ZooKeeper, zoo.cfg wins over ``zookeeper.KEY``. It does not win over ``jute.maxbuffer``
-    and ``znode.container.*``, which Apache does not read in zoo.cfg.
+    Apache ZooKeeper, a key in zoo.cfg replaces the property ``zookeeper.KEY``. The properties
+    ``jute.maxbuffer`` and ``znode.container.*`` replace the keys in zoo.cfg, because Apache does
+    not read these keys there.
     """
     return parse_config(read_settings_text(path), path, overrides)
 
 
 def parse_config(text: str, path: Path, overrides: Mapping[str, str] | None = None) -> Config:
-    """Read the content of a zoo.cfg; ``path`` is for messages. Raises ConfigError."""
+    """Return the configuration in the text of a zoo.cfg. Raises ConfigError with ``path``."""
     return config_of(Settings(path, text, overrides))
 
 
 def config_of(settings: Settings) -> Config:
-    """Make the configuration. Raises ConfigError."""
+    """Return the configuration of these settings. Raises ConfigError."""
     minimum_ms, tick_time_ms, maximum_ms = _times(settings)
     listener = listeners.clients(settings)
     access_rules.check_auth_providers(settings)
@@ -83,12 +84,12 @@ def config_of(settings: Settings) -> Config:
         settings={},
         warnings=(),
     )
-    # Last: every setting has been asked for then.
+    # The warnings are complete only after every setting has been read.
     return config._replace(settings=settings.shown(), warnings=settings.warnings())
 
 
 def _storage(settings: Settings) -> StorageConfig:
-    """Return how snapshots and logs are written and kept."""
+    """Return the settings for snapshots and logs."""
     return StorageConfig(
         snap_count=settings.number("snapCount"),
         snap_size_bytes=_snap_size_bytes(settings),
@@ -126,7 +127,7 @@ def _snap_size_bytes(settings: Settings) -> int:
 
 
 def _rules(settings: Settings, max_frame_bytes: int, schemes: frozenset[str]) -> Rules:
-    """Return what the state machine refuses."""
+    """Return the limits of the state machine."""
     return Rules(
         allows_ttl=settings.flag("extendedTypesEnabled"),
         enforces_quota=settings.flag("enforceQuota"),

@@ -1,11 +1,11 @@
 """The settings of a zoo.cfg and of the command line, by key: their text, and their typed values.
 
-Values are read as Apache reads them. A number that Apache refuses is refused; one that Apache
-ignores with a warning is ignored with a warning. The table in ``keys`` says which, and has types,
-ranges and defaults.
+Values are parsed as in Apache. A malformed number that Apache refuses is an error; a malformed
+number that Apache ignores is ignored with a warning. The table in ``keys`` has each key's type,
+range, default and the place where Apache reads it.
 
-What holds: ``asked`` has every key that was asked for, and only keys that the table calls the same
-as Apache's or zoolet's own can be asked for.
+Invariants: ``asked`` has every key that was read. Only keys with ``Use.SAME`` or ``Use.OWN`` can
+be read.
 """
 
 import hashlib
@@ -37,28 +37,28 @@ _PROPERTY_PREFIX = "zookeeper."
 _SECRET = re.compile("digest$|password|passwd|secret", re.IGNORECASE)
 _DECIMAL = re.compile(r"[+-]?[0-9]+")
 _JAVA_NUMBER = re.compile(r"([+-]?)(0[xX]|#|0(?=[0-9]))?([0-9a-fA-F]+)")
-"""What Java's ``Integer.decode`` takes; the prefix gives the base."""
+"""The numbers that Java's ``Integer.decode`` accepts; the prefix selects the base."""
 
 
 class _Setting(NamedTuple):
-    """A value, and where it stands: ``zoo.cfg:3``, or the option of the command line."""
+    """A value, and its place: ``zoo.cfg:3``, or the option of the command line."""
 
     value: str
     place: str
 
 
 class Settings:
-    """What was set, by key.
+    """The settings, by key.
 
     Attributes:
-        path: of the zoo.cfg.
-        asked: the keys that were asked for, as the table has them.
+        path: the path of the zoo.cfg.
+        asked: the names in the table of the keys that were read.
     """
 
     def __init__(self, path: Path, text: str, overrides: Mapping[str, str] | None = None) -> None:
-        """Take the content of a zoo.cfg, and Java's system properties (``-Dname=value``) by name.
+        """Parse the text of a zoo.cfg and Java's system properties (``-Dname=value``) by name.
 
-        As in Apache, zoo.cfg wins over ``zookeeper.KEY``. Raises ConfigError.
+        As in Apache, a key in zoo.cfg replaces the property ``zookeeper.KEY``. Raises ConfigError.
         """
         self.path = path
         self.asked: set[str] = set()
@@ -77,7 +77,9 @@ class Settings:
                 setting = _Setting(value, f"{self.path}:{line}")
                 if key in self._settings:
                     before = self._settings[key].place
-                    self._warn(f"{setting.place}: {key} is set again; {before} has no effect.")
+                    self._warn(
+                        f"{setting.place}: {key} is set again; the value in {before} has no effect."
+                    )
                 self._settings[key] = setting
         except PropertiesError as error:
             raise ConfigError(f"{self.path}:{error.line}: {error.reason}.") from error
@@ -97,16 +99,19 @@ class Settings:
                 hint = f" Did you mean -D{_property_of(similar)}?"
             self._warn(f"{place} is not a setting of the server and is ignored.{hint}")
         elif found.source is Source.FILE:
-            self._warn(f"{place} is ignored: Apache too reads {key} only in zoo.cfg. Set it there.")
+            self._warn(
+                f"{place} is ignored: as in Apache, {key} is read only in zoo.cfg. Set {key} there."
+            )
         elif key in self._settings:
             self._warn(
-                f"{place} is ignored: {self._settings[key].place} sets {key}, and zoo.cfg wins."
+                f"{place} is ignored: {self._settings[key].place} sets {key}, and zoo.cfg has"
+                " precedence."
             )
         else:
             self._settings[key] = _Setting(value, place)
 
     def _check_keys(self) -> None:
-        """Refuse what must not be ignored, and warn of what has no effect."""
+        """Raise ConfigError for a refused key, and add a warning for each key without effect."""
         for name, (value, place) in self._settings.items():
             key = find_key(name)
             if key is None:
@@ -126,7 +131,7 @@ class Settings:
     # -- values ------------------------------------------------------------------------------------
 
     def text(self, name: str) -> str:
-        """Return a value as it is written, without the blanks around it."""
+        """Return the text of a value, without blanks at its ends; the default if it is not set."""
         value = self._key(name).value
         if name in self._settings:
             return self._settings[name].value
@@ -140,19 +145,19 @@ class Settings:
         return key
 
     def is_set(self, name: str) -> bool:
-        """Say whether a key is there, even if its value is empty."""
+        """Return whether a key is set, also to an empty value."""
         self._key(name)
         return name in self._settings
 
     def matching(self, name: str) -> Iterator[tuple[str, str]]:
-        """Yield the keys, with their values, that a key with a ``*`` or ``N`` stands for."""
+        """Yield the name and the value of each setting that matches a key with ``*`` or ``N``."""
         stands_for = self._key(f"{name[:-1]}0")
         for key, setting in self._settings.items():
             if find_key(key) is stands_for:
                 yield key, setting.value
 
     def flag(self, name: str) -> bool:
-        """Return whether the value is ``true``; as in Java, anything else is false."""
+        """Return whether the value is ``true``; as in Java, every other value is false."""
         value = self._key(name).value
         if not isinstance(value, Flag):
             raise TypeError(f"the table does not say that {name} is true or false")
@@ -163,8 +168,8 @@ class Settings:
     def number(self, name: str) -> int:
         """Return a whole number.
 
-        Raises ConfigError if it is out of range, or malformed and Apache refuses that too. A
-        malformed number that Apache ignores is the default, with a warning.
+        Raises ConfigError if the number is out of range, or is malformed and Apache refuses it.
+        If the number is malformed and Apache ignores it, adds a warning and returns the default.
         """
         key = self._key(name)
         if not isinstance(key.value, Number):
@@ -189,9 +194,10 @@ class Settings:
         return number if floor is None else max(floor, number)
 
     def choice(self, name: str, choices: type[C], *, is_strict: bool = True) -> C:
-        """Return the member of an Enum whose value is given, in any case.
+        """Return the member of an Enum whose value is given, in upper or lower case.
 
-        Another value raises ConfigError, or is ignored with a warning if ``is_strict`` is false.
+        Raises ConfigError for any other value. If ``is_strict`` is false, adds a warning instead
+        and returns the first member.
         """
         members = list(choices)
         value = self.text(name)
@@ -199,7 +205,7 @@ class Settings:
             if member.value == value.lower():
                 return member
         known = ", ".join(repr(member.value) for member in members if member.value)
-        message = f"{name}={value} is none of {known}"
+        message = f"{name}={value} is not one of {known}"
         if is_strict:
             raise self.error(name, message)
         self._warn(
@@ -208,14 +214,15 @@ class Settings:
         return members[0]
 
     def names(self, name: str) -> tuple[str, ...]:
-        """Return what a value lists between commas, without repetitions."""
+        """Return the names in a comma-separated list, without repetitions."""
         listed = filter(None, map(trim, self.text(name).split(",")))
         return tuple(dict.fromkeys(listed))
 
     def address(self, name: str) -> str | None:
-        """Return the host to listen on; None: all addresses of both families.
+        """Return the host to listen on; None means all addresses, IPv4 and IPv6.
 
-        Raises ConfigError if it is not a host name, nor an address. Does not look up the name.
+        Raises ConfigError if the value is neither a host name nor an address. Does not resolve
+        the name.
         """
         value = self.text(name)
         if not value and not self.is_set(name):
@@ -229,9 +236,10 @@ class Settings:
         return None if host in EVERY_ADDRESS else host
 
     def directory(self, name: str) -> Path | None:
-        """Return the path of a directory, None if there is none.
+        """Return the path of a directory; None if it is not set.
 
-        Raises ConfigError if Apache uses another directory, because it reads the file as Latin-1.
+        Raises ConfigError if Apache would use another directory, because Apache reads zoo.cfg as
+        Latin-1.
         """
         value = self.text(name)
         if not value:
@@ -243,12 +251,15 @@ class Settings:
                 name,
                 f"{name} can be read in two ways. As UTF-8 it is {path}, which does not exist; as"
                 f" Latin-1, as Apache ZooKeeper reads it, it is {java_path}, which exists. Write"
-                f" the other characters as escapes: {in_ascii}",
+                f" the characters that are not ASCII as escapes: {in_ascii}",
             )
         return path
 
     def pem(self, prefix: str) -> Path | None:
-        """Return the file of a key store or trust store; raises ConfigError if it is not PEM."""
+        """Return the file of a key store or trust store; None if its location is not set.
+
+        Raises ConfigError if the file is not PEM.
+        """
         name = f"{prefix}.location"
         location = self.text(name)
         kind = self.text(f"{prefix}.type")
@@ -257,50 +268,52 @@ class Settings:
         if kind.upper() not in {"", "PEM"} or (not kind and not location.lower().endswith(".pem")):
             raise self.error(
                 name,
-                f"{location} must be a PEM file (named so, or with {prefix}.type=PEM). Convert a"
-                f" PKCS12 store with: openssl pkcs12 -in {location} -out store.pem -noenc; a JKS"
-                " one with keytool -importkeystore to PKCS12 first",
+                f"{location} must be a PEM file (named *.pem, or with {prefix}.type=PEM). Convert a"
+                f" PKCS12 store with: openssl pkcs12 -in {location} -out store.pem -noenc; convert"
+                " a JKS store to PKCS12 first, with keytool -importkeystore",
             )
         return Path(location)
 
     def hash(self, name: str) -> str:
-        """Return hashlib's name of a hash that may be given by Java's."""
+        """Return hashlib's name of a hash function, which may have Java's name in zoo.cfg."""
         value = self.text(name)
         found = value.lower().replace("sha-", "sha")
         if found not in hashlib.algorithms_available or found.startswith("shake"):
-            raise self.error(name, f"{value} is no hash that this Python knows: try SHA-256")
+            raise self.error(
+                name, f"{value} is not a hash function that this Python supports: use SHA-256"
+            )
         return found
 
     # -- for messages and operators ----------------------------------------------------------------
 
     def place(self, name: str) -> str:
-        """Return where a key is set, ``zoo.cfg:3``; the file if it is not."""
+        """Return the place of a key, ``zoo.cfg:3``; the path of zoo.cfg if the key is not set."""
         return self._settings[name].place if name in self._settings else str(self.path)
 
     def error(self, name: str, reason: str) -> ConfigError:
-        """Return an error that names the place of a key."""
+        """Return an error whose message begins with the place of a key."""
         return ConfigError(f"{self.place(name)}: {reason}.")
 
     def missing(self, name: str, meaning: str) -> ConfigError:
-        """Return an error that names a key that must be there."""
+        """Return an error that says that a required key is not set."""
         return ConfigError(f"{self.path}: {name} is missing: add {name}=..., {meaning}.")
 
     def shown(self) -> dict[str, str]:
-        """Return what was read but for secrets."""
+        """Return the settings that were read; the values of secrets are replaced."""
         return {
             name: "(not shown)" if _SECRET.search(name) else setting.value
             for name, setting in self._settings.items()
         }
 
     def warnings(self) -> tuple[str, ...]:
-        """Return a line for each setting that has no effect, or not the one that it seems to have.
+        """Return a line for each setting that has no effect, or another effect than expected.
 
-        Complete after every value has been asked for.
+        The lines are complete only after every value has been read.
         """
         return tuple(self._warnings)
 
     def unasked(self) -> set[str]:
-        """Return the keys that the table says are read, and that nothing has asked for."""
+        """Return the keys that the server reads according to the table, but has not read yet."""
         read = {name for name, key in KEYS.items() if key.use in {Use.SAME, Use.OWN}}
         return read - self.asked
 
@@ -310,7 +323,7 @@ def read_settings_text(path: Path) -> str:
     try:
         return decode_properties(path.read_bytes())
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; name a zoo.cfg.") from None
+        raise ConfigError(f"{path}: the file does not exist. Name a zoo.cfg.") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
@@ -322,15 +335,15 @@ def _property_of(key: str) -> str:
 
 
 def _decimal(value: str) -> int | None:
-    """Return the number, as Java's ``Integer.parseInt`` reads it; None if it is malformed."""
+    """Return a number that is parsed as in Java's ``Integer.parseInt``; None if malformed."""
     try:
         return int(value) if _DECIMAL.fullmatch(value) else None
-    except ValueError:  # Python converts no number of more than 4,300 digits.
+    except ValueError:  # Python does not convert numbers of more than 4,300 digits.
         return None
 
 
 def _decoded(value: str) -> int | None:
-    """Return the number, as Java's ``Integer.getInteger`` reads it; None if it is malformed."""
+    """Return a number that is parsed as in Java's ``Integer.getInteger``; None if malformed."""
     found = _JAVA_NUMBER.fullmatch(value)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""The keys of zoo.cfg that the server does not read, each with the reason.
+"""The keys of zoo.cfg that the server does not use, each with the reason.
 
 Source: ``QuorumPeerConfig`` of Apache ZooKeeper 3.9.5, every system property that its server reads,
 and the administrator's guide.
@@ -22,29 +22,36 @@ def _refused(name: str, note: str, *harmless: str) -> Key:
 _NO_ENSEMBLE: Final = "zoolet is not a member of an ensemble"
 _NO_SASL: Final = "zoolet does not support SASL"
 _THREADS: Final = "it tunes Apache's threads and queues"
-_CACHES: Final = "it tunes Apache's caches; zoolet keeps each znode as its reply"
+_CACHES: Final = "it tunes Apache's caches; zoolet keeps each znode in the form of its reply"
 _THROTTLES: Final = "zoolet limits the unsent bytes of each connection instead"
 _WATCHES: Final = "it tunes Apache's watch managers"
-_CLIENT: Final = "it is for clients"
+_CLIENT: Final = "it is a setting of clients"
 
 REFUSED: Final = (
     _refused("client.portUnification", "the secure port of zoolet serves TLS only"),
-    _refused("client.certReload", "zoolet reads certificates only at start: restart it instead"),
+    _refused("client.certReload", "zoolet reads certificates only at its start: restart zoolet"),
     _refused("sessionRequireClientSASLAuth", _NO_SASL),
     _refused("ssl.crl", "zoolet does not check revocation lists"),
     _refused("ssl.ocsp", "zoolet does not ask OCSP responders"),
-    _refused("ssl.clientHostnameVerification", "zoolet does not compare clients' host names"),
-    _refused("ssl.authProvider", "zoolet takes x509 identities only as Apache's own class", "x509"),
+    _refused(
+        "ssl.clientHostnameVerification",
+        "zoolet does not compare a client's host name with its certificate",
+    ),
+    _refused(
+        "ssl.authProvider",
+        "zoolet derives x509 identities only as Apache's provider for `x509` does",
+        "x509",
+    ),
     _refused("ssl.context.supplier.class", "zoolet cannot run Java classes", ""),
     _refused("admin.needClientAuth", "the admin endpoint of zoolet does not support TLS"),
     _refused("admin.forceHttps", "the admin endpoint of zoolet does not support TLS"),
     _refused("admin.portUnification", "the admin endpoint of zoolet does not support TLS"),
     _refused("audit.enable", "zoolet writes no audit log"),
     _refused("emulate353TTLNodes", "zoolet does not read the TTL znodes of ZooKeeper 3.5.3"),
-    _refused("db.autocreate", "zoolet creates an empty database if there is none", "true"),
+    _refused("db.autocreate", "zoolet always creates a database that does not exist", "true"),
     _refused(
         "standaloneEnabled",
-        "with false, Apache starts an ensemble of one server; zoolet starts standalone",
+        "with `false`, Apache starts an ensemble of one server; zoolet always starts standalone",
         "true",
     ),
     _refused("peerType", "zoolet cannot be an observer", "participant"),
@@ -135,28 +142,40 @@ IGNORED: Final = (
     Key(
         "IPAuthenticationProvider.usexforwardedfor",
         Use.IGNORED,
-        "zoolet takes the address of the connection, also for `snapshot` and `restore`",
+        "zoolet always uses the address of the connection, also for `snapshot` and `restore`",
     ),
     Key("admin.httpVersion", Use.IGNORED, "the admin endpoint of zoolet speaks HTTP/1.1"),
     Key("audit.impl.class", Use.IGNORED, "zoolet writes no audit log"),
-    Key("closeSessionTxn.enabled", Use.IGNORED, "zoolet always writes the paths of ephemerals"),
-    Key("digest.enabled", Use.IGNORED, "zoolet keeps no digests of the tree"),
-    Key("enableEagerACLCheck", Use.IGNORED, "zoolet checks the ACL when it takes the request"),
-    Key("ensembleAuthName", Use.IGNORED, "it needs a class of `authProvider.*`, which is refused"),
-    Key("fips-mode", Use.IGNORED, "it selects a class of Java for certificates"),
-    Key("flushDelay", Use.IGNORED, "zoolet syncs a batch as soon as the disk is free"),
+    Key(
+        "closeSessionTxn.enabled",
+        Use.IGNORED,
+        "zoolet always writes the paths of the session's ephemerals into the txn",
+    ),
+    Key("digest.enabled", Use.IGNORED, "zoolet does not compute digests of the tree"),
+    Key("enableEagerACLCheck", Use.IGNORED, "zoolet always checks the ACL before the txn"),
+    Key("ensembleAuthName", Use.IGNORED, "it is for an `authProvider.*` class that zoolet refuses"),
+    Key("fips-mode", Use.IGNORED, "it selects a Java class that checks certificates"),
+    Key("flushDelay", Use.IGNORED, "zoolet syncs a batch when the sync before it ends"),
     Key("jute.maxbuffer.extrasize", Use.IGNORED, "zoolet always uses Apache's default"),
-    Key("serializeLastProcessedZxid.enabled", Use.IGNORED, "zoolet reads snapshots of both kinds"),
+    Key(
+        "serializeLastProcessedZxid.enabled",
+        Use.IGNORED,
+        "zoolet reads snapshots with and without it",
+    ),
     Key("serverCnxnFactory", Use.IGNORED, "zoolet cannot run Java classes"),
-    Key("snapshot.trust.empty", Use.IGNORED, "zoolet never accepts logs without their snapshot"),
-    Key("ssl.allowReverseDnsLookup", Use.IGNORED, "zoolet does not compare clients' host names"),
+    Key("snapshot.trust.empty", Use.IGNORED, "zoolet never accepts logs without a snapshot"),
+    Key(
+        "ssl.allowReverseDnsLookup",
+        Use.IGNORED,
+        "zoolet does not compare a client's host name with its certificate",
+    ),
     Key(
         "ssl.handshakeDetectionTimeoutMillis",
         Use.IGNORED,
         "it is for `client.portUnification`, which is refused",
     ),
     Key("ssl.sslProvider", Use.IGNORED, "zoolet always uses OpenSSL"),
-    Key("ssl.trustStore.password", Use.IGNORED, "a trust store in PEM has no password"),
-    Key("ssl.trustStore.passwordPath", Use.IGNORED, "a trust store in PEM has no password"),
+    Key("ssl.trustStore.password", Use.IGNORED, "a PEM trust store has no password"),
+    Key("ssl.trustStore.passwordPath", Use.IGNORED, "a PEM trust store has no password"),
     Key("test.allowDiscontinuousProposals", Use.IGNORED, "it is for Apache's tests"),
 )

@@ -26,8 +26,8 @@ Value = Number | Flag | Text
 LARGEST_PORT: Final = 65535
 
 _BARE_NOTE: Final = "Apache reads the system property of this name, but not zoo.cfg"
-_ALL_ADDRESSES_NOTE: Final = "`0.0.0.0` and `::` are all addresses"
-_PEM_NOTE: Final = "the error says how to convert others"
+_ALL_ADDRESSES_NOTE: Final = "`0.0.0.0` and `::` mean all addresses"
+_PEM_NOTE: Final = "for another format, the error message says how to convert the file"
 
 
 def _file(name: str, value: Value, meaning: str, note: str = "") -> Key:
@@ -58,58 +58,62 @@ _PEM: Final = Text("`PEM`")
 
 SAME: Final = (
     # --- Data
-    _file("dataDir", _DIRECTORY, "where snapshots are kept; must be set"),
-    _file("dataLogDir", _DIRECTORY, "where the logs are kept; if it is not set, in `dataDir`"),
-    _property("datadir.autocreate", Flag(True), "missing data directories are created"),
-    _property("forceSync", Text("`yes` or `no`", "yes"), "with `no`, nothing is synced to disk"),
+    _file("dataDir", _DIRECTORY, "the directory of the snapshots; required"),
+    _file("dataLogDir", _DIRECTORY, "the directory of the logs; if it is not set, `dataDir`"),
+    _property("datadir.autocreate", Flag(True), "create missing data directories"),
+    _property(
+        "forceSync",
+        Text("`yes` or `no`", "yes"),
+        "with `no`, the server acknowledges txns without a sync to disk",
+    ),
     _property(
         "fsync.warningthresholdms",
         Number(1000, floor=0, is_long=True, unit="ms"),
-        "a sync that takes longer is logged as a warning",
+        "the time above which the log has a warning about a slow sync",
     ),
     _property(
         "preAllocSize",
         Number(DEFAULT_PREALLOCATE_BYTES // 1024, floor=0, is_long=True, unit="KiB"),
-        "in which steps the file of a log grows",
+        "the steps in which a log file grows",
     ),
     _property(
         "snapCount",
         Number(100_000, floor=2, unit="txns"),
-        "after how many txns a snapshot is taken and a new log is begun",
-        "at least half the number of znodes; without Apache's randomness",
+        "the number of txns after which a snapshot is taken and a new log is begun",
+        "zoolet takes at least half the number of znodes; Apache varies the number at random",
     ),
     _property(
         "snapSizeLimitInKb",
         Number(4 << 20, is_long=True, unit="KiB"),
-        "after how many KiB of txns a snapshot is taken; 0 and less: the size does not matter",
+        "the KiB of txns after which a snapshot is taken; 0 and less: no limit",
     ),
     _property(
         "txnLogSizeLimitInKb",
         Number(-1, is_long=True, unit="KiB"),
-        "from which size on a log is ended; 0 and less: the size does not matter",
+        "the size from which on a new log is begun; 0 and less: no limit",
     ),
     _property(
         "snapshot.compression.method",
-        Text("`gz`, `snappy` or nothing"),
-        "how snapshots are compressed",
+        Text("`gz`, `snappy` or empty"),
+        "the compression of snapshots; empty: none",
     ),
     _file(
         "autopurge.snapRetainCount",
         Number(LEAST_SNAPSHOTS, floor=LEAST_SNAPSHOTS, unit="snapshots"),
-        "how many snapshots a purge keeps, with the logs that they need",
-        "only snapshots that can be read count; Apache counts damaged ones too",
+        "the number of snapshots that a purge keeps, with the logs that they need",
+        "only undamaged snapshots count; Apache counts damaged snapshots too",
     ),
     _file(
         "autopurge.purgeInterval",
         Number(0, floor=0, unit="hours"),
-        "how often old snapshots and logs are removed; 0: never",
+        "the time between two purges of old snapshots and logs; 0: no purges",
     ),
     # --- Sessions and connections
     _file(
         "clientPort",
         _port(0),
-        "where clients connect; 0: any free port",
-        "if it is missing, the port of the only `server.N` line; zoolet needs one of the two",
+        "the port for clients; 0: any free port",
+        "if it is not set, the client port of the only `server.N` line; one of them is required",
     ),
     _file(
         "clientPortAddress",
@@ -120,46 +124,50 @@ SAME: Final = (
     _file(
         "clientPortListenBacklog",
         Number(4096, unit="connections"),
-        "how many connections may wait to be accepted",
+        "the number of connections that may wait for their accept",
     ),
-    _property("clientTcpKeepAlive", Flag(False), "the system probes silent connections"),
+    _property(
+        "clientTcpKeepAlive", Flag(False), "let the operating system probe silent connections"
+    ),
     _file(
         "maxClientCnxns",
         Number(60, floor=0, unit="connections"),
-        "how many connections an address may have; 0: any number",
+        "the most connections from one address; 0: no limit",
     ),
     _property(
         "maxCnxns",
         Number(0, floor=0, unit="connections"),
-        "how many connections there may be in all; 0: any number",
+        "the most connections in total; 0: no limit",
     ),
     _property(
         "nio.sessionlessCnxnTimeout",
         Number(10_000, floor=1, unit="ms"),
-        "how long a connection may be without a session",
+        "the time in which a new connection must open a session",
     ),
-    _file("tickTime", Number(3000, least=1, unit="ms"), "the unit of sessions' timeouts"),
+    _file("tickTime", Number(3000, least=1, unit="ms"), "the unit of session timeouts"),
     _file(
         "minSessionTimeout",
         Number(-1, unit="ms"),
-        "a client that asks for less gets this; -1: twice `tickTime`",
+        "the shortest session timeout; shorter ones are raised to it; -1: twice `tickTime`",
     ),
     _file(
         "maxSessionTimeout",
         Number(-1, unit="ms"),
-        "a client that asks for more gets this; -1: 20 times `tickTime`",
+        "the longest session timeout; longer ones are lowered to it; -1: 20 times `tickTime`",
     ),
     _file(
         "server.N",
         Text("`host:port:port[:role][;client port]`"),
-        "the server of an ensemble of one",
-        "one server starts standalone; several, or an observer, are refused",
+        "the only server, from a zoo.cfg of an ensemble",
+        "with one such line the server starts standalone; several lines, or an observer, are"
+        " refused",
     ),
     _file(
         "dynamicConfigFile",
         _FILE,
-        "where the lines `server.N` are, if they are not here",
-        "with one server it starts standalone; several, or an observer, are refused",
+        "the file with the `server.N` lines, if zoo.cfg does not have them",
+        "with one such line the server starts standalone; several lines, or an observer, are"
+        " refused",
     ),
     # --- Requests
     _bare(
@@ -167,60 +175,60 @@ SAME: Final = (
         Number(DEFAULT_MAX_FRAME_BYTES, least=1024, unit="bytes"),
         "the longest request",
     ),
-    _property("extendedTypesEnabled", Flag(False), "znodes may have a TTL"),
-    _property("enforceQuota", Flag(False), "a write above a hard quota is refused"),
+    _property("extendedTypesEnabled", Flag(False), "allow TTL znodes"),
+    _property("enforceQuota", Flag(False), "refuse writes that exceed a hard quota"),
     _bare(
         "znode.container.checkIntervalMs",
         Number(60_000, least=1, unit="ms"),
-        "how often containers and TTL znodes are looked at",
+        "the time between two checks of containers and TTL znodes",
     ),
     _bare(
         "znode.container.maxNeverUsedIntervalMs",
         Number(0, floor=0, is_long=True, unit="ms"),
-        "after how long a container that never had a child is deleted; 0: never",
+        "the time after which a container that never had a child is deleted; 0: never",
     ),
     _bare(
         "znode.container.maxPerMinute",
         Number(10_000, least=1, unit="znodes"),
-        "how many of them are deleted a minute",
+        "the most containers and TTL znodes that are deleted in a minute",
     ),
     # --- Access
     _property("skipACL", Text("`yes` or `no`", "no"), "with `yes`, every client may do everything"),
     _property(
         "authProvider.*",
         Text("class"),
-        "a class that checks identities",
-        "Apache's classes for digest, ip and x509, which are always on; other classes are refused",
+        "the class of an authentication provider",
+        "only Apache's classes for digest, ip and x509; other classes are refused",
     ),
-    _property("DigestAuthenticationProvider.enabled", Flag(True), "there is the scheme digest"),
+    _property("DigestAuthenticationProvider.enabled", Flag(True), "enable the scheme digest"),
     _property(
         "DigestAuthenticationProvider.digestAlg",
         Text("hash", "sha1"),
-        "the hash of the scheme digest, by Java's name or Python's",
+        "the hash function of the scheme digest, by Java's or Python's name",
     ),
     _property(
         "DigestAuthenticationProvider.superDigest",
         Text("`super:digest`"),
-        "the digest of the super user; if it is not set, there is none",
+        "the digest of the super user; if it is not set, there is no super user",
     ),
     _property(
         "X509AuthenticationProvider.superUser",
         Text("subject"),
-        "whose certificate makes a client the super user",
+        "the certificate subject of the super user",
     ),
-    _property("enforce.auth.enabled", Flag(False), "`enforce.auth.schemes` counts"),
+    _property("enforce.auth.enabled", Flag(False), "apply `enforce.auth.schemes`"),
     _property(
         "enforce.auth.schemes",
         Text("list of schemes"),
-        "a client must have an identity under one of these before it may ask for anything",
-        "digest, ip, x509; others are refused",
+        "the schemes of which a client must have an identity before its first other request",
+        "digest, ip and x509; other schemes are refused",
     ),
     # --- TLS
     _file(
         "secureClientPort",
         _port(0),
-        "where clients connect with TLS",
-        "in addition to `clientPort`",
+        "the port for clients that use TLS",
+        "the server serves `clientPort` too",
     ),
     _file(
         "secureClientPortAddress",
@@ -232,77 +240,74 @@ SAME: Final = (
         "ssl.keyStore.location", _PEM_FILE, "the server's private key and certificates", _PEM_NOTE
     ),
     _property("ssl.keyStore.type", _PEM, "the format of the key store", "PEM only"),
-    _property("ssl.keyStore.password", Text("password"), "of the private key"),
-    _property("ssl.keyStore.passwordPath", _FILE, "where the password of the private key is"),
+    _property("ssl.keyStore.password", Text("password"), "the password of the private key"),
+    _property("ssl.keyStore.passwordPath", _FILE, "the file with the password of the private key"),
     _property(
         "ssl.trustStore.location",
         _PEM_FILE,
-        "the certificates of those who sign clients'",
+        "the certificates of the CAs that sign clients' certificates",
         _PEM_NOTE,
     ),
     _property("ssl.trustStore.type", _PEM, "the format of the trust store", "PEM only"),
     _property(
         "ssl.clientAuth",
         Text("`need`, `want` or `none`", "need"),
-        "whether a client has to show a certificate",
+        "whether a client must present a certificate",
     ),
     _property(
         "ssl.protocol",
         Text("`TLSv1.2` or `TLSv1.3`"),
-        "the version of TLS, unless `ssl.enabledProtocols` is set",
+        "the only TLS version; ignored if `ssl.enabledProtocols` is set",
     ),
     _property(
         "ssl.enabledProtocols",
         Text("list of versions", ",".join(PROTOCOLS)),
-        "the versions of TLS",
-        "in Apache, TLSv1.3 only by default",
+        "the enabled TLS versions",
+        "Apache's default is TLSv1.3 only",
     ),
     _property(
         "ssl.ciphersuites",
         Text("list of cipher suites"),
-        "the cipher suites, by Java's names; if it is not set, OpenSSL's",
-        "the order is the client's; of the three suites of TLSv1.3 all or none",
+        "Java's names of the cipher suites; if it is not set, OpenSSL's default",
+        "the client's order decides; the list must have all three suites of TLSv1.3, or none",
     ),
     # --- Operators
     _property(
         "4lw.commands.whitelist",
         Text("list of commands, or `*`", "srvr"),
-        "the four-letter commands that are answered",
+        "the four-letter words that the server answers; `*`: all",
     ),
-    _property(
-        "admin.enableServer", Text("`true` or `false`", "true"), "there is the admin endpoint"
-    ),
+    _property("admin.enableServer", Text("`true` or `false`", "true"), "enable the admin endpoint"),
     _property(
         "admin.serverAddress",
         Text("host name or address", "127.0.0.1"),
         "the address of the admin endpoint",
-        "in Apache, all addresses by default",
+        "Apache's default is all addresses",
     ),
     _property("admin.serverPort", _port(8080), "the port of the admin endpoint; 0: any free port"),
-    _property("admin.commandURL", Text("path", "/commands"), "the path of its commands"),
+    _property("admin.commandURL", Text("path", "/commands"), "the URL path of the commands"),
     _property(
         "admin.idleTimeout",
         Number(30_000, unit="ms"),
-        "a client of it that is silent for longer is disconnected; 0 and less: 24 hours",
+        "the time after which a silent client of the admin endpoint is disconnected; 0 and less:"
+        " 24 hours",
     ),
     _property(
         "admin.rateLimiterIntervalInMS",
         Number(300_000, least=0, unit="ms"),
-        "`snapshot` and `restore` may each be used once in this time",
-        "for both commands; Apache 3.9.5 divides it by 1,000 for `snapshot`",
+        "the shortest time between two `snapshot` commands, and between two `restore` commands",
+        "Apache 3.9.5 divides the time by 1,000 for `snapshot`",
     ),
-    _property("admin.snapshot.enabled", Flag(True), "there is the command `snapshot`"),
-    _property("admin.restore.enabled", Flag(True), "there is the command `restore`"),
+    _property("admin.snapshot.enabled", Flag(True), "enable the command `snapshot`"),
+    _property("admin.restore.enabled", Flag(True), "enable the command `restore`"),
     _file(
         "metricsProvider.className",
         Text("class"),
-        "Apache's Prometheus provider switches the metrics on; its default and its null provider do"
-        " not",
+        "the metrics provider: Apache's Prometheus class enables the metrics; Apache's default and"
+        " null classes disable them",
         "other classes are refused",
     ),
-    _file(
-        "metricsProvider.httpHost", _ADDRESS, "the address of the metrics; if it is not set, all"
-    ),
+    _file("metricsProvider.httpHost", _ADDRESS, "the address of the metrics; if not set, all"),
     _file("metricsProvider.httpPort", _port(7000), "the port of the metrics; 0: any free port"),
 )
 
@@ -310,47 +315,49 @@ OWN: Final = (
     _own(
         "multiRead.maxOps",
         Number(DEFAULT_MOST_READ_PARTS, unit="reads"),
-        "how many reads a multiRead may have, as in Apache 3.9.7; 0 and less: any number",
+        "the most reads in a multiRead, as in Apache 3.9.7; 0 and less: no limit",
     ),
     _own(
         "multiRead.maxResponseBytes",
         Number(DEFAULT_MOST_READ_BYTES, is_long=True, unit="bytes"),
-        "the longest reply to a multiRead, as in Apache 3.9.7; 0 and less: any length",
+        "the longest reply to a multiRead, as in Apache 3.9.7; 0 and less: no limit",
     ),
     _own(
         "zoolet.clientReadTimeoutMs",
         Number(30_000, least=1, unit="ms"),
-        "a client that reads nothing for N ms while bytes wait for it is disconnected",
+        "the time after which a client is disconnected if it reads nothing although bytes wait",
     ),
     _own(
         "zoolet.maxEntriesPerAcl",
         Number(DEFAULT_MOST_ACL_ENTRIES, least=1, unit="entries"),
-        "a longer list in a request: INVALIDACL. Longer lists in existing data stay in use",
+        "the most entries of an ACL in a request; a longer ACL is refused with INVALIDACL. Longer"
+        " ACLs in existing data stay valid",
     ),
     _own(
         "zoolet.maxEphemeralsPerSession",
         Number(DEFAULT_MOST_EPHEMERALS, least=1, unit="znodes"),
-        "one more: QUOTAEXCEEDED",
+        "the most ephemerals of a session; the next create is refused with QUOTAEXCEEDED",
     ),
     _own(
         "zoolet.maxIdentitiesPerConnection",
         Number(DEFAULT_MOST_IDENTITIES, least=1, unit="identities"),
-        "one more `auth` request: AUTHFAILED, and the connection is closed",
+        "the most identities of a connection; the next `auth` request is refused with AUTHFAILED,"
+        " and the connection is closed",
     ),
     _own(
         "zoolet.maxPathLength",
         Number(DEFAULT_MOST_PATH_LENGTH, least=16, unit="characters"),
-        "a longer path: BADARGUMENTS",
+        "the longest path of a new znode; a longer path is refused with BADARGUMENTS",
     ),
     _own(
         "zoolet.maxWatchesPerConnection",
         Number(DEFAULT_MOST_WATCHES, least=1, unit="watches"),
-        "one more: THROTTLEDOP. If a client sets them again after a reconnect, its connection is"
-        " closed",
+        "the most watches of a connection; the next watch is refused with THROTTLEDOP. If a client"
+        " sets too many watches again after a reconnect, its connection is closed",
     ),
     _own(
         "zoolet.sessionSecret",
         Text("16 characters or more"),
-        "the secret of sessions' passwords, see [access.md](access.md)",
+        "the secret from which session passwords are derived, see [access.md](access.md)",
     ),
 )

@@ -75,7 +75,7 @@ def test_variables_that_are_not_set(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     environment = Environment.read(variables)
-    with pytest.raises(ConfigError, match=r"there is none at conf/zoo\.cfg or /etc/zookeeper"):
+    with pytest.raises(ConfigError, match=r"no file exists at conf/zoo\.cfg or /etc/zookeeper"):
         environment.find_config(None)
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "zoo.cfg").touch()
@@ -115,9 +115,9 @@ def test_what_has_no_effect_is_named_and_no_secret_is_shown(tmp_path: Path) -> N
     environment = Environment.read({"SERVER_JVMFLAGS": flags, "JMXPORT": "9999"})
     warnings = environment.warnings(tmp_path / "zoo.cfg")
     assert warnings == [
-        "the JVM flag -Xmx1g is ignored: there is no JVM",
-        "the JVM flag -Djavax.net.ssl.keyStorePassword=... is ignored: there is no JVM",
-        "JMXPORT is ignored: there is no JVM",
+        "the JVM flag -Xmx1g is ignored: zoolet has no JVM",
+        "the JVM flag -Djavax.net.ssl.keyStorePassword=... is ignored: zoolet has no JVM",
+        "JMXPORT is ignored: zoolet has no JVM",
         f"{tmp_path / 'java.env'} is not read: set its variables in the environment",
     ]
 

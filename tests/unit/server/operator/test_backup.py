@@ -372,11 +372,11 @@ def test_a_client_that_goes_before_the_end_changes_nothing(admin: Admin, client:
     )
     with socket.create_connection(("127.0.0.1", admin.port.number), timeout=WAIT_S) as going:
         going.sendall(head.encode() + snapshot[:-1])
-        # A second restore is refused while the first is under way.
+        # A second restore is refused while the first is in progress.
         refused = Reply(0, {}, b"")
         while refused.status != 409:
             refused = admin.restore(b"")
-        assert "under way" in refused.json["error"]
+        assert "in progress" in refused.json["error"]
     reply = Reply(409, {}, b"")
     while reply.status == 409:
         reply = admin.restore(b"")

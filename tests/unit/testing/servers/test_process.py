@@ -64,7 +64,7 @@ def test_a_paused_process_answers_when_it_goes_on(tmp_path: Path) -> None:
 
 def test_a_process_that_cannot_start_says_why(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, {"server.1": "a:1:2", "server.2": "b:1:2"})
-    with pytest.raises(RuntimeError, match="zoolet serves one machine"):
+    with pytest.raises(RuntimeError, match="zoolet supports only one server"):
         server.start()
     assert not server.is_running
 
