@@ -16,7 +16,7 @@ from zoolet.state_machine.disclosures import (
 from zoolet.state_machine.rules import DEFAULT_MOST_ACL_ENTRIES, DEFAULT_MOST_IDENTITIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "access.md").read_text()
-SECTION = PAGE.split("## What shows something of a znode")[1].split("\n## ")[0]
+SECTION = PAGE.split("## Information that replies and events reveal")[1].split("\n## ")[0]
 LINES = SECTION.splitlines()
 
 

@@ -1,8 +1,9 @@
-"""Testing code that uses ZooKeeper: servers of a test's own, and faults on demand.
+"""Tools for tests of code that uses ZooKeeper: servers for tests, and faults on demand.
 
-Owns servers in this process, in processes, and Apache's, what can go wrong with them, a look
-inside, recordings, and the pytest plugin. May import all of zoolet; nothing is loaded before it is
-asked for, since pytest imports this package wherever it is installed.
+This package contains embedded servers, servers in separate processes, Apache ZooKeeper servers,
+their faults, access to the server's state, recordings, and the pytest plugin. It may import all of
+zoolet. It imports each module only when a name of the module is used, because pytest imports this
+package in every environment in which zoolet is installed.
 """
 
 from importlib import import_module
@@ -95,7 +96,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    """Load what is asked for."""
+    """Import the module that defines a public name, and return the value of the name."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

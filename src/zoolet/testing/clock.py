@@ -1,8 +1,8 @@
-"""The clock of a server in this process: it goes as the real one does, or as a test moves it.
+"""The clock of an embedded server: it runs like the real clock until a test changes it.
 
-Owns what time it is for the server, and what is to happen at which time. Everything but the reading
-is done on the loop's thread. Knows nothing of sessions: the embedded server says what else happens
-when the clock is moved.
+This module contains the server's time and the timers of the network. The time may be read on any
+thread; everything else runs on the loop's thread. This module does not depend on sessions: the
+embedded server expires the sessions after each move of the clock.
 """
 
 import heapq
@@ -18,27 +18,32 @@ if TYPE_CHECKING:
     import asyncio
 
 Timer = tuple[int, int, Callable[[], None]]
-"""When it is due, in ms of the clock that only rises; its number; what is to happen."""
+"""The due time in ms on the monotonic clock, the number of the timer, and the function to call."""
 
 
 class Look(Protocol):
-    """What is done each time the clock was moved."""
+    """The function that a clock calls after each move."""
 
     def __call__(self, *, clients_ping: bool) -> None:
-        """Let expire what is over; first let the clients that are connected be heard, or not."""
+        """Expire everything that is due.
+
+        If ``clients_ping`` is true, first treat connected clients as if they had sent a ping.
+        """
         ...
 
 
 class ServerClock:
-    """What time it is for the server.
+    """The server's time.
 
-    A test may freeze it, move it, and let it go again. It is never set back while a server runs.
+    A test may freeze the clock, move it forward, and let it run again. The clock never goes back
+    while a server runs.
     """
 
     def __init__(self, thread: LoopThread, look: Look, note: Callable[[str], None]) -> None:
-        """Go as the real clock does.
+        """Run like the real clock.
 
-        ``look`` is called after each move; ``note`` is told what a test does to the clock.
+        The clock calls ``look`` after each move, and ``note`` with a text for each change that a
+        test makes.
         """
         self._thread = thread
         self._look = look
@@ -53,29 +58,29 @@ class ServerClock:
 
     @property
     def reading(self) -> Clock:
-        """The clock as the server reads it."""
+        """The clock in the form that the server reads."""
         return Clock(wall_ms=self.wall_ms, monotonic_ms=self.now_ms)
 
     def now_ms(self) -> int:
-        """Return the time in ms on the clock that only rises."""
+        """Return the time in ms on the monotonic clock."""
         return _real_ms() + self._ahead_ms if self._frozen_ms is None else self._frozen_ms
 
     def wall_ms(self) -> int:
-        """Return the time in ms since the epoch, as far off as the test has moved the clock."""
+        """Return the time in ms since the epoch, including all moves of the clock by the test."""
         return self.now_ms() + self._wall_ahead_ms
 
-    # -- what a test does --------------------------------------------------------------------------
+    # -- calls of a test ---------------------------------------------------------------------------
 
     def freeze(self) -> None:
-        """Let the time stand still: nothing expires until the clock is moved or goes on."""
+        """Stop the clock: nothing expires until ``move`` or ``run`` is called."""
         self._note("freeze the clock")
         self._thread.call(self._freeze)
 
     def move(self, seconds: float, *, clients_ping: bool = True) -> None:
-        """Let so much time pass now, with all that expires in it.
+        """Move the clock forward, and expire everything that is due in this time.
 
-        The clients that are connected, and not partitioned, count as having pinged meanwhile, as
-        they would have; with ``clients_ping=False`` no client was heard.
+        The server treats connected clients that are not partitioned as if they had sent pings in
+        this time. With ``clients_ping=False`` it does not.
         """
         if seconds < 0:
             raise ValueError(f"the server's clock cannot be set back ({seconds:g} s)")
@@ -83,24 +88,24 @@ class ServerClock:
         self._thread.call(lambda: self._move(round(seconds * 1000), clients_ping=clients_ping))
 
     def run(self) -> None:
-        """Let the time go on, from where it stands."""
+        """Let the clock run again, from its current time."""
         self._thread.call(self._run)
 
     # -- on the loop's thread ----------------------------------------------------------------------
 
     def call_after(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call once so much time has passed on this clock."""
+        """Call a function when this time has passed on this clock."""
         due_ms = self.now_ms() + round(seconds * 1000)
         heapq.heappush(self._timers, (due_ms, next(self._numbers), call))
         self._set_alarm()
 
     def begin(self) -> None:
-        """Be later than at the last start of a server: session ids are made of the time."""
+        """Make the time later than at the last start of a server: session ids contain the time."""
         self._wall_ahead_ms += max(0, self._began_wall_ms + 1 - self.wall_ms())
         self._began_wall_ms = self.wall_ms()
 
     def reset(self) -> None:
-        """Go as the real clock does, with nothing to happen; for when no server runs."""
+        """Run like the real clock, without timers; must be called only when no server runs."""
         self._timers.clear()
         self._frozen_ms = None
         self._ahead_ms = 0
@@ -134,7 +139,7 @@ class ServerClock:
             self._frozen_ms = now_ms
 
     def _set_alarm(self) -> None:
-        """Wake up when the next timer is due, if the clock goes."""
+        """Schedule a call for the time at which the next timer is due, if the clock runs."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

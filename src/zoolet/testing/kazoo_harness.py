@@ -1,10 +1,10 @@
-"""kazoo's test harness on a server in this process, so that a suite moves by changing an import.
+"""A replacement for kazoo's test harness that uses an embedded server.
 
-It imports KazooTestCase, or KazooTestHarness, from zoolet.testing instead of kazoo.testing. Owns
-what kazoo's harness promises to a test (``kazoo.testing.harness``), without Java, and without
-kazoo's waits: connections are cut and sessions ended at the server. An "ensemble" is one server on
-three addresses, each of which a test may stop. Must not import kazoo.testing, which wants libraries
-of its own.
+A test suite imports KazooTestCase or KazooTestHarness from zoolet.testing instead of kazoo.testing.
+This module has the interface of kazoo's harness (``kazoo.testing.harness``). It needs no Java, and
+it does not wait as kazoo's harness does: it closes connections and ends sessions at the server. An
+"ensemble" is one server with three addresses; a test may stop each address. This module must not
+import kazoo.testing, because kazoo.testing needs additional libraries.
 """
 
 import logging
@@ -28,7 +28,7 @@ CLUSTER_SIZE = 3
 _SETTINGS = {
     "tickTime": 2000,
     "reconfigEnabled": "true",
-    # As in kazoo's own harness: its suites sign in as this super user.
+    # The same as in kazoo's own harness: test suites log in as this super user.
     "DigestAuthenticationProvider.superDigest": digest_of(b"super:test"),
 }
 _LOST_S = 10.0
@@ -37,11 +37,11 @@ _NO_TLS = "zoolet's test servers have no TLS address"
 
 
 class Member:
-    """One of the addresses, under the names that kazoo's ManagedZooKeeper has.
+    """One address of the server, with the interface of kazoo's ManagedZooKeeper.
 
     Attributes:
-        address: what a client connects to.
-        client_port: its TCP port.
+        address: the address to which a client connects, ``HOST:PORT``.
+        client_port: the TCP port of the address.
     """
 
     def __init__(self, cluster: "Cluster", address: Address) -> None:
@@ -52,31 +52,31 @@ class Member:
 
     @property
     def running(self) -> bool:
-        """Whether clients are let in."""
+        """Whether clients can connect to this address."""
         return self._cluster.server.is_running and self._address.is_up
 
     @property
     def secure_address(self) -> str:
-        """There is none."""
+        """Skip the test: the server has no TLS address."""
         raise unittest.SkipTest(_NO_TLS)
 
     def run(self) -> None:
-        """Let clients in."""
+        """Start the server, and accept clients at this address."""
         self._cluster.server.start()
         self._address.start()
 
     def stop(self) -> None:
-        """Turn clients away, and cut off those that are connected here."""
+        """Refuse new clients at this address, and disconnect its connected clients."""
         self._address.stop()
 
     destroy = stop
 
 
 class Cluster(list[Member]):
-    """A server on several addresses, under the names that kazoo's ZookeeperCluster has.
+    """A server with several addresses, with the interface of kazoo's ZookeeperCluster.
 
     Attributes:
-        server: what serves on them; its faults are at hand.
+        server: the embedded server, with its faults.
     """
 
     def __init__(self) -> None:
@@ -84,45 +84,45 @@ class Cluster(list[Member]):
         self.server = EmbeddedServer(settings=_SETTINGS)
 
     def start(self) -> None:
-        """Serve on all addresses."""
+        """Start the server with all addresses."""
         self.server.heal()
         self.server.open_addresses(CLUSTER_SIZE)
         self[:] = [Member(self, address) for address in self.server.addresses]
 
     def stop(self) -> None:
-        """Stop the server; its data stay."""
+        """Stop the server and keep its data."""
         self.server.stop()
 
     def reset(self) -> None:
-        """Stop the server and forget its data."""
+        """Stop the server and delete its data."""
         self.server.wipe()
         self.server.stop()
 
     terminate = reset
 
     def get_logs(self) -> list[str]:
-        """Return what was injected and asked, for the report of a failed test."""
+        """Return the injected faults and the last requests, for the report of a failed test."""
         return [self.server.report()]
 
     def get_ssl_client_configuration(self) -> dict[str, bytes]:
-        """There is none."""
+        """Skip the test: the server has no TLS configuration."""
         raise unittest.SkipTest(_NO_TLS)
 
 
 @cache
 def get_global_cluster() -> Cluster:
-    """Return the one of this process, which is made when it is first asked for."""
+    """Return the cluster of this process. The first call creates and starts the cluster."""
     cluster = Cluster()
     cluster.start()
     return cluster
 
 
 class KazooTestHarness(unittest.TestCase):
-    """For tests that call ``setup_zookeeper`` and ``teardown_zookeeper`` themselves.
+    """A base class for tests that call ``setup_zookeeper`` and ``teardown_zookeeper`` themselves.
 
     Attributes:
-        client: a started client, in a chroot of the test's own.
-        hosts: what another client in that chroot connects to.
+        client: a started client, with a chroot that only this test uses.
+        hosts: the addresses and the chroot for other clients of this test.
     """
 
     DEFAULT_CLIENT_TIMEOUT = 15
@@ -137,7 +137,7 @@ class KazooTestHarness(unittest.TestCase):
 
     @property
     def cluster(self) -> Cluster:
-        """The server, by its addresses."""
+        """The server with its addresses."""
         return get_global_cluster()
 
     def log(self, level: int, msg: str, *args: Any, **kwargs: Any) -> None:
@@ -146,12 +146,12 @@ class KazooTestHarness(unittest.TestCase):
 
     @property
     def servers(self) -> str:
-        """All addresses, as a client takes them."""
+        """All addresses, in the format that a client accepts."""
         return ",".join(member.address for member in self.cluster)
 
     @property
     def secure_servers(self) -> str:
-        """All addresses with TLS."""
+        """All addresses with TLS; skips the test, because there are none."""
         return ",".join(member.secure_address for member in self.cluster)
 
     def _get_nonchroot_client(self) -> Any:
@@ -167,18 +167,18 @@ class KazooTestHarness(unittest.TestCase):
         return client
 
     def lose_connection(self, event_factory: Callable[[], Any]) -> None:
-        """Cut the client's connection; return when it has a new one."""
+        """Close the client's connection; return when the client has a new connection."""
         self._break_connection(self.cluster.server.faults.cut, KazooState.SUSPENDED, event_factory)
 
     def expire_session(self, event_factory: Callable[[], Any]) -> None:
-        """End the client's session; return when it has a new one."""
+        """End the client's session; return when the client has a new session."""
         self._break_connection(self.cluster.server.faults.expire, KazooState.LOST, event_factory)
 
     def setup_zookeeper(self, **client_options: Any) -> None:
-        """Start the server, if it does not run, and a client in a chroot of its own."""
+        """Start the server, if it does not run, and a client with a chroot for this test."""
         if not all(member.running for member in self.cluster):
             self.cluster.start()
-        # A test may have a tearDown of its own that forgets this one.
+        # A subclass may have a tearDown that does not call teardown_zookeeper.
         self.addCleanup(self.teardown_zookeeper)
         chroot = f"/kazootests{uuid.uuid4().hex}"
         making = self._get_nonchroot_client()
@@ -191,7 +191,7 @@ class KazooTestHarness(unittest.TestCase):
         self.client.start()
 
     def teardown_zookeeper(self) -> None:
-        """End what went wrong, and stop the test's clients."""
+        """End all faults, and stop the test's clients."""
         if self._clients:
             self.cluster.start()
         while self._clients:
@@ -207,7 +207,7 @@ class KazooTestHarness(unittest.TestCase):
     def _break_connection(
         self, break_it: Callable[[Any], None], broken_state: str, event_factory: Callable[[], Any]
     ) -> None:
-        """Break the client's connection or session, and wait until it is well again."""
+        """Break the client's connection or session; wait until the client is connected again."""
         broken, well = event_factory(), event_factory()
 
         def listen(state: str) -> bool:
@@ -215,13 +215,13 @@ class KazooTestHarness(unittest.TestCase):
                 broken.set()
             elif broken.is_set() and state == KazooState.CONNECTED:
                 well.set()
-            return bool(well.is_set())  # kazoo takes a listener out that says so
+            return bool(well.is_set())  # kazoo removes a listener that returns True
 
         self.client.add_listener(listen)
         break_it(self.client)
         for event, timeout_s, what in (
             (broken, _LOST_S, f"did not become {broken_state}"),
-            (well, _CONNECTED_S, "did not come back"),
+            (well, _CONNECTED_S, "did not reconnect"),
         ):
             event.wait(timeout_s)
             if not event.is_set():
@@ -230,17 +230,17 @@ class KazooTestHarness(unittest.TestCase):
 
 
 class KazooTestCase(KazooTestHarness):
-    """A test case with a client of its own in ``self.client``."""
+    """A test case whose ``self.client`` is a started client."""
 
     def setUp(self) -> None:
-        """Have a client."""
+        """Start the client."""
         self.setup_zookeeper()
 
     def tearDown(self) -> None:
-        """Have none."""
+        """Stop the client."""
         self.teardown_zookeeper()
 
     @classmethod
     def tearDownClass(cls) -> None:
-        """Leave nothing behind."""
+        """Stop the server and delete its data."""
         get_global_cluster().terminate()

@@ -1,7 +1,7 @@
-"""An event loop on a thread of its own, to which other threads hand calls.
+"""An event loop on its own thread, which runs calls for other threads.
 
-Everything that a server in this process is and does is on that thread: a test asks it to call, and
-waits for the answer. Knows nothing of servers.
+An embedded server runs completely on this thread. A test passes a function to the thread and waits
+for the result. This module does not depend on servers.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ _WAIT_S = 60.0
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return the loop that a server in production has."""
+    """Return an event loop of the kind that the server uses in production."""
     try:
-        import uvloop  # noqa: PLC0415 -- not on every Python; the standard loop serves there
+        import uvloop  # noqa: PLC0415 -- not every Python has uvloop
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
 
 
 class LoopThread:
-    """Runs from its making until ``close``.
+    """An event loop on a thread. The thread runs until ``close``.
 
     Attributes:
         loop: the event loop.
@@ -39,7 +39,7 @@ class LoopThread:
         self._thread.start()
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call a function on the thread, and return what it returns or raise what it raises."""
+        """Call a function on the thread; return its result or raise its exception."""
         if threading.current_thread() is self._thread:
             return function()
         result: Future[T] = Future()
@@ -47,7 +47,7 @@ class LoopThread:
         def call() -> None:
             try:
                 result.set_result(function())
-            except BaseException as error:  # noqa: BLE001 -- the caller's thread decides
+            except BaseException as error:  # noqa: BLE001 -- raised in the caller's thread
                 result.set_exception(error)
 
         self._expect_running()
@@ -55,7 +55,7 @@ class LoopThread:
         return result.result(_WAIT_S)
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout_s: float = _WAIT_S) -> T:
-        """Run a coroutine there, and return what it returns or raise what it raises."""
+        """Run a coroutine on the thread; return its result or raise its exception."""
         try:
             self._expect_running()
         except RuntimeError:
@@ -69,7 +69,7 @@ class LoopThread:
             raise
 
     def pause(self) -> None:
-        """Let the thread stand still; returns when it does."""
+        """Pause the thread; return when the thread is paused."""
         self._expect_running()
         stands = threading.Event()
 
@@ -77,20 +77,20 @@ class LoopThread:
         stands.wait(_WAIT_S)
 
     def stand_still(self, tell: Callable[[], None]) -> None:
-        """Return after ``resume``; to be called on the thread itself.
+        """Block until ``resume``; must be called on the thread itself.
 
-        ``tell`` is called as soon as ``resume`` would end it.
+        This method calls ``tell`` as soon as ``resume`` can end the pause.
         """
         self._goes_on.clear()
         tell()
         self._goes_on.wait()
 
     def resume(self) -> None:
-        """Let the thread go on, if it stands still."""
+        """End the pause, if the thread is paused."""
         self._goes_on.set()
 
     def close(self) -> None:
-        """End the loop and its thread; what still runs on it is dropped."""
+        """End the loop and its thread; tasks that still run on the loop are dropped."""
         self.resume()
         self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.current_thread() is not self._thread:
@@ -105,6 +105,6 @@ class LoopThread:
 
     def _expect_running(self) -> None:
         if not self._thread.is_alive():
-            raise RuntimeError("the server was closed: make another")
+            raise RuntimeError("the server was closed: create another EmbeddedServer")
         if not self._goes_on.is_set():
             raise RuntimeError("the server is paused: resume it first")

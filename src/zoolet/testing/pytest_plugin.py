@@ -1,7 +1,7 @@
-"""The pytest plugin: a ZooKeeper of a test's own, and what was done to it where a test fails.
+"""The pytest plugin: fixtures with a ZooKeeper server, and a report for failed tests.
 
-Owns the fixtures and the report. pytest loads it wherever zoolet is installed, so it loads nothing
-of zoolet before a test asks for it.
+pytest loads this plugin in every environment in which zoolet is installed. Therefore the plugin
+imports other modules of zoolet only when a test uses a fixture.
 """
 
 import hashlib
@@ -26,15 +26,15 @@ _HASH_CHARACTERS = 12
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take the settings: how long what is in ZooKeeper lasts, and whether to record."""
+    """Define the options of the plugin: the scope of the server's data, and recording."""
     parser.getgroup("zookeeper").addoption(
         "--zookeeper-record",
         metavar="HOSTS",
-        help="make the recordings of the zookeeper_recorded fixture again, on this ensemble",
+        help="make new recordings for the zookeeper_recorded fixture, with this ensemble",
     )
     parser.addini(
         "zookeeper_scope",
-        f"how long what is in the zookeeper fixture's server lasts: {', '.join(_SCOPES)}",
+        f"how long the zookeeper fixture keeps the server's data: {', '.join(_SCOPES)}",
         default="function",
     )
 
@@ -43,7 +43,7 @@ def _scope_of_zookeeper(fixture_name: str, config: pytest.Config) -> _Scope:
     wanted: _Scope = config.getini("zookeeper_scope")
     if wanted not in _SCOPES:
         raise pytest.UsageError(
-            f"zookeeper_scope = {wanted}: the scope of the fixture {fixture_name} is one of"
+            f"zookeeper_scope = {wanted}: the scope of the fixture {fixture_name} must be one of"
             f" {', '.join(_SCOPES)}"
         )
     return wanted
@@ -51,14 +51,14 @@ def _scope_of_zookeeper(fixture_name: str, config: pytest.Config) -> _Scope:
 
 @pytest.fixture(scope="session")
 def zookeeper_settings() -> Mapping[str, object]:
-    """What is set in the server's zoo.cfg; override it in a conftest.py."""
+    """The settings of the server (keys of zoo.cfg); override this fixture in a conftest.py."""
     return {}
 
 
 @pytest.fixture(scope="session")
 def _zookeeper_server(zookeeper_settings: Mapping[str, object]) -> Iterator["EmbeddedServer"]:
-    """The server of this process, for all its tests."""
-    from zoolet.testing.servers.embedded import EmbeddedServer  # noqa: PLC0415 -- loaded when it is wanted
+    """The server for all tests of this process."""
+    from zoolet.testing.servers.embedded import EmbeddedServer  # noqa: PLC0415 -- imported when used
 
     with EmbeddedServer(settings=zookeeper_settings) as server:
         yield server
@@ -66,7 +66,7 @@ def _zookeeper_server(zookeeper_settings: Mapping[str, object]) -> Iterator["Emb
 
 @pytest.fixture(scope=_scope_of_zookeeper)
 def zookeeper(_zookeeper_server: "EmbeddedServer") -> Iterator["EmbeddedServer"]:
-    """A running ZooKeeper, in memory, wiped after each test (or what ``zookeeper_scope`` says)."""
+    """A running server with its data in memory, wiped after each test (see ``zookeeper_scope``)."""
     yield _zookeeper_server
     _zookeeper_server.wipe()
 
@@ -77,7 +77,7 @@ def zookeeper_client(zookeeper: "EmbeddedServer") -> Iterator[Any]:
     client = zookeeper.client()
     client.start()
     yield client
-    # What the test left wrong must not keep the client from stopping.
+    # Faults that the test did not end must not prevent the client from stopping.
     zookeeper.heal()
     client.stop()
     client.close()
@@ -85,17 +85,18 @@ def zookeeper_client(zookeeper: "EmbeddedServer") -> Iterator[Any]:
 
 @pytest.fixture
 def zookeeper_ensemble_hosts(zookeeper: "EmbeddedServer") -> str:
-    """Three addresses of ``zookeeper``, as of an ensemble; each can be stopped."""
+    """Three addresses of ``zookeeper``, like those of an ensemble; each can be stopped."""
     return zookeeper.open_addresses(_ENSEMBLE_SIZE)
 
 
 @pytest.fixture
 def zookeeper_recorded(request: pytest.FixtureRequest) -> Iterator["Recorder | Replay"]:
-    """What stands in for an ensemble: a recording of the test, in ``recordings`` beside its file.
+    """A recording that replaces an ensemble, in ``recordings`` next to the test's file.
 
-    With ``--zookeeper-record=HOSTS`` it is made again. The test connects to its ``hosts``.
+    With ``--zookeeper-record=HOSTS`` the fixture makes a new recording. The test connects to the
+    fixture's ``hosts``.
     """
-    from zoolet.testing.recording.recording import Recorder  # noqa: PLC0415 -- loaded when it is wanted
+    from zoolet.testing.recording.recording import Recorder  # noqa: PLC0415 -- imported when used
     from zoolet.testing.recording.replay import Replay  # noqa: PLC0415 -- likewise
 
     name = request.node.nodeid.partition("::")[2]
@@ -110,10 +111,10 @@ def zookeeper_recorded(request: pytest.FixtureRequest) -> Iterator["Recorder | R
 
 
 def _file_name(name: str) -> str:
-    """Return what no other test of a module has, whatever its class and its parameters are.
+    """Return a file name that no other test of the module has.
 
-    A test's name stays as it is, if it is a file's name as it is. Otherwise a hash of it is added,
-    for what was replaced may be all in which two tests differ.
+    A name of letters, digits and underscores stays the same. In other names, characters are
+    replaced, so two names could become the same. Therefore a hash of the full name is added.
     """
     if re.fullmatch(r"\w{1,100}", name, re.ASCII):
         return name
@@ -122,7 +123,7 @@ def _file_name(name: str) -> str:
 
 
 def _former_file_name(name: str) -> str:
-    """Return what earlier releases called the recording of a test."""
+    """Return the file name that earlier releases used for the recording of a test."""
     return re.sub(r"[^\w.-]+", "-", name)
 
 
@@ -130,7 +131,7 @@ def _former_file_name(name: str) -> str:
 def pytest_runtest_makereport(
     item: pytest.Item, call: "pytest.CallInfo[None]"
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell what was injected and asked where a test has failed."""
+    """Add the injected faults and the last requests to the report of a failed test."""
     del item, call
     report = yield
     embedded = sys.modules.get("zoolet.testing.servers.embedded")

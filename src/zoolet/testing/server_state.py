@@ -1,6 +1,6 @@
-"""A look inside a server in this process: requests, sessions, watches, znodes, and assertions.
+"""Access to the state of an embedded server: requests, sessions, watches, znodes, and assertions.
 
-Owns what a test may ask about a server's state. It changes nothing.
+This module reads the server's state for a test. It does not change the state.
 """
 
 import asyncio
@@ -27,7 +27,11 @@ _SHOWN_REQUESTS = 3
 class Watch(NamedTuple):
     """A watch that a client has set.
 
-    ``kind`` is ``data`` (which exists sets too) or ``children``; ``mode`` says whether it stays.
+    Attributes:
+        session_id: the id of the session that has the watch.
+        path: the watched path.
+        kind: ``data`` (an exists sets this kind too) or ``children``.
+        mode: standard, persistent or persistent recursive.
     """
 
     session_id: int
@@ -40,15 +44,15 @@ class Watch(NamedTuple):
 
 
 class SessionSeen(NamedTuple):
-    """A session that is not over.
+    """A session that has not ended.
 
     Attributes:
-        session_id: its id.
-        timeout_ms: how long its client may be silent.
-        peer: the address of the connection that it has; None: it has none.
-        ephemerals: the paths of its ephemeral znodes.
-        watches: its watches.
-        requests: what it has asked.
+        session_id: the id of the session.
+        timeout_ms: the session timeout in ms.
+        peer: the client's address; None if the session has no connection.
+        ephemerals: the paths of the session's ephemeral znodes.
+        watches: the watches of the session.
+        requests: the requests of the session.
     """
 
     session_id: int
@@ -71,33 +75,33 @@ class SessionSeen(NamedTuple):
 
 
 class Inside:
-    """What a server holds."""
+    """The state of a server, and assertions about the state."""
 
     def __init__(self, thread: LoopThread, network: Network, running: Callable[[], Server]) -> None:
         self._thread = thread
         self._network = network
         self._running = running
 
-    # -- what was asked ----------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------
 
     def requests(self, who: Who | None = None) -> list[SeenRequest]:
-        """Return the requests that came, of everyone or of a session, in order; without pings."""
+        """Return the requests of all sessions or of one session, in order, without pings."""
         session_id = None if who is None else session_id_of(who)
         seen = self._network.requests.copy()
         return [each for each in seen if session_id in {None, each.session_id}]
 
     def wait_until_quiet(self, for_s: float = _QUIET_S, timeout_s: float = _WAIT_S) -> None:
-        """Return once everything is answered and durable, and nothing was asked for ``for_s``.
+        """Return when all requests have replies, all changes are durable, and the server is idle.
 
-        Pings do not count, nor does what is held by a partition. Raises TimeoutError, saying what
-        goes on.
+        The server is idle if it got no request for ``for_s`` seconds. Pings and the frames that a
+        partition holds do not count. Raises TimeoutError; the message shows the last requests.
         """
         try:
             self._thread.run(self._be_quiet(for_s), timeout_s)
         except TimeoutError:
             recent = "\n".join(map(str, self.requests()[-10:])) or "(nothing)"
             raise TimeoutError(
-                f"the server is not quiet after {timeout_s:g} s; what was asked last:\n{recent}"
+                f"the server is not quiet after {timeout_s:g} s; the last requests:\n{recent}"
             ) from None
 
     async def _be_quiet(self, for_s: float) -> None:
@@ -109,19 +113,19 @@ class Inside:
                 return
             await asyncio.sleep(_CHECK_S if not is_at_rest else max(_CHECK_S, for_s - silent_s))
 
-    # -- what there is -----------------------------------------------------------------------------
+    # -- sessions, watches and znodes --------------------------------------------------------------
 
     def sessions(self) -> list[SessionSeen]:
-        """Return the sessions that are not over, in order of their ids."""
+        """Return the sessions that have not ended, in order of their ids."""
         return self._ask(self._sessions)
 
     def watches(self, who: Who | None = None) -> list[Watch]:
-        """Return the watches of everyone or of a session, those on data first."""
+        """Return the watches of all sessions or of one session, watches on data first."""
         session_id = None if who is None else session_id_of(who)
         return [each for each in self._ask(_watches) if session_id in {None, each.session_id}]
 
     def ephemerals(self, who: Who | None = None) -> list[str]:
-        """Return the paths of the ephemeral znodes of everyone or of a session, sorted."""
+        """Return the sorted paths of the ephemeral znodes of all sessions or of one session."""
         session_id = None if who is None else session_id_of(who)
 
         def paths(server: Server) -> list[str]:
@@ -132,11 +136,11 @@ class Inside:
         return self._ask(paths)
 
     def znode(self, path: str) -> Znode | None:
-        """Return a znode as it is now, whatever its ACL; None where there is none."""
+        """Return the current znode without checking its ACL; None if it does not exist."""
         return self._ask(lambda server: server.machine.tree.find(path))
 
     def paths(self, below: str = "/") -> list[str]:
-        """Return the paths of all znodes below one, sorted, without ZooKeeper's own."""
+        """Return the sorted paths of all znodes below a path, without ZooKeeper's own znodes."""
         prefix = below.rstrip("/") + "/"
         found = self._ask(lambda server: list(server.machine.tree.records))
         return sorted(
@@ -154,9 +158,10 @@ class Inside:
         ephemeral: bool | None = None,
         children: Collection[str] | None = None,
     ) -> None:
-        """Assert that a znode is there, with this data, of this kind, with these children.
+        """Assert that a znode exists, with this data, of this kind, with these children.
 
-        With ``exists=False`` assert that it is not there. What is None is not looked at.
+        With ``exists=False`` assert that the znode does not exist. An argument that is None is not
+        checked.
         """
         __tracebackhide__ = True
         node = self.znode(path)
@@ -165,7 +170,7 @@ class Inside:
                 raise AssertionError(f"{path} exists, with data {node.data!r}")
             return
         if node is None:
-            raise AssertionError(f"{path} does not exist; there is:\n{self._paths_text()}")
+            raise AssertionError(f"{path} does not exist; there are:\n{self._paths_text()}")
         if data is not None and node.data != data:
             raise AssertionError(f"the data of {path} is {node.data!r}, not {data!r}")
         owner = node.stat.ephemeral_owner
@@ -178,7 +183,7 @@ class Inside:
             )
 
     def assert_no_leaked_sessions(self, *besides: Who) -> None:
-        """Assert that no session is left but these, whose clients may go on."""
+        """Assert that no session exists except those of the clients in ``besides``."""
         __tracebackhide__ = True
         kept = {session_id_of(who) for who in besides}
         leaked = [str(each) for each in self.sessions() if each.session_id not in kept]
@@ -187,7 +192,7 @@ class Inside:
             raise AssertionError(f"{len(leaked)} sessions are left; stop() their clients:\n{told}")
 
     def assert_no_watches(self, path: str | None = None) -> None:
-        """Assert that nothing is watched, or that a path is not."""
+        """Assert that no watch exists, or no watch on this path."""
         __tracebackhide__ = True
         left = [str(each) for each in self.watches() if path in {None, each.path}]
         if left:
@@ -197,7 +202,7 @@ class Inside:
     # ----------------------------------------------------------------------------------------------
 
     def _ask(self, look: Callable[[Server], T]) -> T:
-        """Look at the server on its thread."""
+        """Call a function with the server, on the server's thread; return its result."""
         return self._thread.call(lambda: look(self._running()))
 
     def _sessions(self, server: Server) -> list[SessionSeen]:

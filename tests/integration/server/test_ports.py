@@ -30,8 +30,8 @@ class Listening(NamedTuple):
 def ports_in_readme(client_port: int) -> set[Listening]:
     """Return where a server with a zoo.cfg of three lines listens, according to the README."""
     text = README.read_text()
-    found = re.search(r"^They open (\w+) ports: (.*?)\n\n", text, re.DOTALL | re.MULTILINE)
-    assert found is not None, "the README has no sentence that begins with: They open N ports:"
+    found = re.search(r"^These lines open (\w+) ports: (.*?)\n\n", text, re.DOTALL | re.MULTILINE)
+    assert found is not None, "README.md has no sentence: These lines open N ports:"
     # What stands in parentheses is how to change it.
     sentence = " ".join(re.sub(r"\s\((?:[^()]|\([^()]*\))*\)|\]\([^)]*\)", "", found[2]).split())
     named = re.findall(r"(`clientPort`|\b\d+) on (all addresses|[\d.]+\d)", sentence)

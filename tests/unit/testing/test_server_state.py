@@ -66,7 +66,7 @@ def test_a_path_is_asserted(zookeeper: EmbeddedServer, zookeeper_client: Any) ->
     inside.assert_path("/missing", exists=False)
     owner = f"0x{zookeeper_client.client_id[0]:x}"
     refused: list[tuple[str, str, dict[str, Any]]] = [
-        (r"/x does not exist; there is:\n  /a\n  /a/b\n  /a/e", "/x", {}),
+        (r"/x does not exist; there are:\n  /a\n  /a/b\n  /a/e", "/x", {}),
         (r"/a exists, with data b''", "/a", {"exists": False}),
         (r"the data of /a/b is b'1', not b'2'", "/a/b", {"data": b"2"}),
         (f"/a/e is ephemeral, of session {owner}", "/a/e", {"ephemeral": False}),

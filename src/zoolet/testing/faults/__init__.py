@@ -1,1 +1,1 @@
-"""What can go wrong with an embedded server: its clock, its disk, its network."""
+"""Faults of an embedded server: of its disk and its connections."""

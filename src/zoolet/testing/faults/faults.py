@@ -1,7 +1,8 @@
-"""Faults on demand: what happens to whom, to which requests, how often, and what has happened.
+"""Faults on demand: which fault happens to which session or request, and how often.
 
-Owns the rules and the story of a test. What a fault does is done by the network and by the embedded
-server. Rules are made on a test's thread and matched on the loop's.
+This module contains the rules of a test and the story, which is the list of past faults. The
+network and the embedded server carry out the faults. A test creates rules on its own thread; the
+loop's thread compares the rules with requests.
 """
 
 import random
@@ -28,18 +29,18 @@ Who = Any
 """A session: its id, or a kazoo client that has one."""
 
 Inject = Callable[[Link, Exchange], bool]
-"""What happens to a request; False: the server does not get it."""
+"""Carries out a fault on a request; returns False if the server must not get the request."""
 
 
 class FaultError(Exception):
-    """A fault cannot happen; the message says why."""
+    """A fault cannot happen; the message has the reason."""
 
 
 def session_id_of(who: Who) -> int:
-    """Return the id of a session; raises FaultError for a client that has none."""
+    """Return the id of a session; raises FaultError if the client has no session."""
     if isinstance(who, int):
         return who
-    # kazoo's client_id is None while the client is not connected, and its session may live on.
+    # kazoo's client_id is None while the client is not connected, but its session may still exist.
     session_id: int | None = getattr(who, "_session_id", None)
     if session_id is None:
         raise FaultError(f"{who!r} has no session: start the client, or give a session's id")
@@ -47,36 +48,36 @@ def session_id_of(who: Who) -> int:
 
 
 class Controls(Protocol):
-    """What faults do to the server as a whole (``embedded.EmbeddedServer``); on its thread."""
+    """The actions of faults on the whole server (``embedded.EmbeddedServer``), on its thread."""
 
     @property
     def disk(self) -> "MemoryDisk":
-        """What the server's data are on; raises FaultError where that is a real disk."""
+        """The disk in memory; raises FaultError if the data are on a real disk."""
         ...
 
     def expire(self, session_id: int) -> bool:
-        """End a session; False: there is none."""
+        """End a session; return False if the session does not exist."""
         ...
 
     def stand_still(self, tell: Callable[[], None]) -> None:
-        """Return when the server is resumed; ``tell`` is called as soon as it can be."""
+        """Block until the server is resumed; call ``tell`` as soon as a resume is possible."""
         ...
 
     def crash_soon(self) -> None:
-        """Lose what is not synced, and start again."""
+        """Schedule a crash that loses all data that are not synced, and then a start."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which requests.
+    """A condition that selects requests.
 
     Attributes:
-        op_codes: what they ask for; None: anything but pings and connecting (CREATE_SESSION),
-            which come when a client's own clock says so.
-        path: what they are about, or one of the parts of a multi is; ``*`` and ``?`` stand for any
-            characters. None: anything.
-        session_id: who asks; None: anyone.
+        op_codes: the selected op codes; None selects all except pings and connect requests
+            (CREATE_SESSION), because clients send those on their own.
+        path: a pattern for the path of the request, or of one part of a multi; ``*`` and ``?``
+            match any characters. None selects all requests.
+        session_id: the session that sends the request; None selects all sessions.
     """
 
     op_codes: frozenset[int] | None
@@ -84,7 +85,7 @@ class Selector:
     session_id: int | None
 
     def selects(self, request: SeenRequest) -> bool:
-        """Say whether a request is one of them."""
+        """Return whether this condition selects a request."""
         is_asked_for = (
             request.op_code not in _UNASKED
             if self.op_codes is None
@@ -107,10 +108,12 @@ class Selector:
 
 
 class Fault:
-    """One rule, until it is used up or cancelled; as a context manager it is cancelled at the end.
+    """One rule. It is active until it has happened ``times`` times or is cancelled.
+
+    A fault is also a context manager, which cancels the fault at its end.
 
     Attributes:
-        count: how often it has happened.
+        count: the number of times that the fault has happened.
     """
 
     def __init__(
@@ -127,20 +130,23 @@ class Fault:
         self._happened = threading.Condition()
 
     def cancel(self) -> None:
-        """Let it happen no more."""
+        """Remove the rule: the fault does not happen again."""
         self._faults.remove(self)
 
     def wait(self, count: int = 1, timeout_s: float = _WAIT_S) -> None:
-        """Return once it has happened so often; raises TimeoutError where it has not in time."""
+        """Return when the fault has happened ``count`` times.
+
+        Raises TimeoutError if the fault has not happened ``count`` times after ``timeout_s``.
+        """
         with self._happened:
             if not self._happened.wait_for(lambda: self._told >= count, timeout_s):
                 raise TimeoutError(
-                    f"{self} happened {self.count} times in {timeout_s:g} s, not {count}; what was"
-                    f" asked:\n{self._faults.requests_text()}"
+                    f"{self} happened {self.count} times in {timeout_s:g} s, not {count}; the last"
+                    f" requests:\n{self._faults.requests_text()}"
                 )
 
     def concerns(self, request: SeenRequest) -> bool:
-        """Say whether it happens to a request, and if it does, count that."""
+        """Return whether the fault happens to a request; increase ``count`` if it does."""
         if not self.selector.selects(request) or not self._chance.draw():
             return False
         self.count += 1
@@ -149,19 +155,19 @@ class Fault:
         return True
 
     def inject(self, link: Link, exchange: Exchange) -> bool:
-        """Let it happen; False: the server is not to get the request."""
+        """Carry out the fault; return False if the server must not get the request."""
         is_taken = self._inject(link, exchange)
         self.tell()
         return is_taken
 
     def tell(self) -> None:
-        """Tell those who wait that it has happened."""
+        """Wake the threads that are in ``wait``."""
         with self._happened:
             self._told = self.count
             self._happened.notify_all()
 
     def does(self, name: str, inject: Inject) -> Self:
-        """Say what happens."""
+        """Set the name and the action of the fault, and activate the rule."""
         self.name, self._inject = name, inject
         self._faults.add(self)
         return self
@@ -182,12 +188,12 @@ class Fault:
 
 
 class Chance:
-    """How probable it is that a fault happens to a request that it may happen to."""
+    """The probability that a fault happens to a selected request."""
 
     def __init__(self, probability: float, seed: int) -> None:
         self._probability = probability
         self._seed = seed
-        self._random = random.Random(seed)  # noqa: S311 -- it is to be the same again
+        self._random = random.Random(seed)  # noqa: S311 -- must be reproducible
 
     def draw(self) -> bool:
         """Decide for one request."""
@@ -200,16 +206,16 @@ class Chance:
 
 
 class Partition:
-    """Nothing gets through between a client and the server, until it is healed.
+    """A partition between a client and the server, until ``heal``.
 
-    As a context manager it is healed at the end.
+    A partition is also a context manager, which heals the partition at its end.
     """
 
     def __init__(self, heal: Callable[[], None]) -> None:
         self._heal = heal
 
     def heal(self) -> None:
-        """Let through what was held, and what comes."""
+        """End the partition: pass on the held frames and all later frames."""
         self._heal()
 
     def __enter__(self) -> Self:
@@ -225,9 +231,9 @@ class Partition:
 
 
 class Trigger:
-    """What can happen to the requests that ``Faults.on`` selects.
+    """The faults that can happen to the requests that ``Faults.on`` selects.
 
-    Each method arms the fault, and returns it.
+    Each method activates a fault and returns the fault.
     """
 
     def __init__(self, fault: Fault, network: Network, controls: Controls) -> None:
@@ -236,11 +242,11 @@ class Trigger:
         self._controls = controls
 
     def lose_request(self) -> Fault:
-        """Cut the connection; the server never gets the request."""
+        """Close the connection; the server never gets the request."""
         return self._fault.does("lose the request", lambda link, _: _done(link.cut))
 
     def drop_reply(self) -> Fault:
-        """Cut the connection instead of sending the reply: what was asked is done, and durable."""
+        """Close the connection instead of sending the reply; the request is executed durably."""
 
         def inject(_: Link, exchange: Exchange) -> bool:
             exchange.reply_is_lost = True
@@ -249,7 +255,7 @@ class Trigger:
         return self._fault.does("drop the reply", inject)
 
     def delay(self, seconds: float) -> Fault:
-        """Let the reply wait on the server's clock, and what follows on the connection."""
+        """Delay the reply, and all later replies of the connection, on the server's clock."""
 
         def inject(_: Link, exchange: Exchange) -> bool:
             exchange.delay_s = seconds
@@ -258,10 +264,10 @@ class Trigger:
         return self._fault.does(f"delay the reply {seconds:g} s", inject)
 
     def answer(self, error: ErrorCode) -> Fault:
-        """Answer with an error in the server's place, which never gets the request."""
+        """Reply with an error instead of the server; the server never gets the request."""
         if OpCode.CREATE_SESSION in (self._fault.selector.op_codes or ()):
             raise FaultError(
-                "connecting has no answer with an error: expire the session, or cut it"
+                "a connect request has no reply with an error: use expire() or cut() instead"
             )
 
         def inject(_: Link, exchange: Exchange) -> bool:
@@ -271,14 +277,14 @@ class Trigger:
         return self._fault.does(f"answer {ErrorCode(error).name}", inject)
 
     def expire(self) -> Fault:
-        """End the session that asks, as if its time were up; the request is never answered."""
+        """Expire the session that sends the request; the request gets no reply."""
         return self._fault.does(
             "expire the session",
             lambda link, _: _done(lambda: self._controls.expire(link.session_id)),
         )
 
     def partition(self, for_s: float | None = None) -> Fault:
-        """Let the request through, and then nothing more, for ``for_s`` or until ``heal``."""
+        """Pass the request on, then partition the session, for ``for_s`` or until ``heal``."""
 
         def inject(link: Link, _: Exchange) -> bool:
             partition_for(self._network, link.session_id, for_s)
@@ -287,7 +293,7 @@ class Trigger:
         return self._fault.does("partition the client", inject)
 
     def pause(self) -> Fault:
-        """Let the server stand still before it takes the request, until it is resumed."""
+        """Pause the server before it processes the request, until the server is resumed."""
 
         def inject(_link: Link, _exchange: Exchange) -> bool:
             self._controls.stand_still(self._fault.tell)
@@ -296,7 +302,7 @@ class Trigger:
         return self._fault.does("pause the server", inject)
 
     def fill_disk(self) -> Fault:
-        """Let the disk be full from this request on; the server ends at the next write."""
+        """Fill the disk before this request; the server ends at the next write."""
         disk = self._controls.disk
 
         def inject(_link: Link, _exchange: Exchange) -> bool:
@@ -306,7 +312,7 @@ class Trigger:
         return self._fault.does("fill the disk", inject)
 
     def crash(self) -> Fault:
-        """Let the server crash before it takes the request, lose what is not synced, and start."""
+        """Crash the server before it processes the request, lose unsynced data, and start it."""
         disk = self._controls.disk
 
         def inject(_link: Link, _exchange: Exchange) -> bool:
@@ -318,10 +324,10 @@ class Trigger:
 
 
 class Faults:
-    """The faults of one server: some happen now, to a session; some to the requests that come."""
+    """The faults of one server: immediate faults of sessions, and faults of future requests."""
 
     def __init__(self, thread: LoopThread, controls: Controls, seed: int) -> None:
-        """Begin without any; ``seed`` is that of faults that are given none."""
+        """Begin without faults; ``seed`` is the default seed of faults with a chance."""
         self._thread = thread
         self._controls = controls
         self._seed = seed
@@ -330,20 +336,20 @@ class Faults:
         self._story: list[str] = []
 
     def attach(self, network: Network) -> None:
-        """Say where they happen."""
+        """Set the network in which the faults happen."""
         self._network = network
 
     # -- now ---------------------------------------------------------------------------------------
 
     def expire(self, who: Who) -> None:
-        """End a session now, as if its client had been silent too long."""
+        """Expire a session now."""
         session_id = session_id_of(who)
         if not self._thread.call(lambda: self._controls.expire(session_id)):
-            raise FaultError(f"session 0x{session_id:x} is not there to expire")
+            raise FaultError(f"session 0x{session_id:x} cannot expire: it does not exist")
         self.note(f"expire session 0x{session_id:x}")
 
     def cut(self, who: Who) -> None:
-        """Cut a client's connection now; it may come back."""
+        """Close a client's connection now; the client may reconnect."""
         session_id = session_id_of(who)
 
         def cut() -> bool:
@@ -356,10 +362,10 @@ class Faults:
         self.note(f"cut the connection of session 0x{session_id:x}")
 
     def partition(self, who: Who, for_s: float | None = None) -> Partition:
-        """Let nothing through between a client and the server, now; connections stay open.
+        """Partition a client from the server now: no frame gets through; connections stay open.
 
-        It ends after ``for_s`` on the server's clock, or when it is healed. What was sent meanwhile
-        arrives then, unless the client has given its connection up.
+        The partition ends after ``for_s`` on the server's clock, or at ``heal``. Frames that were
+        sent during the partition arrive then, unless the client has closed its connection.
         """
         session_id = session_id_of(who)
         lasting = "" if for_s is None else f" for {for_s:g} s"
@@ -367,7 +373,7 @@ class Faults:
         end = self._thread.call(lambda: partition_for(self._network, session_id, for_s))
         return Partition(lambda: self._thread.call(end))
 
-    # -- to requests that come ---------------------------------------------------------------------
+    # -- future requests ---------------------------------------------------------------------------
 
     def on(
         self,
@@ -381,12 +387,12 @@ class Faults:
     ) -> Trigger:
         """Select requests by op code, path (``*`` and ``?`` match any characters) and session.
 
-        What is chosen next happens to the first ``times`` of them (None: to all), and to
-        each only with that chance, drawn from the seed. A path is as the server sees it: with the
-        client's chroot.
+        The fault that is called on the result happens to the first ``times`` selected requests
+        (None: to all), and to each only with the probability ``chance``; the random numbers come
+        from ``seed``. A path includes the client's chroot.
         """
         if times is not None and times < 1:
-            raise ValueError(f"times={times}: a fault happens once or more, or None: always")
+            raise ValueError(f"times={times}: must be at least 1, or None for all requests")
         op_codes = None if op is None else frozenset([op] if isinstance(op, OpCode) else op)
         selector = Selector(
             op_codes, path, session_id=None if session is None else session_id_of(session)
@@ -403,11 +409,11 @@ class Faults:
 
         self._thread.call(clear)
 
-    # -- what has happened -------------------------------------------------------------------------
+    # -- past faults -------------------------------------------------------------------------------
 
     @property
     def story(self) -> tuple[str, ...]:
-        """What was injected so far, a line each."""
+        """The faults that were injected so far, one line each."""
         return tuple(self._story)
 
     def note(self, line: str) -> None:
@@ -415,23 +421,23 @@ class Faults:
         self._story.append(line)
 
     def forget(self) -> None:
-        """Begin again: no rules, and a new story. On the loop's thread."""
+        """Remove all rules and empty the story; must be called on the loop's thread."""
         self._rules.clear()
         self._story.clear()
 
     def requests_text(self) -> str:
-        """Return what was asked last, a line each, for a message."""
+        """Return the last requests, one line each, for a message."""
         recent = list(self._network.requests.copy())[-_TOLD_REQUESTS:]
         return "\n".join(map(str, recent)) or "(nothing)"
 
-    # -- on the loop's thread, but for adding ------------------------------------------------------
+    # -- rules -------------------------------------------------------------------------------------
 
     def add(self, fault: Fault) -> None:
-        """Let a rule hold from now on."""
+        """Activate a rule; may be called on any thread."""
         self._thread.call(lambda: self._rules.append(fault))
 
     def remove(self, fault: Fault) -> None:
-        """Let a rule hold no longer."""
+        """Remove a rule, if it is active; may be called on any thread."""
 
         def remove() -> None:
             if fault in self._rules:
@@ -440,7 +446,7 @@ class Faults:
         self._thread.call(remove)
 
     def fault_for(self, request: SeenRequest) -> Fault | None:
-        """Return the first rule that concerns a request; it is counted and told."""
+        """Return the first rule that selects a request, or None; for the loop's thread."""
         for fault in tuple(self._rules):
             if fault.concerns(request):
                 self.note(f"{fault.name}: {request.what}")
@@ -449,7 +455,10 @@ class Faults:
 
 
 def partition_for(network: Network, session_id: int, for_s: float | None) -> Callable[[], None]:
-    """Begin a partition; returns what ends it, as that time does too. For the loop's thread."""
+    """Begin a partition; return a function that ends the partition before ``for_s`` is over.
+
+    None for ``for_s`` means no limit. Must be called on the loop's thread.
+    """
     partition = network.partition(session_id)
 
     def end() -> None:
@@ -461,6 +470,6 @@ def partition_for(network: Network, session_id: int, for_s: float | None) -> Cal
 
 
 def _done(act: Callable[[], object]) -> bool:
-    """Do what is done instead of taking a request."""
+    """Call ``act``, and return False: the server must not get the request."""
     act()
     return False

@@ -1,9 +1,9 @@
-"""A disk in memory: it knows what was not synced; it fails, fills up and stalls as it is told.
+"""A disk in memory, which a test can crash, fill, slow down and let fail.
 
-Owns files and directory entries as they are and as a crash would leave them. What a crash leaves is
-within what POSIX allows: of the writes to a file since its last sync the first few, of the changes
-to directories since their last sync the first few; how many, chance says, or none. May be used from
-several threads. Must not import the server.
+This module stores files and directory entries in two states: the current state, and the state after
+a crash. A crash keeps all synced data, and the first N writes to each file and the first N changes
+of directories after the last sync, as POSIX allows; N is random or 0. Several threads may use a
+disk. This module must not import the server.
 """
 
 import errno
@@ -23,7 +23,7 @@ _Names = dict[Path, "Content"]
 
 
 class DiskStep(Enum):
-    """What a disk is asked to do and may fail at."""
+    """The operations of a disk that may fail."""
 
     CREATE = auto()
     WRITE = auto()
@@ -35,13 +35,13 @@ class DiskStep(Enum):
 
 
 class Content:
-    """The bytes of a file: as they are on disk, and what was written since.
+    """The bytes of a file: the synced bytes, and the writes after the last sync.
 
     Attributes:
-        durable: what a crash cannot take.
-        pending: what was written since the last sync, each with its position; empty bytes only
-            extend the file to it.
-        size_bytes: with what is pending.
+        durable: the synced bytes, which survive a crash.
+        pending: the writes after the last sync, each with its position; a write with empty bytes
+            only extends the file to its position.
+        size_bytes: the length of the file, including pending writes.
     """
 
     __slots__ = ("durable", "pending", "size_bytes")
@@ -53,7 +53,7 @@ class Content:
 
     @property
     def current(self) -> bytes:
-        """What a reader sees."""
+        """The bytes that a reader gets."""
         content = bytearray(self.durable)
         self._apply(content)
         return bytes(content)
@@ -64,18 +64,18 @@ class Content:
         self.size_bytes = max(self.size_bytes, position + len(data))
 
     def sync(self) -> None:
-        """Make what is pending durable."""
+        """Make the pending writes durable."""
         self._apply(self.durable)
         self.pending.clear()
 
     def cut(self, size_bytes: int) -> None:
-        """Sync, and keep the first bytes, up to this number."""
+        """Sync, and keep only the first ``size_bytes`` bytes."""
         self.sync()
         del self.durable[size_bytes:]
         self.size_bytes = len(self.durable)
 
     def forget_pending(self, kept: int) -> None:
-        """Lose what is pending but for the first ``kept`` writes."""
+        """Lose the pending writes except the first ``kept`` writes."""
         del self.pending[kept:]
         self.sync()
         self.size_bytes = len(self.durable)
@@ -87,17 +87,17 @@ class Content:
 
 
 class MemoryDisk(Disk):
-    """Files by path, for a server that leaves nothing behind.
+    """Files by path, for a server whose data are not on a real disk.
 
-    A test holds its syncs up, lets them fail, fills it, or takes the power away; a subclass fails
-    by what ``before`` and ``after`` raise.
+    A test can delay syncs, let syncs fail, fill the disk, or cut the power. A subclass can raise
+    errors in ``before`` and ``after``.
 
     Attributes:
-        sync_takes_s: how long each sync of a file takes, in real time.
+        sync_takes_s: the duration of each sync of a file, in seconds of real time.
     """
 
     def __init__(self, note: Callable[[str], None] = lambda _: None) -> None:
-        """Be empty, and sound; ``note`` is told what a test does to it."""
+        """Begin empty and without faults; call ``note`` with a text for each fault of a test."""
         self.sync_takes_s = 0.0
         self._note = note
         self._is_off = False
@@ -112,57 +112,57 @@ class MemoryDisk(Disk):
         self._gate.set()
         self._arrived = threading.Event()
 
-    # -- what a test does to it --------------------------------------------------------------------
+    # -- faults that a test makes ------------------------------------------------------------------
 
     def hold_syncs(self) -> None:
-        """Let no sync of a file return until ``release_syncs``."""
+        """Block all syncs of files until ``release_syncs``."""
         self._note("hold the syncs")
         self._arrived.clear()
         self._gate.clear()
 
     def wait_for_sync(self, timeout_s: float = _WAIT_S) -> None:
-        """Return when a sync is being held; raises TimeoutError where none comes."""
+        """Wait until a sync is blocked; raises TimeoutError after ``timeout_s``."""
         if not self._arrived.wait(timeout_s):
             raise TimeoutError(f"no sync came within {timeout_s:g} s: was anything written?")
 
     def release_syncs(self) -> None:
-        """Let syncs return again."""
+        """Unblock the syncs."""
         self._gate.set()
 
     def fail_syncs(self, error: OSError | None = None) -> None:
-        """Let every sync of a file fail from now on, as a disk does that breaks."""
+        """Let every later sync of a file fail, as on a broken disk."""
         self._sync_error = error or OSError(errno.EIO, os.strerror(errno.EIO))
         self._note(f"fail the syncs: {self._sync_error}")
 
     def fill(self) -> None:
-        """Be full: nothing grows any more."""
+        """Fill the disk: no file can grow any more."""
         self._note("fill the disk")
         with self._lock:
             self._capacity_bytes = self.used_bytes
 
     def mend(self) -> None:
-        """Be sound: have room, and sync at once and without fail."""
+        """End all faults except a power cut: free space, and fast syncs without errors."""
         self._capacity_bytes = self._sync_error = None
         self.sync_takes_s = 0.0
         self.release_syncs()
 
     def cut_power(self) -> None:
-        """Let everything fail from now on, also the syncs that are held."""
+        """Let every later operation fail, and also the blocked syncs."""
         self._is_off = True
         self.release_syncs()
 
     def restore_power(self) -> None:
-        """Work again, after ``cut_power``."""
+        """End the effect of ``cut_power``."""
         self._is_off = False
 
     def erase(self) -> None:
-        """Be empty, and sound."""
+        """Remove all files, and end all faults except a power cut."""
         with self._lock:
             self._names, self._durable_names, self._changes = {}, {}, []
         self.mend()
 
     def lose_unsynced(self, chance: random.Random | None = None) -> None:
-        """Lose what was not synced, but for what ``chance`` leaves of it; None leaves nothing."""
+        """Lose unsynced changes, except a random first part of them; None keeps no part."""
 
         def kept_of(count: int) -> int:
             return 0 if chance is None else chance.randrange(count + 1)
@@ -180,26 +180,29 @@ class MemoryDisk(Disk):
 
     @property
     def used_bytes(self) -> int:
-        """How long all files are together."""
+        """The sum of the lengths of all files."""
         return sum(content.size_bytes for content in self._names.values())
 
-    # -- what a subclass says ----------------------------------------------------------------------
+    # -- for subclasses ----------------------------------------------------------------------------
 
     def before(self, step: DiskStep) -> None:
-        """Raise, and a step is not done; of a write, ``part_of`` it is."""
+        """Run before a step; an exception prevents the step.
+
+        Of a write that an exception prevents, ``part_of`` bytes are still written.
+        """
 
     def after(self, step: DiskStep) -> None:
-        """Raise, and a step is done that seems to have failed."""
+        """Run after a step; an exception reports a failure of a step that was done."""
 
     def part_of(self, size_bytes: int) -> int:
-        """Return how many bytes of a write are written if it fails."""
+        """Return the number of bytes that a failed write still writes."""
         del size_bytes
         return 0
 
-    # -- what storage calls ------------------------------------------------------------------------
+    # -- calls of storage --------------------------------------------------------------------------
 
     def make_directory(self, path: Path) -> None:
-        """Directories need not be made."""
+        """Do nothing: a disk in memory needs no directories."""
 
     def list_names(self, directory: Path) -> list[str]:
         """Return the names in a directory, sorted."""
@@ -207,16 +210,16 @@ class MemoryDisk(Disk):
             return sorted(path.name for path in self._names if path.parent == directory)
 
     def read(self, path: Path) -> bytes:
-        """Return all of a file."""
+        """Return all bytes of a file."""
         with self._lock:
             return self._existing(path).current
 
     def open(self, path: Path) -> ReadableFile:
-        """Open a file to read pieces of it."""
+        """Open a file for reading."""
         return BytesFile(self.read(path))
 
     def create(self, path: Path, *, synced: bool = False) -> DiskFile:
-        """Create a file that must not exist; ``synced``: each write is on disk when it returns."""
+        """Create a new file; with ``synced``, each write is durable when it returns."""
         with self._lock:
             if path in self._names:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
@@ -226,24 +229,24 @@ class MemoryDisk(Disk):
             return MemoryFile(self, content, synced=synced)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Move a file within a directory; one that has the new name is replaced."""
+        """Rename a file within a directory; replace a file that has the new name."""
         with self._lock:
             self._begin(DiskStep.RENAME)
             self._change(lambda names: names.__setitem__(new, names.pop(old)))
 
     def remove(self, path: Path) -> None:
-        """Remove a file where it exists."""
+        """Remove a file, if it exists."""
         with self._lock:
             if path in self._names:
                 self._change(lambda names: names.__delitem__(path))
 
     def truncate(self, path: Path, size_bytes: int) -> None:
-        """Cut a file short, durably."""
+        """Shorten a file durably."""
         with self._lock:
             self.cut(self._existing(path), size_bytes)
 
     def sync_directory(self, path: Path) -> None:
-        """Make all directories' entries durable, those of ``path`` among them."""
+        """Make the entries of all directories durable, including those of ``path``."""
         del path
         with self._lock:
             self._begin(DiskStep.SYNC_DIRECTORY)
@@ -252,13 +255,13 @@ class MemoryDisk(Disk):
             self.after(DiskStep.SYNC_DIRECTORY)
 
     def lock(self, path: Path) -> DirectoryLock:
-        """Keep a second server on this disk out of a directory."""
+        """Lock a directory against other servers that use this disk."""
         return _MemoryLock(path, self._locked)
 
-    # -- what its files call -----------------------------------------------------------------------
+    # -- calls of files ----------------------------------------------------------------------------
 
     def write(self, content: Content, position: int, data: bytes) -> None:
-        """Write into a file, as far as there is room."""
+        """Write into a file; write only a part if the disk becomes full."""
         with self._lock:
             try:
                 self._begin(DiskStep.WRITE)
@@ -271,7 +274,7 @@ class MemoryDisk(Disk):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def preallocate(self, content: Content, size_bytes: int) -> None:
-        """Give a file this length."""
+        """Extend a file to this length."""
         with self._lock:
             self._begin(DiskStep.PREALLOCATE)
             if self._room_bytes(content, size_bytes) < 0:
@@ -279,7 +282,7 @@ class MemoryDisk(Disk):
             content.put(size_bytes, b"")
 
     def cut(self, content: Content, size_bytes: int) -> None:
-        """Cut a file short, durably."""
+        """Shorten a file durably."""
         with self._lock:
             self._begin(DiskStep.TRUNCATE)
             if self._sync_error is not None:
@@ -288,7 +291,7 @@ class MemoryDisk(Disk):
             self.after(DiskStep.TRUNCATE)
 
     def sync(self, content: Content) -> None:
-        """Make a file durable; waits while syncs are held."""
+        """Make a file durable; wait while syncs are blocked."""
         self._arrived.set()
         self._gate.wait()
         if self.sync_takes_s:
@@ -308,7 +311,7 @@ class MemoryDisk(Disk):
         self.before(step)
 
     def _room_bytes(self, content: Content, size_bytes: int) -> int:
-        """Return how much room is left if a file has this length; below 0 it is too little."""
+        """Return the missing space for a file of this length, as a number below 0; 0 if it fits."""
         if self._capacity_bytes is None:
             return 0
         growth_bytes = max(0, size_bytes - content.size_bytes)
@@ -326,7 +329,7 @@ class MemoryDisk(Disk):
 
 
 class MemoryFile(DiskFile):
-    """A file that is being written."""
+    """A file that is open for writing."""
 
     def __init__(self, disk: MemoryDisk, content: Content, *, synced: bool) -> None:
         """Begin at the start of ``content``."""
@@ -336,26 +339,26 @@ class MemoryFile(DiskFile):
         self._position = 0
 
     def write(self, data: bytes) -> None:
-        """Write all of ``data`` where the last write ended."""
+        """Write all of ``data`` after the last write."""
         position, self._position = self._position, self._position + len(data)
         self._disk.write(self._content, position, data)
         if self._synced:
             self.sync()
 
     def preallocate(self, size_bytes: int) -> None:
-        """Make the file ``size_bytes`` long, the new part zero."""
+        """Extend the file to ``size_bytes``; the new part contains zeros."""
         self._disk.preallocate(self._content, size_bytes)
 
     def truncate(self, size_bytes: int) -> None:
-        """Cut the file short, durably."""
+        """Shorten the file durably."""
         self._disk.cut(self._content, size_bytes)
 
     def sync(self) -> None:
-        """Return when what was written would survive a crash."""
+        """Make all writes durable: they survive a crash."""
         self._disk.sync(self._content)
 
     def close(self) -> None:
-        """Nothing is synced by that."""
+        """Close the file without a sync."""
 
 
 class _MemoryLock(DirectoryLock):
@@ -367,8 +370,8 @@ class _MemoryLock(DirectoryLock):
         self._locked = locked
 
     def write_pid(self) -> None:
-        """There is no file to write it to."""
+        """Do nothing: the lock has no file."""
 
     def release(self) -> None:
-        """Let others in."""
+        """Unlock the directory."""
         self._locked.discard(self._path)

@@ -1,1 +1,1 @@
-"""What passed between clients and an ensemble, recorded and replayed."""
+"""Recordings of the frames between clients and an ensemble, and their replay."""

@@ -1,9 +1,9 @@
-"""Recordings: what passed between clients and an ensemble, to be replayed as a test.
+"""Recordings of the frames between clients and an ensemble, which tests can replay.
 
-Owns the file's format, and the recorder, which stands between clients and a real ensemble. A
-recording is lines of JSON, one for each frame in the order in which they passed: what it is in
-words, for a reader, and its content as base64. Pings are left out, and so are session passwords and
-credentials.
+This module contains the file format and the recorder. The recorder is a proxy between clients and a
+real ensemble. A recording has one line of JSON for each frame, in the order in which the frames
+passed. A line has a description for readers, and the content as base64. A recording does not
+contain pings, session passwords or credentials.
 """
 
 import asyncio
@@ -23,9 +23,11 @@ from zoolet.testing.traffic.seen_requests import SeenRequest, name_of_error, rea
 from zoolet.wire.jute import INT, pack_buffer, pack_ustring
 
 _PASSWORD_AT = 28
-"""Where in a connect request the password's length stands."""
+"""The position of the password's length in a connect request."""
 
 _ANSWERED_PASSWORD_AT = 16
+"""The position of the password's length in the reply to a connect request."""
+
 _PASSWORD_BYTES = 16
 _LARGEST_FRAME_BYTES = 1 << 28
 
@@ -34,10 +36,10 @@ class Recorded(NamedTuple):
     """One frame, or the end of a connection.
 
     Attributes:
-        connection: the number of the connection, from 1 in the order in which they came.
-        is_request: whether it came from the client.
-        content: the frame without its length; None: the server closed the connection.
-        what: what it is, in words.
+        connection: the number of the connection, from 1, in the order of the connections.
+        is_request: whether the client sent the frame.
+        content: the frame without its length; None if the server closed the connection.
+        what: the description of the frame, for readers.
     """
 
     connection: int
@@ -46,7 +48,7 @@ class Recorded(NamedTuple):
     what: str
 
     def to_json(self) -> str:
-        """Return it as a line of a recording."""
+        """Return the frame as a line of a recording."""
         content = None if self.content is None else base64.b64encode(self.content).decode()
         side = "client" if self.is_request else "server"
         return json.dumps(
@@ -55,7 +57,7 @@ class Recorded(NamedTuple):
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """Read a line of a recording; raises ValueError, KeyError or TypeError where it is none."""
+        """Read a line of a recording; raises ValueError, KeyError or TypeError if it is invalid."""
         fields = json.loads(line)
         content = fields["content"]
         return cls(
@@ -67,11 +69,11 @@ class Recorded(NamedTuple):
 
 
 class RecordingError(Exception):
-    """A recording cannot be made or read; the message says why and what to do."""
+    """A recording cannot be made or read; the message has the reason and the remedy."""
 
 
 def write_recording(path: Path, frames: Iterable[Recorded]) -> None:
-    """Write a recording, and make the directory that it is in."""
+    """Write a recording; create its directory if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{frame.to_json()}\n" for frame in frames))
 
@@ -82,7 +84,7 @@ def read_recording(path: Path) -> list[Recorded]:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         raise RecordingError(
-            f"there is no recording {path}: make it with a Recorder, or with pytest"
+            f"the recording {path} does not exist: make it with a Recorder, or with pytest"
             " --zookeeper-record=HOSTS"
         ) from None
     frames = []
@@ -90,28 +92,31 @@ def read_recording(path: Path) -> list[Recorded]:
         try:
             frames.append(Recorded.from_json(line))
         except (ValueError, KeyError, TypeError) as error:
-            raise RecordingError(f"{path}:{number}: no line of a recording: {error!r}") from error
+            raise RecordingError(
+                f"{path}:{number}: this line is not a line of a recording: {error!r}"
+            ) from error
     return frames
 
 
 def describe_request(content: bytes) -> str:
-    """Return what a request asks for, in words."""
+    """Return a description of a request, for readers."""
     _, op_code = REQUEST_HEADER.unpack_from(content)
     record = read_request(op_code, content, REQUEST_HEADER.size, len(content))
     return SeenRequest(0, op_code, 0, record).asked
 
 
 class Recorder:
-    """A way to an ensemble on which everything is recorded; the file is written at the end.
+    """A proxy for an ensemble that records all frames; it writes the file at the end.
 
     Attributes:
-        hosts: what a client connects to instead of the ensemble.
+        hosts: the address to which a client connects, instead of the ensemble's addresses.
     """
 
     def __init__(self, hosts: str, path: Path) -> None:
-        """Record to ``path`` what passes to the first of ``hosts`` that lets connect.
+        """Record to ``path``; pass frames to the first of ``hosts`` that accepts a connection.
 
-        ``hosts`` is as kazoo takes it, HOST:PORT between commas; a chroot is the client's.
+        ``hosts`` has the format of kazoo: a list of HOST:PORT, separated by commas. A chroot in
+        ``hosts`` is ignored; the client must use it.
         """
         try:
             self._members = list(parse_servers(hosts).addresses)
@@ -150,17 +155,18 @@ class Recorder:
         self._listener.close()
         for task in self._connecting:
             task.cancel()
-        # What has arrived belongs to it: a turn reads it, and the next two tell of an end.
+        # Read the bytes that have arrived: one turn of the loop reads them, the next two detect
+        # the end of a connection.
         for _ in range(3):
             await asyncio.sleep(0)
         for side in tuple(self._open):
             side.close()
-        # The transports close in turns of the loop.
+        # The transports close in later turns of the loop.
         while self._open:
             await asyncio.sleep(0)
 
     def _new_side(self) -> "_Side":
-        """Return the client's side of a connection, and connect the other."""
+        """Return the client's side of a connection, and begin to connect the server's side."""
         self._count += 1
         notes = _Notes(self._count, self._frames)
         client, server = _Side(notes.request, self._open), _Side(notes.reply, self._open)
@@ -182,7 +188,7 @@ class Recorder:
 
 
 class _Side(asyncio.Protocol):
-    """One end of a recorded connection: what arrives is noted, and passed to the other end."""
+    """One end of a recorded connection: it records each frame and passes it to the other end."""
 
     other: "_Side"
 
@@ -205,7 +211,7 @@ class _Side(asyncio.Protocol):
         self._unread += data
         frames = find_frames(self._unread, _LARGEST_FRAME_BYTES)
         if frames.is_malformed:
-            self.close()  # a four-letter word, or garbage: there is nothing to replay
+            self.close()  # a four-letter word, or an invalid frame: it cannot be replayed
             return
         for start, end in frames.bounds:
             self._note(self._unread[start:end])
@@ -221,21 +227,21 @@ class _Side(asyncio.Protocol):
             self.other.close()
 
     def write(self, data: bytes) -> None:
-        """Send, once there is a connection."""
+        """Send the bytes now, or when the connection is open."""
         if self._transport is None:
             self._unsent += data
         else:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Close, once what was written is sent."""
+        """Close the connection after the written bytes are sent."""
         self._is_over = True
         if self._transport is not None:
             self._transport.close()
 
 
 class _Notes:
-    """Notes the frames of one connection, without secrets and without pings."""
+    """Records the frames of one connection, without secrets and without pings."""
 
     def __init__(self, number: int, frames: list[Recorded]) -> None:
         self._number = number
@@ -245,7 +251,7 @@ class _Notes:
 
     def request(self, content: bytes | None) -> None:
         if content is None:
-            return  # that the client closed is the client's to do again
+            return  # the replaying client closes the connection itself
         if not self._has_asked:
             self._has_asked = True
             self._add(True, _without_password(content, _PASSWORD_AT), "connect")
@@ -272,7 +278,7 @@ class _Notes:
 
 
 def _without_password(content: bytes, position: int) -> bytes:
-    """Return a connect request, or the answer to one, with zeros for the password."""
+    """Return a connect request or its reply, with zeros instead of the password."""
     begin = position + INT.size
     return content[:begin] + bytes(_PASSWORD_BYTES) + content[begin + _PASSWORD_BYTES :]
 

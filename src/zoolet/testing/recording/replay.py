@@ -1,8 +1,8 @@
-"""Replay: a recording stands in for the ensemble that it was made of.
+"""Replay: a recording replaces the ensemble from which it was made.
 
-A client gets the recorded answers as long as it asks what was asked, on each connection in the same
-order; the first other request is answered with an error and told at the end. Owns the matching, and
-when what may be sent.
+A client gets the recorded replies if it sends the recorded requests in the same order on each
+connection. The first other request gets an error, and the replay reports it at the end. This module
+compares the requests and decides when each recorded reply or event is sent.
 """
 
 import asyncio
@@ -21,21 +21,22 @@ from zoolet.wire.frames import encode_reply
 from zoolet.wire.jute import INT, LONG
 
 _TOKEN = re.compile(rb"[0-9a-f]{32}")
-"""What uuid4().hex gives: kazoo's recipes name their znodes with it."""
+"""The format of uuid4().hex, which kazoo's recipes use in the names of their znodes."""
 
 _CONNECT = -1
-"""Instead of an op code: a connect request has none."""
+"""The op code that this module uses for a connect request."""
 
 
 class Replay:
-    """A stand-in for an ensemble that answers what a recording says.
+    """A server that sends the replies of a recording.
 
-    As a context manager it listens; leaving it asserts that the whole recording was asked for.
-    What a client makes up again each time (kazoo's recipes put 32 random hexadecimal digits into
-    names) may differ from the recording, if it does so consistently.
+    The server listens while the context manager is active. At its end, the context manager asserts
+    that clients sent all recorded requests. Random tokens (kazoo's recipes put 32 random
+    hexadecimal digits into names) may differ from the recording, but each recorded token must
+    always have the same replacement.
 
     Attributes:
-        hosts: what a client connects to.
+        hosts: the address to which a client connects.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +48,7 @@ class Replay:
         self._thread: LoopThread
 
     def assert_finished(self) -> None:
-        """Assert that everything that was recorded was asked for, and nothing else."""
+        """Assert that clients sent all recorded requests, and no other requests."""
         __tracebackhide__ = True
         difference = self._script.mismatch or self._script.unasked()
         if difference:
@@ -84,22 +85,22 @@ class Replay:
 
 
 class _Line(NamedTuple):
-    """A frame of the recording, and its place in it."""
+    """A frame of the recording, and its position in the recording."""
 
     place: int
     frame: Recorded
 
 
 class _Part:
-    """What was recorded of one connection, and is still to come.
+    """The part of the recording of one connection that was not replayed yet.
 
     Attributes:
-        requests: what the client is to ask.
-        answers: what the server is to send.
-        xids: the client's numbers for what it has asked and was not answered.
-        asked: how much it has asked.
-        is_connected: whether its connect request was answered.
-        player: who plays the server's part; None before the client connects.
+        requests: the recorded requests that the client must still send.
+        answers: the recorded frames that the server must still send.
+        xids: the xids of the client's requests that have no reply yet.
+        asked: the number of requests that the client has sent.
+        is_connected: whether the server has replied to the connect request.
+        player: the server's side of the connection; None before the client connects.
     """
 
     def __init__(self) -> None:
@@ -111,16 +112,17 @@ class _Part:
         self.player: _Player | None = None
 
     def is_reply(self, content: bytes) -> bool:
-        """Say whether the next thing to send answers a request; otherwise it is a watch event."""
+        """Return whether a frame from the server is a reply; otherwise it is a watch event."""
         return not self.is_connected or INT.unpack_from(content)[0] != Xid.NOTIFICATION
 
 
 class _Script:
-    """The recording, and how far it has come.
+    """The recording and the progress of its replay.
 
     Attributes:
-        mismatch: the first request that was not the recorded one; empty while there is none.
-        open_players: those whose connections are open.
+        mismatch: the description of the first request that differs from the recording; "" if no
+            request differs.
+        open_players: the players whose connections are open.
     """
 
     def __init__(self, frames: list[Recorded]) -> None:
@@ -134,23 +136,23 @@ class _Script:
             (part.requests if frame.is_request else part.answers).append(_Line(place, frame))
 
     def enter(self, player: "_Player") -> _Part | None:
-        """Return the next connection's part; None: no more was recorded."""
+        """Return the part of the next connection; None if the recording has no more connections."""
         self._entered += 1
         part = self._parts.get(self._entered)
         if part is None:
-            self._differ(f"connection {self._entered} was opened, and none was recorded")
+            self._differ(f"connection {self._entered} was opened, but it was not recorded")
         else:
             part.player = player
         return part
 
     def take(self, part: _Part, op_code: int, content: bytes) -> bool:
-        """Take a request; False: it is not the one that was recorded."""
+        """Process a request; return False if it differs from the recorded request."""
         if self.mismatch:
             return False
         recorded = part.requests[0].frame if part.requests else None
         if recorded is None or not self._is_same(recorded.content or b"", op_code, content):
             what = "connect" if op_code == _CONNECT else describe_request(content)
-            wanted = "no more" if recorded is None else recorded.what
+            wanted = "no other request" if recorded is None else recorded.what
             self._differ(f"request {part.asked} was {what}; recorded was {wanted}")
             return False
         part.requests.popleft()
@@ -159,13 +161,13 @@ class _Script:
         return True
 
     def play_on(self) -> None:
-        """Let everyone send what may be sent now."""
+        """Send all recorded frames that may be sent now, on all connections."""
         for part in self._parts.values():
             while part.player is not None and part.answers and self._may_send(part):
                 self._send(part, part.player, part.answers.popleft().frame)
 
     def unasked(self) -> str:
-        """Return what was recorded and not asked, in words; empty: nothing."""
+        """Return a description of the recorded requests that did not come; "" if all came."""
         left = [line.frame for part in self._parts.values() for line in part.requests]
         if not left:
             return ""
@@ -175,10 +177,10 @@ class _Script:
         )
 
     def _may_send(self, part: _Part) -> bool:
-        """Say whether the next answer's time has come.
+        """Return whether the next recorded frame of the server may be sent.
 
-        A reply's has once its request is there. What came unasked, an event or the connection's
-        end, comes when all requests before it have been asked, on whatever connection.
+        A reply may be sent when its request has come. An event, or the end of the connection, may
+        be sent when all requests before it in the recording have come, on all connections.
         """
         place, frame = part.answers[0]
         if frame.content is not None and part.is_reply(frame.content):
@@ -202,7 +204,7 @@ class _Script:
         player.send(content)
 
     def _is_same(self, recorded: bytes, op_code: int, content: bytes) -> bool:
-        """Compare requests but for their numbers, and for what is left out of recordings."""
+        """Compare requests, without their xids and without the data that are not recorded."""
         if op_code == _CONNECT:
             return True
         if REQUEST_HEADER.unpack_from(recorded)[1] != op_code:
@@ -211,7 +213,7 @@ class _Script:
             return True
         skipped = REQUEST_HEADER.size
         if op_code in {OpCode.SET_WATCHES, OpCode.SET_WATCHES2}:
-            skipped += LONG.size  # the last zxid seen, which pings tell too
+            skipped += LONG.size  # the last zxid that the client knows; it depends on pings
         theirs, ours = recorded[skipped:], content[skipped:]
         tokens = dict(zip(_TOKEN.findall(theirs), _TOKEN.findall(ours), strict=False))
         tokens.update(self._tokens)
@@ -225,7 +227,7 @@ class _Script:
 
 
 class _Player(asyncio.Protocol):
-    """Plays the server's part on one connection."""
+    """The server's side of one connection."""
 
     def __init__(self, script: _Script) -> None:
         self._script = script
@@ -254,7 +256,7 @@ class _Player(asyncio.Protocol):
         self._transport.write(INT.pack(len(content)) + content)
 
     def close(self) -> None:
-        """Close, once what was written is sent."""
+        """Close the connection after the written bytes are sent."""
         self._transport.close()
 
     def _take(self, content: bytes) -> None:
@@ -274,7 +276,7 @@ class _Player(asyncio.Protocol):
         self._script.play_on()
 
     def _refuse(self, xid: int, op_code: int) -> None:
-        """Answer what was not recorded, so that whoever asked need not wait for ever."""
+        """Reply with an error to a request that was not recorded, so that the client can go on."""
         is_end = op_code == OpCode.CLOSE_SESSION
         error = ErrorCode.OK if is_end else ErrorCode.RUNTIME_INCONSISTENCY
         self._transport.write(encode_reply(xid, 0, error))

@@ -1,1 +1,1 @@
-"""The servers of tests: embedded, in a process of their own, and Apache ZooKeeper."""
+"""The servers for tests: embedded, in a separate process, and Apache ZooKeeper."""

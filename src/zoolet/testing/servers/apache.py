@@ -1,6 +1,6 @@
-"""Apache ZooKeeper itself, under Java: what zoolet is compared with.
+"""Apache ZooKeeper under Java, with which the tests compare zoolet.
 
-Owns finding it and starting it as the other servers of tests are started.
+This module finds Apache ZooKeeper, and starts it with the interface of the other servers for tests.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _ANSWER_TIMEOUT_S = 0.3
 
 
 def missing_for_apache(jars: Path) -> str | None:
-    """Return what is missing to start Apache ZooKeeper out of a folder of jars; None: nothing."""
+    """Return why Apache ZooKeeper cannot start from a folder of jars; None if it can start."""
     if shutil.which("java") is not None and any(jars.glob("zookeeper*.jar")):
         return None
     return (
@@ -29,13 +29,13 @@ def missing_for_apache(jars: Path) -> str | None:
 
 
 def release_of(jars: Path) -> tuple[int, ...]:
-    """Return the release of the Apache ZooKeeper in a folder of jars, as (3, 9, 3)."""
+    """Return the release of the Apache ZooKeeper in a folder of jars, for example (3, 9, 3)."""
     found = [re.fullmatch(r"zookeeper-([\d.]+)\.jar", jar.name) for jar in jars.iterdir()]
     return max(tuple(map(int, match[1].split("."))) for match in found if match)
 
 
 class ApacheServer(ExternalServer):
-    """A standalone Apache ZooKeeper in a process of its own, on a zoo.cfg as zoolet gets it."""
+    """A standalone Apache ZooKeeper in a separate process, with the same zoo.cfg as zoolet."""
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class ApacheServer(ExternalServer):
         settings: Mapping[str, object] | None = None,
         java_options: Sequence[str] = ("-Xmx512m", "-XX:+UseSerialGC"),
     ) -> None:
-        """Write the zoo.cfg; the folder of jars holds ZooKeeper's and those it needs.
+        """Write the zoo.cfg; ``jars`` contains ZooKeeper's jar and the jars that it needs.
 
-        Raises RuntimeError where they, or Java, are missing.
+        Raises RuntimeError if the jars or Java are missing.
         """
         if (missing := missing_for_apache(jars)) is not None:
             raise RuntimeError(missing)
@@ -68,9 +68,10 @@ class ApacheServer(ExternalServer):
         return self._srvr().startswith("Zookeeper version")
 
     def _srvr(self) -> str:
-        """Return its answer to srvr; "" where there is none in time.
+        """Return the server's answer to srvr; "" if the server does not answer in time.
 
-        The port is open before the database is there: what came too early may never be answered.
+        The server opens its port before it has loaded the database. It may never answer a word
+        that comes too early.
         """
         with (
             contextlib.suppress(OSError),

@@ -1,7 +1,8 @@
-"""What all servers of tests have in common: a port of their own, and a life that a test decides.
+"""The common interface of the servers for tests, their ports and their settings.
 
-Owns ports and settings. Must not import a server: those that import this are of three kinds, in
-this process (``embedded``), in a process of their own (``process``), and Apache's (``apache``).
+There are three kinds of servers: in this process (``embedded``), in a separate process
+(``process``), and Apache ZooKeeper (``apache``). Their modules import this module, and this module
+must not import them.
 """
 
 import os
@@ -23,19 +24,20 @@ if TYPE_CHECKING:
 ADDRESS = "127.0.0.1"
 
 IN_MEMORY = {"preAllocSize": 0, "snapCount": (1 << 31) - 1}
-"""What else is set where data are in memory: there is no end to shorten, and none to come soon."""
+"""Additional settings for data in memory: no preallocation, and practically no snapshots."""
 
 
 class ReservedPort:
-    """A TCP port of this machine that nobody else gets as long as this object lives.
+    """A TCP port of this machine that no other program gets while this object exists.
 
-    A socket is bound to it and does not listen: until a server does, connecting is refused. A
-    server may take it, and take it again, since it binds with SO_REUSEADDR as this does; the system
-    gives it to nothing else, not even to an outgoing connection. Systems other than Linux would not
-    let a server take it: there it is only looked for.
+    The object binds a socket to the port and does not listen on it. Connections are refused until
+    a server listens on the port. A server can bind to the port repeatedly, because the server and
+    this object use SO_REUSEADDR. The system gives the port to no other program, and not to an
+    outgoing connection. Systems other than Linux would refuse the port to the server. On these
+    systems the object only finds a free port and does not keep it.
 
     Attributes:
-        number: the port.
+        number: the number of the port.
     """
 
     def __init__(self) -> None:
@@ -49,12 +51,12 @@ class ReservedPort:
 
     @property
     def address(self) -> str:
-        """What a client connects to."""
+        """The address to which a client connects."""
         return f"{ADDRESS}:{self.number}"
 
 
 def write_settings(data_dir: "Path", port: int, settings: Mapping[str, object] | None) -> str:
-    """Return the text of a zoo.cfg for a test; ``settings`` win over what it has by itself."""
+    """Return the text of a zoo.cfg for a test; ``settings`` override the defaults."""
     written = {
         "tickTime": 200,
         "dataDir": data_dir,
@@ -72,11 +74,11 @@ def write_settings(data_dir: "Path", port: int, settings: Mapping[str, object] |
 class ManagedServer(ABC):
     """A server that a test starts, stops, kills and starts again, always on the same port.
 
-    As a context manager it is started, and killed at the end if it still runs.
+    As a context manager, it starts the server, and at the end kills the server if it still runs.
 
     Attributes:
         port: the TCP port for clients.
-        hosts: what a client connects to, ``127.0.0.1:PORT``.
+        hosts: the address to which a client connects, ``127.0.0.1:PORT``.
     """
 
     def __init__(self) -> None:
@@ -92,45 +94,45 @@ class ManagedServer(ABC):
     @property
     @abstractmethod
     def is_running(self) -> bool:
-        """Whether it was started and has not ended since."""
+        """Whether the server was started and has not ended."""
 
     @abstractmethod
     def start(self) -> None:
-        """Start it, if it does not run, and return when it serves."""
+        """Start the server, if it does not run; return when it accepts clients."""
 
     @abstractmethod
     def stop(self) -> int:
-        """Stop it cleanly, and return its exit status."""
+        """Stop the server cleanly, and return its exit status."""
 
     @abstractmethod
     def kill(self) -> None:
-        """End it as a power switch would: it gets no chance to do anything."""
+        """End the server immediately, like a power failure, without a clean stop."""
 
     @abstractmethod
     def pause(self) -> None:
-        """Let it stand still: connections are not closed, and nothing is answered."""
+        """Pause the server: it sends no replies, but its connections stay open."""
 
     @abstractmethod
     def resume(self) -> None:
-        """Let it go on after ``pause``."""
+        """Continue after ``pause``."""
 
     def restart(self) -> None:
-        """Stop it cleanly and start it."""
+        """Stop the server cleanly and start it again."""
         self.stop()
         self.start()
 
     def ask(self, word: str) -> str:
-        """Return its answer to a four-letter word."""
-        from zoolet.server.cli import control  # noqa: PLC0415 -- loads the server
+        """Return the server's answer to a four-letter word."""
+        from zoolet.server.cli import control  # noqa: PLC0415 -- imports the server
 
         return control.ask(self.config, word)
 
     def client(self, **options: Any) -> Any:
         """Return a kazoo client of this server, not started; ``options`` are KazooClient's.
 
-        It comes back within a moment after it has lost its connection.
+        The client reconnects within milliseconds after it has lost its connection.
         """
-        from kazoo.client import KazooClient  # noqa: PLC0415 -- not every test wants it
+        from kazoo.client import KazooClient  # noqa: PLC0415 -- imported when used
 
         quick = {"max_tries": -1, "delay": 0.005, "max_delay": 0.1}
         return KazooClient(**{"hosts": self.hosts, "connection_retry": quick, **options})

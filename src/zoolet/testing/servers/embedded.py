@@ -1,7 +1,8 @@
-"""A server in this process: the code of production on a thread of its own, on the real wire.
+"""A server in this process: the production code, on its own thread, with real TCP connections.
 
-Owns the server's life (start, stop, crash, wipe) and what stands around it in a test: disk, clock,
-network, faults, and a look inside. Its data are in memory, or in a directory.
+This module starts, stops, crashes and wipes the server. It gives the server the disk, the clock and
+the network of a test, with faults and access to the server's state. The data are in memory or in a
+directory.
 """
 
 import asyncio
@@ -38,17 +39,17 @@ from zoolet.testing.traffic.network import Network
 log = logging.getLogger(__name__)
 
 _IN_MEMORY_DIRECTORY = Path("/in-memory")
-"""What messages call the data directory of a server in memory."""
+"""The name of the data directory in messages, if the data are in memory."""
 
 _WAIT_S = 10.0
 _TOLD_REQUESTS = 20
 _DEFAULTS = {"tickTime": 100, "maxSessionTimeout": 600_000}
 
 LIVING: "weakref.WeakSet[EmbeddedServer]" = weakref.WeakSet()
-"""The servers of this process that are not closed: for reports, and to be closed at its end."""
+"""The servers of this process that are not closed; reports use them, and exit closes them."""
 
 _RUNNING: "set[EmbeddedServer]" = set()
-"""Those that run: nobody else need hold them."""
+"""The running servers; this set keeps them from being garbage collected."""
 
 
 @atexit.register
@@ -60,16 +61,16 @@ def _close_living() -> None:
 class EmbeddedServer(ManagedServer):
     """A server on a thread of this process.
 
-    As a context manager, also an asynchronous one, it is started, and closed at the end. All of it
-    may be called from any thread, also from one that runs an event loop: but for what waits for
-    something to happen, it returns within milliseconds.
+    As a context manager (also an asynchronous one), it starts the server, and closes it at the end.
+    All methods may be called from any thread, also from a thread that runs an event loop. Methods
+    that do not wait for an event return within milliseconds.
 
     Attributes:
-        faults: what goes wrong.
-        clock: what time it is for the server.
-        inside: what the server holds, and assertions about it.
-        failure: why it ended by itself; None while it has not.
-        addresses: those that clients may connect to; ``hosts`` is the first.
+        faults: the faults of the server.
+        clock: the server's clock.
+        inside: the state of the server, and assertions about the state.
+        failure: the error with which the server ended by itself; None if it did not.
+        addresses: the addresses to which clients can connect; ``hosts`` is the first.
     """
 
     def __init__(
@@ -79,9 +80,9 @@ class EmbeddedServer(ManagedServer):
         *,
         seed: int = 0,
     ) -> None:
-        """Set it up; ``settings`` are zoo.cfg's, ``seed`` is that of faults by chance.
+        """Prepare the server; ``settings`` are keys of zoo.cfg, ``seed`` is for random faults.
 
-        Without a directory its data are in memory, and last as long as this object.
+        Without a directory, the data are in memory, and exist as long as this object.
         """
         super().__init__()
         data_dir = _IN_MEMORY_DIRECTORY if directory is None else directory / "data"
@@ -92,7 +93,7 @@ class EmbeddedServer(ManagedServer):
             log.warning("%s", warning)
         self._thread = LoopThread("zoolet-server")
         self._close_thread = weakref.finalize(self, LoopThread.close, self._thread)
-        self._close_thread.atexit = False  # _close_living does more
+        self._close_thread.atexit = False  # at exit, _close_living closes the whole server
         self.faults = Faults(self._thread, self, seed)
         self._memory = MemoryDisk(self.faults.note) if directory is None else None
         self.clock = ServerClock(self._thread, self._look_at_clock, self.faults.note)
@@ -116,27 +117,27 @@ class EmbeddedServer(ManagedServer):
 
     @property
     def is_running(self) -> bool:
-        """Whether it serves."""
+        """Whether the server runs."""
         return self._server is not None
 
     @property
     def disk(self) -> MemoryDisk:
-        """What its data are on; raises FaultError where they are in a directory."""
+        """The disk in memory; raises FaultError if the data are in a directory."""
         if self._memory is None:
             raise FaultError(
-                "the data are in a directory, on this machine's disk: make the EmbeddedServer"
-                " without one to hold its disk up, fill it, or lose what is not synced"
+                "the data are in a directory, on this machine's disk: create the EmbeddedServer"
+                " without a directory to delay syncs, fill the disk, or lose unsynced data"
             )
         return self._memory
 
-    # -- its life ----------------------------------------------------------------------------------
+    # -- start, stop and faults --------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it, and return when it serves; raises ServerError or StorageError."""
+        """Start the server; return when it accepts clients; raises ServerError or StorageError."""
         self._thread.run(self._start())
 
     def stop(self) -> int:
-        """Stop it cleanly, and return 0, or 1 where it had ended by itself."""
+        """Stop the server cleanly; return 0, or 1 if the server had ended by itself."""
         self.faults.note("stop the server")
         self.resume()
         if self._memory is not None:
@@ -145,42 +146,42 @@ class EmbeddedServer(ManagedServer):
         return int(self.failure is not None)
 
     def kill(self, *, seed: int | None = None) -> None:
-        """End it as a power switch would.
+        """End the server immediately, like a power failure.
 
-        In memory, what was not synced is lost; with a seed, chance leaves some of it, within what a
-        real disk might leave.
+        If the data are in memory, unsynced data are lost. With a seed, a random part of them
+        survives, as on a real disk.
         """
-        chance = None if seed is None else random.Random(seed)  # noqa: S311 -- to be the same again
+        chance = None if seed is None else random.Random(seed)  # noqa: S311 -- reproducible
         self.faults.note("kill the server" + ("" if seed is None else f", seed {seed}"))
         self.resume()
         self._thread.run(self._crash(chance))
 
     def pause(self) -> None:
-        """Let it stand still: connections are not closed, and nothing is answered."""
+        """Pause the server: it sends no replies, but its connections stay open."""
         self.faults.note("pause the server")
         self._thread.pause()
 
     def resume(self) -> None:
-        """Let it go on after ``pause``."""
+        """Continue after ``pause``."""
         self._thread.resume()
 
     def wait_until_ended(self, timeout_s: float = _WAIT_S) -> None:
-        """Return once it has ended; raises TimeoutError where it still serves."""
+        """Wait until the server has ended; raises TimeoutError if it still runs."""
         if not self._ended.wait(timeout_s):
-            raise TimeoutError(f"the server still serves after {timeout_s:g} s")
+            raise TimeoutError(f"the server still runs after {timeout_s:g} s")
 
     def wipe(self) -> None:
-        """Be as new, on the same port: no data, no sessions, no faults, and the clock as it goes.
+        """Reset the server, on the same port: no data, no sessions, no faults, and the real time.
 
-        Clients of before are cut off, and never let in again.
+        The server disconnects all clients, and never accepts their sessions again.
         """
         self.resume()
         self._thread.run(self._wipe())
 
     def heal(self) -> None:
-        """End what goes wrong, so that clients can finish: faults, pause, disk, clock, addresses.
+        """End all faults, so that clients can finish: rules, pause, disk, clock, addresses.
 
-        Where the server has ended by itself, or was stopped, it is started.
+        Start the server if it has ended by itself or was stopped.
         """
         self.resume()
         self.faults.clear()
@@ -194,7 +195,7 @@ class EmbeddedServer(ManagedServer):
         self.start()
 
     def close(self) -> None:
-        """Kill it if it runs, and end its thread: it cannot be started again."""
+        """Kill the server if it runs, and end its thread: it cannot be started again."""
         LIVING.discard(self)
         if self._close_thread.alive:
             self.resume()
@@ -202,27 +203,27 @@ class EmbeddedServer(ManagedServer):
             self._close_thread()
 
     def open_addresses(self, count: int) -> str:
-        """Serve on this number of addresses, as an ensemble would; return them all for a client."""
+        """Open addresses until there are ``count``, like an ensemble; return all for a client."""
         self._thread.run(self._open_addresses(count))
         return ",".join(address.hosts for address in self.addresses)
 
     def report(self) -> str:
-        """Return what was injected and what was asked last; empty where nothing was."""
+        """Return the injected faults and the last requests; "" if there are none."""
         told = {"injected": self.faults.story, "asked": self.inside.requests()[-_TOLD_REQUESTS:]}
         return "\n".join(f"{what}: {each}" for what, lines in told.items() for each in lines)
 
-    # -- what its parts ask of it, on its thread ---------------------------------------------------
+    # -- calls of its parts, on its thread ---------------------------------------------------------
 
     def expire(self, session_id: int) -> bool:
-        """End a session as if its time were up; False: there is none."""
+        """Expire a session; return False if it does not exist."""
         return self._server is not None and self._server.expire_session(session_id)
 
     def stand_still(self, tell: Callable[[], None]) -> None:
-        """Return when the server is resumed; ``tell`` is called as soon as it can be."""
+        """Block until the server is resumed; call ``tell`` as soon as a resume is possible."""
         self._thread.stand_still(tell)
 
     def crash_soon(self) -> None:
-        """Lose what is not synced, and start again; returns before that."""
+        """Schedule a crash that loses unsynced data, and then a start."""
 
         async def crash() -> None:
             await self._crash(None)
@@ -231,7 +232,7 @@ class EmbeddedServer(ManagedServer):
         self._crashing = self._thread.loop.create_task(crash())
 
     def let_in(self, port: int, *, lets_in: bool) -> None:
-        """Let clients in on a port, or turn them away and cut off those that are in."""
+        """Accept clients on a port, or refuse them and disconnect the connected ones."""
         self._thread.call(lambda: self._network.let_in(port, lets_in=lets_in))
 
     def _running(self) -> Server:
@@ -279,7 +280,7 @@ class EmbeddedServer(ManagedServer):
         started.callback(server.listen_at(Listener(ADDRESS, address.port)).close)
 
     async def _watch(self, server: Server) -> None:
-        """End the server once it has failed."""
+        """Wait until the server fails, and then end it."""
         try:
             await server.failed()
         except ServerError as error:
@@ -347,12 +348,12 @@ class EmbeddedServer(ManagedServer):
 
 
 class Address:
-    """One of the addresses of a server, as one member of an ensemble.
+    """One address of a server, like the address of a member of an ensemble.
 
     Attributes:
         port: the TCP port.
-        hosts: what a client connects to.
-        is_up: whether clients are let in.
+        hosts: the address to which a client connects, ``127.0.0.1:PORT``.
+        is_up: whether clients can connect to this address.
     """
 
     def __init__(self, server: EmbeddedServer, reserved_port: ReservedPort) -> None:
@@ -363,12 +364,12 @@ class Address:
         self._server = weakref.proxy(server)
 
     def stop(self) -> None:
-        """Turn clients away here, and cut off those that are connected here."""
+        """Refuse new clients at this address, and disconnect its connected clients."""
         self.is_up = False
         self._server.faults.note(f"stop the address {self.hosts}")
         self._server.let_in(self.port, lets_in=False)
 
     def start(self) -> None:
-        """Let clients in again."""
+        """Accept clients at this address again."""
         self.is_up = True
         self._server.let_in(self.port, lets_in=True)

@@ -1,9 +1,9 @@
-"""Ends the servers of a test process that is gone, however it ended: also by kill -9.
+"""Ends the server processes of a test process after the test process ends, also by kill -9.
 
-A server of a test carries a mark in its environment. A small process, the guard, holds one end of a
-pipe, of which the test process has the other. When the test process is gone the pipe is closed, and
-the guard kills what carries the mark. It runs this file as a program, so that it starts in a few
-ms: this module must import nothing of zoolet.
+The environment of each server process contains a mark. A small process, the guard, has one end of a
+pipe, and the test process has the other end. When the test process ends, the pipe is closed, and
+the guard kills all processes with the mark. The guard runs this file as a program, and must start
+in a few ms. Therefore this module must not import other modules of zoolet.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ class _Guard:
     """The guard of this process.
 
     Attributes:
-        mark: what the environment of a guarded process holds under ``_NAME``.
+        mark: the value of the environment variable ``_NAME`` in guarded processes.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class _Guard:
                     (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
                 ],
-                setsid=True,  # a Ctrl-C at the terminal does not end it
+                setsid=True,  # a Ctrl-C at the terminal does not end the guard
             )
         finally:
             os.close(guards_end)
@@ -51,10 +51,10 @@ _guards: list[_Guard] = []
 
 
 def guarded_environment() -> dict[str, str]:
-    """Return an environment; the process that has it does not outlive this one for long.
+    """Return an environment for a process that the guard must kill after this process ends.
 
-    Its children inherit it. Only Linux shows the environment of other processes: elsewhere nothing
-    is guarded.
+    Child processes inherit the environment. The guard needs Linux, where a process can read the
+    environment of other processes. On other systems no process is guarded.
     """
     if sys.platform != "linux":
         return dict(os.environ)
@@ -69,16 +69,17 @@ def _kill_marked(mark: str) -> None:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
-        # It may be another user's, or gone by now.
+        # The process may belong to another user, or may have ended.
         with contextlib.suppress(OSError):
             if wanted in (entry / "environ").read_bytes().split(b"\0"):
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
 def _watch(mark: str) -> None:
-    """Wait until the other end of the pipe is closed, then kill.
+    """Wait until the other end of the pipe is closed, then kill the marked processes.
 
-    What was being started at that moment may show its environment only a little later.
+    A process that was just starting may have its environment only a little later, so the kill is
+    repeated.
     """
     while os.read(0, 1):
         pass

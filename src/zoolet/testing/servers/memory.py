@@ -1,4 +1,4 @@
-"""The program of a server process whose data are in its memory: ``ServerProcess()`` runs it.
+"""The program that ``ServerProcess()`` runs: a server with its data in memory.
 
 Usage: python -m zoolet.testing.servers.memory ZOO_CFG
 """

@@ -1,7 +1,7 @@
-"""A real server in a process of its own, which can be killed as nothing else can.
+"""Servers in separate processes, which a test can kill.
 
-Owns starting, watching and ending such processes, and the files that they need. Must not import
-pytest.
+This module starts, watches and ends these processes, and creates the files that they need. It must
+not import pytest.
 """
 
 import shutil
@@ -27,11 +27,11 @@ _SECURE_PORT = "secureClientPort"
 
 
 class ExternalServer(ManagedServer):
-    """What zoolet's processes and Apache's have in common.
+    """The common base class of zoolet's and Apache ZooKeeper's server processes.
 
     Attributes:
-        directory: holds zoo.cfg, the data directory and the server's log.
-        config_path: the server's zoo.cfg.
+        directory: the directory with zoo.cfg, the data directory and the server's log.
+        config_path: the path of the server's zoo.cfg.
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, object] | None) -> None:
@@ -55,36 +55,37 @@ class ExternalServer(ManagedServer):
 
     @property
     def is_running(self) -> bool:
-        """Whether its process runs."""
+        """Whether the server's process runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """The number of the server's process."""
+        """The process id of the server."""
         return self._running().pid
 
     @property
     def log(self) -> str:
-        """What the server has logged since the directory was made."""
+        """The server's log, since the directory was created."""
         return (self.directory / "server.log").read_text(errors="replace")
 
     @abstractmethod
     def _command(self) -> Sequence[str]:
-        """Return what starts it in the foreground."""
+        """Return the command that starts the server in the foreground."""
 
     @abstractmethod
     def _serves(self) -> bool:
-        """Say whether a client that comes now would be served."""
+        """Return whether the server accepts clients."""
 
     def _serves_all(self) -> bool:
-        """Say whether a client would be served on each port."""
+        """Return whether the server accepts clients on all its ports."""
         secure = self._secure_listener
         return self._serves() and (secure is None or _accepts(*secure))
 
     def start(self) -> None:
-        """Start it, and return when it serves; raises RuntimeError, with its log, if it ends.
+        """Start the server, and return when it accepts clients.
 
-        It does not outlive this process, however this one ends.
+        Raises RuntimeError, with the server's log, if the server ends. On Linux the server does not
+        outlive this process, even if this process is killed.
         """
         if self.is_running:
             return
@@ -107,28 +108,28 @@ class ExternalServer(ManagedServer):
             time.sleep(_CHECK_S)
 
     def stop(self) -> int:
-        """Stop it cleanly, and return its exit status."""
+        """Stop the server cleanly, and return its exit status."""
         process = self._running()
         process.terminate()
         return self.wait()
 
     def kill(self) -> None:
-        """End it as a power switch would: it gets no chance to do anything."""
+        """End the server with SIGKILL."""
         self._running().kill()
         self.wait()
 
     def wait(self) -> int:
-        """Return its exit status once it has ended."""
+        """Wait until the server has ended, and return its exit status."""
         status = self._running().wait(_TIMEOUT_S)
         self._process = None
         return status
 
     def pause(self) -> None:
-        """Let the process stand still."""
+        """Stop the process with SIGSTOP."""
         self._running().send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let the process go on after ``pause``."""
+        """Continue the process after ``pause``."""
         self._running().send_signal(signal.SIGCONT)
 
     def _running(self) -> "subprocess.Popen[bytes]":
@@ -138,15 +139,15 @@ class ExternalServer(ManagedServer):
 
 
 class ServerProcess(ExternalServer):
-    """A zoolet server in a process of its own.
+    """A zoolet server in a separate process.
 
-    Without a directory its data are in its memory and gone with it.
+    Without a directory, the data are in the memory of the process, and are lost when it ends.
     """
 
     def __init__(
         self, directory: Path | None = None, settings: Mapping[str, object] | None = None
     ) -> None:
-        """Write the zoo.cfg; ``settings`` are added to it, and win over those it has."""
+        """Write the zoo.cfg; ``settings`` are added to its defaults and override them."""
         self._is_in_memory = directory is None
         if directory is None:
             directory = Path(tempfile.mkdtemp(prefix="zoolet-"))
@@ -163,7 +164,7 @@ class ServerProcess(ExternalServer):
         return _accepts(ADDRESS, self.port)
 
     def run_command(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run ``zkServer.sh COMMAND`` on it."""
+        """Run ``zkServer.sh COMMAND`` with the server's zoo.cfg."""
         return subprocess.run(
             self._server_command(command),
             capture_output=True,
@@ -178,7 +179,7 @@ class ServerProcess(ExternalServer):
 
 
 def _accepts(address: str, port: int) -> bool:
-    """Say whether something accepts connections there."""
+    """Return whether a server accepts connections at this address."""
     try:
         socket.create_connection((address, port), _TIMEOUT_S).close()
     except OSError:

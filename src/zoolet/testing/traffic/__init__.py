@@ -1,1 +1,1 @@
-"""Frames and requests, as testing looks at them."""
+"""The frames, requests and connections between clients and an embedded server."""

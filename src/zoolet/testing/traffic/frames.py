@@ -1,7 +1,7 @@
-"""Frames as testing looks at them: where they begin and end, and their headers.
+"""Frames for tests: where they begin and end, and the formats of their headers.
 
-The server finds its frames one by one as it takes them (``wire.frames``); here all that have
-arrived are found at once, and read without being taken.
+The server finds and processes its frames one by one (``wire.frames``). This module finds all frames
+in the received bytes at once, without processing them.
 """
 
 import struct
@@ -11,22 +11,22 @@ from zoolet.wire.frames import LENGTH_BYTES, frame_end
 from zoolet.wire.jute import MalformedError
 
 REQUEST_HEADER: Final = struct.Struct(">ii")
-"""xid and op code, with which every request after the first begins."""
+"""The header of every request except the connect request: xid and op code."""
 
 REPLY_HEADER: Final = struct.Struct(">iqi")
-"""xid, zxid and error code, with which every reply after the first begins."""
+"""The header of every reply except the first reply: xid, zxid and error code."""
 
 LARGEST_FRAME_BYTES: Final = (1 << 31) - 1
 
 
 class Frames(NamedTuple):
-    """The whole frames at the beginning of some bytes.
+    """The complete frames at the beginning of some bytes.
 
     Attributes:
-        bounds: of each one's content; its length stands before it.
-        rest: where what is not whole yet begins.
-        is_malformed: whether that can never be a frame: it begins with a length below 0 or above
-            what is allowed.
+        bounds: the start and the end of the content of each frame, without the length before it.
+        rest: the position of the first byte after the complete frames.
+        is_malformed: whether the rest is not the beginning of a frame, because its length is below
+            0 or above the limit.
     """
 
     bounds: list[tuple[int, int]]
@@ -35,7 +35,7 @@ class Frames(NamedTuple):
 
 
 def find_frames(data: bytes, max_bytes: int = LARGEST_FRAME_BYTES) -> Frames:
-    """Find the whole frames, none of them longer than ``max_bytes``."""
+    """Find the complete frames; a frame longer than ``max_bytes`` is malformed."""
     bounds = []
     position = 0
     try:

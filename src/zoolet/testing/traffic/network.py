@@ -1,9 +1,10 @@
-"""The network between clients and a server in this process, where faults happen.
+"""The network between clients and an embedded server, in which faults happen.
 
-A ``Link`` stands between a connection's transport and the server's protocol. It sees every frame in
-and out, in order, and may cut the connection, hold it, lose a reply, or answer itself; whatever it
-does, the frames that do get through keep their order. Owns the links, which links are partitioned,
-and what was asked. Everything here runs on the loop's thread.
+A ``Link`` is between a connection's transport and the server's protocol. It sees every frame in
+both directions. It may close the connection, hold frames, drop a reply, or reply instead of the
+server.
+The frames that get through always keep their order. This module contains the links, the partitions
+and the list of requests. All its code runs on the loop's thread.
 """
 
 import asyncio
@@ -29,20 +30,20 @@ log = logging.getLogger(__name__)
 
 MAX_KEPT_REQUESTS = 100_000
 MAX_KEPT_BYTES = 64 << 20
-"""Of requests that came, the newest are kept: up to this number and this length."""
+"""The network keeps the newest requests, up to this number and this total length."""
 
 _SESSION_ID_AT = 12
-"""Where in the frame that answers a connect request the session id stands."""
+"""The position of the session id in the reply to a connect request, including the length."""
 
 
 class Exchange:
-    """A request and what becomes of its reply.
+    """A request and the faults of its reply.
 
     Attributes:
-        request: what was asked.
-        reply_is_lost: whether the connection is cut instead of sending the reply.
-        delay_s: how long the reply waits on the server's clock, and all behind it.
-        answer: the error code that is answered in the server's place; None: the server answers.
+        request: the request.
+        reply_is_lost: whether the link closes the connection instead of sending the reply.
+        delay_s: the delay of the reply, and of all later replies, in seconds of the server's clock.
+        answer: the error code with which the link replies; None if the server replies.
     """
 
     __slots__ = ("answer", "delay_s", "reply_is_lost", "request")
@@ -55,18 +56,18 @@ class Exchange:
 
 
 class Fault(Protocol):
-    """What happens to a request."""
+    """A fault of a request."""
 
     def inject(self, link: "Link", exchange: Exchange) -> bool:
-        """Let it happen; False: the server is not to get the request."""
+        """Carry out the fault; return False if the server must not get the request."""
         ...
 
 
 class Faults(Protocol):
-    """Who says what happens to which requests (``faults.Faults``)."""
+    """The rules that select a fault for a request (``faults.Faults``)."""
 
     def fault_for(self, request: SeenRequest) -> Fault | None:
-        """Return what happens to a request; None: nothing."""
+        """Return the fault that happens to a request; None if no fault happens."""
         ...
 
 
@@ -74,14 +75,14 @@ class Network:
     """All links of a server.
 
     Attributes:
-        faults: what happens to requests.
-        clock: what delays are measured on.
-        max_frame_bytes: the longest request that the server takes.
-        links: those that are open, in the order in which they came.
-        requests: what was asked, in the order in which it came; the newest.
-        sessions: those that were opened since the last wipe.
-        strangers: the sessions that belong to what was before a wipe.
-        last_arrival_s: when the last request came that was no ping, on the loop's clock.
+        faults: the rules for faults of requests.
+        clock: the clock for delays.
+        max_frame_bytes: the length of the longest request that the server accepts.
+        links: the open links, in the order of their connections.
+        requests: the newest requests, in the order of their arrival.
+        sessions: the ids of the sessions that were opened since the last wipe.
+        strangers: the ids of the sessions that were opened before the last wipe.
+        last_arrival_s: when the last request except pings arrived, in seconds of the loop's clock.
     """
 
     def __init__(self, clock: ServerClock, faults: Faults, max_frame_bytes: int) -> None:
@@ -98,20 +99,20 @@ class Network:
         self._kept_bytes = 0
 
     def link(self, protocol: asyncio.Protocol) -> "Link":
-        """Return what stands between the next transport and the server's protocol."""
+        """Return a new link between the next transport and the server's protocol."""
         return Link(self, protocol)
 
     def links_of(self, session_id: int) -> list["Link"]:
-        """Return the open links of a session; a client that comes back may have two."""
+        """Return the open links of a session; a client that reconnects may have two."""
         return [link for link in self.links if link.session_id == session_id]
 
     def cut(self, links: Iterable["Link"]) -> None:
-        """Cut links, as a network does that breaks: nothing more is sent on them."""
+        """Close connections, like a broken network: nothing more is sent on them."""
         for link in tuple(links):
             link.cut()
 
     def let_in(self, port: int, *, lets_in: bool) -> None:
-        """Let clients in on a port, or turn them away and cut off those that are in."""
+        """Accept clients on a port, or refuse them and disconnect the connected ones."""
         if lets_in:
             self._closed_ports.discard(port)
         else:
@@ -119,24 +120,25 @@ class Network:
             self.cut(link for link in self.links if link.port == port)
 
     def lets_in(self, port: int) -> bool:
-        """Say whether clients are let in on a port."""
+        """Return whether clients are accepted on a port."""
         return port not in self._closed_ports
 
     def is_partitioned(self, session_id: int) -> bool:
-        """Say whether nothing gets through between a session's client and the server."""
+        """Return whether a session's client is partitioned from the server."""
         return session_id in self._partitions.values()
 
     def partition(self, session_id: int) -> object:
-        """Let nothing through, in either direction, on whatever connection of a session.
+        """Hold all frames of a session, in both directions, on all its connections.
 
-        Returns what ends it; of several of one session all must end.
+        Return the partition, for ``heal``. If a session has several partitions, frames get through
+        only after all of them have ended.
         """
         partition = object()
         self._partitions[partition] = session_id
         return partition
 
     def heal(self, partition: object) -> None:
-        """End a partition, if it has not ended; what was held arrives."""
+        """End a partition, if it has not ended, and pass on the held frames."""
         session_id = self._partitions.pop(partition, 0)
         for link in self.links_of(session_id) if session_id else ():
             link.go_on()
@@ -147,7 +149,7 @@ class Network:
             self.heal(partition)
 
     def note(self, request: SeenRequest) -> None:
-        """Keep a request, and of the older ones as many as there may be."""
+        """Add a request, and drop the oldest requests above the limits."""
         self.last_arrival_s = asyncio.get_running_loop().time()
         self.requests.append(request)
         self._kept_bytes += request.size_bytes
@@ -155,7 +157,7 @@ class Network:
             self._kept_bytes -= self.requests.popleft().size_bytes
 
     def forget(self) -> None:
-        """Begin again: every session that there was is a stranger's now."""
+        """Forget requests and partitions, and refuse all existing sessions from now on."""
         self._partitions.clear()
         self._closed_ports.clear()
         self.requests.clear()
@@ -165,13 +167,13 @@ class Network:
 
 
 class Link(asyncio.Protocol):
-    """What is between one client and the server.
+    """The connection between one client and the server.
 
     Attributes:
-        session_id: whose it is; 0 before that is known.
-        peer: the client's address.
+        session_id: the id of the session; 0 before it is known.
+        peer: the client's address; "" if the client has reset the connection before its start.
         port: the server's port.
-        pending: requests that are not answered yet, in order.
+        pending: the requests that have no reply yet, in order.
     """
 
     def __init__(self, network: Network, protocol: asyncio.Protocol) -> None:
@@ -195,42 +197,42 @@ class Link(asyncio.Protocol):
 
     @property
     def is_held(self) -> bool:
-        """Whether nothing gets through at present."""
+        """Whether the link holds all frames, because its session is partitioned."""
         return self._network.is_partitioned(self.session_id)
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing is under way on it, or nothing can be."""
+        """Whether the link has no request in progress and no unsent frames, or is held."""
         return self.is_held or not (self.pending or self._out or self._unread)
 
     @property
     def held_bytes(self) -> int:
-        """How much the server has sent that waits here."""
+        """The number of bytes from the server that the link holds."""
         return len(self._unwritten) + sum(len(frame) for frame, _ in self._out)
 
     @property
     def is_closing(self) -> bool:
-        """Whether the server has done with it."""
+        """Whether the server or a fault has closed the connection."""
         return self._closes_when_sent or self._transport.is_closing()
 
     def cut(self) -> None:
-        """End the connection now; nothing more is sent on it."""
+        """Abort the connection now; nothing more is sent on it."""
         self._out.clear()
         self._closes_when_sent = True
         self._transport.abort()
 
     def go_on(self) -> None:
-        """Let through what was held."""
+        """Pass on the held frames."""
         self._send()
         self._take()
 
-    # -- what the loop calls -----------------------------------------------------------------------
+    # -- calls of the loop -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Introduce the server's protocol to a transport of this link's."""
+        """Connect the server's protocol to a transport that belongs to this link."""
         self._transport = cast("asyncio.Transport", transport)
         peername = transport.get_extra_info("peername")
-        if peername is None:  # the client has reset it already
+        if peername is None:  # the client has already reset the connection
             self._protocol.connection_made(_LinkTransport(self, self._transport))
             self.cut()
             return
@@ -243,7 +245,7 @@ class Link(asyncio.Protocol):
             self.cut()
 
     def data_received(self, data: bytes) -> None:
-        """Take what may get through, keep the rest."""
+        """Pass on the frames that may get through, and keep the rest."""
         self._unread += data
         self._take()
 
@@ -256,18 +258,18 @@ class Link(asyncio.Protocol):
         self._protocol.resume_writing()
 
     def eof_received(self) -> bool | None:
-        """Tell the server that the client sends nothing more."""
+        """Tell the server that the client has closed its sending side."""
         return self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was held, and tell the server."""
+        """Drop the held frames, and tell the server that the connection is lost."""
         self._out.clear()
         self._unread = b""
         self._network.links.pop(self, None)
         self.tell_lost(exc)
 
     def tell_lost(self, exc: Exception | None) -> None:
-        """Tell the server, once, that the connection is gone for it."""
+        """Tell the server that the connection is lost, unless it was told before."""
         if not self._is_lost:
             self._is_lost = True
             self._protocol.connection_lost(exc)
@@ -275,7 +277,7 @@ class Link(asyncio.Protocol):
     # -- in: from the client to the server ---------------------------------------------------------
 
     def _take(self) -> None:
-        """Pass on the whole frames that have arrived, but for those to which something happens."""
+        """Pass on the complete frames that have arrived, and carry out the faults of requests."""
         data = self._unread
         passed = taken = 0
         for start, end in self._frames(data):
@@ -289,7 +291,7 @@ class Link(asyncio.Protocol):
             fault = self._network.faults.fault_for(exchange.request)
             if fault is None:
                 continue
-            # What was asked before is taken before.
+            # Pass the earlier requests on before the fault happens.
             self._pass_on(data[passed : start - LENGTH_BYTES])
             passed = start - LENGTH_BYTES if fault.inject(self, exchange) else end
             self._add_own_answers()
@@ -300,7 +302,7 @@ class Link(asyncio.Protocol):
         self._pass_on(data[passed:taken])
 
     def _frames(self, data: bytes) -> list[tuple[int, int]]:
-        """Return where the whole frames are; from what is none on, all is passed on as it is."""
+        """Return the bounds of the complete frames; after an invalid frame all bytes pass."""
         if self._is_raw or (not self._has_asked and data[:WORD_BYTES] in WORDS):
             self._is_raw = True
             return []
@@ -313,7 +315,7 @@ class Link(asyncio.Protocol):
             self._protocol.data_received(data)
 
     def _look_at(self, data: bytes, start: int, end: int) -> Exchange | None:
-        """Return a request as an exchange; None for what is no request."""
+        """Return a request as an exchange; None if the frame is not a request."""
         if not self._has_asked:
             return self._look_at_connect(data, start, end)
         if end - start < REQUEST_HEADER.size:
@@ -330,7 +332,7 @@ class Link(asyncio.Protocol):
         self.session_id = request.session_id
         if self.session_id in self._network.strangers:
             log.warning(
-                "session 0x%x was opened before the server was wiped: it is not let in. Stop a"
+                "session 0x%x was opened before the server was wiped: its client is refused. Stop a"
                 " test's clients at its end; for clients that live longer, set zookeeper_scope",
                 self.session_id,
             )
@@ -352,9 +354,9 @@ class Link(asyncio.Protocol):
     # -- out: from the server to the client --------------------------------------------------------
 
     def take_from_server(self, data: bytes) -> None:
-        """Send what the server writes, but for that to which something happens.
+        """Send the frames that the server writes, and carry out the faults of replies.
 
-        The server writes a long frame in several pieces; it is sent when it is whole.
+        The server may write a long frame in several pieces; the link sends it when it is complete.
         """
         if self._is_raw:
             self._transport.write(data)
@@ -369,7 +371,7 @@ class Link(asyncio.Protocol):
         self._send()
 
     def _exchange_of(self, frame: bytes) -> Exchange | None:
-        """Return what a frame is the reply to; None: to nothing, it is a watch event."""
+        """Return the request to which a frame is the reply; None if it is a watch event."""
         if not self._is_answered:
             self._is_answered = True
             return self._take_connected(frame)
@@ -382,7 +384,7 @@ class Link(asyncio.Protocol):
         return exchange
 
     def _take_connected(self, frame: bytes) -> Exchange:
-        """Take the answer to a connect request: the session's id, or 0 where it is over."""
+        """Process the reply to a connect request: a session id, or 0 if the session has ended."""
         exchange = self.pending.popleft()
         request = exchange.request
         (session_id,) = LONG.unpack_from(frame, _SESSION_ID_AT)
@@ -393,15 +395,15 @@ class Link(asyncio.Protocol):
         return exchange
 
     def close_when_sent(self) -> None:
-        """Close as the server wants it, once what it has sent is sent."""
+        """Close the connection for the server, after the server's frames are sent."""
         self._closes_when_sent = True
         self._send()
         if self._out or self.is_held:
-            # It is over for the server; the client hears of it when it hears anything again.
+            # The server sees the end now; the client sees it after the held frames.
             asyncio.get_running_loop().call_soon(self.tell_lost, None)
 
     def abort(self) -> None:
-        """Close as the server wants it, now; a client that hears nothing does not hear of it."""
+        """Abort the connection for the server; a partitioned client sees the end only later."""
         self._out.clear()
         if self.is_held:
             self.close_when_sent()
@@ -409,7 +411,7 @@ class Link(asyncio.Protocol):
             self.cut()
 
     def _add_own_answers(self) -> None:
-        """Answer in the server's place what comes next, once the server has answered the rest."""
+        """Add the link's own error replies, when the server has replied to earlier requests."""
         while self.pending and (error := self.pending[0].answer) is not None:
             exchange = self.pending.popleft()
             exchange.request.err = error
@@ -417,7 +419,7 @@ class Link(asyncio.Protocol):
             self._out.append((frame, exchange))
 
     def _send(self) -> None:
-        """Send what may be sent now."""
+        """Send the frames that may be sent now."""
         ready: list[bytes] = []
         while self._out and not self._delays and not self.is_held:
             frame, exchange = self._out[0]
@@ -446,14 +448,14 @@ class Link(asyncio.Protocol):
         self._network.clock.call_after(delay_s, over)
 
     def _lose(self) -> None:
-        """Close behind what was sent; the client gets nothing else."""
+        """Close the connection after the sent frames; the client gets nothing else."""
         self._out.clear()
         self._closes_when_sent = True
         self._transport.close()
 
 
 class _LinkTransport(asyncio.Transport):
-    """The transport as the server sees it."""
+    """The transport that the server uses."""
 
     def __init__(self, link: Link, transport: asyncio.Transport) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Requests as a server in this process saw them: what was asked, about which paths, by whom.
+"""The requests that an embedded server received: op code, paths, session, reply.
 
-Owns reading any request's body for what a test wants to know of it. Knows no connection.
+This module decodes the body of every request for tests. It does not depend on connections.
 """
 
 from collections.abc import Callable
@@ -47,13 +47,13 @@ class SeenRequest:
     """One request.
 
     Attributes:
-        session_id: who asked.
-        op_code: what for.
-        xid: the client's number for it.
-        record: what it says (``model.requests``); None where it says nothing, or nothing readable.
-        size_bytes: how long it is.
-        at_ms: when it came, on the server's clock that only rises.
-        err: the error code of its reply, 0 for success; None as long as none was sent.
+        session_id: the session that sent the request.
+        op_code: the op code.
+        xid: the xid of the request.
+        record: the decoded body (``model.requests``); None if the body is empty or invalid.
+        size_bytes: the length of the request in bytes.
+        at_ms: the time of arrival, in ms of the server's monotonic clock.
+        err: the error code of the reply, 0 for success; None if there is no reply yet.
     """
 
     session_id: int
@@ -66,7 +66,7 @@ class SeenRequest:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths that it is about."""
+        """The paths in the request."""
         record = self.record
         if isinstance(record, SetWatches):
             return tuple(path for watches in record[1:] for path in watches)
@@ -77,12 +77,12 @@ class SeenRequest:
 
     @property
     def asked(self) -> str:
-        """What was asked, in words."""
+        """The op code and the paths, as text."""
         return f"{_name_of(OpCode, self.op_code)} {', '.join(self.paths)}".rstrip()
 
     @property
     def what(self) -> str:
-        """Who asked what, in words."""
+        """The session, the op code and the paths, as text."""
         return f"session 0x{self.session_id:x} {self.asked}"
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ class SeenRequest:
 
 
 def read_request(op_code: int, data: bytes, start: int, end: int) -> Any:
-    """Return what a request says; None where it says nothing, or nothing readable."""
+    """Return the decoded body of a request; None if the body is empty or invalid."""
     reader = Reader(data, start, end)
     try:
         if op_code in WRITE_OP_CODES:
@@ -103,7 +103,7 @@ def read_request(op_code: int, data: bytes, start: int, end: int) -> Any:
 
 
 def name_of_error(err: int) -> str:
-    """Return the name of a reply's error code."""
+    """Return the name of an error code."""
     return _name_of(ErrorCode, err)
 
 
