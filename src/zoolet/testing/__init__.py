@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoolet.model.codes import ErrorCode, OpCode, WatchMode
+    from zoolet.model.stat import Stat
     from zoolet.server.common.clock import Clock
     from zoolet.server.zoo_cfg.config import Config
     from zoolet.state_machine.znode import Znode
@@ -55,6 +56,7 @@ __all__ = [
     "ServerClock",
     "ServerProcess",
     "SessionSeen",
+    "Stat",
     "Trigger",
     "Watch",
     "WatchMode",
@@ -88,6 +90,7 @@ _MODULES = {
     "ServerClock": "zoolet.testing.clock",
     "ServerProcess": "zoolet.testing.servers.process",
     "SessionSeen": "zoolet.testing.server_state",
+    "Stat": "zoolet.model.stat",
     "Trigger": "zoolet.testing.faults.faults",
     "Watch": "zoolet.testing.server_state",
     "WatchMode": "zoolet.model.codes",
