@@ -43,7 +43,7 @@ def test_a_full_disk_ends_the_server_and_loses_nothing(small_disk: Path) -> None
             fill(client, acknowledged)
         assert server.wait() == 1
         assert "No space left on device" in server.log
-        assert "Make room or mend the disk, then start again" in server.log
+        assert "Free disk space or repair the disk, then start the server again" in server.log
         reserve.unlink()
         server.start()
         kazoo = KazooClient(hosts=server.hosts)

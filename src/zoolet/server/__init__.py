@@ -1,7 +1,8 @@
-"""The server: the only place with sockets, a clock and asyncio.
+"""The server: the part of zoolet with the server's sockets, clock and event loop.
 
-Owns zoo.cfg, the listener and its connections, the order of *prepare, append, sync, apply, release*
-(``processor``), the four-letter words and the life cycle. One thread holds all state; a second one
-does nothing but write and sync the log. Imports ``model``, ``wire``, ``state_machine`` and
-``storage``.
+This package contains zoo.cfg, the listening sockets and connections, the processing of requests
+(*prepare, append, apply, sync, release*: ``pipeline.processor``), the four-letter words, and the
+start and stop of the server. One thread holds all state and runs the event loop. A second thread
+only writes and syncs the log, and a third thread writes snapshots. The package imports ``model``,
+``wire``, ``state_machine`` and ``storage``.
 """

@@ -1,10 +1,10 @@
-"""Puts another database in the place of the one that the server has, for ``restore``.
+"""Replaces the server's database with another database, for the admin command ``restore``.
 
-Invariant: no request is taken and no session ends between ``hold_requests`` and the moment at
-which the server has its new state. Every client of the old state is disconnected. A client that
-comes back has its session if the new state has it, and its watches tell it that all has changed.
-Apache ZooKeeper keeps the connections and forgets their watches without a word
-(``ZooKeeperServer.restoreFromSnapshot``).
+Invariant: between ``hold_requests`` and the end of the replacement, the server processes no request
+and ends no session. Every client with a session is disconnected. A client that reconnects resumes
+its session if the new database contains the session, and gets events for the watches that it sets
+again, as if all znodes had changed. Apache ZooKeeper keeps the connections and drops their watches
+without an event (``ZooKeeperServer.restoreFromSnapshot``).
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,11 @@ _STEP_US = 500
 
 
 class DatabaseSwitch:
-    """The server as ``restore.Target`` sees it."""
+    """The implementation of ``restore.Target`` by the server.
+
+    Attributes:
+        fail: stops the server; its argument is the reason.
+    """
 
     def __init__(
         self,
@@ -48,21 +52,21 @@ class DatabaseSwitch:
         return self._processor.machine.zxid
 
     def hold_requests(self, held: Callable[[], None]) -> None:
-        """Take no request and end no session from now on; ``held`` is called when all is on disk.
+        """Stop processing requests and ending sessions; call ``held`` when all txns are on disk.
 
-        What is under way in steps, such as the end of a session, comes to its end first.
+        Tasks in progress, such as the end of a session in several steps, are completed first.
         """
         self._processor.is_held = True
         self._run("holding requests for a restore", self._wait_until_quiet(held), self._failed)
 
     def _wait_until_quiet(self, held: Callable[[], None]) -> Iterator[int]:
-        # It ends: nothing new begins while requests are held, and each task has an end.
+        # This loop ends, because no new task begins while requests are held.
         while not self._processor.is_quiet:
             yield _STEP_US
         self._commit.when_durable(held)
 
     def go_on(self) -> None:
-        """Take requests again."""
+        """Process requests again."""
         self._processor.is_held = False
         for connection in tuple(self._processor.connections):
             connection.go_on()
@@ -70,14 +74,21 @@ class DatabaseSwitch:
     def replace_database(
         self, tree: Tree, sessions: dict[int, int], zxid: int, done: Callable[[], None]
     ) -> None:
-        """Hold another state, close the connections, go on with requests, and call ``done``."""
+        """Replace the database, close the connections, continue with requests, call ``done``.
+
+        Args:
+            tree: the znodes of the new database.
+            sessions: the session timeouts in ms, by session id.
+            zxid: the zxid of the new database.
+            done: called at the end.
+        """
         steps = self._replace(tree, sessions, zxid, done)
         self._run("the switch to the restored database", steps, self._failed)
 
     def _failed(self, error: Exception) -> None:
         self.fail(
-            f"the server could not switch to the restored database: {error!r}. Start again: the"
-            " restored database is on disk."
+            f"the server could not switch to the restored database: {error!r}. Start the server"
+            " again: the restored database is on disk."
         )
 
     def _replace(
@@ -85,7 +96,8 @@ class DatabaseSwitch:
     ) -> Iterator[int]:
         table = SessionTable(self._config.tick_time_ms)
         timeouts = dict.fromkeys(tree.ephemerals, self._config.min_session_timeout_ms) | sessions
-        # A session that the snapshot does not list expires, and its ephemerals go with it.
+        # A session that only owns ephemerals, and is not in the snapshot's list, expires soon.
+        # Its ephemerals are then deleted.
         for number, (session_id, timeout_ms) in enumerate(timeouts.items()):
             table.open(session_id, timeout_ms, self._clock.monotonic_ms())
             if number % _STEP_ITEMS == 0:

@@ -1,7 +1,7 @@
-"""Where a server listens: the ports for clients, the admin endpoint, the metrics.
+"""The ports of a server: the ports for clients, the admin endpoint and the metrics endpoint.
 
-Owns how many connections there may be on them, and the rules that close idle ones. Knows which
-protocol serves which port, and no request.
+This module sets the limits of the number of connections and the rules that close idle connections.
+It decides which protocol serves which port. It does not depend on requests.
 """
 
 import asyncio
@@ -46,10 +46,10 @@ class Endpoints:
     """The ports of one server.
 
     Attributes:
-        clients: the clients' connections, on all ports together.
-        operators: the connections to the admin endpoint and to the metrics.
-        idle: the rules that close connections on which nothing happens.
-        listening: for whom the server listens, and at which hosts and ports.
+        clients: the clients' connections, on all client ports together.
+        operators: the connections to the admin endpoint and to the metrics endpoint.
+        idle: the rules that close idle connections.
+        listening: for each kind of user ("clients", "admin"), the hosts and ports of its sockets.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Endpoints:
         clock: Clock,
         wrap_protocol: WrapProtocol | None,
     ) -> None:
-        """Set them up; ``wrap_protocol`` is as in ``Server``."""
+        """Prepare the endpoints without listening; for ``wrap_protocol``, see ``Server``."""
         self._config = config
         self._processor = processor
         self._now_ms = clock.monotonic_ms
@@ -93,9 +93,9 @@ class Endpoints:
         )
 
     def listen_for_clients(self, started: contextlib.AsyncExitStack) -> None:
-        """Serve clients until ``started`` is closed; raises ServerError if it cannot listen."""
+        """Serve clients until ``started`` is closed; raises ServerError if listening fails."""
         config = self._config
-        # The client port last: once it accepts connections, the server is ready.
+        # The client port is last: when it accepts connections, the server is ready.
         if config.tls is not None:
             from zoolet.server.network.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
 
@@ -111,7 +111,7 @@ class Endpoints:
         key: str,
         context: "ssl.SSLContext | None",
     ) -> None:
-        """Serve clients at an address that ``key`` of zoo.cfg has set."""
+        """Serve clients at the address that ``key`` of zoo.cfg sets."""
         try:
             acceptor = self.listen_at(at, context)
         except socket.gaierror as error:
@@ -120,8 +120,8 @@ class Endpoints:
         except OSError as error:
             raise ServerError(
                 f"cannot listen on {at.address or 'every address'}, port {at.port}:"
-                f" {error.strerror or error}. Stop what has the port, or set another {key} (or"
-                f" {key}Address) in zoo.cfg."
+                f" {error.strerror or error}. Stop the program that uses the port, or set another"
+                f" {key} (or {key}Address) in zoo.cfg."
             ) from error
         started.callback(acceptor.close)
         self._note("clients" if context is None else "TLS clients", acceptor)
@@ -130,9 +130,9 @@ class Endpoints:
         self.listening.append((users, [(each.host, each.port) for each in acceptor.sockets]))
 
     def listen_at(self, at: Listener, context: "ssl.SSLContext | None" = None) -> Acceptor:
-        """Serve clients at an address, until what is returned is closed.
+        """Serve clients at an address until the returned acceptor is closed.
 
-        Raises OSError if the server cannot listen there.
+        Raises OSError if the server cannot listen at the address.
         """
         backlog = self._config.listen_backlog
         return Acceptor(
@@ -145,9 +145,9 @@ class Endpoints:
         )
 
     def _new_protocol(self, accepted: AcceptedSocket) -> asyncio.Protocol:
-        """Return what serves a client's connection."""
+        """Return the protocol that serves a client's connection."""
         connection = accepted.connection = Connection(self._processor, accepted)
-        # It has a Protocol's methods, and no other base.
+        # Connection has the methods of asyncio.Protocol, but does not inherit from this class.
         protocol = cast("asyncio.Protocol", connection)
         return protocol if self._wrap_protocol is None else self._wrap_protocol(protocol)
 
@@ -159,10 +159,11 @@ class Endpoints:
         started: contextlib.AsyncExitStack,
         backup_pages: Callable[[AdminConfig], Mapping[str, "Page"]],
     ) -> None:
-        """Serve the admin endpoint and the metrics, where they are wanted.
+        """Serve the admin endpoint and the metrics endpoint, if zoo.cfg enables them.
 
         ``backup_pages`` returns the pages of the admin commands snapshot and restore.
-        Their libraries are loaded here, so that a server without them is the smaller.
+        The modules of the endpoints are imported here, so that a server without them needs less
+        memory.
         """
         processor, admin = self._processor, self._config.admin
         if admin is not None:
@@ -175,9 +176,10 @@ class Endpoints:
                 )
                 self._note("admin", acceptor)
             except OSError as error:
-                # As in Apache: a second server on a machine needs no second setting.
+                # As in Apache ZooKeeper, this is not an error: a second server on the same machine
+                # starts without another setting.
                 log.warning(
-                    "no admin endpoint on port %d: %s. Set another admin.serverPort, or"
+                    "no admin endpoint on port %d: %s. Set another admin.serverPort, or set"
                     " admin.enableServer=false.",
                     admin.listener.port,
                     error.strerror or error,

@@ -1,7 +1,7 @@
-"""The server as a whole: recover, listen, serve, stop.
+"""The server as a whole: it recovers the database, listens, serves clients, and stops.
 
-Owns the order in which the parts begin and end, the ticks by which sessions and containers expire,
-and the taking of snapshots.
+This module decides the order in which the parts start and stop. It runs the periodic tasks, such as
+the search for expired sessions, and takes snapshots.
 """
 
 import asyncio
@@ -55,8 +55,9 @@ _CLOSING_CHECK_S = 0.005
 class Server:
     """One server on one data directory.
 
-    ``async with`` recovers the data directory and listens; leaving it stops cleanly: what was
-    acknowledged is on disk, connections are closed, sessions live on until they expire.
+    ``async with`` recovers the data directory and listens. At its end, the server stops cleanly:
+    every acknowledged change is on disk, connections are closed, and sessions are not closed, so
+    clients can resume them on the next start.
     """
 
     def __init__(
@@ -68,10 +69,16 @@ class Server:
         *,
         owns_process: bool = True,
     ) -> None:
-        """Set it up.
+        """Prepare a server without starting it.
 
-        ``wrap_protocol`` puts a protocol between each transport and the server's own. A server that
-        does not own its process is a guest in someone's, and leaves the garbage collector alone.
+        Args:
+            config: the settings.
+            disk: the interface to the disk; None for the disk of this machine.
+            clock: the clock of the server.
+            wrap_protocol: returns a protocol that is put between a transport and the server's
+                protocol; None if no protocol is needed there.
+            owns_process: whether the process runs only this server. If False, the server does not
+                change the settings of the garbage collector.
         """
         self._config = config
         self._disk = disk if disk is not None else Disk()
@@ -108,7 +115,7 @@ class Server:
             self._processor.sessions.end_ownerless_ephemerals()
             started.callback(self._snapshotter.stop)
             started.push_async_callback(self._drain)
-            # Clients last: whoever is let in finds everything there.
+            # Clients are last: when the first client connects, all other parts have started.
             self._endpoints.listen_for_operators(started, self._backup_pages)
             started.callback(self._close_connections)
             self._endpoints.listen_for_clients(started)
@@ -147,11 +154,11 @@ class Server:
         await self._resources.aclose()
 
     async def failed(self) -> None:
-        """Return never; raises ServerError once the log cannot be written."""
-        # Whoever gives up waiting must not take it from the server, which drains until it fails.
+        """Never return; raises ServerError when the server fails, e.g. cannot write its log."""
+        # shield: a caller that cancels its wait must not cancel the future, which _drain needs.
         await asyncio.shield(self._failure)
 
-    # -- for whoever has it in hand, on the loop's thread ------------------------------------------
+    # -- for the owner of the server, on the event loop's thread -----------------------------------
 
     @property
     def machine(self) -> "StateMachine":
@@ -160,27 +167,27 @@ class Server:
 
     @property
     def description(self) -> str:
-        """One line: the version, the directories, and each address on which this server listens."""
+        """One line with the version, the directories, and each address at which it listens."""
         return describe_serving(self._directories, self._endpoints.listening)
 
     @property
     def is_durable(self) -> bool:
-        """Whether everything applied is on disk."""
+        """Whether every applied txn is on disk."""
         return self._commit.is_idle
 
     def listen_at(self, at: Listener) -> "Acceptor":
-        """Serve clients at one more address, until what is returned is closed.
+        """Serve clients at one more address until the returned acceptor is closed.
 
-        Raises OSError if the server cannot listen there.
+        Raises OSError if the server cannot listen at the address.
         """
         return self._endpoints.listen_at(at)
 
     def expire_session(self, session_id: int) -> bool:
-        """End a session as if its client had been silent too long; False: there is none."""
+        """Close a session as if it had timed out; return False if it does not exist."""
         return self._processor.sessions.expire(session_id)
 
     def look_at_clock(self) -> None:
-        """Let expire now what the clock says is over, instead of at the next tick."""
+        """Close expired sessions and remove due znodes now, instead of at the next tick."""
         self._processor.sessions.expire_now()
         self._processor.removal.remove_now()
 
@@ -224,9 +231,10 @@ class Server:
 
     @contextmanager
     def _loading(self) -> Iterator[None]:
-        """Keep the garbage collector off what is loaded, then and later.
+        """Exclude the objects that are loaded in this context from garbage collection, for ever.
 
-        None of it is garbage, and looking for some would cost as much as loading it.
+        These objects are not garbage, and each search for garbage in them would take as long as
+        loading them.
         """
         if not self._owns_process:
             yield
@@ -282,35 +290,38 @@ class Server:
         self._snapshotter.count(self._txns_replayed)
         self._snapshotter.remove_unfinished()
 
-    # -- while it runs -----------------------------------------------------------------------------
+    # -- operation ---------------------------------------------------------------------------------
 
     def _repetition_ended(self, repeating: "asyncio.Task[None]") -> None:
         if not repeating.cancelled() and (failure := repeating.exception()) is not None:
-            log.error("nothing can expire any more", exc_info=failure)
-            self._fail(f"nothing can expire any more: {failure!r}. Start again, and report this.")
+            log.error("a periodic task of the server failed", exc_info=failure)
+            self._fail(
+                f"a periodic task of the server failed: {failure!r}. Sessions and znodes cannot"
+                " expire any more, so the server stops. Start it again, and report this error."
+            )
 
     def _log_failed(self, failure: Exception) -> None:
-        """Nothing more may be acknowledged: the log's state is unknown."""
+        """Stop the server, because the content of the log on disk is unknown."""
         self._fail(
             f"the transaction log in {self._directories.logs} cannot be written: {failure}."
-            " Nothing after the last acknowledged change is certain, so the server stops."
-            " Make room or mend the disk, then start again: what was acknowledged is there."
+            " The server stops, because later changes may not be on disk. Free disk space or repair"
+            " the disk, then start the server again: every acknowledged change is on disk."
         )
 
     def _state_unknown(self, failure: Exception) -> None:
-        """An exception came out of a change that was under way: nothing more is acknowledged."""
+        """Stop the server, because a change failed after it was applied in part."""
         self._fail(
-            f"a change could not be made whole in memory: {failure!r}. The server stops, so that"
-            " it acknowledges nothing that it may not have. Start it again: every acknowledged"
-            " change is on disk. If memory was short, give the process more."
+            f"a change could not be completed in memory: {failure!r}. The server stops, because its"
+            " state in memory is unknown. Start it again: every acknowledged change is on disk."
+            " After a MemoryError, give the process more memory."
         )
-        log.error("a change could not be made whole in memory", exc_info=failure)
+        log.error("a change could not be completed in memory", exc_info=failure)
 
     def _callback_failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """End the server after an exception in a callback of the event loop, or log it.
+        """Stop the server after an exception in a callback of the event loop, or only log it.
 
-        This is the only place that decides which of these exceptions are harmless: those that the
-        network or a client causes, and that concern one connection.
+        Only this method decides which exceptions are harmless: exceptions that the network or a
+        client causes and that affect one connection only.
         """
         failure = context.get("exception")
         message = str(context.get("message", ""))
@@ -328,10 +339,10 @@ class Server:
         log.error("a callback of the event loop failed", exc_info=failure)
 
     def _fail(self, message: str) -> None:
-        """End the server; the first reason is the one that is told."""
+        """Stop the server; after several failures, the first message is reported."""
         if not self._failure.done():
             self._failure.set_exception(ServerError(message))
-            # Nobody need have asked for it: a server that is being stopped fails all the same.
+            # Mark the exception as retrieved, also if no caller waits for it during a stop.
             self._failure.exception()
 
     def _batch_synced(self, batch: Batch) -> None:
@@ -352,7 +363,7 @@ class Server:
         give_back()
 
     def _take_snapshot(self, done: "Callable[[Path | None, int], None]") -> None:
-        """Take a snapshot for the admin endpoint, when the one that is under way has ended."""
+        """Take a snapshot for the admin endpoint, after the snapshot in progress has ended."""
 
         def take() -> None:
             image = Image.of(self._machine)
@@ -363,7 +374,7 @@ class Server:
 
     def _backup_pages(self, admin: "AdminConfig") -> "Mapping[str, Page]":
         """Return the pages of the admin commands snapshot and restore."""
-        # What only these pages need is loaded here.
+        # Imported here, because only these pages need these modules.
         from zoolet.server.database_switch import DatabaseSwitch  # noqa: PLC0415
         from zoolet.server.operator.backup import Backup  # noqa: PLC0415
         from zoolet.server.operator.restore import Restorer  # noqa: PLC0415
@@ -384,7 +395,7 @@ class Server:
         ).pages()
 
     def _begin_log(self) -> None:
-        """Begin a new log behind a snapshot that holds all before it."""
+        """Begin a new log file after a snapshot that contains all earlier txns."""
         self._roll_log()
         self._snapshotter.forget_log()
 
@@ -399,17 +410,18 @@ class Server:
         if sync_ms > self._config.storage.sync_warning_ms:
             stats.slow_syncs += 1
             log.warning(
-                "writing and syncing %d bytes of the transaction log took %d ms: every write waited"
-                " for it. Give dataLogDir a disk of its own (fsync.warningthresholdms is %d)",
+                "writing and syncing %d bytes of the transaction log took %d ms: all write requests"
+                " waited. Put dataLogDir on a separate disk (fsync.warningthresholdms is %d)",
                 size_bytes,
                 sync_ms,
                 self._config.storage.sync_warning_ms,
             )
 
     def _purge(self) -> None:
-        """Remove old snapshots and logs, off the loop's thread.
+        """Remove old snapshots and logs on the snapshot thread.
 
-        Snapshots are read to see whether they are whole, so it must not be the log's thread either.
+        The check whether snapshots are complete reads them. This would block the event loop's
+        thread or the log thread for too long.
         """
         kept_snapshots = self._config.storage.kept_snapshots
 
@@ -424,7 +436,7 @@ class Server:
             log.warning("old snapshots and logs could not be removed: %s", failure)
 
     def _write_first_snapshot(self) -> None:
-        """Write the empty state: Apache opens a data directory only where there is a snapshot."""
+        """Write a first snapshot: Apache ZooKeeper opens no data directory without a snapshot."""
         directory = self._directories.snapshots
         try:
             write_snapshot(
@@ -432,8 +444,8 @@ class Server:
             )
         except OSError as error:
             raise StorageError(
-                f"cannot write a snapshot in {directory}: {error}. Make room, or give this user the"
-                " right to write there."
+                f"cannot write a snapshot in {directory}: {error}. Free disk space, or give the"
+                " server's user write permission for the directory."
             ) from error
 
     # -- stop --------------------------------------------------------------------------------------
@@ -443,15 +455,16 @@ class Server:
             connection.finish()
 
     async def _drain(self) -> None:
-        """Return when everything applied is on disk and sent, or can never be."""
+        """Return when all applied txns are on disk and all replies are sent, or after a failure."""
         durable = asyncio.Event()
         self._commit.when_durable(durable.set)
         waiting = asyncio.create_task(durable.wait())
         either: tuple[asyncio.Future[Any], ...] = (waiting, self._failure)
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        # Transports send what they hold in turns of the loop; a client that does not read is left,
-        # and so is everyone where the log has failed: what is held then is never sent.
+        # The transports need turns of the event loop to send their bytes. A client that does not
+        # read is disconnected at the deadline. After a failure of the log, held replies are never
+        # sent, so the deadline is now.
         deadline = time.monotonic() + (0.0 if self._failure.done() else _CLOSING_DEADLINE_S)
         while self._processor.connections and time.monotonic() < deadline:
             await asyncio.sleep(_CLOSING_CHECK_S)
@@ -462,7 +475,7 @@ class Server:
             await self._end_log()
 
     async def _end_log(self) -> None:
-        """Remove the padding of the log. Its records are on disk: if it fails, nothing is lost."""
+        """Remove the padding of the log. A failure loses no data: all records are on disk."""
         ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         self._thread.submit(self._txn_log.roll, ended.set_result)
         if (failure := await ended) is not None:

@@ -1,8 +1,9 @@
-"""When snapshots are taken, and how: a chunk at a time, between the turns of the clients.
+"""Decides when snapshots are taken, and writes them in chunks between the requests of clients.
 
-The image of a moment is taken at once; its chunks are made on the loop's thread, each in a fraction
-of a millisecond, and written by a thread that waits for the disk. So nothing but the image holds
-the clients up. Why not by a fork: docs/decisions/0004-snapshots-in-chunks.md.
+The server takes an image of the database at one moment. The event loop's thread encodes the image
+in chunks; each chunk takes a fraction of a millisecond. The snapshot thread writes the chunks. So
+clients wait only while the image is taken. docs/decisions/0004-snapshots-in-chunks.md explains why
+the server does not fork for this.
 """
 
 import logging
@@ -26,11 +27,11 @@ _ZNODES_PER_TXN = 2
 
 
 class Snapshotter:
-    """Takes a snapshot when the log since the last one has become long enough.
+    """Takes snapshots, and decides whether the log is long enough for the next snapshot.
 
     Attributes:
-        is_busy: whether one is under way.
-        failures: how many could not be written.
+        is_busy: whether a snapshot is in progress.
+        failures: the number of snapshots that could not be written.
     """
 
     def __init__(
@@ -42,10 +43,10 @@ class Snapshotter:
         monotonic_ms: Callable[[], int],
         durations: Summary,
     ) -> None:
-        """Begin to count.
+        """Prepare to take snapshots.
 
-        ``when_durable`` calls back once everything applied so far is in the log and on disk;
-        ``durations`` is told how long each snapshot took.
+        ``when_durable`` calls a function when every txn applied so far is in the log on disk.
+        ``durations`` counts the durations of the snapshots.
         """
         self._config = config
         self._disk = disk
@@ -68,15 +69,15 @@ class Snapshotter:
         self._began_ms = 0
 
     def count(self, txns: int, size_bytes: int = 0) -> None:
-        """Note what the log holds since the last snapshot."""
+        """Count txns and bytes that the log contains since the last snapshot."""
         self._txns += txns
         self._bytes += size_bytes
 
     def is_due(self, batch: Batch, num_znodes: int) -> bool:
-        """Count a batch; say whether a snapshot should be taken now.
+        """Count a batch; return whether a snapshot should be taken now.
 
-        A snapshot costs as much as there are znodes, so it has to be worth it: there are at least
-        half as many txns to replay.
+        The cost of a snapshot grows with the number of znodes. So a snapshot is due only if the
+        number of txns since the last snapshot is at least half the number of znodes.
         """
         self.count(batch.num_txns, len(batch.records))
         config = self._config
@@ -90,10 +91,11 @@ class Snapshotter:
         compression: Compression | None = None,
         done: Callable[[Path | None], None] = lambda _path: None,
     ) -> None:
-        """Write a snapshot; returns at once. ``done`` is given its path, or None if it failed.
+        """Begin to write a snapshot; ``done`` gets its path later, or None if it failed.
 
-        The image may hold txns that are not synced yet. The snapshot gets its name only when they
-        are: so a snapshot never holds what the log does not, and an older one can stand in for it.
+        The image may contain txns that are not synced yet. The file gets its final name only after
+        they are synced. So all txns in a snapshot are also in the log, and an older snapshot with
+        the log can replace it.
         """
         self.forget_log()
         self.is_busy = True
@@ -106,28 +108,28 @@ class Snapshotter:
         self._disk_thread.submit(partial(self._open, image.zxid, compression), self._go_on)
 
     def when_free(self, callback: Callable[[], None]) -> None:
-        """Call back when no snapshot is under way; at once if none is."""
+        """Call ``callback`` when no snapshot is in progress; this may be at once."""
         if self.is_busy:
             self._waiting.append(callback)
         else:
             callback()
 
     def forget_log(self) -> None:
-        """Note that a snapshot holds all that the log holds."""
+        """Set the counts to 0: a snapshot contains all txns of the log."""
         self._txns = self._bytes = 0
 
     def stop(self) -> None:
-        """Give up a snapshot that is under way: the log keeps every txn."""
+        """Abandon the snapshot in progress; no data is lost, because the log has every txn."""
         self._is_stopped = True
         self._disk_thread.submit(self._abandon, lambda _failure: None)
 
     def remove_unfinished(self) -> None:
-        """Remove what a server that died has left of its last snapshot."""
+        """Remove the incomplete snapshot files of earlier servers that were killed."""
         for name in self._disk.list_names(self._directory):
             if name.startswith(UNFINISHED):
                 self._disk.remove(self._directory / name)
 
-    # -- a step each, on the loop's thread ---------------------------------------------------------
+    # -- one step for each call, on the event loop's thread ----------------------------------------
 
     def _go_on(self, failure: Exception | None) -> None:
         if failure is not None:
@@ -150,8 +152,8 @@ class Snapshotter:
     def _failed(self, failure: Exception) -> None:
         self.failures += 1
         log.error(
-            "a snapshot in %s could not be written: %s. The log keeps every txn, and the next"
-            " snapshot is tried after %d more: make room until then.",
+            "a snapshot in %s could not be written: %s. No data is lost: the transaction log has"
+            " every txn. The server tries again after %d more txns: free disk space before then.",
             self._directory,
             failure,
             self._config.storage.snap_count,
@@ -171,7 +173,7 @@ class Snapshotter:
         if self._waiting and not self.is_busy:
             self._waiting.popleft()()
 
-    # -- on the disk's thread ----------------------------------------------------------------------
+    # -- on the snapshot thread --------------------------------------------------------------------
 
     def _open(self, zxid: int, compression: Compression) -> None:
         self._file = SnapshotFile(self._disk, self._directory, zxid, compression)

@@ -137,9 +137,9 @@ def test_an_expired_server_is_named(server: LimitedServer, port: int, stores: St
 @pytest.mark.parametrize(
     ("sent", "logged"),
     [
-        (b"ruok", "first b'ruok'"),
-        (b"GET / HTTP/1.1\r\n\r\n", "first b'GET / HT'"),
-        (bytes.fromhex("0000002d00000000") + bytes(41), "first b'\\x00\\x00\\x00-"),
+        (b"ruok", "the first are b'ruok'"),
+        (b"GET / HTTP/1.1\r\n\r\n", "the first are b'GET / HT'"),
+        (bytes.fromhex("0000002d00000000") + bytes(41), "the first are b'\\x00\\x00\\x00-"),
     ],
 )
 def test_plain_bytes_on_the_tls_port_are_named(
@@ -155,10 +155,13 @@ def test_plain_bytes_on_the_tls_port_are_named(
 def test_a_handshake_that_ends_early_is_named(server: LimitedServer, port: int) -> None:
     with RawClient(port) as short:
         short.socket.sendall(b"\x16\x03\x01")
-    wait_until(lambda: "the client closed the connection before its end" in server.log, "a line")
+    wait_until(
+        lambda: "the client closed the connection during the handshake" in server.log,
+        "a line",
+    )
     with RawClient(port) as silent:
         assert silent.is_closed_by_server()
-    silence = f"the client has not finished it within {TIMEOUT_MS} ms"
+    silence = f"the client has not finished the handshake within {TIMEOUT_MS} ms"
     wait_until(lambda: silence in server.log, "a line about the silent client")
 
 

@@ -19,7 +19,7 @@ from zoolet.wire.jute import pack_ustring
 MAX_CLIENTS = 60
 """The default of maxClientCnxns."""
 
-CLOSED_BY_RULE = "it has opened no session within 500 ms (nio.sessionlessCnxnTimeout)"
+CLOSED_BY_RULE = "the client has opened no session within 500 ms (nio.sessionlessCnxnTimeout)"
 NUM_READS = 64
 VALUE_BYTES = 1_000_000
 
@@ -87,7 +87,7 @@ def test_handshakes_that_nobody_goes_on_with_do_not_either(
         assert all(client.is_closed_by_server() for client in idle)
         with RawClient(server.port) as later:
             later.connect()
-    silence = "the client has not finished it within 500 ms"
+    silence = "the client has not finished the handshake within 500 ms"
     wait_until(lambda: silence in server.log, "the log line")
 
 

@@ -82,7 +82,7 @@ def test_a_client_that_saw_the_future_is_sent_away(server: ServerProcess) -> Non
             INT.pack(0) + (1 << 40).to_bytes(8, "big") + INT.pack(5000) + bytes(8) + INT.pack(-1)
         )
         assert raw.is_closed_by_server()
-    refusal = "it has seen zxid 0x10000000000"
+    refusal = "the client has seen zxid 0x10000000000"
     wait_until(lambda: refusal in server.log, "the log line")
 
 

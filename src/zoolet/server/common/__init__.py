@@ -1,1 +1,1 @@
-"""What the parts of a server run on: the scheduler, threads for the disk, logs, counts."""
+"""Modules that all parts of the server use: scheduler, disk threads, clock, logs and counters."""

@@ -1,14 +1,15 @@
-"""Answers to operators: made in small steps, and sent as fast as the client reads.
+"""Answers to operators, which are made in small steps and sent as fast as the client reads.
 
-Owns when the next chunk of an answer is made. Invariants:
+This module decides when the next chunk of an answer is made. Invariants:
 
 - one chunk is made at a time, in a step of the scheduler, so other clients get their turns;
-- a chunk leaves when everything that it can show is on disk (``GroupCommit.when_durable``);
-- no chunk is made while the client leaves more than ``UNSENT_BYTES`` unread;
-- a client that reads less than that in ``STALL_TIMEOUT_S`` is disconnected;
-- of the answers that copy keys, ``MAX_LARGE_ANSWERS`` are under way, the others wait their turn.
+- a chunk is sent when all txns that it can show are on disk (``GroupCommit.when_durable``);
+- no chunk is made while the client has more than ``UNSENT_BYTES`` bytes to read;
+- a client that leaves more than that unread for ``STALL_TIMEOUT_S`` seconds is disconnected;
+- at most ``MAX_LARGE_ANSWERS`` answers that copy the keys of a table are in progress; further such
+  answers wait for their turn.
 
-Knows nothing of what an answer says, and nothing of HTTP. Must not import connections.
+This module does not depend on the content of answers or on HTTP. It must not import connections.
 """
 
 import asyncio
@@ -42,7 +43,8 @@ WhenDurable = Callable[[Callable[[], None]], None]
 class Sink(Protocol):
     """The client's side of an answer.
 
-    It calls ``Answer.go_on`` when it has room again, and ``Answer.stop`` when the client is gone.
+    The sink calls ``Answer.go_on`` when it has room again, and ``Answer.stop`` when the client has
+    disconnected.
     """
 
     @property
@@ -55,11 +57,11 @@ class Sink(Protocol):
         ...
 
     def end_answer(self) -> None:
-        """Note that the last chunk was sent."""
+        """End the answer: the last chunk was sent."""
         ...
 
     def fail_answer(self, error: Exception) -> None:
-        """Tell the client that the rest of the answer cannot be made."""
+        """Send an error in place of the rest of the answer, and end the answer."""
         ...
 
     def abort(self) -> None:
@@ -71,7 +73,7 @@ def in_chunks(pieces: Iterator[str]) -> Iterator[str]:
     """Join pieces of text into chunks.
 
     A chunk ends after ``PIECES_PER_CHUNK`` pieces or ``CHUNK_CHARS`` characters. An empty piece
-    counts too: a generator yields it to say that it looked at an item and shows nothing of it.
+    counts too: a generator yields an empty piece for each item that it visits but does not show.
     """
     gathered: list[str] = []
     size_chars = 0
@@ -87,7 +89,7 @@ def in_chunks(pieces: Iterator[str]) -> Iterator[str]:
 
 
 class Answer:
-    """One answer on its way to a client."""
+    """One answer to a client, from its request to its last chunk."""
 
     def __init__(
         self,
@@ -98,7 +100,7 @@ class Answer:
         is_large: bool,
         closes: bool,
     ) -> None:
-        """Prepare to send ``chunks``; see ``Answers.send``."""
+        """Prepare to send ``chunks``; for the arguments, see ``Answers.new``."""
         self.name = name
         self.is_large = is_large
         self._answers = answers
@@ -112,7 +114,7 @@ class Answer:
         self._stalled: asyncio.TimerHandle | None = None
 
     def begin(self, sink: Sink) -> None:
-        """Send the answer to ``sink``, now or when it has its turn."""
+        """Begin to send the answer to ``sink``, now or when the answer gets its turn."""
         self._sink = sink
         self._answers.ask_turn(self)
 
@@ -122,7 +124,7 @@ class Answer:
         self.go_on()
 
     def go_on(self) -> None:
-        """Make the next chunk if nothing is in the way."""
+        """Make the next chunk, unless the answer has ended or has to wait."""
         if self._is_over or self._is_held or self._is_running or not self._has_turn:
             return
         if not self._sink.has_room:
@@ -133,7 +135,7 @@ class Answer:
         self._answers.run(self.name, self._steps(), self._failed)
 
     def stop(self) -> None:
-        """Make nothing more: the client is gone."""
+        """End the answer without another chunk: the client has disconnected."""
         self._stop_timer()
         self._finish()
 
@@ -151,7 +153,7 @@ class Answer:
     def _make_chunk(self) -> None:
         try:
             chunk = next(self._chunks, None)
-        except Exception as error:  # noqa: BLE001 -- what the system refuses fails this answer alone
+        except Exception as error:  # noqa: BLE001 -- such an error ends only this answer
             self._answers.warn(self.name, error)
             self._hold(partial(self._fail, error))
             return
@@ -161,23 +163,23 @@ class Answer:
             self._hold(partial(self._send, chunk))
 
     def _failed(self, error: Exception) -> None:
-        """Disconnect the client: what it was sent is unknown."""
+        """Disconnect the client, because it is unknown which part of the answer was sent."""
         self._answers.warn(self.name, error)
         self._disconnect()
 
     def _hold(self, step: Callable[[], None]) -> None:
-        """Take ``step`` once everything that it can show is on disk."""
+        """Call ``step`` when all txns that the step can show are on disk."""
         self._is_held = True
         self._answers.when_durable(partial(self._release, step))
 
     def _release(self, step: Callable[[], None]) -> None:
-        """Take a step; if it fails, this answer ends, and what waited beside it goes on."""
+        """Call ``step``; a failure ends this answer and does not affect other waiting output."""
         self._is_held = False
         if self._is_over:
             return
         try:
             step()
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it concerns one client
+        except Exception as error:  # noqa: BLE001 -- every such error affects one client only
             self._failed(error)
 
     def _send(self, chunk: bytes) -> None:
@@ -197,7 +199,7 @@ class Answer:
         self._sink.fail_answer(error)
 
     def _finish(self) -> None:
-        """Free what the chunks are made of, and let the next answer have its turn."""
+        """End the answer, free the data of its chunks, and give the next answer its turn."""
         if not self._is_over:
             self._is_over = True
             self._chunks = iter(())
@@ -219,7 +221,7 @@ class Answer:
 
 
 class Answers:
-    """All answers under way, and what they need of the server."""
+    """All answers in progress, and the functions of the server that they use."""
 
     def __init__(self, run: Run, when_durable: WhenDurable) -> None:
         self.run = run
@@ -236,11 +238,15 @@ class Answers:
         is_large: bool = False,
         closes: bool = False,
     ) -> Answer:
-        """Return an answer, which the caller begins.
+        """Return an answer; the caller then calls its method ``begin``.
 
-        Each ``next`` of ``chunks`` does at most about 1 ms of work; empty bytes are a pause.
-        ``is_large`` says that it copies the keys of a table. ``closes`` says that the sink closes
-        its connection after the answer: a client that does not read the end is disconnected.
+        Args:
+            name: the name of the answer, for the scheduler and for messages.
+            chunks: the chunks; each ``next`` takes at most about 1 ms. An empty chunk is not sent,
+                but other work can run after it.
+            is_large: whether the answer copies the keys of a table.
+            closes: whether the sink closes its connection after the answer. A client that then does
+                not read the end of the answer is disconnected.
         """
         return Answer(self, name, chunks, is_large=is_large, closes=closes)
 
@@ -255,7 +261,7 @@ class Answers:
             self._waiting.append(answer)
 
     def end_turn(self, answer: Answer) -> None:
-        """Note that an answer has ended."""
+        """End the turn of an answer, and begin the next large answer that waits."""
         if answer in self._large:
             self._large.discard(answer)
             if self._waiting:
@@ -267,4 +273,4 @@ class Answers:
 
     def warn(self, name: str, error: Exception) -> None:
         """Log that an answer could not be made."""
-        self._log.warning("%s could not be answered: %s", name, error)
+        self._log.warning("the answer to %s could not be made: %s", name, error)

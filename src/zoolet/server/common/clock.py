@@ -1,4 +1,4 @@
-"""What time it is: the clock of this machine, or one that a test sets."""
+"""The server's clock: the clock of this machine, or a clock that a test sets."""
 
 import time
 from collections.abc import Callable
@@ -7,11 +7,11 @@ from typing import Final, final
 
 @final
 class Clock:
-    """What time it is, in milliseconds.
+    """A pair of clocks; both are functions that return milliseconds.
 
     Attributes:
-        wall_ms: since the epoch; it may be set back.
-        monotonic_ms: since some moment; it only rises.
+        wall_ms: returns the time since the epoch; the administrator can set this clock back.
+        monotonic_ms: returns the time of the monotonic clock, which is never set back.
     """
 
     __slots__ = ("monotonic_ms", "wall_ms")
@@ -29,10 +29,10 @@ def _monotonic_ms() -> int:
     return int(_monotonic() * MS_PER_S)
 
 
-# Floats, which compiled code calculates with as they are; and looked up once.
+# A float, so that compiled code need not convert it. Module constants are faster than attributes.
 MS_PER_S: Final = 1000.0
 _time: Final = time.time
 _monotonic: Final = time.monotonic
 
 SYSTEM_CLOCK: Final = Clock(_wall_ms, _monotonic_ms)
-"""This machine's time."""
+"""The clock of this machine."""

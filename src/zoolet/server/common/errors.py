@@ -1,19 +1,19 @@
-"""The errors that a server can end in, and those that end one connection only."""
+"""Errors that stop the server, and errors that only close one connection."""
 
 import asyncio
 
 
 class ServerError(Exception):
-    """The server cannot start, or cannot go on; the message says why and what to do."""
+    """The server cannot start or cannot continue; the message has the reason and the remedy."""
 
 
 class ConfigError(Exception):
-    """zoo.cfg cannot be used; the message names file, line and key, and says what to do."""
+    """zoo.cfg cannot be used; the message has the file, the line, the key and the remedy."""
 
 
 HARMLESS_IN_CALLBACKS = (OSError, EOFError, asyncio.CancelledError, asyncio.TimeoutError)
-"""What may come out of a callback of the event loop and concerns one connection only.
+"""Exceptions from callbacks of the event loop that affect one connection only.
 
-Broken connections, failed TLS handshakes (``ssl.SSLError`` is an OSError), time-outs. Any other
-exception in a callback ends the server.
+They are caused by broken connections, failed TLS handshakes (``ssl.SSLError`` is an OSError) and
+time-outs. Any other exception in a callback stops the server.
 """

@@ -1,9 +1,9 @@
 """Rate limits for log messages that a client can cause as often as it wants.
 
-The first message of a kind is logged at once, further ones at most once per interval, with the
-number of those that were left out. A kind is a format string (or what the caller says), so the
-number of kinds is fixed by the source code. Texts that a client chose are cut. Must not import
-asyncio: the caller gives the clock.
+The first message of a kind is logged at once. Further messages of this kind are logged at most once
+per interval, with the number of messages that were left out. The kind of a message is its format
+string or a name that the caller passes, so the source code fixes the number of kinds. Texts that a
+client chose are shortened. This module must not import asyncio: the caller passes the clock.
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import Final
 DEFAULT_INTERVAL_MS: Final = 10_000
 
 MAX_TEXT: Final = 200
-"""In characters: a longer text of a client is cut."""
+"""The maximum length of an argument, in characters; longer texts are shortened."""
 
 
 class LogLimiter:
@@ -34,16 +34,17 @@ class LogLimiter:
     def warning(self, message: str, *arguments: object, kind: str | None = None) -> None:
         """Log a warning; ``message`` is a constant format string.
 
-        ``kind`` tells messages of one format apart; a client must not be able to choose it freely.
+        ``kind`` distinguishes messages with the same format string. A client must not be able to
+        choose ``kind`` freely.
         """
         self._write(logging.WARNING, message, arguments, message if kind is None else kind)
 
     def info(self, message: str, *arguments: object) -> None:
-        """Log what is normal but may come often."""
+        """Log a message about a normal event that may be frequent."""
         self._write(logging.INFO, message, arguments, message)
 
     def exception(self, message: str, *arguments: object) -> None:
-        """Log an error with the exception that is being handled."""
+        """Log an error with the traceback of the exception that is being handled."""
         self._write(logging.ERROR, message, arguments, message, with_exception=True)
 
     def _write(
@@ -71,7 +72,7 @@ class LogLimiter:
 
 
 def _shortened(value: object) -> object:
-    """Cut a text that a client chose: it may have a million characters."""
+    """Shorten a text, because a client may have chosen a text with a million characters."""
     if not isinstance(value, str | Exception):
         return value
     text = str(value)

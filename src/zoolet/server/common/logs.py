@@ -1,8 +1,8 @@
-"""The server's own log: how a record looks, and the file that it goes to.
+"""The server's own log: the format of its records, and its file.
 
-A record is one line, whatever text of a client it holds: control characters are escaped. Only a
-traceback has more lines, each indented. A record that cannot be written is counted, and the server
-goes on: the log of the server is not the transaction log.
+This log is not the transaction log. A record is one line: control characters in texts of clients
+are escaped. Only a traceback has more lines, which are indented. If a record cannot be written, the
+server counts the lost record and continues.
 """
 
 import contextlib
@@ -32,42 +32,42 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class LogFormat(Enum):
-    """How the records of the log look."""
+    """The format of the records of the log."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time, level, logger, message."""
+    """Formats a record as a line for people: time, level, logger, message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
-        """Return the line, without the characters that could forge another line."""
+        """Return the line; escape the characters with which a client could forge a record."""
         return super().formatMessage(record).translate(_ESCAPES)
 
     def formatException(self, ei: "logging._SysExcInfoType") -> str:  # noqa: N802 -- logging's name
-        """Return a traceback that cannot be taken for records."""
+        """Return a traceback, indented so that its lines do not look like records."""
         return _indented(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 -- logging's name
-        """Return a stack that cannot be taken for records."""
+        """Return a stack, indented so that its lines do not look like records."""
         return _indented(stack_info)
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object a line, for programs: time (ISO 8601), level, logger, message, exception."""
+    """Formats a record as a line of JSON: time (ISO 8601), level, logger, message, exception."""
 
     def __init__(self) -> None:
-        import json  # noqa: PLC0415 -- not for text
+        import json  # noqa: PLC0415 -- not needed for LogFormat.TEXT
 
         super().__init__()
         self._encode = json.dumps
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the line without its newline character."""
         time = datetime.fromtimestamp(record.created, UTC)
         shown = {
             "time": time.isoformat(timespec="milliseconds"),
@@ -83,7 +83,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class LogHandler(logging.Handler):
-    """Writes each record to a descriptor with one call of the system, so that no line is torn."""
+    """Writes each record with one system call, so that lines of several writers do not mix."""
 
     def __init__(self, fd: int = _STDERR) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class LogHandler(logging.Handler):
         """Write a record, or count it as lost."""
         try:
             text = self.format(record) + "\n"
-        except Exception:  # noqa: BLE001 -- a wrong call of the log must not end what it tells about
+        except Exception:  # noqa: BLE001 -- a wrong call of the logger must not fail its caller
             self.handleError(record)
             return
         if self._lost:
@@ -119,15 +119,18 @@ class LogHandler(logging.Handler):
 
 
 class LogFile:
-    """The file behind standard output and standard error, under a path that may be moved away."""
+    """The log file, to which standard output and standard error are redirected.
+
+    Another program may rename the file; ``reopen`` then creates a new file.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open it; raises OSError."""
+        """Open the file; raises OSError."""
         self.path = path.absolute()
         self.reopen()
 
     def reopen(self) -> None:
-        """Open the path again, and make the file if it is missing; raises OSError."""
+        """Open the path again, and create the file if it does not exist; raises OSError."""
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             for standard in (_STDOUT, _STDERR):
@@ -137,9 +140,9 @@ class LogFile:
 
 
 def set_up(level: str, log_format: LogFormat, path: Path | None) -> Callable[[], None]:
-    """Log to the file ``path``, or to standard error; raises OSError.
+    """Log to the file ``path``, or to standard error if ``path`` is None; raises OSError.
 
-    Returns what reopens the file, for log rotation. It raises nothing.
+    Returns a function that reopens the file for log rotation. The function raises no exception.
     """
     file = LogFile(path) if path is not None else None
     _append_only(_STDERR)
@@ -147,7 +150,7 @@ def set_up(level: str, log_format: LogFormat, path: Path | None) -> Callable[[],
     handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    # What a part of the server prints past the log must fail no stop of the server.
+    # If output in the buffer of stdout cannot be written, the server must still stop cleanly.
     with contextlib.suppress(ValueError, OSError):
         sys.stdout.flush()
 
@@ -155,12 +158,15 @@ def set_up(level: str, log_format: LogFormat, path: Path | None) -> Callable[[],
 
     def reopen() -> None:
         if file is None:
-            log.info("SIGHUP: there is no log file to reopen; --log-file names one")
+            log.info("SIGHUP: there is no log file to reopen; set one with --log-file")
             return
         try:
             file.reopen()
         except OSError as error:
-            log.warning("SIGHUP: the log file cannot be reopened, and stays the same: %s", error)
+            log.warning(
+                "SIGHUP: the log file cannot be reopened, so the server uses the old one: %s",
+                error,
+            )
         else:
             log.info("SIGHUP: the log file %s was reopened", file.path)
 
@@ -170,9 +176,9 @@ def set_up(level: str, log_format: LogFormat, path: Path | None) -> Callable[[],
 def describe_serving(
     directories: DataDirectories, listening: Iterable[tuple[str, Iterable[tuple[str, int]]]]
 ) -> str:
-    """Return the line that a server logs when it serves.
+    """Return the line that a server logs when it begins to serve clients.
 
-    ``listening`` has a name for the users of each listener, and its addresses: host and port.
+    ``listening`` has, for each kind of user ("clients", "admin"), the hosts and ports.
     """
     where = f"dataDir {directories.snapshots.parent.absolute()}"
     if directories.logs != directories.snapshots:
@@ -187,7 +193,7 @@ def describe_serving(
 
 
 def _append_only(fd: int) -> None:
-    """Let each write to a file go to its end, also after another program has cut the file short."""
+    """Make each write append to the file, also after another program has truncated the file."""
     with contextlib.suppress(OSError):
         if stat.S_ISREG(os.fstat(fd).st_mode):
             flags = fcntl.fcntl(fd, fcntl.F_GETFL)

@@ -1,7 +1,8 @@
-"""Gives memory that was freed back to the operating system.
+"""Returns freed memory to the operating system.
 
-CPython and the C library keep freed memory for later. After a burst of requests (a million watches,
-a session with a million ephemerals) the process would stay many times larger than its data.
+CPython and the C library keep freed memory for later use. After a burst of requests (a million
+watches, a session with a million ephemerals) the process would stay many times larger than its
+data.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 LOOK_INTERVAL_MS = 1000
-"""How often `FreedMemory.look` and `FreedBuffers.look` are to be called."""
+"""The interval at which `FreedMemory.look` and `FreedBuffers.look` must be called."""
 
 _LEAST_FREED_BLOCKS = 100_000
 _LEAST_FREED_SHARE = 4
@@ -21,25 +22,25 @@ _MOST_LOOKS_TO_WAIT = 5
 _LEAST_GROWTH_BYTES = 8 << 20
 _LONGEST_PAUSE_LOOKS = 32
 
-# Of glibc's malloc.h; another C library has no mallopt, or ignores it.
+# From malloc.h of glibc; another C library has no mallopt, or ignores these options.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _MMAP_THRESHOLD_BYTES = 512 << 10
 
 
 def give_back() -> None:
-    """Give all freed memory back, as far as that is possible."""
+    """Collect garbage, and return freed memory to the system as far as possible."""
     gc.collect()
     trim()
 
 
 def trim() -> None:
-    """Give back the pages that the C library keeps for later, and let it keep fewer from now on.
+    """Return the free pages of the C library to the system, and let it keep fewer in future.
 
-    glibc keeps freed blocks up to the size of the largest block that was ever freed, and up to
-    32 MiB. A few long replies would then leave hundreds of MiB that the process never gives back.
+    glibc raises its threshold for keeping freed memory to the size of the largest freed block, up
+    to 32 MiB. After a few long replies, the process would keep hundreds of MiB of free memory.
     """
-    import ctypes  # noqa: PLC0415 -- a server that stays small needs it not
+    import ctypes  # noqa: PLC0415 -- not needed in a server that stays small
 
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
@@ -49,7 +50,7 @@ def trim() -> None:
 
 
 def resident_bytes() -> int:
-    """Return how much memory this process has; 0 where the system does not say."""
+    """Return the resident memory of this process; 0 if the system does not report it."""
     try:
         statm = Path("/proc/self/statm").read_bytes()
     except OSError:
@@ -58,15 +59,16 @@ def resident_bytes() -> int:
 
 
 class FreedMemory:
-    """Notices that many objects were freed, and then has their memory given back.
+    """Detects that many objects were freed, and then returns their memory to the system.
 
-    CPython keeps up to 2,000 freed tuples of each length. After a burst they are spread over the
-    heap, and each of them keeps one MiB of freed memory from being given back. Only a full garbage
-    collection empties these lists. It visits every long list, so it runs only if at least a quarter
-    of all objects were freed since the last one. It waits a while if more are being freed.
+    CPython keeps up to 2,000 freed tuples of each length. After a burst, these tuples are spread
+    over the heap, and each tuple prevents the return of one MiB of freed memory. Only a full
+    garbage collection frees these tuples. Such a collection visits every long list, so it runs only
+    if at least a quarter of all objects were freed since the last collection. While many more
+    objects are being freed, the collection is delayed for a few looks.
 
     Args:
-        give_back: gives freed memory back.
+        give_back: returns freed memory to the system.
         count_blocks: returns the number of blocks of memory that are in use.
     """
 
@@ -82,7 +84,7 @@ class FreedMemory:
         self._waited = 0
 
     def look(self) -> None:
-        """Have memory given back if many objects were freed since the last time."""
+        """Return memory to the system if many objects were freed since the last time."""
         blocks = self._count_blocks()
         newly_freed, self._last_blocks = self._last_blocks - blocks, blocks
         self._most_blocks = max(self._most_blocks, blocks)
@@ -98,15 +100,16 @@ class FreedMemory:
 
 
 class FreedBuffers:
-    """Has the pages of freed buffers given back, after the process has grown.
+    """Returns the pages of freed buffers to the system, after the process has grown.
 
     59 clients that send 144 KB each leave 18 MB of free pages between small blocks: too few objects
-    for `FreedMemory`. Nobody knows when such buffers are freed. So after a growth of 8 MB, the
-    memory is trimmed after 1 look, 2, 4 and so on up to 32, and then not before the next growth.
+    for `FreedMemory`. The server does not know when such buffers are freed. So after a growth of
+    8 MB, it trims the memory after 1 look, 2, 4 and so on up to 32, and then not before the next
+    growth.
 
     Args:
-        trim: gives freed pages back.
-        resident_bytes: returns how much memory the process has.
+        trim: returns freed pages to the system.
+        resident_bytes: returns the resident memory of the process, in bytes.
     """
 
     def __init__(
@@ -121,7 +124,7 @@ class FreedBuffers:
         self._looks_left = 0
 
     def look(self) -> None:
-        """Trim the memory if the process has grown, now or a while ago."""
+        """Trim the memory if this is due after a growth of the process."""
         bytes_now = self._resident_bytes()
         self._least_bytes = min(self._least_bytes, bytes_now)
         if bytes_now - self._least_bytes >= _LEAST_GROWTH_BYTES:

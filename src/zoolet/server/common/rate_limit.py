@@ -1,4 +1,4 @@
-"""Limits how often something happens. Owns no clock: the caller gives the time."""
+"""A rate limit for events. The caller passes the time."""
 
 
 class RateLimit:
@@ -10,7 +10,7 @@ class RateLimit:
         self._last_ms: int | None = None
 
     def allows(self, now_ms: int) -> bool:
-        """Say whether an event may happen now, and count it if it may."""
+        """Return whether an event is allowed now; an allowed event is counted."""
         if self._last_ms is not None and now_ms - self._last_ms < self._interval_ms:
             return False
         self._last_ms = now_ms

@@ -1,19 +1,24 @@
 """The scheduler: shares the event loop's thread between connections and internal tasks.
 
-One iteration of the event loop has a budget of time, however many connections have work. Work that
-arrives while there is budget, and nobody waits, is done at once. Other work waits for its turn in a
-queue that is fair: each connection or task has a *share* of the thread, and the one that has used
-least is next. So a client that asks for little is served between the slices of those that ask for
-much (start-time fair queueing).
+One iteration of the event loop has a time budget, which does not depend on the number of
+connections. Work that arrives while the budget is not used up and no other work waits is done at
+once. Other work waits for its turn in a fair queue (start-time fair queueing). Each connection or
+task has a *share* of the thread, and the share that has used the least time is next. So a client
+with few requests is served between the slices of clients with many requests.
 
-The queue is in order of the virtual time at which a slice would end, so it needs an estimate of the
-slice. Estimates may be far too low: a short request can be made to take long. The scheduler then
-assumes that those that wait take as much longer, so that other clients are served before them.
+The queue is ordered by the virtual time at which a slice would end, so it needs an estimate of the
+slice's duration. An estimate can be far too low, because a client can construct a short request
+that takes long. After such a slice, the scheduler multiplies the estimates of all waiting shares by
+the same factor, so that shares with small estimates are served first.
 
-Invariants: an iteration does at most BUDGET_S of work plus two slices; a slice ends about QUANTUM_S
-after it began, unless one request or step takes longer; what waits is taken up in later iterations,
-and gets a turn after LONGEST_WAIT_S and the turns of those that have waited longer.
-This module knows no connection, and of a request only its op code, for messages.
+Invariants:
+
+- an iteration does at most BUDGET_S of work plus two slices;
+- a slice ends about QUANTUM_S after its beginning, unless one request or step takes longer;
+- waiting work is done in later iterations. It gets a turn at the latest after LONGEST_WAIT_S and
+  the turns of the shares that have waited longer.
+
+This module does not depend on connections. It uses the op code of a request only in messages.
 """
 
 import heapq
@@ -35,47 +40,49 @@ _US_PER_S: Final = 1e6
 
 _BUDGET_US: Final = 20_000
 BUDGET_S: Final = _BUDGET_US / _US_PER_S
-"""How long one iteration may work."""
+"""The time that one iteration may work."""
 
 _QUANTUM_US: Final = 1000
 QUANTUM_S: Final = _QUANTUM_US / _US_PER_S
-"""How long one share may work before the next one has its turn."""
+"""The time that one share may work before the next share gets its turn."""
 
 LEAST_CHARGED_S: Final = 0.0001
-"""Work that is shorter, and has not waited for a turn, need not be charged to anyone."""
+"""Shorter work that did not wait for a turn need not be charged to a share."""
 
 LONGEST_WAIT_S: Final = 0.5
-"""Of those that have waited longer, each iteration gives one a turn, out of order."""
+"""Each iteration gives a turn, out of order, to one share that has waited longer than this."""
 
 _UNMETERED_S: Final = 0.004
-"""Work is summed up over iterations up to this. Above it, the next iteration begins a new sum."""
+"""The work of several iterations is added up until it reaches this time. Then the next iteration
+begins a new sum."""
 
 _LONG_ITERATION_S: Final = 0.1
-"""The watchdog reports an iteration that is longer."""
+"""The watchdog logs each iteration that takes longer."""
 
 _REPORT_INTERVAL_MS: Final = 1000
-"""A client can cause long iterations, so the watchdog reports at most one in this time."""
+"""The watchdog logs at most one iteration in this time, because clients can cause many."""
 
 STEP_COST_US: Final = 200
 """The estimated cost of a step of a long request or task."""
 
 _OPERATIONS: Final = {int(op_code): op_code.name for op_code in OpCode}
 
-_monotonic: Final = time.monotonic  # looked up once
+_monotonic: Final = time.monotonic  # a module constant is faster than an attribute of time
 
 
 @final
 @mypyc_attr(acyclic=True)
 class Share:
-    """What one connection or task has used of the thread.
+    """The use of the thread by one connection or task.
 
     Attributes:
-        name: of the connection or task, for the watchdog's messages.
-        op_code: of the connection's last request, for the same; None if there is none.
-        number: of its place in the queue; 0: it does not wait.
-        next_cost_us: an estimate of its next request or step, in microseconds.
-        start_us: the virtual time at which its next slice begins.
-        finish_us: the virtual time at which its last slice ended.
+        name: the name of the connection or task, for the watchdog's messages.
+        op_code: the op code of the connection's last request, for the same messages; None if there
+            is no request.
+        number: the number of the share's entry in the queue; 0 if the share does not wait.
+        next_cost_us: the estimated duration of the next request or step, in microseconds.
+        start_us: the virtual time at which the next slice begins.
+        finish_us: the virtual time at which the last slice ended.
     """
 
     __slots__ = ("finish_us", "name", "next_cost_us", "number", "op_code", "start_us")
@@ -90,11 +97,11 @@ class Share:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for a turn."""
+        """Whether the share waits for a turn."""
         return self.number != 0
 
     def __str__(self) -> str:
-        """Return the name, and what was asked last."""
+        """Return the name and the last request."""
         op_code = self.op_code
         if op_code is None:
             return self.name
@@ -103,11 +110,11 @@ class Share:
 
 @final
 class Scheduler:
-    """Decides whose turn it is.
+    """Decides which share gets the next turn.
 
     Attributes:
-        is_crowded: whether new work has to wait: the budget is used, or others wait.
-        is_stopped: whether nothing is run any more, because the server has failed.
+        is_crowded: whether new work must wait, because the budget is used up or other work waits.
+        is_stopped: whether the scheduler runs no more work, because the server has failed.
     """
 
     def __init__(
@@ -115,11 +122,11 @@ class Scheduler:
         call_soon: Callable[[Callable[[], None]], object],
         monotonic_s: Callable[[], float] = _monotonic,
     ) -> None:
-        """Begin with nothing to do.
+        """Begin with an empty queue.
 
         Args:
             call_soon: calls a function in the next iteration of the event loop.
-            monotonic_s: a clock that only rises, in seconds.
+            monotonic_s: a monotonic clock, in seconds.
         """
         self.is_crowded = False
         self.is_stopped = False
@@ -131,7 +138,7 @@ class Scheduler:
         self._number = 0
         self._virtual_us: i64 = 0
         self._slowness: i64 = 1
-        # The greatest slowness with which a place in the queue was chosen.
+        # The greatest slowness with which a share was put into the queue.
         self._ranked_slowness: i64 = 1
         self._running: Share | None = None
         self._runs_again = False
@@ -156,7 +163,7 @@ class Scheduler:
     # -- work that is done at once -----------------------------------------------------------------
 
     def used(self, share: Share, began_s: float) -> None:
-        """Note that a share has worked from ``began_s`` until now, without waiting for a turn."""
+        """Charge a share for work from ``began_s`` until now that did not wait for a turn."""
         spent_s = self.now_s() - began_s
         self._charge(share, spent_s)
         if spent_s > self._longest_s:
@@ -165,7 +172,7 @@ class Scheduler:
         self.spend(spent_s)
 
     def spend(self, spent_s: float) -> None:
-        """Note that somebody without a share has worked, for less than LEAST_CHARGED_S."""
+        """Count work of less than LEAST_CHARGED_S that is not charged to a share."""
         self._spent_s += spent_s
         if self._spent_s >= _UNMETERED_S:
             self._meter()
@@ -174,12 +181,12 @@ class Scheduler:
         start_us = share.finish_us
         start_us = max(start_us, self._virtual_us)
         if not self._queue:
-            # Otherwise those that wait would be behind the virtual time, and before newcomers.
+            # If shares wait, keep the virtual time: else new shares would be placed after them.
             self._virtual_us = start_us
         share.finish_us = start_us + i64(int(spent_s * _US_PER_S)) + 1
 
     def _meter(self) -> None:
-        """Find out where this iteration ends, and stop taking new work if its budget is used."""
+        """Have the next iteration begin a new budget; if this budget is used up, new work waits."""
         if not self._is_metered:
             self._call_soon(self._next_iteration)
             self._is_metered = True
@@ -189,10 +196,10 @@ class Scheduler:
     # -- work that waits for its turn --------------------------------------------------------------
 
     def add(self, share: Share, run: Callable[[], bool]) -> None:
-        """Let a share wait for its turn; does nothing if it waits already.
+        """Add a share to the queue; do nothing if the share already waits.
 
-        ``run`` works for about QUANTUM_S and says whether there is more to do. A share that is
-        added during its own turn waits after it has paid for the turn.
+        ``run`` works for about QUANTUM_S and returns whether more work remains. A share that is
+        added during its own turn is queued after the turn has been charged.
         """
         if share.is_waiting:
             return
@@ -222,23 +229,23 @@ class Scheduler:
         """Run an internal task, a step at a time.
 
         Args:
-            name: of the task, for messages.
-            steps: each step works for at most about QUANTUM_S and yields its estimated cost in
-                microseconds.
-            on_failure: called with the exception in which a step ended. Without it the exception
-                goes to the event loop, and ends the server.
+            name: the name of the task, for messages.
+            steps: each step works for at most about QUANTUM_S and yields its cost in microseconds,
+                which is the estimate for the next step.
+            on_failure: called with the exception that a step raised. If None, the exception is
+                passed to the event loop and stops the server.
         """
         share = Share(name)
-        # The first step may be a long one: who asks for little goes first.
+        # The first step may be long, so shares with small estimates go first.
         share.next_cost_us = _QUANTUM_US
         self.add(share, _Task(share, steps, on_failure or _raise, self).run)
 
     def stop(self) -> None:
-        """Run nothing any more."""
+        """Run no more work."""
         self.is_stopped = self.is_crowded = True
 
     def _next_iteration(self) -> None:
-        """Begin a new budget, and give turns to those that wait."""
+        """Begin a new budget, and give turns to the waiting shares."""
         self._report()
         self._is_metered = False
         self._spent_s = 0.0
@@ -255,10 +262,10 @@ class Scheduler:
         while queue and now_s - began_s < BUDGET_S and not self.is_stopped:
             ends_us, number, share, run = heapq.heappop(queue)
             if number != share.number:
-                continue  # it had a turn because it had waited for long
+                continue  # the share already had this turn: see _give_turn_to_oldest
             expected_us: i64 = share.start_us + self._expected_us(share.next_cost_us)
             if expected_us > ends_us and queue and expected_us > queue[0][0]:
-                # It was estimated before others took longer than expected.
+                # The slowness has grown since the share was put into the queue.
                 self._ranked_slowness = max(self._ranked_slowness, self._slowness)
                 heapq.heappush(queue, (expected_us, number, share, run))
                 continue
@@ -273,9 +280,9 @@ class Scheduler:
             self._is_metered = True
 
     def _give_turn_to_oldest(self, now_s: float) -> float:
-        """Give a turn to the share that has waited longest, if that is too long.
+        """Give a turn to the share that has waited longest, if it has waited too long.
 
-        Else newcomers, who start at the virtual time, could keep it waiting for ever.
+        Otherwise new shares, which start at the virtual time, could make it wait for ever.
         """
         arrivals = self._arrivals
         while arrivals:
@@ -289,7 +296,7 @@ class Scheduler:
         return now_s
 
     def _give_turn(self, share: Share, run: Callable[[], bool]) -> float:
-        """Let a share work, and have it pay; returns the time afterwards, in seconds."""
+        """Let a share work, and charge it for its work; returns the time afterwards."""
         share.number = 0
         estimate_us = share.next_cost_us
         self._running = share
@@ -301,7 +308,7 @@ class Scheduler:
         spent_s = now_s - began_s
         spent_us: i64 = i64(int(spent_s * _US_PER_S)) + 1
         self._learn(estimate_us, spent_us)
-        # It may have worked at once, and paid for that, since it was added.
+        # Since it was queued, the share may have been charged for work that did not wait.
         share.finish_us = max(share.finish_us, share.start_us) + spent_us
         if spent_s > self._longest_s:
             self._longest_s = spent_s
@@ -311,11 +318,14 @@ class Scheduler:
         return now_s
 
     def _expected_us(self, estimate_us: i64) -> i64:
-        """Return how long a slice may take; a correction makes nothing longer than the budget."""
+        """Return the estimate times the slowness; the slowness raises it to the budget at most."""
         return max(estimate_us, min(estimate_us * self._slowness, _BUDGET_US))
 
     def _learn(self, estimate_us: i64, spent_us: i64) -> None:
-        """Note how many times longer than estimated a slice took; this is forgotten gradually."""
+        """Update the slowness: the factor by which a slice exceeded its estimate.
+
+        The slowness decreases gradually with the slices that follow.
+        """
         if spent_us > 2 * _QUANTUM_US and spent_us > estimate_us * self._slowness:
             self._slowness = spent_us // max(estimate_us, 1)
         elif self._slowness > 1:
@@ -325,10 +335,10 @@ class Scheduler:
                 self._rank()
 
     def _rank(self) -> None:
-        """Put those that wait in order again, when much of the slowness is forgotten.
+        """Sort the queue again after the slowness has decreased a lot.
 
-        Else whoever came while the estimates were long would wait until the virtual time has passed
-        them, behind many turns of those that came later.
+        Otherwise shares that were queued with a high slowness would wait too long, after many turns
+        of shares that came later.
         """
         queue = self._queue
         queue[:] = [
@@ -340,7 +350,7 @@ class Scheduler:
         self._ranked_slowness = self._slowness
 
     def _report(self) -> None:
-        """Log an iteration that took too long, and what took longest in it."""
+        """Log an iteration that took too long, and the share that took the longest time in it."""
         if self._spent_s >= _LONG_ITERATION_S:
             self._limited.warning(
                 "one iteration of the event loop took %d ms; %d ms of it went to %s",
@@ -358,7 +368,7 @@ def _raise(error: Exception) -> None:
 
 @final
 class _Task:
-    """An internal task: runs steps of it for a quantum at a time."""
+    """An internal task, whose steps run for one quantum in each turn."""
 
     def __init__(
         self,
@@ -373,7 +383,7 @@ class _Task:
         self._scheduler = scheduler
 
     def run(self) -> bool:
-        """Run steps; say whether there are more."""
+        """Run steps for one quantum; return whether more steps remain."""
         return run_steps(self._steps, self._share, self._scheduler, self._on_failure)
 
 
@@ -383,7 +393,7 @@ def run_steps(
     scheduler: Scheduler,
     on_failure: Callable[[Exception], None],
 ) -> bool:
-    """Run steps until they are done or QUANTUM_S is over; say whether there are more."""
+    """Run steps until they are done or QUANTUM_S is over; return whether more steps remain."""
     until_s = scheduler.now_s() + QUANTUM_S
     try:
         while True:
@@ -393,6 +403,6 @@ def run_steps(
             share.next_cost_us = cost_us
             if scheduler.now_s() >= until_s:
                 return True
-    except Exception as error:  # noqa: BLE001 -- the caller decides what a failure means
+    except Exception as error:  # noqa: BLE001 -- the caller decides what to do
         on_failure(error)
         return False

@@ -1,6 +1,6 @@
-"""What the server counts about itself and its connections, for the operator.
+"""Counters of the server and of its connections, for the operator.
 
-Counting must cost next to nothing: what arrives in one read is counted at once.
+Counting must be cheap, so all requests that arrive in one read of a socket are counted together.
 """
 
 from typing import Final, final
@@ -8,12 +8,12 @@ from typing import Final, final
 from mypy_extensions import mypyc_attr
 
 _BOUNDS_MS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-"""The upper bounds of the histograms' buckets; the last bucket has none."""
+"""The upper bounds of the histograms' buckets; the last bucket has no upper bound."""
 
 
 @mypyc_attr(acyclic=True)
 class Summary:
-    """How often something took how long, in ms."""
+    """The count, sum, minimum and maximum of the durations of an operation, in ms."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -23,7 +23,7 @@ class Summary:
         self.last_ms = 0
 
     def add(self, value_ms: int, times: int = 1) -> None:
-        """Note that something took ``value_ms``, ``times`` times."""
+        """Count ``times`` durations of ``value_ms``."""
         if not times:
             return
         if not self.count or value_ms < self.min_ms:
@@ -41,11 +41,11 @@ class Summary:
 
 @final
 class Histogram:
-    """How the durations of something are distributed, in ms; it is never reset.
+    """The distribution of the durations of an operation, in ms; a histogram is never reset.
 
     Attributes:
-        counts: of the durations in each bucket, which are those up to its bound and above the one
-            before.
+        counts: the number of durations in each bucket: at most the bucket's bound and greater than
+            the bound of the bucket before.
         total_ms: the sum of all durations.
     """
 
@@ -55,7 +55,7 @@ class Histogram:
 
     def add(self, value_ms: int, times: int = 1) -> None:
         """Count ``times`` durations of ``value_ms``."""
-        if value_ms == 0:  # of every request that is answered at once
+        if value_ms == 0:  # most frequent: each request that is answered at once
             self.counts[0] += times
             return
         bucket = 0
@@ -68,11 +68,11 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many durations there were."""
+        """The number of durations."""
         return sum(self.counts)
 
     def cumulative(self) -> list[tuple[str, int]]:
-        """Return bound and count of the durations up to it, as Prometheus has them (``le``)."""
+        """Return each bound with the number of durations up to it (``le`` in Prometheus)."""
         pairs: list[tuple[str, int]] = []
         count = 0
         for bound_ms, in_bucket in zip((*_BOUNDS_MS, None), self.counts, strict=True):
@@ -83,10 +83,11 @@ class Histogram:
 
 @final
 class ServerStats:
-    """Counts since the server began; ``reset`` starts those again that ``srst`` does.
+    """The counters since the server started; ``reset`` resets the counters that ``srst`` resets.
 
-    Latency is what a request waited in the server: a read that is answered at once counts as 0, one
-    that is held counts from the first txn of what it waited for to its release.
+    Latency is the time that a request waits in the server. A read that is answered at once has the
+    latency 0. The latency of a request that waits for a batch is the time from the first txn of the
+    batch to its release.
     """
 
     def __init__(self) -> None:
@@ -112,7 +113,7 @@ class ServerStats:
         self.restores_rate_limited = 0
 
     def reset(self) -> None:
-        """Count packets and latency again (``ServerStats.reset``)."""
+        """Reset the counters of packets and latency (``ServerStats.reset``)."""
         self.packets_received = self.packets_sent = 0
         self.latency = Summary()
 
@@ -120,13 +121,15 @@ class ServerStats:
 @final
 @mypyc_attr(acyclic=True)
 class ConnectionStats(Summary):
-    """What one connection did, as ``cons`` shows it, and how long its requests took.
+    """The counters of one connection, as ``cons`` shows them, and the latency of its requests.
 
     Attributes:
-        last_op_code: of its last request; None before the first.
-        last_cxid: the number that the client gave that request; -1 before.
-        last_zxid: the zxid in its last reply; -1 before.
-        last_response_ms: when that left, on the clock that only rises.
+        packets_received: the number of frames that the client sent.
+        packets_sent: the number of frames that were sent to the client.
+        last_op_code: the op code of the last request; None before the first request.
+        last_cxid: the xid that the client gave the last request; -1 before the first request.
+        last_zxid: the zxid in the last reply; -1 before the first reply.
+        last_response_ms: the time of the last reply, on the monotonic clock; 0 before the first.
     """
 
     def __init__(self) -> None:

@@ -1,14 +1,11 @@
-"""Whose server it is.
-
-Imports nothing of zoolet.
-"""
+"""The name of the user that runs the server. This module imports no other module of zoolet."""
 
 import os
 
 
 def user_name() -> str:
-    """Return the name of this user; one without a name, as in some containers, has its number."""
-    import getpass  # noqa: PLC0415 -- not for a server that runs
+    """Return the name of this user, or its number if it has no name (in some containers)."""
+    import getpass  # noqa: PLC0415 -- not needed while the server runs
 
     try:
         return getpass.getuser()

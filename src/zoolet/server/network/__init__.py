@@ -1,1 +1,1 @@
-"""Sockets: listening, accepting, TLS, and closing what does nothing."""
+"""Sockets: listening, accepting connections, TLS, and closing idle connections."""

@@ -1,9 +1,9 @@
-"""Which connections are accepted, and how many there are.
+"""Decides which connections are accepted, and counts the open connections.
 
-Counts a connection from its accept to the close of its socket, so a TLS handshake, a connection
-without a session and a half-open connection count like any other. Keeps descriptors free for the
-server's own files: POSIX gives a new socket the lowest free number, so a socket with a number in
-the reserved range shows that everything below is taken.
+A connection counts from its accept to the close of its socket. So a TLS handshake, a connection
+without a session and a half-open connection count like any other connection. This module also keeps
+file descriptors free for the server's own files: POSIX gives a new socket the lowest free number,
+so a socket with a number in the reserved range shows that all lower numbers are in use.
 
 Invariant: every ``enter`` is followed by exactly one ``leave``; when all sockets are closed, all
 counts are zero.
@@ -22,46 +22,50 @@ from typing import Final, NamedTuple, Protocol
 from zoolet.model.addresses import format_address
 
 FILE_DESCRIPTORS: Final = 32
-"""Descriptors that no connection can take: for logs, snapshots, directories and pid files."""
+"""The number of descriptors that no connection can use: for logs, snapshots, directories and pid
+files."""
 
 OPERATOR_DESCRIPTORS: Final = 16
-"""More descriptors that no client can take, so that an operator can look at a full server."""
+"""The number of further descriptors that no client can use, so that operators can always connect
+to the admin endpoint and the metrics endpoint."""
 
 OPERATOR_CONNECTIONS: Final = 100
-"""The most connections to the admin endpoint, and to the metrics endpoint."""
+"""The maximum number of connections to the admin endpoint and the metrics endpoint together."""
 
 _FULL_RESERVE_FROM: Final = 256
-"""A process that may open fewer descriptors reserves fewer, in proportion."""
+"""A process with a lower limit of descriptors than this reserves proportionally fewer."""
 
 _TCP_INFO: Final = struct.Struct("=24xI92xQ16xI")
-"""Of Linux's ``struct tcp_info``: tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes."""
+"""The fields tcpi_unacked, tcpi_bytes_acked and tcpi_notsent_bytes of Linux's ``tcp_info``."""
 
 _TCP_INFO_OPTION: Final[int | None] = getattr(socket, "TCP_INFO", None)
 
 _SIOCOUTQ: Final[int | None] = 0x5411 if sys.platform == "linux" else None
-"""Of Linux's ``linux/sockios.h``: asks how many bytes the peer has not acknowledged."""
+"""From Linux's ``linux/sockios.h``: returns the number of bytes that the peer has not
+acknowledged."""
 
 _NONE_QUEUED: Final = bytes(4)
 
 _LEAST_UNCONFIRMED_BYTES: Final = 16 << 10
-"""A client of which less may be unread is not looked at. Every client's kernel takes more than this
-of what it has not read, so more than this was sent to any client that keeps the server waiting."""
+"""A client with fewer unconfirmed bytes is not checked. The kernel of every client buffers more
+unread bytes than this, so the server has sent more than this to each client that blocks it."""
 
-_FULL: Final = "refusing the %s of %s: there are %d already (%s)"
+_FULL: Final = "refusing the %s of %s: the server has %d already (%s)"
 _FULL_ADDRESS: Final = "refusing the %s of %s: its address has %d already (maxClientCnxns)"
 _NO_DESCRIPTORS: Final = (
     "refusing the %s of %s: the file descriptors are used up. %d of %d are reserved for the"
-    " server's own files. Allow the server more (ulimit -n, or LimitNOFILE in a systemd unit), or"
+    " server's own files. Raise the limit (ulimit -n, or LimitNOFILE in a systemd unit), or allow"
     " fewer connections (maxCnxns, maxClientCnxns)"
 )
 
 
 class Waiting(NamedTuple):
-    """What a client has not read yet.
+    """The bytes that a client has not read yet.
 
     Attributes:
-        size_bytes: about how much waits, in the server's buffer and the kernel's; 0 is nothing.
-        progress: a number that changes whenever the client's kernel takes some of it.
+        size_bytes: the approximate number of bytes in the buffers of the server and its kernel; 0
+            if no bytes wait.
+        progress: a number that changes whenever the client's kernel receives some of the bytes.
     """
 
     size_bytes: int
@@ -69,14 +73,14 @@ class Waiting(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """How many connections there may be.
+    """The limits of the number of connections.
 
     Attributes:
-        max_connections: in all; 0 is any number.
-        max_per_address: of one address; 0 is any number.
-        reserved_descriptors: how many descriptors these connections have to leave free.
-        name: what the connections are, for the log.
-        setting: what sets max_connections, for the log.
+        max_connections: the maximum number of connections; 0 means no limit.
+        max_per_address: the maximum number of connections of one address; 0 means no limit.
+        reserved_descriptors: the number of descriptors that these connections must leave free.
+        name: the name of these connections, for the log.
+        setting: the name of the setting for max_connections, for the log.
     """
 
     max_connections: int
@@ -87,15 +91,15 @@ class Limits(NamedTuple):
 
 
 class ClientSide(Protocol):
-    """A client's connection, as far as an admission knows it."""
+    """The interface of a client's connection that an admission uses."""
 
     is_open: bool
     unconfirmed_bytes: int
-    """How much was sent since the client was last seen to have read everything."""
+    """The number of bytes sent since the last check at which the client had read everything."""
 
     @property
     def session(self) -> object | None:
-        """What the client connected to; None before."""
+        """The client's session; None until the client has opened or resumed a session."""
 
     @property
     def peer(self) -> str:
@@ -103,24 +107,24 @@ class ClientSide(Protocol):
 
     @property
     def is_answering(self) -> bool:
-        """Whether the answer to a four-letter word is on its way."""
+        """Whether the answer to a four-letter word is being sent."""
 
     @property
     def unsent_bytes(self) -> int:
-        """The number of bytes that the client has not taken, as far as this process knows."""
+        """The number of bytes in this process that are not sent to the client yet."""
 
 
 class AcceptedSocket:
     """One connection, from its accept to the close of its socket.
 
     Attributes:
-        socket: the socket; a transport owns it once the connection is open.
+        socket: the socket; a transport owns the socket when the connection is open.
         address: the peer's address, without the port.
-        accepted_ms: when it was accepted, on the clock that only rises.
-        transport: what the protocol writes to; None until the connection is open (during a TLS
-            handshake, for example).
-        connection: a client's connection; None for an operator's.
-        is_aborted: whether ``abort`` was called; the event loop closes the socket soon.
+        accepted_ms: the time of the accept, on the monotonic clock.
+        transport: the transport of the connection; None until the connection is open (for example
+            during a TLS handshake), and after its end.
+        connection: the client's connection; None for an operator's connection.
+        is_aborted: whether ``abort`` was called; then the event loop closes the socket soon.
     """
 
     __slots__ = (
@@ -138,7 +142,7 @@ class AcceptedSocket:
         self, admission: "Admission", sock: socket.socket, address: tuple[str, int], now_ms: int
     ) -> None:
         self.socket = sock
-        self.address = sys.intern(address[0])  # many connections may have it
+        self.address = sys.intern(address[0])  # many connections may have the same address
         self._peer = f"/{format_address(*address[:2])}"
         self.accepted_ms = now_ms
         self.transport: asyncio.Transport | None = None
@@ -148,7 +152,7 @@ class AcceptedSocket:
 
     @property
     def is_counted(self) -> bool:
-        """Whether it has not left the admission yet."""
+        """Whether the connection still counts in its admission."""
         return self in self._admission.open
 
     @property
@@ -158,10 +162,10 @@ class AcceptedSocket:
 
     @property
     def is_sessionless(self) -> bool:
-        """Whether a client could still open a session here, and has not.
+        """Whether the client can still open a session on this connection, and has not opened one.
 
-        False while a four-letter word is answered, and when the connection is finished: then only
-        its bytes have to leave, and a client may read them slowly.
+        False while a four-letter word is answered, and after the connection is finished: then the
+        server only sends the remaining bytes, and the client may read them slowly.
         """
         connection = self.connection
         return (
@@ -173,34 +177,35 @@ class AcceptedSocket:
 
     @property
     def may_be_unread(self) -> bool:
-        """Whether enough was sent that some of it may keep the server waiting."""
+        """Whether the client may still have a significant number of unread bytes."""
         connection = self.connection
         return connection is None or connection.unconfirmed_bytes >= _LEAST_UNCONFIRMED_BYTES
 
     def opened(self, transport: asyncio.Transport) -> None:
-        """Note that the protocol has its transport: from now on ``closed`` is called by it."""
+        """Set the transport; from now on, the protocol must call ``closed`` at the end."""
         self.transport = transport
 
     def known_to_connection(self) -> None:
-        """Note that the connection can name its peer, so that the name is not kept twice."""
+        """Drop the name of the peer, because the connection also has this name."""
         self._peer = ""
 
     def closed(self) -> None:
-        """Note that the connection is gone; a second call does nothing."""
+        """Remove the closed connection from the counts; a second call does nothing."""
         if self.is_counted:
             self._admission.leave(self)
         self.transport = self.connection = None
 
     def abort(self) -> None:
-        """Close it now, whatever waits to be sent."""
+        """Close the connection now, without sending the remaining bytes."""
         if self.transport is not None:
             self.is_aborted = True
             self.transport.abort()
 
     def has_read_all(self) -> bool:
-        """Say whether nothing waits for the client; False where the system does not say.
+        """Return whether the client has read all bytes; False if the system cannot tell.
 
-        It costs a fifth of ``waiting``. If bytes wait in this process, some wait in the kernel.
+        This check of the kernel's buffer takes a fifth of the time of ``waiting``. It is
+        sufficient: if bytes wait in this process, other bytes wait in the kernel.
         """
         try:
             has_read_all = (
@@ -208,16 +213,16 @@ class AcceptedSocket:
                 and fcntl.ioctl(self.socket, _SIOCOUTQ, _NONE_QUEUED) == _NONE_QUEUED
             )
         except (OSError, ValueError):
-            return False  # it is closed
+            return False  # the socket is closed
         if has_read_all and self.connection is not None:
             self.connection.unconfirmed_bytes = 0
         return has_read_all
 
     def waiting(self) -> Waiting:
-        """Return how much the client has not read.
+        """Return the number of bytes that the client has not read, and its progress.
 
-        On Linux the kernel says what the client's kernel has acknowledged. Elsewhere only the
-        server's own buffer is known; it changes in large steps.
+        On Linux, the kernel reports the bytes that the client's kernel has acknowledged. On other
+        systems, only the size of the server's own buffer is known, which changes in large steps.
         """
         if self.transport is None:
             return Waiting(0, 0)
@@ -239,13 +244,13 @@ class AcceptedSocket:
 
 
 class Admission:
-    """The connections of one kind: those of clients, or those of one operators' endpoint.
+    """The open connections of one kind: the connections of clients, or of operators.
 
     Attributes:
-        open: those that are accepted and not closed, in the order in which they came.
-        recent: those whose time to open a session may still run, in the same order; only
-            ``IdleConnections`` removes from it.
-        per_address: how many each address has; an address without any is not in it.
+        open: the connections that are accepted and not closed, in the order of their accepts.
+        recent: the connections whose time limit for opening a session may not have passed yet, in
+            the same order; only ``IdleConnections`` removes connections from this queue.
+        per_address: the number of connections by address, without addresses that have none.
     """
 
     def __init__(
@@ -264,13 +269,16 @@ class Admission:
         self._newest_ms = 0
 
     def refusal(self, fileno: int, address: str) -> tuple[str, tuple[object, ...]] | None:
-        """Return why a new socket is refused, as a log message; None if it is accepted."""
+        """Return the log message for a refused socket; None if the socket is accepted.
+
+        The message is a format string with its arguments.
+        """
         limits = self._limits
         if 0 < limits.max_connections <= len(self.open):
             return _FULL, (limits.name, address, limits.max_connections, limits.setting)
         if 0 < limits.max_per_address <= self.per_address.get(address, 0):
             return _FULL_ADDRESS, (limits.name, address, limits.max_per_address)
-        # The process's limit is asked for only if it matters: this is done for each connection.
+        # For speed, the limit of the process is read only if the number is near the limit.
         if fileno < self._first_reserved:
             return None
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -283,11 +291,11 @@ class Admission:
         return _NO_DESCRIPTORS, (limits.name, address, reserved, most)
 
     def enter(self, sock: socket.socket, address: tuple[str, int]) -> AcceptedSocket:
-        """Count a connection."""
+        """Add a new connection to the counts."""
         now_ms = self._now_ms()
         if now_ms != self._newest_ms:
             self._newest_ms = now_ms
-        # Connections that come together share the number, which is an object of 32 bytes.
+        # Connections of the same millisecond share one int object, to save 32 bytes each.
         accepted = AcceptedSocket(self, sock, address, self._newest_ms)
         self.open[accepted] = None
         self.per_address[accepted.address] = self.per_address.get(accepted.address, 0) + 1
@@ -300,7 +308,7 @@ class Admission:
             self._count_refused(count)
 
     def leave(self, accepted: AcceptedSocket) -> None:
-        """Count a connection no longer."""
+        """Remove a closed connection from the counts."""
         del self.open[accepted]
         left = self.per_address[accepted.address] - 1
         if left:

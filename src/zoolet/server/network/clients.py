@@ -1,6 +1,6 @@
-"""What a client is before it has proven anything: its address.
+"""The identity of a client before it authenticates: its address.
 
-The connections of one host share these objects.
+The connections of one host share the objects of its address and its identity.
 """
 
 import sys
@@ -15,7 +15,7 @@ _clients_by_host: dict[str, tuple[str, Identities]] = {}
 
 
 def client_at(host: str) -> tuple[str, Identities]:
-    """Return the address of a client that the system calls ``host``, and its identities."""
+    """Return the address and the identities of a client whose socket has the address ``host``."""
     found = _clients_by_host.get(host)
     if found is None:
         if len(_clients_by_host) >= _KEPT_HOSTS:

@@ -1,9 +1,10 @@
-"""The subject of a certificate as text: the id that it has under the scheme x509.
+"""The subject of a certificate as text, which is the client's id in the scheme x509.
 
-The text is exactly what Java's ``X500Principal.getName()`` gives, so that an ACL holds on zoolet
-and on Apache ZooKeeper. That is RFC 2253 with Java's choices. Nine attributes have a keyword, every
-other one is its OID with the value's DER in hexadecimal digits. ``=`` and ``#`` are escaped
-everywhere, and each blank at the beginning and at the end. Bytes to text; no I/O.
+The text is the same as the result of Java's ``X500Principal.getName()``, so that an ACL has the
+same meaning on zoolet and on Apache ZooKeeper. This is RFC 2253 with Java's choices. Nine
+attributes have a keyword. Every other attribute is written as its OID and the value's DER in
+hexadecimal digits. Java escapes ``=`` and ``#`` everywhere, and each blank at the beginning and at
+the end of a value. This module does no I/O.
 """
 
 import re
@@ -15,14 +16,14 @@ _SET: Final = 0x31
 _OID: Final = 0x06
 _EXPLICIT_VERSION: Final = 0xA0
 _SUBJECT: Final = 4
-"""Its place, after serial number, signature algorithm, issuer and validity (RFC 5280, 4.1). Before
-them, the version may stand."""
+"""The index of the subject, after serial number, signature algorithm, issuer and validity (RFC
+5280, section 4.1). An optional version field before them does not count."""
 
 _LONG_LENGTH: Final = 0x80
 
 _TEXTS: Final = frozenset({12, 19, 20, 22, 27, 30})
-"""UTF8String, PrintableString, T61String, IA5String, GeneralString, BMPString: Java reads the bytes
-of each as UTF-8. Any other type, UniversalString too, is shown as its DER."""
+"""UTF8String, PrintableString, T61String, IA5String, GeneralString and BMPString: Java decodes the
+bytes of these types as UTF-8. It writes every other type, also UniversalString, as DER."""
 
 _KEYWORDS: Final = {
     "2.5.4.3": "CN",
@@ -35,7 +36,7 @@ _KEYWORDS: Final = {
     "0.9.2342.19200300.100.1.1": "UID",
     "0.9.2342.19200300.100.1.25": "DC",
 }
-"""RFC 2253, section 2.3."""
+"""The keywords of RFC 2253, section 2.3, by OID."""
 
 _ESCAPED: Final = re.compile(r'[,=+<>#;"\\]')
 _BLANKS: Final = " \r"
@@ -43,11 +44,17 @@ _SURROGATE: Final = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 
 
 class DerError(ValueError):
-    """The bytes are not the DER that they should be."""
+    """The bytes are not valid DER of the expected type."""
 
 
 class _Value(NamedTuple):
-    """One value in DER: its tag, its content, and all its bytes."""
+    """One value in DER.
+
+    Attributes:
+        tag: the tag, which is the type of the value.
+        content: the bytes of the content.
+        whole: all bytes: tag, length and content.
+    """
 
     tag: int
     content: bytes
@@ -55,13 +62,13 @@ class _Value(NamedTuple):
 
 
 def subject_in(certificate: bytes) -> str:
-    """Return the subject of a certificate in DER; empty if it names nobody. Raises DerError."""
+    """Return the subject of a certificate in DER; it may be empty. Raises DerError."""
     (signed,) = _exactly(1, list(_values(_sequence_in(certificate)))[:1])
     fields = list(_values(signed.content))
     if fields and fields[0].tag == _EXPLICIT_VERSION:
         del fields[0]
     if len(fields) <= _SUBJECT:
-        raise DerError("a certificate without a subject")
+        raise DerError("the certificate has no subject")
     return name_as_text(fields[_SUBJECT].whole)
 
 
@@ -76,7 +83,7 @@ def name_as_text(name: bytes) -> str:
 def _attribute_as_text(attribute: _Value) -> str:
     oid, value = _exactly(2, list(_values(attribute.content)))
     if oid.tag != _OID:
-        raise DerError("an attribute without a type")
+        raise DerError("an attribute has no type")
     dotted = _dotted(oid.content)
     keyword = _KEYWORDS.get(dotted)
     if keyword is None or value.tag not in _TEXTS:
@@ -85,7 +92,7 @@ def _attribute_as_text(attribute: _Value) -> str:
 
 
 def _text(content: bytes) -> str:
-    # Java replaces each encoded surrogate with one character, Python each of its bytes.
+    # Java replaces each encoded surrogate with one character; Python replaces each of its bytes.
     return _SURROGATE.sub(b"\xff", content).decode("utf-8", "replace")
 
 
@@ -102,7 +109,7 @@ def _escaped(text: str) -> str:
 
 
 def _dotted(content: bytes) -> str:
-    """Return an object identifier with dots (X.690, section 8.19)."""
+    """Return an object identifier in dotted notation (X.690, section 8.19)."""
     numbers = []
     number = 0
     for byte in content:
@@ -111,31 +118,31 @@ def _dotted(content: bytes) -> str:
             numbers.append(number)
             number = 0
     if not numbers:
-        raise DerError("an empty object identifier")
+        raise DerError("an object identifier is empty")
     first = min(numbers[0] // 40, 2)
     return ".".join(map(str, [first, numbers[0] - 40 * first, *numbers[1:]]))
 
 
 def _sequence_in(data: bytes) -> bytes:
-    """Return the content of the one sequence that ``data`` is."""
+    """Return the content of the sequence in ``data``, which must contain nothing else."""
     (sequence,) = _exactly(1, list(_values(data, _SEQUENCE)))
     return sequence.content
 
 
 def _exactly(count: int, values: list[_Value]) -> list[_Value]:
     if len(values) != count:
-        raise DerError(f"{len(values)} values in place of {count}")
+        raise DerError(f"found {len(values)} values instead of {count}")
     return values
 
 
 def _values(data: bytes, tag: int | None = None) -> Iterator[_Value]:
-    """Yield the values that ``data`` is made of; raises DerError if one has not this tag."""
+    """Yield the values in ``data``; raises DerError if a value does not have the given tag."""
     at = 0
     while at < len(data):
         begin = at
         header = data[at : at + 2]
         if len(header) < 2:
-            raise DerError("a value without a length")
+            raise DerError("a value has no length")
         at += 2
         size = header[1]
         if size >= _LONG_LENGTH:
@@ -144,8 +151,8 @@ def _values(data: bytes, tag: int | None = None) -> Iterator[_Value]:
             at += num_bytes
         end = at + size
         if end > len(data):
-            raise DerError("a value longer than what it is in")
+            raise DerError("a value is longer than the data that contains it")
         if tag not in (None, header[0]):
-            raise DerError(f"a value of type {header[0]:#x} in place of {tag:#x}")
+            raise DerError(f"found a value of type {header[0]:#x} instead of {tag:#x}")
         yield _Value(header[0], data[at:end], data[begin:end])
         at = end

@@ -1,7 +1,8 @@
-"""TLS handshakes of clients: why one failed, for the server's log and for the client.
+"""TLS handshakes of clients: report the reason of a failure in the server's log and to the client.
 
-asyncio and uvloop close a connection whose handshake fails without sending TLS's alert, so the
-client cannot know why. ``ServerContext`` sends it. Loaded only if zoo.cfg has a secureClientPort.
+If a handshake fails, asyncio and uvloop close the connection without sending the TLS alert, so the
+client does not learn the reason. ``ServerContext`` sends the alert. The server imports this module
+only if zoo.cfg has a secureClientPort.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any, Final, Self
 
 
 class _Attempt:
-    """One handshake: the socket on which it runs, and why it failed; None: it has not."""
+    """One handshake: its socket, and the error that it failed with; None if it did not fail."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
@@ -24,12 +25,13 @@ class _Attempt:
 _CURRENT: Final[contextvars.ContextVar[_Attempt | None]] = contextvars.ContextVar(
     "zoolet_handshake", default=None
 )
-"""The handshake that runs: transports run their callbacks in the context of the task that made
-them."""
+"""The handshake in progress. Transports run their callbacks in the context of the task that created
+them, so each task has its own value."""
 
 _BY_REASON: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
-        "the client shows no certificate. Give it one, or set ssl.clientAuth=want or none"
+        "the client shows no certificate. Configure a certificate for the client, or set"
+        " ssl.clientAuth=want or none"
     ),
     "CERTIFICATE_VERIFY_FAILED": "the client's certificate is not accepted: {detail}",
     "UNSUPPORTED_PROTOCOL": "the client offers only TLS versions that the server does not accept",
@@ -47,7 +49,7 @@ _BY_REASON: Final = {
         " (unknown CA), or the host name is not in the certificate (wrong name)"
     ),
 }
-"""OpenSSL's reasons for which the operator can do something."""
+"""The messages for OpenSSL's reasons that an operator can do something about."""
 
 _HANDSHAKE_RECORD: Final = 22
 """The first byte of every TLS connection (RFC 8446, section 5.1)."""
@@ -56,7 +58,7 @@ _SHOWN_BYTES: Final = 8
 
 
 class PlainBytesError(ssl.SSLError):
-    """What arrives on the TLS port is not TLS."""
+    """The bytes that arrive on the TLS port are not TLS."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(f"plain bytes, {data[:_SHOWN_BYTES]!r}")
@@ -64,31 +66,31 @@ class PlainBytesError(ssl.SSLError):
 
 
 def cause_of(error: BaseException, timeout_ms: int) -> str:
-    """Return why a handshake failed, as the end of a sentence in the log."""
+    """Return the reason why a handshake failed, as the end of a sentence in the log."""
     if isinstance(error, PlainBytesError):
         return (
-            f"plain bytes arrive on the TLS port, first {error.data!r}. The client must use TLS, or"
-            " connect to clientPort"
+            f"plain bytes arrive on the TLS port; the first are {error.data!r}. The client must use"
+            " TLS, or connect to clientPort"
         )
     if isinstance(error, ssl.SSLCertVerificationError):
         return _BY_REASON["CERTIFICATE_VERIFY_FAILED"].format(detail=_advice(error.verify_message))
     if isinstance(error, ssl.SSLError):
         known = _BY_REASON.get(getattr(error, "reason", None) or "")
-        return f"OpenSSL says: {error}" if known is None else known
+        return f"OpenSSL reports: {error}" if known is None else known
     if isinstance(error, ConnectionAbortedError | TimeoutError):
-        return f"the client has not finished it within {timeout_ms} ms"
-    return "the client closed the connection before its end"
+        return f"the client has not finished the handshake within {timeout_ms} ms"
+    return "the client closed the connection during the handshake"
 
 
 def _advice(verify_message: str) -> str:
-    """Return OpenSSL's text, with what an operator would call it."""
+    """Return OpenSSL's text; for an unknown CA, with the setting that the operator must check."""
     if "issuer" in verify_message or "self-signed" in verify_message:
         return f"{verify_message} (unknown CA: ssl.trustStore.location does not contain its signer)"
     return verify_message
 
 
 class _ServerSide(ssl.SSLObject):
-    """Sends the alert of a handshake that fails."""
+    """The server's side of a TLS connection, which sends the alert of a failed handshake."""
 
     _attempt: _Attempt | None = None
     _incoming: ssl.MemoryBIO
@@ -101,12 +103,12 @@ class _ServerSide(ssl.SSLObject):
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
     ) -> Self:
-        """Set which handshake it is, and where OpenSSL reads and writes."""
+        """Set the handshake, and the buffers from which OpenSSL reads and to which it writes."""
         self._attempt, self._incoming, self._outgoing = attempt, incoming, outgoing
         return self
 
     def _look_at_first_byte(self) -> None:
-        """Raise PlainBytesError at the first byte; OpenSSL would wait for five."""
+        """Raise PlainBytesError if the first byte is not TLS; OpenSSL would wait for five bytes."""
         if not self._has_begun and self._incoming.pending:
             self._has_begun = True
             data = self._incoming.read()
@@ -115,7 +117,7 @@ class _ServerSide(ssl.SSLObject):
                 raise PlainBytesError(data)
 
     def do_handshake(self) -> None:
-        """Go on with the handshake; raises what it raises."""
+        """Continue the handshake; if it fails, send the alert and raise the error."""
         try:
             self._look_at_first_byte()
             super().do_handshake()
@@ -125,22 +127,22 @@ class _ServerSide(ssl.SSLObject):
             attempt = self._attempt
             if attempt is not None and attempt.failure is None:
                 attempt.failure = error
-                # The transport is closed next and would drop it. If the client takes nothing now,
-                # it does without.
+                # The transport is closed next and would drop the alert. If the socket's buffer is
+                # full, the client does not get the alert.
                 with contextlib.suppress(OSError):
                     attempt.socket.send(self._outgoing.read())
             raise
 
 
 class ServerContext(ssl.SSLContext):
-    """A context for the secure port, made as ``ServerContext(ssl.PROTOCOL_TLS_SERVER)``."""
+    """A TLS context for the secure port; create it with ``ssl.PROTOCOL_TLS_SERVER``."""
 
     sslobject_class = _ServerSide
 
     def wrap_bio(
         self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any
     ) -> Any:
-        """Return the TLS side of a connection (``ssl.SSLContext.wrap_bio``)."""
+        """Return the server's side of a TLS connection (``ssl.SSLContext.wrap_bio``)."""
         wrapped: Any = super().wrap_bio(incoming, outgoing, *args, **kwargs)
         return wrapped.watch(_CURRENT.get(), incoming, outgoing)
 
@@ -152,7 +154,7 @@ async def connect(
     context: ssl.SSLContext,
     timeout_ms: int,
 ) -> None:
-    """Do the handshake of an accepted connection and connect its protocol.
+    """Do the TLS handshake of an accepted connection and connect its protocol.
 
     Raises OSError (ssl.SSLError is one) if the handshake fails or takes longer than the timeout.
     """
@@ -169,6 +171,6 @@ async def connect(
         try:
             raise failure from None
         finally:
-            # The error refers to this frame. In a cycle, each failed handshake would keep its
-            # buffers, 256 KB, until the next garbage collection.
+            # The error refers to this frame. A reference cycle would keep the buffers of each
+            # failed handshake (256 KB) until the next garbage collection.
             del failure

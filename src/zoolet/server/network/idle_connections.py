@@ -1,16 +1,17 @@
-"""Closing connections on which nothing happens.
+"""Closes idle connections, according to two rules.
 
-Two rules. A client that opens no session within ``nio.sessionlessCnxnTimeout`` is closed, whatever
-it sends meanwhile. A client that reads nothing for ``zoolet.clientReadTimeoutMs`` while bytes wait
-for it is closed, and their memory is freed; a client that reads slowly stays.
+1. The server disconnects a client that opens no session within ``nio.sessionlessCnxnTimeout``, even
+   if the client sends other bytes.
+2. The server disconnects a client that reads nothing for ``zoolet.clientReadTimeoutMs`` while bytes
+   wait for it. This frees the memory of these bytes. A client that reads slowly stays connected.
 
 Each rule is a generator that does a bounded amount of work between two values. Each value is the
-estimated cost in microseconds of what was done. Must not import asyncio: the caller runs the
-generators and gives the clock.
+estimated cost of this work in microseconds. This module must not import asyncio: the caller runs
+the generators and passes the clock.
 
-A clock that jumps (a stopped process, a suspended machine) must close nobody who had no chance to
-be heard. So each rule wants more than one check before it closes: between two checks the event loop
-has read what had arrived.
+The clock may jump (after a stopped process or a suspended machine). Then a client must not be
+disconnected before the server has read the bytes that the client sent. So each rule needs more than
+one check before it closes a connection: between two checks, the event loop reads these bytes.
 """
 
 import logging
@@ -27,11 +28,11 @@ CONNECTIONS_PER_STEP: Final = 200
 _STEP_COST_US: Final = 500
 
 _CHECKS_PER_SEARCH: Final = 3
-"""One check of three looks at each connection; the other two, at those for which something waited
-before."""
+"""One of three checks visits all connections; the other two visit only the connections for which
+bytes waited at the last check."""
 
 _CHECKS_BEFORE_CLOSING: Final = 3
-"""How many checks in a row have to find that a client has read nothing."""
+"""The number of consecutive checks that must find that a client has read nothing."""
 
 _SESSIONLESS_CHECKS_PER_TIMEOUT: Final = 10
 _READ_CHECKS_PER_TIMEOUT: Final = 6
@@ -42,9 +43,9 @@ class _Unread:
     """Bytes that wait for a client.
 
     Attributes:
-        progress: how far the client was when it had last read something (``Waiting.progress``).
-        since_ms: when that was seen.
-        checks: how many checks in a row have found the same progress, with the first.
+        progress: the client's progress when it last read something (``Waiting.progress``).
+        since_ms: the time of the first check that found this progress, on the monotonic clock.
+        checks: the number of consecutive checks that found this progress, including the first.
     """
 
     __slots__ = ("checks", "progress", "since_ms")
@@ -56,11 +57,11 @@ class _Unread:
 
 
 class IdleConnections:
-    """The rules, for the connections of some admissions.
+    """Applies the two rules to the connections of several admissions.
 
     Attributes:
-        sessionless_interval_ms: how often ``close_sessionless`` is to run.
-        unread_interval_ms: how often ``close_unread`` is to run.
+        sessionless_interval_ms: the interval at which ``close_sessionless`` must run.
+        unread_interval_ms: the interval at which ``close_unread`` must run.
     """
 
     def __init__(
@@ -111,11 +112,11 @@ class IdleConnections:
         if not accepted.is_counted or accepted.is_aborted:
             return
         if accepted.transport is None:
-            self._due.append(accepted)  # in its TLS handshake, which has a timeout of its own
+            self._due.append(accepted)  # a TLS handshake is in progress; it has its own timeout
         elif accepted.is_sessionless:
             self._stats.sessionless_closed += 1
             self._limiter.warning(
-                "closing the connection of %s: it has opened no session within %d ms"
+                "closing the connection of %s: the client has opened no session within %d ms"
                 " (nio.sessionlessCnxnTimeout)",
                 accepted.peer,
                 self._sessionless_timeout_ms,
@@ -160,8 +161,8 @@ class IdleConnections:
         if is_over and unread.checks > _CHECKS_BEFORE_CLOSING:
             self._stats.unread_closed += 1
             self._limiter.warning(
-                "closing the connection of %s: about %d bytes wait for it, and it has read nothing"
-                " for %d ms (zoolet.clientReadTimeoutMs)",
+                "closing the connection of %s: about %d bytes wait for the client, and it has read"
+                " nothing for %d ms (zoolet.clientReadTimeoutMs)",
                 accepted.peer,
                 waiting.size_bytes,
                 stalled_ms,
@@ -170,5 +171,5 @@ class IdleConnections:
 
 
 def _may_be_sessionless(accepted: AcceptedSocket) -> bool:
-    """Say whether a connection has to be looked at again: no session, or still in its handshake."""
+    """Return whether a connection needs another check: no session, or a handshake in progress."""
     return accepted.is_sessionless or accepted.transport is None

@@ -1,13 +1,13 @@
-"""Listening sockets: opening them, and accepting the connections that wait there.
+"""Listening sockets: opens them and accepts connections.
 
-asyncio and uvloop can do both, but they say nothing about a connection that they could not accept,
-and keep its descriptor. Here every accepted socket ends in one of three ways: a protocol serves it
-and closes it, it is refused and closed at once, or its set-up fails and it is closed. Each failure
-is logged, and repeated ones are rate-limited.
+asyncio and uvloop can also accept connections, but they do not report a connection that they could
+not accept, and do not close its descriptor. In this module, every accepted socket ends in one of
+three ways: a protocol serves and closes it, the server refuses and closes it at once, or its set-up
+fails and the server closes it. Each failure is logged; repeated messages are rate-limited.
 
-Accepting is bounded: one iteration of the event loop accepts at most ACCEPTS_PER_ITERATION
-connections per listening socket; the others wait in the kernel's queue. Works on asyncio's event
-loop and on uvloop.
+One iteration of the event loop accepts at most ACCEPTS_PER_ITERATION connections for each listening
+socket; further connections wait in the kernel's queue. This module works with asyncio's event loop
+and with uvloop.
 """
 
 import asyncio
@@ -31,18 +31,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NewProtocol = Callable[[AcceptedSocket], asyncio.Protocol]
-"""Returns what serves a connection. It calls ``opened`` and ``closed`` of what it is given."""
+"""Returns the protocol that serves an accepted socket. The protocol must call the methods
+``opened`` and ``closed`` of the socket."""
 
 ACCEPTS_PER_ITERATION: Final = 32
 HANDSHAKES_PER_COLLECTION: Final = 32
-"""After this many failed handshakes the garbage is collected: asyncio's have buffers of 256 KB."""
+"""After this number of failed handshakes, garbage is collected: asyncio leaves 256 KB for each."""
 _PAUSE_S: Final = 0.1
-"""How long nothing is accepted after the system had no descriptor or memory for a connection."""
+"""After an accept failed (no descriptor, no memory), the time until the next attempt."""
 
 _PORT_ATTEMPTS: Final = 20
 _NO_DESCRIPTORS: Final = {errno.EMFILE: "this process", errno.ENFILE: "the system"}
 _GONE: Final = frozenset({errno.ECONNABORTED, errno.ECONNRESET, errno.ENOTCONN, errno.EPROTO})
-"""What the system says of a peer that is gone before its connection is served."""
+"""The errors of the system if a peer has disconnected before its connection is served."""
 
 _FAMILY_MISSING: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
@@ -58,7 +59,7 @@ _BROKEN: Final = frozenset(
         errno.ENETRESET,
     }
 )
-"""What the system says of a connection that broke."""
+"""The errors of the system for a connection that broke."""
 
 
 class ListeningSocket(NamedTuple):
@@ -70,14 +71,15 @@ class ListeningSocket(NamedTuple):
 
 
 def open_listening_sockets(at: "Listener", backlog: int) -> list[ListeningSocket]:
-    """Listen at an address; None and ``::`` are every address of this machine, in both families.
+    """Listen at an address.
 
-    A host name can stand for several addresses, and gets a socket for each. Port 0 is any free
-    port, the same for all. Raises OSError; socket.gaierror is one.
+    None and ``::`` mean every IPv4 and IPv6 address of this machine. A host name can have several
+    addresses; this function opens one socket for each address. Port 0 means any free port, which is
+    the same for all sockets. Raises OSError (socket.gaierror is a subclass).
     """
     is_everywhere = at.address is None or at.address == "::"
     wanted: list[tuple[int, str]] = (
-        [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]  # noqa: S104 -- what was asked for
+        [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]  # noqa: S104 -- zoo.cfg wants this
         if is_everywhere
         else _addresses_of(at.address or "", at.port)
     )
@@ -85,7 +87,7 @@ def open_listening_sockets(at: "Listener", backlog: int) -> list[ListeningSocket
         try:
             return _open_all(wanted, at.port, backlog, may_lack_family=is_everywhere)
         except OSError as error:
-            # The free port of the first address can be taken at the second.
+            # A port that is free at the first address can be in use at the second address.
             if at.port or error.errno != errno.EADDRINUSE:
                 raise
             failure = error
@@ -93,8 +95,8 @@ def open_listening_sockets(at: "Listener", backlog: int) -> list[ListeningSocket
 
 
 def _addresses_of(host: str, port: int) -> list[tuple[int, str]]:
-    """Return the family and the address of everything that a host name stands for."""
-    # As bytes: Python has a text encoded by the rules for international names, a large module.
+    """Return the address family and the address of each address of a host name."""
+    # As bytes: for a text, Python imports the large module for international names.
     name = host.encode() if host.isascii() else host
     found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, _text_of(address)) for family, _, _, _, address in found))
@@ -130,7 +132,7 @@ def _open(family: int, host: str, port: int, backlog: int) -> ListeningSocket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # Each family has its own socket, so that an IPv4 client has its IPv4 address.
+            # Each family has its own socket, so that an IPv4 client is seen with an IPv4 address.
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         address = socket.getaddrinfo(host.encode(), port, family, socket.SOCK_STREAM)[0][4]
         listening.bind(address)
@@ -146,7 +148,7 @@ class Acceptor:
     """Accepts connections on listening sockets until it is closed.
 
     Attributes:
-        sockets: where it listens.
+        sockets: the listening sockets.
     """
 
     def __init__(
@@ -159,7 +161,7 @@ class Acceptor:
         tls: "ssl.SSLContext | None" = None,
         handshake_timeout_ms: int = 10_000,
     ) -> None:
-        """Begin to accept; the event loop has to run. Closes the sockets when it is closed."""
+        """Begin to accept; the event loop must be running. ``close`` closes the sockets."""
         self.sockets = sockets
         self._admission = admission
         self._new_protocol = new_protocol
@@ -187,8 +189,8 @@ class Acceptor:
             listening.socket.close()
         self._pauses.clear()
         for set_up, accepted in tuple(self._set_ups.items()):
-            # Without TLS it ends in this iteration or the next. It is not cancelled: uvloop would
-            # close a transport that its protocol has just got, and never say that it is gone.
+            # Without TLS, the set-up ends in this iteration or the next one. It is not cancelled:
+            # uvloop would close the transport without calling connection_lost of the protocol.
             if self._tls is not None and accepted.transport is None:
                 set_up.cancel()
         if self._spare is not None:
@@ -198,10 +200,11 @@ class Acceptor:
     # -- accepting ---------------------------------------------------------------------------------
 
     def _accept_some(self, listening: ListeningSocket) -> None:
-        """Accept what waits, up to the bound: what the event loop calls if something waits.
+        """Accept waiting connections; the event loop calls this method if connections wait.
 
-        Mostly one connection waits, so the first call accepts one and saves the system call that
-        finds none. Each further call in a row accepts twice as many.
+        In most cases only one connection waits, so the first call accepts one connection and saves
+        the system call that finds no other. Each consecutive call accepts twice as many, up to
+        ACCEPTS_PER_ITERATION.
         """
         for _ in range(self._burst):
             if self._is_closed:
@@ -221,12 +224,12 @@ class Acceptor:
         self._burst = min(2 * self._burst, ACCEPTS_PER_ITERATION)
 
     def _accept_failed(self, listening: ListeningSocket, error: OSError) -> None:
-        """Refuse the newest connection if descriptors are missing, then wait a moment."""
+        """Refuse waiting connections if no descriptor is free, then pause accepting."""
         whose = _NO_DESCRIPTORS.get(error.errno or 0)
         if whose is not None:
             self._limiter.warning(
-                "refusing new connections: %s has no file descriptor left. Allow more (ulimit -n,"
-                " or LimitNOFILE in a systemd unit; fs.file-max for the system), or fewer"
+                "refusing new connections: %s has no file descriptor left. Raise the limit (ulimit"
+                " -n, or LimitNOFILE in a systemd unit; fs.file-max for the system), or allow fewer"
                 " connections (maxCnxns, maxClientCnxns)",
                 whose,
             )
@@ -241,9 +244,9 @@ class Acceptor:
         self._pause(listening)
 
     def _refuse_with_spare(self, listening: ListeningSocket) -> int:
-        """Accept with a descriptor that was kept for this, and close at once; returns how many.
+        """Accept and close waiting connections, with a spare descriptor; return their number.
 
-        Otherwise these clients would wait in the kernel's queue without knowing why.
+        Otherwise these clients would wait in the kernel's queue and get no error.
         """
         if self._spare is None:
             self._spare = _spare_descriptor()
@@ -259,7 +262,7 @@ class Acceptor:
         return refused
 
     def _pause(self, listening: ListeningSocket) -> None:
-        """Accept nothing for a moment: the loop would call again at once, and in vain."""
+        """Stop accepting for _PAUSE_S; an attempt at once would fail again."""
         self._loop.remove_reader(listening.socket.fileno())
         self._pauses[listening] = self._loop.call_later(_PAUSE_S, self._resume, listening)
 
@@ -268,7 +271,7 @@ class Acceptor:
         self._loop.add_reader(listening.socket.fileno(), self._accept_some, listening)
 
     def _take(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
-        """Serve an accepted socket, or close it; what fails here ends this connection alone."""
+        """Serve an accepted socket, or close it; a failure affects only this connection."""
         try:
             sock.getpeername()
         except OSError:
@@ -295,7 +298,7 @@ class Acceptor:
         task.add_done_callback(self._set_ups.pop)
 
     async def _set_up(self, accepted: AcceptedSocket, protocol: asyncio.Protocol) -> None:
-        """Give a connection its transport; what fails here ends this connection alone."""
+        """Give a connection its transport; a failure affects only this connection."""
         try:
             if self._tls is None:
                 await self._loop.connect_accepted_socket(lambda: protocol, accepted.socket)
@@ -316,7 +319,7 @@ class Acceptor:
             if self._is_closed:
                 accepted.abort()
             if accepted.transport is None:
-                # The protocol never had a transport, so nobody tells it that it is gone.
+                # The protocol has no transport, so the event loop does not call connection_lost.
                 accepted.closed()
 
     def _set_up_failed(self, accepted: AcceptedSocket, error: Exception) -> None:
@@ -332,19 +335,20 @@ class Acceptor:
                 handshakes.cause_of(error, self._handshake_timeout_ms),
                 kind=f"{type(error).__name__} {getattr(error, 'reason', '')}",
             )
-        elif isinstance(error, OSError | RuntimeError):  # the latter is uvloop's for a closed one
+        elif isinstance(error, OSError | RuntimeError):  # RuntimeError: uvloop, a closed socket
             self._log_gone(accepted.peer)
         else:
             self._limiter.warning("cannot serve the connection of %s: %r", accepted.peer, error)
 
     def _log_gone(self, peer: str) -> None:
         self._limiter.info(
-            "the connection of %s was reset before it was served. A health check may do this", peer
+            "the connection of %s was reset before it was served. Health checks can cause this",
+            peer,
         )
 
 
 def _spare_descriptor() -> int | None:
-    """Return a descriptor to give up when there is none for a connection; None: there is none."""
+    """Return a spare descriptor, to close when no other is free; None if it cannot be opened."""
     try:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -352,10 +356,11 @@ def _spare_descriptor() -> int | None:
 
 
 def is_broken_connection(context: Mapping[str, Any]) -> bool:
-    """Say whether what an event loop reports is only a connection that broke.
+    """Return whether an error that the event loop reports is only a broken connection.
 
-    ``context`` is what the loop gives its exception handler. True only for the transport's own
-    errors: whatever a protocol's method raises is a fault of the server, also an OSError.
+    ``context`` is the argument of the loop's exception handler. The result is True only for errors
+    of a transport. An exception from a method of a protocol is a fault of the server, also if it is
+    an OSError.
     """
     error = context.get("exception")
     is_of_transport = "transport" in context and "protocol." not in str(context.get("message", ""))

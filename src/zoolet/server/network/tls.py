@@ -1,7 +1,7 @@
-"""TLS for clients: the context that the secure port serves under, and who a certificate names.
+"""TLS for clients: the TLS context of the secure port, and the identities in a certificate.
 
-Loaded only where zoo.cfg has a secureClientPort. Source: Apache ZooKeeper's ``X509Util``,
-``PemReader`` and ``X509AuthenticationProvider``.
+The server imports this module only if zoo.cfg has a secureClientPort. Source: Apache ZooKeeper's
+``X509Util``, ``PemReader`` and ``X509AuthenticationProvider``.
 """
 
 import re
@@ -19,7 +19,7 @@ _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion
 _TLS_13_SUITES: Final = frozenset(
     {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
 )
-"""What OpenSSL offers by default."""
+"""The cipher suites of TLS 1.3 that OpenSSL enables by default."""
 
 _VERIFY_MODES: Final = {
     ClientAuth.NEED: ssl.CERT_REQUIRED,
@@ -29,7 +29,7 @@ _VERIFY_MODES: Final = {
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
-    """Return the context to listen under; raises ServerError where a file cannot be used."""
+    """Return the TLS context of the secure port; raises ServerError if a file cannot be used."""
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     _select_versions(context, config)
     context.verify_mode = _VERIFY_MODES[config.client_auth]
@@ -38,8 +38,8 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ServerError(
             f"ssl.keyStore.location: {config.key_store} cannot be used: {error}. It must be a PEM"
-            " file with the server's private key and its certificates, and ssl.keyStore.password"
-            " its password, where it has one."
+            " file with the server's private key and its certificates. If the key has a password,"
+            " ssl.keyStore.password must be this password."
         ) from error
     if config.trust_store is not None:
         try:
@@ -47,20 +47,20 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as error:
             raise ServerError(
                 f"ssl.trustStore.location: {config.trust_store} cannot be used: {error}. It must be"
-                " a PEM file with the certificates of those who sign clients' certificates."
+                " a PEM file with the certificates of the CAs that sign clients' certificates."
             ) from error
     return context
 
 
 def _select_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
-    """Set the versions of TLS and the cipher suites; raises ServerError."""
+    """Set the TLS versions and the cipher suites; raises ServerError if zoo.cfg is invalid."""
     suites_13 = set(config.cipher_suites) & _TLS_13_SUITES
     suites_12 = [suite for suite in config.cipher_suites if suite not in _TLS_13_SUITES]
     protocols = list(config.protocols)
     if config.cipher_suites:
         if suites_13 and suites_13 != _TLS_13_SUITES:
             raise ServerError(
-                "ssl.ciphersuites: Python cannot select single suites of TLSv1.3. Name all of"
+                "ssl.ciphersuites: Python cannot select single suites of TLSv1.3. List all of"
                 f" {', '.join(sorted(_TLS_13_SUITES))}, or none of them."
             )
         protocols = [
@@ -71,7 +71,7 @@ def _select_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
     if not protocols:
         raise ServerError(
             f"ssl.ciphersuites has no suite of {' or '.join(config.protocols)}, which"
-            " ssl.enabledProtocols allows: add one."
+            " ssl.enabledProtocols enables: add a suite."
         )
     context.minimum_version = _VERSIONS[protocols[0]]
     context.maximum_version = _VERSIONS[protocols[-1]]
@@ -88,9 +88,9 @@ def _select_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
 
 
 def _openssl_name(suite: str) -> str:
-    """Return OpenSSL's name of a cipher suite of TLSv1.2, which is given by the name of the RFCs.
+    """Return OpenSSL's name of a cipher suite of TLSv1.2; the argument is its name in the RFCs.
 
-    ``TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`` is ``ECDHE-RSA-AES128-GCM-SHA256``.
+    For ``TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256``, the result is ``ECDHE-RSA-AES128-GCM-SHA256``.
     """
     exchange, _, cipher = suite.removeprefix("TLS_").partition("_WITH_")
     if not cipher:
@@ -107,7 +107,10 @@ def _openssl_name(suite: str) -> str:
 
 
 def proven_by(connection: ssl.SSLObject, super_user: str, limited: LogLimiter) -> tuple[Id, ...]:
-    """Return what a client has proven by its certificate; ``super_user`` is a subject."""
+    """Return the identities that a client's certificate proves.
+
+    ``super_user`` is the subject of the super user's certificate; empty if there is none.
+    """
     subject = _subject_of(connection, limited)
     if not subject:
         return ()
@@ -116,9 +119,10 @@ def proven_by(connection: ssl.SSLObject, super_user: str, limited: LogLimiter) -
 
 
 def _subject_of(connection: ssl.SSLObject, limited: LogLimiter) -> str:
-    """Return whom the certificate names that a client has shown: its id under the scheme x509.
+    """Return the subject of a client's certificate, which is the client's id in the scheme x509.
 
-    Empty if there is no certificate, if it was not verified, or if it names nobody.
+    The result is empty if the client showed no certificate, if the certificate was not verified, or
+    if its subject is empty.
     """
     certificate = connection.getpeercert(binary_form=True)
     if not certificate or connection.context.verify_mode is ssl.CERT_NONE:

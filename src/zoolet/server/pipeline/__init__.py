@@ -1,1 +1,1 @@
-"""What a request goes through: connection, processor, group commit, and back."""
+"""The path of a request: connection, processor, group commit, and the reply to the connection."""

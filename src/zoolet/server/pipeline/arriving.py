@@ -1,4 +1,4 @@
-"""What has arrived on a connection and is no whole frame, and a long request under way."""
+"""Incomplete frames that have arrived on a connection, and long requests in progress."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, final
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 
 def wanted_bytes(arrived: bytes) -> i64:
-    """Return how much must have arrived for the first frame, or its length, to be whole."""
+    """Return the size of the first frame with its length field, in bytes.
+
+    If the length field has not arrived completely, return the size of the length field.
+    """
     if len(arrived) < LENGTH_BYTES:
         return LENGTH_BYTES
     return LENGTH_BYTES + i64(read_i32_be(arrived, 0))
 
 
 def whole_word(arrived: bytes) -> tuple[str, bytes] | None:
-    """Return the four-letter word that has arrived, and its argument; None: some is missing."""
+    """Return the four-letter word that has arrived, and its argument; None if bytes are missing."""
     word = arrived[:WORD_BYTES]
     argument = arrived[WORD_BYTES : WORD_BYTES + TRACE_MASK_BYTES]
     if word == TRACE_MASK_WORD and len(argument) < TRACE_MASK_BYTES:
@@ -35,7 +38,7 @@ def whole_word(arrived: bytes) -> tuple[str, bytes] | None:
 
 @final
 class PartialFrame:
-    """A frame that arrives in many pieces, which is put together once."""
+    """A frame that arrives in many pieces; the pieces are collected in one buffer."""
 
     def __init__(self, first: bytes, second: bytes, wanted_bytes: i64) -> None:
         self._content = bytearray(first)
@@ -43,19 +46,20 @@ class PartialFrame:
         self._wanted_bytes = wanted_bytes
 
     def add(self, data: bytes) -> bytes | None:
-        """Add a piece; returns all of it if that is enough."""
+        """Add a piece; returns all bytes if the frame is complete, otherwise None."""
         self._content += data
         return bytes(self._content) if len(self._content) >= self._wanted_bytes else None
 
 
 @final
 class LongRequest:
-    """A request whose steps are under way.
+    """A request that is processed in several steps.
 
     Attributes:
-        steps: the rest of them.
-        began_s: when they began, on the scheduler's clock.
-        deferred: what is to be sent after its reply, each with the batch that it waits for.
+        steps: the steps that remain.
+        began_s: the time at which the first step was due, in seconds on the scheduler's clock.
+        deferred: the frames to send after the reply, each with the batch that must be durable
+            before the frame is sent; None if the frame need not wait for a batch.
     """
 
     def __init__(self, steps: Iterator[int], began_s: float) -> None:

@@ -1,7 +1,7 @@
-"""A batch of txns, and what it holds back until they are durable.
+"""A batch of txns, and the frames that the batch holds until its txns are durable.
 
-Whatever shows a txn of a batch (a reply, a watch event, an answer to an operator) waits in the
-batch. `zoolet.server.pipeline.group_commit` fills batches and releases them.
+Every output that shows a txn of a batch (a reply, a watch event, an answer to an operator) waits
+in the batch. `zoolet.server.pipeline.group_commit` fills batches and releases them.
 """
 
 from enum import Enum
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 
 
 class Scope(Enum):
-    """Which znodes an answer shows, if it is not one."""
+    """Which znodes a reply shows, if it does not show exactly one znode."""
 
     NOTHING = "no znode"
     EVERYTHING = "any znode"
 
 
-# Looked up once: a member of an enum costs more than what is done with it.
+# Module constants, because the look-up of an enum member is slow.
 NOTHING: Final = Scope.NOTHING
 EVERYTHING: Final = Scope.EVERYTHING
 
 Shows = str | Scope
-"""What an answer shows of the tree: the znode at a path, or a scope."""
+"""The part of the tree that a reply shows: the path of one znode, or a scope."""
 
 
 class Receiver(Watcher):
-    """A client's connection, as far as a batch knows it.
+    """The interface of a client's connection that a batch uses.
 
-    A native base class and no Protocol: compiled code finds attributes of a Protocol slowly.
+    A native base class, not a Protocol: compiled code accesses attributes of a Protocol slowly.
 
     Attributes:
-        hold: what waits for the disk, in the newest batch in which anything does.
-        held_bytes: how much waits for the disk.
-        stats: what the connection did.
+        hold: the connection's hold in the newest batch that has one; None if no frame waits.
+        held_bytes: the number of bytes that wait for the disk, in all batches.
+        stats: the connection's counters.
     """
 
     def __init__(self) -> None:
@@ -50,22 +50,23 @@ class Receiver(Watcher):
         self.stats = ConnectionStats()
 
     def release(self, hold: "Hold") -> None:
-        """Send what waited for the disk until now."""
+        """Send the frames of ``hold``, whose batch is now on disk."""
         raise NotImplementedError
 
 
 @final
 @mypyc_attr(acyclic=True)
 class Hold:
-    """What a batch holds back for one connection.
+    """The frames for one connection that wait until a batch is durable.
 
     Attributes:
         batch: the batch.
-        connection: to which it goes.
-        frames: what was to be sent, in order, behind ``long_parts``.
-        long_parts: what was to be sent before; long frames are kept without making copies.
-        size_bytes: how much that is in all.
-        count: how many frames that are.
+        connection: the connection that receives the frames.
+        frames: the newest frames, in order; they are sent after ``long_parts``.
+        long_parts: the bytes to send before ``frames``, in order; None if no long frame waits. Each
+            long frame is a separate part, so that it is not copied.
+        size_bytes: the total number of bytes.
+        count: the total number of frames.
     """
 
     def __init__(self, batch: "Batch", connection: Receiver) -> None:
@@ -77,7 +78,7 @@ class Hold:
         self.count = 0
 
     def add_long(self, body: bytes) -> None:
-        """Add bytes behind what ``frames`` has now."""
+        """Add a long frame or body after the bytes that ``frames`` has now, without a copy."""
         if self.long_parts is None:
             self.long_parts = []
         self.long_parts.append(self.frames.getvalue())
@@ -85,27 +86,27 @@ class Hold:
         self.frames = BytesWriter()
 
     def parts(self) -> list[bytes]:
-        """Return all that is to be sent, in order."""
+        """Return all bytes to send, in order."""
         return [*(self.long_parts or ()), self.frames.getvalue()]
 
 
 @final
 @mypyc_attr(acyclic=True)
 class Batch:
-    """Txns that become durable together, and what waits for that.
+    """Txns that become durable together, and the output that waits for them.
 
     Attributes:
-        first_zxid: of the first txn; 0 while there is none.
-        last_zxid: of the last txn.
-        records: the txns as the log holds them.
-        num_txns: how many they are.
-        touched: the paths about which they say something new.
-        opened_ms: when the first txn was added.
-        sync_ms: how long it took to write and sync it.
-        number: of this batch; a later one has a greater number.
-        is_released: whether the batch is on disk, and what waited for it may be sent.
-        holds: what waits, a hold for each connection.
-        callbacks: what else is to happen once the batch is durable.
+        number: the number of this batch; a later batch has a greater number.
+        is_released: whether the batch is on disk, so that the frames that wait for it may be sent.
+        first_zxid: the zxid of the first txn; 0 while the batch has no txn.
+        last_zxid: the zxid of the last txn; 0 while the batch has no txn.
+        num_txns: the number of txns.
+        opened_ms: the time at which the first txn was added, on the monotonic clock.
+        sync_ms: the duration of writing and syncing the batch.
+        records: the txns in the format of the log.
+        touched: the paths for which a read has a different result because of the txns.
+        holds: the waiting frames, one hold for each connection.
+        callbacks: the functions to call when the batch is durable.
     """
 
     def __init__(self, number: i64) -> None:
@@ -122,7 +123,7 @@ class Batch:
         self.callbacks: list[Callable[[], None]] = []
 
     def hold_of(self, connection: Receiver) -> Hold:
-        """Return what is held back for a connection, to add to it."""
+        """Return the hold of a connection in this batch; make the hold if it does not exist."""
         hold = connection.hold
         if hold is None or hold.batch is not self:
             hold = connection.hold = Hold(self, connection)

@@ -1,7 +1,7 @@
-"""Changes: a request becomes a txn, which is appended, applied and told to its watchers.
+"""Changes of the database: turn a request into a txn, append it, apply it and notify watchers.
 
-Every change of the database goes through here: those that clients ask for, and those that the
-server makes itself (a session that expires, a znode whose time is over).
+Every change goes through this module: the changes that clients request, and the changes that the
+server makes itself (it closes expired sessions and deletes containers and TTL znodes).
 """
 
 import logging
@@ -28,7 +28,11 @@ WARNING_INTERVAL_MS: Final = 1000
 
 @final
 class Changes:
-    """Makes the changes of one database."""
+    """Makes all changes of one database.
+
+    Attributes:
+        machine: the database.
+    """
 
     def __init__(
         self,
@@ -46,11 +50,11 @@ class Changes:
         self._wall_ms = 0
 
     def begin_moment(self) -> None:
-        """Note that time has passed: the txns of one read of a socket have the same time."""
+        """Read the clock again for the next txn; txns of one read of a socket share one time."""
         self._wall_ms = 0
 
     def _time_ms(self) -> int:
-        """Return the time of the txns of this moment, ms since the epoch."""
+        """Return the time for the next txn, in ms since the epoch."""
         if not self._wall_ms:
             self._wall_ms = self._clock.wall_ms()
         return self._wall_ms
@@ -58,9 +62,9 @@ class Changes:
     def make(
         self, requester: Requester, xid: int, op_code: int, request: WriteRequest
     ) -> tuple[Applied, Batch]:
-        """Prepare a request and commit what it becomes; a txn that is too large is refused.
+        """Prepare a request and commit its txn; a request whose txn is too large is refused.
 
-        The caller says when the change is over, its reply included (``end``).
+        The caller calls ``end`` after it has sent the reply.
         """
         machine = self.machine
         txn = machine.prepare(requester, xid, op_code, request, self._time_ms())
@@ -76,30 +80,30 @@ class Changes:
         return self.refuse(requester.session_id, xid, ErrorCode.MARSHALLING_ERROR)
 
     def make_own(self, session_id: int, op_code: OpCode, request: WriteRequest) -> None:
-        """Make a change of which no client is to be told."""
+        """Make a change that the server itself requests; no client receives a reply."""
         self.begin_moment()
         self.make(Requester(session_id, NOBODY), 0, op_code, request)
         self.end()
 
     def refuse(self, session_id: int, xid: int, code: ErrorCode) -> tuple[Applied, Batch]:
-        """Commit that a request is refused, whatever the state."""
+        """Commit an error txn, which refuses a request and does not depend on the database."""
         return self._commit_txn(self.machine.refuse(session_id, xid, code, self._time_ms()))
 
     def delete_ephemerals(self, session_id: int, at_most: int) -> None:
-        """Delete some ephemerals of a session that ends, in a txn of its own."""
+        """Delete up to ``at_most`` ephemerals of a session that ends, in a separate txn."""
         self.begin_moment()
         self._commit_txn(self.machine.delete_ephemerals(session_id, at_most, self._time_ms()))
         self.end()
 
     def end(self) -> None:
-        """Note that what belongs to the last change is done."""
+        """Mark the last change as complete, its reply included."""
         self.machine.is_changing = False
 
     def _commit_txn(self, txn: Txn) -> tuple[Applied, Batch]:
-        """Append and apply a txn, and hold its watch events; returns what came of it.
+        """Append and apply a txn, and hold its watch events; returns its result and its batch.
 
-        What fails before *apply* changes nothing. What fails later ends the server: the machine is
-        marked as changing until the change is over (``end``).
+        A failure before *apply* changes nothing. A later failure ends the server: the machine is
+        marked as changing until the caller calls ``end``.
         """
         machine = self.machine
         batch = self._commit.append(txn, self._clock.monotonic_ms)

@@ -1,11 +1,11 @@
-"""A client's connection: bytes in, whole frames to the processor.
+"""A client's connection: receives bytes and passes whole frames to the processor.
 
-Owns what has arrived and is no whole frame yet, and when it is taken. Knows frames and four-letter
-words, and no request. ``sending`` is the other side.
+This module keeps incomplete frames and decides when frames are processed. It depends on frames and
+four-letter words, not on requests. ``sending`` contains the sending side of a connection.
 
-What arrives is taken at once if the scheduler has room, otherwise when it is its turn. While it
-waits for that, or for the steps of a long request, nothing more is read from the socket: so what
-waits is bounded.
+Frames that arrive are processed at once if the scheduler is not crowded, otherwise in the
+connection's next turn. While the connection waits for a turn, or for the steps of a long request,
+the server reads nothing more from the socket. This limits the number of waiting bytes.
 """
 
 import asyncio
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COST_OF_A_LOOK: Final = 32
-"""The clock is read after requests of this cost. A request costs 1, and more for its bytes."""
+"""After requests of this total cost, the clock is read. A request costs 1, plus its bytes."""
 
 _LOG_BYTES_PER_COST: Final = 6
 _LOG_REPLY_BYTES_PER_COST: Final = 8
-"""64 bytes of a request cost 1, and so do 256 bytes of its reply."""
+"""64 bytes of a request cost 1; 256 bytes of its reply cost 1."""
 
 _BYTES_PER_US: Final = 16
-"""For estimates: a request with many parts takes about a microsecond for this many bytes."""
+"""The number of bytes of a request with many parts that take about 1 us; used for estimates."""
 
 
 class Requests:
-    """Who takes what connections bring (``processor.RequestProcessor``).
+    """The interface of the request processor that connections use (``RequestProcessor``).
 
     Attributes:
-        limited: where to log what a client can cause as often as it wants.
-        is_held: whether no request may be taken at present.
+        limited: the rate-limited log for messages that a client can cause as often as it wants.
+        is_held: whether requests must wait, because the server replaces its database.
     """
 
     def __init__(
@@ -70,53 +70,53 @@ class Requests:
         self.is_held = False
 
     def connection_opened(self, connection: "Connection") -> None:
-        """Take a connection in."""
+        """Add a connection that has been opened."""
         raise NotImplementedError
 
     def connection_closed(self, connection: "Connection") -> None:
-        """Forget a connection."""
+        """Remove a connection that has been closed."""
         raise NotImplementedError
 
     def answer_word(self, connection: "Connection", word: str, argument: bytes) -> None:
-        """Answer a four-letter word, and close; ``argument`` is what follows it, if it is stmk."""
+        """Answer a four-letter word and close; ``argument`` has the bytes that follow "stmk"."""
         raise NotImplementedError
 
     def take(self, connection: "Connection", data: bytes, start: i64, end: i64) -> None:
-        """Take the request in ``data[start:end]``."""
+        """Process the request in ``data[start:end]``."""
         raise NotImplementedError
 
     def taken(
         self, connection: "Connection", count: int, size_bytes: int, took_s: float, now_s: float
     ) -> None:
-        """Note how many requests one read brought, how long they took, and the scheduler's time."""
+        """Count the requests of one read and their duration; ``now_s``: the scheduler's time."""
         raise NotImplementedError
 
     def heard(self, connection: "Connection") -> None:
-        """Note that bytes came that wait for their turn: the client is alive."""
+        """Record that the client is alive: it sent bytes that are not processed yet."""
         raise NotImplementedError
 
     def malformed(self, connection: "Connection", error: MalformedError) -> None:
-        """Note that what a connection brought is no frame; it is closed."""
+        """Log that the bytes of a connection are not a valid frame; the caller closes it."""
         raise NotImplementedError
 
     def failed(self, connection: "Connection", error: Exception) -> None:
-        """End what an unexpected exception makes unsafe: this connection, or the server."""
+        """Close the connection after an unexpected exception, or stop the server if necessary."""
         raise NotImplementedError
 
 
 @final
 class Connection(SendingSide):
-    """One client's connection, as asyncio's Protocol.
+    """The connection of one client, as a Protocol of asyncio.
 
     Attributes:
-        session: what the client connected to; None before.
-        identities: who it has proven to be; its address at first.
-        established_ms: when it was opened, on the clock that only rises.
-        is_secure: whether it is under TLS.
+        session: the client's session; None until the client has opened or resumed a session.
+        identities: the identities that the client has authenticated; at first, its address.
+        established_ms: the time at which the connection was opened, on the monotonic clock.
+        is_secure: whether the connection uses TLS.
     """
 
     def __init__(self, requests: Requests, accepted: "AcceptedSocket | None" = None) -> None:
-        """Serve ``accepted``, which is told when the connection opens and closes."""
+        """Serve the socket ``accepted`` and notify it when the connection opens and closes."""
         super().__init__()
         self.session: Session | None = None
         self.established_ms = 0
@@ -125,16 +125,16 @@ class Connection(SendingSide):
         self._requests = requests
         self._accepted = accepted
         self._unread = b""
-        # Most clients are idle most of the time. What they do not need then is not made for them.
+        # Most clients are idle most of the time, so these objects are created only when needed.
         self._share: Share | None = None
         self._job: LongRequest | None = None
         self._partial: PartialFrame | None = None
         self._is_reading = True
 
-    # -- what the loop calls -----------------------------------------------------------------------
+    # -- called by the event loop ------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Introduce the connection to the processor; whatever fails here closes it."""
+        """Add the connection to the processor; every failure here closes the connection."""
         self._transport = cast("asyncio.Transport", transport)
         try:
             if self._accepted is not None:
@@ -142,13 +142,13 @@ class Connection(SendingSide):
             self._open(self._transport)
         except OSError as error:
             self._requests.limited.info(
-                "the connection of %s broke before it was served: %s", self.peer, error
+                "the connection of %s broke before the server could use it: %s", self.peer, error
             )
             self.abort()
-        except Exception:  # noqa: BLE001 -- it is logged, and ends this connection alone
-            # No request was taken, so no state of the database has changed.
+        except Exception:  # noqa: BLE001 -- logged; only this connection is closed
+            # No request was processed, so the database has not changed.
             self._requests.limited.exception(
-                "closing the connection of %s: it cannot be served", self.peer
+                "closing the connection of %s: the connection cannot be served", self.peer
             )
             self.abort()
 
@@ -164,7 +164,7 @@ class Connection(SendingSide):
         transport.set_write_buffer_limits(high=CHUNK_BYTES - 1)
         ssl_object = transport.get_extra_info("ssl_object")
         if ssl_object is not None:
-            from zoolet.server.network.tls import proven_by  # noqa: PLC0415 -- only where TLS is
+            from zoolet.server.network.tls import proven_by  # noqa: PLC0415 -- only for TLS
 
             self.is_secure = True
             requests = self._requests
@@ -177,7 +177,7 @@ class Connection(SendingSide):
         self._requests.connection_opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """Hand the whole frames on, now or when it is this connection's turn."""
+        """Pass whole frames to the processor, now or in this connection's next turn."""
         try:
             is_whole = self._keep(data)
             scheduler = self._requests.scheduler
@@ -195,36 +195,36 @@ class Connection(SendingSide):
             self._worked(began_s)
             if has_more:
                 self._wait_for_turn()
-        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+        except Exception as error:  # noqa: BLE001 -- the processor decides what to do
             self._requests.failed(self, error)
 
     def pause_writing(self) -> None:
-        """The client does not read: give nothing more to the transport."""
+        """Write nothing more to the transport: the client does not read."""
         self._client_reads = False
 
     def resume_writing(self) -> None:
-        """The client reads again: send more."""
+        """Send more bytes: the client reads again."""
         self._client_reads = True
         try:
             if self._answer is not None:
                 self._answer.go_on()
             elif self._requests.scheduler.is_crowded:
-                # Many clients may begin to read in one iteration of the event loop.
+                # Wait for a turn: many clients may begin to read in one iteration of the loop.
                 if self._unsent is not None:
                     self._requests.scheduler.add(self.share, self._take_turn)
             else:
                 began_s = self._requests.scheduler.now_s()
                 self._write_more()
                 self._worked(began_s)
-        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+        except Exception as error:  # noqa: BLE001 -- the processor decides what to do
             self._requests.failed(self, error)
 
     def eof_received(self) -> bool:
-        """Close, unless an answer waits for the disk: the client may have only stopped sending."""
+        """Return False to close; True while the client may still wait for its last reply."""
         return self._closes_when_sent and self.is_open and not self.is_secure
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take leave of the processor."""
+        """Remove the connection from the processor, and drop its unsent bytes."""
         self._job = None
         self._send_no_more()
         if self._accepted is not None:
@@ -235,11 +235,11 @@ class Connection(SendingSide):
         if exc is not None:
             log.debug("the connection of %s broke: %s", self.peer, exc)
 
-    # -- what the processor calls ------------------------------------------------------------------
+    # -- called by the processor -------------------------------------------------------------------
 
     @property
     def share(self) -> Share:
-        """What it has used of the event loop's thread."""
+        """The connection's share of the event loop's thread, for the scheduler."""
         share = self._share
         if share is None:
             share = self._share = Share(self.peer)
@@ -248,40 +248,40 @@ class Connection(SendingSide):
 
     @property
     def takes_requests(self) -> bool:
-        """Whether the next request may be taken: it is open, and what is unsent is not too much."""
+        """Whether the next request may be processed, also in view of the unsent bytes."""
         return self._may_take and self._waiting_bytes() <= MAX_UNSENT_BYTES
 
     @property
     def _may_take(self) -> bool:
-        """Whether the next request may be taken, however much is unsent."""
+        """Whether the next request may be processed, without regard to the unsent bytes."""
         return self._job is None and not self._requests.is_held and not self._closes_when_sent
 
     @property
     def has_job(self) -> bool:
-        """Whether the steps of a long request are under way."""
+        """Whether a long request is in progress."""
         return self._job is not None
 
     @property
     def is_behind(self) -> bool:
-        """Whether requests may have arrived that are not taken yet."""
+        """Whether requests may have arrived that are not processed yet."""
         return self._is_waiting or self._job is not None or not self._is_reading
 
     def start_job(self, steps: Iterator[int]) -> None:
-        """Run the steps of a long request, in this connection's turns; they send its reply.
+        """Run the steps of a long request in this connection's turns; the steps send the reply.
 
-        No other request of this connection is taken until the steps are done.
+        The server processes no other request of this connection until the steps are done.
         """
         self._job = LongRequest(steps, self._requests.scheduler.now_s())
         self._wait_for_turn()
 
     def defer(self, batch: "Batch | None", frame: bytes) -> None:
-        """Keep what is to be sent after the reply of the long request that is under way."""
+        """Keep a frame that must be sent after the reply to the long request in progress."""
         job = self._job
         if job is not None:
             job.deferred.append((batch, frame))
 
     def take_deferred(self) -> "list[tuple[Batch | None, bytes]]":
-        """Return what was kept, each with the batch that it waits for, and keep it no longer."""
+        """Remove and return the frames of ``defer``, each with the batch that it waits for."""
         job = self._job
         if job is None:
             return []
@@ -289,25 +289,25 @@ class Connection(SendingSide):
         return deferred
 
     def release(self, hold: "Hold") -> None:
-        """Send what waited for the disk until now."""
+        """Send the frames of ``hold``, whose batch is now on disk."""
         try:
             if self.hold is hold:
                 self.hold = None
             self.stats.packets_sent += hold.count
             for frames in hold.parts():
                 self._write(frames, 0)
-            # Not before: a connection that is to close does so when nothing is held.
+            # Only now, because a finished connection closes as soon as no bytes are held.
             self.held_bytes -= hold.size_bytes
             self._close_if_sent()
             self._read_again()
-        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+        except Exception as error:  # noqa: BLE001 -- the processor decides what to do
             self._requests.failed(self, error)
 
     def go_on(self) -> None:
-        """Take requests again after they were held."""
+        """Process requests again after the database has been replaced."""
         self._read_or_wait()
 
-    # -- what the sending side asks for ------------------------------------------------------------
+    # -- called by the sending side ----------------------------------------------------------------
 
     def _wait_to_send(self) -> None:
         self._requests.scheduler.add(self.share, self._take_turn)
@@ -318,15 +318,13 @@ class Connection(SendingSide):
 
     def _cut_off(self) -> None:
         self._requests.limited.warning(
-            "cutting %s off: it does not read what it is sent", self.peer
+            "closing the connection of %s: too many bytes wait that the client does not read",
+            self.peer,
         )
         self.abort()
 
     def _keep(self, data: bytes) -> bool:
-        """Keep what has arrived; say whether there may be a whole frame.
-
-        A frame that arrives in many pieces is put together once.
-        """
+        """Keep bytes that have arrived; return whether they may contain a whole frame."""
         partial = self._partial
         if partial is not None:
             whole = partial.add(data)
@@ -348,12 +346,12 @@ class Connection(SendingSide):
 
     @property
     def _is_waiting(self) -> bool:
-        """Whether it waits for a turn."""
+        """Whether the connection waits for a turn."""
         share = self._share
         return share is not None and share.is_waiting
 
     def _worked(self, began_s: float) -> None:
-        """Let the scheduler know of work that did not wait for a turn."""
+        """Report work to the scheduler that was done without waiting for a turn."""
         scheduler = self._requests.scheduler
         share = self._share
         if share is None:
@@ -366,7 +364,7 @@ class Connection(SendingSide):
         scheduler.used(share, began_s)
 
     def _wait_for_turn(self) -> None:
-        """Read nothing more, and go on when the scheduler says so."""
+        """Pause reading, and continue in the connection's next turn."""
         transport = self._transport
         if transport is None or not self.is_open:
             return
@@ -381,7 +379,7 @@ class Connection(SendingSide):
         self._requests.scheduler.add(self.share, self._take_turn)
 
     def _take_turn(self) -> bool:
-        """Go on with what waits, for a while; say whether there is more."""
+        """Process waiting work for about one quantum; return whether more work remains."""
         try:
             if not self.is_open:
                 return False
@@ -398,7 +396,7 @@ class Connection(SendingSide):
             if self._job is not None:
                 return True
             self._read_or_wait()
-        except Exception as error:  # noqa: BLE001 -- the processor decides what it means
+        except Exception as error:  # noqa: BLE001 -- the processor decides what to do
             self._requests.failed(self, error)
         return False
 
@@ -415,9 +413,9 @@ class Connection(SendingSide):
         self._requests.failed(self, error)
 
     def _take_frames(self, began_s: float) -> bool:
-        """Hand the whole frames that have arrived to the processor, for a quantum at most.
+        """Pass whole frames to the processor, for one quantum at most.
 
-        Returns whether there are more that may be taken.
+        Returns whether frames remain that may be processed.
         """
         data = self._unread
         if self._closes_when_sent or self._is_word(data):
@@ -460,11 +458,11 @@ class Connection(SendingSide):
         return has_more
 
     def _begins_with_word(self, data: bytes) -> bool:
-        """Say whether it is a four-letter word that arrives, and no frame."""
+        """Return whether the data is a four-letter word and not a frame."""
         return self.session is None and data[:WORD_BYTES] in WORDS
 
     def _is_word(self, data: bytes) -> bool:
-        """Say whether a four-letter word arrives, and have it answered if all of it is there."""
+        """Return whether the data is a four-letter word; answer the word if it is complete."""
         if not self._begins_with_word(data):
             return False
         word = whole_word(data)
@@ -474,7 +472,7 @@ class Connection(SendingSide):
         return True
 
     def _read_or_wait(self) -> None:
-        """Go on with what was left, then read on, or wait until there is room again."""
+        """Process remaining frames, then read from the socket, or pause until there is room."""
         transport = self._transport
         if transport is None or self._closes_when_sent:
             return
@@ -490,10 +488,10 @@ class Connection(SendingSide):
                 transport.pause_reading()
 
     def _has_whole_frame(self) -> bool:
-        """Say whether a request has arrived and waits (also one that is malformed)."""
+        """Return whether a request (which may be malformed) has arrived and waits."""
         unread = self._unread
         if not unread or self._begins_with_word(unread):
-            return False  # a word is answered as soon as all of it is there
+            return False  # a word is answered as soon as it is complete
         try:
             return frame_end(unread, 0, self._requests.max_frame_bytes) >= 0
         except MalformedError:

@@ -1,7 +1,8 @@
-"""Replies that are too long to encode at once: each is encoded a step at a time.
+"""Replies that are too long to encode at once: each reply is encoded in several steps.
 
-All of a reply shows the state at one zxid, the one at which its request was taken. So what a step
-needs is kept at the beginning: records never change, and lists of children only grow.
+The whole reply shows the state at one zxid: the zxid at which the server began to process the
+request. So the data for all steps is kept at the beginning. This needs no copy of the data, because
+records never change, and lists of children only grow.
 """
 
 from typing import Final, final
@@ -18,60 +19,64 @@ from zoolet.wire.jute import write_acl_entries, write_ustring
 from zoolet.wire.replies import write_end_of_multi, write_multi_read_part
 
 LONG_BODY_BYTES: Final = 1 << 16
-"""A longer body is sent as it is, without being copied behind its header."""
+"""A longer body is sent as a separate part, so that it is not copied after its header."""
 
 NAMES_AT_ONCE: Final = 5000
-"""Longer lists are encoded in several steps."""
+"""The most names or paths that one step encodes; longer lists take several steps."""
 
 ENTRIES_AT_ONCE: Final = 200
-"""Longer ACLs are encoded in several steps."""
+"""The most ACL entries that one step encodes; longer ACLs take several steps."""
 
 _BYTES_AT_ONCE: Final = 1 << 18
 _BYTES_BESIDE_A_NAME: Final = 4
 _GET_DATA: Final = OpCode.GET_DATA.value
 _BYTES_BESIDE_DATA: Final = 72
-"""In a record: the length of the data, and the Stat."""
+"""The bytes of a record besides its data: the length of the data, and the Stat."""
 
 
 class EncodingSteps:
-    """A reply's body that is encoded in several steps, out of the state at one zxid.
+    """The body of a reply, which is encoded in several steps and shows the state at one zxid.
 
     Attributes:
-        behind: what ends the body, behind what ``body`` returns; apart, to save copies of that.
+        behind: the bytes that follow the bytes of ``body``; separate, so that ``body`` is not
+            copied.
     """
 
     def __init__(self, behind: bytes = b"") -> None:
         self.behind = behind
 
     def step(self) -> bool:
-        """Encode a part of it; say whether it is whole."""
+        """Encode a part of the body; return whether the body is complete."""
         raise NotImplementedError
 
     def body(self) -> bytes:
-        """Return the whole body, but for ``behind``."""
+        """Return the body without ``behind``."""
         raise NotImplementedError
 
 
 @final
 class EncodedBefore(EncodingSteps):
-    """A long body that is kept."""
+    """A long body that has been encoded before."""
 
     def __init__(self, body: bytes, behind: bytes) -> None:
         super().__init__(behind)
         self._body = body
 
     def step(self) -> bool:
-        """Do nothing: it is whole."""
+        """Do nothing: the body is complete."""
         return True
 
     def body(self) -> bytes:
-        """Return it."""
+        """Return the body without ``behind``."""
         return self._body
 
 
 @final
 class NamesOfChildren(EncodingSteps):
-    """The names of many children; kept for the next read if no child comes or goes meanwhile."""
+    """The names of many children.
+
+    The encoded list is kept for the next read if no child is created or deleted in the meantime.
+    """
 
     def __init__(self, directory: Directory, behind: bytes) -> None:
         super().__init__(behind)
@@ -87,7 +92,7 @@ class NamesOfChildren(EncodingSteps):
         write_i32_be(self._writer, directory.num_children)
 
     def step(self) -> bool:
-        """Encode some names; say whether all are."""
+        """Encode some names; return whether all names are encoded."""
         end = min(self._position + NAMES_AT_ONCE, self._num_entries)
         names = self._entries[self._position : end]
         if self._gone:
@@ -99,11 +104,11 @@ class NamesOfChildren(EncodingSteps):
 
     @property
     def size_bytes(self) -> int:
-        """The bytes of the names that are encoded so far, each with its length."""
+        """The number of bytes of the names encoded so far, with their length fields."""
         return len(self._writer) - _BYTES_BESIDE_A_NAME
 
     def body(self) -> bytes:
-        """Return the whole list; the same object each time."""
+        """Return the whole list; each call returns the same object."""
         if not self._body:
             self._body = self._writer.getvalue()
             if self._directory.changes == self._changes:
@@ -124,7 +129,7 @@ class PathsOfEphemerals(EncodingSteps):
         self._writer = BytesWriter()
 
     def step(self) -> bool:
-        """Encode some paths; say whether all are."""
+        """Encode some paths; return whether all paths are encoded."""
         end = min(self._position + NAMES_AT_ONCE, len(self._paths))
         for path in self._paths[self._position : end]:
             if path.startswith(self._prefix):
@@ -134,7 +139,7 @@ class PathsOfEphemerals(EncodingSteps):
         return end == len(self._paths)
 
     def body(self) -> bytes:
-        """Return the number of paths, and the paths."""
+        """Return the encoded number of paths, followed by the paths."""
         count = BytesWriter()
         write_i32_be(count, self._found)
         count.write(self._writer.getvalue())
@@ -145,7 +150,7 @@ class PathsOfEphemerals(EncodingSteps):
 class EntriesOfAcl(EncodingSteps):
     """The entries of a long ACL, and the Stat of its znode.
 
-    Lists in existing data may be longer than a client may write.
+    An ACL in existing data can be longer than the server allows a client to write.
     """
 
     def __init__(self, acl: AclList, hides_digests: bool, stat: bytes) -> None:
@@ -157,7 +162,7 @@ class EntriesOfAcl(EncodingSteps):
         write_i32_be(self._writer, len(acl))
 
     def step(self) -> bool:
-        """Encode some entries; say whether all are."""
+        """Encode some entries; return whether all entries are encoded."""
         end = self._position + ENTRIES_AT_ONCE
         entries = self._acl[self._position : end]
         if self._hides_digests:
@@ -167,13 +172,20 @@ class EntriesOfAcl(EncodingSteps):
         return end >= len(self._acl)
 
     def body(self) -> bytes:
-        """Return all entries."""
+        """Return the encoded entries."""
         return self._writer.getvalue()
 
 
 @final
 class ReadPart:
-    """A part of a multiRead: its op code, and its error, its body, or the names that make one."""
+    """The result of one part of a multiRead.
+
+    Attributes:
+        op_code: the op code of the part.
+        err: the error code; 0 if the read succeeded.
+        body: the encoded result; empty until it is encoded, and if the read failed.
+        names: encodes a long list of children in steps; None if the body is encoded at once.
+    """
 
     __slots__ = ("body", "err", "names", "op_code")
 
@@ -188,8 +200,9 @@ class ReadPart:
 class MultiReadReply(EncodingSteps):
     """The reply to a multiRead.
 
-    A step raises RequestError (BAD_ARGUMENTS) as soon as the results have more than
-    ``most_bytes``; 0 is no limit. Source of what counts: ``FinalRequestProcessor`` of 3.9.7.
+    A step raises RequestError (BAD_ARGUMENTS) as soon as the results have more than ``most_bytes``
+    bytes; 0 means no limit. Only the bytes count that ``FinalRequestProcessor`` of Apache
+    ZooKeeper 3.9.7 counts.
     """
 
     def __init__(self, parts: list[ReadPart], most_bytes: int) -> None:
@@ -202,7 +215,10 @@ class MultiReadReply(EncodingSteps):
         self._writer = BytesWriter()
 
     def step(self) -> bool:
-        """Encode some parts; say whether all are. Nothing is written before all are counted."""
+        """Count or encode some parts; return whether all parts are encoded.
+
+        The bytes of all parts are counted before the first part is encoded.
+        """
         while self._counted < len(self._parts):
             part = self._parts[self._counted]
             names = part.names
@@ -225,7 +241,7 @@ class MultiReadReply(EncodingSteps):
         return True
 
     def _count(self, part: ReadPart) -> None:
-        """Add up what Apache counts: the bytes of the data, and of each name and its length."""
+        """Add the bytes that Apache ZooKeeper counts: the data, and each name with its length."""
         size_bytes = len(part.body)
         size_bytes -= _BYTES_BESIDE_DATA if part.op_code == _GET_DATA else _BYTES_BESIDE_A_NAME
         self._size_bytes += size_bytes
@@ -236,12 +252,12 @@ class MultiReadReply(EncodingSteps):
             raise RequestError(ErrorCode.BAD_ARGUMENTS)
 
     def body(self) -> bytes:
-        """Return all parts."""
+        """Return the encoded parts."""
         return self._writer.getvalue()
 
 
 def long_directory(tree: Tree, path: str) -> Directory | None:
-    """Return the directory of a path whose names take several steps to encode; None: at once."""
+    """Return the directory of a path if its names take several steps to encode, else None."""
     directory = tree.directories.get(path)
     if directory is None or directory.listing is not None:
         return None

@@ -1,9 +1,9 @@
-"""Group commit: txns gather in a batch, one write and one sync make the batch durable.
+"""Group commit: txns are collected in a batch; one write and one sync make the batch durable.
 
-While one batch is being synced by the other thread, the next gathers. Whatever shows a txn of a
-batch (a reply, a watch event, an answer to an operator) is held by the batch and released when its
-sync has returned: nothing that is not on disk is ever seen. A failed write or sync ends the server,
-since nobody can know what is on disk then.
+While the log thread syncs one batch, the event loop collects the next batch. Every output that
+shows a txn of a batch (a reply, a watch event, an answer to an operator) is held by the batch and
+sent after the sync, so a client never sees a change that is not on disk. A failed write or sync
+stops the server, because the content of the log on disk is then unknown.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from zoolet.server.common.disk_thread import DiskThread
 
 _RELEASED_AT_ONCE_BYTES: Final = 1 << 20
-"""What a batch holds above this is sent in several steps."""
+"""If a batch holds more bytes, the bytes above this limit are sent in several steps."""
 
 _RELEASED_BYTES_PER_US: Final = 1024
 
 
 @final
 class GroupCommit:
-    """The batch that gathers, the batch that is being synced, and the zxid up to which all is.
+    """Collects txns in batches, has each batch synced, and then releases its frames.
 
     Attributes:
         collecting: the batch to which the next txn is added.
-        syncing: the batch that the other thread has; None while it has none.
-        synced_zxid: up to here every txn is on disk.
+        syncing: the batch that the log thread writes and syncs; None if there is none.
+        synced_zxid: the zxid of the last txn that is on disk.
     """
 
     def __init__(
@@ -50,17 +50,17 @@ class GroupCommit:
         max_txn_bytes: int,
         scheduler: Scheduler,
     ) -> None:
-        """Begin with nothing to sync.
+        """Begin with an empty batch.
 
         Args:
             log: the transaction log.
             log_thread: the thread that writes and syncs the log.
             loop: the event loop.
-            synced_zxid: up to here every txn is on disk.
-            on_failure: called if a write or sync fails.
+            synced_zxid: the zxid of the last txn that is on disk.
+            on_failure: called with the exception if a write or sync fails.
             on_synced: called after the release of each batch.
-            max_txn_bytes: a txn with more bytes is refused.
-            scheduler: shares the loop's thread; much that is released at once is sent in steps.
+            max_txn_bytes: the maximum size of a txn; a larger txn is refused.
+            scheduler: shares the event loop's thread; runs the release of many bytes in steps.
         """
         self.collecting = Batch(0)
         self.syncing: Batch | None = None
@@ -79,23 +79,24 @@ class GroupCommit:
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything applied is also synced."""
+        """Whether every applied txn is on disk."""
         return self.syncing is None and self.collecting.num_txns == 0
 
     def append(self, txn: Txn, now_ms: Callable[[], int]) -> Batch:
-        """Add a txn that is not applied yet; returns its batch. Add all of it or nothing.
+        """Add a txn that is not applied yet; returns its batch.
 
-        The caller applies the txn next and calls ``touch``. Raises TxnTooLargeError, MemoryError.
+        The caller applies the txn next and calls ``touch``. Raises TxnTooLargeError or MemoryError;
+        then the batch is unchanged.
         """
         batch = self.collecting
         if batch.num_txns == 0:
             batch.opened_ms = now_ms()
             if self.syncing is None and not self._flush_is_scheduled:
-                # At the end of this turn of the loop, so that whoever else is ready gets in.
+                # Not at once, so that other ready connections can add their txns to the batch.
                 self._loop.call_soon(self._flush)
                 self._flush_is_scheduled = True
         write_record(batch.records, txn, self._max_txn_bytes)
-        # From here on nothing can fail: the batch holds the txn.
+        # The batch contains the txn now. The statements below cannot fail.
         zxid = txn.header.zxid
         if batch.num_txns == 0:
             batch.first_zxid = zxid
@@ -105,22 +106,23 @@ class GroupCommit:
 
     @staticmethod
     def touch(batch: Batch, touched: list[str]) -> None:
-        """Note the paths about which an applied txn of ``batch`` says something new."""
-        for path in touched:  # not update: most have two, and are as many as there are requests
+        """Add to ``batch`` the paths for which an applied txn changes the result of a read."""
+        for path in touched:  # faster than update(): most txns touch two paths
             batch.touched.add(path)
 
     def stop(self) -> None:
-        """Release nothing more: the state in memory is unknown after a failed apply."""
+        """Write and release nothing more: the state in memory is unknown after a failed apply."""
         self._is_stopped = True
 
     def batch_to_wait_for(self, connection: Receiver, shows: Shows) -> Batch | None:
-        """Return the batch behind which a reply has to wait; None: it need not.
+        """Return the batch that must be durable before a reply is sent; None if there is none.
 
-        It waits for what it shows, and behind what its connection waits for already.
+        A reply waits for the txns that it shows, and for the batch that earlier replies of its
+        connection wait for.
         """
         collecting, syncing, hold = self.collecting, self.syncing, connection.hold
         if syncing is None and collecting.num_txns == 0:
-            return None  # what is synced and not released yet is in order: see Release
+            return None  # frames that are synced and not released yet keep their order
         if shows is EVERYTHING:
             return self.newest_batch()
         if (hold is not None and hold.batch is collecting) or shows in collecting.touched:
@@ -130,15 +132,15 @@ class GroupCommit:
         return None
 
     def zxid_seen_with(self, batch: Batch | None) -> int:
-        """Return the zxid of a reply that waits for ``batch``: the last one that it may show."""
+        """Return the zxid for the header of a reply that waits for ``batch`` (None: no wait)."""
         return self.synced_zxid if batch is None else batch.last_zxid
 
     def newest_batch(self) -> Batch | None:
-        """Return the batch behind which everything applied so far is durable; None: it is."""
+        """Return the batch that has the last applied txn; None if that txn is durable."""
         return self.collecting if self.collecting.num_txns else self.syncing
 
     def when_durable(self, callback: Callable[[], None]) -> None:
-        """Call back once everything applied so far is on disk; at once where it is."""
+        """Call ``callback`` when every txn applied so far is on disk; at once if all are."""
         batch = self.newest_batch()
         if batch is None:
             callback()
@@ -146,7 +148,7 @@ class GroupCommit:
             batch.callbacks.append(callback)
 
     def roll_log(self) -> None:
-        """End the log behind the batch that is being synced."""
+        """End the log file after the batch that is being synced; the next batch begins a file."""
         self._log_thread.submit(self._log.roll, self._report)
 
     def _flush(self) -> None:
@@ -159,7 +161,7 @@ class GroupCommit:
         self._log_thread.submit(functools.partial(self._append, batch), self._synced)
 
     def _append(self, batch: Batch) -> None:
-        """Write and sync a batch: this is what the other thread does."""
+        """Write and sync a batch; runs on the log thread."""
         began = time.monotonic()
         self._log.append(batch.first_zxid, batch.records.getvalue())
         batch.sync_ms = round((time.monotonic() - began) * 1000)
@@ -172,7 +174,7 @@ class GroupCommit:
             return
         batch = self.syncing
         if batch is None:
-            raise AssertionError("a sync returned that was not under way")
+            raise AssertionError("a sync returned, but no batch was being synced")
         self.syncing = None
         self.synced_zxid = batch.last_zxid
         batch.is_released = True
@@ -181,27 +183,27 @@ class GroupCommit:
         if not self._call_back(batch):
             return
         self._on_synced(batch)
-        # The holds point back: without this a batch would stay until cycles are collected.
+        # The holds refer to the batch. Without this, only the garbage collector would free it.
         batch.holds.clear()
 
     def _call_back(self, batch: Batch) -> bool:
-        """Call the callbacks of a batch; say whether the server goes on.
+        """Call the callbacks of a batch; return whether the server continues.
 
-        If one raises, the loop's exception handler decides whether the server stops. If it does
-        not, the other callbacks are called.
+        If a callback raises an exception, the loop's exception handler decides whether the server
+        stops. If the server continues, the other callbacks are called.
         """
         for callback in batch.callbacks:
             try:
                 callback()
             except Exception as error:  # noqa: BLE001 -- the handler decides
-                message = "a callback behind a sync failed"
+                message = "a callback after a sync failed"
                 self._loop.call_exception_handler({"message": message, "exception": error})
                 if self._is_stopped:
                     return False
         return True
 
     def _release(self, batch: Batch) -> None:
-        """Send what the batch held; much of it in several steps, behind what waits already."""
+        """Send the frames of a batch; many bytes are sent in steps, after earlier batches."""
         began_s = self._scheduler.now_s()
         queue = self._to_release
         if not queue:

@@ -1,8 +1,8 @@
-"""The outbox: what is sent to clients, at once or held behind the batch that it shows.
+"""The outbox: sends replies and watch events to clients, or holds them until a batch is on disk.
 
-Owns the order of what a connection is sent: replies in the order of its requests, an event before
-any reply that shows what it tells, and nothing before the batch that it shows is on disk. The other
-modules say what is sent and behind which batch.
+This module decides the order of the frames on a connection. Replies have the order of the requests.
+A watch event is sent before any reply that shows the same change. A frame is sent after the batch
+that it shows is on disk. The other modules decide the content of a frame and its batch.
 """
 
 from collections.abc import Collection, Iterator
@@ -26,18 +26,18 @@ from zoolet.wire.replies import encode_event, encode_result
 REPLY_BYTES: Final = LENGTH_BYTES + REPLY_HEADER_BYTES
 
 _SHARED_BYTES: Final = 4096
-"""Events with more bytes are not copied for each watcher, which may leave them unread for long."""
+"""Longer events are not copied for each watcher, because a watcher may leave them unread."""
 
 _EVENTS_EACH: Final = 16
-"""If a txn causes more events, those for the same watchers are sent in one piece."""
+"""If a txn causes more events, events for the same watchers are sent together in one piece."""
 
 
 @final
 class Outbox:
     """Sends replies and watch events.
 
-    ``batch`` is always what must be on disk before; None: the frame leaves with the others of this
-    turn of the loop.
+    In every method, ``batch`` is the batch that must be on disk before the frame is sent. None
+    means that the frame is sent with the other frames of this turn of the event loop.
     """
 
     def __init__(self, commit: GroupCommit, stats: ServerStats) -> None:
@@ -49,9 +49,9 @@ class Outbox:
     def answer(
         self, connection: Connection, shows: Shows, xid: int, err: int, body: bytes = b""
     ) -> None:
-        """Send the reply to a read, or hold it behind what it shows.
+        """Send the reply to a read, or hold it until the txns that it shows are on disk.
 
-        The zxid in the header is the last one that may be seen with it.
+        The zxid in the header is the last zxid that a client may see together with the reply.
         """
         batch = self._commit.batch_to_wait_for(connection, shows)
         self.reply(batch, connection, xid, self._commit.zxid_seen_with(batch), err, body)
@@ -59,14 +59,14 @@ class Outbox:
     def answer_in_steps(self, connection: Connection, xid: int, shown: Shown) -> Iterator[int]:
         """Send the reply to a read that takes several steps to encode.
 
-        It shows the state at the moment when the request was taken, so it waits for what was not
-        synced then. Events that come meanwhile are sent after it.
+        The reply shows the state at the time of this call, so it waits for the txns that are not
+        synced at that time. Events that arrive during the steps are sent after the reply.
         """
         batch = self._commit.batch_to_wait_for(connection, shown.shows)
         zxid = self._commit.zxid_seen_with(batch)
         steps = shown.steps
         if steps is None:
-            raise AssertionError("a read without steps is answered at once")
+            raise AssertionError("a read without steps does not need answer_in_steps")
         return self._encode_and_reply(connection, xid, batch, zxid, steps)
 
     def _encode_and_reply(
@@ -92,7 +92,7 @@ class Outbox:
     def reply_to_write(
         self, batch: Batch, connection: Connection, xid: int, result: TxnResult
     ) -> None:
-        """Send what became of the write whose txn is the last of the batch."""
+        """Send the result of the write whose txn is the last txn of the batch."""
         body = encode_result(result)
         self.reply(batch, connection, xid, batch.last_zxid, result.err, body)
 
@@ -130,7 +130,7 @@ class Outbox:
         body: bytes,
         behind: bytes,
     ) -> None:
-        """Do the same without making copies of a long body, which ends with ``behind``."""
+        """Send a reply without a copy of its long body; ``behind`` follows the body."""
         self._stats.packets_sent += 1
         hold = _hold_behind(batch, connection)
         body_bytes = len(body) + len(behind)
@@ -146,10 +146,10 @@ class Outbox:
             hold.size_bytes += REPLY_BYTES + body_bytes
             connection.held_bytes += REPLY_BYTES + body_bytes
 
-    # -- what is no reply --------------------------------------------------------------------------
+    # -- frames other than replies -----------------------------------------------------------------
 
     def send(self, batch: Batch | None, connection: Connection, frame: bytes) -> None:
-        """Send a frame; it waits for the steps of a long request that are under way."""
+        """Send a frame, but only after the reply to a long request that is in progress."""
         self._stats.packets_sent += 1
         if connection.has_job:
             connection.defer(batch, frame)
@@ -157,7 +157,7 @@ class Outbox:
             self._send_now(batch, connection, frame)
 
     def send_deferred(self, connection: Connection) -> None:
-        """Send what came while the steps of a long request were under way."""
+        """Send the frames that ``send`` deferred during the steps of a long request."""
         for batch, frame in connection.take_deferred():
             self._send_now(batch, connection, frame)
 
@@ -188,7 +188,7 @@ class Outbox:
                     self.send(batch, connection, frame)
 
     def _notify_in_pieces(self, batch: Batch, events: list[Event]) -> None:
-        """Send many events of one txn; those for the same watchers in one piece."""
+        """Send many events of one txn; send events for the same watchers in one piece."""
         first = 0
         while first < len(events):
             watchers = events[first].watchers
@@ -205,10 +205,10 @@ class Outbox:
                     self._stats.packets_sent += end - first - 1
             first = end
 
-    # -- what waits --------------------------------------------------------------------------------
+    # -- frames that wait for the disk -------------------------------------------------------------
 
     def batch_released(self, batch: Batch, now_ms: int) -> None:
-        """Count how long the replies waited that a batch held."""
+        """Count the latency of the replies that a batch held."""
         latency_ms = now_ms - batch.opened_ms
         for hold in batch.holds:
             stats = hold.connection.stats
@@ -219,7 +219,7 @@ class Outbox:
             stats.last_response_ms = batch.opened_ms + latency_ms
 
     def holds(self) -> list[Hold]:
-        """Return what waits for the disk, by batch and connection."""
+        """Return all holds: the frames that wait for the disk, by batch and connection."""
         syncing = self._commit.syncing
         return self._commit.collecting.holds + ([] if syncing is None else syncing.holds)
 
@@ -229,9 +229,10 @@ def _are_same(watchers: Collection[Watcher], others: Collection[Watcher]) -> boo
 
 
 def _hold_behind(batch: Batch | None, connection: Connection) -> Hold | None:
-    """Return where a frame waits that must not be sent before ``batch`` is on disk.
+    """Return the hold for a frame that must not be sent before ``batch`` is on disk.
 
-    None: it waits for nothing. It also stays behind what waits for its connection already.
+    None means that the frame need not wait. If frames of its connection wait for a later batch, the
+    frame waits for that batch too, to keep the order.
     """
     hold = connection.hold
     if batch is None or batch.is_released:

@@ -1,10 +1,10 @@
-"""The request processor: what happens to a request between its frame and its reply.
+"""The request processor: processes each request from its frame to its reply.
 
-A write is *prepared* into a txn, *appended* to the batch that gathers, *applied* at once, and its
-reply and watch events are *released* when the batch is *synced* (``group_commit``). A read looks at
-the tree and is answered at once, unless it would show a txn that is not synced yet: then it waits
-with that txn. Either way a connection's replies leave in the order of its requests, and an event
-before any reply that shows what it tells.
+A write is *prepared* into a txn, *appended* to the batch that collects txns, and *applied* at once.
+Its reply and watch events are *released* when the batch is *synced* (``group_commit``). The reply
+to a read is sent at once, unless it would show a txn that is not synced yet: then the reply waits
+for that txn. In both cases, the replies of a connection have the order of its requests, and a watch
+event is sent before any reply that shows the same change.
 """
 
 import logging
@@ -61,21 +61,22 @@ _CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
 _WATCHES_AT_ONCE: Final = 500
 
 _AUTHENTICATION = frozenset({OpCode.AUTH.value, OpCode.SASL.value})
-"""Apache ZooKeeper reads these outside of its pipeline, and closes the connection if it cannot."""
+"""Apache ZooKeeper decodes these requests outside its pipeline and closes the connection if they
+are malformed."""
 
 
 @final
 class RequestProcessor(Requests):
-    """Takes requests from connections and sees to their answers.
+    """Processes the requests of all connections and sends the replies.
 
     Attributes:
         machine: the database.
         sessions: opens, closes and expires sessions.
         removal: removes containers and TTL znodes.
-        connections: those that are open, in the order in which they came.
-        stats: what was counted.
-        inspector: what an operator may see of it all.
-        answers: the answers to operators that are under way.
+        connections: the open connections, in the order in which they were opened.
+        stats: the server's counters.
+        inspector: collects the information that operators may see.
+        answers: the answers to operators that are in progress.
     """
 
     def __init__(
@@ -88,9 +89,10 @@ class RequestProcessor(Requests):
         scheduler: Scheduler,
         on_fatal: Callable[[Exception], None],
     ) -> None:
-        """Serve requests.
+        """Create the parts that process requests.
 
-        ``on_fatal`` is called with an exception that leaves the state unknown: the server must end.
+        ``on_fatal`` is called with an exception that leaves the state unknown; the server must then
+        stop.
         """
         super().__init__(
             config.max_frame_bytes,
@@ -129,30 +131,31 @@ class RequestProcessor(Requests):
     # -- connections -------------------------------------------------------------------------------
 
     def connection_opened(self, connection: Connection) -> None:
-        """Take a connection in."""
+        """Add a connection that has been opened."""
         connection.established_ms = self._clock.monotonic_ms()
         self.connections[connection] = None
         if self._config.skips_acl:
             connection.identities = connection.identities.with_((SKIPS_ACL,))
 
     def connection_closed(self, connection: Connection) -> None:
-        """Forget a connection; its session goes on until it expires."""
+        """Remove a closed connection; its session continues until the session expires."""
         self.connections.pop(connection, None)
         self.sessions.leave(connection)
 
     def malformed(self, connection: Connection, error: MalformedError) -> None:
-        """Note that what a connection brought is no frame; it is closed."""
+        """Log that the bytes of a connection are not a valid frame; the caller closes it."""
         self.limited.warning("closing the connection of %s: %s", connection.peer, error)
 
     def heard(self, connection: Connection) -> None:
-        """Note that bytes came that wait for their turn: the client is alive."""
+        """Record that the client is alive: it sent bytes that are not processed yet."""
         if connection.session is not None:
             connection.session.touch(self._clock.monotonic_ms())
 
     def failed(self, connection: Connection, error: Exception) -> None:
         """Close a connection whose request failed before it changed anything.
 
-        If a change was under way, the state is unknown: the server acknowledges nothing more.
+        If a change was in progress, the state is unknown: the server acknowledges nothing more and
+        stops.
         """
         if self.machine.is_changing:
             self._commit.stop()
@@ -167,7 +170,7 @@ class RequestProcessor(Requests):
         )
 
     def answer_word(self, connection: Connection, word: str, argument: bytes) -> None:
-        """Answer a four-letter word once what it shows is on disk."""
+        """Answer a four-letter word when the txns that the answer shows are on disk."""
         if word.encode() == four_letter_words.TRACE_MASK_WORD and self._may_be_asked(word):
             self.inspector.trace_mask = int.from_bytes(argument, signed=True)
         whitelist = self._config.four_letter_words
@@ -181,7 +184,7 @@ class RequestProcessor(Requests):
         )
 
     def when_durable(self, callback: Callable[[], None]) -> None:
-        """Call back once everything that can be seen now is on disk."""
+        """Call ``callback`` when every txn applied so far is on disk."""
         self._commit.when_durable(callback)
 
     def _may_be_asked(self, word: str) -> bool:
@@ -189,11 +192,11 @@ class RequestProcessor(Requests):
 
     @property
     def outstanding_requests(self) -> int:
-        """How many replies wait for the disk."""
+        """The number of frames (mostly replies) that wait for the disk."""
         return sum([hold.count for hold in self._outbox.holds()])
 
     def outstanding_by_connection(self) -> dict[Client, int]:
-        """Return how many of them wait for each connection that has any."""
+        """Return the number of frames that wait for the disk, for each connection that has any."""
         counts: dict[Client, int] = {}
         for hold in self._outbox.holds():
             connection = cast("Connection", hold.connection)
@@ -202,24 +205,25 @@ class RequestProcessor(Requests):
 
     @property
     def now_ms(self) -> int:
-        """What time it is on the clock that only rises."""
+        """The current time on the monotonic clock, in milliseconds."""
         return self._clock.monotonic_ms()
 
     def wall_ms_of(self, monotonic_ms: int) -> int:
-        """Return a moment of the clock that only rises as milliseconds since the epoch."""
+        """Return a time of the monotonic clock as milliseconds since the epoch."""
         return self._clock.wall_ms() + monotonic_ms - self._clock.monotonic_ms()
 
     # -- requests ----------------------------------------------------------------------------------
 
     def take(self, connection: Connection, data: bytes, start: i64, end: i64) -> None:
-        """Take the request in ``data[start:end]``."""
+        """Process the request in ``data[start:end]``."""
         if connection.session is None:
             self.sessions.connect(connection, data, start, end)
             self._changes.end()
             return
         if end - start < REQUEST_HEADER_BYTES:
             self.limited.warning(
-                "closing the connection of %s: a request too short", connection.peer
+                "closing the connection of %s: a request is shorter than its header",
+                connection.peer,
             )
             connection.abort()
             return
@@ -244,18 +248,20 @@ class RequestProcessor(Requests):
                 handle(connection, xid, reader)
             else:
                 self.limited.warning(
-                    "%s asked for op code %d, which is none", connection.peer, op_code
+                    "closing the connection of %s: the op code %d does not exist",
+                    connection.peer,
+                    op_code,
                 )
                 self._turn_away(connection, xid, -1, ErrorCode.UNIMPLEMENTED)
         except RequestError as error:
             self._outbox.answer(connection, error.path or NOTHING, xid, error.code)
-        except MalformedError as malformed:  # one name for both would have one type in mypyc
+        except MalformedError as malformed:  # not "error": in mypyc, a name has only one type
             self._answer_malformed(connection, xid, op_code, malformed)
 
     def _answer_malformed(
         self, connection: Connection, xid: int, op_code: int, error: MalformedError
     ) -> None:
-        self.limited.warning("a malformed request of %s: %s", connection.peer, error)
+        self.limited.warning("refusing a malformed request of %s: %s", connection.peer, error)
         if op_code in _AUTHENTICATION:
             connection.finish()
         else:
@@ -264,7 +270,7 @@ class RequestProcessor(Requests):
     def taken(
         self, connection: Connection, count: int, size_bytes: int, took_s: float, now_s: float
     ) -> None:
-        """Note what came in one read, and that its session's client was heard."""
+        """Count the requests of one read, and record that the session's client is alive."""
         now_ms, took_ms = int(now_s * MS_PER_S), int(took_s * MS_PER_S)
         self._changes.begin_moment()
         if count and connection.session is not None:
@@ -282,32 +288,33 @@ class RequestProcessor(Requests):
             stats.last_response_ms = now_ms
 
     def _may_ask(self, connection: Connection, op_code: int) -> bool:
-        """Say whether a connection has proven enough, or is about to (``enforce.auth.schemes``)."""
+        """Return whether ``enforce.auth.schemes`` allows this request on the connection."""
         required = self._config.required_schemes
         return op_code in _AUTHENTICATION or not required.isdisjoint(connection.identities.schemes)
 
     def _turn_stranger_away(self, connection: Connection, xid: int) -> None:
-        """Close a connection that asks for something before it has authenticated."""
+        """Refuse a request that requires authentication, and close the connection."""
         self.limited.warning(
-            "closing the connection of %s: it must authenticate first, under one of: %s",
+            "closing the connection of %s: the client must first authenticate with one of the"
+            " schemes %s",
             connection.peer,
             ", ".join(sorted(self._config.required_schemes)),
         )
         self._turn_away(connection, xid, 0, ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH)
 
     def _turn_away(self, connection: Connection, xid: int, zxid: int, code: ErrorCode) -> None:
-        """Refuse a request, whatever the state, and close the connection."""
+        """Refuse a request with an error that does not depend on the tree, and close."""
         batch = self._commit.batch_to_wait_for(connection, NOTHING)
         self._outbox.reply(batch, connection, xid, zxid, code)
         connection.finish()
 
     def batch_released(self, batch: Batch) -> None:
-        """Count how long the replies waited that a batch held."""
+        """Count the latency of the replies that a batch held."""
         self._outbox.batch_released(batch, self._clock.monotonic_ms())
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is under way that could append a txn while requests are held."""
+        """Whether nothing is in progress that could append a txn while requests are held."""
         if self.sessions.is_expiring or self.removal.is_under_way:
             return False
         for connection in self.connections:  # noqa: SIM110 -- compiled code makes no closure
@@ -323,11 +330,11 @@ class RequestProcessor(Requests):
         try:
             request = decode_write(op_code, reader)
         except MalformedError as error:
-            self.limited.warning("a malformed request of %s: %s", connection.peer, error)
+            self.limited.warning("refusing a malformed request of %s: %s", connection.peer, error)
             if op_code == OpCode.MULTI:
                 self._refuse(connection, session.session_id, xid, ErrorCode.MARSHALLING_ERROR)
             else:
-                # Apache ZooKeeper reads any other request before it takes a zxid for it.
+                # For other requests, Apache ZooKeeper decodes the body before it assigns a zxid.
                 self._outbox.answer(connection, EVERYTHING, xid, ErrorCode.MARSHALLING_ERROR)
             return
         if op_code == _CLOSE_SESSION and self.sessions.takes_steps_to_close(session):
@@ -339,15 +346,15 @@ class RequestProcessor(Requests):
             connection.finish()
 
     def _refuse(self, connection: Connection, session_id: int, xid: int, code: ErrorCode) -> None:
-        """Commit that a request is refused, whatever the state, and say so."""
+        """Commit an error txn for a refused request, and send the error."""
         batch = self._changes.refuse(session_id, xid, code)[1]
         self._outbox.reply(batch, connection, xid, batch.last_zxid, code)
         self._changes.end()
 
-    # -- what is neither a plain read nor a write --------------------------------------------------
+    # -- requests that are neither plain reads nor writes ------------------------------------------
 
     def _sync(self, connection: Connection, xid: int, reader: Reader) -> None:
-        """Answer once everything applied so far is durable: what follows shows it all."""
+        """Reply when every txn applied so far is durable; later reads show all these txns."""
         path = decode_path_or_null(reader).path
         batch = self._commit.newest_batch()
         zxid = self._commit.zxid_seen_with(batch)
@@ -371,26 +378,31 @@ class RequestProcessor(Requests):
         connection.finish()
         if is_one_too_many:
             self.limited.warning(
-                "closing the connection of %s: it proves more identities than"
-                " zoolet.maxIdentitiesPerConnection (%d)",
+                "closing the connection of %s: the client authenticated more identities than"
+                " zoolet.maxIdentitiesPerConnection allows (%d)",
                 connection.peer,
                 most,
             )
         else:
             self.limited.warning(
-                "%s failed to authenticate under the scheme %r", connection.peer, request.scheme
+                "closing the connection of %s: the client failed to authenticate with the scheme"
+                " %r",
+                connection.peer,
+                request.scheme,
             )
 
     def _refuse_reconfig(self, connection: Connection, xid: int, reader: Reader) -> None:
-        """Refuse a reconfig, as a standalone server does: it takes a zxid all the same."""
+        """Refuse a reconfig, as a standalone server does; the error txn has its own zxid."""
         check_reconfig(reader)
         session = cast("Session", connection.session)
         self._refuse(connection, session.session_id, xid, ErrorCode.RECONFIG_DISABLED)
 
     def _sasl(self, connection: Connection, xid: int, reader: Reader) -> None:
-        """Answer as a server without a SASL mechanism: no token, and nobody is authenticated."""
+        """Reply like a server without a SASL mechanism: no token, and no authentication."""
         if decode_sasl(reader) is None:
-            self.limited.warning("closing the connection of %s: a null SASL token", connection.peer)
+            self.limited.warning(
+                "closing the connection of %s: the client sent a null SASL token", connection.peer
+            )
             connection.abort()
             return
         batch = self._commit.batch_to_wait_for(connection, NOTHING)
@@ -420,14 +432,14 @@ class RequestProcessor(Requests):
         self._outbox.send_deferred(connection)
 
     def _set_some_watches(self, connection: Connection, xid: int, request: SetWatches) -> bool:
-        """Set watches again and send the events that were missed; False: they are too many."""
+        """Set watches again and send the missed events; return False if there are too many."""
         try:
             events = self.machine.set_watches(request, connection)
         except RequestError as error:
-            # Clients do not look at an error in this reply: their watches would be gone unseen.
+            # Clients ignore an error in this reply, so they would not know that watches are lost.
             self.limited.warning(
-                "closing the connection of %s: it takes over more watches than"
-                " zoolet.maxWatchesPerConnection (%d)",
+                "closing the connection of %s: the client sets more watches again than"
+                " zoolet.maxWatchesPerConnection allows (%d)",
                 connection.peer,
                 self.machine.rules.most_watches,
             )

@@ -1,8 +1,8 @@
-"""Reads: what each of them shows, and the body of its reply. A table from op code to function.
+"""Reads: one function for each op code, which returns the reply's body and the path that it shows.
 
-``read`` is the read path: a request's bytes, the znode that they name, the bytes that answer. It
-changes nothing but the watches of the connection. Whether its reply may leave at once is the
-processor's to say, by the path that it shows.
+``read`` decodes a request, finds its znode and encodes the body of the reply. It changes nothing
+except the watches of the connection. The processor decides from the path whether the reply is sent
+at once.
 """
 
 from collections.abc import Callable
@@ -55,19 +55,19 @@ _GET_DATA: Final = OpCode.GET_DATA.value
 _PING: Final = OpCode.PING.value
 
 _READ_AT_ONCE_BYTES: Final = 1 << 18
-"""The reply to a multiRead that is longer is encoded in several steps."""
+"""A longer reply to a multiRead is encoded in several steps."""
 
 
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Shown:
-    """The answer to a read.
+    """The result of a read.
 
     Attributes:
-        shows: what it shows of the tree.
-        body: of the reply.
-        steps: make a body that takes long to encode.
-        err: why the read is refused; 0: it is not.
+        shows: the part of the tree that the reply shows.
+        body: the body of the reply; empty if ``steps`` encode the body.
+        steps: the steps that encode a long body; None if ``body`` is complete.
+        err: the error code if the read is refused; 0 if the read succeeds.
     """
 
     __slots__ = ("body", "err", "shows", "steps")
@@ -133,7 +133,7 @@ def _names_of(machine: StateMachine, path: str, behind: bytes) -> Shown:
 
 
 def _list(machine: StateMachine, asker: Connection, reader: Reader) -> tuple[str, bytes]:
-    """Return the path whose children may be listed, and its record."""
+    """Return the path whose children a client may list, and the record of its znode."""
     path, watch = read_path_watch(reader)
     shown = _real(path)
     record = machine.readable(shown, asker.identities)
@@ -143,9 +143,10 @@ def _list(machine: StateMachine, asker: Connection, reader: Reader) -> tuple[str
 
 
 def _real(path: str) -> str:
-    """Return under which path a znode is kept: Apache ZooKeeper finds the root under "" as well.
+    """Return the path under which the tree stores a znode: "/" for the path "".
 
-    Watches are set on what was asked for: there, those on "" hear of nothing.
+    Apache ZooKeeper also finds the root under "". It sets a watch on the requested path, so a watch
+    on "" receives no event; callers of this function do the same.
     """
     return path or paths.ROOT
 
@@ -161,9 +162,9 @@ def _get_acl(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
 
 
 def _multi_read(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
-    """Answer each part for itself: one that is refused does not hold the others back.
+    """Read each part independently: the result of a refused part is its error code.
 
-    No part sets a watch, whatever it says (``MultiOperationRecord.deserialize``).
+    No part sets a watch, even if it requests a watch (``MultiOperationRecord.deserialize``).
     """
     operations = decode_multi_read(reader).operations
     rules = machine.rules
@@ -255,11 +256,12 @@ _READS: Final[dict[int, Read]] = by_number(
 
 
 def read(op_code: int, machine: StateMachine, asker: Connection, reader: Reader) -> Shown | None:
-    """Return what a read shows, whose body the reader is at; None: the op code is no read's.
+    """Return the result of the read whose body is next in ``reader``.
 
-    Raises RequestError where the read is refused, MalformedError where the body is none.
+    Returns None if the op code is not a read. Raises RequestError if the read is refused, and
+    MalformedError if the body is malformed.
     """
-    # Most of what is ever asked: compiled, this calls nothing through a table.
+    # The most frequent requests first: compiled code calls these functions without a table.
     if op_code == _GET_DATA:
         return _get_data(machine, asker, reader)
     if op_code == _PING:

@@ -1,4 +1,4 @@
-"""Removing containers that are empty again, and znodes whose time to live is over."""
+"""Removal of containers whose last child was deleted, and of znodes whose TTL has expired."""
 
 import logging
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ _LOOKS_AT_ONCE: Final = 500
 
 @final
 class Removal:
-    """Removes what is due, at most ``znode.container.maxPerMinute`` of them in a minute.
+    """Removes the znodes that are due, at most ``znode.container.maxPerMinute`` in a minute.
 
     Attributes:
-        is_under_way: whether the steps of one look are under way.
+        is_under_way: whether the steps of a removal are in progress.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class Removal:
         self._left: Iterator[str] = iter(())
 
     def look(self) -> None:
-        """Remove, in several steps, what is due."""
+        """Begin to remove, in several steps, the znodes that are due."""
         if not self._requests.is_held and not self.is_under_way and self._machine.tree.perishable:
             self.is_under_way = True
             self._requests.scheduler.run("removing containers and TTL znodes", self._steps())
 
     def remove_now(self) -> None:
-        """Remove now what is due."""
+        """Remove the znodes that are due, before this call returns."""
         if self._requests.is_held:
             return
         for _ in self._steps():
@@ -71,18 +71,18 @@ class Removal:
                 continue
             count += 1
             if count <= LOGGED_EACH:
-                log.info("removing %s: its time is over", path)
+                log.info("removing %s: it is an empty container, or its TTL has expired", path)
             self._changes.make_own(0, OpCode.DELETE_CONTAINER, DeleteContainer(path))
             if count >= at_most:
                 break
             yield STEP_COST_US
         if count > LOGGED_EACH:
-            log.info("removed %d more znodes whose time was over", count - LOGGED_EACH)
+            log.info("removed %d more empty containers and TTL znodes", count - LOGGED_EACH)
         self.is_under_way = False
 
     def _next(self) -> Iterator[str]:
-        """Yield the containers and TTL znodes that the last look has left, and then all."""
-        # Not "yield from": it would end what is left when a look stops before the end.
+        """Yield the containers and TTL znodes that the last removal did not reach, then all."""
+        # Not "yield from": if a removal stops early, it would also close the inner generator.
         for path in self._left:
             yield path
         self._left = _letting_go(tuple(self._machine.tree.perishable))
@@ -91,7 +91,7 @@ class Removal:
 
 
 def _letting_go(paths: tuple[str, ...]) -> Iterator[str]:
-    """Yield paths, and free them bit by bit: to free a million at once takes too long."""
+    """Yield paths, and free them in small parts: freeing a million at once takes too long."""
     bits = [paths[at : at + _LOOKS_AT_ONCE] for at in range(0, len(paths), _LOOKS_AT_ONCE)]
     bits.reverse()
     paths = ()

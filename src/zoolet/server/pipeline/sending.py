@@ -1,7 +1,8 @@
-"""A connection's sending side: frames out, as fast as the client reads.
+"""The sending side of a connection: sends frames as fast as the client reads.
 
-A turn's frames leave in one write. What the client does not take stays in ``Unsent``. Knows no
-request, no session and no turn: the connection, which receives, says when to send.
+One write sends all frames of a turn. Bytes that the client does not read yet stay in ``Unsent``.
+This module does not depend on requests, sessions or turns: the subclass ``Connection`` decides when
+to send.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -21,23 +22,26 @@ if TYPE_CHECKING:
     from zoolet.server.common.answers import Answer
 
 MAX_UNSENT_BYTES: Final = 16 << 20
-"""Past this much that its client does not read, or that waits for the disk, nothing more that a
-connection asks for is taken until it is less."""
+"""If more bytes of a connection are unsent or wait for the disk, the server processes no further
+request of the connection until their number is smaller."""
 
 MAX_UNREAD_BY_CLIENT_BYTES: Final = 4 * MAX_UNSENT_BYTES
-"""Past this much that its client does not read (watch events come unasked), it is cut off."""
+"""If more bytes of a connection are unsent, the server closes the connection. Watch events can
+cause this: they are sent without a request."""
 
 
 class SendingSide(Receiver):
-    """What a connection sends.
+    """The sending side of a connection.
 
     Attributes:
-        address: the client's.
-        port: the client's.
-        is_open: whether anything may be sent on it.
-        answered: how many frames are to be sent when all that has arrived is taken.
-        answered_long: how many were sent before, with a long one or as one.
-        unconfirmed_bytes: how much was sent since the client was last seen to have read everything.
+        address: the client's IP address; empty until the connection is opened.
+        port: the client's port; 0 until the connection is opened.
+        is_open: whether frames may be sent on the connection.
+        answered: the number of frames in the buffer that is sent at the end of this turn.
+        answered_long: the number of frames that were sent earlier in this turn, because a frame was
+            long.
+        unconfirmed_bytes: the number of bytes that were sent since the last check at which the
+            client had read everything.
     """
 
     def __init__(self) -> None:
@@ -45,13 +49,13 @@ class SendingSide(Receiver):
         self.address = ""
         self.port = 0
         self.is_open = False
-        # i32: the two share the room of one int, and a connection keeps to its block of memory.
+        # i32: both fit into the space of one int, so a connection stays in a small memory block.
         self.answered: i32 = 0
         self.answered_long: i32 = 0
         self.unconfirmed_bytes = 0
         self._transport: asyncio.Transport | None = None
         self._out: BytesWriter | None = None
-        # Most clients read everything at once, and need none.
+        # None for most clients: they read everything at once.
         self._unsent: Unsent | None = None
         self._client_reads = True
         self._closes_when_sent = False
@@ -62,7 +66,7 @@ class SendingSide(Receiver):
         """The client's address and port, as Apache ZooKeeper writes them."""
         return f"/{format_address(self.address, self.port)}" if self.address else "a new connection"
 
-    # -- what the receiving side does --------------------------------------------------------------
+    # -- implemented by the receiving side ---------------------------------------------------------
 
     def _wait_to_send(self) -> None:
         """Wait for a turn, in which ``_write_more`` is called."""
@@ -73,13 +77,13 @@ class SendingSide(Receiver):
         raise NotImplementedError
 
     def _cut_off(self) -> None:
-        """Close the connection of a client that does not read."""
+        """Close the connection, because the client does not read."""
         raise NotImplementedError
 
     # -- frames ------------------------------------------------------------------------------------
 
     def out(self) -> BytesWriter:
-        """Return where to write a frame that goes out with the others of this turn."""
+        """Return the buffer for one more frame; the buffer is sent at the end of this turn."""
         self.answered += 1
         out = self._out
         if out is None:
@@ -87,7 +91,7 @@ class SendingSide(Receiver):
         return out
 
     def send_large(self, header: bytes, body: bytes, behind: bytes) -> None:
-        """Send a long frame, in parts, without making a copy of it."""
+        """Send a long frame in parts, without a copy of the body."""
         self.answered_long += self.answered + 1
         self._flush()
         if self._transport is not None and self.is_open:
@@ -96,13 +100,13 @@ class SendingSide(Receiver):
 
     @property
     def unsent_bytes(self) -> int:
-        """The number of bytes that the client has not taken, as far as this process knows."""
+        """The number of bytes in this process that are not sent to the client yet."""
         transport = self._transport
         buffered = 0 if transport is None else transport.get_write_buffer_size()
         return buffered if self._unsent is None else self._unsent.size_bytes + buffered
 
     def _waiting_bytes(self) -> i64:
-        """Return the number of bytes that are not sent, or wait for the disk."""
+        """Return the number of bytes that wait for the client or for the disk."""
         waiting_bytes: i64 = self.held_bytes
         unsent = self._unsent
         if unsent is not None:
@@ -131,12 +135,12 @@ class SendingSide(Receiver):
             self._close_if_sent()
 
     def _give(self, transport: "asyncio.Transport", data: bytes) -> None:
-        """Give the transport something to send."""
+        """Write bytes to the transport."""
         self.unconfirmed_bytes += len(data)
         transport.write(data)
 
     def _add_unsent(self, parts: tuple[bytes, ...]) -> None:
-        """Let bytes wait for the client to read, and begin to send them if none waited before."""
+        """Add bytes that wait until the client reads; begin to send if no bytes waited before."""
         unsent = self._unsent
         is_first = unsent is None
         if unsent is None:
@@ -150,7 +154,7 @@ class SendingSide(Receiver):
             self._write_more()
 
     def _write_more(self) -> None:
-        """Give the transport what it takes now; what is left waits until the client reads."""
+        """Write the next chunk to the transport; the rest waits until the client reads."""
         transport = self._transport
         unsent = self._unsent
         if transport is None or not self.is_open or unsent is None:
@@ -169,15 +173,15 @@ class SendingSide(Receiver):
         if self._closes_when_sent:
             self._close_if_sent()
 
-    # -- the end -----------------------------------------------------------------------------------
+    # -- closing -----------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Read nothing more, and close once what is to be sent, held or not, has been sent."""
+        """Process no more requests, and close when all frames are sent, also the held frames."""
         self._closes_when_sent = True
         self._close_if_sent()
 
     def abort(self) -> None:
-        """Close now, whatever is to be sent."""
+        """Close now, without sending the remaining frames."""
         self._closes_when_sent = True
         self.is_open = False
         if self._transport is not None:
@@ -190,17 +194,17 @@ class SendingSide(Receiver):
             self._transport.close()
 
     def _send_no_more(self) -> None:
-        """Forget what was to be sent: the connection is gone."""
+        """Drop the unsent bytes and the answer in progress: the connection is closed."""
         self.is_open = False
         self._unsent = None
         if self._answer is not None:
             self._answer.stop()
             self._answer = None
 
-    # -- the answer to a four-letter word: what answers.Sink asks of the client's side ------------
+    # -- the answer to a four-letter word: the methods of answers.Sink -----------------------------
 
     def answer_and_close(self, answer: "Answer") -> None:
-        """Send an answer that is no frame, as fast as the client reads it, and close."""
+        """Send an answer that is not a frame, as fast as the client reads, and then close."""
         if self._transport is not None and self.is_open:
             self._answer = answer
             self._transport.set_write_buffer_limits(high=UNSENT_BYTES)
@@ -208,7 +212,7 @@ class SendingSide(Receiver):
 
     @property
     def is_answering(self) -> bool:
-        """Whether the answer to a four-letter word is on its way."""
+        """Whether the answer to a four-letter word is being sent."""
         return self._answer is not None
 
     @property
@@ -222,12 +226,12 @@ class SendingSide(Receiver):
             self._give(self._transport, chunk)
 
     def end_answer(self) -> None:
-        """Close behind the answer."""
+        """Close after the answer has been sent."""
         self.is_open = False
         if self._transport is not None:
             self._transport.close()
 
     def fail_answer(self, error: Exception) -> None:
-        """Say that the answer cannot be made, and close."""
+        """Send the client an error in place of the answer, and close."""
         self.send_chunk(failure(error))
         self.end_answer()

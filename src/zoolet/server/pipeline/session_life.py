@@ -1,4 +1,4 @@
-"""The life of sessions: a client opens one, comes back to it, and it is closed or expires."""
+"""The life cycle of sessions: opening, resuming, closing and expiring a session."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -31,7 +31,8 @@ _EPHEMERALS_AT_ONCE: Final = 200
 _WATCHES_AT_ONCE: Final = 500
 
 LOGGED_EACH: Final = 20
-"""If more sessions or znodes end together, the log has their number."""
+"""At most this number of ended sessions or removed znodes is logged one by one; for the others, the
+log has their number."""
 
 
 @final
@@ -39,7 +40,8 @@ class SessionLife:
     """Opens, resumes, closes and expires sessions.
 
     Attributes:
-        is_expiring: whether sessions that have expired are being closed.
+        is_expiring: whether the server is closing expired sessions.
+        machine: the database.
     """
 
     def __init__(
@@ -67,28 +69,31 @@ class SessionLife:
         self._secret = config.session_secret.encode()
 
     def database_replaced(self) -> None:
-        """Give no session id that the machine's new state has; the old sessions are gone."""
+        """Choose the next session id so that it differs from all ids in the new database."""
         next_id = self.machine.sessions.next_id(self._clock.wall_ms())
         self._next_session_id = max(self._next_session_id, next_id)
 
     # -- connecting --------------------------------------------------------------------------------
 
     def connect(self, connection: Connection, data: bytes, start: i64, end: i64) -> None:
-        """Give a connection its session: a new one, or the one it left."""
+        """Process a connect request: open a new session or resume an existing session."""
         limited = self._requests.limited
         try:
             request = decode_connect(data, start, end)
         except MalformedError as error:
             limited.warning(
-                "closing the connection of %s: no connect request: %s", connection.peer, error
+                "closing the connection of %s: its first frame is not a connect request: %s",
+                connection.peer,
+                error,
             )
             connection.abort()
             return
         self._stats.connection_requests += 1
         if request.last_zxid_seen > self.machine.zxid:
             limited.warning(
-                "closing the connection of %s: it has seen zxid 0x%x, and the last here is 0x%x;"
-                " it belongs to another server, or this one's data was put back",
+                "closing the connection of %s: the client has seen zxid 0x%x, but the last zxid of"
+                " this server is 0x%x; the client used another server before, or older data was"
+                " restored on this server",
                 connection.peer,
                 request.last_zxid_seen,
                 self.machine.zxid,
@@ -120,7 +125,7 @@ class SessionLife:
         password = request.password or b""
         if session is not None and not is_password(password, request.session_id, self._secret):
             self._requests.limited.warning(
-                "refusing session 0x%x to %s: the password is wrong",
+                "refusing to resume session 0x%x for %s: the session password is wrong",
                 request.session_id,
                 connection.peer,
             )
@@ -136,7 +141,7 @@ class SessionLife:
             connection.finish()
 
     def _connected(self, session: Session | None, request: Connect) -> bytes:
-        """Return the answer to a Connect; zeros where there is no such session, or no longer."""
+        """Return the reply to a connect request; all zeros if the session does not exist."""
         timeout_ms, session_id, password = 0, 0, bytes(PASSWORD_BYTES)
         if session is not None:
             timeout_ms, session_id = session.timeout_ms, session.session_id
@@ -146,7 +151,7 @@ class SessionLife:
         )
 
     def _attach(self, connection: Connection, session: Session) -> None:
-        """Make this the session's connection; one that it had before is closed."""
+        """Assign the connection to the session, and close the former connection if one exists."""
         former = _connection_of(session)
         if former is not None:
             former.abort()
@@ -155,14 +160,14 @@ class SessionLife:
         session.connection = connection
 
     def leave(self, connection: Connection) -> None:
-        """Note that a connection is gone; its session goes on until it expires."""
+        """Detach a closed connection from its session, which continues until it expires."""
         self._forget_watches(connection)
         session = connection.session
         if session is not None and session.connection is connection:
             session.connection = None
 
     def _forget_watches(self, connection: Connection) -> None:
-        """Drop the watches of a connection that is gone; many of them in several steps."""
+        """Remove the watches of a closed connection, in several steps if they are many."""
         steps = self.machine.forget_watcher(connection)
         if connection.num_watches > _WATCHES_AT_ONCE:
             self._requests.scheduler.run("removing the watches of a closed connection", steps)
@@ -173,12 +178,12 @@ class SessionLife:
     # -- closing -----------------------------------------------------------------------------------
 
     def takes_steps_to_close(self, session: Session) -> bool:
-        """Say whether a session has more ephemerals than one txn deletes."""
+        """Return whether a session has more ephemerals than one txn may delete."""
         owned = self.machine.tree.ephemerals.get(session.session_id)
         return owned is not None and len(owned) > _EPHEMERALS_AT_ONCE
 
     def close_in_steps(self, connection: Connection, session: Session, xid: int) -> Iterator[int]:
-        """Close a session with many ephemerals, as its client asks."""
+        """Close a session with many ephemerals at its client's request."""
         yield from self._delete_ephemerals(session)
         requester = Requester(session.session_id, NOBODY)
         applied, batch = self._changes.make(requester, xid, OpCode.CLOSE_SESSION, CloseSession())
@@ -188,10 +193,10 @@ class SessionLife:
         connection.finish()
 
     def _delete_ephemerals(self, session: Session) -> Iterator[int]:
-        """Delete a session's ephemerals, until few enough are left for one txn.
+        """Delete ephemerals of a session until one txn can delete the rest.
 
-        Each step is a txn of its own (docs/decisions/0054). From the first one on, the session
-        can do nothing more.
+        Each step is a separate txn (docs/decisions/0054). From the first step on, the session
+        cannot be resumed.
         """
         session.is_closing = True
         while self.takes_steps_to_close(session):
@@ -199,7 +204,7 @@ class SessionLife:
             yield STEP_COST_US
 
     def _end(self, session: Session) -> Iterator[int]:
-        """Close a session of which nobody is to be told."""
+        """Close a session that ends without a request; no client receives a reply."""
         yield from self._delete_ephemerals(session)
         self._changes.make_own(session.session_id, OpCode.CLOSE_SESSION, CloseSession())
         connection = _connection_of(session)
@@ -207,10 +212,11 @@ class SessionLife:
             connection.finish()
 
     def end_ownerless_ephemerals(self) -> None:
-        """Close the sessions that own ephemerals and do not exist, before anyone is served.
+        """Delete the ephemerals whose sessions do not exist; called before clients are served.
 
-        A snapshot may hold such ephemerals; nothing else would ever delete them. As every change
-        it is logged, so that a replay gives the same tree. Source: ``ZooKeeperServer.loadData``.
+        A snapshot can contain such ephemerals, and no session end would ever delete them. The
+        deletion is a logged txn, so that a replay gives the same tree. Source:
+        ``ZooKeeperServer.loadData``.
         """
         sessions = self.machine.sessions.by_id
         owners = [owner for owner in self.machine.tree.ephemerals if owner not in sessions]
@@ -222,11 +228,11 @@ class SessionLife:
     # -- expiring ----------------------------------------------------------------------------------
 
     def look_for_expired(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
-        """Close, in several steps, the sessions whose clients were silent for too long.
+        """Close, in several steps, the sessions that have expired: their clients sent nothing.
 
-        A ping may have arrived that is not read yet. So a session ends only if it is still silent
-        after the event loop has looked at every socket once more, later than the deadline. Two
-        calls of ``call_soon`` are needed for that: the first one may come before the look.
+        A ping may have arrived that the server has not read yet. So a session expires only if the
+        event loop polls all sockets again after the deadline and finds nothing from its client.
+        This takes two calls of ``call_soon``: the first callback may run before that poll.
         """
         now_ms = self._clock.monotonic_ms()
         is_held = self._requests.is_held
@@ -243,14 +249,14 @@ class SessionLife:
         self._requests.scheduler.run("closing expired sessions", self._expire(deadline_ms))
 
     def expire_now(self) -> None:
-        """Close now the sessions whose clients were silent for too long."""
+        """Close the sessions that have expired, before this call returns."""
         if self._requests.is_held:
             return
         for _ in self._expire(self._clock.monotonic_ms()):
             pass
 
     def _expire(self, deadline_ms: int) -> Iterator[int]:
-        """Close the sessions whose time was up at ``deadline_ms``."""
+        """Close the sessions that had expired at the time ``deadline_ms``."""
         sessions = self.machine.sessions
         count = 0
         while found := sessions.expired(deadline_ms, _SESSIONS_AT_ONCE):
@@ -271,16 +277,16 @@ class SessionLife:
         self.is_expiring = False
 
     def expire(self, session_id: int) -> bool:
-        """Close a session as if its client had been silent too long; False: there is none."""
+        """Close a session as if it had timed out; return False if it does not exist."""
         session = self.machine.sessions.by_id.get(session_id)
         if session is None:
             return False
-        log.info("session 0x%x is made to expire", session_id)
+        log.info("expiring session 0x%x before its timeout, as requested", session_id)
         for _ in self._end(session):
             pass
         return True
 
 
 def _connection_of(session: Session) -> Connection | None:
-    """Return the connection of a session's client; None: the client is away."""
+    """Return the connection of a session's client; None if the client is not connected."""
     return cast("Connection | None", session.connection)

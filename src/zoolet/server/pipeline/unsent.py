@@ -1,7 +1,7 @@
-"""Bytes that a client has not taken yet, beyond what its transport holds.
+"""Bytes that wait until a client reads, in addition to the bytes in its transport.
 
-A transport gets at most CHUNK_BYTES at a time. So one iteration of the event loop writes a bounded
-number of bytes for each connection, however much waits and however many clients begin to read.
+A transport gets at most CHUNK_BYTES bytes at a time. So one iteration of the event loop writes a
+bounded number of bytes for each connection.
 """
 
 from collections import deque
@@ -14,10 +14,10 @@ CHUNK_BYTES: Final = 1 << 18
 
 @final
 class Unsent:
-    """What is to be sent, in order.
+    """A queue of bytes to send.
 
     Attributes:
-        size_bytes: how much that is.
+        size_bytes: the number of bytes in the queue.
     """
 
     def __init__(self) -> None:
@@ -26,13 +26,13 @@ class Unsent:
         self._at: i64 = 0
 
     def add(self, frames: bytes) -> None:
-        """Add at the end."""
+        """Add bytes at the end."""
         if frames:
             self._parts.append(frames)
             self.size_bytes += len(frames)
 
     def next_chunk(self) -> bytes:
-        """Take out what is to be sent next: CHUNK_BYTES at most; empty if there is nothing."""
+        """Remove and return the next bytes, at most CHUNK_BYTES; empty if the queue is empty."""
         taken: list[bytes] = []
         room: i64 = CHUNK_BYTES
         parts = self._parts

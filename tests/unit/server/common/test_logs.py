@@ -178,5 +178,5 @@ def test_a_log_that_cannot_be_reopened_stays(tmp_path: Path) -> None:
     path = tmp_path / "log"
     run_program(path, "file", "path.rename(path.with_name('log.1')); path.mkdir()")
     text = (tmp_path / "log.1").read_text()
-    assert "the log file cannot be reopened, and stays the same" in text
+    assert "the log file cannot be reopened, so the server uses the old one" in text
     assert text.endswith("last\n")

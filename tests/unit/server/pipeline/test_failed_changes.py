@@ -207,7 +207,7 @@ def fail_apply(server: EmbeddedServer) -> None:
     server._thread.call(put)
 
 
-FATAL = "a change could not be made whole in memory: MemoryError()"
+FATAL = "a change could not be completed in memory: MemoryError()"
 
 CHANGES = {
     "create": create("/new"),

@@ -116,9 +116,9 @@ NOT_OF_CLIENTS = {
 BOUNDED = {
     "session 0x%x expired after %d ms",
     "%d more sessions expired",
-    "session 0x%x is made to expire",
-    "removing %s: its time is over",
-    "removed %d more znodes whose time was over",
+    "expiring session 0x%x before its timeout, as requested",
+    "removing %s: it is an empty container, or its TTL has expired",
+    "removed %d more empty containers and TTL znodes",
     "deleting the ephemerals of session 0x%x, which does not exist",
     "%s",
 }

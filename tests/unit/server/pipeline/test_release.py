@@ -199,7 +199,7 @@ def test_a_failed_sync_ends_the_server_and_acknowledges_nothing(
     zookeeper.disk.release_syncs()
     zookeeper.wait_until_ended()
     assert "Input/output error" in str(zookeeper.failure)
-    assert "start again" in str(zookeeper.failure)
+    assert "start the server again" in str(zookeeper.failure)
     assert writer.is_closed_by_server()
     assert watcher.is_closed_by_server()
 

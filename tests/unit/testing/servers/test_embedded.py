@@ -205,7 +205,7 @@ def test_a_full_disk_ends_the_server_and_loses_nothing(
         zookeeper_client.create("/a", b"y")
     zookeeper.wait_until_ended()
     assert "No space left on device" in str(zookeeper.failure)
-    with pytest.raises(RuntimeError, match="Make room or mend the disk"):
+    with pytest.raises(RuntimeError, match="Free disk space or repair the disk"):
         zookeeper.inside.sessions()
     states.wait_for(SUSPENDED)
     zookeeper.disk.mend()
