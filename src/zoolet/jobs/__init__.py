@@ -1,9 +1,9 @@
 """Jobs on ZooKeeper: prioritised, bound to data, and never lost when a worker dies.
 
-Owns the queue (every move of a job is one multi), workers, and the dispatcher that submits jobs
-and returns their results. It runs on any ZooKeeper through kazoo; it may import zoolet.model and
-zoolet.client, kazoo, click, rich, SQLAlchemy and prometheus_client, and never a server's code.
-``docs/jobs.md`` is for its users.
+This package contains the queue (one multi moves a job from place to place), the workers, and the
+dispatcher that submits jobs and returns their results. It works with any ZooKeeper server, through
+kazoo. It may import zoolet.model and zoolet.client, kazoo, click, rich, SQLAlchemy and
+prometheus_client, but not the server's code. ``docs/jobs.md`` is the page for its users.
 """
 
 import importlib
@@ -143,13 +143,13 @@ _MODULES = {
     "Worker": "zoolet.jobs.worker.worker",
     "WorkerGoneError": "zoolet.jobs.errors",
 }
-"""Where each public name is. It is imported at its first use (PEP 562).
+"""The module of each public name. The module is imported when the name is first used (PEP 562).
 
-An executor's process runs modules of this package, and uses none of these names. Without a client
-and a database it starts after 0.10 s of processor time instead of 0.25 s.
+An executor's process uses modules of this package, but none of these names. Because it does not
+import the client and the database library, it starts after 0.10 s of processor time, not 0.25 s.
 """
 
-if not TYPE_CHECKING:  # so a type checker knows that there are no other names
+if not TYPE_CHECKING:  # a type checker must not assume that any other name exists
 
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:

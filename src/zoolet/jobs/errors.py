@@ -1,18 +1,19 @@
-"""What can go wrong with a job, as types whose message says what to do.
+"""The exceptions of the job system. Their messages say what the user can do.
 
-Imports nothing of zoolet.
+This module does not import other modules of zoolet.
 """
 
 
 class JobError(Exception):
-    """The base of every error of the job system."""
+    """The base class of all exceptions of the job system."""
 
 
 class JobTimeoutError(JobError, TimeoutError):
-    """A call ended at its deadline, because the server did not answer.
+    """A call ended at its deadline because the server did not reply.
 
     Attributes:
-        is_outcome_unknown: whether a write was sent: it may have been done, or may still be done.
+        is_outcome_unknown: whether a write was sent. If so, the server may have executed the write,
+            or may execute it later.
     """
 
     def __init__(self, message: str, *, is_outcome_unknown: bool = False) -> None:
@@ -21,15 +22,15 @@ class JobTimeoutError(JobError, TimeoutError):
 
 
 class ConnectError(JobError, ValueError):
-    """No server can give a session with these settings; the message says what to change."""
+    """The client cannot get a session with these settings; the message says what to change."""
 
 
 class ForkedError(JobError):
-    """The object was made before a fork; create a new one in the child process."""
+    """The object was created before a fork; create a new object in the child process."""
 
 
 class DisconnectedError(JobError):
-    """The connection was closed, or the client gave up connecting; create a new one."""
+    """The connection was closed, or the client gave up connecting; create a new connection."""
 
 
 class AccessDeniedError(JobError):
@@ -37,56 +38,56 @@ class AccessDeniedError(JobError):
 
 
 class RequestRefusedError(JobError):
-    """The server refused a request for another reason than the state of the queue."""
+    """The server refused a request for a reason other than a permission or the queue's state."""
 
 
 class InvalidJobError(JobError, ValueError):
-    """What was given cannot be a job; nothing was submitted."""
+    """An argument, such as a job request or a setting, is invalid; nothing was submitted."""
 
 
 class UnreadableJobError(JobError):
-    """A znode under a queue is not a job: something else wrote it."""
+    """A znode of a queue has an invalid value: another program wrote it."""
 
 
 class JobNotFoundError(JobError):
-    """No job of this name is in the queue."""
+    """The queue has no job of this name."""
 
 
 class JobTakenError(JobError):
-    """Someone else took the job first; take another one."""
+    """Another worker took the job first; take another job."""
 
 
 class OwnershipLostError(JobError):
-    """The job is no longer this worker's, so what the worker did for it is not recorded."""
+    """The worker no longer owns the job, so the worker's result or error is not recorded."""
 
 
 class WorkerGoneError(OwnershipLostError):
-    """The worker's ephemeral znode is gone: register again, under a new worker id."""
+    """The worker's ephemeral znode does not exist any more: register again with a new worker id."""
 
 
 class FunctionNotFoundError(JobError):
-    """A task or a loader cannot be imported, or cannot be called."""
+    """A task or a loader cannot be imported, or is not callable."""
 
 
 class UnknownQueueError(JobError):
-    """Nothing is a queue at this path."""
+    """There is no queue at this path."""
 
 
 class UnknownBatchError(JobError):
-    """No batch of this name is in the queue."""
+    """The queue has no batch of this name."""
 
 
 class BatchExistsError(JobError):
-    """A batch of this name is in the queue already; choose another name, or follow that one."""
+    """The queue already has a batch of this name; choose another name, or follow that batch."""
 
 
 class ResultStoreError(JobError):
-    """The result store did not do what was asked; the message says why."""
+    """An operation of the result store failed; the message says why."""
 
 
 class ResultRefusedError(ResultStoreError):
-    """The result store cannot take this result, however often it is tried."""
+    """The result store cannot store this result; a retry does not help."""
 
 
 class ExecutorError(JobError):
-    """An executor cannot work: its process cannot be started, or its thread has failed."""
+    """An executor failed: its process cannot be started, or its thread ended with an error."""

@@ -196,7 +196,7 @@ def test_a_batch_whose_submitter_died_says_so(
     monkeypatch.setattr(submitter, "_submit_chunk", dying)
     with pytest.raises(SystemExit):
         dispatcher.submit_batch(numbered(120), name="night")
-    with pytest.raises(BatchIncompleteError, match="of its 120 jobs about 100 are not named"):
+    with pytest.raises(BatchIncompleteError, match="of its 120 jobs, about 100 are not submitted"):
         dispatcher.batch("night")
     assert len(dispatcher.queue.waiting()) == 50
 

@@ -177,7 +177,7 @@ def test_closing_ends_the_calls_of_other_threads(server: Any, dispatcher: Dispat
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(dispatcher.submit, "m:f", "d", "1", timeout_s=None)
         dispatcher.close()
-        with pytest.raises(DisconnectedError, match="Create a new one"):
+        with pytest.raises(DisconnectedError, match="Create a new connection"):
             waiting.result(WAIT_S)
     with pytest.raises(DisconnectedError):
         dispatcher.submit("m:f", "d", "1", timeout_s=None)

@@ -231,7 +231,7 @@ def test_a_metrics_port_that_is_taken_is_a_clear_error(
 def test_settings_change_and_shards_do_not(dispatcher: Dispatcher) -> None:
     assert dispatcher.queue.configure(keep_done_jobs=7).keep_done_jobs == 7
     assert dispatcher.queue.layout.read_settings().keep_done_jobs == 7
-    with pytest.raises(InvalidJobError, match="make another queue"):
+    with pytest.raises(InvalidJobError, match="create another queue"):
         dispatcher.queue.configure(shards=2)
-    with pytest.raises(InvalidJobError, match="whole number, 0 to"):
+    with pytest.raises(InvalidJobError, match="whole number from 0 to"):
         dispatcher.queue.configure(keep_done_jobs=-1)

@@ -142,7 +142,7 @@ def test_a_reader_on_another_host_gets_the_name_of_the_host(
     monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     with (
         Dispatcher(server.hosts, ROOT) as other,
-        pytest.raises(ResultStoreError, match=f"results.db on host {host}, and this process"),
+        pytest.raises(ResultStoreError, match=f"results.db on host {host}, but this process"),
     ):
         other.job(job.name)
 
@@ -274,6 +274,6 @@ def test_the_purge_closes_the_store(
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://user:secret@host/db"])
 def test_a_store_that_cannot_be_used_is_a_clear_error(dispatcher: Dispatcher, url: str) -> None:
     reader = ResultReader(dispatcher.queue, url)
-    with pytest.raises(ResultStoreError, match="It is a URL of SQLAlchemy") as raised:
+    with pytest.raises(ResultStoreError, match="Use an SQLAlchemy URL") as raised:
         reader.put("key", b"1")
     assert "secret" not in str(raised.value)

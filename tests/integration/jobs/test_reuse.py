@@ -79,7 +79,7 @@ def test_the_log_and_the_command_say_what_was_reused(
         dispatcher.submit("m:f", "d", "1")
         assert caplog.messages == []
         [submission] = dispatcher.submit("m:f", "d", "1").submissions
-        assert caplog.messages == [f"the same work is under way: job {submission.name}"]
+        assert caplog.messages == [f"the same work is in progress already: job {submission.name}"]
     options = ["jobs", "submit", "--server", server.hosts, "--queue", ROOT, "--task", "m:f"]
     data = ["--dataset", "d", "--group", "1"]
     for more, origin in ((data, "JOINED"), ([], "NEW"), ([], "NEW"), (["--reuse"], "NEW"),

@@ -97,7 +97,7 @@ def test_a_done_znode_that_holds_no_job(dispatcher: Dispatcher, client: KazooCli
     client.set(dispatcher.queue.layout.done(batch.names[0]), b"no job")
     [job] = batch.results()
     assert job.state is JobState.FAILED
-    assert "does not hold a job" in job.last_error
+    assert "is not a valid job" in job.last_error
 
 
 def test_a_job_that_moves_is_not_taken_for_a_removed_one(

@@ -1,1 +1,1 @@
-"""What a queue is made of, as values: jobs, their names, settings. They talk to no server."""
+"""The values of a queue's znodes: jobs, job names, settings. This package sends no requests."""

@@ -1,6 +1,6 @@
-"""What all workers of a queue look at: what is paused, and that someone cancelled jobs.
+"""The value of the znode ``control``, which all workers watch: pauses and cancellations.
 
-It is the value of the znode ``control``. Imports the job system's JSON and errors.
+This module imports the job system's JSON and errors.
 """
 
 import json
@@ -16,13 +16,13 @@ _COUNT_MOST = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What is paused, and how often someone cancelled running jobs.
+    """The pauses of a queue, and the number of cancellations of running jobs.
 
     Attributes:
-        paused: no worker takes a job.
-        paused_datasets: no worker takes a job of one of these.
-        cancellations: how often running jobs were cancelled; at a change, each worker looks
-            whether what it runs is its own still.
+        paused: whether no worker takes any job.
+        paused_datasets: the datasets whose jobs no worker takes.
+        cancellations: how many times running jobs were cancelled. When this number changes, each
+            worker checks whether it still owns the jobs that it runs.
     """
 
     paused: bool = False
@@ -30,15 +30,15 @@ class Control:
     cancellations: int = 0
 
     def allows(self, dataset: str | None) -> bool:
-        """Say whether jobs of a dataset may be taken."""
+        """Return whether workers may take jobs of a dataset."""
         return not self.paused and dataset not in self.paused_datasets
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Return what the znode says, which any program may have written; without data, nothing.
+        """Decode the znode's value, which any program may have written; no data means no pause.
 
         Raises:
-            UnreadableJobError: it is not the value of a control znode.
+            UnreadableJobError: the value is not valid for the znode ``control``.
         """
         if not data:
             return cls()
@@ -59,7 +59,7 @@ class Control:
             and 0 <= cancellations <= _COUNT_MOST
         ):
             return cls(paused, frozenset(datasets), cancellations)
-        raise _unreadable("paused, paused_datasets or cancellations is wrong")
+        raise _unreadable("paused, paused_datasets or cancellations has an invalid value")
 
     def encode(self) -> bytes:
         """Return the znode's value."""
@@ -68,6 +68,6 @@ class Control:
 
 def _unreadable(reason: str) -> UnreadableJobError:
     return UnreadableJobError(
-        f"the queue's znode control cannot be read ({reason}), so nothing is paused: run zoolet"
-        " jobs pause or resume, which write it again"
+        f"the value of the queue's znode control is invalid ({reason}), so nothing is paused: run"
+        " zoolet jobs pause or resume, which write the value again"
     )

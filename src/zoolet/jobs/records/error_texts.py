@@ -1,11 +1,12 @@
-"""The text of an exception: short to be kept with a job, or long for the log.
+"""Describes an exception: in a short text that is stored with a job, and a long text for the log.
 
-The standard text can be of any length, and its ends say least: the type of the exception stands
-before a long message, and the frames that raised it before that. So each part has a limit of its
-own. What holds: `describe` returns a text within `KEPT_CHARACTERS` whose last line that is not
-indented names the type, and it raises nothing, whatever the exception's own methods do.
+The standard traceback has no limit of length. Cutting its start or its end would remove important
+parts, because the exception's type and the last frames are before a message that may be long. So
+each part has its own limit. Invariants: `describe` returns a short text of at most
+`KEPT_CHARACTERS`, whose last line without indentation names the type. `describe` raises nothing,
+even if methods of the exception raise.
 
-Imports the job system's texts.
+This module imports the job system's texts.
 """
 
 import contextlib
@@ -19,9 +20,9 @@ from typing import NamedTuple
 from zoolet.jobs.records.texts import cut_end, cut_middle, escaped, escaped_lines
 
 KEPT_CHARACTERS = 2048
-"""Longest text of an attempt's error that is kept with the job."""
+"""The greatest length of an attempt's error that is stored with the job."""
 LOGGED_CHARACTERS = 16_000
-"""Longest text of an attempt's error in the worker's log."""
+"""The greatest length of an attempt's error in the worker's log."""
 
 _OWN_FOLDER = str(Path(__file__).parents[1])
 _NO_MESSAGE = "[its message cannot be read: {}]"
@@ -31,8 +32,8 @@ class ErrorText(NamedTuple):
     """An exception as text.
 
     Attributes:
-        short: type, message and the last frames, in at most `KEPT_CHARACTERS`.
-        full: as much of it as the log gets, in at most `LOGGED_CHARACTERS`.
+        short: the type, the message and the last frames, in at most `KEPT_CHARACTERS`.
+        full: the text for the log, in at most `LOGGED_CHARACTERS`.
     """
 
     short: str
@@ -41,17 +42,17 @@ class ErrorText(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """How much of an exception is told.
+    """The limits of the parts of an exception's text.
 
     Attributes:
-        all: characters of the text.
-        message, note: characters of the message, and of each note.
-        lines: lines of the message, and of each note.
-        notes: how many notes.
-        frames: how many of the last frames.
-        file, name, line: characters of a frame's file, function, and source line.
-        members: how many exceptions of a group, at each level.
-        earlier: how many exceptions that came before it.
+        all: the most characters of the whole text.
+        message, note: the most characters of the message, and of each note.
+        lines: the most lines of the message, and of each note.
+        notes: the most notes.
+        frames: the most frames; the last frames are shown.
+        file, name, line: the most characters of a frame's file, function, and source line.
+        members: the most exceptions of an exception group, at each level.
+        earlier: the most exceptions that led to this exception.
     """
 
     all: int
@@ -70,7 +71,7 @@ class _Limits:
 _SHORT = _Limits(KEPT_CHARACTERS, 500, 100, 10, 2, 5, 70, 30, 50, 5, 3)
 _FULL = _Limits(LOGGED_CHARACTERS, 8000, 1000, 200, 3, 100, 300, 100, 200, 20, 20)
 _OF_EARLIER = 3
-"""The message of an exception that came before gets 1/N of the room."""
+"""The limit of an earlier exception's message is the limit of the message divided by this."""
 _SUMMARY_CHARACTERS = 100
 _NAME_CHARACTERS = 150
 _GROUP_LEVELS = 3
@@ -78,7 +79,7 @@ _LEFT_OUT = "[earlier exceptions are left out]\n\n"
 
 
 def describe(error: BaseException) -> ErrorText:
-    """Return an exception as text; the first frames are left out if they are the job system's."""
+    """Return an exception as text, without the first frames if they are in the job system."""
     try:
         return ErrorText(_text(error, _SHORT), _text(error, _FULL))
     except BaseException as other:  # noqa: BLE001 -- its attributes may be anything
@@ -104,7 +105,7 @@ def _text(error: BaseException, limits: _Limits) -> str:
 
 
 def _earlier(error: BaseException) -> Iterator[tuple[BaseException, str]]:
-    """Yield the exceptions that led to this one, and how, the last first."""
+    """Yield the exceptions that led to ``error``, each with its relation, the latest first."""
     seen = {id(error)}
     while True:
         if error.__cause__ is not None:
@@ -120,8 +121,8 @@ def _earlier(error: BaseException) -> Iterator[tuple[BaseException, str]]:
 
 
 def _block(error: BaseException, limits: _Limits, room: int) -> str:
-    """Return type and message, and before them as much of the rest as there is room for."""
-    # What follows the first line is indented: the last line that is not names the type.
+    """Return type and message, after as many of the other parts as fit into ``room`` characters."""
+    # Further lines are indented, so that the last line without indentation names the type.
     end = _lines(f"{_name(error)}: {_message(error, limits.message)}", limits.lines)
     end[0] = end[0].removesuffix(": ")
     for note in _notes(error, limits):
@@ -151,7 +152,7 @@ def _size(lines: list[str]) -> int:
 
 
 def _lines(text: str, limit: int) -> list[str]:
-    """Return the lines of a text, the first as it is and the others indented."""
+    """Return at most ``limit`` lines of a text; all lines but the first are indented."""
     first, *others = text.split("\n")
     if len(others) >= limit:
         left_out = f"[{len(others) + 1 - limit} lines left out]"
@@ -160,7 +161,7 @@ def _lines(text: str, limit: int) -> list[str]:
 
 
 def _frames(start: TracebackType | None, limits: _Limits, room: int) -> list[str]:
-    """Return the last frames, as many as there is room for."""
+    """Return the last frames as lines, as many as fit into ``room`` characters."""
     count = sum(1 for _ in traceback.walk_tb(start))
     found = traceback.StackSummary.extract(traceback.walk_tb(start), limit=-limits.frames)
     lines: list[str] = []
@@ -211,7 +212,7 @@ def _message(error: BaseException, limit_characters: int) -> str:
 
 
 def _cut(text: str, limit_characters: int) -> str:
-    """Return the start of a text, escaped; more of it than is shown is not looked at."""
+    """Return the start of a text, escaped; the rest of the text is not processed."""
     start = cut_end(escaped_lines(text[:limit_characters]), limit_characters)
     if len(text) <= limit_characters:
         return start

@@ -1,7 +1,7 @@
-"""What a job is: its JSON value, its states, and the limits that hold for it.
+"""A job: its JSON value, the changes of its state, and its limits.
 
-A Job is a value: every change makes a new one, and only `zoolet.jobs.znodes.queue` writes it down.
-Imports nothing but the job system's names and errors.
+A Job is immutable: every change returns a new Job. `zoolet.jobs.znodes` writes jobs to znodes. This
+module imports only the job system's records and errors.
 """
 
 import json
@@ -31,58 +31,57 @@ from zoolet.jobs.records.texts import cut_for_json
 from zoolet.jobs.records.transitions import JobState, Place
 
 JOB_LIMIT_BYTES = 512 * 1024
-"""Largest JSON value of a job with its result, but without its attempts' errors and output.
+"""The largest JSON value of a job with its result, without its attempts' errors and output.
 
-ZooKeeper's default limit of a request is 1 MiB; the rest of it is room for these.
+ZooKeeper's default limit of a request is 1 MiB; the rest is for the errors and the output.
 """
 MOVE_LIMIT_BYTES = 1_010_000
-"""Largest JSON value of a job with all of its errors: one more error still fits into a request."""
+"""The largest JSON value of a job with all errors; one more error still fits into a request."""
 _LARGE_VALUE_BYTES = 64 * 1024
-"""A value of fewer bytes is below the limits, however it is written."""
+"""A value with fewer bytes is within the limits, however its JSON escapes characters."""
 _NO_KEY = "none"
-"""Key of a job whose value names no work."""
+"""The key of a stand-in if the unreadable value has no valid key."""
 
 LOSSES_SHOWN = MAX_ATTEMPTS_LIMIT
-"""Losses of a job that its errors tell of; later ones are only counted."""
+"""The number of losses that a job's errors list; later losses are only counted."""
 ERROR_LIMIT_BYTES = 12 * 1024
-"""Most JSON that the error of an attempt takes; a character may take 12 bytes."""
+"""The most bytes of an attempt's error in JSON; one character may take 12 bytes."""
 OUTPUT_LIMIT_BYTES = 8 * 1024
-"""Most JSON that the last lines of an attempt's output take."""
+"""The most bytes of the last lines of an attempt's output in JSON."""
 
 
 class Job(NamedTuple):
-    """A job as it stands in a queue.
+    """A job in a queue.
 
-    Each job is changed several times on its way. A change of a named tuple takes 2 us, and that of
-    a frozen dataclass 9 us.
+    A job changes several times. Changing a named tuple takes 2 us, a frozen dataclass 9 us.
 
     Attributes:
-        name: its znode's name; without the sequence until the server has appended one.
-        version: the version of the znode it was read from or written to. Not part of the value.
-        key: what identifies the work (`JobRequest.key`).
-        submission: unique id of the submission that made the job.
+        name: the name of the job's znode; without the sequence before the server appends it.
+        version: the version of the znode that the job was read from or written to. Not in the JSON.
+        key: the hash that identifies the work (`JobRequest.key`).
+        submission: the unique id of the submission that created the job.
         backoff_ms, timeout_ms, not_before_ms, expires_ms: as requested (`JobRequest`);
-            not_before_ms also holds until when a job backs off.
-        batch: name of the batch that it was submitted in.
-        chained: whether it waits until another batch is done.
-        waits_for: why it is in deferred: ``time`` or ``batch``; None if it may start.
-        import_since_ms: when a worker could not import its task for the first time.
-        import_tries: how often a worker could not.
-        import_worker: id of the last of these workers.
-        state: where it is in its life.
-        worker: id of the worker that owns it, or that finished it.
-        attempts: how many attempts have ended, whichever way.
-        losses: how often a worker was lost that owned it and had not started it.
-        errors: one for each failed attempt.
+            not_before_ms is also the end of a back-off.
+        batch: the name of the batch that the job belongs to; None: no batch.
+        chained: whether the job waits until another batch has ended.
+        waits_for: why the job is in deferred: ``time`` or ``batch``; None if it can start.
+        import_since_ms: the time when a worker first failed to import the task; None: never.
+        import_tries: how many times a worker failed to import the task.
+        import_worker: the id of the last worker that failed to import the task.
+        state: the job's state.
+        worker: the id of the worker that owns or ended the job; None: no worker.
+        attempts: the number of attempts that have ended, with a result or an error.
+        losses: how many times the job's worker was lost before it started the task.
+        errors: the errors of failed attempts, losses, failed imports and a cancellation.
         output: the last lines of each attempt that printed or logged something.
-        result: what the task returned; None where it is in the result store. A worker has it as
-            `EncodedJson`.
-        stored: under which key the result is in the result store, if it is there.
-        cache_hit: whether the last attempt found the job's data in the worker's cache.
-        submitted_ms: when it was submitted, in milliseconds since the epoch; so are the others.
-        taken_ms: when its worker took it.
-        started_ms: when its task was started.
-        finished_ms: when it came to stand under done.
+        result: the JSON value that the task returned, in a worker as `EncodedJson`; None if it is
+            in the result store.
+        stored: the key of the result in the result store; None if the result is not there.
+        cache_hit: whether the last attempt found its data in the worker's cache; None: not known.
+        submitted_ms: the time of submission. All times are in milliseconds since the epoch.
+        taken_ms: the time when the worker took the job; None: not taken.
+        started_ms: the time when the task started; None: not started.
+        finished_ms: the time when the job was moved to done; None: not ended.
     """
 
     name: str
@@ -129,15 +128,15 @@ class Job(NamedTuple):
         batch: str | None = None,
         chained: bool = False,
     ) -> Self:
-        """Return the job that ``request`` asks for, not yet submitted.
+        """Return the job for ``request``, not yet submitted.
 
         Raises:
-            InvalidJobError: the request cannot be a job; the message says why.
+            InvalidJobError: the request is invalid; the message says why.
         """
         dataset, groupid = request.dataset, group_text(request.groupid)
         if (dataset is None) != (groupid is None):
             raise InvalidJobError(
-                f"dataset {dataset!r} and groupid {groupid!r}: give both, or neither for a task"
+                f"dataset {dataset!r} and groupid {groupid!r}: set both, or neither for a task"
                 " without data"
             )
         name = job_names.build(
@@ -177,10 +176,10 @@ class Job(NamedTuple):
 
     @classmethod
     def decode(cls, name: str, value: bytes, version: int) -> Self:
-        """Return the job that stands at a znode, whose value any program may have written.
+        """Decode the value of a job's znode, which any program may have written.
 
         Raises:
-            UnreadableJobError: the value is not that of the job of this name.
+            UnreadableJobError: the value is not a valid job of this name.
         """
         parsed = job_names.parse(name)
         if parsed is None:
@@ -190,23 +189,23 @@ class Job(NamedTuple):
             fields["state"] = JobState(fields["state"])
             job = cls(name=name, version=version, **fields)
             if len(value) > _LARGE_VALUE_BYTES:
-                # Written again it may take more bytes: characters past ASCII are escaped.
+                # Encoded again, the value may be longer: characters past ASCII are escaped.
                 job.check_size()
                 job.check_size_of_all()
         except ValueError as error:
             raise UnreadableJobError(
-                f"{name} does not hold a job: {error}. Submit the work again"
+                f"the value of {name} is not a valid job: {error}. Submit the work again"
             ) from None
         if not job.task and job.state is not JobState.FAILED:
-            raise UnreadableJobError(f"{name} does not hold a job: it has no task")
+            raise UnreadableJobError(f"the value of {name} is not a valid job: it has no task")
         return job
 
     @classmethod
     def stand_in(cls, name: str, value: bytes, version: int, at_ms: int, reason: str) -> Self:
-        """Return what stands for a value that is not a job's: a FAILED job that says why.
+        """Return a stand-in for an invalid value: a FAILED job whose error is ``reason``.
 
-        It keeps what identifies the job. It has no task, so nobody can let it run again. ``at_ms``
-        is when the znode was created.
+        It keeps the fields that identify the job. It has no task, so it cannot be retried.
+        ``at_ms`` is the creation time of the znode, in ms since the epoch.
         """
         parsed = job_names.parse(name)
         if parsed is None:
@@ -233,11 +232,11 @@ class Job(NamedTuple):
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether it stands for a value that is not a job's (`stand_in`)."""
+        """Whether the job is a stand-in for an invalid value (`stand_in`)."""
         return not self.task
 
     def encode(self) -> bytes:
-        """Return the znode's value, a JSON object; what was not asked for is left out of it."""
+        """Return the znode's value, a JSON object without the optional fields that are not set."""
         value = self._asdict()
         del value["name"], value["version"]
         for key in _LEFT_OUT_IF_UNSET:
@@ -253,14 +252,14 @@ class Job(NamedTuple):
 
     @property
     def group(self) -> tuple[str, str] | None:
-        """The data that the job is about, as dataset and groupid; None for a job without data."""
+        """The dataset and groupid of the job's data; None for a job without data."""
         if self.dataset is None or self.groupid is None:
             return None
         return self.dataset, self.groupid
 
     @property
     def named_group(self) -> tuple[str, str]:
-        """The dataset and groupid in its name, also of a draft; for a job without data, too."""
+        """The dataset and groupid in the name, also for a draft and for a job without data."""
         parsed = job_names.parse(self.name) or job_names.parse(f"{self.name}0")
         if parsed is None:
             raise InvalidJobError(f"{self.name!r} is not the name of a job")
@@ -268,49 +267,48 @@ class Job(NamedTuple):
 
     @property
     def last_error(self) -> str:
-        """What the last failed attempt ended in, in one line; "" if none failed.
+        """The last error in one line; "" if there is none.
 
-        Of a traceback it is the line that names the exception.
+        For a traceback, this is the line that names the exception.
         """
         return self.errors[-1].summary if self.errors else ""
 
     def check_size(self) -> None:
-        """Raise InvalidJobError where what was asked and what was returned are too large.
+        """Raise InvalidJobError if the requested fields and the result are too large together.
 
-        What the moves of a job add to it does not count, so a job that was taken can be finished.
+        Fields that moves add are not counted, so that a job that was taken can be finished.
         """
         if not self.is_large:
             return
         size_bytes = self.waiting()._replace(attempts=0, errors=(), output=()).size_bytes
         if size_bytes > JOB_LIMIT_BYTES:
             raise InvalidJobError(
-                f"the job's value takes {size_bytes} bytes of JSON; at most {JOB_LIMIT_BYTES} are"
-                " allowed: keep large data elsewhere and pass its name"
+                f"the job's value has {size_bytes} bytes of JSON; at most {JOB_LIMIT_BYTES} are"
+                " allowed: store large data elsewhere and pass its name"
             )
 
     def check_size_of_all(self) -> None:
-        """Raise InvalidJobError if the value, with its errors, is too large to be moved."""
+        """Raise InvalidJobError if the value with its errors is too large for a move."""
         size_bytes = self.size_bytes
         if size_bytes > MOVE_LIMIT_BYTES:
             raise InvalidJobError(
-                f"its value takes {size_bytes} bytes of JSON; at most {MOVE_LIMIT_BYTES} can be"
-                " moved"
+                f"its value has {size_bytes} bytes of JSON; at most {MOVE_LIMIT_BYTES} can be moved"
             )
 
     def with_error(self, message: str) -> Self:
-        """Return the job after an attempt that ended in ``message``."""
+        """Return the job after an attempt that failed with the error ``message``."""
         message = cut_for_json(message, KEPT_CHARACTERS, ERROR_LIMIT_BYTES)
         error = AttemptError(self.attempts + 1, self.worker or "", message)
         return self._replace(attempts=self.attempts + 1, errors=(*self.errors, error))
 
     def with_output(self, last_lines: str) -> Self:
-        """Return the job with the end of what the attempt that ends now has printed and logged."""
+        """Return the job with the last lines that the attempt that ends now printed or logged."""
         last_lines = cut_for_json(last_lines, KEPT_CHARACTERS, OUTPUT_LIMIT_BYTES)
         output = AttemptOutput(self.attempts + 1, self.worker or "", last_lines)
         return self._replace(output=(*self.output, output)[-MAX_ATTEMPTS_LIMIT:])
 
     def taken(self, worker: str, now_ms: int) -> Self:
-        """Return the job as a worker's own, which has not started it."""
+        """Return the job after a worker took it: STAGING, in owned."""
         return self._replace(
             state=JobState.STAGING,
             worker=worker,
@@ -321,7 +319,7 @@ class Job(NamedTuple):
         )
 
     def running(self, now_ms: int, *, cache_hit: bool | None) -> Self:
-        """Return the job with its task started, as the next version of it under owned."""
+        """Return the job after its task started: RUNNING, with the next version in owned."""
         return self._replace(
             state=JobState.RUNNING,
             cache_hit=cache_hit,
@@ -330,10 +328,10 @@ class Job(NamedTuple):
         )
 
     def succeeded(self, now_ms: int, result: Any, stored: str | None = None) -> Self:
-        """Return the job as it stands under done with its result, which is JSON or `EncodedJson`.
+        """Return the job in done with its result, which is JSON or `EncodedJson`.
 
         Raises:
-            InvalidJobError: it is too large for a znode.
+            InvalidJobError: the job is too large for a znode.
         """
         ended = self._replace(
             state=JobState.SUCCESSFUL,
@@ -347,7 +345,7 @@ class Job(NamedTuple):
         return ended
 
     def failed(self, now_ms: int, error: str) -> Self:
-        """Return the job after a failed attempt: it waits, backing off, or it is FAILED."""
+        """Return the job after a failed attempt: it waits, after a back-off, or is FAILED."""
         failed = self.with_error(error)._replace(
             import_since_ms=None, import_tries=0, import_worker=None
         )
@@ -360,15 +358,15 @@ class Job(NamedTuple):
 
     @property
     def starts_carefully(self) -> bool:
-        """Whether RUNNING must be recorded before the job is started: this may be the last attempt.
+        """Whether RUNNING must be recorded before the task starts (this may be the last try).
 
-        So a job of one attempt is started at most once. A job that kills its worker at once comes
-        to an end: after some losses it starts carefully, and then its attempts are counted.
+        So a job with one attempt starts at most once. A job that kills its worker at once is FAILED
+        at some time: after some losses, RUNNING is recorded first, and its attempts are counted.
         """
         return self.attempts + self.losses + 1 >= self.max_attempts
 
     def lost(self, now_ms: int) -> Self:
-        """Return the job after the loss of its worker: a failed attempt only if it was started."""
+        """Return the job after its worker was lost; only a RUNNING job has a failed attempt."""
         if self.state is JobState.RUNNING:
             return self.failed(now_ms, f"worker {self.worker} was lost while it ran the task")
         errors = self.errors
@@ -379,17 +377,17 @@ class Job(NamedTuple):
         return self._replace(losses=losses, errors=errors).waiting()
 
     def without_task(self, now_ms: int, error: str) -> Self:
-        """Return the job after a worker could not import its task: that is not an attempt.
+        """Return the job after a worker could not import its task, which is not an attempt.
 
-        It waits, longer each time, since another worker may have the code, or may get it. It is
-        FAILED if no worker could import the task for `IMPORT_PATIENCE_MS`.
+        The job waits, longer each time, because another worker may have the code, or may get it.
+        The job is FAILED if no worker could import the task for `IMPORT_PATIENCE_MS`.
         """
         since_ms = now_ms if self.import_since_ms is None else self.import_since_ms
         is_over = now_ms - since_ms >= IMPORT_PATIENCE_MS
-        # One entry tells of all tries.
+        # All tries have one entry in ``errors``.
         errors = self.errors if self.import_tries == 0 else self.errors[:-1]
         if is_over:
-            error = f"{error}\nNo worker could import it for {IMPORT_PATIENCE_MS // 1000} s."
+            error = f"{error}\nNo worker could import the task for {IMPORT_PATIENCE_MS // 1000} s."
         delay_ms = min(IMPORT_BACKOFF_MS << self.import_tries, IMPORT_BACKOFF_MOST_MS)
         after = self._replace(
             errors=(*errors, AttemptError(self.attempts, self.worker or "", error)),
@@ -401,16 +399,16 @@ class Job(NamedTuple):
         return after.gave_up(now_ms) if is_over else after.waiting().put_off(now_ms)
 
     def gave_up(self, now_ms: int) -> Self:
-        """Return the job as it stands under done without a result."""
+        """Return the job as FAILED, in done."""
         return self._replace(state=JobState.FAILED, waits_for=None, finished_ms=now_ms, version=0)
 
     def ended_by(self, now_ms: int, message: str) -> Self:
-        """Return the job as FAILED by someone's decision, not by an attempt."""
+        """Return the job as FAILED for a reason that is not an attempt, such as a cancellation."""
         error = AttemptError(self.attempts, self.worker or "", message)
         return self._replace(errors=(*self.errors, error)).gave_up(now_ms)
 
     def waiting(self) -> Self:
-        """Return the job as it waits in unowned: without a worker, its attempts as its version."""
+        """Return the job in unowned: without a worker, with the number of attempts as version."""
         return self._replace(
             version=self.attempts,
             state=JobState.PENDING,
@@ -423,7 +421,7 @@ class Job(NamedTuple):
         )
 
     def unstarted(self) -> Self:
-        """Return the job with no trace of what workers have done with it."""
+        """Return the job without its attempts, losses, errors and output."""
         return self._replace(
             attempts=0,
             losses=0,
@@ -435,20 +433,20 @@ class Job(NamedTuple):
         )
 
     def put_off(self, now_ms: int) -> Self:
-        """Return the waiting job after its batch, if it had to wait for one, may start.
+        """Return the waiting job after the batch that it waited for, if any, has ended.
 
-        It waits for its time, if that has not come.
+        The job waits until ``not_before_ms`` if that is later than ``now_ms``.
         """
         is_early = (self.not_before_ms or 0) > now_ms
         return self._replace(chained=False, waits_for=WAITS_FOR_TIME if is_early else None)
 
     def held(self) -> Self:
-        """Return the waiting job as it waits until another batch is done."""
+        """Return the waiting job in deferred, where it waits until another batch has ended."""
         return self._replace(chained=True, waits_for=WAITS_FOR_BATCH)
 
     @property
     def is_large(self) -> bool:
-        """Whether it may be of any size, and not just a name and a few values."""
+        """Whether the value may be large: it has more than a name and a few short values."""
         return (
             bool(self.errors or self.output)
             or is_large(self.task)
@@ -458,12 +456,12 @@ class Job(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes of JSON its value takes."""
+        """The number of bytes of the job's value in JSON."""
         return len(self.encode())
 
     @property
     def place(self) -> Place:
-        """Where it belongs; a stand-in is found elsewhere."""
+        """The place for the job's state; the znode of a stand-in may be in another place."""
         if self.has_ended:
             return Place.DONE
         if self.state is not JobState.PENDING:
@@ -472,7 +470,7 @@ class Job(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it stands under done."""
+        """Whether the job has ended: it is SUCCESSFUL or FAILED."""
         return self.state in {JobState.SUCCESSFUL, JobState.FAILED}
 
 

@@ -1,10 +1,10 @@
-"""Job names: ``entry-{priority:03d}-{dataset}:{groupid}-{sequence}``, built and taken apart.
+"""Builds and parses job names: ``entry-{priority:03d}-{dataset}:{groupid}-{sequence}``.
 
-The server appends the sequence. A dataset and a groupid are percent-encoded (UTF-8) where they
-hold a character that a path forbids, or one that parts a name: ``/``, ``:``, ``%``, and ``-`` at
-the end of a groupid, where it would read as the sign of a sequence past the 32-bit overflow. All
-else stays readable, so a name is taken apart by position: a ``-`` in a dataset is harmless.
-Imports zoolet.model.
+The server appends the sequence. In the dataset and the groupid, characters that are not allowed in
+a path are percent-encoded (UTF-8), and so are ``/``, ``:``, ``%``, and a ``-`` at the end of a
+groupid. The latter would look like the sign of a sequence after an overflow of 32 bits. All other
+characters are not encoded. A ``-`` in a dataset is allowed, because ``:`` ends the dataset. This
+module imports zoolet.model.
 """
 
 import os
@@ -18,21 +18,21 @@ from zoolet.model import paths
 
 PRIORITY_MAX = 999
 NO_DATASET = "_"
-"""The dataset in the name of a job without data; its groupid there is eight random hex digits."""
+"""The dataset in the name of a job without data; the groupid is eight random hex digits."""
 PAGE_SHIFT = 10**10
-"""A sequence is the number of its page times this, plus what the server appended."""
+"""A sequence is the number of its page times this, plus the counter that the server appended."""
 PART_LIMIT_BYTES = 255
-"""Longest dataset or groupid, encoded: every worker lists the names of all jobs that wait."""
+"""The most bytes of an encoded dataset or groupid, because workers list the names of all jobs."""
 
 _NAME = re.compile(r"entry-(\d{3})-([^:]+):([^:]*[^:-])-(-?\d+)", re.DOTALL | re.ASCII)
 
 
 Group = tuple[str, str]
-"""What identifies a group of data: dataset and groupid."""
+"""The dataset and the groupid that identify a group of data."""
 
 
 class JobName(NamedTuple):
-    """The name of a job's znode, and what it says."""
+    """The name of a job's znode, and its parts."""
 
     name: str
     priority: int
@@ -42,27 +42,30 @@ class JobName(NamedTuple):
 
     @property
     def group(self) -> Group:
-        """The data that the job is about."""
+        """The dataset and the groupid."""
         return (self.dataset, self.groupid)
 
     @property
     def has_data(self) -> bool:
-        """Whether the job is about a group of a dataset."""
+        """Whether the job has a dataset and a group."""
         return self.dataset != NO_DATASET
 
     @property
     def page(self) -> int:
-        """Which page of its shard the job was submitted to; 0 where a queue has no pages."""
+        """The number of the job's page in its shard; 0 if the queue has no pages."""
         return max(0, self.sequence) // PAGE_SHIFT
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """The sort key of jobs: the greater priority first, then the lower sequence."""
+        """The sort key of jobs: greater priorities first, then lower sequences first."""
         return (-self.priority, self.sequence, self.name)
 
 
 def no_group() -> tuple[str, str]:
-    """Return dataset and groupid for the name of a job without data, so that shards fill evenly."""
+    """Return the dataset and a random groupid for the name of a job without data.
+
+    The random groupid distributes these jobs evenly over the shards.
+    """
     return NO_DATASET, os.urandom(4).hex()
 
 
@@ -71,12 +74,15 @@ def build(priority: int, dataset: str, groupid: str) -> str:
     """Return a job's name without the sequence, which the server appends.
 
     Raises:
-        InvalidJobError: the priority is not 0 to 999, or a part is empty, too long or no text.
+        InvalidJobError: the priority is not from 0 to 999, or the dataset or groupid is empty, too
+            long or not a text.
     """
     if isinstance(priority, bool) or not isinstance(priority, int):
         raise InvalidJobError(f"priority {priority!r} is not a whole number from 0 to 999")
     if not 0 <= priority <= PRIORITY_MAX:
-        raise InvalidJobError(f"priority {priority} is outside 0 to 999; the greater goes first")
+        raise InvalidJobError(
+            f"priority {priority} is not from 0 to 999; jobs with a greater priority start first"
+        )
     group = _encode("groupid", groupid)
     if group.endswith("-"):
         group = f"{group[:-1]}%2D"
@@ -85,9 +91,9 @@ def build(priority: int, dataset: str, groupid: str) -> str:
 
 @lru_cache(maxsize=20_000)
 def parse(name: str) -> JobName | None:
-    """Take a job's name apart; None where it is not the name of a job.
+    """Parse a job's name; return None if it is not the name of a job.
 
-    What waits is listed again and again, and its names do not change: hence the cache.
+    Workers list the same waiting jobs many times, so the results are cached.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -111,7 +117,9 @@ def _encode(part: str, text: str) -> str:
     try:
         encoded = "".join(map(_encode_character, text))
     except UnicodeEncodeError:
-        raise InvalidJobError(f"{part} {text!r} holds half a character (a surrogate)") from None
+        raise InvalidJobError(
+            f"{part} {text!r} has half of a surrogate pair, which is not a character"
+        ) from None
     if len(encoded.encode()) > PART_LIMIT_BYTES:
         raise InvalidJobError(
             f"{part} {text[:40]!r}... takes {len(encoded.encode())} bytes in a job's name;"

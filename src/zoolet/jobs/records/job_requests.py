@@ -1,6 +1,6 @@
-"""What a job is submitted with, and the limits that are checked then.
+"""The request for a job, and the check of its limits.
 
-Imports the job system's limits and errors.
+This module imports the job system's limits and errors.
 """
 
 import hashlib
@@ -27,22 +27,25 @@ _to_sorted_json = json.JSONEncoder(sort_keys=True, default=dict).encode
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What to do: the work that a job is submitted for.
+    """The work for a job, and how the job is run.
 
     Attributes:
-        task: the function to run, or its name: ``module:function``, or that of an entry point. A
-            function becomes its name.
-        dataset: the dataset that it works on; None, and no group, for a task without data.
-        groupid: which group of that dataset; an int becomes its decimal text.
-        parameters: JSON object that the task gets beside the group.
-        priority: 0 to 999, the greater goes first.
-        max_attempts: after this many failed attempts the job is FAILED.
-        backoff_ms: how long it waits after a failed attempt, twice as long after each further one.
-        timeout_ms: an attempt that takes longer is ended, and failed.
-        not_before_ms: no worker starts it before this time, in milliseconds since the epoch.
-        expires_ms: no worker starts it after this time; it is FAILED then.
-        idempotency_key: what identifies the work; by default task, dataset, groupid and parameters
-            if it has data. Work without data has no identity, unless this is given.
+        task: the function to run, or its name: ``module:function``, or the name of an entry point.
+            A function is replaced by its name.
+        dataset: the dataset that the task works on; None for a task without data.
+        groupid: the group of the dataset; an int is replaced by its decimal text. None for a task
+            without data.
+        parameters: the JSON object that the task gets in addition to the group.
+        priority: a number from 0 to 999; jobs with a greater priority start first.
+        max_attempts: the number of failed attempts after which the job is FAILED.
+        backoff_ms: the delay after the first failed attempt; it doubles after each further one.
+        timeout_ms: the time limit of an attempt, which then fails; None: no limit.
+        not_before_ms: the time before which no worker starts the job, in milliseconds since the
+            epoch; None: no such time.
+        expires_ms: the time after which no worker starts the job, and the job is FAILED, in
+            milliseconds since the epoch; None: the job does not expire.
+        idempotency_key: the text that identifies the work; None: task, dataset, groupid and
+            parameters identify work with data, and nothing identifies work without data.
     """
 
     task: str | Callable[..., Any]
@@ -62,17 +65,17 @@ class JobRequest:
 
     @property
     def task_name(self) -> str:
-        """The task as its name."""
+        """The name of the task."""
         return str(self.task)
 
     @property
     def identifies_work(self) -> bool:
-        """Whether a later request can be for the same work: it has data, or an idempotency key."""
+        """Whether later requests can be for the same work: it has data or an idempotency key."""
         return self.dataset is not None or self.idempotency_key is not None
 
     @property
     def key(self) -> str:
-        """What identifies the work: a hash of the idempotency key, or else of the work itself."""
+        """The hash that identifies the work: of the idempotency key, or else of the work itself."""
         if self.idempotency_key is not None:
             work: object = {"idempotency_key": self.idempotency_key}
         else:
@@ -91,17 +94,17 @@ _MILLISECONDS = {
     "not_before_ms": (0, TIME_LIMIT_MS, _TIME_HINT),
     "expires_ms": (0, TIME_LIMIT_MS, _TIME_HINT),
 }
-"""The least and the greatest value of each time in a request, and what else to say of it."""
+"""The least and the greatest value of each time in a request, and a hint for the error message."""
 
 
 def group_text(groupid: object) -> Any:
-    """Return a groupid as the text that stands for it in a name; what is not one, as it is."""
+    """Return the text of a groupid: the decimal text of an int, and other values unchanged."""
     is_number = isinstance(groupid, int) and not isinstance(groupid, bool)
     return str(int(groupid)) if is_number else groupid  # type: ignore[call-overload]
 
 
 def check_request(request: JobRequest) -> None:
-    """Raise InvalidJobError if a request cannot be a job; its parameters are not looked into."""
+    """Raise InvalidJobError if a request is invalid; the content of parameters is not checked."""
     if not is_text(request.task) or not 0 < len(request.task_name) <= TASK_LIMIT_CHARACTERS:
         raise InvalidJobError(
             f"task {request.task!r} is not a text like module:function, of up to"

@@ -1,8 +1,8 @@
 """Checks the fields of a job's JSON value, which any program may have written.
 
-What holds: `decode_fields` returns only values of the right type and within their limits, or raises
-ValueError. So no other module has to expect anything else from a value in a queue. The limits of
-what `submit` accepts are defined here too. Imports the job system's JSON and names.
+Invariant: `decode_fields` returns only values of the right type and within their limits, or raises
+ValueError. So other modules do not have to check the fields again. This module also defines the
+limits of the requests that `submit` accepts. It imports the job system's JSON and names.
 """
 
 import re
@@ -14,40 +14,40 @@ from zoolet.jobs.records.json_values import decode_json
 from zoolet.model import paths
 
 TIME_LIMIT_MS = 253_402_300_799_999
-"""Latest time of a job, in ms since the epoch: the last of the year 9999, UTC."""
+"""The latest time of a job, in ms since the epoch: the end of the year 9999, UTC."""
 BACKOFF_LIMIT_MS = 24 * 3600 * 1000
-"""Longest delay before a retry, in ms: one day."""
+"""The longest delay before a retry, in ms: one day."""
 TIMEOUT_LIMIT_MS = 365 * 24 * 3600 * 1000
-"""Longest timeout of an attempt, in ms: one year."""
+"""The longest timeout of an attempt, in ms: one year."""
 MAX_ATTEMPTS_LIMIT = 20
-"""Most attempts of a job, so that the errors of all of them fit in its znode."""
+"""The most attempts of a job; the errors of all of them fit into its znode."""
 WAITS_FOR_TIME = "time"
 WAITS_FOR_BATCH = "batch"
-"""What a job in deferred waits for: its `not_before_ms`, or the batch that its batch is after."""
+"""The reasons why a job is in deferred: its `not_before_ms`, or the batch before its own batch."""
 LOSSES_LIMIT = 1_000_000
-"""Greatest number of losses of a job that is counted."""
+"""The greatest value of a job's count of losses; more losses are not counted."""
 IMPORT_PATIENCE_MS = 600_000
 """A job whose task no worker can import is FAILED this long after the first try: ten minutes."""
 IMPORT_BACKOFF_MS = 1000
-"""Delay after the first try to import a task, in ms. It doubles with each try."""
+"""The delay after the first try to import a task, in ms. The delay doubles with each try."""
 IMPORT_BACKOFF_MOST_MS = 30_000
 IMPORT_TRIES_LIMIT = 1000
-"""Greatest number of tries to import a task: there are fewer than that in ten minutes."""
+"""The greatest number of tries to import a task; ten minutes have fewer tries."""
 TASK_LIMIT_CHARACTERS = 500
 NAME_LIMIT_CHARACTERS = 400
-"""Longest id or name in a job's value: its worker, batch, key, submission."""
+"""The most characters of an id or name in a job's value: its worker, batch, key, submission."""
 ERRORS_LIMIT = 64
-"""Most errors of a job: of its attempts, of its losses, and of a decision."""
+"""The most errors of a job: of its attempts, its losses, and its cancellation."""
 MESSAGE_LIMIT_CHARACTERS = 8192
 
 
 class AttemptError(NamedTuple):
-    """Why an attempt failed.
+    """The error of a failed attempt, or another event that a job's errors list.
 
     Attributes:
-        attempt: its number, from 1.
-        worker: the id of the worker that made it.
-        message: a traceback with its middle left out, or what else happened.
+        attempt: the number of the attempt, from 1; for another event, the attempts that had ended.
+        worker: the id of the worker that made the attempt; "" if there is none.
+        message: the traceback, whose middle may be left out, or another description of the event.
     """
 
     attempt: int
@@ -56,21 +56,21 @@ class AttemptError(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """The message in one line: of a traceback, the line that names the exception.
+        """The last line of the message that is not indented.
 
-        The lines behind it are indented.
+        For a traceback, this line names the exception, because the lines after it are indented.
         """
         lines = self.message.strip().splitlines()
         return next((line for line in reversed(lines) if not line.startswith(" ")), "")
 
 
 class AttemptOutput(NamedTuple):
-    """The end of what an attempt printed and logged.
+    """The last lines that an attempt printed and logged.
 
     Attributes:
-        attempt: its number, from 1.
-        worker: the id of the worker that made it.
-        last_lines: at most 20 lines and 2,048 characters.
+        attempt: the number of the attempt, from 1.
+        worker: the id of the worker that made the attempt.
+        last_lines: the lines, at most 20 with at most 2,048 characters.
     """
 
     attempt: int
@@ -79,14 +79,19 @@ class AttemptOutput(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """A field of a job's value: whether a value is right, and in words which values are."""
+    """A field of a job's value.
+
+    Attributes:
+        is_right: returns whether a value is valid.
+        what: a description of the valid values, for messages.
+    """
 
     is_right: Callable[[Any], bool]
     what: str
 
 
 def is_text(value: object) -> bool:
-    """Say whether a value is a text that can be written in UTF-8."""
+    """Return whether a value is a text that can be encoded in UTF-8."""
     if not isinstance(value, str):
         return False
     if value.isascii():
@@ -99,11 +104,11 @@ def is_text(value: object) -> bool:
 
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,400}", re.ASCII)
-"""Most names of znodes are such; to look at each character of the others takes longer."""
+"""A fast check that accepts most znode names; other names get the slower check."""
 
 
 def is_znode_name(value: object) -> bool:
-    """Say whether a value can be the name of a znode of ours."""
+    """Return whether a value is a valid name of a znode in a queue."""
     if type(value) is str and _PLAIN_NAME.fullmatch(value) is not None:
         return True
     return (
@@ -117,7 +122,7 @@ def is_znode_name(value: object) -> bool:
 
 def _number(least: int, most: int, *, or_null: bool = False) -> _Field:
     def is_right(value: Any) -> bool:
-        # JSON gives exactly int; bool is a type of its own.
+        # Decoded JSON has exactly the type int; bool, a subclass of int, is not accepted.
         return least <= value <= most if type(value) is int else or_null and value is None
 
     return _Field(is_right, f"a whole number from {least} to {most}{_or_null(or_null)}")
@@ -142,7 +147,7 @@ def _one_of(*values: object) -> _Field:
     texts = frozenset(value for value in values if isinstance(value, str))
 
     def is_right(value: Any) -> bool:
-        # 1 equals True, so what is no text must be the same.
+        # 1 equals True, so values that are not texts are compared by identity.
         return value in texts if type(value) is str else any(value is other for other in values)
 
     return _Field(is_right, shown)
@@ -198,14 +203,12 @@ _REQUIRED_NAMES = REQUIRED.keys()
 
 
 def decode_fields(name: JobName, value: bytes) -> dict[str, Any]:
-    """Return the fields of the job of this name.
+    """Return the fields of the job of this name, without unknown fields.
 
-    ``errors`` is a tuple of AttemptError, and ``output`` one of AttemptOutput.
-
-    Fields that nobody knows are left out.
+    ``errors`` is a tuple of AttemptError, and ``output`` is a tuple of AttemptOutput.
 
     Raises:
-        ValueError: the value is not that of such a job; the message says which field is wrong.
+        ValueError: the value is not a valid job of this name; the message names the invalid field.
     """
     found = decode_json(value)
     if type(found) is not dict:
@@ -231,7 +234,7 @@ def decode_fields(name: JobName, value: bytes) -> dict[str, Any]:
 
 
 def salvage_fields(value: bytes) -> dict[str, Any]:
-    """Return those fields of a value that `decode_fields` refuses which are right by themselves."""
+    """Return the fields that are valid in a value that `decode_fields` does not accept."""
     try:
         found = decode_json(value)
     except ValueError:
@@ -254,7 +257,7 @@ def _check_name(name: JobName, fields: Mapping[str, Any]) -> None:
     if name.dataset == NO_DATASET and not has_data:
         named = (name.priority, None, None)
     if said != named:
-        raise ValueError(f"its name says {named}, and its value {_shown(said)}")
+        raise ValueError(f"its name says {named}, but its value says {_shown(said)}")
 
 
 def _decode_errors(found: list[Any]) -> tuple[AttemptError, ...]:
@@ -275,7 +278,7 @@ def _decode_output(found: list[Any]) -> tuple[AttemptOutput, ...]:
 
 
 def _of_attempt(value: Any, names: tuple[str, ...], what: str) -> tuple[int, str, str]:
-    """Return what a value says of an attempt: its number, its worker, and a text."""
+    """Decode an entry of ``errors`` or ``output``: the attempt's number, its worker, and a text."""
     if type(value) is not dict:
         raise ValueError(f"{what} is {_shown(value)}, which is not a JSON object")
     attempt, worker, text = (value.get(key) for key in names)
@@ -288,9 +291,10 @@ def _of_attempt(value: Any, names: tuple[str, ...], what: str) -> tuple[int, str
         or len(text) > MESSAGE_LIMIT_CHARACTERS
     ):
         raise ValueError(
-            f"{what} is {_shown(value)}, which lacks {', '.join(names[:-1])} or {names[-1]}"
+            f"{what} is {_shown(value)}, in which {', '.join(names[:-1])} or {names[-1]} is missing"
+            " or invalid"
         )
-    # A text may hold half a character (a surrogate), which no terminal shows.
+    # A text may have half of a surrogate pair, which no terminal shows.
     return attempt, _printable(worker), _printable(text)
 
 

@@ -1,9 +1,9 @@
-"""JSON as the job system writes and reads it: what is allowed, and how deep a value may be.
+"""Checks, encodes and decodes JSON values: parameters, results, and the values of znodes.
 
-What holds: `plain_json` returns a value that can be encoded, and `decode_json` reads its text. A
-value is encoded once, where it enters: from there on only its text is passed on (`EncodedJson`).
-Text that somebody else wrote gives a value within the same limits or ValueError, and nothing else.
-Imports the job system's errors.
+Invariants: `plain_json` returns a value that can be encoded, and `decode_json` can decode the text
+of this value. A result is encoded only one time; after that, only its text is passed on
+(`EncodedJson`). For a text of another program, `decode_json` returns a value within the same limits
+or raises ValueError. This module imports the job system's errors.
 """
 
 import json
@@ -16,11 +16,11 @@ from typing import Any, NoReturn
 from zoolet.jobs.errors import InvalidJobError
 
 JSON_DEPTH_LIMIT = 100
-"""Levels of lists and objects in parameters and results. Python's own limit is about 990."""
+"""The most levels of lists and objects in parameters and results. Python's limit is about 990."""
 JSON_LIMIT_BYTES = 256 * 1024 * 1024
-"""Largest JSON text of a value. The databases of result stores take about 1 GB."""
+"""The most bytes of a value's JSON text. The databases of result stores accept about 1 GB."""
 JSON_DIGITS_LIMIT = 4300
-"""Digits of an integer. This is Python's default limit for reading one."""
+"""The most digits of an integer. This is Python's default limit for parsing an integer."""
 
 _BITS_LIMIT = math.floor(JSON_DIGITS_LIMIT * math.log2(10))
 _ESCAPED_BYTES = 6
@@ -33,7 +33,7 @@ _SMALL_TEXT_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class EncodedJson:
-    """A JSON value as its text in ASCII, which is stored and passed on as it is."""
+    """A JSON value as its ASCII text, which is stored and passed on without a change."""
 
     text: bytes
 
@@ -45,17 +45,17 @@ class EncodedJson:
 def encode_json(where: str, value: object) -> EncodedJson:
     """Return the JSON text of a value.
 
-    ``where`` is what the message calls the value.
+    ``where`` is the name of the value in the error message.
 
     Raises:
-        InvalidJobError: it is not JSON (see `plain_json`), or its text is larger than
+        InvalidJobError: the value is not JSON (see `plain_json`), or its text is larger than
             `JSON_LIMIT_BYTES`.
     """
     plain = plain_json(where, value)
     try:
         text = _encoder.encode(plain).encode()
     except (ValueError, TypeError, RecursionError, RuntimeError) as error:
-        # Another thread changed the value since it was checked, or lowered a limit of Python.
+        # Another thread changed the value after the check, or lowered one of Python's limits.
         raise InvalidJobError(f"{where} cannot be written as JSON: {error}") from None
     if len(text) > JSON_LIMIT_BYTES:
         raise InvalidJobError(f"{where} {_TOO_LARGE}")
@@ -63,16 +63,16 @@ def encode_json(where: str, value: object) -> EncodedJson:
 
 
 def plain_json(where: str, value: object) -> Any:
-    """Return ``value`` made of Python's own types for JSON; parts that are such stay as they are.
+    """Return ``value`` with only Python's built-in JSON types; parts of these types are not copied.
 
-    A Mapping becomes a dict. Texts and numbers of subclasses, such as IntEnum, become plain ones.
-    NaN and the infinities are not JSON. Names in an object are texts. ``where`` is what the message
-    calls the value.
+    A Mapping becomes a dict. Values of subclasses, such as IntEnum, become plain texts and numbers.
+    NaN and the infinities are not JSON. Names in an object must be texts. ``where`` is the name of
+    the value in the error message.
 
     Raises:
-        InvalidJobError: it is not JSON, is nested deeper than `JSON_DEPTH_LIMIT`, is larger than
-            `JSON_LIMIT_BYTES`, or has an integer of more than `JSON_DIGITS_LIMIT` digits. The
-            message names the part.
+        InvalidJobError: the value is not JSON, is nested deeper than `JSON_DEPTH_LIMIT`, is larger
+            than `JSON_LIMIT_BYTES`, or has an integer of more than `JSON_DIGITS_LIMIT` digits. The
+            message names the invalid part.
     """
     try:
         return _plain(value, JSON_DEPTH_LIMIT, _Room(JSON_LIMIT_BYTES))
@@ -84,7 +84,7 @@ def plain_json(where: str, value: object) -> Any:
 
 
 class _NotJsonError(Exception):
-    """Part of a value is not JSON; ``path`` leads to it, from the inside."""
+    """A part of a value is not JSON; ``path`` has the indices of the part, the innermost first."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -93,7 +93,10 @@ class _NotJsonError(Exception):
 
 
 class _Room:
-    """How many bytes of JSON a value may still have, at least: parts may occur in it many times."""
+    """Counts the least number of JSON bytes that a value needs, and raises past the limit.
+
+    A value can be much larger as JSON than in memory, because it can contain a part many times.
+    """
 
     def __init__(self, left_bytes: int) -> None:
         self._left_bytes = left_bytes
@@ -109,14 +112,14 @@ class _Room:
 
 
 _TOO_LARGE = (
-    f"takes more than {JSON_LIMIT_BYTES} bytes of JSON: keep large data elsewhere and return its"
+    f"has more than {JSON_LIMIT_BYTES} bytes of JSON: store large data elsewhere and return its"
     " name"
 )
 _TOO_DEEP = (
-    f"is nested deeper than {JSON_DEPTH_LIMIT} levels: use fewer levels of lists and objects, or a"
-    " text"
+    f"is nested deeper than {JSON_DEPTH_LIMIT} levels: use fewer levels of lists and objects, or"
+    " encode the inner levels as a text"
 )
-_TOO_LONG = f"is an integer of more than {JSON_DIGITS_LIMIT} digits: use a text"
+_TOO_LONG = f"is an integer of more than {JSON_DIGITS_LIMIT} digits: pass the integer as a text"
 
 
 def _plain(value: Any, depth: int, room: _Room) -> Any:
@@ -162,7 +165,7 @@ def _plain_list(items: list[Any] | tuple[Any, ...], depth: int, room: _Room) -> 
 
 
 def _is_plain(items: Collection[Any], room: _Room) -> bool:
-    """Say of many texts or numbers at once that they are plain; False if that is not known."""
+    """Return whether all items are plain texts or finite floats; False if that is not known."""
     kinds = set(map(type, items))
     if len(kinds) > 1:
         return False
@@ -179,7 +182,7 @@ def _plain_object(value: Mapping[Any, Any], depth: int, room: _Room) -> dict[str
     for name, item in _read(lambda: list(items.items())):
         if not isinstance(name, str):
             kind = type(name).__qualname__
-            raise _NotJsonError(f"has a name of type {kind}; names in JSON are texts")
+            raise _NotJsonError(f"has a name of type {kind}; names in a JSON object must be texts")
         room.take_texts((name,))
         try:
             plain[name if type(name) is str else str.__str__(name)] = _plain(item, depth - 1, room)
@@ -193,7 +196,7 @@ def _plain_object(value: Mapping[Any, Any], depth: int, room: _Room) -> dict[str
 
 
 def _read(read: Any) -> Any:
-    """Read a container of any class, which may raise anything."""
+    """Call ``read``, which reads a container whose class may raise any exception."""
     try:
         return read()
     except Exception as error:
@@ -201,7 +204,7 @@ def _read(read: Any) -> Any:
 
 
 def is_large(value: object) -> bool:
-    """Say whether a JSON value may be large, without measuring it."""
+    """Return whether a JSON value may be large, without encoding it."""
     if isinstance(value, EncodedJson):
         return len(value.text) > _SMALL_TEXT_BYTES
     if type(value) is dict:
@@ -216,7 +219,7 @@ def is_large(value: object) -> bool:
 
 
 def _is_small(value: object) -> bool:
-    """Say whether a value is one short text or number, of Python's own types, or null."""
+    """Return whether a value is a short text, a number, a bool or None, of a built-in type."""
     if type(value) is str:
         return len(value) <= _SMALL_CHARACTERS
     if type(value) is int:
@@ -228,14 +231,14 @@ def decode_json(data: bytes) -> Any:
     """Return the value of a JSON text that any program may have written.
 
     Raises:
-        ValueError: it is not JSON in UTF-8, has a number that is not finite, or is nested deeper
-            than `JSON_DEPTH_LIMIT` and a few levels around a value of ours.
+        ValueError: the text is not JSON in UTF-8, has a number that is not finite, or is nested
+            deeper than `JSON_DEPTH_LIMIT` plus a few levels for the job around a value.
     """
     try:
         value = _decoder.decode(data.decode())
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    # No text is deeper than it has opening brackets, and most have only a few.
+    # The depth is at most the number of opening brackets. Most texts have only a few of them.
     if data.count(b"[") + data.count(b"{") > _DEPTH_AROUND:
         _check_depth(value)
     return value

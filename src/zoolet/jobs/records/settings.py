@@ -1,8 +1,8 @@
-"""What holds for a whole queue, and is written down in it: its shards, limits, retention, store.
+"""The settings of a queue, the value of its znode ``settings``: shards, limits, retention, store.
 
-Everyone who works on a queue reads this from the queue, so that all go by the same. The number of
-shards is fixed when the queue is created, since it says where a job stands. Imports the job
-system's errors.
+All programs that use a queue read its settings from this znode, so they use the same settings. The
+number of shards is fixed when the queue is created, because the paths of jobs depend on it. This
+module imports zoolet.client and the job system's records and errors.
 """
 
 import json
@@ -19,7 +19,7 @@ from zoolet.model.acl import AclList
 SHARDS_MAX = 512
 INLINE_MOST_BYTES = 2**40
 INLINE_LIMIT_BYTES = 32 * 1024
-"""Largest result that stands in the done znode; larger ones go to the result store."""
+"""The default of the largest result, in bytes of JSON, that is stored in the job's znode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,15 @@ class QueueSettings:
     """The settings of a queue.
 
     Attributes:
-        shards: into how many parts what waits is split; 1 is the flat layout.
-        inline_limit_bytes: results of more bytes of JSON go to the result store.
-        result_store: where they go, as a URL of SQLAlchemy; None is a file of this machine.
-        keep_done_ms: finished jobs are removed this long after their end; None keeps them.
-        keep_done_jobs: about how many finished jobs are kept at most; None keeps all.
-        acl: the ACL of all znodes of the queue, ``scheme:id:permissions[,...]``; None: everyone may
-            do everything. It is fixed when the queue is created. The scheme ``auth`` stands for
-            whoever creates the queue, and is replaced by that identity.
+        shards: the number of shards of the jobs; 1: the queue has no shards and no pages.
+        inline_limit_bytes: the largest result, in bytes of JSON, that is stored in the job's znode;
+            larger results are stored in the result store.
+        result_store: the SQLAlchemy URL of the result store; None: a file of each machine.
+        keep_done_ms: the time, in ms after its end, when a job is removed; None: never.
+        keep_done_jobs: about the most ended jobs that are kept; None: all are kept.
+        acl: the ACL of all znodes of the queue, ``scheme:id:permissions[,...]``; None: everyone
+            has all permissions. It is fixed when the queue is created. The scheme ``auth`` stands
+            for the user who creates the queue, and is replaced by this user's identity.
     """
 
     shards: int = 1
@@ -51,9 +52,11 @@ class QueueSettings:
             value = getattr(self, name)
             is_null = value is None and name != "inline_limit_bytes"
             if not is_null and not _is_number(value, 0, most):
-                raise InvalidJobError(f"{name} is {value!r}; it is a whole number, 0 to {most}")
+                raise InvalidJobError(
+                    f"{name} is {value!r}; it must be a whole number from 0 to {most}"
+                )
         if self.result_store is not None and not is_text(self.result_store):
-            raise InvalidJobError("result_store is not a text: it is a URL of SQLAlchemy, or null")
+            raise InvalidJobError("result_store must be the text of an SQLAlchemy URL, or null")
         if self.acl is not None:
             try:
                 _read_acl(self.acl)
@@ -62,26 +65,27 @@ class QueueSettings:
 
     @property
     def acl_entries(self) -> AclList | None:
-        """The entries of ``acl``; None: the server's default, everyone may do everything."""
+        """The entries of ``acl``; None: everyone has all permissions."""
         return None if self.acl is None else _read_acl(self.acl)
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
-        """Return the settings that a queue's znode holds; unknown ones are passed over.
+        """Decode the value of a queue's znode ``settings``; unknown settings are ignored.
 
         Raises:
-            UnreadableJobError: they are not settings.
+            UnreadableJobError: the value is not valid settings.
         """
         try:
             found = decode_json(value)
             return cls(**{key: found[key] for key in found.keys() & _NAMES})
         except (ValueError, TypeError, AttributeError) as error:
             raise UnreadableJobError(
-                f"the queue's settings cannot be read ({error}): look at its znode settings"
+                f"the queue's settings are invalid ({error}): correct the value of the queue's"
+                " znode settings"
             ) from None
 
     def encode(self) -> bytes:
-        """Return the value of the queue's znode."""
+        """Return the value of the znode ``settings``."""
         return json.dumps(asdict(self)).encode()
 
 

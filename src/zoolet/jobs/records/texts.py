@@ -1,6 +1,6 @@
-"""Texts of others in our output: cut to a limit, and without characters that control a terminal.
+"""Prepares texts of users and programs for output: cuts them and escapes control characters.
 
-Imports zoolet.client.
+This module imports zoolet.model.
 """
 
 import json
@@ -9,22 +9,22 @@ from zoolet.model.terminal import printable
 
 
 def escaped(text: str) -> str:
-    """Return ``text`` as one line: control characters and half surrogates are escaped."""
+    """Return ``text`` as one line: control characters and lone surrogates are escaped."""
     return printable(text, keep="\t")
 
 
 def escaped_lines(text: str) -> str:
-    """Return ``text`` with its lines, and all other control characters escaped."""
+    """Return ``text`` with its line breaks; all other control characters are escaped."""
     return printable(text)
 
 
 def indented(text: str, by: str = "    ") -> str:
-    """Return the lines of ``text`` with an indentation, so that none looks like a line of ours."""
+    """Return ``text`` with indented lines, so that no line looks like output of zoolet itself."""
     return by + text.replace("\n", f"\n{by}")
 
 
 def cut_middle(text: str, limit_characters: int) -> str:
-    """Return ``text``, with a mark instead of its middle if it is longer than the limit."""
+    """Return ``text``; a note replaces its middle if it is longer than the limit."""
     if len(text) <= limit_characters:
         return text
     mark = f" [{len(text) - limit_characters} characters and more left out] "
@@ -35,7 +35,7 @@ def cut_middle(text: str, limit_characters: int) -> str:
 
 
 def cut_for_json(text: str, limit_characters: int, limit_bytes: int) -> str:
-    """Return ``text`` cut in its middle, so that its JSON in ASCII is within a limit too."""
+    """Return ``text`` like `cut_middle`, but also with at most ``limit_bytes`` as ASCII JSON."""
     text = cut_middle(text, limit_characters)
     while (size_bytes := json_size_bytes(text)) > limit_bytes:
         limit_characters = len(text) * limit_bytes // size_bytes - 1
@@ -44,14 +44,14 @@ def cut_for_json(text: str, limit_characters: int, limit_bytes: int) -> str:
 
 
 def cut_end(text: str, limit_characters: int) -> str:
-    """Return ``text``, with a mark instead of its end if it is longer than the limit."""
+    """Return ``text``; a note replaces its end if it is longer than the limit."""
     if len(text) <= limit_characters:
         return text
     return f"{text[:limit_characters]} [{len(text) - limit_characters} characters left out]"
 
 
 def json_size_bytes(text: str) -> int:
-    """Return how many bytes a text takes as JSON in ASCII, its quotes not included."""
+    """Return the number of bytes of a text as JSON in ASCII, without the quotes."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return len(text)
     return len(json.dumps(text)) - 2

@@ -1,9 +1,9 @@
-"""What can happen to a job: from which place and state to which, and with which operations.
+"""The transitions of jobs: the events, the places and states, and the operations of each multi.
 
-`TRANSITIONS` is the one table of it. `zoolet.jobs.znodes.moves` takes the operations of each move
-from it, and docs/jobs.md shows it.
+`TRANSITIONS` is the table of all transitions. `zoolet.jobs.znodes.moves` takes the operations of
+each move from this table, and docs/jobs.md shows the table.
 
-Imports nothing.
+This module imports no other module of zoolet.
 """
 
 from enum import Enum, StrEnum
@@ -11,31 +11,31 @@ from typing import Final, NamedTuple
 
 
 class JobState(StrEnum):
-    """Where a job is in its life."""
+    """The state of a job."""
 
     PENDING = "PENDING"
-    """It waits: in unowned, or in deferred if it may not start yet."""
+    """The job waits: in unowned, or in deferred if it cannot start yet."""
     STAGING = "STAGING"
-    """A worker owns it and loads its data."""
+    """A worker owns the job and loads its data."""
     RUNNING = "RUNNING"
-    """A worker owns it and runs its task."""
+    """A worker owns the job and runs its task."""
     SUCCESSFUL = "SUCCESSFUL"
-    """It is in done, with its result."""
+    """The job is in done, with its result."""
     FAILED = "FAILED"
-    """It is in done, with the error of every attempt."""
+    """The job is in done, with the errors of all attempts."""
 
 
 class Place(StrEnum):
-    """The znode below which a job is. A job is below exactly one of them at every instant."""
+    """The parent znode of a job. A job is below exactly one of these znodes at every instant."""
 
     DEFERRED = "deferred"
-    """It may not start yet."""
+    """Jobs that cannot start yet."""
     UNOWNED = "unowned"
-    """A worker may take it."""
+    """Jobs that a worker can take."""
     OWNED = "owned"
-    """It belongs to a worker."""
+    """Jobs that a worker owns."""
     DONE = "done"
-    """It has ended."""
+    """Jobs that have ended."""
 
 
 STATES_IN: Final = {
@@ -48,54 +48,56 @@ STATES_IN: Final = {
 
 
 class Event(StrEnum):
-    """What happens to a job; the values are the words of docs/jobs.md."""
+    """An event that changes a job; docs/jobs.md shows the values as descriptions."""
 
-    SUBMIT = "it is submitted"
-    DEFER = "a worker finds that it may not start yet"
-    RELEASE = "its time comes, or the batch before its own is done"
-    TAKE = "a worker takes it"
-    LOAD = "its data is loaded"
-    START = "its task starts"
-    SUCCEED = "its task returns"
+    SUBMIT = "the job is submitted"
+    DEFER = "a worker finds that the job cannot start yet"
+    RELEASE = "the job's time comes, or the batch before the job's batch ends"
+    TAKE = "a worker takes the job"
+    LOAD = "the job's data is loaded"
+    START = "the task starts"
+    SUCCEED = "the task returns"
     FAIL = "an attempt fails"
-    NO_TASK = "its task cannot be imported"
-    GIVE_BACK = "its worker gives it back"
-    LOSE_WORKER = "its worker's session ends"
-    EXPIRE = "it expires"
-    CANCEL = "it is cancelled"
-    UNREADABLE = "its value turns out to be no job's"
-    RETRY = "it is retried"
+    NO_TASK = "the task cannot be imported"
+    GIVE_BACK = "the worker gives the job back"
+    LOSE_WORKER = "the worker's session ends"
+    EXPIRE = "the job expires"
+    CANCEL = "the job is cancelled"
+    UNREADABLE = "the job's value is found to be invalid"
+    RETRY = "the job is retried"
 
 
 class Step(Enum):
-    """An operation of the multi that moves a job; the values are the words of docs/jobs.md."""
+    """An operation of the multi that moves a job; docs/jobs.md shows the values as descriptions."""
 
     CHECK_WORKER = "check the worker"
     """Refuse the multi unless the worker's ephemeral exists."""
-    FREE_NAME = "delete the reservation of its name"
-    WRITE_KEY = "create or replace its key"
+    FREE_NAME = "delete the reservation of the name"
+    WRITE_KEY = "create or replace the key"
     SET = "set"
-    """At the version that was read; so is DELETE."""
+    """Set the data of the job's znode, if it has the version that was read."""
     DELETE = "delete"
-    LEAVE_INDEX = "delete its entry"
-    """In the index of deferred jobs (`zoolet.jobs.znodes.deferred_index`)."""
+    """Delete the job's znode, if it has the version that was read."""
+    LEAVE_INDEX = "delete the index entry"
+    """The index is that of deferred jobs (`zoolet.jobs.znodes.deferred_index`)."""
     CREATE = "create"
-    ENTER_INDEX = "create its entry"
+    """Create the job's znode in its next place."""
+    ENTER_INDEX = "create the index entry"
     APPEND_TO_LOG = "append to the batch's log"
-    """If the job belongs to a batch."""
+    """The multi has this operation only if the job belongs to a batch."""
 
 
 class Transition(NamedTuple):
     """A row of the table.
 
     Attributes:
-        event: what happens to the job.
-        place: where it was; None: not in the queue.
-        states: the states that it may have been in; none: its value cannot be read.
-        next_place: where it is after the event.
-        next_state: its state there.
-        steps: the operations of the multi, in order; CREATE is in ``next_place``, and what concerns
-            the znode that is there is in ``place``.
+        event: the event.
+        place: the place of the job before the event; None: the job is not in the queue.
+        states: the possible states of the job before the event; (): new, or its value is invalid.
+        next_place: the place of the job after the event.
+        next_state: the state of the job after the event.
+        steps: the operations of the multi, in order; CREATE writes to ``next_place``, SET and
+            DELETE write to ``place``.
     """
 
     event: Event
@@ -155,7 +157,7 @@ _STEPS: Final = {(row.event, row.place, row.next_place): row.steps for row in TR
 
 
 def steps_of(event: Event, place: Place, next_place: Place) -> tuple[Step, ...]:
-    """Return the operations of the multi for a job that an event takes from one place to another.
+    """Return the operations of the multi for an event that moves a job to ``next_place``.
 
     Raises:
         ValueError: the table has no such row.
@@ -163,4 +165,4 @@ def steps_of(event: Event, place: Place, next_place: Place) -> tuple[Step, ...]:
     try:
         return _STEPS[event, place, next_place]
     except KeyError:
-        raise ValueError(f"no job goes from {place} to {next_place} because {event}") from None
+        raise ValueError(f"no job goes from {place} to {next_place} when {event}") from None

@@ -1,7 +1,7 @@
-"""What workers say of themselves in their znodes, as others read it.
+"""Decodes workers' reports, the values of the workers' znodes.
 
-Any program may have written such a value. So a reader gets only fields of the right type. Imports
-the job system's JSON.
+Any program may have written such a value, so fields of a wrong type are left out. This module
+imports the job system's JSON.
 """
 
 from typing import Any
@@ -28,9 +28,9 @@ _NUMBER_MOST = 2**62
 
 
 def decode_report(data: bytes) -> dict[str, Any]:
-    """Return what a worker says of itself; fields of a wrong type are left out.
+    """Return the fields of a worker's report, without fields of a wrong type.
 
-    A field that this version does not know is returned as it is.
+    A field that this version does not know is returned unchanged.
     """
     try:
         found = decode_json(data)

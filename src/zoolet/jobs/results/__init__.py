@@ -1,1 +1,1 @@
-"""Results that are too large for a znode: the store, and which store a queue has."""
+"""The result store, which has the results that are too large for a znode, and its choice."""

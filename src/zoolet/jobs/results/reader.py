@@ -1,16 +1,16 @@
-"""Where a queue's large results are, for those who write them and those who read them.
+"""Reads and writes the large results of a queue, and chooses the queue's result store.
 
-A queue has one result store. Its settings name it, or the first large result decides: whoever
-stores it writes down in the znode ``store`` which database it used, by an id that is kept in the
-database. What holds:
+A queue has one result store. The queue's settings name the store, or the first large result decides
+it. The worker that stores the first large result writes the id of its database into the znode
+``store``. This id is a random text in the database. Invariants:
 
-- A result is stored only in the database that the znode ``store`` names, so who reads the queue's
-  results finds it. If a worker's store is another one, the attempt fails.
-- A result is stored before the job that refers to it comes to stand under done, under a key that no
-  other attempt uses. A result that nobody refers to may be left behind by a worker that died in
-  between. A reference without its result never happens.
+- Results are stored only in the database that the znode ``store`` names, so all readers of the
+  queue find them. If a worker's store is another database, the attempt fails.
+- A result is stored before the job that refers to it is moved to done, with a key that no other
+  attempt uses. If the worker dies in between, the result stays without a job that refers to it. A
+  job never refers to a missing result.
 
-Imports the job system's queue, records and stores.
+This module imports the job system's queue, records and stores.
 """
 
 import contextlib
@@ -42,25 +42,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REPORTS_LOOKED_AT = 50
-"""How many workers of a queue are asked for their store by one that starts."""
+"""The most reports of other workers in which a starting worker looks for their stores."""
 _CLAIM_TRIES = 10
-_ADVICE = "Set one store for all: zoolet jobs configure --result-store URL"
+_ADVICE = "Set one store for all workers: zoolet jobs configure --result-store URL"
 
 
 def key_of(job: Job) -> str:
-    """Return the key for the result of the attempt that a worker makes at a job."""
+    """Return the key for the result of the current attempt of a job that a worker owns."""
     return f"{job.submission}/{job.attempts + 1}/{job.worker}"
 
 
 @dataclass(frozen=True, slots=True)
 class StoreIdentity:
-    """Which database the results of a queue are in.
+    """The value of the znode ``store``: the database that has the results of a queue.
 
     Attributes:
-        id: the random id that is kept in the database; "" if it is not known.
-        url: where it is, without the password.
-        host: the machine that has it, if it is a file; None for the server of a database.
-        configured: the store that the queue's settings named when this was written.
+        id: the random id in the database; "" if it is not known.
+        url: the URL of the database, without the password.
+        host: the name of the machine that has the file of the database; None for a database server.
+        configured: the URL in the queue's settings when the value was written; None: no URL.
     """
 
     id: str
@@ -69,16 +69,16 @@ class StoreIdentity:
     configured: str | None
 
     def __str__(self) -> str:
-        """Return it for a message."""
+        """Return the URL and the host for a message."""
         return self.url if self.host is None else f"{self.url} on host {self.host}"
 
     def encode(self) -> bytes:
-        """Return the value of the znode."""
+        """Return the value of the znode ``store``."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> Self | None:
-        """Read what `encode` wrote; None if it is something else."""
+        """Decode the value of the znode ``store``; None if the value is invalid."""
         try:
             found = decode_json(value)
             host, configured = found["host"], found["configured"]
@@ -94,7 +94,7 @@ class StoreIdentity:
 
 @dataclass(slots=True)
 class _Choice:
-    """The store to use now, what the queue says of its store, and at which version."""
+    """The store to use now, and the claim: the value of the znode ``store``, with its version."""
 
     store: ResultStore
     configured: str | None
@@ -103,11 +103,11 @@ class _Choice:
 
 
 class ResultReader:
-    """Reads and writes the large results of a queue; it opens the store when there is the first.
+    """Reads and writes the large results of a queue; opens the store for the first large result.
 
     Args:
         queue: the queue.
-        url: the store, if it is not the one that the queue names; for example with a password.
+        url: the URL of the store, for example with a password; None: the URL that the queue names.
     """
 
     def __init__(self, queue: "JobQueue", url: str | None = None) -> None:
@@ -118,15 +118,15 @@ class ResultReader:
         self._store: ResultStore | None = None
         self._opened_url = ""
         self.problem: str | None = None
-        """Why large results cannot be stored, as far as that is known."""
+        """The reason why large results cannot be stored; None: no reason is known."""
 
     # --- Reading
 
     def complete(self, job: Job) -> Job:
-        """Return the job with its result, fetched from the store where it is there.
+        """Return the job with its result, which is read from the store if it is stored there.
 
         Raises:
-            ResultStoreError: the store cannot be asked, or has it no more.
+            ResultStoreError: the store does not reply, or does not have the result any more.
         """
         if job.stored is None:
             return job
@@ -150,22 +150,22 @@ class ResultReader:
         here = f"{choice.store.url} on host {socket.gethostname()}"
         if choice.claim is not None and choice.claim.id != choice.store.id:
             raise ResultStoreError(
-                f"the result {key} is in {choice.claim}, and this process reads {here}. Read it on"
-                f" that host, or name its store. {_ADVICE}"
+                f"the result {key} is in {choice.claim}, but this process reads {here}. Read the"
+                f" result on that host, or pass the URL of that store. {_ADVICE}"
             )
         raise ResultStoreError(
-            f"{here} has no result {key}: was it removed by hand, or is the store of the worker"
-            f" another one? SQLite is for one machine. {_ADVICE}"
+            f"{here} has no result {key}: was the result removed by hand, or does the worker use"
+            f" another store? A SQLite file is for one machine. {_ADVICE}"
         )
 
     # --- Writing
 
     def put(self, key: str, value: bytes) -> None:
-        """Store a result where the readers of the queue find it.
+        """Store a result in the queue's store.
 
         Raises:
-            ResultStoreError: the store did not take it.
-            ResultRefusedError: nor will it take it later, or the store is not the queue's.
+            ResultStoreError: the store did not store the result; a later try may succeed.
+            ResultRefusedError: the store cannot store the result, or is not the queue's store.
         """
         try:
             self._choose_queues().store.put(key, value)
@@ -175,15 +175,15 @@ class ResultReader:
         self.problem = None
 
     def delete(self, keys: list[str]) -> None:
-        """Remove results.
+        """Remove the results with these keys.
 
         Raises:
-            ResultStoreError: the store did not do it.
+            ResultStoreError: the store did not remove the results.
         """
         self._choose().store.delete(keys)
 
     def close(self) -> None:
-        """Close the store, where it was opened."""
+        """Close the store if it is open."""
         with self._lock:
             if self._store is not None:
                 self._store.close()
@@ -192,7 +192,7 @@ class ResultReader:
     # --- Which store
 
     def _choose(self) -> _Choice:
-        """Return the store to use, opened; the queue's settings may have changed."""
+        """Open the store to use and return it; read the queue's settings again, as they change."""
         with self._lock:
             configured, claim, version = self._read_claim()
             url = self._url_for(configured, claim)
@@ -208,16 +208,16 @@ class ResultReader:
             return url
         if claim is not None and claim.host is None:
             raise ResultRefusedError(
-                f"the queue's large results are in {claim}. Name this store, with what it takes to"
-                " log in, by --result-store, or Dispatcher(result_store=...)"
+                f"the queue's large results are in {claim}. Pass the URL of this store, with the"
+                " login, as --result-store, or Dispatcher(result_store=...)"
             )
-        # On one machine, users with other homes share the store of the first.
+        # All users of a machine share the store of the first user, whatever their home directories.
         if claim is not None and claim.host == socket.gethostname():
             return claim.url
         return default_url()
 
     def _read_claim(self) -> tuple[str | None, StoreIdentity | None, int | None]:
-        """Return the configured store, the claimed one, and the version of the claim."""
+        """Return the store in the queue's settings, the claim, and the version of the claim."""
         try:
             configured = self._queue.layout.read_settings().result_store
         except UnreadableJobError as error:
@@ -227,15 +227,15 @@ class ResultReader:
             return configured, None, None
         claim = StoreIdentity.decode(found.data)
         if claim is not None and claim.configured != configured:
-            # The settings have changed since.
+            # The queue's settings have changed since the claim was written.
             claim = None
         return configured, claim, found.version
 
     def _choose_queues(self) -> _Choice:
-        """Return the queue's store; the first one that is used becomes that.
+        """Return the queue's store; if the queue has no store, this process's store becomes it.
 
         Raises:
-            ResultRefusedError: this process has another one.
+            ResultRefusedError: the store of this process is not the queue's store.
         """
         for _ in range(_CLAIM_TRIES):
             choice = self._choose()
@@ -246,10 +246,13 @@ class ResultReader:
             self._check_is_configured(choice)
             if self._claim(choice):
                 return choice
-        raise ResultStoreError("the queue's result store changes all the time")
+        raise ResultStoreError(
+            "other programs change the queue's result store all the time. Set one store for all"
+            " workers, and do not change it"
+        )
 
     def _claim(self, choice: _Choice) -> bool:
-        """Make a store the queue's; False if somebody else was faster."""
+        """Make the chosen store the queue's store; return False if another worker was faster."""
         store = choice.store
         host = socket.gethostname() if store.is_local else None
         mine = StoreIdentity(store.id, store.url, host, choice.configured)
@@ -285,15 +288,15 @@ class ResultReader:
         where = without_password(self._opened_url)
         return (
             f"the result store of this worker, {where} on host {socket.gethostname()}, is not the"
-            f" queue's, which is {other}, so nobody would find the result. {_ADVICE}"
+            f" queue's result store ({other}), so readers would not find the result. {_ADVICE}"
         )
 
-    # --- What a worker tells of its store when it starts
+    # --- The check of a worker's store when the worker starts
 
     def check(self) -> str | None:
-        """Return why large results cannot be stored, as far as a look says that; None otherwise.
+        """Return the reason why large results cannot be stored; None if no reason is found.
 
-        It makes no connection to the server of a database.
+        The check does not connect to a database server.
         """
         try:
             self.problem = self._look()
@@ -318,7 +321,7 @@ class ResultReader:
             if own_id is None or other_id != own_id:
                 return self._differs(without_password(configured))
         for worker, other in self._stores_of_others():
-            # Workers on one host will share the store of the first that has a large result.
+            # Workers on one host share the store of the first worker that has a large result.
             is_same = own_id is not None and other.get("id") == own_id
             if other.get("host") not in {None, socket.gethostname()} and not is_same:
                 where = f"{other.get('url')} on host {other.get('host')}"
@@ -337,7 +340,7 @@ class ResultReader:
                     yield worker, other
 
     def about(self) -> dict[str, Any]:
-        """Return what a worker reports of its store."""
+        """Return the fields about the result store for a worker's report."""
         about: dict[str, Any] = {"url": without_password(self._opened_url) or None}
         with contextlib.suppress(ResultStoreError):
             path = sqlite_path(self._opened_url)

@@ -1,8 +1,9 @@
-"""A result store: a table in any database that SQLAlchemy reaches, and which database it is.
+"""A result store: a table in any database that SQLAlchemy supports, and the database's identity.
 
-A database is known by a random id that is kept in it. Its URL does not say which it is: two names
-may lead to one server, and one path to the files of two machines. What holds: each call ends within
-`TIMEOUT_S`, also if the database does not answer. Imports the job system's errors.
+A random id in the database identifies it. The URL is not enough, because two host names can lead to
+one server, and one path can lead to different files on two machines. Invariant: each call ends
+within `TIMEOUT_S`, even if the database does not reply. This module imports the job system's
+errors.
 """
 
 import contextlib
@@ -19,40 +20,40 @@ from typing import Any
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError
 
 TIMEOUT_S = 30.0
-"""How long a call waits for the database. Most drivers wait for ever if it hangs."""
+"""The time limit of a call, in seconds. Most drivers wait for ever if the database hangs."""
 
 _DELETE_AT_ONCE = 500
 _SQLITE_WAIT_S = 5.0
 _IDENTITY = "zoolet_store"
-_OTHER_STORE = "Set HOME, or name a store with --result-store or zoolet jobs configure"
+_OTHER_STORE = "Set HOME, or set a result store with --result-store or zoolet jobs configure"
 
 
 def default_url() -> str:
-    """Return the URL of the store of this machine: a file of SQLite in the user's home.
+    """Return the URL of the default store: a SQLite file in the user's home directory.
 
     Raises:
-        ResultRefusedError: the user has no home.
+        ResultRefusedError: the user has no home directory.
     """
     try:
         home = Path.home()
     except RuntimeError:
         raise ResultRefusedError(
-            "there is no place for large results: HOME is not set, and the user has no home"
-            f" directory. {_OTHER_STORE}"
+            "large results cannot be stored: HOME is not set, and the user has no home directory."
+            f" {_OTHER_STORE}"
         ) from None
     return f"sqlite:///{home / '.zoolet' / 'results.db'}"
 
 
 class ResultStore:
-    """A store at a URL of SQLAlchemy; it connects when it is used, and again when it must.
+    """A store at an SQLAlchemy URL. It connects at the first call, and reconnects if necessary.
 
     Attributes:
-        url: where it is, without the password; the path of a file is absolute.
-        is_local: whether it is a file of SQLite.
+        url: the URL without the password; the path of a file is absolute.
+        path: the path of the SQLite file; None for another database.
 
     Raises:
-        ResultRefusedError: the URL cannot be understood, its driver is not installed, or its
-            directory cannot be made.
+        ResultRefusedError: the URL is invalid, its driver is not installed, or the directory of its
+            file cannot be created.
     """
 
     def __init__(self, url: str) -> None:
@@ -71,9 +72,9 @@ class ResultStore:
             self._engine = self._new_engine()
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
             raise ResultRefusedError(
-                f"the result store {without_password(url)!r} cannot be used: {error}. It is a URL"
-                " of SQLAlchemy, like sqlite:////var/lib/zoolet/results.db or"
-                " postgresql+psycopg://user@host/database (for which: pip install"
+                f"the result store {without_password(url)!r} cannot be used: {error}. Use an"
+                " SQLAlchemy URL, like sqlite:////var/lib/zoolet/results.db or"
+                " postgresql+psycopg://user@host/database (which needs: pip install"
                 " zoolet[postgresql])"
             ) from None
         tables = sa.MetaData()
@@ -95,21 +96,21 @@ class ResultStore:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a file, which only this machine has unless it is on a shared disk."""
+        """Whether the store is a file; other machines see it only if it is on a shared disk."""
         return self.path is not None
 
     @property
     def id(self) -> str:
-        """The random id that is kept in the database.
+        """The random id in the database; it is created if it does not exist.
 
         Raises:
-            ResultStoreError: the database cannot be asked.
+            ResultStoreError: the database cannot be read.
         """
         if self._id is None:
             if self.path is not None:
                 self._id = sqlite_id(self.path)
             else:
-                self._id = self._ask("tell its id", lambda: self._find_id() or self._make_id())
+                self._id = self._ask("return its id", lambda: self._find_id() or self._make_id())
         return self._id
 
     def _find_id(self) -> str | None:
@@ -124,16 +125,16 @@ class ResultStore:
             with self._connection() as connection:
                 connection.execute(self._identity.insert().values(name="id", value=made))
         except self._sa.exc.IntegrityError:
-            # Somebody else has made one at the same moment.
+            # Another program created an id at the same time.
             return self._find_id() or made
         return made
 
     def put(self, key: str, value: bytes) -> None:
-        """Store a result; one that is there under this key is replaced by it.
+        """Store a result; replace an existing result with the same key.
 
         Raises:
-            ResultStoreError: the store did not take it.
-            ResultRefusedError: nor will it take it later.
+            ResultStoreError: the store did not store the result; a later try may succeed.
+            ResultRefusedError: the store cannot store the result; a later try fails too.
         """
 
         def replace() -> None:
@@ -144,10 +145,10 @@ class ResultStore:
         self._ask("store a result", replace)
 
     def get(self, key: str) -> bytes | None:
-        """Return a result; None if it is not there.
+        """Return the result with this key; None if it does not exist.
 
         Raises:
-            ResultStoreError: the store cannot be asked.
+            ResultStoreError: the store cannot be read.
         """
         query = self._sa.select(self._table.c.value).where(self._table.c.key == key)
 
@@ -159,10 +160,10 @@ class ResultStore:
         return None if found is None else bytes(found)
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove results; those that are not there are passed over.
+        """Remove the results with these keys; ignore keys without a result.
 
         Raises:
-            ResultStoreError: the store did not do it.
+            ResultStoreError: the store did not remove the results.
         """
         wanted = list(keys)
 
@@ -175,7 +176,7 @@ class ResultStore:
             self._ask("remove results", partial(remove, some))
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections to the database."""
         self._engine.dispose()
 
     def _connection(self) -> Any:
@@ -185,11 +186,13 @@ class ResultStore:
         return self._engine.begin()
 
     def _ask(self, what: str, work: Callable[[], Any]) -> Any:
-        """Return what ``work`` returns. It runs in a thread, which is left if it takes too long.
+        """Run ``work`` in a thread and return its result; stop waiting after `TIMEOUT_S`.
+
+        ``what`` describes the work in error messages.
 
         Raises:
-            ResultStoreError: the database did not do it, or not in time.
-            ResultRefusedError: nor will it do it later.
+            ResultStoreError: the work failed, or took too long; a later try may succeed.
+            ResultRefusedError: the work failed, and a later try fails too.
         """
         answers = queue.SimpleQueue[tuple[Any, BaseException | None]]()
         engine = self._engine
@@ -207,14 +210,14 @@ class ResultStore:
         try:
             found, error = answers.get(timeout=TIMEOUT_S)
         except queue.Empty:
-            # The connection may be in use for ever. The next call gets another one.
+            # The thread may use its connection for ever. The next call gets another connection.
             self._engine = self._new_engine()
             is_left.set()
             if not answers.empty():
                 engine.dispose()
             raise ResultStoreError(
-                f"{self.url} did not {what} within {TIMEOUT_S:g} s. Does the database answer"
-                " other clients?"
+                f"{self.url} did not {what} within {TIMEOUT_S:g} s. Check whether the database"
+                " answers other clients"
             ) from None
         if isinstance(error, self._sa.exc.SQLAlchemyError):
             raise self._known(error, what) from error
@@ -223,8 +226,8 @@ class ResultStore:
         return found
 
     def _known(self, error: Exception, what: str) -> ResultStoreError:
-        """Return what callers get for an error of the database."""
-        # The driver's own words, on one line, without SQLAlchemy's around them.
+        """Return the job system's error for an error of the database."""
+        # The driver's message, in one line, without SQLAlchemy's additions.
         said = " ".join(str(getattr(error, "orig", None) or error).split())
         errors = self._sa.exc
         refusals = (errors.DataError, errors.IntegrityError, errors.NotSupportedError)
@@ -234,10 +237,10 @@ class ResultStore:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """Return the absolute path of a store that is a file of SQLite; None for any other store.
+    """Return the absolute path of a store that is a SQLite file; None for any other store.
 
     Raises:
-        ResultRefusedError: it is a database in memory, which nobody else can read.
+        ResultRefusedError: the store is a database in memory, which other processes cannot read.
     """
     scheme, _, rest = url.partition("://")
     if scheme.partition("+")[0] != "sqlite":
@@ -245,14 +248,14 @@ def sqlite_path(url: str) -> Path | None:
     path = rest.removeprefix("/").partition("?")[0]
     if path in {"", ":memory:"} or path.startswith("file:"):
         raise ResultRefusedError(
-            f"the result store {url!r} is no file: write sqlite:/// and a path, for example"
+            f"the result store {url!r} is not a file: write sqlite:/// and a path, for example"
             " sqlite:////var/lib/zoolet/results.db"
         )
     return Path(path).absolute()
 
 
 def sqlite_id(path: Path) -> str:
-    """Return the random id that is kept in a file of SQLite, and make it if there is none.
+    """Return the random id in a SQLite file; create the file and the id if they do not exist.
 
     Raises:
         ResultStoreError: the file cannot be used.
@@ -279,10 +282,10 @@ def sqlite_id(path: Path) -> str:
 
 
 def existing_id(path: Path) -> str | None:
-    """Return the id that is kept in a file of SQLite; None if the file does not exist yet.
+    """Return the random id in a SQLite file; None if the file does not exist yet.
 
     Raises:
-        ResultStoreError: the file cannot be used, or cannot be made.
+        ResultStoreError: the file cannot be used, or cannot be created.
     """
     if path.exists():
         return sqlite_id(path)
@@ -291,17 +294,17 @@ def existing_id(path: Path) -> str | None:
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ResultRefusedError(
-            f"the result store {path} cannot be made: {folder} is no directory that this user may"
-            f" write to. {_OTHER_STORE}"
+            f"the result store {path} cannot be created: {folder} is not a directory to which this"
+            f" user can write. {_OTHER_STORE}"
         )
     return None
 
 
 def make_directory(path: Path) -> None:
-    """Make the directory of a file of SQLite.
+    """Create the directory of a SQLite file if it does not exist.
 
     Raises:
-        ResultRefusedError: that is impossible.
+        ResultRefusedError: the directory cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -318,14 +321,14 @@ def _is_writable(path: Path | None) -> bool:
 
 
 def without_password(url: str) -> str:
-    """Return a URL without who logs in, for a message."""
+    """Return a URL without the user and the password, for a message."""
     scheme, separator, rest = url.partition("://")
     _, at, host = rest.rpartition("@")
     return f"{scheme}{separator}...@{host}" if at else url
 
 
 def location(url: str) -> str:
-    """Return what a URL leads to, without who logs in and with which driver."""
+    """Return a URL without its driver, user, password and options, to compare two stores."""
     path = sqlite_path(url)
     if path is not None:
         return str(path)

@@ -1,1 +1,1 @@
-"""For users: submit jobs, follow them, read their results."""
+"""The classes with which users submit jobs, follow batches and read results."""

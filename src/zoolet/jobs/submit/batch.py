@@ -1,8 +1,8 @@
-"""Following jobs that were submitted together: results as they finish, progress, cancelling.
+"""A batch as users see it: returns the jobs as they end, shows the progress, cancels the jobs.
 
-Waiting costs the server nothing: a batch watches for the next entry of its log, and for the place
-where a job will stand that is not its own. What holds: each job is given out once, in the order
-that they finish in. Imports the job system's queue and records.
+A batch does not poll. It has a watch on the next entry of its log. For each job that it joined, it
+has a watch on the job's path in done. Invariant: each job is returned only once, in the order in
+which the jobs end. This module imports the job system's queue and records.
 """
 
 import contextlib
@@ -34,23 +34,23 @@ from zoolet.jobs.znodes.submission import Origin, Submission
 T = TypeVar("T")
 
 LOOK_AT_ONCE = 200
-"""Jobs that are looked at, of all that something has happened to, before results are given out."""
+"""The most jobs with events that are read before results are returned."""
 
 LOG_PAUSE_S = 0.01
-"""How long the log is left alone after it was read."""
+"""The shortest time between two reads of the log, in seconds."""
 
 LEAST_REQUEST_S = 1.0
-"""How long the server may take for a request of a call with a shorter timeout."""
+"""The time limit of a request if the timeout of the call is shorter, in seconds."""
 
 STOP_LOOK_S = 0.2
-"""How long it may take that asynchronous code which waits no more is noticed."""
+"""How often the thread for asynchronous code checks whether that code still waits, in seconds."""
 
 _LOG = ""
-"""Stands for the log among the names of jobs that something happened to."""
+"""The entry for the log in the queue of events, whose other entries are job names."""
 
 
 class JobFailedError(JobError):
-    """A job of the batch is FAILED; ``job`` has the error of every attempt."""
+    """A job of the batch is FAILED; the attribute ``job`` has the errors of all attempts."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(f"{job.name} FAILED after {job.attempts} attempts: {job.last_error}")
@@ -58,15 +58,16 @@ class JobFailedError(JobError):
 
 
 class BatchIncompleteError(JobError):
-    """Whoever submitted the batch has not named all of its jobs: it is at it still, or it died."""
+    """The batch does not have all of its jobs: its submitter has not finished yet, or died."""
 
 
 class Batch:
     """Jobs that were submitted together.
 
     Attributes:
-        name: the batch's name, by which any process can follow it; None for a job on its own.
-        submissions: what stands for each request, in the order of the requests.
+        name: the batch's name, with which any process can follow it; None for a job that was
+            submitted alone.
+        submissions: the job for each request and its origin, in the order of the requests.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Batch:
         self._next_entry = 0
         self._log_read_at = 0.0
         self._logged: dict[str, None] = {}
-        """Jobs that the log names, and that were not read yet."""
+        """The names of jobs that are in the log and were not read from done yet."""
         self._vanished = Vanished(jobs.layout, name)
         self._stirred: queue.SimpleQueue[str] = queue.SimpleQueue()
         for stirred in self._outstanding:
@@ -106,14 +107,14 @@ class Batch:
         *,
         timeout_s: float | None = TIMEOUT_S,
     ) -> "Batch":
-        """Return the batch of this name, whoever submitted it.
+        """Return the batch of this name, which any process may have submitted.
 
-        ``timeout_s`` is for each request.
+        ``timeout_s`` is the time limit of each request, in seconds.
 
         Raises:
-            UnknownBatchError: there is none.
-            BatchIncompleteError: not all of its jobs were submitted, or not yet.
-            JobTimeoutError: the server did not answer within ``timeout_s``.
+            UnknownBatchError: the queue has no batch of this name.
+            BatchIncompleteError: not all jobs of the batch were submitted, or not yet.
+            JobTimeoutError: the server did not reply within ``timeout_s``.
         """
         with jobs.layout.znodes.within(timeout_s, "find a batch", each_request=True):
             record = read_record(jobs.layout, name)
@@ -124,12 +125,12 @@ class Batch:
 
     @property
     def names(self) -> list[str]:
-        """The jobs' names, each once."""
+        """The names of the jobs, without duplicates."""
         return list(dict.fromkeys(submission.name for submission in self.submissions))
 
     @property
     def outstanding(self) -> int:
-        """How many jobs have not been returned as finished yet."""
+        """The number of jobs that were not returned as ended yet."""
         return len(self._outstanding)
 
     # --- Results
@@ -137,20 +138,19 @@ class Batch:
     def next_result(
         self, timeout_s: float | None = None, *, server_timeout_s: float | None = TIMEOUT_S
     ) -> Job | None:
-        """Wait for the next job to finish, and return it; it is SUCCESSFUL or FAILED.
+        """Wait until a job ends, and return the job, which is SUCCESSFUL or FAILED.
 
-        None when all have been returned, or when none finished within ``timeout_s`` (None: no
-        limit). ``server_timeout_s`` is for each request: how long the server may take to answer, or
-        to come back; None: no limit. The server has 1 s for a request also if ``timeout_s`` is
-        less, so that short calls in a row make progress. After an error the call can be repeated,
-        and no job is lost.
+        Returns None if all jobs were returned before, or if no job ends within ``timeout_s``
+        (None: no limit). ``server_timeout_s`` is the time limit of each request, including a
+        reconnection; None: no limit. A request has at least 1 s, even if ``timeout_s`` is shorter,
+        so that several short calls make progress. After an error, the call can be repeated, and no
+        job is lost.
 
         Raises:
-            JobNotFoundError: one of the jobs was removed. The call does not return it any more, and
-                goes on with the others when it is repeated.
+            JobNotFoundError: a job was removed. Later calls wait only for the other jobs.
             UnknownQueueError: the queue was removed.
-            JobTimeoutError: the server did not answer within ``server_timeout_s``.
-            ResultStoreError: the result store has no result of this job, or does not answer.
+            JobTimeoutError: the server did not reply within ``server_timeout_s``.
+            ResultStoreError: the result store does not have the job's result, or does not reply.
         """
         ends_at = None if timeout_s is None else time.monotonic() + timeout_s
         while self._outstanding:
@@ -170,9 +170,9 @@ class Batch:
         return None
 
     def _step(self, wait_s: float | None, request_s: float | None) -> Job | None:
-        """Return a job that has finished; wait for an event up to ``wait_s``, and look at it."""
+        """Return an ended job; if none is known, wait for an event up to ``wait_s``, handle it."""
         if self._ready and self._ready[0].stored is None:
-            # Nothing has to be asked: under a stream of results, most calls end here.
+            # No request is needed. If many jobs end, most calls return here.
             self._znodes.check_process()
             return self._take_ready()
         stirred = None if self._ready else self._wait_for_event(wait_s)
@@ -185,7 +185,7 @@ class Batch:
                     self._stirred.put(name)
             if not self._ready:
                 return None
-            # It stays the first if the result store fails.
+            # If the result store fails, the job stays the first in the line.
             self._ready[0] = self._results.complete(self._ready[0])
             return self._take_ready()
 
@@ -195,7 +195,7 @@ class Batch:
         return job
 
     def _wait_for_event(self, wait_s: float | None) -> str | None:
-        """Wait until something happens to a job, or it is time to look for vanished ones."""
+        """Wait for an event of a job or the log, or until the check for deleted jobs is due."""
         self._znodes.check_process()
         due_s = self._vanished.due_in_s()
         try:
@@ -206,14 +206,15 @@ class Batch:
     def results(
         self, timeout_s: float | None = None, *, server_timeout_s: float | None = TIMEOUT_S
     ) -> Iterator[Job]:
-        """Yield the jobs as they finish, SUCCESSFUL or FAILED, each once.
+        """Yield each job when it has ended, SUCCESSFUL or FAILED.
 
         Args:
-            timeout_s: how long all of it may take; None: no limit.
-            server_timeout_s: as of `next_result`.
+            timeout_s: the time limit for all jobs, in seconds; None: no limit.
+            server_timeout_s: the time limit of each request, as in `next_result`.
 
         Raises:
-            JobTimeoutError: not all jobs finished within ``timeout_s``; or as `next_result`.
+            JobTimeoutError: not all jobs ended within ``timeout_s``, or the server did not reply.
+                `next_result` documents the other errors.
         """
         ends_at = None if timeout_s is None else time.monotonic() + timeout_s
         while self._outstanding:
@@ -224,13 +225,13 @@ class Batch:
             elif self._outstanding:
                 raise JobTimeoutError(
                     f"{len(self._outstanding)} of {len(self.names)} jobs did not finish within"
-                    f" {timeout_s:g} s; results() can be called again for the others"
+                    f" {timeout_s:g} s; call results() again to wait for the other jobs"
                 )
 
     def values(
         self, timeout_s: float | None = None, *, server_timeout_s: float | None = TIMEOUT_S
     ) -> Iterator[Any]:
-        """Yield the results of the jobs as they finish; the arguments are those of `results`.
+        """Yield the result of each job when it has ended; the arguments are those of `results`.
 
         Raises:
             JobFailedError: a job is FAILED.
@@ -248,9 +249,10 @@ class Batch:
         *,
         server_timeout_s: float | None = TIMEOUT_S,
     ) -> T:
-        """Return ``function(... function(initial, result) ..., result)`` as results come.
+        """Combine all results: start with ``initial``, and apply ``function`` to each result.
 
-        The timeouts are those of `results`.
+        Each call is ``function(value, result)``, where ``value`` is the result of the call before.
+        The results come in the order in which the jobs end. The timeouts are those of `results`.
 
         Raises:
             JobFailedError: a job is FAILED.
@@ -262,9 +264,9 @@ class Batch:
     # --- Looking and cancelling
 
     def progress(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[JobState, int]:
-        """Return how many of the jobs are in each state, as the queue is now.
+        """Return the current number of the batch's jobs in each state.
 
-        Jobs that were removed are in no state. ``timeout_s`` is for each request.
+        Removed jobs are not counted. ``timeout_s`` is the time limit of each request, in seconds.
         """
         with self._znodes.within(timeout_s, "read the progress", each_request=True):
             known = dict(self._finished)
@@ -292,20 +294,20 @@ class Batch:
         return {state: states[state] for state in JobState}
 
     def _has_log_of_all(self) -> bool:
-        """Say whether each job of the batch is in its log when it ends, and the log is there."""
+        """Return whether the batch has a log that names each of its jobs when the job ends."""
         if self.name is None or any(s.origin is not Origin.NEW for s in self.submissions):
             return False
         return self._znodes.exists(batch_path(self._queue.layout, self.name))
 
     def count(self, origin: Origin) -> int:
-        """Return how many requests are answered by a job of this origin."""
+        """Return the number of requests whose job has this origin."""
         return sum(submission.origin is origin for submission in self.submissions)
 
     def cancel(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
-        """End those of the jobs that have not ended, as FAILED, and return them.
+        """Cancel the jobs that have not ended: they are FAILED. Return these jobs.
 
-        Tasks that run are ended too. Jobs that were under way before this batch are cancelled with
-        it. ``timeout_s`` is for each request.
+        Running tasks are ended. Jobs that the batch joined are cancelled too. ``timeout_s`` is the
+        time limit of each request, in seconds.
         """
         names = [name for name in self.names if name not in self._finished]
         return self._queue.cancel(names, timeout_s=timeout_s)
@@ -313,8 +315,8 @@ class Batch:
     # --- Asynchronous code
 
     async def __aiter__(self) -> AsyncIterator[Job]:
-        """Yield the jobs as they finish, as `results`, without blocking the event loop."""
-        import asyncio  # noqa: PLC0415 -- it takes 40 ms, and who calls this has imported it
+        """Yield each job when it has ended, like `results`, without blocking the event loop."""
+        import asyncio  # noqa: PLC0415 -- takes 40 ms; callers of this method have imported it
 
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[Job | BaseException | None] = asyncio.Queue()
@@ -326,7 +328,7 @@ class Batch:
                 while self._outstanding and not stopped.is_set():
                     job = self._step(STOP_LOOK_S, TIMEOUT_S)
                     if job is not None and stopped.is_set():
-                        # Nobody has it: the next caller gets it first.
+                        # The job was not returned to a caller: the next call returns it first.
                         self._outstanding[job.name] = None
                         self._ready.appendleft(job)
                         self._stirred.put(job.name)
@@ -347,17 +349,17 @@ class Batch:
             stopped.set()
 
     def __await__(self) -> Generator[Any, None, list[Job]]:
-        """Wait until all jobs have ended, and return them in the order that they finished in."""
+        """Wait until all jobs have ended, and return them in the order in which they ended."""
 
         async def collect() -> list[Job]:
             return [job async for job in self]
 
         return collect().__await__()
 
-    # --- What happened to the jobs
+    # --- Events of the jobs
 
     def _look_at(self, first: str) -> None:
-        """Read those of the jobs that something happened to; watch those that are not done."""
+        """Handle the waiting events: read their jobs, and watch the jobs that have not ended."""
         stirred = {first: None}
         while len(stirred) < LOOK_AT_ONCE:
             try:
@@ -370,15 +372,15 @@ class Batch:
             self._read_logged()
             self._watch([name for name in stirred if name in self._outstanding])
         except BaseException:
-            # Whoever calls again finds all that was not looked at.
+            # The events are kept for the next call.
             for name in stirred:
                 self._stirred.put(name)
             raise
 
     def _follow_log(self) -> None:
-        """Note the jobs that the log has named since, and watch for what it will name next."""
+        """Read the new entries of the log, and set a watch on the next entry."""
         layout, batch = self._queue.layout, self.name or ""
-        # Under a stream of results, many are read at once.
+        # With a pause, one read returns many entries if many jobs end.
         time.sleep(max(0.0, self._log_read_at + LOG_PAUSE_S - time.monotonic()))
         self._log_read_at = time.monotonic()
         found, self._next_entry = read_log(layout, batch, self._next_entry)
@@ -388,21 +390,21 @@ class Batch:
             self._stirred.put(_LOG)
 
     def _read_logged(self) -> None:
-        """Give out the jobs that the log named."""
+        """Read the jobs that the log named, and add them to the ended jobs."""
         names = list(self._logged)
         jobs = self._queue.layout.read_each(Place.DONE, names)
         self._logged.clear()
         self._give_out(jobs)
-        # Those that went back from done in between are watched.
+        # A job that is not in done any more, because it was retried, gets a watch.
         for name, job in zip(names, jobs, strict=True):
             if job is None:
                 self._stirred.put(name)
 
     def _watch(self, names: Sequence[str]) -> None:
-        """Give out those of these jobs that have ended, and watch for the end of the others.
+        """Read the jobs that have ended, and set watches on the ends of the other jobs.
 
         Raises:
-            JobNotFoundError: one of them is nowhere.
+            JobNotFoundError: one of the jobs is in no place.
         """
         found = self._queue.layout.watch_done([(name, self._stirs(name)) for name in names])
         self._give_out([job for job, _ in found])
@@ -411,12 +413,12 @@ class Batch:
                 self._look_closer(name)
 
     def _look_closer(self, name: str) -> None:
-        """Find a job that seemed to be nowhere; its end is still watched for.
+        """Look again for a job that was in no place; it may just be moving. It has a watch already.
 
         Raises:
-            JobNotFoundError: it is nowhere.
-            UnknownQueueError: the queue is gone.
-            UnreadableJobError: it is there, and its value is not that of a job.
+            JobNotFoundError: the job is in no place.
+            UnknownQueueError: the queue does not exist any more.
+            UnreadableJobError: the job's znode exists, but its value is not a valid job.
         """
         try:
             job = self._queue.find(name)
@@ -441,7 +443,7 @@ def _check_complete(record: BatchRecord, chunks: Sequence[Sequence[object]]) -> 
     missing = sum(not chunk for chunk in chunks)
     if missing:
         raise BatchIncompleteError(
-            f"batch {record.name}: of its {record.jobs} jobs about {missing * CHUNK_JOBS} are not"
-            " named: its submitter is at it still, or it died; jobs that it submitted are done all"
-            " the same"
+            f"batch {record.name} is incomplete: of its {record.jobs} jobs, about"
+            f" {missing * CHUNK_JOBS} are not submitted: its submitter has not finished yet, or"
+            " died. Workers run the jobs that were submitted"
         )

@@ -1,4 +1,4 @@
-"""Submitting work to a queue. Imports the job system's queue, batches and records."""
+"""The dispatcher, which submits jobs to a queue. Imports the job system's queue and records."""
 
 import time
 import uuid
@@ -22,25 +22,25 @@ from zoolet.jobs.znodes.submission import Submitter
 
 
 class Dispatcher:
-    """Submits jobs to a queue; also a context manager that closes what it opened.
+    """Submits jobs to a queue. As a context manager, it closes the connections that it opened.
 
     Args:
         client: a started KazooClient; or the servers to connect to, ``host:port[,host:port...]``;
-            or `ConnectionSettings`, which have TLS and the login too.
-        root: the queue's root.
-        create: make the queue where there is none.
-        result_store: URL of the store of large results, where it is not the one that the queue
-            names (which may leave out the password, for instance).
-        connect_timeout_ms: how long it waits for a server that is given as text.
+            or `ConnectionSettings`, which also have TLS files and logins.
+        root: the path of the queue's root.
+        create: whether to create the queue if it does not exist.
+        result_store: the URL of the result store; None: the URL in the queue's settings. Use this,
+            for example, if the URL in the settings has no password.
+        connect_timeout_ms: the time limit for connecting if ``client`` is a text.
 
     Attributes:
         queue: the queue.
-        results: its large results.
+        results: the reader of the queue's large results.
 
     Raises:
-        UnknownQueueError: there is no such queue, and ``create`` was not said.
-        JobTimeoutError: no server answered within the connect timeout.
-        ConnectError: no server can answer with these settings.
+        UnknownQueueError: the queue does not exist, and ``create`` is False.
+        JobTimeoutError: no server replied within the connect timeout.
+        ConnectError: the client cannot connect with these settings.
     """
 
     def __init__(
@@ -89,15 +89,15 @@ class Dispatcher:
         reuse: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
-        """Submit one job, and return the batch that consists of it; see `submit_batch`.
+        """Submit one job, and return a batch that has only this job; see `submit_batch`.
 
-        All arguments but two are the attributes of a `JobRequest`. ``reuse`` is that of
-        `submit_batch`; ``timeout_s`` is how long the call may take, None: no limit.
+        ``reuse`` has the same meaning as in `submit_batch`. ``timeout_s`` is the time limit of the
+        call in seconds; None: no limit. The other arguments are the attributes of a `JobRequest`.
 
         Raises:
-            InvalidJobError: this cannot be a job; nothing was submitted.
-            JobTimeoutError: the server did not answer in time. The job may have been submitted if
-                ``is_outcome_unknown``.
+            InvalidJobError: the request is invalid; nothing was submitted.
+            JobTimeoutError: the server did not reply in time. If its ``is_outcome_unknown`` is
+                true, the job may have been submitted.
         """
         request = JobRequest(
             task,
@@ -125,27 +125,37 @@ class Dispatcher:
         after: str | Batch | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
-        """Submit jobs, as a batch that any process can follow by its name.
+        """Submit jobs as a batch that any process can follow by its name.
 
-        Work that is reused is answered from its stored result if it is done, and joined if it is
-        under way; work that FAILED is submitted again. It is the same work if the idempotency key
-        is the same; by default: task, dataset, groupid and parameters. ``reuse`` None: jobs with
-        data, or with an idempotency key, are reused. True: all are. False: none is.
-        `Batch.submissions` says what stands for each request.
+        If an earlier job for the same work exists, a request can reuse that job instead of
+        submitting a new job. If the earlier job has ended, its stored result is used; if it FAILED,
+        the work is submitted again. Two requests are for the same work if their idempotency keys
+        are equal, or, without a key, their task, dataset, groupid and parameters.
+        `Batch.submissions` has the job for each request.
 
-        With ``after``, no job of it is started before all of that batch have ended.
-        ``timeout_s`` is for each request of up to 50 jobs; None: no limit.
+        Args:
+            requests: the requests for the jobs.
+            reuse: whether requests reuse earlier jobs. None: only requests that have data or an
+                idempotency key do so.
+            name: the name of the batch; None: a random name.
+            after: another batch, or its name. The jobs of this batch start after all jobs of that
+                batch have ended. None: the jobs do not wait.
+            timeout_s: the time limit for each request to the server, which submits up to 50 jobs,
+                in seconds; None: no limit.
 
         Raises:
-            InvalidJobError: one of the requests cannot be a job; nothing was submitted.
-            BatchExistsError: there is a batch of this name.
-            UnknownBatchError: there is no batch that it could come after.
-            JobTimeoutError: the server did not answer in time. Jobs may have been submitted if
-                ``is_outcome_unknown``.
+            InvalidJobError: one of the requests is invalid; nothing was submitted.
+            BatchExistsError: the queue already has a batch of this name.
+            UnknownBatchError: the batch ``after`` does not exist.
+            JobTimeoutError: the server did not reply in time. If its ``is_outcome_unknown`` is
+                true, jobs may have been submitted.
         """
         name = name or uuid.uuid4().hex[:16]
         if isinstance(after, Batch) and after.name is None:
-            raise ValueError("a job on its own has no name to come after: submit it as a batch")
+            raise ValueError(
+                "after is a job that was submitted alone, without a batch name: submit that job"
+                " with submit_batch"
+            )
         after = after.name if isinstance(after, Batch) else after
         unknown = f"jobs of the batch {name} may have been submitted"
         with self._within(timeout_s, "submit", unknown=unknown, each_request=True):
@@ -153,25 +163,25 @@ class Dispatcher:
         return Batch(self.queue, submissions, name, self.results)
 
     def batch(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Batch:
-        """Return the batch of this name, whoever submitted it.
+        """Return the batch of this name, which any process may have submitted.
 
-        ``timeout_s`` is for each request; None: no limit.
+        ``timeout_s`` is the time limit of each request, in seconds; None: no limit.
 
         Raises:
-            UnknownBatchError: there is none.
-            BatchIncompleteError: not all of its jobs were submitted, or not yet.
-            JobTimeoutError: the server did not answer in time.
+            UnknownBatchError: the queue has no batch of this name.
+            BatchIncompleteError: not all jobs of the batch were submitted, or not yet.
+            JobTimeoutError: the server did not reply in time.
         """
         return Batch.follow(self.queue, name, self.results, timeout_s=timeout_s)
 
     def job(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
-        """Return a job, wherever it is, with its result.
+        """Return a job from any place, with its result.
 
-        ``timeout_s`` is how long the server may take; None: no limit.
+        ``timeout_s`` is the time limit of the call, in seconds; None: no limit.
 
         Raises:
-            JobNotFoundError: it is nowhere.
-            JobTimeoutError: the server did not answer in time.
+            JobNotFoundError: the job is in no place.
+            JobTimeoutError: the server did not reply in time.
         """
         with self._within(timeout_s, "find a job"):
             return self.results.complete(self.queue.find(name))
@@ -181,11 +191,10 @@ class Dispatcher:
         return self.queue.layout.znodes.within
 
     def close(self, *, timeout_s: float | None = CLOSE_S) -> None:
-        """Close what it opened.
+        """Close the connections that this dispatcher opened.
 
-        After ``timeout_s`` the rest of the work is left to a daemon thread; None: no limit. In a
-        process that was forked from the one that made it, it does nothing: the connection is the
-        parent's.
+        After ``timeout_s``, daemon threads complete the work; None: no limit. In a forked child,
+        this does nothing, because the connections belong to the parent process.
         """
         if not self._home.is_here:
             return

@@ -1,1 +1,1 @@
-"""Where the values stand in ZooKeeper, and every change of them: submit, take, end, retry."""
+"""The znodes of a queue and all operations that change them: submit, take, end, retry a job."""

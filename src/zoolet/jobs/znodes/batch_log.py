@@ -1,13 +1,13 @@
-"""Batches in a queue: what was submitted together, and the log of what of it has ended.
+"""Batches in a queue: the jobs that were submitted together, and the log of those that ended.
 
-    batches/<name>               how many jobs, when submitted, after which other batch
-    batches/<name>/jobs-<n>      the names of the n-th fifty of them, as they were submitted
-    batches/<name>/log/e-<seq>   jobs that came to stand under done, appended in the same multi
-    chains/<name>                there while the batch waits for the one that it comes after
+    batches/<name>               the number of jobs, the time of submission, the batch before it
+    batches/<name>/jobs-<n>      the names of jobs n * 50 to n * 50 + 49, in order of submission
+    batches/<name>/log/e-<seq>   names of jobs that ended; the multi that ends them creates it
+    chains/<name>                exists while the batch waits for the batch before it
 
-The server numbers the log's entries without a gap, so whoever follows a batch asks for the next
-entry by its name, and nobody lists anything. A job that was retried is in the log again.
-Imports the job system's records and layout.
+The server numbers the log's entries without gaps, so a program that follows a batch reads the next
+entry by its name and lists no children. If a retried job ends, the log names the job again.
+This module imports the job system's records and layout.
 """
 
 import json
@@ -27,22 +27,22 @@ from zoolet.jobs.znodes.operations import Create
 from zoolet.model import paths
 
 CHUNK_JOBS = 50
-"""Jobs of a batch that are submitted in one multi, and named in one znode."""
+"""The number of jobs of a batch that one multi submits, and that one znode ``jobs-<n>`` names."""
 ENTRIES_AT_ONCE = 20
 NAME_LIMIT = 200
 BATCH_JOBS_LIMIT = 10_000_000
-"""Most jobs of a batch: whoever follows it reads a znode for each fifty of them."""
+"""The greatest number of jobs in a batch. A follower reads one znode for every fifty jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """What a batch's znode says.
+    """The value of a batch's znode.
 
     Attributes:
         name: the batch's name.
-        jobs: how many requests it has.
-        submitted_ms: when, in milliseconds since the epoch.
-        after: the batch that it waits for.
+        jobs: the number of requests in the batch.
+        submitted_ms: the time of submission, in milliseconds since the epoch.
+        after: the name of the batch that must end before this batch starts; None: no batch.
     """
 
     name: str
@@ -52,10 +52,10 @@ class BatchRecord:
 
     @classmethod
     def decode(cls, name: str, value: bytes) -> Self:
-        """Return the record that stands at a batch's znode, which any program may have written.
+        """Decode the value of a batch's znode, which any program may have written.
 
         Raises:
-            UnreadableJobError: it is not a batch's.
+            UnreadableJobError: the value is not the record of a batch.
         """
         try:
             found = decode_json(value)
@@ -72,7 +72,7 @@ class BatchRecord:
         ):
             return cls(name, jobs, submitted_ms, after)
         raise UnreadableJobError(
-            f"the record of batch {name} is not a batch's: correct its znode, or delete it"
+            f"the record of batch {name} is invalid: correct the batch's znode, or delete it"
         )
 
     def encode(self) -> bytes:
@@ -82,31 +82,31 @@ class BatchRecord:
 
     @property
     def chunks(self) -> int:
-        """How many znodes name its jobs."""
+        """The number of znodes ``jobs-<n>`` that name the batch's jobs."""
         return -(-self.jobs // CHUNK_JOBS)
 
 
 ORIGINS = ("NEW", "JOINED", "STORED")
-"""Where the jobs of a batch come from (`zoolet.jobs.znodes.submission.Origin`)."""
+"""The possible origins of a batch's jobs (`zoolet.jobs.znodes.submission.Origin`)."""
 _ENDED = (JobState.SUCCESSFUL, JobState.FAILED)
 
 
 class Ended(dict[str, JobState]):
-    """Jobs that have ended, by name, in the order of the log."""
+    """The final states of ended jobs by job name, in the order of the log."""
 
 
 def is_batch_name(name: object) -> bool:
-    """Say whether a value that any program may have written can be the name of a batch."""
+    """Return whether a value, which any program may have written, is a valid batch name."""
     return isinstance(name, str) and len(name) <= NAME_LIMIT and is_znode_name(name)
 
 
 def check_name(name: str) -> None:
-    """Raise InvalidJobError where this cannot be the name of a batch."""
+    """Raise InvalidJobError if ``name`` is not a valid batch name."""
     reason = paths.reason_invalid(f"/{name}")
     if reason is not None or "/" in name or len(name) > NAME_LIMIT:
         raise InvalidJobError(
             f"batch name {name!r}: "
-            + (reason or f"it has no / and at most {NAME_LIMIT} characters")
+            + (reason or f"a batch name has no / and at most {NAME_LIMIT} characters")
         )
 
 
@@ -116,27 +116,27 @@ def batch_path(layout: Layout, name: str) -> str:
 
 
 def chain_path(layout: Layout, name: str) -> str:
-    """Return the path that is there while a batch waits for another one."""
+    """Return the path of the znode that exists while a batch waits for another batch."""
     return layout.znodes.path(CHAINS, name)
 
 
 def decode_chain(data: bytes) -> str:
-    """Return the name of the batch that another one waits for; any program may have written it."""
+    """Decode the value of a znode ``chains/<name>``: the name of the batch that is waited for."""
     return data.decode(errors="backslashreplace")
 
 
 def chunk_path(layout: Layout, name: str, number: int) -> str:
-    """Return the path of the n-th names of a batch."""
+    """Return the path of the znode that names the jobs of a batch's n-th chunk, from 0."""
     return f"{batch_path(layout, name)}/jobs-{number:06d}"
 
 
 def entry_path(layout: Layout, name: str, number: int) -> str:
-    """Return the path of the n-th entry of a batch's log."""
+    """Return the path of the n-th entry of a batch's log, from 0."""
     return f"{batch_path(layout, name)}/log/e-{number:010d}"
 
 
 def entry(layout: Layout, name: str, jobs: Sequence[Job]) -> Create:
-    """Return the operation that appends jobs which come to stand under done to the log."""
+    """Return the operation that appends jobs, which the same multi moves to done, to the log."""
     by_state: dict[str, list[str]] = {}
     for job in jobs:
         by_state.setdefault(job.state, []).append(job.name)
@@ -145,11 +145,11 @@ def entry(layout: Layout, name: str, jobs: Sequence[Job]) -> Create:
 
 
 def read_record(layout: Layout, name: str) -> BatchRecord:
-    """Return what a batch is.
+    """Return the record of a batch.
 
     Raises:
-        UnknownBatchError: there is none of this name.
-        UnreadableJobError: its znode does not hold a batch.
+        UnknownBatchError: the queue has no batch of this name.
+        UnreadableJobError: the znode's value is not the record of a batch.
     """
     check_name(name)
     found = layout.znodes.get(batch_path(layout, name))
@@ -159,10 +159,10 @@ def read_record(layout: Layout, name: str) -> BatchRecord:
 
 
 def read_chunks(layout: Layout, record: BatchRecord) -> list[list[tuple[str, str]]]:
-    """Return the jobs of a batch, as name and origin, by chunk; those that nobody wrote are [].
+    """Return the jobs of a batch by chunk, each as name and origin; [] for a missing chunk.
 
     Raises:
-        UnreadableJobError: a chunk does not name jobs.
+        UnreadableJobError: the value of a chunk's znode is invalid.
     """
     wanted = [chunk_path(layout, record.name, number) for number in range(record.chunks)]
     return [
@@ -172,10 +172,10 @@ def read_chunks(layout: Layout, record: BatchRecord) -> list[list[tuple[str, str
 
 
 def decode_chunk(batch: str, data: bytes) -> list[tuple[str, str]]:
-    """Return the jobs that a chunk of a batch names, as name and origin.
+    """Return the jobs that a chunk of a batch names, each as name and origin.
 
     Raises:
-        UnreadableJobError: it does not name jobs.
+        UnreadableJobError: the value of the chunk's znode is invalid.
     """
     try:
         found = decode_json(data)
@@ -197,7 +197,7 @@ def _is_named(pair: object) -> bool:
 
 
 def decode_entry(data: bytes) -> dict[str, JobState]:
-    """Return the jobs that an entry of a batch's log names; what is not an entry names none."""
+    """Return the jobs that an entry of a batch's log names; none if its value is invalid."""
     try:
         found = decode_json(data)
     except ValueError:
@@ -214,7 +214,7 @@ def decode_entry(data: bytes) -> dict[str, JobState]:
 
 
 def read_log(layout: Layout, name: str, first: int) -> tuple[Ended, int]:
-    """Return the jobs that the log names from an entry on, and the number of the next entry."""
+    """Return the jobs that the log names from entry ``first`` on, and the next entry's number."""
     ended = Ended()
     while True:
         wanted = [entry_path(layout, name, first + i) for i in range(ENTRIES_AT_ONCE)]
@@ -227,7 +227,7 @@ def read_log(layout: Layout, name: str, first: int) -> tuple[Ended, int]:
 
 
 class BatchEnd:
-    """Finds out when all jobs of a batch have ended, reading no entry of its log twice."""
+    """Finds out when all jobs of a batch have ended. It reads each entry of the log only once."""
 
     def __init__(self, layout: Layout, name: str) -> None:
         self._layout = layout
@@ -238,16 +238,16 @@ class BatchEnd:
 
     @property
     def outstanding(self) -> frozenset[str]:
-        """The jobs that had not ended when it was last asked; none before all are known."""
+        """The jobs that had not ended at the last check; empty until all jobs are known."""
         return frozenset(self._outstanding or ())
 
     def forget(self, names: Collection[str]) -> None:
-        """Wait no longer for these jobs, of which nothing will tell: they were deleted."""
+        """Stop waiting for these jobs: they were deleted, and no log or watch tells of that."""
         if self._outstanding is not None:
             self._outstanding.difference_update(names)
 
     def has_come(self, watch: Watch) -> bool:
-        """Say whether it has; where not, the watch is called when it is worth asking again."""
+        """Return whether all jobs have ended; if not, the watch fires when to check again."""
         layout = self._layout
         if self._outstanding is None:
             try:
@@ -263,7 +263,7 @@ class BatchEnd:
             if not all(chunks):
                 return self.has_come(watch)
             self._outstanding = {name for chunk in chunks for name, _ in chunk}
-            # Jobs that the batch joined are in the log of another batch, if in any.
+            # A job that the batch joined is in the log of another batch, or in no log.
             self._joined = {name for chunk in chunks for name, origin in chunk if origin != "NEW"}
         ended, self._next_entry = read_log(layout, self._name, self._next_entry)
         self._outstanding -= ended.keys()

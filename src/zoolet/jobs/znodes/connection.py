@@ -1,4 +1,4 @@
-"""Connecting to ZooKeeper as workers and dispatchers need it. Imports ``model`` and ``client``."""
+"""Connects workers and dispatchers to ZooKeeper. Imports ``zoolet.client`` and kazoo."""
 
 import logging
 import select
@@ -19,20 +19,20 @@ from zoolet.jobs.errors import ConnectError, JobTimeoutError
 log = logging.getLogger(__name__)
 
 CLOSE_S: Final = 10.0
-"""How long the end of a session may take, unless the caller says otherwise."""
+"""The default time limit for closing a session, in seconds."""
 
 
 class _WithoutSecrets(logging.Filter):
-    """Keeps from kazoo's log what it must not have: logins, and tracebacks.
+    """Removes logins and tracebacks from kazoo's log.
 
-    kazoo logs each request at the level DEBUG, and a traceback for a server that is no ZooKeeper.
+    kazoo logs each request at the level DEBUG, and a traceback if the server is not a ZooKeeper.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple) and any(isinstance(arg, Auth) for arg in record.args):
             return False
         if record.exc_info:
-            record.msg, record.args = "the server sent what is no reply of ZooKeeper", ()
+            record.msg, record.args = "the server's reply is not a ZooKeeper reply", ()
             record.exc_info = record.exc_text = None
         return True
 
@@ -42,18 +42,18 @@ _kazoo_log.addFilter(_WithoutSecrets())
 
 
 class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
-    """kazoo's own handler, with less on the way of a request.
+    """kazoo's threading handler with less work for each request.
 
-    kazoo makes a selector for each wait, four for each request; a poll object costs a fifth of it.
-    Callbacks are called in the connection's thread instead of being handed to another one: those
-    that jobs leave with the client only put something into a queue. Measured in
-    docs/decisions/0033.
+    kazoo creates a selector for each wait, and waits four times for each request; a poll object
+    takes a fifth of the time. Callbacks run in the connection's thread, not in a thread of their
+    own, because the job system's callbacks only put an item into a queue.
+    docs/decisions/0033 has the measurements.
     """
 
     def select(
         self, readers: Any, writers: Any, _: Any, timeout: float | None = None
     ) -> tuple[list[Any], list[Any], list[Any]]:
-        """Wait as select.select does, for descriptors of any number."""
+        """Wait like select.select, but without its limit of the descriptors' numbers."""
         poll = select.poll()
         by_descriptor = {}
         for waiting, mask in ((readers, select.POLLIN), (writers, select.POLLOUT)):
@@ -70,19 +70,19 @@ class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo ha
         )
 
     def spawn(self, func: Any, *args: Any, **kwargs: Any) -> threading.Thread:
-        """Run a thread of the client; its failure closes the client, and prints no traceback."""
+        """Start a thread of the client; if it fails, log the error without a traceback."""
 
         def run() -> None:
             try:
                 func(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001 -- the client is closed, which is noticed
+            except Exception as error:  # noqa: BLE001 -- it closes the client, which callers see
                 log.info("a thread of the ZooKeeper client failed: %r", error)
 
         thread: threading.Thread = super().spawn(run)
         return thread
 
     def dispatch_callback(self, callback: Any) -> None:
-        """Call it; what it raises must not end the connection's thread."""
+        """Run the callback; an exception in it must not end the connection's thread."""
         try:
             callback.func(*callback.args)
         except Exception:
@@ -90,17 +90,17 @@ class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo ha
 
 
 def connect(settings: ConnectionSettings) -> KazooClient:
-    """Return a client with a session; raises what `open_session` raises."""
+    """Return a client that has a session; raises the errors of `open_session`."""
     client = new_client(settings)
     open_session(client, settings)
     return client
 
 
 def new_client(settings: ConnectionSettings) -> KazooClient:
-    """Return a client, not started, that waits for lost connections for ever.
+    """Return a client that is not started; it tries to reconnect without a time limit.
 
     Raises:
-        ValueError: the hosts are not ``host:port[,host:port...]``.
+        ValueError: the hosts do not have the form ``host:port[,host:port...]``.
     """
     return KazooClient(
         handler=LeanHandler(),
@@ -111,11 +111,12 @@ def new_client(settings: ConnectionSettings) -> KazooClient:
 
 
 def open_session(client: KazooClient, settings: ConnectionSettings) -> None:
-    """Start a client, and wait until it has a session.
+    """Start a client, and wait until the client has a session.
 
     Raises:
-        JobTimeoutError: no server answered in time; the message names the cause.
-        ConnectError: no server can answer with these settings; the message says what to change.
+        JobTimeoutError: no server replied in time; the message names the cause.
+        ConnectError: the client cannot connect with these settings; the message says what to
+            change.
     """
     try:
         SessionOpener(client, settings, "--server").open()
@@ -127,7 +128,7 @@ def open_session(client: KazooClient, settings: ConnectionSettings) -> None:
 
 
 def on_session_end(client: KazooClient, call: Callable[[], None]) -> None:
-    """Call a function, in another thread, when the client's session has ended."""
+    """Call ``call`` in a thread of the client when the client's session has ended."""
 
     def listen(state: str) -> None:
         if state == KazooState.LOST:
@@ -137,9 +138,10 @@ def on_session_end(client: KazooClient, call: Callable[[], None]) -> None:
 
 
 def close_client(client: KazooClient, timeout_s: float | None) -> None:
-    """End a client's session; what takes longer than ``timeout_s`` goes on in a daemon thread.
+    """End a client's session; after ``timeout_s``, a daemon thread completes the work.
 
-    kazoo waits for the server's answer, for up to some session timeouts if it does not come.
+    kazoo waits for the server's reply. If no reply comes, it waits for up to several session
+    timeouts.
     """
 
     def close() -> None:

@@ -1,7 +1,8 @@
-"""How long a call may wait for the server: one deadline for all requests of the call.
+"""Deadlines: how long a call waits for the server. All requests of a call share one deadline.
 
-What holds: every wait of a call ends at its deadline, whatever the server does. A call inside
-another call has the deadline of the outer one. Talks to no server. Imports the job system's errors.
+Invariants: every wait of a call ends at the call's deadline, whatever the server does. A call
+inside another call has the deadline of the outer call. This module sends no requests. It imports
+the job system's errors.
 """
 
 import threading
@@ -13,11 +14,11 @@ from typing import Final
 from zoolet.jobs.errors import JobTimeoutError
 
 TIMEOUT_S: Final = 30.0
-"""How long a public call waits for the server, unless the caller passes another ``timeout_s``."""
+"""The default of ``timeout_s``: how long a public call waits for the server, in seconds."""
 
 
 class _Limit:
-    """The time that a call has, and all calls inside it."""
+    """The time limit that a call and all calls inside it share."""
 
     def __init__(
         self, timeout_s: float | None, clock_s: Callable[[], float], *, each_request: bool
@@ -36,15 +37,15 @@ class _Limit:
 
 
 class Deadline:
-    """When a call ends, and what to say of it then.
+    """The time at which a call ends, and the text of the error that is raised then.
 
     Args:
-        timeout_s: how long the call may take; None: no limit.
-        action: what the call does, for the error: ``submit``.
-        unknown: what may have happened if a write was sent and its outcome is unknown: ``the job
-            may have been submitted``. Empty for calls that only read.
-        each_request: the time is for each request, not for the call: for calls about many jobs,
-            which take long although the server answers.
+        timeout_s: the time limit in seconds; None: no limit.
+        action: the name of the call in the error message, for example ``submit``.
+        unknown: the part of the message about a write with an unknown outcome, for example ``the
+            job may have been submitted``. Empty for calls that only read.
+        each_request: whether the limit is for each request, not for the whole call. Calls about
+            many jobs use this, because they take long even if the server replies quickly.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Deadline:
         self._has_written = False
 
     def put_inside(self, outer: "Deadline") -> None:
-        """Make this the deadline of a call inside another one, whose time holds for both.
+        """Use the time limit of ``outer``, the deadline of the call around this call.
 
-        The error tells of the outer call, and of what the inner one may have changed.
+        The error names the outer call. If the outer call only reads, the error says what the inner
+        call may have changed.
         """
         self._outer = outer
         self._limit = outer._limit  # noqa: SLF001 -- of the same class
@@ -73,27 +75,27 @@ class Deadline:
         self._unknown = outer._unknown or self._unknown  # noqa: SLF001
 
     def left_s(self) -> float | None:
-        """Return how many seconds are left, 0 if none are; None: no limit."""
+        """Return the seconds until the deadline: 0 after the deadline, None without a limit."""
         return self._limit.left_s()
 
     def has_passed(self) -> bool:
-        """Say whether no time is left."""
+        """Return whether the deadline has passed."""
         return self._limit.left_s() == 0.0
 
     def answered(self) -> None:
-        """Note that the server answered a request."""
+        """Record that the server replied to a request; with ``each_request`` the time restarts."""
         self._limit.answered()
 
     def writes(self) -> None:
-        """Note that a write is sent: from now on the outcome of the call may be unknown."""
+        """Record that a write is sent: from now on the outcome of the call may be unknown."""
         self._has_written = True
         if self._outer is not None:
             self._outer.writes()
 
     def error(self) -> JobTimeoutError:
-        """Return the error of a call whose time is over."""
+        """Return the error for a call whose deadline has passed."""
         text = (
-            f"{self._action}: the ZooKeeper server did not answer within"
+            f"{self._action}: the ZooKeeper server did not reply within"
             f" {self._limit.timeout_s:g} s. Is it running?"
         )
         if self._has_written and self._unknown:
@@ -104,20 +106,20 @@ class Deadline:
 
 
 class Deadlines:
-    """The deadline of the call that each thread is in."""
+    """The deadline of the current call of each thread."""
 
     def __init__(self) -> None:
         self._local = threading.local()
 
     @property
     def current(self) -> Deadline | None:
-        """The deadline of this thread's call; None outside of a call."""
+        """The deadline of this thread's current call; None outside of a call."""
         found: Deadline | None = getattr(self._local, "deadline", None)
         return found
 
     @contextmanager
     def within(self, deadline: Deadline) -> Iterator[Deadline]:
-        """Make this the deadline of what the thread does in the block."""
+        """Make ``deadline`` the deadline of this thread's requests in the block."""
         outer = self.current
         if outer is not None:
             deadline.put_inside(outer)

@@ -1,11 +1,12 @@
-"""The index of the jobs that may not start yet: one entry for each job in ``deferred``.
+"""The index of the jobs that cannot start yet: one entry for each job in ``deferred``.
 
-    due/<minute>/<not_before_ms>-<name>   jobs that wait for a time
-    chains/<batch>/<name>                 jobs that wait until another batch is done
+    due/<minute>/<not_before_ms>-<name>   a job that waits for a time
+    chains/<batch>/<name>                 a job that waits until another batch has ended
 
-What holds: a job that is in deferred has exactly one entry, and any other job has none. The job's
-value says for what it waits (`Job.waits_for`), so whoever moves the job knows its entry. A move
-changes the job and its entry in one multi. Imports the job system's layout and batches.
+Invariants: a job in deferred has exactly one entry, and a job elsewhere has no entry. The job's
+value says why the job waits (`Job.waits_for`), so the path of its entry follows from the value. A
+move changes the job and its entry in one multi. This module imports the job system's layout and
+batches.
 """
 
 import re
@@ -19,7 +20,7 @@ from zoolet.jobs.znodes.batch_log import chain_path
 from zoolet.jobs.znodes.layout import DUE, Layout
 
 BUCKET_MS = 60_000
-"""Jobs whose times are in the same span of this length have their entries under one znode."""
+"""The length of a span of time. The entries of all jobs that are due in a span have one parent."""
 BUCKET_DIGITS = 12
 TIME_DIGITS = 15
 
@@ -28,7 +29,7 @@ _BUCKET = re.compile(rf"\d{{{BUCKET_DIGITS}}}", re.ASCII)
 
 
 class DueEntry(NamedTuple):
-    """An entry of the index by time."""
+    """An entry for a job that waits for a time."""
 
     not_before_ms: int
     name: str
@@ -40,7 +41,7 @@ class DueEntry(NamedTuple):
 
 
 def due_path(layout: Layout, entry: DueEntry) -> str:
-    """Return the path of an entry of the index by time."""
+    """Return the path of the entry for a job that waits for a time."""
     return f"{bucket_path(layout, bucket_of(entry.not_before_ms))}/{entry.child}"
 
 
@@ -56,36 +57,36 @@ _ENTRY_PATHS: dict[str, Callable[[Layout, Job], str]] = {
     WAITS_FOR_TIME: _path_by_time,
     WAITS_FOR_BATCH: _path_by_batch,
 }
-"""Where the entry of a job is, for each reason that a job waits for."""
+"""The function that returns the path of a job's entry, by the job's ``waits_for``."""
 
 
 def entry_path(layout: Layout, job: Job) -> str | None:
-    """Return the path of a job's entry in the index; None for a job that may start."""
+    """Return the path of a job's entry in the index; None if the job can start."""
     return None if job.waits_for is None else _ENTRY_PATHS[job.waits_for](layout, job)
 
 
 def bucket_of(time_ms: int) -> str:
-    """Return the name of the span of time that a time is in."""
+    """Return the name of the span of time that contains ``time_ms``."""
     return f"{time_ms // BUCKET_MS:0{BUCKET_DIGITS}d}"
 
 
 def bucket_path(layout: Layout, bucket: str) -> str:
-    """Return the path of a span of time."""
+    """Return the path of a span's znode, the parent of the span's entries."""
     return layout.znodes.path(DUE, bucket)
 
 
 def bucket_start_ms(bucket: str) -> int:
-    """Return when a span of time begins, in ms since the epoch."""
+    """Return the start of a span of time, in ms since the epoch."""
     return int(bucket) * BUCKET_MS
 
 
 def is_bucket(name: str) -> bool:
-    """Say whether a znode's name, which any program may have chosen, is that of a span of time."""
+    """Return whether a znode's name, which any program may have chosen, names a span of time."""
     return _BUCKET.fullmatch(name) is not None
 
 
 def parse_entry(name: str) -> DueEntry | None:
-    """Take an entry of the index by time apart; None if another program made it."""
+    """Parse the name of an entry in a span; None if the name is invalid."""
     match = _ENTRY.fullmatch(name)
     if match is None or job_names.parse(match[2]) is None:
         return None

@@ -1,8 +1,9 @@
-"""Looks whether the jobs that a batch waits for can still end.
+"""Finds jobs that were deleted while a program waits for their end.
 
-A watch tells that a job has ended. Nothing tells that it never will: because it was removed, or
-because the batch's log was removed, which would name it. So whoever waits for long looks, first
-after `FIRST_S` and then less and less often. Imports the job system's layout and batches.
+A watch fires when a job ends. No watch fires if the job is deleted, or if the batch's log, which
+would name the job, is deleted. So a waiting program checks whether the jobs still exist, first
+after `FIRST_S` and then less and less often. This module imports the job system's layout and
+batches.
 """
 
 import time
@@ -14,14 +15,14 @@ from zoolet.jobs.znodes.layout import Layout
 
 FIRST_S = 1.0
 LONGEST_S = 60.0
-"""How long after the last event, or the last look at all jobs, the next look begins."""
+"""The shortest and longest time between an event, or a check of all jobs, and the next check."""
 JOBS_AT_ONCE = 100
 LOOK_SHARE = 20
-"""Looking takes at most one of this many parts of the time."""
+"""The pause after a check is at least this many times as long as the check took."""
 
 
 class Vanished:
-    """Looks for jobs of a batch that no watch tells of; ``batch`` is None for a job on its own."""
+    """Checks whether jobs of a batch still exist; ``batch`` is None for jobs outside a batch."""
 
     def __init__(self, layout: Layout, batch: str | None) -> None:
         self._layout = layout
@@ -31,21 +32,21 @@ class Vanished:
         self._left: list[str] = []
 
     def due_in_s(self) -> float:
-        """Return in how many seconds the next look is due."""
+        """Return the number of seconds until the next check is due; 0 if it is due now."""
         return max(0.0, self._next_at - time.monotonic())
 
     def put_off(self) -> None:
-        """Note that something happened to the batch: the next look is not due for a while."""
+        """Record an event of the batch: the next check is due after `FIRST_S`."""
         self._pause_s = FIRST_S
         self._next_at = time.monotonic() + FIRST_S
 
     def look(self, outstanding: Collection[str]) -> list[str]:
-        """Look at some of these jobs, in turn; return those that are done, or nowhere.
+        """Check the next part of these jobs; return the jobs that are in done or do not exist.
 
-        Returns all of them if the batch was removed.
+        Returns all jobs if the batch was deleted.
         """
         began = time.monotonic()
-        # If a request fails, the next look is not made at once either.
+        # Set before the requests: if a request fails, the next check is not made at once.
         self._next_at = began + self._pause_s
         if self._batch is not None and not self._layout.znodes.exists(
             batch_path(self._layout, self._batch)

@@ -1,10 +1,10 @@
-"""The typed edge to kazoo: every request about a queue's znodes, and what becomes of its reply.
+"""The typed interface to kazoo: sends all requests about a queue's znodes and returns the replies.
 
-With `zoolet.jobs.znodes.requests` it owns every call to the client. What holds: a call returns what
-the server answered, or raises a JobError or an error of this module or of
-`zoolet.jobs.znodes.operations`; kazoo's types and errors end here. Many znodes are read in one
-request, as many as fit an answer of moderate size. Knows nothing of jobs. Imports zoolet.client,
-zoolet.model, and kazoo.
+Only this module and `zoolet.jobs.znodes.requests` call the kazoo client. Invariants: a call
+returns the content of the server's reply, or raises a JobError or an error of
+`zoolet.jobs.znodes.operations`. Callers do not see kazoo's types and errors. One request reads as
+many znodes as fit into a reply of moderate size. This module does not depend on jobs. It imports
+zoolet.client, zoolet.model, and kazoo.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,19 +42,19 @@ from zoolet.model.acl import OPEN_ACL, AclList
 T = TypeVar("T")
 
 READ_AT_ONCE = 50
-"""Znodes in one multiRead. Jobs are a few hundred bytes, so the answer stays under 64 KiB."""
+"""Znodes in one multiRead. A job has a few hundred bytes, so the reply stays under 64 KiB."""
 EXIST_AT_ONCE = 500
-"""Znodes that are looked for in one multiRead: the answers have no data."""
+"""Znodes whose existence one multiRead checks; its reply has no data."""
 
 FORBIDDEN_VERSION: Final = -1
-"""Version of a znode that the client may not read, in an answer about many znodes."""
+"""The version that stands for "no READ permission" in a result about many znodes."""
 
 Watch = Callable[[Any], None]
-"""Called once, with kazoo's event: the znode changed, or the connection was lost."""
+"""A watch's callback. It gets kazoo's event when the znode changes or the connection is lost."""
 
 
 class Znode(NamedTuple):
-    """A znode's data, the version it has it in, how many children it has, and when it was made."""
+    """A znode's data, its version, the number of its children, and its creation time."""
 
     data: bytes
     version: int
@@ -63,21 +63,21 @@ class Znode(NamedTuple):
 
 
 class MissingError(UnknownQueueError):
-    """A znode that every queue has is not there."""
+    """A znode that every queue must have does not exist."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"the znode {path} is not there: was the queue removed? Create it again with zoolet"
-            " jobs create"
+            f"the znode {path} does not exist: was the queue removed? Create the queue again with"
+            " zoolet jobs create"
         )
 
 
 class Znodes:
-    """The znodes under ``root`` of what ``client`` is connected to.
+    """The znodes at and below ``root``, which ``client`` reads and writes.
 
     Attributes:
-        acl: returns the ACL of the znodes that are created at or below the root; None: the client's
-            default.
+        acl: a function that returns the ACL for znodes that are created at or below the root; None
+            stands for the client's default ACL.
     """
 
     def __init__(self, client: KazooClient, root: str) -> None:
@@ -93,26 +93,26 @@ class Znodes:
 
     @property
     def within(self) -> Callable[..., AbstractContextManager[Deadline]]:
-        """Gives all requests of a block one deadline; see `Requests.within`."""
+        """A context manager that gives all requests of a block one deadline (`Requests.within`)."""
         return self._requests.within
 
     def check_process(self) -> None:
-        """Raise ForkedError in a child process that was forked from the one that connected."""
+        """Raise ForkedError if this is a forked child of the process that connected."""
         self._requests.home.check()
 
     @property
     def is_in_own_process(self) -> bool:
-        """Whether this is the process that connected, and no child that was forked from it."""
+        """Whether this is the process that connected, not a forked child of that process."""
         return self._requests.home.is_here
 
     def pause(self, tries: int, first_s: float) -> None:
-        """Wait a moment before what was tried before is tried again; see `Requests.pause`."""
+        """Wait before the next try of an operation; see `Requests.pause`."""
         self._requests.pause(tries, first_s)
 
     # --- Reading
 
     def get(self, path: str, watch: Watch | None = None) -> Znode | None:
-        """Return a znode, None where there is none; a watch is set only where there is one."""
+        """Return a znode and set a watch; None, without a watch, if the znode does not exist."""
         try:
             return _znode(
                 self._requests.until_answered(
@@ -123,9 +123,9 @@ class Znodes:
             return None
 
     def get_all(self, wanted: Sequence[str]) -> list[Znode | None]:
-        """Return the znodes of these paths, None for each that is not there.
+        """Return the znodes at these paths, None for each znode that does not exist.
 
-        A znode that this client may not read is empty and has the version -1.
+        A znode without READ permission is returned without data, with the version -1.
         """
         found: list[Znode | None] = []
         for some in _parts(wanted, READ_AT_ONCE):
@@ -134,9 +134,9 @@ class Znodes:
         return found
 
     def children_of_all(self, wanted: Sequence[str]) -> list[list[str]]:
-        """Return the names of the children of each of these paths, none of one that is not there.
+        """Return the names of each znode's children; [] for a znode that does not exist.
 
-        Only for znodes that have few children: all answers come in one.
+        Only for znodes that have few children, because one reply has the children of all znodes.
         """
         answers = self._requests.until_answered(lambda: self._multi_read((), wanted))
         for path, answer in zip(wanted, answers, strict=True):
@@ -145,7 +145,7 @@ class Znodes:
         return [[] if isinstance(answer, NoNodeError) else answer for answer in answers]
 
     def which_exist(self, wanted: Sequence[str]) -> list[bool]:
-        """Say which of these paths exist, and read none of their data."""
+        """Return for each path whether the znode exists, without reading data."""
         found: list[bool] = []
         for some in _parts(wanted, EXIST_AT_ONCE):
             answers = self._requests.until_answered(partial(self._multi_read, (), some))
@@ -153,12 +153,12 @@ class Znodes:
         return found
 
     def _multi_read(self, data_of: Sequence[str], children_of: Sequence[str]) -> list[Any]:
-        """Return the answer to each part, an error where it was refused."""
+        """Return the result of each read of a multiRead; a failed read has an exception."""
         sent = multi_read_async(self._client, data_of, children_of)
         return [part for answer in sent for part in self._requests.answer(answer)]
 
     def exists(self, path: str, watch: Watch | None = None) -> bool:
-        """Say whether a path exists; the watch is set in either case."""
+        """Return whether a znode exists; the watch is set in either case."""
         return self._stat(path, watch) is not None
 
     def _stat(self, path: str, watch: Watch | None = None) -> Any:
@@ -167,7 +167,7 @@ class Znodes:
         )
 
     def exists_all(self, wanted: Sequence[tuple[str, Watch | None]]) -> list[bool]:
-        """Say which of these paths exist, and set their watches."""
+        """Return for each path whether the znode exists, and set the watches."""
         found: list[bool] = []
         for some in _parts(wanted, READ_AT_ONCE):
             found += self._requests.until_answered(partial(self._exist, some))
@@ -180,10 +180,10 @@ class Znodes:
     def watch_all(
         self, wanted: Sequence[tuple[str, Watch]], others: Sequence[str] = ()
     ) -> tuple[list[Znode | None], list[bool]]:
-        """Return the znodes of these paths, and set a watch on each: it may not be there yet.
+        """Return the znodes at these paths, None if one does not exist, and set a watch on each.
 
-        Says too which of the ``others`` exist. In one round trip, so for no more than
-        `READ_AT_ONCE` paths.
+        Also returns for each of the ``others`` whether it exists. All requests are sent in one
+        round trip, so ``wanted`` must not have more than `READ_AT_ONCE` paths.
         """
 
         def attempt() -> list[Any]:
@@ -198,7 +198,7 @@ class Znodes:
         return znodes, [not isinstance(found, NoNodeError) for found in answers[len(wanted) :]]
 
     def count_children(self, path: str) -> int:
-        """Return how many children a znode has; 0 where there is none."""
+        """Return the number of a znode's children; 0 if the znode does not exist."""
         stat = self._stat(path)
         return 0 if stat is None else int(stat.numChildren)
 
@@ -206,7 +206,7 @@ class Znodes:
         """Return the names of a znode's children, and set a watch on them.
 
         Raises:
-            MissingError: it is not there, and no watch was set.
+            MissingError: the znode does not exist; no watch was set.
         """
         try:
             names: list[str] = self._requests.until_answered(
@@ -220,7 +220,7 @@ class Znodes:
         """Return the ACL of a znode.
 
         Raises:
-            MissingError: it is not there.
+            MissingError: the znode does not exist.
         """
         try:
             entries, _ = self._requests.until_answered(
@@ -235,7 +235,7 @@ class Znodes:
     # --- Writing
 
     def ensure(self, *wanted: str) -> None:
-        """Create these paths, and what they stand in, where they do not exist."""
+        """Create the znodes at these paths, and their parents, if they do not exist."""
         for path in wanted:
             if not self.exists(path):
                 if path != paths.ROOT:
@@ -243,7 +243,7 @@ class Znodes:
                 self.create(path, b"")
 
     def create(self, path: str, data: bytes) -> bool:
-        """Create a znode; False where it exists."""
+        """Create a znode; return False if the znode exists already."""
         try:
             self._create(path, data)
         except NodeExistsError:
@@ -253,11 +253,11 @@ class Znodes:
         return True
 
     def create_ephemeral(self, path: str, data: bytes) -> bool:
-        """Create a znode that goes with this session; False where it is another session's."""
+        """Create an ephemeral; return False if the znode exists and another session owns it."""
         try:
             self._create(path, data, ephemeral=True)
         except NodeExistsError:
-            # Either it is another session's, or this is the second try and the first was done.
+            # Another session owns the znode, or a first try, whose reply was lost, created it.
             stat = self._stat(path)
             return stat is not None and stat.ephemeralOwner == self.session_id
         except NoNodeError:
@@ -266,15 +266,16 @@ class Znodes:
 
     @property
     def session_id(self) -> int | None:
-        """The id of the client's session; None if it has none yet."""
+        """The id of the client's session; None if the client has no session yet."""
         session = self._client.client_id
         return None if session is None else int(session[0])
 
     def create_in_line(self, path: str, token: str) -> str:
-        """Create an ephemeral whose name the server ends with a sequence; return its name.
+        """Create an ephemeral with a sequence from the server at the end of its name; return it.
 
-        ``token`` is unique. By it the znode is found if the reply was lost: a second one of this
-        session would stand in line before the first, for ever.
+        ``token`` is a unique text and becomes the znode's data. If the reply is lost, the token
+        finds the znode. Without it, this session would create a second znode and wait for ever
+        until its own first znode, which is before it in line, is deleted.
         """
         has_sent = False
 
@@ -314,13 +315,13 @@ class Znodes:
         return str(self._requests.answer(created, paths.parent_of(path), "CREATE"))
 
     def _acl_for(self, path: str) -> AclList:
-        """Return the ACL of a znode to create: what the root stands in is no part of the queue."""
+        """Return the ACL for a new znode; znodes above the root do not get the queue's ACL."""
         if path == self._root or path.startswith(f"{self._prefix}/"):
             return self.acl() or self._client.default_acl or OPEN_ACL
         return self._client.default_acl or OPEN_ACL
 
     def set(self, path: str, data: bytes) -> bool:
-        """Replace a znode's data, whatever its version; False where it is not there."""
+        """Set a znode's data at any version; return False if the znode does not exist."""
         try:
             self._requests.until_answered(
                 lambda: self._requests.answer(self._client.set_async(path, data), path, "WRITE"),
@@ -331,7 +332,7 @@ class Znodes:
         return True
 
     def set_with_time(self, path: str, data: bytes, clock: ServerClock) -> bool:
-        """Replace a znode's data as `set`, and add the server's time of it to a clock."""
+        """Set a znode's data like `set`, and add the server's time of the write to ``clock``."""
 
         def attempt() -> int:
             sent_s = clock.monotonic_s()
@@ -346,7 +347,7 @@ class Znodes:
         return True
 
     def delete(self, path: str, version: int = -1) -> bool:
-        """Delete a znode that has this version; False where it has not, or is not there."""
+        """Delete a znode; return False if it has another version, has children or is missing."""
         try:
             self.multi([Delete(path, version)], landed=lambda: not self.exists(path))
         except RefusedError:
@@ -354,7 +355,7 @@ class Znodes:
         return True
 
     def delete_tree(self, path: str) -> None:
-        """Delete a znode and all below it, which nobody adds to any more."""
+        """Delete a znode and all znodes below it; no program must create more znodes there."""
         try:
             names = self.children(path)
         except MissingError:
@@ -367,7 +368,7 @@ class Znodes:
         self.delete(path)
 
     def _delete_leaves(self, wanted: Sequence[str]) -> list[str]:
-        """Delete those of these znodes that have no children; return the others."""
+        """Delete the znodes without children; return the paths of the znodes with children."""
         sent = [(path, self._client.delete_async(path)) for path in wanted]
         parents = []
         for path, answer in sent:
@@ -382,15 +383,16 @@ class Znodes:
     def multi(
         self, operations: Iterable[Operation], landed: Callable[[], bool]
     ) -> list[Any] | None:
-        """Do all of these or none, whatever becomes of the reply.
+        """Execute all operations or none of them, even if a reply is lost.
 
-        A multi whose reply was lost may have been done. ``landed`` finds out, by reading: where it
-        says so, the multi is not tried again and the results are None. It is asked once more when
-        the second try is refused, since the first may have been done in the meantime.
+        If the reply to a multi is lost, the server may have executed the multi. ``landed`` reads
+        znodes and returns whether it did. If so, the multi is not sent again, and the result is
+        None. ``landed`` is called again if a second try is refused, because the server may have
+        executed the first try in the meantime.
 
         Raises:
-            RefusedError: nothing of it was done.
-            AccessDeniedError: a permission is missing; nothing of it was done.
+            RefusedError: the server refused the multi and executed no operation.
+            AccessDeniedError: a permission is missing; the server executed no operation.
         """
         operations = list(operations)
         reply_lost = False
@@ -417,8 +419,8 @@ class Znodes:
         request = PackedMulti(operations, self._client.chroot, acl)
         results: list[Any] = self._requests.answer(call(self._client, request))
         for position, result in enumerate(results):
-            # Of a refused multi, what stands before the culprit is rolled back, and what stands
-            # after it was not looked at.
+            # In a refused multi, the operations before the failed one are rolled back, and the
+            # operations after it are not executed.
             if isinstance(result, NoAuthError):
                 raise refused(result, *needed_permission(operations[position]))
             if isinstance(result, ZookeeperError) and not isinstance(
@@ -435,12 +437,12 @@ def _parts(wanted: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 def _znode(answer: Any) -> Znode:
     data, stat = answer
-    # A znode without data, which other programs create, has None.
+    # kazoo returns None as the data of a znode without data, which other programs can create.
     return Znode(data or b"", stat.version, stat.numChildren, stat.ctime)
 
 
 def _znode_read(answer: Any) -> Znode | None:
-    """Return a znode from a part of a multiRead: one that may not be read is empty."""
+    """Return the znode of one read of a multiRead; without data if READ permission is missing."""
     if isinstance(answer, NoNodeError):
         return None
     if isinstance(answer, ZookeeperError):

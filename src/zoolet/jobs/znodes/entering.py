@@ -1,14 +1,15 @@
-"""How new jobs enter a queue: into unowned, or into deferred if they may not start yet.
+"""Creates the znodes of new jobs: in unowned, or in deferred if a job cannot start yet.
 
-The server gives the names: the sequence is the counter of the page in unowned. So a job for
-deferred needs two multis. The first reserves its name, with an ephemeral in unowned that is no
-job's; the second replaces that by the job in deferred, with its key and its entry in the index. If
-the submitter dies in between, its reservations go with its session. What holds:
+The server completes the names: it appends the counter of the job's page in unowned. So a job for
+deferred needs two multis. The first multi reserves the name with an ephemeral in unowned. The
+second multi deletes this reservation and creates the job in deferred, its key and its entry in the
+index. If the submitter dies between the two, its reservations are deleted when its session ends.
+Invariants:
 
-- Names are unique, and their order is that of submission, also between unowned and deferred.
-- All jobs of a call enter in one multi, with their keys, or none does.
+- Names are unique. Their order is the order of submission, also between unowned and deferred.
+- One multi creates all jobs of a call, with their keys, or creates none of them.
 
-Imports the job system's layout, keys and index.
+This module imports the job system's layout, keys and index.
 """
 
 from collections.abc import Sequence
@@ -25,19 +26,18 @@ from zoolet.jobs.znodes.operations import Create, Delete, Operation, Refusal, Re
 from zoolet.model import paths
 
 RESERVED = "reserved-"
-"""How the names of reservations begin. No job has such a name, so workers ignore them."""
+"""The start of the names of reservations. These are not job names, so workers ignore them."""
 _TRIES = 100
-"""Each refusal leads to a change: a page, a span of time, other reservations. More is no accident.
-"""
+"""The tries of a multi. After each refusal the cause is removed, so more refusals are an error."""
 
 
 class NewJob(NamedTuple):
-    """A job that is to enter the queue.
+    """A job that is added to the queue.
 
     Attributes:
-        draft: the job; its name lacks the sequence.
-        has_key: whether a key is to say that it stands for its work.
-        key_version: of that key; None if it has no znode yet.
+        draft: the job; its name does not have the sequence yet.
+        has_key: whether a key is written, so that later requests for the same work find the job.
+        key_version: the version of the key's znode; None if the znode does not exist yet.
     """
 
     draft: Job
@@ -46,7 +46,14 @@ class NewJob(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """An operation of a multi, for which of the jobs it is, and its part of that job's entry."""
+    """An operation of a multi for one job.
+
+    Attributes:
+        operation: the operation.
+        number: the position of the job in the list of new jobs, from 0.
+        part: the kind of the znode that the operation writes: the job, its key, its reservation or
+            its entry in the index.
+    """
 
     operation: Operation
     number: int
@@ -57,7 +64,7 @@ _KEY, _RESERVATION, _JOB, _ENTRY = "key", "reservation", "job", "entry"
 
 
 class Entrance:
-    """Lets new jobs enter the queue of a layout."""
+    """Adds new jobs to the queue of a layout."""
 
     def __init__(self, layout: Layout, name_keys: NameKeys) -> None:
         self._layout = layout
@@ -66,10 +73,10 @@ class Entrance:
         self._shelves = OpenPages(layout)
 
     def enter(self, jobs: Sequence[NewJob]) -> list[str]:
-        """Put jobs where they belong, with their keys, and return their names.
+        """Add jobs and their keys to the queue, and return the names of the jobs.
 
         Raises:
-            RefusedError: a key is not as it was said to be; no job has entered.
+            RefusedError: a key has another version than ``key_version`` says; no job was added.
         """
         if not jobs:
             return []
@@ -88,12 +95,15 @@ class Entrance:
                     raise
             else:
                 return self._entered(new, reserved, steps, results)
-        raise JobError("the jobs were not submitted: the queue's znodes are changed all the time")
+        raise JobError(
+            "the jobs were not submitted: other programs change the queue's znodes all the time."
+            " Submit the jobs again"
+        )
 
     # --- Reservations
 
     def _reserve(self, new: Sequence[NewJob], reserved: dict[int, str]) -> None:
-        """Reserve names if a job may not start yet: for all jobs, so that they keep their order."""
+        """Reserve names for all jobs, to keep their order, if at least one cannot start yet."""
         is_wanted = any(job.draft.waits_for is not None for job in new)
         numbers = [number for number in range(len(new)) if is_wanted and number not in reserved]
         for _ in range(_TRIES if numbers else 0):
@@ -107,7 +117,8 @@ class Entrance:
                 for number in numbers
             ]
             try:
-                # If the reply is lost, others are made: the first ones go with the session.
+                # If the reply is lost, the names are reserved again; the first reservations are
+                # deleted when the session ends.
                 results = self._znodes.multi(operations, landed=lambda: False)
             except RefusedError as refused:
                 if not refused.lacks_parent:
@@ -157,15 +168,16 @@ class Entrance:
     def _is_overcome(
         self, refused: RefusedError, step: _Step, new: list[NewJob], reserved: dict[int, str]
     ) -> bool:
-        """Change what the multi was refused for; False if the caller has to look at keys."""
+        """Remove the cause of a refusal; return False if the caller must handle the refusal."""
         if refused.lacks_parent:
             self._layout.check()
         draft = new[step.number].draft
         if step.part == _RESERVATION:
-            # The session has ended, and all reservations with it.
+            # The session has ended, so all reservations were deleted.
             reserved.clear()
         elif step.part == _ENTRY and refused.lacks_parent and draft.waits_for == WAITS_FOR_BATCH:
-            # The other batch is done. If a time has come too, the housekeeping moves the job on.
+            # The other batch has ended. If the job also waits for a time, it waits for this time
+            # now; if the time has come, the housekeeping moves the job to unowned.
             new[step.number] = new[step.number]._replace(draft=draft.put_off(0))
         elif step.part == _JOB and refused.reason is Refusal.EXISTS:
             reserved.pop(step.number, None)
@@ -191,7 +203,7 @@ class Entrance:
         steps: Sequence[_Step],
         results: Sequence[object] | None,
     ) -> list[str]:
-        """Return the names of the jobs that have entered; see to it that their keys have them."""
+        """Return the names of the jobs that were added, and let their keys get these names."""
         names = {number: _name(new[number].draft, path) for number, path in reserved.items()}
         unnamed: list[Named] = []
         created: list[str] = []
@@ -217,21 +229,22 @@ class Entrance:
         if job is None:
             dataset, groupid = draft.named_group
             raise JobNotFoundError(
-                f"the job for {dataset}:{groupid} was submitted, and someone deleted it"
+                f"the job for {dataset}:{groupid} was submitted, and then another program deleted"
+                " it: submit the job again"
             )
         return job.name
 
 
 def _name(draft: Job, reservation: str) -> str:
-    """Return the name that was reserved for a job."""
+    """Return the job's name with the sequence of the reservation at path ``reservation``."""
     return draft.name + paths.name_of(reservation).removeprefix(RESERVED)
 
 
 class OpenPages:
-    """On which page of its shard a job is put: the newest of its priority that is not full.
+    """Chooses the page for a new job: the newest page of its shard and priority that is not full.
 
-    A submitter remembers the pages that it fills. The number of a page is never given again in its
-    shard, since it is part of the names of its jobs.
+    A submitter remembers the page that it fills for each shard and priority. A shard never uses
+    the number of a page again, because the number is part of the names of the page's jobs.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -240,9 +253,10 @@ class OpenPages:
         self._open: dict[tuple[int, int], str] = {}
 
     def path_for(self, draft: Job, name: str) -> str:
-        """Return what the server is to append the sequence of a job to.
+        """Return the path to which the server appends the counter for a new znode.
 
-        ``name`` is the name of the znode without the page's number: the job's, or `RESERVED`.
+        ``name`` is the start of the znode's name, without the page's number: the job's name without
+        its sequence, or `RESERVED`.
         """
         if self._layout.is_flat:
             return f"{self._layout.place(Place.UNOWNED)}/{name}"
@@ -252,7 +266,7 @@ class OpenPages:
         return f"{self._layout.page(Place.UNOWNED, shard, page)}/{name}{number:06d}"
 
     def filled(self, created: Sequence[str]) -> None:
-        """Begin a new page behind one that is full by now; ``created`` are paths of new jobs."""
+        """Begin a new page after each page that ``created``, the paths of new jobs, has filled."""
         if self._layout.is_flat:
             return
         for path in created:
@@ -265,25 +279,29 @@ class OpenPages:
                     self._open[key] = self._find(*key, full=page)
 
     def forget(self, draft: Job) -> None:
-        """Look again for the page of such a job: the one it was put on is gone.
+        """Forget the page for a job's shard and priority, because the page does not exist any more.
 
         Raises:
-            UnknownQueueError: there are no pages, and what all jobs stand in is gone.
+            UnknownQueueError: the queue has no pages, and the parent of all jobs does not exist.
         """
         if self._layout.is_flat:
             raise UnknownQueueError(
-                f"the queue's znode {self._layout.place(Place.UNOWNED)} is gone"
+                f"the queue's znode {self._layout.place(Place.UNOWNED)} does not exist: was the"
+                " queue removed?"
             )
         shard = self._layout.shard_of(*draft.named_group)
         self._open.pop((shard, draft.priority), None)
 
     def _find(self, shard: int, priority: int, full: str) -> str:
-        """Return the newest page of a priority behind the full one; make it where there is none."""
+        """Return the newest page of a priority that is after page ``full``; create it if needed."""
         while True:
             shard_path = self._layout.shard(Place.UNOWNED, shard)
             counter = self._znodes.get(shard_path)
             if counter is None:
-                raise UnknownQueueError(f"the queue's shard {shard} is gone: {shard_path}")
+                raise UnknownQueueError(
+                    f"the queue's shard {shard} does not exist ({shard_path}): was the queue"
+                    " removed?"
+                )
             pages = [
                 page
                 for page in self._layout.pages(Place.UNOWNED, shard)
@@ -303,7 +321,7 @@ class OpenPages:
                 self._znodes.multi(operations, landed=lambda: False)
                 break
             except RefusedError:
-                # Another submitter was faster, or it was this one and the reply was lost.
+                # Another submitter created the page first, or this one did and the reply was lost.
                 continue
         self._open[shard, priority] = page
         return page
@@ -315,6 +333,6 @@ def _page_number(path: str, data: bytes) -> int:
     if data.isdigit() and len(data) <= PAGE_NUMBER_DIGITS:
         return int(data)
     raise UnreadableJobError(
-        f"{path} holds {data[:40]!r}, which is not the number of its newest page: set it to the"
-        " greatest number of a page under it"
+        f"the data of {path} is {data[:40]!r}, which is not the number of the shard's newest page:"
+        " set the data to the greatest number of a page under this znode"
     )

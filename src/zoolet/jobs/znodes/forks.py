@@ -1,9 +1,9 @@
-"""Whether this is the process that opened a connection, or a child that was forked from it.
+"""Detects whether this process opened a connection, or is a forked child of that process.
 
-A child has a copy of the memory and of the sockets of its parent, and none of its threads. So a
-connection of the parent is of no use in it, and a byte that it sends disturbs the parent. What
-holds: an object of the parent raises an error in the child before it waits or sends anything.
-Imports the job system's errors.
+A child has copies of its parent's memory and sockets, but not its parent's threads. So the child
+cannot use a connection of the parent, and bytes that the child sends would disturb the parent.
+Invariant: an object of the parent raises an error in the child before the object waits or sends
+anything. This module imports the job system's errors.
 """
 
 import os
@@ -11,7 +11,7 @@ import os
 from zoolet.jobs.errors import ForkedError
 
 _forks = 0
-"""How many forks lie between the first process and this one."""
+"""The number of forks between the first process and this process."""
 
 
 def _count_fork() -> None:
@@ -23,20 +23,20 @@ os.register_at_fork(after_in_child=_count_fork)
 
 
 class HomeProcess:
-    """The process in which this was made."""
+    """The process that created this object."""
 
     def __init__(self) -> None:
         self._forks = _forks
 
     @property
     def is_here(self) -> bool:
-        """Whether this process is it, and no child that was forked from it."""
+        """Whether the current process created this object; False in a forked child."""
         return self._forks == _forks
 
     def check(self) -> None:
-        """Raise ForkedError in a child that was forked from it."""
+        """Raise ForkedError if the current process is a forked child."""
         if self._forks != _forks:
             raise ForkedError(
-                "this object was made before os.fork(): its connection belongs to the parent"
+                "this object was created before os.fork(): its connection belongs to the parent"
                 " process. Create a new Dispatcher, JobQueue or Worker in the child process"
             )

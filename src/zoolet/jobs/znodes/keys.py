@@ -1,8 +1,9 @@
-"""Keys: which job stands for a piece of work.
+"""Keys: the znodes that say which job does a piece of work.
 
-A key's znode is named by a hash of the work. It holds the id of the submission, and either the name
-of the job or that of its batch, which names it. What holds: a key without a name is good too, since
-whoever needs the job finds it by its submission. Imports the job system's records and batches.
+The name of a key's znode is a hash of the work. Its value has the id of the submission, and the
+name of the job or of the job's batch, whose znodes name the job. Invariant: a key without a job
+name is valid, because the id of the submission is enough to find the job. This module imports the
+job system's records and batches.
 """
 
 import contextlib
@@ -24,11 +25,17 @@ from zoolet.jobs.znodes.layout import Layout
 from zoolet.jobs.znodes.operations import Operation, RefusedError, SetData
 
 NAME_LATER_S = 0.5
-"""How long names are gathered before they are written into their keys."""
+"""How long names are collected before one multi writes them into their keys, in seconds."""
 
 
 class WorkKey(NamedTuple):
-    """What a key znode says: which submission stands for the work, and where its job's name is."""
+    """The value of a key's znode.
+
+    Attributes:
+        submission: the id of the submission that made the job for the work; "" for an invalid key.
+        name: the job's name; None if the key does not have it.
+        batch: the name of the job's batch, whose znodes name the job; None: no batch.
+    """
 
     submission: str
     name: str | None
@@ -36,18 +43,18 @@ class WorkKey(NamedTuple):
 
 
 def submission_of_key(key: Znode) -> str:
-    """Return the id of the submission that a key znode says stands for the work."""
+    """Return the id of the submission that a key's znode names; "" if its value is invalid."""
     return read_key(key).submission
 
 
 def key_value(job: Job, name: str | None) -> bytes:
-    """Return the value of the key of a job, which holds the job's name if that is known."""
+    """Return the value of a job's key; ``name`` is the job's name, None if it is not known yet."""
     known = {"submission": job.submission, "job": name, "batch": job.batch}
     return json.dumps({key: value for key, value in known.items() if value is not None}).encode()
 
 
 def read_key(key: Znode) -> WorkKey:
-    """Read a key; what is not one stands for no work, so it is replaced."""
+    """Decode a key's value; an invalid value gives a key that names no job and is replaced."""
     try:
         value = decode_json(key.data)
     except ValueError:
@@ -67,21 +74,21 @@ _NO_KEY = WorkKey("", None, None)
 
 
 class Named(NamedTuple):
-    """A submitted job, whose name its key, at this version, does not hold yet."""
+    """A submitted job, and the version of its key, which does not have the job's name yet."""
 
     job: Job
     key_version: int
 
 
 NameKeys = Callable[[Sequence[Named]], None]
-"""Sees to it that keys hold the names of their jobs, now or soon: `KeyNamer`."""
+"""A function that writes the names of jobs into their keys, now or soon (`KeyNamer`)."""
 
 
 class KeyNamer:
     """Writes the names of jobs into their keys.
 
-    Without a name in it a key is good too: whoever needs it looks for the job. So this may be done
-    a little later, many in one multi, and costs a submitter no time.
+    A key is valid without the name. So the names can be written a little later, many in one multi,
+    and the submitter does not wait for this.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -90,7 +97,7 @@ class KeyNamer:
         self._thread: threading.Thread | None = None
 
     def name_later(self, named: Sequence[Named]) -> None:
-        """Write the names of these jobs soon."""
+        """Write the names of these jobs soon, in another thread."""
         if named and self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
@@ -98,7 +105,7 @@ class KeyNamer:
             self._later.put(one)
 
     def name_now(self, named: Sequence[Named]) -> None:
-        """Write the names of these jobs; a key that stands for another job by now is left alone."""
+        """Write the names of these jobs; do not change a key that was written again since."""
         if not named:
             return
         operations: list[Operation] = [
@@ -117,7 +124,7 @@ class KeyNamer:
                         self.name_now([one])
 
     def close(self, timeout_s: float | None) -> None:
-        """Write what is left to be written, unless it takes longer than ``timeout_s``."""
+        """Write the remaining names, and wait for that for up to ``timeout_s``."""
         if self._thread is not None:
             self._later.put(None)
             self._thread.join(timeout_s)
@@ -125,8 +132,8 @@ class KeyNamer:
     def _run(self) -> None:
         is_open = True
         while is_open:
-            # Not at once, where it would hold up the jobs themselves. The wait ends with close();
-            # the thread is a daemon, so it does not keep the process.
+            # The names are written with a delay, so that they do not delay the jobs themselves.
+            # close() ends the wait. A daemon thread does not keep the process alive.
             named = [self._later.get()]
             until = time.monotonic() + NAME_LATER_S
             with contextlib.suppress(queue.Empty):

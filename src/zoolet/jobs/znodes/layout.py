@@ -1,24 +1,25 @@
-"""Where the parts of a queue stand under its root, and how they are read.
+"""The paths of a queue's znodes under its root, and functions that read these znodes.
 
-    deferred/entry-...  jobs that may not start yet
-    unowned/entry-...   jobs that may start
-    owned/entry-...     jobs that a worker has
+    deferred/entry-...  jobs that cannot start yet
+    unowned/entry-...   jobs that can start
+    owned/entry-...     jobs that a worker owns
     done/entry-...      jobs that have ended
-    workers/<id>        a worker, an ephemeral: its id is never used by another session
-    keeper/<n>          the workers in line for the queue's housekeeping, ephemerals
-    keys/<hash>         which job stands for a piece of work
-    batches/<name>      jobs that were submitted together (`zoolet.jobs.batches`)
-    chains/<name>       batches that wait for another one; below, their jobs in deferred
-    due/<minute>        jobs in deferred that wait for a time (`zoolet.jobs.znodes.deferred_index`)
-    settings, control   what holds for the queue; what is paused, and when someone cancelled
-    store               which database the large results are in
+    workers/<id>        ephemerals, one for each worker; no other session uses the same id
+    keeper/<n>          ephemerals of the workers in line for the queue's housekeeping
+    keys/<hash>         the name of the job for a piece of work
+    batches/<name>      jobs that were submitted together (`zoolet.jobs.znodes.batch_log`)
+    chains/<name>       a batch that waits for another batch; below it, entries for its jobs
+    due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.znodes.deferred_index`)
+    settings, control   the queue's settings; the paused datasets and the number of cancellations
+    store               the database that has the large results
 
-A queue of one shard is exactly this. One of more has its jobs in ``unowned/<shard>/<page>``, so too
-in deferred and done, and in ``owned/<shard>``: the shard follows from dataset and groupid, and the
-page (its name begins with the priority) from the job's name, so a name says where its job is.
-Pages keep every list of children short.
+This is the layout of a queue with one shard. A queue with more shards has its jobs in
+``unowned/<shard>/<page>``, in the same way in deferred and done, and in ``owned/<shard>``. The
+dataset and groupid in a job's name give the shard. The priority and the sequence in the name give
+the page. So the path of a job follows from its name. Pages keep every list of children short.
 
-Changes nothing but what must exist before a queue is used. Imports the job system's records.
+This module writes only the znodes that must exist before a queue is used. It imports the job
+system's records.
 """
 
 import re
@@ -58,16 +59,16 @@ CONTROL = "control"
 STORE = "store"
 
 PAGE_JOBS = 500
-"""Submitters begin a new page at this number of jobs: a list of a page stays under 64 KiB."""
+"""The number of jobs of a full page. The list of a page's children stays under 64 KiB."""
 PAGES_AT_ONCE = 2
-"""Pages whose children are listed in one request."""
+"""The number of pages whose children one request lists."""
 LOOKS = 4
 LOOK_PAUSE_S = 0.02
-"""How often a job that is in no place is looked for, and how long after the first time."""
+"""How often the module looks for a job that it does not find, and the first pause, in seconds."""
 
 
 class Layout:
-    """A queue's znodes, by their meaning."""
+    """The znodes of a queue: their paths and values."""
 
     def __init__(self, client: KazooClient, root: str) -> None:
         self.znodes = Znodes(client, root)
@@ -82,16 +83,16 @@ class Layout:
 
     @property
     def settings(self) -> QueueSettings:
-        """What holds for the queue, as it was when this process first looked."""
+        """The settings of the queue, as this object first read or last wrote them."""
         if self._settings is not None:
             return self._settings
         found = self._find_settings()
-        # A queue that is not there yet may get other settings.
+        # None if the queue does not exist yet: its settings are not known before it is created.
         self._settings = found
         return found or QueueSettings()
 
     def read_settings(self) -> QueueSettings:
-        """Return what holds for the queue now."""
+        """Read and return the current settings of the queue."""
         return self._find_settings() or QueueSettings()
 
     def _find_settings(self) -> QueueSettings | None:
@@ -99,16 +100,16 @@ class Layout:
         return None if found is None else QueueSettings.decode(found.data)
 
     def _acl(self) -> AclList | None:
-        """Return the ACL of what is created in the queue."""
+        """Return the ACL for new znodes of the queue; None: the client's default ACL."""
         return self._acl_of_new if self._is_new else self.settings.acl_entries
 
     def write_settings(self, settings: QueueSettings) -> None:
-        """Make this hold from now on."""
+        """Replace the settings of the queue."""
         self.znodes.set(self.znodes.path(SETTINGS), settings.encode())
         self._settings = settings
 
     def check(self) -> None:
-        """Raise UnknownQueueError where no queue has this root."""
+        """Raise UnknownQueueError if there is no queue at this root."""
         if not self.znodes.exists(self.znodes.path(SETTINGS)):
             raise UnknownQueueError(
                 f"there is no queue at {self._root}: start a worker on it, or create it with"
@@ -116,9 +117,9 @@ class Layout:
             )
 
     def ensure(self, settings: QueueSettings) -> None:
-        """Create what the queue stands on; settings that it has already are left as they are."""
+        """Create the queue's znodes if they do not exist; do not change existing settings."""
         path = self.znodes.path
-        # A queue that an older version created has neither of these two.
+        # A queue of an older version does not have these two znodes.
         later = (path(DUE), self._place[Place.DEFERRED])
         if self.znodes.exists(path(SETTINGS)):
             self.znodes.ensure(*later)
@@ -132,7 +133,8 @@ class Layout:
     def _with_named_acl(self, settings: QueueSettings) -> QueueSettings:
         """Return the settings with the identity of this client in place of the scheme auth.
 
-        What other clients create is to have the same ACL, and auth would stand for them then.
+        Znodes that other clients create must get the same ACL. With the scheme auth, the server
+        would give these znodes the identity of the other clients.
         """
         if all(entry.id.scheme != "auth" for entry in settings.acl_entries or ()):
             return settings
@@ -151,8 +153,9 @@ class Layout:
         for place in self._place.values():
             shards = range(settings.shards) if settings.shards > 1 else ()
             self.znodes.ensure(place, *(f"{place}/{shard:03d}" for shard in shards))
-        # Last, since it says that all else is there. Of two who create the queue at once with
-        # different shards, one has made shards that nobody uses.
+        # The settings are created last, because they mean that the queue is complete. If two
+        # clients create the queue at once with different numbers of shards, the settings of one
+        # client apply, and the additional shards of the other client stay unused.
         self.znodes.create(path(SETTINGS), settings.encode())
 
     @property
@@ -162,7 +165,7 @@ class Layout:
 
     @property
     def is_flat(self) -> bool:
-        """Whether jobs stand directly under their places."""
+        """Whether the jobs are direct children of their places: the queue has one shard."""
         return self.settings.shards == 1
 
     # --- Paths
@@ -172,15 +175,15 @@ class Layout:
         return self._place[place]
 
     def shard_of(self, dataset: str, groupid: str) -> int:
-        """Return the shard that the jobs of a group are in."""
+        """Return the number of the shard that has the jobs of a group."""
         return zlib.crc32(f"{dataset}:{groupid}".encode()) % self.settings.shards
 
     def shard(self, place: Place, shard: int) -> str:
-        """Return the path of a shard in a place; flat, its only one is the place itself."""
+        """Return the path of a shard in a place; in a queue with one shard, the place's path."""
         return self._place[place] if self.is_flat else f"{self._place[place]}/{shard:03d}"
 
     def page(self, place: Place, shard: int, page: str) -> str:
-        """Return the path of a page; flat, and under owned, a shard's only page is the shard."""
+        """Return the path of a page; if ``page`` is "" (no pages), that of the shard."""
         return f"{self.shard(place, shard)}/{page}" if page else self.shard(place, shard)
 
     def job(self, place: Place, name: str) -> str:
@@ -195,29 +198,32 @@ class Layout:
         return f"{self.page(place, shard, page)}/{name}"
 
     def unowned(self, name: str) -> str:
-        """Return the path of a job that waits."""
+        """Return the path of a job in unowned."""
         return self.job(Place.UNOWNED, name)
 
     def owned(self, name: str) -> str:
-        """Return the path of a job that a worker has."""
+        """Return the path of a job in owned."""
         return self.job(Place.OWNED, name)
 
     def done(self, name: str) -> str:
-        """Return the path of a job that has ended."""
+        """Return the path of a job in done."""
         return self.job(Place.DONE, name)
 
     def worker(self, worker: str) -> str:
-        """Return the path of a worker."""
+        """Return the path of a worker's ephemeral."""
         return self.znodes.path(WORKERS, worker)
 
     def key(self, key: str) -> str:
-        """Return the path of what names the job for a piece of work."""
+        """Return the path of a key's znode, which names the job for a piece of work."""
         return self.znodes.path(KEYS, key)
 
     # --- Reading
 
     def pages(self, place: Place, shard: int, watch: Watch | None = None) -> list[str]:
-        """Return the names of a shard's pages, the greater priority and then the older first."""
+        """Return the names of a shard's pages in the order of `page_order`.
+
+        The list is [""] if the jobs of the shard are not in pages.
+        """
         if self.is_flat or place == Place.OWNED:
             return [""]
         try:
@@ -229,45 +235,45 @@ class Layout:
         return sorted(filter(_PAGE.fullmatch, names), key=page_order)
 
     def all_pages(self, place: Place) -> list[tuple[int, str]]:
-        """Return all pages of a place, each as its shard and its name."""
+        """Return all pages of a place, each as the number of its shard and its name."""
         return [(shard, page) for shard in self.shards for page in self.pages(place, shard)]
 
     def names_in(
         self, place: Place, shard: int, page: str, watch: Watch | None = None
     ) -> list[JobName]:
-        """Return the names of the jobs on a page, the first to be taken first."""
+        """Return the names of the jobs on a page, in the order in which workers take jobs."""
         try:
             return parse_names(self.znodes.children(self.page(place, shard, page), watch))
         except MissingError:
             return []
 
     def iterate_names(self, place: Place) -> Iterator[list[JobName]]:
-        """Yield the names of the jobs in a place, by page."""
+        """Yield for each page of a place the names of its jobs."""
         pages = [self.page(place, shard, page) for shard, page in self.all_pages(place)]
         for start in range(0, len(pages), PAGES_AT_ONCE):
             for children in self.znodes.children_of_all(pages[start : start + PAGES_AT_ONCE]):
                 yield parse_names(children)
 
     def names(self, place: Place) -> list[JobName]:
-        """Return the names of the jobs in a place, the first to be taken first."""
+        """Return the names of the jobs in a place, in the order in which workers take jobs."""
         found = [name for page in self.iterate_names(place) for name in page]
         return sorted(found, key=lambda name: name.order)
 
     def count(self, place: Place) -> int:
-        """Return how many jobs are in a place; what is no job counts too."""
+        """Return the number of znodes in a place; znodes that are not jobs are counted too."""
         pages = [self.page(place, shard, page) for shard, page in self.all_pages(place)]
         return sum(found.children for found in self.znodes.get_all(pages) if found is not None)
 
     def workers(self, watch: Watch | None = None) -> list[str]:
-        """Return the ids of the workers whose session lives."""
+        """Return the ids of the live workers: the workers that have an ephemeral."""
         return self.znodes.children(self.znodes.path(WORKERS), watch)
 
     def read(self, place: Place, names: Iterable[str]) -> list[Job]:
-        """Return those of these jobs that are in a place; see `read_job` for unreadable values."""
+        """Return the named jobs that are in a place; see `read_job` for unreadable values."""
         return [job for job in self.read_each(place, list(names)) if job is not None]
 
     def read_each(self, place: Place, names: Sequence[str]) -> list[Job | None]:
-        """Return these jobs, None for each that is not in the place; see `read_job`."""
+        """Return the named jobs, None for each job that is not in the place; see `read_job`."""
         found: list[Job | None] = []
         for start in range(0, len(names), READ_AT_ONCE):
             some = names[start : start + READ_AT_ONCE]
@@ -279,10 +285,11 @@ class Layout:
         return found
 
     def watch_done(self, wanted: Sequence[tuple[str, Watch]]) -> list[tuple[Job | None, bool]]:
-        """Return these jobs, None for each that has not ended; its watch is called when it has.
+        """Return for each named job the job if it is in done, and whether it is in another place.
 
-        It is called too when the connection is lost, and must then be set again. For each job that
-        has not ended, says too whether it is in another place: if not, `find` looks closer.
+        The job is None if it is not in done; its watch is then called when the job ends. The watch
+        is also called if the connection is lost, and must then be set again. If a job is in no
+        place, the caller must look again (`find`), because the job may just be moving.
         """
         found: list[tuple[Job | None, bool]] = []
         elsewhere = [place for place in Place if place != Place.DONE]
@@ -299,7 +306,7 @@ class Layout:
         return found
 
     def where(self, names: Sequence[str]) -> list[str | None]:
-        """Return the place of each of these jobs, None for each that is in none now."""
+        """Return the place of each job; None if the job is in no place now."""
         wanted = [self.job(place, name) for name in names for place in Place]
         exist = iter(self.znodes.which_exist(wanted))
         found: list[str | None] = []
@@ -309,10 +316,10 @@ class Layout:
         return found
 
     def find(self, name: str) -> Job:
-        """Return a job, wherever it is; see `read_job` for unreadable values.
+        """Return a job from any place; see `read_job` for unreadable values.
 
         Raises:
-            JobNotFoundError: it is nowhere.
+            JobNotFoundError: the job is in no place.
         """
         if job_names.parse(name) is None:
             raise JobNotFoundError(f"{name!r} is not the name of a job")
@@ -330,10 +337,10 @@ class Layout:
         return job
 
     def find_submission(self, draft: Job, submission: str) -> Job | None:
-        """Return the job of a submission whose name nobody wrote down, None where there is none.
+        """Find the job of a submission if its name is not known; None if the job does not exist.
 
-        ``draft`` is a job for the same work, so of the same dataset and groupid: only jobs with
-        these in their name are read.
+        ``draft`` is a job for the same work, and so has the same dataset and groupid. Only jobs
+        that have these in their name are read.
         """
         group = draft.named_group
         shard = self.shard_of(*group)
@@ -351,7 +358,7 @@ class Layout:
         return self._look_again(look)
 
     def ended_or_nowhere(self, names: Sequence[str]) -> list[str]:
-        """Return those of these jobs that are done, or in no place, however often one looks."""
+        """Return the jobs that are in done, or that several checks find in no place."""
         found: list[str] = []
         left = list(names)
         for tries in range(LOOKS):
@@ -363,10 +370,10 @@ class Layout:
         return found + left
 
     def _look_again(self, look: Callable[[], Job | None]) -> Job | None:
-        """Look a few times: reads can miss a job that moves.
+        """Call ``look`` several times, because reads can miss a job that is moving.
 
-        multiRead sees one moment on zoolet; on an ensemble the job may be on its way to this
-        member.
+        On zoolet, a multiRead reads a consistent state. In an ensemble, the member that this client
+        is connected to may not have the latest transaction yet.
         """
         for tries in range(LOOKS):
             if tries:
@@ -377,18 +384,18 @@ class Layout:
 
 
 def page_name(priority: int, number: int) -> str:
-    """Return the name of a page: which priority its jobs have, and its number in the shard."""
+    """Return the name of a page, from the priority of its jobs and its number in the shard."""
     return f"{priority:03d}-{number:06d}"
 
 
 def page_order(page: str) -> tuple[int, int]:
-    """Return the sort key of pages: the greater priority first, then the older."""
+    """Return the sort key of pages: greater priorities first, then older pages first."""
     priority, _, number = page.partition("-")
     return (-int(priority), int(number))
 
 
 def parse_names(children: Iterable[str]) -> list[JobName]:
-    """Return the names of jobs among a znode's children, the first to be taken first."""
+    """Return the job names among a znode's children, in the order in which workers take jobs."""
     return sorted(
         (name for name in map(job_names.parse, children) if name is not None),
         key=lambda name: name.order,
@@ -406,24 +413,24 @@ def _may_be_deferred(job: Job) -> bool:
 
 
 def read_job(place: Place, name: str, znode: Znode) -> Job:
-    """Return the job of a znode; for a value that is not a job's, what stands for it.
+    """Return the job of a znode, or a stand-in if the znode's value is not a valid job.
 
-    That is a FAILED job that says why (`Job.stand_in`). So an unreadable value is seen by whoever
-    looks, and is moved to done by whoever would move the job.
+    The stand-in is a FAILED job whose error says why (`Job.stand_in`). So every reader sees the
+    unreadable value, and a program that would move the job moves the stand-in to done.
     """
     try:
         job = Job.decode(name, znode.data, znode.version)
     except UnreadableJobError as error:
         reason = str(error)
         if znode.version == FORBIDDEN_VERSION:
-            reason = f"{name} may not be read: give the client READ on its znode"
+            reason = f"this client cannot read {name}: give it the READ permission on the znode"
     else:
         if job.state not in STATES_IN[place]:
-            reason = f"{name} is in {place}, and its value says that it is {job.state}"
+            reason = f"{name} is in {place}, but its value says that its state is {job.state}"
         elif place == Place.OWNED and job.worker is None:
-            reason = f"{name} is in owned, and its value names no worker"
+            reason = f"{name} is in owned, but its value names no worker"
         elif place == Place.DEFERRED and not _may_be_deferred(job):
-            reason = f"{name} is in deferred, and its value does not say what it waits for"
+            reason = f"{name} is in deferred, but its value does not say why the job waits"
         else:
             return job
     at_ms = min(max(0, znode.created_ms), TIME_LIMIT_MS)

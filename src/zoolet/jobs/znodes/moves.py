@@ -1,18 +1,18 @@
-"""The moves of jobs that exist: many in one multi, and one that cannot be done spoils no other.
+"""Moves existing jobs between places. One multi makes many moves; a refused move is left out.
 
-What holds (the design's invariants 7 and 8):
+Invariants (7 and 8 of the design):
 
-- A job is in exactly one of deferred, unowned, owned and done at every instant. It has one entry in
-  the index (`zoolet.jobs.znodes.deferred_index`) if it is in deferred, and else none.
-- Whatever a worker does to a job is refused once the worker's ephemeral is gone, and a job is
-  taken from a worker only after that. A worker's id is never used again, so a worker that was
-  frozen cannot be taken for the one that has the job now, even at the same znode version.
-- A job that returns to unowned has its attempts as its version there, so whoever read it before
-  its last attempt cannot take it with what he read.
-- A job that comes to stand under done is told to its batch in the same multi.
-- A reply that was lost is settled by reading back, so every method's answer is what happened.
+- A job is in exactly one of deferred, unowned, owned and done at every instant. The job has one
+  entry in the index (`zoolet.jobs.znodes.deferred_index`) if it is in deferred, and otherwise none.
+- The server refuses a worker's moves after the worker's ephemeral is deleted. Other programs return
+  a worker's job to the queue only after that. No worker id is used twice, so a worker that was
+  frozen cannot change a job that another worker owns now, even if the znode's version is the same.
+- In unowned, the version of a job's znode is the number of the job's attempts. So a worker that
+  read the job before its last attempt cannot take the job.
+- The multi that moves a job to done also appends the job to its batch's log.
+- If a reply is lost, the method reads the znodes, so its result says what happened.
 
-Imports the job system's records and layout.
+This module imports the job system's records and layout.
 """
 
 from collections import defaultdict
@@ -42,17 +42,20 @@ from zoolet.jobs.znodes.operations import (
 from zoolet.model import paths
 
 LEFT_MS = 500
-"""How long a worker leaves a job whose task it could not import to other workers, in ms."""
+"""How long a worker does not take a job whose task it could not import, in ms.
+
+In this time, other workers can take the job.
+"""
 
 
 class Move(NamedTuple):
-    """A job that goes from where it stands to where ``after`` says.
+    """The move of a job from its place to the place of ``after``, or a change in its place.
 
     Attributes:
-        event: why it does.
-        place: where it stands now.
-        before: the job as it stands there.
-        after: the job as it is to stand.
+        event: the reason of the move.
+        place: the current place of the job.
+        before: the job before the move.
+        after: the job after the move.
     """
 
     event: Event
@@ -63,11 +66,11 @@ class Move(NamedTuple):
 
 @dataclass(slots=True)
 class _Without:
-    """What a multi is tried without, since it was refused.
+    """The parts that the next try of a refused multi leaves out.
 
     Attributes:
-        logs: batches whose log is gone.
-        entries: paths of entries in the index that are there, or gone, already.
+        logs: the names of batches whose log does not exist.
+        entries: the paths of index entries that already exist or are already deleted.
     """
 
     logs: set[str] = field(default_factory=set)
@@ -82,16 +85,16 @@ class Mover:
         self._znodes = layout.znodes
 
     def move(self, moves: Sequence[Move], worker: str | None = None) -> list[Move]:
-        """Make these moves, in as few multis as they fit, and return those that were made.
+        """Make these moves, in as few multis as possible, and return the moves that were made.
 
-        A move that is not made was outrun by another one of the same job. With ``worker`` they
-        are that worker's, and none is made once it is gone.
+        A move is not made if another program changed the job first. With ``worker``, the moves are
+        refused if this worker's ephemeral does not exist.
 
         Raises:
-            WorkerGoneError: the worker is not, or no longer, registered.
+            WorkerGoneError: the worker is not registered, or not any more.
         """
         made: list[Move] = []
-        # What may not be read has no version, and -1 would stand for any.
+        # A job without READ permission has no known version; -1 would match every version.
         moves = [move for move in moves if move.before.version != FORBIDDEN_VERSION]
         for some in multis(moves, _job_after):
             made += self._move_some(some, worker)
@@ -114,7 +117,7 @@ class Mover:
     def _operations(
         self, moves: Sequence[Move], worker: str | None, without: "_Without"
     ) -> tuple[list[Operation], list[Move | str]]:
-        """Return the operations of a multi, and what each is for: a move, a batch, a worker."""
+        """Return the operations of a multi and, for each, its move, batch name or worker id."""
         operations: list[Operation] = []
         owners: list[Move | str] = []
         if worker is not None:
@@ -135,11 +138,14 @@ class Mover:
         return operations, owners
 
     def _own(self, move: Move, steps: Sequence[Step]) -> Iterator[Operation]:
-        """Yield the operations of one move; checks and logs are those of all moves of a multi."""
+        """Yield the operations of one move, without the worker check and the entry in the log.
+
+        All moves of a multi share these two.
+        """
         _, place, before, after = move
         for step in steps:
             if step is Step.SET:
-                # A program that has read the job before finds another version.
+                # The write gives the znode a new version, so an earlier reader cannot change it.
                 yield SetData(self._layout.job(place, before.name), after.encode(), before.version)
             elif step is Step.DELETE:
                 yield Delete(self._layout.job(place, before.name), before.version)
@@ -155,7 +161,7 @@ class Mover:
                     yield Create(path, b"")
 
     def _create(self, job: Job) -> Iterator[Operation]:
-        """Yield what puts a job in its place; waiting, it has its attempts as its version there."""
+        """Yield the operations that create a job; a PENDING job gets its attempts as version."""
         path = self._layout.job(job.place, job.name)
         rewrites = job.attempts if job.state is JobState.PENDING else 0
         yield Create(path, b"" if rewrites else job.encode())
@@ -170,25 +176,25 @@ class Mover:
         owner: Move | str,
         without: "_Without",
     ) -> list[Move]:
-        """Return the moves that can still be made."""
+        """Return the moves that can still be made after the server refused the multi."""
         if isinstance(operation, Exists):
             raise WorkerGoneError(
                 f"worker {owner} is not registered (its session has ended):"
-                f" {moves[0].before.name} is not its own"
+                f" the worker cannot change the job {moves[0].before.name}"
             )
         if isinstance(owner, str):
-            # The record of a batch was removed while its jobs were still at it.
+            # The record of the batch was removed before all of its jobs had ended.
             without.logs.add(owner)
             return moves
         if operation.path in {entry_path(self._layout, job) for job in (owner.before, owner.after)}:
             return self._after_refused_entry(moves, refused, operation, owner, without)
         if isinstance(operation, Create) and refused.lacks_parent:
-            # The page was empty for long, and removed.
+            # The page was empty for a long time and was removed.
             self._znodes.ensure(paths.parent_of(operation.path))
             return moves
         if refused.reason is Refusal.EXISTS:
             return [move for move in moves if move is not owner]
-        # Whoever took this one has likely taken more of them: look, and drop all at once.
+        # Another worker has probably taken several of the jobs: find all of them at once.
         standing = self._layout.znodes.get_all(
             [self._layout.job(move.place, move.before.name) for move in moves]
         )
@@ -211,12 +217,13 @@ class Mover:
             if owner.after.waits_for != WAITS_FOR_BATCH:
                 self._znodes.ensure(paths.parent_of(operation.path))
                 return moves
-            # The other batch is done. If a time has come too, the housekeeping moves the job on.
+            # The other batch has ended. If the job also waits for a time, it waits for this time
+            # now; if the time has come, the housekeeping moves the job to unowned.
             freed = owner._replace(after=owner.after.put_off(0))
             return [freed if move is owner else move for move in moves]
         without.entries.add(operation.path)
         if isinstance(operation, Create):
-            # It is there: another program made it, or an older state of the queue left it.
+            # The entry exists: another program created it, or it was left from an earlier state.
             return moves
         znode = self._znodes.get(self._layout.job(owner.place, owner.before.name))
         found = None if znode is None else read_job(owner.place, owner.before.name, znode)
@@ -227,7 +234,7 @@ class Mover:
         )
         return moves if is_same else [move for move in moves if move is not owner]
 
-    # --- What became of a multi whose reply was lost
+    # --- The outcome of a multi whose reply was lost
 
     def _is_made(self, move: Move) -> bool:
         after = move.after
@@ -261,15 +268,17 @@ class Mover:
 
 
 class TakeResult(NamedTuple):
-    """What became of jobs that a worker reached for; those in none of these were gone.
+    """The jobs that a worker tried to take, by outcome.
+
+    Jobs that had left unowned, that expired, or that another worker took first are in no list.
 
     Attributes:
-        owned: the worker's own now.
-        deferred: they may not start yet, and are in deferred now.
-        unreadable: their values are not those of jobs; they are in done now, as FAILED.
-        left: they are in unowned, and other workers may take them first: this one could not import
-            their task.
-        spare: they may start, and are in unowned still, since they are more than were wanted.
+        owned: the jobs that the worker owns now.
+        deferred: the jobs that cannot start yet and are in deferred now.
+        unreadable: the jobs whose values are invalid; they are in done now, as FAILED.
+        left: the jobs that stay in unowned for other workers, because this worker could not import
+            their task a short time ago.
+        spare: the jobs that could start and stay in unowned, because ``most`` jobs were taken.
     """
 
     owned: list[Job]
@@ -288,13 +297,13 @@ class Taker:
         self._clock_ms = clock_ms
 
     def take(self, names: Sequence[str], worker: str, most: int | None = None) -> TakeResult:
-        """Take those of these jobs that are in unowned and may be started, the first ``most``.
+        """Take up to ``most`` of the named jobs in unowned that can start; None: no limit.
 
-        Moves the others on: to done, as FAILED, if they have expired or cannot be read; to deferred
-        if they may not start yet. Only older versions put such jobs in unowned.
+        Jobs that have expired or are unreadable are moved to done, as FAILED. Jobs that cannot
+        start yet are moved to deferred; only older versions create such jobs in unowned.
 
         Raises:
-            WorkerGoneError: the worker is not, or no longer, registered.
+            WorkerGoneError: the worker is not registered, or not any more.
         """
         now_ms = self._clock_ms()
         paths_of = [self._layout.unowned(name) for name in names]
@@ -330,7 +339,7 @@ class Taker:
         return picked
 
     def _held_batches(self, jobs: Sequence[Job]) -> set[str]:
-        """Return the batches of these jobs that wait for another batch."""
+        """Return the names of the jobs' batches that still wait for another batch."""
         chained = list({job.batch for job in jobs if job.chained and job.batch is not None})
         if not chained:
             return set()

@@ -1,6 +1,6 @@
-"""How many jobs one multi has.
+"""Splits jobs into groups, each of which fits into one multi.
 
-Imports the job system's records.
+This module imports the job system's records.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,18 +11,18 @@ from zoolet.jobs.records.job import Job
 Item = TypeVar("Item")
 
 JOBS_AT_ONCE = 50
-"""Jobs in one multi: kazoo costs about as much for a request as for ten moves in one."""
+"""Most jobs in one multi. In kazoo, a request takes as much time as ten moves in one request."""
 LIMIT_BYTES = 512 * 1024
-"""Bytes of jobs in one multi, unless it is a single job: a request may have 1 MiB."""
+"""Most bytes of the jobs in one multi, except for a single job. A request has at most 1 MiB."""
 
 
 def multis(items: Sequence[Item], job_of: Callable[[Item], Job]) -> Iterator[list[Item]]:
-    """Split items into those of one multi each; ``job_of`` returns the job that an item writes."""
+    """Yield lists of items, one for each multi; ``job_of`` returns the job that an item writes."""
     some: list[Item] = []
     size_bytes = 0
     for item in items:
         job = job_of(item)
-        # Parameters, errors and result are all of a job that can be large.
+        # Only the task, parameters, errors, output and result of a job can be large.
         job_bytes = job.size_bytes if job.is_large else 0
         if some and (len(some) == JOBS_AT_ONCE or size_bytes + job_bytes > LIMIT_BYTES):
             yield some

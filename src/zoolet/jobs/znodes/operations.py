@@ -1,6 +1,6 @@
-"""The operations of a multi, why a server refuses one, and their bytes.
+"""The operations of a multi, their encoding, and the reasons for which a server refuses a multi.
 
-Imports zoolet.client, zoolet.model and kazoo's serialisation.
+This module imports zoolet.client, zoolet.model and kazoo's serialisation.
 """
 
 import struct
@@ -20,14 +20,14 @@ _EPHEMERAL = 1
 _SEQUENTIAL = 2
 _INT = struct.Struct("!i")
 _HEADER = struct.Struct("!ibii")
-"""Of an operation: its code, not the end, no error; then how many bytes its path has."""
+"""The start of an operation: its code, done (false), err (-1), and the length of its path."""
 _END = struct.pack("!ibi", -1, 1, -1)
 
 
 class Create(NamedTuple):
     """Create a znode; with ``sequence`` the server appends the parent's counter to its name.
 
-    An ephemeral is deleted when the session ends.
+    An ephemeral is deleted when its session ends.
     """
 
     path: str
@@ -37,14 +37,14 @@ class Create(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """Delete a znode that has this version; -1 is any."""
+    """Delete a znode if it has this version; -1 matches every version."""
 
     path: str
     version: int
 
 
 class SetData(NamedTuple):
-    """Replace the data of a znode that has this version; -1 is any."""
+    """Replace the data of a znode if it has this version; -1 matches every version."""
 
     path: str
     data: bytes
@@ -64,9 +64,9 @@ class Refusal(Enum):
     """Why the server refused an operation of a multi."""
 
     MISSING = auto()
-    """The znode, or the parent of one to create, is not there."""
+    """The znode, or the parent of the znode to create, does not exist."""
     EXISTS = auto()
-    """The znode to create is there."""
+    """The znode to create exists already."""
     CHANGED = auto()
     """The znode has another version."""
     OTHER = auto()
@@ -80,11 +80,11 @@ _REFUSALS = {
 
 
 class RefusedError(Exception):
-    """The server refused a multi, and did nothing of it.
+    """The server refused a multi and executed none of its operations.
 
     Attributes:
-        position: which of its operations could not be done, from 0.
-        reason: why.
+        position: the position of the operation that failed, from 0.
+        reason: the reason for which the operation failed.
     """
 
     def __init__(self, position: int, error: Exception) -> None:
@@ -94,21 +94,21 @@ class RefusedError(Exception):
 
     @property
     def lacks_parent(self) -> bool:
-        """Whether the znode that it is about, or the parent of one to create, is not there."""
+        """Whether the znode, or the parent of the znode to create, does not exist."""
         return self.reason is Refusal.MISSING
 
 
 class PackedMulti(Multi):
-    """A multi that is packed at once, operation by operation.
+    """A multi request that is encoded when it is created.
 
-    kazoo makes an object and ten small pieces of bytes of each operation, which is half of what a
-    job costs its submitter; the bytes are the same.
+    kazoo creates an object and ten small byte strings for each operation, which takes half of the
+    submitter's time for a job. The bytes of this class are the same as kazoo's.
     """
 
     packed: bytes
 
     def __new__(cls, operations: Sequence[Operation], chroot: str, acl: AclList) -> Self:
-        """Pack the operations, whose paths are under the chroot."""
+        """Encode the operations; their paths are relative to the chroot."""
         request: Self = super().__new__(cls, operations)
         request.packed = b"".join(_pack(operations, chroot.encode(), acl))
         return request
@@ -143,7 +143,7 @@ def _pack(operations: Sequence[Operation], chroot: bytes, acl: AclList) -> Itera
 
 
 def needed_permission(operation: Operation) -> tuple[str, str]:
-    """Return the path and the permission on it that an operation needs."""
+    """Return the permission that an operation needs, after the path of the znode with the ACL."""
     if isinstance(operation, Create):
         return paths.parent_of(operation.path), "CREATE"
     if isinstance(operation, Delete):

@@ -1,8 +1,8 @@
-"""A queue of jobs: everything that can be done to it, by users and by workers.
+"""A queue of jobs: the operations of users and workers on it.
 
-`zoolet.jobs.znodes.moves` makes the moves of jobs, and says what holds for them.
-`zoolet.jobs.znodes.submission` says how jobs enter, `zoolet.jobs.housekeeping.removal` how they are
-removed. Imports the job system's records; changes no znode of another queue.
+`zoolet.jobs.znodes.moves` moves jobs and documents the invariants of moves.
+`zoolet.jobs.znodes.submission` submits jobs, and `zoolet.jobs.housekeeping.removal` removes jobs.
+This module imports the job system's records. It changes only znodes of its own queue.
 """
 
 import logging
@@ -41,17 +41,18 @@ from zoolet.jobs.znodes.submission import Submission, Submitter
 log = logging.getLogger(__name__)
 
 CANCEL_TRIES = 5
-"""How often jobs that are to be cancelled are looked for where none of them is found."""
+"""The number of tries of `JobQueue.cancel` that cancel no job; after them it stops."""
 
 
 class JobQueue:
-    """The queue whose root is ``root``; with a client that has a chroot, "/" is that chroot.
+    """The queue at ``root``; if the client has a chroot, ``root`` is relative to the chroot.
 
-    The client is a started KazooClient; a chroot that it has must exist, as kazoo says.
+    The client is a started KazooClient. If it has a chroot, this znode must exist.
 
-    Every method has ``timeout_s``: how long it waits for the server if the connection is lost or no
-    answer comes; None: no limit. Methods about many jobs wait this long for each request. After it
-    they raise JobTimeoutError, which says whether something may have been changed.
+    Every method has ``timeout_s``: how long the method waits, in seconds, if the connection is lost
+    or the server does not reply; None: no limit. Methods about many jobs wait this long for each
+    request. After that, the method raises JobTimeoutError, which says whether something may have
+    been changed.
     """
 
     def __init__(
@@ -72,27 +73,29 @@ class JobQueue:
     def ensure_layout(
         self, settings: QueueSettings | None = None, *, timeout_s: float | None = TIMEOUT_S
     ) -> None:
-        """Create the queue where it does not exist; one that exists keeps its settings."""
+        """Create the queue if it does not exist; an existing queue keeps its settings."""
         with self._znodes.within(
-            timeout_s, "create the queue", unknown="a part of it may exist: create it again"
+            timeout_s,
+            "create the queue",
+            unknown="parts of the queue may exist: create the queue again",
         ):
             self.layout.ensure(settings or QueueSettings())
 
     def check(self, *, timeout_s: float | None = TIMEOUT_S) -> None:
-        """Raise UnknownQueueError where there is no such queue."""
+        """Raise UnknownQueueError if the queue does not exist."""
         with self._znodes.within(timeout_s, "look for the queue"):
             self.layout.check()
 
     @property
     def settings(self) -> QueueSettings:
-        """What holds for the queue."""
+        """The settings of the queue, as this object first read or last wrote them."""
         return self.layout.settings
 
     def configure(self, *, timeout_s: float | None = TIMEOUT_S, **changes: Any) -> QueueSettings:
-        """Change what holds for the queue, and return all of it; `QueueSettings` has the names.
+        """Change settings of the queue, named as in `QueueSettings`, and return all settings.
 
         Raises:
-            InvalidJobError: a value is out of range, or the shards would change.
+            InvalidJobError: a value is out of range, or the shards or the ACL would change.
         """
         with self._znodes.within(
             timeout_s, "configure the queue", unknown="the settings may have been changed"
@@ -100,13 +103,14 @@ class JobQueue:
             settings = self.layout.read_settings()
             if changes.get("shards", settings.shards) != settings.shards:
                 raise InvalidJobError(
-                    f"the queue has {settings.shards} shards, which say where its jobs stand: make"
-                    " another queue, and let this one run empty"
+                    f"the queue has {settings.shards} shards, and this number cannot change,"
+                    " because the paths of its jobs depend on it: create another queue, and let the"
+                    " workers finish the jobs of this queue"
                 )
             if changes.get("acl", settings.acl) != settings.acl:
                 raise InvalidJobError(
-                    "the ACL of a queue is fixed when the queue is created: make another queue, or"
-                    " change the znodes with zkCli.sh setAcl -R"
+                    "the ACL of a queue is fixed when the queue is created: create another queue,"
+                    " or change the znodes with zkCli.sh setAcl -R"
                 )
             settings = replace(settings, **changes)
             self.layout.write_settings(settings)
@@ -115,8 +119,11 @@ class JobQueue:
     def control(
         self, watch: Watch | None = None, *, timeout_s: float | None = TIMEOUT_S
     ) -> Control:
-        """Return what is paused, and set a watch on it; nothing is, where that cannot be read."""
-        with self._znodes.within(timeout_s, "read what is paused"):
+        """Return the value of the znode ``control`` and set a watch on the znode.
+
+        If the value is invalid, log a warning and return that nothing is paused.
+        """
+        with self._znodes.within(timeout_s, "read whether the queue is paused"):
             found = self._znodes.get(self._znodes.path(CONTROL), watch)
             try:
                 return Control.decode(found.data if found else b"")
@@ -131,11 +138,13 @@ class JobQueue:
         paused: bool = True,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Control:
-        """Let no worker take jobs, of one dataset or at all; what runs goes on.
+        """Stop all workers from taking jobs, of one dataset or of the queue; running jobs continue.
 
-        ``paused=False`` ends it. Both are made known to all workers by a watch.
+        ``paused=False`` ends the pause. Workers have a watch on the znode that this method changes.
         """
-        with self._znodes.within(timeout_s, "pause or resume", unknown="it may have been done"):
+        with self._znodes.within(
+            timeout_s, "pause or resume", unknown="the queue may have been paused or resumed"
+        ):
             control = self.control()
             if dataset is None:
                 control = replace(control, paused=paused)
@@ -153,29 +162,29 @@ class JobQueue:
     # --- Reading
 
     def find(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
-        """Return a job, wherever it is.
+        """Return a job from any place.
 
         Raises:
-            JobNotFoundError: it is nowhere.
+            JobNotFoundError: the job is in no place.
         """
         with self._znodes.within(timeout_s, "find a job"):
             return self.layout.find(name)
 
     def waiting(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
-        """Return the jobs that may be taken, in the order of taking."""
+        """Return the jobs in unowned, in the order in which workers take jobs."""
         with self._znodes.within(timeout_s, "list the jobs that wait", each_request=True):
             return self._read_place(Place.UNOWNED)
 
     def workers(
         self, watch: Watch | None = None, *, timeout_s: float | None = TIMEOUT_S
     ) -> list[str]:
-        """Return the ids of the live workers, and set a watch on them."""
+        """Return the ids of the live workers, and set a watch on the list of workers."""
         with self._znodes.within(timeout_s, "list the workers"):
             return self.layout.workers(watch)
 
     def worker_reports(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[str, dict[str, Any]]:
-        """Return what each live worker says of itself."""
-        with self._znodes.within(timeout_s, "read what the workers report", each_request=True):
+        """Return the report of each live worker by the worker's id."""
+        with self._znodes.within(timeout_s, "read the reports of the workers", each_request=True):
             ids = self.workers()
             found = self._znodes.get_all([self.layout.worker(worker) for worker in ids])
             return {
@@ -185,12 +194,12 @@ class JobQueue:
             }
 
     def owned(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
-        """Return the jobs that a worker has, or had when it died."""
+        """Return the jobs in owned; the worker that owns a job may have died."""
         with self._znodes.within(timeout_s, "list the owned jobs", each_request=True):
             return self._read_place(Place.OWNED)
 
     def done(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
-        """Return the jobs that have ended."""
+        """Return the jobs in done."""
         with self._znodes.within(timeout_s, "list the finished jobs", each_request=True):
             return self._read_place(Place.DONE)
 
@@ -198,7 +207,7 @@ class JobQueue:
         return self.layout.read(place, [name.name for name in self.layout.names(place)])
 
     def jobs(self, *, timeout_s: float | None = TIMEOUT_S) -> Iterator[Job]:
-        """Yield all jobs: those that workers have, those that wait, and those that have ended."""
+        """Yield all jobs: first the owned jobs, then the waiting jobs, then the ended jobs."""
         jobs = self._read_all()
         while True:
             with self._znodes.within(timeout_s, "read the jobs", each_request=True):
@@ -215,12 +224,12 @@ class JobQueue:
                     yield from self.layout.read(place, [name.name for name in some])
 
     def counts(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[str, int]:
-        """Return how many jobs are in each place; what is no job counts too."""
+        """Return the number of znodes in each place; znodes that are not jobs are counted too."""
         with self._znodes.within(timeout_s, "count the jobs", each_request=True):
             return {place: self.layout.count(place) for place in Place}
 
     def states(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[JobState, int]:
-        """Return how many jobs are in each state; reads all that have been taken."""
+        """Return the number of jobs in each state; this reads all jobs in owned and done."""
         with self._znodes.within(timeout_s, "count the jobs", each_request=True):
             states = Counter(job.state for job in (*self.owned(), *self.done()))
             waiting = self.layout.names(Place.UNOWNED), self.layout.names(Place.DEFERRED)
@@ -236,12 +245,12 @@ class JobQueue:
         reuse: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> list[Submission]:
-        """Submit jobs, fifty in a multi, and return what stands for each request.
+        """Submit jobs, up to fifty in a multi, and return for each request its job and origin.
 
-        ``reuse`` is that of `Dispatcher.submit_batch`.
+        ``reuse`` has the meaning that `Dispatcher.submit_batch` documents.
 
         Raises:
-            InvalidJobError: one of the requests cannot be a job; nothing was submitted.
+            InvalidJobError: one of the requests is invalid; nothing was submitted.
         """
         with self._znodes.within(
             timeout_s, "submit", unknown="jobs may have been submitted", each_request=True
@@ -254,12 +263,14 @@ class JobQueue:
     def register(
         self, worker: str, about: bytes = b"", *, timeout_s: float | None = TIMEOUT_S
     ) -> bool:
-        """Make a worker known for as long as this session lives; False where its id is taken."""
-        with self._znodes.within(timeout_s, "register a worker", unknown="it may be registered"):
+        """Create a worker's ephemeral; return False if another session has a worker of this id."""
+        with self._znodes.within(
+            timeout_s, "register a worker", unknown="the worker may be registered"
+        ):
             return self._znodes.create_ephemeral(self.layout.worker(worker), about)
 
     def server_time_ms(self, *, timeout_s: float | None = TIMEOUT_S) -> int:
-        """Return the server's time, in ms since the epoch, as the answer to a write tells it."""
+        """Return the server's time, in ms since the epoch, from the reply to a write."""
         clock = ServerClock()
         path = self._znodes.path(DUE, f"clock-{uuid.uuid4().hex}")
         with self._znodes.within(timeout_s, "read the server's time"):
@@ -277,30 +288,30 @@ class JobQueue:
         *,
         timeout_s: float | None = TIMEOUT_S,
     ) -> None:
-        """Replace what a worker says of itself; ``clock`` gets the server's time of that."""
+        """Replace the report of a worker; ``clock`` gets the server's time of the write."""
         with self._znodes.within(
-            timeout_s, "report of a worker", unknown="it may have been written"
+            timeout_s, "write the report of a worker", unknown="the report may have been written"
         ):
             self._znodes.set_with_time(self.layout.worker(worker), about, clock or ServerClock())
 
     def own_job(self, name: str, worker: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
-        """Take a job from unowned to owned, as STAGING.
+        """Take a job: move it from unowned to owned, in state STAGING.
 
         Raises:
-            JobTakenError: someone else took it first.
-            WorkerGoneError: the worker is not, or no longer, registered.
-            UnreadableJobError: what stands there is not a job.
+            JobTakenError: another worker took the job first.
+            WorkerGoneError: the worker is not registered, or not any more.
+            UnreadableJobError: the znode's value is not a valid job.
         """
         with self._znodes.within(timeout_s, "take a job", unknown="the worker may own it"):
             znode = self._znodes.get(self.layout.unowned(name))
             if znode is None:
-                raise JobTakenError(f"{name} does not wait any more: someone else took it")
+                raise JobTakenError(f"{name} is not in unowned: another program moved or took it")
             waiting = read_job(Place.UNOWNED, name, znode)
             if waiting.is_stand_in:
                 raise UnreadableJobError(waiting.errors[-1].message)
             after = waiting.taken(worker, self.clock_ms())
             if not self.mover.move([Move(Event.TAKE, Place.UNOWNED, waiting, after)], worker):
-                raise JobTakenError(f"{name}: someone else took it first")
+                raise JobTakenError(f"{name}: another program moved or took the job first")
             return after
 
     def own_jobs(
@@ -311,7 +322,7 @@ class JobQueue:
         *,
         timeout_s: float | None = TIMEOUT_S,
     ) -> TakeResult:
-        """Take those of these jobs that wait and may be started (`zoolet.jobs.znodes.moves`)."""
+        """Take up to ``most`` of the named jobs, if they can start; see `Taker.take`."""
         with self._znodes.within(
             timeout_s, "take jobs", unknown="the worker may own them", each_request=True
         ):
@@ -325,21 +336,21 @@ class JobQueue:
         cache_hit: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Job:
-        """Record what a job that this worker owns is at: STAGING or RUNNING.
+        """Record the state, STAGING or RUNNING, of a job that this worker owns.
 
-        ``cache_hit`` says whether its data was in the worker's cache, where that is known.
+        ``cache_hit`` is whether the job's data was in the worker's cache; None: not known.
 
         Raises:
-            OwnershipLostError: it is no longer this worker's.
-            ValueError: the state is one that a move of its own leads to.
+            OwnershipLostError: the worker no longer owns the job.
+            ValueError: the state is neither STAGING nor RUNNING.
         """
         with self._znodes.within(
-            timeout_s, "update the state of a job", unknown="it may have been updated"
+            timeout_s, "update the state of a job", unknown="the state may have been updated"
         ):
             if state not in {JobState.STAGING, JobState.RUNNING}:
                 raise ValueError(
-                    f"a job does not become {state} by update_state: a result is recorded by"
-                    " finish, an error by fail, and release gives the job back"
+                    f"update_state cannot set the state {state}: call finish to record a result,"
+                    " fail to record an error, or release to give the job back"
                 )
             after = job.running(self.clock_ms(), cache_hit=cache_hit)
             if state is JobState.STAGING:
@@ -348,12 +359,12 @@ class JobQueue:
             return self._move_owned(Event.START, job, after)
 
     def finish(self, job: Job, result: Any, *, timeout_s: float | None = TIMEOUT_S) -> Job:
-        """Record a result: the job stands under done as SUCCESSFUL.
+        """Record a result: move the job to done as SUCCESSFUL.
 
-        A result that is not JSON, or is too large for a znode, fails the attempt instead.
+        If the result is not JSON or is too large for a znode, record a failed attempt instead.
 
         Raises:
-            OwnershipLostError: the job is no longer this worker's; the result is not recorded.
+            OwnershipLostError: the worker no longer owns the job; the result is not recorded.
         """
         with self._znodes.within(
             timeout_s, "finish a job", unknown="the result may have been recorded"
@@ -365,49 +376,51 @@ class JobQueue:
             return self._move_owned(Event.SUCCEED, job, after)
 
     def fail(self, job: Job, error: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
-        """Record a failed attempt: the job waits again in its old place, or it is FAILED.
+        """Record a failed attempt: the job waits again with its old order, or is FAILED.
 
         Raises:
-            OwnershipLostError: the job is no longer this worker's; the error is not recorded.
+            OwnershipLostError: the worker no longer owns the job; the error is not recorded.
         """
         with self._znodes.within(
-            timeout_s, "record a failed attempt", unknown="it may have been recorded"
+            timeout_s, "record a failed attempt", unknown="the attempt may have been recorded"
         ):
             return self._move_owned(Event.FAIL, job, job.failed(self.clock_ms(), error))
 
     def release(self, job: Job, *, timeout_s: float | None = TIMEOUT_S) -> Job:
-        """Give a job back unfinished: it waits again in its old place, its attempts as before.
+        """Give an unfinished job back: the job waits again with its old order and attempts.
 
         Raises:
-            OwnershipLostError: the job is no longer this worker's.
+            OwnershipLostError: the worker no longer owns the job.
         """
         with self._znodes.within(
-            timeout_s, "give a job back", unknown="it may have been given back"
+            timeout_s, "give a job back", unknown="the job may have been given back"
         ):
             return self._move_owned(Event.GIVE_BACK, job, job.waiting())
 
     def _move_owned(self, event: Event, job: Job, after: Job) -> Job:
-        """Do what only the worker that owns the job may do."""
+        """Make a move that only the worker that owns the job can make."""
         move = Move(event, Place.OWNED, job, after)
         if not self.mover.move([move], job.worker or "nobody"):
-            raise OwnershipLostError(f"{job.name} is no longer owned by {job.worker} as it was")
+            raise OwnershipLostError(
+                f"worker {job.worker} no longer owns {job.name}, or another program changed the job"
+            )
         return after
 
     # --- Moves that need no worker
 
     def return_jobs_of_dead_workers(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
-        """Return the jobs of workers whose session is gone, and end the attempts that had begun.
+        """Return the jobs of workers whose session has ended; a running attempt counts as failed.
 
-        Any number of workers may do this at once: each job is moved by one of them.
+        Several workers can do this at the same time: only one of them moves each job.
         """
         with self._znodes.within(
             timeout_s,
             "return the jobs of dead workers",
-            unknown="some may have been returned",
+            unknown="some jobs may have been returned",
             each_request=True,
         ):
-            # The jobs are read before the workers: whoever owned one then had registered before, so
-            # if he is not listed after it, he is gone.
+            # The jobs are read before the workers. The owner of a job had registered before it took
+            # the job, so a worker that is not in the later list has ended.
             owned = self.owned()
             if not owned:
                 return []
@@ -423,11 +436,11 @@ class JobQueue:
             return [move.after for move in self.mover.move(moves)]
 
     def retry(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
-        """Let a FAILED job wait again in its old place, with all its attempts before it.
+        """Let a FAILED job wait again with its old order; its attempts are reset to 0.
 
         Raises:
-            JobNotFoundError: no such job is in the queue.
-            JobError: the job is not FAILED.
+            JobNotFoundError: the queue does not have this job.
+            JobError: the job is not FAILED, or is a stand-in for an unreadable value.
         """
         with self._znodes.within(timeout_s, "retry a job", unknown="the job may wait again"):
             job = self.find(name)
@@ -435,10 +448,10 @@ class JobQueue:
                 raise JobError(f"{name} is {job.state}; only a FAILED job can be retried")
             if job.is_stand_in:
                 raise JobError(f"the value of {name} could not be read: submit the work again")
-            # What ended it may have been its expiry.
+            # The job may have ended because it expired, so its time limits are removed.
             fresh = job.unstarted()._replace(not_before_ms=None, expires_ms=None)
             if not self.mover.move([Move(Event.RETRY, Place.DONE, job, fresh.waiting())]):
-                raise JobNotFoundError(f"{name} was retried or deleted by someone else")
+                raise JobNotFoundError(f"another program has just retried or deleted {name}")
             return fresh.waiting()
 
     def cancel(
@@ -448,9 +461,10 @@ class JobQueue:
         *,
         timeout_s: float | None = TIMEOUT_S,
     ) -> list[Job]:
-        """End jobs that have not ended, as FAILED, and return them; their tasks are ended too.
+        """Move unfinished jobs to done as FAILED, and return these jobs; running tasks are ended.
 
-        A job that moves on meanwhile, or ends, is looked at again until it is done.
+        If another program moves a job at the same time, the job is read again and cancelled, unless
+        it has ended.
         """
         with self._znodes.within(
             timeout_s, "cancel jobs", unknown="jobs may have been cancelled", each_request=True
@@ -470,7 +484,7 @@ class JobQueue:
                 if ran:
                     control = self.control()
                     self._write_control(replace(control, cancellations=control.cancellations + 1))
-                # Those that were outrun are looked for again, and those that moved while we read.
+                # Jobs that another program moved at the same time are looked for again.
                 ended = {move.before.name for move in made}
                 ended |= {job.name for job in self.layout.read(Place.DONE, left)}
                 left = [name for name in left if name not in ended]

@@ -1,14 +1,16 @@
-"""How a request is sent until the server has answered it: connection, deadline, fork, errors.
+"""Sends requests until the server replies: handles lost connections, deadlines, forks and errors.
 
-What holds:
+Invariants:
 
-- A lost connection is waited for, and a request without an answer is sent again, until the deadline
-  of the call (`Requests.within`). A request is only sent while there is a connection, so a call
-  that ends at its deadline without one has sent nothing that a server could do later.
-- A child process that was forked from the one that made this object gets an error at once.
-- Of kazoo's errors only those about the state of a znode leave this module; see `OWN`.
+- If the connection is lost, the module waits for a new connection and sends the request again,
+  until the deadline of the call (`Requests.within`). It sends requests only while the client is
+  connected. So if a call reaches its deadline while it waits for a connection, no request is left
+  that a server could execute later.
+- In a forked child of the process that created a `Requests`, each call raises an error at once.
+- Only kazoo's errors about the state of a znode (`OWN`) and about a lost reply (`REPLY_LOST`) leave
+  this module.
 
-Imports kazoo, zoolet.model and the job system's deadlines.
+This module imports kazoo and the job system's deadlines.
 """
 
 import random
@@ -40,15 +42,15 @@ from zoolet.jobs.znodes.forks import HomeProcess
 T = TypeVar("T")
 
 REPLY_LOST = (ConnectionLoss, OperationTimeoutError, SessionExpiredError)
-"""After these, a request may have been done or not."""
+"""After one of these errors, it is unknown whether the server executed the request."""
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
-"""How long a request without an answer is not sent again; the pause doubles each time."""
+"""The first and the longest pause before a request is sent again; the pause doubles each time."""
 _SLICE_S: Final = 0.5
-"""A wait looks this often whether the client was closed: kazoo may end a request without a word."""
+"""How often a wait checks whether the client was closed; kazoo may drop a request without error."""
 
-_CHANCE = random.Random()  # noqa: S311 -- not the program's own: that may have been given a seed
+_CHANCE = random.Random()  # noqa: S311 -- not the global generator: the program may seed that
 _ENDED = frozenset({KeeperState.CLOSED, KeeperState.AUTH_FAILED})
 OWN = (NoNodeError, NodeExistsError, NotEmptyError)
 """Errors about the state of a znode, which the caller of `Requests.answer` handles."""
@@ -73,7 +75,7 @@ class Requests:
     ) -> Iterator[Deadline]:
         """Give all requests of the block one deadline; see `Deadline`.
 
-        A block inside a block has the deadline of the outer one. The requests raise
+        A block inside another block has the deadline of the outer block. Requests raise
         JobTimeoutError after the deadline, and ForkedError in a forked child.
         """
         self.home.check()
@@ -82,7 +84,9 @@ class Requests:
             yield deadline
 
     def pause(self, tries: int, first_s: float = _FIRST_PAUSE_S) -> None:
-        """Wait a moment before what was tried ``tries`` times before is tried again.
+        """Wait before the next try of an operation that was tried again ``tries`` times.
+
+        ``first_s`` is the first pause in seconds, which doubles with each try, up to 1 s.
 
         Raises:
             JobTimeoutError: the deadline of the call has passed.
@@ -96,7 +100,7 @@ class Requests:
             raise deadline.error()
 
     def until_answered(self, attempt: Callable[[], T], *, writes: bool = False) -> T:
-        """Run ``attempt``, which sends requests, until the server has answered them."""
+        """Call ``attempt``, which sends requests, again and again until no reply is lost."""
         deadline = self._deadlines.current
         if deadline is None:
             with self.within(TIMEOUT_S, "a request") as deadline:
@@ -118,19 +122,19 @@ class Requests:
     def _wait_for_connection(self, deadline: Deadline) -> None:
         client = self.client
         while not client.connected:
-            if client._stopped.is_set() or client.client_state in _ENDED:  # noqa: SLF001 -- the edge
+            if client._stopped.is_set() or client.client_state in _ENDED:  # noqa: SLF001
                 raise DisconnectedError(_why_disconnected(client))
             left_s = deadline.left_s()
-            # Ends at the deadline. Without one it ends when the client connects or is closed.
+            # Without a deadline, the loop ends when the client connects or is closed.
             client._live.wait(_SLICE_S if left_s is None else min(_SLICE_S, left_s))  # noqa: SLF001
             if not client.connected and deadline.has_passed():
                 raise deadline.error()
 
     def answer(self, result: Any, path: str = "", permission: str = "READ") -> Any:
-        """Wait for the answer to a request; ``permission`` on ``path`` is what it needs.
+        """Wait for the reply to a request, which needs ``permission`` on the znode ``path``.
 
-        Ends at the deadline of the call. Without one it ends because kazoo ends each request when
-        its connection is lost, and finds a server that does not answer by its pings.
+        The wait ends at the deadline of the call. Without a deadline it ends because kazoo's pings
+        detect a server that does not reply, and kazoo ends all requests of a lost connection.
         """
         deadline = self._deadlines.current or Deadline(TIMEOUT_S, "a request")
         while True:
@@ -158,26 +162,29 @@ class Requests:
 
 def _why_disconnected(client: KazooClient) -> str:
     if client.client_state == KeeperState.AUTH_FAILED:
-        return "the server refused the login (scheme:credential) of this client"
+        return (
+            "the server refused the login of this client: check --auth scheme:credential and"
+            " ZOOLET_AUTH"
+        )
     return (
-        "the connection to ZooKeeper is closed: it was closed by this program, was never started,"
-        " or gave up. Create a new one"
+        "the connection to ZooKeeper is closed: this program closed it or never started it, or the"
+        " client gave up connecting. Create a new connection"
     )
 
 
 def refused(error: Exception, path: str, permission: str) -> Exception:
-    """Return the error of a request that needs a permission on a path."""
+    """Return the job system's error for a failed request that needs a permission on a path."""
     if isinstance(error, NoAuthError):
         return AccessDeniedError(
             f"the permission {permission} on the znode {path} is missing: log in with --auth"
-            " scheme:credential (or ZOOLET_AUTH) as one that its ACL names"
+            " scheme:credential (or ZOOLET_AUTH) as a user that the znode's ACL names"
         )
     if isinstance(error, AuthFailedError):
-        return AccessDeniedError("the server refused the login: look at --auth and ZOOLET_AUTH")
+        return AccessDeniedError("the server refused the login: check --auth and ZOOLET_AUTH")
     if isinstance(error, InvalidACLError):
         return RequestRefusedError(
-            "the server does not take the ACL: the scheme auth needs a login (--auth), and an entry"
-            " is written digest:user:hash:cdrwa, x509:name:cdrwa, ip:address:cdrwa or"
+            "the server does not accept the ACL: the scheme auth needs a login (--auth), and an"
+            " entry has the form digest:user:hash:cdrwa, x509:name:cdrwa, ip:address:cdrwa or"
             " world:anyone:cdrwa"
         )
     return RequestRefusedError(f"the server refused a request about {path}: {error!r}")

@@ -1,9 +1,9 @@
-"""The time of the server, estimated from the answers to a client's own writes.
+"""Estimates the server's time from the replies to a client's own writes.
 
-The Stat of a write has the server's time. It was taken between the request and the reply, so half
-of the round trip is the error of the estimate. What holds: between samples the estimate follows the
-monotonic clock, so a change of this machine's clock does not change it. Talks to no server. Imports
-nothing of zoolet.
+The Stat in the reply to a write has the server's time of the write. The write happened between the
+request and the reply, so the error of the estimate is at most half of the round trip. Invariant:
+between samples the estimate follows the monotonic clock, so a change of this machine's clock does
+not change the estimate. This module sends no requests and does not import modules of zoolet.
 """
 
 import logging
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 log = logging.getLogger(__name__)
 
 TOLD_OFFSET_MS = 1000
-"""The log tells of a larger offset of this machine's clock, and of larger changes of it."""
+"""If the offset of this machine's clock, or a change of this offset, is larger, it is logged."""
 SAMPLE_EVERY_S = 60.0
-"""How old the newest sample may be before the next one is due."""
+"""The next sample is due when the newest sample is this old."""
 DRIFT = 1e-3
-"""How much of a sample's age counts as further error: clocks drift, and servers change."""
+"""The part of a sample's age that is added to its error, because clocks drift."""
 
 
 def wall_clock_ms() -> int:
@@ -29,12 +29,12 @@ def wall_clock_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """What the server's clock showed at a moment of the monotonic clock, in the middle of a reply.
+    """The server's time at one time of this machine's monotonic clock.
 
     Attributes:
-        at_s: the moment, of the monotonic clock.
-        server_ms: the server's time then.
-        error_ms: half of the round trip.
+        at_s: the time of the monotonic clock in the middle between request and reply, in seconds.
+        server_ms: the server's time then, in ms since the epoch.
+        error_ms: the greatest error of ``server_ms``, half of the round trip, in ms.
     """
 
     at_s: float
@@ -49,11 +49,11 @@ class _Sample:
 
 
 class ServerClock:
-    """Estimates the server's time. Without a sample it is the time of this machine.
+    """Estimates the server's time. Without a sample, the estimate is the time of this machine.
 
     Args:
-        wall_ms: the time of this machine, in ms since the epoch.
-        monotonic_s: a clock that is never set.
+        wall_ms: returns the time of this machine, in ms since the epoch.
+        monotonic_s: returns the time of a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class ServerClock:
         self._told_ms = 0.0
 
     def now_ms(self) -> int:
-        """Return the server's time, in ms since the epoch."""
+        """Return the estimate of the server's time, in ms since the epoch."""
         best = self._best
         return self._wall_ms() if best is None else round(best.server_at_ms(self.monotonic_s()))
 
     def add(self, sent_s: float, received_s: float, server_ms: int) -> None:
-        """Add a sample: the times of a request and its reply, and the server's time in it.
+        """Add a sample: the times of a request and its reply, and the server's time in the reply.
 
-        ``sent_s`` and ``received_s`` are of ``monotonic_s``. A sample that contradicts the best one
-        replaces it: the server's clock was set, or another server leads.
+        ``sent_s`` and ``received_s`` are times of ``monotonic_s``. A sample that contradicts the
+        best sample replaces it: the server's clock was set, or the ensemble has a new leader.
         """
         half_s = max(0.0, received_s - sent_s) / 2
         # The server's time has whole milliseconds.
@@ -90,7 +90,7 @@ class ServerClock:
             self._tell_offset(best, received_s)
 
     def is_sample_due(self) -> bool:
-        """Say whether the newest sample is missing or old."""
+        """Return whether there is no sample, or the newest sample is old."""
         sampled_at_s = self._sampled_at_s
         return sampled_at_s is None or self.monotonic_s() - sampled_at_s >= SAMPLE_EVERY_S
 
@@ -101,7 +101,7 @@ class ServerClock:
         return sample.error_ms <= error_ms or apart_ms > sample.error_ms + error_ms
 
     def _tell_offset(self, best: _Sample, now_s: float) -> None:
-        """Tell the log of an offset, once, and when it has changed."""
+        """Log the offset of this machine's clock if it is large and was not logged yet."""
         offset_ms = self._wall_ms() - best.server_at_ms(now_s)
         is_large = abs(offset_ms) > TOLD_OFFSET_MS + best.error_at_ms(now_s)
         offset_ms = offset_ms if is_large else 0.0
@@ -112,8 +112,8 @@ class ServerClock:
             log.warning("this machine's clock agrees with the server's again")
             return
         log.warning(
-            "this machine's clock is %.1f s %s the server's. Jobs go by the server's time. Set"
-            " this machine's clock, for example with NTP",
+            "this machine's clock is %.1f s %s the server's. The times of jobs are compared with"
+            " the server's clock. Set this machine's clock, for example with NTP",
             abs(offset_ms) / 1000,
             "ahead of" if offset_ms > 0 else "behind",
         )

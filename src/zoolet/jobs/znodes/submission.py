@@ -1,13 +1,13 @@
-"""Submitting: jobs enter the queue once for each piece of work, many in one multi.
+"""Submits jobs: one job for each piece of work, many jobs in one multi.
 
-A key znode, named by a hash of the work, is created in the same multi as the job, so of two that
-submit the same work at once, one is refused and finds the other's job. The key holds the id of the
-submission, and where the job's name is: the server gives the name, so it is written by a second
-multi, into the key where a job is submitted alone, and into the names of its batch. If the
-submitter dies between the two, whoever comes next finds the job by the submission's id, which is in
-the job's value.
+The multi that creates a job also creates a key: a znode whose name is a hash of the work. So if two
+programs submit the same work at once, the server refuses one of them, which then finds the job of
+the other. The key has the id of the submission. The server completes the job's name, so a later
+request writes the name: into the key if the job is submitted alone, or into the names of its batch.
+If the submitter dies before that, other programs find the job by the id of the submission, which is
+also in the job's value.
 
-Imports the job system's records, layout and batches.
+This module imports the job system's records, layout and batches.
 """
 
 import json
@@ -50,35 +50,34 @@ log = logging.getLogger(__name__)
 _NUMBER_DIGITS = len(str(BATCH_JOBS_LIMIT))
 _ALONE_TRIES = 20
 _ALONE_PAUSE_S = 0.01
-"""Each refusal means that another submitter got through; more than a few in a row are no accident.
-"""
+"""The tries for one job, and the first pause. A refusal means that another submitter was faster."""
 
 
 class Origin(StrEnum):
-    """Where the job that stands for a request comes from."""
+    """The relation between a request and the job that does its work."""
 
     NEW = "NEW"
-    """It was submitted for this request."""
+    """The job was submitted for this request."""
     JOINED = "JOINED"
-    """The same work was under way already."""
+    """The job was submitted earlier for the same work, and had not ended."""
     STORED = "STORED"
-    """The same work was already done: its result is stored."""
+    """The job was submitted earlier for the same work, and had ended: its result is stored."""
 
 
 class Submission(NamedTuple):
-    """The job that stands for a request."""
+    """The name of the job that does the work of a request, and the job's origin."""
 
     name: str
     origin: Origin
 
 
 class _Wanted(NamedTuple):
-    """A job that was asked for.
+    """A requested job.
 
     Attributes:
-        draft: the job; its name lacks the sequence.
-        reuse: whether earlier work that is the same may stand for it.
-        has_key: whether it is to stand for its work from now on.
+        draft: the job; its name does not have the sequence yet.
+        reuse: whether an earlier job for the same work can take the place of this job.
+        has_key: whether a key is written, so that later requests for the same work find this job.
     """
 
     draft: Job
@@ -87,7 +86,7 @@ class _Wanted(NamedTuple):
 
 
 class Submitter:
-    """Puts jobs into the queue of a layout."""
+    """Submits jobs to the queue of a layout."""
 
     def __init__(self, layout: Layout, clock_ms: Callable[[], int], name_keys: NameKeys) -> None:
         self._layout = layout
@@ -97,23 +96,24 @@ class Submitter:
         self._entrance = Entrance(layout, name_keys)
 
     def submit(self, requests: Sequence[JobRequest], *, reuse: bool | None) -> list[Submission]:
-        """Return what stands for each request, in order; see `JobQueue.submit`."""
+        """Submit jobs; return the submission for each request, in order; see `JobQueue.submit`."""
         return self._submit(self._wanted(requests, reuse), None)
 
     def submit_batch(
         self, requests: Sequence[JobRequest], name: str, *, reuse: bool | None, after: str | None
     ) -> list[Submission]:
-        """Make a batch, submit its jobs, and return what stands for each request, in order.
+        """Create a batch, submit its jobs, and return the submission for each request, in order.
 
         Raises:
-            InvalidJobError: one of the requests, or the name, is none; nothing was submitted.
-            BatchExistsError: there is a batch of this name.
-            UnknownBatchError: there is no batch that it could come after.
+            InvalidJobError: one of the requests, or the name, is invalid; nothing was submitted.
+            BatchExistsError: the queue already has a batch of this name.
+            UnknownBatchError: the batch ``after`` does not exist.
         """
         check_name(name)
         if len(requests) > BATCH_JOBS_LIMIT:
             raise InvalidJobError(
                 f"a batch has at most {BATCH_JOBS_LIMIT} jobs, not {len(requests)}: submit several"
+                " batches"
             )
         wanted = self._wanted(requests, reuse, name, chained=after is not None)
         if after is not None:
@@ -129,7 +129,8 @@ class Submitter:
             if refused.lacks_parent:
                 self._layout.check()
             raise BatchExistsError(
-                f"a batch {name} is in this queue already: give another name, or follow that one"
+                f"a batch {name} is in this queue already: choose another name, or follow that"
+                " batch"
             ) from None
         return self._submit(wanted, record)
 
@@ -173,7 +174,7 @@ class Submitter:
         return submissions
 
     def _submit_chunk(self, chunk: Sequence[_Wanted]) -> list[Submission]:
-        """Submit the jobs of a chunk; where it is reused, the same work twice is one job."""
+        """Submit the jobs of a chunk; equal work in the chunk is one job if it can be reused."""
         first: dict[str, int] = {}
         stands_for: list[int] = []
         for number, one in enumerate(chunk):
@@ -192,7 +193,7 @@ class Submitter:
         ]
 
     def _submit_some(self, wanted: Sequence[_Wanted]) -> list[Submission]:
-        """Submit the jobs of one multi, as if all were new; look closer where some are not."""
+        """Submit the jobs of one multi as new jobs; if refused, read which work is known."""
         try:
             names = self._entrance.enter([NewJob(w.draft, w.has_key, None) for w in wanted])
         except RefusedError:
@@ -213,7 +214,7 @@ class Submitter:
         try:
             names = iter(self._entrance.enter(new))
         except RefusedError:
-            # Another program submits some of the same work now: it must not hold up the others.
+            # Another program submits some of the same work now. The other jobs must not wait.
             return [self._submit_alone(one) for one in wanted]
         return [
             Submission(next(names), Origin.NEW) if submission is None else submission
@@ -237,11 +238,11 @@ class Submitter:
             return Submission(name, Origin.NEW)
         raise JobError(
             f"the job {draft.name} was not submitted: other programs submit the same work all the"
-            " time; submit it again"
+            " time. Submit the job again"
         )
 
     def _known(self, draft: Job, key: Znode) -> Submission | None:
-        """Return the job that a key says stands for this work, unless it must be done again."""
+        """Return the job that a key names, None if the work must be submitted again."""
         written = read_key(key)
         try:
             name = written.name or self._name_in_batch(written)
@@ -259,7 +260,7 @@ class Submitter:
         return Submission(job.name, Origin.STORED if done else Origin.JOINED)
 
     def _name_in_batch(self, key: WorkKey) -> str | None:
-        """Return the name that the batch of a job has written for it, None where it has not."""
+        """Return the job's name from the znodes of its batch, None if they do not have it."""
         _, _, number = key.submission.rpartition("-")
         if key.batch is None or not number.isdecimal() or len(number) > _NUMBER_DIGITS:
             return None
@@ -272,7 +273,7 @@ class Submitter:
 
 
 def _log_reuse(submissions: Sequence[Submission]) -> None:
-    """Tell the log of jobs that were not submitted, since earlier work stands for them."""
+    """Log which jobs were not submitted because an earlier job does the same work."""
     reused = [submission for submission in submissions if submission.origin is not Origin.NEW]
     if len(reused) == 1:
         name, origin = reused[0]
@@ -280,13 +281,16 @@ def _log_reuse(submissions: Sequence[Submission]) -> None:
     elif reused:
         joined = sum(submission.origin is Origin.JOINED for submission in reused)
         log.info(
-            "of %d jobs, %d join the same work that is under way, and %d are answered by stored"
-            " results",
+            "of %d jobs, %d join the same work that is in progress, and for %d the result of the"
+            " same work is stored",
             len(submissions), joined, len(reused) - joined,
         )  # fmt: skip
 
 
-_REUSED = {Origin.JOINED: "is under way", Origin.STORED: "is done, and its stored result answers"}
+_REUSED = {
+    Origin.JOINED: "is in progress already",
+    Origin.STORED: "has ended, and its result is stored",
+}
 
 
 def _draft(wanted: _Wanted) -> Job:

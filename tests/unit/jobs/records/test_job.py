@@ -66,7 +66,7 @@ def test_the_value_has_the_keys_that_its_users_know() -> None:
     [
         (math.nan, r"parameters\['x'\] is nan"),
         (math.inf, r"parameters\['x'\] is inf"),
-        ({1: 2}, "names in JSON are texts"),
+        ({1: 2}, "names in a JSON object must be texts"),
         ([1, {2}], r"parameters\['x'\]\[1\] is of type builtins.set"),
         (b"bytes", "builtins.bytes"),
     ],
@@ -166,7 +166,7 @@ def test_the_same_work_has_the_same_key() -> None:
     "value", [b"", b"\xff", b"1", b"[]", b"{}", b'{"state": "ASLEEP", "errors": []}']
 )
 def test_what_is_no_job_says_so(value: bytes) -> None:
-    with pytest.raises(UnreadableJobError, match="entry-000-d:g-1 does not hold a job"):
+    with pytest.raises(UnreadableJobError, match="the value of entry-000-d:g-1 is not a valid job"):
         Job.decode("entry-000-d:g-1", value, 0)
 
 
@@ -336,20 +336,26 @@ def written(**changes: Any) -> bytes:
         (written(attempts=10**9), "attempts is 1000000000"),
         (written(not_before_ms=10**18), "not_before_ms is"),
         (written(errors="no"), "errors is 'no', which is not a list"),
-        (written(errors=[{"attempt": 1}]), "lacks attempt, worker or message"),
+        (
+            written(errors=[{"attempt": 1}]),
+            "in which attempt, worker or message is missing or invalid",
+        ),
         (written(errors=[{"attempt": 1, "worker": "w", "message": ""}] * 65), "65 errors"),
         (written(dataset="other"), "its name says"),
         (written(priority=7), "its name says"),
         (written(parameters=[1]), "parameters is"),
-        (written(state="SUCCESSFUL"), "is in unowned, and its value says that it is SUCCESSFUL"),
+        (
+            written(state="SUCCESSFUL"),
+            "is in unowned, but its value says that its state is SUCCESSFUL",
+        ),
         (written(batch="a/b"), "batch is 'a/b'"),
         (written(key="../settings"), "key is"),
         (written(parameters={"x": "\u00fc" * 400_000}), "bytes of JSON"),
         (b'{"dataset": "d", "groupid": "g", "state": "PENDING", "worker": null}', "it lacks"),
         (b"[" * 100_000, "nested too deep"),
-        (b"x" * (1024 * 1024), "does not hold a job"),
+        (b"x" * (1024 * 1024), "is not a valid job"),
         (b'{"x": NaN}', "NaN is not JSON"),
-        (b"", "does not hold a job"),
+        (b"", "is not a valid job"),
     ],
 )
 def test_an_unreadable_value_is_a_failed_job_that_says_why(value: bytes, complaint: str) -> None:
@@ -421,7 +427,7 @@ def test_a_task_that_cannot_be_imported_is_no_attempt_until_the_patience_ends() 
         now_ms = job.not_before_ms or 0
     assert delays[:7] == [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
     assert job.state is JobState.FAILED
-    assert job.last_error == "No worker could import it for 600 s."
+    assert job.last_error == "No worker could import the task for 600 s."
     assert 600_000 <= (job.finished_ms or 0) - 1000 <= 630_000
     assert Job.decode(job.name, job.encode(), job.version) == job
 

@@ -15,7 +15,7 @@ def test_settings_are_read_as_they_were_written() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"[]", b'"x"', b'{"shards": "many"}'])
 def test_what_are_no_settings_is_a_clear_error(value: bytes) -> None:
-    with pytest.raises(UnreadableJobError, match="its znode settings"):
+    with pytest.raises(UnreadableJobError, match="the queue's znode settings"):
         QueueSettings.decode(value)
 
 

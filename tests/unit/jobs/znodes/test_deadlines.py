@@ -56,7 +56,7 @@ def test_a_call_inside_a_call_has_the_time_of_the_outer_one() -> None:
         inner.writes()
         clock.now_s += 2
         error = inner.error()
-    assert str(error).startswith("submit: the ZooKeeper server did not answer within 1 s.")
+    assert str(error).startswith("submit: the ZooKeeper server did not reply within 1 s.")
     assert str(error).endswith("The outcome is unknown: y may be.")
     assert outer.error().is_outcome_unknown
 
