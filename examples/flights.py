@@ -38,7 +38,7 @@ _CHECK_WORKERS_S = 1.0
 console = Console(highlight=False)
 
 
-# -- what the workers import -----------------------------------------------------------------------
+# --- What the workers import
 
 
 def data_file() -> Path:
@@ -75,7 +75,7 @@ def delays(flights: pd.DataFrame, parameters: dict[str, Any]) -> dict[str, dict[
     return found
 
 
-# -- what this program does ------------------------------------------------------------------------
+# --- What this program does
 
 
 class Figures(NamedTuple):

@@ -153,7 +153,7 @@ def _xid(number: int, op_code: int) -> int:
     return Xid.SET_WATCHES if op_code == OpCode.SET_WATCHES else number
 
 
-# -- what the list does not excuse -----------------------------------------------------------------
+# --- What the list does not excuse
 
 OK, BAD_ARGUMENTS = ErrorCode.OK, ErrorCode.BAD_ARGUMENTS
 AN_EVENT = Event(1, 0, ("event", 1, 3, b"/a"))

@@ -24,7 +24,7 @@ from zoolet.model.codes import OpCode
 from zoolet.server.common.clock import SYSTEM_CLOCK
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.scheduler import Scheduler
-from zoolet.server.pipeline.connection import Connection
+from zoolet.server.connections.connection import Connection
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.state_machine.machine import StateMachine
@@ -139,7 +139,7 @@ class _Parts(OpenTransport):
         bounds = find_frames(received).bounds
         return [REPLY_HEADER.unpack_from(received, start)[2] for start, _ in bounds]
 
-    # -- as a transport ----------------------------------------------------------------------------
+    # --- As a transport
 
     def write(self, data: bytes) -> None:
         self.received += data

@@ -25,8 +25,8 @@ from zoolet.server.common.clock import Clock
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS
 from zoolet.server.common.scheduler import Scheduler
-from zoolet.server.pipeline.batches import Batch
-from zoolet.server.pipeline.connection import Connection
+from zoolet.server.connections.batches import Batch
+from zoolet.server.connections.connection import Connection
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.server.snapshotter import Snapshotter
@@ -207,7 +207,7 @@ class World:
             return OpCode.CLOSE_SESSION, b""
         return OpCode.GET_DATA, pack_ustring(path) + self.chance.choice((b"\0", b"\1"))
 
-    # -- steps -------------------------------------------------------------------------------------
+    # --- Steps
 
     def _step(self) -> None:
         chance = self.chance
@@ -293,7 +293,7 @@ class World:
         self._commit.roll_log()
         self._snapshotter.take(Image.of(self.processor.machine))
 
-    # -- crash and recovery ------------------------------------------------------------------------
+    # --- Crash and recovery
 
     def _crash(self, why: str) -> None:
         self.story.append(f"{why} at zxid 0x{self.processor.machine.zxid:x}")
@@ -389,7 +389,7 @@ class World:
     def _batch_synced(self, batch: Batch) -> None:
         self.processor.batch_released(batch)
 
-    # -- what must hold ----------------------------------------------------------------------------
+    # --- What must hold
 
     def _check_recovered(self, machine: StateMachine) -> None:
         seen = max(client.seen_zxid for client in self.clients)

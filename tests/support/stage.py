@@ -15,8 +15,8 @@ from tests.support.rawclient import RawReply, connect_frame, parse_reply, reques
 from tests.support.simulated import TICK_MS, simulated_config
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.scheduler import BUDGET_S, Scheduler, Share
-from zoolet.server.pipeline.batches import Batch
-from zoolet.server.pipeline.connection import Connection
+from zoolet.server.connections.batches import Batch
+from zoolet.server.connections.connection import Connection
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.state_machine.machine import StateMachine

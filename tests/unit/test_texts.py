@@ -93,6 +93,18 @@ def test_no_text_has_a_phrase_that_readers_stumble_over() -> None:
     assert found == []
 
 
+def test_section_comments_have_one_style() -> None:
+    sources = [source for source in TEXTS if source.suffix == ".py"]
+    assert len(sources) > 100
+    wrong = [
+        f"{source.relative_to(ROOT)}: {line}; write: # --- Reading"
+        for source in sources
+        for line in source.read_text().split("\n")
+        if re.match(r"\s*# -", line) and not re.fullmatch(r"\s*# --- [A-Z4`*].*[^-]", line)
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_sentences_of_pages_are_short(page: Path) -> None:
     found = sentences(page.read_text())

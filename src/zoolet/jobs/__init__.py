@@ -33,6 +33,11 @@ if TYPE_CHECKING:
         UnreadableJobError,
         WorkerGoneError,
     )
+    from zoolet.jobs.queue.deadlines import TIMEOUT_S
+    from zoolet.jobs.queue.moves import TakeResult
+    from zoolet.jobs.queue.queue import JobQueue
+    from zoolet.jobs.queue.server_clock import ServerClock
+    from zoolet.jobs.queue.submission import Origin, Submission
     from zoolet.jobs.records.control import Control
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_requests import JobRequest
@@ -42,11 +47,6 @@ if TYPE_CHECKING:
     from zoolet.jobs.submit.batch import Batch, BatchIncompleteError, JobFailedError
     from zoolet.jobs.submit.dispatcher import Dispatcher
     from zoolet.jobs.worker.worker import Worker
-    from zoolet.jobs.znodes.deadlines import TIMEOUT_S
-    from zoolet.jobs.znodes.moves import TakeResult
-    from zoolet.jobs.znodes.queue import JobQueue
-    from zoolet.jobs.znodes.server_clock import ServerClock
-    from zoolet.jobs.znodes.submission import Origin, Submission
     from zoolet.model.acl import ACL
     from zoolet.model.addresses import Address, Servers
 
@@ -120,22 +120,22 @@ _MODULES = {
     "JobError": "zoolet.jobs.errors",
     "JobFailedError": "zoolet.jobs.submit.batch",
     "JobNotFoundError": "zoolet.jobs.errors",
-    "JobQueue": "zoolet.jobs.znodes.queue",
+    "JobQueue": "zoolet.jobs.queue.queue",
     "JobRequest": "zoolet.jobs.records.job_requests",
     "JobState": "zoolet.jobs.records.transitions",
     "JobTakenError": "zoolet.jobs.errors",
     "JobTimeoutError": "zoolet.jobs.errors",
-    "Origin": "zoolet.jobs.znodes.submission",
+    "Origin": "zoolet.jobs.queue.submission",
     "OwnershipLostError": "zoolet.jobs.errors",
     "Place": "zoolet.jobs.records.transitions",
     "QueueSettings": "zoolet.jobs.records.settings",
     "RequestRefusedError": "zoolet.jobs.errors",
     "ResultStoreError": "zoolet.jobs.errors",
-    "ServerClock": "zoolet.jobs.znodes.server_clock",
+    "ServerClock": "zoolet.jobs.queue.server_clock",
     "Servers": "zoolet.model.addresses",
-    "Submission": "zoolet.jobs.znodes.submission",
-    "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",
-    "TakeResult": "zoolet.jobs.znodes.moves",
+    "Submission": "zoolet.jobs.queue.submission",
+    "TIMEOUT_S": "zoolet.jobs.queue.deadlines",
+    "TakeResult": "zoolet.jobs.queue.moves",
     "TlsFiles": "zoolet.client.diagnosis",
     "UnknownBatchError": "zoolet.jobs.errors",
     "UnknownQueueError": "zoolet.jobs.errors",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 from zoolet.model.addresses import not_resolved
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.errors import ServerError
+from zoolet.server.connections.connection import Connection
 from zoolet.server.network.admission import (
     FILE_DESCRIPTORS,
     OPERATOR_CONNECTIONS,
@@ -25,7 +26,6 @@ from zoolet.server.network.admission import (
 )
 from zoolet.server.network.idle_connections import IdleConnections
 from zoolet.server.network.listening import Acceptor, open_listening_sockets
-from zoolet.server.pipeline.connection import Connection
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.server.zoo_cfg.config import AdminConfig, Config, Listener
 

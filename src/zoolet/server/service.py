@@ -20,9 +20,9 @@ from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.common.logs import describe_serving
 from zoolet.server.common.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
 from zoolet.server.common.scheduler import Scheduler, Share
+from zoolet.server.connections.batches import Batch
 from zoolet.server.endpoints import Endpoints
 from zoolet.server.network.listening import is_broken_connection
-from zoolet.server.pipeline.batches import Batch
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.server.snapshotter import Snapshotter
@@ -158,7 +158,7 @@ class Server:
         # shield: a caller that cancels its wait must not cancel the future, which _drain needs.
         await asyncio.shield(self._failure)
 
-    # -- for the owner of the server, on the event loop's thread -----------------------------------
+    # --- For the owner of the server, on the event loop's thread
 
     @property
     def machine(self) -> "StateMachine":
@@ -191,7 +191,7 @@ class Server:
         self._processor.sessions.expire_now()
         self._processor.removal.remove_now()
 
-    # -- start -------------------------------------------------------------------------------------
+    # --- Start
 
     @contextmanager
     def _locked_directories(self) -> Iterator[None]:
@@ -290,7 +290,7 @@ class Server:
         self._snapshotter.count(self._txns_replayed)
         self._snapshotter.remove_unfinished()
 
-    # -- operation ---------------------------------------------------------------------------------
+    # --- Operation
 
     def _repetition_ended(self, repeating: "asyncio.Task[None]") -> None:
         if not repeating.cancelled() and (failure := repeating.exception()) is not None:
@@ -448,7 +448,7 @@ class Server:
                 " server's user write permission for the directory."
             ) from error
 
-    # -- stop --------------------------------------------------------------------------------------
+    # --- Stop
 
     def _close_connections(self) -> None:
         for connection in tuple(self._processor.connections):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.stats import Summary
-from zoolet.server.pipeline.batches import Batch
+from zoolet.server.connections.batches import Batch
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk
@@ -129,7 +129,7 @@ class Snapshotter:
             if name.startswith(UNFINISHED):
                 self._disk.remove(self._directory / name)
 
-    # -- one step for each call, on the event loop's thread ----------------------------------------
+    # --- One step for each call, on the event loop's thread
 
     def _go_on(self, failure: Exception | None) -> None:
         if failure is not None:
@@ -173,7 +173,7 @@ class Snapshotter:
         if self._waiting and not self.is_busy:
             self._waiting.popleft()()
 
-    # -- on the snapshot thread --------------------------------------------------------------------
+    # --- On the snapshot thread
 
     def _open(self, zxid: int, compression: Compression) -> None:
         self._file = SnapshotFile(self._disk, self._directory, zxid, compression)

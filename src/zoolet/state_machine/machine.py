@@ -117,7 +117,7 @@ class StateMachine:
         self.data_watches.shrink()
         self.child_watches.shrink()
 
-    # -- writes ------------------------------------------------------------------------------------
+    # --- Writes
 
     def prepare(
         self, asker: Requester, cxid: int, op_code: int, request: WriteRequest, time_ms: int
@@ -170,7 +170,7 @@ class StateMachine:
         self.zxid = max(self.zxid, header.zxid)
         return Applied(result, change.touched, change.events)
 
-    # -- reads -------------------------------------------------------------------------------------
+    # --- Reads
 
     def readable(self, path: str, identities: Identities) -> bytes:
         """Return a readable znode's record; raises RequestError (NO_NODE, NO_AUTH)."""
@@ -214,7 +214,7 @@ class StateMachine:
         """Return the prefix that getEphemerals compares; "" if the prefix is the root or blank."""
         return "" if prefix.strip(_JAVA_BLANKS) in {"", paths.ROOT} else prefix
 
-    # -- watches -----------------------------------------------------------------------------------
+    # --- Watches
 
     def watch_data(self, path: str, watcher: Watcher) -> None:
         """Set a standard watch; the znode need not exist. Raises RequestError (THROTTLED)."""

@@ -55,7 +55,7 @@ class Quotas:
             return limited
         return None
 
-    # -- counting; each function returns the path of the changed statistics, or None ---------------
+    # --- Counting; each function returns the path of the changed statistics, or None
 
     def created(self, path: str, size_bytes: int) -> str | None:
         """Count a new znode; if it holds limits, they take effect now."""
@@ -79,8 +79,6 @@ class Quotas:
             return None
         self.limited.remove(_real_path(path, LIMITS_NAME))
         return self._count(path, -size_bytes, -1)
-
-    # ----------------------------------------------------------------------------------------------
 
     def check(self, path: str, bytes_more: int, count_more: int, *, enforced: bool) -> str | None:
         """Return a warning if a write at ``path`` exceeds a limit; None if not.

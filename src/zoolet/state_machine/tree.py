@@ -249,7 +249,7 @@ class Tree:
             self.acl_table.release(acl)
         return acl
 
-    # -- loading -----------------------------------------------------------------------------------
+    # --- Loading
 
     def add(
         self, path: str, data: bytes | None, acl: AclList, stat: Stat, created: int = 0
@@ -323,7 +323,7 @@ class Tree:
         if not owned:
             del self.ephemerals[session_id], self.ephemeral_bytes[session_id]
 
-    # -- changes by txns ---------------------------------------------------------------------------
+    # --- Changes by txns
 
     def create(
         self,
@@ -490,7 +490,7 @@ class Tree:
             self._keep(path)
         return record
 
-    # -- questions ---------------------------------------------------------------------------------
+    # --- Questions
 
     def ephemerals_of(self, session_id: int) -> tuple[str, ...]:
         """Return the paths of a session's ephemerals, in order of creation."""

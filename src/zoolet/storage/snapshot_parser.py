@@ -89,7 +89,7 @@ class SnapshotParser:
         yield from self._read_seals()
         yield from self._count_children()
 
-    # -- bytes -------------------------------------------------------------------------------------
+    # --- Bytes
 
     def _need(self, size_bytes: int) -> Iterator[bool]:
         """Yield until this number of bytes can be read at the position."""
@@ -147,7 +147,7 @@ class SnapshotParser:
         self._position += LONG.size
         return value
 
-    # -- parts -------------------------------------------------------------------------------------
+    # --- Parts
 
     def _read_header(self) -> Iterator[bool]:
         yield from self._need(len(snapshots.MAGIC) + INT.size + LONG.size + INT.size)

@@ -69,7 +69,7 @@ class ServerClock:
         """Return the time in ms since the epoch, including all moves of the clock by the test."""
         return self.now_ms() + self._wall_ahead_ms
 
-    # -- calls of a test ---------------------------------------------------------------------------
+    # --- Calls of a test
 
     def freeze(self) -> None:
         """Stop the clock: nothing expires until ``move`` or ``run`` is called."""
@@ -91,7 +91,7 @@ class ServerClock:
         """Let the clock run again, from its current time."""
         self._thread.call(self._run)
 
-    # -- on the loop's thread ----------------------------------------------------------------------
+    # --- On the loop's thread
 
     def call_after(self, seconds: float, call: Callable[[], None]) -> None:
         """Call a function when this time has passed on this clock."""

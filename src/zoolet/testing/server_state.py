@@ -82,7 +82,7 @@ class Inside:
         self._network = network
         self._running = running
 
-    # -- requests ----------------------------------------------------------------------------------
+    # --- Requests
 
     def requests(self, who: Who | None = None) -> list[SeenRequest]:
         """Return the requests of all sessions or of one session, in order, without pings."""
@@ -113,7 +113,7 @@ class Inside:
                 return
             await asyncio.sleep(_CHECK_S if not is_at_rest else max(_CHECK_S, for_s - silent_s))
 
-    # -- sessions, watches and znodes --------------------------------------------------------------
+    # --- Sessions, watches and znodes
 
     def sessions(self) -> list[SessionSeen]:
         """Return the sessions that have not ended, in order of their ids."""
@@ -147,7 +147,7 @@ class Inside:
             path for path in found if path.startswith(prefix) and path not in paths.SYSTEM_PATHS
         )
 
-    # -- assertions --------------------------------------------------------------------------------
+    # --- Assertions
 
     def assert_path(
         self,
@@ -198,8 +198,6 @@ class Inside:
         if left:
             told = "\n".join(left)
             raise AssertionError(f"{len(left)} watches are left:\n{told}")
-
-    # ----------------------------------------------------------------------------------------------
 
     def _ask(self, look: Callable[[Server], T]) -> T:
         """Call a function with the server, on the server's thread; return its result."""

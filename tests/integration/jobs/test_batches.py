@@ -40,9 +40,9 @@ from zoolet.jobs import (
     Worker,
 )
 from zoolet.jobs.housekeeping.removal import Remover
+from zoolet.jobs.queue.batch_log import BatchEnd
+from zoolet.jobs.queue.server_clock import wall_clock_ms
 from zoolet.jobs.results.reader import ResultReader
-from zoolet.jobs.znodes.batch_log import BatchEnd
-from zoolet.jobs.znodes.server_clock import wall_clock_ms
 
 LATER_MS = 3_600_000
 

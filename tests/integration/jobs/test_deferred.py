@@ -14,13 +14,13 @@ from tests.support.waiting import wait_until
 from zoolet.jobs import Batch, Dispatcher, Job, JobQueue, JobRequest, JobState, QueueSettings
 from zoolet.jobs.cli.inspection import explain, overview
 from zoolet.jobs.housekeeping.releasing import MULTIS_AT_ONCE, Releaser
+from zoolet.jobs.queue import deleted_jobs
+from zoolet.jobs.queue.deferred_index import entry_path, parse_entry
+from zoolet.jobs.queue.edge import Znodes
+from zoolet.jobs.queue.layout import Layout
+from zoolet.jobs.queue.moves import Move
+from zoolet.jobs.queue.operations import Create
 from zoolet.jobs.records.transitions import Event, Place
-from zoolet.jobs.znodes import deleted_jobs
-from zoolet.jobs.znodes.deferred_index import entry_path, parse_entry
-from zoolet.jobs.znodes.edge import Znodes
-from zoolet.jobs.znodes.layout import Layout
-from zoolet.jobs.znodes.moves import Move
-from zoolet.jobs.znodes.operations import Create
 
 START_MS = 1_800_000_000_000
 

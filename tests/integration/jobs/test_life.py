@@ -34,7 +34,7 @@ from zoolet.jobs import (
     Worker,
 )
 from zoolet.jobs.housekeeping import line
-from zoolet.jobs.znodes.moves import Move, Mover
+from zoolet.jobs.queue.moves import Move, Mover
 
 TASKS = '''
 import os
@@ -433,7 +433,7 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-# --- kill -9
+# --- Kill -9
 
 
 @pytest.mark.parametrize("spins", [False, True], ids=["waits", "holds the GIL"])

@@ -20,8 +20,8 @@ from zoolet.jobs import (
     UnknownQueueError,
 )
 from zoolet.jobs.housekeeping.removal import Remover
+from zoolet.jobs.queue import deleted_jobs
 from zoolet.jobs.results.reader import ResultReader
-from zoolet.jobs.znodes import deleted_jobs
 
 
 @pytest.fixture

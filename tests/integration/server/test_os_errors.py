@@ -66,7 +66,7 @@ def fill(disk: Path) -> Path:
     raise AssertionError("the disk is not full")
 
 
-# -- rights ----------------------------------------------------------------------------------------
+# --- Rights
 
 
 def deny(relative: str, mode: int) -> Callable[[Path], None]:
@@ -191,7 +191,7 @@ def test_a_log_or_pid_file_that_cannot_be_written(
     assert not (tmp_path / "data" / LOCK_NAME).exists()
 
 
-# -- disks -----------------------------------------------------------------------------------------
+# --- Disks
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -250,7 +250,7 @@ def test_a_file_system_that_is_read_only(tmp_path: Path, verb: str) -> None:
         assert_one_line_of_advice(completed, "Read-only file system", "mount it writable")
 
 
-# -- the other commands ----------------------------------------------------------------------------
+# --- The other commands
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def fill(client: Any, root: str, count: int) -> None:
         ).get()
 
 
-# -- TAB -------------------------------------------------------------------------------------------
+# --- TAB
 
 
 @pytest.mark.parametrize(("count", "said"), [(3000, "3,000"), (1001, "1,001"), (999, "999")])
@@ -114,7 +114,7 @@ def test_ctrl_c_while_tab_waits_for_the_server(
         assert "Traceback" not in terminal.text
 
 
-# -- Ctrl-C ----------------------------------------------------------------------------------------
+# --- Ctrl-C
 
 
 @pytest.mark.parametrize("read", ["ls /", "get -s /a", "find -name x /", "du /", "diff /a /b"])
@@ -157,7 +157,7 @@ def test_ctrl_c_says_what_is_known_of_a_change(
     assert client.get("/a")[0] == b"after"
 
 
-# -- where things go -------------------------------------------------------------------------------
+# --- Where things go
 
 
 def test_the_question_before_overwriting_names_the_server(
@@ -186,7 +186,7 @@ def test_the_question_before_overwriting_names_the_server(
         at_prompt(terminal, 4)
 
 
-# -- the terminal ----------------------------------------------------------------------------------
+# --- The terminal
 
 
 @pytest.mark.parametrize("told_size", [(0, 0), (0, 100), (20, 0)])

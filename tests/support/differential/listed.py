@@ -182,7 +182,7 @@ def _answers(observations: Observations) -> list[_Answer]:
     return answers
 
 
-# -- which requests a row is about -----------------------------------------------------------------
+# --- Which requests a row is about
 
 
 NULL = INT.pack(-1)

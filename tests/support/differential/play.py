@@ -184,8 +184,6 @@ class Player:
         for client in self._clients:
             client.close()
 
-    # ----------------------------------------------------------------------------------------------
-
     def _read_replies(
         self, client: _Client, requests: Sequence[Request], observed: Observations
     ) -> None:

@@ -89,7 +89,7 @@ class _Generator:
         if dialect.knows_all_acls:
             self._kinds += [(1, self._with_null), (2, self._set_hidden_acl)]
 
-    # -- steps -------------------------------------------------------------------------------------
+    # --- Steps
 
     def step(self) -> Step:
         chance = self._chance
@@ -176,7 +176,7 @@ class _Generator:
         """Return a request on its own, of any client."""
         return self._alone(self._chance.randrange(CLIENTS), op_code, body)
 
-    # -- what requests are made of -----------------------------------------------------------------
+    # --- What requests are made of
 
     def _path(self) -> str:
         chance = self._chance
@@ -252,7 +252,7 @@ class _Generator:
     def _flags(self) -> int:
         return self._chance.choices((0, 1, 2, 3, 4, 5, 6, 7, -1), (40, 12, 14, 6, 4, 2, 2, 1, 1))[0]
 
-    # -- requests ----------------------------------------------------------------------------------
+    # --- Requests
 
     def _create_body(self, flags: int) -> bytes:
         content = self._path_and_data()

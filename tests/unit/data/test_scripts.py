@@ -51,7 +51,7 @@ def newest_log(writer: Writer) -> Path:
     return writer.logs()[-1]
 
 
-# -- zkCleanup.sh ----------------------------------------------------------------------------------
+# --- ZkCleanup.sh
 
 
 @pytest.mark.parametrize(("count", "removed"), [(3, 3), (4, 2), (5, 1), (99, 0)])
@@ -121,7 +121,7 @@ def test_purge_is_the_same_under_our_name(writer: Writer) -> None:
     assert run(data, "purge", writer.directories.snapshots.parent, "--keep", 2).exit_code == 2
 
 
-# -- zkTxnLogToolkit.sh ----------------------------------------------------------------------------
+# --- ZkTxnLogToolkit.sh
 
 
 def flip(log: Path, at: int) -> None:
@@ -249,7 +249,7 @@ def test_what_is_no_log_is_said_by_the_toolkit(writer: Writer, tmp_path: Path) -
         assert (result.exit_code, said in result.stderr) == (1, True), result.output
 
 
-# -- zkSnapShotToolkit.sh --------------------------------------------------------------------------
+# --- ZkSnapShotToolkit.sh
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ def test_what_the_snapshot_toolkit_refuses(snapshot: Path, tmp_path: Path) -> No
         assert (result.exit_code, result.stderr.startswith("zoolet: ")) == (1, True)
 
 
-# -- zkSnapshotComparer.sh -------------------------------------------------------------------------
+# --- ZkSnapshotComparer.sh
 
 
 @pytest.fixture

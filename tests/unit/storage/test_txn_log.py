@@ -166,7 +166,7 @@ def test_what_is_no_log_is_said(data: bytes, reason: str) -> None:
         read(data)
 
 
-# -- zeros at the end ------------------------------------------------------------------------------
+# --- Zeros at the end
 
 PADDING_BYTES = 8 << 20
 WINDOW_BYTES = 1 << 20

@@ -23,6 +23,8 @@ from zoolet.jobs.cli.printing import duration
 from zoolet.jobs.cli.top import top as show_top
 from zoolet.jobs.errors import JobNotFoundError
 from zoolet.jobs.housekeeping.removal import Remover
+from zoolet.jobs.queue.connection import CLOSE_S, close_client, connect
+from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
@@ -30,8 +32,6 @@ from zoolet.jobs.records.texts import indented
 from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.submit.batch import Batch
 from zoolet.jobs.submit.dispatcher import Dispatcher
-from zoolet.jobs.znodes.connection import CLOSE_S, close_client, connect
-from zoolet.jobs.znodes.queue import JobQueue
 from zoolet.model.terminal import one_line
 
 commands: list[click.Command] = []

@@ -4,10 +4,10 @@ The number of jobs that are read is limited, no matter how many jobs the queue h
 imports the job system's queue.
 """
 
+from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import JobName
 from zoolet.jobs.records.transitions import JobState, Place
-from zoolet.jobs.znodes.queue import JobQueue
 
 OWNED_READ = 200
 """Limit of the owned jobs that are read; only some of them run."""

@@ -18,9 +18,9 @@ from rich.text import Text
 from zoolet.jobs.cli.inspection import Overview, overview
 from zoolet.jobs.cli.printing import Printer, cell, duration, plain_table, table
 from zoolet.jobs.cli.recent import RecentFailures, running_jobs
+from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import Place
-from zoolet.jobs.znodes.queue import JobQueue
 from zoolet.model.terminal import one_line
 
 WORKERS_SHOWN = 20

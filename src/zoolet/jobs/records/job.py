@@ -1,6 +1,6 @@
 """A job: its JSON value, the changes of its state, and its limits.
 
-A Job is immutable: every change returns a new Job. `zoolet.jobs.znodes` writes jobs to znodes. This
+A Job is immutable: every change returns a new Job. `zoolet.jobs.queue` writes jobs to znodes. This
 module imports only the job system's records and errors.
 """
 

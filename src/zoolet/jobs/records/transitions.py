@@ -1,6 +1,6 @@
 """The transitions of jobs: the events, the places and states, and the operations of each multi.
 
-`TRANSITIONS` is the table of all transitions. `zoolet.jobs.znodes.moves` takes the operations of
+`TRANSITIONS` is the table of all transitions. `zoolet.jobs.queue.moves` takes the operations of
 each move from this table, and docs/jobs.md shows the table.
 
 This module imports no other module of zoolet.
@@ -79,7 +79,7 @@ class Step(Enum):
     DELETE = "delete"
     """Delete the job's znode, if it has the version that was read."""
     LEAVE_INDEX = "delete the index entry"
-    """The index is that of deferred jobs (`zoolet.jobs.znodes.deferred_index`)."""
+    """The index is that of deferred jobs (`zoolet.jobs.queue.deferred_index`)."""
     CREATE = "create"
     """Create the job's znode in its next place."""
     ENTER_INDEX = "create the index entry"

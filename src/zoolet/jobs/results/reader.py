@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError, UnreadableJobError
+from zoolet.jobs.queue.layout import STORE
+from zoolet.jobs.queue.operations import RefusedError, SetData
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.json_values import decode_json
 from zoolet.jobs.results.store import (
@@ -33,11 +35,9 @@ from zoolet.jobs.results.store import (
     sqlite_path,
     without_password,
 )
-from zoolet.jobs.znodes.layout import STORE
-from zoolet.jobs.znodes.operations import RefusedError, SetData
 
 if TYPE_CHECKING:
-    from zoolet.jobs.znodes.queue import JobQueue
+    from zoolet.jobs.queue.queue import JobQueue
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequen
 from typing import Any, TypeVar
 
 from zoolet.jobs.errors import JobError, JobNotFoundError, JobTimeoutError, UnreadableJobError
-from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.transitions import JobState, Place
-from zoolet.jobs.results.reader import ResultReader
-from zoolet.jobs.znodes.batch_log import (
+from zoolet.jobs.queue.batch_log import (
     CHUNK_JOBS,
     BatchRecord,
     batch_path,
@@ -26,10 +23,13 @@ from zoolet.jobs.znodes.batch_log import (
     read_log,
     read_record,
 )
-from zoolet.jobs.znodes.deadlines import TIMEOUT_S
-from zoolet.jobs.znodes.deleted_jobs import Vanished
-from zoolet.jobs.znodes.queue import JobQueue
-from zoolet.jobs.znodes.submission import Origin, Submission
+from zoolet.jobs.queue.deadlines import TIMEOUT_S
+from zoolet.jobs.queue.deleted_jobs import Vanished
+from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.queue.submission import Origin, Submission
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.transitions import JobState, Place
+from zoolet.jobs.results.reader import ResultReader
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ import threading
 import uuid
 from collections.abc import Callable
 
-from zoolet.jobs.znodes.queue import JobQueue
-from zoolet.jobs.znodes.server_clock import ServerClock
+from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.queue.server_clock import ServerClock
 
 log = logging.getLogger(__name__)
 

@@ -31,6 +31,10 @@ from zoolet.jobs.execution.executors import Executor, Observer, ThreadExecutor
 from zoolet.jobs.execution.output import OutputLog
 from zoolet.jobs.execution.process_executor import ProcessExecutor
 from zoolet.jobs.housekeeping.line import Housekeeping
+from zoolet.jobs.queue.connection import close_client, new_client, on_session_end, open_session
+from zoolet.jobs.queue.moves import Move
+from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.queue.server_clock import ServerClock
 from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.executor_group import ExecutorGroup
@@ -39,10 +43,6 @@ from zoolet.jobs.worker.listener import ExecutorListener
 from zoolet.jobs.worker.recorder import AttemptRecorder
 from zoolet.jobs.worker.registration import Registration
 from zoolet.jobs.worker.taker import JobTaker
-from zoolet.jobs.znodes.connection import close_client, new_client, on_session_end, open_session
-from zoolet.jobs.znodes.moves import Move
-from zoolet.jobs.znodes.queue import JobQueue
-from zoolet.jobs.znodes.server_clock import ServerClock
 from zoolet.model.oserrors import explain
 
 log = logging.getLogger(__name__)

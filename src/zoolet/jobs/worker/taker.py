@@ -21,6 +21,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from zoolet.jobs.errors import WorkerGoneError
+from zoolet.jobs.queue.moves import LEFT_MS
+from zoolet.jobs.queue.multis import JOBS_AT_ONCE
+from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import Place
@@ -28,9 +31,6 @@ from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.page_feed import Feed
 from zoolet.jobs.worker.selection import Affinity, Candidate
-from zoolet.jobs.znodes.moves import LEFT_MS
-from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
-from zoolet.jobs.znodes.queue import JobQueue
 
 log = logging.getLogger(__name__)
 

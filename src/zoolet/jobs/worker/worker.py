@@ -15,9 +15,9 @@ from zoolet.jobs.errors import InvalidJobError, JobError
 from zoolet.jobs.execution.attempts import Setup
 from zoolet.jobs.execution.child_process import absolute_paths
 from zoolet.jobs.execution.functions import STEPS, load_function
+from zoolet.jobs.queue.forks import HomeProcess
+from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
-from zoolet.jobs.znodes.forks import HomeProcess
-from zoolet.jobs.znodes.queue import JobQueue
 
 GRACE_MS = 7_000
 """Default grace period of a stop, in ms. Docker kills a container 10 s after SIGTERM, so the worker

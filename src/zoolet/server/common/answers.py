@@ -139,8 +139,6 @@ class Answer:
         self._stop_timer()
         self._finish()
 
-    # ----------------------------------------------------------------------------------------------
-
     def _steps(self) -> Iterator[int]:
         """Make chunks until the answer ends or has to wait; yields the cost of each in µs."""
         while not (self._is_over or self._is_held) and self._sink.has_room:

@@ -160,7 +160,7 @@ class Scheduler:
         """The number of connections and tasks that wait for a turn."""
         return sum([number == share.number for _, number, share, _ in self._queue])
 
-    # -- work that is done at once -----------------------------------------------------------------
+    # --- Work that is done at once
 
     def used(self, share: Share, began_s: float) -> None:
         """Charge a share for work from ``began_s`` until now that did not wait for a turn."""
@@ -193,7 +193,7 @@ class Scheduler:
         if self._spent_s >= BUDGET_S:
             self.is_crowded = True
 
-    # -- work that waits for its turn --------------------------------------------------------------
+    # --- Work that waits for its turn
 
     def add(self, share: Share, run: Callable[[], bool]) -> None:
         """Add a share to the queue; do nothing if the share already waits.

@@ -197,7 +197,7 @@ class Acceptor:
             os.close(self._spare)
             self._spare = None
 
-    # -- accepting ---------------------------------------------------------------------------------
+    # --- Accepting
 
     def _accept_some(self, listening: ListeningSocket) -> None:
         """Accept waiting connections; the event loop calls this method if connections wait.

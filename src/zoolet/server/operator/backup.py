@@ -79,7 +79,7 @@ class Backup:
         snapshot, restore = self._snapshot, self._restore
         return {"snapshot": snapshot, "snap": snapshot, "restore": restore, "rest": restore}
 
-    # -- snapshot ----------------------------------------------------------------------------------
+    # --- Snapshot
 
     def _snapshot(self, request: Request, exchange: Exchange) -> None:
         refusal = self._refusal("snapshot", "GET", request)
@@ -126,7 +126,7 @@ class Backup:
         self._stats.snapshot_errors += 1
         return _error("snapshot", HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
-    # -- restore -----------------------------------------------------------------------------------
+    # --- Restore
 
     def _restore(self, request: Request, exchange: Exchange) -> Upload | None:
         refusal = self._refusal("restore", "POST", request)
@@ -157,7 +157,7 @@ class Backup:
             exchange.respond(_error("restore", HTTPStatus.CONFLICT, str(error)))
             return None
 
-    # -- permission --------------------------------------------------------------------------------
+    # --- Permission
 
     def _refusal(self, command: str, method: str, request: Request) -> Response | None:
         """Return the error for a client that is not allowed to use a command; None if it is."""

@@ -150,7 +150,7 @@ class HttpConnection(asyncio.Protocol):
         self._unsent: bytes | None = None
         self._head_is_sent = False
 
-    # -- asyncio.Protocol --------------------------------------------------------------------------
+    # --- Asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
@@ -198,7 +198,7 @@ class HttpConnection(asyncio.Protocol):
         if self._answer is not None:
             self._answer.go_on()
 
-    # -- Exchange ----------------------------------------------------------------------------------
+    # --- Exchange
 
     def respond(self, response: Response) -> None:
         """Send the answer to the client's last request."""
@@ -216,7 +216,7 @@ class HttpConnection(asyncio.Protocol):
         """Continue to read the body."""
         self._take()
 
-    # -- answers.Sink ------------------------------------------------------------------------------
+    # --- Answers.Sink
 
     @property
     def has_room(self) -> bool:
@@ -263,7 +263,7 @@ class HttpConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # -- requests ----------------------------------------------------------------------------------
+    # --- Requests
 
     def _wait(self) -> None:
         """Start the timeout for the client's next request."""
@@ -382,7 +382,7 @@ class HttpConnection(asyncio.Protocol):
             self._send(h11.EndOfMessage())
         self._close()
 
-    # -- sending -----------------------------------------------------------------------------------
+    # --- Sending
 
     def _send_head(self, body_bytes: int | None) -> None:
         """Send the head if it is not sent yet; ``body_bytes`` is None if its length is unknown."""

@@ -134,7 +134,7 @@ class Inspector:
         self._subject = subject
         self._started_ms = started_ms
 
-    # -- the server --------------------------------------------------------------------------------
+    # --- The server
 
     def configuration(self) -> Generator[None, None, dict[str, object]]:
         """Return the settings that ``conf`` shows, by their keys in zoo.cfg."""
@@ -242,7 +242,7 @@ class Inspector:
         """The size of all paths and their data in bytes."""
         return self._subject.machine.tree.size_bytes
 
-    # -- connections and sessions ------------------------------------------------------------------
+    # --- Connections and sessions
 
     def connections(self, *, secure: bool | None = None) -> Iterator[dict[str, object] | None]:
         """Yield the figures of each connection; those of its session only if it has a session.
@@ -307,7 +307,7 @@ class Inspector:
         """Yield the paths of a session's ephemerals."""
         yield from tuple(self._subject.machine.tree.ephemerals.get(session_id, ()))
 
-    # -- watches: as in Apache ZooKeeper, only watches on data -------------------------------------
+    # --- Watches: as in Apache ZooKeeper, only watches on data
 
     def watches_by_session(self) -> Iterator[tuple[int, Iterator[str]]]:
         """Yield the id of each session that has watches, and the paths that it watches."""

@@ -120,7 +120,7 @@ class Restoring:
         self._content: Iterator[bytes] = iter(())
         self._file: SnapshotFile | None = None
 
-    # -- the client's snapshot ---------------------------------------------------------------------
+    # --- The client's snapshot
 
     @property
     def has_room(self) -> bool:
@@ -145,7 +145,7 @@ class Restoring:
         if not self._is_complete and not self._is_over:
             self._end(RestoreError("the client disconnected before the snapshot was complete"))
 
-    # -- reading -----------------------------------------------------------------------------------
+    # --- Reading
 
     def _read(self) -> None:
         if not self._is_running:
@@ -169,7 +169,7 @@ class Restoring:
             yield max(1, int((time.perf_counter() - began_s) * _US_PER_S))
         self._is_running = False
 
-    # -- writing: each step is called on the loop's thread -----------------------------------------
+    # --- Writing: each step is called on the loop's thread
 
     def _begin_file(self) -> None:
         parser = self._parser
@@ -227,7 +227,7 @@ class Restoring:
 
         self._restorer.disk_thread.submit(call, done)
 
-    # -- on the disk thread ------------------------------------------------------------------------
+    # --- On the disk thread
 
     def _open(self) -> None:
         restorer = self._restorer
@@ -246,7 +246,7 @@ class Restoring:
             self._file.abandon()
             self._file = None
 
-    # -- the end -----------------------------------------------------------------------------------
+    # --- The end
 
     def _failed(self, error: Exception) -> None:
         if not self._is_over:

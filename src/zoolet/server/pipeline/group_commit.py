@@ -17,7 +17,7 @@ from mypy_extensions import i64
 
 from zoolet.model.txns import Txn
 from zoolet.server.common.scheduler import Scheduler, Share
-from zoolet.server.pipeline.batches import EVERYTHING, Batch, Hold, Receiver, Shows
+from zoolet.server.connections.batches import EVERYTHING, Batch, Hold, Receiver, Shows
 from zoolet.storage.txn_log import TxnLog, write_record
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from zoolet.model.errors import RequestError
 from zoolet.model.replies import TxnResult
 from zoolet.server.common.scheduler import STEP_COST_US
 from zoolet.server.common.stats import ServerStats
-from zoolet.server.pipeline.batches import Batch, Hold, Shows
-from zoolet.server.pipeline.connection import Connection
+from zoolet.server.connections.batches import Batch, Hold, Shows
+from zoolet.server.connections.connection import Connection
 from zoolet.server.pipeline.encoding_steps import LONG_BODY_BYTES, EncodingSteps
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.reads import Shown
@@ -44,7 +44,7 @@ class Outbox:
         self._commit = commit
         self._stats = stats
 
-    # -- replies -----------------------------------------------------------------------------------
+    # --- Replies
 
     def answer(
         self, connection: Connection, shows: Shows, xid: int, err: int, body: bytes = b""
@@ -146,7 +146,7 @@ class Outbox:
             hold.size_bytes += REPLY_BYTES + body_bytes
             connection.held_bytes += REPLY_BYTES + body_bytes
 
-    # -- frames other than replies -----------------------------------------------------------------
+    # --- Frames other than replies
 
     def send(self, batch: Batch | None, connection: Connection, frame: bytes) -> None:
         """Send a frame, but only after the reply to a long request that is in progress."""
@@ -205,7 +205,7 @@ class Outbox:
                     self._stats.packets_sent += end - first - 1
             first = end
 
-    # -- frames that wait for the disk -------------------------------------------------------------
+    # --- Frames that wait for the disk
 
     def batch_released(self, batch: Batch, now_ms: int) -> None:
         """Count the latency of the replies that a batch held."""

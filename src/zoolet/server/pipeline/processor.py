@@ -22,11 +22,11 @@ from zoolet.server.common.clock import MS_PER_S, Clock
 from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.common.scheduler import STEP_COST_US, Scheduler
 from zoolet.server.common.stats import ServerStats
+from zoolet.server.connections.batches import EVERYTHING, NOTHING, Batch
+from zoolet.server.connections.connection import Connection, Requests
 from zoolet.server.operator import four_letter_words
 from zoolet.server.operator.inspection import Client, Inspector
-from zoolet.server.pipeline.batches import EVERYTHING, NOTHING, Batch
 from zoolet.server.pipeline.changes import WARNING_INTERVAL_MS, Changes
-from zoolet.server.pipeline.connection import Connection, Requests
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.outbox import Outbox
 from zoolet.server.pipeline.reads import read
@@ -128,7 +128,7 @@ class RequestProcessor(Requests):
             }
         )
 
-    # -- connections -------------------------------------------------------------------------------
+    # --- Connections
 
     def connection_opened(self, connection: Connection) -> None:
         """Add a connection that has been opened."""
@@ -212,7 +212,7 @@ class RequestProcessor(Requests):
         """Return a time of the monotonic clock as milliseconds since the epoch."""
         return self._clock.wall_ms() + monotonic_ms - self._clock.monotonic_ms()
 
-    # -- requests ----------------------------------------------------------------------------------
+    # --- Requests
 
     def take(self, connection: Connection, data: bytes, start: i64, end: i64) -> None:
         """Process the request in ``data[start:end]``."""
@@ -322,7 +322,7 @@ class RequestProcessor(Requests):
                 return False
         return True
 
-    # -- writes ------------------------------------------------------------------------------------
+    # --- Writes
 
     def _write(self, connection: Connection, xid: int, op_code: int, reader: Reader) -> None:
         session = cast("Session", connection.session)
@@ -351,7 +351,7 @@ class RequestProcessor(Requests):
         self._outbox.reply(batch, connection, xid, batch.last_zxid, code)
         self._changes.end()
 
-    # -- requests that are neither plain reads nor writes ------------------------------------------
+    # --- Requests that are neither plain reads nor writes
 
     def _sync(self, connection: Connection, xid: int, reader: Reader) -> None:
         """Reply when every txn applied so far is durable; later reads show all these txns."""

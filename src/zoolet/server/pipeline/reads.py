@@ -14,8 +14,8 @@ from zoolet.model import paths
 from zoolet.model.acl import NULL_TEXT
 from zoolet.model.codes import ErrorCode, OpCode, Permission, by_number
 from zoolet.model.errors import RequestError
-from zoolet.server.pipeline.batches import EVERYTHING, NOTHING, Shows
-from zoolet.server.pipeline.connection import Connection
+from zoolet.server.connections.batches import EVERYTHING, NOTHING, Shows
+from zoolet.server.connections.connection import Connection
 from zoolet.server.pipeline.encoding_steps import (
     ENTRIES_AT_ONCE,
     LONG_BODY_BYTES,

@@ -8,8 +8,8 @@ from zoolet.model.codes import OpCode
 from zoolet.model.requests import DeleteContainer
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.scheduler import STEP_COST_US
+from zoolet.server.connections.connection import Requests
 from zoolet.server.pipeline.changes import Changes
-from zoolet.server.pipeline.connection import Requests
 from zoolet.server.pipeline.session_life import LOGGED_EACH
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.state_machine.lifetimes import is_due_for_removal

@@ -12,8 +12,8 @@ from zoolet.model.requests import CloseSession, Connect, CreateSession
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.scheduler import STEP_COST_US
 from zoolet.server.common.stats import ServerStats
+from zoolet.server.connections.connection import Connection, Requests
 from zoolet.server.pipeline.changes import Changes
-from zoolet.server.pipeline.connection import Connection, Requests
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.outbox import Outbox
 from zoolet.server.zoo_cfg.config import Config
@@ -73,7 +73,7 @@ class SessionLife:
         next_id = self.machine.sessions.next_id(self._clock.wall_ms())
         self._next_session_id = max(self._next_session_id, next_id)
 
-    # -- connecting --------------------------------------------------------------------------------
+    # --- Connecting
 
     def connect(self, connection: Connection, data: bytes, start: i64, end: i64) -> None:
         """Process a connect request: open a new session or resume an existing session."""
@@ -175,7 +175,7 @@ class SessionLife:
             for _ in steps:
                 pass
 
-    # -- closing -----------------------------------------------------------------------------------
+    # --- Closing
 
     def takes_steps_to_close(self, session: Session) -> bool:
         """Return whether a session has more ephemerals than one txn may delete."""
@@ -225,7 +225,7 @@ class SessionLife:
             for _ in self._end(Session(session_id, 0, 0)):
                 pass
 
-    # -- expiring ----------------------------------------------------------------------------------
+    # --- Expiring
 
     def look_for_expired(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         """Close, in several steps, the sessions that have expired: their clients sent nothing.

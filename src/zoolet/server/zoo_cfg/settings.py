@@ -128,7 +128,7 @@ class Settings:
     def _warn(self, message: str) -> None:
         self._warnings.append(message)
 
-    # -- values ------------------------------------------------------------------------------------
+    # --- Values
 
     def text(self, name: str) -> str:
         """Return the text of a value, without blanks at its ends; the default if it is not set."""
@@ -284,7 +284,7 @@ class Settings:
             )
         return found
 
-    # -- for messages and operators ----------------------------------------------------------------
+    # --- For messages and operators
 
     def place(self, name: str) -> str:
         """Return the place of a key, ``zoo.cfg:3``; the path of zoo.cfg if the key is not set."""

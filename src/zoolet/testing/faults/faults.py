@@ -339,7 +339,7 @@ class Faults:
         """Set the network in which the faults happen."""
         self._network = network
 
-    # -- now ---------------------------------------------------------------------------------------
+    # --- Now
 
     def expire(self, who: Who) -> None:
         """Expire a session now."""
@@ -373,7 +373,7 @@ class Faults:
         end = self._thread.call(lambda: partition_for(self._network, session_id, for_s))
         return Partition(lambda: self._thread.call(end))
 
-    # -- future requests ---------------------------------------------------------------------------
+    # --- Future requests
 
     def on(
         self,
@@ -409,7 +409,7 @@ class Faults:
 
         self._thread.call(clear)
 
-    # -- past faults -------------------------------------------------------------------------------
+    # --- Past faults
 
     @property
     def story(self) -> tuple[str, ...]:
@@ -430,7 +430,7 @@ class Faults:
         recent = list(self._network.requests.copy())[-_TOLD_REQUESTS:]
         return "\n".join(map(str, recent)) or "(nothing)"
 
-    # -- rules -------------------------------------------------------------------------------------
+    # --- Rules
 
     def add(self, fault: Fault) -> None:
         """Activate a rule; may be called on any thread."""

@@ -112,7 +112,7 @@ class MemoryDisk(Disk):
         self._gate.set()
         self._arrived = threading.Event()
 
-    # -- faults that a test makes ------------------------------------------------------------------
+    # --- Faults that a test makes
 
     def hold_syncs(self) -> None:
         """Block all syncs of files until ``release_syncs``."""
@@ -183,7 +183,7 @@ class MemoryDisk(Disk):
         """The sum of the lengths of all files."""
         return sum(content.size_bytes for content in self._names.values())
 
-    # -- for subclasses ----------------------------------------------------------------------------
+    # --- For subclasses
 
     def before(self, step: DiskStep) -> None:
         """Run before a step; an exception prevents the step.
@@ -199,7 +199,7 @@ class MemoryDisk(Disk):
         del size_bytes
         return 0
 
-    # -- calls of storage --------------------------------------------------------------------------
+    # --- Calls of storage
 
     def make_directory(self, path: Path) -> None:
         """Do nothing: a disk in memory needs no directories."""
@@ -258,7 +258,7 @@ class MemoryDisk(Disk):
         """Lock a directory against other servers that use this disk."""
         return _MemoryLock(path, self._locked)
 
-    # -- calls of files ----------------------------------------------------------------------------
+    # --- Calls of files
 
     def write(self, content: Content, position: int, data: bytes) -> None:
         """Write into a file; write only a part if the disk becomes full."""
@@ -302,8 +302,6 @@ class MemoryDisk(Disk):
                 raise self._sync_error
             content.sync()
             self.after(DiskStep.SYNC)
-
-    # ----------------------------------------------------------------------------------------------
 
     def _begin(self, step: DiskStep) -> None:
         if self._is_off:

@@ -130,7 +130,7 @@ class EmbeddedServer(ManagedServer):
             )
         return self._memory
 
-    # -- start, stop and faults --------------------------------------------------------------------
+    # --- Start, stop and faults
 
     def start(self) -> None:
         """Start the server; return when it accepts clients; raises ServerError or StorageError."""
@@ -212,7 +212,7 @@ class EmbeddedServer(ManagedServer):
         told = {"injected": self.faults.story, "asked": self.inside.requests()[-_TOLD_REQUESTS:]}
         return "\n".join(f"{what}: {each}" for what, lines in told.items() for each in lines)
 
-    # -- calls of its parts, on its thread ---------------------------------------------------------
+    # --- Calls of its parts, on its thread
 
     def expire(self, session_id: int) -> bool:
         """Expire a session; return False if it does not exist."""

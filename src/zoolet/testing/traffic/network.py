@@ -226,7 +226,7 @@ class Link(asyncio.Protocol):
         self._send()
         self._take()
 
-    # -- calls of the loop -------------------------------------------------------------------------
+    # --- Calls of the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connect the server's protocol to a transport that belongs to this link."""
@@ -274,7 +274,7 @@ class Link(asyncio.Protocol):
             self._is_lost = True
             self._protocol.connection_lost(exc)
 
-    # -- in: from the client to the server ---------------------------------------------------------
+    # --- In: from the client to the server
 
     def _take(self) -> None:
         """Pass on the complete frames that have arrived, and carry out the faults of requests."""
@@ -351,7 +351,7 @@ class Link(asyncio.Protocol):
         if exchange.request.op_code != OpCode.PING:
             self._network.note(exchange.request)
 
-    # -- out: from the server to the client --------------------------------------------------------
+    # --- Out: from the server to the client
 
     def take_from_server(self, data: bytes) -> None:
         """Send the frames that the server writes, and carry out the faults of replies.

@@ -78,7 +78,7 @@ async def until(is_so: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
-# -- chunks and JSON -------------------------------------------------------------------------------
+# --- Chunks and JSON
 
 
 @pytest.mark.parametrize("size_chars", [0, 1, 50, CHUNK_CHARS])
@@ -118,7 +118,7 @@ def test_json_in_pieces_is_the_json_of_the_whole(seed: int) -> None:
     assert "".join(encode(lazy)) == json.dumps(plain, indent=2, ensure_ascii=False)
 
 
-# -- turns, failures -------------------------------------------------------------------------------
+# --- Turns, failures
 
 
 def test_large_answers_wait_for_a_turn_and_hold_nothing_meanwhile() -> None:
@@ -202,7 +202,7 @@ def test_what_is_sent_by_a_broken_client_ends_its_answer_alone() -> None:
     run(case())
 
 
-# -- words of a real server ------------------------------------------------------------------------
+# --- Words of a real server
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_what_the_system_refuses_is_said(asked: EmbeddedServer, word: bytes) -> 
     assert ask(asked, b"ruok") == b"imok"
 
 
-# -- while the state changes -----------------------------------------------------------------------
+# --- While the state changes
 
 
 class Watching(Watcher):
@@ -428,7 +428,7 @@ def watch_details(machine: StateMachine, arguments: dict[str, str]) -> Response:
     return responses[0]
 
 
-# -- what the system says --------------------------------------------------------------------------
+# --- What the system says
 
 
 def test_a_file_that_is_removed_meanwhile_counts_as_nothing(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def world() -> World:
     return World()
 
 
-# -- without a session -----------------------------------------------------------------------------
+# --- Without a session
 
 
 def test_a_connection_without_a_session_is_closed_after_the_timeout(world: World) -> None:
@@ -180,7 +180,7 @@ def test_many_are_closed_in_bounded_steps(world: World) -> None:
     assert world.check_reading() == 10
 
 
-# -- clients that do not read ----------------------------------------------------------------------
+# --- Clients that do not read
 
 
 def test_a_client_that_reads_nothing_is_closed(world: World) -> None:
@@ -288,7 +288,7 @@ def test_only_those_are_closed_that_the_rules_name(world: World, seed: int) -> N
     assert set(world.admission.open) == set(opened_ms)
 
 
-# -- with real sockets: what the kernel says -------------------------------------------------------
+# --- With real sockets: what the kernel says
 
 
 class Flood(asyncio.Protocol):

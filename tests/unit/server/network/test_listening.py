@@ -58,7 +58,7 @@ def few_descriptors() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-# -- clients that are gone before they are served --------------------------------------------------
+# --- Clients that are gone before they are served
 
 
 @pytest.mark.parametrize("sent", [b"", b"half a request"])
@@ -166,7 +166,7 @@ def test_closing_leaves_nothing_at_any_moment_of_a_set_up(run: RunOnLoop, iterat
     run(scenario())
 
 
-# -- no descriptors --------------------------------------------------------------------------------
+# --- No descriptors
 
 
 def test_the_last_descriptors_are_kept_for_files(
@@ -267,7 +267,7 @@ def test_an_error_that_nobody_knows_does_not_end_the_listening(
     assert [line for line in logged.messages if "cannot accept connections on 127.0.0.1" in line]
 
 
-# -- limits ----------------------------------------------------------------------------------------
+# --- Limits
 
 
 @pytest.mark.parametrize(

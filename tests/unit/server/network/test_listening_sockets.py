@@ -16,7 +16,7 @@ from zoolet.server.zoo_cfg.config import Listener
 
 BACKLOG = 1000
 
-# -- addresses -------------------------------------------------------------------------------------
+# --- Addresses
 
 
 def has_ipv6() -> bool:
@@ -75,7 +75,7 @@ def test_a_name_that_does_not_resolve_is_an_os_error() -> None:
         opened("no-such-host.invalid")
 
 
-# -- what an event loop reports --------------------------------------------------------------------
+# --- What an event loop reports
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def protect_root(client: RawClient, permission: Permission) -> None:
     assert client.request(OpCode.SET_ACL, body).err == 0
 
 
-# -- rules -----------------------------------------------------------------------------------------
+# --- Rules
 
 
 @pytest.mark.parametrize(("method", "command"), [("GET", "snapshot"), ("POST", "restore")])
@@ -199,7 +199,7 @@ def test_an_open_root_lets_whoever_proves_anything(admin: Admin) -> None:
         assert admin.ask("GET", "snapshot", auth=auth).status == 200
 
 
-# -- snapshot --------------------------------------------------------------------------------------
+# --- Snapshot
 
 
 def test_a_snapshot_says_its_zxid_and_size(admin: Admin, client: RawClient) -> None:
@@ -243,7 +243,7 @@ def test_a_snapshot_that_cannot_be_written_is_an_error(admin: Admin, client: Raw
     assert admin.ask("GET", "monitor").json["snapshot_error_count"] == 1
 
 
-# -- restore ---------------------------------------------------------------------------------------
+# --- Restore
 
 
 def test_a_restore_brings_the_state_of_the_snapshot_back(admin: Admin) -> None:

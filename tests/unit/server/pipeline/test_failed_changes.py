@@ -67,7 +67,7 @@ def two_clients(
         yield one, other
 
 
-# -- before apply ----------------------------------------------------------------------------------
+# --- Before apply
 
 
 def fail_prepare(processor: RequestProcessor) -> None:
@@ -185,7 +185,7 @@ def contents(server: EmbeddedServer) -> dict[str, bytes | None]:
     return found
 
 
-# -- from apply on ---------------------------------------------------------------------------------
+# --- From apply on
 
 
 class FailingRecords(dict[str, bytes]):

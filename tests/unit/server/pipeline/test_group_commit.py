@@ -18,8 +18,8 @@ from zoolet.server.common.answers import Answer
 from zoolet.server.common.clock import SYSTEM_CLOCK
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.scheduler import Scheduler
-from zoolet.server.pipeline.batches import Batch
-from zoolet.server.pipeline.connection import Connection
+from zoolet.server.connections.batches import Batch
+from zoolet.server.connections.connection import Connection
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.state_machine.machine import StateMachine
@@ -102,7 +102,7 @@ class Client(OpenTransport):
         bounds = find_frames(self.received).bounds
         return [REPLY_HEADER.unpack_from(self.received, start)[0] for start, _ in bounds]
 
-    # -- as a transport ----------------------------------------------------------------------------
+    # --- As a transport
 
     def write(self, data: bytes) -> None:
         if self.write_error is not None:

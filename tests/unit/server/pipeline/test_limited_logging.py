@@ -11,8 +11,8 @@ import pytest
 import zoolet
 from tests.support.stage import Stage, StageClient
 from zoolet.model.codes import OpCode
-from zoolet.server.pipeline.connection import Connection
-from zoolet.server.pipeline.sending import MAX_UNREAD_BY_CLIENT_BYTES
+from zoolet.server.connections.connection import Connection
+from zoolet.server.connections.sending import MAX_UNREAD_BY_CLIENT_BYTES
 from zoolet.wire.jute import INT, pack_buffer, pack_ustring
 
 TIMES = 50

@@ -44,7 +44,7 @@ def connect(zookeeper: EmbeddedServer) -> Iterator[Connect]:
         client.close()
 
 
-# -- sessions and connections ----------------------------------------------------------------------
+# --- Sessions and connections
 
 
 def test_a_lock_is_lost_when_its_holders_session_expires(
@@ -176,7 +176,7 @@ def test_what_cannot_happen_is_said(zookeeper: EmbeddedServer) -> None:
     assert zookeeper.faults.story == ()
 
 
-# -- requests --------------------------------------------------------------------------------------
+# --- Requests
 
 
 def test_a_create_whose_reply_is_lost_was_made(
@@ -302,7 +302,7 @@ def test_a_partition_behind_a_request_ends_in_time(
     assert created.get(timeout=WAIT_S) == "/a"
 
 
-# -- whom, and how often ---------------------------------------------------------------------------
+# --- Whom, and how often
 
 
 def outcomes(client: Any, path: str, count: int) -> str:

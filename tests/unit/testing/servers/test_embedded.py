@@ -27,7 +27,7 @@ from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring
 CONNECTED, SUSPENDED, LOST = KazooState.CONNECTED, KazooState.SUSPENDED, KazooState.LOST
 
 
-# -- clock -----------------------------------------------------------------------------------------
+# --- Clock
 
 
 def test_a_long_timeout_is_over_in_a_moment(
@@ -86,7 +86,7 @@ def test_a_time_to_live_is_over_in_a_moment() -> None:
         server.inside.assert_path("/a", exists=False)
 
 
-# -- pause -----------------------------------------------------------------------------------------
+# --- Pause
 
 
 def test_a_paused_server_answers_when_it_goes_on(
@@ -110,7 +110,7 @@ def test_a_server_pauses_at_a_request(zookeeper: EmbeddedServer, zookeeper_clien
     assert asked.get(timeout=WAIT_S) == "/a"
 
 
-# -- restart and crash -----------------------------------------------------------------------------
+# --- Restart and crash
 
 
 def test_a_restart_keeps_what_there_was(zookeeper: EmbeddedServer, zookeeper_client: Any) -> None:
@@ -192,7 +192,7 @@ def test_session_ids_are_never_given_twice() -> None:
         assert sorted(set(seen)) == seen
 
 
-# -- disk ------------------------------------------------------------------------------------------
+# --- Disk
 
 
 def test_a_full_disk_ends_the_server_and_loses_nothing(
@@ -262,7 +262,7 @@ def test_snapshots_are_taken_and_started_from() -> None:
         assert len(running.inside.paths()) == 35
 
 
-# -- wipe ------------------------------------------------------------------------------------------
+# --- Wipe
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_a_paused_and_a_failed_server_can_be_wiped(server: EmbeddedServer) -> No
         assert raw.connect().session_id
 
 
-# -- addresses, and asyncio ------------------------------------------------------------------------
+# --- Addresses, and asyncio
 
 
 def test_a_client_moves_to_another_address(

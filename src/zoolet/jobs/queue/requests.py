@@ -36,8 +36,8 @@ from kazoo.exceptions import (
 from kazoo.protocol.states import KeeperState
 
 from zoolet.jobs.errors import AccessDeniedError, DisconnectedError, RequestRefusedError
-from zoolet.jobs.znodes.deadlines import TIMEOUT_S, Deadline, Deadlines
-from zoolet.jobs.znodes.forks import HomeProcess
+from zoolet.jobs.queue.deadlines import TIMEOUT_S, Deadline, Deadlines
+from zoolet.jobs.queue.forks import HomeProcess
 
 T = TypeVar("T")
 

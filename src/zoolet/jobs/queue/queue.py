@@ -1,7 +1,7 @@
 """A queue of jobs: the operations of users and workers on it.
 
-`zoolet.jobs.znodes.moves` moves jobs and documents the invariants of moves.
-`zoolet.jobs.znodes.submission` submits jobs, and `zoolet.jobs.housekeeping.removal` removes jobs.
+`zoolet.jobs.queue.moves` moves jobs and documents the invariants of moves.
+`zoolet.jobs.queue.submission` submits jobs, and `zoolet.jobs.housekeeping.removal` removes jobs.
 This module imports the job system's records. It changes only znodes of its own queue.
 """
 
@@ -22,6 +22,14 @@ from zoolet.jobs.errors import (
     OwnershipLostError,
     UnreadableJobError,
 )
+from zoolet.jobs.queue.deadlines import TIMEOUT_S
+from zoolet.jobs.queue.edge import Watch
+from zoolet.jobs.queue.keys import KeyNamer
+from zoolet.jobs.queue.layout import CONTROL, DUE, Layout, read_job
+from zoolet.jobs.queue.moves import Move, Mover, Taker, TakeResult
+from zoolet.jobs.queue.multis import JOBS_AT_ONCE
+from zoolet.jobs.queue.server_clock import ServerClock, wall_clock_ms
+from zoolet.jobs.queue.submission import Submission, Submitter
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
@@ -29,14 +37,6 @@ from zoolet.jobs.records.json_values import plain_json
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.records.worker_reports import decode_report
-from zoolet.jobs.znodes.deadlines import TIMEOUT_S
-from zoolet.jobs.znodes.edge import Watch
-from zoolet.jobs.znodes.keys import KeyNamer
-from zoolet.jobs.znodes.layout import CONTROL, DUE, Layout, read_job
-from zoolet.jobs.znodes.moves import Move, Mover, Taker, TakeResult
-from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
-from zoolet.jobs.znodes.server_clock import ServerClock, wall_clock_ms
-from zoolet.jobs.znodes.submission import Submission, Submitter
 
 log = logging.getLogger(__name__)
 

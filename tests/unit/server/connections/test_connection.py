@@ -12,10 +12,10 @@ from tests.support.rawclient import RawClient, request_frame
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
+from zoolet.server.connections.connection import Connection
+from zoolet.server.connections.unsent import CHUNK_BYTES
 from zoolet.server.network.admission import AcceptedSocket, Admission, Limits
-from zoolet.server.pipeline.connection import Connection
 from zoolet.server.pipeline.processor import RequestProcessor
-from zoolet.server.pipeline.unsent import CHUNK_BYTES
 from zoolet.testing import EmbeddedServer
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 

@@ -3,7 +3,7 @@
 Invariants (7 and 8 of the design):
 
 - A job is in exactly one of deferred, unowned, owned and done at every instant. The job has one
-  entry in the index (`zoolet.jobs.znodes.deferred_index`) if it is in deferred, and otherwise none.
+  entry in the index (`zoolet.jobs.queue.deferred_index`) if it is in deferred, and otherwise none.
 - The server refuses a worker's moves after the worker's ephemeral is deleted. Other programs return
   a worker's job to the queue only after that. No worker id is used twice, so a worker that was
   frozen cannot change a job that another worker owns now, even if the znode's version is the same.
@@ -22,15 +22,12 @@ from functools import partial
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
-from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
-from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_of
-from zoolet.jobs.znodes import batch_log
-from zoolet.jobs.znodes.deferred_index import entry_path
-from zoolet.jobs.znodes.edge import FORBIDDEN_VERSION
-from zoolet.jobs.znodes.layout import Layout, read_job
-from zoolet.jobs.znodes.multis import multis
-from zoolet.jobs.znodes.operations import (
+from zoolet.jobs.queue import batch_log
+from zoolet.jobs.queue.deferred_index import entry_path
+from zoolet.jobs.queue.edge import FORBIDDEN_VERSION
+from zoolet.jobs.queue.layout import Layout, read_job
+from zoolet.jobs.queue.multis import multis
+from zoolet.jobs.queue.operations import (
     Create,
     Delete,
     Exists,
@@ -39,6 +36,9 @@ from zoolet.jobs.znodes.operations import (
     RefusedError,
     SetData,
 )
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
+from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_of
 from zoolet.model import paths
 
 LEFT_MS = 500

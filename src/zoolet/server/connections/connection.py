@@ -19,17 +19,17 @@ from mypy_extensions import i64
 from zoolet.model.big_endian import read_i32_be
 from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.common.scheduler import LEAST_CHARGED_S, QUANTUM_S, Scheduler, Share, run_steps
+from zoolet.server.connections.arriving import LongRequest, PartialFrame, wanted_bytes, whole_word
+from zoolet.server.connections.sending import MAX_UNSENT_BYTES, SendingSide
+from zoolet.server.connections.unsent import CHUNK_BYTES
 from zoolet.server.network.clients import client_at
 from zoolet.server.operator.four_letter_words import WORD_BYTES, WORDS
-from zoolet.server.pipeline.arriving import LongRequest, PartialFrame, wanted_bytes, whole_word
-from zoolet.server.pipeline.sending import MAX_UNSENT_BYTES, SendingSide
-from zoolet.server.pipeline.unsent import CHUNK_BYTES
 from zoolet.wire.frames import LENGTH_BYTES, frame_end
 from zoolet.wire.jute import MalformedError
 
 if TYPE_CHECKING:
+    from zoolet.server.connections.batches import Batch, Hold
     from zoolet.server.network.admission import AcceptedSocket
-    from zoolet.server.pipeline.batches import Batch, Hold
     from zoolet.state_machine.sessions import Session
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class Connection(SendingSide):
         self._partial: PartialFrame | None = None
         self._is_reading = True
 
-    # -- called by the event loop ------------------------------------------------------------------
+    # --- Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Add the connection to the processor; every failure here closes the connection."""
@@ -235,7 +235,7 @@ class Connection(SendingSide):
         if exc is not None:
             log.debug("the connection of %s broke: %s", self.peer, exc)
 
-    # -- called by the processor -------------------------------------------------------------------
+    # --- Called by the processor
 
     @property
     def share(self) -> Share:
@@ -307,7 +307,7 @@ class Connection(SendingSide):
         """Process requests again after the database has been replaced."""
         self._read_or_wait()
 
-    # -- called by the sending side ----------------------------------------------------------------
+    # --- Called by the sending side
 
     def _wait_to_send(self) -> None:
         self._requests.scheduler.add(self.share, self._take_turn)

@@ -12,9 +12,9 @@ from mypy_extensions import i32, i64
 from zoolet.model.addresses import format_address
 from zoolet.model.big_endian import BytesWriter
 from zoolet.server.common.answers import UNSENT_BYTES
+from zoolet.server.connections.batches import Receiver
+from zoolet.server.connections.unsent import CHUNK_BYTES, Unsent
 from zoolet.server.operator.four_letter_words import failure
-from zoolet.server.pipeline.batches import Receiver
-from zoolet.server.pipeline.unsent import CHUNK_BYTES, Unsent
 
 if TYPE_CHECKING:
     import asyncio
@@ -66,7 +66,7 @@ class SendingSide(Receiver):
         """The client's address and port, as Apache ZooKeeper writes them."""
         return f"/{format_address(self.address, self.port)}" if self.address else "a new connection"
 
-    # -- implemented by the receiving side ---------------------------------------------------------
+    # --- Implemented by the receiving side
 
     def _wait_to_send(self) -> None:
         """Wait for a turn, in which ``_write_more`` is called."""
@@ -80,7 +80,7 @@ class SendingSide(Receiver):
         """Close the connection, because the client does not read."""
         raise NotImplementedError
 
-    # -- frames ------------------------------------------------------------------------------------
+    # --- Frames
 
     def out(self) -> BytesWriter:
         """Return the buffer for one more frame; the buffer is sent at the end of this turn."""
@@ -173,7 +173,7 @@ class SendingSide(Receiver):
         if self._closes_when_sent:
             self._close_if_sent()
 
-    # -- closing -----------------------------------------------------------------------------------
+    # --- Closing
 
     def finish(self) -> None:
         """Process no more requests, and close when all frames are sent, also the held frames."""
@@ -201,7 +201,7 @@ class SendingSide(Receiver):
             self._answer.stop()
             self._answer = None
 
-    # -- the answer to a four-letter word: the methods of answers.Sink -----------------------------
+    # --- The answer to a four-letter word: the methods of answers.Sink
 
     def answer_and_close(self, answer: "Answer") -> None:
         """Send an answer that is not a frame, as fast as the client reads, and then close."""

@@ -7,9 +7,9 @@
     workers/<id>        ephemerals, one for each worker; no other session uses the same id
     keeper/<n>          ephemerals of the workers in line for the queue's housekeeping
     keys/<hash>         the name of the job for a piece of work
-    batches/<name>      jobs that were submitted together (`zoolet.jobs.znodes.batch_log`)
+    batches/<name>      jobs that were submitted together (`zoolet.jobs.queue.batch_log`)
     chains/<name>       a batch that waits for another batch; below it, entries for its jobs
-    due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.znodes.deferred_index`)
+    due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.queue.deferred_index`)
     settings, control   the queue's settings; the paused datasets and the number of cancellations
     store               the database that has the large results
 
@@ -32,13 +32,7 @@ from kazoo.client import KazooClient
 
 from zoolet.client.acls import format_acl
 from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
-from zoolet.jobs.records import job_names
-from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.job_names import JobName
-from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_TIME
-from zoolet.jobs.records.settings import QueueSettings
-from zoolet.jobs.records.transitions import STATES_IN, Place
-from zoolet.jobs.znodes.edge import (
+from zoolet.jobs.queue.edge import (
     FORBIDDEN_VERSION,
     READ_AT_ONCE,
     MissingError,
@@ -46,6 +40,12 @@ from zoolet.jobs.znodes.edge import (
     Znode,
     Znodes,
 )
+from zoolet.jobs.records import job_names
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_names import JobName
+from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_TIME
+from zoolet.jobs.records.settings import QueueSettings
+from zoolet.jobs.records.transitions import STATES_IN, Place
 from zoolet.model.acl import AclList
 
 WORKERS = "workers"

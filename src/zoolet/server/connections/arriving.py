@@ -14,7 +14,7 @@ from zoolet.server.operator.four_letter_words import (
 from zoolet.wire.frames import LENGTH_BYTES
 
 if TYPE_CHECKING:
-    from zoolet.server.pipeline.batches import Batch
+    from zoolet.server.connections.batches import Batch
 
 
 def wanted_bytes(arrived: bytes) -> i64:

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from zoolet.jobs.errors import InvalidJobError, UnknownBatchError, UnreadableJobError
+from zoolet.jobs.queue.edge import Watch
+from zoolet.jobs.queue.layout import BATCHES, CHAINS, Layout
+from zoolet.jobs.queue.operations import Create
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_znode_name
 from zoolet.jobs.records.json_values import decode_json
 from zoolet.jobs.records.transitions import JobState
-from zoolet.jobs.znodes.edge import Watch
-from zoolet.jobs.znodes.layout import BATCHES, CHAINS, Layout
-from zoolet.jobs.znodes.operations import Create
 from zoolet.model import paths
 
 CHUNK_JOBS = 50
@@ -87,7 +87,7 @@ class BatchRecord:
 
 
 ORIGINS = ("NEW", "JOINED", "STORED")
-"""The possible origins of a batch's jobs (`zoolet.jobs.znodes.submission.Origin`)."""
+"""The possible origins of a batch's jobs (`zoolet.jobs.queue.submission.Origin`)."""
 _ENDED = (JobState.SUCCESSFUL, JobState.FAILED)
 
 

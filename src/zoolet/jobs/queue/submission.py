@@ -24,10 +24,7 @@ from zoolet.jobs.errors import (
     JobNotFoundError,
     UnreadableJobError,
 )
-from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.job_requests import JobRequest
-from zoolet.jobs.records.transitions import JobState
-from zoolet.jobs.znodes.batch_log import (
+from zoolet.jobs.queue.batch_log import (
     BATCH_JOBS_LIMIT,
     CHUNK_JOBS,
     BatchRecord,
@@ -38,12 +35,15 @@ from zoolet.jobs.znodes.batch_log import (
     decode_chunk,
     read_record,
 )
-from zoolet.jobs.znodes.edge import Znode
-from zoolet.jobs.znodes.entering import Entrance, NewJob
-from zoolet.jobs.znodes.keys import Named, NameKeys, WorkKey, read_key
-from zoolet.jobs.znodes.layout import Layout
-from zoolet.jobs.znodes.multis import multis
-from zoolet.jobs.znodes.operations import Create, RefusedError
+from zoolet.jobs.queue.edge import Znode
+from zoolet.jobs.queue.entering import Entrance, NewJob
+from zoolet.jobs.queue.keys import Named, NameKeys, WorkKey, read_key
+from zoolet.jobs.queue.layout import Layout
+from zoolet.jobs.queue.multis import multis
+from zoolet.jobs.queue.operations import Create, RefusedError
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_requests import JobRequest
+from zoolet.jobs.records.transitions import JobState
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""A client's connection: frames in, replies out, and replies that wait for a sync to disk."""
