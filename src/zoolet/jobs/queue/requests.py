@@ -7,10 +7,8 @@ Invariants:
   connected. So if a call reaches its deadline while it waits for a connection, no request is left
   that a server could execute later.
 - In a forked child of the process that created a `Requests`, each call raises an error at once.
-- Only kazoo's errors about the state of a znode (`OWN`) and about a lost reply (`REPLY_LOST`) leave
-  this module.
-
-This module imports kazoo and the job system's deadlines.
+- Of kazoo's errors, only those about the state of a znode (`OWN`) and about a lost reply
+  (`REPLY_LOST`) leave this module.
 """
 
 import random
@@ -48,7 +46,7 @@ _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 """The first and the longest pause before a request is sent again; the pause doubles each time."""
 _SLICE_S: Final = 0.5
-"""How often a wait checks whether the client was closed; kazoo may drop a request without error."""
+"""The time between two checks whether the client was closed: kazoo may drop a request then."""
 
 _CHANCE = random.Random()  # noqa: S311 -- not the global generator: the program may seed that
 _ENDED = frozenset({KeeperState.CLOSED, KeeperState.AUTH_FAILED})
@@ -84,7 +82,7 @@ class Requests:
             yield deadline
 
     def pause(self, tries: int, first_s: float = _FIRST_PAUSE_S) -> None:
-        """Wait before the next try of an operation that was tried again ``tries`` times.
+        """Wait before an operation is tried again; ``tries`` is the number of earlier repetitions.
 
         ``first_s`` is the first pause in seconds, which doubles with each try, up to 1 s.
 
@@ -133,8 +131,8 @@ class Requests:
     def answer(self, result: Any, path: str = "", permission: str = "READ") -> Any:
         """Wait for the reply to a request, which needs ``permission`` on the znode ``path``.
 
-        The wait ends at the deadline of the call. Without a deadline it ends because kazoo's pings
-        detect a server that does not reply, and kazoo ends all requests of a lost connection.
+        The wait ends at the deadline of the call. If the deadline has no limit, the wait ends when
+        kazoo's pings detect a server that does not reply: kazoo then ends all requests.
         """
         deadline = self._deadlines.current or Deadline(TIMEOUT_S, "a request")
         while True:

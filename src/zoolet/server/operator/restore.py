@@ -55,7 +55,7 @@ class Target(Protocol):
     def replace_database(
         self, tree: Tree, sessions: dict[int, int], zxid: int, done: Callable[[], None]
     ) -> None:
-        """Replace the state, close all connections and no longer hold requests; call ``done``.
+        """Replace the state, close all connections and accept requests again; then call ``done``.
 
         ``sessions`` has the timeout of each session in ms.
         """

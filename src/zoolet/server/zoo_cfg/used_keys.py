@@ -25,7 +25,7 @@ Value = Number | Flag | Text
 
 LARGEST_PORT: Final = 65535
 
-_BARE_NOTE: Final = "Apache reads the system property of this name, but not zoo.cfg"
+_BARE_NOTE: Final = "Apache reads this only as a system property, not from zoo.cfg"
 _ALL_ADDRESSES_NOTE: Final = "`0.0.0.0` and `::` mean all addresses"
 _PEM_NOTE: Final = "for another format, the error message says how to convert the file"
 
@@ -69,7 +69,7 @@ SAME: Final = (
     _property(
         "fsync.warningthresholdms",
         Number(1000, floor=0, is_long=True, unit="ms"),
-        "the time above which the log has a warning about a slow sync",
+        "if a sync to disk takes longer, the server logs a warning",
     ),
     _property(
         "preAllocSize",
@@ -80,7 +80,8 @@ SAME: Final = (
         "snapCount",
         Number(100_000, floor=2, unit="txns"),
         "the number of txns after which a snapshot is taken and a new log is begun",
-        "zoolet takes at least half the number of znodes; Apache varies the number at random",
+        "zoolet raises a smaller value to half the number of znodes; Apache varies the value at"
+        " random",
     ),
     _property(
         "snapSizeLimitInKb",
@@ -90,7 +91,7 @@ SAME: Final = (
     _property(
         "txnLogSizeLimitInKb",
         Number(-1, is_long=True, unit="KiB"),
-        "the size from which on a new log is begun; 0 and less: no limit",
+        "the size of a log at which a new log is begun; 0 and less: no limit",
     ),
     _property(
         "snapshot.compression.method",
@@ -144,7 +145,11 @@ SAME: Final = (
         Number(10_000, floor=1, unit="ms"),
         "the time in which a new connection must open a session",
     ),
-    _file("tickTime", Number(3000, least=1, unit="ms"), "the unit of session timeouts"),
+    _file(
+        "tickTime",
+        Number(3000, least=1, unit="ms"),
+        "the length of a tick; by default, session timeouts are from 2 to 20 ticks",
+    ),
     _file(
         "minSessionTimeout",
         Number(-1, unit="ms"),
@@ -158,7 +163,7 @@ SAME: Final = (
     _file(
         "server.N",
         Text("`host:port:port[:role][;client port]`"),
-        "the only server, from a zoo.cfg of an ensemble",
+        "this server, in a zoo.cfg that has the form for an ensemble",
         "with one such line the server starts standalone; several lines, or an observer, are"
         " refused",
     ),
@@ -220,7 +225,7 @@ SAME: Final = (
     _property(
         "enforce.auth.schemes",
         Text("list of schemes"),
-        "the schemes of which a client must have an identity before its first other request",
+        "a client must log in with one of these schemes before it sends other requests",
         "digest, ip and x509; other schemes are refused",
     ),
     # --- TLS
@@ -269,7 +274,7 @@ SAME: Final = (
         "ssl.ciphersuites",
         Text("list of cipher suites"),
         "Java's names of the cipher suites; if it is not set, OpenSSL's default",
-        "the client's order decides; the list must have all three suites of TLSv1.3, or none",
+        "the order of the client counts; the list must have all three suites of TLSv1.3, or none",
     ),
     # --- Operators
     _property(
@@ -315,12 +320,12 @@ OWN: Final = (
     _own(
         "multiRead.maxOps",
         Number(DEFAULT_MOST_READ_PARTS, unit="reads"),
-        "the most reads in a multiRead, as in Apache 3.9.7; 0 and less: no limit",
+        "the most reads in a multiRead (in Apache from 3.9.7 on); 0 and less: no limit",
     ),
     _own(
         "multiRead.maxResponseBytes",
         Number(DEFAULT_MOST_READ_BYTES, is_long=True, unit="bytes"),
-        "the longest reply to a multiRead, as in Apache 3.9.7; 0 and less: no limit",
+        "the longest reply to a multiRead (in Apache from 3.9.7 on); 0 and less: no limit",
     ),
     _own(
         "zoolet.clientReadTimeoutMs",

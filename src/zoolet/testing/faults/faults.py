@@ -48,7 +48,7 @@ def session_id_of(who: Who) -> int:
 
 
 class Controls(Protocol):
-    """The actions of faults on the whole server (``embedded.EmbeddedServer``), on its thread."""
+    """What faults do to a whole server (``embedded.EmbeddedServer``); called on its thread."""
 
     @property
     def disk(self) -> "MemoryDisk":
@@ -60,7 +60,7 @@ class Controls(Protocol):
         ...
 
     def stand_still(self, tell: Callable[[], None]) -> None:
-        """Block until the server is resumed; call ``tell`` as soon as a resume is possible."""
+        """Call ``tell`` when the server can be resumed, then block until it is resumed."""
         ...
 
     def crash_soon(self) -> None:
@@ -75,8 +75,8 @@ class Selector:
     Attributes:
         op_codes: the selected op codes; None selects all except pings and connect requests
             (CREATE_SESSION), because clients send those on their own.
-        path: a pattern for the path of the request, or of one part of a multi; ``*`` and ``?``
-            match any characters. None selects all requests.
+        path: a pattern for the path of the request, or of one part of a multi; ``*`` matches any
+            characters, ``?`` one character. None selects all requests.
         session_id: the session that sends the request; None selects all sessions.
     """
 
@@ -108,9 +108,9 @@ class Selector:
 
 
 class Fault:
-    """One rule. It is active until it has happened ``times`` times or is cancelled.
+    """A rule for a fault, active until the fault has happened ``times`` times or is cancelled.
 
-    A fault is also a context manager, which cancels the fault at its end.
+    As a context manager, a fault is cancelled at the end of the ``with`` block.
 
     Attributes:
         count: the number of times that the fault has happened.
@@ -196,7 +196,7 @@ class Chance:
         self._random = random.Random(seed)  # noqa: S311 -- must be reproducible
 
     def draw(self) -> bool:
-        """Decide for one request."""
+        """Return whether the fault happens to a selected request; decide at random."""
         return self._probability >= 1 or self._random.random() < self._probability
 
     def __str__(self) -> str:
@@ -208,7 +208,7 @@ class Chance:
 class Partition:
     """A partition between a client and the server, until ``heal``.
 
-    A partition is also a context manager, which heals the partition at its end.
+    As a context manager, a partition is healed at the end of the ``with`` block.
     """
 
     def __init__(self, heal: Callable[[], None]) -> None:
@@ -264,7 +264,7 @@ class Trigger:
         return self._fault.does(f"delay the reply {seconds:g} s", inject)
 
     def answer(self, error: ErrorCode) -> Fault:
-        """Reply with an error instead of the server; the server never gets the request."""
+        """Send an error as the reply; the server never gets the request."""
         if OpCode.CREATE_SESSION in (self._fault.selector.op_codes or ()):
             raise FaultError(
                 "a connect request has no reply with an error: use expire() or cut() instead"
@@ -284,7 +284,7 @@ class Trigger:
         )
 
     def partition(self, for_s: float | None = None) -> Fault:
-        """Pass the request on, then partition the session, for ``for_s`` or until ``heal``."""
+        """Pass the request on, then partition the session for ``for_s`` (None: without end)."""
 
         def inject(link: Link, _: Exchange) -> bool:
             partition_for(self._network, link.session_id, for_s)
@@ -385,11 +385,12 @@ class Faults:
         chance: float = 1.0,
         seed: int | None = None,
     ) -> Trigger:
-        """Select requests by op code, path (``*`` and ``?`` match any characters) and session.
+        """Select requests by op code, path and session.
 
-        The fault that is called on the result happens to the first ``times`` selected requests
-        (None: to all), and to each only with the probability ``chance``; the random numbers come
-        from ``seed``. A path includes the client's chroot.
+        A method of the result sets the fault. The fault happens to each selected request with the
+        probability ``chance``, at most ``times`` times (None: no limit); the random numbers come
+        from ``seed``. In ``path``, which includes the client's chroot, ``*`` matches any characters
+        and ``?`` one character.
         """
         if times is not None and times < 1:
             raise ValueError(f"times={times}: must be at least 1, or None for all requests")
@@ -446,7 +447,10 @@ class Faults:
         self._thread.call(remove)
 
     def fault_for(self, request: SeenRequest) -> Fault | None:
-        """Return the first rule that selects a request, or None; for the loop's thread."""
+        """Return the first rule whose fault happens to a request; None: no fault happens.
+
+        Must be called on the loop's thread.
+        """
         for fault in tuple(self._rules):
             if fault.concerns(request):
                 self.note(f"{fault.name}: {request.what}")
@@ -455,7 +459,7 @@ class Faults:
 
 
 def partition_for(network: Network, session_id: int, for_s: float | None) -> Callable[[], None]:
-    """Begin a partition; return a function that ends the partition before ``for_s`` is over.
+    """Begin a partition; return a function with which the caller can end it early.
 
     None for ``for_s`` means no limit. Must be called on the loop's thread.
     """
