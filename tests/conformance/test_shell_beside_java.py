@@ -20,8 +20,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "shell.md").read_text()
 SETTINGS = {"tickTime": 2000, "extendedTypesEnabled": "true"}
 
 USAGE = "A command that is written wrong"
-PATHS = "A path that is not valid"
-ACLS = "An ACL that cannot be read"
+PATHS = "The error message for an invalid path"
+ACLS = "An ACL that cannot be parsed"
 VERSION = "`version` names zoolet"
 START = "Nothing is printed on connecting"
 QUOTA = "`listquota` does not print the path"

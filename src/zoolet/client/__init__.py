@@ -1,7 +1,7 @@
 """Features that kazoo's client lacks.
 
-This package contains the requests of ZooKeeper 3.5 to 3.9 that kazoo does not have, for any
-started KazooClient, watches that survive the loss of a connection, and four-letter words with
+This package contains the requests of ZooKeeper 3.5 to 3.9 that kazoo does not have (for any
+started KazooClient), watches that survive the loss of a connection, and four-letter words with
 replies of any length. Invariants: a call returns the content of the server's reply, or raises
 kazoo's error for it; paths are relative to the client's chroot. Imports ``model`` and kazoo.
 """

@@ -107,7 +107,7 @@ def multi_read(
     """Read many znodes in one request, which is atomic (ZooKeeper 3.6 and later).
 
     Returns (data, Stat) for each path of ``data_of``, then the list of child names for each path of
-    ``children_of``. If a read fails, its place has the ZookeeperError. More than ``MULTI_READ_MAX``
+    ``children_of``. If a read fails, its result is the ZookeeperError. More than ``MULTI_READ_MAX``
     paths need several requests, which may see different states of the tree.
     """
     sent = multi_read_async(client, data_of, children_of)

@@ -160,7 +160,10 @@ def _look(
     *,
     sends_word: bool,
 ) -> Cause | Literal[Kind.SILENT] | None:
-    """Do a handshake; return its cause of failure, None if the server answers, otherwise SILENT."""
+    """Do a handshake and read the answer.
+
+    Returns None if the server answers, the cause of a failure if it is known, otherwise SILENT.
+    """
     try:
         with context.wrap_socket(connection, server_hostname=address.host) as secured:
             if sends_word:
@@ -185,7 +188,7 @@ def _why_not_trusted(address: Address, error: ssl.SSLCertVerificationError) -> s
 
 
 def _alert(address: Address, tls: TlsFiles, reason: str) -> Cause | None:
-    """Return the cause for a TLS alert or another TLS error; None if it is neither."""
+    """Return the cause for a TLS alert or a version error; None for any other TLS error."""
     if "ALERT" not in reason:
         is_version = reason in {"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"}
         text = f"{address} supports none of the client's versions of TLS"

@@ -34,7 +34,7 @@ _ERROR = -1
 
 
 class CreateContainer(Create):  # type: ignore[misc]  # kazoo has no types
-    """createContainer: create a znode that the server deletes some time after its last child."""
+    """createContainer: create a znode that is deleted some time after its last child is gone."""
 
     type = int(OpCode.CREATE_CONTAINER)
 

@@ -15,7 +15,7 @@ from zoolet.client.diagnosis import Cause, Kind, unresolved, why_no_session
 from zoolet.client.settings import ConnectionSettings
 
 _PATIENCE_S: Final = 2.0
-"""The time to wait for a session before the first search for the cause."""
+"""The time to wait for a session before searching for the cause; also the search's timeout."""
 
 _ADVICE = {
     Kind.NAME: "Correct the address ({server} HOST:PORT)",

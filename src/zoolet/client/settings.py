@@ -56,7 +56,7 @@ def tls_files(ca: Path | None, cert: Path | None, key: Path | None) -> TlsFiles 
     """Return the TLS files of a client; None if all arguments are None.
 
     Raises:
-        SettingsError: another file that is necessary is missing, or a file cannot be read.
+        SettingsError: a file is given without another file that it needs, or cannot be read.
     """
     if ca is None:
         if cert is not None or key is not None:

@@ -135,7 +135,7 @@ class Watches:
         return found
 
     def add(self, path: str, mode: AddWatchMode, on_event: OnEvent) -> None:
-        """Call ``on_event`` for every later change of a znode or, by ``mode``, of its subtree.
+        """Call ``on_event`` for every later change of a znode; ``mode`` may include its subtree.
 
         This needs ZooKeeper 3.6 or later.
         """
@@ -165,11 +165,11 @@ class Watches:
         return ended
 
     def discard(self, path: str, mode: AddWatchMode, on_event: OnEvent) -> None:
-        """Stop calling ``on_event``; if it is the last callback, remove the server's watch.
+        """Stop calling ``on_event``; if no callback is left, remove the server's watch.
 
-        If the removal request fails (no connection, or a server before 3.9, which lacks the
-        request), the client ignores the events of the watch, and does not set it again on the next
-        connection.
+        If the removal request fails (no connection, or a server before 3.9, which does not know
+        this type of removal), the client ignores the events of the watch, and does not set it again
+        on the next connection.
         """
         full, kind = full_path(self._client, path), _KIND_OF_MODE[mode]
         with self._lock:
@@ -189,7 +189,7 @@ class Watches:
         """Send a request that sets a watch; add the watch to the table when the reply arrives.
 
         The thread that reads the connection sets the result, so the watch is in the table before
-        this thread processes the next event.
+        that thread processes the next event.
         """
         result = self._client.handler.async_result()
         set_answer = result.set
@@ -230,7 +230,7 @@ class Watches:
                 path = paths.parent_of(path)
 
     def _on_state(self, state: str) -> None:
-        """Store the last seen zxid when the connection is lost; then set the watches again."""
+        """Store the last seen zxid on a lost connection; set the watches again on a new one."""
         if state != KazooState.CONNECTED:
             self._seen_zxid = max(self._seen_zxid, self._client.last_zxid)
             return

@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 
 
 def check(directories: DataDirectories, track: Track) -> Iterator[Finding]:
-    """Yield a finding for each file; the last finding says whether a server starts from all files.
+    """Yield a finding for each file; the last finding says whether a server starts from them.
 
     A server also starts if a file that it does not need is damaged.
     """

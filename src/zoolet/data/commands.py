@@ -92,7 +92,7 @@ def dump_command(file: Path) -> None:
     "--logs",
     type=_PATH,
     multiple=True,
-    help="The dataLogDir of A. Give it twice to name that of B too. If A is a file: that of B.",
+    help="The dataLogDir of A (if A is a file: of B); a second --logs names the dataLogDir of B.",
 )
 @reporting(StorageError)
 def diff_command(left: Path, right: Path, logs: tuple[Path, ...]) -> None:

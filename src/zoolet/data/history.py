@@ -39,8 +39,8 @@ class Change(NamedTuple):
 def history(path: str, txns: Iterable[tuple[TxnHeader, TxnBody]]) -> Iterator[Change]:
     """Yield the changes of a path, oldest first.
 
-    The end of a session deletes its ephemerals. If its txn does not list them (releases before
-    3.6), the last create txn in the logs tells which session owns the znode.
+    The txn that ends a session deletes the session's ephemerals. Releases before 3.6 do not list
+    them in this txn; then the last create txn in the logs tells which session owns the znode.
     """
     owner: int | None = None
     for header, body in txns:

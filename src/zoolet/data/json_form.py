@@ -67,7 +67,7 @@ def _show_body(op_code: int, body: TxnBody) -> Shown:
 
 
 def _show_kind(txn: CreateTxn) -> Shown:
-    """Return the field of a create txn for its kind of znode; the txn's type has the kind too."""
+    """Return the field that depends on the kind of znode; the txn's type shows the rest."""
     if txn.kind is OwnerKind.TTL:
         return {"ttl_ms": txn.ttl_ms}
     if txn.kind is OwnerKind.CONTAINER:

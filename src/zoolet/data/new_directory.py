@@ -36,7 +36,7 @@ def write_data_directory(data_dir: Path, zxid: int, tree: Tree, sessions: dict[i
 
 
 def znodes_of(tree: Tree) -> Iterator[ExportedZnode]:
-    """Yield every znode, parents before children; containers and TTL znodes with their owner."""
+    """Yield every znode, parents before children; containers and TTL znodes keep their owner."""
     for path, node in tree.znodes():
         owner = tree.perishable.get(path, node.stat.ephemeral_owner)
         stat = node.stat._replace(ephemeral_owner=owner)

@@ -153,10 +153,20 @@ def _read(file: Path) -> Snapshot:
 @click.option("-l", "--left", required=True, type=_PATH, help="The left snapshot.")
 @click.option("-r", "--right", required=True, type=_PATH, help="The right snapshot.")
 @click.option(
-    "-b", "--bytes", "size_bytes", required=True, type=int, help="Show changes of more bytes."
+    "-b",
+    "--bytes",
+    "size_bytes",
+    required=True,
+    type=int,
+    help="Show changes of more than this number of bytes.",
 )
 @click.option(
-    "-n", "--nodes", "znodes", required=True, type=int, help="Show changes of more znodes."
+    "-n",
+    "--nodes",
+    "znodes",
+    required=True,
+    type=int,
+    help="Show changes of more than this number of znodes.",
 )
 @click.option("-d", "--debug", is_flag=True, help="Show smaller changes, too.")
 @click.option("-i", "--interactive", is_flag=True, help="Ask which depth or path to show.")

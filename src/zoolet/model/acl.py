@@ -23,7 +23,7 @@ AclList = tuple[ACL, ...]
 
 NULL_TEXT: Final = chr(0xD800)  # mypyc does not support a literal of this character
 """Represents a null path, scheme or id in a request. It differs from all text that is decoded from
-UTF-8. No znode, ACL or reply contains it: a request with it is refused, as in Apache ZooKeeper."""
+UTF-8. No znode or ACL contains it: as in Apache ZooKeeper, writes with it are refused."""
 
 ANYONE: Final = Id("world", "anyone")
 

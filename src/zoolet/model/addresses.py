@@ -1,7 +1,8 @@
 """Addresses as text: host and port, including IPv6, and lists of servers for clients.
 
-Only this module parses addresses. It does not resolve names or open sockets. Source: Apache
-ZooKeeper's ``ConnectStringParser`` and ``NetUtils``, which accept IPv6 addresses in brackets.
+Only this module parses addresses, except those in ACLs (``state_machine/networks.py``). It does not
+resolve names or open sockets. Source: Apache ZooKeeper's ``ConnectStringParser`` and ``NetUtils``,
+which accept IPv6 addresses in brackets.
 """
 
 import ipaddress

@@ -1,7 +1,8 @@
 """Big-endian numbers in bytes, and a buffer that grows, for reading and writing records.
 
-The functions are from librt, which mypyc compiles to machine code. If librt is not available, they
-are written in plain Python. In both cases, an index outside the bytes raises IndexError.
+The functions are those of librt, which compiled modules call without the interpreter. If librt is
+not available, they are replaced by plain Python. In both cases, an index outside the bytes raises
+IndexError.
 """
 
 try:

@@ -99,8 +99,8 @@ class Xid(IntEnum):
 class CreateMode(IntEnum):
     """The ``flags`` of a create request.
 
-    The request's type decides about containers: createContainer creates a container with any flags,
-    and create with the flags of a container creates a plain znode.
+    Outside a multi, the request's type decides about containers: createContainer creates a
+    container with any flags, and create with the flags of a container creates a plain znode.
     """
 
     PERSISTENT = 0

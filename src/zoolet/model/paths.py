@@ -1,6 +1,6 @@
 """The paths of znodes: absolute, separated by ``/``, without empty or relative parts.
 
-The root is ``/``. Files and some requests also write it as the empty string.
+The root is ``/``. Snapshots and some requests also write it as the empty string.
 """
 
 import re

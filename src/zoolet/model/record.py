@@ -1,7 +1,7 @@
 """The base class of the protocol's records.
 
-A record is created for every request, so this must be fast. A record is a separate class with
-slots, which mypyc compiles to a plain struct. Creating a NamedTuple takes seven times as long.
+A record is created for every request, so this must be fast. Each kind of record is a class
+with slots, which mypyc compiles to a plain struct. Creating a NamedTuple takes seven times as long.
 """
 
 from typing import ClassVar

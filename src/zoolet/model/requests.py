@@ -25,7 +25,7 @@ class Connect(NamedTuple):
     password: bytes
     read_only: bool
     has_read_only: bool
-    """Whether the frame contained ``read_only``; clients of 3.4 and older may omit it."""
+    """Whether the frame contained ``read_only``; clients before 3.4 and some newer ones omit it."""
 
 
 class Auth(NamedTuple):

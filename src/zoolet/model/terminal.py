@@ -1,4 +1,4 @@
-"""Escapes foreign text for terminals and logs: characters that could change the terminal.
+"""Escapes for foreign text in terminals and logs, for characters that could control a terminal.
 
 Only this module contains the rules for escapes. It imports nothing of zoolet.
 """
@@ -29,8 +29,8 @@ def _escapes(keep: str) -> _Escapes:
 def printable(text: str, keep: str = "\n\t") -> str:
     """Return ``text`` with an escape for each character that is neither printable nor in ``keep``.
 
-    The escapes are those of Python. The escaped characters could change the terminal, or the order
-    in which text is read.
+    The escapes are those of Python. The escaped characters could control the terminal, or
+    change the order in which text is read.
     """
     return text if text.isprintable() else text.translate(_escapes(keep))
 

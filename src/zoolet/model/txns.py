@@ -139,7 +139,8 @@ class CreateSessionTxn(Record):
 class CloseSessionTxn(Record):
     """The end of a session, and the deletion of its ephemerals at ``paths``.
 
-    ``paths`` is None in logs of releases before 3.6, which did not list the paths.
+    ``paths`` is None if the log does not list the paths: before release 3.6, or with
+    ``closeSessionTxn.enabled=false``.
     """
 
     __slots__ = ("paths",)

@@ -96,8 +96,8 @@ class DatabaseSwitch:
     ) -> Iterator[int]:
         table = SessionTable(self._config.tick_time_ms)
         timeouts = dict.fromkeys(tree.ephemerals, self._config.min_session_timeout_ms) | sessions
-        # A session that only owns ephemerals, and is not in the snapshot's list, expires soon.
-        # Its ephemerals are then deleted.
+        # A session that owns ephemerals, but is not in the snapshot's list, gets the shortest
+        # timeout. When the session expires, its ephemerals are deleted.
         for number, (session_id, timeout_ms) in enumerate(timeouts.items()):
             table.open(session_id, timeout_ms, self._clock.monotonic_ms())
             if number % _STEP_ITEMS == 0:

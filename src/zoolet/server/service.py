@@ -75,8 +75,8 @@ class Server:
             config: the settings.
             disk: the interface to the disk; None for the disk of this machine.
             clock: the clock of the server.
-            wrap_protocol: returns a protocol that is put between a transport and the server's
-                protocol; None if no protocol is needed there.
+            wrap_protocol: gets the server's protocol of a connection, and returns the protocol to
+                connect to the transport in its place. If None, nothing is put between the two.
             owns_process: whether the process runs only this server. If False, the server does not
                 change the settings of the garbage collector.
         """

@@ -115,7 +115,7 @@ class Connection:
             )
 
     def close(self) -> None:
-        """Close the session; the server deletes its ephemerals."""
+        """Close the session; the server then deletes the ephemerals of the session."""
         self.is_closed = True
         self.client.stop()
         self.client.close()

@@ -122,7 +122,7 @@ class Context:
             raise CommandError("Nothing was done")
 
     def refuse_root(self, path: str, command: str) -> None:
-        """Raise CommandError if ``path`` is the root, which cannot be deleted or moved."""
+        """Raise CommandError if ``path`` is the server's root, which cannot be deleted."""
         if path == paths.ROOT and not self.client.chroot:
             raise CommandError(
                 f"{command}: the root and ZooKeeper's own znodes cannot be deleted or moved"

@@ -1,4 +1,4 @@
-"""The errors of commands, with the messages of Apache ZooKeeper's shell if it has one."""
+"""The errors of commands, with Apache ZooKeeper's messages where its shell has them."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ class EndOfShell(Exception):  # noqa: N818 -- not an error
 
 
 class AnswerIsNo(Exception):  # noqa: N818 -- not an error
-    """The command succeeded and found no match, or a difference: status 1 without a message."""
+    """``grep`` found no match, or ``diff`` found a difference: status 1 without a message."""
 
 
 def describe(error: Any, path: str) -> str:

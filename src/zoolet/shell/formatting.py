@@ -112,7 +112,7 @@ def format_stat(stat: ZnodeStat) -> str:
 
 
 def stat_value(stat: ZnodeStat) -> dict[str, Any]:
-    """Return a Stat under the protocol's names; zxids and owner are hexadecimal texts."""
+    """Return a Stat's fields by name; the zxids and the owner are hexadecimal texts."""
     return {
         "czxid": f"0x{stat.czxid:x}",
         "mzxid": f"0x{stat.mzxid:x}",

@@ -131,7 +131,7 @@ class Shell:
             complain(str(error))
             return NOT_FOUND
         except _NothingShownError:
-            complain("The connection was lost while the command read; run it again")
+            complain("The connection was lost while the command was reading; run it again")
             return FAILED
         except CommandError as error:
             complain(str(error))

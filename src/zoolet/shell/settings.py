@@ -158,8 +158,8 @@ def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str
         "--auth",
         action="append",
         metavar="SCHEME:SECRET",
-        help="log in, as in digest:user:password; may be repeated. The variable"
-        f" {AUTH_VARIABLE} can have logins too, one per line, which ps does not show",
+        help="log in, as in digest:user:password; may be repeated (default: the logins in"
+        f" the variable {AUTH_VARIABLE}, one per line, which ps does not show)",
     )
     for option, variable, what in (
         (
@@ -185,7 +185,7 @@ def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str
 
 
 def _with_ascii_dashes(argv: Sequence[str]) -> list[str]:
-    """Return the arguments with other dashes of the shell's options replaced by "-".
+    """Return the arguments; in the shell's options, other kinds of dashes become "-".
 
     Web pages and word processors show "-server" with an en dash, and "--server" with an em dash or
     an en dash. The command and its arguments are not changed.

@@ -161,8 +161,8 @@ class Writer:
         """Write the znodes, which must be in an order with parents before children.
 
         Raises CommandError with the number of written znodes in its message, also after Ctrl-C.
-        Before that, it waits for the multis in progress. A second Ctrl-C does not wait, and raises
-        KeyboardInterrupt.
+        Before it raises the error, it waits for the multis in progress. A second Ctrl-C ends this
+        wait and raises KeyboardInterrupt.
         """
         sent: deque[tuple[list[ExportedZnode], set[str], Any]] = deque()
         try:
@@ -170,8 +170,8 @@ class Writer:
                 present = self._present(batch) if self._replaces else set()
                 with held_back():
                     sent.append((batch, present, self._send(batch, present)))
-                # The first batch contains the root: nothing below the root may be sent before the
-                # server has accepted that batch.
+                # The first batch contains the root: no other batch may be sent before the server
+                # has accepted the first.
                 if len(sent) >= (MULTIS_IN_FLIGHT if self._has_begun else 1):
                     self._settle_next(sent)
             while sent:
@@ -248,7 +248,7 @@ class Writer:
                 raise CommandError(f"{describe(error, path)} (its ACL)") from error
 
     def _settle_rest(self, sent: deque[Any]) -> None:
-        """Count the multis that were in progress after an error; the server may have done them."""
+        """After an error, count the multis in progress: the server may have executed them."""
         while sent:
             try:
                 self._settle_next(sent)

@@ -47,8 +47,8 @@ def walk(
 ) -> Iterator[Visited]:
     """Yield ``root`` and the znodes below it, each before its children, in order of name.
 
-    Raises NoNodeError if ``root`` does not exist. Znodes at ``max_depth`` levels below ``root``
-    have their children's names, but the walk does not visit these children.
+    Raises NoNodeError if ``root`` does not exist. Znodes ``max_depth`` levels below ``root``
+    are yielded with their children's names, but the walk does not visit these children.
     """
     reader = _Reader(client, with_data=with_data)
     waiting = [root]
@@ -79,7 +79,7 @@ class _Reader:
         self._count = _FIRST_READ
 
     def visit(self, path: str, waiting: Sequence[str]) -> Visited:
-        """Return the znode at ``path``; ``waiting`` has the paths to visit later, the next last."""
+        """Return the znode at ``path``; ``waiting`` has the later paths, the next one last."""
         if path not in self._read:
             soon = waiting[max(len(waiting) - self._count + 1, 0) :]
             self._read_together([path, *(other for other in soon if other not in self._read)])

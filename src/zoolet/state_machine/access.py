@@ -41,7 +41,7 @@ def check(acl: StoredAcl, identities: Identities, permission: int, path: str = "
 
 
 def resolve(acl: AclList, identities: Identities, path: str, rules: Rules) -> AclList:
-    """Return the list to store: without duplicates, with ``auth`` replaced by the identities.
+    """Return the list to store: no duplicates, and the client's identities instead of ``auth``.
 
     Raises RequestError (INVALID_ACL) if the list is empty or has more entries than
     ``Rules.most_acl_entries``, if the scheme of an entry is unknown or switched off, if an id is

@@ -32,7 +32,7 @@ class _Allowed:
     __slots__ = ("anyone", "ids", "networks")
 
     def __init__(self, entries: AclList, permission: int) -> None:
-        # Only a file can contain an empty list; such a list allows everything (``checkACL``).
+        # Only a log or snapshot can contain an empty list, which allows everything (``checkACL``).
         self.anyone: bool = not entries
         self.ids: set[Id] = set()
         self.networks: dict[tuple[int, int], set[int]] = {}

@@ -118,7 +118,7 @@ class Change:
             self.touched.append(parent)
 
     def count(self, stats_path: str | None) -> None:
-        """Record that the statistics of a quota changed; None if no statistics changed."""
+        """Record that the statistics of a quota changed; None means that none changed."""
         if stats_path is not None:
             self.touched.append(stats_path)
 
@@ -154,7 +154,7 @@ class Change:
 
 def apply(change: Change, body: TxnBody, now_ms: Callable[[], int]) -> TxnResult:
     """Apply a txn; ``now_ms`` returns the current time, from which a new session's timeout runs."""
-    # Compiled, each test compares two pointers; the most frequent types come first.
+    # In compiled code, each test compares two pointers; the most frequent types come first.
     if isinstance(body, (CreateTxn, SetDataTxn, DeleteTxn, CheckTxn, ErrorTxn)):
         return _apply_part(change, change.header.type, body)
     if isinstance(body, MultiTxn):
@@ -225,7 +225,8 @@ def _create(change: Change, op_code: int, txn: CreateTxn) -> TxnResult:
         header.zxid,
         header.time_ms,
     )
-    # Before the quotas: if the znode is a quota's statistics, the count replaces its data.
+    # Keep this before the count: if the znode is a quota's statistics, the count replaces its
+    # data.
     result = TxnResult(op_code, path=path, record=record)
     change.count(change.quotas.created(path, data_length(record)))
     change.touch_with_parent(path, parent)

@@ -19,12 +19,13 @@ class Directory:
     """The data about a znode's children; a znode that never had a child has no directory.
 
     Attributes:
-        entries: the paths of the children in order of creation, also the paths in ``gone``. The
-            strings are the keys of the tree, unless a child was created again. A long list only
-            grows; when paths are dropped, a new list replaces it. So a reader that keeps the list
-            and its length keeps the state at that time without a copy.
-        gone: the paths of deleted children that are still in ``entries``; None if there are none.
-            A short list has none.
+        entries: the paths of the children in order of creation, including the paths in ``gone``.
+            The strings are the same objects as the keys of ``Tree.records``, unless a child was
+            created again. A long list only grows; when paths are dropped, a new list replaces it.
+            So a reader that keeps the list and its length keeps the state at that time without a
+            copy.
+        gone: the paths of deleted children that are still in ``entries``; None if there are none,
+            as for every short list.
         gone_bytes: the number of characters in the paths in ``gone``.
         parent: the directory that has this znode as an entry; None for the root.
         num_below: the number of znodes below the znode, at every depth.
@@ -32,8 +33,8 @@ class Directory:
         changes: the number of times that a child was created or deleted. An encoded list that was
             made in several steps is kept only if this number did not change meanwhile.
         created: the number of times that a child was created, which is the number of the next
-            sequential child. It cannot be computed from the Stat past 2**30, because the Stat's
-            cversion also counts deletions.
+            sequential child. It cannot be computed from the Stat past 2**30: the Stat's cversion,
+            which also counts deletions, may have overflowed then.
         pzxid: the zxid of the last txn that created or deleted a child.
         is_counted: whether the znode's Stat in ``Tree.records`` contains the current values.
         listing: the encoded names of the children, as in a getChildren reply; None if no client

@@ -26,7 +26,7 @@ class Disclosure(NamedTuple):
 
     Attributes:
         name: the name of the request or the event; unique.
-        op_codes: the op codes of the request; empty for an event.
+        op_codes: the op codes of the request; empty for an event and for "any request".
         shows: the information about a znode that a client receives.
         permission: the permissions of which the client needs one; None if every client with a
             session receives the information.
@@ -120,7 +120,7 @@ REPLIES: Final = (
     Disclosure(
         "checkWatches, removeWatches",
         (OpCode.CHECK_WATCHES, OpCode.REMOVE_WATCHES),
-        "whether the connection has a watch; each change removes a standard watch",
+        "whether the connection still has a watch, which shows changes if it is a standard watch",
         None,
         Of.NONE,
         _NOTHING,

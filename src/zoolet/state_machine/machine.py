@@ -144,7 +144,8 @@ class StateMachine:
     def delete_ephemerals(self, session_id: int, at_most: int, time_ms: int) -> Txn:
         """Return a txn that deletes the oldest ephemerals of a session.
 
-        The txn deletes ``at_most`` ephemerals, or fewer if it would exceed the maximum txn size.
+        The txn deletes ``at_most`` ephemerals, or fewer if it would exceed half the maximum txn
+        size.
         """
         parts: list[tuple[int, SubTxn]] = []
         room_bytes = self.rules.max_txn_bytes // 2
@@ -160,7 +161,8 @@ class StateMachine:
         """Apply a txn; ``now_ms``, a monotonic clock, gives the start of a new session's timeout.
 
         A snapshot that was written while txns were applied may contain the change already. Then
-        only the missing part of the change is applied, and the result has the error.
+        only the missing part of the change is applied, and the result has an error (NODE_EXISTS,
+        NO_NODE).
         """
         header, body = txn.header, txn.body
         change = Change(
@@ -248,13 +250,19 @@ class StateMachine:
         self.is_changing = False
 
     def check_watches(self, request: WatchesOf, watcher: Watcher) -> None:
-        """Check that the watcher has such a watch; raises RequestError (NO_WATCHER)."""
+        """Check that the watcher has a watch of this path and type.
+
+        Raises RequestError (NO_WATCHER).
+        """
         path = request.path
         if not any(table.holds(path, watcher, mode) for table, mode in self._kinds(request.type)):
             raise RequestError(ErrorCode.NO_WATCHER, path)
 
     def remove_watches(self, request: WatchesOf, watcher: Watcher) -> None:
-        """Remove such watches of the watcher; raises RequestError (NO_WATCHER) if it has none."""
+        """Remove the watcher's watches of this path and type.
+
+        Raises RequestError (NO_WATCHER) if there are none.
+        """
         path = request.path
         kinds = self._kinds(request.type)
         self.is_changing = True

@@ -66,7 +66,7 @@ def parse_network(text: str) -> Network | None:
 
 
 def client_address(host: str) -> str:
-    """Return a client's address in the form of ACLs and whoAmI; ``host`` is its form in a socket.
+    """Return a client's address as ACLs and whoAmI show it; a socket gives it as ``host``.
 
     The result is that of Java's ``getHostAddress``: an IPv4 address that arrives over an IPv6
     socket (``::ffff:1.2.3.4``) is IPv4, and an IPv6 address has all its groups

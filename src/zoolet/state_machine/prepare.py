@@ -64,7 +64,7 @@ def prepare(
     If a part of a multi is refused, the result is a MultiTxn that changes nothing and has the error
     of each part. If any other request is refused, raises RequestError.
     """
-    # Compiled, each test compares two pointers; the most frequent types come first.
+    # In compiled code, each test compares two pointers; the most frequent types come first.
     if isinstance(request, (Create, SetData, Delete, Check)):
         sessions.live(asker.session_id)
         return _prepare_part(view, asker, request)
@@ -239,14 +239,18 @@ def _existing(view: View, path: str) -> ZnodeState:
 
 
 def _code_of_no_path(path: str) -> ErrorCode:
-    """Return the error for text that is not a path; null makes Java's checks fail."""
+    """Return the error for a path that is not allowed.
+
+    A null path is a marshalling error, because Java's checks of it raise an exception.
+    """
     return ErrorCode.MARSHALLING_ERROR if path == NULL_TEXT else ErrorCode.BAD_ARGUMENTS
 
 
 def _validate_below_existing(path: str, end: i64) -> None:
     """Validate a path whose last ``/`` is at ``end`` and whose parent exists.
 
-    Only the name can be invalid, or the path is ``//name``, whose parent is the root.
+    The parent's path is valid, so only the name must be checked. The only other invalid path is
+    ``//name``, whose parent is the root.
     """
     if end == 1 or not paths.ends_plainly(path, end + 1):
         _validate(path)
@@ -258,7 +262,10 @@ def _validate(path: str) -> None:
 
 
 def _next_version(current: int, expected: int, path: str) -> int:
-    """Return the version after ``current``; raises RequestError if ``expected`` is another one."""
+    """Return the version after ``current``.
+
+    Raises RequestError (BAD_VERSION) if ``expected`` is neither ``current`` nor -1.
+    """
     if expected not in (-1, current):
         raise RequestError(ErrorCode.BAD_VERSION, path)
     return wrap_int32(current + 1)

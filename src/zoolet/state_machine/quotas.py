@@ -108,7 +108,7 @@ class Quotas:
         return warning
 
     def _limits_below(self, path: str) -> Iterator[str]:
-        """Yield the limited paths of all limits at any depth below ``path``."""
+        """Yield the limited path of each znode with limits at any depth below ``path``."""
         pending = [path]
         while pending:
             for child in self._tree.children_of(pending.pop()):

@@ -34,7 +34,7 @@ class Rules(NamedTuple):
             (``zoolet.maxPathLength``).
         max_txn_bytes: the maximum number of bytes of a txn. A request with a larger txn is refused.
             An ephemeral is refused too if its path would make the txn that closes its session
-            larger.
+            exceed this maximum.
         most_acl_entries: the maximum number of entries in a list that a request sets
             (``zoolet.maxEntriesPerAcl``), after ``auth`` is replaced by identities; a longer list
             is refused with INVALID_ACL. Existing znodes may have longer lists.

@@ -1,7 +1,8 @@
 """Sessions: their timeouts, passwords and connections.
 
-All times are milliseconds of a monotonic clock; the caller passes the current time. A read from a
-connection updates its session with a single assignment. Sessions are in buckets by expiry time.
+Times are milliseconds of a monotonic clock, except in ``next_id``; the caller passes the current
+time. When a client sends something, its session is updated with a single assignment. Sessions are
+in buckets by expiry time.
 When the time of a bucket has come, its sessions have expired, except sessions that were updated
 meanwhile, which move to a later bucket.
 """
@@ -36,7 +37,7 @@ class Session:
         is_closing: whether the session is being closed and its ephemerals are deleted in several
             txns.
         connection: the connection of the session's client; None if the client is not connected. The
-            code that sets it must clear it, and no other module of this package reads it.
+            code that sets it must clear it; this package does not use it.
     """
 
     __slots__ = ("connection", "expires_at_ms", "is_closing", "session_id", "timeout_ms")

@@ -137,8 +137,8 @@ class Tree:
     def keep_znodes(self) -> dict[str, "KeptZnode"]:
         """Return a new table; before a znode changes, its current state is put into the table.
 
-        So a caller that needs the state of all znodes at this time must copy only their paths. The
-        table is filled until ``forget_kept`` is called with it. Call ``all_records`` before this.
+        So a caller that needs the state of all znodes at this time copies nothing but their paths.
+        The table is filled until ``forget_kept`` is called with it. Call ``all_records`` first.
         """
         kept: dict[str, KeptZnode] = {}
         self._kept.append(kept)
@@ -256,7 +256,8 @@ class Tree:
     ) -> None:
         """Add a znode to the tree, without changing its parent's Stat.
 
-        ``stat`` has the owner as in a file. Raises KeyError if the parent does not exist.
+        As in a snapshot, ``stat`` also has the owner of a container or TTL znode. Raises KeyError
+        if the parent does not exist.
         """
         owner = stat.ephemeral_owner
         if owner and OwnerKind.of(owner) is not OwnerKind.SESSION:
@@ -267,8 +268,8 @@ class Tree:
     def put(self, path: str, record: bytes, acl: StoredAcl, created: int, owner: int) -> None:
         """Add a znode with a given record to the tree, without changing its parent's Stat.
 
-        ``acl`` must be from ``acl_table``, and ``owner`` is the owner as in a file. Raises KeyError
-        if the parent does not exist.
+        ``acl`` must be from ``acl_table``. ``owner`` may be that of a container or TTL znode.
+        Raises KeyError if the parent does not exist.
         """
         if path != paths.ROOT:
             parent = paths.parent_of(path)
@@ -336,12 +337,12 @@ class Tree:
         zxid: i64,
         time_ms: i64,
     ) -> bytes:
-        """Create a znode under ``parent`` and return its record; ``owner`` is as in a file.
+        """Create a znode under ``parent`` and return its record.
 
-        ``parent_cversion`` is the parent's new number of created children; -1 means one more than
-        before. A snapshot that was written while txns were applied may contain the znode already,
-        or a greater number of the parent: neither is changed (``DataTree.createNode``). Raises
-        RequestError (NO_NODE, NODE_EXISTS).
+        ``owner`` may be that of a container or TTL znode. ``parent_cversion`` is the parent's new
+        number of created children; -1 means one more than before. A snapshot that was written while
+        txns were applied may contain the znode already, or a greater number for the parent: neither
+        is changed (``DataTree.createNode``). Raises RequestError (NO_NODE, NODE_EXISTS).
         """
         directory = self._directory_to_change(path, parent)
         created = directory.created + 1 if parent_cversion == -1 else parent_cversion

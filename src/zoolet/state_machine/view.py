@@ -1,4 +1,4 @@
-"""The state in which requests are prepared: the tree and effects of earlier parts of a multi."""
+"""What a request is prepared against: the tree, and the effects of earlier parts of a multi."""
 
 from typing import Final, final
 
@@ -16,14 +16,12 @@ from zoolet.state_machine.rules import Rules
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import AVERSION, OWNER, VERSION, data_length
 
-# Plain ints: arithmetic on enum members costs more than the checks themselves.
-
 _LEAST_ENTRY_BYTES: Final = 12
 """Least size of an ACL entry in a txn: permissions, and the lengths of scheme and id."""
 
 _BYTES_BESIDE_A_PATH: Final = 4
 _BYTES_BESIDE_PATHS: Final = 36
-"""The size of a txn header and the number of paths, in the txn that closes a session."""
+"""The size of the header and of the number of paths, in a txn that closes a session."""
 
 
 @final

@@ -17,9 +17,9 @@ from zoolet.state_machine.identities import NOBODY, Identities
 from zoolet.state_machine.path_set import PathSet
 from zoolet.state_machine.tables import shrunk
 
-# Plain ints: arithmetic on enum flags costs more than everything else here.
 _FORGOTTEN_AT_ONCE: Final = 200
 
+# Plain ints: arithmetic on enum flags costs more than everything else here.
 _NO_MODE: Final = 0
 _STANDARD: Final = WatchMode.STANDARD.value
 _RECURSIVE: Final = WatchMode.PERSISTENT_RECURSIVE.value

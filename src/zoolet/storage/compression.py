@@ -34,7 +34,7 @@ class Compressor(Protocol):
 
 
 class Compression(Enum):
-    """The compression of a snapshot: a value of ``snapshot.compression.method``, and the suffix."""
+    """The compression of a snapshot; the values are those of ``snapshot.compression.method``."""
 
     NONE = ""
     GZIP = "gz"

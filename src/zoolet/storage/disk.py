@@ -22,10 +22,11 @@ class DiskFile:
     """A file that is written from its start to its end."""
 
     def __init__(self, path: Path, *, synced: bool = False) -> None:
-        """Create the file, which must not exist; ``synced``: each write is on disk at its return.
+        """Create the file, which must not exist.
 
-        Then a write and its sync are one system call. With two calls, the thread would have to wait
-        for the interpreter lock between them, and would interrupt the other threads one more time.
+        If ``synced``, a write and its sync are one system call: when ``write`` returns, its data
+        are on disk. With two system calls, the thread would have to wait for the interpreter lock
+        between them, and would interrupt the other threads one more time.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._path = path
@@ -77,7 +78,7 @@ class ReadableFile(ABC):
 
     @abstractmethod
     def next_data(self, offset: int) -> int:
-        """Return a position at or after ``offset`` with only zeros between ``offset`` and it.
+        """Return the position from which to read on: all bytes from ``offset`` up to it are zeros.
 
         The result is ``size_bytes`` if only zeros follow.
         """
@@ -237,7 +238,7 @@ class Disk:
         return _DiskReader(path)
 
     def create(self, path: Path, *, synced: bool = False) -> DiskFile:
-        """Create a file, which must not exist; ``synced``: each write is on disk at its return."""
+        """Create a file, which must not exist; ``synced`` is the argument of DiskFile."""
         return DiskFile(path, synced=synced)
 
     def rename(self, old: Path, new: Path) -> None:

@@ -30,7 +30,7 @@ class OpenAcls:
     """
 
     def __init__(self, tree: Tree, numbers: dict[str, int]) -> None:
-        """Start with path to number of the missing ACL (``Snapshot.open_acls``)."""
+        """``numbers`` has the number of the missing ACL by path (``Snapshot.open_acls``)."""
         self._tree = tree
         self._numbers = dict(numbers)
         self.are_open = bool(numbers)

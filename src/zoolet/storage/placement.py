@@ -95,7 +95,7 @@ def _check_level(disk: Disk, directory: Path) -> None:
     if above.name == VERSION_DIRECTORY:
         raise StorageError(
             f"{above} holds the files of a server, but zoo.cfg must name the directory above it:"
-            f" set it to {above.parent}, and remove the empty {directory}."
+            f" name {above.parent} there, and remove the empty {directory}."
         )
     raise StorageError(
         f"{above} holds files of a server, but they must be in {directory}: move them,"

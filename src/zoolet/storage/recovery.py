@@ -1,9 +1,9 @@
 """Recovery: the newest undamaged snapshot, and the txns after it.
 
-If a file cannot be read, the server does not start; the message has the file, the offset and what
-the user can do. The only exception is a torn tail of the newest log: the server that wrote it ended
-before it could acknowledge the txns in it. The tail is saved in a separate file before it is cut
-off.
+If a file that is needed cannot be read, the server does not start; the message has the file, the
+offset and what the user can do. The only exception is a torn tail of the newest log: an unfinished
+write, whose txns were never acknowledged. The tail is saved in a separate file before it is cut
+off. A damaged snapshot is ignored if an older snapshot and the logs contain its txns.
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ class AsOf(NamedTuple):
         )
 
     def may_begin_with(self, zxid: int, tree: Tree) -> bool:
-        """Return whether recovery may start from a snapshot: it contains only txns that count.
+        """Return whether recovery may start from a snapshot: whether all its txns count.
 
         A snapshot of Apache ZooKeeper may contain txns after its zxid. The Stats show such txns.
         """
@@ -237,7 +237,7 @@ def _ways_on(directory: Path, zxid: int) -> str:
 
 
 def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int, applied_zxid: int) -> None:
-    """Check the order: a zxid may repeat only for requests that Apache could not even read."""
+    """Check the order; only the txn of a request that Apache could not read may repeat a zxid."""
     zxid, op_code = txn.header.zxid, txn.header.type
     if zxid < last_zxid or (zxid == last_zxid and op_code != OpCode.ERROR):
         raise StorageError(
@@ -248,7 +248,7 @@ def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int, applied_zxid
 
 
 def _check_gap(path: Path, offset: int, zxid: int, last_zxid: int) -> None:
-    """Check that each zxid of an epoch (upper half of the zxid) is one more than the last one."""
+    """Check that no zxid is missing within an epoch, which is the upper half of the zxid."""
     if zxid >> _EPOCH_BITS == last_zxid >> _EPOCH_BITS and zxid != last_zxid + 1:
         raise StorageError(
             f"{path}: at byte {offset}: the txn 0x{zxid:x} comes after 0x{last_zxid:x}: the txns"

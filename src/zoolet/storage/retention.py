@@ -35,7 +35,7 @@ class Retention:
         self._whole: dict[str, int] = {}
 
     def purge(self) -> list[str]:
-        """Remove files older than the newest undamaged snapshots; return their names, oldest first.
+        """Remove the snapshots and logs that are not kept; return the names of the removed files.
 
         If there are fewer undamaged snapshots than the number to keep, nothing is removed.
         """

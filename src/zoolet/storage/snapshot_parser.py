@@ -104,7 +104,7 @@ class SnapshotParser:
                 yield False
 
     def _take_pieces(self, size_bytes: int) -> bool:
-        """Add the fed bytes to the data, if copying them is useful; return whether it was done."""
+        """Add the fed bytes to the data if copying them is useful; return whether it added them."""
         missing_bytes = size_bytes - self._left_bytes
         inflater = self._inflater
         if not self._pieces and not (inflater is not None and inflater.unconsumed_tail):

@@ -130,7 +130,7 @@ class TxnLog:
     def roll(self) -> None:
         """End this log without its zero padding; the next append creates a new log.
 
-        After a crash in between, the log may have the padding: recovery reads both forms.
+        If the process dies during this call, the log may keep the padding; recovery cuts it off.
         """
         file = self._file
         if file is None:
@@ -295,7 +295,7 @@ def is_torn(log: ReadableFile, offset: i64) -> bool:
             if _has_record_at(window, begin + found):
                 return False
             found = block.find(_ZEROS, found + 1)
-        # The next block overlaps this one, because the zeros may be in both blocks.
+        # The blocks overlap, because the four zeros may begin in one and end in the next.
         begin += size_bytes if begin + size_bytes >= end else size_bytes - len(_ZEROS) + 1
     return True
 

@@ -32,8 +32,8 @@ class MalformedError(ValueError):
 class Reader:
     """Reads successive values from ``data[position:end]``.
 
-    Every method moves ``position`` to the end of the value that it reads. It raises MalformedError
-    if the bytes end too early or a length is invalid.
+    Every method that reads or skips a value moves ``position`` to the end of the value. It raises
+    MalformedError if the bytes end too early or a length is invalid.
     """
 
     __slots__ = ("data", "end", "position")

@@ -55,7 +55,7 @@ def _write_body(writer: BytesWriter, op_code: int, result: TxnResult) -> None:
 
 def _write_parts(writer: BytesWriter, parts: tuple[TxnResult, ...]) -> None:
     for part in parts:
-        # As in Apache, createContainer and createTTL are written like create2, with a Stat.
+        # As in Apache ZooKeeper, createContainer and createTTL are written as create2, with a Stat.
         op_code = part.op_code
         told = _CREATE2 if op_code in (_CREATE_CONTAINER, _CREATE_TTL) else op_code
         _write_multi_header(writer, told, part.err)

@@ -78,10 +78,10 @@ def _check(reader: Reader) -> Check:
 
 
 def _create_in_multi(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
-    """Read a create, create2 or createContainer; with a container's flags, it makes a container.
+    """Read a create, create2 or createContainer in a multi.
 
-    In a multi, but not in a single request, invalid flags or flags of a TTL make the whole multi
-    malformed (``MultiOperationRecord.deserialize``).
+    Unlike in a single request, the flags of a container make a container, and invalid flags or
+    flags of a TTL make the whole multi malformed (``MultiOperationRecord.deserialize``).
     """
     request = _create(reader)
     flags = request.flags
@@ -138,7 +138,7 @@ def _part(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
     """
     if reader.comes_null():
         raise MalformedError("a null path in a multi")
-    # Not a table: compiled, each function is called directly, for thousands of parts in a turn.
+    # Not a table: compiled code calls each function directly, for thousands of parts in a turn.
     if op_code in (_CREATE, _CREATE2, _CREATE_CONTAINER):
         return _create_in_multi(op_code, reader)
     if op_code == _SET_DATA:
@@ -169,7 +169,7 @@ WRITE_OP_CODES: Final = frozenset([*_WRITES, _CREATE, _CREATE2, _SET_DATA])
 
 def decode_write(op_code: int, reader: Reader) -> WriteRequest:
     """Read the body of a request whose op code is one of WRITE_OP_CODES."""
-    # The most frequent writes: compiled, these functions are called directly.
+    # The most frequent writes are not in the table: compiled code calls these functions directly.
     if op_code == _SET_DATA:
         return _set_data(reader)
     if op_code in (_CREATE, _CREATE2):
@@ -180,7 +180,7 @@ def decode_write(op_code: int, reader: Reader) -> WriteRequest:
 def read_path_watch(reader: Reader) -> tuple[str, bool]:
     """Read the path and the watch flag of exists, getData, getChildren or getChildren2.
 
-    Compiled, the pair is two values in registers; with a PathWatch, a getData takes 30 ns more.
+    In compiled code, the pair is two values in registers; a PathWatch makes a getData 30 ns slower.
     """
     return reader.read_ustring(), reader.read_bool()
 

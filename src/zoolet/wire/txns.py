@@ -100,7 +100,7 @@ def _write_multi(writer: BytesWriter, txn: MultiTxn) -> None:
 
 
 def _write_body(writer: BytesWriter, body: TxnBody) -> None:
-    # Compiled, each test compares two pointers; the most frequent types come first.
+    # In compiled code, each test compares two pointers; the most frequent types come first.
     if isinstance(body, (CreateTxn, SetDataTxn, DeleteTxn, CheckTxn, ErrorTxn)):
         _write_part(writer, body)
     elif isinstance(body, MultiTxn):
@@ -145,7 +145,7 @@ def _decode_create(reader: Reader) -> CreateTxn:
         reader.read_acl(),
         reader.read_bool(),
     )
-    # Logs from before 3.4 end here; -1 means one more than the parent's number (CreateTxnV0).
+    # A txn from before 3.4 ends here; -1 means one more than the parent's number (CreateTxnV0).
     parent_cversion = reader.read_int() if reader.remaining else -1
     return CreateTxn(path, data, acl, SESSION if ephemeral else NOBODY, parent_cversion)
 

@@ -478,7 +478,7 @@ def test_a_thread_cannot_keep_a_timeout_and_says_so(
     start_worker(threads=True)
     [job] = all_results(dispatcher.submit_batch([request(timeout_ms=1000, max_attempts=1)]))
     assert job.state is JobState.FAILED
-    assert "run it on workers without --threads" in job.last_error
+    assert "use workers without --threads" in job.last_error
 
 
 def test_a_worker_process_ends_with_its_executors(

@@ -45,7 +45,7 @@ def test_one_identity_too_many_ends_the_connection(server: ServerProcess, raw: R
         assert prove(raw, b"", "ip") == 0
     assert prove(raw, b"one:more") == ErrorCode.AUTH_FAILED
     assert raw.is_closed_by_server()
-    limit = "zoolet.maxIdentitiesPerConnection (128)"
+    limit = "zoolet.maxIdentitiesPerConnection allows (128)"
     wait_until(lambda: limit in server.log, "the limit in the log")
 
 

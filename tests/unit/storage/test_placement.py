@@ -130,7 +130,7 @@ def test_a_directory_named_with_version_2_is_refused(
 ) -> None:
     """It would make another version-2 in it, and start with nothing."""
     named = data_dir / "version-2"
-    with pytest.raises(StorageError, match=f"set it to {data_dir}, and remove the empty"):
+    with pytest.raises(StorageError, match=f"name {data_dir} there, and remove the empty"):
         start(tmp_path / "empty" if is_log_dir else named, named)
 
 

@@ -239,7 +239,8 @@ for command in operating_commands:
     "--expires",
     "expires_ms",
     callback=moment,
-    help="Latest start time, in the same forms; a job that has not started then is FAILED.",
+    help="Latest start time, in the forms of --not-before; a job that has not started then is"
+    " FAILED.",
 )
 @click.option(
     "--idempotency-key",

@@ -142,7 +142,7 @@ def _count_pages(queue: JobQueue, place: Place) -> Counter[int]:
 
 
 def _first_names(queue: JobQueue, place: Place) -> list[JobName]:
-    """Return the first name on the oldest page with jobs, of each priority in each shard."""
+    """Return, for each priority in each shard, the first name on the oldest page with jobs."""
     layout = queue.layout
     pages = layout.all_pages(place)
     found = layout.znodes.get_all([layout.page(place, *page) for page in pages])

@@ -84,7 +84,7 @@ def json_object(_: click.Context, __: click.Parameter, value: str) -> dict[str, 
 
 
 class FromNow(int):
-    """A time, in ms from now, by the server's clock, which is known only after the connect."""
+    """A time, in ms from now, by the server's clock, which is known only after connecting."""
 
 
 def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:

@@ -39,7 +39,7 @@ class Printer:
                 click.echo(printable(line))
 
     def note(self, line: str) -> None:
-        """Print a message that is not output of the command to standard error."""
+        """Print a message to standard error, because it is not output of the command."""
         click.echo(printable(line), err=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:

@@ -443,7 +443,7 @@ def resume(dispatcher: Dispatcher, target: Target, dataset: str | None) -> None:
 def top(dispatcher: Dispatcher, target: Target, every_s: float, rounds: int | None) -> None:
     """Show a queue continuously: its jobs, its workers, and why the oldest job waits.
 
-    Without a terminal, print the queue one time.
+    Without a terminal, or with --output json, print the queue one time, or --rounds times.
     """
     try:
         show_top(dispatcher.queue, target.root, target.printer, every_s, rounds=rounds)

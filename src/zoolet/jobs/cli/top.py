@@ -26,7 +26,8 @@ from zoolet.model.terminal import one_line
 WORKERS_SHOWN = 20
 JOBS_SHOWN = 10
 LOOK_SHARE = 10
-"""Reading a queue takes at most 1/N of the time: a queue with many jobs is read less often."""
+"""Reading a queue takes at most 1/N of the time (N: this number): a queue with many
+jobs is read less often."""
 
 _PRIORITIES = "priority"
 _WORKERS = ("worker", "executors", "done#", "failed#", "hits#", "groups#")
@@ -223,7 +224,7 @@ def top(
     pause: Callable[[float], None] = time.sleep,
     rounds: int | None = None,
 ) -> None:
-    """Show a queue ``rounds`` times; if None, until an interrupt, or one time if no terminal."""
+    """Show a queue ``rounds`` times. None: until an interrupt; one time as JSON or plain text."""
     watcher = Watcher(queue, root)
     if printer.is_json or not printer.has_terminal:
         for number in range(rounds or 1):

@@ -61,7 +61,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The parts of a job that an executor needs."""
+    """The parts of a job that an executor needs.
+
+    A ``careful`` job may start only after the worker has recorded it as RUNNING and permits it.
+    """
 
     name: str
     task: str
@@ -159,8 +162,8 @@ class Attempter:
         # The task gets a copy: if it changes its parameters, the job's record stays the same.
         result = self._tasks[work.task](group, copy.deepcopy(work.parameters))
         try:
-            # The result is encoded only here: an error in the code of its classes then fails only
-            # this attempt.
+            # The result is encoded here, so an error in the code of its classes fails only this
+            # attempt.
             return Outcome(encode_json("the result", result))
         except InvalidJobError as error:
             return Outcome(error=f"the task's result cannot be kept: {error}"[:KEPT_CHARACTERS])

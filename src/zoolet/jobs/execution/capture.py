@@ -33,7 +33,7 @@ from typing import Any, TextIO
 from zoolet.jobs.records.texts import cut_middle
 
 READ_COUNT = struct.Struct("Q")
-"""The start of the shared memory: the bytes of the pipe that the worker has read, or more."""
+"""The start of the shared memory: an upper bound of the bytes that the worker has read."""
 END = b"E"
 RECORD_PART, RECORD_END = b"P", b"R"
 """The kind of a frame, after the token: the end of an attempt, or a part or the end of a record."""

@@ -10,9 +10,9 @@ it. Invariants:
   processes reads the turn and continues with the job.
 - At the end of the pipe of work, the process leaves its loop and exits normally, so atexit handlers
   run. It exits within `END_LIMIT_S`, even if a task has left threads that do not end.
-- Otherwise, only its watcher ends the process (`zoolet.jobs.execution.watcher`). It ignores
-  SIGTERM, SIGINT and SIGHUP, because a terminal or systemd sends them to all processes of a group
-  or unit.
+- Otherwise, only its watcher ends the process (`zoolet.jobs.execution.watcher`). The
+  process ignores SIGTERM, SIGINT and SIGHUP, because a terminal or systemd sends them to
+  all processes of a group or unit.
 - The process has one thread, so a task may fork.
 
 This module imports the job system's attempts and messages, and nothing that sends requests to a
@@ -86,7 +86,7 @@ def _ignore_again() -> None:
     for signum in IGNORED:
         if signal.getsignal(signum) is not _do_nothing:
             signal.signal(signum, _do_nothing)
-            # System calls in C code are restarted after the signal, as Python does in its own.
+            # System calls in C code are restarted after the signal, as Python restarts its own.
             signal.siginterrupt(signum, False)
 
 

@@ -93,7 +93,7 @@ _STDLIB = sysconfig.get_paths()["stdlib"]
 
 
 def _forget(names: Collection[str]) -> None:
-    """Remove modules from `sys.modules` that a failed import has loaded, so a retry loads them."""
+    """Remove modules from `sys.modules` that a failed import has loaded; a retry reloads them."""
     for name in names:
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None) or ""

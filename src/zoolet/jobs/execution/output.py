@@ -269,7 +269,7 @@ def _as_seen(line: str) -> str:
 
 
 class ReadCount:
-    """Memory shared with a process: the number of bytes of its output that were read, or more.
+    """Memory shared with a process: an upper bound of the bytes of its output that were read.
 
     Attributes:
         descriptor: the descriptor of the memory's file, which the process inherits; -1 after
@@ -337,7 +337,7 @@ class ProcessOutput:
         self._between.label = Label(process=process)
 
     def ready(self, *, has_output: bool) -> None:
-        """Process the output before the process was ready, if there was any."""
+        """Process the output that was written before the process was ready, if there was any."""
         while has_output and (self._items or self.read()):
             item = self._items.popleft() if self._items else b""
             if isinstance(item, _End):

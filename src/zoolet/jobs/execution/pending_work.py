@@ -30,7 +30,7 @@ class PendingWork:
         self._abandoned: set[str] = set()
         """The names of sent jobs whose outcome is not wanted."""
         self._asked: str | None = None
-        """The careful job for which the worker was asked."""
+        """The careful job whose permit the worker was asked for."""
         self._permit: str | None = None
         self._unread_bytes = 0
         """The length of a line that was sent to the busy process; 0 when its first job begins."""
@@ -47,7 +47,7 @@ class PendingWork:
                 self._asked = self._permit = None
 
     def permit(self, name: str) -> None:
-        """Permit the start of the careful job for which the worker was asked."""
+        """Permit the start of a careful job, if it is the job that the worker was asked about."""
         with self._lock:
             if name == self._asked:
                 self._permit = name

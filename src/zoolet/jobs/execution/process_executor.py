@@ -170,7 +170,7 @@ class ProcessExecutor:
             except StartError as error:
                 problem = error
             except OSError as error:
-                # At the worker's start, the lack of resources is a mistake in its configuration.
+                # At the worker's start, a lack of resources is a wrong configuration: one try only.
                 tries = process_starts.START_TRIES_WITHOUT_RESOURCES
                 problem = StartError(
                     f"the process cannot be started: {explain(error)}",

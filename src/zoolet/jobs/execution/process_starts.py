@@ -7,7 +7,8 @@ from zoolet.jobs.errors import ExecutorError
 log = logging.getLogger(__name__)
 
 START_TRIES = 3
-"""If this number of processes in a row end before they are ready, the executor fails."""
+"""If this number of processes in a row end before they are ready or soon after, the executor
+fails."""
 START_TRIES_WITHOUT_RESOURCES = 10
 """If the system cannot start this number of processes in a row, for example because of a temporary
 lack of memory, the executor fails. With the back-off, the tries take about 20 s."""
@@ -34,7 +35,7 @@ class Starts:
         self._failed = 0
 
     def succeeded(self) -> None:
-        """Reset the count: a process was ready and has made attempts."""
+        """Reset the count: a process was ready, and began an attempt or did not end soon after."""
         self._failed = 0
 
     def failed(self, problem: StartError) -> float:

@@ -28,7 +28,8 @@ LINE_LOOK_S = 60.0
 REMOVE_EVERY_S = 10.0
 """The time, in seconds, between two removals of old finished jobs."""
 RETURN_SHARE = 10
-"""The search for dead workers may take 1/N of the time, even if many workers die one by one."""
+"""The search for dead workers may take 1/N of the time (N: this number), even if many workers die
+one by one."""
 
 
 class Housekeeping:
@@ -96,7 +97,7 @@ class Housekeeping:
         return False
 
     def _keep(self) -> float:
-        """Do the housekeeping; return the time, in seconds, until the next call without event."""
+        """Do the housekeeping; return the seconds until the next call if no event occurs before."""
         now = time.monotonic()
         if self._workers_stale.is_set() and now >= self._not_before:
             self._workers_stale.clear()

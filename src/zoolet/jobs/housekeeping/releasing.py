@@ -89,7 +89,7 @@ class Releaser:
         self._freed: dict[str, list[str]] = {}
         """The names of jobs to move, by batch; these batches may start."""
         self._left: dict[str, list[str]] = {}
-        """All names of jobs in these batches, as they were last listed."""
+        """All names of jobs in the batches of `_freed`, as they were last listed."""
         self._warned: set[str] = set()
 
     def begin(self) -> None:

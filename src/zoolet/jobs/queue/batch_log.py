@@ -2,7 +2,7 @@
 
     batches/<name>               the number of jobs, the time of submission, the batch before it
     batches/<name>/jobs-<n>      the names of jobs n * 50 to n * 50 + 49, in order of submission
-    batches/<name>/log/e-<seq>   names of jobs that ended; the multi that ends them creates it
+    batches/<name>/log/e-<seq>   names of ended jobs; created by the multi that moves them to done
     chains/<name>                exists while the batch waits for the batch before it
 
 The server numbers the log's entries without gaps, so a program that follows a batch reads the next
@@ -247,7 +247,7 @@ class BatchEnd:
             self._outstanding.difference_update(names)
 
     def has_come(self, watch: Watch) -> bool:
-        """Return whether all jobs have ended; if not, the watch fires when to check again."""
+        """Return whether all jobs have ended; if not, check again when the watch fires."""
         layout = self._layout
         if self._outstanding is None:
             try:

@@ -153,7 +153,7 @@ class Znodes:
         return found
 
     def _multi_read(self, data_of: Sequence[str], children_of: Sequence[str]) -> list[Any]:
-        """Return the result of each read of a multiRead; a failed read has an exception."""
+        """Return the result of each read of a multiRead; that of a failed read is an exception."""
         sent = multi_read_async(self._client, data_of, children_of)
         return [part for answer in sent for part in self._requests.answer(answer)]
 
@@ -271,11 +271,11 @@ class Znodes:
         return None if session is None else int(session[0])
 
     def create_in_line(self, path: str, token: str) -> str:
-        """Create an ephemeral with a sequence from the server at the end of its name; return it.
+        """Create an ephemeral to whose name the server appends a sequence; return the name.
 
-        ``token`` is a unique text and becomes the znode's data. If the reply is lost, the token
-        finds the znode. Without it, this session would create a second znode and wait for ever
-        until its own first znode, which is before it in line, is deleted.
+        ``token`` is a unique text and becomes the znode's data. If the reply is lost, the
+        znode is found by this token. Without a token, this session would create a second znode, and
+        wait for ever behind its own first znode.
         """
         has_sent = False
 
@@ -355,7 +355,7 @@ class Znodes:
         return True
 
     def delete_tree(self, path: str) -> None:
-        """Delete a znode and all znodes below it; no program must create more znodes there."""
+        """Delete a znode and all znodes below it; no program may create znodes there meanwhile."""
         try:
             names = self.children(path)
         except MissingError:
@@ -386,9 +386,9 @@ class Znodes:
         """Execute all operations or none of them, even if a reply is lost.
 
         If the reply to a multi is lost, the server may have executed the multi. ``landed`` reads
-        znodes and returns whether it did. If so, the multi is not sent again, and the result is
-        None. ``landed`` is called again if a second try is refused, because the server may have
-        executed the first try in the meantime.
+        znodes and returns whether the multi was executed. If so, the multi is not sent again, and
+        the result is None. ``landed`` is called again if a second try is refused, because the
+        server may have executed the first try in the meantime.
 
         Raises:
             RefusedError: the server refused the multi and executed no operation.

@@ -105,7 +105,7 @@ class KeyNamer:
             self._later.put(one)
 
     def name_now(self, named: Sequence[Named]) -> None:
-        """Write the names of these jobs; do not change a key that was written again since."""
+        """Write the names of these jobs; do not change a key that another program changed since."""
         if not named:
             return
         operations: list[Operation] = [

@@ -1,6 +1,6 @@
-"""Moves existing jobs between places. One multi makes many moves; a refused move is left out.
+"""Moves existing jobs between places. One multi makes many moves; only refused moves are left out.
 
-Invariants (7 and 8 of the design):
+Invariants (see also 7 and 8 in ARCHITECTURE.md):
 
 - A job is in exactly one of deferred, unowned, owned and done at every instant. The job has one
   entry in the index (`zoolet.jobs.queue.deferred_index`) if it is in deferred, and otherwise none.
@@ -10,7 +10,7 @@ Invariants (7 and 8 of the design):
 - In unowned, the version of a job's znode is the number of the job's attempts. So a worker that
   read the job before its last attempt cannot take the job.
 - The multi that moves a job to done also appends the job to its batch's log.
-- If a reply is lost, the method reads the znodes, so its result says what happened.
+- If a reply is lost, `Mover.move` reads the znodes, so its result says what happened.
 
 This module imports the job system's records and layout.
 """
@@ -42,9 +42,9 @@ from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_
 from zoolet.model import paths
 
 LEFT_MS = 500
-"""How long a worker does not take a job whose task it could not import, in ms.
+"""How much longer than other workers a worker leaves a job whose task it could not import, in ms.
 
-In this time, other workers can take the job.
+So another worker can take the job first.
 """
 
 

@@ -11,9 +11,9 @@ from zoolet.jobs.records.job import Job
 Item = TypeVar("Item")
 
 JOBS_AT_ONCE = 50
-"""Most jobs in one multi. In kazoo, a request takes as much time as ten moves in one request."""
+"""The most jobs in one multi. The overhead of a request in kazoo equals the time of ten moves."""
 LIMIT_BYTES = 512 * 1024
-"""Most bytes of the jobs in one multi, except for a single job. A request has at most 1 MiB."""
+"""The most bytes of the jobs in one multi; a job alone may have more. A request has up to 1 MiB."""
 
 
 def multis(items: Sequence[Item], job_of: Callable[[Item], Job]) -> Iterator[list[Item]]:

@@ -143,7 +143,7 @@ def _pack(operations: Sequence[Operation], chroot: bytes, acl: AclList) -> Itera
 
 
 def needed_permission(operation: Operation) -> tuple[str, str]:
-    """Return the permission that an operation needs, after the path of the znode with the ACL."""
+    """Return the path of the znode whose ACL is checked, and the permission that is needed."""
     if isinstance(operation, Create):
         return paths.parent_of(operation.path), "CREATE"
     if isinstance(operation, Delete):

@@ -47,7 +47,7 @@ CANCEL_TRIES = 5
 class JobQueue:
     """The queue at ``root``; if the client has a chroot, ``root`` is relative to the chroot.
 
-    The client is a started KazooClient. If it has a chroot, this znode must exist.
+    The client is a started KazooClient. If it has a chroot, the znode of the chroot must exist.
 
     Every method has ``timeout_s``: how long the method waits, in seconds, if the connection is lost
     or the server does not reply; None: no limit. Methods about many jobs wait this long for each
@@ -376,7 +376,7 @@ class JobQueue:
             return self._move_owned(Event.SUCCEED, job, after)
 
     def fail(self, job: Job, error: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
-        """Record a failed attempt: the job waits again with its old order, or is FAILED.
+        """Record a failed attempt: the job waits again, at its old position, or is FAILED.
 
         Raises:
             OwnershipLostError: the worker no longer owns the job; the error is not recorded.
@@ -387,7 +387,7 @@ class JobQueue:
             return self._move_owned(Event.FAIL, job, job.failed(self.clock_ms(), error))
 
     def release(self, job: Job, *, timeout_s: float | None = TIMEOUT_S) -> Job:
-        """Give an unfinished job back: the job waits again with its old order and attempts.
+        """Give an unfinished job back: it waits again, at its old position, with its old attempts.
 
         Raises:
             OwnershipLostError: the worker no longer owns the job.
@@ -409,9 +409,10 @@ class JobQueue:
     # --- Moves that need no worker
 
     def return_jobs_of_dead_workers(self, *, timeout_s: float | None = TIMEOUT_S) -> list[Job]:
-        """Return the jobs of workers whose session has ended; a running attempt counts as failed.
+        """Put the jobs of dead workers back into the queue, and return these jobs.
 
-        Several workers can do this at the same time: only one of them moves each job.
+        A worker is dead if its session has ended. A running attempt counts as failed. Several
+        workers can do this at the same time: only one of them moves each job.
         """
         with self._znodes.within(
             timeout_s,
@@ -436,7 +437,7 @@ class JobQueue:
             return [move.after for move in self.mover.move(moves)]
 
     def retry(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
-        """Let a FAILED job wait again with its old order; its attempts are reset to 0.
+        """Let a FAILED job wait again, at its old position; its attempts are reset to 0.
 
         Raises:
             JobNotFoundError: the queue does not have this job.

@@ -3,9 +3,9 @@
 The multi that creates a job also creates a key: a znode whose name is a hash of the work. So if two
 programs submit the same work at once, the server refuses one of them, which then finds the job of
 the other. The key has the id of the submission. The server completes the job's name, so a later
-request writes the name: into the key if the job is submitted alone, or into the names of its batch.
-If the submitter dies before that, other programs find the job by the id of the submission, which is
-also in the job's value.
+request writes the name: into the key if the job is submitted alone, or else into a znode
+``jobs-<n>`` of its batch. If the submitter dies before that, other programs find the job by the id
+of the submission, which is also in the job's value.
 
 This module imports the job system's records, layout and batches.
 """

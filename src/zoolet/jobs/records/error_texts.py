@@ -105,7 +105,10 @@ def _text(error: BaseException, limits: _Limits) -> str:
 
 
 def _earlier(error: BaseException) -> Iterator[tuple[BaseException, str]]:
-    """Yield the exceptions that led to ``error``, each with its relation, the latest first."""
+    """Yield the exceptions that led to ``error``, the latest first.
+
+    Each comes with a sentence that links it to the exception after it.
+    """
     seen = {id(error)}
     while True:
         if error.__cause__ is not None:

@@ -38,12 +38,12 @@ ZooKeeper's default limit of a request is 1 MiB; the rest is for the errors and 
 MOVE_LIMIT_BYTES = 1_010_000
 """The largest JSON value of a job with all errors; one more error still fits into a request."""
 _LARGE_VALUE_BYTES = 64 * 1024
-"""A value with fewer bytes is within the limits, however its JSON escapes characters."""
+"""A smaller value is within the limits, even if encoding it again escapes all characters."""
 _NO_KEY = "none"
 """The key of a stand-in if the unreadable value has no valid key."""
 
 LOSSES_SHOWN = MAX_ATTEMPTS_LIMIT
-"""The number of losses that a job's errors list; later losses are only counted."""
+"""The most losses in the list of a job's errors; later losses are only counted."""
 ERROR_LIMIT_BYTES = 12 * 1024
 """The most bytes of an attempt's error in JSON; one character may take 12 bytes."""
 OUTPUT_LIMIT_BYTES = 8 * 1024
@@ -56,7 +56,7 @@ class Job(NamedTuple):
     A job changes several times. Changing a named tuple takes 2 us, a frozen dataclass 9 us.
 
     Attributes:
-        name: the name of the job's znode; without the sequence before the server appends it.
+        name: the name of the job's znode; a draft's name does not have the sequence yet.
         version: the version of the znode that the job was read from or written to. Not in the JSON.
         key: the hash that identifies the work (`JobRequest.key`).
         submission: the unique id of the submission that created the job.
@@ -345,7 +345,7 @@ class Job(NamedTuple):
         return ended
 
     def failed(self, now_ms: int, error: str) -> Self:
-        """Return the job after a failed attempt: it waits, after a back-off, or is FAILED."""
+        """Return the job after a failed attempt: it waits for a retry, or is FAILED."""
         failed = self.with_error(error)._replace(
             import_since_ms=None, import_tries=0, import_worker=None
         )
@@ -360,8 +360,9 @@ class Job(NamedTuple):
     def starts_carefully(self) -> bool:
         """Whether RUNNING must be recorded before the task starts (this may be the last try).
 
-        So a job with one attempt starts at most once. A job that kills its worker at once is FAILED
-        at some time: after some losses, RUNNING is recorded first, and its attempts are counted.
+        So a job with one attempt starts at most once. A job that always kills its worker does not
+        run for ever: after some losses, RUNNING is recorded first, and each further loss counts as
+        a failed attempt.
         """
         return self.attempts + self.losses + 1 >= self.max_attempts
 
@@ -377,14 +378,14 @@ class Job(NamedTuple):
         return self._replace(losses=losses, errors=errors).waiting()
 
     def without_task(self, now_ms: int, error: str) -> Self:
-        """Return the job after a worker could not import its task, which is not an attempt.
+        """Return the job after a worker could not import its task. This is not an attempt.
 
         The job waits, longer each time, because another worker may have the code, or may get it.
         The job is FAILED if no worker could import the task for `IMPORT_PATIENCE_MS`.
         """
         since_ms = now_ms if self.import_since_ms is None else self.import_since_ms
         is_over = now_ms - since_ms >= IMPORT_PATIENCE_MS
-        # All tries have one entry in ``errors``.
+        # All tries share one entry in ``errors``: each try replaces the entry of the try before.
         errors = self.errors if self.import_tries == 0 else self.errors[:-1]
         if is_over:
             error = f"{error}\nNo worker could import the task for {IMPORT_PATIENCE_MS // 1000} s."

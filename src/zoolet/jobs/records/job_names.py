@@ -2,9 +2,9 @@
 
 The server appends the sequence. In the dataset and the groupid, characters that are not allowed in
 a path are percent-encoded (UTF-8), and so are ``/``, ``:``, ``%``, and a ``-`` at the end of a
-groupid. The latter would look like the sign of a sequence after an overflow of 32 bits. All other
-characters are not encoded. A ``-`` in a dataset is allowed, because ``:`` ends the dataset. This
-module imports zoolet.model.
+groupid. Such a ``-`` would look like the minus sign of a sequence that has overflowed 32 bits. All
+other characters are not encoded. A ``-`` in a dataset is allowed, because ``:`` ends the dataset.
+This module imports zoolet.model.
 """
 
 import os

@@ -39,7 +39,7 @@ class JobRequest:
         priority: a number from 0 to 999; jobs with a greater priority start first.
         max_attempts: the number of failed attempts after which the job is FAILED.
         backoff_ms: the delay after the first failed attempt; it doubles after each further one.
-        timeout_ms: the time limit of an attempt, which then fails; None: no limit.
+        timeout_ms: the time limit of an attempt; a longer attempt fails; None: no limit.
         not_before_ms: the time before which no worker starts the job, in milliseconds since the
             epoch; None: no such time.
         expires_ms: the time after which no worker starts the job, and the job is FAILED, in
@@ -75,7 +75,11 @@ class JobRequest:
 
     @property
     def key(self) -> str:
-        """The hash that identifies the work: of the idempotency key, or else of the work itself."""
+        """The hash that identifies the work.
+
+        It is the hash of the idempotency key, or, without a key, of the task, the dataset, the
+        groupid and the parameters.
+        """
         if self.idempotency_key is not None:
             work: object = {"idempotency_key": self.idempotency_key}
         else:

@@ -32,20 +32,20 @@ IMPORT_BACKOFF_MS = 1000
 """The delay after the first try to import a task, in ms. The delay doubles with each try."""
 IMPORT_BACKOFF_MOST_MS = 30_000
 IMPORT_TRIES_LIMIT = 1000
-"""The greatest number of tries to import a task; ten minutes have fewer tries."""
+"""The most tries to import a task that a value may state; fewer fit into the ten minutes."""
 TASK_LIMIT_CHARACTERS = 500
 NAME_LIMIT_CHARACTERS = 400
 """The most characters of an id or name in a job's value: its worker, batch, key, submission."""
 ERRORS_LIMIT = 64
-"""The most errors of a job: of its attempts, its losses, and its cancellation."""
+"""The most errors of a job: of its attempts, losses, failed imports and cancellation."""
 MESSAGE_LIMIT_CHARACTERS = 8192
 
 
 class AttemptError(NamedTuple):
-    """The error of a failed attempt, or another event that a job's errors list.
+    """The error of a failed attempt, or another event in the list of a job's errors.
 
     Attributes:
-        attempt: the number of the attempt, from 1; for another event, the attempts that had ended.
+        attempt: the number of the attempt, from 1; for another event, how many attempts had ended.
         worker: the id of the worker that made the attempt; "" if there is none.
         message: the traceback, whose middle may be left out, or another description of the event.
     """
@@ -70,7 +70,7 @@ class AttemptOutput(NamedTuple):
     Attributes:
         attempt: the number of the attempt, from 1.
         worker: the id of the worker that made the attempt.
-        last_lines: the lines, at most 20 with at most 2,048 characters.
+        last_lines: at most 20 lines, with at most 2,048 characters in all.
     """
 
     attempt: int

@@ -63,11 +63,11 @@ def encode_json(where: str, value: object) -> EncodedJson:
 
 
 def plain_json(where: str, value: object) -> Any:
-    """Return ``value`` with only Python's built-in JSON types; parts of these types are not copied.
+    """Return ``value`` with only Python's built-in JSON types.
 
-    A Mapping becomes a dict. Values of subclasses, such as IntEnum, become plain texts and numbers.
-    NaN and the infinities are not JSON. Names in an object must be texts. ``where`` is the name of
-    the value in the error message.
+    Parts that have these types already are not copied. A Mapping becomes a dict. Values of
+    subclasses, such as IntEnum, become plain texts and numbers. NaN and the infinities are not
+    JSON. Names in an object must be texts. ``where`` is the name of the value in the error message.
 
     Raises:
         InvalidJobError: the value is not JSON, is nested deeper than `JSON_DEPTH_LIMIT`, is larger
@@ -95,7 +95,8 @@ class _NotJsonError(Exception):
 class _Room:
     """Counts the least number of JSON bytes that a value needs, and raises past the limit.
 
-    A value can be much larger as JSON than in memory, because it can contain a part many times.
+    A value can be much larger as JSON than in memory, because it can contain the same part many
+    times.
     """
 
     def __init__(self, left_bytes: int) -> None:
@@ -165,7 +166,7 @@ def _plain_list(items: list[Any] | tuple[Any, ...], depth: int, room: _Room) -> 
 
 
 def _is_plain(items: Collection[Any], room: _Room) -> bool:
-    """Return whether all items are plain texts or finite floats; False if that is not known."""
+    """Return whether all items are plain texts, or all are finite floats: a fast check."""
     kinds = set(map(type, items))
     if len(kinds) > 1:
         return False

@@ -30,9 +30,9 @@ class QueueSettings:
         shards: the number of shards of the jobs; 1: the queue has no shards and no pages.
         inline_limit_bytes: the largest result, in bytes of JSON, that is stored in the job's znode;
             larger results are stored in the result store.
-        result_store: the SQLAlchemy URL of the result store; None: a file of each machine.
-        keep_done_ms: the time, in ms after its end, when a job is removed; None: never.
-        keep_done_jobs: about the most ended jobs that are kept; None: all are kept.
+        result_store: the SQLAlchemy URL of the result store; None: a SQLite file on each machine.
+        keep_done_ms: how long a job is kept after it has ended, in ms; None: for ever.
+        keep_done_jobs: about how many ended jobs are kept at most; None: all are kept.
         acl: the ACL of all znodes of the queue, ``scheme:id:permissions[,...]``; None: everyone
             has all permissions. It is fixed when the queue is created. The scheme ``auth`` stands
             for the user who creates the queue, and is replaced by this user's identity.

@@ -9,15 +9,16 @@ def task_name(task: object) -> str:
     """Return the name of a task: ``module:function`` for a function; a text is returned unchanged.
 
     Raises:
-        InvalidJobError: the task is neither, or workers cannot import the function by its name.
+        InvalidJobError: the task is neither a function nor a text, or workers cannot import
+            the function by its name.
     """
     if isinstance(task, str):
         return task
     module, name = getattr(task, "__module__", None), getattr(task, "__qualname__", None)
     if not callable(task) or not isinstance(module, str) or not isinstance(name, str):
         raise InvalidJobError(
-            f"task {task!r} is neither a function nor a name like module:function; instead of"
-            " another callable object, such as functools.partial returns, pass a function that"
+            f"task {task!r} is neither a function nor a name like module:function; if it is"
+            " another callable object, such as a functools.partial object, pass a function that"
             " calls the object"
         )
     if "<lambda>" in name:

@@ -24,7 +24,7 @@ def indented(text: str, by: str = "    ") -> str:
 
 
 def cut_middle(text: str, limit_characters: int) -> str:
-    """Return ``text``; a note replaces its middle if it is longer than the limit."""
+    """Return ``text``; a note replaces its middle if the text is longer than the limit."""
     if len(text) <= limit_characters:
         return text
     mark = f" [{len(text) - limit_characters} characters and more left out] "
@@ -44,7 +44,7 @@ def cut_for_json(text: str, limit_characters: int, limit_bytes: int) -> str:
 
 
 def cut_end(text: str, limit_characters: int) -> str:
-    """Return ``text``; a note replaces its end if it is longer than the limit."""
+    """Return ``text``; a note replaces its end if the text is longer than the limit."""
     if len(text) <= limit_characters:
         return text
     return f"{text[:limit_characters]} [{len(text) - limit_characters} characters left out]"

@@ -52,7 +52,7 @@ class Event(StrEnum):
 
     SUBMIT = "the job is submitted"
     DEFER = "a worker finds that the job cannot start yet"
-    RELEASE = "the job's time comes, or the batch before the job's batch ends"
+    RELEASE = "the job's time comes, or the batch that it waits for ends"
     TAKE = "a worker takes the job"
     LOAD = "the job's data is loaded"
     START = "the task starts"
@@ -93,7 +93,8 @@ class Transition(NamedTuple):
     Attributes:
         event: the event.
         place: the place of the job before the event; None: the job is not in the queue.
-        states: the possible states of the job before the event; (): new, or its value is invalid.
+        states: the possible states of the job before the event; () if the job is new or its
+            value is invalid.
         next_place: the place of the job after the event.
         next_state: the state of the job after the event.
         steps: the operations of the multi, in order; CREATE writes to ``next_place``, SET and

@@ -1,1 +1,1 @@
-"""The result store, which has the results that are too large for a znode, and its choice."""
+"""The store for results that are too large for a znode, and the choice of a queue's store."""

@@ -192,7 +192,7 @@ class ResultReader:
     # --- Which store
 
     def _choose(self) -> _Choice:
-        """Open the store to use and return it; read the queue's settings again, as they change."""
+        """Open the store to use and return it. The settings are read again: they may change."""
         with self._lock:
             configured, claim, version = self._read_claim()
             url = self._url_for(configured, claim)
@@ -232,7 +232,7 @@ class ResultReader:
         return configured, claim, found.version
 
     def _choose_queues(self) -> _Choice:
-        """Return the queue's store; if the queue has no store, this process's store becomes it.
+        """Return the queue's store; if it has none, this process's store becomes the queue's store.
 
         Raises:
             ResultRefusedError: the store of this process is not the queue's store.
@@ -325,7 +325,12 @@ class ResultReader:
             is_same = own_id is not None and other.get("id") == own_id
             if other.get("host") not in {None, socket.gethostname()} and not is_same:
                 where = f"{other.get('url')} on host {other.get('host')}"
-                return self._differs(f"not decided yet; worker {worker} has {where}")
+                own = f"{without_password(url)} on host {socket.gethostname()}"
+                return (
+                    f"the queue's result store is not decided yet: this worker would use"
+                    f" {own}, but worker {worker} would use {where}. Large results of one of them"
+                    f" fail. {_ADVICE}"
+                )
         return None
 
     def _stores_of_others(self) -> Iterator[tuple[str, dict[str, Any]]]:

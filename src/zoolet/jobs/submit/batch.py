@@ -113,7 +113,7 @@ class Batch:
 
         Raises:
             UnknownBatchError: the queue has no batch of this name.
-            BatchIncompleteError: not all jobs of the batch were submitted, or not yet.
+            BatchIncompleteError: some jobs of the batch are not submitted yet, or never will be.
             JobTimeoutError: the server did not reply within ``timeout_s``.
         """
         with jobs.layout.znodes.within(timeout_s, "find a batch", each_request=True):
@@ -418,7 +418,6 @@ class Batch:
         Raises:
             JobNotFoundError: the job is in no place.
             UnknownQueueError: the queue does not exist any more.
-            UnreadableJobError: the job's znode exists, but its value is not a valid job.
         """
         try:
             job = self._queue.find(name)

@@ -140,8 +140,8 @@ class Dispatcher:
             name: the name of the batch; None: a random name.
             after: another batch, or its name. The jobs of this batch start after all jobs of that
                 batch have ended. None: the jobs do not wait.
-            timeout_s: the time limit for each request to the server, which submits up to 50 jobs,
-                in seconds; None: no limit.
+            timeout_s: the time limit, in seconds, for each request to the server; one request
+                submits up to 50 jobs. None: no limit.
 
         Raises:
             InvalidJobError: one of the requests is invalid; nothing was submitted.
@@ -169,7 +169,7 @@ class Dispatcher:
 
         Raises:
             UnknownBatchError: the queue has no batch of this name.
-            BatchIncompleteError: not all jobs of the batch were submitted, or not yet.
+            BatchIncompleteError: some jobs of the batch are not submitted yet, or never will be.
             JobTimeoutError: the server did not reply in time.
         """
         return Batch.follow(self.queue, name, self.results, timeout_s=timeout_s)

@@ -6,9 +6,10 @@ Invariants:
   period. The second signal returns all jobs and ends the program at once. Further signals have no
   effect.
 - If the worker fails, it returns all jobs at once.
-- The program ends even if the stop hangs: after a time limit, the program ends without it.
+- If the stop hangs, the program ends after a time limit all the same.
 - As process 1, the program consists of two processes. Process 1 only passes on signals and reaps
-  child processes. It therefore cannot reap a child that the worker waits for.
+  its children. The worker runs in the other process, so process 1 cannot reap a child that the
+  worker waits for.
 
 Call these functions in the main thread only: Python handles signals there. This module imports the
 job system's worker.

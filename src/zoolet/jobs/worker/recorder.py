@@ -116,7 +116,7 @@ class AttemptRecorder:
 
     Args:
         jobs: the queue.
-        hands: the jobs in hand; a job is dropped from it when its outcome is recorded.
+        hands: the jobs in hand; a job is dropped when its outcome is recorded.
         results: the store of large results.
         on_step: called with the name of a step and the names of the jobs that have taken it.
         on_permitted: called with a careful job that is recorded as RUNNING, so it may start.
@@ -158,7 +158,7 @@ class AttemptRecorder:
         self._has_storer = False
         self._closing = threading.Event()
         self._is_drained = False
-        """Whether `record` has processed all news before the end of the recorder."""
+        """Whether `record` has taken all news that came before `close`."""
         self.tally = Tally()
 
     def close(self) -> None:
@@ -180,7 +180,7 @@ class AttemptRecorder:
         self._news.put(held)
 
     def ended(self, held: JobInHand, outcome: Outcome, took_s: float) -> None:
-        """Request that the outcome of an attempt is recorded; a large result is stored before."""
+        """Request that the outcome of an attempt is recorded; a large result is stored first."""
         held.has_ended = True
         with self.tally.lock:
             self.tally.busy_s += took_s
@@ -205,8 +205,8 @@ class AttemptRecorder:
     def _is_for_store(self, job: Job, result: EncodedJson) -> bool:
         """Return whether a result is too large for the job's znode.
 
-        A result is too large if it exceeds the inline limit, or if it and the job's parameters
-        exceed the size of a znode together.
+        A result is too large if it exceeds the inline limit, or if the result and the job's
+        parameters together exceed the size limit of a znode.
         """
         if len(result.text) > self._jobs.settings.inline_limit_bytes:
             return True
@@ -390,7 +390,7 @@ class AttemptRecorder:
 
 
 def _move_of(ended: _Ended) -> Move:
-    """Return the move that records an attempt; if the job cannot hold the result, it is FAIL."""
+    """Return the move that records an attempt: FAIL if the job cannot hold the result."""
     held, outcome, at_ms, stored = ended
     before = held.job
     if outcome is None:

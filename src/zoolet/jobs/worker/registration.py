@@ -54,7 +54,7 @@ class Registration:
             worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
             if self._jobs.register(worker_id, self._about()):
                 self.worker_id = worker_id
-                # The reply contains the server's time; without it, the worker may take no job.
+                # The reply contains the server's time, which must be known before jobs are taken.
                 self.report()
                 self._registered.set()
                 self._on_registered()

@@ -147,7 +147,7 @@ class WaitingJobs:
 
     @property
     def paused_count(self) -> int:
-        """The number of jobs that ``allows`` has refused since the last call of `unpause`."""
+        """The number of paused jobs that `choose` has refused since the last call of `unpause`."""
         return len(self._paused)
 
     def has_offers(self) -> bool:

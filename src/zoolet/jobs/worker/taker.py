@@ -59,7 +59,7 @@ class JobTaker:
 
     Args:
         jobs: the queue.
-        hands: the jobs in hand; the executors add the jobs that are taken.
+        hands: the jobs in hand; `ExecutorGroup.give` adds the taken jobs.
         executors: the executors that get the jobs.
         wake: an event, set when there may be a job to take.
         seed: a text that differs for each worker; the ranking of shards depends on it.
@@ -172,8 +172,8 @@ class JobTaker:
         listed_at = self._feed.refresh()
         waiting = self._feed.waiting
         left_at = self._offer_left()
-        # Older versions also put jobs here that must not start yet. Many of these jobs are moved
-        # at a time.
+        # Older versions also put jobs that must not start yet into "unowned". Many of these jobs
+        # are moved at a time.
         reach = max(count, JOBS_AT_ONCE) if self._met_deferred else count
         wanted = reach * SPREAD if self._contended else reach
         paused_count = waiting.paused_count
@@ -184,7 +184,7 @@ class JobTaker:
             self._wake.set()
             return None
         if waiting.paused_count > paused_count:
-            # The pages after the pages of these paused jobs were not listed yet.
+            # `refresh` stopped at the pages of these paused jobs; the next call lists more pages.
             self._wake.set()
         times = [at for at in (listed_at, choice.again_at, left_at) if at is not None]
         search_at = self._idle_since + self._round_s

@@ -23,7 +23,7 @@ from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.files import LOCK_NAME, is_alive, pid_in
 
 OUTPUT_NAME = "zookeeper.out"
-"""The name of the log file of a background server, in its dataDir."""
+"""The name of a background server's log file in the dataDir, if ``ZOO_LOG_DIR`` is not set."""
 
 _CHECK_S = 0.02
 _ANSWER_TIMEOUT_S = 5.0

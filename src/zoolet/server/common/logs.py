@@ -95,7 +95,7 @@ class LogHandler(logging.Handler):
         """Write a record, or count it as lost."""
         try:
             text = self.format(record) + "\n"
-        except Exception:  # noqa: BLE001 -- a wrong call of the logger must not fail its caller
+        except Exception:  # noqa: BLE001 -- a wrong logging call must not raise in its caller
             self.handleError(record)
             return
         if self._lost:
@@ -150,7 +150,7 @@ def set_up(level: str, log_format: LogFormat, path: Path | None) -> Callable[[],
     handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    # If output in the buffer of stdout cannot be written, the server must still stop cleanly.
+    # A failure to write the text in the buffer of stdout must not stop the server.
     with contextlib.suppress(ValueError, OSError):
         sys.stdout.flush()
 

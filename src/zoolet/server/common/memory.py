@@ -63,9 +63,9 @@ class FreedMemory:
 
     CPython keeps up to 2,000 freed tuples of each length. After a burst, these tuples are spread
     over the heap, and each tuple prevents the return of one MiB of freed memory. Only a full
-    garbage collection frees these tuples. Such a collection visits every long list, so it runs only
-    if at least a quarter of all objects were freed since the last collection. While many more
-    objects are being freed, the collection is delayed for a few looks.
+    garbage collection frees these tuples. It takes long, because it visits every long list. So it
+    runs only if at least a quarter of all objects were freed since the last collection. While many
+    more objects are being freed, the collection is delayed for a few looks.
 
     Args:
         give_back: returns freed memory to the system.

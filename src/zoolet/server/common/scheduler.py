@@ -53,8 +53,8 @@ LONGEST_WAIT_S: Final = 0.5
 """Each iteration gives a turn, out of order, to one share that has waited longer than this."""
 
 _UNMETERED_S: Final = 0.004
-"""The work of several iterations is added up until it reaches this time. Then the next iteration
-begins a new sum."""
+"""Work that is done at once is added up over several iterations until it reaches this time. Only
+then does the next iteration begin a new budget. This saves a callback in short iterations."""
 
 _LONG_ITERATION_S: Final = 0.1
 """The watchdog logs each iteration that takes longer."""
@@ -181,7 +181,7 @@ class Scheduler:
         start_us = share.finish_us
         start_us = max(start_us, self._virtual_us)
         if not self._queue:
-            # If shares wait, keep the virtual time: else new shares would be placed after them.
+            # Not while shares wait: a later virtual time would place new shares after them.
             self._virtual_us = start_us
         share.finish_us = start_us + i64(int(spent_s * _US_PER_S)) + 1
 

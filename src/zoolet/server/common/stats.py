@@ -1,6 +1,7 @@
 """Counters of the server and of its connections, for the operator.
 
-Counting must be cheap, so all requests that arrive in one read of a socket are counted together.
+Counting must be cheap, so the requests that a connection processes in one turn are counted
+together.
 """
 
 from typing import Final, final
@@ -87,7 +88,7 @@ class ServerStats:
 
     Latency is the time that a request waits in the server. A read that is answered at once has the
     latency 0. The latency of a request that waits for a batch is the time from the first txn of the
-    batch to its release.
+    batch to the release of the batch.
     """
 
     def __init__(self) -> None:

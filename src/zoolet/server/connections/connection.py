@@ -42,7 +42,7 @@ _LOG_REPLY_BYTES_PER_COST: Final = 8
 """64 bytes of a request cost 1; 256 bytes of its reply cost 1."""
 
 _BYTES_PER_US: Final = 16
-"""The number of bytes of a request with many parts that take about 1 us; used for estimates."""
+"""In a request with many parts, this number of bytes takes about 1 us; used for estimates."""
 
 
 class Requests:
@@ -88,7 +88,7 @@ class Requests:
     def taken(
         self, connection: "Connection", count: int, size_bytes: int, took_s: float, now_s: float
     ) -> None:
-        """Count the requests of one read and their duration; ``now_s``: the scheduler's time."""
+        """Count processed requests and their duration; ``now_s`` is the scheduler's time."""
         raise NotImplementedError
 
     def heard(self, connection: "Connection") -> None:

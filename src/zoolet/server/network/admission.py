@@ -48,7 +48,8 @@ _NONE_QUEUED: Final = bytes(4)
 
 _LEAST_UNCONFIRMED_BYTES: Final = 16 << 10
 """A client with fewer unconfirmed bytes is not checked. The kernel of every client buffers more
-unread bytes than this, so the server has sent more than this to each client that blocks it."""
+bytes than this. So if bytes wait in the server because a client does not read, the server has sent
+more than this to the client."""
 
 _FULL: Final = "refusing the %s of %s: the server has %d already (%s)"
 _FULL_ADDRESS: Final = "refusing the %s of %s: its address has %d already (maxClientCnxns)"

@@ -2,7 +2,7 @@
 
 Source: the administrator's guide of ZooKeeper 3.9, "The AdminServer", and Apache ZooKeeper's
 ``server.admin.Commands`` for names and fields. ``snapshot`` and ``restore`` are in ``backup``.
-Invariant: an answer is produced in steps; no list grows with the state of the server.
+Invariant: an answer is produced in steps, and its text is never in memory as a whole.
 """
 
 import itertools

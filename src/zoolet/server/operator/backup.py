@@ -160,7 +160,7 @@ class Backup:
     # --- Permission
 
     def _refusal(self, command: str, method: str, request: Request) -> Response | None:
-        """Return the error for a client that is not allowed to use a command; None if it is."""
+        """Return the error if a client is not allowed to use a command; None if it is allowed."""
         if request.method != method:
             return _error(
                 command, HTTPStatus.METHOD_NOT_ALLOWED, f"{command}: use the method {method}"

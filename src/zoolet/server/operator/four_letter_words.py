@@ -184,7 +184,7 @@ def _mntr(inspector: Inspector) -> Iterator[str]:
 
 
 def flat_figures(inspector: Inspector) -> dict[str, float]:
-    """Return all figures; a summary has five of them, as in ``DefaultMetricsProvider``."""
+    """Return all figures; a summary becomes five figures, as in ``DefaultMetricsProvider``."""
     from zoolet.server.operator.figures import FIGURES, summaries  # noqa: PLC0415 -- a large table
 
     flat: dict[str, float] = {name: each.value(inspector) for name, each in FIGURES.items()}

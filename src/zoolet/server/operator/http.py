@@ -4,7 +4,7 @@ This module does not depend on the contents of the pages. Invariants:
 
 - the server answers the requests of a client one at a time, and reads nothing from the client
   while it sends an answer;
-- an answer is sent by ``answers.Answer``, so only little of it waits unread for the client;
+- an answer is sent by ``answers.Answer``, so only a small part of it waits for a slow client;
 - a request's head has at most ``MAX_HEADER_BYTES``, and a body that no page reads has at most
   ``MAX_BODY_BYTES``;
 - a client that does not complete a request in time is disconnected.
@@ -224,7 +224,7 @@ class HttpConnection(asyncio.Protocol):
         return self._client_reads
 
     def send_chunk(self, chunk: bytes) -> None:
-        """Send a chunk of the body; the first waits, because it may be the whole body."""
+        """Send a chunk; keep the first until the next, because it may be the whole body."""
         if self._unsent is None and not self._head_is_sent:
             self._unsent = chunk
             return
@@ -356,7 +356,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _take_body(self, data: bytes) -> None:
         if self._upload is not None:
-            self._wait()  # the timeout limits the pauses, because the body may be long
+            self._wait()  # the timeout is for each pause, because the whole body may take long
             self._upload.take(bytes(data))
             return
         self._body_bytes += len(data)

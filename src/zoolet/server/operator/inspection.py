@@ -290,7 +290,7 @@ class Inspector:
             yield None
 
     def sessions_by_expiry(self) -> Generator[None, None, dict[int, list[int]]]:
-        """Return the session ids, grouped by the tick in which they expire, in ms since epoch."""
+        """Return session ids by the end of the tick in which they expire, in ms since the epoch."""
         subject, tick_ms = self._subject, self.config.tick_time_ms
         found: dict[int, list[int]] = {}
         for session in tuple(subject.machine.sessions.by_id.values()):

@@ -31,7 +31,7 @@ from zoolet.storage.snapshots import Image, SnapshotFile
 log = logging.getLogger(__name__)
 
 MAX_PENDING_BYTES: Final = 1 << 20
-"""The server stops reading a snapshot from the client while more than this is not parsed yet."""
+"""If more received bytes than this are not parsed yet, the server reads no more from the client."""
 
 _US_PER_S: Final = 1_000_000
 

@@ -50,7 +50,7 @@ class Changes:
         self._wall_ms = 0
 
     def begin_moment(self) -> None:
-        """Read the clock again for the next txn; txns of one read of a socket share one time."""
+        """Read the clock for the next txn; txns between two calls of this method share one time."""
         self._wall_ms = 0
 
     def _time_ms(self) -> int:
@@ -86,7 +86,7 @@ class Changes:
         self.end()
 
     def refuse(self, session_id: int, xid: int, code: ErrorCode) -> tuple[Applied, Batch]:
-        """Commit an error txn, which refuses a request and does not depend on the database."""
+        """Commit an error txn for a request that is refused whatever the database contains."""
         return self._commit_txn(self.machine.refuse(session_id, xid, code, self._time_ms()))
 
     def delete_ephemerals(self, session_id: int, at_most: int) -> None:

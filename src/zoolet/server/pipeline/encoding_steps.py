@@ -1,8 +1,9 @@
 """Replies that are too long to encode at once: each reply is encoded in several steps.
 
 The whole reply shows the state at one zxid: the zxid at which the server began to process the
-request. So the data for all steps is kept at the beginning. This needs no copy of the data, because
-records never change, and lists of children only grow.
+request. So the data for all steps is kept at the beginning. Records and lists of children are not
+copied: records never change, and the lists only grow. Deleted children stay in the list for a time;
+the set of their paths is copied.
 """
 
 from typing import Final, final
@@ -201,8 +202,8 @@ class MultiReadReply(EncodingSteps):
     """The reply to a multiRead.
 
     A step raises RequestError (BAD_ARGUMENTS) as soon as the results have more than ``most_bytes``
-    bytes; 0 means no limit. Only the bytes count that ``FinalRequestProcessor`` of Apache
-    ZooKeeper 3.9.7 counts.
+    bytes; 0 means no limit. The bytes are counted as ``FinalRequestProcessor`` of Apache ZooKeeper
+    3.9.7 counts them.
     """
 
     def __init__(self, parts: list[ReadPart], most_bytes: int) -> None:

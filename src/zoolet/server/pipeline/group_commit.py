@@ -122,7 +122,7 @@ class GroupCommit:
         """
         collecting, syncing, hold = self.collecting, self.syncing, connection.hold
         if syncing is None and collecting.num_txns == 0:
-            return None  # frames that are synced and not released yet keep their order
+            return None  # the outbox keeps the order of frames that are synced, but not released
         if shows is EVERYTHING:
             return self.newest_batch()
         if (hold is not None and hold.batch is collecting) or shows in collecting.touched:

@@ -1,8 +1,9 @@
 """The outbox: sends replies and watch events to clients, or holds them until a batch is on disk.
 
 This module decides the order of the frames on a connection. Replies have the order of the requests.
-A watch event is sent before any reply that shows the same change. A frame is sent after the batch
-that it shows is on disk. The other modules decide the content of a frame and its batch.
+A watch event is sent before any reply that shows the same change. A frame that shows a batch is
+sent when the batch is on disk. Other modules decide the content of a frame and which batch it
+waits for.
 """
 
 from collections.abc import Collection, Iterator
@@ -231,8 +232,8 @@ def _are_same(watchers: Collection[Watcher], others: Collection[Watcher]) -> boo
 def _hold_behind(batch: Batch | None, connection: Connection) -> Hold | None:
     """Return the hold for a frame that must not be sent before ``batch`` is on disk.
 
-    None means that the frame need not wait. If frames of its connection wait for a later batch, the
-    frame waits for that batch too, to keep the order.
+    None means that the frame need not wait. If other frames of ``connection`` wait for a later
+    batch, this frame waits for that batch too, to keep the order.
     """
     hold = connection.hold
     if batch is None or batch.is_released:

@@ -270,7 +270,7 @@ class RequestProcessor(Requests):
     def taken(
         self, connection: Connection, count: int, size_bytes: int, took_s: float, now_s: float
     ) -> None:
-        """Count the requests of one read, and record that the session's client is alive."""
+        """Count processed requests, and record that the session's client is alive."""
         now_ms, took_ms = int(now_s * MS_PER_S), int(took_s * MS_PER_S)
         self._changes.begin_moment()
         if count and connection.session is not None:
@@ -317,7 +317,7 @@ class RequestProcessor(Requests):
         """Whether nothing is in progress that could append a txn while requests are held."""
         if self.sessions.is_expiring or self.removal.is_under_way:
             return False
-        for connection in self.connections:  # noqa: SIM110 -- compiled code makes no closure
+        for connection in self.connections:  # noqa: SIM110 -- any() would create a closure
             if connection.has_job:
                 return False
         return True
@@ -438,7 +438,7 @@ class RequestProcessor(Requests):
         except RequestError as error:
             # Clients ignore an error in this reply, so they would not know that watches are lost.
             self.limited.warning(
-                "closing the connection of %s: the client sets more watches again than"
+                "closing the connection of %s: the client sets watches again, but more than"
                 " zoolet.maxWatchesPerConnection allows (%d)",
                 connection.peer,
                 self.machine.rules.most_watches,

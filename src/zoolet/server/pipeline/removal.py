@@ -82,7 +82,8 @@ class Removal:
 
     def _next(self) -> Iterator[str]:
         """Yield the containers and TTL znodes that the last removal did not reach, then all."""
-        # Not "yield from": if a removal stops early, it would also close the inner generator.
+        # "yield from" would also close self._left when a removal stops early and drops this
+        # generator, so that the next removal could not continue.
         for path in self._left:
             yield path
         self._left = _letting_go(tuple(self._machine.tree.perishable))

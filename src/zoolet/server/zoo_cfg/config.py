@@ -84,11 +84,11 @@ class StorageConfig(NamedTuple):
     Attributes:
         snap_count: the number of txns after which a snapshot is taken and a new log is begun.
         snap_size_bytes: the number of bytes of txns after which a snapshot is taken.
-        log_size_bytes: the size from which on a new log is begun; 0 means no limit.
+        log_size_bytes: the size of a log at which a new log is begun; 0 means no limit.
         compression: the compression of snapshots.
         kept_snapshots: the number of snapshots that a purge keeps, with the logs that they need.
         purge_interval_h: the hours between two purges; 0 means no purges.
-        sync_warning_ms: the time above which the log has a warning about a slow sync.
+        sync_warning_ms: if a sync to disk takes longer, the server logs a warning.
         preallocate_bytes: the steps in which a log file grows.
         force_sync: whether a txn is acknowledged only after it is on disk.
     """
@@ -121,19 +121,19 @@ class Config(NamedTuple):
         max_session_timeout_ms: the longest session timeout; longer ones are lowered to it.
         max_connections_per_address: the most connections from one address; 0 means no limit.
         max_connections: the most connections in total; 0 means no limit.
-        sessionless_timeout_ms: the time from its accept in which a connection must open a session
+        sessionless_timeout_ms: the time in which a new connection must open a session
             (``nio.sessionlessCnxnTimeout``).
         client_read_timeout_ms: the time after which a client is disconnected if it reads nothing
             although bytes wait for it (``zoolet.clientReadTimeoutMs``).
-        listen_backlog: the most connections that may wait for their accept.
+        listen_backlog: the most connections that may wait to be accepted.
         keeps_alive: whether the operating system probes silent connections
             (``clientTcpKeepAlive``).
         storage: the settings for snapshots and logs.
         rules: the limits of the state machine.
         skips_acl: whether every client may do everything (``skipACL``).
         digests: the settings of the authentication scheme digest.
-        required_schemes: the schemes of which a client must have an identity before its first
-            other request; empty if clients need no identity.
+        required_schemes: a client must log in with one of these schemes before it sends other
+            requests; empty if clients need not log in.
         container_check_interval_ms: the time between two checks of containers and TTL znodes.
         max_removed_per_minute: the most containers and TTL znodes that are deleted in a minute.
         container_unused_ms: the time after which a container that never had a child is deleted;
@@ -145,7 +145,7 @@ class Config(NamedTuple):
         session_secret: the secret from which session passwords are derived
             (``zoolet.sessionSecret``); "" means Apache ZooKeeper's passwords.
         settings: the values that were read, by key, without secrets.
-        warnings: a line for each setting that was read and has no effect.
+        warnings: a line for each setting that has no effect, or another effect than expected.
     """
 
     data_dir: Path

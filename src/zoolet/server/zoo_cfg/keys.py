@@ -29,7 +29,7 @@ def find_key(name: str) -> Key | None:
 
 
 def similar_key(name: str) -> str | None:
-    """Return the key of the table that is most similar to an unknown name; None if none is."""
+    """Return the key of the table that is most similar to an unknown name, if any is similar."""
     without_prefix = name.removeprefix("zookeeper.")
     if without_prefix != name and find_key(without_prefix) is not None:
         return without_prefix

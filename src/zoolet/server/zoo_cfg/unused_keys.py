@@ -22,7 +22,7 @@ def _refused(name: str, note: str, *harmless: str) -> Key:
 _NO_ENSEMBLE: Final = "zoolet is not a member of an ensemble"
 _NO_SASL: Final = "zoolet does not support SASL"
 _THREADS: Final = "it tunes Apache's threads and queues"
-_CACHES: Final = "it tunes Apache's caches; zoolet keeps each znode in the form of its reply"
+_CACHES: Final = "it tunes Apache's caches; zoolet stores znodes already encoded for replies"
 _THROTTLES: Final = "zoolet limits the unsent bytes of each connection instead"
 _WATCHES: Final = "it tunes Apache's watch managers"
 _CLIENT: Final = "it is a setting of clients"
@@ -149,7 +149,7 @@ IGNORED: Final = (
     Key(
         "closeSessionTxn.enabled",
         Use.IGNORED,
-        "zoolet always writes the paths of the session's ephemerals into the txn",
+        "in zoolet, the txn that ends a session always has the paths of its ephemerals",
     ),
     Key("digest.enabled", Use.IGNORED, "zoolet does not compute digests of the tree"),
     Key("enableEagerACLCheck", Use.IGNORED, "zoolet always checks the ACL before the txn"),

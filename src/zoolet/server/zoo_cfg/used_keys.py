@@ -125,7 +125,7 @@ SAME: Final = (
     _file(
         "clientPortListenBacklog",
         Number(4096, unit="connections"),
-        "the number of connections that may wait for their accept",
+        "the number of connections that may wait to be accepted",
     ),
     _property(
         "clientTcpKeepAlive", Flag(False), "let the operating system probe silent connections"
@@ -274,7 +274,8 @@ SAME: Final = (
         "ssl.ciphersuites",
         Text("list of cipher suites"),
         "Java's names of the cipher suites; if it is not set, OpenSSL's default",
-        "the order of the client counts; the list must have all three suites of TLSv1.3, or none",
+        "the client's order of preference applies; the list must have all three suites of TLSv1.3,"
+        " or none",
     ),
     # --- Operators
     _property(
@@ -312,7 +313,11 @@ SAME: Final = (
         " null classes disable them",
         "other classes are refused",
     ),
-    _file("metricsProvider.httpHost", _ADDRESS, "the address of the metrics; if not set, all"),
+    _file(
+        "metricsProvider.httpHost",
+        _ADDRESS,
+        "the address of the metrics; if not set, all addresses",
+    ),
     _file("metricsProvider.httpPort", _port(7000), "the port of the metrics; 0: any free port"),
 )
 
@@ -358,7 +363,7 @@ OWN: Final = (
         "zoolet.maxWatchesPerConnection",
         Number(DEFAULT_MOST_WATCHES, least=1, unit="watches"),
         "the most watches of a connection; the next watch is refused with THROTTLEDOP. If a client"
-        " sets too many watches again after a reconnect, its connection is closed",
+        " restores more watches than this after a reconnect, its connection is closed",
     ),
     _own(
         "zoolet.sessionSecret",

@@ -123,7 +123,7 @@ def _count(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     yield Answer({"path": arguments.path, "count": count}, str(count))
 
 
-@command("getEphemerals [path]", "list this session's ephemerals, at or below a path")
+@command("getEphemerals [path]", "list this session's ephemerals whose paths begin with path")
 def _get_ephemerals(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     found = sorted(get_ephemerals(context.client, arguments.path or paths.ROOT))
     yield Answer({"ephemerals": found}, format_names(found))

@@ -40,7 +40,7 @@ def _tree(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     "list the znodes of a subtree that match all options",
     Option("name", "znodes whose name matches, as in 'lock-*'", "pattern"),
     Option("e", "ephemeral znodes"),
-    Option("owner", "ephemeral znodes of this session, as in 0x1001", "session"),
+    Option("owner", "ephemeral znodes of the session with this id, as in 0x1001", "session"),
     Option("larger", "znodes with more than N bytes of data", "bytes", int),
     Option("empty", "znodes without children"),
     DEPTH,
@@ -132,7 +132,7 @@ def _close_sum(open_sums: list[tuple[str, list[int]]]) -> Answer:
 def _readable(
     context: Context, root: str, *, with_data: bool = False, max_depth: int | None = None
 ) -> Iterator[Visited]:
-    """Walk over the readable znodes of a subtree; then raise CommandError if others were not."""
+    """Yield a subtree's readable znodes; then raise CommandError if some were not readable."""
     refused = []
     for visited in walk(context.client, root, with_data=with_data, max_depth=max_depth):
         if visited.error is not None:

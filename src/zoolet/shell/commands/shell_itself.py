@@ -51,8 +51,8 @@ def _history(context: Context, _arguments: argparse.Namespace) -> Iterator[Answe
 
 @command("redo cmdno", "run a command of the history again", is_local=True)
 def _redo(_context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
-    # The shell replaces a typed redo line before it runs the line. Only a redo as the command of
-    # the zkCli.sh command line comes here.
+    # The shell replaces a typed redo line before it runs the line. This function runs only if
+    # redo is the command on the command line of zkCli.sh.
     raise UsageError("redo: there is no earlier command to run again")
 
 
@@ -73,7 +73,7 @@ def _connect(context: Context, arguments: argparse.Namespace) -> Iterator[Answer
     yield Answer({"connected": hosts})
 
 
-@command("close", "close the session; the server deletes its ephemerals", is_local=True)
+@command("close", "close the session, which deletes its ephemerals", is_local=True)
 def _close(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
     context.close()
     yield Answer({"closed": context.connection.hosts})

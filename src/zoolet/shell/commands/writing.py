@@ -39,7 +39,7 @@ _IN_FLIGHT = 100
     "create a znode",
     Option("s", "sequential: the server appends a number to the name"),
     Option("e", "ephemeral: the server deletes the znode when this session ends"),
-    Option("c", "container: the server deletes the znode some time after its last child"),
+    Option("c", "container: the server deletes the znode some time after its last child is gone"),
     Option(
         "t", "TTL: the server deletes the znode after N ms without children or changes", "ttl", int
     ),
@@ -216,7 +216,7 @@ def _reconfig(context: Context, arguments: argparse.Namespace) -> Iterator[Answe
     is_whole = arguments.file is not None or arguments.members is not None
     is_change = arguments.add is not None or arguments.remove is not None
     if is_whole == is_change or (arguments.file is not None and arguments.members is not None):
-        raise UsageError("reconfig takes -file, or -members, or -add and -remove")
+        raise UsageError("reconfig takes -file, or -members, or -add and/or -remove")
     members = arguments.members if arguments.file is None else _members(arguments.file)
     try:
         version = -1 if arguments.v is None else int(arguments.v, 16)
@@ -242,7 +242,7 @@ def _members(path: Path) -> str:
 
 @contextlib.contextmanager
 def explaining_size(size_bytes: int) -> Iterator[None]:
-    """Name the likely cause if the connection is lost after large data: the server's limit."""
+    """Name the likely cause if the connection is lost after large data was sent."""
     try:
         yield
     except ConnectionLoss as error:

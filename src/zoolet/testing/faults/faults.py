@@ -267,7 +267,8 @@ class Trigger:
         """Send an error as the reply; the server never gets the request."""
         if OpCode.CREATE_SESSION in (self._fault.selector.op_codes or ()):
             raise FaultError(
-                "a connect request has no reply with an error: use expire() or cut() instead"
+                "a connect request has no reply with an error: use lose_request() or drop_reply()"
+                " instead"
             )
 
         def inject(_: Link, exchange: Exchange) -> bool:

@@ -116,7 +116,7 @@ class Recorder:
         """Record to ``path``; pass frames to the first of ``hosts`` that accepts a connection.
 
         ``hosts`` has the format of kazoo: a list of HOST:PORT, separated by commas. A chroot in
-        ``hosts`` is ignored; the client must use it.
+        ``hosts`` is ignored: the client must add it to the recorder's ``hosts``.
         """
         try:
             self._members = list(parse_servers(hosts).addresses)

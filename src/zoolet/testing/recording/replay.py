@@ -1,8 +1,9 @@
 """Replay: a recording replaces the ensemble from which it was made.
 
 A client gets the recorded replies if it sends the recorded requests in the same order on each
-connection. The first other request gets an error, and the replay reports it at the end. This module
-compares the requests and decides when each recorded reply or event is sent.
+connection. The first request that differs and all later requests get an error. At the end, the
+replay reports the first request that differs. This module compares the requests and decides when
+each recorded reply or event is sent.
 """
 
 import asyncio

@@ -70,8 +70,8 @@ class ApacheServer(ExternalServer):
     def _srvr(self) -> str:
         """Return the server's answer to srvr; "" if the server does not answer in time.
 
-        The server opens its port before it has loaded the database. It may never answer a word
-        that comes too early.
+        The server opens its port before it has loaded the database. It may never answer a
+        four-letter word that comes too early.
         """
         with (
             contextlib.suppress(OSError),

@@ -203,7 +203,7 @@ class EmbeddedServer(ManagedServer):
             self._close_thread()
 
     def open_addresses(self, count: int) -> str:
-        """Open addresses until there are ``count``, like an ensemble; return all for a client."""
+        """Open addresses until there are ``count``; return all, in the format of kazoo's hosts."""
         self._thread.run(self._open_addresses(count))
         return ",".join(address.hosts for address in self.addresses)
 

@@ -2,9 +2,8 @@
 
 A ``Link`` is between a connection's transport and the server's protocol. It sees every frame in
 both directions. It may close the connection, hold frames, drop a reply, or reply instead of the
-server.
-The frames that get through always keep their order. This module contains the links, the partitions
-and the list of requests. All its code runs on the loop's thread.
+server. The frames that get through always keep their order. This module contains the links, the
+partitions and the list of requests. All its code runs on the loop's thread.
 """
 
 import asyncio
@@ -33,7 +32,7 @@ MAX_KEPT_BYTES = 64 << 20
 """The network keeps the newest requests, up to this number and this total length."""
 
 _SESSION_ID_AT = 12
-"""The position of the session id in the reply to a connect request, including the length."""
+"""The position of the session id in the frame that replies to a connect request."""
 
 
 class Exchange:
