@@ -27,7 +27,7 @@ _PATH = click.Path(readable=False, path_type=Path)
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 FindDirectories = Callable[[Path | None], tuple[Path, Path | None]]
-"""Returns the dataDir and the dataLogDir of the zoo.cfg in a directory; None means the default."""
+"""Takes the directory of zoo.cfg (None: the default); returns its dataDir and dataLogDir."""
 
 
 @click.command("zkCleanup.sh", context_settings=_HELP)
@@ -66,7 +66,7 @@ def zk_cleanup(
 @click.option("-v", "--verbose", is_flag=True, help="With -r: print all txns.")
 @click.option("-y", "--yes", is_flag=True, help="With -r: correct all checksums without asking.")
 @click.option(
-    "-c", "--chop", "is_chop", is_flag=True, help="Write FILE.choppedZXID, which ends at -z."
+    "-c", "--chop", "is_chop", is_flag=True, help="Write FILE.choppedZXID, up to the zxid of -z."
 )
 @click.option("-z", "--zxid", metavar="ZXID", help="With -c: the last zxid, 0x1a or decimal.")
 @click.argument("file", type=_PATH)

@@ -186,7 +186,7 @@ class SetWatches(NamedTuple):
         )
 
     def parts(self, at_most: int) -> Iterator["SetWatches"]:
-        """Yield requests that together set the same watches, each at most ``at_most`` watches."""
+        """Split this request into requests of at most ``at_most`` watches each."""
         for kind, watched in enumerate(self._lists()):
             for start in range(0, len(watched), at_most):
                 lists: list[tuple[str, ...]] = [()] * len(self._lists())
@@ -215,7 +215,7 @@ class MultiRead(NamedTuple):
 
 
 PartRequest = Create | Delete | SetData | Check
-"""The writes that can be part of a multi."""
+"""The requests that can be part of a multi."""
 
 WriteRequest = PartRequest | DeleteContainer | SetAcl | Multi | CreateSession | CloseSession
 """The requests that are turned into a txn."""

@@ -50,8 +50,8 @@ class CreateTxn(Record):
 
     Attributes:
         path: the path, including the sequence number.
-        kind: the condition under which the znode is deleted.
-        parent_cversion: the parent's new number of created children.
+        kind: whether the znode is ephemeral, a container, a TTL znode or none of these.
+        parent_cversion: the number of children ever created in the parent, with this one.
         ttl_ms: the TTL in milliseconds; 0 if the kind is not TTL.
     """
 

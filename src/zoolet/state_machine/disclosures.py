@@ -120,7 +120,8 @@ REPLIES: Final = (
     Disclosure(
         "checkWatches, removeWatches",
         (OpCode.CHECK_WATCHES, OpCode.REMOVE_WATCHES),
-        "whether the connection still has a watch, which shows changes if it is a standard watch",
+        "whether the connection still has a watch; if a standard watch is gone, the znode has"
+        " changed",
         None,
         Of.NONE,
         _NOTHING,

@@ -48,7 +48,7 @@ class DiskFile:
             os.posix_fallocate(self._fd, 0, size_bytes)
 
     def truncate(self, size_bytes: int) -> None:
-        """Cut the file to ``size_bytes`` durably; the next write still follows the last write."""
+        """Durably cut the file to ``size_bytes``; the offset of the next write does not change."""
         with _naming(self._path):
             os.ftruncate(self._fd, size_bytes)
             os.fsync(self._fd)

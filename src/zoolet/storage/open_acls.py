@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class OpenAcls:
-    """The znodes of a tree whose ACL is not known yet.
+    """Znodes whose ACL is not known yet (open here; this is not OPEN_ACL).
 
     Attributes:
-        are_open: whether there are such znodes.
+        are_open: whether there is such a znode.
     """
 
     def __init__(self, tree: Tree, numbers: dict[str, int]) -> None:
-        """``numbers`` has the number of the missing ACL by path (``Snapshot.open_acls``)."""
+        """``numbers`` maps a znode's path to the number of its ACL (``Snapshot.open_acls``)."""
         self._tree = tree
         self._numbers = dict(numbers)
         self.are_open = bool(numbers)
@@ -58,7 +58,7 @@ class OpenAcls:
         self.are_open = bool(self._numbers)
 
     def reason_unusable(self) -> str | None:
-        """Return why the tree cannot be used after all txns are applied; None if it can be used."""
+        """Return why the tree is unusable, or None; must be called when all txns are applied."""
         still_open = [path for path in self._numbers if path in self._tree.records]
         if not still_open:
             return None

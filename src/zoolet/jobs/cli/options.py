@@ -142,7 +142,7 @@ _connection_options = (
         type=click.IntRange(1, TIMEOUT_LIMIT_MS),
         default=CONNECT_TIMEOUT_MS,
         show_default=True,
-        help="Time limit of the connection to a server.",
+        help="Time limit for connecting to a server.",
     ),
     click.option(
         "--auth",

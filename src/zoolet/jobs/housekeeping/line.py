@@ -24,12 +24,12 @@ from zoolet.jobs.results.reader import ResultReader
 log = logging.getLogger(__name__)
 
 LINE_LOOK_S = 60.0
-"""The time, in seconds, after which a worker lists the line again, even if no watch was called."""
+"""The time, in seconds, after which a worker lists the line again, even if no watch triggered."""
 REMOVE_EVERY_S = 10.0
 """The time, in seconds, between two removals of old finished jobs."""
 RETURN_SHARE = 10
-"""The search for dead workers may take 1/N of the time (N: this number), even if many workers die
-one by one."""
+"""After a search for dead workers, the next search waits at least this many times as long as the
+search took, so that many deaths one by one do not keep the thread busy."""
 
 
 class Housekeeping:

@@ -2,10 +2,10 @@
 
 The multi that creates a job also creates a key: a znode whose name is a hash of the work. So if two
 programs submit the same work at once, the server refuses one of them, which then finds the job of
-the other. The key has the id of the submission. The server completes the job's name, so a later
-request writes the name: into the key if the job is submitted alone, or else into a znode
-``jobs-<n>`` of its batch. If the submitter dies before that, other programs find the job by the id
-of the submission, which is also in the job's value.
+the other. The key has the id of the submission. The server adds the sequence number to the job's
+name, so the name can be written only after the multi: into the key if the job has no batch, or else
+into a znode ``jobs-<n>`` of its batch. If the submitter dies before that, other programs find the
+job by the id of the submission, which is also in the job's value.
 
 This module imports the job system's records, layout and batches.
 """
@@ -174,7 +174,7 @@ class Submitter:
         return submissions
 
     def _submit_chunk(self, chunk: Sequence[_Wanted]) -> list[Submission]:
-        """Submit the jobs of a chunk; equal work in the chunk is one job if it can be reused."""
+        """Submit the jobs of a chunk; those for the same work are one job if they allow reuse."""
         first: dict[str, int] = {}
         stands_for: list[int] = []
         for number, one in enumerate(chunk):
@@ -193,7 +193,7 @@ class Submitter:
         ]
 
     def _submit_some(self, wanted: Sequence[_Wanted]) -> list[Submission]:
-        """Submit the jobs of one multi as new jobs; if refused, read which work is known."""
+        """Submit the jobs of one multi as new; if refused, reuse known jobs, submit the rest."""
         try:
             names = self._entrance.enter([NewJob(w.draft, w.has_key, None) for w in wanted])
         except RefusedError:
@@ -214,7 +214,7 @@ class Submitter:
         try:
             names = iter(self._entrance.enter(new))
         except RefusedError:
-            # Another program submits some of the same work now. The other jobs must not wait.
+            # Another program submits some of this work now. Alone, the other jobs need not wait.
             return [self._submit_alone(one) for one in wanted]
         return [
             Submission(next(names), Origin.NEW) if submission is None else submission

@@ -23,16 +23,16 @@ MAX_ATTEMPTS_LIMIT = 20
 """The most attempts of a job; the errors of all of them fit into its znode."""
 WAITS_FOR_TIME = "time"
 WAITS_FOR_BATCH = "batch"
-"""The reasons why a job is in deferred: its `not_before_ms`, or the batch before its own batch."""
+"""Why a job is in "deferred": because of its `not_before_ms`, or of the batch before its own."""
 LOSSES_LIMIT = 1_000_000
-"""The greatest value of a job's count of losses; more losses are not counted."""
+"""The greatest value of ``losses``, which counts workers that died before they started the job."""
 IMPORT_PATIENCE_MS = 600_000
 """A job whose task no worker can import is FAILED this long after the first try: ten minutes."""
 IMPORT_BACKOFF_MS = 1000
 """The delay after the first try to import a task, in ms. The delay doubles with each try."""
 IMPORT_BACKOFF_MOST_MS = 30_000
 IMPORT_TRIES_LIMIT = 1000
-"""The most tries to import a task that a value may state; fewer fit into the ten minutes."""
+"""The greatest ``import_tries`` in a value; `IMPORT_PATIENCE_MS` is too short for that number."""
 TASK_LIMIT_CHARACTERS = 500
 NAME_LIMIT_CHARACTERS = 400
 """The most characters of an id or name in a job's value: its worker, batch, key, submission."""
@@ -58,7 +58,7 @@ class AttemptError(NamedTuple):
     def summary(self) -> str:
         """The last line of the message that is not indented.
 
-        For a traceback, this line names the exception, because the lines after it are indented.
+        For a traceback, this line names the exception: further lines of its text are indented.
         """
         lines = self.message.strip().splitlines()
         return next((line for line in reversed(lines) if not line.startswith(" ")), "")
@@ -122,7 +122,7 @@ def is_znode_name(value: object) -> bool:
 
 def _number(least: int, most: int, *, or_null: bool = False) -> _Field:
     def is_right(value: Any) -> bool:
-        # Decoded JSON has exactly the type int; bool, a subclass of int, is not accepted.
+        # A decoded number has exactly the type int; bool, a subclass of int, is not accepted.
         return least <= value <= most if type(value) is int else or_null and value is None
 
     return _Field(is_right, f"a whole number from {least} to {most}{_or_null(or_null)}")

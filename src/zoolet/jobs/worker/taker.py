@@ -3,12 +3,12 @@
 The thread looks for jobs each time a watch or an executor reports that there may be a job to take.
 `zoolet.jobs.worker.page_feed` and `zoolet.jobs.worker.selection` decide which jobs. Invariants:
 
-- Only short jobs are taken in advance: jobs that together run for about `AHEAD_S`, or for twice the
-  time of a request that takes jobs if this is longer, but at most for `AHEAD_MOST_S`.
+- Only short jobs are taken in advance. Together they run for about `AHEAD_S`. If the requests that
+  take jobs are slow, the limit is twice the time of such a request, at most `AHEAD_MOST_S`.
 - A thread that changes the state on which this thread's decisions depend sets ``wake`` after the
   change, not before.
-- Every wait has a time limit: after `LOOK_AGAIN_S`, the thread checks whether jobs in its view wait
-  although executors have room. This check sends no request.
+- Every wait has a time limit: after `LOOK_AGAIN_S`, the thread checks whether jobs that it has
+  listed wait although executors have room. This check sends no request.
 
 This module imports the job system's queue, feed and executors.
 """
@@ -34,12 +34,12 @@ from zoolet.jobs.worker.selection import Affinity, Candidate
 
 log = logging.getLogger(__name__)
 
-_CHANCE = random.Random()  # noqa: S311 -- not the module's generator, which a task may have seeded
+_CHANCE = random.Random()  # noqa: S311 -- not the shared one, which a task may have seeded
 
 AHEAD_S = 0.05
 AHEAD_MOST_S = 1.0
 """Limits, in seconds, of the estimated run time of all jobs that an executor has in hand. One job
-is always allowed. The longer a request that takes jobs lasts, the more jobs are allowed."""
+is always allowed. If the requests that take jobs are slower, more jobs are allowed."""
 AHEAD_JOBS = JOBS_AT_ONCE
 FORGET_SHARE = 0.6
 """The estimated job duration is a decaying maximum of recent durations. Each shorter job multiplies
@@ -50,8 +50,8 @@ YIELD_S = 0.002
 """Pause, in seconds, of an idle worker before its next try, if other workers were faster in the
 last try."""
 SPREAD = 4
-"""If several workers try to take the same jobs, each worker chooses its jobs at random from this
-number times as many jobs."""
+"""If several workers try to take the same jobs, a worker that can take n jobs chooses them at
+random from ``SPREAD * n`` jobs."""
 
 
 class JobTaker:
@@ -62,11 +62,11 @@ class JobTaker:
         hands: the jobs in hand; `ExecutorGroup.give` adds the taken jobs.
         executors: the executors that get the jobs.
         wake: an event, set when there may be a job to take.
-        seed: a text that differs for each worker; the ranking of shards depends on it.
+        seed: a text that differs for each worker, so that workers prefer different shards.
         cache_groups: the number of groups that an executor's cache keeps.
         round_s: the time, in seconds, that a job may be passed over in favor of jobs whose data is
             loaded; 0 switches affinity off.
-        on_step: called with the name of a step and the names of the jobs that have taken it.
+        on_step: called with the name of a step and the names of the jobs that have reached it.
         on_gone: called with the id of a worker that is not registered in the queue any more.
         on_cancelled: called with jobs in hand that were cancelled.
     """
@@ -145,7 +145,7 @@ class JobTaker:
     def _take_unasked(self, again_at: float | None) -> float | None:
         """Look for jobs although no event has occurred; a job that is found shows a fault.
 
-        This check limits the delay that a lost or early notification can cause.
+        This check limits the delay if a notification is lost, or is sent before its change.
         """
         rooms = self._rooms()
         if not rooms:
@@ -172,8 +172,8 @@ class JobTaker:
         listed_at = self._feed.refresh()
         waiting = self._feed.waiting
         left_at = self._offer_left()
-        # Older versions also put jobs that must not start yet into "unowned". Many of these jobs
-        # are moved at a time.
+        # Older versions also put jobs that must not start yet into "unowned". Many are chosen at
+        # a time, because ``own_jobs`` moves them to "deferred".
         reach = max(count, JOBS_AT_ONCE) if self._met_deferred else count
         wanted = reach * SPREAD if self._contended else reach
         paused_count = waiting.paused_count
@@ -222,8 +222,8 @@ class JobTaker:
     def _spread(self, chosen: list[Candidate], count: int) -> list[Candidate]:
         """Return ``count`` of the chosen jobs to take, and put the others back.
 
-        If other workers were faster in the last try, the jobs are chosen at random. The first jobs
-        of all would lead to the same conflict again.
+        If other workers were faster in the last try, the jobs are chosen at random. If each
+        worker chose the first jobs, the same conflict would occur again.
         """
         first = _CHANCE.randrange(max(1, len(chosen) - count + 1)) if self._contended else 0
         for candidate in (*chosen[:first], *chosen[first + count :]):

@@ -93,7 +93,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         line = natural.lstrip(_LINE_BLANKS)
         first, before = begun or (number, "")
         begun = None
-        # After empty continued lines, a line can still be a comment.
+        # If the lines before it are only backslashes, this line can still be a comment.
         if not before and (not line or line[0] in "#!"):
             continue
         backslashes = len(line) - len(line.rstrip("\\"))

@@ -80,7 +80,7 @@ IGNORED: Final = (
         " snapshotSizeFactor ssl.quorum.* sslQuorum sslQuorumReloadCertFiles syncEnabled syncLimit"
         " tcpKeepAlive testingonly.initialZxid version weight.N",
     ),
-    Key("reconfigEnabled", Use.IGNORED, "a standalone server refuses reconfig with both values"),
+    Key("reconfigEnabled", Use.IGNORED, "a standalone server always refuses reconfig"),
     *_ignored(
         _NO_SASL,
         "SASLAuthenticationProvider.superPassword allowSaslFailedClients"
@@ -155,12 +155,12 @@ IGNORED: Final = (
     Key("enableEagerACLCheck", Use.IGNORED, "zoolet always checks the ACL before the txn"),
     Key("ensembleAuthName", Use.IGNORED, "it is for an `authProvider.*` class that zoolet refuses"),
     Key("fips-mode", Use.IGNORED, "it selects a Java class that checks certificates"),
-    Key("flushDelay", Use.IGNORED, "zoolet syncs a batch when the sync before it ends"),
+    Key("flushDelay", Use.IGNORED, "zoolet syncs a batch as soon as the previous sync ends"),
     Key("jute.maxbuffer.extrasize", Use.IGNORED, "zoolet always uses Apache's default"),
     Key(
         "serializeLastProcessedZxid.enabled",
         Use.IGNORED,
-        "zoolet reads snapshots with and without it",
+        "zoolet reads snapshots with and without the last processed zxid",
     ),
     Key("serverCnxnFactory", Use.IGNORED, "zoolet cannot run Java classes"),
     Key("snapshot.trust.empty", Use.IGNORED, "zoolet never accepts logs without a snapshot"),
