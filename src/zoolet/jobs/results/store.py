@@ -22,6 +22,9 @@ from zoolet.jobs.errors import ResultRefusedError, ResultStoreError
 TIMEOUT_S = 30.0
 """The time limit of a call, in seconds. Most drivers wait for ever if the database hangs."""
 
+PUT_TRIES = 10
+"""The most tries to store a result while other calls store a result with the same key."""
+
 _DELETE_AT_ONCE = 500
 _SQLITE_WAIT_S = 5.0
 _IDENTITY = "zoolet_store"
@@ -142,7 +145,19 @@ class ResultStore:
                 connection.execute(self._table.delete().where(self._table.c.key == key))
                 connection.execute(self._table.insert().values(key=key, value=value))
 
-        self._ask("store a result", replace)
+        def replace_until_stored() -> None:
+            for tries_left in reversed(range(PUT_TRIES)):
+                try:
+                    replace()
+                except self._sa.exc.IntegrityError:
+                    # Another call has stored this key after the delete: for example an earlier
+                    # call of this worker, which ended only after its time limit.
+                    if not tries_left:
+                        raise
+                else:
+                    break
+
+        self._ask("store a result", replace_until_stored)
 
     def get(self, key: str) -> bytes | None:
         """Return the result with this key; None if it does not exist.

@@ -3,6 +3,7 @@
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_a_call_ends_if_the_database_does_not_answer(
     # What was left behind may end before this or after it, as if two had called.
     wait_until(lambda: store.get("key") in {b"new", b"newest", None}, "an answer")
     store.close()
+
+
+def test_calls_that_store_the_same_key_at_once_all_succeed(database: Database) -> None:
+    store = ResultStore(database[0])
+    store.put("key", b"old")
+    others = [ResultStore(database[0]) for _ in range(3)]
+    with ThreadPoolExecutor(len(others)) as pool:
+        for _ in range(20):
+            values = [b"%d" % number for number in range(len(others))]
+            list(pool.map(lambda one, value: one.put("key", value), others, values))
+            assert store.get("key") in values
+    for one in (store, *others):
+        one.close()
 
 
 def test_a_call_ends_if_a_server_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
