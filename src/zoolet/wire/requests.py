@@ -180,7 +180,7 @@ def decode_write(op_code: int, reader: Reader) -> WriteRequest:
 def read_path_watch(reader: Reader) -> tuple[str, bool]:
     """Read the path and the watch flag of exists, getData, getChildren or getChildren2.
 
-    In compiled code, the pair is two values in registers; a PathWatch makes a getData 30 ns slower.
+    In compiled code, the pair is two values in registers; a PathWatch takes 0.2 µs more.
     """
     return reader.read_ustring(), reader.read_bool()
 
