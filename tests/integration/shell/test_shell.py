@@ -401,3 +401,14 @@ def test_a_server_that_only_reads_is_taken_where_that_is_asked_for() -> None:
             settings = read_settings([*options, "help"], {})
             context = Context(settings, Output(is_json=False, has_pager=False))
         assert context.client.read_only is is_taken
+
+
+def test_a_quota_of_an_old_client_without_hard_limits_is_changed(
+    server: ServerProcess, client: Any
+) -> None:
+    client.create("/a")
+    client.create("/zookeeper/quota/a/zookeeper_limits", b"count=9,bytes=-1", makepath=True)
+    client.create("/zookeeper/quota/a/zookeeper_stats", b"count=1,bytes=0")
+    assert "[Warning]" not in printed(server, "setquota", "-n", "5", "/a")
+    text, _ = client.get("/zookeeper/quota/a/zookeeper_limits")
+    assert text == b"count=5,bytes=-1"

@@ -101,15 +101,11 @@ def _refuse_nested(client: Any, path: str) -> None:
 
 def _warnings(limits: dict[str, int], used: dict[str, int]) -> Iterator[Answer]:
     """Yield a warning for each limit that the subtree already exceeds."""
-    for what, key, hard in (
-        (COUNT, COUNT, HARD_COUNT),
-        (BYTES, BYTES, HARD_BYTES),
-    ):
+    for key, hard in ((COUNT, HARD_COUNT), (BYTES, HARD_BYTES)):
         existing = used.get(key, 0)
-        if any(UNLIMITED < limits[limit] < existing for limit in (key, hard)):
+        if any(UNLIMITED < limits.get(limit, UNLIMITED) < existing for limit in (key, hard)):
             text = (
-                f"[Warning]: the {what} quota you create is less than the existing {what}:"
-                f"{existing}"
+                f"[Warning]: the {key} quota you create is less than the existing {key}:{existing}"
             )
             yield Answer({"warning": text}, text)
 
