@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 LIST = Path(__file__).with_name("compiled.txt")
 
 # How mypyc 2.4.1 writes the destruction of an object, and its keeping of one object for reuse.
-DEALLOC = re.compile(r"\b(\w+)_dealloc\(\w+ \*self\)\n *\{\n.*?\n *done: ;\n", re.DOTALL)
+DEALLOC = re.compile(r"\b\w+_dealloc\(\w+ \*self\)\n *\{\n.*?\n *done: ;\n", re.DOTALL)
 REUSE = re.compile(
     r"if \((\w+_free_instance) == NULL\) \{\n *\1 = self;\n(?P<clear>.*?) *return;\n *\}\n",
     re.DOTALL,
@@ -84,8 +84,11 @@ def compiled_modules() -> list[Extension]:
     extensions: list[Extension] = []
     for name, group in groups.items():
         extensions += mypycify(options + group, opt_level="3", debug_level="0", group_name=name)
-    for source in {source for extension in extensions for source in extension.sources}:
-        Path(source).write_text(corrected(Path(source).read_text()))
+    for source in {Path(source) for extension in extensions for source in extension.sources}:
+        generated = source.read_text()
+        text = corrected(generated)
+        if text != generated:  # else it is not to be compiled again
+            source.write_text(text)
     for extension in extensions:
         # What is not exported is inlined, and called without a table: reads are 12% faster. No C++
         # exception passes through C, so the tables for one need not be in memory (0.2 MB).

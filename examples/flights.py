@@ -136,20 +136,20 @@ def running_server(conf: Path) -> Iterator[str]:
 
     One that runs already is used, and left running.
     """
-    if zk_server("status", conf).returncode == 0:
+    status = zk_server("status", conf)
+    if status.returncode == 0:
         console.print("The server runs already.")
-        yield address_of(conf)
+        yield address_in(status.stdout)
         return
     console.print(done("start", conf))
     try:
-        yield address_of(conf)
+        yield address_in(done("status", conf))
     finally:
         console.print(done("stop", conf))
 
 
-def address_of(conf: Path) -> str:
-    """Return the address of a server, as ``zkServer.sh status`` prints it."""
-    status = done("status", conf)
+def address_in(status: str) -> str:
+    """Return the address of the server in the output of ``zkServer.sh status``."""
     found = re.search(r"Client port found: (\d+)\. Client address: (\S+)\.$", status, re.MULTILINE)
     if found is None:
         raise click.ClickException(f"zkServer.sh status names no address: {status}")

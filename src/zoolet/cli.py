@@ -7,16 +7,15 @@ a command does not handle an OSError, this module prints it in one line.
 # ruff: noqa: E402 -- the garbage collector is configured before large modules are imported
 
 import contextlib
-import gc
 import importlib
 import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-# Neither imports nor the processing of requests create reference cycles. The default thresholds
-# would cost 7% of a server's startup time, and cause pauses later.
-gc.set_threshold(50_000, 20, 100)
+from zoolet import collector
+
+collector.configure()
 
 import click
 

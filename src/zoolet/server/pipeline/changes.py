@@ -4,8 +4,7 @@ Every change goes through this module: the changes that clients request, and the
 server makes itself (it closes expired sessions and deletes containers and TTL znodes).
 """
 
-import logging
-from typing import Final, final
+from typing import final
 
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.requests import WriteRequest
@@ -20,10 +19,6 @@ from zoolet.state_machine.identities import NOBODY
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.view import Requester
 from zoolet.storage.txn_log import TxnTooLargeError
-
-log = logging.getLogger(__name__)
-
-WARNING_INTERVAL_MS: Final = 1000
 
 
 @final

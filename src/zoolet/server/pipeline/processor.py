@@ -26,7 +26,7 @@ from zoolet.server.connections.batches import EVERYTHING, NOTHING, Batch
 from zoolet.server.connections.connection import Connection, Requests
 from zoolet.server.operator import four_letter_words
 from zoolet.server.operator.inspection import Client, Inspector
-from zoolet.server.pipeline.changes import WARNING_INTERVAL_MS, Changes
+from zoolet.server.pipeline.changes import Changes
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.outbox import Outbox
 from zoolet.server.pipeline.reads import read
@@ -59,6 +59,7 @@ log = logging.getLogger(__name__)
 
 _CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
 _WATCHES_AT_ONCE: Final = 500
+_WARNING_INTERVAL_MS: Final = 1000
 
 _AUTHENTICATION = frozenset({OpCode.AUTH.value, OpCode.SASL.value})
 """Apache ZooKeeper decodes these requests outside its pipeline and closes the connection if they
@@ -99,7 +100,7 @@ class RequestProcessor(Requests):
             scheduler,
             keeps_alive=config.keeps_alive,
             x509_super_user=config.x509_super_user,
-            limited=LogLimiter(log, clock.monotonic_ms, WARNING_INTERVAL_MS),
+            limited=LogLimiter(log, clock.monotonic_ms, _WARNING_INTERVAL_MS),
         )
         self._on_fatal = on_fatal
         self.machine = machine
