@@ -11,6 +11,7 @@ import pytest
 from kazoo.client import KazooClient
 
 import zoolet
+from tests.support import hanging
 from tests.support.apache import require_apache
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.apache import DEBIAN_JARS
@@ -45,8 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 kazoo.retry.random = kazoo.protocol.connection.random = random.Random()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Refuse to test compiled modules that are not those of the sources."""
+    config.pluginmanager.register(hanging)
     stamp = Path(__file__).parents[1] / ".venv" / ".compiled"
     for compiled in Path(zoolet.__file__).parent.rglob("*.so"):
         source = compiled.with_name(compiled.name.partition(".")[0] + ".py")

@@ -30,6 +30,11 @@ RECIPES = (
     "watchers",
 )
 
+# Both wait without a limit until nobody has the lock. On a fast server the next contender has it
+# before the waiting thread looks.
+WAIT_FOR_A_MOMENT = {"KazooLockTests": ("test_lock", "test_rw_lock")}
+HANGS = "hangs if it misses the moment that it waits for; test_recipes.py tests the same"
+
 sys.modules["kazoo.testing"] = harness
 for recipe in RECIPES:
     module: Any = import_module(f"kazoo.tests.test_{recipe}")
@@ -39,4 +44,6 @@ for recipe in RECIPES:
     for name, found in vars(module).items():
         if isinstance(found, type) and issubclass(found, unittest.TestCase):
             globals()[name] = found
+            for test in WAIT_FOR_A_MOMENT.get(name, ()):
+                setattr(found, test, unittest.skip(HANGS)(getattr(found, test)))
 del sys.modules["kazoo.testing"], module, name, found

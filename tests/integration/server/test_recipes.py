@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
 from kazoo.exceptions import KazooException
 from kazoo.recipe.cache import TreeCache
+from kazoo.recipe.lock import Lock
 from kazoo.retry import KazooRetry
 
 from tests.support.waiting import WAIT_S, wait_until
@@ -111,6 +113,49 @@ def test_a_lock_goes_on_when_its_holders_session_expires(connect: Connect) -> No
     holder.expire()
     assert taken.acquire(timeout=WAIT_S)
     assert taken.contenders() == ["waiter"]
+
+
+def get_in_turn(contenders: dict[str, Lock]) -> None:
+    """Check that threads get a lock in the order in which they began to wait for it."""
+    first, *waiting = contenders
+    had_it: list[str] = []
+
+    def hold(name: str) -> None:
+        lock = contenders[name]
+        assert lock.acquire(timeout=WAIT_S)
+        had_it.append(name)
+        assert lock.contenders() == waiting[waiting.index(name) :]
+        lock.release()
+
+    lock = contenders[first]
+    assert lock.acquire(timeout=WAIT_S)
+    with ThreadPoolExecutor(len(waiting)) as threads:
+        holding = []
+        for count, name in enumerate(waiting, 2):
+            holding.append(threads.submit(hold, name))
+            wait_until(partial(has_contenders, lock, count), f"{name} in the line")
+        lock.release()
+        for held in holding:
+            held.result(WAIT_S)
+    assert had_it == waiting
+    assert lock.contenders() == []
+
+
+def has_contenders(lock: Lock, count: int) -> bool:
+    return len(lock.contenders()) == count
+
+
+def test_contenders_get_a_lock_in_turn(connect: Connect) -> None:
+    client = connect().client
+    names = ["first", *(f"contender {number}" for number in range(5))]
+    get_in_turn({name: client.Lock("/lock", name) for name in names})
+
+
+def test_a_reader_and_a_writer_get_a_lock_in_turn(connect: Connect) -> None:
+    client = connect().client
+    write, read = client.WriteLock, client.ReadLock
+    kinds = {"first": write, "reader": read, "writer": write}
+    get_in_turn({name: kind("/lock", name) for name, kind in kinds.items()})
 
 
 def test_readers_share_and_writers_do_not(connect: Connect) -> None:
