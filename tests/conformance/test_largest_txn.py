@@ -12,7 +12,7 @@ from tests.support.largetxns import authenticate, large_multi
 from tests.support.rawclient import RawClient
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.limits import max_txn_bytes_of
-from zoolet.storage.txn_log import encode_payload, read_raw_records
+from zoolet.storage.txn_log import encode_log_record, read_raw_records
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.process import ExternalServer
 
@@ -68,8 +68,8 @@ def test_apache_reads_no_larger_txn_back(tmp_path: Path, apache_jars: Path) -> N
     write_the_largest_txn(tmp_path)
     log, payload = largest_payload(tmp_path)
     # Apache passes over a byte behind the txn, where a digest may be.
-    larger = encode_payload(payload + b"\0")
-    log.write_bytes(log.read_bytes().replace(encode_payload(payload), larger))
+    larger = encode_log_record(payload + b"\0")
+    log.write_bytes(log.read_bytes().replace(encode_log_record(payload), larger))
     with pytest.raises(RuntimeError, match="did not start"):
         apache_at(tmp_path, apache_jars, MAX_FRAME_BYTES).start()
     with apache_at(tmp_path, apache_jars, MAX_FRAME_BYTES + 1) as server:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.der import random_name
-from zoolet.server.network.distinguished_names import name_as_text
+from zoolet.server.sockets.distinguished_names import name_as_text
 
 NAMES = 3000
 PROGRAM = """

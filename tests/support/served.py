@@ -7,8 +7,8 @@ import ssl
 from typing import cast
 
 from tests.support.loops import count_descriptors, until
-from zoolet.server.network.admission import AcceptedSocket, Admission, Limits
-from zoolet.server.network.listening import Acceptor, open_listening_sockets
+from zoolet.server.sockets.admission import AcceptedSocket, Admission, Limits
+from zoolet.server.sockets.listening import Acceptor, open_listening_sockets
 from zoolet.server.zoo_cfg.config import Listener
 
 BACKLOG = 1000

@@ -28,10 +28,13 @@ def format_permissions(permissions: int) -> str:
 
 
 def parse_acl(text: str) -> AclList:
-    """Parse ``scheme:id:permissions[,...]``; raises AclError.
+    """Parse ``scheme:id:permissions[,...]``.
 
     An id may contain colons and commas, for example with the scheme x509. It ends before a colon
     that is followed by permissions.
+
+    Raises:
+        AclError: the text does not have this form.
     """
     entries: list[ACL] = []
     position = 0

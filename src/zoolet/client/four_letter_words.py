@@ -11,7 +11,8 @@ _READ_BYTES = 65536
 def ask(client: KazooClient, host: str, port: int, word: str, timeout_s: float) -> str:
     """Send a word over a new connection with the client's TLS settings; return the reply.
 
-    Raises OSError if the server cannot be reached or does not reply in time.
+    Raises:
+        OSError: the server cannot be reached or does not reply in time.
     """
     connection = client.handler.create_connection(
         (host, port),

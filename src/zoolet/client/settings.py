@@ -43,7 +43,11 @@ class Credential(NamedTuple):
 
 
 def parse_credential(text: str) -> Credential:
-    """Parse ``SCHEME:SECRET``; raises SettingsError, whose message does not show the secret."""
+    """Parse ``SCHEME:SECRET``.
+
+    Raises:
+        SettingsError: the text does not have this form; the message does not show the secret.
+    """
     scheme, colon, secret = text.partition(":")
     if not scheme or not colon or not scheme.isidentifier():
         raise SettingsError("a login must have the form SCHEME:SECRET, like digest:user:password")
@@ -104,7 +108,11 @@ class ConnectionSettings:
 
     @property
     def servers(self) -> Servers:
-        """The servers and the chroot; raises AddressError."""
+        """The servers and the chroot.
+
+        Raises:
+            AddressError: ``hosts`` does not have the form HOST:PORT[,...][/PATH].
+        """
         return parse_servers(self.hosts)
 
     @property
@@ -116,7 +124,9 @@ class ConnectionSettings:
         """Return these settings without the chroot, and ``root`` with the chroot before it.
 
         With kazoo, a chroot must exist before the client uses it, but a queue creates its own root.
-        Raises AddressError.
+
+        Raises:
+            AddressError: see ``servers``.
         """
         servers = self.servers
         if servers.chroot:
@@ -124,7 +134,11 @@ class ConnectionSettings:
         return replace(self, hosts=servers.hosts), root
 
     def for_kazoo(self) -> Mapping[str, Any]:
-        """Return the keyword arguments for a KazooClient; raises AddressError."""
+        """Return the keyword arguments for a KazooClient.
+
+        Raises:
+            AddressError: see ``servers``.
+        """
         arguments: dict[str, Any] = {
             "hosts": str(self.servers),
             "timeout": self.session_timeout_ms / 1000,

@@ -72,7 +72,8 @@ _ONE_SHOT = {
     EventType.NODE_DELETED: (WatchKind.DATA, WatchKind.EXIST, WatchKind.CHILD),
     EventType.NODE_CHILDREN_CHANGED: (WatchKind.CHILD,),
 }
-"""The kinds of one-shot watches that an event on their path ends. Source: ``ZKWatchManager``."""
+"""For each type of event, the kinds of one-shot watches on its path that the event triggers and
+removes. Source: ``ZKWatchManager``."""
 
 _KIND_OF_MODE = {
     AddWatchMode.PERSISTENT: WatchKind.PERSISTENT,

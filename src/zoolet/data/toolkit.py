@@ -16,7 +16,7 @@ from zoolet.storage.disk import BytesFile, Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.txn_log import (
     RawRecord,
-    encode_payload,
+    encode_log_record,
     read_file_header,
     read_raw_records,
     read_records,
@@ -86,7 +86,7 @@ def mend(
         nonlocal mended
         encoded = record.encoded
         if not record.is_sound and shall_mend(txn_line(record)):
-            encoded = encode_payload(record.payload)
+            encoded = encode_log_record(record.payload)
             mended += 1
         if is_verbose:
             show(txn_line(record))

@@ -16,7 +16,8 @@ from zoolet.model.addresses import not_resolved
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.errors import ServerError
 from zoolet.server.connections.connection import Connection
-from zoolet.server.network.admission import (
+from zoolet.server.pipeline.processor import RequestProcessor
+from zoolet.server.sockets.admission import (
     FILE_DESCRIPTORS,
     OPERATOR_CONNECTIONS,
     OPERATOR_DESCRIPTORS,
@@ -24,9 +25,8 @@ from zoolet.server.network.admission import (
     Admission,
     Limits,
 )
-from zoolet.server.network.idle_connections import IdleConnections
-from zoolet.server.network.listening import Acceptor, open_listening_sockets
-from zoolet.server.pipeline.processor import RequestProcessor
+from zoolet.server.sockets.idle_connections import IdleConnections
+from zoolet.server.sockets.listening import Acceptor, open_listening_sockets
 from zoolet.server.zoo_cfg.config import AdminConfig, Config, Listener
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Endpoints:
         config = self._config
         # The client port is last: when it accepts connections, the server is ready.
         if config.tls is not None:
-            from zoolet.server.network.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
+            from zoolet.server.sockets.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
 
             context = tls_context(config.tls)
             self._listen(started, config.tls.listener, "secureClientPort", context)

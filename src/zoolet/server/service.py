@@ -22,10 +22,10 @@ from zoolet.server.common.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMem
 from zoolet.server.common.scheduler import Scheduler, Share
 from zoolet.server.connections.batches import Batch
 from zoolet.server.endpoints import Endpoints
-from zoolet.server.network.listening import is_broken_connection
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.server.snapshotter import Snapshotter
+from zoolet.server.sockets.listening import is_broken_connection
 from zoolet.server.zoo_cfg.config import Config, Listener
 from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from zoolet.server.network.listening import Acceptor
     from zoolet.server.operator.http import Page
+    from zoolet.server.sockets.listening import Acceptor
     from zoolet.server.zoo_cfg.config import AdminConfig
     from zoolet.state_machine.machine import StateMachine
 

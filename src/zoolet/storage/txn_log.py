@@ -271,8 +271,8 @@ def read_raw_records(path: Path, data: bytes) -> Iterator[RawRecord]:
         offset = end + 1
 
 
-def encode_payload(payload: bytes) -> bytes:
-    """Return a record with ``payload`` and its checksum."""
+def encode_log_record(payload: bytes) -> bytes:
+    """Return a record of the transaction log with this payload and its checksum."""
     head = _adler32(payload).to_bytes(8) + len(payload).to_bytes(4)
     return head + payload + bytes([_END_MARK])
 

@@ -94,7 +94,11 @@ class Inside:
         """Return when all requests have replies, all changes are durable, and the server is idle.
 
         The server is idle if it got no request for ``for_s`` seconds. Pings and the frames that a
-        partition holds do not count. Raises TimeoutError; the message shows the last requests.
+        partition holds do not count.
+
+        Raises:
+            TimeoutError: the server is not idle after ``timeout_s`` seconds; the message shows the
+                last requests.
         """
         try:
             self._thread.run(self._be_quiet(for_s), timeout_s)

@@ -81,7 +81,7 @@ class Reader:
 
     def read_buffer(self) -> bytes | None:
         """Read bytes, or None for null."""
-        # Without calls of other methods: every request has two or three buffers.
+        # For speed, a valid buffer is read without calls: most requests have two or three buffers.
         start: i64 = self.position + 4
         if start > self.end:
             self._advance(4)

@@ -22,14 +22,14 @@ from zoolet.server.common.scheduler import LEAST_CHARGED_S, QUANTUM_S, Scheduler
 from zoolet.server.connections.arriving import LongRequest, PartialFrame, wanted_bytes, whole_word
 from zoolet.server.connections.sending import MAX_UNSENT_BYTES, SendingSide
 from zoolet.server.connections.unsent import CHUNK_BYTES
-from zoolet.server.network.clients import client_at
 from zoolet.server.operator.four_letter_words import WORD_BYTES, WORDS
+from zoolet.server.sockets.clients import client_at
 from zoolet.wire.frames import LENGTH_BYTES, frame_end
 from zoolet.wire.jute import MalformedError
 
 if TYPE_CHECKING:
     from zoolet.server.connections.batches import Batch, Hold
-    from zoolet.server.network.admission import AcceptedSocket
+    from zoolet.server.sockets.admission import AcceptedSocket
     from zoolet.state_machine.sessions import Session
 
 log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class Connection(SendingSide):
         transport.set_write_buffer_limits(high=CHUNK_BYTES - 1)
         ssl_object = transport.get_extra_info("ssl_object")
         if ssl_object is not None:
-            from zoolet.server.network.tls import proven_by  # noqa: PLC0415 -- only for TLS
+            from zoolet.server.sockets.tls import proven_by  # noqa: PLC0415 -- only for TLS
 
             self.is_secure = True
             requests = self._requests

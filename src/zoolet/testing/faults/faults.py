@@ -37,7 +37,11 @@ class FaultError(Exception):
 
 
 def session_id_of(who: Who) -> int:
-    """Return the id of a session; raises FaultError if the client has no session."""
+    """Return the id of a session.
+
+    Raises:
+        FaultError: the client has no session.
+    """
     if isinstance(who, int):
         return who
     # kazoo's client_id is None while the client is not connected, but its session may still exist.
@@ -52,7 +56,11 @@ class Controls(Protocol):
 
     @property
     def disk(self) -> "MemoryDisk":
-        """The disk in memory; raises FaultError if the data are on a real disk."""
+        """The disk in memory.
+
+        Raises:
+            FaultError: the data are on a real disk.
+        """
         ...
 
     def expire(self, session_id: int) -> bool:
@@ -136,7 +144,8 @@ class Fault:
     def wait(self, count: int = 1, timeout_s: float = _WAIT_S) -> None:
         """Return when the fault has happened ``count`` times.
 
-        Raises TimeoutError if the fault has not happened ``count`` times after ``timeout_s``.
+        Raises:
+            TimeoutError: the fault has not happened ``count`` times after ``timeout_s`` seconds.
         """
         with self._happened:
             if not self._happened.wait_for(lambda: self._told >= count, timeout_s):

@@ -121,7 +121,11 @@ class MemoryDisk(Disk):
         self._gate.clear()
 
     def wait_for_sync(self, timeout_s: float = _WAIT_S) -> None:
-        """Wait until a sync is blocked; raises TimeoutError after ``timeout_s``."""
+        """Wait until a sync is blocked.
+
+        Raises:
+            TimeoutError: no sync has begun after ``timeout_s`` seconds.
+        """
         if not self._arrived.wait(timeout_s):
             raise TimeoutError(f"no sync came within {timeout_s:g} s: was anything written?")
 

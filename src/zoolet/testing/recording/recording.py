@@ -57,7 +57,11 @@ class Recorded(NamedTuple):
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """Read a line of a recording; raises ValueError, KeyError or TypeError if it is invalid."""
+        """Read a line of a recording.
+
+        Raises:
+            ValueError, KeyError, TypeError: the line is invalid.
+        """
         fields = json.loads(line)
         content = fields["content"]
         return cls(
@@ -79,7 +83,11 @@ def write_recording(path: Path, frames: Iterable[Recorded]) -> None:
 
 
 def read_recording(path: Path) -> list[Recorded]:
-    """Read a recording; raises RecordingError."""
+    """Read a recording.
+
+    Raises:
+        RecordingError: the file does not exist, or a line of it is invalid.
+    """
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:

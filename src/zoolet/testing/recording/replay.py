@@ -41,7 +41,11 @@ class Replay:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read a recording; raises RecordingError."""
+        """Read a recording.
+
+        Raises:
+            RecordingError: the file does not exist, or a line of it is invalid.
+        """
         self._port = ReservedPort()
         self.hosts = self._port.address
         self._script = _Script(read_recording(path))

@@ -46,7 +46,8 @@ class ApacheServer(ExternalServer):
     ) -> None:
         """Write the zoo.cfg; ``jars`` contains ZooKeeper's jar and the jars that it needs.
 
-        Raises RuntimeError if the jars or Java are missing.
+        Raises:
+            RuntimeError: the jars or Java are missing.
         """
         if (missing := missing_for_apache(jars)) is not None:
             raise RuntimeError(missing)

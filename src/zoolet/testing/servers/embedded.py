@@ -122,7 +122,11 @@ class EmbeddedServer(ManagedServer):
 
     @property
     def disk(self) -> MemoryDisk:
-        """The disk in memory; raises FaultError if the data are in a directory."""
+        """The disk in memory.
+
+        Raises:
+            FaultError: the data are in a directory.
+        """
         if self._memory is None:
             raise FaultError(
                 "the data are in a directory, on this machine's disk: create the EmbeddedServer"
@@ -133,7 +137,12 @@ class EmbeddedServer(ManagedServer):
     # --- Start, stop and faults
 
     def start(self) -> None:
-        """Start the server; return when it accepts clients; raises ServerError or StorageError."""
+        """Start the server; return when it accepts clients.
+
+        Raises:
+            ServerError: the server cannot start, for example because it cannot listen.
+            StorageError: the data directory is damaged or cannot be read or written.
+        """
         self._thread.run(self._start())
 
     def stop(self) -> int:
@@ -166,7 +175,11 @@ class EmbeddedServer(ManagedServer):
         self._thread.resume()
 
     def wait_until_ended(self, timeout_s: float = _WAIT_S) -> None:
-        """Wait until the server has ended; raises TimeoutError if it still runs."""
+        """Wait until the server has ended.
+
+        Raises:
+            TimeoutError: the server still runs after ``timeout_s`` seconds.
+        """
         if not self._ended.wait(timeout_s):
             raise TimeoutError(f"the server still runs after {timeout_s:g} s")
 

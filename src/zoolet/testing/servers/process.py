@@ -84,8 +84,11 @@ class ExternalServer(ManagedServer):
     def start(self) -> None:
         """Start the server, and return when it accepts clients.
 
-        Raises RuntimeError, with the server's log, if the server ends. On Linux the server does not
-        outlive this process, even if this process is killed.
+        On Linux the server does not outlive this process, even if this process is killed.
+
+        Raises:
+            RuntimeError: the server ended while it started; the message has the server's log.
+            TimeoutError: the server does not accept clients; the message has the server's log.
         """
         if self.is_running:
             return

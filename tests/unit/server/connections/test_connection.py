@@ -14,8 +14,8 @@ from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
 from zoolet.server.connections.connection import Connection
 from zoolet.server.connections.unsent import CHUNK_BYTES
-from zoolet.server.network.admission import AcceptedSocket, Admission, Limits
 from zoolet.server.pipeline.processor import RequestProcessor
+from zoolet.server.sockets.admission import AcceptedSocket, Admission, Limits
 from zoolet.testing import EmbeddedServer
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 

@@ -22,9 +22,9 @@ from tests.support.served import (
     echoed,
     is_closed,
 )
-from zoolet.server.network.admission import AcceptedSocket, Limits
-from zoolet.server.network.handshakes import ServerContext
-from zoolet.server.network.listening import (
+from zoolet.server.sockets.admission import AcceptedSocket, Limits
+from zoolet.server.sockets.handshakes import ServerContext
+from zoolet.server.sockets.listening import (
     ACCEPTS_PER_ITERATION,
     HANDSHAKES_PER_COLLECTION,
 )

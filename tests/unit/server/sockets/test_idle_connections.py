@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.loops import LOOPS, RunOnLoop, runner, until
 from zoolet.server.common.stats import ServerStats
-from zoolet.server.network.admission import AcceptedSocket, Admission, Limits
-from zoolet.server.network.idle_connections import CONNECTIONS_PER_STEP, IdleConnections
-from zoolet.server.network.listening import Acceptor, open_listening_sockets
+from zoolet.server.sockets.admission import AcceptedSocket, Admission, Limits
+from zoolet.server.sockets.idle_connections import CONNECTIONS_PER_STEP, IdleConnections
+from zoolet.server.sockets.listening import Acceptor, open_listening_sockets
 from zoolet.server.zoo_cfg.config import Listener
 
 SESSIONLESS_MS = 10_000

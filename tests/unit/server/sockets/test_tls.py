@@ -7,7 +7,7 @@ import pytest
 import trustme
 
 from zoolet.server.common.errors import ServerError
-from zoolet.server.network.tls import tls_context
+from zoolet.server.sockets.tls import tls_context
 from zoolet.server.zoo_cfg.config import ClientAuth, Listener, TlsConfig
 
 ECDHE_128 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"

@@ -11,8 +11,8 @@ from typing import Final
 from zoolet.model.acl import Id
 from zoolet.server.common.errors import ServerError
 from zoolet.server.common.log_limiter import LogLimiter
-from zoolet.server.network.distinguished_names import DerError, subject_in
-from zoolet.server.network.handshakes import ServerContext
+from zoolet.server.sockets.distinguished_names import DerError, subject_in
+from zoolet.server.sockets.handshakes import ServerContext
 from zoolet.server.zoo_cfg.config import ClientAuth, TlsConfig
 
 _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}

@@ -20,7 +20,7 @@ from typing import Final
 
 from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.common.stats import ServerStats
-from zoolet.server.network.admission import AcceptedSocket, Admission
+from zoolet.server.sockets.admission import AcceptedSocket, Admission
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from tests.support.loops import count_descriptors
-from zoolet.server.network.listening import (
+from zoolet.server.sockets.listening import (
     ListeningSocket,
     is_broken_connection,
     open_listening_sockets,

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from zoolet.server.common.log_limiter import LogLimiter
-from zoolet.server.network.admission import AcceptedSocket, Admission
+from zoolet.server.sockets.admission import AcceptedSocket, Admission
 
 if TYPE_CHECKING:
     import ssl
@@ -303,7 +303,7 @@ class Acceptor:
             if self._tls is None:
                 await self._loop.connect_accepted_socket(lambda: protocol, accepted.socket)
             else:
-                from zoolet.server.network import handshakes  # noqa: PLC0415 -- loads OpenSSL
+                from zoolet.server.sockets import handshakes  # noqa: PLC0415 -- loads OpenSSL
 
                 await handshakes.connect(
                     self._loop,
@@ -324,7 +324,7 @@ class Acceptor:
 
     def _set_up_failed(self, accepted: AcceptedSocket, error: Exception) -> None:
         if self._tls is not None and isinstance(error, OSError):
-            from zoolet.server.network import handshakes  # noqa: PLC0415 -- loads OpenSSL
+            from zoolet.server.sockets import handshakes  # noqa: PLC0415 -- loads OpenSSL
 
             self._failed_handshakes += 1
             if self._failed_handshakes % HANDSHAKES_PER_COLLECTION == 0:
