@@ -2,8 +2,8 @@
 
 The first line has the format, the zxid of the exported state, and the path of the root znode. Each
 other line has one znode, parents before children. Data in UTF-8 are written as text, other data in
-base64. The owner in a Stat marks containers and TTL znodes too (``model/owner_kinds.py``), if the
-program that made the export could recognize them.
+base64. The field ``ephemeralOwner`` of a Stat also shows whether the znode is a container or a TTL
+znode (``model/owner_kinds.py``), if the program that made the export could recognize these.
 """
 
 import base64

@@ -9,8 +9,8 @@ without an event (``ZooKeeperServer.restoreFromSnapshot``).
 
 from collections.abc import Callable, Iterator
 
-from zoolet.server.common.answers import Run
 from zoolet.server.common.clock import Clock
+from zoolet.server.operator.answers import Run
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.server.zoo_cfg.config import Config

@@ -1,7 +1,7 @@
 """The index of the jobs that cannot start yet: one entry for each job in ``deferred``.
 
     due/<minute>/<not_before_ms>-<name>   a job that waits for a time
-    chains/<batch>/<name>                 a job that waits until another batch has ended
+    chains/<batch>/<name>                 a job of <batch>, which waits for another batch to end
 
 Invariants: a job in deferred has exactly one entry, and a job elsewhere has no entry. The job's
 value says why the job waits (`Job.waits_for`), so the path of its entry follows from the value. A

@@ -3,8 +3,8 @@
 Only this module and `zoolet.jobs.queue.requests` call the kazoo client. Invariants: a call
 returns the content of the server's reply, or raises a JobError or an error of
 `zoolet.jobs.queue.operations`. Callers do not see kazoo's types and errors. One request reads as
-many znodes as fit into a reply of moderate size. This module does not depend on jobs. It imports
-zoolet.client, zoolet.model, and kazoo.
+many znodes as fit into a reply of moderate size. This module does not know the content of jobs. It
+imports this package, the errors of the job system, zoolet.client, zoolet.model, and kazoo.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

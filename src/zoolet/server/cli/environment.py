@@ -33,7 +33,8 @@ class Environment(NamedTuple):
             directories.
         config_name: the file name in ``ZOOCFG``; by default ``zoo.cfg``.
         log_directory: the directory in ``ZOO_LOG_DIR``; None means that the log is in the dataDir.
-        pid_path: the path in ``ZOOPIDFILE``; None if the lock in the dataDir is the only pid file.
+        pid_path: the path in ``ZOOPIDFILE``; None if it is not set. The lock file in the dataDir
+            contains the pid too.
         flags: the flags in ``SERVER_JVMFLAGS`` and ``JVMFLAGS``.
         ignored: the names of variables that are set but have no effect in zoolet.
     """
@@ -69,7 +70,7 @@ class Environment(NamedTuple):
         )
 
     def with_config_directory(self, directory: Path | None) -> "Environment":
-        """Return this environment with another config_directory; unchanged if it is None."""
+        """Return a copy with ``directory`` as the config_directory, or itself if that is None."""
         return self if directory is None else self._replace(config_directory=directory)
 
     def find_config(self, named: Path | None) -> Path:

@@ -11,15 +11,15 @@ from mypy_extensions import i32, i64
 
 from zoolet.model.addresses import format_address
 from zoolet.model.big_endian import BytesWriter
-from zoolet.server.common.answers import UNSENT_BYTES
 from zoolet.server.connections.batches import Receiver
 from zoolet.server.connections.unsent import CHUNK_BYTES, Unsent
+from zoolet.server.operator.answers import UNSENT_BYTES
 from zoolet.server.operator.four_letter_words import failure
 
 if TYPE_CHECKING:
     import asyncio
 
-    from zoolet.server.common.answers import Answer
+    from zoolet.server.operator.answers import Answer
 
 MAX_UNSENT_BYTES: Final = 16 << 20
 """If more bytes of a connection are unsent or wait for the disk, the server processes no further

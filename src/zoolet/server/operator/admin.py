@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from zoolet.model.numbers import hex64
-from zoolet.server.common.answers import in_chunks
+from zoolet.server.operator.answers import in_chunks
 from zoolet.server.operator.four_letter_words import flat_figures
 from zoolet.server.operator.http import Exchange, Page, Request, Response, Upload, text
 from zoolet.server.operator.inspection import Inspector

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from zoolet.model.numbers import hex64
-from zoolet.server.common.answers import in_chunks
+from zoolet.server.operator.answers import in_chunks
 from zoolet.server.operator.inspection import Inspector
 from zoolet.server.operator.version import FULL_VERSION
 

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
-from zoolet.server.common.answers import UNSENT_BYTES, Answer, Answers
+from zoolet.server.operator.answers import UNSENT_BYTES, Answer, Answers
 from zoolet.server.sockets.admission import AcceptedSocket
 
 MAX_HEADER_BYTES: Final = 16 << 10

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol
 
-from zoolet.server.common.answers import Run
 from zoolet.server.common.disk_thread import DiskThread
+from zoolet.server.operator.answers import Run
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk

@@ -1,9 +1,9 @@
 """Replies that are too long to encode at once: each reply is encoded in several steps.
 
 The whole reply shows the state at one zxid: the zxid at which the server began to process the
-request. So the data for all steps is kept at the beginning. Records and lists of children are not
-copied: records never change, and the lists only grow. Deleted children stay in the list for a time;
-the set of their paths is copied.
+request. So a reply that begins keeps the data of all its steps. Records and lists of children are
+not copied. Records never change. A list only grows: a deleted child stays in it until a new list
+replaces it. The set of the deleted paths changes, so it is copied.
 """
 
 from typing import Final, final
@@ -20,7 +20,7 @@ from zoolet.wire.jute import write_acl_entries, write_ustring
 from zoolet.wire.replies import write_end_of_multi, write_multi_read_part
 
 LONG_BODY_BYTES: Final = 1 << 16
-"""A longer body is sent as a separate part, so that it is not copied after its header."""
+"""A longer body is sent separately from its header; joining the two would copy the body."""
 
 NAMES_AT_ONCE: Final = 5000
 """The most names or paths that one step encodes; longer lists take several steps."""
@@ -76,7 +76,8 @@ class EncodedBefore(EncodingSteps):
 class NamesOfChildren(EncodingSteps):
     """The names of many children.
 
-    The encoded list is kept for the next read if no child is created or deleted in the meantime.
+    The encoded list is kept for the next read, unless a child was created or deleted since this
+    read began.
     """
 
     def __init__(self, directory: Directory, behind: bytes) -> None:

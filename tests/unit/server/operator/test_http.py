@@ -10,8 +10,8 @@ import h11
 import pytest
 
 from tests.support.waiting import WAIT_S
-from zoolet.server.common.answers import UNSENT_BYTES, Answers
 from zoolet.server.common.scheduler import Scheduler
+from zoolet.server.operator.answers import UNSENT_BYTES, Answers
 from zoolet.server.operator.http import (
     MAX_BODY_BYTES,
     Exchange,

@@ -14,12 +14,12 @@ from tests.support.rawclient import TIMEOUT_S, RawClient, connect_frame, request
 from tests.support.simulated import OpenTransport, default_config
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
-from zoolet.server.common.answers import Answer
 from zoolet.server.common.clock import SYSTEM_CLOCK
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.scheduler import Scheduler
 from zoolet.server.connections.batches import Batch
 from zoolet.server.connections.connection import Connection
+from zoolet.server.operator.answers import Answer
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.state_machine.machine import StateMachine

@@ -16,7 +16,11 @@ from tests.support.rawclient import RawClient
 from tests.support.waiting import WAIT_S
 from zoolet.model.codes import OpCode, WatchMode
 from zoolet.server.common import answers as answers_module
-from zoolet.server.common.answers import (
+from zoolet.server.common.scheduler import Scheduler
+from zoolet.server.common.stats import ServerStats
+from zoolet.server.operator import four_letter_words
+from zoolet.server.operator.admin import ArgumentError, admin_page
+from zoolet.server.operator.answers import (
     CHUNK_CHARS,
     MAX_LARGE_ANSWERS,
     PIECES_PER_CHUNK,
@@ -24,10 +28,6 @@ from zoolet.server.common.answers import (
     Answers,
     in_chunks,
 )
-from zoolet.server.common.scheduler import Scheduler
-from zoolet.server.common.stats import ServerStats
-from zoolet.server.operator import four_letter_words
-from zoolet.server.operator.admin import ArgumentError, admin_page
 from zoolet.server.operator.http import Request, Response
 from zoolet.server.operator.inspection import Inspector, size_of
 from zoolet.server.operator.json_chunks import PAUSE, Entries, Items, Later, encode
