@@ -63,7 +63,7 @@ class Shell:
         return words
 
     def _line_to_redo(self, words: Sequence[str]) -> str:
-        """Return the line with the number in ``words``; numbers begin at 0 as in Apache's shell."""
+        """Return the line with the number ``words[1]``; the first is 0, as in Apache's shell."""
         lines = self._context.lines
         number = int(words[1]) if len(words) == 2 and words[1].isdecimal() else -1
         if number < 0:
@@ -158,7 +158,7 @@ def _told_of_interrupt(command: Command | None, *, has_sent_changes: bool) -> st
 
 
 class _NothingShownError(Exception):
-    """The connection was lost before a command that only reads had printed anything."""
+    """The connection was lost during a read-only command, before the command printed anything."""
 
 
 def _named(error: Exception, arguments: Any) -> CommandError:

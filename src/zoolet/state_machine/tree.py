@@ -6,11 +6,12 @@ a change makes a new record. Separate tables hold the attributes that few znodes
 (``directories``), an ACL other than OPEN_ACL (``acls``), an owner (``ephemerals``, ``perishable``).
 
 Invariants: the parent of every path except the root is in ``records``. Every path except the root
-is in ``entries`` of its parent's directory and not in its ``gone``. ``ephemerals`` lists exactly
-the znodes with an ephemeral owner, and ``ephemeral_bytes`` has the size of their paths.
-``num_below`` and ``bytes_below`` of a directory are those of the whole subtree. The numChildren,
-cversion and pzxid of a parent may be outdated in ``records``, because children change more often
-than clients read these values: ``record_of`` and ``all_records`` update them.
+is in the ``entries`` of its parent's Directory, and not in that Directory's ``gone``.
+``ephemerals`` lists exactly the znodes with an ephemeral owner, and ``ephemeral_bytes`` has the
+size of their paths. ``num_below`` and ``bytes_below`` of a Directory count all znodes below it, at
+every depth. The numChildren, cversion and pzxid of a parent may be outdated in ``records``, because
+children change more often than clients read these values: ``record_of`` and ``all_records`` update
+them.
 """
 
 from collections.abc import Collection, Iterator
@@ -90,7 +91,7 @@ class Tree:
         self.parents = paths.Parents()
         self._uncounted: dict[str, None] = {}
         self._uncounted_long: dict[str, None] = {}
-        self._has_uncounted = False  # whether either table has a path; one test for each read
+        self._has_uncounted = False  # whether one of the two tables has a path
         self._kept: list[dict[str, KeptZnode]] = []
 
     @classmethod
@@ -340,9 +341,9 @@ class Tree:
         """Create a znode under ``parent`` and return its record.
 
         ``owner`` may be that of a container or TTL znode. ``parent_cversion`` is the parent's new
-        number of created children; -1 means one more than before. A snapshot that was written while
-        txns were applied may contain the znode already, or a greater number for the parent: neither
-        is changed (``DataTree.createNode``). Raises RequestError (NO_NODE, NODE_EXISTS).
+        number of created children; -1 means one more than before. A tree from a snapshot that was
+        written while txns were applied may have the znode already, or a greater number of created
+        children: neither is changed then (``DataTree.createNode``). Raises NO_NODE, NODE_EXISTS.
         """
         directory = self._directory_to_change(path, parent)
         created = directory.created + 1 if parent_cversion == -1 else parent_cversion

@@ -224,7 +224,10 @@ def top(
     pause: Callable[[float], None] = time.sleep,
     rounds: int | None = None,
 ) -> None:
-    """Show a queue ``rounds`` times. None: until an interrupt; one time as JSON or plain text."""
+    """Show a queue ``rounds`` times.
+
+    If ``rounds`` is None: on a terminal until an interrupt; as JSON or plain text one time.
+    """
     watcher = Watcher(queue, root)
     if printer.is_json or not printer.has_terminal:
         for number in range(rounds or 1):

@@ -1,4 +1,6 @@
-"""Deadlines: how long a call waits for the server. All requests of a call share one deadline.
+"""Deadlines: how long a call waits for the server.
+
+All requests of a call share one deadline, except with ``each_request``.
 
 Invariants: every wait of a call ends at the call's deadline, whatever the server does. A call
 inside another call has the deadline of the outer call. This module sends no requests. It imports

@@ -85,7 +85,9 @@ class Backup:
         refusal = self._refusal("snapshot", "GET", request)
         stats = self._stats
         if refusal is None and not self._admin.offers_snapshot:
-            refusal = _error("snapshot", HTTPStatus.SERVICE_UNAVAILABLE, _DISABLED)
+            refusal = _error(
+                "snapshot", HTTPStatus.SERVICE_UNAVAILABLE, _DISABLED.format("snapshot")
+            )
         if refusal is None and not self._snapshot_limit.allows(self._monotonic_ms()):
             stats.snapshots_rate_limited += 1
             refusal = _error("snapshot", HTTPStatus.TOO_MANY_REQUESTS, self._too_soon())
@@ -131,7 +133,7 @@ class Backup:
     def _restore(self, request: Request, exchange: Exchange) -> Upload | None:
         refusal = self._refusal("restore", "POST", request)
         if refusal is None and not self._admin.offers_restore:
-            refusal = _error("restore", HTTPStatus.SERVICE_UNAVAILABLE, _DISABLED)
+            refusal = _error("restore", HTTPStatus.SERVICE_UNAVAILABLE, _DISABLED.format("restore"))
         if refusal is None and not self._restore_limit.allows(self._monotonic_ms()):
             self._stats.restores_rate_limited += 1
             refusal = _error("restore", HTTPStatus.TOO_MANY_REQUESTS, self._too_soon())
@@ -205,7 +207,7 @@ def _stream(file: ReadableFile, zxid: int) -> Iterator[bytes]:
         yield part + seal
 
 
-_DISABLED: Final = "zoo.cfg disables it (admin.snapshot.enabled, admin.restore.enabled)"
+_DISABLED: Final = "zoo.cfg disables this command (admin.{}.enabled=false)"
 
 _EMPTY_DIGEST: Final = LONG.pack(0) + INT.pack(_DIGEST_VERSION) + LONG.pack(0)
 """The digest that Apache writes if it does not compute digests."""

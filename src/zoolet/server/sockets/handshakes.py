@@ -85,7 +85,10 @@ def cause_of(error: BaseException, timeout_ms: int) -> str:
 def _advice(verify_message: str) -> str:
     """Return OpenSSL's text; for an unknown CA, with the setting that the operator must check."""
     if "issuer" in verify_message or "self-signed" in verify_message:
-        return f"{verify_message} (unknown CA: ssl.trustStore.location does not contain its signer)"
+        return (
+            f"{verify_message} (unknown CA: ssl.trustStore.location does not contain the authority"
+            " that signed the client's certificate)"
+        )
     return verify_message
 
 

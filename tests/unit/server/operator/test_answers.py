@@ -15,9 +15,9 @@ import pytest
 from tests.support.rawclient import RawClient
 from tests.support.waiting import WAIT_S
 from zoolet.model.codes import OpCode, WatchMode
-from zoolet.server.common import answers as answers_module
 from zoolet.server.common.scheduler import Scheduler
 from zoolet.server.common.stats import ServerStats
+from zoolet.server.operator import answers as answers_module
 from zoolet.server.operator import four_letter_words
 from zoolet.server.operator.admin import ArgumentError, admin_page
 from zoolet.server.operator.answers import (
