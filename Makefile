@@ -18,6 +18,10 @@ JOB_PEERS := .cache/job-peers
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/*.txt)))
 BENCH_TOOLS := .cache/benchmarks/.tools
 REVISION := .cache/revision
+PYTHON_TAG = $(shell $(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
+BUILD_TOOLS = .cache/build-tools/$(PYTHON_TAG)
+WHEEL_VENV = .cache/wheel-test/$(PYTHON_TAG)
+NO_COMPILER := $(CURDIR)/build/no-compiler
 SEEDS := 50
 ROUNDS := 20
 
@@ -26,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-pure sim crash flakes jobs-faults jobs-soak revision attack bench bench-compare bench-jobs conformance apache \
-  postgresql redis lint types format pure clean
+  wheels test-wheel sizes release postgresql redis lint types format pure clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -69,6 +73,39 @@ test-pure: $(READY) ## Run the tests of the server without compiling it
 	PYTHONPATH=$(PURE) $(BIN)/zoolet --version | grep 'pure Python'
 	PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n 2 --worlds=50 tests/unit tests/property tests/simulation \
 	  $(addprefix tests/integration/server/,test_requests.py test_raw_protocol.py test_log.py)
+
+# The wheel is built from the sdist, so a file that the sdist lacks is noticed. auditwheel copies in the
+# libraries that a wheel needs, and gives it the tag of the oldest system that it runs on.
+wheels: ## Build the wheels of zoolet-core and zoolet into dist/; PYTHON= selects the Python
+	@echo "Installing the build tools into $(BUILD_TOOLS) ..."
+	@test -x $(BUILD_TOOLS)/bin/python || $(PYTHON) -m venv $(BUILD_TOOLS)
+	@$(BUILD_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r release/build-tools.txt
+	@rm -rf build/wheels build/metapackage && mkdir -p build/wheels dist && rm -f dist/zoolet_core-*-$(PYTHON_TAG)-*.whl
+	$(BUILD_TOOLS)/bin/python -m build --outdir build/wheels . >build/wheels.log 2>&1 \
+	  || { tail -40 build/wheels.log >&2; exit 1; }
+	$(BUILD_TOOLS)/bin/python -m release.metapackage build/metapackage
+	$(BUILD_TOOLS)/bin/python -m build --outdir build/wheels build/metapackage >>build/wheels.log 2>&1
+	@cd build/wheels && for wheel in zoolet_core-*-linux_*.whl; do test ! -e $$wheel \
+	  || PATH=$(CURDIR)/$(BUILD_TOOLS)/bin:$$PATH $(CURDIR)/$(BUILD_TOOLS)/bin/auditwheel repair $$wheel --wheel-dir . \
+	  && rm -f $$wheel; done
+	@cp build/wheels/* dist/ && ls -l build/wheels
+
+# Without compilers on PATH. The tests run in the checkout, whose src/ is not on the path; --installed asserts that.
+test-wheel: apache postgresql ## Test the wheels in dist/ in a new environment without a compiler; PYTHON=
+	@rm -rf $(WHEEL_VENV) $(NO_COMPILER) && mkdir -p $(NO_COMPILER) && $(PYTHON) -m venv $(WHEEL_VENV)
+	@for name in cc gcc c++ g++ clang $$(gcc -dumpmachine 2>/dev/null)-gcc; do \
+	  printf '#!/bin/sh\necho "$$0: no compiler here" >&2\nexit 127\n' >$(NO_COMPILER)/$$name && chmod +x $(NO_COMPILER)/$$name; done
+	PATH=$(NO_COMPILER):$$PATH $(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  "$$(ls dist/zoolet_core-*-$(PYTHON_TAG)-*.whl dist/zoolet_core-*-none-any.whl 2>/dev/null | head -1)[dev]" dist/zoolet-*-none-any.whl
+	$(WHEEL_VENV)/bin/zoolet --version
+	PATH=$(NO_COMPILER):$$PATH $(WHEEL_VENV)/bin/python -m pytest -n 2 --installed=compiled \
+	  tests/unit tests/integration tests/conformance
+
+sizes: $(READY) apache ## Measure sizes and times of the wheels in dist/, beside Apache ZooKeeper
+	$(BIN)/python -m release.sizes
+
+release: $(READY) ## Set the version, close the changelog's section, commit and tag: VERSION=
+	@$(BIN)/python -m release.version "$(VERSION)"
 
 bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside Apache ZooKeeper and a C echo server (half an hour)
 	$(BIN)/python -m benchmarks.serving

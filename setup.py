@@ -1,11 +1,16 @@
-"""Compile the modules that every request passes through, where mypyc and a C compiler are there.
+"""Compile the modules that process every request, if mypyc and a C compiler are available.
 
-The same sources run as they are where one of them is missing: slower, and otherwise the same.
+Otherwise the wheel contains only the sources and has the tag py3-none-any. They do the same, more
+slowly. A compiler that is available must not fail: then the build stops.
 """
 
 import os
 import re
+import shlex
+import subprocess
 import sys
+import sysconfig
+import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -67,13 +72,37 @@ def corrected(generated: str) -> str:
     return text
 
 
+def missing_tool() -> str | None:
+    """Return the tool without which nothing can be compiled; None if all tools are available."""
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC")
+    if not compiler:
+        return "a C compiler"  # on Windows, where the server does not run either
+    with tempfile.TemporaryDirectory() as directory:
+        source = Path(directory) / "probe.c"
+        source.write_text("#include <Python.h>\n")
+        include = sysconfig.get_path("include")
+        command = [*shlex.split(compiler), "-c", "-I", include, source.name, "-o", "probe.o"]
+        try:
+            subprocess.run(command, cwd=directory, check=True, capture_output=True)
+        except OSError:
+            return f"the C compiler {compiler!r}"
+        except subprocess.CalledProcessError:
+            return "Python's header Python.h (Debian's package python3-dev)"
+    return None
+
+
 def compiled_modules() -> list[Extension]:
-    """Return what is to be compiled; nothing where mypyc is missing, or not wanted."""
+    """Return the modules to compile: none if a tool is missing or ZOOLET_PURE_PYTHON is set."""
     if os.environ.get("ZOOLET_PURE_PYTHON"):
         return []
     try:
         from mypyc.build import mypycify  # noqa: PLC0415 -- it may be missing
     except ImportError:
+        missing: str | None = "mypyc"
+    else:
+        missing = missing_tool()
+    if missing is not None:
+        sys.stderr.write(f"zoolet: {missing} is missing, so this build is pure Python.\n")
         return []
     options = ["--ignore-missing-imports", "--no-warn-unused-ignores"]
     sources = compiled_sources(Path("src/zoolet"))
@@ -91,14 +120,15 @@ def compiled_modules() -> list[Extension]:
             source.write_text(text)
     for extension in extensions:
         # What is not exported is inlined, and called without a table: reads are 12% faster. No C++
-        # exception passes through C, so the tables for one need not be in memory (0.2 MB).
-        extension.extra_compile_args += (
-            [] if os.name == "nt" else ["-fvisibility=hidden", "-fno-asynchronous-unwind-tables"]
-        )
+        # exception passes through C, so the tables for one need not be in memory (0.2 MB). Debug
+        # information would name the directory of the build, so two builds would differ.
+        extension.extra_compile_args += [
+            "-fvisibility=hidden",
+            "-fno-asynchronous-unwind-tables",
+            "-g0",
+        ]
         # A module's own file is a page of code: a page for each of its four parts is 10 KB more.
         extension.extra_link_args += ["-Wl,-z,noseparate-code"] if sys.platform == "linux" else []
-        # Without a C compiler the installation goes on, and the sources are interpreted.
-        extension.optional = True
     return extensions
 
 

@@ -1,6 +1,7 @@
 """What all tests share: a real server process, and a kazoo client on it."""
 
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from kazoo.client import KazooClient
 import zoolet
 from tests.support import hanging
 from tests.support.apache import require_apache
+from zoolet.model.build import KIND
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.apache import DEBIAN_JARS
 from zoolet.testing.servers.process import ExternalServer
@@ -25,6 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         default=DEBIAN_JARS,
         help="the folder of jars of the Apache ZooKeeper to compare with",
+    )
+    parser.addoption(
+        "--installed",
+        choices=["compiled", "pure Python"],
+        help="test the installed zoolet, which must be of this kind, not the one in src/",
     )
     parser.addoption("--kill-rounds", type=int, default=8, help="of kill -9, half short of memory")
     parser.addoption("--down-s", type=float, default=2.0, help="of the result store")
@@ -47,10 +54,17 @@ kazoo.retry.random = kazoo.protocol.connection.random = random.Random()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse to test compiled modules that are not those of the sources."""
+    """Refuse to test another zoolet than the wanted one, or modules compiled of older sources."""
     config.pluginmanager.register(hanging)
+    package = Path(zoolet.__file__)
+    if wanted := config.getoption("--installed"):
+        if not package.is_relative_to(sys.prefix):
+            pytest.exit(f"{package} is not installed in {sys.prefix}", 2)
+        if wanted != KIND:
+            pytest.exit(f"{package} is {KIND}, not {wanted}", 2)
+        return
     stamp = Path(__file__).parents[1] / ".venv" / ".compiled"
-    for compiled in Path(zoolet.__file__).parent.rglob("*.so"):
+    for compiled in package.parent.rglob("*.so"):
         source = compiled.with_name(compiled.name.partition(".")[0] + ".py")
         if not source.exists():
             pytest.exit(f"{compiled} has no source: run make setup", 2)

@@ -2,7 +2,8 @@
 
 This module lists the commands and their modules. It imports the module of a command only when the
 command is run, because a server does not need the shell and the shell does not need the server. If
-a command does not handle an OSError, this module prints it in one line.
+a command does not handle an OSError, or needs a package that is not installed, this module prints
+one line.
 """
 # ruff: noqa: E402 -- the garbage collector is configured before large modules are imported
 
@@ -19,16 +20,21 @@ collector.configure()
 
 import click
 
+from zoolet.extras import explain_import, missing
 from zoolet.model.build import DESCRIPTION
 from zoolet.model.oserrors import explain
 
 _PLACES: Final = {
     "data": "zoolet.data.commands",
+    "init": "zoolet.server.cli.init",
     "jobs": "zoolet.jobs.cli.commands",
     "server": "zoolet.server.cli.commands",
     "worker": "zoolet.jobs.cli.commands",
 }
 """The module of each command; the command has the same name in its module."""
+
+_NEEDED: Final = {"jobs": "sqlalchemy", "worker": "sqlalchemy"}
+"""The optional package that a command needs, although it imports the package later."""
 
 _FAILED: Final = 1
 
@@ -42,18 +48,43 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _PLACES:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(importlib.import_module(_PLACES[cmd_name]), cmd_name)
+        if cmd_name in _NEEDED and (reason := missing(_NEEDED[cmd_name])) is not None:
+            return _unavailable(cmd_name, reason)
+        try:
+            command: click.Command = getattr(importlib.import_module(_PLACES[cmd_name]), cmd_name)
+        except ImportError as error:
+            if (reason := explain_import(error)) is None:
+                raise
+            return _unavailable(cmd_name, reason)
         return command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command; print an OSError that it raises in one line."""
-        return _telling_os_errors(lambda: super(_Commands, self).main(*args, **kwargs))
+        return _reporting(lambda: super(_Commands, self).main(*args, **kwargs))
 
 
-def _telling_os_errors(run: Callable[[], Any]) -> Any:
+def _unavailable(name: str, reason: str) -> click.Command:
+    """Return a command that prints why it cannot run, and fails. ``zoolet -h`` shows it too."""
+
+    @click.command(
+        name,
+        help=f"Not available: {reason}",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: tuple[str, ...]) -> None:  # noqa: ARG001 -- any arguments are accepted
+        click.echo(f"zoolet: {reason}", err=True)
+        sys.exit(_FAILED)
+
+    return command
+
+
+def _reporting(run: Callable[[], Any]) -> Any:
     """Run a program. If it raises an OSError, print one line and exit with status 1.
 
-    The output is flushed here, because Python prints its own message if a flush at exit fails.
+    The same happens if an optional package is missing. The output is flushed here, because Python
+    prints its own message if a flush at exit fails.
     """
     try:
         try:
@@ -67,6 +98,11 @@ def _telling_os_errors(run: Callable[[], Any]) -> Any:
         if not isinstance(error, BrokenPipeError):
             with contextlib.suppress(OSError):
                 click.echo(f"zoolet: {explain(error)}", err=True)
+        sys.exit(_FAILED)
+    except ImportError as error:
+        if (reason := explain_import(error)) is None:
+            raise
+        click.echo(f"zoolet: {reason}", err=True)
         sys.exit(_FAILED)
 
 
@@ -96,43 +132,39 @@ def shell(arguments: tuple[str, ...]) -> None:
 
 def zk_server() -> None:
     """Run ``zkServer.sh``."""
-    from zoolet.server.cli.commands import server  # noqa: PLC0415 -- see the head of this module
-
-    _telling_os_errors(lambda: server(prog_name="zkServer.sh"))
+    _run("zoolet.server.cli.commands", "server", prog_name="zkServer.sh")
 
 
 def zk_cli() -> None:
     """Run ``zkCli.sh``."""
-    _telling_os_errors(lambda: _run_shell(sys.argv[1:]))
+    _reporting(lambda: _run_shell(sys.argv[1:]))
 
 
 def zk_cleanup() -> None:
     """Run ``zkCleanup.sh``."""
-    from zoolet.data.scripts import zk_cleanup as script  # noqa: PLC0415 -- see the head
     from zoolet.server.cli.commands import configured_directories  # noqa: PLC0415 -- see the head
 
-    _telling_os_errors(lambda: script(obj=configured_directories))
+    _run("zoolet.data.scripts", "zk_cleanup", obj=configured_directories)
 
 
 def zk_txn_log_toolkit() -> None:
     """Run ``zkTxnLogToolkit.sh``."""
-    from zoolet.data.scripts import zk_txn_log_toolkit as script  # noqa: PLC0415 -- see the head
-
-    _telling_os_errors(script)
+    _run("zoolet.data.scripts", "zk_txn_log_toolkit")
 
 
 def zk_snapshot_toolkit() -> None:
     """Run ``zkSnapShotToolkit.sh``."""
-    from zoolet.data.scripts import zk_snapshot_toolkit as script  # noqa: PLC0415 -- see the head
-
-    _telling_os_errors(script)
+    _run("zoolet.data.scripts", "zk_snapshot_toolkit")
 
 
 def zk_snapshot_comparer() -> None:
     """Run ``zkSnapshotComparer.sh``."""
-    from zoolet.data.scripts import zk_snapshot_comparer as script  # noqa: PLC0415 -- see the head
+    _run("zoolet.data.scripts", "zk_snapshot_comparer")
 
-    _telling_os_errors(script)
+
+def _run(module: str, command: str, **arguments: Any) -> None:
+    """Import the module of a command and run the command."""
+    _reporting(lambda: getattr(importlib.import_module(module), command)(**arguments))
 
 
 def _run_shell(arguments: list[str]) -> None:

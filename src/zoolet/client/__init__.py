@@ -4,6 +4,8 @@ This package contains the requests of ZooKeeper 3.5 to 3.9 that kazoo does not h
 started KazooClient), watches that survive the loss of a connection, and four-letter words with
 replies of any length. Invariants: a call returns the content of the server's reply, or raises
 kazoo's error for it; paths are relative to the client's chroot. Imports ``model`` and kazoo.
+
+Provisional: these names may change in any release (docs/releases.md).
 """
 
 from zoolet.client.calls import (

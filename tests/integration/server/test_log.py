@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.rawclient import RawClient
+from tests.support.scripts import run_script
+from zoolet.model.build import DESCRIPTION, KIND
 from zoolet.testing import ServerProcess
 from zoolet.testing.servers.base import ADDRESS
 
@@ -83,3 +85,12 @@ def test_uvloop_is_used_only_if_it_is_there(tmp_path: Path) -> None:
     except ImportError:
         is_there = False
     assert ("uvloop" in maps) == is_there
+
+
+def test_the_log_envi_and_the_command_say_whether_the_server_is_compiled(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        first_line, envi = server.log.splitlines()[0], server.ask("envi").splitlines()
+    assert KIND in {"compiled", "pure Python"}
+    assert f"zoolet {DESCRIPTION} starts as process " in first_line
+    assert f"zoolet.build={KIND}" in envi
+    assert run_script("zoolet", "--version").stdout == f"zoolet {DESCRIPTION}\n"

@@ -3,7 +3,7 @@
 A random id in the database identifies it. The URL is not enough, because two host names can lead to
 one server, and one path can lead to different files on two machines. Invariant: each call ends
 within `TIMEOUT_S`, even if the database does not reply. This module imports the job system's
-errors.
+errors and ``zoolet.extras``.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zoolet.extras import explain_import
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError
 
 TIMEOUT_S = 30.0
@@ -47,6 +48,17 @@ def default_url() -> str:
     return f"sqlite:///{home / '.zoolet' / 'results.db'}"
 
 
+def _import_sqlalchemy() -> Any:
+    """Return SQLAlchemy; it is not imported earlier because that takes 0.15 s."""
+    try:
+        import sqlalchemy  # noqa: PLC0415
+    except ImportError as error:
+        if (reason := explain_import(error)) is None:
+            raise
+        raise ResultRefusedError(f"large results cannot be stored: {reason}") from None
+    return sqlalchemy
+
+
 class ResultStore:
     """A store at an SQLAlchemy URL. It connects at the first call, and reconnects if necessary.
 
@@ -55,14 +67,12 @@ class ResultStore:
         path: the path of the SQLite file; None for another database.
 
     Raises:
-        ResultRefusedError: the URL is invalid, its driver is not installed, or the directory of its
-            file cannot be created.
+        ResultRefusedError: the URL is invalid, SQLAlchemy or the driver is not installed, or the
+            directory of the file cannot be created.
     """
 
     def __init__(self, url: str) -> None:
-        # SQLAlchemy takes a while to import, and most jobs have small results.
-        import sqlalchemy as sa  # noqa: PLC0415
-
+        sa = _import_sqlalchemy()
         self._sa = sa
         self.path = sqlite_path(url)
         try:
@@ -78,7 +88,7 @@ class ResultStore:
                 f"the result store {without_password(url)!r} cannot be used: {error}. Use an"
                 " SQLAlchemy URL, like sqlite:////var/lib/zoolet/results.db or"
                 " postgresql+psycopg://user@host/database (which needs: pip install"
-                " zoolet[postgresql])"
+                " 'zoolet[postgresql]')"
             ) from None
         tables = sa.MetaData()
         self._table = sa.Table(

@@ -21,6 +21,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
+from zoolet.model.build import KIND
 from zoolet.model.codes import OpCode, WatchMode
 from zoolet.server.common.stats import ConnectionStats, ServerStats
 from zoolet.server.common.user import user_name
@@ -189,6 +190,7 @@ class Inspector:
             "host.name": system.node,
             "python.version": platform.python_version(),
             "python.implementation": platform.python_implementation(),
+            "zoolet.build": KIND,
             "os.name": system.system,
             "os.arch": system.machine,
             "os.version": system.release,

@@ -1,0 +1,1 @@
+"""Programs that make a release: the version, the distributions, the table of sizes."""

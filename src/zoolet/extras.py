@@ -1,0 +1,38 @@
+"""The optional packages, and the message if a command needs a package that is not installed.
+
+The dependencies of ``zoolet-core`` are only those of the server, the client and the test fixtures.
+This module imports no optional package.
+"""
+
+from importlib.util import find_spec
+from typing import Final
+
+EXTRAS: Final = {
+    "prompt_toolkit": "shell",
+    "psycopg": "postgresql",
+    "pytest": "testing",
+    "rich": "shell",
+    "sqlalchemy": "jobs",
+}
+"""The extra that installs each optional package (pyproject.toml)."""
+
+_PLAIN: Final = "shell"
+"""The extra whose packages a plain ``pip install zoolet`` installs."""
+
+
+def advice(package: str) -> str:
+    """Return a sentence that says how to install an optional package."""
+    extra = EXTRAS[package]
+    wanted = "zoolet" if extra == _PLAIN else f"'zoolet[{extra}]'"
+    return f"the Python package {package} is not installed. Run: pip install {wanted}"
+
+
+def missing(package: str) -> str | None:
+    """Return the same sentence if an optional package is missing, else None."""
+    return advice(package) if find_spec(package) is None else None
+
+
+def explain_import(error: ImportError) -> str | None:
+    """Return the sentence for an import that failed; None if the package is not optional."""
+    package = (error.name or "").partition(".")[0]
+    return missing(package) if package in EXTRAS else None
