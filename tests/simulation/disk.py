@@ -33,6 +33,7 @@ class SimulatedDisk(MemoryDisk):
 
     Attributes:
         faults: whether anything may fail now.
+        can_preallocate: whether the file system can reserve room; some cannot.
         rotten: the file of which a bit was flipped, and what it was before.
     """
 
@@ -41,6 +42,7 @@ class SimulatedDisk(MemoryDisk):
         self.faults = True
         self.rotten: tuple[Content, bytes] | None = None
         self._chance = chance
+        self.can_preallocate = chance.random() < 0.75
 
     def before(self, step: DiskStep) -> None:
         probability, errors = BEFORE[step]
@@ -48,6 +50,9 @@ class SimulatedDisk(MemoryDisk):
 
     def after(self, step: DiskStep) -> None:
         self._may_fail(AFTER[step])
+
+    def preallocate(self, content: Content, size_bytes: int) -> bool:
+        return self.can_preallocate and super().preallocate(content, size_bytes)
 
     def part_of(self, size_bytes: int) -> int:
         return self._chance.randrange(size_bytes + 1)

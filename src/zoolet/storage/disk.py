@@ -5,12 +5,17 @@ The functions raise the OSErrors of the operating system; the callers explain th
 
 import contextlib
 import errno
-import fcntl
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
+
+from zoolet.storage import system_calls
+
+if sys.platform != "win32":
+    import fcntl
 
 READ_BLOCK_BYTES = 1 << 20
 _MOST_EXTENTS = 1000
@@ -26,11 +31,15 @@ class DiskFile:
 
         If ``synced``, a write and its sync are one system call: when ``write`` returns, its data
         are on disk. With two system calls, the thread would have to wait for the interpreter lock
-        between them, and would interrupt the other threads one more time.
+        between them, and would interrupt the other threads one more time. A system without such
+        writes gets two system calls.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        if synced:
+            flags |= system_calls.SYNCED_WRITES or 0
         self._path = path
-        self._fd = os.open(path, flags | (os.O_DSYNC if synced else 0), 0o644)
+        self._syncs_itself = synced and system_calls.SYNCED_WRITES is None
+        self._fd = os.open(path, flags, 0o644)
 
     def write(self, data: bytes) -> None:
         """Write all of ``data`` after the last write."""
@@ -38,25 +47,30 @@ class DiskFile:
         try:  # not _naming, because it is too slow: every batch of the log is written here
             while view:
                 view = view[os.write(self._fd, view) :]
+            if self._syncs_itself:
+                system_calls.sync_data(self._fd)
         except OSError as error:
             error.filename = str(self._path)
             raise
 
-    def preallocate(self, size_bytes: int) -> None:
-        """Extend the file to ``size_bytes`` with zeros, so that writes do not change its size."""
+    def preallocate(self, size_bytes: int) -> bool:
+        """Extend the file to ``size_bytes`` with zeros, so that writes do not change its size.
+
+        Returns False if the system or the file system cannot do this; the file is then unchanged.
+        """
         with _naming(self._path):
-            os.posix_fallocate(self._fd, 0, size_bytes)
+            return system_calls.preallocate(self._fd, size_bytes)
 
     def truncate(self, size_bytes: int) -> None:
         """Durably cut the file to ``size_bytes``; the offset of the next write does not change."""
         with _naming(self._path):
             os.ftruncate(self._fd, size_bytes)
-            os.fsync(self._fd)
+            system_calls.sync(self._fd)
 
     def sync(self) -> None:
         """Return when all written bytes are on disk."""
         with _naming(self._path):
-            os.fdatasync(self._fd)
+            system_calls.sync_data(self._fd)
 
     def close(self) -> None:
         """Close the file without a sync."""
@@ -133,8 +147,8 @@ class _DiskReader(ReadableFile):
         end = 0
         try:
             for _ in range(_MOST_EXTENTS):
-                begin = os.lseek(self._fd, end, os.SEEK_DATA)
-                end = os.lseek(self._fd, begin, os.SEEK_HOLE)
+                begin = system_calls.begin_of_data(self._fd, end)
+                end = system_calls.end_of_data(self._fd, begin)
         except OSError as error:
             if error.errno == errno.ENXIO:  # only a hole or the end of the file is left
                 return min(end, self.size_bytes)
@@ -255,7 +269,7 @@ class Disk:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.ftruncate(fd, size_bytes)
-            os.fsync(fd)
+            system_calls.sync(fd)
         finally:
             os.close(fd)
 
@@ -263,7 +277,7 @@ class Disk:
         """Return when the directory's entries are on disk."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(fd)
+            system_calls.sync(fd)
         finally:
             os.close(fd)
 

@@ -115,17 +115,18 @@ class TxnLog:
         """Grow the file to a multiple of the step; return the new size.
 
         If the disk has no room for a step, it may still have room for the records: then the file is
-        not grown.
+        not grown. If the file system cannot preallocate, this log never tries again.
         """
         step = self._preallocate_bytes
         wanted_bytes = -(-needed_bytes // step) * step
         try:
-            file.preallocate(wanted_bytes)
+            if file.preallocate(wanted_bytes):
+                return wanted_bytes
+            self._preallocate_bytes = 0
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            return needed_bytes
-        return wanted_bytes
+        return needed_bytes
 
     def roll(self) -> None:
         """End this log without its zero padding; the next append creates a new log.

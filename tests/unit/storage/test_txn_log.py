@@ -97,7 +97,7 @@ def test_batches_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_a_disk_without_room_for_a_step_is_filled_to_its_end(tmp_path: Path) -> None:
     class NarrowFile(DiskFile):
-        def preallocate(self, size_bytes: int) -> None:
+        def preallocate(self, size_bytes: int) -> bool:
             raise OSError(errno.ENOSPC, f"No space left for {size_bytes} bytes")
 
     class NarrowDisk(Disk):
@@ -108,6 +108,30 @@ def test_a_disk_without_room_for_a_step_is_filled_to_its_end(tmp_path: Path) -> 
     for zxid in (1, 2, 3):
         log.append(zxid, encode_record(delete(zxid)))
     assert (tmp_path / "log.1").read_bytes() == content(3)
+
+
+def test_a_file_system_without_preallocation_is_asked_once(tmp_path: Path) -> None:
+    asked = []
+
+    class PlainFile(DiskFile):
+        def preallocate(self, size_bytes: int) -> bool:
+            asked.append(size_bytes)
+            return False
+
+    class PlainDisk(Disk):
+        def create(self, path: Path, *, synced: bool = False) -> DiskFile:
+            return PlainFile(path, synced=synced)
+
+    log = TxnLog(PlainDisk(), tmp_path, preallocate_bytes=1024)
+    for zxid in (1, 2, 3):
+        log.append(zxid, encode_record(delete(zxid)))
+        assert (tmp_path / "log.1").read_bytes() == content(zxid)
+    log.roll()
+    log.append(4, encode_record(delete(4)))
+    log.roll()
+    assert asked == [1024]
+    assert (tmp_path / "log.1").read_bytes() == content(3)
+    assert read((tmp_path / "log.4").read_bytes()) == [delete(4)]
 
 
 @pytest.mark.parametrize("force_sync", [True, False])

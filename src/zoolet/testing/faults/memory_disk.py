@@ -277,13 +277,14 @@ class MemoryDisk(Disk):
             if room_bytes < 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def preallocate(self, content: Content, size_bytes: int) -> None:
-        """Extend a file to this length."""
+    def preallocate(self, content: Content, size_bytes: int) -> bool:
+        """Extend a file to this length; return True, because this disk supports it."""
         with self._lock:
             self._begin(DiskStep.PREALLOCATE)
             if self._room_bytes(content, size_bytes) < 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             content.put(size_bytes, b"")
+        return True
 
     def cut(self, content: Content, size_bytes: int) -> None:
         """Shorten a file durably."""
@@ -347,9 +348,9 @@ class MemoryFile(DiskFile):
         if self._synced:
             self.sync()
 
-    def preallocate(self, size_bytes: int) -> None:
+    def preallocate(self, size_bytes: int) -> bool:
         """Extend the file to ``size_bytes``; the new part contains zeros."""
-        self._disk.preallocate(self._content, size_bytes)
+        return self._disk.preallocate(self._content, size_bytes)
 
     def truncate(self, size_bytes: int) -> None:
         """Shorten the file durably."""
