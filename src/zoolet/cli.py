@@ -7,6 +7,7 @@ one line.
 """
 # ruff: noqa: E402 -- the garbage collector is configured before large modules are imported
 
+import codecs
 import contextlib
 import importlib
 import os
@@ -22,7 +23,8 @@ import click
 
 from zoolet.extras import explain_import, missing
 from zoolet.model.build import DESCRIPTION
-from zoolet.model.oserrors import explain
+from zoolet.model.oserrors import explain, needs_posix
+from zoolet.reporting import fail
 
 _PLACES: Final = {
     "data": "zoolet.data.commands",
@@ -32,6 +34,9 @@ _PLACES: Final = {
     "worker": "zoolet.jobs.cli.commands",
 }
 """The module of each command; the command has the same name in its module."""
+
+_NEED_POSIX: Final = frozenset({"data", "init", "server", "worker"})
+"""The commands that Windows does not support."""
 
 _NEEDED: Final = {"jobs": "sqlalchemy", "worker": "sqlalchemy"}
 """The optional package that a command needs, although it imports the package later."""
@@ -48,6 +53,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _PLACES:
             return super().get_command(ctx, cmd_name)
+        if sys.platform == "win32" and cmd_name in _NEED_POSIX:
+            return _unavailable(cmd_name, needs_posix(f"zoolet {cmd_name}"))
         if cmd_name in _NEEDED and (reason := missing(_NEEDED[cmd_name])) is not None:
             return _unavailable(cmd_name, reason)
         try:
@@ -60,24 +67,32 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command; print an OSError that it raises in one line."""
+        if not args and "args" not in kwargs:
+            _use_utf8()
         return _reporting(lambda: super(_Commands, self).main(*args, **kwargs))
 
 
 def _unavailable(name: str, reason: str) -> click.Command:
     """Return a command that prints why it cannot run, and fails. ``zoolet -h`` shows it too."""
-
-    @click.command(
+    return click.Command(
         name,
+        callback=lambda: fail(f"zoolet: {reason}"),
         help=f"Not available: {reason}",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
         add_help_option=False,
-        context_settings={"ignore_unknown_options": True},
     )
-    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def command(arguments: tuple[str, ...]) -> None:  # noqa: ARG001 -- any arguments are accepted
-        click.echo(f"zoolet: {reason}", err=True)
-        sys.exit(_FAILED)
 
-    return command
+
+def _use_utf8() -> None:
+    """Start this program again in Python's UTF-8 mode if the locale has only ASCII characters.
+
+    Python itself does so for the locale C, unless PYTHONUTF8 is 0. Without it, the program could
+    not read or write other characters in paths of znodes, in data and in the names of files.
+    """
+    is_ascii = codecs.lookup(sys.getfilesystemencoding()).name == "ascii"
+    if is_ascii and not sys.flags.utf8_mode and sys.executable:
+        os.environ["PYTHONUTF8"] = "1"  # also for the processes that this program starts
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
 
 
 def _reporting(run: Callable[[], Any]) -> Any:
@@ -132,38 +147,47 @@ def shell(arguments: tuple[str, ...]) -> None:
 
 def zk_server() -> None:
     """Run ``zkServer.sh``."""
-    _run("zoolet.server.cli.commands", "server", prog_name="zkServer.sh")
+    _run_script("zkServer.sh", "zoolet.server.cli.commands", "server", prog_name="zkServer.sh")
 
 
 def zk_cli() -> None:
     """Run ``zkCli.sh``."""
+    _use_utf8()
     _reporting(lambda: _run_shell(sys.argv[1:]))
 
 
 def zk_cleanup() -> None:
     """Run ``zkCleanup.sh``."""
+    _run_script("zkCleanup.sh", "zoolet.data.scripts", "zk_cleanup", obj=_configured_directories)
+
+
+def _configured_directories(*arguments: Any) -> Any:
+    """Call the function of this name in zoolet.server, which data/ must not import."""
     from zoolet.server.cli.commands import configured_directories  # noqa: PLC0415 -- see the head
 
-    _run("zoolet.data.scripts", "zk_cleanup", obj=configured_directories)
+    return configured_directories(*arguments)
 
 
 def zk_txn_log_toolkit() -> None:
     """Run ``zkTxnLogToolkit.sh``."""
-    _run("zoolet.data.scripts", "zk_txn_log_toolkit")
+    _run_script("zkTxnLogToolkit.sh", "zoolet.data.scripts", "zk_txn_log_toolkit")
 
 
 def zk_snapshot_toolkit() -> None:
     """Run ``zkSnapShotToolkit.sh``."""
-    _run("zoolet.data.scripts", "zk_snapshot_toolkit")
+    _run_script("zkSnapShotToolkit.sh", "zoolet.data.scripts", "zk_snapshot_toolkit")
 
 
 def zk_snapshot_comparer() -> None:
     """Run ``zkSnapshotComparer.sh``."""
-    _run("zoolet.data.scripts", "zk_snapshot_comparer")
+    _run_script("zkSnapshotComparer.sh", "zoolet.data.scripts", "zk_snapshot_comparer")
 
 
-def _run(module: str, command: str, **arguments: Any) -> None:
-    """Import the module of a command and run the command."""
+def _run_script(name: str, module: str, command: str, **arguments: Any) -> None:
+    """Import the module of a command and run the command as the script ``name``."""
+    if sys.platform == "win32":
+        fail(f"zoolet: {needs_posix(name)}")
+    _use_utf8()
     _reporting(lambda: getattr(importlib.import_module(module), command)(**arguments))
 
 

@@ -1,4 +1,4 @@
-"""Explanations of errors of the operating system, with advice for the user."""
+"""Explanations of errors and limits of the operating system, with advice for the user."""
 
 import errno
 from typing import Final
@@ -27,6 +27,14 @@ _ADVICE: Final = {
     errno.EADDRNOTAVAIL: "This machine does not have the address: use an address of this machine",
     errno.ECONNREFUSED: "Check that the server runs",
 }
+
+
+def needs_posix(what: str) -> str:
+    """Return the message for a part of zoolet that Windows does not support."""
+    return (
+        f"{what} needs Linux, macOS or another POSIX system. On Windows, run it in WSL or in a"
+        " container. The client, the job queue and recordings also work on Windows."
+    )
 
 
 def explain(error: OSError) -> str:

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from zoolet.model.terminal import printable
 from zoolet.shell.answers import Answer
 from zoolet.shell.formatting import indent_json
-from zoolet.shell.pager import EndOfReading, Pager
+from zoolet.shell.pager import CAN_PAGE, EndOfReading, Pager
 
 _HIGHLIGHTER = JSONHighlighter()
 _NO_LOCK = contextlib.nullcontext()
@@ -38,7 +38,7 @@ class Output:
         self.has_reader = sys.stdout.isatty()
         self.has_person = sys.stdin.isatty()
         self._is_json = is_json
-        self._has_pager = has_pager and self.has_reader and self.has_person
+        self._has_pager = has_pager and CAN_PAGE and self.has_reader and self.has_person
         self._lock = threading.RLock()  # another thread prints watch events
         self._errors = Console(stderr=True)
 

@@ -6,11 +6,17 @@ not compute further output before the user asks for the next page.
 
 import os
 import sys
-import termios
-import tty
 from collections.abc import Iterator
+from typing import Final
 
 from rich.cells import cell_len, chop_cells
+
+if sys.platform != "win32":
+    import termios
+    import tty
+
+CAN_PAGE: Final = sys.platform != "win32"
+"""Whether the pager can read single keys on this system."""
 
 _QUESTION = "-- more: Space a page, Enter a line, q no more --"
 _END_KEYS = b"qQ\x04"

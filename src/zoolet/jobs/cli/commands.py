@@ -36,7 +36,6 @@ from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.submit.batch import Batch, JobFailedError
 from zoolet.jobs.submit.dispatcher import Dispatcher
-from zoolet.jobs.worker.program import become_init, run
 from zoolet.jobs.worker.worker import GRACE_MS, Worker
 
 REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
@@ -140,6 +139,9 @@ def worker(
     **options: Any,
 ) -> None:
     """Take jobs from a queue and run them, until SIGTERM or Ctrl-C."""
+    # Imported here because Windows does not have the signals of this module.
+    from zoolet.jobs.worker.program import become_init, run  # noqa: PLC0415
+
     sys.path[:0] = [str(path.resolve()) for path in import_paths]
     set_up(log_level, LogFormat(log_format))
     become_init()
@@ -249,7 +251,7 @@ for command in operating_commands:
 @click.option(
     "--file",
     "source",
-    type=click.File(),
+    type=click.File(encoding="utf-8"),
     help="Submit a batch: a JSON object in each line, with task, dataset, groupid, ...",
 )
 @click.option("--batch", "name", help="Name of the batch, by which any process can follow it.")

@@ -15,9 +15,7 @@ from the job system.
 
 import array
 import contextlib
-import ctypes
 import faulthandler
-import fcntl
 import json
 import logging
 import mmap
@@ -25,19 +23,22 @@ import os
 import select
 import struct
 import sys
-import termios
 import traceback
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 from zoolet.jobs.records.texts import cut_middle
 
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
 READ_COUNT = struct.Struct("Q")
 """The start of the shared memory: an upper bound of the bytes that the worker has read."""
 END = b"E"
 RECORD_PART, RECORD_END = b"P", b"R"
 """The kind of a frame, after the token: the end of an attempt, or a part or the end of a record."""
-FRAME_BYTES = min(select.PIPE_BUF, 4096)
+FRAME_BYTES = min(getattr(select, "PIPE_BUF", 512), 4096)
 """Length limit of a frame, in bytes. A write of up to this length to a pipe is atomic."""
 RECORD_CHARACTERS = 16_000
 _STDOUT, _STDERR = 1, 2
@@ -158,15 +159,17 @@ def _open(descriptor: int) -> TextIO:
 
 
 def _c_stdout() -> Any:
-    """Return a function that flushes the stdout buffer of C code."""
+    """Return a function that flushes the stdout buffer of C code, if this Python has ctypes."""
     try:
+        import ctypes  # noqa: PLC0415 -- a Python without libffi has no ctypes
+
         library = ctypes.CDLL(None)
         name = "__stdoutp" if sys.platform == "darwin" else "stdout"
         stdout = ctypes.c_void_p.in_dll(library, name)
         line_buffered = 1
         library.setvbuf(stdout, None, line_buffered, ctypes.c_size_t(0))
         flush = library.fflush
-    except (OSError, ValueError, AttributeError):
+    except (ImportError, OSError, ValueError, AttributeError):
         return lambda: None
     return lambda: flush(stdout)
 

@@ -23,9 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-import zoolet
 from zoolet.jobs.execution import watcher
 from zoolet.jobs.execution.attempts import GO, SKIP, Setup
 from zoolet.jobs.execution.messages import Message, MessageError, MessageReader
@@ -46,13 +44,6 @@ _PROGRAM = (
     " from zoolet.jobs.execution.executor_program import main; main(sys.argv[2:])"
 )
 """The program of the process. It gets the worker's `sys.path`, so it finds the same modules."""
-
-
-def absolute_paths(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return entries of `sys.path` as absolute paths, including the directory of zoolet."""
-    found = [os.path.abspath(path) for path in paths]  # noqa: PTH100 -- "" is the working directory
-    own = str(Path(zoolet.__file__).absolute().parents[1])
-    return tuple(dict.fromkeys([*found, own]))
 
 
 def signal_name(number: int) -> str:

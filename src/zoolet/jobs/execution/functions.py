@@ -5,11 +5,14 @@ installed package. This module imports the job system's errors.
 """
 
 import importlib
+import os
 import sys
 import sysconfig
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
+import zoolet
 from zoolet.jobs.errors import FunctionNotFoundError
 
 TASKS = "zoolet.tasks"
@@ -19,6 +22,13 @@ LOADERS = "zoolet.loaders"
 
 STEPS = "zoolet.steps"
 """Entry point group of step hooks, called as ``hook(step, names)``; ``names`` are names of jobs."""
+
+
+def absolute_paths(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return entries of `sys.path` as absolute paths, including the directory of zoolet."""
+    found = [os.path.abspath(path) for path in paths]  # noqa: PTH100 -- "" is the working directory
+    own = str(Path(zoolet.__file__).absolute().parents[1])
+    return tuple(dict.fromkeys([*found, own]))
 
 
 def load_function(name: str, group: str) -> Callable[..., Any]:

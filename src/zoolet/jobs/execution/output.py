@@ -303,7 +303,8 @@ class ReadCount:
 
 def _shared_file() -> int:
     """Return a descriptor of a file without a name, in memory if the system supports it."""
-    if hasattr(os, "memfd_create"):
+    # OSError: the kernel, or a filter of system calls, does not support the call.
+    with contextlib.suppress(AttributeError, OSError):
         return os.memfd_create("zoolet-output")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -54,6 +54,8 @@ class LeanHandler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo ha
         self, readers: Any, writers: Any, _: Any, timeout: float | None = None
     ) -> tuple[list[Any], list[Any], list[Any]]:
         """Wait like select.select, but without its limit of the descriptors' numbers."""
+        if not hasattr(select, "poll"):  # Windows
+            return select.select(readers, writers, _, timeout)
         poll = select.poll()
         by_descriptor = {}
         for waiting, mask in ((readers, select.POLLIN), (writers, select.POLLOUT)):

@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -29,7 +30,6 @@ from zoolet.jobs.errors import DisconnectedError, ExecutorError, JobError
 from zoolet.jobs.execution.attempts import Attempter, Setup
 from zoolet.jobs.execution.executors import Executor, Observer, ThreadExecutor
 from zoolet.jobs.execution.output import OutputLog
-from zoolet.jobs.execution.process_executor import ProcessExecutor
 from zoolet.jobs.housekeeping.line import Housekeeping
 from zoolet.jobs.queue.connection import close_client, new_client, on_session_end, open_session
 from zoolet.jobs.queue.moves import Move
@@ -44,6 +44,9 @@ from zoolet.jobs.worker.recorder import AttemptRecorder
 from zoolet.jobs.worker.registration import Registration
 from zoolet.jobs.worker.taker import JobTaker
 from zoolet.model.oserrors import explain
+
+if sys.platform != "win32":
+    from zoolet.jobs.execution.process_executor import ProcessExecutor
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ import uuid
 from typing import Self
 
 from zoolet.client.settings import ConnectionSettings
-from zoolet.jobs.errors import InvalidJobError, JobError
+from zoolet.jobs.errors import ExecutorError, InvalidJobError, JobError
 from zoolet.jobs.execution.attempts import Setup
-from zoolet.jobs.execution.child_process import absolute_paths
-from zoolet.jobs.execution.functions import STEPS, load_function
+from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
 from zoolet.jobs.queue.forks import HomeProcess
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
+from zoolet.model.oserrors import needs_posix
 
 GRACE_MS = 7_000
 """Default grace period of a stop, in ms. Docker kills a container 10 s after SIGTERM, so the worker
@@ -47,6 +47,9 @@ class Worker:
             settings.
         on_step: the name of a function that is called with the name of each step and the names of
             its jobs, for tests and tracing; None for no calls.
+
+    Raises:
+        ExecutorError: tasks cannot run in processes on this system.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class Worker:
     ) -> None:
         if executors < 1 or cache_groups < 1:
             raise InvalidJobError("a worker needs at least 1 executor and room for 1 group")
+        if sys.platform == "win32" and not threads:
+            raise ExecutorError(f"{needs_posix('a worker')} A Worker with threads=True does, too.")
         if isinstance(hosts, str):
             hosts = ConnectionSettings(
                 hosts,

@@ -109,6 +109,7 @@ def start(
             f" starting. Its log is {log_path}:\n{_tail(log_path, begin)}"
         )
     if report == _READY:
+        process.returncode = 0  # the server outlives this process: Popen must not warn about that
         return process
     process.wait()
     if report:

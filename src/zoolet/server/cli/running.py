@@ -5,11 +5,11 @@
 
 import asyncio
 import logging
-import resource
 import signal
 import sys
 from collections.abc import Callable
 
+from zoolet.server.common import descriptors
 from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.disk import Disk
@@ -57,9 +57,7 @@ def run(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for warning in config.warnings:
         log.warning("%s", warning)
-    # Each connection needs a descriptor, so raise the limit to the hard limit.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    descriptors.raise_limit()  # each connection needs a descriptor
     # The disk thread requests the GIL after each system call. With Python's default switch interval
     # it wakes up many times before it gets the GIL (docs/performance.md).
     sys.setswitchinterval(_SWITCH_INTERVAL_S)

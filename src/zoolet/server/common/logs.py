@@ -6,7 +6,6 @@ server counts the lost record and continues.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import stat
@@ -18,6 +17,9 @@ from pathlib import Path
 
 from zoolet.model.build import DESCRIPTION
 from zoolet.storage.files import DataDirectories
+
+if sys.platform != "win32":
+    import fcntl
 
 _STDOUT, _STDERR = 1, 2
 _CONTROL = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F]

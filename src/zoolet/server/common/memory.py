@@ -7,7 +7,7 @@ data.
 
 import contextlib
 import gc
-import resource
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,9 +40,10 @@ def trim() -> None:
     glibc raises its threshold for keeping freed memory to the size of the largest freed block, up
     to 32 MiB. After a few long replies, the process would keep hundreds of MiB of free memory.
     """
-    import ctypes  # noqa: PLC0415 -- not needed in a server that stays small
+    # ImportError: a Python without libffi. OSError, AttributeError: another C library.
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415 -- not needed in a server that stays small
 
-    with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
         library.mallopt(_M_TRIM_THRESHOLD, _MMAP_THRESHOLD_BYTES)
@@ -55,7 +56,7 @@ def resident_bytes() -> int:
         statm = Path("/proc/self/statm").read_bytes()
     except OSError:
         return 0
-    return int(statm.split()[1]) * resource.getpagesize()
+    return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class FreedMemory:

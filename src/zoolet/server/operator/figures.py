@@ -4,12 +4,10 @@ Source of the names: Apache ZooKeeper's ``ServerMetrics`` and ``ZooKeeperServer`
 the same meaning as there.
 """
 
-import os
-import resource
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, NamedTuple
 
+from zoolet.server.common import descriptors
 from zoolet.server.common.stats import Histogram, Summary
 from zoolet.server.operator.inspection import Inspector
 
@@ -30,16 +28,6 @@ class Figure(NamedTuple):
 
 def _count(meaning: str, value: Callable[[Inspector], float]) -> Figure:
     return Figure(meaning, value, counts=True)
-
-
-def _open_descriptors(_inspector: Inspector) -> int:
-    """Return the number of this process's open descriptors; -1 if the system does not have it."""
-    try:
-        # From Linux 6.2 on, the size of this directory is the number; before, the size is 0.
-        size = Path("/proc/self/fd").stat().st_size
-        return size or sum(1 for _ in os.scandir("/proc/self/fd"))
-    except OSError:
-        return -1
 
 
 FIGURES: Final = {
@@ -67,9 +55,11 @@ FIGURES: Final = {
     ),
     "global_sessions": Figure("Sessions.", lambda of: of.num_sessions),
     "local_sessions": Figure("Sessions that only one member of an ensemble knows.", lambda _: 0),
-    "open_file_descriptor_count": Figure("Open file descriptors.", _open_descriptors),
+    "open_file_descriptor_count": Figure(
+        "Open file descriptors.", lambda _: descriptors.open_descriptors()
+    ),
     "max_file_descriptor_count": Figure(
-        "Limit of open file descriptors.", lambda _: resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        "Limit of open file descriptors.", lambda _: descriptors.limit() or -1
     ),
     "auth_failed_count": _count("Refused authentications.", lambda of: of.stats.auth_failures),
     "connection_rejected": _count(

@@ -10,8 +10,6 @@ counts are zero.
 """
 
 import asyncio
-import fcntl
-import resource
 import socket
 import struct
 import sys
@@ -20,6 +18,10 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from zoolet.model.addresses import format_address
+from zoolet.server.common import descriptors
+
+if sys.platform != "win32":
+    import fcntl
 
 FILE_DESCRIPTORS: Final = 32
 """The number of descriptors that no connection can use: for logs, snapshots, directories and pid
@@ -38,7 +40,10 @@ _FULL_RESERVE_FROM: Final = 256
 _TCP_INFO: Final = struct.Struct("=24xI92xQ16xI")
 """The fields tcpi_unacked, tcpi_bytes_acked and tcpi_notsent_bytes of Linux's ``tcp_info``."""
 
-_TCP_INFO_OPTION: Final[int | None] = getattr(socket, "TCP_INFO", None)
+_TCP_INFO_OPTION: Final[int | None] = (
+    getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
+)
+"""None if the system has no ``tcp_info``, or another one than Linux (FreeBSD)."""
 
 _SIOCOUTQ: Final[int | None] = 0x5411 if sys.platform == "linux" else None
 """From Linux's ``linux/sockios.h``: returns the number of bytes that the peer has not
@@ -224,6 +229,8 @@ class AcceptedSocket:
 
         On Linux, the kernel reports the bytes that the client's kernel has acknowledged. On other
         systems, only the size of the server's own buffer is known, which changes in large steps.
+        This is also true for a kernel that fills ``tcp_info`` only in part, like that of gVisor: it
+        reports that no bytes were acknowledged.
         """
         if self.transport is None:
             return Waiting(0, 0)
@@ -241,7 +248,8 @@ class AcceptedSocket:
         if len(info) < _TCP_INFO.size:
             return Waiting(buffer_bytes, buffer_bytes)  # an old kernel
         unacked_segments, acked_bytes, unsent_bytes = _TCP_INFO.unpack(info)
-        return Waiting(buffer_bytes + unsent_bytes + unacked_segments, acked_bytes)
+        progress = acked_bytes or buffer_bytes
+        return Waiting(buffer_bytes + unsent_bytes + unacked_segments, progress)
 
 
 class Admission:
@@ -282,8 +290,8 @@ class Admission:
         # For speed, the limit of the process is read only if the number is near the limit.
         if fileno < self._first_reserved:
             return None
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if most == resource.RLIM_INFINITY:
+        most = descriptors.limit()
+        if most is None:
             return None
         reserved = limits.reserved_descriptors * min(most, _FULL_RESERVE_FROM) // _FULL_RESERVE_FROM
         self._first_reserved = most - reserved

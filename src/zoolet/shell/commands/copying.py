@@ -4,6 +4,7 @@ A place is a path on the connected server, or ``HOST:PORT/PATH`` on another serv
 """
 
 import argparse
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -49,6 +50,9 @@ from zoolet.shell.transfer import (
 REPLACE = Option("f", "overwrite the data and the ACL of znodes that exist already")
 KEEP_EPHEMERALS = Option("e", "copy ephemerals as persistent znodes")
 NO_ACLS = Option("A", "ignore ACLs: everybody has all permissions for created znodes")
+
+_HAS_NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""The errors of a file system without hard links, such as FAT and some network drives."""
 
 _SHOWN_CHARACTERS = 200
 """The most characters of a value (data, ACL) that a line of diff shows."""
@@ -249,12 +253,23 @@ def _write_new(path: Path, lines: Iterator[str]) -> int:
             for line in lines:
                 output.write(f"{line}\n")
                 count += 1
-        os.link(unfinished, path)  # unlike a rename, a link never replaces a file
+        _give_name(unfinished, path)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return count
+
+
+def _give_name(unfinished: Path, path: Path) -> None:
+    """Give a complete file its name; raises FileExistsError if another file has the name."""
+    try:
+        os.link(unfinished, path)  # unlike a rename, a link never replaces a file
+    except OSError as error:
+        if error.errno not in _HAS_NO_LINKS:
+            raise
+        path.open("x").close()
+        unfinished.replace(path)
 
 
 @command(

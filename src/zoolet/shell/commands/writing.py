@@ -231,7 +231,7 @@ def _reconfig(context: Context, arguments: argparse.Namespace) -> Iterator[Answe
 def _members(path: Path) -> str:
     """Return the ``server.N`` lines of a configuration file in the format of a reconfig request."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} cannot be read: {error}") from error
     members = [line.strip() for line in lines if line.strip().startswith("server.")]

@@ -79,7 +79,8 @@ class RecordingError(Exception):
 def write_recording(path: Path, frames: Iterable[Recorded]) -> None:
     """Write a recording; create its directory if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{frame.to_json()}\n" for frame in frames))
+    lines = "".join(f"{frame.to_json()}\n" for frame in frames)
+    path.write_text(lines, encoding="utf-8", newline="\n")
 
 
 def read_recording(path: Path) -> list[Recorded]:
@@ -89,7 +90,7 @@ def read_recording(path: Path) -> list[Recorded]:
         RecordingError: the file does not exist, or a line of it is invalid.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise RecordingError(
             f"the recording {path} does not exist: make it with a Recorder, or with pytest"

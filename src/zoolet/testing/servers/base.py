@@ -5,7 +5,6 @@ There are three kinds of servers: in this process (``embedded``), in a separate 
 must not import them.
 """
 
-import os
 import socket
 import sys
 import weakref
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from zoolet.model.oserrors import needs_posix
 from zoolet.server.zoo_cfg.properties import format_property
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class ReservedPort:
             reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             reserving.bind((ADDRESS, 0))
             self.number: int = reserving.getsockname()[1]
-            self.release = weakref.finalize(self, os.close, reserving.detach())
+            # Not os.close: on Windows a socket is not a file descriptor.
+            self.release = weakref.finalize(self, socket.close, reserving.detach())
         if sys.platform != "linux":
             self.release()
 
@@ -79,9 +80,14 @@ class ManagedServer(ABC):
     Attributes:
         port: the TCP port for clients.
         hosts: the address to which a client connects, ``127.0.0.1:PORT``.
+
+    Raises:
+        RuntimeError: this system does not support the server.
     """
 
     def __init__(self) -> None:
+        if sys.platform == "win32":
+            raise RuntimeError(needs_posix("a server for tests"))
         self._reserved_port = ReservedPort()
         self.port = self._reserved_port.number
         self.hosts = self._reserved_port.address

@@ -46,7 +46,8 @@ class ExternalServer(ManagedServer):
             else None
         )
         directory.mkdir(parents=True, exist_ok=True)
-        self.config_path.write_text(write_settings(directory / "data", self.port, settings))
+        text = write_settings(directory / "data", self.port, settings)
+        self.config_path.write_text(text, encoding="utf-8")
 
     @property
     def config(self) -> Config:
@@ -66,7 +67,7 @@ class ExternalServer(ManagedServer):
     @property
     def log(self) -> str:
         """The server's log, since the directory was created."""
-        return (self.directory / "server.log").read_text(errors="replace")
+        return (self.directory / "server.log").read_text(encoding="utf-8", errors="replace")
 
     @abstractmethod
     def _command(self) -> Sequence[str]:

@@ -19,7 +19,8 @@ from tests.support.waiting import wait_until
 from zoolet.jobs.errors import ExecutorError
 from zoolet.jobs.execution import process_executor, process_starts, watcher
 from zoolet.jobs.execution.attempts import Setup, Work
-from zoolet.jobs.execution.child_process import ChildProcess, absolute_paths, signal_name
+from zoolet.jobs.execution.child_process import ChildProcess, signal_name
+from zoolet.jobs.execution.functions import absolute_paths
 from zoolet.jobs.execution.process_executor import ProcessExecutor
 
 TASKS = '''
