@@ -1,4 +1,4 @@
-"""Ends a command after an error, with a message on standard error and exit status 1."""
+"""Ends a command after an error, with a message on standard error and an exit status."""
 
 import sys
 from collections.abc import Callable
@@ -13,10 +13,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def fail(message: str) -> NoReturn:
-    """Print a message to standard error and exit with status 1."""
+def fail(message: str, status: int = 1) -> NoReturn:
+    """Print a message to standard error and exit with a status."""
     click.echo(message, err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def text_of(error: Exception) -> str:

@@ -7,6 +7,10 @@ class StorageError(Exception):
     """The data directory cannot be used; the message has the reason and what the user can do."""
 
 
+class DirectoryError(StorageError):
+    """A directory cannot be created or written, does not exist, or has the files of the other."""
+
+
 class DamagedFileError(StorageError):
     """A file has invalid content.
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from zoolet.model.oserrors import explain
 from zoolet.storage.compression import Compression, compression_of
 from zoolet.storage.disk import DirectoryLock, Disk
-from zoolet.storage.errors import StorageError
+from zoolet.storage.errors import DirectoryError, StorageError
 
 VERSION_DIRECTORY = "version-2"
 LOCK_NAME = "zookeeper_server.pid"
@@ -49,23 +49,23 @@ class DataDirectories(NamedTuple):
         return cls(snapshots, snapshots if logs.resolve() == snapshots.resolve() else logs)
 
     def prepare(self, disk: Disk) -> None:
-        """Create the directories that do not exist; raises StorageError if this is not possible."""
+        """Create the directories that do not exist; raises DirectoryError if that fails."""
         for directory in dict.fromkeys(self):
             try:
                 disk.make_directory(directory)
             except OSError as error:
-                raise StorageError(
+                raise DirectoryError(
                     f"cannot make the directory {directory}. {explain(error)} Or set dataDir (and"
                     " dataLogDir) in zoo.cfg to a directory that the server's user can write."
                 ) from error
 
     def check_exist(self, disk: Disk) -> None:
-        """Raise StorageError if a directory does not exist, for example because of a lost mount."""
+        """Raise DirectoryError if a directory does not exist, for example after a lost mount."""
         for directory in dict.fromkeys(self):
             try:
                 disk.list_names(directory)
             except FileNotFoundError as error:
-                raise StorageError(
+                raise DirectoryError(
                     f"the data directory {directory} does not exist, and datadir.autocreate is"
                     " false. Mount its file system, or create the directory."
                 ) from error
@@ -73,7 +73,8 @@ class DataDirectories(NamedTuple):
     def lock(self, disk: Disk) -> list[DirectoryLock]:
         """Lock the directories against other servers, and write this process's pid to the files.
 
-        Raises StorageError if another server holds a lock, or if this user cannot write there.
+        Raises StorageError if another server holds a lock, and DirectoryError if this user cannot
+        write there.
         """
         locks: dict[Path, DirectoryLock] = {}
         try:
@@ -89,14 +90,14 @@ class DataDirectories(NamedTuple):
                     f"{_already_running(directory / LOCK_NAME)}: another server has the data"
                     f" directory {directory}. Stop that server, or set another dataDir in zoo.cfg."
                 ) from error
-            raise StorageError(
+            raise DirectoryError(
                 f"cannot write in the data directory {directory}. {explain(error)}"
                 " Or set another dataDir in zoo.cfg."
             ) from error
         return list(locks.values())
 
     def check_writable(self, disk: Disk) -> None:
-        """Write a file in each directory and remove it; raises StorageError if that fails.
+        """Write a file in each directory and remove it; raises DirectoryError if that fails.
 
         Without this check, the server would start and then end at the first change of a client. The
         caller must hold the locks, so that no other server writes the same file.
@@ -112,7 +113,7 @@ class DataDirectories(NamedTuple):
                     file.close()
                     disk.remove(probe)
             except OSError as error:
-                raise StorageError(
+                raise DirectoryError(
                     f"cannot write in the directory {directory}. {explain(error)} The server must"
                     " be able to write its transaction log and its snapshots there."
                 ) from error

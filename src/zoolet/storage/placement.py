@@ -8,18 +8,18 @@ wrong placement is refused, and the message says what the user can do. Source:
 from pathlib import Path
 
 from zoolet.storage.disk import Disk
-from zoolet.storage.errors import StorageError
+from zoolet.storage.errors import DirectoryError, StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
 
 
 def check_placement(disk: Disk, directories: DataDirectories) -> None:
-    """Raise StorageError if the files are in other directories than zoo.cfg names."""
+    """Raise DirectoryError if the files are in other directories than zoo.cfg names."""
     snapshots, logs = directories
     if snapshots != logs:
         has_logs = bool(by_zxid(disk.list_names(snapshots), "log"))
         has_snapshots = bool(by_zxid(disk.list_names(logs), "snapshot"))
         if has_logs or has_snapshots:
-            raise StorageError(_mixed_up(disk, directories, has_logs, has_snapshots))
+            raise DirectoryError(_mixed_up(disk, directories, has_logs, has_snapshots))
     if not (_has_files(disk, snapshots) or _has_files(disk, logs)):
         for directory in dict.fromkeys(directories):
             _check_level(disk, directory)
@@ -88,16 +88,16 @@ def _mixed_up(disk: Disk, directories: DataDirectories, has_logs: bool, has_snap
 
 
 def _check_level(disk: Disk, directory: Path) -> None:
-    """Raise StorageError if the files are in the parent of ``directory``, which has no files."""
+    """Raise DirectoryError if the files are in the parent of ``directory``, which has no files."""
     above = directory.parent
     if not _has_files(disk, above):
         return
     if above.name == VERSION_DIRECTORY:
-        raise StorageError(
+        raise DirectoryError(
             f"{above} holds the files of a server, but zoo.cfg must name the directory above it:"
             f" name {above.parent} there, and remove the empty {directory}."
         )
-    raise StorageError(
+    raise DirectoryError(
         f"{above} holds files of a server, but they must be in {directory}: move them,"
         f" mv {above}/snapshot.* {above}/log.* {directory}/; or set another directory in zoo.cfg."
     )

@@ -6,6 +6,7 @@ do the work of the commands.
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +22,14 @@ from zoolet.server.common.errors import ConfigError, ServerError
 from zoolet.server.common.logs import LEVELS, LogFormat, set_up
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.server.zoo_cfg.reading import read_config
-from zoolet.storage.errors import StorageError
+from zoolet.storage.errors import DirectoryError, StorageError
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 60.0
+_FAILED = 1
+_SIGNALLED = 128
+"""Java adds the number of the signal that ends it, as a shell does."""
+
 _reporting = reporting(ConfigError, ServerError, StorageError)
 
 log = logging.getLogger(__name__)
@@ -102,6 +107,13 @@ _format_option = click.option(
     type=click.Path(path_type=Path),
     help="Log to this file instead of standard error. SIGHUP reopens the file.",
 )
+@click.option(
+    "--apache-exit-status",
+    "has_apache_status",
+    is_flag=True,
+    help="Exit with Apache ZooKeeper's status: 143 after SIGTERM, 130 after Ctrl-C, 2 if zoo.cfg is"
+    " wrong, 3 if a directory cannot be used.",
+)
 @click.option("--ready-fd", type=int, hidden=True)
 @_reporting
 def start_foreground(
@@ -109,23 +121,39 @@ def start_foreground(
     log_level: str,
     log_format: str,
     log_file: Path | None,
+    has_apache_status: bool,
     ready_fd: int | None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     report = control.ReadinessReport(ready_fd)
     try:
         reopen = set_up(log_level, LogFormat(log_format), log_file)
-        _serve(_read(config), report, reopen)
+        stopped_by = _serve(_read(config), report, reopen)
     except (ConfigError, ServerError, StorageError, OSError) as error:
         message = text_of(error)
         report.failed(message)
+        status = _apache_status(error) if has_apache_status else _FAILED
         if LogFormat(log_format) is LogFormat.TEXT:
-            fail(f"zoolet: {message}")
+            fail(f"zoolet: {message}", status)
         log.error("%s", message)  # noqa: TRY400 -- the message says what to do
-        sys.exit(1)
+        sys.exit(status)
+    if has_apache_status:
+        sys.exit(_SIGNALLED + stopped_by)
 
 
-def _serve(setup: _Setup, report: control.ReadinessReport, reopen: Callable[[], None]) -> None:
+def _apache_status(error: Exception) -> int:
+    """Return the exit status of Apache ZooKeeper for an error.
+
+    Source: ``ExitCode`` and ``QuorumPeerMain.main`` of Apache ZooKeeper 3.9.5.
+    """
+    if isinstance(error, ConfigError):
+        return 2
+    return 3 if isinstance(error, DirectoryError) else _FAILED
+
+
+def _serve(
+    setup: _Setup, report: control.ReadinessReport, reopen: Callable[[], None]
+) -> signal.Signals:
     # Imported here because only this command runs a server.
     from zoolet.server.cli.running import run  # noqa: PLC0415
     from zoolet.server.operator.four_letter_words import unknown_words  # noqa: PLC0415
@@ -150,7 +178,7 @@ def _serve(setup: _Setup, report: control.ReadinessReport, reopen: Callable[[], 
         report.ready()
 
     try:
-        run(config, on_ready=ready, on_hangup=reopen)
+        return run(config, on_ready=ready, on_hangup=reopen)
     finally:
         if pid_file is not None:
             pid_file.remove()

@@ -21,16 +21,16 @@ _SWITCH_INTERVAL_S = 50e-6
 
 async def _serve_until_signalled(
     config: Config, disk: Disk | None, on_ready: Callable[[], None], on_hangup: Callable[[], None]
-) -> None:
-    stop = asyncio.Event()
+) -> signal.Signals:
+    signals = asyncio.Queue[signal.Signals]()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, signals.put_nowait, number)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     async with Server(config, disk) as server:
         log.info("%s", server.description)
         on_ready()
-        stopping = loop.create_task(stop.wait())
+        stopping = loop.create_task(signals.get())
         failing = loop.create_task(server.failed())
         await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
         if failing.done():
@@ -38,6 +38,7 @@ async def _serve_until_signalled(
         failing.cancel()
         log.info("stopping")
     log.info("stopped; every acknowledged change is on disk")
+    return stopping.result()
 
 
 def run(
@@ -46,8 +47,8 @@ def run(
     *,
     on_ready: Callable[[], None] = lambda: None,
     on_hangup: Callable[[], None] = lambda: None,
-) -> None:
-    """Run a server until SIGTERM or SIGINT, then stop it cleanly.
+) -> signal.Signals:
+    """Run a server until SIGTERM or SIGINT, then stop it cleanly; return the signal.
 
     ``disk`` replaces the disk of this machine, if it is given. ``on_ready`` is called when the
     server listens, ``on_hangup`` at each SIGHUP. Raises ServerError, StorageError or OSError if the
@@ -65,6 +66,5 @@ def run(
     try:
         import uvloop  # noqa: PLC0415 -- not available on every Python; the fallback is asyncio
     except ImportError:
-        asyncio.run(serving)
-    else:
-        uvloop.run(serving)
+        return asyncio.run(serving)
+    return uvloop.run(serving)
