@@ -223,6 +223,26 @@ $(APACHE_JARS)/.unpacked:
 	@test -e $(APACHE_JARS)/zookeeper-$(APACHE_RELEASE).jar
 	@touch $@
 
+# --- Container image
+# The same steps as `docker build`: packaging/container/build_rootfs.py executes the Dockerfile.
+IMAGE := build/container
+IMAGE_VERSION = $(shell $(BIN)/python -c 'import zoolet; print(zoolet.__version__)')
+IMAGE_REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+.PHONY: image image-tools
+image: $(INSTALLED) image-tools ## Build the container image without a container daemon, start it, check it (root)
+	$(BIN)/python packaging/container/build_rootfs.py $(IMAGE) \
+	  --build-arg VERSION=$(IMAGE_VERSION) --build-arg REVISION=$(IMAGE_REVISION)
+	$(BIN)/python packaging/container/check_rootfs.py $(IMAGE)
+
+image-tools:
+	@[ "$$(id -u)" = 0 ] || { echo "make image needs root: debootstrap, chroot and bubblewrap." >&2; exit 1; }
+	@{ command -v debootstrap && command -v bwrap && command -v zstd; } >/dev/null \
+	  || { echo "Installing Debian's debootstrap, bubblewrap and zstd to build and start the image ..." \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	          debootstrap bubblewrap zstd >/dev/null; } \
+	  || { echo "The image needs Debian's packages debootstrap, bubblewrap and zstd: install them." >&2; exit 1; }
+
 lint: $(READY) ## Check format and style, and the rules for texts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = [
     source
-    for folder in ("src", "tests", "benchmarks", "examples", "docs", "release")
+    for folder in ("src", "tests", "benchmarks", "examples", "docs", "packaging", "release")
     for source in sorted((ROOT / folder).rglob("*"))
     if source.suffix in {".py", ".md"} and source != Path(__file__)
 ]
