@@ -66,9 +66,9 @@ class Container:
         user: int = 0,
         command: Sequence[str] = (),
         has_capabilities: bool = True,
-        files: Mapping[str, Path] | None = None,
+        read_only: Mapping[str, Path] | None = None,
     ) -> None:
-        """Create the container; ``files`` are mounted read-only over files of the image."""
+        """Create the container; ``read_only`` are further directories that are mounted."""
         config: dict[str, Any] = json.loads((directory / "config.json").read_text())["config"]
         self._environment = dict(entry.split("=", 1) for entry in config["Env"])
         self._environment.update(variables or {})
@@ -78,12 +78,21 @@ class Container:
         self._user = user
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- end() closes it
         sandbox = ["bwrap", "--ro-bind", str(directory / "rootfs"), "/", "--proc", "/proc"]
-        sandbox += ["--dev", "/dev", "--tmpfs", _TMP, "--unshare-pid", "--unshare-net"]
+        sandbox += [
+            "--dev",
+            "/dev",
+            "--perms",
+            "1777",
+            "--tmpfs",
+            _TMP,
+            "--unshare-pid",
+            "--unshare-net",
+        ]
         sandbox += ["--unshare-ipc", "--unshare-uts", "--as-pid-1", "--die-with-parent"]
         sandbox += ["--chdir", self._working, "--clearenv"]
         for path, source in volumes.items():
             sandbox += ["--bind", str(source), path]
-        for path, source in (files or {}).items():
+        for path, source in (read_only or {}).items():
             sandbox += ["--ro-bind", str(source), path]
         for name, value in self._environment.items():
             sandbox += ["--setenv", name, value]
@@ -303,10 +312,13 @@ class Checks:
             expect(answer["max_session_timeout"], 70000, "maxSessionTimeout")
             expect("-Xmx1g is ignored" in container.log, True, "a flag without effect")
             expect("admin *:8080" in container.log, True, "the address of the admin endpoint")
-        mounted = self.work / "zoo.cfg"
-        mounted.write_text("dataDir=/data\ndataLogDir=/datalog\nclientPort=2181\ntickTime=777\n")
-        files = {"/conf/zoo.cfg": mounted}
-        with started(Container(self.image, self.volumes(), files=files)) as container:
+        mounted = self.work / "conf"
+        mounted.mkdir()
+        (mounted / "zoo.cfg").write_text(
+            "dataDir=/data\ndataLogDir=/datalog\nclientPort=2181\ntickTime=777\n"
+        )
+        mounts = {"/conf": mounted}
+        with started(Container(self.image, self.volumes(), read_only=mounts)) as container:
             container.wait_until_healthy()
             answer = self._ask(container, "http://127.0.0.1:8080/commands/configuration")
             expect(answer["tick_time"], 777, "tickTime of the mounted zoo.cfg")

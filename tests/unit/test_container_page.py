@@ -23,7 +23,7 @@ def test_the_table_has_each_variable_with_its_default_and_key() -> None:
 def test_each_message_is_on_the_page() -> None:
     page = plain(PAGE.read_text())
     keys = messages()
-    assert len(keys) == 5
+    assert len(keys) == 6
     assert [key for key in keys if plain(key) not in page] == []
 
 

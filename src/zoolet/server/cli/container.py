@@ -145,10 +145,8 @@ def write_config(variables: Mapping[str, str]) -> Path:
     If the directory cannot be written, for example because the root file system is read-only, the
     file is in the fallback directory.
 
-    Raises:
-        EntryError: a directory has the name of the file, or another user owns the fallback
-            directory.
-        OSError: the file cannot be written.
+    Raises EntryError if the file cannot be written in both directories, if a directory has its
+    name, or if another user owns the fallback directory.
     """
     path = _wanted_path(variables)
     if path.is_file():
@@ -158,13 +156,21 @@ def write_config(variables: Mapping[str, str]) -> Path:
             f"{path} is a directory. If you mounted a file there, it does not exist on the host:"
             " create it, or remove the mount."
         )
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        directory, path = path.parent, _fallback_path(variables)
-        _make_fallback(path.parent)
-        say(f"{directory} cannot be written, so zoo.cfg is {path}")
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(os.fsencode(zoo_cfg_text(variables)))
-    new.replace(path)
+    wanted = path.parent
+    try:
+        if not os.access(wanted, os.W_OK | os.X_OK):
+            path = _fallback_path(variables)
+            _make_fallback(path.parent)
+            say(f"{wanted} cannot be written, so zoo.cfg is {path}")
+        new = path.with_name(f".{path.name}.new")
+        new.write_bytes(os.fsencode(zoo_cfg_text(variables)))
+        new.replace(path)
+    except OSError as error:
+        raise EntryError(
+            f"zoo.cfg cannot be written. {explain(error)} Mount a zoo.cfg at"
+            f" {wanted / path.name}, or make {wanted} or {path.parent} writable for user"
+            f" {os.geteuid()}."
+        ) from error
     return path
 
 

@@ -194,6 +194,16 @@ def test_a_read_only_directory_for_zoo_cfg(
     assert write_config(variables) == tmp_path / "conf" / "zoo.cfg" == config_path(variables)
 
 
+def test_a_zoo_cfg_that_can_be_written_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    variables = directories(tmp_path) | {"TMPDIR": "/dev/null"}
+    wanted = rf"Not a directory.* Mount a zoo\.cfg at {tmp_path}/conf/zoo\.cfg, or make"
+    with pytest.raises(EntryError, match=wanted):
+        write_config(variables)
+
+
 def test_a_link_instead_of_the_fallback_directory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
