@@ -18,6 +18,7 @@ from zoolet.model.build import DESCRIPTION
 from zoolet.reporting import fail, reporting, text_of
 from zoolet.server.cli import control
 from zoolet.server.cli.environment import Environment
+from zoolet.server.cli.service_manager import ServiceManager
 from zoolet.server.common.errors import ConfigError, ServerError
 from zoolet.server.common.logs import LEVELS, LogFormat, set_up
 from zoolet.server.zoo_cfg.config import Config
@@ -35,6 +36,13 @@ _reporting = reporting(ConfigError, ServerError, StorageError)
 log = logging.getLogger(__name__)
 
 
+class _Caller(NamedTuple):
+    """The directory that ``--config`` names, and the service manager of this process."""
+
+    config_directory: Path | None
+    service_manager: ServiceManager
+
+
 class _Setup(NamedTuple):
     """The environment and the configuration that a command uses."""
 
@@ -47,10 +55,15 @@ class _Setup(NamedTuple):
         return self.environment.warnings(self.config_path)
 
 
+def _caller() -> _Caller:
+    caller = click.get_current_context().find_object(_Caller)
+    assert caller is not None  # noqa: S101 -- the group sets it
+    return caller
+
+
 def _read(path: Path | None) -> _Setup:
     """Read the zoo.cfg that the argument, the options and the environment variables select."""
-    directory: Path | None = click.get_current_context().find_object(Path)
-    environment = Environment.read(os.environ).with_config_directory(directory)
+    environment = Environment.read(os.environ).with_config_directory(_caller().config_directory)
     found = environment.find_config(path).absolute()
     return _Setup(environment, found, read_config(found, environment.flags.properties))
 
@@ -78,7 +91,9 @@ def server(ctx: click.Context, directory: Path | None) -> None:
     The variables ZOOCFGDIR, ZOOCFG, ZOO_LOG_DIR, ZOOPIDFILE, SERVER_JVMFLAGS and JVMFLAGS have the
     same meaning as in Apache ZooKeeper.
     """
-    ctx.obj = directory
+    # This also removes the variables, so a server that start starts sends nothing to the service
+    # manager of the shell.
+    ctx.obj = _Caller(directory, ServiceManager.take(os.environ, os.getpid()))
 
 
 _PATH = click.Path(readable=False, path_type=Path)  # the code that opens the file reports errors
@@ -126,17 +141,21 @@ def start_foreground(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     report = control.ReadinessReport(ready_fd)
+    service_manager = _caller().service_manager
     try:
         reopen = set_up(log_level, LogFormat(log_format), log_file)
-        stopped_by = _serve(_read(config), report, reopen)
+        stopped_by = _serve(_read(config), report, service_manager, reopen)
     except (ConfigError, ServerError, StorageError, OSError) as error:
         message = text_of(error)
         report.failed(message)
+        service_manager.report_failed(message)
         status = _apache_status(error) if has_apache_status else _FAILED
         if LogFormat(log_format) is LogFormat.TEXT:
             fail(f"zoolet: {message}", status)
         log.error("%s", message)  # noqa: TRY400 -- the message says what to do
         sys.exit(status)
+    finally:
+        service_manager.close()
     if has_apache_status:
         sys.exit(_SIGNALLED + stopped_by)
 
@@ -152,7 +171,10 @@ def _apache_status(error: Exception) -> int:
 
 
 def _serve(
-    setup: _Setup, report: control.ReadinessReport, reopen: Callable[[], None]
+    setup: _Setup,
+    report: control.ReadinessReport,
+    service_manager: ServiceManager,
+    reopen: Callable[[], None],
 ) -> signal.Signals:
     # Imported here because only this command runs a server.
     from zoolet.server.cli.running import run  # noqa: PLC0415
@@ -178,7 +200,7 @@ def _serve(
         report.ready()
 
     try:
-        return run(config, on_ready=ready, on_hangup=reopen)
+        return run(config, service_manager=service_manager, on_ready=ready, on_hangup=reopen)
     finally:
         if pid_file is not None:
             pid_file.remove()

@@ -4,11 +4,13 @@
 """
 
 import asyncio
+import faulthandler
 import logging
 import signal
 import sys
 from collections.abc import Callable
 
+from zoolet.server.cli.service_manager import ServiceManager
 from zoolet.server.common import descriptors
 from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import Config
@@ -17,10 +19,15 @@ from zoolet.storage.disk import Disk
 log = logging.getLogger(__name__)
 
 _SWITCH_INTERVAL_S = 50e-6
+_STDERR = 2
 
 
 async def _serve_until_signalled(
-    config: Config, disk: Disk | None, on_ready: Callable[[], None], on_hangup: Callable[[], None]
+    config: Config,
+    disk: Disk | None,
+    service_manager: ServiceManager,
+    on_ready: Callable[[], None],
+    on_hangup: Callable[[], None],
 ) -> signal.Signals:
     signals = asyncio.Queue[signal.Signals]()
     loop = asyncio.get_running_loop()
@@ -30,13 +37,16 @@ async def _serve_until_signalled(
     async with Server(config, disk) as server:
         log.info("%s", server.description)
         on_ready()
+        reporting = loop.create_task(service_manager.report_running(server.description))
         stopping = loop.create_task(signals.get())
         failing = loop.create_task(server.failed())
         await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
+        service_manager.report_stopping()
         if failing.done():
             failing.result()
         failing.cancel()
         log.info("stopping")
+    reporting.cancel()
     log.info("stopped; every acknowledged change is on disk")
     return stopping.result()
 
@@ -45,14 +55,15 @@ def run(
     config: Config,
     disk: Disk | None = None,
     *,
+    service_manager: ServiceManager | None = None,
     on_ready: Callable[[], None] = lambda: None,
     on_hangup: Callable[[], None] = lambda: None,
 ) -> signal.Signals:
     """Run a server until SIGTERM or SIGINT, then stop it cleanly; return the signal.
 
-    ``disk`` replaces the disk of this machine, if it is given. ``on_ready`` is called when the
-    server listens, ``on_hangup`` at each SIGHUP. Raises ServerError, StorageError or OSError if the
-    server cannot start or cannot continue.
+    ``disk`` replaces the disk of this machine, if it is given. ``service_manager`` gets reports, if
+    it is given. ``on_ready`` is called when the server listens, ``on_hangup`` at each SIGHUP.
+    Raises ServerError, StorageError or OSError if the server cannot start or cannot continue.
     """
     # Until the event loop has its handler, SIGHUP must not end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -62,7 +73,11 @@ def run(
     # The disk thread requests the GIL after each system call. With Python's default switch interval
     # it wakes up many times before it gets the GIL (docs/performance.md).
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    serving = _serve_until_signalled(config, disk, on_ready, on_hangup)
+    manager = service_manager if service_manager is not None else ServiceManager()
+    if manager.watchdog_interval_s is not None:
+        # The watchdog ends the process with SIGABRT; then the log has the stack of each thread.
+        faulthandler.enable(_STDERR)
+    serving = _serve_until_signalled(config, disk, manager, on_ready, on_hangup)
     try:
         import uvloop  # noqa: PLC0415 -- not available on every Python; the fallback is asyncio
     except ImportError:
