@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from zoolet.server.operator.figures import FIGURES, histograms, summaries
 from zoolet.server.operator.http import Exchange, Page, Request, Response, text
 from zoolet.server.operator.inspection import Inspector
+from zoolet.server.operator.process_figures import process_figures
 
 METRICS_PATH = "/metrics"
 
@@ -44,6 +45,7 @@ class _Figures(Collector):
             metric.add_sample(f"{name}_count", {}, histogram.count)
             metric.add_sample(f"{name}_sum", {}, histogram.total_ms)
             yield metric
+        yield from process_figures(inspector.config)
 
 
 def metrics_page(inspector: Inspector) -> Page:
