@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["compiled", "pure Python"],
         help="test the installed zoolet, which must be of this kind, not the one in src/",
     )
+    parser.addoption("--deb", type=Path, help="Debian's package to test (make deb)")
     parser.addoption("--kill-rounds", type=int, default=8, help="of kill -9, half short of memory")
     parser.addoption("--down-s", type=float, default=2.0, help="of the result store")
     parser.addoption("--ensemble-jobs", type=int, default=2000, help="on three members")
