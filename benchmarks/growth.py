@@ -1,14 +1,15 @@
 """How zoolet's own figures grow, and what its features cost: ratios within one run.
 
 With the znodes: throughput, memory. With the children: getChildren. With TLS, ACLs, quotas and
-watches: throughput as a part of what it is with none of them. Medians of ROUNDS rounds. Usage:
-python -m benchmarks.growth [ROUNDS [SECONDS]].
+watches: throughput as a part of what it is with none of them. Medians of ROUNDS rounds. Then what a
+server needs under different loads (one round). Usage: python -m benchmarks.growth [ROUNDS
+[SECONDS]] [--only PART].
 """
 
+import argparse
 import contextlib
 import socket
 import statistics
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ import trustme
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import servers
+from benchmarks import capacity, servers
 from benchmarks.native import run_load
 from benchmarks.restart import write_znodes
 from tests.support.rawclient import RawClient
@@ -30,6 +31,7 @@ WARMUP_S = 1.0
 CHILDREN = (100, 1000, 10_000)
 PIPELINED, ONE_AT_A_TIME = (16, 32), (64, 1)
 CREDENTIALS = "someone:secret"
+CAPACITY = "capacity"
 
 
 @contextlib.contextmanager
@@ -174,22 +176,30 @@ def _read_on(connection: socket.socket) -> None:
 
 def main() -> None:
     """Measure and print."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 4.0
+    parts: dict[str, tuple[str, str, Callable[[float], dict[str, float]]]] = {
+        "znodes": (f"{MANY:,} znodes", f"of the throughput at {FEW:,}", by_znodes),
+        "children": ("getChildren", "ns a child", by_children),
+        "memory": ("memory", "bytes a znode", lambda _: bytes_per_znode()),
+        "features": ("features", "of the throughput with none", by_feature),
+    }
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    parser.add_argument("rounds", nargs="?", type=int, default=3)
+    parser.add_argument("seconds", nargs="?", type=float, default=4.0, help="of each load")
+    parser.add_argument("--only", choices=[*parts, CAPACITY], help="the part to measure")
+    arguments = parser.parse_args()
+    rounds, seconds, only = arguments.rounds, arguments.seconds, arguments.only
     console = Console()
     servers.touch_memory()
-    parts: tuple[tuple[str, str, Callable[[], dict[str, float]]], ...] = (
-        (f"{MANY:,} znodes", f"of the throughput at {FEW:,}", lambda: by_znodes(seconds)),
-        ("getChildren", "ns a child", lambda: by_children(seconds)),
-        ("memory", "bytes a znode", bytes_per_znode),
-        ("features", "of the throughput with none", lambda: by_feature(seconds)),
-    )
-    for title, unit, measure in parts:
-        found = [measure() for _ in range(rounds)]
+    for name, (title, unit, measure) in parts.items():
+        if only not in {None, name}:
+            continue
+        found = [measure(seconds) for _ in range(rounds)]
         table = Table("", unit, title=title)
-        for name in found[0]:
-            table.add_row(name, f"{statistics.median(each[name] for each in found):,.2f}")
+        for row in found[0]:
+            table.add_row(row, f"{statistics.median(each[row] for each in found):,.2f}")
         console.print(table)
+    if only in {None, CAPACITY}:
+        capacity.show(seconds, console)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@
  * One line of JSON on standard output. Times in microseconds. Anything unexpected ends it.
  * In the environment: ZNODES (1000), DATA_BYTES (100), CHILDREN (1000, of those that are listed),
  * WATCH=1 (every read sets a watch), AUTH=user:password (under which the znodes are made and asked
- * for). Compiled with -DTLS it speaks TLS, and trusts whoever answers.
+ * for), RATE (requests a second on all connections together; without it, each answer is followed by
+ * the next request). Compiled with -DTLS it speaks TLS, and trusts whoever answers.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -42,7 +43,7 @@ enum { CREATE = 1, EXISTS = 3, GET = 4, SET = 5, CHILDREN = 8, PING = 11, MULTI 
 enum { NODE_EXISTS = -110 };
 enum { BUFFER = 1 << 18, SUB = 64, BUCKETS = 64 * SUB, CREATES_IN_MULTI = 10 };
 
-static int znodes = 1000, data_bytes = 100, children = 1000, watch, port;
+static int znodes = 1000, data_bytes = 100, children = 1000, watch, rate, port;
 static const char *credentials;
 static char *data;
 
@@ -347,7 +348,7 @@ static void on_answer(Connection *c, int xid, int err) {
     int64_t now = now_ns();
     c->outstanding--;
     if (now >= measure_from && !is_over) count(now - c->sent_ns[xid % c->ring]);
-    if (!is_over) ask(c);
+    if (!is_over && !rate) ask(c);
 }
 
 static void on_made(Connection *c, int xid, int err) {
@@ -400,19 +401,34 @@ static Connection **open_many(int connections, int outstanding, int timeout_ms) 
     return all;
 }
 
+/* Send what is due by now, on one connection after the other. One that waits for too much is left out. */
+static int64_t ask_due(Connection **all, int connections, int outstanding, int64_t begin, int64_t sent) {
+    int64_t due = (now_ns() - begin) / 1000 * rate / 1000000;
+    for (; sent < due; sent++) {
+        Connection *c = all[sent % connections];
+        if (c->outstanding >= outstanding) continue;
+        ask(c);
+        flush_out(c);
+    }
+    return sent;
+}
+
 static void requests(int connections, int outstanding, double warmup_s, double seconds) {
     if (strcmp(work, "echo")) make_znodes();
     if (!strcmp(work, "none")) return;
     outstanding_each = outstanding;
     Connection **all = open_many(connections, outstanding + 1, 30000);
-    int64_t begin = now_ns();
+    int64_t begin = now_ns(), sent = 0;
     measure_from = begin + (int64_t)(warmup_s * 1e9);
-    for (int i = 0; i < connections; i++) {
+    for (int i = 0; i < connections && !rate; i++) {
         for (int k = 0; k < outstanding; k++) ask(all[i]);
         flush_out(all[i]);
     }
     int64_t end = measure_from + (int64_t)(seconds * 1e9);
-    while (now_ns() < end) turn(on_answer, 10);
+    while (now_ns() < end) {
+        if (rate) sent = ask_due(all, connections, outstanding, begin, sent);
+        turn(on_answer, rate ? 1 : 10);
+    }
     double taken_s = (double)(now_ns() - measure_from) / 1e9;
     is_over = 1;
     printf("{\"per_s\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n",
@@ -506,6 +522,7 @@ int main(int count, char **arguments) {
     if (getenv("ZNODES")) znodes = atoi(getenv("ZNODES"));
     if (getenv("CHILDREN")) children = atoi(getenv("CHILDREN"));
     if (getenv("WATCH")) watch = atoi(getenv("WATCH"));
+    if (getenv("RATE")) rate = atoi(getenv("RATE"));
     credentials = getenv("AUTH");
 #ifdef TLS
     tls = SSL_CTX_new(TLS_client_method());
