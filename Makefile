@@ -22,6 +22,7 @@ PYTHON_TAG = $(shell $(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info
 BUILD_TOOLS = .cache/build-tools/$(PYTHON_TAG)
 WHEEL_VENV = .cache/wheel-test/$(PYTHON_TAG)
 NO_COMPILER := $(CURDIR)/build/no-compiler
+MANIFEST_TOOLS := .cache/manifest-tools
 SEEDS := 50
 ROUNDS := 20
 
@@ -30,7 +31,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-pure sim crash flakes jobs-faults jobs-soak revision attack bench bench-compare bench-jobs conformance apache \
-  wheels test-wheel sizes release postgresql redis lint types format pure clean
+  wheels test-wheel sizes release postgresql redis manifest-tools deb test-deb lint types format pure clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -62,7 +63,7 @@ $(READY): $(INSTALLED) setup.py compiled.txt $(COMPILED_SOURCES)
 run: $(READY) ## Serve, load a year of flights, run jobs over them, check the answer
 	@$(BIN)/python examples/flights.py
 
-test: $(READY) lint types apache postgresql ## Run every check and every test
+test: $(READY) lint types apache postgresql manifest-tools ## Run every check and every test
 	$(BIN)/python -m pytest -n 2
 	@$(MAKE) --no-print-directory test-pure
 
@@ -242,6 +243,36 @@ image-tools:
 	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	          debootstrap bubblewrap zstd >/dev/null; } \
 	  || { echo "The image needs Debian's packages debootstrap, bubblewrap and zstd: install them." >&2; exit 1; }
+
+# --- Services: the unit of systemd, Debian's package, Kubernetes, monitoring
+
+# Validators with the schemas of Kubernetes, GitHub and GitLab, and systemd's own check of units.
+manifest-tools:
+	@command -v systemd-analyze >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's systemd to check the unit with ..." && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd >/dev/null; } \
+	  || echo "The check of the unit will be skipped: it needs Debian's package systemd." >&2
+	@cmp -s $(MANIFEST_TOOLS)/.installed tests/services/requirements.txt \
+	  || { echo "Installing validators for manifests into $(MANIFEST_TOOLS) ..." && $(PYTHON) -m venv $(MANIFEST_TOOLS) \
+	       && $(MANIFEST_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	          --requirement tests/services/requirements.txt \
+	       && cp tests/services/requirements.txt $(MANIFEST_TOOLS)/.installed; } \
+	  || echo "The checks of manifests will be skipped: they need the packages of tests/services/requirements.txt." >&2
+
+# The package uses Debian's Python, so the wheel is compiled for /usr/bin/python3. What an older build left in
+# build/lib* would be copied into the wheel.
+deb: ## Build Debian's package of zoolet into dist/, for this release of Debian
+	@{ command -v gcc && /usr/bin/python3 -c 'import ensurepip' && test -e /usr/include/$$(/usr/bin/python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')/Python.h; } >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's gcc, python3-dev and python3-venv ..." && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev python3-dev python3-venv >/dev/null; } \
+	  || { echo "The package needs Debian's packages gcc, libc6-dev, python3-dev and python3-venv." >&2; exit 1; }
+	@rm -rf build/deb build/lib* build/bdist* && mkdir -p build/deb dist && /usr/bin/python3 -m venv build/deb/tools
+	@echo "Building the wheel (a minute) ..."
+	@build/deb/tools/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/deb/wheels .
+	@packaging/debian/build.sh dist build/deb/wheels/*.whl
+
+test-deb: $(READY) ## Test the newest Debian package in dist/: unpack it and start its server
+	$(BIN)/python -m pytest tests/services/test_debian_package.py --deb="$$(ls -t dist/zoolet_*.deb | head -1)"
 
 lint: $(READY) ## Check format and style, and the rules for texts
 	$(BIN)/ruff format --check .
