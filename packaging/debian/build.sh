@@ -43,7 +43,10 @@ install_wheels() {
     # The paths of the stage are in the first line of the scripts, and in pyvenv.cfg.
     grep -rlIF "$stage$home" "$stage$home/bin" "$stage$home/pyvenv.cfg" | xargs -r sed -i "s|$stage$home|$home|g"
     sed -i "/^command = /d" "$stage$home/pyvenv.cfg"
-    rm -f "$stage$home"/bin/[Aa]ctivate* "$stage$home"/lib/*/site-packages/*.dist-info/direct_url.json
+    # dpkg has the list of files, with their checksums.
+    rm -f "$stage$home"/bin/[Aa]ctivate* "$stage$home"/lib/*/site-packages/*.dist-info/{RECORD,direct_url.json}
+    # Debugging symbols are a quarter of the size.
+    find "$stage$home/lib" -name '*.so' -print0 | xargs -0 strip --strip-unneeded
     # The interpreter of this minor version, also after Debian's default has changed.
     ln -sf "/usr/bin/$version" "$stage$home/bin/$version"
     ln -sf "$version" "$stage$home/bin/python3"
@@ -79,8 +82,9 @@ install -m 755 "$here/postinst" "$here/prerm" "$here/postrm" "$stage/DEBIAN/"
 echo /etc/zoolet/zoo.cfg >"$stage/DEBIAN/conffiles"
 (cd "$stage" && find usr -type f -print0 | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
 architecture=$(dpkg --print-architecture)
+installed_kib=$(cd "$stage" && find etc usr -type f -printf '%s\n' | awk '{ kib += int(($1 + 1023) / 1024) } END { print kib }')
 sed -e "s|@VERSION@|$VERSION|" -e "s|@ARCHITECTURE@|$architecture|" \
-    -e "s|@INSTALLED_KIB@|$(du -sk --apparent-size --exclude=DEBIAN "$stage" | cut -f1)|" \
+    -e "s|@INSTALLED_KIB@|$installed_kib|" \
     -e "s|@PYTHON@|$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')|" \
     -e "s|@LIBC@|$(dpkg-query -W -f '${Version}' libc6 | sed 's/-.*//')|" \
     "$here/control.in" >"$stage/DEBIAN/control"

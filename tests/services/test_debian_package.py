@@ -198,28 +198,37 @@ def installed(unpacked: Path) -> Iterator[Path]:
     place.unlink()
 
 
-def test_the_server_of_the_package_runs(installed: Path, unpacked: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[ServiceManager]:
+    listening = ServiceManager(tmp_path)
+    yield listening
+    listening.close()
+
+
+def test_the_server_of_the_package_runs(
+    installed: Path, unpacked: Path, tmp_path: Path, manager: ServiceManager
+) -> None:
     config = write_zoo_cfg(tmp_path, ReservedPort())
-    manager = ServiceManager(tmp_path)
-    program = unpacked / "usr" / "bin" / "zkServer.sh"
-    version = run([installed / "bin" / "zoolet", "--version"])
+    scripts = unpacked / "usr" / "bin"
+    # Without PYTHONPATH, which would name the sources of this checkout.
+    clean = ["env", "-i"]
+    version = run([*clean, installed / "bin" / "zoolet", "--version"])
     assert "(compiled)" in version, version
     with subprocess.Popen(
-        [program, "start-foreground", config],
-        env={"NOTIFY_SOCKET": manager.variable, "PATH": "/usr/bin:/bin"},
+        [scripts / "zkServer.sh", "start-foreground", config],
+        env={"NOTIFY_SOCKET": manager.variable},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert manager.receive()["READY"] == "1"
+        assert "(compiled)" in manager.receive()["STATUS"]
         assert "Mode: standalone" in ask(read_config(config), "srvr")
         address = f"127.0.0.1:{read_config(config).client_port}"
-        shell = unpacked / "usr" / "bin" / "zkCli.sh"
-        assert "zookeeper" in run([shell, "-server", address, "ls", "/"])
+        shell = [*clean, scripts / "zkCli.sh", "-server", address]
+        assert "zookeeper" in run([*shell, "ls", "/"])
         process.terminate()
         _, log = process.communicate(timeout=WAIT_S)
     assert process.returncode == 0
     assert "stopped; every acknowledged change is on disk" in log
-    manager.close()
 
 
 def test_the_package_has_all_bytecode(unpacked: Path) -> None:
