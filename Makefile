@@ -91,7 +91,7 @@ wheels: ## Build the wheels of zoolet-core and zoolet into dist/; PYTHON= select
 	  && rm -f $$wheel; done
 	@cp build/wheels/* dist/ && ls -l build/wheels
 
-# Without compilers on PATH. The tests run in the checkout, whose src/ is not on the path; --installed asserts that.
+# Without compilers on PATH. The tests run in the checkout, whose src/ is not on the path; --kind asserts that.
 test-wheel: apache postgresql ## Test the wheels in dist/ in a new environment without a compiler; PYTHON=
 	@rm -rf $(WHEEL_VENV) $(NO_COMPILER) && mkdir -p $(NO_COMPILER) && $(PYTHON) -m venv $(WHEEL_VENV)
 	@for name in cc gcc c++ g++ clang $$(gcc -dumpmachine 2>/dev/null)-gcc; do \
@@ -99,7 +99,7 @@ test-wheel: apache postgresql ## Test the wheels in dist/ in a new environment w
 	PATH=$(NO_COMPILER):$$PATH $(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  "$$(ls dist/zoolet_core-*-$(PYTHON_TAG)-*.whl dist/zoolet_core-*-none-any.whl 2>/dev/null | head -1)[dev]" dist/zoolet-*-none-any.whl
 	$(WHEEL_VENV)/bin/zoolet --version
-	PATH=$(NO_COMPILER):$$PATH $(WHEEL_VENV)/bin/python -m pytest -n 2 --installed=compiled \
+	PATH=$(NO_COMPILER):$$PATH $(WHEEL_VENV)/bin/python -m pytest -n 2 --kind=compiled \
 	  tests/unit tests/integration tests/conformance
 
 sizes: $(READY) apache ## Measure sizes and times of the wheels in dist/, beside Apache ZooKeeper

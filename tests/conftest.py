@@ -30,10 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--installed",
+        type=Path,
+        metavar="BIN_DIR",
+        help="the bin directory of the environment with which the pages are run (tests/docs)",
+    )
+    parser.addoption("--deb", type=Path, help="Debian's package to test (make deb)")
+    parser.addoption(
+        "--kind",
         choices=["compiled", "pure Python"],
         help="test the installed zoolet, which must be of this kind, not the one in src/",
     )
-    parser.addoption("--deb", type=Path, help="Debian's package to test (make deb)")
     parser.addoption("--kill-rounds", type=int, default=8, help="of kill -9, half short of memory")
     parser.addoption("--down-s", type=float, default=2.0, help="of the result store")
     parser.addoption("--ensemble-jobs", type=int, default=2000, help="on three members")
@@ -58,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse to test another zoolet than the wanted one, or modules compiled of older sources."""
     config.pluginmanager.register(hanging)
     package = Path(zoolet.__file__)
-    if wanted := config.getoption("--installed"):
+    if wanted := config.getoption("--kind"):
         if not package.is_relative_to(sys.prefix):
             pytest.exit(f"{package} is not installed in {sys.prefix}", 2)
         if wanted != KIND:

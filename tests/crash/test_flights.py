@@ -104,10 +104,13 @@ def test_a_worker_killed_in_the_middle_costs_nothing(run: Run) -> None:
         output = output_of(process)
     assert "holds 24 finished jobs of earlier runs" in output
     assert "found their month in a worker's cache" in output
+    assert paste_next_steps(output).count("SUCCESSFUL") >= 12
     with zoolet_server(run), run.client() as client:
         # A third run finds the server running, uses it, and leaves it running.
         with run.started() as process:
-            assert "The server runs already" in output_of(process)
+            output = output_of(process)
+        assert "The server runs already" in output
+        assert paste_next_steps(output).count("SUCCESSFUL") >= 12
         jobs = done_jobs(client)
         assert client.get_children(f"{QUEUE}/unowned") == []
         assert client.get_children(f"{QUEUE}/owned") == []
@@ -122,6 +125,21 @@ def test_a_worker_killed_in_the_middle_costs_nothing(run: Run) -> None:
     errors = [error["message"] for job in jobs for error in job["errors"]]
     assert len(errors) >= 1
     assert all("was lost" in error for error in errors)
+
+
+def paste_next_steps(output: str) -> str:
+    """Run the commands that the program printed at its end, and return what they print."""
+    commands = output.split("\nNext steps: ")[1].partition("\n")[2]
+    pasted = subprocess.run(
+        ["bash", "-euc", commands],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=2 * WAIT_S,
+        check=False,
+    )
+    assert pasted.returncode == 0, pasted.stdout
+    return pasted.stdout
 
 
 @contextlib.contextmanager

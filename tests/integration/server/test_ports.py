@@ -1,4 +1,4 @@
-"""The TCP ports that a server opens: those that the README names, and free ones for port 0."""
+"""The TCP ports that a server opens: those that the page names, and free ones for port 0."""
 
 import re
 import socket
@@ -12,7 +12,7 @@ import pytest
 from tests.support.waiting import wait_until
 from zoolet.testing import ServerProcess
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "operating.md"
 LISTEN = "0A"
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4}
 METRICS = {
@@ -27,11 +27,11 @@ class Listening(NamedTuple):
     port: int
 
 
-def ports_in_readme(client_port: int) -> set[Listening]:
-    """Return where a server with a zoo.cfg of three lines listens, according to the README."""
-    text = README.read_text()
+def ports_on_the_page(client_port: int) -> set[Listening]:
+    """Return where a server with a zoo.cfg of three lines listens, according to the page."""
+    text = PAGE.read_text()
     found = re.search(r"^These lines open (\w+) ports: (.*?)\n\n", text, re.DOTALL | re.MULTILINE)
-    assert found is not None, "README.md has no sentence: These lines open N ports:"
+    assert found is not None, "docs/operating.md has no sentence: These lines open N ports:"
     # What stands in parentheses is how to change it.
     sentence = " ".join(re.sub(r"\s\((?:[^()]|\([^()]*\))*\)|\]\([^)]*\)", "", found[2]).split())
     named = re.findall(r"(`clientPort`|\b\d+) on (all addresses|[\d.]+\d)", sentence)
@@ -79,13 +79,13 @@ def can_listen(family: socket.AddressFamily, address: str, port: int) -> bool:
     return True
 
 
-def test_three_lines_open_the_ports_that_the_readme_names(tmp_path: Path) -> None:
+def test_three_lines_open_the_ports_that_the_page_names(tmp_path: Path) -> None:
     if not can_listen(socket.AF_INET, "127.0.0.1", 8080):
         pytest.skip("another program has port 8080")
     server = ServerProcess(tmp_path)
     lines = ("tickTime=2000", f"dataDir={tmp_path / 'data'}", f"clientPort={server.port}")
     server.config_path.write_text("\n".join(lines))
-    expected = ports_in_readme(server.port)
+    expected = ports_on_the_page(server.port)
     if not can_listen(socket.AF_INET6, "::", 0):
         expected.discard(Listening("::", server.port))
     with server:
