@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import math
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -131,19 +132,19 @@ def differences(found: dict[str, Figures], expected: dict[str, Figures]) -> list
 
 
 @contextlib.contextmanager
-def running_server(conf: Path) -> Iterator[str]:
-    """Start the server of ``conf`` for a while, and yield its address.
+def running_server(conf: Path) -> Iterator[tuple[str, bool]]:
+    """Start the server of ``conf`` for a while; yield its address, and whether it ran before.
 
     One that runs already is used, and left running.
     """
     status = zk_server("status", conf)
     if status.returncode == 0:
         console.print("The server runs already.")
-        yield address_in(status.stdout)
+        yield address_in(status.stdout), True
         return
     console.print(done("start", conf))
     try:
-        yield address_in(done("status", conf))
+        yield address_in(done("status", conf)), False
     finally:
         console.print(done("stop", conf))
 
@@ -274,13 +275,15 @@ def answer(jobs: list[Job], by: str) -> dict[str, Figures]:
     return figures
 
 
-def do_queries(dispatcher: Dispatcher, workers: Workers) -> None:
-    """Ask a question, another one about the same groups, and the first one again."""
+def do_queries(dispatcher: Dispatcher, workers: Workers) -> Batch:
+    """Ask a question, another one about the same groups, and the first one again.
+
+    Returns the batch of the first question.
+    """
     earlier = dispatcher.queue.counts()["done"]
     console.print(f"The data directory holds {earlier} finished jobs of earlier runs.\n")
 
-    batch, jobs = ask(dispatcher, workers, "Delays by carrier", "carrier", reuse=False)
-    console.print(f"They are the batch {batch.name}: zoolet jobs show --batch {batch.name} ...")
+    first, jobs = ask(dispatcher, workers, "Delays by carrier", "carrier", reuse=False)
     print_figures("Departures from New York, 2013", "carrier", answer(jobs, "carrier"))
     console.print("The same figures computed directly from the whole file agree.\n")
 
@@ -298,6 +301,24 @@ def do_queries(dispatcher: Dispatcher, workers: Workers) -> None:
         f"{batch.count(Origin.STORED)} of {len(jobs)} jobs were answered from stored results,"
         " without a worker."
     )
+    return first
+
+
+def print_next_steps(conf: Path, server: str, queue: str, batch: str, *, was_running: bool) -> None:
+    """Print commands that show what this program left in the data directory."""
+    scripts = _BIN.relative_to(Path.cwd()) if _BIN.is_relative_to(Path.cwd()) else _BIN
+    place = ("--server", server, "--queue", queue)
+    commands: list[tuple[str | Path, ...]] = [
+        (scripts / "zoolet", "jobs", "list", *place, "--batch", batch),
+        (scripts / "zoolet", "jobs", "status", *place),
+        (scripts / "zkCli.sh", "-server", server, "tree", "-L", "1", queue),
+    ]
+    if not was_running:
+        commands.insert(0, (scripts / "zkServer.sh", "start", conf))
+        commands.append((scripts / "zkServer.sh", "stop", conf))
+    click.echo("\nNext steps: look at the jobs that are stored now.\n")
+    for command in commands:
+        click.echo(f"    {shlex.join(map(str, command))}")
 
 
 @click.command()
@@ -312,11 +333,13 @@ def main(conf: Path, queue: str, worker_count: int, logs: Path) -> None:
     began = time.monotonic()
     logs.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as started:
-        server = started.enter_context(running_server(conf))
+        server, was_running = started.enter_context(running_server(conf))
         workers = Workers(worker_count, server, queue, logs)
         started.callback(workers.stop)
-        do_queries(started.enter_context(Dispatcher(server, queue, create=True)), workers)
+        dispatcher = started.enter_context(Dispatcher(server, queue, create=True))
+        batch = do_queries(dispatcher, workers)
     console.print(f"Everything is stopped again, after {time.monotonic() - began:.1f} s.")
+    print_next_steps(conf, server, queue, str(batch.name), was_running=was_running)
 
 
 if __name__ == "__main__":
