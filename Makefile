@@ -23,6 +23,7 @@ BUILD_TOOLS = .cache/build-tools/$(PYTHON_TAG)
 WHEEL_VENV = .cache/wheel-test/$(PYTHON_TAG)
 NO_COMPILER := $(CURDIR)/build/no-compiler
 MANIFEST_TOOLS := .cache/manifest-tools
+DOCS := .cache/docs
 SEEDS := 50
 ROUNDS := 20
 
@@ -31,22 +32,26 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-pure sim crash flakes jobs-faults jobs-soak revision attack bench bench-compare bench-jobs conformance apache \
-  wheels test-wheel sizes release postgresql redis manifest-tools deb test-deb lint types format pure clean
+  wheels test-wheel sizes release postgresql redis manifest-tools deb test-deb page-tools python docs lint types \
+  format pure clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 setup: $(READY) ## Create .venv and install zoolet with everything it needs
 
-# Debian keeps ensurepip in a package of its own; where it is missing it is installed if that is
+# Debian keeps ensurepip in a package of its own; where it or Python is missing it is installed if that is
 # allowed, and named if it is not.
-$(INSTALLED): pyproject.toml
+python:
+	@{ command -v $(PYTHON) && $(PYTHON) -c 'import ensurepip'; } >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's packages python3 and python3-venv ..." \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv >/dev/null; } \
+	  || { echo "$(PYTHON) cannot make virtual environments: install Debian's python3-venv package and run make again." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "zoolet needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
-	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } \
-	  || { echo "$(PYTHON) cannot make virtual environments: install Debian's python3-venv package and run make again." >&2; exit 1; }
-	@echo "Installing zoolet into $(VENV) ..."
+
+$(INSTALLED): pyproject.toml | python
+	@echo "Installing zoolet and its dependencies from PyPI into $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@ZOOLET_PURE_PYTHON=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
@@ -63,7 +68,7 @@ $(READY): $(INSTALLED) setup.py compiled.txt $(COMPILED_SOURCES)
 run: $(READY) ## Serve, load a year of flights, run jobs over them, check the answer
 	@$(BIN)/python examples/flights.py
 
-test: $(READY) lint types apache postgresql manifest-tools ## Run every check and every test
+test: $(READY) lint types apache postgresql manifest-tools page-tools ## Run every check and every test
 	$(BIN)/python -m pytest -n 2
 	@$(MAKE) --no-print-directory test-pure
 
@@ -273,6 +278,32 @@ deb: ## Build Debian's package of zoolet into dist/, for this release of Debian
 
 test-deb: $(READY) ## Test the newest Debian package in dist/: unpack it and start its server
 	$(BIN)/python -m pytest tests/services/test_debian_package.py --deb="$$(ls -t dist/zoolet_*.deb | head -1)"
+
+# --- The documentation
+
+# The API reference is made from sources without compiled modules, which have no signatures.
+docs: $(DOCS)/.installed ## Build the documentation site in build/docs, and check its links
+	@rm -rf build/docs build/docs-source build/doctrees && mkdir -p build/docs-source
+	@cp -r src/zoolet build/docs-source && find build/docs-source -name '*.so' -delete
+	@PYTHONPATH=build/docs-source $(DOCS)/bin/python -m sphinx --quiet --fail-on-warning \
+	  --conf-dir docs --doctree-dir build/doctrees . build/docs
+	@$(DOCS)/bin/python docs/check_site.py build/docs
+	@echo "The site is in build/docs/index.html."
+
+$(DOCS)/.installed: docs/requirements.txt pyproject.toml | python
+	@echo "Installing from PyPI into $(DOCS): $$(grep -v '^#' $< | tr '\n' ' ')and zoolet's dependencies ..."
+	@$(PYTHON) -m venv $(DOCS)
+	@ZOOLET_PURE_PYTHON=1 $(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --requirement $< --editable '.[jobs,testing]'
+	@touch $@
+
+# What the commands of docs/operating.md use.
+page-tools:
+	@{ command -v curl && command -v nc; } >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's packages curl and netcat-openbsd to run docs/operating.md ..." \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	          curl netcat-openbsd >/dev/null; } \
+	  || echo "The test of docs/operating.md will be skipped: it needs Debian's packages curl and netcat-openbsd." >&2
 
 lint: $(READY) ## Check format and style, and the rules for texts
 	$(BIN)/ruff format --check .

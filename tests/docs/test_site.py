@@ -1,0 +1,41 @@
+"""The parts of the site that ``make docs`` does not check: every page and every name is on it."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import PAGES, ROOT
+
+INDEX = ROOT / "docs" / "index.md"
+TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DOCUMENTED = re.compile(r"^\.\. (?:auto\w+|py:data):: (\w+)$", re.MULTILINE)
+
+
+def listed_pages() -> set[Path]:
+    """Return the pages in the menu of the site."""
+    return {
+        (INDEX.parent / f"{line}.md").resolve()
+        for menu in TOCTREE.findall(INDEX.read_text())
+        for line in menu.splitlines()
+        if line and not line.startswith(":")
+    }
+
+
+def test_every_page_is_in_the_menu() -> None:
+    decisions = {page for page in PAGES if re.match(r"\d", page.name)}
+    missing = {*PAGES} - decisions - {INDEX} - listed_pages()
+    assert missing == set(), "add these pages to a list at the end of docs/index.md"
+
+
+@pytest.mark.parametrize("name", ["client", "jobs", "testing"])
+def test_the_reference_has_every_public_name_once(name: str) -> None:
+    documented = DOCUMENTED.findall((ROOT / "docs" / "api" / f"{name}.md").read_text())
+    assert sorted(documented) == sorted(import_module(f"zoolet.{name}").__all__)
+
+
+def test_every_decision_is_in_the_list_of_decisions() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))
+    assert listed == {page.name for page in folder.glob("[0-9]*.md")}
