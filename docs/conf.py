@@ -36,6 +36,7 @@ myst_heading_anchors = 4
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
@@ -56,6 +57,23 @@ def skip_fields_of_tuples(
     return True if skip or type(value).__name__ == "_tuplegetter" else None
 
 
+def name_generated_default(
+    app: Sphinx,
+    what: str,
+    name: str,
+    value: Any,
+    options: Any,
+    signature: str | None,
+    returned: str | None,
+) -> tuple[str, str | None] | None:
+    """Write ``...`` where a dataclass makes a default: autodoc cannot parse ``<factory>``."""
+    del app, what, name, value, options
+    if signature is None or "<factory>" not in signature:
+        return None
+    return signature.replace("<factory>", "..."), returned
+
+
 def setup(app: Sphinx) -> None:
-    """Connect the function above."""
+    """Connect the functions above."""
+    app.connect("autodoc-process-signature", name_generated_default)
     app.connect("autodoc-skip-member", skip_fields_of_tuples)

@@ -35,6 +35,21 @@ def test_the_reference_has_every_public_name_once(name: str) -> None:
     assert sorted(documented) == sorted(import_module(f"zoolet.{name}").__all__)
 
 
+@pytest.mark.parametrize("name", ["client", "jobs", "testing"])
+def test_no_summary_of_a_property_has_a_colon(name: str) -> None:
+    """napoleon takes the words before a colon for the type of the property."""
+    package = import_module(f"zoolet.{name}")
+    classes = [getattr(package, each) for each in package.__all__]
+    summaries = {
+        f"{kind.__name__}.{attribute}": (value.__doc__ or "").partition("\n")[0]
+        for kind in classes
+        if isinstance(kind, type)
+        for attribute, value in vars(kind).items()
+        if isinstance(value, property) and not attribute.startswith("_")
+    }
+    assert {each for each, summary in summaries.items() if ": " in summary} == set()
+
+
 def test_every_decision_is_in_the_list_of_decisions() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))

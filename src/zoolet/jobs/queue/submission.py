@@ -61,7 +61,7 @@ class Origin(StrEnum):
     JOINED = "JOINED"
     """The job was submitted earlier for the same work, and had not ended."""
     STORED = "STORED"
-    """The job was submitted earlier for the same work, and had ended: its result is stored."""
+    """The job was submitted earlier for the same work, and had ended with a stored result."""
 
 
 class Submission(NamedTuple):

@@ -50,18 +50,20 @@ OUTPUT_LIMIT_BYTES = 8 * 1024
 """The most bytes of the last lines of an attempt's output in JSON."""
 
 
+# A job changes several times. Changing a named tuple takes 2 us, a frozen dataclass 9 us.
 class Job(NamedTuple):
     """A job in a queue.
-
-    A job changes several times. Changing a named tuple takes 2 us, a frozen dataclass 9 us.
 
     Attributes:
         name: the name of the job's znode; a draft's name does not have the sequence yet.
         version: the version of the znode that the job was read from or written to. Not in the JSON.
         key: the hash that identifies the work (`JobRequest.key`).
         submission: the unique id of the submission that created the job.
-        backoff_ms, timeout_ms, not_before_ms, expires_ms: as requested (`JobRequest`);
-            not_before_ms is also the end of a back-off.
+        backoff_ms: the delay after the first failed attempt (`JobRequest`).
+        timeout_ms: the time limit of an attempt (`JobRequest`).
+        not_before_ms: the time before which no worker starts the job, as requested or at the end
+            of a back-off.
+        expires_ms: the time after which no worker starts the job (`JobRequest`).
         batch: the name of the batch that the job belongs to; None: no batch.
         chained: whether the job waits until another batch has ended.
         waits_for: why the job is in deferred: ``time`` or ``batch``; None if it can start.
@@ -447,7 +449,7 @@ class Job(NamedTuple):
 
     @property
     def is_large(self) -> bool:
-        """Whether the value may be large: it has more than a name and a few short values."""
+        """Whether the value may be large, because it is more than a name and short values."""
         return (
             bool(self.errors or self.output)
             or is_large(self.task)
@@ -471,7 +473,7 @@ class Job(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the job has ended: it is SUCCESSFUL or FAILED."""
+        """Whether the job has ended, SUCCESSFUL or FAILED."""
         return self.state in {JobState.SUCCESSFUL, JobState.FAILED}
 
 

@@ -70,7 +70,7 @@ class JobRequest:
 
     @property
     def identifies_work(self) -> bool:
-        """Whether later requests can be for the same work: it has data or an idempotency key."""
+        """Whether the work has data or an idempotency key, so that other requests can be for it."""
         return self.dataset is not None or self.idempotency_key is not None
 
     @property

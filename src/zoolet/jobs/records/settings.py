@@ -65,7 +65,7 @@ class QueueSettings:
 
     @property
     def acl_entries(self) -> AclList | None:
-        """The entries of ``acl``; None: everyone has all permissions."""
+        """The entries of ``acl``; None if everyone has all permissions."""
         return None if self.acl is None else _read_acl(self.acl)
 
     @classmethod

@@ -14,7 +14,7 @@ class JobState(StrEnum):
     """The state of a job."""
 
     PENDING = "PENDING"
-    """The job waits: in unowned, or in deferred if it cannot start yet."""
+    """The job waits in unowned, or in deferred if it cannot start yet."""
     STAGING = "STAGING"
     """A worker owns the job and loads its data."""
     RUNNING = "RUNNING"

@@ -183,7 +183,7 @@ class Worker:
 
     @property
     def in_hand(self) -> int:
-        """The number of jobs in hand: taken, and not recorded as ended."""
+        """The number of jobs that are taken and not recorded as ended."""
         return 0 if self._run is None else len(self._run.hands.all())
 
     def tally(self) -> dict[str, float]:
