@@ -273,12 +273,15 @@ def test_directories_are_given_to_the_user(tmp_path: Path, monkeypatch: pytest.M
         inside.append(path)
     outside.mkdir()
     (inside[0] / "link").symlink_to(outside)
+    (inside[0] / "dangling").symlink_to("nowhere")
     (tmp_path / "linked").symlink_to(inside[0])  # a volume may be named by a link
     groups = {path: path.stat().st_gid for path in inside}
     hand_over([tmp_path / "linked", tmp_path / "not there"])
     assert {path.stat().st_uid for path in inside} == {USER_ID}
     assert {path: path.stat().st_gid for path in inside} == groups
-    assert (outside.stat().st_uid, (inside[0] / "link").lstat().st_uid) == (0, USER_ID)
+    assert outside.stat().st_uid == 0
+    links = [inside[0] / name for name in ("link", "dangling")]
+    assert [link.lstat().st_uid for link in links] == [USER_ID, USER_ID]
     # The groups can change only before the user.
     assert calls == [("setgroups", [1000]), ("setgid", 1000), ("setuid", 1000)]
 
