@@ -5,6 +5,7 @@ transaction log for writes. The CPU is the time of both threads, in percent of o
 benchmarks.growth.
 """
 
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,14 +112,23 @@ def _size_mb(directory: Path, pattern: str) -> float:
     return sum(path.stat().st_size for path in directory.glob(pattern)) / _MB
 
 
-def show(seconds: float, console: Console) -> None:
-    """Measure and print."""
+def show(rounds: int, seconds: float, console: Console) -> None:
+    """Measure in several rounds, and print the medians."""
+    found: dict[str, list[Need]] = {}
+    for _ in range(rounds):
+        for load, need in measure(seconds):
+            found.setdefault(load, []).append(need)
     columns = ("memory, MB", "disk, MB", "CPU, % of a core", "start, s")
     table = Table("load", *columns, title="capacity; disk: a snapshot, or an hour of the log")
-    for name, need in measure(seconds):
+    for load, needs in found.items():
         cells = (
-            ("" if value is None else f"{value:,.{digits}f}")
-            for value, digits in zip(need, (0, 1, 1, 2), strict=True)
+            _median(values, digits)
+            for values, digits in zip(zip(*needs, strict=True), (0, 1, 1, 2), strict=True)
         )
-        table.add_row(name, *cells)
+        table.add_row(load, *cells)
     console.print(table)
+
+
+def _median(values: tuple[float | None, ...], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    return f"{statistics.median(known):,.{digits}f}" if known else ""

@@ -1,9 +1,9 @@
 """How zoolet's own figures grow, and what its features cost: ratios within one run.
 
 With the znodes: throughput, memory. With the children: getChildren. With TLS, ACLs, quotas and
-watches: throughput as a part of what it is with none of them. Medians of ROUNDS rounds. Then what a
-server needs under different loads (one round). Usage: python -m benchmarks.growth [ROUNDS
-[SECONDS]] [--only PART].
+watches: throughput as a part of what it is with none of them. Then what a server needs under
+different loads. Medians of ROUNDS rounds. Usage: python -m benchmarks.growth [ROUNDS [SECONDS]]
+[--only PART].
 """
 
 import argparse
@@ -199,7 +199,7 @@ def main() -> None:
             table.add_row(row, f"{statistics.median(each[row] for each in found):,.2f}")
         console.print(table)
     if only in {None, CAPACITY}:
-        capacity.show(seconds, console)
+        capacity.show(rounds, seconds, console)
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ def test_the_server_of_the_package_runs(
         assert "(compiled)" in manager.receive()["STATUS"]
         assert "Mode: standalone" in ask(read_config(config), "srvr")
         address = f"127.0.0.1:{read_config(config).client_port}"
-        shell = [*clean, scripts / "zkCli.sh", "-server", address]
+        shell: list[str | Path] = [*clean, scripts / "zkCli.sh", "-server", address]
         assert "zookeeper" in run([*shell, "ls", "/"])
         process.terminate()
         _, log = process.communicate(timeout=WAIT_S)
