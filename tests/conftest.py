@@ -12,7 +12,7 @@ import pytest
 from kazoo.client import KazooClient
 
 import zoolet
-from tests.support import hanging
+from tests.support import hanging, skips
 from tests.support.apache import require_apache
 from zoolet.model.build import KIND
 from zoolet.testing import ApacheServer, ServerProcess
@@ -61,8 +61,12 @@ kazoo.retry.random = kazoo.protocol.connection.random = random.Random()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse to test another zoolet than the wanted one, or modules compiled of older sources."""
+    """Add the hooks of ``tests/support/``; refuse another zoolet than the wanted one.
+
+    Compiled modules that are older than a source are refused too.
+    """
     config.pluginmanager.register(hanging)
+    config.pluginmanager.register(skips)
     package = Path(zoolet.__file__)
     if wanted := config.getoption("--kind"):
         if not package.is_relative_to(sys.prefix):

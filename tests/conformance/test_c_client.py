@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.skips import needs
 from zoolet.testing import ApacheServer, ServerProcess
 
 CLI = Path("/usr/lib/zookeeper/bin/cli_mt")
@@ -39,9 +40,7 @@ DIALOGUE = (
 """What is typed, and what ends its answer."""
 
 
-@pytest.mark.skipif(
-    not CLI.exists(), reason=f"there is no {CLI}: it comes with Debian's package zookeeper-bin"
-)
+@pytest.mark.skipif(not CLI.exists(), reason=needs("ZooKeeper's C client", "zookeeper-bin"))
 def test_the_c_client_sees_the_same(tmp_path: Path, apache_jars: Path) -> None:
     printed = []
     for server in (

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.der import random_name
+from tests.support.skips import needs
 from zoolet.server.sockets.distinguished_names import name_as_text
 
 NAMES = 3000
@@ -28,7 +29,7 @@ public class Names {
 """
 
 
-@pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")
+@pytest.mark.skipif(shutil.which("javac") is None, reason=needs("a JDK", "default-jdk-headless"))
 @pytest.mark.parametrize("seed", [1, 2])
 def test_names_are_java_s(tmp_path: Path, seed: int) -> None:
     source = tmp_path / "Names.java"

@@ -26,7 +26,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     directory.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "zoolet-test", str(directory)]
     if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small file system takes rights that this user does not have")
+        pytest.skip("needs the right to mount a file system: run the tests as root")
     yield directory
     subprocess.run(["umount", str(directory)], check=True)
 

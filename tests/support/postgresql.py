@@ -11,6 +11,7 @@ from typing import Self
 
 import pytest
 
+from tests.support.skips import needs
 from zoolet.testing.servers.base import ADDRESS, ReservedPort
 
 _TIMEOUT_S = 60
@@ -21,9 +22,7 @@ def find_programs() -> Path:
     """Return the folder of PostgreSQL's programs; skips the test where they are not installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
     if not found:
-        pytest.skip(
-            "no PostgreSQL: install Debian's package postgresql (make test does so where it may)"
-        )
+        pytest.skip(needs("PostgreSQL", "postgresql"))
     return found[-1].parent
 
 

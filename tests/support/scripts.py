@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.skips import needs
 from zoolet.testing import ReservedPort
 
 SCRIPTS = Path(sys.executable).parent
@@ -53,7 +54,7 @@ def require_powerless() -> None:
         try:
             subprocess.run(probe, check=True, capture_output=True, timeout=TIMEOUT_S)
         except (OSError, subprocess.CalledProcessError):
-            pytest.skip("giving up root's power over files takes setpriv, of util-linux")
+            pytest.skip(needs("setpriv, with which root gives up its rights", "util-linux"))
 
 
 def write_zoo_cfg(directory: Path, port: ReservedPort, **settings: object) -> Path:

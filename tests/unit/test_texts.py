@@ -17,7 +17,10 @@ from zoolet.shell import commands  # noqa: F401 -- fills the table of the shell'
 from zoolet.shell.registry import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 TEXTS = [
     source
     for folder in ("src", "tests", "benchmarks", "examples", "docs", "packaging", "release")

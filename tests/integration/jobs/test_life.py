@@ -407,7 +407,7 @@ def test_as_process_1_it_passes_on_signals_and_leaves_no_zombie(
 ) -> None:
     prefix = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
     if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("this machine allows no namespaces of processes")
+        pytest.skip("needs the right to create process namespaces: run the tests as root")
     # Tasks in threads: their orphans have no other ancestor than process 1.
     worker = start_worker("--threads", prefix=prefix)
     batch = dispatcher.submit_batch(

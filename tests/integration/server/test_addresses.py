@@ -22,7 +22,7 @@ def has_ipv6() -> bool:
     return True
 
 
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback address")
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="needs IPv6 on the loopback interface")
 
 
 def ask(host: str, port: int) -> bytes:

@@ -40,7 +40,7 @@ def mounted(directory: Path, *options: str) -> Iterator[Path]:
     directory.mkdir()
     mount = ["mount", "-t", "tmpfs", *options, "zoolet-test", str(directory)]
     if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a file system takes rights that this user does not have")
+        pytest.skip("needs the right to mount a file system: run the tests as root")
     try:
         yield directory
     finally:
@@ -145,7 +145,7 @@ def test_another_users_pid_file(path: Path, verb: str) -> None:
 def test_another_users_server_is_left_alone(tmp_path: Path, verb: str) -> None:
     require_powerless()
     if os.geteuid():
-        pytest.skip("only root can become another user")
+        pytest.skip("needs the right to become another user: run the tests as root")
     path = write_zoo_cfg(tmp_path, ReservedPort())
     (tmp_path / "data").mkdir()
     program = (

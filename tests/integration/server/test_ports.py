@@ -81,7 +81,7 @@ def can_listen(family: socket.AddressFamily, address: str, port: int) -> bool:
 
 def test_three_lines_open_the_ports_that_the_page_names(tmp_path: Path) -> None:
     if not can_listen(socket.AF_INET, "127.0.0.1", 8080):
-        pytest.skip("another program has port 8080")
+        pytest.skip("needs the port 8080, which another program uses")
     server = ServerProcess(tmp_path)
     lines = ("tickTime=2000", f"dataDir={tmp_path / 'data'}", f"clientPort={server.port}")
     server.config_path.write_text("\n".join(lines))
@@ -132,7 +132,7 @@ def test_port_0_is_a_free_port_of_each_server_that_the_log_names(
 
 def test_port_0_on_all_addresses_is_the_same_port_in_both_families(tmp_path: Path) -> None:
     if not can_listen(socket.AF_INET6, "::", 0):
-        pytest.skip("this machine has no IPv6")
+        pytest.skip("needs IPv6 on the loopback interface")
     settings = {**METRICS, "metricsProvider.httpPort": 0}
     with ServerProcess(tmp_path, settings) as server:
         wait_until(lambda: "listening for" in server.log, "the line about the addresses")

@@ -142,29 +142,6 @@ def test_a_second_server_is_kept_out(server: ServerProcess, tmp_path: Path, clie
     assert client.exists("/a")
 
 
-def test_four_letter_words(server: ServerProcess, client: Any) -> None:
-    client.create("/a", ephemeral=True)
-    assert server.ask("ruok") == "imok"
-    lines = dict(line.split(": ") for line in server.ask("srvr").splitlines() if ": " in line)
-    assert lines["Mode"] == "standalone"
-    assert (lines["Zxid"], lines["Node count"], lines["Connections"]) == ("0x2", "6", "2")
-    assert "\nClients:\n /127.0.0.1:" in server.ask("stat")
-    figures = dict(line.split("\t") for line in server.ask("mntr").splitlines())
-    assert figures["zk_server_state"] == "standalone"
-    assert (figures["zk_znode_count"], figures["zk_ephemerals_count"]) == ("6", "1")
-
-
-def test_words_that_are_not_whitelisted_are_not_answered(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path, {"4lw.commands.whitelist": "srvr"}) as server:
-        assert server.ask("ruok") == ("ruok is not executed because it is not in the whitelist.\n")
-        assert "Mode: standalone" in server.ask("srvr")
-
-
-def test_a_star_whitelists_every_word(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path, {"4lw.commands.whitelist": "*"}) as server:
-        assert server.ask("ruok") == "imok"
-
-
 def test_connections_from_one_address_are_limited(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, {"maxClientCnxns": 3}) as server:
         address = ("127.0.0.1", server.port)

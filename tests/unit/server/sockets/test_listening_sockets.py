@@ -52,7 +52,7 @@ def test_one_family_is_not_the_other(address: str, other: str) -> None:
         socket.create_connection((other, listening.port))
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6 on the loopback interface")
 def test_an_ipv6_address_alone() -> None:
     (listening,) = opened("::1")
     with listening.socket:

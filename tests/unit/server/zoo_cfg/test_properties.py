@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.skips import needs
 from zoolet.server.zoo_cfg.properties import (
     PropertiesError,
     decode_properties,
@@ -184,7 +185,7 @@ def test_a_property_that_is_written_is_read_again() -> None:
 
 def test_random_bytes_are_read_as_java_reads_them(tmp_path: Path) -> None:
     if shutil.which("javac") is None or shutil.which("java") is None:
-        pytest.skip("there is no JDK to compare with")
+        pytest.skip(needs("a JDK", "default-jdk-headless"))
     chance = random.Random(1617)
     pieces = ["\\", "\\", "\n", "\r", "\r\n", " ", "\t", "\f", "=", ":", "#", "!", "a", "u", "n"]
     pieces += ["\\u00e9", "\\ud83d\\ude00", "0", "\x01", "\x85", "\xa0", "\\\n", "\\\r\n  "]

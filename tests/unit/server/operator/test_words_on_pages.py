@@ -1,0 +1,18 @@
+"""docs/operating.md and docs/compatibility.md have each four-letter word in their tables."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from zoolet.server.operator.four_letter_words import WORDS
+
+DOCS = Path(__file__).parents[4] / "docs"
+
+
+@pytest.mark.parametrize("page", ["operating.md", "compatibility.md"])
+def test_the_page_has_each_word_once(page: str) -> None:
+    section = (DOCS / page).read_text().split("\n## Four-letter words\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([a-z, ]+) \|", section, re.MULTILINE)
+    words = [word for row in rows[1:] for word in row.split(", ")]  # without the head
+    assert sorted(words) == sorted(word.decode() for word in WORDS)
