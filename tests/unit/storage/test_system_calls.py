@@ -183,6 +183,44 @@ def test_a_full_or_broken_disk_is_an_error(
         system_calls.preallocate(fd, 4096)
 
 
+def write_zeros(fd: int, offset: int, size_bytes: int) -> None:
+    """Preallocate as glibc does if the file system cannot: write a zero into each block."""
+    for position in range(offset, offset + size_bytes, 4096):
+        os.pwrite(fd, b"\0", position)
+    os.pwrite(fd, b"\0", offset + size_bytes - 1)
+
+
+def test_a_c_library_that_writes_zeros_instead_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def record(fd: int, offset: int, size_bytes: int) -> None:
+        asked.append(size_bytes)
+        write_zeros(fd, offset, size_bytes)
+
+    monkeypatch.setattr(os, "posix_fallocate", record)
+    file = Disk().create(tmp_path / "file", synced=True)
+    assert file.preallocate(64 << 20) is False
+    file.write(b"begin")
+    file.close()
+    assert asked == [1]
+    assert (tmp_path / "file").read_bytes() == b"begin"
+
+
+def test_a_file_is_written_from_its_begin_after_preallocation(tmp_path: Path) -> None:
+    file = Disk().create(tmp_path / "file", synced=True)
+    is_longer = file.preallocate(4096)
+    file.write(b"begin")
+    if is_longer:
+        assert file.preallocate(8192)
+    file.write(b" end")
+    file.close()
+    content = (tmp_path / "file").read_bytes()
+    assert content.rstrip(b"\0") == b"begin end"
+    assert len(content) == (8192 if is_longer else 9)
+
+
 @pytest.mark.parametrize("missing", ["SEEK_DATA", "SEEK_HOLE"])
 def test_without_holes_a_file_is_read_completely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
