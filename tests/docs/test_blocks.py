@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import zoolet
 from tests.support.pages import PAGES, ROOT, SEPARATOR, Page, PageError, missing_line, read_page
 from tests.support.sealed import REFUSED
 from zoolet.server.zoo_cfg.reading import parse_config
@@ -63,6 +64,7 @@ def environment(bin_directory: Path, home: Path) -> dict[str, str]:
     return variables | {
         "PATH": f"{bin_directory}:{os.environ['PATH']}",
         "HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
         # "pip install zoolet" finds that it is installed; it must not look elsewhere for it.
         "PIP_NO_INDEX": "1",
         "PIP_QUIET": "1",
@@ -76,14 +78,14 @@ def paste(
 ) -> "subprocess.CompletedProcess[str]":
     """Paste the blocks of a page into a shell, in a directory that is empty at the first time."""
     empty, home, server = tmp_path / "empty", tmp_path / "home", tmp_path / "server"
-    for directory in (empty, home, server):
+    for directory in (empty, home, server, home / "tmp"):
         directory.mkdir(exist_ok=True)
     script = page.script()
     if page.needs_server:
         (server / "zoo.cfg").write_text(ZOO_CFG.format(directory=server))
         script = SERVER.format(directory=server, blocks=script)
     return subprocess.run(
-        [sys.executable, SEALED, str(wait_s), "bash", "-c", script],
+        [sys.executable, SEALED, str(wait_s), tmp_path, "bash", "-c", script],
         cwd=empty,
         env=environment(bin_directory, home),
         stdin=subprocess.DEVNULL,
@@ -105,6 +107,7 @@ def failures(page: Page, done: "subprocess.CompletedProcess[str]") -> list[str]:
     return found
 
 
+@pytest.mark.timeout(3 * TIMEOUT_S)  # on a busy machine
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_page_works_when_it_is_pasted(path: Path, bin_directory: Path, tmp_path: Path) -> None:
     page = read_page(path)
@@ -114,7 +117,7 @@ def test_a_page_works_when_it_is_pasted(path: Path, bin_directory: Path, tmp_pat
     for number in range(1, 1 + bool(page.run_blocks) + (page.name in PASTED_TWICE)):
         done = paste(page, bin_directory, tmp_path)
         if done.returncode == REFUSED:
-            pytest.skip("no network of its own is allowed, and the ports 2181, 8080 are in use")
+            pytest.skip("the system allows no namespaces, and the ports 2181, 8080 are in use")
         told = f"run {number}:\n{done.stdout}\n{done.stderr}"
         assert failures(page, done) == [], told
 
@@ -128,6 +131,20 @@ def test_parts_of_zoo_cfg_are_valid(path: Path) -> None:
                 text += "dataDir=/data\nclientPort=2181\n"
             place = Path(f"{path.name}, line {block.line}")
             assert parse_config(text, place).warnings == (), place
+
+
+def test_the_pages_use_the_chosen_environment(bin_directory: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["python3", "-c", "import zoolet; print(zoolet.__file__)"],
+        cwd=tmp_path,
+        env=environment(bin_directory, tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=True,
+    )
+    is_ours = bin_directory == Path(sys.executable).parent.absolute()
+    assert (Path(done.stdout.strip()) == Path(zoolet.__file__)) == is_ours
 
 
 def test_the_quick_starts_are_run() -> None:
@@ -184,6 +201,7 @@ echo one
         ("one", "false", "page.md:8: exit status 1"),
         ("one", "sleep 1000 &", "page.md:8: exit status 70"),
         ("one", "echo Traceback", "page.md: a block printed a traceback"),
+        ("one", f"touch {ROOT}/touched", "page.md:8: exit status 1"),
     ],
 )
 def test_a_page_that_does_not_work_is_found(

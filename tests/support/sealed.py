@@ -1,13 +1,14 @@
-"""A program that runs a command sealed off: with ports of its own, and no process outlives it.
+"""A program that runs a command sealed off: it leaves no process, no file and no port behind.
 
-Usage: python sealed.py WAIT_S COMMAND... The command gets a network of its own that has only
-127.0.0.1 and ::1, so it can use any port. If the system allows no such network, the command waits
-until no other runs, and gets the machine's ports. A process that the command leaves running is
-ended, if it does not end by itself within WAIT_S seconds.
+Usage: python sealed.py WAIT_S DIRECTORY COMMAND... The command gets a network of its own that has
+only 127.0.0.1 and ::1, so it can use any port. All files outside of DIRECTORY are read-only. If the
+system allows no such namespaces, for example in a container, the command waits until no other runs,
+and gets the machine's ports and files. A process that the command leaves running is ended, if it
+does not end by itself within WAIT_S seconds.
 
 Exit status: the command's; or 70 if processes had to be ended (their command lines are printed);
-or 77 if the command can have neither a network nor the ports. Linux only. Imports only the standard
-library, because it may run with another Python than the tests.
+or 77 if the command can have neither namespaces nor the ports. Linux only. Imports only the
+standard library, because it may run with another Python than the tests.
 """
 
 import contextlib
@@ -28,8 +29,16 @@ REFUSED = 77
 PORTS = (2181, 8080)
 """The ports that the pages use."""
 
+_CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
+_MS_BIND = 0x1000
+_MS_REC = 0x4000
+_MS_PRIVATE = 0x40000
+_MOUNT_SETATTR = 442
+_AT_FDCWD = -100
+_AT_RECURSIVE = 0x8000
+_MOUNT_ATTR_RDONLY = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
@@ -39,21 +48,54 @@ _IFREQ = "16sh22x"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def leave_the_network() -> bool:
-    """Move this process into a network of its own, with a user namespace if that needs one."""
+def leave_the_namespaces() -> bool:
+    """Give this process mounts and a network of its own; say whether the system allows it.
+
+    Users other than root need a user namespace too.
+    """
     user, group = os.getuid(), os.getgid()
-    if _libc.unshare(_CLONE_NEWNET) != 0:
-        if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
+    flags = _CLONE_NEWNET | _CLONE_NEWNS
+    if _libc.unshare(flags) != 0:
+        if _libc.unshare(_CLONE_NEWUSER | flags) != 0:
             return False
         process = Path("/proc/self")
         (process / "setgroups").write_text("deny")
         (process / "uid_map").write_text(f"{user} {user} 1")
         (process / "gid_map").write_text(f"{group} {group} 1")
+    return True
+
+
+def switch_loopback_on() -> None:
+    """Switch the interface lo on: in a new network it is off."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, struct.pack(_IFREQ, b"lo", 0))
         _, flags = struct.unpack(_IFREQ, answer)
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack(_IFREQ, b"lo", flags | _IFF_UP))
-    return True
+
+
+def protect_files(directory: Path) -> None:
+    """Make all mounts read-only, except that of the directory and the shared memory."""
+    path = os.fsencode(directory)
+    checked(_libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None))
+    checked(_libc.mount(path, path, None, _MS_BIND, None))
+    set_mount(b"/", _AT_RECURSIVE, set_flags=_MOUNT_ATTR_RDONLY)
+    set_mount(path, 0, clear_flags=_MOUNT_ATTR_RDONLY)
+    if Path("/dev/shm").is_mount():
+        set_mount(b"/dev/shm", 0, clear_flags=_MOUNT_ATTR_RDONLY)
+    os.chdir(directory / Path.cwd().relative_to(directory))  # through the new mount
+
+
+def set_mount(path: bytes, scope: int, *, set_flags: int = 0, clear_flags: int = 0) -> None:
+    """Change flags of a mount, or with ``_AT_RECURSIVE`` also of all mounts below it."""
+    attributes = struct.pack("=4Q", set_flags, clear_flags, 0, 0)
+    checked(_libc.syscall(_MOUNT_SETATTR, _AT_FDCWD, path, scope, attributes, len(attributes)))
+
+
+def checked(status: int) -> None:
+    """Raise the error of a system call that failed."""
+    if status != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def wait_for_the_ports() -> bool:
@@ -120,10 +162,16 @@ def end_what_is_left(wait_s: float) -> list[str]:
 
 def main() -> int:
     """Run the command."""
-    if not leave_the_network() and not wait_for_the_ports():
+    if leave_the_namespaces():
+        switch_loopback_on()
+        try:
+            protect_files(Path(sys.argv[2]).resolve())
+        except OSError:  # before Linux 5.12
+            return REFUSED
+    elif not wait_for_the_ports():
         return REFUSED
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    done = subprocess.run(sys.argv[2:], check=False)
+    done = subprocess.run(sys.argv[3:], check=False)
     names = end_what_is_left(0.0 if done.returncode else float(sys.argv[1]))
     for name in names:
         print(f"left running: {name}", file=sys.stderr)
