@@ -1,6 +1,7 @@
-"""The parts of the site that ``make docs`` does not check: every page and every name is on it."""
+"""The site: every page and every public name is on it; ``make docs`` checks the rest."""
 
 import re
+import runpy
 from importlib import import_module
 from pathlib import Path
 
@@ -54,3 +55,17 @@ def test_every_decision_is_in_the_list_of_decisions() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))
     assert listed == {page.name for page in folder.glob("[0-9]*.md")}
+
+
+def test_broken_links_of_a_site_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<p id="here"><a href="#here"><a href="b.html#there"><a href="b.html#no"><img src="c.png">'
+        '<a href="//host/d.html"><a href="#no">'
+    )
+    (tmp_path / "b.html").write_text('<p id="there"><a href="a.html">')
+    check_site = runpy.run_path(str(ROOT / "docs" / "check_site.py"))
+    assert check_site["broken_links"](tmp_path) == [
+        "a.html: #no: the page has no such anchor",
+        "a.html: b.html#no: the page has no such anchor",
+        "a.html: c.png: there is no such file",
+    ]
