@@ -334,10 +334,17 @@ format: $(READY) ## Rewrite the sources in the project's format
 
 # --- Contributing: CONTRIBUTING.md describes these targets
 
-# Left out of the fast tests: what starts servers and processes, or makes many random files.
-SLOW_UNIT_TESTS := client/test_diagnosis.py jobs/cli jobs/execution jobs/results server/operator/test_answers.py \
-  server/operator/test_http.py server/sockets storage/test_disk.py storage/test_fuzzy_snapshots.py test_hanging.py test_skips.py \
-  test_testing_page.py testing
+# Not among the fast tests: what starts servers and processes, and single tests that take long.
+SLOW_UNIT_TESTS := client/test_diagnosis.py data/test_scripts.py jobs/cli jobs/execution jobs/results \
+  jobs/records/test_job.py::test_what_is_encoded_is_decoded \
+  server/operator/test_answers.py server/operator/test_http.py \
+  server/pipeline/test_encoding_steps.py::test_a_list_shows_the_children_that_there_were_when_it_was_begun \
+  server/sockets server/zoo_cfg/test_properties.py::test_random_bytes_are_read_as_java_reads_them \
+  shell/test_formatting.py::test_indented_json_is_the_same_json \
+  storage/test_disk.py storage/test_fuzzy_snapshots.py \
+  storage/test_recovery.py::test_a_session_with_very_many_ephemerals_ends_in_short_records \
+  storage/test_txn_log.py::test_a_record_far_behind_the_damage_means_that_nothing_is_torn \
+  test_hanging.py test_skips.py testing
 
 # The fast tests run a copy of the sources without the compiled modules, so a change is tested without
 # compiling it. cp keeps the times of the files, so Python need not compile them to bytecode again.
@@ -352,7 +359,7 @@ check-types:
 	@$(BIN)/mypy
 
 check-tests:
-	@PYTHONPATH=$(CHECKED) $(BIN)/python -m pytest -n 2 --quiet tests/unit $(SLOW_UNIT_TESTS:%=--ignore=tests/unit/%)
+	@PYTHONPATH=$(CHECKED) $(BIN)/python -m pytest --quiet tests/unit $(SLOW_UNIT_TESTS:%=--deselect=tests/unit/%)
 
 # Compiled modules are not measured, and neither are processes that a test kills. Other targets report failed tests.
 COVERED := tests/unit tests/property tests/simulation tests/integration

@@ -109,6 +109,7 @@ NOT_OF_CLIENTS = {
     "restore.py": "an operator's restore",
     "running.py": "start and stop",
     "service.py": "start, end, disk",
+    "service_manager.py": "the start",
     "snapshotter.py": "the disk",
 }
 """Modules that may log without a limit, and what causes their messages."""
