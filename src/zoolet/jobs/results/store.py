@@ -12,6 +12,7 @@ import queue
 import sqlite3
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,7 @@ class ResultStore:
                 parsed = parsed.set(database=str(self.path))
             self.url = parsed.render_as_string(hide_password=True)
             self._new_engine = partial(sa.create_engine, parsed, pool_pre_ping=True)
-            self._engine = self._new_engine()
+            self._open_engine()
         except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
             raise ResultRefusedError(
                 f"the result store {without_password(url)!r} cannot be used: {error}. Use an"
@@ -106,6 +107,11 @@ class ResultStore:
         self._tables = tables
         self._is_made = False
         self._id: str | None = None
+
+    def _open_engine(self) -> None:
+        """Get connections to the database, which are closed even if nobody calls `close`."""
+        self._engine = self._new_engine()
+        self._closing = weakref.finalize(self, self._engine.dispose)
 
     @property
     def is_local(self) -> bool:
@@ -236,7 +242,8 @@ class ResultStore:
             found, error = answers.get(timeout=TIMEOUT_S)
         except queue.Empty:
             # The thread may use its connection for ever. The next call gets another connection.
-            self._engine = self._new_engine()
+            self._closing.detach()
+            self._open_engine()
             is_left.set()
             if not answers.empty():
                 engine.dispose()
