@@ -6,6 +6,7 @@ names what is taken away; ``REMOVALS`` says how. Each process adds a line to the
 variables is not changed.
 """
 
+import _thread
 import errno
 import importlib
 import os
@@ -179,6 +180,11 @@ def is_below(path: Any, folder: str) -> bool:
     return absolute == folder or absolute.startswith(f"{folder}/")
 
 
+def small_stacks() -> None:
+    """Give threads a stack of the size that musl gives them, instead of 8 MB."""
+    _thread.stack_size(128 << 10)
+
+
 def no_passwd_entry() -> None:
     """Let this user have no entry in the list of users."""
     pwd = importlib.import_module("pwd")
@@ -229,6 +235,7 @@ REMOVALS: dict[str, Callable[[], None]] = {
     "queue of sockets": no_queue_of_sockets,
     "proc": no_proc,
     "writable root": read_only_root,
+    "large stacks": small_stacks,
     "passwd entry": no_passwd_entry,
     "uvloop": cannot_import("uvloop"),
     "ctypes": cannot_import("ctypes", "_ctypes"),
