@@ -20,6 +20,13 @@ REPORTED = Path("src/zoolet/server/operator/version.py")
 
 CHANGELOG = Path("CHANGELOG.md")
 
+IMAGE_TAGS = {
+    Path("packaging/kubernetes/kustomization.yaml"): 'newTag: "{}"',
+    Path("examples/ci/github-actions.yml"): "image: zoolet:{} ",
+    Path("examples/ci/gitlab-ci.yml"): "name: zoolet:{} ",
+}
+"""The files that name the version of the container image, and how each of them does."""
+
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _DEFINITION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
 _BUILT_ON = re.compile(r'^BUILT_ON = ".*"$', re.MULTILINE)
@@ -42,11 +49,12 @@ def changed_files(root: Path, version: str, today: date) -> Mapping[Path, str]:
     """Return the new texts of the files that a release changes.
 
     Raises:
-        ReleaseError: the version is malformed or not later than the current one, or the changelog
-            has no entries below "Unreleased".
+        ReleaseError: the version is malformed or not later than the current one, the changelog has
+            no entries below "Unreleased", or a file does not name the current version.
     """
-    if _numbers(version) <= _numbers(read_version(root)):
-        raise ReleaseError(f"{version} is not later than the current version {read_version(root)}")
+    current = read_version(root)
+    if _numbers(version) <= _numbers(current):
+        raise ReleaseError(f"{version} is not later than the current version {current}")
     changelog = (root / CHANGELOG).read_text()
     _, heading, after = changelog.partition(_UNRELEASED)
     entries = after.partition("\n## ")[0]
@@ -59,7 +67,18 @@ def changed_files(root: Path, version: str, today: date) -> Mapping[Path, str]:
         PACKAGE: _DEFINITION.sub(f'__version__ = "{version}"', package),
         REPORTED: _BUILT_ON.sub(built_on, reported),
         CHANGELOG: changelog.replace(_UNRELEASED, closed, 1),
+        **{
+            path: _with_tag(root / path, form.format(current), form.format(version))
+            for path, form in IMAGE_TAGS.items()
+        },
     }
+
+
+def _with_tag(path: Path, before: str, now: str) -> str:
+    text = path.read_text()
+    if text.count(before) != 1:
+        raise ReleaseError(f"{path} must contain {before!r} once")
+    return text.replace(before, now)
 
 
 def release(root: Path, version: str, today: date) -> str:

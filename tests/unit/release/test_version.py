@@ -8,6 +8,7 @@ import pytest
 
 from release.version import (
     CHANGELOG,
+    IMAGE_TAGS,
     PACKAGE,
     REPORTED,
     ROOT,
@@ -30,7 +31,7 @@ def git(root: Path, *arguments: str) -> str:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A repository with the real files that a release changes."""
-    for path in (PACKAGE, REPORTED, CHANGELOG):
+    for path in (PACKAGE, REPORTED, CHANGELOG, *IMAGE_TAGS):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((ROOT / path).read_text())
     (tmp_path / CHANGELOG).write_text(
@@ -48,6 +49,10 @@ def test_a_release_sets_the_version_and_closes_the_section(checkout: Path) -> No
     assert release(checkout, "7.8.9", TODAY) == "v7.8.9"
     assert read_version(checkout) == "7.8.9"
     assert 'BUILT_ON = "2027-01-31 00:00 UTC"\n' in (checkout / REPORTED).read_text()
+    for path, form in IMAGE_TAGS.items():
+        text = (checkout / path).read_text()
+        assert form.format("7.8.9") in text
+        assert text == (ROOT / path).read_text().replace(read_version(), "7.8.9")
     assert (checkout / CHANGELOG).read_text() == (
         "# Changelog\n\n## Unreleased\n\n## 7.8.9 (2027-01-31)\n\n- New.\n\n## 0.0.9\n\n- Old.\n"
     )
