@@ -27,7 +27,6 @@ PYTHON_TAG = $(shell $(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info
 BUILD_TOOLS = .cache/build-tools/$(PYTHON_TAG)
 WHEEL_VENV = .cache/wheel-test/$(PYTHON_TAG)
 NO_COMPILER := $(CURDIR)/build/no-compiler
-MANIFEST_TOOLS := .cache/manifest-tools
 DOCS := .cache/docs
 SEEDS := 50
 ROUNDS := 20
@@ -266,18 +265,12 @@ image-tools:
 
 # --- Services: the unit of systemd, Debian's package, Kubernetes, monitoring
 
-# Validators with the schemas of Kubernetes, GitHub and GitLab, and systemd's own check of units.
-manifest-tools:
+# The schemas of Kubernetes, GitHub and GitLab, and systemd's own check of units.
+manifest-tools: $(CHECK_TOOLS)/.installed
 	@command -v systemd-analyze >/dev/null \
 	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's systemd to check the unit with ..." && apt-get update -qq \
 	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd >/dev/null; } \
 	  || echo "The check of the unit will be skipped: it needs Debian's package systemd." >&2
-	@cmp -s $(MANIFEST_TOOLS)/.installed tests/services/requirements.txt \
-	  || { echo "Installing validators for manifests into $(MANIFEST_TOOLS) ..." && $(PYTHON) -m venv $(MANIFEST_TOOLS) \
-	       && $(MANIFEST_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check \
-	          --requirement tests/services/requirements.txt \
-	       && cp tests/services/requirements.txt $(MANIFEST_TOOLS)/.installed; } \
-	  || echo "The checks of manifests will be skipped: they need the packages of tests/services/requirements.txt." >&2
 
 # The package uses Debian's Python, so the wheel is compiled for /usr/bin/python3. What an older build left in
 # build/lib* would be copied into the wheel.

@@ -1,4 +1,4 @@
-"""The validators for manifests, in a virtual environment that `make manifest-tools` makes."""
+"""The validators for manifests, in the virtual environment of the tools that check files."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / ".cache" / "manifest-tools" / "bin"
+TOOLS = ROOT / ".cache" / "tools" / "check" / "bin"
 TIMEOUT_S = 90
 
 _TO_JSON = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(sys.stdin))))"
@@ -20,7 +20,7 @@ def run_tool(name: str, *arguments: str | Path, text: str = "") -> str:
     """Run a validator and return its output; skips if it is not installed."""
     program = TOOLS / name
     if not program.exists():
-        pytest.skip(f"{name} is not installed: run make manifest-tools")
+        pytest.skip(f"{name} is not installed: run make check-workflows")
     return run([program, *arguments], text)
 
 
