@@ -121,7 +121,8 @@ print(json.dumps({
     assert {name: how for name, (how, _) in found.items()} == dict.fromkeys(found, 1) | raised
     subjects = dict.fromkeys(raised, "a server for tests") | {"Worker": "a worker"}
     for name, (_, message) in found.items():
-        assert message.startswith(f"{subjects.get(name, name)}{MESSAGE}"), name
+        prefix = "" if name in raised else "zoolet: "  # the name of the program that fails
+        assert message.startswith(f"{prefix}{subjects.get(name, name)}{MESSAGE}"), name
         assert message.rstrip("\n").count("\n") == 0
 
 
