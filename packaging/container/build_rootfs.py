@@ -320,7 +320,7 @@ def write_image(built: Built, directory: Path) -> dict[str, int]:
     sizes = {
         "unpacked": layer.stat().st_size,
         "gzip": compressed_bytes(layer, ["gzip", "-6"]),
-        "zstd": compressed_bytes(layer, ["zstd", "-19", "-T0"]),
+        "zstd": compressed_bytes(layer, ["zstd", "-3"]),
     }
     layer.unlink()
     return sizes
