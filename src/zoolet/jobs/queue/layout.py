@@ -6,9 +6,9 @@
     done/entry-...      jobs that have ended
     workers/<id>        ephemerals, one for each worker; no other session uses the same id
     keeper/<n>          ephemerals of the workers in line for the queue's housekeeping
-    keys/<hash>         the name of the job for a piece of work
+    keys/<hash>         for each key, which identifies equal work: the name of its job
     batches/<name>      jobs that were submitted together (`zoolet.jobs.queue.batch_log`)
-    chains/<name>       a batch that waits for another batch; below it, entries for its jobs
+    chains/<name>       the batch <name> waits for another batch; children: entries for its jobs
     due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.queue.deferred_index`)
     settings, control   the queue's settings; the paused datasets and the number of cancellations
     store               the database that has the large results
@@ -64,7 +64,7 @@ PAGES_AT_ONCE = 2
 """The number of pages whose children one request lists."""
 LOOKS = 4
 LOOK_PAUSE_S = 0.02
-"""How often the module looks for a job that it does not find, and the first pause, in seconds."""
+"""The number of times that a job is looked for, and the pause after the first time in seconds."""
 
 
 class Layout:
@@ -372,8 +372,8 @@ class Layout:
     def _look_again(self, look: Callable[[], Job | None]) -> Job | None:
         """Call ``look`` several times, because reads can miss a job that is moving.
 
-        On zoolet, a multiRead reads a consistent state. In an ensemble, the member that this client
-        is connected to may not have the latest transaction yet.
+        On zoolet, one multiRead cannot miss a job, because it reads a consistent state. Several
+        reads can. In an ensemble, the client's member may not have the latest transaction yet.
         """
         for tries in range(LOOKS):
             if tries:

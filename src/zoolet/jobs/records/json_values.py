@@ -2,8 +2,8 @@
 
 Invariants: `plain_json` returns a value that can be encoded, and `decode_json` can decode the text
 of this value. A result is encoded only one time; after that, only its text is passed on
-(`EncodedJson`). For a text of another program, `decode_json` returns a value within the same limits
-or raises ValueError. This module imports the job system's errors.
+(`EncodedJson`). For a text of another program, `decode_json` returns a value that is at most a few
+levels deeper than the limit, or raises ValueError. This module imports the job system's errors.
 """
 
 import json
@@ -233,7 +233,8 @@ def decode_json(data: bytes) -> Any:
 
     Raises:
         ValueError: the text is not JSON in UTF-8, has a number that is not finite, or is nested
-            deeper than `JSON_DEPTH_LIMIT` plus a few levels for the job around a value.
+            deeper than `JSON_DEPTH_LIMIT` plus a few levels. The text may be a whole job, which
+            contains its parameters some levels deeper.
     """
     try:
         value = _decoder.decode(data.decode())

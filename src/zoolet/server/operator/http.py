@@ -55,7 +55,8 @@ class Response(NamedTuple):
         content_type: the value of the header ``Content-Type``.
         chunks: the body; each ``next`` does at most about 1 ms of work.
         headers: additional headers.
-        is_large: whether the chunks copy the keys of a table (``answers.Answer``).
+        is_large: whether the chunks need much memory, because they copy the keys of one of the
+            server's tables. Few such answers are made at the same time (``answers.Answers``).
         failed: the function that returns the answer to send instead if the body fails before any
             of it is sent; None means status 500 with the error's message.
     """

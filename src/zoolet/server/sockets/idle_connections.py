@@ -5,7 +5,7 @@
 2. The server disconnects a client that reads nothing for ``zoolet.clientReadTimeoutMs`` while bytes
    wait for it. This frees the memory of these bytes. A client that reads slowly stays connected.
 
-Each rule is a generator that does a bounded amount of work between two values. Each value is the
+Each rule is a generator that does a bounded amount of work between two yields. It yields the
 estimated cost of this work in microseconds. This module must not import asyncio: the caller runs
 the generators and passes the clock.
 
