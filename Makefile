@@ -328,8 +328,8 @@ format: $(READY) ## Rewrite the sources in the project's format
 # --- Contributing: CONTRIBUTING.md describes these targets
 
 # Not among the fast tests: what starts servers and processes, and single tests that take long.
-SLOW_UNIT_TESTS := client/test_diagnosis.py data/test_scripts.py jobs/cli jobs/execution jobs/results \
-  jobs/records/test_job.py::test_what_is_encoded_is_decoded \
+SLOW_UNIT_TESTS := client/test_diagnosis.py client/test_settings.py data/test_scripts.py jobs/cli jobs/execution jobs/results \
+  jobs/records/test_job.py::test_what_is_encoded_is_decoded release \
   server/operator/test_answers.py server/operator/test_http.py \
   server/pipeline/test_encoding_steps.py::test_a_list_shows_the_children_that_there_were_when_it_was_begun \
   server/sockets server/zoo_cfg/test_properties.py::test_random_bytes_are_read_as_java_reads_them \
@@ -337,7 +337,7 @@ SLOW_UNIT_TESTS := client/test_diagnosis.py data/test_scripts.py jobs/cli jobs/e
   storage/test_disk.py storage/test_fuzzy_snapshots.py \
   storage/test_recovery.py::test_a_session_with_very_many_ephemerals_ends_in_short_records \
   storage/test_txn_log.py::test_a_record_far_behind_the_damage_means_that_nothing_is_torn \
-  test_hanging.py test_skips.py testing
+  test_extras.py test_hanging.py test_imported_modules.py test_skips.py testing
 
 # The fast tests run a copy of the sources without the compiled modules, so a change is tested without
 # compiling it. cp keeps the times of the files, so Python need not compile them to bytecode again.
@@ -352,7 +352,7 @@ check-types:
 	@$(BIN)/mypy
 
 check-tests:
-	@PYTHONPATH=$(CHECKED) $(BIN)/python -m pytest --quiet tests/unit $(SLOW_UNIT_TESTS:%=--deselect=tests/unit/%)
+	@PYTHONPATH=$(CHECKED) $(BIN)/python -m pytest -n 2 --quiet tests/unit $(SLOW_UNIT_TESTS:%=--deselect=tests/unit/%)
 
 # Compiled modules are not measured, and neither are processes that a test kills. Other targets report failed tests.
 COVERED := tests/unit tests/property tests/simulation tests/integration
