@@ -67,7 +67,7 @@ $(INSTALLED): pyproject.toml $(LOCK) | python
 
 # A compiled module whose source was moved or removed goes first.
 $(READY): $(INSTALLED) setup.py compiled.txt $(COMPILED_SOURCES)
-	@echo "Compiling the server (half a minute; without a C compiler it is interpreted) ..."
+	@echo "Compiling the server (one to two minutes; without a C compiler it is interpreted) ..."
 	@find src/zoolet -name '*.so' -delete
 	@mkdir -p build && { $(BIN)/python setup.py --quiet build_ext --inplace >build/compile.log 2>&1 \
 	  || { cat build/compile.log >&2; exit 1; }; }
@@ -318,10 +318,10 @@ lint: $(READY) ## Check format and style, and the rules for texts
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q tests/unit/test_texts.py
 
-types: $(READY) ## Check types
+types: $(INSTALLED) ## Check types
 	$(BIN)/mypy
 
-format: $(READY) ## Rewrite the sources in the project's format
+format: $(INSTALLED) ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
