@@ -29,7 +29,10 @@ def apache_started(image: Image, jars: Path, port: int) -> Iterator[None]:
         subprocess.Popen(command, stdout=log, stderr=log) as process,
     ):
         try:
-            wait_until(lambda: answers(port), "Apache ZooKeeper")
+            wait_until(
+                lambda: answers(port) or process.poll() is not None, "Apache ZooKeeper's answer"
+            )
+            assert process.poll() is None, (image.root / "apache.log").read_text()
             yield
             process.terminate()
             assert process.wait(TIMEOUT_S) == 143
@@ -42,7 +45,8 @@ def test_each_server_continues_with_the_volumes_of_the_other(
 ) -> None:
     """Both servers use the zoo.cfg that the entry point writes with settings of ensembles."""
     require_namespaces()
-    image, port = Image(tmp_path), ReservedPort().number
+    image, reserved = Image(tmp_path), ReservedPort()
+    port = reserved.number
     image.variables |= {
         "ZOO_SERVERS": servers(port),
         "ZOO_INIT_LIMIT": "5",

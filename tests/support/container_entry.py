@@ -19,6 +19,7 @@ from zoolet.server.cli.container import USER_ID
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 ENTRY = "zoolet.server.cli.container"
+ANSWER_S = 1.0
 _KEPT = ("LANG", "LC_ALL", "PYTHONPATH", "HOME", "PYTHONDEVMODE", "PYTHONWARNINGS")
 
 
@@ -121,16 +122,19 @@ def accepts(port: int) -> bool:
 
 
 def answers(port: int) -> bool:
-    """Say whether a server answers srvr; Apache ZooKeeper opens its port before it serves."""
+    """Say whether a server answers srvr.
+
+    Apache ZooKeeper opens its port before it serves, and never answers some clients of that time.
+    """
     try:
-        return "Mode: " in ask(port, b"srvr")
+        return "Mode: " in ask(port, b"srvr", ANSWER_S)
     except OSError:
         return False
 
 
-def ask(port: int, word: bytes) -> str:
+def ask(port: int, word: bytes, timeout_s: float = TIMEOUT_S) -> str:
     """Return the answer to a four-letter word."""
-    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
         connection.sendall(word)
         with connection.makefile() as answer:
             return answer.read()
