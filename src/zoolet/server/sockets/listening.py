@@ -51,6 +51,7 @@ _BROKEN: Final = frozenset(
     {
         *_GONE,
         errno.EPIPE,
+        errno.EPROTOTYPE,  # macOS: a write while the peer closes the connection
         errno.ETIMEDOUT,
         errno.EHOSTUNREACH,
         errno.EHOSTDOWN,

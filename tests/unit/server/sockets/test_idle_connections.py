@@ -230,6 +230,24 @@ def test_a_client_that_reads_something_now_and_then_stays(world: World) -> None:
     assert not world.is_closed(slow)
 
 
+class SandboxSocket(NoSocket):
+    """A socket of a kernel that knows ``TCP_INFO`` and fills in almost nothing, like gVisor's."""
+
+    def getsockopt(self, *arguments: int) -> bytes:
+        return bytes(arguments[-1])
+
+
+def test_a_kernel_that_counts_no_acknowledged_bytes_is_not_believed(world: World) -> None:
+    slow, stuck = world.open(session="slow"), world.open(session="stuck")
+    for accepted in (slow, stuck):
+        accepted.socket = cast("socket.socket", SandboxSocket())
+        world.transports[accepted].waiting_bytes = 64 * MIB
+    for _ in range(100):
+        world.pass_s(20)
+        world.transports[slow].waiting_bytes -= 1
+    assert (world.is_closed(slow), world.is_closed(stuck)) == (False, True)
+
+
 def test_reading_everything_begins_a_new_wait(world: World) -> None:
     bursty = world.open(session="bursty")
     for _ in range(10):

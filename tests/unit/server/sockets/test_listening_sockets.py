@@ -84,6 +84,7 @@ def test_a_name_that_does_not_resolve_is_an_os_error() -> None:
         ConnectionResetError(),
         BrokenPipeError(),
         OSError(errno.EHOSTUNREACH, "no route"),
+        OSError(errno.EPROTOTYPE, "macOS, while the peer closes"),
         TimeoutError(),
         ssl.SSLError("bad record"),
     ],
