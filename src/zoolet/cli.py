@@ -90,8 +90,10 @@ def _use_utf8() -> None:
     not read or write other characters in paths of znodes, in data and in the names of files.
     """
     is_ascii = codecs.lookup(sys.getfilesystemencoding()).name == "ascii"
-    if is_ascii and not sys.flags.utf8_mode and sys.executable:
-        os.environ["PYTHONUTF8"] = "1"  # also for the processes that this program starts
+    # The variable is also for the processes that this program starts. If it is set already, an
+    # option of Python forbids the mode: starting again would not end.
+    if is_ascii and os.environ.get("PYTHONUTF8") != "1" and sys.executable:
+        os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
 
 

@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parent
 COMMANDS = """\
 create /clé "une valeur: é"
 get /clé
+export / {export}
 """
 
 
@@ -69,8 +70,8 @@ def main(directory: Path, port: str) -> None:
     config = str(directory / "zoo.cfg")
     found: dict[str, Any] = {"start": run("server", "start", config)}
     try:
-        found["shell"] = run("shell", "-server", hosts, text=COMMANDS)
-        found["export"] = run("shell", "-server", hosts, "export", "/", f"{directory}/exporté")
+        commands = COMMANDS.format(export=directory / "exporté")
+        found["shell"] = run("shell", "-server", hosts, text=commands)
         found["jobs"] = run_jobs(hosts, directory)
     finally:
         found["stop"] = run("server", "stop", config)
