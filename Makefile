@@ -56,16 +56,17 @@ python:
 	  || { echo "zoolet needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
 
 # The lock file names each package with its version and hashes. setup.py needs setuptools and mypy,
-# which are among them. The distribution zoolet has no code, but users and the pages name it.
+# which are among them. The distribution zoolet has no code, but users and the pages name it. It is
+# installed first: pip removes what an older checkout installed under this name, its scripts too.
 $(INSTALLED): pyproject.toml $(LOCK) | python
 	@echo "Installing zoolet and the packages of $(LOCK) from PyPI into $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK)
-	@ZOOLET_PURE_PYTHON=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m release.metapackage build/metapackage
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --no-build-isolation build/metapackage
+	@ZOOLET_PURE_PYTHON=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # A compiled module whose source was moved or removed goes first.
