@@ -341,7 +341,7 @@ SLOW_UNIT_TESTS := client/test_diagnosis.py client/test_settings.py data/test_sc
   storage/test_disk.py storage/test_fuzzy_snapshots.py \
   storage/test_recovery.py::test_a_session_with_very_many_ephemerals_ends_in_short_records \
   storage/test_txn_log.py::test_a_record_far_behind_the_damage_means_that_nothing_is_torn \
-  test_extras.py test_hanging.py test_imported_modules.py test_skips.py testing
+  console/test_extras.py test_hanging.py test_imported_modules.py test_skips.py testing
 
 # The fast tests run a copy of the sources without the compiled modules, so a change is tested without
 # compiling it. cp keeps the times of the files, so Python need not compile them to bytecode again.

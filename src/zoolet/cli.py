@@ -15,16 +15,16 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from zoolet import collector
+from zoolet.process import collector
 
 collector.configure()
 
 import click
 
-from zoolet.extras import explain_import, missing
+from zoolet.console.extras import explain_import, missing
+from zoolet.console.os_errors import explain, needs_posix
+from zoolet.console.reporting import fail
 from zoolet.model.build import DESCRIPTION
-from zoolet.model.oserrors import explain, needs_posix
-from zoolet.reporting import fail
 
 _PLACES: Final = {
     "data": "zoolet.data.commands",

@@ -11,7 +11,7 @@ from tests.support.differential.steps import malformed
 from tests.support.rawclient import RawClient
 from zoolet.model.codes import OpCode
 from zoolet.testing import ServerProcess
-from zoolet.testing.traffic.frames import REQUEST_HEADER
+from zoolet.testing.received_requests.frames import REQUEST_HEADER
 from zoolet.wire.jute import INT, LONG, pack_buffer, pack_ustring
 
 CONNECT = (

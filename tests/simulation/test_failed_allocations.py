@@ -33,7 +33,7 @@ from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
 from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txn_log import TxnLog
-from zoolet.testing.traffic.frames import REPLY_HEADER, find_frames
+from zoolet.testing.received_requests.frames import REPLY_HEADER, find_frames
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 MOST_ALLOCATIONS = 2000

@@ -39,7 +39,7 @@ from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
 from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txn_log import TxnLog
-from zoolet.testing.traffic.frames import REPLY_HEADER, REQUEST_HEADER
+from zoolet.testing.received_requests.frames import REPLY_HEADER, REQUEST_HEADER
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
 from zoolet.wire.txns import decode_txn
 

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import OpCode
-from zoolet.testing.traffic.frames import REQUEST_HEADER
+from zoolet.testing.received_requests.frames import REQUEST_HEADER
 from zoolet.wire.frames import REPLY_HEADER_BYTES
 from zoolet.wire.jute import INT, LONG, Reader, pack_acl, pack_buffer, pack_ustring
 

@@ -25,7 +25,7 @@ ALLOWED = {
     "zoolet.client": {"kazoo"},
     "zoolet.jobs": set(),
     "zoolet.testing": set(),
-    "zoolet.extras": set(),
+    "zoolet.console.extras": set(),
     "zoolet.cli": {"click"},
     "zoolet.server.cli.commands": {"click"},
     "zoolet.server.cli.running": set(),

@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from zoolet.console.reporting import reporting
 from zoolet.data.checking import Finding, check, check_file
 from zoolet.data.comparing import differences
 from zoolet.data.directory_reader import directories_of, machine_of, state_of, txns_in
@@ -24,7 +25,6 @@ from zoolet.data.new_directory import export_tree, import_tree, write_data_direc
 from zoolet.data.sizes import sizes
 from zoolet.model import paths
 from zoolet.model.txns import Txn
-from zoolet.reporting import reporting
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from zoolet.data.new_directory import znodes_of
+from zoolet.exports.lines import Shown, show_acl, show_data, show_znode
 from zoolet.model.codes import OpCode
-from zoolet.model.exports import Shown, show_acl, show_data, show_znode
 from zoolet.model.numbers import hex64
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import (

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from zoolet.model import paths
-from zoolet.model.exports import (
+from zoolet.exports.lines import (
     ExportedZnode,
     ExportError,
     ExportHeader,
     read_export,
     write_export,
 )
+from zoolet.model import paths
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk
@@ -49,7 +49,7 @@ def export_tree(
     output: IO[str],
     track: Callable[[Iterable[ExportedZnode]], Iterable[ExportedZnode]],
 ) -> None:
-    """Write a tree in the format of exports (``model/exports.py``)."""
+    """Write a tree in the format of exports (``exports/lines.py``)."""
     header = ExportHeader(zxid, paths.ROOT)
     output.writelines(f"{line}\n" for line in write_export(header, track(znodes_of(tree))))
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import click
 
+from zoolet.console.reporting import reporting
 from zoolet.data.commands import purge_and_tell
 from zoolet.data.details import detail_lines, ncdu_json
 from zoolet.data.directory_reader import directories_of
 from zoolet.data.growth import Comparison, Sizes, Thresholds
 from zoolet.data.toolkit import chop, dump, header_line, mend
-from zoolet.reporting import reporting
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import by_zxid
 from zoolet.storage.retention import LEAST_SNAPSHOTS

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from zoolet.process.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
 from zoolet.server.common.clock import SYSTEM_CLOCK, Clock
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS, ServerError
 from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.common.logs import describe_serving
-from zoolet.server.common.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
 from zoolet.server.common.scheduler import Scheduler, Share
 from zoolet.server.connections.batches import Batch
 from zoolet.server.endpoints import Endpoints

@@ -19,8 +19,8 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.utils import get_cwidth
 
+from zoolet.console.terminal import printable
 from zoolet.model import paths
-from zoolet.model.terminal import printable
 from zoolet.shell.context import Context
 from zoolet.shell.registry import COMMANDS
 

@@ -128,11 +128,6 @@ def stat_value(stat: ZnodeStat) -> dict[str, Any]:
     }
 
 
-def counted(count: int, noun: str) -> str:
-    """Return the number and the noun, which gets a plural "s" unless ``count`` is 1."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def format_id(session_id: int) -> str:
     """Return a session id as ZooKeeper prints it: as an unsigned hexadecimal number."""
     return f"0x{hex64(session_id)}"

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.highlighter import JSONHighlighter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from zoolet.model.terminal import printable
+from zoolet.console.terminal import printable
 from zoolet.shell.answers import Answer
 from zoolet.shell.formatting import indent_json
 from zoolet.shell.pager import CAN_PAGE, EndOfReading, Pager

@@ -5,12 +5,12 @@ least every txn up to ZXID; it is compressed if its name ends in .gz or .snappy.
 hexadecimal. Source: ``persistence.Util`` of Apache ZooKeeper.
 """
 
-import os
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.model.oserrors import explain
+from zoolet.console.os_errors import explain
+from zoolet.process.pids import is_alive
 from zoolet.storage.compression import Compression, compression_of
 from zoolet.storage.disk import DirectoryLock, Disk
 from zoolet.storage.errors import DirectoryError, StorageError
@@ -140,17 +140,6 @@ def _already_running(lock_path: Path) -> str:
 def pid_in(content: bytes) -> int | None:
     """Return the pid in the content of a lock file; None if there is none."""
     return int(content) if content.strip().isdigit() else None
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process with the id ``pid`` runs on this machine or in this container."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def log_name(zxid: int) -> str:

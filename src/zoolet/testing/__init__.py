@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from zoolet.server.common.clock import Clock
     from zoolet.server.zoo_cfg.config import Config
     from zoolet.state_machine.znode import Znode
-    from zoolet.testing.clock import ServerClock
     from zoolet.testing.faults.faults import Fault, FaultError, Faults, Partition, Trigger
-    from zoolet.testing.faults.memory_disk import MemoryDisk
-    from zoolet.testing.kazoo_harness import Cluster, KazooTestCase, KazooTestHarness
+    from zoolet.testing.received_requests.seen_requests import SeenRequest
     from zoolet.testing.recording.recording import Recorder, RecordingError
     from zoolet.testing.recording.replay import Replay
-    from zoolet.testing.server_state import Inside, SessionSeen, Watch
     from zoolet.testing.servers.apache import ApacheServer
     from zoolet.testing.servers.base import ReservedPort
     from zoolet.testing.servers.embedded import EmbeddedServer
+    from zoolet.testing.servers.kazoo_harness import Cluster, KazooTestCase, KazooTestHarness
     from zoolet.testing.servers.process import ServerProcess
-    from zoolet.testing.traffic.network import Exchange, Link, Network
-    from zoolet.testing.traffic.seen_requests import SeenRequest
+    from zoolet.testing.servers.server_state import Inside, SessionSeen, Watch
+    from zoolet.testing.simulated.clock import ServerClock
+    from zoolet.testing.simulated.memory_disk import MemoryDisk
+    from zoolet.testing.simulated.network import Exchange, Link, Network
 
 __all__ = [
     "ApacheServer",
@@ -66,33 +66,33 @@ __all__ = [
 _MODULES = {
     "ApacheServer": "zoolet.testing.servers.apache",
     "Clock": "zoolet.server.common.clock",
-    "Cluster": "zoolet.testing.kazoo_harness",
+    "Cluster": "zoolet.testing.servers.kazoo_harness",
     "Config": "zoolet.server.zoo_cfg.config",
     "EmbeddedServer": "zoolet.testing.servers.embedded",
     "ErrorCode": "zoolet.model.codes",
-    "Exchange": "zoolet.testing.traffic.network",
+    "Exchange": "zoolet.testing.simulated.network",
     "Fault": "zoolet.testing.faults.faults",
     "FaultError": "zoolet.testing.faults.faults",
     "Faults": "zoolet.testing.faults.faults",
-    "Inside": "zoolet.testing.server_state",
-    "KazooTestCase": "zoolet.testing.kazoo_harness",
-    "KazooTestHarness": "zoolet.testing.kazoo_harness",
-    "Link": "zoolet.testing.traffic.network",
-    "MemoryDisk": "zoolet.testing.faults.memory_disk",
-    "Network": "zoolet.testing.traffic.network",
+    "Inside": "zoolet.testing.servers.server_state",
+    "KazooTestCase": "zoolet.testing.servers.kazoo_harness",
+    "KazooTestHarness": "zoolet.testing.servers.kazoo_harness",
+    "Link": "zoolet.testing.simulated.network",
+    "MemoryDisk": "zoolet.testing.simulated.memory_disk",
+    "Network": "zoolet.testing.simulated.network",
     "OpCode": "zoolet.model.codes",
     "Partition": "zoolet.testing.faults.faults",
     "Recorder": "zoolet.testing.recording.recording",
     "RecordingError": "zoolet.testing.recording.recording",
     "Replay": "zoolet.testing.recording.replay",
     "ReservedPort": "zoolet.testing.servers.base",
-    "SeenRequest": "zoolet.testing.traffic.seen_requests",
-    "ServerClock": "zoolet.testing.clock",
+    "SeenRequest": "zoolet.testing.received_requests.seen_requests",
+    "ServerClock": "zoolet.testing.simulated.clock",
     "ServerProcess": "zoolet.testing.servers.process",
-    "SessionSeen": "zoolet.testing.server_state",
+    "SessionSeen": "zoolet.testing.servers.server_state",
     "Stat": "zoolet.model.stat",
     "Trigger": "zoolet.testing.faults.faults",
-    "Watch": "zoolet.testing.server_state",
+    "Watch": "zoolet.testing.servers.server_state",
     "WatchMode": "zoolet.model.codes",
     "Znode": "zoolet.state_machine.znode",
 }

@@ -12,8 +12,8 @@ from kazoo.client import KazooClient
 from tests.support.jobs import ROOT
 from tests.support.waiting import wait_until
 from zoolet.jobs import Batch, Dispatcher, Job, JobQueue, JobRequest, JobState, QueueSettings
-from zoolet.jobs.cli.inspection import explain, overview
 from zoolet.jobs.housekeeping.releasing import MULTIS_AT_ONCE, Releaser
+from zoolet.jobs.overview.overview import explain, overview
 from zoolet.jobs.queue import deleted_jobs
 from zoolet.jobs.queue.deferred_index import entry_path, parse_entry
 from zoolet.jobs.queue.edge import Znodes

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.jobs import WorkerProcess, next_result, write_tasks
 from zoolet.jobs import Batch, Dispatcher, Job, JobRequest, JobState
-from zoolet.jobs.cli.inspection import explain
+from zoolet.jobs.overview.overview import explain
 
 CODE = "def task(group, parameters):\n    return 'deployed'\n"
 

@@ -18,9 +18,9 @@ from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result, nu
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest
-from zoolet.jobs.cli import inspection
 from zoolet.jobs.cli.printing import Printer
 from zoolet.jobs.cli.top import top
+from zoolet.jobs.overview.overview import explain
 from zoolet.jobs.queue.server_clock import wall_clock_ms
 
 
@@ -132,17 +132,17 @@ def test_why_a_job_waits(
     queue = dispatcher.queue
     first = dispatcher.submit_batch([JobRequest("pipe_tasks:spin", "d", "1", {"s": 600}, 5)])
     chained = dispatcher.submit_batch(numbered(1), after=first)
-    explained = inspection.explain(queue, queue.find(chained.names[0]))
+    explained = explain(queue, queue.find(chained.names[0]))
     assert explained == f"its batch {chained.name} waits until {first.name} is done"
     start_worker()
     wait_until(lambda: queue.find(first.names[0]).state == "RUNNING", "the first job's start")
-    assert "runs its task" in inspection.explain(queue, queue.find(first.names[0]))
+    assert "runs its task" in explain(queue, queue.find(first.names[0]))
     waits = dispatcher.submit_batch([JobRequest("pipe_tasks:echo", "d", "2")])
-    busy = inspection.explain(queue, queue.find(waits.names[0]))
+    busy = explain(queue, queue.find(waits.names[0]))
     assert busy == "all 1 executors are busy, with 1 jobs"
     first.cancel()
     all_results(waits)
-    assert inspection.explain(queue, queue.find(waits.names[0])) == "it has succeeded"
+    assert explain(queue, queue.find(waits.names[0])) == "it has succeeded"
 
 
 def test_top_shows_a_queue_in_a_terminal(

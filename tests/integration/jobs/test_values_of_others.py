@@ -24,7 +24,7 @@ from zoolet.jobs import (
     Origin,
     Submission,
 )
-from zoolet.jobs.cli.inspection import explain, overview
+from zoolet.jobs.overview.overview import explain, overview
 from zoolet.jobs.queue.batch_log import batch_path
 from zoolet.jobs.queue.layout import CONTROL
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS

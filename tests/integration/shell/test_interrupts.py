@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.shell import Ran, run_shell
 from zoolet.client import create_request, multi_async
-from zoolet.shell import interrupts
+from zoolet.process import interrupts
 from zoolet.testing import ServerProcess
 
 ZNODES = 2_500
@@ -75,8 +75,8 @@ def run_interrupted(server: ServerProcess, waits_before: int, *words: str) -> Ra
     person = Person(waits_before)
     watched = person.look_at(multi_async)
     with (
-        mock.patch("zoolet.shell.transfer.multi_async", watched),
-        mock.patch("zoolet.shell.delete.multi_async", watched),
+        mock.patch("zoolet.shell.subtrees.transfer.multi_async", watched),
+        mock.patch("zoolet.shell.subtrees.delete.multi_async", watched),
         mock.patch("zoolet.shell.commands.copying.multi_async", watched),
     ):
         return run_shell(server.hosts, *words)

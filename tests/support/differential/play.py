@@ -11,7 +11,7 @@ from tests.support.differential.replies import SessionNames, describe, describe_
 from tests.support.differential.step_types import Burst, Dialect, Reconnect, Request, Step
 from tests.support.differential.steps import CLIENTS
 from zoolet.model.codes import ErrorCode, OpCode, Xid
-from zoolet.testing.traffic.frames import REQUEST_HEADER
+from zoolet.testing.received_requests.frames import REQUEST_HEADER
 from zoolet.wire.frames import REPLY_HEADER_BYTES
 from zoolet.wire.jute import INT, LONG, MalformedError, Reader, pack_buffer
 

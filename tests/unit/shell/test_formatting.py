@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from kazoo.protocol.states import ZnodeStat
 
 from zoolet.client.acls import format_acl
+from zoolet.console.texts import counted
 from zoolet.model.acl import ACL, Id
 from zoolet.shell.errors import UsageError
 from zoolet.shell.formatting import (
-    counted,
     format_data,
     format_hexdump,
     format_names,

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from zoolet.model.terminal import printable
+from zoolet.console.terminal import printable
 from zoolet.shell import pager
 from zoolet.shell.answers import Answer
 from zoolet.shell.output import Output

@@ -20,7 +20,7 @@ from zoolet.model.txns import CreateTxn, Txn, TxnHeader
 from zoolet.storage import txn_log
 from zoolet.storage.disk import BytesFile
 from zoolet.storage.txn_log import TxnLog, TxnTooLargeError, read_records, write_record
-from zoolet.testing.faults.memory_disk import MemoryDisk
+from zoolet.testing.simulated.memory_disk import MemoryDisk
 
 WRITES = 4
 """The writes of one record: checksum, length, payload, end mark."""

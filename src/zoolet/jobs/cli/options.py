@@ -30,11 +30,11 @@ from zoolet.client.settings import (
     parse_credential,
     tls_files,
 )
+from zoolet.console.terminal import printable
 from zoolet.jobs.cli.printing import Printer
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.submit.dispatcher import Dispatcher
 from zoolet.model import paths
-from zoolet.model.terminal import printable
 
 QUEUE_VARIABLE: Final = "ZOOLET_QUEUE"
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from zoolet.model.terminal import one_line, printable
+from zoolet.console.terminal import one_line, printable
 
 
 class Printer:

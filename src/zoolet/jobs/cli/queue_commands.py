@@ -11,7 +11,8 @@ from typing import Any, TextIO
 
 import click
 
-from zoolet.jobs.cli import inspection
+from zoolet.console.terminal import one_line
+from zoolet.console.texts import indented
 from zoolet.jobs.cli.options import (
     Target,
     dispatcher_on,
@@ -23,16 +24,15 @@ from zoolet.jobs.cli.printing import duration
 from zoolet.jobs.cli.top import top as show_top
 from zoolet.jobs.errors import JobNotFoundError
 from zoolet.jobs.housekeeping.removal import Remover
+from zoolet.jobs.overview.overview import explain, overview
 from zoolet.jobs.queue.connection import CLOSE_S, close_client, connect
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
-from zoolet.jobs.records.texts import indented
 from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.submit.batch import Batch
 from zoolet.jobs.submit.dispatcher import Dispatcher
-from zoolet.model.terminal import one_line
 
 commands: list[click.Command] = []
 
@@ -144,7 +144,7 @@ def configure(dispatcher: Dispatcher, target: Target, **values: Any) -> None:
 def status(dispatcher: Dispatcher, target: Target) -> None:
     """Show how many jobs are in each state, the workers, and why the oldest job waits."""
     printer = target.printer
-    now = inspection.overview(dispatcher.queue)
+    now = overview(dispatcher.queue)
     states = dispatcher.queue.states()
     if printer.is_json:
         oldest = None if now.oldest is None else {"job": now.oldest.name, "why": now.why}
@@ -267,7 +267,7 @@ def show(
     """Show all data of jobs as JSON, and the reason for their state."""
     for name in names:
         job = dispatcher.job(name)
-        why = inspection.explain(dispatcher.queue, job)
+        why = explain(dispatcher.queue, job)
         found = {"job": name, "why": why} | _as_json(job)
         target.printer.answer(found, json.dumps(found, indent=2))
     if batch_name is not None:

@@ -1,7 +1,7 @@
 """``zoolet jobs top``: shows a queue as tables that are redrawn periodically.
 
-This module contains the layout; `zoolet.jobs.cli.inspection` and `zoolet.jobs.cli.recent` read the
-data. Without a terminal, the tables are printed one time, as plain text. This module imports rich.
+This module contains the layout; `zoolet.jobs.overview` reads the data. Without a terminal, the
+tables are printed one time, as plain text. This module imports rich.
 """
 
 import time
@@ -15,13 +15,13 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from zoolet.jobs.cli.inspection import Overview, overview
+from zoolet.console.terminal import one_line
 from zoolet.jobs.cli.printing import Printer, cell, duration, plain_table, table
-from zoolet.jobs.cli.recent import RecentFailures, running_jobs
+from zoolet.jobs.overview.overview import Overview, overview
+from zoolet.jobs.overview.recent import RecentFailures, running_jobs
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import Place
-from zoolet.model.terminal import one_line
 
 WORKERS_SHOWN = 20
 JOBS_SHOWN = 10

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple, TextIO
 
-from zoolet.jobs.records.texts import escaped, indented
+from zoolet.console.texts import escaped, indented
 
 LEVELS = ("debug", "info", "warning", "error")
 

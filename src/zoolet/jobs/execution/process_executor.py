@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from zoolet.console.os_errors import explain
 from zoolet.jobs.errors import ExecutorError, FunctionNotFoundError
 from zoolet.jobs.execution import process_starts
 from zoolet.jobs.execution.attempts import Outcome, Setup, Work
@@ -34,7 +35,6 @@ from zoolet.jobs.execution.pending_work import PendingWork
 from zoolet.jobs.execution.process_starts import StartError, Starts
 from zoolet.jobs.records.job_names import Group
 from zoolet.jobs.records.json_values import EncodedJson
-from zoolet.model.oserrors import explain
 
 log = logging.getLogger(__name__)
 

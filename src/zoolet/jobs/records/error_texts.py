@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from zoolet.jobs.records.texts import cut_end, cut_middle, escaped, escaped_lines
+from zoolet.console.texts import cut_end, cut_middle, escaped, escaped_lines
 
 KEPT_CHARACTERS = 2048
 """The greatest length of an attempt's error that is stored with the job."""

@@ -3,7 +3,7 @@
 A random id in the database identifies it. The URL is not enough, because two host names can lead to
 one server, and one path can lead to different files on two machines. Invariant: each call ends
 within `TIMEOUT_S`, even if the database does not reply. This module imports the job system's
-errors and ``zoolet.extras``.
+errors and ``zoolet.console.extras``.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zoolet.extras import explain_import
+from zoolet.console.extras import explain_import
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError
 
 TIMEOUT_S = 30.0

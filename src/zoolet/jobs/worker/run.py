@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoolet.client.settings import ConnectionSettings
+from zoolet.console.os_errors import explain
 from zoolet.jobs.errors import DisconnectedError, ExecutorError, JobError
 from zoolet.jobs.execution.attempts import Attempter, Setup
 from zoolet.jobs.execution.executors import Executor, Observer, ThreadExecutor
@@ -43,7 +44,6 @@ from zoolet.jobs.worker.listener import ExecutorListener
 from zoolet.jobs.worker.recorder import AttemptRecorder
 from zoolet.jobs.worker.registration import Registration
 from zoolet.jobs.worker.taker import JobTaker
-from zoolet.model.oserrors import explain
 
 if sys.platform != "win32":
     from zoolet.jobs.execution.process_executor import ProcessExecutor

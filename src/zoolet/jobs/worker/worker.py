@@ -11,13 +11,13 @@ import uuid
 from typing import Self
 
 from zoolet.client.settings import ConnectionSettings
+from zoolet.console.os_errors import needs_posix
 from zoolet.jobs.errors import ExecutorError, InvalidJobError, JobError
 from zoolet.jobs.execution.attempts import Setup
 from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
 from zoolet.jobs.queue.forks import HomeProcess
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
-from zoolet.model.oserrors import needs_posix
 
 GRACE_MS = 7_000
 """Default grace period of a stop, in ms. Docker kills a container 10 s after SIGTERM, so the worker

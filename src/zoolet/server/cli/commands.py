@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import click
 
+from zoolet.console.reporting import fail, reporting, text_of
 from zoolet.model.build import DESCRIPTION
-from zoolet.reporting import fail, reporting, text_of
 from zoolet.server.cli import control
 from zoolet.server.cli.environment import Environment
 from zoolet.server.cli.service_manager import ServiceManager

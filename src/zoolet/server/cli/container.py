@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
-from zoolet.model.oserrors import explain
+from zoolet.console.os_errors import explain
 from zoolet.server.zoo_cfg.properties import PropertiesError, decode_properties, parse_properties
 
 USER_ID: Final = 1000

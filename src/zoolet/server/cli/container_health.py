@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoolet.model.oserrors import explain
+from zoolet.console.os_errors import explain
 from zoolet.server.cli.container import config_path
 from zoolet.server.cli.control import ask, connect_address
 from zoolet.server.cli.environment import Environment

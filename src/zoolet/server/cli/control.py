@@ -16,11 +16,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from zoolet.console.os_errors import explain
 from zoolet.model.addresses import not_resolved
-from zoolet.model.oserrors import explain
+from zoolet.process.pids import is_alive
 from zoolet.server.common.errors import ServerError
 from zoolet.server.zoo_cfg.config import Config
-from zoolet.storage.files import LOCK_NAME, is_alive, pid_in
+from zoolet.storage.files import LOCK_NAME, pid_in
 
 OUTPUT_NAME = "zookeeper.out"
 """The name of a background server's log file in the dataDir, if ``ZOO_LOG_DIR`` is not set."""

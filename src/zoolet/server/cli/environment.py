@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from zoolet.process.user import user_name
 from zoolet.server.cli.control import OUTPUT_NAME
 from zoolet.server.cli.jvm_flags import JvmFlags, read_flags
 from zoolet.server.common.errors import ConfigError
-from zoolet.server.common.user import user_name
 from zoolet.server.zoo_cfg.config import Config
 
 DEFAULT_CONFIG_DIRECTORIES = (Path("conf"), Path("/etc/zookeeper/conf"))

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from zoolet.reporting import fail, reporting
+from zoolet.console.reporting import fail, reporting
 from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg.properties import format_property
 from zoolet.server.zoo_cfg.reading import parse_config

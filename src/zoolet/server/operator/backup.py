@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from zoolet.model.codes import Permission
-from zoolet.server.common.rate_limit import RateLimit
 from zoolet.server.common.stats import ServerStats
 from zoolet.server.operator.admin import json_response
 from zoolet.server.operator.http import Exchange, Page, Request, Response, Upload
+from zoolet.server.operator.rate_limit import RateLimit
 from zoolet.server.operator.restore import RestoreError, Restorer
 from zoolet.server.zoo_cfg.config import AdminConfig, Config
 from zoolet.state_machine import access

@@ -7,7 +7,7 @@ the same meaning as there.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from zoolet.server.common import descriptors
+from zoolet.process import descriptors
 from zoolet.server.common.stats import Histogram, Summary
 from zoolet.server.operator.inspection import Inspector
 

@@ -23,8 +23,8 @@ from typing import Protocol, cast
 
 from zoolet.model.build import KIND
 from zoolet.model.codes import OpCode, WatchMode
+from zoolet.process.user import user_name
 from zoolet.server.common.stats import ConnectionStats, ServerStats
-from zoolet.server.common.user import user_name
 from zoolet.server.operator.version import FULL_VERSION
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.state_machine.machine import StateMachine

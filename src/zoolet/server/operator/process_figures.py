@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from zoolet.server.common.memory import resident_bytes
+from zoolet.process.memory import resident_bytes
 from zoolet.server.zoo_cfg.config import Config
 
 

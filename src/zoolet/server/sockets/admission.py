@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from zoolet.model.addresses import format_address
-from zoolet.server.common import descriptors
+from zoolet.process import descriptors
 
 if sys.platform != "win32":
     import fcntl

@@ -17,8 +17,8 @@ from kazoo.protocol.serialization import Delete
 
 from zoolet.client import count_descendants, full_path, multi_async
 from zoolet.client.acls import format_acl
-from zoolet.model import paths
-from zoolet.model.exports import (
+from zoolet.console.texts import counted
+from zoolet.exports.lines import (
     ExportedZnode,
     ExportError,
     ExportHeader,
@@ -26,17 +26,18 @@ from zoolet.model.exports import (
     show_znode,
     write_export,
 )
+from zoolet.model import paths
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.process.interrupts import held_back
 from zoolet.shell.answers import Answer
 from zoolet.shell.arguments import Option
 from zoolet.shell.commands.writing import SURE
 from zoolet.shell.context import Context, Place
 from zoolet.shell.errors import AnswerIsNo, CommandError, describe
-from zoolet.shell.formatting import counted, format_data
-from zoolet.shell.interrupts import held_back
-from zoolet.shell.multis import MULTI_BYTES, first_error, in_batches
+from zoolet.shell.formatting import format_data
 from zoolet.shell.registry import command
-from zoolet.shell.transfer import (
+from zoolet.shell.subtrees.multis import MULTI_BYTES, first_error, in_batches
+from zoolet.shell.subtrees.transfer import (
     Writer,
     Written,
     is_ephemeral,

@@ -29,7 +29,7 @@ from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, UsageError
 from zoolet.shell.formatting import format_data
 from zoolet.shell.registry import command
-from zoolet.shell.walk import walk
+from zoolet.shell.subtrees.walk import walk
 
 _KEYS = {"n": COUNT, "b": BYTES, "N": HARD_COUNT, "B": HARD_BYTES}
 """The key in a quota's text for each option of setquota and delquota."""

@@ -9,8 +9,8 @@ from kazoo.protocol.states import ZnodeStat
 
 from zoolet.client import count_descendants, get_config, get_ephemerals, who_am_i
 from zoolet.client.acls import format_permissions
+from zoolet.exports.lines import show_data
 from zoolet.model import paths
-from zoolet.model.exports import show_data
 from zoolet.shell.answers import Answer
 from zoolet.shell.arguments import Option
 from zoolet.shell.context import Context
@@ -25,7 +25,7 @@ from zoolet.shell.formatting import (
     stat_value,
 )
 from zoolet.shell.registry import command
-from zoolet.shell.walk import walk
+from zoolet.shell.subtrees.walk import walk
 
 STAT = Option("s", "print the Stat too")
 WATCH = Option("w", "set a one-shot watch; its event is printed when it arrives")

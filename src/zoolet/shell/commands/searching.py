@@ -12,7 +12,7 @@ from zoolet.shell.context import Context
 from zoolet.shell.errors import AnswerIsNo, CommandError, UsageError
 from zoolet.shell.formatting import format_data, format_id
 from zoolet.shell.registry import command
-from zoolet.shell.walk import Visited, depth_below, walk
+from zoolet.shell.subtrees.walk import Visited, depth_below, walk
 
 DEPTH = Option("L", "descend at most N levels", "depth", int)
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from zoolet.client import ask
+from zoolet.console.texts import counted
 from zoolet.model.addresses import format_address
 from zoolet.shell.answers import Answer
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError
-from zoolet.shell.formatting import counted
 from zoolet.shell.registry import command
 
 _CONNECTION = re.compile(r"^ ?/(?P<address>\S+?)\[\d+\]\((?P<figures>.*)\)$", re.MULTILINE)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from kazoo.exceptions import NoNodeError
 
 from zoolet.client import WatchEvent
+from zoolet.exports.lines import show_data
 from zoolet.model.codes import AddWatchMode, EventType, WatcherType
-from zoolet.model.exports import show_data
 from zoolet.shell.answers import Answer
 from zoolet.shell.arguments import Option
 from zoolet.shell.context import Context

@@ -12,19 +12,20 @@ from typing import Any
 from kazoo.exceptions import ConnectionLoss, NoNodeError, ZookeeperError
 
 from zoolet.client import count_descendants, create
+from zoolet.console.texts import counted
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import CreateMode
 from zoolet.model.owner_kinds import MAX_TTL_MS
+from zoolet.process.interrupts import held_back
 from zoolet.shell.answers import Answer
 from zoolet.shell.arguments import Option
 from zoolet.shell.commands.reading import STAT
 from zoolet.shell.context import Context
-from zoolet.shell.delete import delete_subtree
 from zoolet.shell.errors import CommandError, UsageError, describe
-from zoolet.shell.formatting import counted, format_data, format_stat, read_acl, stat_value
-from zoolet.shell.interrupts import held_back
+from zoolet.shell.formatting import format_data, format_stat, read_acl, stat_value
 from zoolet.shell.registry import command
-from zoolet.shell.walk import walk
+from zoolet.shell.subtrees.delete import delete_subtree
+from zoolet.shell.subtrees.walk import walk
 
 SURE = Option("y", "do not ask for confirmation")
 VERSION = Option("v", "only if the znode's data has this version", "version", int)

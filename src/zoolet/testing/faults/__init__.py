@@ -1,1 +1,1 @@
-"""Faults of an embedded server: of its disk and its connections."""
+"""The faults that a test asks for, and the story of the past faults."""

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.testing.loop_thread import LoopThread
-from zoolet.testing.traffic.network import Exchange, Link, Network
-from zoolet.testing.traffic.seen_requests import SeenRequest
+from zoolet.testing.received_requests.seen_requests import SeenRequest
+from zoolet.testing.simulated.network import Exchange, Link, Network
 
 if TYPE_CHECKING:
-    from zoolet.testing.faults.memory_disk import MemoryDisk
+    from zoolet.testing.simulated.memory_disk import MemoryDisk
 
 _WAIT_S = 10.0
 _TOLD_REQUESTS = 20

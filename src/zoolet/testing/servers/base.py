@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from zoolet.model.oserrors import needs_posix
+from zoolet.console.os_errors import needs_posix
 from zoolet.server.zoo_cfg.properties import format_property
 
 if TYPE_CHECKING:

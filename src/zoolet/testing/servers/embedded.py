@@ -22,11 +22,8 @@ from zoolet.server.common.errors import ServerError
 from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import Config, Listener
 from zoolet.server.zoo_cfg.reading import parse_config
-from zoolet.testing.clock import ServerClock
 from zoolet.testing.faults.faults import FaultError, Faults
-from zoolet.testing.faults.memory_disk import MemoryDisk
 from zoolet.testing.loop_thread import LoopThread
-from zoolet.testing.server_state import Inside
 from zoolet.testing.servers.base import (
     ADDRESS,
     IN_MEMORY,
@@ -34,7 +31,10 @@ from zoolet.testing.servers.base import (
     ReservedPort,
     write_settings,
 )
-from zoolet.testing.traffic.network import Network
+from zoolet.testing.servers.server_state import Inside
+from zoolet.testing.simulated.clock import ServerClock
+from zoolet.testing.simulated.memory_disk import MemoryDisk
+from zoolet.testing.simulated.network import Network
 
 log = logging.getLogger(__name__)
 

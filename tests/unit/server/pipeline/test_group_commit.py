@@ -27,8 +27,8 @@ from zoolet.state_machine.sessions import SessionTable
 from zoolet.state_machine.tree import Tree
 from zoolet.storage.txn_log import TxnLog
 from zoolet.testing import EmbeddedServer
-from zoolet.testing.faults.memory_disk import MemoryDisk
-from zoolet.testing.traffic.frames import REPLY_HEADER, find_frames
+from zoolet.testing.received_requests.frames import REPLY_HEADER, find_frames
+from zoolet.testing.simulated.memory_disk import MemoryDisk
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 FAILURES = [OSError(28, "No space left on device"), MemoryError(), RuntimeError("changed")]

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from zoolet.model.oserrors import explain
+from zoolet.console.os_errors import explain
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EIO, errno.EMFILE])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.server.common import descriptors
+from zoolet.process import descriptors
 
 INFINITY = resource.RLIM_INFINITY
 

@@ -1,11 +1,8 @@
-"""Prepares texts of users and programs for output: cuts them and escapes control characters.
-
-This module imports zoolet.model.
-"""
+"""Prepares texts for output: cuts them, indents them, escapes control characters."""
 
 import json
 
-from zoolet.model.terminal import printable
+from zoolet.console.terminal import printable
 
 
 def escaped(text: str) -> str:
@@ -16,6 +13,11 @@ def escaped(text: str) -> str:
 def escaped_lines(text: str) -> str:
     """Return ``text`` with its line breaks; all other control characters are escaped."""
     return printable(text)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return the number and the noun, which gets a plural "s" unless ``count`` is 1."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def indented(text: str, by: str = "    ") -> str:

@@ -12,11 +12,11 @@ from kazoo.exceptions import (
 from kazoo.protocol.serialization import Delete
 
 from zoolet.client import full_path, multi_async
+from zoolet.console.texts import counted
+from zoolet.process.interrupts import held_back
 from zoolet.shell.errors import CommandError, describe
-from zoolet.shell.formatting import counted
-from zoolet.shell.interrupts import held_back
-from zoolet.shell.multis import MULTIS_IN_FLIGHT, first_error, in_batches
-from zoolet.shell.walk import walk
+from zoolet.shell.subtrees.multis import MULTIS_IN_FLIGHT, first_error, in_batches
+from zoolet.shell.subtrees.walk import walk
 
 _DELETE_ROUNDS = 10
 

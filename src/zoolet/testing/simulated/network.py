@@ -14,14 +14,14 @@ from typing import Any, Protocol, cast
 
 from zoolet.model.codes import ErrorCode, OpCode, Xid
 from zoolet.server.operator.four_letter_words import WORD_BYTES, WORDS
-from zoolet.testing.clock import ServerClock
-from zoolet.testing.traffic.frames import (
+from zoolet.testing.received_requests.frames import (
     LARGEST_FRAME_BYTES,
     REPLY_HEADER,
     REQUEST_HEADER,
     find_frames,
 )
-from zoolet.testing.traffic.seen_requests import SeenRequest, read_request
+from zoolet.testing.received_requests.seen_requests import SeenRequest, read_request
+from zoolet.testing.simulated.clock import ServerClock
 from zoolet.wire.frames import LENGTH_BYTES, decode_connect, encode_reply
 from zoolet.wire.jute import LONG, MalformedError
 

@@ -13,17 +13,17 @@ from kazoo.exceptions import NoNodeError, ZookeeperError
 from kazoo.protocol.serialization import SetData
 
 from zoolet.client import call, create_request, full_path, multi_async, multi_read
+from zoolet.console.texts import counted
+from zoolet.exports.lines import ExportedZnode
 from zoolet.model import paths
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode
-from zoolet.model.exports import ExportedZnode
 from zoolet.model.owner_kinds import OwnerKind, ttl_of
 from zoolet.model.stat import Stat
+from zoolet.process.interrupts import held_back
 from zoolet.shell.errors import CommandError, describe
-from zoolet.shell.formatting import counted
-from zoolet.shell.interrupts import held_back
-from zoolet.shell.multis import MULTIS_IN_FLIGHT, first_error, in_batches
-from zoolet.shell.walk import Visited, walk
+from zoolet.shell.subtrees.multis import MULTIS_IN_FLIGHT, first_error, in_batches
+from zoolet.shell.subtrees.walk import Visited, walk
 
 _READ_AT_ONCE = 256
 _WRITTEN_AT_ONCE = 500

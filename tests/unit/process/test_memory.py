@@ -9,8 +9,8 @@ import weakref
 import pytest
 
 from tests.support.waiting import wait_until
+from zoolet.process.memory import FreedBuffers, FreedMemory, resident_bytes
 from zoolet.server.common.disk_thread import DiskThread
-from zoolet.server.common.memory import FreedBuffers, FreedMemory, resident_bytes
 
 
 class Heap:

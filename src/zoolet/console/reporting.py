@@ -7,7 +7,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
-from zoolet.model.oserrors import explain
+from zoolet.console.os_errors import explain
 
 P = ParamSpec("P")
 T = TypeVar("T")

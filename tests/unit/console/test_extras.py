@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.extras import EXTRAS, advice
+from zoolet.console.extras import EXTRAS, advice
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HIDING = """
 import sys
 

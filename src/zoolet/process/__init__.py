@@ -1,0 +1,1 @@
+"""This process in its operating system: memory, descriptors, user, garbage collector."""

@@ -1,0 +1,1 @@
+"""The frames and requests that a server receives from clients."""

@@ -1,0 +1,1 @@
+"""The simulated clock, disk and network of an embedded server."""

@@ -1,1 +1,0 @@
-"""The frames, requests and connections between clients and an embedded server."""
