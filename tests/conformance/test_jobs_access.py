@@ -27,7 +27,6 @@ from kazoo.security import make_acl, make_digest_acl_credential
 
 from tests.support.jobs import ROOT, TIMEOUT_S, WorkerProcess, next_result, numbered, write_tasks
 from zoolet.cli import main
-from zoolet.client.acls import format_acl
 from zoolet.jobs import (
     AccessDeniedError,
     ConnectError,
@@ -40,6 +39,7 @@ from zoolet.jobs import (
     RequestRefusedError,
     TlsFiles,
 )
+from zoolet.model.acl_texts import format_acl
 from zoolet.testing import ReservedPort, ServerProcess
 from zoolet.testing.servers.apache import ApacheServer
 from zoolet.testing.servers.process import ExternalServer

@@ -17,11 +17,11 @@ from zoolet.process.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, g
 from zoolet.server.common.clock import SYSTEM_CLOCK, Clock
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS, ServerError
-from zoolet.server.common.log_limiter import LogLimiter
-from zoolet.server.common.logs import describe_serving
 from zoolet.server.common.scheduler import Scheduler, Share
 from zoolet.server.connections.batches import Batch
 from zoolet.server.endpoints import Endpoints
+from zoolet.server.logs.log_limiter import LogLimiter
+from zoolet.server.logs.logs import describe_serving
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.server.snapshotter import Snapshotter

@@ -13,8 +13,8 @@ from typing import Any
 from kazoo.protocol.states import ZnodeStat
 
 from zoolet.client import WatchEvent, WatchKind
-from zoolet.client.acls import AclError, format_permissions, parse_acl
 from zoolet.model.acl import AclList
+from zoolet.model.acl_texts import AclError, format_permissions, parse_acl
 from zoolet.model.codes import EventType
 from zoolet.model.numbers import hex64
 from zoolet.shell.answers import Answer

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from zoolet.server.zoo_cfg.config import Config
     from zoolet.state_machine.znode import Znode
     from zoolet.testing.faults.faults import Fault, FaultError, Faults, Partition, Trigger
+    from zoolet.testing.faults.network import Exchange, Link, Network
+    from zoolet.testing.kazoo_harness.harness import Cluster, KazooTestCase, KazooTestHarness
     from zoolet.testing.received_requests.seen_requests import SeenRequest
     from zoolet.testing.recording.recording import Recorder, RecordingError
     from zoolet.testing.recording.replay import Replay
     from zoolet.testing.servers.apache import ApacheServer
     from zoolet.testing.servers.base import ReservedPort
     from zoolet.testing.servers.embedded import EmbeddedServer
-    from zoolet.testing.servers.kazoo_harness import Cluster, KazooTestCase, KazooTestHarness
     from zoolet.testing.servers.process import ServerProcess
     from zoolet.testing.servers.server_state import Inside, SessionSeen, Watch
     from zoolet.testing.simulated.clock import ServerClock
     from zoolet.testing.simulated.memory_disk import MemoryDisk
-    from zoolet.testing.simulated.network import Exchange, Link, Network
 
 __all__ = [
     "ApacheServer",
@@ -66,20 +66,20 @@ __all__ = [
 _MODULES = {
     "ApacheServer": "zoolet.testing.servers.apache",
     "Clock": "zoolet.server.common.clock",
-    "Cluster": "zoolet.testing.servers.kazoo_harness",
+    "Cluster": "zoolet.testing.kazoo_harness.harness",
     "Config": "zoolet.server.zoo_cfg.config",
     "EmbeddedServer": "zoolet.testing.servers.embedded",
     "ErrorCode": "zoolet.model.codes",
-    "Exchange": "zoolet.testing.simulated.network",
+    "Exchange": "zoolet.testing.faults.network",
     "Fault": "zoolet.testing.faults.faults",
     "FaultError": "zoolet.testing.faults.faults",
     "Faults": "zoolet.testing.faults.faults",
     "Inside": "zoolet.testing.servers.server_state",
-    "KazooTestCase": "zoolet.testing.servers.kazoo_harness",
-    "KazooTestHarness": "zoolet.testing.servers.kazoo_harness",
-    "Link": "zoolet.testing.simulated.network",
+    "KazooTestCase": "zoolet.testing.kazoo_harness.harness",
+    "KazooTestHarness": "zoolet.testing.kazoo_harness.harness",
+    "Link": "zoolet.testing.faults.network",
     "MemoryDisk": "zoolet.testing.simulated.memory_disk",
-    "Network": "zoolet.testing.simulated.network",
+    "Network": "zoolet.testing.faults.network",
     "OpCode": "zoolet.model.codes",
     "Partition": "zoolet.testing.faults.faults",
     "Recorder": "zoolet.testing.recording.recording",

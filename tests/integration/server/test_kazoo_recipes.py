@@ -12,7 +12,7 @@ from typing import Any
 import objgraph
 import pytest
 
-from zoolet.testing.servers import kazoo_harness as harness
+from zoolet.testing.kazoo_harness import harness
 
 # kazoo's tests use what newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kazoo.protocol.states import ZnodeStat
 
-from zoolet.client.acls import format_acl
 from zoolet.console.texts import counted
 from zoolet.model.acl import ACL, Id
+from zoolet.model.acl_texts import format_acl
 from zoolet.shell.errors import UsageError
 from zoolet.shell.formatting import (
     format_data,

@@ -30,7 +30,6 @@ from dataclasses import replace
 
 from kazoo.client import KazooClient
 
-from zoolet.client.acls import format_acl
 from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
 from zoolet.jobs.queue.edge import (
     FORBIDDEN_VERSION,
@@ -47,6 +46,7 @@ from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import STATES_IN, Place
 from zoolet.model.acl import AclList
+from zoolet.model.acl_texts import format_acl
 
 WORKERS = "workers"
 KEEPER = "keeper"

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Self
 
-from zoolet.client.acls import AclError, parse_acl
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_text
 from zoolet.jobs.records.json_values import decode_json
 from zoolet.model.acl import AclList
+from zoolet.model.acl_texts import AclError, parse_acl
 
 SHARDS_MAX = 512
 INLINE_MOST_BYTES = 2**40

@@ -16,11 +16,11 @@ import click
 
 from zoolet.console.reporting import fail, reporting, text_of
 from zoolet.model.build import DESCRIPTION
+from zoolet.process.service_manager import ServiceManager
 from zoolet.server.cli import control
 from zoolet.server.cli.environment import Environment
-from zoolet.server.cli.service_manager import ServiceManager
 from zoolet.server.common.errors import ConfigError, ServerError
-from zoolet.server.common.logs import LEVELS, LogFormat, set_up
+from zoolet.server.logs.logs import LEVELS, LogFormat, set_up
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.server.zoo_cfg.reading import read_config
 from zoolet.storage.errors import DirectoryError, StorageError

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 
 from zoolet.process import descriptors
-from zoolet.server.cli.service_manager import ServiceManager
+from zoolet.process.service_manager import ServiceManager
 from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.disk import Disk

@@ -32,7 +32,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from zoolet.model.codes import OpCode
 from zoolet.server.common.clock import MS_PER_S
-from zoolet.server.common.log_limiter import LogLimiter
+from zoolet.server.logs.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final, cast, final
 from mypy_extensions import i64
 
 from zoolet.model.big_endian import read_i32_be
-from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.common.scheduler import LEAST_CHARGED_S, QUANTUM_S, Scheduler, Share, run_steps
 from zoolet.server.connections.arriving import LongRequest, PartialFrame, wanted_bytes, whole_word
 from zoolet.server.connections.sending import MAX_UNSENT_BYTES, SendingSide
 from zoolet.server.connections.unsent import CHUNK_BYTES
+from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.operator.four_letter_words import WORD_BYTES, WORDS
 from zoolet.server.sockets.clients import client_at
 from zoolet.wire.frames import LENGTH_BYTES, frame_end

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from zoolet.server.common.clock import SYSTEM_CLOCK
-from zoolet.server.common.log_limiter import LogLimiter
+from zoolet.server.logs.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.requests import WriteRequest
 from zoolet.model.txns import Txn
 from zoolet.server.common.clock import Clock
-from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.connections.batches import Batch
+from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.outbox import Outbox
 from zoolet.state_machine.apply import Applied

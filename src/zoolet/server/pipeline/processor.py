@@ -18,11 +18,11 @@ from zoolet.model.codes import ErrorCode, OpCode, by_number
 from zoolet.model.errors import RequestError
 from zoolet.model.requests import SetWatches
 from zoolet.server.common.clock import MS_PER_S, Clock
-from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.common.scheduler import STEP_COST_US, Scheduler
 from zoolet.server.common.stats import ServerStats
 from zoolet.server.connections.batches import EVERYTHING, NOTHING, Batch
 from zoolet.server.connections.connection import Connection, Requests
+from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.operator import four_letter_words
 from zoolet.server.operator.answers import Answers
 from zoolet.server.operator.inspection import Client, Inspector

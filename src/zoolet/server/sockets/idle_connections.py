@@ -18,8 +18,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from zoolet.server.common.log_limiter import LogLimiter
 from zoolet.server.common.stats import ServerStats
+from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.sockets.admission import AcceptedSocket, Admission
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from zoolet.server.common.log_limiter import LogLimiter
+from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.sockets.admission import AcceptedSocket, Admission
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Final
 
 from zoolet.model.acl import Id
 from zoolet.server.common.errors import ServerError
-from zoolet.server.common.log_limiter import LogLimiter
+from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.sockets.distinguished_names import DerError, subject_in
 from zoolet.server.sockets.handshakes import ServerContext
 from zoolet.server.zoo_cfg.config import ClientAuth, TlsConfig

@@ -16,7 +16,6 @@ from kazoo.exceptions import NoNodeError
 from kazoo.protocol.serialization import Delete
 
 from zoolet.client import count_descendants, full_path, multi_async
-from zoolet.client.acls import format_acl
 from zoolet.console.texts import counted
 from zoolet.exports.lines import (
     ExportedZnode,
@@ -27,6 +26,7 @@ from zoolet.exports.lines import (
     write_export,
 )
 from zoolet.model import paths
+from zoolet.model.acl_texts import format_acl
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.process.interrupts import held_back
 from zoolet.shell.answers import Answer

@@ -8,9 +8,9 @@ from kazoo.exceptions import NoNodeError
 from kazoo.protocol.states import ZnodeStat
 
 from zoolet.client import count_descendants, get_config, get_ephemerals, who_am_i
-from zoolet.client.acls import format_permissions
 from zoolet.exports.lines import show_data
 from zoolet.model import paths
+from zoolet.model.acl_texts import format_permissions
 from zoolet.shell.answers import Answer
 from zoolet.shell.arguments import Option
 from zoolet.shell.context import Context

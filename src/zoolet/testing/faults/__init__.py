@@ -1,1 +1,1 @@
-"""The faults that a test asks for, and the story of the past faults."""
+"""The faults that a test asks for, and the network in which they happen."""

@@ -23,6 +23,7 @@ from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import Config, Listener
 from zoolet.server.zoo_cfg.reading import parse_config
 from zoolet.testing.faults.faults import FaultError, Faults
+from zoolet.testing.faults.network import Network
 from zoolet.testing.loop_thread import LoopThread
 from zoolet.testing.servers.base import (
     ADDRESS,
@@ -34,7 +35,6 @@ from zoolet.testing.servers.base import (
 from zoolet.testing.servers.server_state import Inside
 from zoolet.testing.simulated.clock import ServerClock
 from zoolet.testing.simulated.memory_disk import MemoryDisk
-from zoolet.testing.simulated.network import Network
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""The simulated clock, disk and network of an embedded server."""
+"""The simulated clock and disk of an embedded server."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.server.common.logs import JsonFormatter, LogHandler, TextFormatter
+from zoolet.server.logs.logs import JsonFormatter, LogHandler, TextFormatter
 
 NASTY = [
     "\n",
@@ -121,7 +121,7 @@ def test_a_wrong_call_of_the_log_fails_nothing(capsys: pytest.CaptureFixture[str
 PROGRAM = """
 import logging, sys
 from pathlib import Path
-from zoolet.server.common.logs import LogFormat, set_up
+from zoolet.server.logs.logs import LogFormat, set_up
 path = Path(sys.argv[1])
 reopen = set_up("info", LogFormat.TEXT, path if sys.argv[2] == "file" else None)
 log = logging.getLogger("zoolet.x")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.notify import ServiceManager as Listener
-from zoolet.server.cli.service_manager import ServiceManager
+from zoolet.process.service_manager import ServiceManager
 
 PID = 77
 

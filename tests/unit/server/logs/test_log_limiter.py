@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from zoolet.server.common.log_limiter import LogLimiter
+from zoolet.server.logs.log_limiter import LogLimiter
 
 log = logging.getLogger("test")
 
