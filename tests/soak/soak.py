@@ -19,8 +19,8 @@ from tests.soak.processes import ROOT, now_ms
 from tests.soak.runs import read_runs
 from tests.soak.users import Users, check_stored_results
 from tests.soak.world import World
-from zoolet.console.texts import cut_middle
 from zoolet.jobs import Dispatcher
+from zoolet.jobs.records.texts import cut_middle
 
 END_S = 120.0
 """How long after the last fault everything must have come to an end."""

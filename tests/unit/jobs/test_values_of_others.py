@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoolet.jobs.errors import UnreadableJobError
-from zoolet.jobs.queue.batch_log import BatchRecord, decode_chunk, decode_entry
 from zoolet.jobs.queue.edge import Znode
 from zoolet.jobs.queue.keys import submission_of_key
+from zoolet.jobs.records.batches import BatchRecord, decode_chunk, decode_entry
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import JobState

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
-from zoolet.console.texts import cut_middle
 from zoolet.jobs.errors import FunctionNotFoundError, InvalidJobError
 from zoolet.jobs.execution.cache import GroupCache
 from zoolet.jobs.execution.functions import LOADERS, TASKS, load_function
@@ -19,6 +18,7 @@ from zoolet.jobs.execution.logs import Label
 from zoolet.jobs.records.error_texts import KEPT_CHARACTERS, describe
 from zoolet.jobs.records.job_names import Group
 from zoolet.jobs.records.json_values import EncodedJson, encode_json
+from zoolet.jobs.records.texts import cut_middle
 
 Task = Callable[..., Any]
 """A task is called with the group and the parameters, and returns JSON."""

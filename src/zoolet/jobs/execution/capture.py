@@ -27,7 +27,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from zoolet.console.texts import cut_middle
+from zoolet.jobs.records.texts import cut_middle
 
 if sys.platform != "win32":
     import fcntl

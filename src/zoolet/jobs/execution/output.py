@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from zoolet.console.texts import cut_end, escaped
+from zoolet.console.texts import escaped
 from zoolet.jobs.execution.capture import (
     END,
     FRAME_BYTES,
@@ -36,6 +36,7 @@ from zoolet.jobs.execution.capture import (
     token_bytes,
 )
 from zoolet.jobs.execution.logs import Label, record_of
+from zoolet.jobs.records.texts import cut_end
 
 log = logging.getLogger(__name__)
 

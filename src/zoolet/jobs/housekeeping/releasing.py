@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobError
-from zoolet.jobs.queue.batch_log import BatchEnd, batch_path, chain_path, decode_chain
+from zoolet.jobs.queue.batch_log import BatchEnd, batch_path, chain_path
 from zoolet.jobs.queue.deferred_index import (
     BUCKET_MS,
     DueEntry,
@@ -39,6 +39,7 @@ from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.multis import JOBS_AT_ONCE
 from zoolet.jobs.queue.operations import Create, Delete, Exists, Operation, RefusedError
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.batches import decode_chain
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import parse
 from zoolet.jobs.records.job_values import WAITS_FOR_TIME

@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobError
-from zoolet.jobs.queue.batch_log import CHUNK_JOBS, is_batch_name
 from zoolet.jobs.queue.deadlines import TIMEOUT_S
 from zoolet.jobs.queue.edge import Znode
 from zoolet.jobs.queue.layout import Layout
 from zoolet.jobs.queue.operations import Operation, RefusedError, SetData
 from zoolet.jobs.records import job_names
+from zoolet.jobs.records.batches import CHUNK_JOBS, is_batch_name
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.json_values import decode_json
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from zoolet.console.texts import cut_end, cut_middle, escaped, escaped_lines
+from zoolet.console.texts import escaped, escaped_lines
+from zoolet.jobs.records.texts import cut_end, cut_middle
 
 KEPT_CHARACTERS = 2048
 """The greatest length of an attempt's error that is stored with the job."""

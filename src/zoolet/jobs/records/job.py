@@ -8,7 +8,6 @@ import json
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
-from zoolet.console.texts import cut_for_json
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.error_texts import KEPT_CHARACTERS
@@ -28,6 +27,7 @@ from zoolet.jobs.records.job_values import (
     salvage_fields,
 )
 from zoolet.jobs.records.json_values import EncodedJson, is_large, plain_json
+from zoolet.jobs.records.texts import cut_for_json
 from zoolet.jobs.records.transitions import JobState, Place
 
 JOB_LIMIT_BYTES = 512 * 1024

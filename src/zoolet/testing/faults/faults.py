@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.testing.faults.network import Exchange, Link, Network
-from zoolet.testing.loop_thread import LoopThread
 from zoolet.testing.received_requests.seen_requests import SeenRequest
+from zoolet.testing.simulated.clock import LoopThread
 
 if TYPE_CHECKING:
     from zoolet.testing.simulated.memory_disk import MemoryDisk

@@ -16,10 +16,10 @@ from typing import NamedTuple, Self, cast
 
 from zoolet.model.addresses import AddressError, parse_servers
 from zoolet.model.codes import OpCode, Xid
-from zoolet.testing.loop_thread import LoopThread
 from zoolet.testing.received_requests.frames import REPLY_HEADER, REQUEST_HEADER, find_frames
 from zoolet.testing.received_requests.seen_requests import SeenRequest, name_of_error, read_request
 from zoolet.testing.servers.base import ADDRESS, ReservedPort
+from zoolet.testing.servers.loop_thread import LoopThread
 from zoolet.wire.jute import INT, pack_buffer, pack_ustring
 
 _PASSWORD_AT = 28

@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import NamedTuple, Self, cast
 
 from zoolet.model.codes import ErrorCode, OpCode, Xid
-from zoolet.testing.loop_thread import LoopThread
 from zoolet.testing.received_requests.frames import REQUEST_HEADER, find_frames
 from zoolet.testing.recording.recording import Recorded, describe_request, read_recording
 from zoolet.testing.servers.base import ADDRESS, ReservedPort
+from zoolet.testing.servers.loop_thread import LoopThread
 from zoolet.wire.frames import encode_reply
 from zoolet.wire.jute import INT, LONG
 

@@ -13,8 +13,8 @@ from zoolet.server.service import Server
 from zoolet.state_machine.znode import Znode
 from zoolet.testing.faults.faults import Who, session_id_of
 from zoolet.testing.faults.network import Network
-from zoolet.testing.loop_thread import LoopThread
 from zoolet.testing.received_requests.seen_requests import SeenRequest
+from zoolet.testing.servers.loop_thread import LoopThread
 
 T = TypeVar("T")
 

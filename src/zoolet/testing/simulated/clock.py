@@ -9,16 +9,27 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from zoolet.server.common.clock import Clock
-from zoolet.testing.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     import asyncio
 
+T = TypeVar("T")
+
 Timer = tuple[int, int, Callable[[], None]]
 """The due time in ms on the monotonic clock, the number of the timer, and the function to call."""
+
+
+class LoopThread(Protocol):
+    """The thread of an embedded server's event loop, `zoolet.testing.servers.loop_thread`."""
+
+    loop: "asyncio.AbstractEventLoop"
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function on the thread; return its result or raise its exception."""
+        ...
 
 
 class Look(Protocol):

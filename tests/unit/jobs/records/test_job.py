@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoolet.console.texts import json_size_bytes
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.queue.edge import Znode
 from zoolet.jobs.queue.layout import read_job
@@ -20,6 +19,7 @@ from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT, TIME_LIMIT_MS
 from zoolet.jobs.records.json_values import EncodedJson
+from zoolet.jobs.records.texts import json_size_bytes
 from zoolet.jobs.records.transitions import STATES_IN, JobState, Place
 
 json_values = st.recursive(

@@ -1,0 +1,147 @@
+"""The values of the znodes of a batch: its record, the names of its jobs, the entries of its log.
+
+`zoolet.jobs.queue.batch_log` describes the znodes. This module imports the job system's records and
+errors.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Self
+
+from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
+from zoolet.jobs.records import job_names
+from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_znode_name
+from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.records.transitions import JobState
+from zoolet.model import paths
+
+CHUNK_JOBS = 50
+"""The number of jobs of a batch that one multi submits, and that one znode ``jobs-<n>`` names."""
+
+
+NAME_LIMIT = 200
+
+
+BATCH_JOBS_LIMIT = 10_000_000
+"""The greatest number of jobs in a batch. A follower reads one znode for every fifty jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """The value of a batch's znode.
+
+    Attributes:
+        name: the batch's name.
+        jobs: the number of requests in the batch.
+        submitted_ms: the time of submission, in milliseconds since the epoch.
+        after: the name of the batch that must end before this batch starts; None: no batch.
+    """
+
+    name: str
+    jobs: int
+    submitted_ms: int
+    after: str | None = None
+
+    @classmethod
+    def decode(cls, name: str, value: bytes) -> Self:
+        """Decode the value of a batch's znode, which any program may have written.
+
+        Raises:
+            UnreadableJobError: the value is not the record of a batch.
+        """
+        try:
+            found = decode_json(value)
+        except ValueError as error:
+            raise UnreadableJobError(f"the record of batch {name} is not JSON: {error}") from None
+        fields = found if isinstance(found, dict) else {}
+        jobs, submitted_ms, after = (fields.get(key) for key in ("jobs", "submitted_ms", "after"))
+        if (
+            type(jobs) is int
+            and 0 <= jobs <= BATCH_JOBS_LIMIT
+            and type(submitted_ms) is int
+            and 0 <= submitted_ms <= TIME_LIMIT_MS
+            and (after is None or is_batch_name(after))
+        ):
+            return cls(name, jobs, submitted_ms, after)
+        raise UnreadableJobError(
+            f"the record of batch {name} is invalid: correct the batch's znode, or delete it"
+        )
+
+    def encode(self) -> bytes:
+        """Return the znode's value."""
+        value = {"jobs": self.jobs, "submitted_ms": self.submitted_ms}
+        return json.dumps(value | ({"after": self.after} if self.after else {})).encode()
+
+    @property
+    def chunks(self) -> int:
+        """The number of znodes ``jobs-<n>`` that name the batch's jobs."""
+        return -(-self.jobs // CHUNK_JOBS)
+
+
+ORIGINS = ("NEW", "JOINED", "STORED")
+"""The possible origins of a batch's jobs (`zoolet.jobs.queue.submission.Origin`)."""
+
+
+_ENDED = (JobState.SUCCESSFUL, JobState.FAILED)
+
+
+def is_batch_name(name: object) -> bool:
+    """Return whether a value, which any program may have written, is a valid batch name."""
+    return isinstance(name, str) and len(name) <= NAME_LIMIT and is_znode_name(name)
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidJobError if ``name`` is not a valid batch name."""
+    reason = paths.reason_invalid(f"/{name}")
+    if reason is not None or "/" in name or len(name) > NAME_LIMIT:
+        raise InvalidJobError(
+            f"batch name {name!r}: "
+            + (reason or f"a batch name has no / and at most {NAME_LIMIT} characters")
+        )
+
+
+def decode_chain(data: bytes) -> str:
+    """Decode the value of a znode ``chains/<name>``: the name of the batch that is waited for."""
+    return data.decode(errors="backslashreplace")
+
+
+def decode_chunk(batch: str, data: bytes) -> list[tuple[str, str]]:
+    """Return the jobs that a chunk of a batch names, each as name and origin.
+
+    Raises:
+        UnreadableJobError: the value of the chunk's znode is invalid.
+    """
+    try:
+        found = decode_json(data)
+    except ValueError:
+        found = None
+    if isinstance(found, list) and all(map(_is_named, found)):
+        return [(name, origin) for name, origin in found]
+    raise UnreadableJobError(f"a znode jobs-... of batch {batch} does not name jobs")
+
+
+def _is_named(pair: object) -> bool:
+    return (
+        isinstance(pair, list)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and job_names.parse(pair[0]) is not None
+        and pair[1] in ORIGINS
+    )
+
+
+def decode_entry(data: bytes) -> dict[str, JobState]:
+    """Return the jobs that an entry of a batch's log names; none if its value is invalid."""
+    try:
+        found = decode_json(data)
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {
+        name: JobState(state)
+        for state, names in found.items()
+        if state in _ENDED and isinstance(names, list)
+        for name in names
+        if isinstance(name, str) and job_names.parse(name) is not None
+    }
