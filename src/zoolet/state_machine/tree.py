@@ -30,7 +30,7 @@ from zoolet.model.big_endian import (
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
 from zoolet.model.owner_kinds import OwnerKind
-from zoolet.model.stat import Stat
+from zoolet.model.stat import STAT_BYTES, Stat
 from zoolet.state_machine.acl_table import OPEN, AclTable, StoredAcl
 from zoolet.state_machine.directory import Directory
 from zoolet.state_machine.tables import shrunk
@@ -43,7 +43,6 @@ from zoolet.state_machine.znode import (
     NUM_CHILDREN,
     OWNER,
     PZXID,
-    STAT_BYTES,
     KeptZnode,
     Znode,
     data_length,

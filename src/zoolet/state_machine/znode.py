@@ -12,11 +12,10 @@ from zoolet.model.big_endian import (
     write_i32_be,
     write_i64_be,
 )
-from zoolet.model.stat import Stat
+from zoolet.model.stat import STAT_BYTES, Stat
 from zoolet.state_machine.acl_table import StoredAcl
 
 # The offsets of the fields of the Stat, counted back from the end of a record.
-STAT_BYTES: Final = 68
 MZXID: Final = 60
 MTIME: Final = 44
 VERSION: Final = 36

@@ -22,10 +22,11 @@ from zoolet.model.big_endian import (
     write_i64_be,
 )
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.model.stat import STAT_BYTES
 from zoolet.state_machine.acl_table import OPEN, StoredAcl
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.tree import Tree
-from zoolet.state_machine.znode import AVERSION, CVERSION, OWNER, PZXID, STAT_BYTES, KeptZnode
+from zoolet.state_machine.znode import AVERSION, CVERSION, OWNER, PZXID, KeptZnode
 from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError

@@ -250,6 +250,8 @@ def pack_ustrings(values: Iterable[str]) -> bytes:
 
 def pack_acl(acl: AclList) -> bytes:
     """Return the encoded vector of ACL records."""
+    if acl is OPEN_ACL:
+        return _PACKED_OPEN_ACL
     writer = BytesWriter()
     write_acl(writer, acl)
     return writer.getvalue()

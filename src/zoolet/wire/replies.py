@@ -1,4 +1,7 @@
-"""The bodies of replies, and the frame of a watch event."""
+"""The server's half: functions that write the bodies of replies, and the frame of a watch event.
+
+``reply_bodies`` reads what this module writes.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -7,10 +10,11 @@ from zoolet.model.acl import NULL_TEXT, AclList
 from zoolet.model.big_endian import BytesWriter, write_i32_be
 from zoolet.model.codes import EventType, KeeperState, OpCode, Xid
 from zoolet.model.replies import TxnResult
+from zoolet.model.stat import STAT_BYTES
 from zoolet.wire.frames import encode_reply
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring, pack_ustrings, write_ustring
+from zoolet.wire.multi_headers import write_end_of_multi, write_multi_header
 
-_STAT_BYTES: Final = 68
 _CREATE: Final = OpCode.CREATE.value
 _CREATE2: Final = OpCode.CREATE2.value
 _CREATE_CONTAINER: Final = OpCode.CREATE_CONTAINER.value
@@ -21,22 +25,9 @@ _ERROR: Final = OpCode.ERROR.value
 _MULTI: Final = OpCode.MULTI.value
 
 
-def _write_multi_header(writer: BytesWriter, op_code: int, err: int) -> None:
-    write_i32_be(writer, op_code)
-    writer.append(0)
-    write_i32_be(writer, err)
-
-
-def write_end_of_multi(writer: BytesWriter) -> None:
-    """Write the end mark after the parts of a multi."""
-    write_i32_be(writer, -1)
-    writer.append(1)
-    write_i32_be(writer, -1)
-
-
 def stat_in(record: bytes) -> bytes:
     """Return the packed Stat in a znode's record; empty if the record is empty."""
-    return record[len(record) - _STAT_BYTES :] if record else record
+    return record[len(record) - STAT_BYTES :] if record else record
 
 
 def _write_body(writer: BytesWriter, op_code: int, result: TxnResult) -> None:
@@ -58,7 +49,7 @@ def _write_parts(writer: BytesWriter, parts: tuple[TxnResult, ...]) -> None:
         # As in Apache ZooKeeper, createContainer and createTTL are written as create2, with a Stat.
         op_code = part.op_code
         told = _CREATE2 if op_code in (_CREATE_CONTAINER, _CREATE_TTL) else op_code
-        _write_multi_header(writer, told, part.err)
+        write_multi_header(writer, told, part.err)
         _write_body(writer, told, part)
     write_end_of_multi(writer)
 
@@ -120,10 +111,10 @@ def encode_multi_read(parts: Iterable[tuple[int, int, bytes]]) -> bytes:
 def write_multi_read_part(writer: BytesWriter, op_code: int, err: int, body: bytes) -> None:
     """Write a part of the reply to multiRead: its op code, error and body."""
     if err:
-        _write_multi_header(writer, _ERROR, err)
+        write_multi_header(writer, _ERROR, err)
         write_i32_be(writer, err)
     else:
-        _write_multi_header(writer, op_code, 0)
+        write_multi_header(writer, op_code, 0)
         writer.write(body)
 
 

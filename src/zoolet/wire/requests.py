@@ -1,4 +1,7 @@
-"""The bodies of requests: functions that read the request of each op code."""
+"""The server's half: functions that read the body of the request of each op code.
+
+``request_frames`` writes what this module reads.
+"""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -25,6 +28,7 @@ from zoolet.model.requests import (
     WriteRequest,
 )
 from zoolet.wire.jute import MalformedError, Reader
+from zoolet.wire.multi_headers import END_OF_MULTI, next_in_multi
 
 E = TypeVar("E", bound=IntEnum)
 
@@ -117,18 +121,9 @@ _CONTAINER_FLAGS: Final = CreateMode.CONTAINER.value
 
 def _multi(reader: Reader) -> Multi:
     operations: list[tuple[int, PartRequest]] = []
-    while (op_code := _next_in_multi(reader)) != _END_OF_MULTI:
+    while (op_code := next_in_multi(reader)) != END_OF_MULTI:
         operations.append(_part(op_code, reader))
     return Multi(tuple(operations))
-
-
-def _next_in_multi(reader: Reader) -> int:
-    """Return the op code in a MultiHeader (op code, done, err); _END_OF_MULTI if it is done."""
-    op_code, done, _err = reader.read_int(), reader.read_bool(), reader.read_int()
-    return _END_OF_MULTI if done else op_code
-
-
-_END_OF_MULTI: Final = 1 << 31  # not an op code, because op codes have 32 bits
 
 
 def _part(op_code: int, reader: Reader) -> tuple[int, PartRequest]:
@@ -193,7 +188,7 @@ def decode_path_watch(reader: Reader) -> PathWatch:
 def decode_multi_read(reader: Reader) -> MultiRead:
     """Read the body of multiRead."""
     operations: list[tuple[int, PathWatch]] = []
-    while (op_code := _next_in_multi(reader)) != _END_OF_MULTI:
+    while (op_code := next_in_multi(reader)) != END_OF_MULTI:
         if op_code not in _READS_IN_MULTI:
             raise MalformedError(f"op code {op_code} in a multiRead")
         operations.append((op_code, decode_path_watch(reader)))

@@ -8,14 +8,13 @@ import pytest
 from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import EventType, OpCode
-from zoolet.model.stat import Stat
+from zoolet.model.stat import STAT_BYTES, Stat
 from zoolet.state_machine.identities import NOBODY
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.sessions import SessionTable
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.view import Requester
 from zoolet.state_machine.watches import Watcher
-from zoolet.state_machine.znode import STAT_BYTES
 from zoolet.storage.snapshots import Image
 
 ASKER = Requester(7, NOBODY)

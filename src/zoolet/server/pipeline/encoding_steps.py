@@ -17,7 +17,8 @@ from zoolet.state_machine.directory import Directory
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import write_names
 from zoolet.wire.jute import write_acl_entries, write_ustring
-from zoolet.wire.replies import write_end_of_multi, write_multi_read_part
+from zoolet.wire.multi_headers import write_end_of_multi
+from zoolet.wire.replies import write_multi_read_part
 
 LONG_BODY_BYTES: Final = 1 << 16
 """A longer body is sent separately from its header; joining the two would copy the body."""
