@@ -2,7 +2,7 @@
 
 The functions are those of librt, which compiled modules call without the interpreter. If librt is
 not available, they are replaced by plain Python. In both cases, an index outside the bytes raises
-IndexError.
+IndexError, and writing a number that does not fit raises ValueError.
 """
 
 try:

@@ -55,10 +55,18 @@ def _read(number: struct.Struct, b: bytes, index: int) -> int:
 
 
 def write_i32_be(b: BytesWriter, n: int, /) -> None:
-    """Append a 32-bit number."""
-    b.write(_INT.pack(n))
+    """Append a 32-bit number; raises ValueError if it has more bits."""
+    _write(_INT, b, n)
 
 
 def write_i64_be(b: BytesWriter, n: int, /) -> None:
-    """Append a 64-bit number."""
-    b.write(_LONG.pack(n))
+    """Append a 64-bit number; raises ValueError if it has more bits."""
+    _write(_LONG, b, n)
+
+
+def _write(number: struct.Struct, b: BytesWriter, n: int) -> None:
+    try:
+        packed = number.pack(n)
+    except struct.error as error:
+        raise ValueError(f"int too large to convert to i{number.size * 8}") from error
+    b.write(packed)
