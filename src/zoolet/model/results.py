@@ -1,0 +1,75 @@
+"""What a client reads in replies: one value for each kind of result.
+
+Source: ``zookeeper.jute``, module ``org.apache.zookeeper.proto``.
+"""
+
+from typing import NamedTuple
+
+from zoolet.model.acl import AclList
+from zoolet.model.codes import EventType
+from zoolet.model.stat import Stat
+
+
+class ZnodeData(NamedTuple):
+    """The result of getData and of reconfig. ``data`` is None if the znode has null data."""
+
+    data: bytes | None
+    stat: Stat
+
+
+class Children(NamedTuple):
+    """The result of getChildren2: the names of the children, in no order, and the parent's Stat."""
+
+    names: tuple[str, ...]
+    stat: Stat
+
+
+class AclOf(NamedTuple):
+    """The result of getACL."""
+
+    acl: AclList
+    stat: Stat
+
+
+class Created(NamedTuple):
+    """The result of create2, createContainer and createTTL.
+
+    ``path`` is the path of the znode, with its sequence number.
+    """
+
+    path: str
+    stat: Stat
+
+
+class Event(NamedTuple):
+    """A watch event.
+
+    ``zxid`` is the zxid of the change; -1 if the server does not send it, as servers before 3.9.
+    """
+
+    type: EventType
+    path: str
+    zxid: int
+
+
+class Granted(NamedTuple):
+    """The reply to a connect request.
+
+    If the session has expired, ``timeout_ms`` is 0 or less, the session id is 0, and the password
+    is 16 zeros. ``is_read_only`` says whether the server serves only reads.
+    """
+
+    timeout_ms: int
+    session_id: int
+    password: bytes
+    is_read_only: bool
+
+
+class Refused(NamedTuple):
+    """The result of an operation of a multi or multiRead that failed.
+
+    ``code`` is the number of an ErrorCode. One failed operation fails the whole multi: the code of
+    the operations before it is OK, and of those after it RUNTIME_INCONSISTENCY.
+    """
+
+    code: int
