@@ -14,7 +14,7 @@ import pytest
 
 from zoolet.cli import main
 from zoolet.shell import commands  # noqa: F401 -- fills the table of the shell's commands
-from zoolet.shell.registry import COMMANDS
+from zoolet.shell.commands.registry import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [

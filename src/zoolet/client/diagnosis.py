@@ -12,7 +12,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from zoolet.model.addresses import Address, Servers, not_resolved
+from zoolet.client.servers import Servers
+from zoolet.model.addresses import Address, not_resolved
 
 _WORD = b"srvr"
 _VERIFY_EXPIRED = 10

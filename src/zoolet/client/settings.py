@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from zoolet.client.diagnosis import TlsFiles
+from zoolet.client.servers import Servers, parse_servers
 from zoolet.model import paths
-from zoolet.model.addresses import Servers, parse_servers
 
 DEFAULT_HOSTS: Final = "127.0.0.1:2181"
 SESSION_TIMEOUT_MS: Final = 10_000

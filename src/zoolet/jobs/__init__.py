@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoolet.client.diagnosis import TlsFiles
+    from zoolet.client.servers import Servers
     from zoolet.client.settings import ConnectionSettings, Credential
     from zoolet.jobs.errors import (
         AccessDeniedError,
@@ -33,10 +34,8 @@ if TYPE_CHECKING:
         UnreadableJobError,
         WorkerGoneError,
     )
-    from zoolet.jobs.queue.deadlines import TIMEOUT_S
     from zoolet.jobs.queue.moves import TakeResult
     from zoolet.jobs.queue.queue import JobQueue
-    from zoolet.jobs.queue.server_clock import ServerClock
     from zoolet.jobs.queue.submission import Origin, Submission
     from zoolet.jobs.records.control import Control
     from zoolet.jobs.records.job import Job
@@ -47,8 +46,10 @@ if TYPE_CHECKING:
     from zoolet.jobs.submit.batch import Batch, BatchIncompleteError, JobFailedError
     from zoolet.jobs.submit.dispatcher import Dispatcher
     from zoolet.jobs.worker.worker import Worker
+    from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
+    from zoolet.jobs.zookeeper.server_clock import ServerClock
     from zoolet.model.acl import ACL
-    from zoolet.model.addresses import Address, Servers
+    from zoolet.model.addresses import Address
 
 __all__ = [
     "ACL",
@@ -131,10 +132,10 @@ _MODULES = {
     "QueueSettings": "zoolet.jobs.records.settings",
     "RequestRefusedError": "zoolet.jobs.errors",
     "ResultStoreError": "zoolet.jobs.errors",
-    "ServerClock": "zoolet.jobs.queue.server_clock",
-    "Servers": "zoolet.model.addresses",
+    "ServerClock": "zoolet.jobs.zookeeper.server_clock",
+    "Servers": "zoolet.client.servers",
     "Submission": "zoolet.jobs.queue.submission",
-    "TIMEOUT_S": "zoolet.jobs.queue.deadlines",
+    "TIMEOUT_S": "zoolet.jobs.zookeeper.deadlines",
     "TakeResult": "zoolet.jobs.queue.moves",
     "TlsFiles": "zoolet.client.diagnosis",
     "UnknownBatchError": "zoolet.jobs.errors",

@@ -1,21 +1,18 @@
-"""Addresses as text: host and port, including IPv6, and lists of servers for clients.
+"""Addresses as text: host and port, including IPv6.
 
 Only this module parses addresses, except those in ACLs (``state_machine/networks.py``). It does not
-resolve names or open sockets. Source: Apache ZooKeeper's ``ConnectStringParser`` and ``NetUtils``,
-which accept IPv6 addresses in brackets.
+resolve names or open sockets. Source: Apache ZooKeeper's ``NetUtils``, which
+accepts IPv6 addresses in brackets.
 """
 
 import ipaddress
 from typing import NamedTuple
-
-from zoolet.model import paths
 
 DEFAULT_PORT = 2181
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- compared, not listened on
 """The addresses that mean all IPv4 and IPv6 addresses of a machine, as in Java."""
 
 _LARGEST_PORT = 65535
-_SERVERS = "HOST:PORT[,HOST:PORT...][/PATH]"
 
 
 class AddressError(ValueError):
@@ -30,26 +27,6 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return format_address(self.host, self.port)
-
-
-class Servers(NamedTuple):
-    """The servers of a client, and its root znode.
-
-    Attributes:
-        addresses: the addresses of the servers, at least one, in the given order.
-        chroot: the path of the znode that is the client's root; "" if it is ``/``.
-    """
-
-    addresses: tuple[Address, ...]
-    chroot: str = ""
-
-    @property
-    def hosts(self) -> str:
-        """The addresses as ``HOST:PORT,HOST:PORT``, as kazoo expects them."""
-        return ",".join(map(str, self.addresses))
-
-    def __str__(self) -> str:
-        return self.hosts + self.chroot
 
 
 def format_address(host: str, port: int) -> str:
@@ -108,25 +85,6 @@ def parse_address(text: str, default_port: int | None = DEFAULT_PORT) -> Address
     if default_port is None:
         raise AddressError(f"{text!r} has no port: write HOST:PORT")
     return Address(parse_host(host), default_port)
-
-
-def parse_servers(text: str, default_port: int = DEFAULT_PORT) -> Servers:
-    """Return the servers of ``HOST:PORT[,HOST:PORT...][/PATH]``; raises AddressError.
-
-    Blanks around addresses and empty addresses, for example after a trailing comma, are ignored.
-    """
-    listed, slash, path = text.strip().partition("/")
-    written = [address for address in map(str.strip, listed.split(",")) if address]
-    if not written:
-        raise AddressError(f"{text!r} names no server: write {_SERVERS}")
-    chroot = (slash + path).rstrip("/")
-    if chroot and (reason := paths.reason_invalid(chroot)) is not None:
-        raise AddressError(f"{text!r}: {chroot!r} is not the path of a znode: {reason}")
-    try:
-        addresses = tuple(parse_address(address, default_port) for address in written)
-    except AddressError as error:
-        raise AddressError(f"{error}; write {_SERVERS}") from error
-    return Servers(addresses, chroot)
 
 
 def is_ipv6(text: str) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 from kazoo.exceptions import ConnectionLoss, KazooException
 
 from zoolet.shell.answers import Answer
-from zoolet.shell.arguments import BLANKS, split_line
-from zoolet.shell.context import Context
+from zoolet.shell.commands.arguments import BLANKS, split_line
+from zoolet.shell.commands.context import Context
+from zoolet.shell.commands.registry import Command, find
 from zoolet.shell.errors import (
     AnswerIsNo,
     CommandError,
@@ -20,7 +21,6 @@ from zoolet.shell.errors import (
     UsageError,
     describe,
 )
-from zoolet.shell.registry import Command, find
 
 OK, FAILED, WRITTEN_WRONG, NOT_FOUND = 0, 1, 2, 127
 

@@ -41,8 +41,8 @@ from zoolet.jobs import (
 )
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.queue.batch_log import BatchEnd
-from zoolet.jobs.queue.server_clock import wall_clock_ms
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.zookeeper.server_clock import wall_clock_ms
 
 LATER_MS = 3_600_000
 

@@ -16,11 +16,11 @@ from zoolet.jobs.housekeeping.releasing import MULTIS_AT_ONCE, Releaser
 from zoolet.jobs.overview.overview import explain, overview
 from zoolet.jobs.queue import deleted_jobs
 from zoolet.jobs.queue.deferred_index import entry_path, parse_entry
-from zoolet.jobs.queue.edge import Znodes
 from zoolet.jobs.queue.layout import Layout
 from zoolet.jobs.queue.moves import Move
-from zoolet.jobs.queue.operations import Create
 from zoolet.jobs.records.transitions import Event, Place
+from zoolet.jobs.zookeeper.edge import Znodes
+from zoolet.jobs.zookeeper.operations import Create
 
 START_MS = 1_800_000_000_000
 

@@ -21,7 +21,7 @@ from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest
 from zoolet.jobs.cli.printing import Printer
 from zoolet.jobs.cli.top import top
 from zoolet.jobs.overview.overview import explain
-from zoolet.jobs.queue.server_clock import wall_clock_ms
+from zoolet.jobs.zookeeper.server_clock import wall_clock_ms
 
 
 @pytest.fixture

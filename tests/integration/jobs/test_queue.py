@@ -23,8 +23,8 @@ from zoolet.jobs import (
     UnreadableJobError,
     WorkerGoneError,
 )
-from zoolet.jobs.queue import edge
 from zoolet.jobs.records import job as job_module
+from zoolet.jobs.zookeeper import edge
 
 # --- The life of a job, in the paths, names and states of the design
 

@@ -20,9 +20,9 @@ from zoolet.jobs import (
     Origin,
     UnknownQueueError,
 )
-from zoolet.jobs.queue import edge
 from zoolet.jobs.records import job as job_module
 from zoolet.jobs.records import job_names
+from zoolet.jobs.zookeeper import edge
 
 # --- Submitting the same work
 

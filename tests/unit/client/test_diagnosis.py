@@ -13,7 +13,8 @@ import pytest
 import trustme
 
 from zoolet.client.diagnosis import Kind, TlsFiles, unresolved, why_no_answer, why_no_session
-from zoolet.model.addresses import Address, Servers, parse_servers
+from zoolet.client.servers import Servers, parse_servers
+from zoolet.model.addresses import Address
 
 TIMEOUT_S = 5.0
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)

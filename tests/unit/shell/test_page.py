@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from zoolet.shell import commands  # noqa: F401 -- fills the table
-from zoolet.shell.registry import COMMANDS
+from zoolet.shell.commands.registry import COMMANDS
 
 PAGE = Path(__file__).parents[3] / "docs" / "shell.md"
 

@@ -25,7 +25,6 @@ from zoolet.jobs.cli.top import top as show_top
 from zoolet.jobs.errors import JobNotFoundError
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.overview.overview import explain, overview
-from zoolet.jobs.queue.connection import CLOSE_S, close_client, connect
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
@@ -33,6 +32,7 @@ from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.submit.batch import Batch
 from zoolet.jobs.submit.dispatcher import Dispatcher
+from zoolet.jobs.zookeeper.connection import CLOSE_S, close_client, connect
 
 commands: list[click.Command] = []
 

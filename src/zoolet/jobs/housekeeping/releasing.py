@@ -33,17 +33,17 @@ from zoolet.jobs.queue.deferred_index import (
     parse_entry,
 )
 from zoolet.jobs.queue.deleted_jobs import LOOK_SHARE, Vanished
-from zoolet.jobs.queue.edge import MissingError
 from zoolet.jobs.queue.layout import CHAINS, DUE, parse_names
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.multis import JOBS_AT_ONCE
-from zoolet.jobs.queue.operations import Create, Delete, Exists, Operation, RefusedError
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.batches import decode_chain
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import parse
 from zoolet.jobs.records.job_values import WAITS_FOR_TIME
 from zoolet.jobs.records.transitions import Event, Place
+from zoolet.jobs.zookeeper.edge import MissingError
+from zoolet.jobs.zookeeper.operations import Create, Delete, Exists, Operation, RefusedError
 from zoolet.model import paths
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ import json
 from collections.abc import Collection, Sequence
 
 from zoolet.jobs.errors import UnknownBatchError
-from zoolet.jobs.queue.edge import Watch
 from zoolet.jobs.queue.layout import BATCHES, CHAINS, Layout
-from zoolet.jobs.queue.operations import Create
 from zoolet.jobs.records.batches import BatchRecord, check_name, decode_chunk, decode_entry
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import JobState
+from zoolet.jobs.zookeeper.edge import Watch
+from zoolet.jobs.zookeeper.operations import Create
 
 ENTRIES_AT_ONCE = 20
 

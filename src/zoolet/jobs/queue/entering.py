@@ -19,10 +19,17 @@ from zoolet.jobs.errors import JobError, JobNotFoundError, UnknownQueueError, Un
 from zoolet.jobs.queue.deferred_index import entry_path
 from zoolet.jobs.queue.keys import Named, NameKeys, key_value, read_key
 from zoolet.jobs.queue.layout import PAGE_JOBS, PAGE_NUMBER_DIGITS, Layout, page_name, page_order
-from zoolet.jobs.queue.operations import Create, Delete, Operation, Refusal, RefusedError, SetData
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
 from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.zookeeper.operations import (
+    Create,
+    Delete,
+    Operation,
+    Refusal,
+    RefusedError,
+    SetData,
+)
 from zoolet.model import paths
 
 RESERVED = "reserved-"

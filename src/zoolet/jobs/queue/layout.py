@@ -31,7 +31,13 @@ from dataclasses import replace
 from kazoo.client import KazooClient
 
 from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
-from zoolet.jobs.queue.edge import (
+from zoolet.jobs.records import job_names
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_names import JobName
+from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_TIME
+from zoolet.jobs.records.settings import QueueSettings
+from zoolet.jobs.records.transitions import STATES_IN, Place
+from zoolet.jobs.zookeeper.edge import (
     FORBIDDEN_VERSION,
     READ_AT_ONCE,
     MissingError,
@@ -39,12 +45,6 @@ from zoolet.jobs.queue.edge import (
     Znode,
     Znodes,
 )
-from zoolet.jobs.records import job_names
-from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.job_names import JobName
-from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_TIME
-from zoolet.jobs.records.settings import QueueSettings
-from zoolet.jobs.records.transitions import STATES_IN, Place
 from zoolet.model.acl import AclList
 from zoolet.model.acl_texts import format_acl
 

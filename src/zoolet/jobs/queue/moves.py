@@ -24,10 +24,13 @@ from typing import NamedTuple
 from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
 from zoolet.jobs.queue import batch_log
 from zoolet.jobs.queue.deferred_index import entry_path
-from zoolet.jobs.queue.edge import FORBIDDEN_VERSION
 from zoolet.jobs.queue.layout import Layout, read_job
 from zoolet.jobs.queue.multis import multis
-from zoolet.jobs.queue.operations import (
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
+from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_of
+from zoolet.jobs.zookeeper.edge import FORBIDDEN_VERSION
+from zoolet.jobs.zookeeper.operations import (
     Create,
     Delete,
     Exists,
@@ -36,9 +39,6 @@ from zoolet.jobs.queue.operations import (
     RefusedError,
     SetData,
 )
-from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
-from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_of
 from zoolet.model import paths
 
 LEFT_MS = 500

@@ -22,13 +22,10 @@ from zoolet.jobs.errors import (
     OwnershipLostError,
     UnreadableJobError,
 )
-from zoolet.jobs.queue.deadlines import TIMEOUT_S
-from zoolet.jobs.queue.edge import Watch
 from zoolet.jobs.queue.keys import KeyNamer
 from zoolet.jobs.queue.layout import CONTROL, DUE, Layout, read_job
 from zoolet.jobs.queue.moves import Move, Mover, Taker, TakeResult
 from zoolet.jobs.queue.multis import JOBS_AT_ONCE
-from zoolet.jobs.queue.server_clock import ServerClock, wall_clock_ms
 from zoolet.jobs.queue.submission import Submission, Submitter
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
@@ -37,6 +34,9 @@ from zoolet.jobs.records.json_values import plain_json
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.records.worker_reports import decode_report
+from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
+from zoolet.jobs.zookeeper.edge import Watch
+from zoolet.jobs.zookeeper.server_clock import ServerClock, wall_clock_ms
 
 log = logging.getLogger(__name__)
 

@@ -25,12 +25,10 @@ from zoolet.jobs.errors import (
     UnreadableJobError,
 )
 from zoolet.jobs.queue.batch_log import batch_path, chain_path, chunk_path, read_record
-from zoolet.jobs.queue.edge import Znode
 from zoolet.jobs.queue.entering import Entrance, NewJob
 from zoolet.jobs.queue.keys import Named, NameKeys, WorkKey, read_key
 from zoolet.jobs.queue.layout import Layout
 from zoolet.jobs.queue.multis import multis
-from zoolet.jobs.queue.operations import Create, RefusedError
 from zoolet.jobs.records.batches import (
     BATCH_JOBS_LIMIT,
     CHUNK_JOBS,
@@ -41,6 +39,8 @@ from zoolet.jobs.records.batches import (
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.transitions import JobState
+from zoolet.jobs.zookeeper.edge import Znode
+from zoolet.jobs.zookeeper.operations import Create, RefusedError
 
 log = logging.getLogger(__name__)
 

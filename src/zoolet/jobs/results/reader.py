@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError, UnreadableJobError
 from zoolet.jobs.queue.layout import STORE
-from zoolet.jobs.queue.operations import RefusedError, SetData
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.json_values import decode_json
 from zoolet.jobs.results.store import (
@@ -35,6 +34,7 @@ from zoolet.jobs.results.store import (
     sqlite_path,
     without_password,
 )
+from zoolet.jobs.zookeeper.operations import RefusedError, SetData
 
 if TYPE_CHECKING:
     from zoolet.jobs.queue.queue import JobQueue

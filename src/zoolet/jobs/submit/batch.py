@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from zoolet.jobs.errors import JobError, JobNotFoundError, JobTimeoutError, UnreadableJobError
 from zoolet.jobs.queue.batch_log import batch_path, entry_path, read_chunks, read_log, read_record
-from zoolet.jobs.queue.deadlines import TIMEOUT_S
 from zoolet.jobs.queue.deleted_jobs import Vanished
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.queue.submission import Origin, Submission
@@ -23,6 +22,7 @@ from zoolet.jobs.records.batches import CHUNK_JOBS, BatchRecord
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
 
 T = TypeVar("T")
 

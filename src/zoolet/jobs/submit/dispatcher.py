@@ -9,9 +9,6 @@ from typing import Any, Self
 from kazoo.client import KazooClient
 
 from zoolet.client.settings import ConnectionSettings
-from zoolet.jobs.queue.connection import CLOSE_S, close_client, connect
-from zoolet.jobs.queue.deadlines import TIMEOUT_S, Deadline
-from zoolet.jobs.queue.forks import HomeProcess
 from zoolet.jobs.queue.keys import KeyNamer
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.queue.submission import Submitter
@@ -19,6 +16,9 @@ from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.submit.batch import Batch
+from zoolet.jobs.zookeeper.connection import CLOSE_S, close_client, connect
+from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S, Deadline
+from zoolet.jobs.zookeeper.forks import HomeProcess
 
 
 class Dispatcher:

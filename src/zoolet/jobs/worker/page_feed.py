@@ -21,10 +21,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from zoolet.jobs.queue.edge import MissingError
 from zoolet.jobs.queue.layout import WORKERS, Layout, page_order
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.worker.selection import Page, WaitingJobs
+from zoolet.jobs.zookeeper.edge import MissingError
 
 WATCHERS = 16
 """Approximate number of workers that watch a shard; one new job may wake all of them."""

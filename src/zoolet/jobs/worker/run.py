@@ -32,10 +32,8 @@ from zoolet.jobs.execution.attempts import Attempter, Setup
 from zoolet.jobs.execution.executors import Executor, Observer, ThreadExecutor
 from zoolet.jobs.execution.output import OutputLog
 from zoolet.jobs.housekeeping.line import Housekeeping
-from zoolet.jobs.queue.connection import close_client, new_client, on_session_end, open_session
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
-from zoolet.jobs.queue.server_clock import ServerClock
 from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.executor_group import ExecutorGroup
@@ -44,6 +42,8 @@ from zoolet.jobs.worker.listener import ExecutorListener
 from zoolet.jobs.worker.recorder import AttemptRecorder
 from zoolet.jobs.worker.registration import Registration
 from zoolet.jobs.worker.taker import JobTaker
+from zoolet.jobs.zookeeper.connection import close_client, new_client, on_session_end, open_session
+from zoolet.jobs.zookeeper.server_clock import ServerClock
 
 if sys.platform != "win32":
     from zoolet.jobs.execution.process_executor import ProcessExecutor

@@ -15,9 +15,9 @@ from zoolet.console.os_errors import needs_posix
 from zoolet.jobs.errors import ExecutorError, InvalidJobError, JobError
 from zoolet.jobs.execution.attempts import Setup
 from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
-from zoolet.jobs.queue.forks import HomeProcess
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
+from zoolet.jobs.zookeeper.forks import HomeProcess
 
 GRACE_MS = 7_000
 """Default grace period of a stop, in ms. Docker kills a container 10 s after SIGTERM, so the worker

@@ -24,11 +24,11 @@ from zoolet.model.quotas import (
     parse_quota,
 )
 from zoolet.shell.answers import Answer
-from zoolet.shell.arguments import Option
-from zoolet.shell.context import Context
+from zoolet.shell.commands.arguments import Option
+from zoolet.shell.commands.context import Context
+from zoolet.shell.commands.registry import command
 from zoolet.shell.errors import CommandError, UsageError
 from zoolet.shell.formatting import format_data
-from zoolet.shell.registry import command
 from zoolet.shell.subtrees.walk import walk
 
 _KEYS = {"n": COUNT, "b": BYTES, "N": HARD_COUNT, "B": HARD_BYTES}

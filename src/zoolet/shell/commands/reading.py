@@ -12,8 +12,9 @@ from zoolet.exports.lines import show_data
 from zoolet.model import paths
 from zoolet.model.acl_texts import format_permissions
 from zoolet.shell.answers import Answer
-from zoolet.shell.arguments import Option
-from zoolet.shell.context import Context
+from zoolet.shell.commands.arguments import Option
+from zoolet.shell.commands.context import Context
+from zoolet.shell.commands.registry import command
 from zoolet.shell.errors import CommandError
 from zoolet.shell.formatting import (
     acl_value,
@@ -24,7 +25,6 @@ from zoolet.shell.formatting import (
     is_json,
     stat_value,
 )
-from zoolet.shell.registry import command
 from zoolet.shell.subtrees.walk import walk
 
 STAT = Option("s", "print the Stat too")

@@ -14,9 +14,9 @@ from zoolet.client import ask
 from zoolet.console.texts import counted
 from zoolet.model.addresses import format_address
 from zoolet.shell.answers import Answer
-from zoolet.shell.context import Context
+from zoolet.shell.commands.context import Context
+from zoolet.shell.commands.registry import command
 from zoolet.shell.errors import CommandError
-from zoolet.shell.registry import command
 
 _CONNECTION = re.compile(r"^ ?/(?P<address>\S+?)\[\d+\]\((?P<figures>.*)\)$", re.MULTILINE)
 _EPHEMERALS = re.compile(r"^(0x[0-9a-f]+):\n((?:\t.*\n?)+)", re.MULTILINE)

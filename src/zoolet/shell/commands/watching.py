@@ -10,11 +10,11 @@ from zoolet.client import WatchEvent
 from zoolet.exports.lines import show_data
 from zoolet.model.codes import AddWatchMode, EventType, WatcherType
 from zoolet.shell.answers import Answer
-from zoolet.shell.arguments import Option
-from zoolet.shell.context import Context
+from zoolet.shell.commands.arguments import Option
+from zoolet.shell.commands.context import Context
+from zoolet.shell.commands.registry import command
 from zoolet.shell.errors import UsageError
 from zoolet.shell.formatting import format_data, show_event, show_removed
-from zoolet.shell.registry import command
 
 _VERBS = {
     EventType.NODE_CREATED: "created",

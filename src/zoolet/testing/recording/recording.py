@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, cast
 
-from zoolet.model.addresses import AddressError, parse_servers
+from zoolet.client.servers import parse_servers
+from zoolet.model.addresses import AddressError
 from zoolet.model.codes import OpCode, Xid
 from zoolet.testing.received_requests.frames import REPLY_HEADER, REQUEST_HEADER, find_frames
 from zoolet.testing.received_requests.seen_requests import SeenRequest, name_of_error, read_request

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support.shell import run_shell
-from zoolet.shell.arguments import split_line
+from zoolet.shell.commands.arguments import split_line
+from zoolet.shell.commands.registry import COMMANDS, find
 from zoolet.shell.errors import CommandError, UnknownCommandError, UsageError
-from zoolet.shell.registry import COMMANDS, find
 
 NOWHERE = "127.0.0.1:1"
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from zoolet.client import Watches, WatchEvent
 from zoolet.model import paths
-from zoolet.shell.arguments import check_path
+from zoolet.shell.commands.arguments import check_path
 from zoolet.shell.connection import Connection
 from zoolet.shell.errors import CommandError, UsageError
 from zoolet.shell.formatting import show_event
