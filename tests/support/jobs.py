@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from zoolet.jobs import Batch, Job, JobQueue, JobRequest
-from zoolet.jobs.queue.batch_log import read_log
 from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.znodes.batch_log import read_log
 
 ROOT = "/jobs/flights"
 TIMEOUT_S = 60

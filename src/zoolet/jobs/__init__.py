@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from zoolet.client.diagnosis import TlsFiles
     from zoolet.client.servers import Servers
     from zoolet.client.settings import ConnectionSettings, Credential
+    from zoolet.jobs.dispatcher.batch import Batch, BatchIncompleteError, JobFailedError
+    from zoolet.jobs.dispatcher.dispatcher import Dispatcher
     from zoolet.jobs.errors import (
         AccessDeniedError,
         BatchExistsError,
@@ -36,15 +38,13 @@ if TYPE_CHECKING:
     )
     from zoolet.jobs.queue.moves import TakeResult
     from zoolet.jobs.queue.queue import JobQueue
-    from zoolet.jobs.queue.submission import Origin, Submission
     from zoolet.jobs.records.control import Control
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
     from zoolet.jobs.records.settings import QueueSettings
     from zoolet.jobs.records.transitions import JobState, Place
-    from zoolet.jobs.submit.batch import Batch, BatchIncompleteError, JobFailedError
-    from zoolet.jobs.submit.dispatcher import Dispatcher
+    from zoolet.jobs.submit.submission import Origin, Submission
     from zoolet.jobs.worker.worker import Worker
     from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
     from zoolet.jobs.zookeeper.server_clock import ServerClock
@@ -104,29 +104,29 @@ _MODULES = {
     "Address": "zoolet.model.addresses",
     "AttemptError": "zoolet.jobs.records.job_values",
     "AttemptOutput": "zoolet.jobs.records.job_values",
-    "Batch": "zoolet.jobs.submit.batch",
+    "Batch": "zoolet.jobs.dispatcher.batch",
     "BatchExistsError": "zoolet.jobs.errors",
-    "BatchIncompleteError": "zoolet.jobs.submit.batch",
+    "BatchIncompleteError": "zoolet.jobs.dispatcher.batch",
     "ConnectError": "zoolet.jobs.errors",
     "ConnectionSettings": "zoolet.client.settings",
     "Control": "zoolet.jobs.records.control",
     "Credential": "zoolet.client.settings",
     "DisconnectedError": "zoolet.jobs.errors",
-    "Dispatcher": "zoolet.jobs.submit.dispatcher",
+    "Dispatcher": "zoolet.jobs.dispatcher.dispatcher",
     "ExecutorError": "zoolet.jobs.errors",
     "ForkedError": "zoolet.jobs.errors",
     "FunctionNotFoundError": "zoolet.jobs.errors",
     "InvalidJobError": "zoolet.jobs.errors",
     "Job": "zoolet.jobs.records.job",
     "JobError": "zoolet.jobs.errors",
-    "JobFailedError": "zoolet.jobs.submit.batch",
+    "JobFailedError": "zoolet.jobs.dispatcher.batch",
     "JobNotFoundError": "zoolet.jobs.errors",
     "JobQueue": "zoolet.jobs.queue.queue",
     "JobRequest": "zoolet.jobs.records.job_requests",
     "JobState": "zoolet.jobs.records.transitions",
     "JobTakenError": "zoolet.jobs.errors",
     "JobTimeoutError": "zoolet.jobs.errors",
-    "Origin": "zoolet.jobs.queue.submission",
+    "Origin": "zoolet.jobs.submit.submission",
     "OwnershipLostError": "zoolet.jobs.errors",
     "Place": "zoolet.jobs.records.transitions",
     "QueueSettings": "zoolet.jobs.records.settings",
@@ -134,7 +134,7 @@ _MODULES = {
     "ResultStoreError": "zoolet.jobs.errors",
     "ServerClock": "zoolet.jobs.zookeeper.server_clock",
     "Servers": "zoolet.client.servers",
-    "Submission": "zoolet.jobs.queue.submission",
+    "Submission": "zoolet.jobs.submit.submission",
     "TIMEOUT_S": "zoolet.jobs.zookeeper.deadlines",
     "TakeResult": "zoolet.jobs.queue.moves",
     "TlsFiles": "zoolet.client.diagnosis",

@@ -3,7 +3,7 @@
 from typing import Final
 
 from zoolet import __version__
-from zoolet.model import big_endian
+from zoolet.binary import big_endian
 
 KIND: Final = "compiled" if big_endian.__file__.endswith(".so") else "pure Python"
 

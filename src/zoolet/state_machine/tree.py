@@ -19,14 +19,14 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
-from zoolet.model import paths
-from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
-from zoolet.model.big_endian import (
+from zoolet.binary.big_endian import (
     BytesWriter,
     read_i64_be,
     write_i32_be,
     write_i64_be,
 )
+from zoolet.model import paths
+from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
 from zoolet.model.owner_kinds import OwnerKind

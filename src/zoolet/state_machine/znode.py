@@ -5,13 +5,13 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from zoolet.model.acl import AclList
-from zoolet.model.big_endian import (
+from zoolet.binary.big_endian import (
     BytesWriter,
     read_i32_be,
     write_i32_be,
     write_i64_be,
 )
+from zoolet.model.acl import AclList
 from zoolet.model.stat import STAT_BYTES, Stat
 from zoolet.state_machine.acl_table import StoredAcl
 

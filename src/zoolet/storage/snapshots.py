@@ -12,15 +12,15 @@ from typing import Final, NamedTuple, final
 
 from mypy_extensions import i32, i64
 
-from zoolet.model import paths
-from zoolet.model.acl import ACL, Id
-from zoolet.model.big_endian import (
+from zoolet.binary.big_endian import (
     BytesWriter,
     read_i32_be,
     read_i64_be,
     write_i32_be,
     write_i64_be,
 )
+from zoolet.model import paths
+from zoolet.model.acl import ACL, Id
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.stat import STAT_BYTES
 from zoolet.state_machine.acl_table import OPEN, StoredAcl

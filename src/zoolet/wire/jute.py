@@ -9,13 +9,13 @@ from typing import Final, TypeVar, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from zoolet.model.acl import ACL, NULL_TEXT, OPEN_ACL, AclList, Id
-from zoolet.model.big_endian import (
+from zoolet.binary.big_endian import (
     BytesWriter,
     read_i32_be,
     read_i64_be,
     write_i32_be,
 )
+from zoolet.model.acl import ACL, NULL_TEXT, OPEN_ACL, AclList, Id
 
 INT = struct.Struct(">i")
 LONG = struct.Struct(">q")

@@ -40,8 +40,8 @@ from zoolet.jobs import (
     Worker,
 )
 from zoolet.jobs.housekeeping.removal import Remover
-from zoolet.jobs.queue.batch_log import BatchEnd
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.znodes.batch_log import BatchEnd
 from zoolet.jobs.zookeeper.server_clock import wall_clock_ms
 
 LATER_MS = 3_600_000

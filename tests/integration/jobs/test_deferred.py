@@ -15,10 +15,10 @@ from zoolet.jobs import Batch, Dispatcher, Job, JobQueue, JobRequest, JobState, 
 from zoolet.jobs.housekeeping.releasing import MULTIS_AT_ONCE, Releaser
 from zoolet.jobs.overview.overview import explain, overview
 from zoolet.jobs.queue import deleted_jobs
-from zoolet.jobs.queue.deferred_index import entry_path, parse_entry
-from zoolet.jobs.queue.layout import Layout
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.records.transitions import Event, Place
+from zoolet.jobs.znodes.deferred_index import entry_path, parse_entry
+from zoolet.jobs.znodes.layout import Layout
 from zoolet.jobs.zookeeper.edge import Znodes
 from zoolet.jobs.zookeeper.operations import Create
 

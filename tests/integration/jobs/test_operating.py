@@ -17,10 +17,10 @@ from kazoo.client import KazooClient
 from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result, numbered, write_tasks
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.cli import main
+from zoolet.console.printing import Printer
 from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest
-from zoolet.jobs.cli.printing import Printer
-from zoolet.jobs.cli.top import top
 from zoolet.jobs.overview.overview import explain
+from zoolet.jobs.overview.top import top
 from zoolet.jobs.zookeeper.server_clock import wall_clock_ms
 
 

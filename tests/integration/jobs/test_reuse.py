@@ -75,7 +75,7 @@ def test_a_batch_of_the_same_work_is_one_job_only_where_it_is_reused(
 def test_the_log_and_the_command_say_what_was_reused(
     server: Any, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "zoolet.jobs.queue.submission"):
+    with caplog.at_level(logging.INFO, "zoolet.jobs.submit.submission"):
         dispatcher.submit("m:f", "d", "1")
         assert caplog.messages == []
         [submission] = dispatcher.submit("m:f", "d", "1").submissions

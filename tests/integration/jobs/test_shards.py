@@ -27,11 +27,11 @@ from zoolet.jobs import (
 from zoolet.jobs.housekeeping import removal
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.overview.overview import explain, overview
-from zoolet.jobs.queue.layout import PAGE_JOBS
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker import page_feed
+from zoolet.jobs.znodes.layout import PAGE_JOBS
 
 SHARDS = 4
 

@@ -25,10 +25,10 @@ from zoolet.jobs import (
     Submission,
 )
 from zoolet.jobs.overview.overview import explain, overview
-from zoolet.jobs.queue.batch_log import batch_path
-from zoolet.jobs.queue.layout import CONTROL
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS
 from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.znodes.batch_log import batch_path
+from zoolet.jobs.znodes.layout import CONTROL
 
 
 @pytest.fixture

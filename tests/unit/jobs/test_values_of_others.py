@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoolet.jobs.errors import UnreadableJobError
-from zoolet.jobs.queue.keys import submission_of_key
 from zoolet.jobs.records.batches import BatchRecord, decode_chunk, decode_entry
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.records.worker_reports import NUMBERS, decode_report
+from zoolet.jobs.submit.keys import submission_of_key
 from zoolet.jobs.zookeeper.edge import Znode
 
 json_values = st.recursive(

@@ -11,9 +11,9 @@ from types import ModuleType
 
 import pytest
 
-from zoolet.model import big_endian_python
+from zoolet.binary import big_endian_python
+from zoolet.binary.big_endian import BytesWriter
 from zoolet.model.acl import OPEN_ACL
-from zoolet.model.big_endian import BytesWriter
 from zoolet.model.codes import OpCode
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import CreateTxn, Txn, TxnHeader

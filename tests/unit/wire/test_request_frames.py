@@ -8,9 +8,9 @@ from kazoo.protocol import serialization as kazoo
 from kazoo.security import ACL as KAZOO_ACL
 from kazoo.security import Id as KazooId
 
+from zoolet.binary.big_endian import BytesWriter
 from zoolet.client import requests as additions
 from zoolet.model.acl import ACL, NULL_TEXT, OPEN_ACL, AclList, Id
-from zoolet.model.big_endian import BytesWriter
 from zoolet.model.codes import AddWatchMode, CreateMode, OpCode, WatcherType, Xid
 from zoolet.model.requests import Check, Connect, Create, Delete, PartRequest, SetData, SetWatches
 from zoolet.wire import request_frames as frames

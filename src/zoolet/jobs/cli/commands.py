@@ -17,6 +17,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from zoolet.console.printing import Printer
 from zoolet.jobs.cli.options import (
     FromNow,
     Target,
@@ -26,16 +27,15 @@ from zoolet.jobs.cli.options import (
     moment,
     queue_options,
 )
-from zoolet.jobs.cli.printing import Printer
 from zoolet.jobs.cli.queue_commands import commands as operating_commands
+from zoolet.jobs.dispatcher.batch import Batch, JobFailedError
+from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import InvalidJobError, JobError
 from zoolet.jobs.execution.logs import LEVELS, LogFormat, set_up
 from zoolet.jobs.records.job_names import PRIORITY_MAX
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT
 from zoolet.jobs.records.transitions import JobState
-from zoolet.jobs.submit.batch import Batch, JobFailedError
-from zoolet.jobs.submit.dispatcher import Dispatcher
 from zoolet.jobs.worker.worker import GRACE_MS, Worker
 
 REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)

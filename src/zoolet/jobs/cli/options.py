@@ -30,10 +30,10 @@ from zoolet.client.settings import (
     parse_credential,
     tls_files,
 )
+from zoolet.console.printing import Printer
 from zoolet.console.terminal import printable
-from zoolet.jobs.cli.printing import Printer
+from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import JobError
-from zoolet.jobs.submit.dispatcher import Dispatcher
 from zoolet.model import paths
 
 QUEUE_VARIABLE: Final = "ZOOLET_QUEUE"

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import click
 
+from zoolet.console.printing import duration
 from zoolet.console.terminal import one_line
 from zoolet.console.texts import indented
 from zoolet.jobs.cli.options import (
@@ -20,18 +21,17 @@ from zoolet.jobs.cli.options import (
     queue_options,
     quiet_kazoo,
 )
-from zoolet.jobs.cli.printing import duration
-from zoolet.jobs.cli.top import top as show_top
+from zoolet.jobs.dispatcher.batch import Batch
+from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import JobNotFoundError
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.overview.overview import explain, overview
+from zoolet.jobs.overview.top import top as show_top
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import JobState, Place
-from zoolet.jobs.submit.batch import Batch
-from zoolet.jobs.submit.dispatcher import Dispatcher
 from zoolet.jobs.zookeeper.connection import CLOSE_S, close_client, connect
 
 commands: list[click.Command] = []

@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 from zoolet.jobs.housekeeping.releasing import Releaser
 from zoolet.jobs.housekeeping.removal import Remover
-from zoolet.jobs.queue.layout import KEEPER
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.znodes.layout import KEEPER
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobError
-from zoolet.jobs.queue.batch_log import BatchEnd, batch_path, chain_path
-from zoolet.jobs.queue.deferred_index import (
+from zoolet.jobs.queue.deleted_jobs import LOOK_SHARE, Vanished
+from zoolet.jobs.queue.moves import Move
+from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.batches import decode_chain
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_names import parse
+from zoolet.jobs.records.job_values import WAITS_FOR_TIME
+from zoolet.jobs.records.transitions import Event, Place
+from zoolet.jobs.znodes.batch_log import BatchEnd, batch_path, chain_path
+from zoolet.jobs.znodes.deferred_index import (
     BUCKET_MS,
     DueEntry,
     bucket_of,
@@ -32,16 +40,8 @@ from zoolet.jobs.queue.deferred_index import (
     is_bucket,
     parse_entry,
 )
-from zoolet.jobs.queue.deleted_jobs import LOOK_SHARE, Vanished
-from zoolet.jobs.queue.layout import CHAINS, DUE, parse_names
-from zoolet.jobs.queue.moves import Move
-from zoolet.jobs.queue.multis import JOBS_AT_ONCE
-from zoolet.jobs.queue.queue import JobQueue
-from zoolet.jobs.records.batches import decode_chain
-from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.job_names import parse
-from zoolet.jobs.records.job_values import WAITS_FOR_TIME
-from zoolet.jobs.records.transitions import Event, Place
+from zoolet.jobs.znodes.layout import CHAINS, DUE, parse_names
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.zookeeper.edge import MissingError
 from zoolet.jobs.zookeeper.operations import Create, Delete, Exists, Operation, RefusedError
 from zoolet.model import paths

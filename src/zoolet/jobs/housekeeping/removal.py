@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from zoolet.jobs.errors import ResultStoreError, UnknownBatchError, UnreadableJobError
-from zoolet.jobs.queue.batch_log import batch_path, chain_path, read_chunks, read_record
-from zoolet.jobs.queue.keys import submission_of_key
-from zoolet.jobs.queue.layout import BATCHES, page_order
-from zoolet.jobs.queue.multis import JOBS_AT_ONCE
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.submit.keys import submission_of_key
+from zoolet.jobs.znodes.batch_log import batch_path, chain_path, read_chunks, read_record
+from zoolet.jobs.znodes.layout import BATCHES, page_order
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.zookeeper.edge import Znode
 from zoolet.jobs.zookeeper.operations import Delete, Operation, RefusedError
 

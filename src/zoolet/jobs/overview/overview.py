@@ -9,14 +9,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from zoolet.jobs.queue.batch_log import chain_path
-from zoolet.jobs.queue.layout import parse_names
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.batches import decode_chain
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import JobName
 from zoolet.jobs.records.transitions import JobState, Place
+from zoolet.jobs.znodes.batch_log import chain_path
+from zoolet.jobs.znodes.layout import parse_names
 
 SHARDS_AT_ONCE = 32
 

@@ -1,1 +1,1 @@
-"""The znodes of a queue and all operations that change them: submit, take, end, retry a job."""
+"""`JobQueue`, and the moves of jobs between places: take, start, end, retry."""

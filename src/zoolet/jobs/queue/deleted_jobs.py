@@ -9,9 +9,9 @@ batches.
 import time
 from collections.abc import Collection
 
-from zoolet.jobs.queue.batch_log import batch_path
-from zoolet.jobs.queue.layout import Layout
 from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.znodes.batch_log import batch_path
+from zoolet.jobs.znodes.layout import Layout
 
 FIRST_S = 1.0
 LONGEST_S = 60.0

@@ -3,7 +3,7 @@
 Invariants (see also 7 and 8 in ARCHITECTURE.md):
 
 - A job is in exactly one of deferred, unowned, owned and done at every instant. The job has one
-  entry in the index (`zoolet.jobs.queue.deferred_index`) if it is in deferred, and otherwise none.
+  entry in the index (`zoolet.jobs.znodes.deferred_index`) if it is in deferred, and otherwise none.
 - The server refuses a worker's moves after the worker's ephemeral is deleted. Other programs return
   a worker's job to the queue only after that. No worker id is used twice, so a worker that was
   frozen cannot change a job that another worker owns now, even if the znode's version is the same.
@@ -22,13 +22,13 @@ from functools import partial
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
-from zoolet.jobs.queue import batch_log
-from zoolet.jobs.queue.deferred_index import entry_path
-from zoolet.jobs.queue.layout import Layout, read_job
-from zoolet.jobs.queue.multis import multis
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
 from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_of
+from zoolet.jobs.znodes import batch_log
+from zoolet.jobs.znodes.deferred_index import entry_path
+from zoolet.jobs.znodes.layout import Layout, read_job
+from zoolet.jobs.znodes.multis import multis
 from zoolet.jobs.zookeeper.edge import FORBIDDEN_VERSION
 from zoolet.jobs.zookeeper.operations import (
     Create,

@@ -1,7 +1,7 @@
 """A queue of jobs: the operations of users and workers on it.
 
 `zoolet.jobs.queue.moves` moves jobs and documents the invariants of moves.
-`zoolet.jobs.queue.submission` submits jobs, and `zoolet.jobs.housekeeping.removal` removes jobs.
+`zoolet.jobs.submit.submission` submits jobs, and `zoolet.jobs.housekeeping.removal` removes jobs.
 This module imports the job system's records. It changes only znodes of its own queue.
 """
 
@@ -22,11 +22,7 @@ from zoolet.jobs.errors import (
     OwnershipLostError,
     UnreadableJobError,
 )
-from zoolet.jobs.queue.keys import KeyNamer
-from zoolet.jobs.queue.layout import CONTROL, DUE, Layout, read_job
 from zoolet.jobs.queue.moves import Move, Mover, Taker, TakeResult
-from zoolet.jobs.queue.multis import JOBS_AT_ONCE
-from zoolet.jobs.queue.submission import Submission, Submitter
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
@@ -34,6 +30,10 @@ from zoolet.jobs.records.json_values import plain_json
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.records.worker_reports import decode_report
+from zoolet.jobs.submit.keys import KeyNamer
+from zoolet.jobs.submit.submission import Submission, Submitter
+from zoolet.jobs.znodes.layout import CONTROL, DUE, Layout, read_job
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
 from zoolet.jobs.zookeeper.edge import Watch
 from zoolet.jobs.zookeeper.server_clock import ServerClock, wall_clock_ms

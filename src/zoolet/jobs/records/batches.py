@@ -1,7 +1,7 @@
 """The values of the znodes of a batch: its record, the names of its jobs, the entries of its log.
 
-`zoolet.jobs.queue.batch_log` describes the znodes. This module imports the job system's records and
-errors.
+`zoolet.jobs.znodes.batch_log` describes the znodes. This module imports the job system's
+records and errors.
 """
 
 import json
@@ -79,7 +79,7 @@ class BatchRecord:
 
 
 ORIGINS = ("NEW", "JOINED", "STORED")
-"""The possible origins of a batch's jobs (`zoolet.jobs.queue.submission.Origin`)."""
+"""The possible origins of a batch's jobs (`zoolet.jobs.submit.submission.Origin`)."""
 
 
 _ENDED = (JobState.SUCCESSFUL, JobState.FAILED)

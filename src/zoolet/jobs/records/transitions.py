@@ -79,7 +79,7 @@ class Step(Enum):
     DELETE = "delete"
     """Delete the job's znode, if it has the version that was read."""
     LEAVE_INDEX = "delete the index entry"
-    """The index is that of deferred jobs (`zoolet.jobs.queue.deferred_index`)."""
+    """The index is that of deferred jobs (`zoolet.jobs.znodes.deferred_index`)."""
     CREATE = "create"
     """Create the job's znode in its next place."""
     ENTER_INDEX = "create the index entry"

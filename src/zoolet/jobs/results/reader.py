@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError, UnreadableJobError
-from zoolet.jobs.queue.layout import STORE
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.json_values import decode_json
 from zoolet.jobs.results.store import (
@@ -34,6 +33,7 @@ from zoolet.jobs.results.store import (
     sqlite_path,
     without_password,
 )
+from zoolet.jobs.znodes.layout import STORE
 from zoolet.jobs.zookeeper.operations import RefusedError, SetData
 
 if TYPE_CHECKING:

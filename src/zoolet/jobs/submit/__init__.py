@@ -1,1 +1,1 @@
-"""The classes with which users submit jobs, follow batches and read results."""
+"""Submission: jobs enter a queue, at most one for each piece of work."""

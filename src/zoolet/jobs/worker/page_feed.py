@@ -21,9 +21,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from zoolet.jobs.queue.layout import WORKERS, Layout, page_order
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.worker.selection import Page, WaitingJobs
+from zoolet.jobs.znodes.layout import WORKERS, Layout, page_order
 from zoolet.jobs.zookeeper.edge import MissingError
 
 WATCHERS = 16

@@ -29,13 +29,13 @@ from zoolet.jobs.execution.attempts import Outcome
 from zoolet.jobs.execution.executors import LONG_S
 from zoolet.jobs.execution.logs import Label, tell
 from zoolet.jobs.queue.moves import Move
-from zoolet.jobs.queue.multis import JOBS_AT_ONCE
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.json_values import EncodedJson, is_large
 from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.results.reader import ResultReader, key_of
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,6 @@ from collections.abc import Callable, Sequence
 
 from zoolet.jobs.errors import WorkerGoneError
 from zoolet.jobs.queue.moves import LEFT_MS
-from zoolet.jobs.queue.multis import JOBS_AT_ONCE
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
@@ -31,6 +30,7 @@ from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.page_feed import Feed
 from zoolet.jobs.worker.selection import Affinity, Candidate
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 
 log = logging.getLogger(__name__)
 

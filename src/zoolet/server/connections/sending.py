@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i32, i64
 
+from zoolet.binary.big_endian import BytesWriter
 from zoolet.model.addresses import format_address
-from zoolet.model.big_endian import BytesWriter
 from zoolet.server.connections.batches import Receiver
 from zoolet.server.connections.unsent import CHUNK_BYTES, Unsent
 from zoolet.server.operator.answers import UNSENT_BYTES

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
-from zoolet.jobs.queue.layout import read_job
 from zoolet.jobs.records import job as job_module
 from zoolet.jobs.records.error_texts import KEPT_CHARACTERS
 from zoolet.jobs.records.job import Job
@@ -20,6 +19,7 @@ from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT, TIME_LIMIT_MS
 from zoolet.jobs.records.json_values import EncodedJson
 from zoolet.jobs.records.texts import json_size_bytes
 from zoolet.jobs.records.transitions import STATES_IN, JobState, Place
+from zoolet.jobs.znodes.layout import read_job
 from zoolet.jobs.zookeeper.edge import Znode
 
 json_values = st.recursive(

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobError
-from zoolet.jobs.queue.layout import Layout
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.batches import CHUNK_JOBS, is_batch_name
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.znodes.layout import Layout
 from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
 from zoolet.jobs.zookeeper.edge import Znode
 from zoolet.jobs.zookeeper.operations import Operation, RefusedError, SetData

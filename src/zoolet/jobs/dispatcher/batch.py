@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequen
 from typing import Any, TypeVar
 
 from zoolet.jobs.errors import JobError, JobNotFoundError, JobTimeoutError, UnreadableJobError
-from zoolet.jobs.queue.batch_log import batch_path, entry_path, read_chunks, read_log, read_record
 from zoolet.jobs.queue.deleted_jobs import Vanished
 from zoolet.jobs.queue.queue import JobQueue
-from zoolet.jobs.queue.submission import Origin, Submission
 from zoolet.jobs.records.batches import CHUNK_JOBS, BatchRecord
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.submit.submission import Origin, Submission
+from zoolet.jobs.znodes.batch_log import batch_path, entry_path, read_chunks, read_log, read_record
 from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
 
 T = TypeVar("T")

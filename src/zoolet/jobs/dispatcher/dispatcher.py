@@ -9,13 +9,13 @@ from typing import Any, Self
 from kazoo.client import KazooClient
 
 from zoolet.client.settings import ConnectionSettings
-from zoolet.jobs.queue.keys import KeyNamer
+from zoolet.jobs.dispatcher.batch import Batch
 from zoolet.jobs.queue.queue import JobQueue
-from zoolet.jobs.queue.submission import Submitter
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.results.reader import ResultReader
-from zoolet.jobs.submit.batch import Batch
+from zoolet.jobs.submit.keys import KeyNamer
+from zoolet.jobs.submit.submission import Submitter
 from zoolet.jobs.zookeeper.connection import CLOSE_S, close_client, connect
 from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S, Deadline
 from zoolet.jobs.zookeeper.forks import HomeProcess

@@ -13,11 +13,11 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from zoolet.jobs.queue.batch_log import chain_path
-from zoolet.jobs.queue.layout import DUE, Layout
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import WAITS_FOR_BATCH, WAITS_FOR_TIME
+from zoolet.jobs.znodes.batch_log import chain_path
+from zoolet.jobs.znodes.layout import DUE, Layout
 
 BUCKET_MS = 60_000
 """The length of a span of time. The entries of all jobs that are due in a span have one parent."""

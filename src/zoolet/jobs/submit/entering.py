@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobError, JobNotFoundError, UnknownQueueError, UnreadableJobError
-from zoolet.jobs.queue.deferred_index import entry_path
-from zoolet.jobs.queue.keys import Named, NameKeys, key_value, read_key
-from zoolet.jobs.queue.layout import PAGE_JOBS, PAGE_NUMBER_DIGITS, Layout, page_name, page_order
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
 from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.submit.keys import Named, NameKeys, key_value, read_key
+from zoolet.jobs.znodes.deferred_index import entry_path
+from zoolet.jobs.znodes.layout import PAGE_JOBS, PAGE_NUMBER_DIGITS, Layout, page_name, page_order
 from zoolet.jobs.zookeeper.operations import (
     Create,
     Delete,

@@ -14,10 +14,10 @@ import json
 from collections.abc import Collection, Sequence
 
 from zoolet.jobs.errors import UnknownBatchError
-from zoolet.jobs.queue.layout import BATCHES, CHAINS, Layout
 from zoolet.jobs.records.batches import BatchRecord, check_name, decode_chunk, decode_entry
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import JobState
+from zoolet.jobs.znodes.layout import BATCHES, CHAINS, Layout
 from zoolet.jobs.zookeeper.edge import Watch
 from zoolet.jobs.zookeeper.operations import Create
 

@@ -24,11 +24,6 @@ from zoolet.jobs.errors import (
     JobNotFoundError,
     UnreadableJobError,
 )
-from zoolet.jobs.queue.batch_log import batch_path, chain_path, chunk_path, read_record
-from zoolet.jobs.queue.entering import Entrance, NewJob
-from zoolet.jobs.queue.keys import Named, NameKeys, WorkKey, read_key
-from zoolet.jobs.queue.layout import Layout
-from zoolet.jobs.queue.multis import multis
 from zoolet.jobs.records.batches import (
     BATCH_JOBS_LIMIT,
     CHUNK_JOBS,
@@ -39,6 +34,11 @@ from zoolet.jobs.records.batches import (
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.transitions import JobState
+from zoolet.jobs.submit.entering import Entrance, NewJob
+from zoolet.jobs.submit.keys import Named, NameKeys, WorkKey, read_key
+from zoolet.jobs.znodes.batch_log import batch_path, chain_path, chunk_path, read_record
+from zoolet.jobs.znodes.layout import Layout
+from zoolet.jobs.znodes.multis import multis
 from zoolet.jobs.zookeeper.edge import Znode
 from zoolet.jobs.zookeeper.operations import Create, RefusedError
 

@@ -7,9 +7,9 @@
     workers/<id>        ephemerals, one for each worker; no other session uses the same id
     keeper/<n>          ephemerals of the workers in line for the queue's housekeeping
     keys/<hash>         for each key, which identifies equal work: the name of its job
-    batches/<name>      jobs that were submitted together (`zoolet.jobs.queue.batch_log`)
+    batches/<name>      jobs that were submitted together (`zoolet.jobs.znodes.batch_log`)
     chains/<name>       the batch <name> waits for another batch; children: entries for its jobs
-    due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.queue.deferred_index`)
+    due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.znodes.deferred_index`)
     settings, control   the queue's settings; the paused datasets and the number of cancellations
     store               the database that has the large results
 

@@ -1,0 +1,1 @@
+"""Numbers as bytes: big-endian, in buffers that grow. Imports nothing of zoolet."""

@@ -1,0 +1,1 @@
+"""`Dispatcher` and `Batch`: submits jobs, follows them, returns their results."""

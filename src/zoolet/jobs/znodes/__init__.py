@@ -1,0 +1,1 @@
+"""The znodes of a queue: their paths, and functions that read them."""
