@@ -1,1 +1,1 @@
-"""Messages for people: errors with advice, exit statuses, safe output of foreign text."""
+"""Messages for people: errors with advice, exit statuses, safe output of text from others."""

@@ -1,4 +1,4 @@
-"""Escapes for foreign text in terminals and logs, for characters that could control a terminal.
+"""Escapes characters that could control a terminal, in texts that other programs wrote.
 
 Only this module contains the rules for escapes. It imports nothing of zoolet.
 """

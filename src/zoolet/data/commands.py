@@ -45,7 +45,7 @@ def _tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterabl
 
 @click.group("data")
 def data() -> None:
-    """Inspect data directories and their files; only purge changes a directory."""
+    """Inspect data directories and their files; only purge changes an existing directory."""
 
 
 _PATH = click.Path(readable=False, path_type=Path)

@@ -1,7 +1,8 @@
-"""Compression of snapshots: none, gzip or snappy, as the suffix of the file's name says.
+"""Compression of snapshots: none, gzip or snappy; the suffix of the file's name says which.
 
 Source: Apache ZooKeeper's ``SnapStream``. Its snappy format is the stream format of snappy-java: a
-header of 16 bytes, then blocks, each after its length. zlib and cramjam do the compression.
+header of 16 bytes, and then snappy blocks, with the length of each block before the block. zlib and
+cramjam do the compression.
 """
 
 import struct
@@ -25,11 +26,11 @@ class Compressor(Protocol):
     """Compresses the content of a file piece by piece."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Return the bytes to write after this piece; they may be empty."""
+        """Compress the next piece; return the compressed bytes that are ready, possibly none."""
         ...
 
     def flush(self) -> bytes:
-        """Return the bytes to write after the last piece."""
+        """Return the rest of the compressed bytes, after the last piece."""
         ...
 
 
@@ -54,9 +55,11 @@ class Compression(Enum):
         return b"".join(self.decompress_blocks((data,)))
 
     def decompress_blocks(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the content of a file in pieces; ``blocks`` are the bytes of the file.
+        """Yield the decompressed content of a file in pieces; ``blocks`` are the file's bytes.
 
-        A piece has at most a few MiB, unless a block is larger. Raises CompressionError.
+        A piece has at most a few MiB, with two exceptions: a file without compression is yielded in
+        the pieces that ``blocks`` has, and another program may have written larger snappy blocks.
+        Raises CompressionError.
         """
         return _METHODS[self].decompress(iter(blocks))
 

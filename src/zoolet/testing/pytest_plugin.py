@@ -26,11 +26,11 @@ _HASH_CHARACTERS = 12
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Define the options of the plugin: the scope of the server's data, and recording."""
+    """Define the options of the plugin: how long the server keeps its data, and recording."""
     parser.getgroup("zookeeper").addoption(
         "--zookeeper-record",
         metavar="HOSTS",
-        help="make new recordings for the zookeeper_recorded fixture, with this ensemble",
+        help="make new recordings of this ensemble for the fixture zookeeper_recorded",
     )
     parser.addini(
         "zookeeper_scope",
@@ -66,7 +66,11 @@ def _zookeeper_server(zookeeper_settings: Mapping[str, object]) -> Iterator["Emb
 
 @pytest.fixture(scope=_scope_of_zookeeper)
 def zookeeper(_zookeeper_server: "EmbeddedServer") -> Iterator["EmbeddedServer"]:
-    """A running server with its data in memory, wiped after each test (see ``zookeeper_scope``)."""
+    """A running server with its data in memory.
+
+    Its data is deleted after each test. With the ini option ``zookeeper_scope``, its data is kept
+    for longer, for example for all tests of a module.
+    """
     yield _zookeeper_server
     _zookeeper_server.wipe()
 
@@ -85,16 +89,20 @@ def zookeeper_client(zookeeper: "EmbeddedServer") -> Iterator[Any]:
 
 @pytest.fixture
 def zookeeper_ensemble_hosts(zookeeper: "EmbeddedServer") -> str:
-    """Three addresses of ``zookeeper``, like those of an ensemble; each can be stopped."""
+    """Three addresses of the one server ``zookeeper``, as if it were an ensemble.
+
+    A test can stop each address: ``zookeeper.addresses[0].stop()``.
+    """
     return zookeeper.open_addresses(_ENSEMBLE_SIZE)
 
 
 @pytest.fixture
 def zookeeper_recorded(request: pytest.FixtureRequest) -> Iterator["Recorder | Replay"]:
-    """A recording that replaces an ensemble, in ``recordings`` next to the test's file.
+    """Replays an ensemble's recorded replies, so that the test needs no ensemble.
 
-    With ``--zookeeper-record=HOSTS`` the fixture makes a new recording. The test connects to the
-    fixture's ``hosts``.
+    The recording is a file in the directory ``recordings`` next to the test's file. With
+    ``--zookeeper-record=HOSTS`` the fixture makes a new recording of the ensemble HOSTS. In both
+    cases, the test connects to the fixture's ``hosts``.
     """
     from zoolet.testing.recording.recording import Recorder  # noqa: PLC0415 -- imported when used
     from zoolet.testing.recording.replay import Replay  # noqa: PLC0415 -- likewise
@@ -113,8 +121,8 @@ def zookeeper_recorded(request: pytest.FixtureRequest) -> Iterator["Recorder | R
 def _file_name(name: str) -> str:
     """Return a file name that no other test of the module has.
 
-    A name of letters, digits and underscores stays the same. In other names, characters are
-    replaced, so two names could become the same. Therefore a hash of the full name is added.
+    A name of letters, digits and underscores stays the same. In other names, some characters are
+    replaced, so two names could become equal. Therefore a hash of the full name is added.
     """
     if re.fullmatch(r"\w{1,100}", name, re.ASCII):
         return name

@@ -2,7 +2,8 @@
 
 Invariant: `decode_fields` returns only values of the right type and within their limits, or raises
 ValueError. So other modules do not have to check the fields again. This module also defines the
-limits of the requests that `submit` accepts. It imports the job system's JSON and names.
+limits of the requests that `submit` accepts. It imports `zoolet.model` and, of its own package, the
+modules `job_names` and `json_values`.
 """
 
 import re
@@ -23,29 +24,37 @@ MAX_ATTEMPTS_LIMIT = 20
 """The most attempts of a job; the errors of all of them fit into its znode."""
 WAITS_FOR_TIME = "time"
 WAITS_FOR_BATCH = "batch"
-"""Why a job is in "deferred": because of its `not_before_ms`, or of the batch before its own."""
+"""Why a job is in the place deferred: it cannot start before its ``not_before_ms``, or before all
+jobs of another batch have ended (its own batch was submitted with ``after``)."""
 LOSSES_LIMIT = 1_000_000
-"""The greatest value of ``losses``, which counts workers that died before they started the job."""
+"""The greatest value of ``losses``: the number of workers that took the job and died before they
+started its task."""
 IMPORT_PATIENCE_MS = 600_000
-"""A job whose task no worker can import is FAILED this long after the first try: ten minutes."""
+"""If no worker can import a job's task, the job is FAILED at the first try that is at least this
+time after the first one: ten minutes, in ms."""
 IMPORT_BACKOFF_MS = 1000
 """The delay after the first try to import a task, in ms. The delay doubles with each try."""
 IMPORT_BACKOFF_MOST_MS = 30_000
+"""The longest delay between two tries to import a task, in ms."""
 IMPORT_TRIES_LIMIT = 1000
-"""The greatest ``import_tries`` in a value; `IMPORT_PATIENCE_MS` is too short for that number."""
+"""The greatest valid ``import_tries``. No real job has as many tries: within `IMPORT_PATIENCE_MS`,
+the delays leave time for about 25 tries."""
 TASK_LIMIT_CHARACTERS = 500
+"""The most characters of a task's name."""
 NAME_LIMIT_CHARACTERS = 400
 """The most characters of an id or name in a job's value: its worker, batch, key, submission."""
 ERRORS_LIMIT = 64
 """The most errors of a job: of its attempts, losses, failed imports and cancellation."""
 MESSAGE_LIMIT_CHARACTERS = 8192
+"""The most characters of the message of an error, and of the last lines of an output."""
 
 
 class AttemptError(NamedTuple):
     """The error of a failed attempt, or another event in the list of a job's errors.
 
     Attributes:
-        attempt: the number of the attempt, from 1; for another event, how many attempts had ended.
+        attempt: the number of the attempt, from 1; for another event, the number of attempts that
+            had ended before the event.
         worker: the id of the worker that made the attempt; "" if there is none.
         message: the traceback, whose middle may be left out, or another description of the event.
     """
@@ -58,7 +67,8 @@ class AttemptError(NamedTuple):
     def summary(self) -> str:
         """The last line of the message that is not indented.
 
-        For a traceback, this line names the exception: further lines of its text are indented.
+        In a traceback, this line has the type of the exception and the first line of its message.
+        The lines after it are indented, because `error_texts.describe` indents them.
         """
         lines = self.message.strip().splitlines()
         return next((line for line in reversed(lines) if not line.startswith(" ")), "")
@@ -104,7 +114,7 @@ def is_text(value: object) -> bool:
 
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,400}", re.ASCII)
-"""A fast check that accepts most znode names; other names get the slower check."""
+"""A fast check that accepts most znode names; `is_znode_name` checks other names more slowly."""
 
 
 def is_znode_name(value: object) -> bool:
@@ -294,7 +304,7 @@ def _of_attempt(value: Any, names: tuple[str, ...], what: str) -> tuple[int, str
             f"{what} is {_shown(value)}, in which {', '.join(names[:-1])} or {names[-1]} is missing"
             " or invalid"
         )
-    # A text may have half of a surrogate pair, which no terminal shows.
+    # A text may have half of a surrogate pair, which no terminal can print.
     return attempt, _printable(worker), _printable(text)
 
 

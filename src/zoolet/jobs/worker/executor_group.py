@@ -1,9 +1,11 @@
 """The executors of one worker: they get its jobs, and abandon jobs that the worker has lost.
 
-Invariant: under one lock, a job is put in hand and given to its executor. A job that the worker
-loses at the same time is therefore always abandoned by the executor that has it.
+Invariant: under one lock, a job is added to the jobs in hand (`JobsInHand`) and given to its
+executor. So if the worker loses a job at the same time, the executor that has the job always
+abandons it.
 
-This module sends no requests to a server. It imports the job system's execution and records.
+This module sends no requests to a server. It imports `zoolet.jobs.execution` and
+`zoolet.jobs.records`.
 """
 
 import threading
@@ -48,7 +50,10 @@ class ExecutorGroup:
             executor.join()
 
     def give(self, jobs: Mapping[int, Sequence[Job]]) -> None:
-        """Put jobs in hand, and give them to executors; the keys are the executors' numbers."""
+        """Add jobs to the jobs in hand, and give them to executors.
+
+        The keys of ``jobs`` are the executors' numbers.
+        """
         with self._giving:
             for number, given in jobs.items():
                 for job in given:
@@ -56,7 +61,7 @@ class ExecutorGroup:
                 self.executors[number].give([_work(job) for job in given])
 
     def permit(self, held: JobInHand) -> None:
-        """Let the executor start a careful job, if the job is still in hand."""
+        """Let the executor start a careful job (`Job.starts_carefully`), if it is still in hand."""
         with self._giving:
             if self._hands.get(held.job.name) is held:
                 self.executors[held.executor].permit(held.job.name)
@@ -69,7 +74,7 @@ class ExecutorGroup:
                 executor.abandon(names)
 
     def recall_behind(self, held: JobInHand) -> None:
-        """Ask the executor of a running job to return the jobs that wait for its end."""
+        """Ask the executor of a running job to return the jobs that wait until this job ends."""
         if self._hands.loads()[held.executor] > 1:
             self.executors[held.executor].recall()
 

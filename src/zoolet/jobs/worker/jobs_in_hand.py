@@ -1,9 +1,9 @@
 """The jobs in hand: jobs that a worker has taken and whose outcome is not recorded yet.
 
 The worker's threads share this collection: one thread adds jobs, the executors' threads report
-progress, and another thread records it. A worker can lose a job and take it again. A job in hand
-is therefore identified by its object, not by its name. This module imports the job system's
-records.
+progress, and another thread records the outcomes. A worker can lose a job and take the job again.
+A job in hand is therefore identified by its `JobInHand` object, not by its name. This module
+imports `zoolet.jobs.records`.
 """
 
 import threading
@@ -20,12 +20,13 @@ class JobInHand:
     """A job in hand.
 
     Attributes:
-        job: the job's record as stored under "owned".
+        job: the job as it is stored below ``owned/``.
         executor: the number of the executor that has the job.
         cache_hit: whether the job's data was in the cache when its task was started; None before
             the start, and for a job without data.
-        started_ms: the start time of its task, in milliseconds since the epoch; None before it.
-        has_ended: whether the attempt has ended; its end may not be recorded yet.
+        started_ms: the time at which its task was called, in milliseconds since the epoch; None
+            before that time.
+        has_ended: whether the attempt has ended. Its outcome is perhaps not recorded yet.
     """
 
     job: Job
@@ -55,7 +56,8 @@ class JobsInHand:
     def drop(self, dropped: Iterable[JobInHand]) -> list[str]:
         """Remove jobs whose outcome is recorded, or that the worker does not own any more.
 
-        Returns the names of the removed jobs. A job that was taken again in the meantime stays.
+        Returns the names of the removed jobs. If the worker has lost a job and taken it again, the
+        new `JobInHand` of this job stays.
         """
         with self._changed:
             names = [h.job.name for h in dropped if self._jobs.get(h.job.name) is h]

@@ -1,7 +1,7 @@
 """Passes the messages of a worker's executors on to the parts of the worker that need them.
 
-The methods are called in the executors' threads. This module imports the job system's execution
-and the other parts of a worker.
+The methods are called in the executors' threads. This module imports `zoolet.jobs.execution` and
+other modules of its package.
 """
 
 import threading
@@ -17,12 +17,12 @@ class ExecutorListener:
     """Implements `zoolet.jobs.execution.executors.Observer` for a worker.
 
     Args:
-        hands: the jobs in hand. The worker has lost all other jobs: messages about them have no
-            effect on the queue.
+        hands: the jobs in hand. If a message is about a job that is not in hand any more, the
+            worker has lost the job: the message then changes nothing in the queue.
         recorder: records the outcomes of jobs.
         taker: gets the duration of each attempt, and whether its data was in the cache.
         wake: an event, set when there may be a job to take.
-        on_step: called with the name of a step and the names of the jobs that have taken it.
+        on_step: called with the name of a step and the names of the jobs that have reached it.
         on_failure: called with the error that ended an executor.
     """
 
@@ -48,7 +48,7 @@ class ExecutorListener:
         self._on_step("begun", [name])
 
     def asks(self, name: str) -> None:
-        """Record a careful job as RUNNING before it is started."""
+        """Record a careful job as RUNNING before its task is called (`Job.starts_carefully`)."""
         held = self._hands.get(name)
         if held is not None:
             self._recorder.asked(held)
@@ -71,7 +71,7 @@ class ExecutorListener:
         self._wake.set()
 
     def returned(self, names: Sequence[str]) -> None:
-        """Return jobs to the queue that this worker does not attempt."""
+        """Give jobs back to the queue, because the executor does not attempt them."""
         for name in names:
             held = self._hands.get(name)
             if held is not None:

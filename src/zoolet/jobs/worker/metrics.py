@@ -1,7 +1,7 @@
 """The Prometheus metrics of a worker: the figures of its work and of its queue.
 
 The figures are read at each request of Prometheus only. This module imports prometheus_client and
-the job system's worker.
+other modules of its package.
 """
 
 from collections.abc import Iterator

@@ -11,8 +11,8 @@ Invariants:
   has jobs to choose from.
 - A worker that finds no job in the shards that it watches searches all other shards one time.
 
-One thread calls this module; any thread may report events. This module imports the job system's
-queue and names.
+One thread calls this module; any thread may report events. This module imports `zoolet.jobs.queue`,
+`zoolet.jobs.records` and other modules of its package.
 """
 
 import functools
@@ -193,7 +193,7 @@ class Feed:
         return self.waiting.has_candidates(page)
 
     def list_again(self, pages: Iterable[Page]) -> None:
-        """Allow a new list of these pages at once: other workers have taken jobs of them."""
+        """Allow a new list of these pages without a pause: other workers took jobs from them."""
         for page in pages:
             self._not_before.pop(page, None)
 

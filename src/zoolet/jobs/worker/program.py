@@ -3,16 +3,16 @@
 Invariants:
 
 - The first SIGTERM, SIGINT or SIGHUP stops the worker; running jobs may finish within the grace
-  period. The second signal returns all jobs and ends the program at once. Further signals have no
-  effect.
-- If the worker fails, it returns all jobs at once.
-- If the stop hangs, the program ends after a time limit all the same.
+  period. After the second signal, the worker gives all jobs back to the queue and ends immediately.
+  Further signals have no effect.
+- If the worker fails, it immediately gives all jobs back to the queue.
+- If the stop hangs, the program nevertheless ends after a time limit.
 - As process 1, the program consists of two processes. Process 1 only passes on signals and reaps
   its children. The worker runs in the other process, so process 1 cannot reap a child that the
   worker waits for.
 
-Call these functions in the main thread only: Python handles signals there. This module imports the
-job system's worker.
+Call these functions in the main thread only: Python handles signals there. This module imports
+`zoolet.jobs.errors`, `zoolet.jobs.execution` and other modules of its package.
 """
 
 import contextlib

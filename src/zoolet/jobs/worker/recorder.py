@@ -1,13 +1,15 @@
-"""Records the outcomes of the jobs that a worker has in hand: many outcomes in one multi.
+"""Records the outcomes of a worker's jobs in hand (`JobsInHand`): many outcomes in one multi.
 
-One thread makes the moves of a job one after the other. Invariants:
+One thread makes all moves of this module, so it makes the moves of a job one after the other.
+Invariants:
 
 - A short task costs one move: a job is recorded as RUNNING only if its task runs for a while.
 - The outcome of a job that the worker does not own any more is not recorded: the queue refuses it.
 - A large result is in the result store before its job is stored under "done". While the store is
   not available, only jobs with large results wait for it.
 
-This module imports the job system's queue and records.
+This module imports `zoolet.jobs.execution`, `zoolet.jobs.queue`, `zoolet.jobs.records`,
+`zoolet.jobs.results` and other modules of its package.
 """
 
 import contextlib
@@ -45,7 +47,7 @@ REPORT_AFTER_S = 5.0
 """The time, in seconds after a change of the tally, after which the worker reports it."""
 STORE_RETRY_S = 0.5
 STORE_PATIENCE_S = 300.0
-"""The time, in seconds, that a result waits for the store. After it, the attempt has failed."""
+"""The longest time, in seconds, that a result waits for the store. Then the attempt has failed."""
 
 
 @dataclass(slots=True)
@@ -83,8 +85,8 @@ class _Ended(NamedTuple):
 
     Attributes:
         held: the job in hand.
-        outcome: the outcome; None if the job was not attempted and must return to the queue.
-        at_ms: the time of the end, in milliseconds since the epoch.
+        outcome: the outcome; None if the job was not attempted and the worker must give it back.
+        at_ms: the time at which the attempt ended, in milliseconds since the epoch.
         stored: the key of the result in the result store; None if the result is not stored there.
     """
 
@@ -103,7 +105,7 @@ class _ToStore(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """A careful job: it may start only after it is recorded as RUNNING."""
+    """A careful job: a job that may start only after it is recorded as RUNNING."""
 
     held: JobInHand
 
@@ -118,7 +120,7 @@ class AttemptRecorder:
         jobs: the queue.
         hands: the jobs in hand; a job is dropped when its outcome is recorded.
         results: the store of large results.
-        on_step: called with the name of a step and the names of the jobs that have taken it.
+        on_step: called with the name of a step and the names of the jobs that have reached it.
         on_permitted: called with a careful job that is recorded as RUNNING, so it may start.
         on_lost: called with jobs in hand that the worker does not own any more.
         on_long: called with a job in hand whose task has run for a long time.
@@ -198,7 +200,7 @@ class AttemptRecorder:
             self._start_thread(self._store)
 
     def given_back(self, held: JobInHand) -> None:
-        """Request that a job returns to the queue: this worker does not attempt it."""
+        """Request that a job is given back to the queue: this worker does not attempt it."""
         held.has_ended = True
         self._news.put(_Ended(held, None, self._jobs.clock_ms()))
 
@@ -241,8 +243,8 @@ class AttemptRecorder:
                     due.pop(news.held.job.name, None)
                     ended.append(news)
             self._record_ended(ended)
-            # Ended attempts are recorded first: if a careful job then kills the worker, they are
-            # not lost.
+            # Ended attempts are recorded first. So their outcomes are not lost if a careful job
+            # kills the worker after its start.
             for held in self._record_running(asked):
                 self._on_permitted(held)
             now = time.monotonic()

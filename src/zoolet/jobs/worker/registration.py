@@ -1,7 +1,7 @@
 """The registration of a worker in its queue: the worker's id, and its report about itself.
 
 Invariant: an id is used by one session only. After the end of the session, the worker registers
-with a new id. This module imports the job system's queue.
+with a new id. This module imports `zoolet.jobs.queue`.
 """
 
 import logging

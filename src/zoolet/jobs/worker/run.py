@@ -2,16 +2,19 @@
 
 One thread takes jobs (`zoolet.jobs.worker.taker`). Each executor has a thread. One thread records
 the outcomes of jobs (`zoolet.jobs.worker.recorder`), and another thread stores large results. One
-thread waits in line for the housekeeping. Invariants:
+thread waits until this worker is the first in the line of all workers, and then does the
+housekeeping of the queue. Invariants:
 
 - The outcome of a job is recorded with the worker id that the job was taken with. When the session
-  is lost, the worker ends its running jobs and registers with a new id. If a job ends all the same,
-  the queue refuses its outcome.
-- An exception of a task or a loader is the error of the attempt. Any other failure ends the worker,
-  which returns its jobs.
-- The end of a thread is always noticed: before a stop, it is a failure of the worker.
+  is lost, the worker ends its running jobs and registers with a new id. If such a job finishes
+  before the worker can end it, the queue refuses its outcome.
+- If a task or a loader raises an exception, the attempt has failed with this exception. Any other
+  failure ends the worker, which first gives its jobs back to the queue.
+- If a thread ends before `stop` is called, the worker has failed, even if the thread raised no
+  exception.
 
-This module imports the job system's other packages, and never a server.
+This module imports `zoolet.client`, `zoolet.console` and other packages of `zoolet.jobs`, and never
+`zoolet.server`.
 """
 
 import json
@@ -53,7 +56,7 @@ log = logging.getLogger(__name__)
 CLOSE_S = 2.0
 """The time, in seconds, that a worker waits for the end of its session when it stops."""
 GIVE_BACK_S = 1.5
-"""The time, in seconds, that a worker has to return its unfinished jobs when it stops."""
+"""The time, in seconds, that a worker has to give its unfinished jobs back when it stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,12 @@ class WorkerOptions:
         setup: the settings of the executors.
         executor_count: the number of executors, each of which runs one job at a time.
         threads: whether tasks run in threads of this process.
-        round_s: the time, in seconds, that a job may be passed over in favor of jobs whose data is
-            loaded; 0 switches affinity off.
+        round_s: the longest time, in seconds, for which the worker passes over a job because it
+            has not loaded the job's data (`selection.Affinity`).
         result_store: the URL of the store of large results; None for the URL in the queue's
             settings.
-        on_step: called with the name of each step and the names of its jobs; None for no calls.
+        on_step: called with the name of each step ("taken", "started", "ended" and others) and the
+            names of the jobs that have reached it, for tests and tracing; None for no calls.
     """
 
     connection: ConnectionSettings
@@ -93,7 +97,8 @@ class WorkerRun:
 
     Attributes:
         queue: the queue, which uses the worker's connection.
-        hands: the jobs in hand.
+        hands: the jobs in hand, which are the jobs that this worker has taken and whose outcome is
+            not recorded yet.
         recorder: records the outcomes of the jobs in hand.
         registration: registers the worker, and has its id.
     """
@@ -183,12 +188,12 @@ class WorkerRun:
         return [ProcessExecutor(setup, observer, self._output_log) for _ in numbers]
 
     def stop(self, grace_ms: int) -> None:
-        """Take no more jobs, let running jobs finish within ``grace_ms``, return all others."""
+        """Take no more jobs, let running jobs finish within ``grace_ms``, give all others back."""
         self._stopping.set()
         self.registration.close()
         self._wake.set()
         if self._taking is not None:
-            # Jobs that the thread is taking at the moment are in hand after its end.
+            # The thread may be taking jobs now. When the thread has ended, `hands` has them too.
             self._taking.join(GIVE_BACK_S)
         if self._is_connected:
             self.hands.wait_until_empty(grace_ms / 1000)
@@ -206,15 +211,20 @@ class WorkerRun:
 
     def _give_back(self) -> None:
         if self._recording is not None:
-            # The recorder may change one of the jobs in the meantime. Such a job is not returned.
+            # If the recorder still runs after this wait, it may change one of the jobs. Then
+            # the queue refuses the move of this job.
             self._recording.join(GIVE_BACK_S)
         jobs = [held.job for held in self.hands.all()]
         moves = [Move(Event.GIVE_BACK, Place.OWNED, job, job.waiting()) for job in jobs]
         try:
             for move in self.queue.mover.move(moves, self.registration.worker_id):
-                log.info("returned %s to the queue", move.after.name)
+                log.info("gave %s back to the queue", move.after.name)
         except JobError:
-            log.info("could not return %d jobs: they return when this session ends", len(jobs))
+            log.info(
+                "could not give %d jobs back to the queue: other workers get these jobs after this"
+                " worker's session has ended",
+                len(jobs),
+            )
 
     # --- Threads
 

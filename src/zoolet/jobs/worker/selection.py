@@ -1,20 +1,22 @@
 """The choice of the jobs that a worker takes next; jobs whose data is loaded are preferred.
 
-This module contains a worker's view of "unowned": the names on each page when it was last listed.
-Invariants:
+This module contains a worker's view of the place unowned: the names of the jobs on each page at
+the time when the worker listed the page last. A worker *holds* data that it has loaded or is about
+to load. Invariants:
 
 - Jobs are ordered by priority, the greatest first, and then by sequence number. If a worker ranks
   shards, the rank of the shard comes between the two.
-- Jobs whose data the worker holds precede other jobs. But the first job of all is passed over for a
-  limited time only, the round, no matter how many jobs of held data wait.
-- If no job of held data waits, the worker takes the first job of all after the job has waited for a
-  round. A worker with room for more data waits for half a round only, so that new data is loaded
-  by workers with room. A worker that holds no data does not wait.
+- Jobs whose data the worker holds precede other jobs. But the worker passes over the first of all
+  jobs only for a limited time, the round (`Affinity.round_s`), no matter how many jobs of held data
+  wait.
+- If no job of held data waits, the worker takes the first of all jobs when this job has waited for
+  a round. A worker with room for more data waits only for half a round, so that workers with room
+  load new data. A worker that holds no data does not wait.
 - A worker does not wait if none of its last jobs had its data in the cache. Jobs that each need new
   data are therefore not slowed down.
 
 This module sends no requests to a server and reads no clock: callers pass the current time. It
-imports the job system's names.
+imports `zoolet.jobs.records.job_names`.
 """
 
 import heapq
@@ -30,7 +32,7 @@ Page = tuple[int, str]
 """A page of waiting jobs: the number of its shard, and the name of the page in the shard."""
 
 MISSES_IN_A_ROW = 16
-"""After this number of cache misses in a row, a worker does not pass over any job."""
+"""After this number of cache misses without a hit, a worker does not pass over any job."""
 
 HEAP_SLACK = 1000
 """Limit of outdated entries in the heaps: if there are more, the heaps are built again."""
@@ -77,8 +79,9 @@ class Affinity:
     Attributes:
         held: the groups that the worker has loaded or is about to load.
         has_room: whether the worker can load a group without dropping another group.
-        round_s: the time, in seconds, that a job may be passed over, or left to other workers,
-            because the worker does not hold its data; 0 switches affinity off.
+        round_s: the longest time, in seconds, for which the worker passes over a job, or leaves
+            the job to other workers, because it does not hold the job's data. With 0, the worker
+            takes jobs in their order, whatever data it holds.
     """
 
     held: Collection[Group] = ()

@@ -3,14 +3,15 @@
 The thread looks for jobs each time a watch or an executor reports that there may be a job to take.
 `zoolet.jobs.worker.page_feed` and `zoolet.jobs.worker.selection` decide which jobs. Invariants:
 
-- Only short jobs are taken in advance. Together they run for about `AHEAD_S`. If the requests that
-  take jobs are slow, the limit is twice the time of such a request, at most `AHEAD_MOST_S`.
+- A worker takes jobs in advance only if they are short: together, the jobs of an executor run for
+  about `AHEAD_S`. If the requests that take jobs are slow, the limit is twice the time of such a
+  request, at most `AHEAD_MOST_S`.
 - A thread that changes the state on which this thread's decisions depend sets ``wake`` after the
   change, not before.
 - Every wait has a time limit: after `LOOK_AGAIN_S`, the thread checks whether jobs that it has
   listed wait although executors have room. This check sends no request.
 
-This module imports the job system's queue, feed and executors.
+This module imports `zoolet.jobs.queue`, `zoolet.jobs.records` and other modules of its package.
 """
 
 import logging
@@ -38,8 +39,9 @@ _CHANCE = random.Random()  # noqa: S311 -- not the shared one, which a task may 
 
 AHEAD_S = 0.05
 AHEAD_MOST_S = 1.0
-"""Limits, in seconds, of the estimated run time of all jobs that an executor has in hand. One job
-is always allowed. If the requests that take jobs are slower, more jobs are allowed."""
+"""Limits, in seconds, of the estimated run time of all jobs that an executor was given and has not
+ended. One job is always allowed. `AHEAD_S` is the limit if the requests that take jobs are fast;
+`AHEAD_MOST_S` is the limit if these requests are slow."""
 AHEAD_JOBS = JOBS_AT_ONCE
 FORGET_SHARE = 0.6
 """The estimated job duration is a decaying maximum of recent durations. Each shorter job multiplies
@@ -64,8 +66,8 @@ class JobTaker:
         wake: an event, set when there may be a job to take.
         seed: a text that differs for each worker, so that workers prefer different shards.
         cache_groups: the number of groups that an executor's cache keeps.
-        round_s: the time, in seconds, that a job may be passed over in favor of jobs whose data is
-            loaded; 0 switches affinity off.
+        round_s: the longest time, in seconds, for which the worker passes over a job because it
+            has not loaded the job's data (`Affinity`).
         on_step: called with the name of a step and the names of the jobs that have reached it.
         on_gone: called with the id of a worker that is not registered in the queue any more.
         on_cancelled: called with jobs in hand that were cancelled.
@@ -289,7 +291,7 @@ class JobTaker:
     # --- Paused and cancelled jobs
 
     def _look_at_control(self) -> None:
-        """Read which datasets are paused; after a cancellation, check the jobs in hand."""
+        """Read which datasets are paused; after a cancellation, look for cancelled jobs in hand."""
         before, self._control = self._control, self._jobs.control(self._on_control)
         self._feed.waiting.unpause()
         if self._control.cancellations == before.cancellations:

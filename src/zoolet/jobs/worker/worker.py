@@ -1,7 +1,7 @@
 """`Worker`, the class that users start and stop.
 
-`zoolet.jobs.worker.run.WorkerRun` does the work. This module imports the other parts of a worker,
-and never a server.
+`zoolet.jobs.worker.run.WorkerRun` does the work. This module imports `zoolet.jobs.execution`,
+`zoolet.jobs.queue` and other modules of its package, and never `zoolet.server`.
 """
 
 import logging
@@ -21,7 +21,7 @@ from zoolet.jobs.zookeeper.forks import HomeProcess
 
 GRACE_MS = 7_000
 """Default grace period of a stop, in ms. Docker kills a container 10 s after SIGTERM, so the worker
-has 3 s to return its jobs."""
+has 3 s to give its jobs back to the queue."""
 
 
 class Worker:
@@ -38,15 +38,17 @@ class Worker:
             Threads share one cache, and their tasks cannot be ended.
         cache_groups: the number of loaded groups that each executor's cache keeps.
         cache_bytes: the limit, in bytes, of all groups in a cache; None for no limit.
-        locality_wait_ms: the time, in ms, that a job may be passed over, or left to other workers,
-            because this worker does not hold its data; 0 switches affinity off.
-        session_timeout_ms: the requested session timeout, in ms. If the worker dies, its jobs
-            return to the queue after this time.
+        locality_wait_ms: the longest time, in ms, for which this worker passes over a job, or
+            leaves the job to other workers, because it has not loaded the job's data. With 0, the
+            worker takes jobs in their order, whatever data it has loaded.
+        session_timeout_ms: the requested session timeout, in ms. If the worker dies, other workers
+            can take its jobs after this time.
         connect_timeout_ms: the time, in ms, that the worker waits for a server at its start.
         result_store: the URL of the store of large results; None for the URL in the queue's
             settings.
-        on_step: the name of a function that is called with the name of each step and the names of
-            its jobs, for tests and tracing; None for no calls.
+        on_step: the name of a function that is called after each step of jobs ("taken", "started",
+            "ended" and others), for tests and tracing; None for no calls. Its arguments are the
+            name of the step and the names of the jobs that have reached it.
 
     Raises:
         ExecutorError: tasks cannot run in processes on this system.
@@ -130,7 +132,7 @@ class Worker:
         return has_ended
 
     def stop(self, grace_ms: int = GRACE_MS) -> None:
-        """Take no more jobs, let running jobs finish within ``grace_ms``, return all others.
+        """Take no more jobs, let running jobs finish within ``grace_ms``, give all others back.
 
         Another thread can end the grace period with `cut_grace`. This method does nothing in a
         forked child of the process that started the worker.
@@ -142,7 +144,7 @@ class Worker:
         self._ended.set()
 
     def cut_grace(self) -> None:
-        """End the grace period: `stop` returns all unfinished jobs at once."""
+        """End the grace period: `stop` gives all unfinished jobs back without delay."""
         if self._run is not None:
             self._run.hands.stop_waiting()
 
@@ -154,7 +156,7 @@ class Worker:
         self.stop()
 
     def _fail(self, failure: BaseException) -> None:
-        """Let `wait` raise the failure; its caller must then stop the worker."""
+        """Let `wait` raise the failure; the caller of `wait` must then stop the worker."""
         if self._failure is None:
             self._failure = failure
         self._ended.set()

@@ -2,9 +2,9 @@
 
 All requests of a call share one deadline, except with ``each_request``.
 
-Invariants: every wait of a call ends at the call's deadline, whatever the server does. A call
-inside another call has the deadline of the outer call. This module sends no requests. It imports
-the job system's errors.
+A call is the call of a public method of the job system. Invariants: every wait of a call ends at
+the call's deadline, whatever the server does. A call inside another call has the deadline of the
+outer call. This module sends no requests. It imports `zoolet.jobs.errors`.
 """
 
 import threading
@@ -16,7 +16,8 @@ from typing import Final
 from zoolet.jobs.errors import JobTimeoutError
 
 TIMEOUT_S: Final = 30.0
-"""The default of ``timeout_s``: how long a public call waits for the server, in seconds."""
+"""The default of the argument ``timeout_s`` of public methods: how long a method waits for the
+server, in seconds."""
 
 
 class _Limit:
@@ -85,7 +86,7 @@ class Deadline:
         return self._limit.left_s() == 0.0
 
     def answered(self) -> None:
-        """Record that the server replied to a request; with ``each_request`` the time restarts."""
+        """Record that the server replied; with ``each_request``, the full time begins again."""
         self._limit.answered()
 
     def writes(self) -> None:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 log = logging.getLogger(__name__)
 
 TOLD_OFFSET_MS = 1000
-"""If the offset of this machine's clock, or a change of this offset, is larger, it is logged."""
+"""The offset is this machine's time minus the server's time. An offset of more than this value is
+logged, and so is a later change of the offset by more than this value."""
 SAMPLE_EVERY_S = 60.0
-"""The next sample is due when the newest sample is this old."""
+"""The age of the newest sample at which the next sample is due."""
 DRIFT = 1e-3
-"""The part of a sample's age that is added to its error, because clocks drift."""
+"""Clocks drift, so the error of a sample grows by this fraction of the sample's age."""
 
 
 def wall_clock_ms() -> int:
@@ -33,7 +34,7 @@ class _Sample:
 
     Attributes:
         at_s: the time of the monotonic clock in the middle between request and reply, in seconds.
-        server_ms: the server's time then, in ms since the epoch.
+        server_ms: the server's time at ``at_s``, in ms since the epoch.
         error_ms: the greatest error of ``server_ms``, half of the round trip, in ms.
     """
 
@@ -80,7 +81,8 @@ class ServerClock:
         best sample replaces it: the server's clock was set, or the ensemble has a new leader.
         """
         half_s = max(0.0, received_s - sent_s) / 2
-        # The server's time has whole milliseconds.
+        # The server cuts its time down to whole milliseconds. So the true time is 0 to 1 ms later:
+        # 0.5 ms later, with an additional error of 0.5 ms.
         sample = _Sample(sent_s + half_s, server_ms + 0.5, 1000 * half_s + 0.5)
         with self._lock:
             self._sampled_at_s = received_s
@@ -101,7 +103,10 @@ class ServerClock:
         return sample.error_ms <= error_ms or apart_ms > sample.error_ms + error_ms
 
     def _tell_offset(self, best: _Sample, now_s: float) -> None:
-        """Log the offset of this machine's clock if it is large and was not logged yet."""
+        """Log the offset of this machine's clock if it is large and differs from the logged offset.
+
+        The method also logs when an offset that was logged is small again.
+        """
         offset_ms = self._wall_ms() - best.server_at_ms(now_s)
         is_large = abs(offset_ms) > TOLD_OFFSET_MS + best.error_at_ms(now_s)
         offset_ms = offset_ms if is_large else 0.0
@@ -112,8 +117,9 @@ class ServerClock:
             log.warning("this machine's clock agrees with the server's again")
             return
         log.warning(
-            "this machine's clock is %.1f s %s the server's. The times of jobs are compared with"
-            " the server's clock. Set this machine's clock, for example with NTP",
+            "this machine's clock is %.1f s %s the server's. Jobs start and expire by the server's"
+            " clock, so a time that a program computes from this machine's clock is wrong by this"
+            " offset. Set this machine's clock, for example with NTP",
             abs(offset_ms) / 1000,
             "ahead of" if offset_ms > 0 else "behind",
         )

@@ -21,16 +21,16 @@ _TEMPLATE: Final = """\
 # The configuration of a ZooKeeper server. zoolet and Apache ZooKeeper read this file. The keys and
 # their values are listed in docs/compatibility.md.
 
-# The directory of the snapshots and of the transaction log. For more speed, set dataLogDir to a
-# directory on another disk: then the transaction log is there.
+# The directory of the snapshots and of the transaction log. If dataLogDir is set, the transaction
+# log is in that directory: the server is faster if it is on another disk.
 {data_dir}#dataLogDir=/path/on/another/disk
 
 # The port and the address for clients. Without clientPortAddress, the server accepts clients from
-# all networks of this machine. Do that only if access control lists protect the znodes.
+# all networks of this machine. Remove clientPortAddress only if ACLs protect the znodes.
 clientPort={port}
 clientPortAddress=127.0.0.1
 
-# The unit of session timeouts, in ms. A session timeout is between 2 and 20 units.
+# The length of a tick, in ms. A session timeout has from 2 to 20 ticks.
 tickTime=2000
 
 # The most connections from one address; 0: no limit.
@@ -88,7 +88,7 @@ def init(directory: Path, port: int) -> None:
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Write a file that does not exist yet; no other process ever sees a part of the text."""
+    """Write a new file; other processes see either no file or the file with the complete text."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")

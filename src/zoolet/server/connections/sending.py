@@ -1,8 +1,9 @@
 """The sending side of a connection: sends frames as fast as the client reads.
 
-One write sends all frames of a turn. Bytes that the client does not read yet stay in ``Unsent``.
-This module does not depend on requests, sessions or turns: the subclass ``Connection`` decides when
-to send.
+A turn is the time that the scheduler gives the connection. This module collects all frames of a
+turn in a buffer. At the end of the turn, the subclass ``Connection`` calls ``_flush``, which sends
+the buffer with one write. Bytes that the client does not read yet stay in ``Unsent``. This module
+does not depend on requests or sessions.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from zoolet.server.operator.answers import Answer
 
 MAX_UNSENT_BYTES: Final = 16 << 20
-"""If more bytes of a connection are unsent or wait for the disk, the server processes no further
-request of the connection until their number is smaller."""
+"""Limit of a connection's unsent frames and held frames together. Held frames wait until a batch is
+synced to disk. Above the limit, the server processes no further request of the connection."""
 
 MAX_UNREAD_BY_CLIENT_BYTES: Final = 4 * MAX_UNSENT_BYTES
-"""If more bytes of a connection are unsent, the server closes the connection. Watch events can
-cause this: they are sent without a request."""
+"""Limit of a connection's unsent bytes. Above the limit, the server closes the connection. For
+example, watch events can exceed the limit, because they are sent without a request."""
 
 
 class SendingSide(Receiver):
@@ -38,10 +39,10 @@ class SendingSide(Receiver):
         port: the client's port; 0 until the connection is opened.
         is_open: whether frames may be sent on the connection.
         answered: the number of frames in the buffer that is sent at the end of this turn.
-        answered_long: the number of frames that were sent earlier in this turn, because a frame was
-            long.
-        unconfirmed_bytes: the number of bytes that were sent since the last check at which the
-            client had read everything.
+        answered_long: the number of frames that left the buffer earlier in this turn: each long
+            frame, and the frames before it.
+        unconfirmed_bytes: the number of bytes that were sent since the last time at which a check
+            found that the client had read everything.
     """
 
     def __init__(self) -> None:
@@ -49,13 +50,14 @@ class SendingSide(Receiver):
         self.address = ""
         self.port = 0
         self.is_open = False
-        # i32: both fit into the space of one int, so a connection stays in a small memory block.
+        # i32: the next two attributes together need the space of one int. So the object is small
+        # enough for Python's allocator of small objects.
         self.answered: i32 = 0
         self.answered_long: i32 = 0
         self.unconfirmed_bytes = 0
         self._transport: asyncio.Transport | None = None
         self._out: BytesWriter | None = None
-        # None for most clients: they read everything at once.
+        # None for most clients, because they read everything without delay.
         self._unsent: Unsent | None = None
         self._client_reads = True
         self._closes_when_sent = False
@@ -73,7 +75,7 @@ class SendingSide(Receiver):
         raise NotImplementedError
 
     def _read_again(self) -> None:
-        """Read requests again if there is room for their replies now."""
+        """Continue to read requests if there is now room for their replies."""
         raise NotImplementedError
 
     def _cut_off(self) -> None:
@@ -106,7 +108,7 @@ class SendingSide(Receiver):
         return buffered if self._unsent is None else self._unsent.size_bytes + buffered
 
     def _waiting_bytes(self) -> i64:
-        """Return the number of bytes that wait for the client or for the disk."""
+        """Return the number of bytes that wait until the client reads or a batch is synced."""
         waiting_bytes: i64 = self.held_bytes
         unsent = self._unsent
         if unsent is not None:
@@ -140,7 +142,7 @@ class SendingSide(Receiver):
         transport.write(data)
 
     def _add_unsent(self, parts: tuple[bytes, ...]) -> None:
-        """Add bytes that wait until the client reads; begin to send if no bytes waited before."""
+        """Add bytes to ``_unsent``; begin to send them if ``_unsent`` had none."""
         unsent = self._unsent
         is_first = unsent is None
         if unsent is None:
@@ -176,7 +178,7 @@ class SendingSide(Receiver):
     # --- Closing
 
     def finish(self) -> None:
-        """Process no more requests, and close when all frames are sent, also the held frames."""
+        """Process no more requests. Close when all frames are sent, even those in batches."""
         self._closes_when_sent = True
         self._close_if_sent()
 
@@ -204,7 +206,7 @@ class SendingSide(Receiver):
     # --- The answer to a four-letter word: the methods of answers.Sink
 
     def answer_and_close(self, answer: "Answer") -> None:
-        """Send an answer that is not a frame, as fast as the client reads, and then close."""
+        """Send the answer to a four-letter word, as fast as the client reads, and then close."""
         if self._transport is not None and self.is_open:
             self._answer = answer
             self._transport.set_write_buffer_limits(high=UNSENT_BYTES)

@@ -60,7 +60,7 @@ def _select_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
     if config.cipher_suites:
         if suites_13 and suites_13 != _TLS_13_SUITES:
             raise ServerError(
-                "ssl.ciphersuites: Python cannot select single suites of TLSv1.3. List all of"
+                "ssl.ciphersuites: Python cannot select single suites of TLSv1.3. Name all of"
                 f" {', '.join(sorted(_TLS_13_SUITES))}, or none of them."
             )
         protocols = [
@@ -70,8 +70,9 @@ def _select_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
         ]
     if not protocols:
         raise ServerError(
-            f"ssl.ciphersuites has no suite of {' or '.join(config.protocols)}, which"
-            " ssl.enabledProtocols enables: add a suite."
+            "ssl.ciphersuites has no suite for the enabled TLS versions,"
+            f" {' and '.join(config.protocols)}: add a suite for one of them, or enable another"
+            " version with ssl.enabledProtocols."
         )
     context.minimum_version = _VERSIONS[protocols[0]]
     context.maximum_version = _VERSIONS[protocols[-1]]
@@ -82,8 +83,8 @@ def _select_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
             context.set_ciphers(":".join(map(_openssl_name, suites_12)))
         except ssl.SSLError as error:
             raise ServerError(
-                f"ssl.ciphersuites: zoolet cannot select {suite}. Remove it, or correct its name;"
-                " openssl ciphers -stdname lists the names."
+                f"ssl.ciphersuites: zoolet cannot select {suite}. Remove it, or correct its name."
+                " To list the valid names, run: openssl ciphers -stdname"
             ) from error
 
 

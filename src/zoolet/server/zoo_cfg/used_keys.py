@@ -27,6 +27,10 @@ LARGEST_PORT: Final = 65535
 
 _BARE_NOTE: Final = "Apache reads this only as a system property, not from zoo.cfg"
 _ALL_ADDRESSES_NOTE: Final = "`0.0.0.0` and `::` mean all addresses"
+_SERVERS_NOTE: Final = (
+    "with one `server.N` line the server starts standalone; with several lines, or with an"
+    " observer, it refuses to start"
+)
 _PEM_NOTE: Final = "for another format, the error message says how to convert the file"
 
 
@@ -69,24 +73,24 @@ SAME: Final = (
     _property(
         "fsync.warningthresholdms",
         Number(1000, floor=0, is_long=True, unit="ms"),
-        "if a sync to disk takes longer, the server logs a warning",
+        "if a sync to disk takes longer than this time, the server logs a warning",
     ),
     _property(
         "preAllocSize",
         Number(DEFAULT_PREALLOCATE_BYTES // 1024, floor=0, is_long=True, unit="KiB"),
-        "the steps in which a log file grows",
+        "the size by which the server extends a log file each time that the file is full",
     ),
     _property(
         "snapCount",
         Number(100_000, floor=2, unit="txns"),
         "the number of txns after which a snapshot is taken and a new log is begun",
-        "zoolet raises a smaller value to half the number of znodes; Apache varies the value at"
-        " random",
+        "zoolet uses half the number of znodes instead, if that is more than this value; Apache"
+        " varies the value at random",
     ),
     _property(
         "snapSizeLimitInKb",
         Number(4 << 20, is_long=True, unit="KiB"),
-        "the KiB of txns after which a snapshot is taken; 0 and less: no limit",
+        "the size of the txns after which a snapshot is taken; 0 and less: no limit",
     ),
     _property(
         "txnLogSizeLimitInKb",
@@ -102,7 +106,7 @@ SAME: Final = (
         "autopurge.snapRetainCount",
         Number(LEAST_SNAPSHOTS, floor=LEAST_SNAPSHOTS, unit="snapshots"),
         "the number of snapshots that a purge keeps, with the logs that they need",
-        "only undamaged snapshots count; Apache counts damaged snapshots too",
+        "zoolet counts only undamaged snapshots; Apache counts damaged snapshots too",
     ),
     _file(
         "autopurge.purgeInterval",
@@ -114,7 +118,8 @@ SAME: Final = (
         "clientPort",
         _port(0),
         "the port for clients; 0: any free port",
-        "if it is not set, the client port of the only `server.N` line; one of them is required",
+        "if it is not set, zoolet uses the client port in the only `server.N` line; zoolet needs"
+        " one of these two ports, even if `secureClientPort` is set",
     ),
     _file(
         "clientPortAddress",
@@ -143,7 +148,7 @@ SAME: Final = (
     _property(
         "nio.sessionlessCnxnTimeout",
         Number(10_000, floor=1, unit="ms"),
-        "the time in which a new connection must open a session",
+        "a new connection that has not opened a session after this time is closed",
     ),
     _file(
         "tickTime",
@@ -153,26 +158,26 @@ SAME: Final = (
     _file(
         "minSessionTimeout",
         Number(-1, unit="ms"),
-        "the shortest session timeout; shorter ones are raised to it; -1: twice `tickTime`",
+        "the shortest session timeout; if a client requests a shorter one, it gets this one; -1:"
+        " twice `tickTime`",
     ),
     _file(
         "maxSessionTimeout",
         Number(-1, unit="ms"),
-        "the longest session timeout; longer ones are lowered to it; -1: 20 times `tickTime`",
+        "the longest session timeout; if a client requests a longer one, it gets this one; -1: 20"
+        " times `tickTime`",
     ),
     _file(
         "server.N",
         Text("`host:port:port[:role][;client port]`"),
-        "this server, in a zoo.cfg that has the form for an ensemble",
-        "with one such line the server starts standalone; several lines, or an observer, are"
-        " refused",
+        "the addresses of server number N, in a zoo.cfg that was written for an ensemble",
+        _SERVERS_NOTE,
     ),
     _file(
         "dynamicConfigFile",
         _FILE,
         "the file with the `server.N` lines, if zoo.cfg does not have them",
-        "with one such line the server starts standalone; several lines, or an observer, are"
-        " refused",
+        _SERVERS_NOTE,
     ),
     # --- Requests
     _bare(
@@ -203,7 +208,7 @@ SAME: Final = (
         "authProvider.*",
         Text("class"),
         "the class of an authentication provider",
-        "only Apache's classes for digest, ip and x509; other classes are refused",
+        "zoolet accepts only Apache's classes for digest, ip and x509, and refuses other classes",
     ),
     _property("DigestAuthenticationProvider.enabled", Flag(True), "enable the scheme digest"),
     _property(
@@ -226,14 +231,15 @@ SAME: Final = (
         "enforce.auth.schemes",
         Text("list of schemes"),
         "a client must log in with one of these schemes before it sends other requests",
-        "digest, ip and x509; other schemes are refused",
+        "zoolet accepts only digest, ip and x509, and refuses other schemes",
     ),
     # --- TLS
     _file(
         "secureClientPort",
         _port(0),
         "the port for clients that use TLS",
-        "the server serves `clientPort` too",
+        "zoolet always opens a port for clients without TLS too; Apache does so only if"
+        " `clientPort` is set",
     ),
     _file(
         "secureClientPortAddress",
@@ -302,7 +308,8 @@ SAME: Final = (
         "admin.rateLimiterIntervalInMS",
         Number(300_000, least=0, unit="ms"),
         "the shortest time between two `snapshot` commands, and between two `restore` commands",
-        "Apache 3.9.5 divides the time by 1,000 for `snapshot`",
+        "in Apache 3.9.5, the shortest time between two `snapshot` commands is 1,000 times shorter,"
+        " by mistake",
     ),
     _property("admin.snapshot.enabled", Flag(True), "enable the command `snapshot`"),
     _property("admin.restore.enabled", Flag(True), "enable the command `restore`"),
@@ -311,7 +318,7 @@ SAME: Final = (
         Text("class"),
         "the metrics provider: Apache's Prometheus class enables the metrics; Apache's default and"
         " null classes disable them",
-        "other classes are refused",
+        "zoolet refuses other classes",
     ),
     _file(
         "metricsProvider.httpHost",
@@ -325,17 +332,17 @@ OWN: Final = (
     _own(
         "multiRead.maxOps",
         Number(DEFAULT_MOST_READ_PARTS, unit="reads"),
-        "the most reads in a multiRead (in Apache from 3.9.7 on); 0 and less: no limit",
+        "the most reads in a multiRead; 0 and less: no limit. Apache has this key from 3.9.7 on",
     ),
     _own(
         "multiRead.maxResponseBytes",
         Number(DEFAULT_MOST_READ_BYTES, is_long=True, unit="bytes"),
-        "the longest reply to a multiRead (in Apache from 3.9.7 on); 0 and less: no limit",
+        "the longest reply to a multiRead; 0 and less: no limit. Apache has this key from 3.9.7 on",
     ),
     _own(
         "zoolet.clientReadTimeoutMs",
         Number(30_000, least=1, unit="ms"),
-        "the time after which a client is disconnected if it reads nothing although bytes wait",
+        "a client that reads nothing for this time, although bytes wait for it, is disconnected",
     ),
     _own(
         "zoolet.maxEntriesPerAcl",

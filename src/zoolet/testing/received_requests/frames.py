@@ -1,7 +1,7 @@
 """Frames for tests: where they begin and end, and the formats of their headers.
 
-The server finds and processes its frames one by one (``wire.frames``). This module finds all frames
-in the received bytes at once, without processing them.
+The server finds and processes its frames one by one (``wire.frames``). One call of this module
+finds all frames in the received bytes, and processes none of them.
 """
 
 import struct

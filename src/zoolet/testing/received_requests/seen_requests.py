@@ -1,6 +1,7 @@
 """The requests that an embedded server received: op code, paths, session, reply.
 
-This module decodes the body of every request for tests. It does not depend on connections.
+Tests use this module to look at the requests. It decodes the body of each request again, so it
+does not depend on `zoolet.server`, which has decoded the body too.
 """
 
 from collections.abc import Callable
@@ -50,7 +51,8 @@ class SeenRequest:
         session_id: the session that sent the request.
         op_code: the op code.
         xid: the xid of the request.
-        record: the decoded body (``model.requests``); None if the body is empty or invalid.
+        record: the decoded body (``model.requests``); None if the body is empty or invalid, or if
+            this module does not know the op code.
         size_bytes: the length of the request in bytes.
         at_ms: the time of arrival, in ms of the server's monotonic clock.
         err: the error code of the reply, 0 for success; None if there is no reply yet.
@@ -91,7 +93,7 @@ class SeenRequest:
 
 
 def read_request(op_code: int, data: bytes, start: int, end: int) -> Any:
-    """Return the decoded body of a request; None if the body is empty or invalid."""
+    """Return the decoded body of a request; see `SeenRequest.record`."""
     reader = Reader(data, start, end)
     try:
         if op_code in WRITE_OP_CODES:
