@@ -105,7 +105,7 @@ def merge(parts: Sequence[dict[str, dict[str, float]]]) -> dict[str, Figures]:
 
 
 def compute_directly(by: str) -> dict[str, Figures]:
-    """Compute the same figures from the whole file at once."""
+    """Compute the same figures from the whole file, without jobs."""
     flights = pd.read_csv(data_file())
     grouped = flights.groupby(by)["dep_delay"]
     departed = flights.dropna(subset=["dep_delay"])

@@ -68,7 +68,7 @@ class Built(NamedTuple):
 
 
 def say(message: str) -> None:
-    """Print a line at once, so that it comes before the output of a step."""
+    """Print a line immediately, so that it comes before the output of a step."""
     sys.stdout.write(f"{message}\n")
     sys.stdout.flush()
 

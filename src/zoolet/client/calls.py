@@ -1,8 +1,8 @@
 """The requests that kazoo lacks, as functions that take a started KazooClient.
 
 A function waits for the reply. A function whose name ends in ``_async`` returns kazoo's result
-object at once, and its ``get()`` waits. Each function raises kazoo's errors. Imports ``model`` and
-kazoo.
+object without a wait; the ``get()`` of this object waits. Each function raises kazoo's errors.
+Imports ``model`` and kazoo.
 """
 
 from collections.abc import Sequence

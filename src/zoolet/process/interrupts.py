@@ -1,7 +1,7 @@
 """Ctrl-C while changes are in progress: sent requests are counted before the command ends.
 
-Invariant: the first Ctrl-C takes effect at the end of a block, a second Ctrl-C at once. This module
-does not depend on any command or server.
+Invariant: the first Ctrl-C takes effect at the end of a block, a second Ctrl-C immediately. This
+module does not depend on any command or server.
 """
 
 import contextlib

@@ -108,7 +108,7 @@ class Snapshotter:
         self._disk_thread.submit(partial(self._open, image.zxid, compression), self._go_on)
 
     def when_free(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when no snapshot is in progress; this may be at once."""
+        """Call ``callback`` when no snapshot is in progress; this may be immediately."""
         if self.is_busy:
             self._waiting.append(callback)
         else:

@@ -3,7 +3,7 @@
 This module contains the commands that run a worker and submit jobs; the commands that operate a
 queue are in `zoolet.jobs.cli.queue_commands`. Invariant: bad input leads to a message that says
 what to do and to an exit code other than 0, never to a traceback. This module imports click, rich
-and the job system's other modules.
+and other packages of `zoolet.jobs`.
 """
 
 import json
@@ -76,7 +76,8 @@ REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
     type=click.IntRange(min=0),
     default=200,
     show_default=True,
-    help="Time that a job may be passed over in favor of jobs whose data is loaded; 0: never.",
+    help="The longest time for which the worker passes over a job because it has not loaded the"
+    " job's data; 0: it never does.",
 )
 @click.option(
     "--session-timeout-ms",
@@ -90,8 +91,8 @@ REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
     type=click.IntRange(min=0),
     default=GRACE_MS,
     show_default=True,
-    help="Time that running jobs have to finish after a stop signal; then they are returned."
-    " A second signal returns them at once.",
+    help="Time that running jobs have to finish after a stop signal. Then, or after a second"
+    " signal, the worker gives them back to the queue.",
 )
 @click.option(
     "--import-path",

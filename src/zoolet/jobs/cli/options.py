@@ -1,6 +1,7 @@
 """The common parts of the commands on a queue: their options and their error messages.
 
-This module imports click, and the job system's dispatcher.
+This module imports click, `zoolet.client`, `zoolet.console`, `zoolet.jobs.errors`,
+`zoolet.jobs.submit`, `zoolet.model` and other modules of its package.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """The commands that operate a queue: show and pause it; cancel, retry, remove and export jobs.
 
-This module imports click, rich and the job system's other modules.
+This module imports click, rich, `zoolet.console` and other packages of `zoolet.jobs`.
 """
 
 import json

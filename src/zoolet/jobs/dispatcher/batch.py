@@ -2,7 +2,8 @@
 
 A batch does not poll. It has a watch on the next entry of its log. For each job that it joined, it
 has a watch on the job's path in done. Invariant: each job is returned only once, in the order in
-which the jobs end. This module imports the job system's queue and records.
+which the jobs end. This module imports `zoolet.jobs.errors`, `zoolet.jobs.queue`,
+`zoolet.jobs.records` and `zoolet.jobs.results`.
 """
 
 import contextlib

@@ -1,4 +1,8 @@
-"""The dispatcher, which submits jobs to a queue. Imports the job system's queue and records."""
+"""The dispatcher, which submits jobs to a queue.
+
+This module imports `zoolet.client`, `zoolet.jobs.queue`, `zoolet.jobs.records`,
+`zoolet.jobs.results` and other modules of its package.
+"""
 
 import time
 import uuid

@@ -1,7 +1,8 @@
 """One attempt at a job: its data is loaded, and its task is run; the outcome is JSON or an error.
 
 Executors run this code in a thread of the worker or in a process of their own. This module imports
-the job system's cache, tasks and records, and nothing that sends requests to a server.
+`zoolet.console`, `zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of its package, and
+nothing that sends requests to a server.
 """
 
 import copy

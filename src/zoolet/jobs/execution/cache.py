@@ -6,7 +6,7 @@ Invariants:
 - The cache keeps at most ``limit_groups`` groups and ``limit_bytes`` bytes. It drops the least
   recently used groups first. A group that is larger than ``limit_bytes`` is not kept.
 
-This module imports the job system's names.
+This module imports `zoolet.jobs.records`.
 """
 
 import sys

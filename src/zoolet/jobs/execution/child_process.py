@@ -303,7 +303,7 @@ def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[i
 
 
 def _read(descriptor: int, limit_bytes: int = _READ_BYTES) -> bytes | None:
-    """Return the bytes that can be read at once: b"" at the end, None if there are none yet."""
+    """Return the bytes that can be read now: b"" at the end, None if there are none yet."""
     try:
         return os.read(descriptor, limit_bytes)
     except BlockingIOError:

@@ -15,8 +15,8 @@ it. Invariants:
   all processes of a group or unit.
 - The process has one thread, so a task may fork.
 
-This module imports the job system's attempts and messages, and nothing that sends requests to a
-server.
+This module imports `zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of its package,
+and nothing that sends requests to a server.
 """
 
 import json

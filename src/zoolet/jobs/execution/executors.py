@@ -5,7 +5,8 @@ returned, or it is dropped by `abandon`.
 
 This module contains the interface of executors, and executors that run tasks in the worker's own
 process; `zoolet.jobs.execution.process_executor` runs tasks in other processes. This module sends
-no requests to a server. It imports the job system's attempts.
+no requests to a server. It imports `zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of
+its package.
 """
 
 import logging
@@ -117,7 +118,7 @@ class ThreadExecutor:
         self._thread.start()
 
     def wait_until_ready(self) -> None:
-        """Return at once: the attempter has imported the loader already."""
+        """Return without a wait: the attempter has imported the loader already."""
 
     def give(self, works: Sequence[Work]) -> None:
         """Add jobs to be attempted."""
@@ -168,7 +169,7 @@ class ThreadExecutor:
             self._permitted.notify_all()
 
     def join(self) -> None:
-        """Return at once: a running task cannot be ended."""
+        """Return without a wait: a running task cannot be ended."""
 
     def _run(self) -> None:
         try:

@@ -1,7 +1,7 @@
 """Finds tasks and loaders: functions are found by name, and never unpickled.
 
 A name is ``module:function`` (also ``module:Class.method``), or the name of an entry point of an
-installed package. This module imports the job system's errors.
+installed package. This module imports `zoolet.jobs.errors`.
 """
 
 import importlib

@@ -7,7 +7,7 @@ thread.
 Invariant: no text of a job, a task or a subprocess can look like another record or control the
 terminal. Control characters are escaped, and all lines after the first are indented.
 
-This module imports the job system's texts.
+This module imports `zoolet.console`.
 """
 
 import json

@@ -9,8 +9,8 @@ thread writes the output into the log (`OutputLog`). Invariants:
 - The log gets the first `LOGGED_BYTES` of each attempt's output, and then the number of bytes that
   are left out.
 
-`zoolet.jobs.execution.capture` is the executor's side. This module imports the job system's logs
-and texts.
+`zoolet.jobs.execution.capture` is the executor's side. This module imports `zoolet.console` and
+other modules of its package.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 The worker's threads give, permit and abandon jobs. The executor's thread sends jobs to the process,
 and removes jobs that have ended. The lock is held only for short times, never during a callback.
 
-This module imports the job system's attempts.
+This module imports other modules of its package.
 """
 
 import json

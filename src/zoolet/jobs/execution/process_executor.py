@@ -10,7 +10,8 @@ killed the old process. Invariants:
 - The observer learns that an executor has room only after the executor's state has changed.
 - Every wait of the thread has a timeout.
 
-This module sends no requests to a server. It imports the job system's attempts.
+This module sends no requests to a server. It imports `zoolet.console`, `zoolet.jobs.errors`,
+`zoolet.jobs.records` and other modules of its package.
 """
 
 import contextlib

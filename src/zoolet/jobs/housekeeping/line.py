@@ -6,7 +6,7 @@ the jobs of dead workers, releases deferred jobs, and removes old finished jobs.
 believe for a moment that they are first. This does no harm: each move of a job can be made only one
 time, no matter which worker makes it.
 
-This module imports the job system's queue.
+This module imports `zoolet.jobs.queue`, `zoolet.jobs.results` and other modules of its package.
 """
 
 import logging

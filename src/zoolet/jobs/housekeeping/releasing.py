@@ -10,7 +10,8 @@ Invariants:
 - An entry without a job in "deferred" is removed. If a job in "deferred" has no entry, its entry is
   created.
 
-This module imports the job system's queue and index.
+This module imports `zoolet.jobs.errors`, `zoolet.jobs.queue`, `zoolet.jobs.records` and
+`zoolet.model`.
 """
 
 import logging

@@ -2,7 +2,8 @@
 
 Invariants: only jobs in "done" are removed, and only if their znodes have the versions that were
 read; a job that is retried at the same time therefore stays. A key is removed only with the job
-that it refers to. This module imports the job system's queue.
+that it refers to. This module imports `zoolet.jobs.errors`, `zoolet.jobs.queue`,
+`zoolet.jobs.records` and `zoolet.jobs.results`.
 """
 
 import logging

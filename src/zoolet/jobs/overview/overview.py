@@ -2,7 +2,7 @@
 
 This module only reads, and reads little: jobs are counted by their names, or by the child counts of
 pages if the queue has pages. Of the jobs, only candidates for the oldest waiting job are read. This
-module imports the job system's queue.
+module imports `zoolet.jobs.queue` and `zoolet.jobs.records`.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """The jobs that `zoolet jobs top` lists by name: jobs that run now, and jobs that failed lately.
 
 The number of jobs that are read is limited, no matter how many jobs the queue has. This module
-imports the job system's queue.
+imports `zoolet.jobs.queue` and `zoolet.jobs.records`.
 """
 
 from zoolet.jobs.queue.queue import JobQueue

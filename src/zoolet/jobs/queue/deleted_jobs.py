@@ -2,8 +2,8 @@
 
 A watch fires when a job ends. No watch fires if the job is deleted, or if the batch's log, which
 would name the job, is deleted. So a waiting program checks whether the jobs still exist, first
-after `FIRST_S` and then less and less often. This module imports the job system's layout and
-batches.
+after `FIRST_S` and then less and less often. This module imports `zoolet.jobs.records` and other
+modules of its package.
 """
 
 import time
@@ -46,7 +46,7 @@ class Vanished:
         Returns all jobs if the batch was deleted.
         """
         began = time.monotonic()
-        # Set before the requests: if a request fails, the next check is not made at once.
+        # Set before the requests: if a request fails, the next check is not made immediately.
         self._next_at = began + self._pause_s
         if self._batch is not None and not self._layout.znodes.exists(
             batch_path(self._layout, self._batch)

@@ -12,7 +12,8 @@ Invariants (see also 7 and 8 in ARCHITECTURE.md):
 - The multi that moves a job to done also appends the job to its batch's log.
 - If a reply is lost, `Mover.move` reads the znodes, so its result says what happened.
 
-This module imports the job system's records and layout.
+This module imports `zoolet.jobs.errors`, `zoolet.jobs.records`, `zoolet.model` and other modules of
+its package.
 """
 
 from collections import defaultdict
@@ -194,7 +195,7 @@ class Mover:
             return moves
         if refused.reason is Refusal.EXISTS:
             return [move for move in moves if move is not owner]
-        # Another worker has probably taken several of the jobs: find all of them at once.
+        # Another worker has probably taken several of the jobs: find all of them together.
         standing = self._layout.znodes.get_all(
             [self._layout.job(move.place, move.before.name) for move in moves]
         )

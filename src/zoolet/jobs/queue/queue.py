@@ -2,7 +2,8 @@
 
 `zoolet.jobs.queue.moves` moves jobs and documents the invariants of moves.
 `zoolet.jobs.submit.submission` submits jobs, and `zoolet.jobs.housekeeping.removal` removes jobs.
-This module imports the job system's records. It changes only znodes of its own queue.
+This module imports `zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of its package. It
+changes only znodes of its own queue.
 """
 
 import logging

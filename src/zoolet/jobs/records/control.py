@@ -1,6 +1,6 @@
 """The value of the znode ``control``, which all workers watch: pauses and cancellations.
 
-This module imports the JSON decoder, the checks of values and the errors of the job system.
+This module imports `zoolet.jobs.errors` and other modules of its package.
 """
 
 import json

@@ -6,7 +6,7 @@ each part has its own limit. Invariants: `describe` returns a short text of at m
 `KEPT_CHARACTERS`, whose last line without indentation names the type. `describe` raises nothing,
 even if methods of the exception raise.
 
-This module imports the job system's texts.
+This module imports `zoolet.console`.
 """
 
 import contextlib

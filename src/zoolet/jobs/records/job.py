@@ -1,7 +1,7 @@
 """A job: its JSON value, the changes of its state, and its limits.
 
 A Job is immutable: every change returns a new Job. `zoolet.jobs.queue` writes jobs to znodes. This
-module imports only the job system's records and errors.
+module imports only `zoolet.console`, `zoolet.jobs.errors` and other modules of its package.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The request for a job, and the check of its limits.
 
-This module imports the job system's limits and errors.
+This module imports `zoolet.jobs.errors` and other modules of its package.
 """
 
 import hashlib

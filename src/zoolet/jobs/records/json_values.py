@@ -3,7 +3,7 @@
 Invariants: `plain_json` returns a value that can be encoded, and `decode_json` can decode the text
 of this value. A result is encoded only one time; after that, only its text is passed on
 (`EncodedJson`). For a text of another program, `decode_json` returns a value that is at most a few
-levels deeper than the limit, or raises ValueError. This module imports the job system's errors.
+levels deeper than the limit, or raises ValueError. This module imports `zoolet.jobs.errors`.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 All programs that use a queue read its settings from this znode, so they use the same settings. The
 number of shards is fixed when the queue is created, because the paths of jobs depend on it. This
-module imports zoolet.client and the job system's records and errors.
+module imports `zoolet.jobs.errors`, `zoolet.model` and other modules of its package.
 """
 
 import json

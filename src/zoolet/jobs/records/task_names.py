@@ -1,4 +1,4 @@
-"""Returns the name of a task, ``module:function``. Imports the job system's errors."""
+"""Returns the name of a task, ``module:function``. Imports `zoolet.jobs.errors`."""
 
 import sys
 

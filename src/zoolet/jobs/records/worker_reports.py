@@ -1,7 +1,7 @@
 """Decodes workers' reports, the values of the workers' znodes.
 
 Any program may have written such a value, so fields of a wrong type are left out. This module
-imports the job system's JSON.
+imports other modules of its package.
 """
 
 from typing import Any

@@ -10,7 +10,8 @@ it. The worker that stores the first large result writes the id of its database 
   attempt uses. If the worker dies in between, the result stays without a job that refers to it. A
   job never refers to a missing result.
 
-This module imports the job system's queue, records and stores.
+This module imports `zoolet.jobs.errors`, `zoolet.jobs.queue`, `zoolet.jobs.records` and other
+modules of its package.
 """
 
 import contextlib

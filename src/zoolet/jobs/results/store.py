@@ -2,8 +2,8 @@
 
 A random id in the database identifies it. The URL is not enough, because two host names can lead to
 one server, and one path can lead to different files on two machines. Invariant: each call ends
-within `TIMEOUT_S`, even if the database does not reply. This module imports the job system's
-errors and ``zoolet.console.extras``.
+within `TIMEOUT_S`, even if the database does not reply. This module imports `zoolet.console` and
+`zoolet.jobs.errors`.
 """
 
 import contextlib

@@ -9,7 +9,8 @@ Invariants:
 - Names are unique. Their order is the order of submission, also between unowned and deferred.
 - One multi creates all jobs of a call, with their keys, or creates none of them.
 
-This module imports the job system's layout, keys and index.
+This module imports `zoolet.jobs.errors`, `zoolet.jobs.records`, `zoolet.model` and other modules of
+its package.
 """
 
 from collections.abc import Sequence

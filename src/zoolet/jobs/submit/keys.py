@@ -2,8 +2,8 @@
 
 The name of a key's znode is a hash of the work. Its value has the id of the submission, and the
 name of the job or of the job's batch, whose znodes name the job. Invariant: a key without a job
-name is valid, because the id of the submission is enough to find the job. This module imports the
-job system's records and batches.
+name is valid, because the id of the submission is enough to find the job. This module imports
+`zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of its package.
 """
 
 import contextlib

@@ -1,13 +1,13 @@
 """Submits jobs: one job for each piece of work, many jobs in one multi.
 
 The multi that creates a job also creates a key: a znode whose name is a hash of the work. So if two
-programs submit the same work at once, the server refuses one of them, which then finds the job of
-the other. The key has the id of the submission. The server adds the sequence number to the job's
-name, so the name can be written only after the multi: into the key if the job has no batch, or else
-into a znode ``jobs-<n>`` of its batch. If the submitter dies before that, other programs find the
-job by the id of the submission, which is also in the job's value.
+programs submit the same work at the same time, the server refuses one of them. This program then
+finds the job of the other. The key has the id of the submission. The server adds the sequence
+number to the job's name, so the name can be written only after the multi: into the key if the job
+has no batch, or else into a znode ``jobs-<n>`` of its batch. If the submitter dies before it writes
+the name, other programs find the job by the id of the submission, which is also in the job's value.
 
-This module imports the job system's records, layout and batches.
+This module imports `zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of its package.
 """
 
 import json

@@ -6,8 +6,9 @@
     chains/<name>                exists while the batch waits for the batch before it
 
 The server numbers the log's entries without gaps, so a program that follows a batch reads the next
-entry by its name and lists no children. If a retried job ends, the log names the job again.
-This module imports the job system's records and layout.
+entry by its name and lists no children. If a retried job ends, the log names the job again. This
+module imports `zoolet.jobs.errors`, `zoolet.jobs.records`, `zoolet.model` and other modules of its
+package.
 """
 
 import json

@@ -5,8 +5,8 @@
 
 Invariants: a job in deferred has exactly one entry, and a job elsewhere has no entry. The job's
 value says why the job waits (`Job.waits_for`), so the path of its entry follows from the value. A
-move changes the job and its entry in one multi. This module imports the job system's layout and
-batches.
+move changes the job and its entry in one multi. This module imports `zoolet.jobs.records` and other
+modules of its package.
 """
 
 import re

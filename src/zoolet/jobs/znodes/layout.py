@@ -154,8 +154,8 @@ class Layout:
             shards = range(settings.shards) if settings.shards > 1 else ()
             self.znodes.ensure(place, *(f"{place}/{shard:03d}" for shard in shards))
         # The settings are created last, because they mean that the queue is complete. If two
-        # clients create the queue at once with different numbers of shards, the settings of one
-        # client apply, and the additional shards of the other client stay unused.
+        # clients create the queue at the same time with different numbers of shards, the settings
+        # of one client apply, and the additional shards of the other client stay unused.
         self.znodes.create(path(SETTINGS), settings.encode())
 
     @property

@@ -1,6 +1,6 @@
 """Splits jobs into groups, each of which fits into one multi.
 
-This module imports the job system's records.
+This module imports `zoolet.jobs.records`.
 """
 
 from collections.abc import Callable, Iterator, Sequence

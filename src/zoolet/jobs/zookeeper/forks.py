@@ -3,7 +3,7 @@
 A child has copies of its parent's memory and sockets, but not its parent's threads. So the child
 cannot use a connection of the parent, and bytes that the child sends would disturb the parent.
 Invariant: an object of the parent raises an error in the child before the object waits or sends
-anything. This module imports the job system's errors.
+anything. This module imports `zoolet.jobs.errors`.
 """
 
 import os

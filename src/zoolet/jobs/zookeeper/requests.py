@@ -6,7 +6,7 @@ Invariants:
   until the deadline of the call (`Requests.within`). It sends requests only while the client is
   connected. So if a call reaches its deadline while it waits for a connection, no request is left
   that a server could execute later.
-- In a forked child of the process that created a `Requests`, each call raises an error at once.
+- In a forked child of the process that created a `Requests`, each call immediately raises an error.
 - Of kazoo's errors, only those about the state of a znode (`OWN`) and about a lost reply
   (`REPLY_LOST`) leave this module.
 """

@@ -1,10 +1,11 @@
 """The scheduler: shares the event loop's thread between connections and internal tasks.
 
 One iteration of the event loop has a time budget, which does not depend on the number of
-connections. Work that arrives while the budget is not used up and no other work waits is done at
-once. Other work waits for its turn in a fair queue (start-time fair queueing). Each connection or
-task has a *share* of the thread, and the share that has used the least time is next. So a client
-with few requests is served between the slices of clients with many requests.
+connections. If work arrives while the budget is not used up and no other work waits, the work is
+done immediately. Other work waits for its turn in a fair queue (start-time fair queueing). Each
+connection or internal task has a *share* of the thread, and the share that has used the least time
+is next. A *slice* is the work of one turn. So a client with few requests is served between the
+slices of clients with many requests.
 
 The queue is ordered by the virtual time at which a slice would end, so it needs an estimate of the
 slice's duration. An estimate can be far too low, because a client can construct a short request
@@ -50,11 +51,13 @@ LEAST_CHARGED_S: Final = 0.0001
 """Shorter work that did not wait for a turn need not be charged to a share."""
 
 LONGEST_WAIT_S: Final = 0.5
-"""Each iteration gives a turn, out of order, to one share that has waited longer than this."""
+"""At its end, each iteration gives a turn to the share that has waited longest, if it has waited
+longer than this."""
 
 _UNMETERED_S: Final = 0.004
-"""Work that is done at once is added up over several iterations until it reaches this time. Only
-then does the next iteration begin a new budget. This saves a callback in short iterations."""
+"""The times of work that did not wait for a turn are added up over several iterations. Only when
+the sum reaches this time does the next iteration begin a new budget. This saves a callback in short
+iterations."""
 
 _LONG_ITERATION_S: Final = 0.1
 """The watchdog logs each iteration that takes longer."""
@@ -63,7 +66,7 @@ _REPORT_INTERVAL_MS: Final = 1000
 """The watchdog logs at most one iteration in this time, because clients can cause many."""
 
 STEP_COST_US: Final = 200
-"""The estimated cost of a step of a long request or task."""
+"""The estimated cost of a step of a long request or internal task."""
 
 _OPERATIONS: Final = {int(op_code): op_code.name for op_code in OpCode}
 
@@ -73,10 +76,10 @@ _monotonic: Final = time.monotonic  # a module constant is faster than an attrib
 @final
 @mypyc_attr(acyclic=True)
 class Share:
-    """The use of the thread by one connection or task.
+    """The use of the thread by one connection or internal task.
 
     Attributes:
-        name: the name of the connection or task, for the watchdog's messages.
+        name: the name of the connection or internal task, for the watchdog's messages.
         op_code: the op code of the connection's last request, for the same messages; None if there
             is no request.
         number: the number of the share's entry in the queue; 0 if the share does not wait.
@@ -157,10 +160,10 @@ class Scheduler:
 
     @property
     def num_waiting(self) -> int:
-        """The number of connections and tasks that wait for a turn."""
+        """The number of connections and internal tasks that wait for a turn."""
         return sum([number == share.number for _, number, share, _ in self._queue])
 
-    # --- Work that is done at once
+    # --- Work that does not wait for a turn
 
     def used(self, share: Share, began_s: float) -> None:
         """Charge a share for work from ``began_s`` until now that did not wait for a turn."""

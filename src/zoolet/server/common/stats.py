@@ -56,7 +56,7 @@ class Histogram:
 
     def add(self, value_ms: int, times: int = 1) -> None:
         """Count ``times`` durations of ``value_ms``."""
-        if value_ms == 0:  # most frequent: each request that is answered at once
+        if value_ms == 0:  # most frequent: each request that does not wait for a batch
             self.counts[0] += times
             return
         bucket = 0
@@ -86,9 +86,9 @@ class Histogram:
 class ServerStats:
     """The counters since the server started; ``reset`` resets the counters that ``srst`` resets.
 
-    Latency is the time that a request waits in the server. A read that is answered at once has the
-    latency 0. The latency of a request that waits for a batch is the time from the first txn of the
-    batch to the release of the batch.
+    Latency is the time that a request waits in the server. A read that does not wait for a batch
+    has the latency 0. The latency of a request that waits for a batch is the time from the first
+    txn of the batch to the release of the batch.
     """
 
     def __init__(self) -> None:

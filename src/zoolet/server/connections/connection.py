@@ -3,9 +3,10 @@
 This module keeps incomplete frames and decides when frames are processed. It depends on frames and
 four-letter words, not on requests. ``sending`` contains the sending side of a connection.
 
-Frames that arrive are processed at once if the scheduler is not crowded, otherwise in the
-connection's next turn. While the connection waits for a turn, or for the steps of a long request,
-the server reads nothing more from the socket. This limits the number of waiting bytes.
+If the scheduler has time left and no other work waits, frames are processed when they arrive.
+Otherwise they are processed in the connection's next turn. While the connection waits for a turn,
+or for the steps of a long request, the server reads nothing more from the socket. This limits the
+number of waiting bytes.
 """
 
 import asyncio

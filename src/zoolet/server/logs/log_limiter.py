@@ -1,7 +1,7 @@
 """Rate limits for log messages that a client can cause as often as it wants.
 
-The first message of a kind is logged at once. Further messages of this kind are logged at most once
-per interval, with the number of messages that were left out. The kind of a message is its format
+The first message of a kind is logged immediately. After it, each interval has at most one message
+of this kind, with the number of messages that were left out. The kind of a message is its format
 string or a name that the caller passes, so the source code fixes the number of kinds. Texts that a
 client chose are shortened. This module must not import asyncio: the caller passes the clock.
 """

@@ -65,7 +65,7 @@ class Sink(Protocol):
         ...
 
     def abort(self) -> None:
-        """Disconnect the client at once."""
+        """Disconnect the client without delay."""
         ...
 
 

@@ -103,7 +103,7 @@ class Exchange(Protocol):
 
 
 Page = Callable[[Request, Exchange], Upload | None]
-"""Answers a request: it calls ``Exchange.respond`` exactly one time, at once or later.
+"""Answers a request: it calls ``Exchange.respond`` exactly one time, immediately or later.
 
 It returns the receiver of the request's body; None if it does not read the body."""
 
@@ -259,7 +259,7 @@ class HttpConnection(asyncio.Protocol):
             self.respond(response.failed(error))
 
     def abort(self) -> None:
-        """Disconnect at once."""
+        """Disconnect without delay."""
         self._is_ended = True
         if self._transport is not None:
             self._transport.abort()
@@ -280,7 +280,7 @@ class HttpConnection(asyncio.Protocol):
     def _take(self) -> None:
         """Process the received events until none is left or the next must wait."""
         if self._is_taking:
-            return  # the page answered at once, and the loop below is still running
+            return  # the page answered immediately, and the loop below is still running
         self._is_taking = True
         try:
             while self._may_take() and self._take_event():

@@ -5,7 +5,7 @@ class RateLimit:
     """Allows one event for each interval (``RateLimiter`` of Apache ZooKeeper)."""
 
     def __init__(self, interval_ms: int) -> None:
-        """Allow the first event at once."""
+        """Allow the first event without delay."""
         self._interval_ms = interval_ms
         self._last_ms: int | None = None
 

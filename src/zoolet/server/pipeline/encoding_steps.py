@@ -1,4 +1,4 @@
-"""Replies that are too long to encode at once: each reply is encoded in several steps.
+"""Replies that are too long to encode in one step: each reply is encoded in several steps.
 
 The whole reply shows the state at one zxid: the zxid at which the server began to process the
 request. So a reply that begins keeps the data of all its steps. Records and lists of children are
@@ -187,7 +187,7 @@ class ReadPart:
         op_code: the op code of the part.
         err: the error code; 0 if the read succeeded.
         body: the encoded result; empty until it is encoded, and if the read failed.
-        names: encodes a long list of children in steps; None if the body is encoded at once.
+        names: encodes a long list of children in steps; None if one step encodes the body.
     """
 
     __slots__ = ("body", "err", "names", "op_code")

@@ -92,7 +92,7 @@ class GroupCommit:
         if batch.num_txns == 0:
             batch.opened_ms = now_ms()
             if self.syncing is None and not self._flush_is_scheduled:
-                # Not at once, so that other ready connections can add their txns to the batch.
+                # Not immediately, so that other ready connections can add their txns to the batch.
                 self._loop.call_soon(self._flush)
                 self._flush_is_scheduled = True
         write_record(batch.records, txn, self._max_txn_bytes)
@@ -140,7 +140,7 @@ class GroupCommit:
         return self.collecting if self.collecting.num_txns else self.syncing
 
     def when_durable(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when every txn applied so far is on disk; at once if all are."""
+        """Call ``callback`` when every txn that is applied now is on disk, perhaps immediately."""
         batch = self.newest_batch()
         if batch is None:
             callback()

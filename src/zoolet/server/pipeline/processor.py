@@ -1,10 +1,10 @@
 """The request processor: processes each request from its frame to its reply.
 
-A write is *prepared* into a txn, *appended* to the batch that collects txns, and *applied* at once.
-Its reply and watch events are *released* when the batch is *synced* (``group_commit``). The reply
-to a read is sent at once, unless it would show a txn that is not synced yet: then the reply waits
-for that txn. In both cases, the replies of a connection have the order of its requests, and a watch
-event is sent before any reply that shows the same change.
+A write is *prepared* into a txn, *appended* to the batch that collects txns, and *applied*, in one
+turn. Its reply and watch events are *released* when the batch is *synced* (``group_commit``). The
+reply to a read is sent in the same turn, unless it would show a txn that is not synced yet: then
+the reply waits for that txn. In both cases, the replies of a connection have the order of its
+requests, and a watch event is sent before any reply that shows the same change.
 """
 
 import logging
@@ -185,7 +185,7 @@ class RequestProcessor(Requests):
         )
 
     def when_durable(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when every txn applied so far is on disk."""
+        """Call ``callback`` when every txn that is applied now is on disk."""
         self._commit.when_durable(callback)
 
     def _may_be_asked(self, word: str) -> bool:

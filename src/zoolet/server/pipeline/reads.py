@@ -1,8 +1,8 @@
 """Reads: one function for each op code, which returns the reply's body and the path that it shows.
 
 ``read`` decodes a request, finds its znode and encodes the body of the reply. It changes nothing
-except the watches of the connection. The processor decides from the path whether the reply is sent
-at once.
+except the watches of the connection. From the path, the processor decides whether the reply is sent
+immediately, or waits for a batch.
 """
 
 from collections.abc import Callable

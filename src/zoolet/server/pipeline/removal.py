@@ -92,7 +92,7 @@ class Removal:
 
 
 def _letting_go(paths: tuple[str, ...]) -> Iterator[str]:
-    """Yield paths, and free them in small parts: freeing a million at once takes too long."""
+    """Yield paths, and free them in small parts: freeing a million together takes too long."""
     bits = [paths[at : at + _LOOKS_AT_ONCE] for at in range(0, len(paths), _LOOKS_AT_ONCE)]
     bits.reverse()
     paths = ()

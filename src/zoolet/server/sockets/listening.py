@@ -2,8 +2,8 @@
 
 asyncio and uvloop can also accept connections, but they do not report a connection that they could
 not accept, and do not close its descriptor. In this module, every accepted socket ends in one of
-three ways: a protocol serves and closes it, the server refuses and closes it at once, or its set-up
-fails and the server closes it. Each failure is logged; repeated messages are rate-limited.
+three ways: a protocol serves and closes it, the server refuses and immediately closes it, or its
+set-up fails and the server closes it. Each failure is logged; repeated messages are rate-limited.
 
 One iteration of the event loop accepts at most ACCEPTS_PER_ITERATION connections for each listening
 socket; further connections wait in the kernel's queue. This module works with asyncio's event loop
@@ -263,7 +263,7 @@ class Acceptor:
         return refused
 
     def _pause(self, listening: ListeningSocket) -> None:
-        """Stop accepting for _PAUSE_S; an attempt at once would fail again."""
+        """Stop accepting for _PAUSE_S; an immediate attempt would fail again."""
         self._loop.remove_reader(listening.socket.fileno())
         self._pauses[listening] = self._loop.call_later(_PAUSE_S, self._resume, listening)
 
