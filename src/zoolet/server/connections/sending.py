@@ -178,7 +178,7 @@ class SendingSide(Receiver):
     # --- Closing
 
     def finish(self) -> None:
-        """Process no more requests. Close when all frames are sent, even those in batches."""
+        """Process no more requests; close after all frames, even those that wait for a sync."""
         self._closes_when_sent = True
         self._close_if_sent()
 
