@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.counting import CountingProxy, Figures
 from zoolet.jobs import ConnectionSettings, Dispatcher, JobRequest, JobState, QueueSettings, Worker
 from zoolet.jobs.queue.queue import JobQueue
-from zoolet.jobs.zookeeper.connection import connect
+from zoolet.jobs.znodes.connection import connect
 from zoolet.testing import ServerProcess
 
 ROOT = "/jobs/bench"

@@ -12,7 +12,7 @@ from tests.support.client_values import (
     TTL_FLAGS,
 )
 from tests.support.strategies import ACLS, DATA, INT32, INT64, PATHS, TEXT
-from zoolet.binary.big_endian import BytesWriter
+from zoolet.big_endian.buffers import BytesWriter
 from zoolet.model.acl import AclList
 from zoolet.model.codes import AddWatchMode, OpCode, WatcherType, Xid
 from zoolet.model.owner_kinds import OwnerKind

@@ -3,7 +3,7 @@
 import random
 
 from zoolet.storage.files import by_zxid
-from zoolet.testing.simulated.memory_disk import Content, DiskStep, MemoryDisk
+from zoolet.testing.servers.memory_disk import Content, DiskStep, MemoryDisk
 
 NO_SPACE = OSError(28, "No space left on device")
 BROKEN = OSError(5, "Input/output error")

@@ -14,7 +14,7 @@ from zoolet.jobs import (
     JobQueue,
     JobRequest,
 )
-from zoolet.jobs.zookeeper import edge
+from zoolet.jobs.znodes import edge
 
 
 def request(groupid: str = "1", **changes: Any) -> JobRequest:

@@ -25,7 +25,7 @@ from zoolet.state_machine.sessions import SessionTable
 from zoolet.state_machine.tree import Tree
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.txn_log import TxnLog
-from zoolet.testing.simulated.memory_disk import MemoryDisk
+from zoolet.testing.servers.memory_disk import MemoryDisk
 from zoolet.wire.jute import INT, Reader
 
 _MS_PER_S = 1000

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.transitions import JobState, Place
     from zoolet.jobs.submit.submission import Origin, Submission
     from zoolet.jobs.worker.worker import Worker
-    from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
-    from zoolet.jobs.zookeeper.server_clock import ServerClock
+    from zoolet.jobs.znodes.deadlines import TIMEOUT_S
+    from zoolet.jobs.znodes.server_clock import ServerClock
     from zoolet.model.acl import ACL
     from zoolet.model.addresses import Address
 
@@ -132,10 +132,10 @@ _MODULES = {
     "QueueSettings": "zoolet.jobs.records.settings",
     "RequestRefusedError": "zoolet.jobs.errors",
     "ResultStoreError": "zoolet.jobs.errors",
-    "ServerClock": "zoolet.jobs.zookeeper.server_clock",
+    "ServerClock": "zoolet.jobs.znodes.server_clock",
     "Servers": "zoolet.client.servers",
     "Submission": "zoolet.jobs.submit.submission",
-    "TIMEOUT_S": "zoolet.jobs.zookeeper.deadlines",
+    "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",
     "TakeResult": "zoolet.jobs.queue.moves",
     "TlsFiles": "zoolet.client.diagnosis",
     "UnknownBatchError": "zoolet.jobs.errors",

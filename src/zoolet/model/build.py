@@ -3,9 +3,9 @@
 from typing import Final
 
 from zoolet import __version__
-from zoolet.binary import big_endian
+from zoolet.big_endian import buffers
 
-KIND: Final = "compiled" if big_endian.__file__.endswith(".so") else "pure Python"
+KIND: Final = "compiled" if buffers.__file__.endswith(".so") else "pure Python"
 
 DESCRIPTION: Final = f"{__version__} ({KIND})"
 """The description that ``zoolet --version`` and the first line of the log show."""

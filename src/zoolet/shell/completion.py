@@ -21,8 +21,8 @@ from prompt_toolkit.utils import get_cwidth
 
 from zoolet.console.terminal import printable
 from zoolet.model import paths
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.registry import COMMANDS
+from zoolet.shell.context import Context
 
 _ANSWER_TIMEOUT_S = 3.0
 """The longest wait of a completion for the server's reply; the user waits too."""

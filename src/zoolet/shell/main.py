@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 from zoolet.shell import commands  # noqa: F401 -- fills the table of commands
-from zoolet.shell.commands.context import Context
+from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError
 from zoolet.shell.output import Output
 from zoolet.shell.runner import FAILED, Shell

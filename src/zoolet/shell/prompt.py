@@ -17,9 +17,9 @@ from prompt_toolkit.history import FileHistory
 from prompt_toolkit.lexers import Lexer
 from prompt_toolkit.patch_stdout import patch_stdout
 
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.registry import COMMANDS
 from zoolet.shell.completion import TreeCompleter, children_of, completing_keys
+from zoolet.shell.context import Context
 
 _SECRETIVE = "addauth"
 """The command whose lines contain passwords."""

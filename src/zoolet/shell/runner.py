@@ -11,8 +11,8 @@ from kazoo.exceptions import ConnectionLoss, KazooException
 
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import BLANKS, split_line
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.registry import Command, find
+from zoolet.shell.context import Context
 from zoolet.shell.errors import (
     AnswerIsNo,
     CommandError,

@@ -1,6 +1,6 @@
 """Containers and znodes with a time to live: which of them the server must delete now."""
 
-from zoolet.binary.big_endian import read_i64_be
+from zoolet.big_endian.buffers import read_i64_be
 from zoolet.model.owner_kinds import OwnerKind, ttl_of
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import MTIME

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, final
 
-from zoolet.binary.big_endian import read_i64_be
+from zoolet.big_endian.buffers import read_i64_be
 from zoolet.model import paths
 from zoolet.model.acl import AclList
 from zoolet.model.codes import (

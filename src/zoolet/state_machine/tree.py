@@ -19,7 +19,7 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
-from zoolet.binary.big_endian import (
+from zoolet.big_endian.buffers import (
     BytesWriter,
     read_i64_be,
     write_i32_be,

@@ -4,7 +4,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from zoolet.binary.big_endian import read_i32_be, read_i64_be
+from zoolet.big_endian.buffers import read_i32_be, read_i64_be
 from zoolet.model import paths
 from zoolet.model.acl import AclList
 from zoolet.model.codes import CreateMode, ErrorCode

@@ -5,7 +5,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from zoolet.binary.big_endian import (
+from zoolet.big_endian.buffers import (
     BytesWriter,
     read_i32_be,
     write_i32_be,

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from zoolet.binary.big_endian import read_i32_be, read_i64_be
+from zoolet.big_endian.buffers import read_i32_be, read_i64_be
 from zoolet.state_machine.acl_table import OPEN, StoredAcl
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import PZXID

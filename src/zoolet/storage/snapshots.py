@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, final
 
 from mypy_extensions import i32, i64
 
-from zoolet.binary.big_endian import (
+from zoolet.big_endian.buffers import (
     BytesWriter,
     read_i32_be,
     read_i64_be,

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, final
 
 from mypy_extensions import i64
 
-from zoolet.binary.big_endian import (
+from zoolet.big_endian.buffers import (
     BytesWriter,
     read_i32_be,
     read_i64_be,

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from zoolet.server.common.clock import Clock
     from zoolet.server.zoo_cfg.config import Config
     from zoolet.state_machine.znode import Znode
-    from zoolet.testing.faults.faults import Fault, FaultError, Faults, Partition, Trigger
-    from zoolet.testing.faults.network import Exchange, Link, Network
-    from zoolet.testing.kazoo_harness.harness import Cluster, KazooTestCase, KazooTestHarness
     from zoolet.testing.received_requests.seen_requests import SeenRequest
     from zoolet.testing.recording.recording import Recorder, RecordingError
     from zoolet.testing.recording.replay import Replay
     from zoolet.testing.servers.apache import ApacheServer
     from zoolet.testing.servers.base import ReservedPort
+    from zoolet.testing.servers.clock import ServerClock
     from zoolet.testing.servers.embedded import EmbeddedServer
+    from zoolet.testing.servers.faults import Fault, FaultError, Faults, Partition, Trigger
+    from zoolet.testing.servers.kazoo_harness import Cluster, KazooTestCase, KazooTestHarness
+    from zoolet.testing.servers.memory_disk import MemoryDisk
+    from zoolet.testing.servers.network import Exchange, Link, Network
     from zoolet.testing.servers.process import ServerProcess
     from zoolet.testing.servers.server_state import Inside, SessionSeen, Watch
-    from zoolet.testing.simulated.clock import ServerClock
-    from zoolet.testing.simulated.memory_disk import MemoryDisk
 
 __all__ = [
     "ApacheServer",
@@ -66,32 +66,32 @@ __all__ = [
 _MODULES = {
     "ApacheServer": "zoolet.testing.servers.apache",
     "Clock": "zoolet.server.common.clock",
-    "Cluster": "zoolet.testing.kazoo_harness.harness",
+    "Cluster": "zoolet.testing.servers.kazoo_harness",
     "Config": "zoolet.server.zoo_cfg.config",
     "EmbeddedServer": "zoolet.testing.servers.embedded",
     "ErrorCode": "zoolet.model.codes",
-    "Exchange": "zoolet.testing.faults.network",
-    "Fault": "zoolet.testing.faults.faults",
-    "FaultError": "zoolet.testing.faults.faults",
-    "Faults": "zoolet.testing.faults.faults",
+    "Exchange": "zoolet.testing.servers.network",
+    "Fault": "zoolet.testing.servers.faults",
+    "FaultError": "zoolet.testing.servers.faults",
+    "Faults": "zoolet.testing.servers.faults",
     "Inside": "zoolet.testing.servers.server_state",
-    "KazooTestCase": "zoolet.testing.kazoo_harness.harness",
-    "KazooTestHarness": "zoolet.testing.kazoo_harness.harness",
-    "Link": "zoolet.testing.faults.network",
-    "MemoryDisk": "zoolet.testing.simulated.memory_disk",
-    "Network": "zoolet.testing.faults.network",
+    "KazooTestCase": "zoolet.testing.servers.kazoo_harness",
+    "KazooTestHarness": "zoolet.testing.servers.kazoo_harness",
+    "Link": "zoolet.testing.servers.network",
+    "MemoryDisk": "zoolet.testing.servers.memory_disk",
+    "Network": "zoolet.testing.servers.network",
     "OpCode": "zoolet.model.codes",
-    "Partition": "zoolet.testing.faults.faults",
+    "Partition": "zoolet.testing.servers.faults",
     "Recorder": "zoolet.testing.recording.recording",
     "RecordingError": "zoolet.testing.recording.recording",
     "Replay": "zoolet.testing.recording.replay",
     "ReservedPort": "zoolet.testing.servers.base",
     "SeenRequest": "zoolet.testing.received_requests.seen_requests",
-    "ServerClock": "zoolet.testing.simulated.clock",
+    "ServerClock": "zoolet.testing.servers.clock",
     "ServerProcess": "zoolet.testing.servers.process",
     "SessionSeen": "zoolet.testing.servers.server_state",
     "Stat": "zoolet.model.stat",
-    "Trigger": "zoolet.testing.faults.faults",
+    "Trigger": "zoolet.testing.servers.faults",
     "Watch": "zoolet.testing.servers.server_state",
     "WatchMode": "zoolet.model.codes",
     "Znode": "zoolet.state_machine.znode",

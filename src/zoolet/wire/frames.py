@@ -8,7 +8,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from zoolet.binary.big_endian import BytesWriter, read_i32_be, write_i32_be, write_i64_be
+from zoolet.big_endian.buffers import BytesWriter, read_i32_be, write_i32_be, write_i64_be
 from zoolet.model.requests import Connect
 from zoolet.wire.jute import INT, MalformedError, Reader, pack_buffer
 

@@ -9,7 +9,7 @@ from typing import Final, TypeVar, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from zoolet.binary.big_endian import (
+from zoolet.big_endian.buffers import (
     BytesWriter,
     read_i32_be,
     read_i64_be,

@@ -5,7 +5,7 @@ Source: ``MultiHeader`` in Apache ZooKeeper's ``zookeeper.jute``: op code, done,
 
 from typing import Final
 
-from zoolet.binary.big_endian import BytesWriter, write_i32_be
+from zoolet.big_endian.buffers import BytesWriter, write_i32_be
 from zoolet.wire.jute import Reader
 
 END_OF_MULTI: Final = 1 << 31

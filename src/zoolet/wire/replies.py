@@ -6,7 +6,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from zoolet.binary.big_endian import BytesWriter, write_i32_be
+from zoolet.big_endian.buffers import BytesWriter, write_i32_be
 from zoolet.model.acl import NULL_TEXT, AclList
 from zoolet.model.codes import EventType, KeeperState, OpCode, Xid
 from zoolet.model.replies import TxnResult

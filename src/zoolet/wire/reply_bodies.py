@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from zoolet.binary.big_endian import read_i32_be, read_i64_be
+from zoolet.big_endian.buffers import read_i32_be, read_i64_be
 from zoolet.model.acl import Id
 from zoolet.model.codes import EventType, OpCode
 from zoolet.model.results import AclOf, Children, Created, Event, Granted, Refused, ZnodeData

@@ -14,7 +14,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from zoolet.binary.big_endian import BytesWriter, write_i32_be, write_i64_be
+from zoolet.big_endian.buffers import BytesWriter, write_i32_be, write_i64_be
 from zoolet.model.acl import AclList
 from zoolet.model.codes import OpCode, Xid
 from zoolet.model.requests import Connect, Create, PartRequest, SetData, SetWatches

@@ -10,7 +10,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from zoolet.binary.big_endian import BytesWriter, read_i32_be, write_i32_be, write_i64_be
+from zoolet.big_endian.buffers import BytesWriter, read_i32_be, write_i32_be, write_i64_be
 from zoolet.model.codes import OpCode, by_number
 from zoolet.model.owner_kinds import CONTAINER, NOBODY, SESSION, TTL
 from zoolet.model.txns import (

@@ -42,7 +42,7 @@ from zoolet.jobs import (
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.znodes.batch_log import BatchEnd
-from zoolet.jobs.zookeeper.server_clock import wall_clock_ms
+from zoolet.jobs.znodes.server_clock import wall_clock_ms
 
 LATER_MS = 3_600_000
 

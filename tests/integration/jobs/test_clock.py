@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tests.support.jobs import ROOT, WorkerProcess, next_result, write_tasks
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, JobRequest, JobState
-from zoolet.jobs.zookeeper.server_clock import wall_clock_ms
+from zoolet.jobs.znodes.server_clock import wall_clock_ms
 
 HOUR_MS = 3_600_000
 WRONG_CLOCK = """

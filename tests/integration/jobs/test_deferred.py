@@ -18,9 +18,9 @@ from zoolet.jobs.queue import deleted_jobs
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.znodes.deferred_index import entry_path, parse_entry
+from zoolet.jobs.znodes.edge import Znodes
 from zoolet.jobs.znodes.layout import Layout
-from zoolet.jobs.zookeeper.edge import Znodes
-from zoolet.jobs.zookeeper.operations import Create
+from zoolet.jobs.znodes.operations import Create
 
 START_MS = 1_800_000_000_000
 

@@ -21,7 +21,7 @@ from zoolet.console.printing import Printer
 from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest
 from zoolet.jobs.overview.overview import explain
 from zoolet.jobs.overview.top import top
-from zoolet.jobs.zookeeper.server_clock import wall_clock_ms
+from zoolet.jobs.znodes.server_clock import wall_clock_ms
 
 
 @pytest.fixture

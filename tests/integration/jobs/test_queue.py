@@ -24,7 +24,7 @@ from zoolet.jobs import (
     WorkerGoneError,
 )
 from zoolet.jobs.records import job as job_module
-from zoolet.jobs.zookeeper import edge
+from zoolet.jobs.znodes import edge
 
 # --- The life of a job, in the paths, names and states of the design
 

@@ -22,7 +22,7 @@ from zoolet.jobs import (
 )
 from zoolet.jobs.records import job as job_module
 from zoolet.jobs.records import job_names
-from zoolet.jobs.zookeeper import edge
+from zoolet.jobs.znodes import edge
 
 # --- Submitting the same work
 

@@ -12,8 +12,8 @@ from zoolet.jobs import Dispatcher, Job, JobQueue
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.records.job_values import IMPORT_PATIENCE_MS
 from zoolet.jobs.records.transitions import TRANSITIONS, Event, JobState, Place, Step, Transition
-from zoolet.jobs.zookeeper.edge import Znodes
-from zoolet.jobs.zookeeper.operations import Create, Delete, Exists, Operation
+from zoolet.jobs.znodes.edge import Znodes
+from zoolet.jobs.znodes.operations import Create, Delete, Exists, Operation
 
 START_MS = 4_000_000_000_000  # later than any clock of a server
 LATER_MS = START_MS + 60_000

@@ -17,8 +17,8 @@ from kazoo.exceptions import ConnectionLoss
 
 from tests.support.shell import Ran, printed, run_shell
 from tests.support.waiting import wait_until
-from zoolet.shell.commands.context import Context
 from zoolet.shell.connection import Connection
+from zoolet.shell.context import Context
 from zoolet.shell.output import Output
 from zoolet.shell.settings import read_settings
 from zoolet.testing import ServerProcess

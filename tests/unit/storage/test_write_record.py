@@ -11,8 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from zoolet.binary import big_endian_python
-from zoolet.binary.big_endian import BytesWriter
+from zoolet.big_endian import pure_python
+from zoolet.big_endian.buffers import BytesWriter
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
 from zoolet.model.owner_kinds import OwnerKind
@@ -20,7 +20,7 @@ from zoolet.model.txns import CreateTxn, Txn, TxnHeader
 from zoolet.storage import txn_log
 from zoolet.storage.disk import BytesFile
 from zoolet.storage.txn_log import TxnLog, TxnTooLargeError, read_records, write_record
-from zoolet.testing.simulated.memory_disk import MemoryDisk
+from zoolet.testing.servers.memory_disk import MemoryDisk
 
 WRITES = 4
 """The writes of one record: checksum, length, payload, end mark."""
@@ -28,7 +28,7 @@ WRITES = 4
 TXNS_OF_A_SEED = 300
 
 
-class FailingWriter(big_endian_python.BytesWriter):
+class FailingWriter(pure_python.BytesWriter):
     """A buffer of which one write fails with MemoryError, after a part of its bytes.
 
     Attributes:
@@ -70,7 +70,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     for name in ("write_i32_be", "write_i64_be"):
-        monkeypatch.setattr(module, name, getattr(big_endian_python, name))
+        monkeypatch.setattr(module, name, getattr(pure_python, name))
     return module
 
 

@@ -8,7 +8,7 @@ from kazoo.protocol import serialization as kazoo
 from kazoo.security import ACL as KAZOO_ACL
 from kazoo.security import Id as KazooId
 
-from zoolet.binary.big_endian import BytesWriter
+from zoolet.big_endian.buffers import BytesWriter
 from zoolet.client import requests as additions
 from zoolet.model.acl import ACL, NULL_TEXT, OPEN_ACL, AclList, Id
 from zoolet.model.codes import AddWatchMode, CreateMode, OpCode, WatcherType, Xid

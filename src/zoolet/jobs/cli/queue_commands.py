@@ -32,7 +32,7 @@ from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import JobState, Place
-from zoolet.jobs.zookeeper.connection import CLOSE_S, close_client, connect
+from zoolet.jobs.znodes.connection import CLOSE_S, close_client, connect
 
 commands: list[click.Command] = []
 

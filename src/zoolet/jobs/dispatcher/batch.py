@@ -23,7 +23,7 @@ from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.submit.submission import Origin, Submission
 from zoolet.jobs.znodes.batch_log import batch_path, entry_path, read_chunks, read_log, read_record
-from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
+from zoolet.jobs.znodes.deadlines import TIMEOUT_S
 
 T = TypeVar("T")
 

@@ -20,9 +20,9 @@ from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.submit.submission import Submitter
-from zoolet.jobs.zookeeper.connection import CLOSE_S, close_client, connect
-from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S, Deadline
-from zoolet.jobs.zookeeper.forks import HomeProcess
+from zoolet.jobs.znodes.connection import CLOSE_S, close_client, connect
+from zoolet.jobs.znodes.deadlines import TIMEOUT_S, Deadline
+from zoolet.jobs.znodes.forks import HomeProcess
 
 
 class Dispatcher:

@@ -41,10 +41,10 @@ from zoolet.jobs.znodes.deferred_index import (
     is_bucket,
     parse_entry,
 )
+from zoolet.jobs.znodes.edge import MissingError
 from zoolet.jobs.znodes.layout import CHAINS, DUE, parse_names
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
-from zoolet.jobs.zookeeper.edge import MissingError
-from zoolet.jobs.zookeeper.operations import Create, Delete, Exists, Operation, RefusedError
+from zoolet.jobs.znodes.operations import Create, Delete, Exists, Operation, RefusedError
 from zoolet.model import paths
 
 log = logging.getLogger(__name__)

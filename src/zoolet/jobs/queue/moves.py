@@ -28,10 +28,10 @@ from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
 from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_of
 from zoolet.jobs.znodes import batch_log
 from zoolet.jobs.znodes.deferred_index import entry_path
+from zoolet.jobs.znodes.edge import FORBIDDEN_VERSION
 from zoolet.jobs.znodes.layout import Layout, read_job
 from zoolet.jobs.znodes.multis import multis
-from zoolet.jobs.zookeeper.edge import FORBIDDEN_VERSION
-from zoolet.jobs.zookeeper.operations import (
+from zoolet.jobs.znodes.operations import (
     Create,
     Delete,
     Exists,

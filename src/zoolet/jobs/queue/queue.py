@@ -33,11 +33,11 @@ from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.records.worker_reports import decode_report
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.submit.submission import Submission, Submitter
+from zoolet.jobs.znodes.deadlines import TIMEOUT_S
+from zoolet.jobs.znodes.edge import Watch
 from zoolet.jobs.znodes.layout import CONTROL, DUE, Layout, read_job
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
-from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
-from zoolet.jobs.zookeeper.edge import Watch
-from zoolet.jobs.zookeeper.server_clock import ServerClock, wall_clock_ms
+from zoolet.jobs.znodes.server_clock import ServerClock, wall_clock_ms
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ from zoolet.jobs.results.store import (
     without_password,
 )
 from zoolet.jobs.znodes.layout import STORE
-from zoolet.jobs.zookeeper.operations import RefusedError, SetData
+from zoolet.jobs.znodes.operations import RefusedError, SetData
 
 if TYPE_CHECKING:
     from zoolet.jobs.queue.queue import JobQueue

@@ -19,10 +19,10 @@ from zoolet.jobs.records import job_names
 from zoolet.jobs.records.batches import CHUNK_JOBS, is_batch_name
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.znodes.deadlines import TIMEOUT_S
+from zoolet.jobs.znodes.edge import Znode
 from zoolet.jobs.znodes.layout import Layout
-from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S
-from zoolet.jobs.zookeeper.edge import Znode
-from zoolet.jobs.zookeeper.operations import Operation, RefusedError, SetData
+from zoolet.jobs.znodes.operations import Operation, RefusedError, SetData
 
 NAME_LATER_S = 0.5
 """How long names are collected before one multi writes them into their keys, in seconds."""

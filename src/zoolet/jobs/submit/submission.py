@@ -37,10 +37,10 @@ from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.submit.entering import Entrance, NewJob
 from zoolet.jobs.submit.keys import Named, NameKeys, WorkKey, read_key
 from zoolet.jobs.znodes.batch_log import batch_path, chain_path, chunk_path, read_record
+from zoolet.jobs.znodes.edge import Znode
 from zoolet.jobs.znodes.layout import Layout
 from zoolet.jobs.znodes.multis import multis
-from zoolet.jobs.zookeeper.edge import Znode
-from zoolet.jobs.zookeeper.operations import Create, RefusedError
+from zoolet.jobs.znodes.operations import Create, RefusedError
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.worker.selection import Page, WaitingJobs
+from zoolet.jobs.znodes.edge import MissingError
 from zoolet.jobs.znodes.layout import WORKERS, Layout, page_order
-from zoolet.jobs.zookeeper.edge import MissingError
 
 WATCHERS = 16
 """Approximate number of workers that watch a shard; one new job may wake all of them."""

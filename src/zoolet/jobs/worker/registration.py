@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 
 from zoolet.jobs.queue.queue import JobQueue
-from zoolet.jobs.zookeeper.server_clock import ServerClock
+from zoolet.jobs.znodes.server_clock import ServerClock
 
 log = logging.getLogger(__name__)
 

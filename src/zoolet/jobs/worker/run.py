@@ -45,8 +45,8 @@ from zoolet.jobs.worker.listener import ExecutorListener
 from zoolet.jobs.worker.recorder import AttemptRecorder
 from zoolet.jobs.worker.registration import Registration
 from zoolet.jobs.worker.taker import JobTaker
-from zoolet.jobs.zookeeper.connection import close_client, new_client, on_session_end, open_session
-from zoolet.jobs.zookeeper.server_clock import ServerClock
+from zoolet.jobs.znodes.connection import close_client, new_client, on_session_end, open_session
+from zoolet.jobs.znodes.server_clock import ServerClock
 
 if sys.platform != "win32":
     from zoolet.jobs.execution.process_executor import ProcessExecutor

@@ -17,7 +17,7 @@ from zoolet.jobs.execution.attempts import Setup
 from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
-from zoolet.jobs.zookeeper.forks import HomeProcess
+from zoolet.jobs.znodes.forks import HomeProcess
 
 GRACE_MS = 7_000
 """Default grace period of a stop, in ms. Docker kills a container 10 s after SIGTERM, so the worker

@@ -37,7 +37,7 @@ from zoolet.jobs.records.job_names import JobName
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_TIME
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import STATES_IN, Place
-from zoolet.jobs.zookeeper.edge import (
+from zoolet.jobs.znodes.edge import (
     FORBIDDEN_VERSION,
     READ_AT_ONCE,
     MissingError,

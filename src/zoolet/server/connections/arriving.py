@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, final
 
 from mypy_extensions import i64
 
-from zoolet.binary.big_endian import read_i32_be
+from zoolet.big_endian.buffers import read_i32_be
 from zoolet.server.operator.four_letter_words import (
     TRACE_MASK_BYTES,
     TRACE_MASK_WORD,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from zoolet.binary.big_endian import BytesWriter
+from zoolet.big_endian.buffers import BytesWriter
 from zoolet.server.common.stats import ConnectionStats
 from zoolet.state_machine.watches import Watcher
 

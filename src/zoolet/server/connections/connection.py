@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
-from zoolet.binary.big_endian import read_i32_be
+from zoolet.big_endian.buffers import read_i32_be
 from zoolet.server.common.scheduler import LEAST_CHARGED_S, QUANTUM_S, Scheduler, Share, run_steps
 from zoolet.server.connections.arriving import LongRequest, PartialFrame, wanted_bytes, whole_word
 from zoolet.server.connections.sending import MAX_UNSENT_BYTES, SendingSide

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i32, i64
 
-from zoolet.binary.big_endian import BytesWriter
+from zoolet.big_endian.buffers import BytesWriter
 from zoolet.model.addresses import format_address
 from zoolet.server.connections.batches import Receiver
 from zoolet.server.connections.unsent import CHUNK_BYTES, Unsent

@@ -8,7 +8,7 @@ replaces it. The set of the deleted paths changes, so it is copied.
 
 from typing import Final, final
 
-from zoolet.binary.big_endian import BytesWriter, write_i32_be
+from zoolet.big_endian.buffers import BytesWriter, write_i32_be
 from zoolet.model.acl import AclList
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError

@@ -9,7 +9,7 @@ waits for.
 from collections.abc import Collection, Iterator
 from typing import Final, cast, final
 
-from zoolet.binary.big_endian import BytesWriter
+from zoolet.big_endian.buffers import BytesWriter
 from zoolet.model.errors import RequestError
 from zoolet.model.replies import TxnResult
 from zoolet.server.common.scheduler import STEP_COST_US

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
-from zoolet.binary.big_endian import read_i32_be
+from zoolet.big_endian.buffers import read_i32_be
 from zoolet.model.codes import ErrorCode, OpCode, by_number
 from zoolet.model.errors import RequestError
 from zoolet.model.requests import SetWatches

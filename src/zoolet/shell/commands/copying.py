@@ -31,9 +31,9 @@ from zoolet.model.owner_kinds import OwnerKind
 from zoolet.process.interrupts import held_back
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
-from zoolet.shell.commands.context import Context, Place
 from zoolet.shell.commands.registry import command
 from zoolet.shell.commands.writing import SURE
+from zoolet.shell.context import Context, Place
 from zoolet.shell.errors import AnswerIsNo, CommandError, describe
 from zoolet.shell.formatting import format_data
 from zoolet.shell.subtrees.multis import MULTI_BYTES, first_error, in_batches

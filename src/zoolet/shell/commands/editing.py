@@ -12,9 +12,9 @@ from kazoo.exceptions import BadVersionError, NoNodeError, ZookeeperError
 
 from zoolet.process.interrupts import left_to_another_program
 from zoolet.shell.answers import Answer
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.registry import command
 from zoolet.shell.commands.writing import explaining_size
+from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, describe
 from zoolet.shell.formatting import stat_value
 

@@ -25,8 +25,8 @@ from zoolet.model.quotas import (
 )
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.registry import command
+from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, UsageError
 from zoolet.shell.formatting import format_data
 from zoolet.shell.subtrees.walk import walk

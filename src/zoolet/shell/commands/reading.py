@@ -13,8 +13,8 @@ from zoolet.model import paths
 from zoolet.model.acl_texts import format_permissions
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.registry import command
+from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError
 from zoolet.shell.formatting import (
     acl_value,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option, Parser
-from zoolet.shell.commands.context import Context
+from zoolet.shell.context import Context
 from zoolet.shell.errors import UnknownCommandError
 
 Run = Callable[[Context, argparse.Namespace], Iterator[Answer]]

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from zoolet.model import paths
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.registry import command
+from zoolet.shell.context import Context
 from zoolet.shell.errors import AnswerIsNo, CommandError, UsageError
 from zoolet.shell.formatting import format_data, format_id
 from zoolet.shell.subtrees.walk import Visited, depth_below, walk

@@ -14,8 +14,8 @@ from zoolet.client import ask
 from zoolet.console.texts import counted
 from zoolet.model.addresses import format_address
 from zoolet.shell.answers import Answer
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.registry import command
+from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError
 
 _CONNECTION = re.compile(r"^ ?/(?P<address>\S+?)\[\d+\]\((?P<figures>.*)\)$", re.MULTILINE)

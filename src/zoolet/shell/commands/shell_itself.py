@@ -7,8 +7,8 @@ from kazoo.exceptions import AuthFailedError
 
 from zoolet import __version__
 from zoolet.shell.answers import Answer
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.registry import COMMANDS, command, find
+from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, EndOfShell, UsageError, describe
 
 _HISTORY_LINES = 11

@@ -11,8 +11,8 @@ from zoolet.exports.lines import show_data
 from zoolet.model.codes import AddWatchMode, EventType, WatcherType
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.registry import command
+from zoolet.shell.context import Context
 from zoolet.shell.errors import UsageError
 from zoolet.shell.formatting import format_data, show_event, show_removed
 

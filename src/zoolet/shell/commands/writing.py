@@ -19,9 +19,9 @@ from zoolet.model.owner_kinds import MAX_TTL_MS
 from zoolet.process.interrupts import held_back
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
-from zoolet.shell.commands.context import Context
 from zoolet.shell.commands.reading import STAT
 from zoolet.shell.commands.registry import command
+from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, UsageError, describe
 from zoolet.shell.formatting import format_data, format_stat, read_acl, stat_value
 from zoolet.shell.subtrees.delete import delete_subtree

@@ -9,6 +9,7 @@ contain pings, session passwords or credentials.
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,10 @@ _ANSWERED_PASSWORD_AT = 16
 """The position of the password's length in the reply to a connect request."""
 
 _PASSWORD_BYTES = 16
+
+_CLOSE_S = 2.0
+"""The longest time, in seconds, that a recorder waits for a server to close a connection."""
+_CLOSE_PAUSE_S = 0.005
 _LARGEST_FRAME_BYTES = 1 << 28
 
 
@@ -169,6 +174,10 @@ class Recorder:
         # the end of a connection.
         for _ in range(3):
             await asyncio.sleep(0)
+        # A server closes the connection of an ended session after it has replied to the client.
+        deadline_s = time.monotonic() + _CLOSE_S
+        while any(side.will_end() for side in self._open) and time.monotonic() < deadline_s:
+            await asyncio.sleep(_CLOSE_PAUSE_S)
         for side in tuple(self._open):
             side.close()
         # The transports close in later turns of the loop.
@@ -181,6 +190,7 @@ class Recorder:
         notes = _Notes(self._count, self._frames)
         client, server = _Side(notes.request, self._open), _Side(notes.reply, self._open)
         client.other, server.other = server, client
+        client.will_end = server.will_end = notes.session_ends
         task = asyncio.get_running_loop().create_task(self._connect(client, server))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
@@ -201,6 +211,8 @@ class _Side(asyncio.Protocol):
     """One end of a recorded connection: it records each frame and passes it to the other end."""
 
     other: "_Side"
+    will_end: Callable[[], bool]
+    """Returns whether the client has ended its session, so the server closes the connection."""
 
     def __init__(self, note: Callable[[bytes | None], None], are_open: "set[_Side]") -> None:
         self._note = note
@@ -234,7 +246,8 @@ class _Side(asyncio.Protocol):
         if not self._is_over:
             self._is_over = True
             self._note(None)
-            self.other.close()
+            if not self.will_end():
+                self.other.close()
 
     def write(self, data: bytes) -> None:
         """Send the bytes now, or when the connection is open."""
@@ -258,6 +271,11 @@ class _Notes:
         self._frames = frames
         self._has_asked = False
         self._is_answered = False
+        self._session_ends = False
+
+    def session_ends(self) -> bool:
+        """Return whether the client has ended its session, and the connection is still open."""
+        return self._session_ends
 
     def request(self, content: bytes | None) -> None:
         if content is None:
@@ -268,10 +286,12 @@ class _Notes:
         elif (op_code := REQUEST_HEADER.unpack_from(content)[1]) == OpCode.AUTH:
             self._add(True, _without_credentials(content), "AUTH")
         elif op_code != OpCode.PING:
+            self._session_ends = op_code == OpCode.CLOSE_SESSION
             self._add(True, content, describe_request(content))
 
     def reply(self, content: bytes | None) -> None:
         if content is None:
+            self._session_ends = False
             self._add(False, None, "closed")
         elif not self._is_answered:
             self._is_answered = True

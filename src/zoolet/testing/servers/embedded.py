@@ -22,8 +22,6 @@ from zoolet.server.common.errors import ServerError
 from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import Config, Listener
 from zoolet.server.zoo_cfg.reading import parse_config
-from zoolet.testing.faults.faults import FaultError, Faults
-from zoolet.testing.faults.network import Network
 from zoolet.testing.servers.base import (
     ADDRESS,
     IN_MEMORY,
@@ -31,10 +29,12 @@ from zoolet.testing.servers.base import (
     ReservedPort,
     write_settings,
 )
+from zoolet.testing.servers.clock import ServerClock
+from zoolet.testing.servers.faults import FaultError, Faults
 from zoolet.testing.servers.loop_thread import LoopThread
+from zoolet.testing.servers.memory_disk import MemoryDisk
+from zoolet.testing.servers.network import Network
 from zoolet.testing.servers.server_state import Inside
-from zoolet.testing.simulated.clock import ServerClock
-from zoolet.testing.simulated.memory_disk import MemoryDisk
 
 log = logging.getLogger(__name__)
 

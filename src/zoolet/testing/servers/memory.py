@@ -10,7 +10,7 @@ from pathlib import Path
 from zoolet.process import collector
 from zoolet.server.cli.running import run
 from zoolet.server.zoo_cfg.reading import read_config
-from zoolet.testing.simulated.memory_disk import MemoryDisk
+from zoolet.testing.servers.memory_disk import MemoryDisk
 
 if __name__ == "__main__":
     collector.configure()

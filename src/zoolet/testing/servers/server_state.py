@@ -11,10 +11,10 @@ from zoolet.model import paths
 from zoolet.model.codes import WatchMode
 from zoolet.server.service import Server
 from zoolet.state_machine.znode import Znode
-from zoolet.testing.faults.faults import Who, session_id_of
-from zoolet.testing.faults.network import Network
 from zoolet.testing.received_requests.seen_requests import SeenRequest
+from zoolet.testing.servers.faults import Who, session_id_of
 from zoolet.testing.servers.loop_thread import LoopThread
+from zoolet.testing.servers.network import Network
 
 T = TypeVar("T")
 

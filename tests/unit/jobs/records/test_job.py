@@ -19,8 +19,8 @@ from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT, TIME_LIMIT_MS
 from zoolet.jobs.records.json_values import EncodedJson
 from zoolet.jobs.records.texts import json_size_bytes
 from zoolet.jobs.records.transitions import STATES_IN, JobState, Place
+from zoolet.jobs.znodes.edge import Znode
 from zoolet.jobs.znodes.layout import read_job
-from zoolet.jobs.zookeeper.edge import Znode
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

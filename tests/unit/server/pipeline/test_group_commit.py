@@ -28,7 +28,7 @@ from zoolet.state_machine.tree import Tree
 from zoolet.storage.txn_log import TxnLog
 from zoolet.testing import EmbeddedServer
 from zoolet.testing.received_requests.frames import REPLY_HEADER, find_frames
-from zoolet.testing.simulated.memory_disk import MemoryDisk
+from zoolet.testing.servers.memory_disk import MemoryDisk
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 FAILURES = [OSError(28, "No space left on device"), MemoryError(), RuntimeError("changed")]

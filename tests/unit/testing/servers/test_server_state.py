@@ -11,7 +11,7 @@ from tests.support.waiting import WAIT_S
 from zoolet.model.codes import CreateMode, WatchMode
 from zoolet.model.requests import Create
 from zoolet.testing import EmbeddedServer, OpCode
-from zoolet.testing.faults import network
+from zoolet.testing.servers import network
 from zoolet.wire.jute import INT, pack_ustring
 
 

@@ -21,7 +21,7 @@ from zoolet.testing.received_requests.frames import (
     find_frames,
 )
 from zoolet.testing.received_requests.seen_requests import SeenRequest, read_request
-from zoolet.testing.simulated.clock import ServerClock
+from zoolet.testing.servers.clock import ServerClock
 from zoolet.wire.frames import LENGTH_BYTES, decode_connect, encode_reply
 from zoolet.wire.jute import LONG, MalformedError
 

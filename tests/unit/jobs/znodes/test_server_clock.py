@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from zoolet.jobs.zookeeper.server_clock import SAMPLE_EVERY_S, ServerClock
+from zoolet.jobs.znodes.server_clock import SAMPLE_EVERY_S, ServerClock
 
 SERVER_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000

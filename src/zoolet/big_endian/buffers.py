@@ -14,7 +14,7 @@ try:
         write_i64_be,
     )
 except ImportError:  # librt is not built for this interpreter
-    from zoolet.binary.big_endian_python import (  # type: ignore[assignment]
+    from zoolet.big_endian.pure_python import (  # type: ignore[assignment]
         BytesWriter,
         read_i32_be,
         read_i64_be,

@@ -1,8 +1,8 @@
 """The typed interface to kazoo: sends all requests about a queue's znodes and returns the replies.
 
-Only this module and `zoolet.jobs.zookeeper.requests` call the kazoo client. Invariants: a call
+Only this module and `zoolet.jobs.znodes.requests` call the kazoo client. Invariants: a call
 returns the content of the server's reply, or raises a JobError or an error of
-`zoolet.jobs.zookeeper.operations`. Callers do not see kazoo's types and errors. One request reads
+`zoolet.jobs.znodes.operations`. Callers do not see kazoo's types and errors. One request reads
 as many znodes as fit into a reply of moderate size. This module does not know the content of jobs.
 It imports this package, the errors of the job system, zoolet.client, zoolet.model, and kazoo.
 """
@@ -25,8 +25,8 @@ from kazoo.exceptions import (
 
 from zoolet.client import call, multi_read_async
 from zoolet.jobs.errors import UnknownQueueError
-from zoolet.jobs.zookeeper.deadlines import Deadline
-from zoolet.jobs.zookeeper.operations import (
+from zoolet.jobs.znodes.deadlines import Deadline
+from zoolet.jobs.znodes.operations import (
     Create,
     Delete,
     Operation,
@@ -34,8 +34,8 @@ from zoolet.jobs.zookeeper.operations import (
     RefusedError,
     needed_permission,
 )
-from zoolet.jobs.zookeeper.requests import REPLY_LOST, Requests, refused
-from zoolet.jobs.zookeeper.server_clock import ServerClock
+from zoolet.jobs.znodes.requests import REPLY_LOST, Requests, refused
+from zoolet.jobs.znodes.server_clock import ServerClock
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
 

@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from zoolet.model.codes import ErrorCode, OpCode
-from zoolet.testing.faults.network import Exchange, Link, Network
 from zoolet.testing.received_requests.seen_requests import SeenRequest
-from zoolet.testing.simulated.clock import LoopThread
+from zoolet.testing.servers.clock import LoopThread
+from zoolet.testing.servers.network import Exchange, Link, Network
 
 if TYPE_CHECKING:
-    from zoolet.testing.simulated.memory_disk import MemoryDisk
+    from zoolet.testing.servers.memory_disk import MemoryDisk
 
 _WAIT_S = 10.0
 _TOLD_REQUESTS = 20

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.testing.simulated.memory_disk import MemoryDisk
+from zoolet.testing.servers.memory_disk import MemoryDisk
 
 DIRECTORY = Path("/d")
 

@@ -1,6 +1,6 @@
 """Deadlines of calls, on a clock that a test moves."""
 
-from zoolet.jobs.zookeeper.deadlines import Deadline, Deadlines
+from zoolet.jobs.znodes.deadlines import Deadline, Deadlines
 
 
 class Clock:

@@ -34,8 +34,8 @@ from kazoo.exceptions import (
 from kazoo.protocol.states import KeeperState
 
 from zoolet.jobs.errors import AccessDeniedError, DisconnectedError, RequestRefusedError
-from zoolet.jobs.zookeeper.deadlines import TIMEOUT_S, Deadline, Deadlines
-from zoolet.jobs.zookeeper.forks import HomeProcess
+from zoolet.jobs.znodes.deadlines import TIMEOUT_S, Deadline, Deadlines
+from zoolet.jobs.znodes.forks import HomeProcess
 
 T = TypeVar("T")
 

@@ -1,1 +1,0 @@
-"""The faults that a test asks for, and the network in which they happen."""

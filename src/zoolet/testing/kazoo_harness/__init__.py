@@ -1,1 +1,0 @@
-"""A replacement for the test harness of kazoo."""

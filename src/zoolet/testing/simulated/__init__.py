@@ -1,1 +1,0 @@
-"""The simulated clock and disk of an embedded server."""
