@@ -96,7 +96,7 @@ def who_am_i(client: KazooClient) -> list[Id]:
 
 
 def get_config(client: KazooClient) -> tuple[bytes | None, ZnodeStat]:
-    """Return the ensemble's configuration and its Stat, also if the client has a chroot."""
+    """Return the ensemble's configuration and its Stat; the client's chroot is ignored."""
     found: tuple[bytes | None, ZnodeStat] = call(client, GetData(paths.CONFIG, None)).get()
     return found
 

@@ -2,7 +2,7 @@
 
 This module finds the completions of the word before the cursor and shows them. A list that does not
 fit the screen is shown page by page, after a question with the number of completions. Ctrl-C ends
-only the list. Imports no command.
+only the list. Of the commands, it imports only their registry.
 """
 
 import re
@@ -25,7 +25,7 @@ from zoolet.shell.commands.registry import COMMANDS
 from zoolet.shell.context import Context
 
 _ANSWER_TIMEOUT_S = 3.0
-"""The longest wait of a completion for the server's reply; the user waits too."""
+"""The longest wait for the server's reply; it is short, because the user cannot type meanwhile."""
 
 _LAST_WORD = re.compile(r"""(?:^|\s)("[^"]*|'[^']*|[^\s"']\S*)?$""", re.ASCII)
 _BLANKS = re.compile(r"\s+", re.ASCII)

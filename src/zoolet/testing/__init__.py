@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zoolet.server.common.clock import Clock
     from zoolet.server.zoo_cfg.config import Config
     from zoolet.state_machine.znode import Znode
+    from zoolet.testing.kazoo_harness.harness import Cluster, KazooTestCase, KazooTestHarness
     from zoolet.testing.received_requests.seen_requests import SeenRequest
     from zoolet.testing.recording.recording import Recorder, RecordingError
     from zoolet.testing.recording.replay import Replay
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from zoolet.testing.servers.clock import ServerClock
     from zoolet.testing.servers.embedded import EmbeddedServer
     from zoolet.testing.servers.faults import Fault, FaultError, Faults, Partition, Trigger
-    from zoolet.testing.servers.kazoo_harness import Cluster, KazooTestCase, KazooTestHarness
     from zoolet.testing.servers.memory_disk import MemoryDisk
     from zoolet.testing.servers.network import Exchange, Link, Network
     from zoolet.testing.servers.process import ServerProcess
@@ -66,7 +66,7 @@ __all__ = [
 _MODULES = {
     "ApacheServer": "zoolet.testing.servers.apache",
     "Clock": "zoolet.server.common.clock",
-    "Cluster": "zoolet.testing.servers.kazoo_harness",
+    "Cluster": "zoolet.testing.kazoo_harness.harness",
     "Config": "zoolet.server.zoo_cfg.config",
     "EmbeddedServer": "zoolet.testing.servers.embedded",
     "ErrorCode": "zoolet.model.codes",
@@ -75,8 +75,8 @@ _MODULES = {
     "FaultError": "zoolet.testing.servers.faults",
     "Faults": "zoolet.testing.servers.faults",
     "Inside": "zoolet.testing.servers.server_state",
-    "KazooTestCase": "zoolet.testing.servers.kazoo_harness",
-    "KazooTestHarness": "zoolet.testing.servers.kazoo_harness",
+    "KazooTestCase": "zoolet.testing.kazoo_harness.harness",
+    "KazooTestHarness": "zoolet.testing.kazoo_harness.harness",
     "Link": "zoolet.testing.servers.network",
     "MemoryDisk": "zoolet.testing.servers.memory_disk",
     "Network": "zoolet.testing.servers.network",

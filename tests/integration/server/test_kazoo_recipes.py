@@ -12,7 +12,7 @@ from typing import Any
 import objgraph
 import pytest
 
-from zoolet.testing.servers import kazoo_harness
+from zoolet.testing.kazoo_harness import harness
 
 # kazoo's tests use what newer Pythons deprecate.
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")
@@ -35,7 +35,7 @@ RECIPES = (
 WAIT_FOR_A_MOMENT = {"KazooLockTests": ("test_lock", "test_rw_lock")}
 HANGS = "hangs if it misses the moment that it waits for; test_recipes.py tests the same"
 
-sys.modules["kazoo.testing"] = kazoo_harness
+sys.modules["kazoo.testing"] = harness
 for recipe in RECIPES:
     module: Any = import_module(f"kazoo.tests.test_{recipe}")
     if recipe == "cache":

@@ -2,8 +2,9 @@
 
 A connection counts from its accept to the close of its socket. So a TLS handshake, a connection
 without a session and a half-open connection count like any other connection. This module also keeps
-file descriptors free for the server's own files: POSIX gives a new socket the lowest free number,
-so a socket with a number in the reserved range shows that all lower numbers are in use.
+the highest file descriptors free for the server's own files. POSIX gives a new socket the lowest
+free number. So if a socket gets one of the highest numbers, all lower numbers are in use, and the
+server refuses the connection.
 
 Invariant: every ``enter`` is followed by exactly one ``leave``; when all sockets are closed, all
 counts are zero.
@@ -35,7 +36,7 @@ OPERATOR_CONNECTIONS: Final = 100
 """The maximum number of connections to the admin endpoint and the metrics endpoint together."""
 
 _FULL_RESERVE_FROM: Final = 256
-"""A process with a lower limit of descriptors than this reserves proportionally fewer."""
+"""If the process may open fewer descriptors than this, it keeps proportionally fewer free."""
 
 _TCP_INFO: Final = struct.Struct("=24xI92xQ16xI")
 """The fields tcpi_unacked, tcpi_bytes_acked and tcpi_notsent_bytes of Linux's ``tcp_info``."""
@@ -43,7 +44,7 @@ _TCP_INFO: Final = struct.Struct("=24xI92xQ16xI")
 _TCP_INFO_OPTION: Final[int | None] = (
     getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
 )
-"""None if the system has no ``tcp_info``, or another one than Linux (FreeBSD)."""
+"""None on systems without Linux's ``tcp_info``; FreeBSD has one with other fields."""
 
 _SIOCOUTQ: Final[int | None] = 0x5411 if sys.platform == "linux" else None
 """From Linux's ``linux/sockios.h``: returns the number of bytes that the peer has not
@@ -52,9 +53,9 @@ acknowledged."""
 _NONE_QUEUED: Final = bytes(4)
 
 _LEAST_UNCONFIRMED_BYTES: Final = 16 << 10
-"""A client with fewer unconfirmed bytes is not checked. The kernel of every client buffers more
-bytes than this. So if bytes wait in the server because a client does not read, the server has sent
-more than this to the client."""
+"""The server checks whether a client reads only after it has sent this many bytes since the client
+had last read everything. The kernel of every client buffers more bytes than this. So if bytes wait
+in the server because a client does not read, the server has sent more than this to the client."""
 
 _FULL: Final = "refusing the %s of %s: the server has %d already (%s)"
 _FULL_ADDRESS: Final = "refusing the %s of %s: its address has %d already (maxClientCnxns)"
@@ -192,7 +193,7 @@ class AcceptedSocket:
         self.transport = transport
 
     def known_to_connection(self) -> None:
-        """Drop the name of the peer, because the connection also has this name."""
+        """Forget the text of the peer's address, to save memory: the connection has it now."""
         self._peer = ""
 
     def closed(self) -> None:
@@ -257,8 +258,8 @@ class Admission:
 
     Attributes:
         open: the connections that are accepted and not closed, in the order of their accepts.
-        recent: the connections whose time limit for opening a session may not have passed yet, in
-            the same order; only ``IdleConnections`` removes connections from this queue.
+        recent: the connections that perhaps still have time to open a session, in the same order;
+            only ``IdleConnections`` removes connections from this queue.
         per_address: the number of connections by address, without addresses that have none.
     """
 
@@ -287,7 +288,7 @@ class Admission:
             return _FULL, (limits.name, address, limits.max_connections, limits.setting)
         if 0 < limits.max_per_address <= self.per_address.get(address, 0):
             return _FULL_ADDRESS, (limits.name, address, limits.max_per_address)
-        # For speed, the limit of the process is read only if the number is near the limit.
+        # Asking for the limit of the process is slow. So it is done only for high numbers.
         if fileno < self._first_reserved:
             return None
         most = descriptors.limit()

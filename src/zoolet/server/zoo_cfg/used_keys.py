@@ -118,8 +118,8 @@ SAME: Final = (
         "clientPort",
         _port(0),
         "the port for clients; 0: any free port",
-        "if it is not set, zoolet uses the client port in the only `server.N` line; zoolet needs"
-        " one of these two ports, even if `secureClientPort` is set",
+        "if it is not set, zoolet uses the client port at the end of the `server.N` line, of which"
+        " it accepts only one; one of the two must be set, even if `secureClientPort` is set",
     ),
     _file(
         "clientPortAddress",

@@ -1,0 +1,1 @@
+"""A replacement for the test harness of kazoo."""
