@@ -332,7 +332,7 @@ format: $(INSTALLED) ## Rewrite the sources in the project's format
 # --- Contributing: CONTRIBUTING.md describes these targets
 
 # Not among the fast tests: what starts servers and processes, and single tests that take long.
-SLOW_UNIT_TESTS := client/test_diagnosis.py client/test_settings.py data/test_scripts.py jobs/cli jobs/execution jobs/results \
+SLOW_UNIT_TESTS := client/connecting/test_diagnosis.py client/connecting/test_settings.py data/test_scripts.py jobs/cli jobs/execution jobs/results \
   jobs/records/test_job.py::test_what_is_encoded_is_decoded release \
   server/operator/test_answers.py server/operator/test_http.py \
   server/pipeline/test_encoding_steps.py::test_a_list_shows_the_children_that_there_were_when_it_was_begun \

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.servers import scratch
-from zoolet.client import create_request, multi_async
+from zoolet.client.kazoo import create_request, multi_async
 from zoolet.testing import ServerProcess
 from zoolet.testing.servers.apache import DEBIAN_JARS
 

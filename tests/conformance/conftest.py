@@ -7,7 +7,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from tests.support.shell import GUARDED
-from zoolet.client import create
+from zoolet.client.kazoo import create
 from zoolet.testing.servers.process import ExternalServer
 
 

@@ -19,7 +19,7 @@ from kazoo.protocol.serialization import CheckVersion, Delete, SetData
 
 from tests.support.proxy import Proxy
 from tests.support.waiting import WAIT_S, wait_until
-from zoolet.client import (
+from zoolet.client.kazoo import (
     Watches,
     WatchEvent,
     WatchKind,
@@ -33,7 +33,7 @@ from zoolet.client import (
     multi_read,
     who_am_i,
 )
-from zoolet.client.requests import MultiRead
+from zoolet.client.kazoo.requests import MultiRead
 from zoolet.model.acl import Id
 from zoolet.model.codes import AddWatchMode, CreateMode, EventType, WatcherType
 from zoolet.testing.servers.process import ExternalServer
@@ -133,7 +133,7 @@ def test_no_multi_read_has_more_operations_than_servers_take(
 ) -> None:
     client = connect(any_server.hosts)
     client.create("/a", b"data")
-    with mock.patch("zoolet.client.calls.MultiRead", wraps=MultiRead) as request:
+    with mock.patch("zoolet.client.kazoo.calls.MultiRead", wraps=MultiRead) as request:
         found = multi_read(client, ["/a"] * data_of, ["/a"] * children_of)
     assert [part[0] if isinstance(part, tuple) else part for part in found] == (
         [b"data"] * data_of + [[]] * children_of

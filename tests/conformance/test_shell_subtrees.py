@@ -8,7 +8,7 @@ import pytest
 from kazoo.security import make_acl, make_digest_acl
 
 from tests.support.shell import GUARDED, Ran, fill, printed, ran, run_shell
-from zoolet.client import calls
+from zoolet.client.kazoo import calls
 from zoolet.shell.output import Output
 from zoolet.shell.subtrees import delete, transfer
 from zoolet.shell.subtrees import walk as walk_module

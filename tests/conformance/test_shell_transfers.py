@@ -9,7 +9,7 @@ import pytest
 from kazoo.protocol.serialization import Delete
 
 from tests.support.shell import Ran, fill, printed, ran, run_shell
-from zoolet.client import calls, create
+from zoolet.client.kazoo import calls, create
 from zoolet.model.codes import CreateMode
 from zoolet.testing import ServerProcess
 from zoolet.testing.servers.process import ExternalServer

@@ -23,11 +23,12 @@ from kazoo.security import make_acl
 
 from tests.support.waiting import wait_until
 from zoolet.cli import main
-from zoolet.client import AddWatchMode, Watches, WatchEvent
+from zoolet.client.kazoo import Watches, WatchEvent
 from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest, JobState, Origin, Place
 from zoolet.jobs.cli.commands import jobs, worker
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import TRANSITIONS, Event
+from zoolet.model.codes import AddWatchMode
 from zoolet.server.common.errors import ConfigError
 from zoolet.server.operator.four_letter_words import WORDS
 from zoolet.server.zoo_cfg.reading import parse_config

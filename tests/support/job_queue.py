@@ -9,7 +9,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT
-from zoolet.client import call
+from zoolet.client.kazoo import call
 from zoolet.jobs import (
     JobQueue,
     JobRequest,

@@ -8,7 +8,7 @@ from unittest import mock
 
 from kazoo.security import make_acl
 
-from zoolet.client import create_request, multi_async
+from zoolet.client.kazoo import create_request, multi_async
 from zoolet.shell.main import main
 from zoolet.testing.servers.process import ExternalServer
 

@@ -1,4 +1,4 @@
-"""What is public: the names that `zoolet.client`, `zoolet.jobs` and `zoolet.testing` list."""
+"""What is public: the names that the packages in `PUBLIC` list."""
 
 import inspect
 import re
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = ("zoolet.client", "zoolet.jobs", "zoolet.testing")
+PUBLIC = ("zoolet.client", "zoolet.client.kazoo", "zoolet.jobs", "zoolet.testing")
 PACKAGES: list[ModuleType] = [import_module(name) for name in PUBLIC]
 NAMES = [(package, name) for package in PACKAGES for name in package.__all__]
 IMPLEMENTATIONS = {"Config", "MemoryDisk"}

@@ -1,51 +1,205 @@
-"""Features that kazoo's client lacks.
+"""A typed client of ZooKeeper, for asyncio and for threads.
 
-This package contains the requests of ZooKeeper 3.5 to 3.9 that kazoo does not have (for any
-started KazooClient), watches that survive the loss of a connection, and four-letter words with
-replies of any length. Invariants: a call returns the content of the server's reply, or raises
-kazoo's error for it; paths are relative to the client's chroot. Imports ``model`` and kazoo.
+`AsyncClient` and `Client` have the same methods, one for each request of ZooKeeper 3.9, and work
+with zoolet and with Apache ZooKeeper. `zoolet.client.kazoo` has what kazoo's client lacks. Each
+module is imported only when one of its names is used, because `Client` needs neither asyncio nor
+ssl.
 
 Provisional: these names may change in any release (docs/releases.md).
 """
 
-from zoolet.client.calls import (
-    call,
-    count_descendants,
-    create,
-    create_request,
-    full_path,
-    get_config,
-    get_ephemerals,
-    multi_async,
-    multi_read,
-    multi_read_async,
-    who_am_i,
-)
-from zoolet.client.four_letter_words import ask
-from zoolet.client.watches import Watches, WatchEvent, WatchKind
-from zoolet.model.acl import ACL, Id
-from zoolet.model.codes import AddWatchMode, CreateMode, EventType, WatcherType
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoolet.client.asyncio_client.client import AsyncClient
+    from zoolet.client.connecting.diagnosis import TlsFiles
+    from zoolet.client.connecting.options import ClientOptions
+    from zoolet.client.connecting.settings import Credential
+    from zoolet.client.errors import (
+        AuthFailedError,
+        BadArgumentsError,
+        BadVersionError,
+        ClientClosedError,
+        ConnectionLossError,
+        DeadlineError,
+        EphemeralOnLocalSessionError,
+        ForkedClientError,
+        InvalidAclError,
+        MarshallingError,
+        NewConfigNoQuorumError,
+        NoAuthError,
+        NoChildrenForEphemeralsError,
+        NodeExistsError,
+        NoNodeError,
+        NoServerError,
+        NotEmptyError,
+        NotReadOnlyError,
+        NoWatcherError,
+        ProtocolError,
+        QuotaExceededError,
+        ReconfigDisabledError,
+        ReconfigInProgressError,
+        RequestTimeoutError,
+        RolledBackError,
+        RuntimeInconsistencyError,
+        ServerError,
+        SessionClosedRequireSaslError,
+        SessionExpiredError,
+        SessionMovedError,
+        ThrottledError,
+        UnimplementedError,
+        ZooKeeperError,
+    )
+    from zoolet.client.protocol.session import SessionId
+    from zoolet.client.protocol.states import SessionState
+    from zoolet.client.protocol.watches import Resynced
+    from zoolet.client.thread_client.client import Client
+    from zoolet.client.thread_client.future_methods import FutureRequests
+    from zoolet.client.thread_client.futures import CallFuture
+    from zoolet.model.acl import ACL, OPEN_ACL, Id
+    from zoolet.model.addresses import Address
+    from zoolet.model.codes import (
+        AddWatchMode,
+        CreateMode,
+        EventType,
+        Permission,
+        WatcherType,
+    )
+    from zoolet.model.results import (
+        AclOf,
+        Children,
+        Created,
+        Event,
+        ZnodeData,
+    )
+    from zoolet.model.stat import Stat
 
 __all__ = [
     "ACL",
+    "OPEN_ACL",
+    "AclOf",
     "AddWatchMode",
+    "Address",
+    "AsyncClient",
+    "AuthFailedError",
+    "BadArgumentsError",
+    "BadVersionError",
+    "CallFuture",
+    "Children",
+    "Client",
+    "ClientClosedError",
+    "ClientOptions",
+    "ConnectionLossError",
     "CreateMode",
+    "Created",
+    "Credential",
+    "DeadlineError",
+    "EphemeralOnLocalSessionError",
+    "Event",
     "EventType",
+    "ForkedClientError",
+    "FutureRequests",
     "Id",
-    "WatchEvent",
-    "WatchKind",
+    "InvalidAclError",
+    "MarshallingError",
+    "NewConfigNoQuorumError",
+    "NoAuthError",
+    "NoChildrenForEphemeralsError",
+    "NoNodeError",
+    "NoServerError",
+    "NoWatcherError",
+    "NodeExistsError",
+    "NotEmptyError",
+    "NotReadOnlyError",
+    "Permission",
+    "ProtocolError",
+    "QuotaExceededError",
+    "ReconfigDisabledError",
+    "ReconfigInProgressError",
+    "RequestTimeoutError",
+    "Resynced",
+    "RolledBackError",
+    "RuntimeInconsistencyError",
+    "ServerError",
+    "SessionClosedRequireSaslError",
+    "SessionExpiredError",
+    "SessionId",
+    "SessionMovedError",
+    "SessionState",
+    "Stat",
+    "ThrottledError",
+    "TlsFiles",
+    "UnimplementedError",
     "WatcherType",
-    "Watches",
-    "ask",
-    "call",
-    "count_descendants",
-    "create",
-    "create_request",
-    "full_path",
-    "get_config",
-    "get_ephemerals",
-    "multi_async",
-    "multi_read",
-    "multi_read_async",
-    "who_am_i",
+    "ZnodeData",
+    "ZooKeeperError",
 ]
+
+_MODULES = {
+    "ACL": "zoolet.model.acl",
+    "AclOf": "zoolet.model.results",
+    "AddWatchMode": "zoolet.model.codes",
+    "Address": "zoolet.model.addresses",
+    "AsyncClient": "zoolet.client.asyncio_client.client",
+    "AuthFailedError": "zoolet.client.errors",
+    "BadArgumentsError": "zoolet.client.errors",
+    "BadVersionError": "zoolet.client.errors",
+    "CallFuture": "zoolet.client.thread_client.futures",
+    "Children": "zoolet.model.results",
+    "Client": "zoolet.client.thread_client.client",
+    "ClientClosedError": "zoolet.client.errors",
+    "ClientOptions": "zoolet.client.connecting.options",
+    "ConnectionLossError": "zoolet.client.errors",
+    "CreateMode": "zoolet.model.codes",
+    "Created": "zoolet.model.results",
+    "Credential": "zoolet.client.connecting.settings",
+    "DeadlineError": "zoolet.client.errors",
+    "EphemeralOnLocalSessionError": "zoolet.client.errors",
+    "Event": "zoolet.model.results",
+    "EventType": "zoolet.model.codes",
+    "ForkedClientError": "zoolet.client.errors",
+    "FutureRequests": "zoolet.client.thread_client.future_methods",
+    "Id": "zoolet.model.acl",
+    "InvalidAclError": "zoolet.client.errors",
+    "MarshallingError": "zoolet.client.errors",
+    "NewConfigNoQuorumError": "zoolet.client.errors",
+    "NoAuthError": "zoolet.client.errors",
+    "NoChildrenForEphemeralsError": "zoolet.client.errors",
+    "NoNodeError": "zoolet.client.errors",
+    "NoServerError": "zoolet.client.errors",
+    "NoWatcherError": "zoolet.client.errors",
+    "NodeExistsError": "zoolet.client.errors",
+    "NotEmptyError": "zoolet.client.errors",
+    "NotReadOnlyError": "zoolet.client.errors",
+    "OPEN_ACL": "zoolet.model.acl",
+    "Permission": "zoolet.model.codes",
+    "ProtocolError": "zoolet.client.errors",
+    "QuotaExceededError": "zoolet.client.errors",
+    "ReconfigDisabledError": "zoolet.client.errors",
+    "ReconfigInProgressError": "zoolet.client.errors",
+    "RequestTimeoutError": "zoolet.client.errors",
+    "Resynced": "zoolet.client.protocol.watches",
+    "RolledBackError": "zoolet.client.errors",
+    "RuntimeInconsistencyError": "zoolet.client.errors",
+    "ServerError": "zoolet.client.errors",
+    "SessionClosedRequireSaslError": "zoolet.client.errors",
+    "SessionExpiredError": "zoolet.client.errors",
+    "SessionId": "zoolet.client.protocol.session",
+    "SessionMovedError": "zoolet.client.errors",
+    "SessionState": "zoolet.client.protocol.states",
+    "Stat": "zoolet.model.stat",
+    "ThrottledError": "zoolet.client.errors",
+    "TlsFiles": "zoolet.client.connecting.diagnosis",
+    "UnimplementedError": "zoolet.client.errors",
+    "WatcherType": "zoolet.model.codes",
+    "ZnodeData": "zoolet.model.results",
+    "ZooKeeperError": "zoolet.client.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that defines a public name, and return the value of the name."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoolet.client.diagnosis import TlsFiles
-    from zoolet.client.servers import Servers
-    from zoolet.client.settings import ConnectionSettings, Credential
+    from zoolet.client.connecting.diagnosis import TlsFiles
+    from zoolet.client.connecting.servers import Servers
+    from zoolet.client.connecting.settings import ConnectionSettings, Credential
     from zoolet.jobs.dispatcher.batch import Batch, BatchIncompleteError, JobFailedError
     from zoolet.jobs.dispatcher.dispatcher import Dispatcher
     from zoolet.jobs.errors import (
@@ -108,9 +108,9 @@ _MODULES = {
     "BatchExistsError": "zoolet.jobs.errors",
     "BatchIncompleteError": "zoolet.jobs.dispatcher.batch",
     "ConnectError": "zoolet.jobs.errors",
-    "ConnectionSettings": "zoolet.client.settings",
+    "ConnectionSettings": "zoolet.client.connecting.settings",
     "Control": "zoolet.jobs.records.control",
-    "Credential": "zoolet.client.settings",
+    "Credential": "zoolet.client.connecting.settings",
     "DisconnectedError": "zoolet.jobs.errors",
     "Dispatcher": "zoolet.jobs.dispatcher.dispatcher",
     "ExecutorError": "zoolet.jobs.errors",
@@ -133,11 +133,11 @@ _MODULES = {
     "RequestRefusedError": "zoolet.jobs.errors",
     "ResultStoreError": "zoolet.jobs.errors",
     "ServerClock": "zoolet.jobs.znodes.server_clock",
-    "Servers": "zoolet.client.servers",
+    "Servers": "zoolet.client.connecting.servers",
     "Submission": "zoolet.jobs.submit.submission",
     "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",
     "TakeResult": "zoolet.jobs.queue.moves",
-    "TlsFiles": "zoolet.client.diagnosis",
+    "TlsFiles": "zoolet.client.connecting.diagnosis",
     "UnknownBatchError": "zoolet.jobs.errors",
     "UnknownQueueError": "zoolet.jobs.errors",
     "UnreadableJobError": "zoolet.jobs.errors",

@@ -12,9 +12,9 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.protocol.states import KazooState, KeeperState
 
-from zoolet.client import Watches
-from zoolet.client.sessions import NoSessionError, SessionOpener
-from zoolet.client.settings import ConnectionSettings
+from zoolet.client.connecting.settings import ConnectionSettings
+from zoolet.client.kazoo import Watches
+from zoolet.client.kazoo.sessions import NoSessionError, SessionOpener
 from zoolet.model.addresses import AddressError
 from zoolet.model.codes import OpCode
 from zoolet.shell.errors import CommandError, describe

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from zoolet.client import Watches, WatchEvent
+from zoolet.client.kazoo import Watches, WatchEvent
 from zoolet.model import paths
 from zoolet.shell.commands.arguments import check_path
 from zoolet.shell.connection import Connection

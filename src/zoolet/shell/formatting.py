@@ -12,7 +12,7 @@ from typing import Any
 
 from kazoo.protocol.states import ZnodeStat
 
-from zoolet.client import WatchEvent, WatchKind
+from zoolet.client.kazoo import WatchEvent, WatchKind
 from zoolet.model.acl import AclList
 from zoolet.model.acl_texts import AclError, format_permissions, parse_acl
 from zoolet.model.codes import EventType

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoolet.client.settings import (
+from zoolet.client.connecting.settings import (
     AUTH_VARIABLE,
     DEFAULT_HOSTS,
     SERVER_VARIABLE,

@@ -11,7 +11,7 @@ from kazoo.exceptions import ConnectionLoss, SessionExpiredError
 
 from tests.support.job_queue import places, reply_lost, request, submitted, value
 from tests.support.jobs import ROOT
-from zoolet.client import call
+from zoolet.client.kazoo import call
 from zoolet.jobs import (
     Job,
     JobError,

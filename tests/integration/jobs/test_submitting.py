@@ -10,7 +10,7 @@ from kazoo.client import KazooClient
 
 from tests.support.job_queue import request, submitted
 from tests.support.jobs import ROOT
-from zoolet.client import call
+from zoolet.client.kazoo import call
 from zoolet.jobs import (
     Dispatcher,
     InvalidJobError,

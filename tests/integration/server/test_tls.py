@@ -23,7 +23,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.security import make_acl
 
 from tests.support.shell import run_shell
-from zoolet.client import who_am_i
+from zoolet.client.kazoo import who_am_i
 from zoolet.testing import ReservedPort, ServerProcess
 
 

@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 
 from tests.support.shell import Ran, run_shell
-from zoolet.client import create_request, multi_async
+from zoolet.client.kazoo import create_request, multi_async
 from zoolet.process import interrupts
 from zoolet.testing import ServerProcess
 

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.shell.test_terminal import CTRL_C, TAB, Sit, at_prompt, sit
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from zoolet.client import create_request, multi_async
+from zoolet.client.kazoo import create_request, multi_async
 from zoolet.testing import ServerProcess
 
 __all__ = ["sit"]  # the fixture

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.terminal import Terminal
 from tests.support.waiting import wait_until
-from zoolet.client import create_request, multi_async
+from zoolet.client.kazoo import create_request, multi_async
 from zoolet.testing import ServerProcess
 
 TAB, UP, CTRL_C, CTRL_D, BACKSPACE = "\t", "\x1b[A", "\x03", "\x04", "\x7f"

@@ -9,7 +9,7 @@ from kazoo.security import ACL as KAZOO_ACL
 from kazoo.security import Id as KazooId
 
 from zoolet.big_endian.buffers import BytesWriter
-from zoolet.client import requests as additions
+from zoolet.client.kazoo import requests as additions
 from zoolet.model.acl import ACL, NULL_TEXT, OPEN_ACL, AclList, Id
 from zoolet.model.codes import AddWatchMode, CreateMode, OpCode, WatcherType, Xid
 from zoolet.model.requests import Check, Connect, Create, Delete, PartRequest, SetData, SetWatches

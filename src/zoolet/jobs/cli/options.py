@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import click
 
-from zoolet.client.settings import (
+from zoolet.client.connecting.settings import (
     AUTH_VARIABLE,
     CONNECT_TIMEOUT_MS,
     DEFAULT_HOSTS,

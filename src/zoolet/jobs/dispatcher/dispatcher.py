@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from kazoo.client import KazooClient
 
-from zoolet.client.settings import ConnectionSettings
+from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.jobs.dispatcher.batch import Batch
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job

@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoolet.client.settings import ConnectionSettings
+from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.console.os_errors import explain
 from zoolet.jobs.errors import DisconnectedError, ExecutorError, JobError
 from zoolet.jobs.execution.attempts import Attempter, Setup

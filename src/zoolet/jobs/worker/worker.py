@@ -10,7 +10,7 @@ import threading
 import uuid
 from typing import Self
 
-from zoolet.client.settings import ConnectionSettings
+from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.console.os_errors import needs_posix
 from zoolet.jobs.errors import ExecutorError, InvalidJobError, JobError
 from zoolet.jobs.execution.attempts import Setup

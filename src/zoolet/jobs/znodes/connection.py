@@ -12,8 +12,8 @@ from kazoo.protocol.serialization import Auth
 from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
-from zoolet.client.sessions import NoSessionError, SessionOpener
-from zoolet.client.settings import ConnectionSettings
+from zoolet.client.connecting.settings import ConnectionSettings
+from zoolet.client.kazoo.sessions import NoSessionError, SessionOpener
 from zoolet.jobs.errors import ConnectError, JobTimeoutError
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from kazoo.exceptions import (
     ZookeeperError,
 )
 
-from zoolet.client import call, multi_read_async
+from zoolet.client.kazoo import call, multi_read_async
 from zoolet.jobs.errors import UnknownQueueError
 from zoolet.jobs.znodes.deadlines import Deadline
 from zoolet.jobs.znodes.operations import (

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
 from kazoo.protocol import serialization
 
-from zoolet.client.requests import Multi
+from zoolet.client.kazoo.requests import Multi
 from zoolet.model import paths
 from zoolet.model.acl import AclList
 from zoolet.model.codes import OpCode

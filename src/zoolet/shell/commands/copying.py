@@ -15,7 +15,7 @@ from typing import Any
 from kazoo.exceptions import NoNodeError
 from kazoo.protocol.serialization import Delete
 
-from zoolet.client import count_descendants, full_path, multi_async
+from zoolet.client.kazoo import count_descendants, full_path, multi_async
 from zoolet.console.texts import counted
 from zoolet.exports.lines import (
     ExportedZnode,

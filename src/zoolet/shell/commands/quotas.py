@@ -10,7 +10,7 @@ from typing import Any
 
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
-from zoolet.client import create
+from zoolet.client.kazoo import create
 from zoolet.model import paths
 from zoolet.model.quotas import (
     BYTES,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kazoo.exceptions import NoNodeError
 from kazoo.protocol.states import ZnodeStat
 
-from zoolet.client import count_descendants, get_config, get_ephemerals, who_am_i
+from zoolet.client.kazoo import count_descendants, get_config, get_ephemerals, who_am_i
 from zoolet.exports.lines import show_data
 from zoolet.model import paths
 from zoolet.model.acl_texts import format_permissions

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from zoolet.client import ask
+from zoolet.client.kazoo import ask
 from zoolet.console.texts import counted
 from zoolet.model.addresses import format_address
 from zoolet.shell.answers import Answer

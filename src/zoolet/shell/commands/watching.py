@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kazoo.exceptions import NoNodeError
 
-from zoolet.client import WatchEvent
+from zoolet.client.kazoo import WatchEvent
 from zoolet.exports.lines import show_data
 from zoolet.model.codes import AddWatchMode, EventType, WatcherType
 from zoolet.shell.answers import Answer

@@ -11,7 +11,7 @@ from typing import Any
 
 from kazoo.exceptions import ConnectionLoss, NoNodeError, ZookeeperError
 
-from zoolet.client import count_descendants, create
+from zoolet.client.kazoo import count_descendants, create
 from zoolet.console.texts import counted
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import CreateMode

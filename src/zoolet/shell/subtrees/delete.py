@@ -11,7 +11,7 @@ from kazoo.exceptions import (
 )
 from kazoo.protocol.serialization import Delete
 
-from zoolet.client import full_path, multi_async
+from zoolet.client.kazoo import full_path, multi_async
 from zoolet.console.texts import counted
 from zoolet.process.interrupts import held_back
 from zoolet.shell.errors import CommandError, describe

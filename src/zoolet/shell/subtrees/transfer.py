@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from kazoo.exceptions import NoNodeError, ZookeeperError
 from kazoo.protocol.serialization import SetData
 
-from zoolet.client import call, create_request, full_path, multi_async, multi_read
+from zoolet.client.kazoo import call, create_request, full_path, multi_async, multi_read
 from zoolet.console.texts import counted
 from zoolet.exports.lines import ExportedZnode
 from zoolet.model import paths

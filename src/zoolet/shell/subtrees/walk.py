@@ -15,7 +15,7 @@ from kazoo.exceptions import (
 )
 from kazoo.protocol.states import ZnodeStat
 
-from zoolet.client import multi_read
+from zoolet.client.kazoo import multi_read
 from zoolet.model import paths
 
 _READ_BYTES = 1024 * 1024

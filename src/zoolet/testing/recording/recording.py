@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, cast
 
-from zoolet.client.servers import parse_servers
+from zoolet.client.connecting.servers import parse_servers
 from zoolet.model.addresses import AddressError
 from zoolet.model.codes import OpCode, Xid
 from zoolet.testing.received_requests.frames import REPLY_HEADER, REQUEST_HEADER, find_frames

@@ -12,8 +12,14 @@ from typing import NamedTuple
 import pytest
 import trustme
 
-from zoolet.client.diagnosis import Kind, TlsFiles, unresolved, why_no_answer, why_no_session
-from zoolet.client.servers import Servers, parse_servers
+from zoolet.client.connecting.diagnosis import (
+    Kind,
+    TlsFiles,
+    unresolved,
+    why_no_answer,
+    why_no_session,
+)
+from zoolet.client.connecting.servers import Servers, parse_servers
 from zoolet.model.addresses import Address
 
 TIMEOUT_S = 5.0

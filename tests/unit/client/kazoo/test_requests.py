@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kazoo.exceptions import NoNodeError, RolledBackError
 from kazoo.protocol.serialization import CheckVersion, Delete, GetChildren, GetData, SetData
 
-from zoolet.client import requests as ours
+from zoolet.client.kazoo import requests as ours
 from zoolet.model import requests as model
 from zoolet.model.acl import ACL, OPEN_ACL, Id
 from zoolet.model.codes import AddWatchMode, OpCode, WatcherType

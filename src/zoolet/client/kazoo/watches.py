@@ -24,8 +24,8 @@ from kazoo.exceptions import ConnectionClosedError, NoWatcherError, ZookeeperErr
 from kazoo.protocol.serialization import ReplyHeader, Watch
 from kazoo.protocol.states import Callback, KazooState, ZnodeStat
 
-from zoolet.client.calls import call, full_path
-from zoolet.client.requests import (
+from zoolet.client.kazoo.calls import call, full_path
+from zoolet.client.kazoo.requests import (
     AddWatch,
     RemoveWatches,
     SetWatches,

@@ -12,7 +12,7 @@ from kazoo.client import KazooClient
 from kazoo.protocol.serialization import Create, GetChildren, GetData
 from kazoo.protocol.states import ZnodeStat
 
-from zoolet.client.requests import (
+from zoolet.client.kazoo.requests import (
     CreateContainer,
     CreateTtl,
     GetAllChildrenNumber,

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from zoolet.client.servers import Servers
+from zoolet.client.connecting.servers import Servers
 from zoolet.model.addresses import Address, not_resolved
 
 _WORD = b"srvr"

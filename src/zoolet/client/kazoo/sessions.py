@@ -11,8 +11,8 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import AuthFailedError, ConnectionClosedError, KazooException
 from kazoo.protocol.states import KeeperState
 
-from zoolet.client.diagnosis import Cause, Kind, unresolved, why_no_session
-from zoolet.client.settings import ConnectionSettings
+from zoolet.client.connecting.diagnosis import Cause, Kind, unresolved, why_no_session
+from zoolet.client.connecting.settings import ConnectionSettings
 
 _PATIENCE_S: Final = 2.0
 """The time to wait for a session before searching for the cause; also the search's timeout."""

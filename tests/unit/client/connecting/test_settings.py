@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.client.diagnosis import TlsFiles
-from zoolet.client.settings import (
+from zoolet.client.connecting.diagnosis import TlsFiles
+from zoolet.client.connecting.settings import (
     ConnectionSettings,
     Credential,
     SettingsError,

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from zoolet.client.servers import parse_servers
+from zoolet.client.connecting.servers import parse_servers
 from zoolet.model.addresses import Address, AddressError, format_address
 
 

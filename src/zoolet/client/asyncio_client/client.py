@@ -1,0 +1,174 @@
+"""`AsyncClient`: a ZooKeeper client on asyncio. `engine.py` does the work.
+
+This module imports the client's protocol, ``model`` and asyncio.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from zoolet.client.asyncio_client.engine import Engine
+from zoolet.client.asyncio_client.methods import AsyncRequests
+from zoolet.client.connecting.options import DEFAULT_SERVERS, ClientOptions
+from zoolet.client.connecting.server_order import ServerOrder
+from zoolet.client.connecting.servers import parse_servers
+from zoolet.client.errors import NoServerError
+from zoolet.client.protocol.calls import Call
+from zoolet.client.protocol.requests import RequestMaker
+from zoolet.client.protocol.session import ClientSession, SessionId
+from zoolet.client.protocol.states import SessionState
+from zoolet.model.addresses import Address
+
+T = TypeVar("T")
+OnState = Callable[[SessionState], None]
+
+CLOSE_S: Final = 5.0
+"""The default time limit of `AsyncClient.close`, in seconds."""
+
+
+class AsyncClient(AsyncRequests):
+    """A client of ZooKeeper for asyncio.
+
+    Use it as ``async with AsyncClient("127.0.0.1:2181") as client``, or call `start` and `close`.
+    Each request is a method that returns a future: ``await client.get("/a")`` waits for the result,
+    and many futures can be outstanding. A call that is made while no server is connected waits for
+    the next connection, up to its time limit. The client belongs to one event loop.
+
+    Functions of the program for watches and states are called in the event loop, before the replies
+    that show the change. They must be short.
+    """
+
+    def __init__(self, hosts: str = DEFAULT_SERVERS, options: ClientOptions | None = None) -> None:
+        """Make a client of ``hosts``: ``HOST:PORT[,HOST:PORT...][/PATH]``; the path is the chroot.
+
+        Raises:
+            AddressError: ``hosts`` does not have this form.
+        """
+        self._options = options or ClientOptions()
+        servers = parse_servers(hosts)
+        super().__init__(RequestMaker(servers.chroot))
+        session = ClientSession(
+            self._options.session_timeout_ms,
+            chroot=servers.chroot,
+            resumed=self._options.session,
+            takes_read_only=self._options.takes_read_only_server,
+            max_outstanding_bytes=self._options.max_outstanding_bytes,
+        )
+        order = ServerOrder(servers, random.Random())  # noqa: S311 -- no secret
+        self._engine = Engine(session, order, self._options)
+
+    @property
+    def state(self) -> SessionState:
+        """The state of the session."""
+        return self._engine.session.state
+
+    @property
+    def session_id(self) -> SessionId:
+        """The id and the password of the session, with which another client can continue it."""
+        return self._engine.session.session
+
+    @property
+    def session_timeout_ms(self) -> int:
+        """The negotiated session timeout, in milliseconds."""
+        return self._engine.session.timeout_ms
+
+    @property
+    def address(self) -> Address | None:
+        """The address of the connected server; None without a connection."""
+        return self._engine.address if self._engine.session.is_served else None
+
+    def add_listener(self, listener: OnState) -> None:
+        """Call ``listener`` with each new state of the session."""
+        self._engine.listeners.append(listener)
+
+    def remove_listener(self, listener: OnState) -> None:
+        """Do not call ``listener`` any more."""
+        self._engine.listeners.remove(listener)
+
+    def change_hosts(self, hosts: str) -> None:
+        """Use other servers; the chroot stays.
+
+        The client disconnects if its server is not among them.
+
+        Raises:
+            AddressError: ``hosts`` does not have the form ``HOST:PORT[,HOST:PORT...]``.
+        """
+        servers = parse_servers(hosts)
+        order = self._engine.order
+        order.change(servers._replace(chroot=order.servers.chroot))
+        if self._engine.address not in servers.addresses:
+            self._engine.drop_connection("the program changed the servers")
+
+    async def start(self) -> None:
+        """Connect, log in, and wait for the session.
+
+        Raises:
+            NoServerError: no server granted a session within the connect timeout.
+            AuthFailedError: the server refused a login.
+        """
+        if self._engine.is_started:
+            raise RuntimeError("the client was started already")
+        self._engine.start()
+        logins = [
+            self._engine.log_in(self._make.login(), scheme, secret.encode())
+            for scheme, secret in self._options.auth
+        ]
+        try:
+            async with asyncio.timeout(self._options.connect_timeout_s):
+                await self._engine.wait_for_session()
+                await asyncio.gather(*logins)
+        except TimeoutError:
+            reason = self._why_no_session()
+            await self._give_up(logins)
+            raise NoServerError("", "", reason) from None
+        except BaseException:
+            await self._give_up(logins)
+            raise
+
+    async def close(self, timeout_s: float = CLOSE_S) -> None:
+        """End the session and the connection; all calls that are outstanding fail.
+
+        If the server does not reply within ``timeout_s``, the session ends after its timeout.
+        """
+        if not self._engine.is_started:
+            return
+        try:
+            await self._engine.close(self._make.close(), timeout_s)
+        finally:
+            await self._engine.end()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def add_auth(self, scheme: str, credential: str | bytes) -> asyncio.Future[None]:
+        """Log in, now and on each later connection.
+
+        Raises:
+            AuthFailedError: the server refused the login; then the session has ended.
+        """
+        data = credential.encode() if isinstance(credential, str) else credential
+        return self._engine.log_in(self._make.login(), scheme, data)
+
+    def _run(self, call: Call[T], timeout_s: float | None) -> asyncio.Future[T]:
+        return self._engine.run(call, timeout_s)
+
+    def _why_no_session(self) -> str:
+        reasons = [f"{address}: {reason}" for address, reason in self._engine.failures.items()]
+        limit_s = self._options.connect_timeout_s
+        return f"no session within {limit_s:g} s ({'; '.join(reasons) or 'no server replied'})"
+
+    async def _give_up(self, logins: list[asyncio.Future[None]]) -> None:
+        for login in logins:
+            login.cancel()
+        await self.close(0.0)

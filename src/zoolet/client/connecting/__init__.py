@@ -1,0 +1,1 @@
+"""How a client finds and reaches its servers: addresses, options, TLS, the reason of a failure."""

@@ -1,0 +1,42 @@
+"""The options that both clients have. Imports ``model`` and the client's other modules."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from zoolet.client.connecting.diagnosis import TlsFiles
+from zoolet.client.connecting.settings import CONNECT_TIMEOUT_MS, SESSION_TIMEOUT_MS, Credential
+from zoolet.client.protocol.session import MAX_OUTSTANDING_BYTES, NO_SESSION, SessionId
+
+CALL_TIMEOUT_S: Final = 30.0
+"""The default time limit of a call, in seconds."""
+
+DEFAULT_SERVERS: Final = "127.0.0.1:2181"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """The options of a client.
+
+    Attributes:
+        session_timeout_ms: the session timeout that the client asks for, in milliseconds.
+        connect_timeout_s: the longest wait for the first session, and for each connection.
+        call_timeout_s: the default time limit of a call, in seconds; 0 for no limit.
+        auth: the logins.
+        tls: the files for TLS; None for a connection without encryption.
+        takes_read_only_server: whether the client accepts a server without a quorum. It changes to
+            another server as soon as one with a quorum is found.
+        session: a session to continue; the default is a new one.
+        renews_session: whether the client asks for another session after its session has expired.
+        max_outstanding_bytes: the limit of the bytes of requests without a reply. Above it, calls
+            wait.
+    """
+
+    session_timeout_ms: int = SESSION_TIMEOUT_MS
+    connect_timeout_s: float = CONNECT_TIMEOUT_MS / 1000
+    call_timeout_s: float = CALL_TIMEOUT_S
+    auth: tuple[Credential, ...] = ()
+    tls: TlsFiles | None = None
+    takes_read_only_server: bool = False
+    session: SessionId = NO_SESSION
+    renews_session: bool = True
+    max_outstanding_bytes: int = MAX_OUTSTANDING_BYTES

@@ -1,0 +1,57 @@
+"""The order in which a client tries its servers, and the pauses between its tries.
+
+Invariants: within one round, each server is tried once, in random order. The pause after a round
+without success doubles up to a limit, and is random, so that many clients do not come at the same
+time. This module does no I/O.
+"""
+
+import random
+from typing import Final
+
+from zoolet.client.connecting.servers import Servers
+from zoolet.model.addresses import Address
+
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 5.0
+
+
+class ServerOrder:
+    """The servers of a client; the program may change them at any time."""
+
+    def __init__(self, servers: Servers, chance: random.Random) -> None:
+        """Begin a round; ``chance`` decides about the order and the pauses."""
+        self._servers = servers
+        self._chance = chance
+        self._round: list[Address] = []
+        self._failed_rounds = 0
+
+    @property
+    def servers(self) -> Servers:
+        """The servers."""
+        return self._servers
+
+    def change(self, servers: Servers) -> None:
+        """Use other servers from the next try on."""
+        self._servers = servers
+        self._round = []
+        self._failed_rounds = 0
+
+    def next(self) -> Address:
+        """Return the server to try next."""
+        if not self._round:
+            self._round = list(self._servers.addresses)
+            self._chance.shuffle(self._round)
+        return self._round.pop()
+
+    def pause_s(self) -> float:
+        """Return the time to wait after a failed try: 0 within a round."""
+        if self._round:
+            return 0.0
+        longest_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * float(2**self._failed_rounds))
+        self._failed_rounds += 1
+        return longest_s * self._chance.uniform(0.5, 1.0)
+
+    def succeeded(self) -> None:
+        """Note that a server granted the session."""
+        self._failed_rounds = 0
+        self._round = []

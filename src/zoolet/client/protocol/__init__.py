@@ -1,0 +1,1 @@
+"""The protocol of a client, without I/O, clock, threads and asyncio."""

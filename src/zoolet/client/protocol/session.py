@@ -1,0 +1,471 @@
+"""A client's session over one connection after another: bytes in, outcomes out.
+
+The layer above has the sockets, the clock and the waiting programs. It calls `connected` after it
+has opened a connection, `receive` with the bytes of the server, `disconnected` after the end of the
+connection, and sends what `data_to_send` returns. It passes on the outcomes in their order, so that
+a watch event comes before the reply that shows its change.
+
+Invariants: each call that was started ends exactly once, or is dropped by the program. No call is
+sent twice. On each connection, the logins are sent first, then the watches, then the calls. The
+replies of the server come in the order of the calls. `receive` raises only ProtocolError. This
+module has no clock, does no I/O, and is not thread-safe. Source: ``ClientCnxn`` of Apache
+ZooKeeper.
+"""
+
+from collections import deque
+from typing import Final, NamedTuple, final
+
+from zoolet.big_endian.buffers import BytesWriter
+from zoolet.client.errors import (
+    AuthFailedError,
+    ClientClosedError,
+    ConnectionLossError,
+    DeadlineError,
+    ProtocolError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
+from zoolet.client.protocol.calls import DROPPED, ENDED, SENT, WAITS, Call
+from zoolet.client.protocol.replies import finish, name_of
+from zoolet.client.protocol.states import ENDED as ENDED_STATES
+from zoolet.client.protocol.states import NEXT_STATE, SERVED, SessionState, Stimulus
+from zoolet.client.protocol.watches import Notice, Resynced, Watcher, WatchTable
+from zoolet.model.codes import OpCode, Xid
+from zoolet.model.requests import Connect
+from zoolet.model.results import Event
+from zoolet.wire.frames import LENGTH_BYTES, REPLY_HEADER_BYTES, frame_end
+from zoolet.wire.jute import MalformedError, Reader
+from zoolet.wire.reply_bodies import read_event, read_granted, reply_header
+from zoolet.wire.request_frames import write_auth, write_bare, write_connect, write_set_watches
+
+_NOTIFICATION: Final = Xid.NOTIFICATION.value
+_PING: Final = Xid.PING.value
+_PING_OP: Final = OpCode.PING.value
+_AUTH: Final = Xid.AUTH.value
+_AUTH_OP: Final = OpCode.AUTH.value
+_SET_WATCHES: Final = Xid.SET_WATCHES.value
+_CLOSE: Final = OpCode.CLOSE_SESSION.value
+
+MAX_OUTSTANDING_BYTES: Final = 4 << 20
+"""The default limit of the bytes of requests that are sent and have no reply yet."""
+
+MAX_REPLY_BYTES: Final = (1 << 31) - 1
+"""The longest possible frame. The server's jute.maxbuffer limits its replies, not the client's."""
+
+
+class SessionId(NamedTuple):
+    """What a program needs to continue a session: its id and its password."""
+
+    id: int
+    password: bytes
+
+
+NO_SESSION: Final = SessionId(0, bytes(16))
+
+Outcome = Call[object] | Notice | SessionState
+"""An ended call, an event for a watcher, or the new state of the session."""
+
+
+@final
+class ClientSession:
+    """The state of one client.
+
+    Attributes:
+        state: the state of the session.
+        session: the id and the password of the session; id 0 if there is none yet.
+        timeout_ms: the session timeout: the negotiated one, or the wanted one before that.
+        last_zxid: the newest zxid that the client has seen.
+        watches: the watches of the client.
+        outstanding_bytes: the bytes of the requests that are sent and have no reply yet.
+    """
+
+    def __init__(
+        self,
+        timeout_ms: int,
+        *,
+        resumed: SessionId = NO_SESSION,
+        takes_read_only: bool = False,
+        max_outstanding_bytes: int = MAX_OUTSTANDING_BYTES,
+        chroot: str = "",
+    ) -> None:
+        """Begin without a connection.
+
+        ``timeout_ms`` is the wanted session timeout in milliseconds. ``resumed`` is a session of
+        another client, which this client continues. ``takes_read_only`` allows a read-only server.
+        """
+        self.state = SessionState.CONNECTING
+        self.session = resumed
+        self.timeout_ms = timeout_ms
+        self.last_zxid = 0
+        self.watches = WatchTable()
+        self.outstanding_bytes = 0
+        self._wanted_timeout_ms = timeout_ms
+        self._takes_read_only = takes_read_only
+        self._max_outstanding_bytes = max_outstanding_bytes
+        self._chroot = chroot
+        self._logins: list[tuple[str, bytes]] = []
+        self._is_open = False
+        self._awaits_grant = False
+        self._waiting: deque[Call[object]] = deque()
+        self._sent: deque[Call[object]] = deque()
+        self._login_calls: deque[Call[object] | None] = deque()
+        self._set_watches_left = 0
+        self._resyncs: list[Watcher] = []
+        self._out: list[bytes] = []
+        self._partial: list[bytes] = []
+        self._partial_bytes = 0
+        self._needed_bytes = 0
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a server serves the session now."""
+        return self.state in SERVED
+
+    @property
+    def has_outstanding(self) -> bool:
+        """Whether a call waits to be sent, or for its reply."""
+        return bool(self._waiting or self._sent or self._login_calls)
+
+    def start(self, call: Call[object]) -> bool:
+        """Start a call, which is sent as soon as possible.
+
+        Returns False if the session has ended; then the call has its error.
+        """
+        if self.state in ENDED_STATES:
+            self._end(call, self._error_of_the_end(call))
+            return False
+        self._waiting.append(call)
+        return True
+
+    def login(self, call: Call[object], scheme: str, credential: bytes) -> bool:
+        """Log in now and on each later connection; the call ends with the reply.
+
+        The frame of the call is ignored. Returns False if the session has ended.
+        """
+        if self.state in ENDED_STATES:
+            self._end(call, self._error_of_the_end(call))
+            return False
+        self._logins.append((scheme, credential))
+        call.phase = SENT
+        self._login_calls.append(call)
+        if self.is_served:
+            self._send_login(scheme, credential)
+        return True
+
+    def drop(self, call: Call[object]) -> bool:
+        """Forget a call for which the program does not wait any more.
+
+        Returns whether the request was not sent, and so is certainly not applied.
+        """
+        was_waiting = call.phase == WAITS
+        if call.phase != ENDED:
+            call.phase = DROPPED
+            call.frame = b""
+        return was_waiting
+
+    def expire(self, call: Call[object]) -> None:
+        """End a call whose time limit is over; its reply is ignored."""
+        if call.phase < ENDED:
+            detail = "no server in time; the request was not sent" if call.phase == WAITS else ""
+            self._end(call, DeadlineError(name_of(call.op_code), call.path, detail))
+
+    def overdue(self, now_s: float) -> list[Call[object]]:
+        """Return the calls whose deadline is not after ``now_s``."""
+        return [
+            call
+            for calls in (self._waiting, self._sent)
+            for call in calls
+            if call.phase < ENDED and 0.0 < call.deadline_s <= now_s
+        ]
+
+    def next_deadline_s(self) -> float:
+        """Return the earliest deadline of the calls that have not ended; 0.0 if there is none."""
+        deadlines = [
+            call.deadline_s
+            for calls in (self._waiting, self._sent)
+            for call in calls
+            if call.phase < ENDED and call.deadline_s
+        ]
+        return min(deadlines, default=0.0)
+
+    def close(self, call: Call[object]) -> list[Outcome]:
+        """End the session; ``call`` is a closeSession request.
+
+        If no server serves the session, the outcomes are those of the end. Otherwise the end comes
+        with the reply, or with the end of the connection.
+        """
+        outcomes: list[Outcome] = []
+        if not self.is_served or not self.start(call):
+            if self.state is not SessionState.CLOSED:
+                self._change(Stimulus.CLOSED, outcomes)
+            self._fail_all(outcomes)
+        return outcomes
+
+    def renew(self) -> list[Outcome]:
+        """Ask for another session on the next connection, after this one has expired."""
+        self.session = NO_SESSION
+        self.timeout_ms = self._wanted_timeout_ms
+        outcomes: list[Outcome] = []
+        self._change(Stimulus.RENEWED, outcomes)
+        return outcomes
+
+    def connected(self) -> None:
+        """Note that a connection is open: the next bytes to send ask for the session."""
+        self._is_open = True
+        self._awaits_grant = True
+        writer = BytesWriter()
+        wanted = Connect(
+            0,
+            self.last_zxid,
+            self._wanted_timeout_ms,
+            self.session.id,
+            self.session.password,
+            self._takes_read_only,
+            True,
+        )
+        write_connect(writer, wanted)
+        self._out.append(writer.getvalue())
+
+    def disconnected(self) -> list[Outcome]:
+        """Note the end of the connection; the outcomes are the calls that end with it."""
+        outcomes: list[Outcome] = []
+        was_closing = any(call.op_code == _CLOSE for call in self._sent)
+        self._is_open = self._awaits_grant = False
+        self._out.clear()
+        self._partial.clear()
+        self._partial_bytes = self._needed_bytes = 0
+        self._set_watches_left = 0
+        self._change(Stimulus.CLOSED if was_closing else Stimulus.LOST, outcomes)
+        while self._sent:
+            call = self._sent.popleft()
+            if call.op_code == _CLOSE:
+                self._end_quietly(call, outcomes)
+            else:
+                self._end_with(
+                    call, ConnectionLossError(name_of(call.op_code), call.path), outcomes
+                )
+        self.outstanding_bytes = 0
+        if self.state in ENDED_STATES:
+            self._fail_all(outcomes)
+        return outcomes
+
+    def ping(self) -> None:
+        """Send a ping, which keeps the session alive."""
+        if self.is_served:
+            writer = BytesWriter()
+            write_bare(writer, _PING, _PING_OP)
+            self._out.append(writer.getvalue())
+
+    def data_to_send(self) -> bytes:
+        """Return the bytes to send now, and forget them; b"" if there are none."""
+        out = self._out
+        if self._waiting and self.is_served:
+            waiting, sent = self._waiting, self._sent
+            outstanding_bytes = self.outstanding_bytes
+            while waiting and outstanding_bytes < self._max_outstanding_bytes:
+                call = waiting.popleft()
+                if call.phase == WAITS:
+                    call.phase = SENT
+                    outstanding_bytes += call.size_bytes
+                    sent.append(call)
+                    out.append(call.frame)
+                    call.frame = b""
+            self.outstanding_bytes = outstanding_bytes
+        if not out:
+            return b""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return data
+
+    def receive(self, data: bytes) -> list[Outcome]:
+        """Process bytes of the server.
+
+        Raises:
+            ProtocolError: the bytes are not those of a ZooKeeper server. The connection cannot be
+                used any more: the layer above closes it, and calls `disconnected`.
+        """
+        outcomes: list[Outcome] = []
+        if self._partial:
+            self._partial.append(data)
+            self._partial_bytes += len(data)
+            if self._partial_bytes < self._needed_bytes:
+                return outcomes
+            data = b"".join(self._partial)
+            self._partial.clear()
+        position = 0
+        try:
+            while (end := frame_end(data, position, MAX_REPLY_BYTES)) != -1:
+                self._read_frame(data, position + LENGTH_BYTES, end, outcomes)
+                position = end
+        except MalformedError as error:
+            raise ProtocolError("", "", f"the server sent an invalid reply: {error}") from error
+        if position < len(data):
+            rest = data[position:] if position else data
+            self._partial.append(rest)
+            self._partial_bytes = len(rest)
+            self._needed_bytes = LENGTH_BYTES
+            if len(rest) >= LENGTH_BYTES:
+                self._needed_bytes += int.from_bytes(rest[:LENGTH_BYTES], "big")
+        return outcomes
+
+    def _read_frame(self, data: bytes, start: int, end: int, outcomes: list[Outcome]) -> None:
+        if self._awaits_grant:
+            self._read_granted(Reader(data, start, end), outcomes)
+            return
+        xid, zxid, err = reply_header(data, start, end)
+        self.last_zxid = max(self.last_zxid, zxid)
+        if xid == _NOTIFICATION:
+            self._read_event(Reader(data, start + REPLY_HEADER_BYTES, end), zxid, outcomes)
+        elif xid == _PING:
+            pass
+        elif xid == _AUTH:
+            self._read_login(err, outcomes)
+        elif xid == _SET_WATCHES:
+            self._read_set_watches(outcomes)
+        else:
+            self._read_reply(xid, err, Reader(data, start + REPLY_HEADER_BYTES, end), outcomes)
+
+    def _read_reply(self, xid: int, err: int, reader: Reader, outcomes: list[Outcome]) -> None:
+        sent = self._sent
+        if not sent:
+            raise ProtocolError("", "", f"the server sent a reply to no request (xid {xid})")
+        call = sent[0]
+        if call.xid != xid:
+            raise ProtocolError("", "", f"the server replied to xid {xid} instead of {call.xid}")
+        if call.phase != SENT:
+            sent.popleft()
+            self.outstanding_bytes -= call.size_bytes
+            return
+        finish(call, err, reader, self._chroot)  # if it raises, the call is still outstanding
+        sent.popleft()
+        self.outstanding_bytes -= call.size_bytes
+        watcher = call.watcher
+        if watcher is not None and (call.error is None):
+            self.watches.add(watcher, exists=call.result is not None or watcher.kind != 0)
+        removes = call.removes
+        if removes is not None and call.error is None:
+            self.watches.remove(removes[0], removes[1])
+        call.phase = ENDED
+        outcomes.append(call)
+        if call.op_code == _CLOSE:
+            self._change(Stimulus.CLOSED, outcomes)
+            self._fail_all(outcomes)
+
+    def _read_event(self, reader: Reader, zxid: int, outcomes: list[Outcome]) -> None:
+        event = read_event(reader, zxid)
+        if event is None:
+            return
+        path = event.path
+        watchers = self.watches.triggered(event.type.value, path)
+        if not watchers:
+            return
+        if self._chroot:
+            event = Event(event.type, path[len(self._chroot) :] or "/", event.zxid)
+        outcomes += [Notice(watcher, event) for watcher in watchers]
+
+    def _read_granted(self, reader: Reader, outcomes: list[Outcome]) -> None:
+        granted = read_granted(reader)
+        self._awaits_grant = False
+        if granted.timeout_ms <= 0 or granted.session_id == 0:
+            self._change(Stimulus.REFUSED, outcomes)
+            outcomes += _resyncs(self.watches.drop_one_shot())
+            self._fail_all(outcomes)
+            return
+        self.session = SessionId(granted.session_id, granted.password)
+        self.timeout_ms = granted.timeout_ms
+        self._change(
+            Stimulus.GRANTED_READ_ONLY if granted.is_read_only else Stimulus.GRANTED, outcomes
+        )
+        # The calls of earlier logins that got no reply come first, in the same order.
+        silent = len(self._logins) - len(self._login_calls)
+        for _ in range(silent):
+            self._login_calls.appendleft(None)
+        for scheme, credential in self._logins:
+            self._send_login(scheme, credential)
+        self._send_watches()
+
+    def _send_login(self, scheme: str, credential: bytes) -> None:
+        writer = BytesWriter()
+        write_auth(writer, scheme, credential)
+        self._out.append(writer.getvalue())
+
+    def _send_watches(self) -> None:
+        self._resyncs = self.watches.persistent()
+        for request in self.watches.set_watches(self.last_zxid):
+            writer = BytesWriter()
+            write_set_watches(writer, request)
+            self._out.append(writer.getvalue())
+            self._set_watches_left += 1
+
+    def _read_set_watches(self, outcomes: list[Outcome]) -> None:
+        if not self._set_watches_left:
+            raise ProtocolError("", "", "the server sent a reply to no setWatches")
+        self._set_watches_left -= 1
+        if not self._set_watches_left:
+            outcomes += _resyncs(self._resyncs)
+            self._resyncs = []
+
+    def _read_login(self, err: int, outcomes: list[Outcome]) -> None:
+        if not self._login_calls:
+            raise ProtocolError("", "", "the server sent a reply to no login")
+        call = self._login_calls.popleft()
+        error = None if err == 0 else AuthFailedError(name_of(_AUTH_OP))
+        if call is not None and call.phase < ENDED:
+            if error is None:
+                self._end_quietly(call, outcomes)
+            else:
+                self._end_with(call, error, outcomes)
+        if error is not None:
+            self._change(Stimulus.AUTH_REFUSED, outcomes)
+            self._fail_all(outcomes)
+
+    def _change(self, stimulus: Stimulus, outcomes: list[Outcome]) -> None:
+        state = NEXT_STATE[self.state, stimulus]
+        if state is not self.state:
+            self.state = state
+            outcomes.append(state)
+
+    def _fail_all(self, outcomes: list[Outcome]) -> None:
+        """End all calls, because the session has ended."""
+        for calls in (self._sent, self._waiting):
+            while calls:
+                call = calls.popleft()
+                if call.op_code == _CLOSE:
+                    self._end_quietly(call, outcomes)
+                else:
+                    self._end_with(call, self._error_of_the_end(call), outcomes)
+        while self._login_calls:
+            login = self._login_calls.popleft()
+            if login is not None:
+                self._end_with(login, self._error_of_the_end(login), outcomes)
+        self.outstanding_bytes = 0
+
+    def _error_of_the_end(self, call: Call[object]) -> ZooKeeperError:
+        name = name_of(call.op_code)
+        if call.phase == SENT and self.state is not SessionState.EXPIRED:
+            return ConnectionLossError(name, call.path)
+        if self.state is SessionState.EXPIRED:
+            return SessionExpiredError(name, call.path)
+        if self.state is SessionState.AUTH_FAILED:
+            return AuthFailedError(name, call.path)
+        return ClientClosedError(name, call.path)
+
+    def _end_with(self, call: Call[object], error: ZooKeeperError, outcomes: list[Outcome]) -> None:
+        if call.phase < ENDED:
+            self._end(call, error)
+            outcomes.append(call)
+
+    def _end_quietly(self, call: Call[object], outcomes: list[Outcome]) -> None:
+        if call.phase < ENDED:
+            call.phase = ENDED
+            call.frame = b""
+            outcomes.append(call)
+
+    def _end(self, call: Call[object], error: ZooKeeperError) -> None:
+        call.phase = ENDED
+        call.frame = b""
+        call.error = error
+
+
+def _resyncs(watchers: list[Watcher]) -> list[Notice]:
+    return [Notice(watcher, Resynced(watcher.shown_path)) for watcher in watchers]

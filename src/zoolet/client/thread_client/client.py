@@ -1,0 +1,196 @@
+"""`Client`: a ZooKeeper client for threads. `engine.py` does the work.
+
+This module imports the client's protocol and ``model``; it does not import asyncio.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from zoolet.client.connecting.options import DEFAULT_SERVERS, ClientOptions
+from zoolet.client.connecting.server_order import ServerOrder
+from zoolet.client.connecting.servers import parse_servers
+from zoolet.client.errors import AuthFailedError, ForkedClientError, NoServerError
+from zoolet.client.protocol.calls import Call
+from zoolet.client.protocol.requests import RequestMaker
+from zoolet.client.protocol.session import ClientSession, SessionId
+from zoolet.client.protocol.states import SERVED, SessionState
+from zoolet.client.thread_client.engine import Engine
+from zoolet.client.thread_client.future_methods import FutureRequests
+from zoolet.client.thread_client.futures import CallFuture
+from zoolet.client.thread_client.methods import Requests
+from zoolet.model.addresses import Address
+
+T = TypeVar("T")
+OnState = Callable[[SessionState], None]
+
+CLOSE_S: Final = 5.0
+"""The default time limit of `Client.close`, in seconds."""
+
+_STARTED: Final = SERVED | {SessionState.AUTH_FAILED, SessionState.CLOSED}
+
+
+class _Futures(FutureRequests):
+    """The methods of a client that return a future."""
+
+    def __init__(self, engine: Engine, make: RequestMaker) -> None:
+        super().__init__(make)
+        self._engine = engine
+
+    def _run(self, call: Call[T], timeout_s: float | None) -> CallFuture[T]:
+        self._engine.submit(call, timeout_s)
+        return CallFuture(self._engine, call)
+
+
+class Client(Requests):
+    """A client of ZooKeeper for threads.
+
+    Use it as ``with Client("127.0.0.1:2181") as client``, or call `start` and `close`. Each request
+    is a method that waits for the result. ``client.futures`` has the same methods, which return a
+    future at once, so that many calls can be outstanding. All threads may use one client. A child
+    of a fork must make a client of its own. gevent and eventlet are not supported.
+
+    Functions of the program for watches and states are called in the thread that reads. They must
+    be short, and must not wait for a call of the client.
+
+    Attributes:
+        futures: the requests as methods that return a `CallFuture`.
+    """
+
+    def __init__(self, hosts: str = DEFAULT_SERVERS, options: ClientOptions | None = None) -> None:
+        """Make a client of ``hosts``: ``HOST:PORT[,HOST:PORT...][/PATH]``; the path is the chroot.
+
+        Raises:
+            AddressError: ``hosts`` does not have this form.
+        """
+        self._options = options or ClientOptions()
+        servers = parse_servers(hosts)
+        super().__init__(RequestMaker(servers.chroot))
+        session = ClientSession(
+            self._options.session_timeout_ms,
+            chroot=servers.chroot,
+            resumed=self._options.session,
+            takes_read_only=self._options.takes_read_only_server,
+            max_outstanding_bytes=self._options.max_outstanding_bytes,
+        )
+        order = ServerOrder(servers, random.Random())  # noqa: S311 -- no secret
+        self._engine = Engine(session, order, self._options)
+        self.futures: FutureRequests = _Futures(self._engine, self._make)
+        self._is_started = False
+
+    @property
+    def state(self) -> SessionState:
+        """The state of the session."""
+        return self._engine.session.state
+
+    @property
+    def session_id(self) -> SessionId:
+        """The id and the password of the session, with which another client can continue it."""
+        return self._engine.session.session
+
+    @property
+    def session_timeout_ms(self) -> int:
+        """The negotiated session timeout, in milliseconds."""
+        return self._engine.session.timeout_ms
+
+    @property
+    def address(self) -> Address | None:
+        """The address of the connected server; None without a connection."""
+        return self._engine.address if self._engine.session.is_served else None
+
+    def add_listener(self, listener: OnState) -> None:
+        """Call ``listener`` with each new state of the session."""
+        self._engine.listeners.append(listener)
+
+    def remove_listener(self, listener: OnState) -> None:
+        """Do not call ``listener`` any more."""
+        self._engine.listeners.remove(listener)
+
+    def change_hosts(self, hosts: str) -> None:
+        """Use other servers; the chroot stays.
+
+        The client disconnects if its server is not among them.
+
+        Raises:
+            AddressError: ``hosts`` does not have the form ``HOST:PORT[,HOST:PORT...]``.
+        """
+        servers = parse_servers(hosts)
+        order = self._engine.order
+        order.change(servers._replace(chroot=order.servers.chroot))
+        if self._engine.address not in servers.addresses:
+            self._engine.drop_connection("the program changed the servers")
+
+    def start(self) -> None:
+        """Connect, log in, and wait for the session.
+
+        Raises:
+            NoServerError: no server granted a session within the connect timeout.
+            AuthFailedError: the server refused a login.
+        """
+        if self._is_started:
+            raise RuntimeError("the client was started already")
+        self._is_started = True
+        limit_s = self._options.connect_timeout_s
+        end_s = time.monotonic() + limit_s
+        self._engine.start()
+        try:
+            self._wait_for_session(limit_s)
+            for scheme, secret in self._options.auth:
+                self._engine.log_in(
+                    self._make.login(), scheme, secret.encode(), end_s - time.monotonic()
+                )
+        except BaseException:
+            self.close(0.0)
+            raise
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """End the session and the connection; all calls that are outstanding fail.
+
+        If the server does not reply within ``timeout_s``, the session ends after its timeout.
+        """
+        if not self._is_started or self._engine.is_over:
+            return
+        try:
+            self._engine.close_session(self._make.close(), timeout_s)
+        except ForkedClientError:
+            return  # the session belongs to the parent
+        self._engine.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def add_auth(
+        self, scheme: str, credential: str | bytes, *, timeout_s: float | None = None
+    ) -> None:
+        """Log in, now and on each later connection.
+
+        Raises:
+            AuthFailedError: the server refused the login; then the session has ended.
+        """
+        data = credential.encode() if isinstance(credential, str) else credential
+        self._engine.log_in(self._make.login(), scheme, data, timeout_s)
+
+    def _run(self, call: Call[T], timeout_s: float | None) -> T:
+        return self._engine.run(call, timeout_s)
+
+    def _wait_for_session(self, limit_s: float) -> None:
+        if not self._engine.wait_for_state(_STARTED, limit_s):
+            raise NoServerError("", "", self._why_no_session())
+        if self.state is SessionState.AUTH_FAILED:
+            raise AuthFailedError
+
+    def _why_no_session(self) -> str:
+        reasons = [f"{address}: {reason}" for address, reason in self._engine.failures.items()]
+        limit_s = self._options.connect_timeout_s
+        return f"no session within {limit_s:g} s ({'; '.join(reasons) or 'no server replied'})"
