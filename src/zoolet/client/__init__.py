@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         UnimplementedError,
         ZooKeeperError,
     )
+    from zoolet.client.protocol.batches import Multi, MultiRead
     from zoolet.client.protocol.session import SessionId
     from zoolet.client.protocol.states import SessionState
     from zoolet.client.protocol.watches import Resynced
@@ -103,6 +104,8 @@ __all__ = [
     "Id",
     "InvalidAclError",
     "MarshallingError",
+    "Multi",
+    "MultiRead",
     "NewConfigNoQuorumError",
     "NoAuthError",
     "NoChildrenForEphemeralsError",
@@ -163,6 +166,8 @@ _MODULES = {
     "Id": "zoolet.model.acl",
     "InvalidAclError": "zoolet.client.errors",
     "MarshallingError": "zoolet.client.errors",
+    "Multi": "zoolet.client.protocol.batches",
+    "MultiRead": "zoolet.client.protocol.batches",
     "NewConfigNoQuorumError": "zoolet.client.errors",
     "NoAuthError": "zoolet.client.errors",
     "NoChildrenForEphemeralsError": "zoolet.client.errors",

@@ -15,6 +15,7 @@ class ZooKeeperError(Exception):
         code: the error code of the protocol; 0 for an error of the client itself.
         request: the name of the request, such as ``getData``; "" if there is none.
         path: the path that the caller gave; "" if the request has none.
+        results: for a multi, the error of each operation, in order; otherwise empty.
     """
 
     code: ClassVar[int] = 0
@@ -25,6 +26,7 @@ class ZooKeeperError(Exception):
         self.request = request
         self.path = path
         self.detail = detail
+        self.results: tuple[ZooKeeperError, ...] = ()
 
     def __str__(self) -> str:
         about = f"{self.request} {self.path}".strip()

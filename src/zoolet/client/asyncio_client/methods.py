@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from asyncio import Future
 from typing import TypeVar
 
+from zoolet.client.errors import ZooKeeperError
+from zoolet.client.protocol.batches import Multi, MultiRead
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.watches import OnNotice
@@ -137,6 +139,35 @@ class AsyncRequests(ABC):
             BadVersionError: the znode has another version.
         """
         return self._run(self._make.delete(path, version), timeout_s)
+
+    def multi(
+        self,
+        batch: Multi,
+        *,
+        timeout_s: float | None = None,
+    ) -> Future[tuple[Created | Stat | None, ...]]:
+        """Apply all writes of a `Multi` or none; return the result of each, in order.
+
+        If a write fails, its error is raised. The attribute ``results`` of the error has the error
+        of each write: RolledBackError for the writes before the failed one, and
+        RuntimeInconsistencyError for the writes after it.
+        """
+        return self._run(self._make.multi(batch), timeout_s)
+
+    def multi_read(
+        self,
+        batch: MultiRead,
+        *,
+        timeout_s: float | None = None,
+    ) -> Future[tuple[ZnodeData | tuple[str, ...] | ZooKeeperError, ...]]:
+        """Do all reads of a `MultiRead` on one state of the server; return the result of each.
+
+        The result of a read that failed is its error, which is not raised.
+
+        Raises:
+            UnimplementedError: the server is older than ZooKeeper 3.6.
+        """
+        return self._run(self._make.multi_read(batch), timeout_s)
 
     def get_acl(self, path: str, *, timeout_s: float | None = None) -> Future[AclOf]:
         """Return the ACL and the Stat of a znode."""

@@ -34,6 +34,7 @@ class Call(Generic[T]):
         watcher: the watcher that a successful reply adds to the watches; None if there is none.
         removes: the path and the ``WatcherType`` of the watches that a successful reply removes;
             None if it removes none.
+        parts: for multi and multiRead, the op code and the path of each operation.
         phase: WAITS, SENT, ENDED or DROPPED.
         result: the result, after the call has ended without an error.
         error: the error; None if there is none.
@@ -49,6 +50,7 @@ class Call(Generic[T]):
         "size_bytes",
         "watcher",
         "removes",
+        "parts",
         "phase",
         "result",
         "error",
@@ -71,6 +73,7 @@ class Call(Generic[T]):
         self.size_bytes = len(frame)
         self.watcher = watcher
         self.removes: tuple[str, int] | None = None
+        self.parts: list[tuple[int, str]] | None = None
         self.phase = WAITS
         self.result: T | None = None
         self.error: ZooKeeperError | None = None

@@ -9,7 +9,7 @@ from zoolet.client.errors import NoNodeError, RolledBackError, ZooKeeperError, e
 from zoolet.client.protocol.calls import Call
 from zoolet.model.codes import OpCode
 from zoolet.model.results import Created, Refused
-from zoolet.wire.jute import Reader
+from zoolet.wire.jute import MalformedError, Reader
 from zoolet.wire.reply_bodies import (
     read_acl_and_stat,
     read_children_and_stat,
@@ -28,6 +28,7 @@ _GET_DATA: Final = OpCode.GET_DATA.value
 _SET_DATA: Final = OpCode.SET_DATA.value
 _EXISTS: Final = OpCode.EXISTS.value
 _MULTI: Final = OpCode.MULTI.value
+_MULTI_READ: Final = OpCode.MULTI_READ.value
 _NO_NODE: Final = NoNodeError.code
 _READ_CREATED: Final = frozenset(
     {OpCode.CREATE2.value, OpCode.CREATE_CONTAINER.value, OpCode.CREATE_TTL.value}
@@ -83,7 +84,9 @@ def finish(call: Call[object], err: int, reader: Reader, chroot: str) -> None:
     elif op_code in _READ_STAT:
         call.result = read_stat(reader)
     elif op_code == _MULTI:
-        call.result = _results_of_multi(reader, chroot)
+        _finish_multi(call, reader, chroot)
+    elif op_code == _MULTI_READ:
+        _finish_multi_read(call, reader)
     else:
         call.result = _read_other(op_code, reader, chroot)
 
@@ -96,8 +99,6 @@ def _read_other(op_code: int, reader: Reader, chroot: str) -> object:
         return read_children_and_stat(reader)
     if op_code == OpCode.GET_ACL:
         return read_acl_and_stat(reader)
-    if op_code == OpCode.MULTI_READ:
-        return read_multi_read(reader)
     if op_code == OpCode.GET_EPHEMERALS:
         return tuple([_without(chroot, path) for path in read_paths(reader)])
     if op_code in (OpCode.CREATE, OpCode.SYNC):
@@ -111,32 +112,55 @@ def _read_other(op_code: int, reader: Reader, chroot: str) -> object:
     return None  # delete, addWatch, checkWatches, removeWatches, closeSession: no body
 
 
-def _results_of_multi(reader: Reader, chroot: str) -> object:
+def _finish_multi(call: Call[object], reader: Reader, chroot: str) -> None:
+    """Set the results of a multi, or the error of the operation that failed."""
     results = read_multi(reader)
-    if not chroot:
-        return results
-    return tuple(
+    parts = _parts_of(call, len(results))
+    errors: list[ZooKeeperError] = []
+    first: ZooKeeperError | None = None
+    for result, (op_code, path) in zip(results, parts, strict=True):
+        if isinstance(result, Refused):
+            name = name_of(op_code)
+            error = (
+                error_of(result.code, name, path) if result.code else RolledBackError(name, path)
+            )
+            errors.append(error)
+            if first is None and result.code:
+                first = error
+    if errors:
+        call.error = first or errors[0]
+        call.error.results = tuple(errors)
+    elif chroot:
+        call.result = tuple([_without_chroot(result, chroot) for result in results])
+    else:
+        call.result = results
+
+
+def _finish_multi_read(call: Call[object], reader: Reader) -> None:
+    results = read_multi_read(reader)
+    parts = _parts_of(call, len(results))
+    call.result = tuple(
         [
-            Created(_without(chroot, result.path), result.stat)
-            if isinstance(result, Created)
-            else (_without(chroot, result) if isinstance(result, str) else result)
-            for result in results
+            error_of(result.code, name_of(part[0]), part[1])
+            if isinstance(result, Refused)
+            else result
+            for result, part in zip(results, parts, strict=True)
         ]
     )
 
 
+def _parts_of(call: Call[object], count: int) -> list[tuple[int, str]]:
+    parts = call.parts or []
+    if len(parts) != count:
+        raise MalformedError(f"{count} results for {len(parts)} operations")
+    return parts
+
+
+def _without_chroot(result: object, chroot: str) -> object:
+    if isinstance(result, Created):
+        return Created(_without(chroot, result.path), result.stat)
+    return result
+
+
 def _without(chroot: str, path: str) -> str:
     return path[len(chroot) :] or "/" if chroot else path
-
-
-def errors_of_parts(
-    results: tuple[object, ...], names: list[str], paths: list[str]
-) -> list[ZooKeeperError]:
-    """Return the error of each operation of a multi that failed; [] if the multi succeeded."""
-    if all(not isinstance(result, Refused) for result in results):
-        return []
-    errors: list[ZooKeeperError] = []
-    for result, name, path in zip(results, names, paths, strict=True):
-        code = result.code if isinstance(result, Refused) else 0
-        errors.append(error_of(code, name, path) if code else RolledBackError(name, path))
-    return errors

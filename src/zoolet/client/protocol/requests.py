@@ -1,20 +1,28 @@
 """Makes the calls of a client: each method checks its arguments and encodes one request.
 
-Invariants: the xids of the calls rise, and no call is made with arguments that cannot be sent. All
-paths of the methods are relative to the chroot. This module imports ``wire``, ``model`` and the
+Invariant: no call is made with arguments that cannot be sent. Several threads may make calls at the
+same time; then xids can repeat, which does no harm, because replies come in the order of the calls.
+All paths of the methods are relative to the chroot. This module imports ``wire``, ``model`` and the
 protocol's calls.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final, final
 
 from zoolet.big_endian.buffers import BytesWriter
+from zoolet.client.errors import ZooKeeperError
+from zoolet.client.protocol.batches import (
+    Multi,
+    MultiRead,
+    Part,
+    check_data,
+    check_path,
+    op_code_of,
+)
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.watches import CHILD, DATA, PERSISTENT, RECURSIVE, OnNotice, Watcher
 from zoolet.model import paths
-from zoolet.model.acl import OPEN_ACL, AclList, Id
+from zoolet.model.acl import AclList, Id
 from zoolet.model.codes import AddWatchMode, CreateMode, OpCode, WatcherType
-from zoolet.model.owner_kinds import MAX_TTL_MS
 from zoolet.model.requests import Check, Create, Delete, PartRequest, SetData
 from zoolet.model.results import AclOf, Children, Created, ZnodeData
 from zoolet.model.stat import Stat
@@ -35,12 +43,8 @@ from zoolet.wire.request_frames import (
 
 _GET_DATA: Final = OpCode.GET_DATA.value
 _EXISTS: Final = OpCode.EXISTS.value
-_GET_CHILDREN: Final = OpCode.GET_CHILDREN.value
 _GET_CHILDREN2: Final = OpCode.GET_CHILDREN2.value
 _SET_DATA: Final = OpCode.SET_DATA.value
-_CREATE2: Final = OpCode.CREATE2.value
-_CREATE_CONTAINER: Final = OpCode.CREATE_CONTAINER.value
-_CREATE_TTL: Final = OpCode.CREATE_TTL.value
 _DELETE: Final = OpCode.DELETE.value
 _CHECK: Final = OpCode.CHECK.value
 _MAX_XID: Final = (1 << 31) - 1
@@ -74,7 +78,7 @@ class RequestMaker:
     def set(self, path: str, data: bytes | None, version: int) -> Call[Stat]:
         """Return the call of setData."""
         full = self._full(path)
-        _check_data(data)
+        check_data(data)
         writer, xid = BytesWriter(), self._next_xid()
         write_set_data(writer, xid, full, data, version)
         return Call(_SET_DATA, xid, path, writer.getvalue())
@@ -83,9 +87,9 @@ class RequestMaker:
         self, path: str, data: bytes | None, mode: CreateMode, acl: AclList, ttl_ms: int
     ) -> Call[Created]:
         """Return the call of create2, createContainer or createTTL."""
-        op_code = _op_code_of(mode, ttl_ms)
+        op_code = op_code_of(mode, ttl_ms)
         full = self._full(path, is_sequential=mode.is_sequential)
-        _check_data(data)
+        check_data(data)
         writer, xid = BytesWriter(), self._next_xid()
         write_create(writer, xid, op_code, full, data, acl, mode.value, ttl_ms)
         return Call(op_code, xid, path, writer.getvalue())
@@ -164,66 +168,48 @@ class RequestMaker:
         call.removes = (self._full(path), watcher_type.value)
         return call
 
-    def multi(self, operations: Sequence[tuple[int, PartRequest]]) -> Call[tuple[object, ...]]:
-        """Return the call of multi; the methods ``part_...`` make its operations."""
+    def multi(self, batch: Multi) -> Call[tuple[Created | Stat | None, ...]]:
+        """Return the call of multi."""
         writer, xid = BytesWriter(), self._next_xid()
-        write_multi(writer, xid, operations)
-        return Call(OpCode.MULTI.value, xid, "", writer.getvalue())
+        write_multi(writer, xid, [(part.op_code, self._part(part)) for part in batch.parts])
+        call: Call[Any] = Call(OpCode.MULTI.value, xid, "", writer.getvalue())
+        call.parts = [(part.op_code, part.path) for part in batch.parts]
+        return call
 
-    def multi_read(self, reads: Sequence[tuple[int, str]]) -> Call[tuple[object, ...]]:
-        """Return the call of multiRead; `part_get` and `part_children` make its reads."""
+    def multi_read(
+        self, batch: MultiRead
+    ) -> Call[tuple[ZnodeData | tuple[str, ...] | ZooKeeperError, ...]]:
+        """Return the call of multiRead."""
         writer, xid = BytesWriter(), self._next_xid()
+        reads = [(op_code, self._below_chroot(path)) for op_code, path in batch.parts]
         write_multi_read(writer, xid, reads)
-        return Call(OpCode.MULTI_READ.value, xid, "", writer.getvalue())
+        call: Call[Any] = Call(OpCode.MULTI_READ.value, xid, "", writer.getvalue())
+        call.parts = list(batch.parts)
+        return call
 
-    def part_create(
-        self,
-        path: str,
-        data: bytes | None = b"",
-        mode: CreateMode = CreateMode.PERSISTENT,
-        acl: AclList = OPEN_ACL,
-        ttl_ms: int = 0,
-    ) -> tuple[int, PartRequest]:
-        """Return the operation of a multi that creates a znode."""
-        op_code = _op_code_of(mode, ttl_ms)
-        full = self._full(path, is_sequential=mode.is_sequential)
-        _check_data(data)
-        return op_code, Create(full, data, acl, mode.value, ttl_ms=ttl_ms or -1)
+    def _part(self, part: Part) -> PartRequest:
+        path, op_code = self._below_chroot(part.path), part.op_code
+        if op_code == _SET_DATA:
+            return SetData(path, part.data, part.version)
+        if op_code == _DELETE:
+            return Delete(path, part.version)
+        if op_code == _CHECK:
+            return Check(path, part.version)
+        return Create(path, part.data, part.acl, part.flags, ttl_ms=part.ttl_ms or -1)
 
-    def part_set(self, path: str, data: bytes | None, version: int) -> tuple[int, PartRequest]:
-        """Return the operation of a multi that sets data."""
-        _check_data(data)
-        return _SET_DATA, SetData(self._full(path), data, version)
-
-    def part_delete(self, path: str, version: int) -> tuple[int, PartRequest]:
-        """Return the operation of a multi that deletes a znode."""
-        return _DELETE, Delete(self._full(path), version)
-
-    def part_check(self, path: str, version: int) -> tuple[int, PartRequest]:
-        """Return the operation of a multi that checks a version."""
-        return _CHECK, Check(self._full(path), version)
-
-    def part_get(self, path: str) -> tuple[int, str]:
-        """Return the read of a multiRead that reads data and Stat."""
-        return _GET_DATA, self._full(path)
-
-    def part_children(self, path: str) -> tuple[int, str]:
-        """Return the read of a multiRead that reads the names of children."""
-        return _GET_CHILDREN, self._full(path)
+    def _below_chroot(self, path: str) -> str:
+        if self._chroot:
+            return self._chroot if path == paths.ROOT else self._chroot + path
+        return path
 
     def _full(self, path: str, *, is_sequential: bool = False) -> str:
         """Return the path on the server; raises ValueError if the path is invalid."""
         # For speed: most paths have the same parent as the path before, and a plain last part.
         end = path.rfind("/")
         if path[:end] != self._valid_parent or not paths.ends_plainly(path, end + 1):
-            # The server appends digits to a sequential path, which may end with a slash.
-            reason = paths.reason_invalid(path + "0" if is_sequential else path)
-            if reason is not None:
-                raise ValueError(f"{path!r} is not a valid path: {reason}")
+            check_path(path, is_sequential=is_sequential)
             self._valid_parent = path[:end]
-        if self._chroot:
-            return self._chroot if path == paths.ROOT else self._chroot + path
-        return path
+        return self._below_chroot(path) if self._chroot else path
 
     def _next_xid(self) -> int:
         self._xid = 1 if self._xid == _MAX_XID else self._xid + 1
@@ -254,19 +240,3 @@ class RequestMaker:
 
 def _watcher(full: str, kind: int, path: str, watch: OnNotice | None) -> Watcher | None:
     return None if watch is None else Watcher(full, kind, path, watch)
-
-
-def _op_code_of(mode: CreateMode, ttl_ms: int) -> int:
-    """Return the op code of a create; raises ValueError if the TTL does not fit the mode."""
-    if mode.has_ttl:
-        if not 1 <= ttl_ms <= MAX_TTL_MS:
-            raise ValueError(f"ttl_ms must be 1 to {MAX_TTL_MS} for {mode.name}")
-        return _CREATE_TTL
-    if ttl_ms:
-        raise ValueError(f"ttl_ms needs a mode with a TTL, not {mode.name}")
-    return _CREATE_CONTAINER if mode is CreateMode.CONTAINER else _CREATE2
-
-
-def _check_data(data: bytes | None) -> None:
-    if data is not None and not isinstance(data, bytes):
-        raise TypeError(f"data must be bytes or None, not {type(data).__name__}")
