@@ -1,62 +1,77 @@
-"""Makes the methods of the client for threads from those of `AsyncClient`.
+"""Makes modules of the client for threads from those of the client for asyncio.
 
 Usage: python -m release.client_methods
 
 So both clients have the same methods. tests/unit/client/test_client_methods.py checks that the made
-modules are those of the current source.
+modules are those of the current sources.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-CLIENT: Final = Path(__file__).parents[1] / "src/zoolet/client"
-SOURCE: Final = CLIENT / "asyncio_client/methods.py"
-NOTE: Final = (
-    "Made by `release.client_methods` from `zoolet.client.asyncio_client.methods`: change that.\n"
-)
+_CLIENT: Final = Path(__file__).parents[1] / "src/zoolet/client"
+_ASYNCIO: Final = _CLIENT / "asyncio_client"
+_THREADS: Final = _CLIENT / "thread_client"
 
-_INTRODUCTION: Final = re.compile(r"`release.client_methods` makes .*?results\.\n", re.DOTALL)
+_INTRODUCTION: Final = re.compile(r"`release.client_methods` makes .*?\.\n(?=\"\"\")", re.DOTALL)
 _RESULT: Final = re.compile(r"-> Future\[(.*)\]:$", re.MULTILINE)
 
+_WITHOUT_ASYNCIO: Final = {
+    r"\basync (def|for|with) ": r"\1 ",
+    r"\bawait ": "",
+    r"\bAsyncIterator\b": "Iterator",
+    r"\bStopAsyncIteration\b": "StopIteration",
+    r"__a(iter|next|enter|exit)__": r"__\1__",
+    r"\bAsync(Operations|Requests|Watch)\b": r"\1",
+    r"\basyncio_client\b": "thread_client",
+}
+"""The texts that differ in the client for threads."""
 
-def blocking(source: str) -> str:
-    """Return the module of the methods that wait for their results."""
-    made = _INTRODUCTION.sub(NOTE, source)
-    made = made.replace("methods that return a future", "methods that wait for the result")
-    made = made.replace("from asyncio import Future\n", "").replace("AsyncRequests", "Requests")
+
+def blocking(source: str, name: str) -> str:
+    """Return the module with methods that wait for their results."""
+    made = _with_note(source, name).replace("from asyncio import Future\n", "")
+    made = made.replace("methods that return a future.", "methods that wait for the result.", 1)
+    for pattern, replacement in _WITHOUT_ASYNCIO.items():
+        made = re.sub(pattern, replacement, made)
     return _RESULT.sub(r"-> \1:", made)
 
 
-def futures(source: str) -> str:
-    """Return the module of the methods that return futures of threads."""
-    made = _INTRODUCTION.sub(NOTE, source).replace("AsyncRequests", "FutureRequests")
+def futures(source: str, name: str) -> str:
+    """Return the module with methods that return futures of threads."""
+    made = _with_note(source, name).replace("AsyncRequests", "FutureRequests")
     made = made.replace("from asyncio import Future\n", "")
-    made = made.replace(
-        "from zoolet.model.stat import Stat\n",
-        "from zoolet.client.thread_client.futures import CallFuture\n"
-        "from zoolet.model.stat import Stat\n",
-    )
-    imports = sorted(re.findall(r"^from zoolet.*\n", made, re.MULTILINE))
-    begin, end = made.index("from zoolet"), made.rindex("from zoolet.model.stat import Stat\n")
-    made = (
-        made[:begin] + "".join(imports) + made[end + len("from zoolet.model.stat import Stat\n") :]
-    )
-    return _RESULT.sub(r"-> CallFuture[\1]:", made)
+    before = "from zoolet.model.acl import"
+    imported = "from zoolet.client.thread_client.futures import CallFuture\n"
+    return _RESULT.sub(r"-> CallFuture[\1]:", made.replace(before, imported + before, 1))
 
 
-MADE: Final = {
-    CLIENT / "thread_client/methods.py": blocking,
-    CLIENT / "thread_client/future_methods.py": futures,
+def _with_note(source: str, name: str) -> str:
+    note = f"Made by `release.client_methods` from `asyncio_client/{name}`: change that module.\n"
+    return _INTRODUCTION.sub(note, source)
+
+
+MADE: Final[dict[Path, tuple[Path, Callable[[str, str], str]]]] = {
+    _THREADS / "methods.py": (_ASYNCIO / "methods.py", blocking),
+    _THREADS / "future_methods.py": (_ASYNCIO / "methods.py", futures),
+    _THREADS / "operations.py": (_ASYNCIO / "operations.py", blocking),
+    _THREADS / "watching.py": (_ASYNCIO / "watching.py", blocking),
 }
-"""The made modules, and the function that makes each."""
+"""Each made module: its source, and the function that makes it."""
+
+
+def made_text(path: Path) -> str:
+    """Return what a made module must contain."""
+    source, make = MADE[path]
+    return make(source.read_text(), source.name)
 
 
 def main() -> None:
     """Write the made modules."""
-    source = SOURCE.read_text()
-    for path, make in MADE.items():
-        path.write_text(make(source))
+    for path in MADE:
+        path.write_text(made_text(path))
 
 
 if __name__ == "__main__":

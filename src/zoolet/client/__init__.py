@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoolet.client.asyncio_client.client import AsyncClient
+    from zoolet.client.asyncio_client.methods import AsyncRequests
+    from zoolet.client.asyncio_client.watching import AsyncWatch
     from zoolet.client.connecting.diagnosis import TlsFiles
     from zoolet.client.connecting.options import ClientOptions
     from zoolet.client.connecting.settings import Credential
@@ -58,22 +60,11 @@ if TYPE_CHECKING:
     from zoolet.client.thread_client.client import Client
     from zoolet.client.thread_client.future_methods import FutureRequests
     from zoolet.client.thread_client.futures import CallFuture
+    from zoolet.client.thread_client.watching import Watch
     from zoolet.model.acl import ACL, OPEN_ACL, Id
     from zoolet.model.addresses import Address
-    from zoolet.model.codes import (
-        AddWatchMode,
-        CreateMode,
-        EventType,
-        Permission,
-        WatcherType,
-    )
-    from zoolet.model.results import (
-        AclOf,
-        Children,
-        Created,
-        Event,
-        ZnodeData,
-    )
+    from zoolet.model.codes import AddWatchMode, CreateMode, EventType, Permission, WatcherType
+    from zoolet.model.results import AclOf, Children, Created, Event, Visited, ZnodeData
     from zoolet.model.stat import Stat
 
 __all__ = [
@@ -83,6 +74,8 @@ __all__ = [
     "AddWatchMode",
     "Address",
     "AsyncClient",
+    "AsyncRequests",
+    "AsyncWatch",
     "AuthFailedError",
     "BadArgumentsError",
     "BadVersionError",
@@ -134,6 +127,8 @@ __all__ = [
     "ThrottledError",
     "TlsFiles",
     "UnimplementedError",
+    "Visited",
+    "Watch",
     "WatcherType",
     "ZnodeData",
     "ZooKeeperError",
@@ -145,6 +140,8 @@ _MODULES = {
     "AddWatchMode": "zoolet.model.codes",
     "Address": "zoolet.model.addresses",
     "AsyncClient": "zoolet.client.asyncio_client.client",
+    "AsyncRequests": "zoolet.client.asyncio_client.methods",
+    "AsyncWatch": "zoolet.client.asyncio_client.watching",
     "AuthFailedError": "zoolet.client.errors",
     "BadArgumentsError": "zoolet.client.errors",
     "BadVersionError": "zoolet.client.errors",
@@ -197,6 +194,8 @@ _MODULES = {
     "ThrottledError": "zoolet.client.errors",
     "TlsFiles": "zoolet.client.connecting.diagnosis",
     "UnimplementedError": "zoolet.client.errors",
+    "Visited": "zoolet.model.results",
+    "Watch": "zoolet.client.thread_client.watching",
     "WatcherType": "zoolet.model.codes",
     "ZnodeData": "zoolet.model.results",
     "ZooKeeperError": "zoolet.client.errors",

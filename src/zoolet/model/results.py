@@ -73,3 +73,10 @@ class Refused(NamedTuple):
     """
 
     code: int
+
+
+class Visited(NamedTuple):
+    """A znode that a walk over a subtree has read: its path, and the names of its children."""
+
+    path: str
+    children: Children

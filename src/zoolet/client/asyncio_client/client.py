@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from zoolet.client.asyncio_client.engine import Engine
-from zoolet.client.asyncio_client.methods import AsyncRequests
+from zoolet.client.asyncio_client.operations import AsyncOperations
+from zoolet.client.asyncio_client.waiting import FutureRequests
 from zoolet.client.connecting.options import DEFAULT_SERVERS, ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
@@ -28,7 +29,7 @@ CLOSE_S: Final = 5.0
 """The default time limit of `AsyncClient.close`, in seconds."""
 
 
-class AsyncClient(AsyncRequests):
+class AsyncClient(AsyncOperations):
     """A client of ZooKeeper for asyncio.
 
     Use it as ``async with AsyncClient("127.0.0.1:2181") as client``, or call `start` and `close`.
@@ -48,7 +49,6 @@ class AsyncClient(AsyncRequests):
         """
         self._options = options or ClientOptions()
         servers = parse_servers(hosts)
-        super().__init__(RequestMaker(servers.chroot))
         session = ClientSession(
             self._options.session_timeout_ms,
             chroot=servers.chroot,
@@ -57,7 +57,13 @@ class AsyncClient(AsyncRequests):
             max_outstanding_bytes=self._options.max_outstanding_bytes,
         )
         order = ServerOrder(servers, random.Random())  # noqa: S311 -- no secret
-        self._engine = Engine(session, order, self._options)
+        engine = Engine(session, order, self._options)
+        super().__init__(RequestMaker(servers.chroot), engine)
+
+    @property
+    def futures(self) -> FutureRequests:
+        """The requests as methods that return a future, which is this client itself."""
+        return self
 
     @property
     def state(self) -> SessionState:

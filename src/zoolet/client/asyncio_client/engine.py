@@ -20,7 +20,7 @@ from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession, Outcome
 from zoolet.client.protocol.states import SessionState
-from zoolet.client.protocol.watches import Notice
+from zoolet.client.protocol.watches import Notice, Watcher
 from zoolet.model.addresses import Address
 
 if TYPE_CHECKING:
@@ -149,6 +149,15 @@ class Engine:
             await asyncio.wait([task])
         if self.session.state is not SessionState.CLOSED:
             self.deliver(self.session.disconnected())
+
+    @property
+    def renews_session(self) -> bool:
+        """Whether the client asks for another session after its session has expired."""
+        return self._options.renews_session
+
+    def discard(self, watcher: Watcher) -> bool:
+        """Forget a watcher; return whether it was the last one of its kind on its path."""
+        return self.session.watches.discard(watcher)
 
     def drop_connection(self, reason: str) -> None:
         """Close the connection; the client opens another one."""

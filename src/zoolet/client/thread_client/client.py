@@ -20,7 +20,7 @@ from zoolet.client.protocol.states import SERVED, SessionState
 from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.future_methods import FutureRequests
 from zoolet.client.thread_client.futures import CallFuture
-from zoolet.client.thread_client.methods import Requests
+from zoolet.client.thread_client.operations import Operations
 from zoolet.model.addresses import Address
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class _Futures(FutureRequests):
         return CallFuture(self._engine, call)
 
 
-class Client(Requests):
+class Client(Operations):
     """A client of ZooKeeper for threads.
 
     Use it as ``with Client("127.0.0.1:2181") as client``, or call `start` and `close`. Each request
@@ -54,9 +54,6 @@ class Client(Requests):
 
     Functions of the program for watches and states are called in the thread that reads. They must
     be short, and must not wait for a call of the client.
-
-    Attributes:
-        futures: the requests as methods that return a `CallFuture`.
     """
 
     def __init__(self, hosts: str = DEFAULT_SERVERS, options: ClientOptions | None = None) -> None:
@@ -67,7 +64,6 @@ class Client(Requests):
         """
         self._options = options or ClientOptions()
         servers = parse_servers(hosts)
-        super().__init__(RequestMaker(servers.chroot))
         session = ClientSession(
             self._options.session_timeout_ms,
             chroot=servers.chroot,
@@ -76,9 +72,16 @@ class Client(Requests):
             max_outstanding_bytes=self._options.max_outstanding_bytes,
         )
         order = ServerOrder(servers, random.Random())  # noqa: S311 -- no secret
-        self._engine = Engine(session, order, self._options)
-        self.futures: FutureRequests = _Futures(self._engine, self._make)
+        make = RequestMaker(servers.chroot)
+        engine = Engine(session, order, self._options)
+        super().__init__(make, engine)
+        self._futures = _Futures(engine, make)
         self._is_started = False
+
+    @property
+    def futures(self) -> FutureRequests:
+        """The requests as methods that return a future at once."""
+        return self._futures
 
     @property
     def state(self) -> SessionState:

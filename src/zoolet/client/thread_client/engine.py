@@ -31,7 +31,7 @@ from zoolet.client.protocol.calls import ENDED, Call
 from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession, Outcome
 from zoolet.client.protocol.states import SessionState
-from zoolet.client.protocol.watches import Notice
+from zoolet.client.protocol.watches import Notice, Watcher
 from zoolet.client.thread_client.transport import TICK_S, Transport, connect
 from zoolet.model.addresses import Address
 
@@ -177,6 +177,16 @@ class Engine:
         """Wait until the session has one of the states; return whether it has in time."""
         with self._state_changed:
             return self._state_changed.wait_for(lambda: self.session.state in states, timeout_s)
+
+    @property
+    def renews_session(self) -> bool:
+        """Whether the client asks for another session after its session has expired."""
+        return self._options.renews_session
+
+    def discard(self, watcher: Watcher) -> bool:
+        """Forget a watcher; return whether it was the last one of its kind on its path."""
+        with self._lock:
+            return self.session.watches.discard(watcher)
 
     def drop_connection(self, reason: str) -> None:
         """Close the connection; the background thread opens another one."""

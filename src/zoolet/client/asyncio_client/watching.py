@@ -1,0 +1,129 @@
+"""The watch of a znode or of a subtree as an iterator of events.
+
+`release.client_methods` makes the module of the client for threads from this module. So it contains
+nothing that depends on asyncio except ``async`` and ``await``.
+"""
+
+from types import TracebackType
+from typing import Final, Self
+
+from zoolet.client.asyncio_client.engine import Engine
+from zoolet.client.asyncio_client.mailbox import Closed, Mailbox
+from zoolet.client.errors import AuthFailedError, SessionExpiredError, ZooKeeperError
+from zoolet.client.protocol.requests import RequestMaker
+from zoolet.client.protocol.states import SessionState
+from zoolet.client.protocol.watches import Resynced, Watcher
+from zoolet.model.codes import AddWatchMode, WatcherType
+from zoolet.model.results import Event
+
+MAX_EVENTS: Final = 10_000
+"""The most events that wait for the program; above it, one Resynced replaces them."""
+
+_TYPES: Final = {
+    AddWatchMode.PERSISTENT: WatcherType.PERSISTENT,
+    AddWatchMode.PERSISTENT_RECURSIVE: WatcherType.PERSISTENT_RECURSIVE,
+}
+
+
+class AsyncWatch:
+    """A persistent watch: an iterator of `Event` and `Resynced`, which a client's ``watch`` makes.
+
+    Events come in the order of ZooKeeper, and before any reply that shows their change. `Resynced`
+    says that changes may be missing, because the connection was lost: read the data again. The
+    iteration ends when the watch is stopped or the client is closed. Use the watch as a context
+    manager, or call `stop`, so that the server forgets it too.
+    """
+
+    def __init__(
+        self, engine: Engine, make: RequestMaker, path: str, mode: AddWatchMode, max_events: int
+    ) -> None:
+        """Make a watch that is not set yet; a program calls ``client.watch`` instead."""
+        self._engine = engine
+        self._make = make
+        self._path = path
+        self._mode = mode
+        self._mailbox: Mailbox[Event | Resynced] = Mailbox(max_events, Resynced(path))
+        self._watcher: Watcher | None = None
+        self._note_state = _note_states(self._mailbox, engine)
+
+    async def start(self, *, timeout_s: float | None = None) -> None:
+        """Set the watch at the server; the first use of the iterator does it too."""
+        if self._watcher is not None:
+            return
+        call = self._make.add_watch(self._path, self._mode, self._mailbox.put)
+        await self._engine.run(call, timeout_s)
+        self._watcher = call.watcher
+        self._engine.listeners.append(self._note_state)
+
+    async def next(self, *, timeout_s: float | None = None) -> Event | Resynced:
+        """Return the next event; wait for it at most for ``timeout_s`` seconds.
+
+        Raises:
+            TimeoutError: there is no event in time.
+            StopAsyncIteration: the watch is stopped, or the client is closed.
+            SessionExpiredError: the session has expired, and the client asks for no other one.
+        """
+        await self.start()
+        try:
+            return await self._mailbox.get(timeout_s)
+        except Closed:
+            raise StopAsyncIteration from None
+
+    async def stop(self) -> None:
+        """Remove the watch; events that wait can still be read."""
+        watcher, self._watcher = self._watcher, None
+        self._mailbox.close()
+        if watcher is None:
+            return
+        if self._note_state in self._engine.listeners:
+            self._engine.listeners.remove(self._note_state)
+        if self._engine.discard(watcher) and self._engine.session.is_served:
+            call = self._make.remove_watches(self._path, _TYPES[self._mode])
+            try:
+                await self._engine.run(call, None)
+            except ZooKeeperError:
+                # Servers before 3.9 do not know this type, and the connection may be lost. The
+                # client ignores the events of a watch that it does not have.
+                return
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event | Resynced:
+        return await self.next()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def __del__(self) -> None:
+        if self._watcher is not None:
+            self._engine.discard(self._watcher)
+
+
+def _note_states(mailbox: Mailbox[Event | Resynced], engine: Engine) -> "_StateNote":
+    return _StateNote(mailbox, engine)
+
+
+class _StateNote:
+    """Closes a mailbox when the session has ended for good."""
+
+    def __init__(self, mailbox: Mailbox[Event | Resynced], engine: Engine) -> None:
+        self._mailbox = mailbox
+        self._engine = engine
+
+    def __call__(self, state: SessionState) -> None:
+        if state is SessionState.CLOSED:
+            self._mailbox.close()
+        elif state is SessionState.AUTH_FAILED:
+            self._mailbox.close(AuthFailedError("watch"))
+        elif state is SessionState.EXPIRED and not self._engine.renews_session:
+            self._mailbox.close(SessionExpiredError("watch"))

@@ -1,0 +1,203 @@
+"""What a client offers beyond single requests: watches as iterators, subtrees, many reads.
+
+Made by `release.client_methods` from `thread_client/operations.py`: change that module.
+"""
+
+import itertools
+import uuid
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterator, Iterable
+from typing import Final
+
+from zoolet.client.thread_client.engine import Engine
+from zoolet.client.thread_client.methods import Requests
+from zoolet.client.thread_client.waiting import FutureRequests, result_of
+from zoolet.client.thread_client.watching import MAX_EVENTS, Watch
+from zoolet.client.errors import (
+    ConnectionLossError,
+    NodeExistsError,
+    NoNodeError,
+    NotEmptyError,
+    ZooKeeperError,
+)
+from zoolet.client.protocol.requests import RequestMaker
+from zoolet.model import paths
+from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.model.codes import AddWatchMode, CreateMode
+from zoolet.model.results import Visited, ZnodeData
+
+OUTSTANDING: Final = 200
+"""The default number of requests that are outstanding at the same time."""
+
+_DELETE_TRIES: Final = 10
+_PROTECTED: Final = "_c_"
+"""The beginning of the name of a protected znode, as Curator has it."""
+
+
+class Operations(Requests):
+    """The requests of a client, and what it builds on them."""
+
+    def __init__(self, make: RequestMaker, engine: Engine) -> None:
+        super().__init__(make)
+        self._engine = engine
+
+    @property
+    @abstractmethod
+    def futures(self) -> FutureRequests:
+        """The requests as methods that wait for the result."""
+
+    def watch(
+        self,
+        path: str,
+        *,
+        recursive: bool = False,
+        max_events: int = MAX_EVENTS,
+    ) -> Watch:
+        """Return an iterator of the changes of a znode, or of its whole subtree.
+
+        This needs ZooKeeper 3.6 or later. If more than ``max_events`` events wait for the program,
+        one `Resynced` replaces them.
+
+        Raises:
+            ValueError: the path is invalid.
+        """
+        mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
+        return Watch(self._engine, self._make, path, mode, max_events)
+
+    def ensure_path(self, path: str, *, acl: AclList = OPEN_ACL) -> None:
+        """Create a znode and its missing ancestors, all without data; existing ones stay."""
+        missing = [path]
+        while missing and missing[-1] != paths.ROOT:
+            try:
+                self.create(missing[-1], acl=acl)
+            except NoNodeError:
+                missing.append(paths.parent_of(missing[-1]))
+                continue
+            except NodeExistsError:
+                pass
+            missing.pop()
+
+    def create_protected(
+        self,
+        path: str,
+        data: bytes | None = b"",
+        *,
+        mode: CreateMode = CreateMode.EPHEMERAL_SEQUENTIAL,
+        acl: AclList = OPEN_ACL,
+        tries: int = 10,
+    ) -> str:
+        """Create a znode exactly once, also if replies are lost; return its path.
+
+        The name of the znode gets a random id in front, by which the client finds the znode after
+        a lost reply. Source: Curator's protection mode.
+
+        Raises:
+            ConnectionLossError: the reply was lost ``tries`` times.
+        """
+        parent, _, name = path.rpartition("/")
+        prefix = f"{_PROTECTED}{uuid.uuid4()}-"
+        while True:
+            try:
+                created = self.create(f"{parent}/{prefix}{name}", data, mode=mode, acl=acl)
+            except ConnectionLossError:
+                found = self._find_child(parent or paths.ROOT, prefix)
+                if found is not None:
+                    return f"{parent}/{found}"
+                tries -= 1
+                if tries <= 0:
+                    raise
+            else:
+                return created.path
+
+    def _find_child(self, parent: str, prefix: str) -> str | None:
+        """Return the name of the child that begins with a prefix, after a lost reply."""
+        while True:
+            try:
+                listed = self.children(parent)
+            except ConnectionLossError:
+                continue  # each try waits for a connection, up to the time limit of a call
+            return next((name for name in listed.names if name.startswith(prefix)), None)
+
+    def walk(self, path: str, *, outstanding: int = OUTSTANDING) -> Iterator[Visited]:
+        """Yield each znode of a subtree, parents before their children.
+
+        Znodes that are deleted meanwhile are left out.
+
+        Raises:
+            NoNodeError: the znode ``path`` does not exist.
+        """
+        waiting: deque[str] = deque()
+        running = deque([(path, self.futures.children(path))])
+        while running:
+            visited, future = running.popleft()
+            try:
+                found = result_of(future)
+            except NoNodeError:
+                if visited == path:
+                    raise
+            else:
+                waiting.extend(paths.join(visited, name) for name in found.names)
+                yield Visited(visited, found)
+            while waiting and len(running) < outstanding:
+                following = waiting.popleft()
+                running.append((following, self.futures.children(following)))
+
+    def read_many(
+        self, wanted: Iterable[str], *, outstanding: int = OUTSTANDING
+    ) -> Iterator[tuple[str, ZnodeData | ZooKeeperError]]:
+        """Yield the path and the data of each wanted znode, or its error, in the same order."""
+        remaining = iter(wanted)
+        running = deque(
+            [(path, self.futures.get(path)) for path in itertools.islice(remaining, outstanding)]
+        )
+        while running:
+            path, future = running.popleft()
+            result: ZnodeData | ZooKeeperError
+            try:
+                result = result_of(future)
+            except ZooKeeperError as error:
+                result = error
+            yield path, result
+            running.extend(
+                [(path, self.futures.get(path)) for path in itertools.islice(remaining, 1)]
+            )
+
+    def delete_recursive(self, path: str, *, outstanding: int = OUTSTANDING) -> int:
+        """Delete a znode and all its descendants; return the number of deleted znodes.
+
+        Znodes that others create below it meanwhile are deleted too.
+
+        Raises:
+            NoNodeError: the znode does not exist.
+            NotEmptyError: others create znodes below it faster than this call deletes them.
+        """
+        count = 0
+        for left in range(_DELETE_TRIES, 0, -1):
+            found = [visited.path for visited in self.walk(path, outstanding=outstanding)]
+            found.reverse()
+            deleted, is_done = self._delete_all(found, outstanding)
+            count += deleted
+            if is_done:
+                return count
+            if left == 1:
+                raise NotEmptyError("delete_recursive", path)
+        return count
+
+    def _delete_all(self, found: list[str], outstanding: int) -> tuple[int, bool]:
+        """Delete znodes, children first; return how many, and whether the last one is deleted."""
+        remaining = iter(found)
+        first = itertools.islice(remaining, outstanding)
+        running = deque([self.futures.delete(one) for one in first])
+        count, is_done = 0, False
+        while running:
+            try:
+                result_of(running.popleft())
+                count += 1
+                is_done = True
+            except NoNodeError:
+                is_done = True
+            except NotEmptyError:
+                is_done = False
+            running.extend([self.futures.delete(one) for one in itertools.islice(remaining, 1)])
+        return count, is_done
