@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 if TYPE_CHECKING:
+    from zoolet.client import AsyncClient, Client
     from zoolet.testing.recording.recording import Recorder
     from zoolet.testing.recording.replay import Replay
     from zoolet.testing.servers.embedded import EmbeddedServer
@@ -85,6 +86,21 @@ def zookeeper_client(zookeeper: "EmbeddedServer") -> Iterator[Any]:
     zookeeper.heal()
     client.stop()
     client.close()
+
+
+@pytest.fixture
+def zookeeper_thread_client(zookeeper: "EmbeddedServer") -> Iterator["Client"]:
+    """A started `zoolet.client.Client` of ``zookeeper``."""
+    with zookeeper.thread_client() as client:
+        yield client
+        # Faults that the test did not end must not prevent the client from closing.
+        zookeeper.heal()
+
+
+@pytest.fixture
+def zookeeper_async_client(zookeeper: "EmbeddedServer") -> "AsyncClient":
+    """A `zoolet.client.AsyncClient` of ``zookeeper``; the test starts it with ``async with``."""
+    return zookeeper.async_client()
 
 
 @pytest.fixture

@@ -33,6 +33,38 @@ def test_each_test_has_an_empty_zookeeper(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess(*CLEAN).assert_outcomes(passed=6)
 
 
+def test_the_clients_of_zoolet(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio
+
+        from zoolet.client import SessionExpiredError, SessionState
+        from zoolet.testing import OpCode
+
+        def test_threads(zookeeper, zookeeper_thread_client):
+            zookeeper_thread_client.create("/a", b"x")
+            zookeeper.inside.assert_path("/a", b"x")
+            zookeeper.faults.partition(zookeeper_thread_client)
+
+        def test_the_session_of_a_client_expires(zookeeper, zookeeper_thread_client):
+            states = []
+            zookeeper_thread_client.add_listener(states.append)
+            zookeeper.faults.expire(zookeeper_thread_client)
+            zookeeper_thread_client.create("/after")
+            assert SessionState.EXPIRED in states
+
+        def test_asyncio(zookeeper, zookeeper_async_client):
+            async def work():
+                async with zookeeper_async_client as client:
+                    await client.create("/a")
+                    return [one.op_code for one in zookeeper.inside.requests(client)]
+
+            assert OpCode.CREATE2 in asyncio.run(work())
+        """
+    )
+    pytester.runpytest_subprocess(*CLEAN).assert_outcomes(passed=3)
+
+
 def test_workers_have_servers_of_their_own(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from zoolet.client.asyncio_client.client import AsyncClient
+from zoolet.client.connecting.options import ClientOptions
+from zoolet.client.thread_client.client import Client
 from zoolet.console.os_errors import needs_posix
 from zoolet.server.zoo_cfg.properties import format_property
 
@@ -142,6 +145,14 @@ class ManagedServer(ABC):
 
         quick = {"max_tries": -1, "delay": 0.005, "max_delay": 0.1}
         return KazooClient(**{"hosts": self.hosts, "connection_retry": quick, **options})
+
+    def thread_client(self, options: ClientOptions | None = None) -> Client:
+        """Return a `zoolet.client.Client` of this server, not started."""
+        return Client(self.hosts, options)
+
+    def async_client(self, options: ClientOptions | None = None) -> AsyncClient:
+        """Return a `zoolet.client.AsyncClient` of this server, not started."""
+        return AsyncClient(self.hosts, options)
 
     def __enter__(self) -> Self:
         self.start()

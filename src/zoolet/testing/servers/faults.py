@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from zoolet.client.protocol.session import SessionId
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.testing.received_requests.seen_requests import SeenRequest
 from zoolet.testing.servers.clock import LoopThread
@@ -26,7 +27,7 @@ _TOLD_REQUESTS = 20
 _UNASKED = frozenset({OpCode.PING, OpCode.CREATE_SESSION})
 
 Who = Any
-"""A session: its id, or a kazoo client that has one."""
+"""A session: its id, or a client that has one: of `zoolet.client`, or a kazoo client."""
 
 Inject = Callable[[Link, Exchange], bool]
 """Carries out a fault on a request; returns False if the server must not get the request."""
@@ -44,8 +45,11 @@ def session_id_of(who: Who) -> int:
     """
     if isinstance(who, int):
         return who
-    # kazoo's client_id is None while the client is not connected, but its session may still exist.
-    session_id: int | None = getattr(who, "_session_id", None)
+    if isinstance(session := getattr(who, "session_id", None), SessionId):
+        session_id: int | None = session.id or None
+    else:
+        # kazoo's client_id is None while the client is not connected, but its session may exist.
+        session_id = getattr(who, "_session_id", None)
     if session_id is None:
         raise FaultError(f"{who!r} has no session: start the client, or give a session's id")
     return session_id
