@@ -5,16 +5,18 @@ new virtual environment, without pip and setuptools. Apache ZooKeeper's figures 
 """
 
 import compileall
+import gzip
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from release.version import ROOT, read_version
@@ -26,7 +28,9 @@ ROUNDS = 5
 FIXTURES = "zoolet-core[testing]"
 INSTALLATIONS = (FIXTURES, "zoolet", "zoolet[jobs]", "zoolet[testing]", "zoolet[jobs,postgresql]")
 IMPORTS = ("zoolet", "zoolet.client", "zoolet.jobs", "zoolet.testing", "kazoo.client")
-DEBIAN_PACKAGES = ("zookeeper", "libzookeeper-java", "default-jre-headless")
+IMAGE = ROOT / "build" / "container" / "zoolet.tar"
+APACHE_PACKAGES = ("libzookeeper-java", "default-jre-headless")
+"""Debian's packages of Apache ZooKeeper with a Java."""
 _KB, _MB = 1000, 1_000_000
 
 
@@ -99,16 +103,31 @@ def start_s(server: ServerProcess | ApacheServer) -> float:
         return time.monotonic() - began
 
 
-def debian_bytes() -> Iterator[tuple[str, int]]:
-    """Yield Debian's packages that Apache ZooKeeper needs, with their versions and sizes."""
-    for package in DEBIAN_PACKAGES:
-        shown = subprocess.run(
-            ["apt-cache", "show", "--no-all-versions", package],
-            capture_output=True, text=True, check=False,
-        ).stdout  # fmt: skip
-        fields = dict(line.split(": ", 1) for line in shown.splitlines() if ": " in line)
-        if "Installed-Size" in fields:
-            yield f"{package} {fields['Version']}", int(fields["Installed-Size"]) * 1024
+def apache_bytes() -> tuple[str, int]:
+    """Return the version of Debian's Apache ZooKeeper, and its size with all dependencies.
+
+    The installed dependencies count, except those that each Debian system has.
+    """
+    depends = _output(
+        *("apt-cache", "depends", "--recurse", "--installed", "--important"), *APACHE_PACKAGES
+    )
+    needed = {line for line in depends.splitlines() if line[:1].isalnum()}
+    shown = _output(
+        "dpkg-query", "--show", "--showformat",
+        "${Package} ${Version} ${Priority} ${Installed-Size}\\n",
+    )  # fmt: skip
+    version, size_kib = "", 0
+    for line in shown.splitlines():
+        package, its_version, priority, its_size_kib = line.split(" ")
+        if package == APACHE_PACKAGES[0]:
+            version = its_version
+        if package in needed and priority not in {"required", "important"}:
+            size_kib += int(its_size_kib or 0)
+    return version, size_kib * 1024
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _installations(table: Table, scratch: Path) -> Path:
@@ -130,7 +149,8 @@ def _installations(table: Table, scratch: Path) -> Path:
         if "testing" in requirement:
             note = f"; {(size_bytes - pytest_bytes) / _MB:.1f} MB without pytest"
         table.add_row(
-            f"pip install {requirement}", f"{size_bytes / _MB:.1f} MB in {taken_s:.1f} s{note}"
+            escape(f"pip install {requirement}"),
+            f"{size_bytes / _MB:.1f} MB in {taken_s:.1f} s{note}",
         )
     return directory / "bin" / "python"
 
@@ -152,9 +172,16 @@ def main() -> None:
             theirs.append(start_s(ApacheServer(scratch / f"theirs{number}", DEBIAN_JARS)))
         table.add_row("start of a server", f"{statistics.median(ours) * 1000:.0f} ms")
         table.add_row("start of Apache ZooKeeper", f"{statistics.median(theirs) * 1000:.0f} ms")
-    for package, size_bytes in debian_bytes():
-        table.add_row(f"Debian's {package}", f"{size_bytes / _MB:.1f} MB, without dependencies")
-    Console(width=110).print(table)
+    version, size_bytes = apache_bytes()
+    packages = " and ".join(APACHE_PACKAGES)
+    table.add_row(
+        f"Apache ZooKeeper {version}: Debian's {packages}",
+        f"{size_bytes / _MB:.0f} MB installed, with dependencies",
+    )
+    if IMAGE.exists():
+        compressed = len(gzip.compress(IMAGE.read_bytes())) / _MB
+        table.add_row("container image (make image)", f"{compressed:.1f} MB, gzip")
+    Console(width=130).print(table)
 
 
 if __name__ == "__main__":
