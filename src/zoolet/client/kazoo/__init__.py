@@ -23,18 +23,10 @@ from zoolet.client.kazoo.calls import (
 )
 from zoolet.client.kazoo.four_letter_words import ask
 from zoolet.client.kazoo.watches import Watches, WatchEvent, WatchKind
-from zoolet.model.acl import ACL, Id
-from zoolet.model.codes import AddWatchMode, CreateMode, EventType, WatcherType
 
 __all__ = [
-    "ACL",
-    "AddWatchMode",
-    "CreateMode",
-    "EventType",
-    "Id",
     "WatchEvent",
     "WatchKind",
-    "WatcherType",
     "Watches",
     "ask",
     "call",
