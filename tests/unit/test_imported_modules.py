@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from zoolet.testing import ServerProcess
+
 FAR = {
     "click",
     "h11",
@@ -63,3 +65,22 @@ def test_a_module_loads_only_what_it_uses(module: str) -> None:
         for forbidden in ZOOLETS_OWN.get(module, ())
         if name == forbidden or name.startswith(f"{forbidden}.")
     }
+
+
+def test_a_connected_client_loads_neither_ssl_nor_asyncio() -> None:
+    program = """
+import sys
+from zoolet.client import Client
+with Client(sys.argv[1]) as client:
+    client.get("/")
+print(*sys.modules)
+"""
+    with ServerProcess() as server:
+        completed = subprocess.run(
+            [sys.executable, "-c", program, server.hosts],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert not {"asyncio", "ssl", "uvloop"} & set(completed.stdout.split())

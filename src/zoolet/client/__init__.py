@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from zoolet.client.asyncio_client.client import AsyncClient
     from zoolet.client.asyncio_client.methods import AsyncRequests
     from zoolet.client.asyncio_client.watching import AsyncWatch
-    from zoolet.client.connecting.diagnosis import TlsFiles
     from zoolet.client.connecting.options import ClientOptions
     from zoolet.client.connecting.settings import Credential
+    from zoolet.client.connecting.tls_files import TlsFiles
     from zoolet.client.errors import (
         AuthFailedError,
         BadArgumentsError,
@@ -192,7 +192,7 @@ _MODULES = {
     "SessionState": "zoolet.client.protocol.states",
     "Stat": "zoolet.model.stat",
     "ThrottledError": "zoolet.client.errors",
-    "TlsFiles": "zoolet.client.connecting.diagnosis",
+    "TlsFiles": "zoolet.client.connecting.tls_files",
     "UnimplementedError": "zoolet.client.errors",
     "Visited": "zoolet.model.results",
     "Watch": "zoolet.client.thread_client.watching",

@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoolet.client.connecting.diagnosis import TlsFiles
     from zoolet.client.connecting.servers import Servers
     from zoolet.client.connecting.settings import ConnectionSettings, Credential
+    from zoolet.client.connecting.tls_files import TlsFiles
     from zoolet.jobs.dispatcher.batch import Batch, BatchIncompleteError, JobFailedError
     from zoolet.jobs.dispatcher.dispatcher import Dispatcher
     from zoolet.jobs.errors import (
@@ -137,7 +137,7 @@ _MODULES = {
     "Submission": "zoolet.jobs.submit.submission",
     "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",
     "TakeResult": "zoolet.jobs.queue.moves",
-    "TlsFiles": "zoolet.client.connecting.diagnosis",
+    "TlsFiles": "zoolet.client.connecting.tls_files",
     "UnknownBatchError": "zoolet.jobs.errors",
     "UnknownQueueError": "zoolet.jobs.errors",
     "UnreadableJobError": "zoolet.jobs.errors",

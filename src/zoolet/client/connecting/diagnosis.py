@@ -9,10 +9,10 @@ import contextlib
 import socket
 import ssl
 from enum import Enum, auto
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from zoolet.client.connecting.servers import Servers
+from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.addresses import Address, not_resolved
 
 _WORD = b"srvr"
@@ -52,20 +52,6 @@ class Cause(NamedTuple):
     def is_final(self) -> bool:
         """Whether the cause cannot disappear while the client waits."""
         return self.kind not in {Kind.UNREACHABLE, Kind.SILENT}
-
-
-class TlsFiles(NamedTuple):
-    """The files of a client that uses TLS, in PEM format.
-
-    Attributes:
-        ca: the certificates of the CAs that sign the servers' certificates.
-        cert: the client's certificate; None if it has none.
-        key: the client's private key; None if it is in the file ``cert``.
-    """
-
-    ca: Path
-    cert: Path | None = None
-    key: Path | None = None
 
 
 def unresolved(servers: Servers) -> str | None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from zoolet.client.connecting.diagnosis import TlsFiles
 from zoolet.client.connecting.settings import CONNECT_TIMEOUT_MS, SESSION_TIMEOUT_MS, Credential
+from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.client.protocol.session import MAX_OUTSTANDING_BYTES, NO_SESSION, SessionId
 
 CALL_TIMEOUT_S: Final = 30.0

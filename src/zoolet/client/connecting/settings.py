@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from zoolet.client.connecting.diagnosis import TlsFiles
 from zoolet.client.connecting.servers import Servers, parse_servers
+from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model import paths
 
 DEFAULT_HOSTS: Final = "127.0.0.1:2181"

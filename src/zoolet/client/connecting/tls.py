@@ -2,7 +2,7 @@
 
 import ssl
 
-from zoolet.client.connecting.diagnosis import TlsFiles
+from zoolet.client.connecting.tls_files import TlsFiles
 
 
 def context_of(files: TlsFiles) -> ssl.SSLContext:

@@ -14,12 +14,12 @@ import trustme
 
 from zoolet.client.connecting.diagnosis import (
     Kind,
-    TlsFiles,
     unresolved,
     why_no_answer,
     why_no_session,
 )
 from zoolet.client.connecting.servers import Servers, parse_servers
+from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.addresses import Address
 
 TIMEOUT_S = 5.0

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.client.connecting.diagnosis import TlsFiles
 from zoolet.client.connecting.settings import (
     ConnectionSettings,
     Credential,
@@ -12,6 +11,7 @@ from zoolet.client.connecting.settings import (
     parse_credential,
     tls_files,
 )
+from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.addresses import AddressError
 
 

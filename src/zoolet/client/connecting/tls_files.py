@@ -1,0 +1,18 @@
+"""The names of the files for TLS. Imports nothing of zoolet, and not ssl, which takes 10 ms."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class TlsFiles(NamedTuple):
+    """The files of a client that uses TLS, in PEM format.
+
+    Attributes:
+        ca: the certificates of the CAs that sign the servers' certificates.
+        cert: the client's certificate; None if it has none.
+        key: the client's private key; None if it is in the file ``cert``.
+    """
+
+    ca: Path
+    cert: Path | None = None
+    key: Path | None = None
