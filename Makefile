@@ -20,7 +20,8 @@ APACHE_JARS := .cache/apache-zookeeper-$(APACHE_RELEASE)
 PYSPARK := pyspark-4.3.0
 KAZOO_SUITE := .cache/kazoo-suite
 JOB_PEERS := .cache/job-peers
-PEERS := $(basename $(notdir $(wildcard benchmarks/peers/*.txt)))
+CLIENT_PEERS := aiozk
+PEERS := $(filter-out $(CLIENT_PEERS),$(basename $(notdir $(wildcard benchmarks/peers/*.txt))))
 BENCH_TOOLS := .cache/benchmarks/.tools
 REVISION := .cache/revision
 PYTHON_TAG = $(shell $(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
@@ -36,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim crash flakes jobs-faults jobs-soak revision attack bench bench-compare bench-jobs \
+  actionlint lock sbom hooks sim crash flakes jobs-faults jobs-soak revision attack bench bench-client bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools deb test-deb page-tools python docs \
   lint types format pure clean
 
@@ -141,6 +142,10 @@ bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside
 # all sizes ten times smaller.
 attack: $(READY) ## Attack the server, measure what another client notices (three hours); ONLY=, SCALE=
 	$(BIN)/python -m benchmarks.attack $(addprefix --only ,$(ONLY)) $(addprefix --scale ,$(SCALE))
+
+# The server is compiled. The clients are measured with compiled modules and without them.
+bench-client: $(READY) $(BENCH_TOOLS) $(CLIENT_PEERS:%=$(JOB_PEERS)/%/.installed) ## Measure the clients beside sockets, kazoo and aiozk (five minutes)
+	$(BIN)/python -m benchmarks.client_bench
 
 bench-compare: $(READY) $(BENCH_TOOLS) revision ## Measure beside an older revision: REF=
 	$(BIN)/python -m benchmarks.serving --against $(REVISION)

@@ -55,9 +55,14 @@ class Running(NamedTuple):
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """Make a directory for a while; what a server still writes there in the end does not matter."""
-    with tempfile.TemporaryDirectory(prefix="zoolet-bench-", ignore_cleanup_errors=True) as name:
+def scratch(parent: Path | None = None) -> Iterator[Path]:
+    """Make a directory for a while; what a server still writes there in the end does not matter.
+
+    Without a ``parent`` it is in the system's directory for such files, which may be in memory.
+    """
+    with tempfile.TemporaryDirectory(
+        prefix="zoolet-bench-", dir=parent, ignore_cleanup_errors=True
+    ) as name:
         yield Path(name)
 
 
