@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import ssl
 
-RECEIVE_BYTES: Final = 256 << 10
+RECEIVE_BYTES: Final = 64 << 10
+"""The longest read. glibc maps buffers of 128 KiB or more into memory for each read, and unmaps
+them: with 256 KiB, a get took twice as long in most processes."""
+
 TICK_S: Final = 0.05
 """The longest time for which a read without poll blocks."""
 
