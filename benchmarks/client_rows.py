@@ -63,8 +63,8 @@ ONE_CORE = frozenset(
 )
 """Scenarios in which the client and the server share one core.
 
-One of them always waits for the other. On two cores, a virtual machine needs 60 µs to wake the
-other core, which would hide what the client costs, and would do so only in some of the runs.
+One of them always waits for the other. On two cores, a virtual machine may take 70 µs more for each
+call to wake the other core. That hides what the client costs, but only in some of the runs.
 """
 
 ROWS = (
