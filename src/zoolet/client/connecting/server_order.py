@@ -23,7 +23,7 @@ class ServerOrder:
         self._servers = servers
         self._chance = chance
         self._round: list[Address] = []
-        self._failed_rounds = 0
+        self._longest_pause_s = FIRST_PAUSE_S
 
     @property
     def servers(self) -> Servers:
@@ -34,7 +34,7 @@ class ServerOrder:
         """Use other servers from the next try on."""
         self._servers = servers
         self._round = []
-        self._failed_rounds = 0
+        self._longest_pause_s = FIRST_PAUSE_S
 
     def next(self) -> Address:
         """Return the server to try next."""
@@ -47,11 +47,11 @@ class ServerOrder:
         """Return the time to wait after a failed try: 0 within a round."""
         if self._round:
             return 0.0
-        longest_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * float(2**self._failed_rounds))
-        self._failed_rounds += 1
+        longest_s = self._longest_pause_s
+        self._longest_pause_s = min(LONGEST_PAUSE_S, 2 * longest_s)
         return longest_s * self._chance.uniform(0.5, 1.0)
 
     def succeeded(self) -> None:
         """Note that a server granted the session."""
-        self._failed_rounds = 0
+        self._longest_pause_s = FIRST_PAUSE_S
         self._round = []
