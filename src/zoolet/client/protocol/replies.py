@@ -46,6 +46,7 @@ _NAMES: Final = {
     OpCode.SET_DATA.value: "set",
     OpCode.GET_ACL.value: "get_acl",
     OpCode.SET_ACL.value: "set_acl",
+    OpCode.GET_CHILDREN.value: "children",
     OpCode.GET_CHILDREN2.value: "children",
     OpCode.SYNC.value: "sync",
     OpCode.CHECK.value: "check",
@@ -100,7 +101,9 @@ def _read_other(op_code: int, reader: Reader, chroot: str) -> object:
     if op_code == OpCode.GET_ACL:
         return read_acl_and_stat(reader)
     if op_code == OpCode.GET_EPHEMERALS:
-        return tuple([_without(chroot, path) for path in read_paths(reader)])
+        # The prefix is the chroot, with which the names of other znodes may begin too.
+        listed = read_paths(reader)
+        return tuple([_without(chroot, path) for path in listed if _is_below(chroot, path)])
     if op_code in (OpCode.CREATE, OpCode.SYNC):
         return _without(chroot, read_path(reader))
     if op_code == OpCode.GET_ALL_CHILDREN_NUMBER:
@@ -128,6 +131,8 @@ def _finish_multi(call: Call[object], reader: Reader, chroot: str) -> None:
             if first is None and result.code:
                 first = error
     if errors:
+        if len(errors) != len(results):
+            raise MalformedError(f"{len(errors)} of {len(results)} operations of a multi failed")
         call.error = first or errors[0]
         call.error.results = tuple(errors)
     elif chroot:
@@ -160,6 +165,10 @@ def _without_chroot(result: object, chroot: str) -> object:
     if isinstance(result, Created):
         return Created(_without(chroot, result.path), result.stat)
     return result
+
+
+def _is_below(chroot: str, path: str) -> bool:
+    return not chroot or path == chroot or path.startswith(chroot + "/")
 
 
 def _without(chroot: str, path: str) -> str:

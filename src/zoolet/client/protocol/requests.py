@@ -188,7 +188,9 @@ class RequestMaker:
         return call
 
     def _part(self, part: Part) -> PartRequest:
-        path, op_code = self._below_chroot(part.path), part.op_code
+        op_code = part.op_code
+        is_sequential = CreateMode(part.flags).is_sequential
+        path = self._below_chroot(part.path, is_sequential)
         if op_code == _SET_DATA:
             return SetData(path, part.data, part.version)
         if op_code == _DELETE:
@@ -197,19 +199,21 @@ class RequestMaker:
             return Check(path, part.version)
         return Create(path, part.data, part.acl, part.flags, ttl_ms=part.ttl_ms or -1)
 
-    def _below_chroot(self, path: str) -> str:
+    def _below_chroot(self, path: str, is_sequential: bool = False) -> str:
         if self._chroot:
-            return self._chroot if path == paths.ROOT else self._chroot + path
+            # The server appends digits to a sequential path, which must stay below the chroot.
+            is_root = path == paths.ROOT and not is_sequential
+            return self._chroot if is_root else self._chroot + path
         return path
 
     def _full(self, path: str, *, is_sequential: bool = False) -> str:
         """Return the path on the server; raises ValueError if the path is invalid."""
         # For speed: most paths have the same parent as the path before, and a plain last part.
         end = path.rfind("/")
-        if path[:end] != self._valid_parent or not paths.ends_plainly(path, end + 1):
+        if end == -1 or path[:end] != self._valid_parent or not paths.ends_plainly(path, end + 1):
             check_path(path, is_sequential=is_sequential)
             self._valid_parent = path[:end]
-        return self._below_chroot(path) if self._chroot else path
+        return self._below_chroot(path, is_sequential) if self._chroot else path
 
     def _next_xid(self) -> int:
         self._xid = 1 if self._xid == _MAX_XID else self._xid + 1
