@@ -7,9 +7,9 @@ a watch event comes before the reply that shows its change.
 
 Invariants: each call that was started ends exactly once, or is dropped by the program. No call is
 sent twice. On each connection, the logins are sent first, then the watches, then the calls. The
-replies of the server come in the order of the calls. `receive` raises only ProtocolError. This
-module has no clock, does no I/O, and is not thread-safe. Source: ``ClientCnxn`` of Apache
-ZooKeeper.
+replies of the server come in the order of the calls. `receive` raises only ProtocolError. After the
+session has ended, it ignores the bytes of the server. This module has no clock, does no I/O, and is
+not thread-safe. Source: ``ClientCnxn`` of Apache ZooKeeper.
 """
 
 from collections import deque
@@ -29,7 +29,7 @@ from zoolet.client.protocol.calls import DROPPED, ENDED, SENT, WAITS, Call
 from zoolet.client.protocol.replies import finish, name_of
 from zoolet.client.protocol.states import ENDED as ENDED_STATES
 from zoolet.client.protocol.states import NEXT_STATE, SERVED, SessionState, Stimulus
-from zoolet.client.protocol.watches import Notice, Resynced, Watcher, WatchTable
+from zoolet.client.protocol.watches import DATA, Notice, Resynced, Watcher, WatchTable
 from zoolet.model.codes import OpCode, Xid
 from zoolet.model.requests import Connect
 from zoolet.model.results import Event
@@ -103,14 +103,16 @@ class ClientSession:
         self._takes_read_only = takes_read_only
         self._max_outstanding_bytes = max_outstanding_bytes
         self._chroot = chroot
-        self._logins: list[tuple[str, bytes]] = []
-        self._is_open = False
+        self._logins: list[bytes] = []
         self._awaits_grant = False
+        self._is_closing = False
+        self._is_durable = resumed.id != 0
+        self._replied_zxid = 0
         self._waiting: deque[Call[object]] = deque()
         self._sent: deque[Call[object]] = deque()
         self._login_calls: deque[Call[object] | None] = deque()
         self._set_watches_left = 0
-        self._resyncs: list[Watcher] = []
+        self._undelivered: list[Outcome] = []
         self._out: list[bytes] = []
         self._partial: list[bytes] = []
         self._partial_bytes = 0
@@ -124,7 +126,7 @@ class ClientSession:
     @property
     def has_outstanding(self) -> bool:
         """Whether a call waits to be sent, or for its reply."""
-        return bool(self._waiting or self._sent or self._login_calls)
+        return bool(self._open_calls())
 
     def start(self, call: Call[object]) -> bool:
         """Start a call, which is sent as soon as possible.
@@ -140,16 +142,19 @@ class ClientSession:
     def login(self, call: Call[object], scheme: str, credential: bytes) -> bool:
         """Log in now and on each later connection; the call ends with the reply.
 
-        The frame of the call is ignored. Returns False if the session has ended.
+        The frame of the call is ignored. Returns False if the session has ended. Raises
+        UnicodeEncodeError for a scheme that has no UTF-8.
         """
         if self.state in ENDED_STATES:
             self._end(call, self._error_of_the_end(call))
             return False
-        self._logins.append((scheme, credential))
+        writer = BytesWriter()
+        write_auth(writer, scheme, credential)
+        self._logins.append(writer.getvalue())
         call.phase = SENT
         self._login_calls.append(call)
         if self.is_served:
-            self._send_login(scheme, credential)
+            self._out.append(self._logins[-1])
         return True
 
     def drop(self, call: Call[object]) -> bool:
@@ -171,22 +176,21 @@ class ClientSession:
 
     def overdue(self, now_s: float) -> list[Call[object]]:
         """Return the calls whose deadline is not after ``now_s``."""
-        return [
-            call
-            for calls in (self._waiting, self._sent)
-            for call in calls
-            if call.phase < ENDED and 0.0 < call.deadline_s <= now_s
-        ]
+        return [call for call in self._open_calls() if 0.0 < call.deadline_s <= now_s]
 
     def next_deadline_s(self) -> float:
         """Return the earliest deadline of the calls that have not ended; 0.0 if there is none."""
-        deadlines = [
-            call.deadline_s
-            for calls in (self._waiting, self._sent)
-            for call in calls
-            if call.phase < ENDED and call.deadline_s
-        ]
-        return min(deadlines, default=0.0)
+        return min([call.deadline_s for call in self._open_calls() if call.deadline_s], default=0.0)
+
+    def _open_calls(self) -> list[Call[object]]:
+        """Return the calls that have not ended, and forget the ended ones that were not sent."""
+        # Without a connection nothing else forgets them.
+        waiting = [call for call in self._waiting if call.phase < ENDED]
+        if len(waiting) < len(self._waiting):
+            self._waiting = deque(waiting)
+        found = waiting + [call for call in self._sent if call.phase < ENDED]
+        found += [call for call in self._login_calls if call is not None and call.phase < ENDED]
+        return found
 
     def close(self, call: Call[object]) -> list[Outcome]:
         """End the session; ``call`` is a closeSession request.
@@ -195,15 +199,19 @@ class ClientSession:
         with the reply, or with the end of the connection.
         """
         outcomes: list[Outcome] = []
-        if not self.is_served or not self.start(call):
-            if self.state is not SessionState.CLOSED:
-                self._change(Stimulus.CLOSED, outcomes)
+        self._is_closing = True
+        if self.is_served:
+            self.start(call)
+        else:
+            self._change(Stimulus.CLOSED, outcomes)
             self._fail_all(outcomes)
+            self._end_quietly(call, outcomes)
         return outcomes
 
     def renew(self) -> list[Outcome]:
         """Ask for another session on the next connection, after this one has expired."""
         self.session = NO_SESSION
+        self._is_durable = False
         self.timeout_ms = self._wanted_timeout_ms
         outcomes: list[Outcome] = []
         self._change(Stimulus.RENEWED, outcomes)
@@ -211,15 +219,16 @@ class ClientSession:
 
     def connected(self) -> None:
         """Note that a connection is open: the next bytes to send ask for the session."""
-        self._is_open = True
         self._awaits_grant = True
+        # Only a server with a quorum makes sessions that other servers know.
+        session = self.session if self._is_durable else NO_SESSION
         writer = BytesWriter()
         wanted = Connect(
             0,
             self.last_zxid,
             self._wanted_timeout_ms,
-            self.session.id,
-            self.session.password,
+            session.id,
+            session.password,
             self._takes_read_only,
             True,
         )
@@ -227,15 +236,17 @@ class ClientSession:
         self._out.append(writer.getvalue())
 
     def disconnected(self) -> list[Outcome]:
-        """Note the end of the connection; the outcomes are the calls that end with it."""
-        outcomes: list[Outcome] = []
-        was_closing = any(call.op_code == _CLOSE for call in self._sent)
-        self._is_open = self._awaits_grant = False
+        """Note the end of the connection; the outcomes are the calls that end with it.
+
+        The outcomes before invalid bytes, which `receive` could not return, come first.
+        """
+        outcomes, self._undelivered = self._undelivered, []
+        self._awaits_grant = False
         self._out.clear()
         self._partial.clear()
         self._partial_bytes = self._needed_bytes = 0
         self._set_watches_left = 0
-        self._change(Stimulus.CLOSED if was_closing else Stimulus.LOST, outcomes)
+        self._change(Stimulus.CLOSED if self._is_closing else Stimulus.LOST, outcomes)
         while self._sent:
             call = self._sent.popleft()
             if call.op_code == _CLOSE:
@@ -282,7 +293,8 @@ class ClientSession:
 
         Raises:
             ProtocolError: the bytes are not those of a ZooKeeper server. The connection cannot be
-                used any more: the layer above closes it, and calls `disconnected`.
+                used any more: the layer above closes it, and calls `disconnected`, which returns
+                the outcomes of the valid bytes before.
         """
         outcomes: list[Outcome] = []
         if self._partial:
@@ -297,7 +309,11 @@ class ClientSession:
             while (end := frame_end(data, position, MAX_REPLY_BYTES)) != -1:
                 self._read_frame(data, position + LENGTH_BYTES, end, outcomes)
                 position = end
+        except ProtocolError:
+            self._undelivered += outcomes
+            raise
         except MalformedError as error:
+            self._undelivered += outcomes
             raise ProtocolError("", "", f"the server sent an invalid reply: {error}") from error
         if position < len(data):
             rest = data[position:] if position else data
@@ -309,11 +325,12 @@ class ClientSession:
         return outcomes
 
     def _read_frame(self, data: bytes, start: int, end: int, outcomes: list[Outcome]) -> None:
+        if self.state in ENDED_STATES:
+            return
         if self._awaits_grant:
             self._read_granted(Reader(data, start, end), outcomes)
             return
         xid, zxid, err = reply_header(data, start, end)
-        self.last_zxid = max(self.last_zxid, zxid)
         if xid == _NOTIFICATION:
             self._read_event(Reader(data, start + REPLY_HEADER_BYTES, end), zxid, outcomes)
         elif xid == _PING:
@@ -321,9 +338,11 @@ class ClientSession:
         elif xid == _AUTH:
             self._read_login(err, outcomes)
         elif xid == _SET_WATCHES:
-            self._read_set_watches(outcomes)
+            self._read_set_watches(err, outcomes)
         else:
             self._read_reply(xid, err, Reader(data, start + REPLY_HEADER_BYTES, end), outcomes)
+            self._replied_zxid = max(self._replied_zxid, zxid)
+        self.last_zxid = max(self.last_zxid, zxid)
 
     def _read_reply(self, xid: int, err: int, reader: Reader, outcomes: list[Outcome]) -> None:
         sent = self._sent
@@ -332,21 +351,20 @@ class ClientSession:
         call = sent[0]
         if call.xid != xid:
             raise ProtocolError("", "", f"the server replied to xid {xid} instead of {call.xid}")
-        if call.phase != SENT:
-            sent.popleft()
-            self.outstanding_bytes -= call.size_bytes
-            return
-        finish(call, err, reader, self._chroot)  # if it raises, the call is still outstanding
+        is_awaited = call.phase == SENT
+        if is_awaited:
+            finish(call, err, reader, self._chroot)  # if it raises, the call is still outstanding
         sent.popleft()
         self.outstanding_bytes -= call.size_bytes
-        watcher = call.watcher
-        if watcher is not None and (call.error is None):
-            self.watches.add(watcher, exists=call.result is not None or watcher.kind != 0)
         removes = call.removes
-        if removes is not None and call.error is None:
+        if removes is not None and err == 0:
             self.watches.remove(removes[0], removes[1])
-        call.phase = ENDED
-        outcomes.append(call)
+        if is_awaited:
+            watcher = call.watcher
+            if watcher is not None and call.error is None:
+                self.watches.add(watcher, exists=call.result is not None or watcher.kind != DATA)
+            call.phase = ENDED
+            outcomes.append(call)
         if call.op_code == _CLOSE:
             self._change(Stimulus.CLOSED, outcomes)
             self._fail_all(outcomes)
@@ -373,6 +391,7 @@ class ClientSession:
             return
         self.session = SessionId(granted.session_id, granted.password)
         self.timeout_ms = granted.timeout_ms
+        self._is_durable = self._is_durable or not granted.is_read_only
         self._change(
             Stimulus.GRANTED_READ_ONLY if granted.is_read_only else Stimulus.GRANTED, outcomes
         )
@@ -380,30 +399,23 @@ class ClientSession:
         silent = len(self._logins) - len(self._login_calls)
         for _ in range(silent):
             self._login_calls.appendleft(None)
-        for scheme, credential in self._logins:
-            self._send_login(scheme, credential)
-        self._send_watches()
-
-    def _send_login(self, scheme: str, credential: bytes) -> None:
-        writer = BytesWriter()
-        write_auth(writer, scheme, credential)
-        self._out.append(writer.getvalue())
-
-    def _send_watches(self) -> None:
-        self._resyncs = self.watches.persistent()
-        for request in self.watches.set_watches(self.last_zxid):
+        self._out += self._logins
+        self.watches.begin_resync()
+        # Not last_zxid: of several changes of one txn, the client may have only the first events.
+        for request in self.watches.set_watches(self._replied_zxid):
             writer = BytesWriter()
             write_set_watches(writer, request)
             self._out.append(writer.getvalue())
             self._set_watches_left += 1
 
-    def _read_set_watches(self, outcomes: list[Outcome]) -> None:
+    def _read_set_watches(self, err: int, outcomes: list[Outcome]) -> None:
         if not self._set_watches_left:
             raise ProtocolError("", "", "the server sent a reply to no setWatches")
+        if err:
+            raise ProtocolError("", "", f"the server did not set the watches again: error {err}")
         self._set_watches_left -= 1
         if not self._set_watches_left:
-            outcomes += _resyncs(self._resyncs)
-            self._resyncs = []
+            outcomes += _resyncs(self.watches.end_resync())
 
     def _read_login(self, err: int, outcomes: list[Outcome]) -> None:
         if not self._login_calls:
@@ -439,10 +451,12 @@ class ClientSession:
             if login is not None:
                 self._end_with(login, self._error_of_the_end(login), outcomes)
         self.outstanding_bytes = 0
+        self._out.clear()
 
     def _error_of_the_end(self, call: Call[object]) -> ZooKeeperError:
         name = name_of(call.op_code)
-        if call.phase == SENT and self.state is not SessionState.EXPIRED:
+        is_sent = call.phase == SENT and call.op_code != _AUTH_OP
+        if is_sent and self.state is not SessionState.EXPIRED:
             return ConnectionLossError(name, call.path)
         if self.state is SessionState.EXPIRED:
             return SessionExpiredError(name, call.path)

@@ -90,6 +90,7 @@ class WatchTable:
     def __init__(self) -> None:
         self._watchers: list[dict[str, list[Watcher]]] = [{} for _ in range(_KINDS)]
         self._count = 0
+        self._resyncing: list[Watcher] = []
 
     def __len__(self) -> int:
         return self._count
@@ -141,14 +142,19 @@ class WatchTable:
                 path = paths.parent_of(path)
         return found
 
-    def persistent(self) -> list[Watcher]:
-        """Return the watchers of persistent watches."""
-        return [
+    def begin_resync(self) -> None:
+        """Note the watchers of persistent watches, which a setWatches sets again."""
+        self._resyncing = [
             watcher
             for kind in (PERSISTENT, RECURSIVE)
             for listed in self._watchers[kind].values()
             for watcher in listed
         ]
+
+    def end_resync(self) -> list[Watcher]:
+        """Return the watchers that were noted and not removed since then."""
+        noted, self._resyncing = self._resyncing, []
+        return [one for one in noted if one in self._watchers[one.kind].get(one.path, [])]
 
     def drop_one_shot(self) -> list[Watcher]:
         """Remove and return the watchers of one-shot watches: their session has ended."""
@@ -164,16 +170,21 @@ class WatchTable:
         return dropped
 
     def set_watches(self, last_zxid: int) -> Iterator[SetWatches]:
-        """Yield the requests that set all watches again, each far below ``jute.maxbuffer``."""
+        """Yield the requests that set all watches again, each far below ``jute.maxbuffer``.
+
+        A longer path has a request of its own. ``last_zxid`` is the newest zxid all of whose events
+        the client has got.
+        """
         lists: list[list[str]] = [[] for _ in range(_KINDS)]
         size_bytes = 0
         for kind in range(_KINDS):
             for path in self._watchers[kind]:
-                lists[kind].append(path)
-                size_bytes += len(path.encode()) + 4
-                if size_bytes >= _SET_WATCHES_BYTES:
+                path_bytes = len(path.encode()) + 4
+                if size_bytes and size_bytes + path_bytes > _SET_WATCHES_BYTES:
                     yield _request(last_zxid, lists)
                     lists, size_bytes = [[] for _ in range(_KINDS)], 0
+                lists[kind].append(path)
+                size_bytes += path_bytes
         if size_bytes:
             yield _request(last_zxid, lists)
 
