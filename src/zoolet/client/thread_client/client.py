@@ -12,7 +12,13 @@ from typing import Final, Self, TypeVar
 from zoolet.client.connecting.options import DEFAULT_SERVERS, ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
-from zoolet.client.errors import AuthFailedError, ForkedClientError, NoServerError
+from zoolet.client.errors import (
+    AuthFailedError,
+    ClientClosedError,
+    ForkedClientError,
+    NoServerError,
+    SessionExpiredError,
+)
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.session import ClientSession, SessionId
@@ -119,11 +125,7 @@ class Client(Operations):
         Raises:
             AddressError: ``hosts`` does not have the form ``HOST:PORT[,HOST:PORT...]``.
         """
-        servers = parse_servers(hosts)
-        order = self._engine.order
-        order.change(servers._replace(chroot=order.servers.chroot))
-        if self._engine.address not in servers.addresses:
-            self._engine.drop_connection("the program changed the servers")
+        self._engine.change_servers(parse_servers(hosts))
 
     def start(self) -> None:
         """Connect, log in, and wait for the session.
@@ -131,13 +133,15 @@ class Client(Operations):
         Raises:
             NoServerError: no server granted a session within the connect timeout.
             AuthFailedError: the server refused a login.
+            SessionExpiredError: the session to continue has expired, and the client does not renew
+                it.
+            ClientClosedError: another thread closed the client meanwhile.
+            RuntimeError: the client was started already.
         """
-        if self._is_started:
-            raise RuntimeError("the client was started already")
-        self._is_started = True
         limit_s = self._options.connect_timeout_s
         end_s = time.monotonic() + limit_s
         self._engine.start()
+        self._is_started = True
         try:
             self._wait_for_session(limit_s)
             for scheme, secret in self._options.auth:
@@ -153,7 +157,7 @@ class Client(Operations):
 
         If the server does not reply within ``timeout_s``, the session ends after its timeout.
         """
-        if not self._is_started or self._engine.is_over:
+        if not self._is_started:
             return
         try:
             self._engine.close_session(self._make.close(), timeout_s)
@@ -190,10 +194,19 @@ class Client(Operations):
     def _wait_for_session(self, limit_s: float) -> None:
         if not self._engine.wait_for_state(_STARTED, limit_s):
             raise NoServerError("", "", self._why_no_session())
-        if self.state is SessionState.AUTH_FAILED:
+        state = self.state
+        if state is SessionState.AUTH_FAILED:
             raise AuthFailedError
+        if state is SessionState.EXPIRED:
+            raise SessionExpiredError
+        if state is SessionState.CLOSED:
+            raise ClientClosedError
 
     def _why_no_session(self) -> str:
-        reasons = [f"{address}: {reason}" for address, reason in self._engine.failures.items()]
+        failures = self._engine.failures
+        reasons = [
+            f"{address}: {failures.get(address, 'no reply yet')}"
+            for address in self._engine.order.servers.addresses
+        ]
         limit_s = self._options.connect_timeout_s
-        return f"no session within {limit_s:g} s ({'; '.join(reasons) or 'no server replied'})"
+        return f"no session within {limit_s:g} s ({'; '.join(reasons)})"

@@ -4,10 +4,9 @@ A thread that waits for a call sends its request and reads until its reply comes
 reads at a time: the others wait for it, and it passes the reading on when its own call has ended.
 A background thread connects, sends pings, and reads while no other thread does.
 
-Invariants: `_lock` protects the session, the sending of bytes, and who reads. A thread that reads
-does not hold the lock while it waits for bytes. The outcomes of the session are passed on in their
-order, under the lock. A waiting thread is woken when its call has ended, or when it shall read.
-This module imports the client's protocol and ``model``; it does not import asyncio.
+Invariants: a waiting thread is woken when its call has ended, or when it shall read. The rules of
+the lock are in `connection.py`; `followers.py` passes on the outcomes of the session. This module
+imports the client's protocol and ``model``; it does not import asyncio.
 """
 
 import contextlib
@@ -16,30 +15,27 @@ import os
 import select
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
-from zoolet.client.errors import (
-    ClientClosedError,
-    ForkedClientError,
-    ProtocolError,
-)
+from zoolet.client.connecting.servers import Servers
+from zoolet.client.errors import ClientClosedError, ForkedClientError
 from zoolet.client.protocol.calls import ENDED, Call
 from zoolet.client.protocol.replies import name_of
-from zoolet.client.protocol.session import ClientSession, Outcome
+from zoolet.client.protocol.session import ClientSession
+from zoolet.client.protocol.states import ENDED as ENDED_STATES
 from zoolet.client.protocol.states import SessionState
-from zoolet.client.protocol.watches import Notice, Watcher
+from zoolet.client.protocol.watches import Watcher
+from zoolet.client.thread_client.connection import Connection
 from zoolet.client.thread_client.transport import TICK_S, Transport, connect
 from zoolet.model.addresses import Address
+from zoolet.model.codes import OpCode
 
 if TYPE_CHECKING:
     import ssl
 
 T = TypeVar("T")
-OnState = Callable[[SessionState], None]
 
 log = logging.getLogger("zoolet.client")
 
@@ -53,40 +49,26 @@ _NEVER_S: Final = 1e18
 _CHECK_S: Final = 0.5
 """The longest time between two checks of time limits."""
 
+_STOP_S: Final = 5.0
+"""The longest wait for the end of the background thread."""
+
 _FINAL: Final = frozenset({SessionState.AUTH_FAILED, SessionState.CLOSED})
 
 
-class Engine:
-    """The connection of one client, its session, and the threads that use it.
+class Engine(Connection):
+    """The threads that use one client.
 
     Attributes:
-        session: the session; only a thread with the lock may use it.
-        order: the servers.
         listeners: functions of the program that are called with each new state.
-        failures: the reason of the last failure of each server.
-        address: the address of the last connection.
     """
 
     def __init__(self, session: ClientSession, order: ServerOrder, options: ClientOptions) -> None:
-        self.session = session
-        self.order = order
-        self.listeners: list[OnState] = []
-        self.failures: dict[Address, str] = {}
-        self.address: Address | None = None
+        super().__init__(session, order)
+        self.listeners = self.followers.listeners
         self._options = options
         self._call_timeout_s = options.call_timeout_s
-        self._lock = threading.RLock()
-        self._state_changed = threading.Condition(self._lock)
-        self._wake_reads, self._wake_writes = -1, -1
-        self._is_work_due = False
-        self._transport: Transport | None = None
-        self._unsent = b""
-        self._unsent_calls = 0
-        self._reader = 0
-        self._program_runs_in = 0
-        self._followers: deque[threading.Lock] = deque()
         self._waits = 0
-        self._heard_s = self._sent_s = self._next_check_s = 0.0
+        self._next_check_s = 0.0
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._is_over = False
@@ -97,30 +79,37 @@ class Engine:
         return self._is_over
 
     def start(self) -> None:
-        """Start the background thread, which connects."""
-        self._pid = os.getpid()
-        self._wake_reads, self._wake_writes = os.pipe()
-        for end in (self._wake_reads, self._wake_writes):
-            os.set_blocking(end, False)
-        self._thread = threading.Thread(target=self._work_on, name="zoolet-client", daemon=True)
-        self._thread.start()
+        """Start the background thread, which connects.
+
+        Raises:
+            RuntimeError: the engine was started already.
+        """
+        self._check_process()
+        with self.lock:
+            if self._pid:
+                raise RuntimeError("the client was started already")
+            self.wake_reads, self.wake_writes = os.pipe()
+            for end in (self.wake_reads, self.wake_writes):
+                os.set_blocking(end, False)
+            self._pid = os.getpid()
+            self._thread = threading.Thread(target=self._work_on, name="zoolet-client", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """End the connection and the background thread."""
-        with self._lock:
+        with self.lock:
             self._is_over = True
-            if self._transport is not None:
-                self._transport.close()
-        self._nudge()
+            if self.transport is not None:
+                self.transport.abort()
+            self.nudge()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-            os.close(self._wake_reads)
-            os.close(self._wake_writes)
+            # It looks at _is_over often, except while it resolves a host name, or while a function
+            # of the program runs.
+            self._thread.join(_STOP_S)
 
     def run(self, call: Call[T], timeout_s: float | None) -> T:
         """Send a call, wait for its end, and return its result or raise its error."""
-        self._begin(call, timeout_s, sends=True)
-        if call.phase != ENDED:
+        if self._begin(call, timeout_s, sends=True):
             self._await(cast("Call[object]", call), None)
         if call.error is not None:
             raise call.error
@@ -136,47 +125,59 @@ class Engine:
         Raises:
             TimeoutError: the call has not ended within ``timeout_s``.
         """
-        with self._lock:
-            self._send()
-        if call.phase != ENDED:
-            self._await(call, timeout_s)
-        if call.phase != ENDED:
+        self._check_process()
+        with self.lock:
+            if self.followers.has_ended(call):
+                return
+            self._check_usable()
+            self.send()
+        self._await(call, timeout_s)
+        if call.phase < ENDED:
             raise TimeoutError(f"{name_of(call.op_code)} {call.path}: no result in {timeout_s:g} s")
 
     def cancel(self, call: Call[object]) -> bool:
         """Forget a call; return whether it was not sent."""
-        with self._lock:
-            return self.session.drop(call)
+        self._check_process()
+        with self.lock:
+            is_unsent = self.session.drop(call)
+            self.followers.wake(call)
+            return is_unsent
 
     def log_in(
         self, call: Call[None], scheme: str, credential: bytes, timeout_s: float | None
     ) -> None:
         """Log in, and wait for the reply."""
         self._check_usable()
-        with self._lock:
+        with self.lock:
             self.session.login(cast("Call[object]", call), scheme, credential)
             limit_s = self._call_timeout_s if timeout_s is None else timeout_s
             call.deadline_s = time.monotonic() + (limit_s or _NEVER_S)
-            self._send()
-        if call.phase != ENDED:
-            self._await(cast("Call[object]", call), None)
+            self.send()
+        self._await(cast("Call[object]", call), None)
         if call.error is not None:
             raise call.error
 
     def close_session(self, call: Call[None], timeout_s: float) -> None:
         """End the session: wait for the server's reply, at most for ``timeout_s``."""
         self._check_usable()
-        with self._lock:
+        with self.lock:
             call.deadline_s = time.monotonic() + timeout_s
-            self._pass_on(self.session.close(cast("Call[object]", call)))
-            self._send()
-        if call.phase != ENDED:
+            self.followers.note(self.session.close(cast("Call[object]", call)))
+            self.send()
+            is_closed = self.session.state is SessionState.CLOSED
+        self.followers.pass_on()
+        if not is_closed:
             self._await(cast("Call[object]", call), None)
 
     def wait_for_state(self, states: frozenset[SessionState], timeout_s: float) -> bool:
-        """Wait until the session has one of the states; return whether it has in time."""
-        with self._state_changed:
-            return self._state_changed.wait_for(lambda: self.session.state in states, timeout_s)
+        """Wait until the session has one of the states, or the engine has stopped.
+
+        Returns whether this happened in time.
+        """
+        with self.state_changed:
+            return self.state_changed.wait_for(
+                lambda: self._is_over or self.session.state in states, timeout_s
+            )
 
     @property
     def renews_session(self) -> bool:
@@ -185,207 +186,144 @@ class Engine:
 
     def discard(self, watcher: Watcher) -> bool:
         """Forget a watcher; return whether it was the last one of its kind on its path."""
-        with self._lock:
+        with self.lock:
             return self.session.watches.discard(watcher)
 
-    def drop_connection(self, reason: str) -> None:
-        """Close the connection; the background thread opens another one."""
-        with self._lock:
-            if self._transport is not None and self.address is not None:
-                self.failures[self.address] = reason
-                self._transport.close()
+    def change_servers(self, servers: Servers) -> None:
+        """Use other servers from now on; the chroot stays."""
+        self._check_process()
+        with self.lock:
+            self.order.change(servers._replace(chroot=self.order.servers.chroot))
+            self.has_failed = False
+            if self.address not in servers.addresses:
+                self.drop_connection("the program changed the servers")
+            self.nudge()
+
+    def _check_process(self) -> None:
+        if self._pid not in (0, os.getpid()):
+            raise ForkedClientError
 
     def _check_usable(self) -> None:
-        if self._pid != os.getpid():
-            if self._pid == 0:
-                raise ClientClosedError("", "", "the client is not started: call client.start()")
-            raise ForkedClientError
-        if self._program_runs_in == threading.get_ident():
+        self._check_process()
+        if self._pid == 0:
+            raise ClientClosedError("", "", "the client is not started: call client.start()")
+        if self.followers.program_runs_in == threading.get_ident():
             raise RuntimeError("a function for watches or states must not wait for the client")
 
-    def _begin(self, call: Call[T], timeout_s: float | None, *, sends: bool) -> None:
-        if self._pid != os.getpid() or (sends and self._program_runs_in):
+    def _begin(self, call: Call[T], timeout_s: float | None, *, sends: bool) -> bool:
+        """Start a call; return False if it has failed already."""
+        if self._pid != os.getpid() or (sends and self.followers.program_runs_in):
             self._check_usable()
         limit_s = self._call_timeout_s if timeout_s is None else timeout_s
         if limit_s:
             call.deadline_s = time.monotonic() + limit_s
-        with self._lock:
+        with self.lock:
             if not self.session.start(cast("Call[object]", call)):
-                return
+                return False
             if sends:
-                self._send()
-                return
-            self._unsent_calls += 1
-            if self._unsent_calls >= _SEND_AT_CALLS:
-                self._send()
-        if not self._is_work_due:
-            self._nudge()
-
-    def _nudge(self) -> None:
-        """Wake the background thread, which then sends what waits."""
-        self._is_work_due = True
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_writes, b"\0")
-
-    def _send(self) -> None:
-        """Send what the session has to send. The caller holds the lock."""
-        self._unsent_calls = 0
-        transport = self._transport
-        if transport is None:
-            return
-        data = self.session.data_to_send()
-        if self._unsent:
-            data = self._unsent + data
-        if not data:
-            return
-        try:
-            sent_bytes = transport.send(data)
-        except OSError:
-            sent_bytes = len(data)  # the reader gets the error too, and ends the connection
-        self._unsent = data[sent_bytes:] if sent_bytes < len(data) else b""
-        self._sent_s = time.monotonic()
+                self.send()
+                return True
+            self.unsent_calls += 1
+            if self.unsent_calls >= _SEND_AT_CALLS:
+                self.send()
+            if not self.is_work_due:
+                self.nudge()
+        return True
 
     def _await(self, call: Call[object], timeout_s: float | None) -> None:
         """Read until a call has ended, or wait for the thread that reads."""
         end_s = call.deadline_s or _NEVER_S
         if timeout_s is not None:
             end_s = min(end_s, time.monotonic() + timeout_s)
+        this_thread = threading.get_ident()
+        is_late = False
         try:
-            while call.phase < ENDED:
-                with self._lock:
+            while True:
+                with self.lock:
+                    if self.reader == this_thread:
+                        self.reader = 0
+                    if call.phase >= ENDED and self.followers.has_ended(call):
+                        return
+                    if is_late:
+                        self._expire(call)
+                        return
                     self._waits += 1
-                    reads = not self._reader and self._transport is not None
-                    if reads:
-                        self._reader = threading.get_ident()
-                if reads:
-                    self._read_until(call, end_s)
+                    transport = self.transport if self._may_read(call) else None
+                    if transport is not None:
+                        self.reader = this_thread
+                if transport is not None:
+                    self._read_until(transport, call, end_s)
                 else:
                     self._follow(call, end_s)
-                if time.monotonic() >= end_s:
-                    break
-            if call.phase < ENDED and time.monotonic() >= (call.deadline_s or _NEVER_S):
-                with self._lock:
-                    self.session.expire(call)
+                is_late = time.monotonic() >= end_s
         finally:
-            if self._followers:
-                self._pass_reading_on()
+            if self.followers.waiters or self.reader == this_thread:
+                self._stop_reading(this_thread)
+
+    def _expire(self, call: Call[object]) -> None:
+        """End a call if its own time limit is over. The caller holds the lock."""
+        if time.monotonic() >= (call.deadline_s or _NEVER_S):
+            self.session.expire(call)
+
+    def _stop_reading(self, this_thread: int) -> None:
+        with self.lock:
+            if self.reader == this_thread:
+                self.reader = 0
+            self._pass_reading_on()
+
+    def _may_read(self, call: Call[object]) -> bool:
+        return not self.reader and call.phase < ENDED and self.transport is not None
 
     def _follow(self, call: Call[object], end_s: float) -> None:
         """Wait until the call has ended, or until this thread shall read."""
-        waiter = threading.Lock()
-        waiter.acquire()
-        with self._lock:
-            if call.phase >= ENDED or (not self._reader and self._transport is not None):
-                return
-            call.waiter = waiter
-            self._followers.append(waiter)
+        waiter = None
         try:
+            with self.lock:
+                if self.followers.has_ended(call) or self._may_read(call):
+                    return
+                waiter = self.followers.join(call)
             left_s = min(end_s - time.monotonic(), threading.TIMEOUT_MAX)
             waiter.acquire(timeout=max(0.0, left_s))
         finally:
-            with self._lock:
-                call.waiter = None
-                if waiter in self._followers:
-                    self._followers.remove(waiter)
+            if waiter is not None:
+                with self.lock:
+                    self.followers.leave(call, waiter)
 
     def _pass_reading_on(self) -> None:
-        """Wake a waiting thread, which then reads, if no thread reads."""
-        with self._lock:
-            if not self._reader and self._transport is not None and self._followers:
-                self._followers.popleft().release()
+        """If no thread reads, wake one, which then reads. The caller holds the lock."""
+        if not self.reader and self.transport is not None:
+            self.followers.wake_first()
 
-    def _read_until(self, call: Call[object], end_s: float) -> None:
+    def _read_until(self, transport: Transport, call: Call[object], end_s: float) -> None:
         """Read until a call has ended; this thread is the reader."""
-        try:
-            while call.phase < ENDED:
-                transport, left_s = self._transport, end_s - time.monotonic()
-                if transport is None or left_s <= 0:
-                    return
-                self._read_once(transport, min(left_s, TICK_S))
-        finally:
-            self._reader = 0
-
-    def _read_once(self, transport: Transport, limit_s: float) -> None:
-        """Read what comes within ``limit_s``, and send what waits."""
-        reason = ""
-        try:
-            data = transport.receive(limit_s, is_writing=bool(self._unsent))
-            if data == b"":
-                reason = "the server closed the connection"
-            else:
-                with self._lock:
-                    if data:
-                        self._heard_s = time.monotonic()
-                        self._pass_on(self.session.receive(data))
-                    self._send()
-        except (OSError, ProtocolError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-        except BaseException:
-            # An interrupt may have lost a part of the bytes.
-            self._disconnect(transport, "the reading thread was interrupted")
-            raise
-        if reason:
-            self._disconnect(transport, reason)
-
-    def _disconnect(self, transport: Transport, reason: str) -> None:
-        """End a connection: outstanding calls fail, and the background thread connects again."""
-        with self._lock:
-            if self._transport is not transport:
-                return
-            self._transport = None
-            self._unsent = b""
-            if self.address is not None:
-                self.failures.setdefault(self.address, reason)
+        while self.transport is transport and call.phase < ENDED:
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                break
+            self.read_once(transport, min(left_s, TICK_S))
+        if self.transport is not transport:
             transport.close()
-            self._pass_on(self.session.disconnected())
-            if not self.session.is_served:
-                self._nudge()
-
-    def _pass_on(self, outcomes: list[Outcome]) -> None:
-        """Pass outcomes to the program, in their order. The caller holds the lock."""
-        for outcome in outcomes:
-            if isinstance(outcome, Call):
-                if outcome.waiter is not None:
-                    waiter = cast("threading.Lock", outcome.waiter)
-                    if waiter in self._followers:  # it is not woken yet
-                        self._followers.remove(waiter)
-                        waiter.release()
-            elif isinstance(outcome, Notice):
-                self._call_program(outcome.watcher.notify, outcome.what)
-            else:
-                log.info("session 0x%x: %s", self.session.session.id & (1 << 64) - 1, outcome.value)
-                self._state_changed.notify_all()
-                for listener in tuple(self.listeners):
-                    self._call_program(listener, outcome)
-
-    def _call_program(self, function: Callable[[T], None], argument: T) -> None:
-        self._program_runs_in = threading.get_ident()
-        try:
-            function(argument)
-        except Exception:
-            log.exception("a function of the program failed: %r", function)
-        finally:
-            self._program_runs_in = 0
 
     # The background thread.
 
     def _work_on(self) -> None:
         """Connect, keep the session alive, and read while no other thread does."""
+        self.followers.background = threading.get_ident()
         poll = select.poll()
-        poll.register(self._wake_reads, select.POLLIN)
+        poll.register(self.wake_reads, select.POLLIN)
         try:
-            while not self._is_over and self.session.state not in _FINAL:
-                transport = self._transport
+            while self._goes_on():
+                transport = self.transport
                 if transport is None:
                     self._connect(poll)
                     continue
                 waits = self._waits
                 poll.poll(_QUIET_S * 1000)
                 self._do_work()
-                with self._lock:
-                    reads = not self._reader and waits == self._waits
+                with self.lock:
+                    reads = not self.reader and waits == self._waits
                     if reads:
-                        self._reader = threading.get_ident()
+                        self.reader = threading.get_ident()
                 if reads:
                     self._read_in_background(transport, waits)
         except Exception:
@@ -393,89 +331,103 @@ class Engine:
         finally:
             self._end()
 
+    def _goes_on(self) -> bool:
+        return not self._is_over and self.session.state not in _FINAL
+
     def _read_in_background(self, transport: Transport, waits: int) -> None:
         """Read until another thread waits for a reply."""
         poll = select.poll()
-        poll.register(self._wake_reads, select.POLLIN)
+        poll.register(self.wake_reads, select.POLLIN)
         try:
-            while waits == self._waits and self._transport is transport and not self._is_over:
-                wanted = select.POLLIN | (select.POLLOUT if self._unsent else 0)
+            while waits == self._waits and self.transport is transport and not self._is_over:
+                wanted = select.POLLIN | (select.POLLOUT if self.unsent else 0)
                 poll.register(transport.fileno(), wanted)
                 if transport.has_buffered() or poll.poll(self._time_to_check_s() * 1000):
-                    self._read_once(transport, 0.0)
+                    self.read_once(transport, 0.0)
                 self._do_work()
         finally:
-            self._reader = 0
-            self._pass_reading_on()
+            self._stop_reading(threading.get_ident())
 
     def _time_to_check_s(self) -> float:
         return min(_CHECK_S, self.session.timeout_ms / 6000)
 
     def _do_work(self) -> None:
         """Send what waits; check time limits and the liveness of the server."""
-        if self._is_work_due:
-            self._is_work_due = False
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_reads, 4096)
-            with self._lock:
-                self._send()
+        if self.is_work_due:
+            with self.lock:
+                self.is_work_due = False
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.wake_reads, 4096)
+                self.send()
         now_s = time.monotonic()
         if now_s < self._next_check_s:
             return
         self._next_check_s = now_s + self._time_to_check_s()
-        silent_s = 0.0
-        with self._lock:
-            transport = self._transport
+        with self.lock:
             overdue = self.session.overdue(now_s)
             for call in overdue:
                 self.session.expire(call)
-            self._pass_on(list(overdue))
+            self.followers.note(list(overdue))
             limit_s = self.session.timeout_ms / 1000
-            if transport is not None and now_s - self._heard_s > limit_s * 2 / 3:
-                silent_s = now_s - self._heard_s
-            elif now_s - min(self._sent_s, self._heard_s) >= limit_s / 3:
+            silent_s = now_s - self.heard_s
+            if silent_s > (limit_s * 2 / 3 if self.session.is_served else self._try_limit_s()):
+                self.drop_connection(f"the server was silent for {silent_s:.1f} s")
+            elif now_s - min(self.sent_s, self.heard_s) >= limit_s / 3:
                 self.session.ping()
-                self._send()
-        if transport is not None and silent_s:
-            self._disconnect(transport, f"the server was silent for {silent_s:.1f} s")
+                self.send()
+        self.followers.pass_on()
+
+    def _try_limit_s(self) -> float:
+        """Return the time limit of one try to connect: each server gets its part of the time."""
+        limit_s = min(self._options.connect_timeout_s, self.session.timeout_ms * 2 / 3000)
+        return limit_s / len(self.order.servers.addresses)
 
     def _connect(self, poll: select.poll) -> None:
-        """Try the next server."""
-        with self._lock:
+        """Try the next server; pause before, if a round of tries has failed."""
+        end_s = time.monotonic() + (self.order.pause_s() if self.has_failed else 0.0)
+        while self.has_failed and self._goes_on() and (left_s := end_s - time.monotonic()) > 0:
+            poll.poll(min(left_s, self._time_to_check_s()) * 1000)
+            self._do_work()
+        with self.lock:
             if self.session.state is SessionState.EXPIRED:
                 if not self._options.renews_session:
                     self._is_over = True
                     return
-                self._pass_on(self.session.renew())
+                self.followers.note(self.session.renew())
             address = self.order.next()
-        limit_s = self._options.connect_timeout_s
+            limit_s = self._try_limit_s()
+        self.followers.pass_on()
+        self.has_failed = True  # until a server serves the session
         try:
-            transport = connect(address.host, address.port, limit_s, self._tls_context())
+            transport = connect(
+                address.host, address.port, limit_s, self._tls_context(), self._check_goes_on
+            )
         except TimeoutError:
             self.failures[address] = f"no connection within {limit_s:g} s"
-        except OSError as error:
-            self.failures[address] = error.strerror or str(error)
+        except (OSError, ValueError) as error:
+            self.failures[address] = getattr(error, "strerror", None) or str(error)
         else:
             self._use(transport, address)
-            return
-        pause_s = self.order.pause_s()
-        if pause_s:
-            poll.poll(pause_s * 1000)
-            self._do_work()
+
+    def _check_goes_on(self) -> None:
+        self._do_work()
+        if not self._goes_on():
+            raise ConnectionAbortedError("the client is closed")
 
     def _use(self, transport: Transport, address: Address) -> None:
-        with self._lock:
-            if self._is_over:
+        with self.lock:
+            if not self._goes_on() or address not in self.order.servers.addresses:
                 transport.close()
                 return
             self.address = address
             self.failures.pop(address, None)
-            self._transport = transport
-            self._heard_s = time.monotonic()
+            self.transport = transport
+            self.heard_s = time.monotonic()
             self.session.connected()
-            self._send()
-            self._reader = threading.get_ident()
-        self._read_in_background(transport, self._waits)
+            self.send()
+            self.reader = threading.get_ident()
+            waits = self._waits
+        self._read_in_background(transport, waits)
 
     def _tls_context(self) -> "ssl.SSLContext | None":
         if self._options.tls is None:
@@ -486,10 +438,20 @@ class Engine:
 
     def _end(self) -> None:
         """Close the connection; no call goes on."""
-        with self._lock:
+        with self.lock:
             self._is_over = True
-            transport, self._transport = self._transport, None
+            transport, self.transport = self.transport, None
             if transport is not None:
-                transport.close()
-                self._pass_on(self.session.disconnected())
-            self._state_changed.notify_all()
+                transport.abort()
+                if not self.reader:
+                    transport.close()
+                self.followers.note(self.session.disconnected())
+            if self.session.state not in ENDED_STATES:
+                nothing: Call[object] = Call(OpCode.CLOSE_SESSION.value, 0, "", b"")
+                self.followers.note(self.session.close(nothing))
+            self.followers.wake_all()
+            self.state_changed.notify_all()
+            for end in (self.wake_reads, self.wake_writes):
+                os.close(end)
+            self.wake_reads = self.wake_writes = -1
+        self.followers.pass_on()

@@ -2,7 +2,7 @@
 
 from typing import Generic, Protocol, TypeVar
 
-from zoolet.client.protocol.calls import ENDED, Call
+from zoolet.client.protocol.calls import DROPPED, ENDED, Call
 
 T = TypeVar("T")
 
@@ -29,8 +29,8 @@ class CallFuture(Generic[T]):
         self._call = call
 
     def done(self) -> bool:
-        """Return whether the call has ended."""
-        return self._call.phase == ENDED
+        """Return whether the call has ended or was cancelled."""
+        return self._call.phase >= ENDED
 
     def result(self, timeout_s: float | None = None) -> T:
         """Wait for the result and return it.
@@ -40,11 +40,16 @@ class CallFuture(Generic[T]):
 
         Raises:
             TimeoutError: the call has not ended in time; it goes on.
+            concurrent.futures.CancelledError: the call was cancelled.
             ZooKeeperError: the call failed.
         """
         call = self._call
-        if call.phase != ENDED:
+        if call.phase != DROPPED:
             self._client.wait(call, timeout_s)  # type: ignore[arg-type]
+        if call.phase == DROPPED:
+            from concurrent.futures import CancelledError  # noqa: PLC0415 -- slow import
+
+            raise CancelledError
         if call.error is not None:
             raise call.error
         return call.result  # type: ignore[return-value]

@@ -1,14 +1,20 @@
 """The connection of a `Client`: a socket that one thread reads while others write.
 
 Invariants: `send` never blocks; `receive` blocks at most for its time limit. Reading and writing at
-the same time is allowed, closing too. This module imports no other module of the client.
+the same time is allowed, `abort` too. Only the thread that reads calls `close`: otherwise it could
+read from another descriptor with the same number. This module imports no other module of the
+client.
 """
 
 import contextlib
+import errno
+import os
 import select
 import socket
 import threading
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,11 +32,20 @@ _TICK: Final = (0).to_bytes(8, "little") + (50_000).to_bytes(8, "little")
 
 
 class Transport(ABC):
-    """A connection."""
+    """A connection.
+
+    Attributes:
+        is_aborted: whether it was aborted, so that nothing can be sent any more.
+    """
+
+    is_aborted = False
 
     @abstractmethod
     def send(self, data: bytes) -> int:
-        """Send as much as possible without waiting; return the number of bytes."""
+        """Send as much as possible without waiting; return the number of bytes.
+
+        The next call must begin with the bytes that were not sent: TLS may have encrypted them.
+        """
 
     @abstractmethod
     def receive(self, limit_s: float, *, is_writing: bool) -> bytes | None:
@@ -48,8 +63,12 @@ class Transport(ABC):
         return False
 
     @abstractmethod
+    def abort(self) -> None:
+        """End the connection; the thread that reads it gets b"" or OSError, and closes it."""
+
+    @abstractmethod
     def close(self) -> None:
-        """Close the connection; a thread that reads it gets b"" or OSError."""
+        """End the connection and free its descriptor."""
 
 
 class PlainTransport(Transport):
@@ -90,10 +109,15 @@ class PlainTransport(Transport):
         """Return the descriptor."""
         return self._connection.fileno()
 
-    def close(self) -> None:
-        """Close the connection."""
+    def abort(self) -> None:
+        """End the connection."""
+        self.is_aborted = True
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
+
+    def close(self) -> None:
+        """End the connection and free its descriptor."""
+        self.abort()
         self._connection.close()
 
 
@@ -143,22 +167,102 @@ class TlsTransport(Transport):
 
     def has_buffered(self) -> bool:
         """Return whether OpenSSL has decrypted bytes."""
-        return self._connection.pending() > 0
+        with self._lock:
+            return self._connection.pending() > 0
+
+    def abort(self) -> None:
+        """End the connection."""
+        self.is_aborted = True
+        # SSLSocket.shutdown would also end the encryption: a thread that sends at the same time
+        # would send without it.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-        self._connection.close()
+        """End the connection and free its descriptor."""
+        self.abort()
+        with self._lock:
+            self._connection.close()
 
 
-def connect(host: str, port: int, limit_s: float, context: "ssl.SSLContext | None") -> Transport:
-    """Open a connection; raises OSError."""
-    connection = socket.create_connection((host, port), limit_s)
-    try:
-        if context is None:
-            return PlainTransport(connection)
-        return TlsTransport(context.wrap_socket(connection, server_hostname=host))
-    except BaseException:
-        connection.close()
-        raise
+def connect(
+    host: str,
+    port: int,
+    limit_s: float,
+    context: "ssl.SSLContext | None",
+    check: Callable[[], None],
+) -> Transport:
+    """Open a connection.
+
+    Calls ``check`` often while it waits; an exception of ``check`` ends the wait.
+
+    Raises:
+        TimeoutError: there is no connection within ``limit_s``.
+        OSError: the connection was refused, the host name is not known, or TLS failed.
+        UnicodeError: the host name has a part that is empty or too long.
+    """
+    end_s = time.monotonic() + limit_s
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failure: OSError | None = None
+    for tried, (family, kind, protocol, _, address) in enumerate(found):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            # Each address of the host gets the same part of the time that is left.
+            share_s = (end_s - time.monotonic()) / (len(found) - tried)
+            waits = _Waits(time.monotonic() + share_s, check)
+            connection.setblocking(False)
+            _open(connection, address, waits)
+            if context is None:
+                return PlainTransport(connection)
+            connection = context.wrap_socket(
+                connection, server_hostname=host, do_handshake_on_connect=False
+            )
+            _shake_hands(connection, waits)
+            return TlsTransport(connection)
+        except OSError as error:
+            failure = error
+            connection.close()
+        except BaseException:
+            connection.close()
+            raise
+    raise failure or OSError("the host has no address")
+
+
+class _Waits:
+    """Waits for a descriptor until a time."""
+
+    def __init__(self, end_s: float, check: Callable[[], None]) -> None:
+        self._end_s = end_s
+        self._check = check
+
+    def until_ready(self, connection: socket.socket, wanted: int) -> None:
+        """Raises TimeoutError at the end of the time."""
+        poll = select.poll()
+        poll.register(connection, wanted)
+        while not poll.poll(TICK_S * 1000):
+            self._check()
+            if time.monotonic() >= self._end_s:
+                raise TimeoutError
+
+
+def _open(connection: socket.socket, address: object, waits: _Waits) -> None:
+    code = connection.connect_ex(address)  # type: ignore[arg-type]
+    if code == errno.EINPROGRESS:
+        waits.until_ready(connection, select.POLLOUT)
+        code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _shake_hands(connection: "ssl.SSLSocket", waits: _Waits) -> None:
+    import ssl  # noqa: PLC0415 -- slow import
+
+    while True:
+        try:
+            connection.do_handshake()
+        except ssl.SSLWantReadError:
+            waits.until_ready(connection, select.POLLIN)
+        except ssl.SSLWantWriteError:
+            waits.until_ready(connection, select.POLLOUT)
+        else:
+            return
