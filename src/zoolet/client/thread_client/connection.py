@@ -39,13 +39,14 @@ class Connection:
         followers: the threads that wait for the thread that reads.
         transport: the connection; None if there is none.
         reader: the thread that reads; 0 if none does.
+        drop_reason: why the client itself ends the connection; "" if it does not.
         unsent: bytes that the connection could not take yet.
         unsent_calls: the number of calls that were submitted since the last sending.
         heard_s, sent_s: the times of the last reading and sending.
         wake_reads, wake_writes: the ends of the pipe that wakes the background thread; -1 if it
             does not run.
         is_work_due: whether a byte is in that pipe.
-        has_failed: whether no server has served the session since the last try to connect.
+        has_failed: whether no server has replied since the last try to connect.
     """
 
     def __init__(self, session: ClientSession, order: ServerOrder) -> None:
@@ -58,6 +59,7 @@ class Connection:
         self.followers = Followers(self.lock, self._note_state)
         self.transport: Transport | None = None
         self.reader = 0
+        self.drop_reason = ""
         self.unsent = b""
         self.unsent_calls = 0
         self.heard_s = self.sent_s = 0.0
@@ -127,7 +129,7 @@ class Connection:
                 self.transport = None
                 self.unsent = b""
                 if self.address is not None:
-                    self.failures.setdefault(self.address, reason)
+                    self.failures[self.address] = self.drop_reason or reason
                 self.followers.note(self.session.disconnected())
                 self.followers.wake_all()  # an interrupt may have lost outcomes
                 self.nudge()
@@ -136,14 +138,15 @@ class Connection:
 
     def drop_connection(self, reason: str) -> None:
         """Let the thread that reads end the connection. The caller holds the lock."""
-        if self.transport is not None and self.address is not None:
-            self.failures[self.address] = reason
+        if self.transport is not None and not self.transport.is_aborted:
+            self.drop_reason = reason
             self.transport.abort()
 
     def _note_state(self, state: SessionState) -> None:
         """Note that the state has changed. The caller holds the lock."""
         log.info("session 0x%x: %s", self.session.session.id & (1 << 64) - 1, state.value)
-        if state in SERVED:
+        has_refused = state is SessionState.EXPIRED and self.session.session.id != 0
+        if state in SERVED or has_refused:  # the server works
             self.has_failed = False
             self.order.succeeded()
             self.failures.clear()

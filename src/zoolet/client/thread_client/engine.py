@@ -384,20 +384,21 @@ class Engine(Connection):
 
     def _connect(self, poll: select.poll) -> None:
         """Try the next server; pause before, if a round of tries has failed."""
-        end_s = time.monotonic() + (self.order.pause_s() if self.has_failed else 0.0)
-        while self.has_failed and self._goes_on() and (left_s := end_s - time.monotonic()) > 0:
-            poll.poll(min(left_s, self._time_to_check_s()) * 1000)
-            self._do_work()
         with self.lock:
             if self.session.state is SessionState.EXPIRED:
                 if not self._options.renews_session:
                     self._is_over = True
                     return
                 self.followers.note(self.session.renew())
+        self.followers.pass_on()
+        if self.has_failed:
+            self._pause(poll)
+        with self.lock:
+            if not self._goes_on():
+                return
             address = self.order.next()
             limit_s = self._try_limit_s()
-        self.followers.pass_on()
-        self.has_failed = True  # until a server serves the session
+        self.has_failed = True  # until a server replies
         try:
             transport = connect(
                 address.host, address.port, limit_s, self._tls_context(), self._check_goes_on
@@ -408,6 +409,12 @@ class Engine(Connection):
             self.failures[address] = getattr(error, "strerror", None) or str(error)
         else:
             self._use(transport, address)
+
+    def _pause(self, poll: select.poll) -> None:
+        end_s = time.monotonic() + self.order.pause_s()
+        while self._goes_on() and self.has_failed and (left_s := end_s - time.monotonic()) > 0:
+            poll.poll(min(left_s, self._time_to_check_s()) * 1000)
+            self._do_work()
 
     def _check_goes_on(self) -> None:
         self._do_work()
@@ -420,7 +427,7 @@ class Engine(Connection):
                 transport.close()
                 return
             self.address = address
-            self.failures.pop(address, None)
+            self.drop_reason = ""
             self.transport = transport
             self.heard_s = time.monotonic()
             self.session.connected()

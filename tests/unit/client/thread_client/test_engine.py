@@ -35,7 +35,8 @@ from zoolet.client import (
 )
 from zoolet.client.protocol.session import SessionId
 from zoolet.client.thread_client import engine as engine_module
-from zoolet.model.codes import EventType
+from zoolet.model.codes import EventType, OpCode, Xid
+from zoolet.testing.received_requests.frames import REQUEST_HEADER
 
 FOREVER_S = 1000.0
 """Longer than the time limit of a test."""
@@ -49,12 +50,14 @@ def server() -> Iterator[ScriptedServer]:
         yield running
 
 
-def begun(server: ScriptedServer, **options: Any) -> tuple[Client, Accepted]:
+def begun(
+    server: ScriptedServer, *, grant: dict[str, int] | None = None, **options: Any
+) -> tuple[Client, Accepted]:
     """Return a started client, and the server's end of its connection."""
     wanted = {"call_timeout_s": WAIT_S, "connect_timeout_s": WAIT_S, **options}
     client = Client(server.hosts, ClientOptions(**wanted))
     starting = Running(client.start)
-    connection = server.granted()
+    connection = server.granted(**(grant or {}))
     starting.end()
     return client, connection
 
@@ -316,6 +319,19 @@ def test_a_resumed_session_that_has_expired_is_told_at_once(server: ScriptedServ
     assert "SessionExpiredError" in repr(starting.wait())
 
 
+def test_no_pause_comes_before_the_next_session(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, connection = begun(server)
+    pauses = itertools.count()
+    monkeypatch.setattr(client._engine.order, "pause_s", lambda: next(pauses) * 0.0)
+    connection.close()
+    server.granted(session_id=0, timeout_ms=0).close()
+    connection = server.granted(session_id=8)
+    assert next(pauses) == 0, "the client has paused"
+    end(client, connection)
+
+
 def test_a_close_during_the_start_ends_it(server: ScriptedServer) -> None:
     client = Client(server.hosts, ClientOptions(connect_timeout_s=FOREVER_S))
     starting = Running(client.start)
@@ -340,6 +356,20 @@ def test_a_silent_server_does_not_take_the_time_of_the_next_one(server: Scripted
         hosts = ",".join([silent.hosts] * 3 + [server.hosts])
         with Client(hosts, ClientOptions(connect_timeout_s=2.0)) as client:
             assert client.get("/a").data == b""
+
+
+def test_pings_are_sent_while_a_call_waits(server: ScriptedServer) -> None:
+    client, connection = begun(server, grant={"timeout_ms": 300})
+    waiting = Running(client.get, "/a")
+    asked = connection.request()
+    for _ in range(9):
+        header = Asked(*REQUEST_HEADER.unpack_from(connection.read_frame()))
+        assert header == (Xid.PING.value, OpCode.PING.value)
+        connection.send(reply_frame(Xid.PING.value))
+    connection.send(data_frame(asked.xid, b"late"))
+    assert waiting.end().data == b"late"
+    assert client.state is SessionState.CONNECTED
+    end(client, connection)
 
 
 def test_tries_go_on_after_a_long_outage(
