@@ -1,45 +1,19 @@
 """Opens the session of a kazoo client, or raises an error with the cause.
 
-Invariant: the wait ends after the connect timeout, and earlier if the cause cannot disappear by
-waiting. Imports ``model`` and kazoo.
+Imports ``model``, `zoolet.client.connecting` and kazoo.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import AuthFailedError, ConnectionClosedError, KazooException
 from kazoo.protocol.states import KeeperState
 
-from zoolet.client.connecting.diagnosis import Cause, Kind, unresolved, why_no_session
+from zoolet.client.connecting.opening import NoSessionError, SessionWait, login_refused
 from zoolet.client.connecting.settings import ConnectionSettings
 
-_PATIENCE_S: Final = 2.0
-"""The time to wait for a session before searching for the cause; also the search's timeout."""
-
-_ADVICE = {
-    Kind.NAME: "Correct the address ({server} HOST:PORT)",
-    Kind.TLS_MISSING: "Give --tls-ca FILE, or the address of the port without TLS",
-    Kind.TLS_NOT_SERVED: "Leave out --tls-ca, or give the address of the port with TLS",
-    Kind.TLS_FILES: "Check the files of --tls-ca, --tls-cert and --tls-key",
-    Kind.SERVER_CERTIFICATE: "Check --tls-ca FILE and the host name in {server} HOST:PORT",
-    Kind.CLIENT_CERTIFICATE_MISSING: "Give --tls-cert FILE",
-    Kind.CLIENT_CERTIFICATE_REFUSED: "Give another --tls-cert FILE, or let the server trust its CA",
-    Kind.TLS_VERSION: "Check ssl.enabledProtocols and ssl.ciphersuites of the server",
-}
-
-
-class NoSessionError(Exception):
-    """The client got no session; the message names the cause and says what to do.
-
-    Attributes:
-        is_late: whether the wait ended at the connect timeout; False if it ended early, because of
-            a cause that cannot disappear by waiting.
-    """
-
-    def __init__(self, message: str, *, is_late: bool = False) -> None:
-        super().__init__(message)
-        self.is_late = is_late
+__all__ = ["NoSessionError", "SessionOpener"]
 
 
 class SessionOpener:
@@ -55,11 +29,8 @@ class SessionOpener:
         self, client: KazooClient, settings: ConnectionSettings, server_option: str
     ) -> None:
         self._client = client
-        self._settings = settings
-        self._servers = settings.servers
         self._timeout_s = settings.connect_timeout_s
-        self._patience_s = min(self._timeout_s, _PATIENCE_S)
-        self._server_option = server_option
+        self._session = SessionWait(settings, server_option)
 
     def open(self, wait: Callable[[float], bool] | None = None) -> None:
         """Start the client, and wait until it has a session and is logged in.
@@ -71,58 +42,23 @@ class SessionOpener:
             NoSessionError: there is no session after the connect timeout, or a session is not
                 possible.
         """
-        if (reason := unresolved(self._servers)) is not None:
-            raise NoSessionError(f"{reason}. {self._advice(Kind.NAME)}")
-        if self._settings.tls is not None and len(self._servers.addresses) == 1:
-            # kazoo does not report a failed handshake, and tries again until the timeout.
-            self._refuse_final(self._look())
+        self._session.check()
         live = self._client.start_async()
-        self._wait(wait or live.wait)
+        self._session.wait(wait or live.wait)
         if self._client.auth_data:
             self._check_login()
-
-    def _wait(self, wait: Callable[[float], bool]) -> None:
-        if wait(self._patience_s):
-            return
-        self._refuse_final(self._look())
-        if wait(self._timeout_s - self._patience_s):
-            return
-        cause = self._look()
-        self._refuse_final(cause)
-        seen = "" if cause is None else f" ({cause.text})"
-        raise NoSessionError(
-            f"no ZooKeeper server answers at {self._settings.hosts} within"
-            f" {_in_words(self._settings.connect_timeout_ms)}{seen}: is it running, and is the"
-            f" address right ({self._server_option} HOST:PORT)?",
-            is_late=True,
-        )
-
-    def _look(self) -> Cause | None:
-        return why_no_session(self._servers, self._settings.tls, self._patience_s)
-
-    def _refuse_final(self, cause: Cause | None) -> None:
-        if cause is not None and cause.is_final:
-            raise NoSessionError(f"{cause.text}. {self._advice(cause.kind)}")
-
-    def _advice(self, kind: Kind) -> str:
-        return _ADVICE[kind].format(server=self._server_option)
 
     def _check_login(self) -> None:
         """Raise NoSessionError if the server refuses the login.
 
         kazoo logs in on each new connection before it sends requests, and stops if the login fails.
         """
-        schemes = ", ".join(sorted({scheme for scheme, _ in self._client.auth_data}))
-        refused = f"the server refuses the login with {schemes}. Check --auth SCHEME:SECRET"
+        refused = login_refused(scheme for scheme, _ in self._client.auth_data)
         answer: Any = self._client.exists_async("/")
         try:
             answer.get(timeout=self._timeout_s)
         except (AuthFailedError, ConnectionClosedError) as error:
-            raise NoSessionError(refused) from error
+            raise refused from error
         except (KazooException, self._client.handler.timeout_exception) as error:
             if self._client.client_state in {KeeperState.AUTH_FAILED, KeeperState.CLOSED}:
-                raise NoSessionError(refused) from error
-
-
-def _in_words(timeout_ms: int) -> str:
-    return f"{timeout_ms / 1000:g} s"
+                raise refused from error

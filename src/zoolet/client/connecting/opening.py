@@ -1,0 +1,111 @@
+"""Waits for the first session of any client, or raises an error with the cause.
+
+Invariant: the wait ends after the connect timeout, and earlier if the cause cannot disappear by
+waiting. Imports only ``model`` and other modules of its package.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from zoolet.client.connecting.diagnosis import Cause, Kind, unresolved, why_no_session
+from zoolet.client.connecting.settings import ConnectionSettings
+
+_PATIENCE_S: Final = 2.0
+"""The time to wait for a session before searching for the cause; also the search's timeout."""
+
+_ADVICE = {
+    Kind.NAME: "Correct the address ({server} HOST:PORT)",
+    Kind.TLS_MISSING: "Give --tls-ca FILE, or the address of the port without TLS",
+    Kind.TLS_NOT_SERVED: "Leave out --tls-ca, or give the address of the port with TLS",
+    Kind.TLS_FILES: "Check the files of --tls-ca, --tls-cert and --tls-key",
+    Kind.SERVER_CERTIFICATE: "Check --tls-ca FILE and the host name in {server} HOST:PORT",
+    Kind.CLIENT_CERTIFICATE_MISSING: "Give --tls-cert FILE",
+    Kind.CLIENT_CERTIFICATE_REFUSED: "Give another --tls-cert FILE, or let the server trust its CA",
+    Kind.TLS_VERSION: "Check ssl.enabledProtocols and ssl.ciphersuites of the server",
+}
+
+
+class NoSessionError(Exception):
+    """The client got no session; the message names the cause and says what to do.
+
+    Attributes:
+        is_late: whether the wait ended at the connect timeout; False if it ended early, because of
+            a cause that cannot disappear by waiting.
+    """
+
+    def __init__(self, message: str, *, is_late: bool = False) -> None:
+        super().__init__(message)
+        self.is_late = is_late
+
+
+class SessionWait:
+    """The wait for the first session of a client.
+
+    Args:
+        settings: the settings of the connection.
+        server_option: the command line option for the servers, for the advice in errors.
+    """
+
+    def __init__(self, settings: ConnectionSettings, server_option: str) -> None:
+        self._settings = settings
+        self._servers = settings.servers
+        self._timeout_s = settings.connect_timeout_s
+        self._patience_s = min(self._timeout_s, _PATIENCE_S)
+        self._server_option = server_option
+
+    def check(self) -> None:
+        """Look for causes that are known before the client is started.
+
+        Raises:
+            NoSessionError: a session is not possible.
+        """
+        if (reason := unresolved(self._servers)) is not None:
+            raise NoSessionError(f"{reason}. {self._advice(Kind.NAME)}")
+        if self._settings.tls is not None and len(self._servers.addresses) == 1:
+            # A client does not report a failed handshake, and tries again until the timeout.
+            self._refuse_final(self._look())
+
+    def wait(self, wait: Callable[[float], bool]) -> None:
+        """Wait until the client, which is started, has a session.
+
+        ``wait`` gets a number of seconds, waits at most this time until the client is connected,
+        and returns whether it is.
+
+        Raises:
+            NoSessionError: there is no session after the connect timeout, or a session is not
+                possible.
+        """
+        if wait(self._patience_s):
+            return
+        self._refuse_final(self._look())
+        if wait(self._timeout_s - self._patience_s):
+            return
+        cause = self._look()
+        self._refuse_final(cause)
+        seen = "" if cause is None else f" ({cause.text})"
+        raise NoSessionError(
+            f"no ZooKeeper server answers at {self._settings.hosts} within"
+            f" {_in_words(self._settings.connect_timeout_ms)}{seen}: is it running, and is the"
+            f" address right ({self._server_option} HOST:PORT)?",
+            is_late=True,
+        )
+
+    def _look(self) -> Cause | None:
+        return why_no_session(self._servers, self._settings.tls, self._patience_s)
+
+    def _refuse_final(self, cause: Cause | None) -> None:
+        if cause is not None and cause.is_final:
+            raise NoSessionError(f"{cause.text}. {self._advice(cause.kind)}")
+
+    def _advice(self, kind: Kind) -> str:
+        return _ADVICE[kind].format(server=self._server_option)
+
+
+def login_refused(schemes: Iterable[str]) -> NoSessionError:
+    """Return the error for a refused login with these schemes."""
+    named = ", ".join(sorted(set(schemes)))
+    return NoSessionError(f"the server refuses the login with {named}. Check --auth SCHEME:SECRET")
+
+
+def _in_words(timeout_ms: int) -> str:
+    return f"{timeout_ms / 1000:g} s"
