@@ -64,10 +64,10 @@ def run_workers(hosts: str, count: int, started: Semaphore, stop: Event) -> None
 def measure(jobs: int, workers: int, shards: int, task_ms: float, home: Path) -> Figures:
     """Submit, start the workers, wait for the end, stop them; return what passed."""
     with ServerProcess(home, SERVER) as server, CountingProxy(server.port) as proxy:
-        client = connect(ConnectionSettings(proxy.hosts))
-        queue = JobQueue(client, ROOT)
+        link = connect(ConnectionSettings(proxy.hosts))
+        queue = JobQueue(link, ROOT)
         queue.ensure_layout(QueueSettings(shards=shards))
-        dispatcher = Dispatcher(client, ROOT)
+        dispatcher = Dispatcher(link, ROOT)
         began = time.monotonic()
         batch = dispatcher.submit_batch(
             [
@@ -104,8 +104,7 @@ def measure(jobs: int, workers: int, shards: int, task_ms: float, home: Path) ->
         for process in processes:
             process.join()
         seen.set()
-        client.stop()
-        client.close()
+        link.close(10.0)
         figures = proxy.figures(submitted_s, took_s)
         if states != {JobState.SUCCESSFUL: jobs}:
             raise RuntimeError(f"not every job was done: {states}")

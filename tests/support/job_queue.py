@@ -2,19 +2,19 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT
-from zoolet.client.kazoo import call
 from zoolet.jobs import (
     JobQueue,
     JobRequest,
 )
-from zoolet.jobs.znodes import edge
+from zoolet.jobs.znodes.client_link import ClientLink
+from zoolet.jobs.znodes.kazoo_link import KazooLink
 
 
 def request(groupid: str = "1", **changes: Any) -> JobRequest:
@@ -39,22 +39,32 @@ def value(client: KazooClient, place: str, name: str) -> Any:
     return json.loads(data)
 
 
+def replace_multi(patch: pytest.MonkeyPatch, function: Callable[[Callable[[], Any]], Any]) -> None:
+    """Call ``function(send)`` in place of each multi of the job system; ``send()`` sends it."""
+
+    def replaced(multi: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: function(lambda: multi(*arguments))
+
+    for kind in (ClientLink, KazooLink):
+        patch.setattr(kind, "multi", replaced(kind.multi))
+
+
 @contextlib.contextmanager
 def reply_lost(
     monkeypatch: pytest.MonkeyPatch, error: type[Exception], *, done: bool
 ) -> Iterator[None]:
     """Let the first multi be done, or not, and its reply be lost."""
-    send, lost = call, False
+    lost = False
+    with monkeypatch.context() as patch:
 
-    def losing(client: KazooClient, request: Any) -> None:
-        nonlocal lost
-        lost = True
-        monkeypatch.setattr(edge, "call", send)
-        if done:
-            results = send(client, request).get()
-            assert not [result for result in results if isinstance(result, Exception)]
-        raise error
+        def losing(send: Callable[[], Any]) -> None:
+            nonlocal lost
+            lost = True
+            patch.undo()
+            if done:
+                send()
+            raise error
 
-    monkeypatch.setattr(edge, "call", losing)
-    yield
+        replace_multi(patch, losing)
+        yield
     assert lost

@@ -2,8 +2,9 @@
 
 This package contains the queue (one multi moves a job from place to place), the workers, and the
 dispatcher that submits jobs and returns their results. It works with any ZooKeeper server, through
-kazoo. It may import zoolet.model and zoolet.client, kazoo, click, rich, SQLAlchemy and
-prometheus_client, but not the server's code. ``docs/jobs.md`` is the page for its users.
+zoolet.client. It may import zoolet.model and zoolet.client, kazoo (for a user's KazooClient),
+click, rich, SQLAlchemy and prometheus_client, but not the server's code. ``docs/jobs.md`` is the
+page for its users.
 """
 
 import importlib

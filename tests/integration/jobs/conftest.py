@@ -8,13 +8,14 @@ import pytest
 from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT, WorkerProcess
+from zoolet.client import Client, ClientOptions
 from zoolet.jobs import Dispatcher, JobQueue
 
 
 @pytest.fixture
-def dispatcher(client: KazooClient) -> Iterator[Dispatcher]:
+def dispatcher(server: Any) -> Iterator[Dispatcher]:
     """A dispatcher on a new queue."""
-    with Dispatcher(client, ROOT, create=True) as dispatcher:
+    with Dispatcher(server.hosts, ROOT, create=True) as dispatcher:
         yield dispatcher
 
 
@@ -35,10 +36,20 @@ def start_worker(
         worker.close()
 
 
+@pytest.fixture(params=["zoolet", "kazoo"])
+def linked_client(request: pytest.FixtureRequest, server: Any) -> Iterator[Any]:
+    """A started client of each kind that a user may give to the job system."""
+    if request.param == "kazoo":
+        yield request.getfixturevalue("client")
+        return
+    with Client(server.hosts, ClientOptions(session_timeout_ms=4000)) as started:
+        yield started
+
+
 @pytest.fixture
-def queue(client: KazooClient) -> JobQueue:
-    """An empty queue, and on it a worker ``w`` whose session is the client's."""
-    queue = JobQueue(client, ROOT)
+def queue(linked_client: Any) -> JobQueue:
+    """An empty queue, and on it a worker ``w`` whose session is the linked client's."""
+    queue = JobQueue(linked_client, ROOT)
     queue.ensure_layout()
     assert queue.register("w")
     return queue

@@ -113,7 +113,7 @@ def test_a_job_that_was_not_sent_is_not_submitted_later(
     server: Any, dispatcher: Dispatcher
 ) -> None:
     server.kill()
-    wait_until(lambda: not dispatcher.queue._znodes._client.connected, "the loss")
+    wait_until(lambda: not dispatcher.queue._znodes._link.is_connected, "the loss")
     with pytest.raises(JobTimeoutError, match="Nothing was changed") as caught:
         dispatcher.submit("m:f", "d", "1", timeout_s=SHORT_S)
     assert not caught.value.is_outcome_unknown

@@ -231,7 +231,7 @@ def test_a_batch_waits_for_a_job_however_long_it_waits(
 def queue_batch(
     queue: JobQueue, requests: list[JobRequest], name: str, after: str | None = None
 ) -> Batch:
-    dispatcher = Dispatcher(queue.layout.znodes._client, ROOT)
+    dispatcher = Dispatcher(queue.layout.znodes._link, ROOT)
     submitter = dispatcher._submitter
     submitter._clock_ms = queue.clock_ms
     submissions = submitter.submit_batch(requests, name, reuse=None, after=after)

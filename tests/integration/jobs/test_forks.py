@@ -42,7 +42,7 @@ def refuses(call):
 
 
 def session(dispatcher):
-    return dispatcher.queue._znodes._client.client_id[0]
+    return dispatcher.queue._znodes._link.session_id
 '''
 
 EVERY_CALL = """

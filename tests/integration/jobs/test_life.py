@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import zipapp
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from kazoo.client import KazooClient
 import zoolet
 from tests.support.jobs import ROOT, TIMEOUT_S, WorkerProcess, all_results, next_result, write_tasks
 from tests.support.waiting import wait_until
+from zoolet.client.thread_client.transport import PlainTransport
 from zoolet.jobs import (
     Dispatcher,
     JobError,
@@ -469,9 +471,13 @@ def test_all_processes_of_a_worker_end_with_its_process_group(
 
 
 @pytest.mark.parametrize("error", [MemoryError("no room"), struct.error("odd"), KeyError("xid")])
-@pytest.mark.parametrize("where", ["_read_socket", "_send_request"])
+@pytest.mark.parametrize("where", ["receive", "send"])
 def test_a_worker_ends_with_the_reason_if_a_thread_of_its_client_fails(
-    server: Any, caplog: pytest.LogCaptureFixture, where: str, error: Exception
+    server: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    error: Exception,
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -479,9 +485,10 @@ def test_a_worker_ends_with_the_reason_if_a_thread_of_its_client_fails(
     caplog.set_level(logging.INFO)
     worker: Any = Worker(server.hosts, ROOT, threads=True)
     worker.start()
-    setattr(worker._run._client._connection, where, fail)
+    monkeypatch.setattr(PlainTransport, where, fail)
     wait_until(lambda: worker.failure is not None, "the end of the worker")
-    assert "the connection to ZooKeeper is closed" in str(worker.failure)
-    assert repr(error) in caplog.text
+    # The error comes in a thread of the worker that waits for a reply, or in the client's own one.
+    assert worker.failure is error or "to ZooKeeper is closed" in str(worker.failure)
+    assert traceback.format_exception_only(error)[-1].strip() in caplog.text
     with contextlib.suppress(JobError):
         worker.stop()

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
-from kazoo.exceptions import ConnectionLoss, SessionExpiredError
 
-from tests.support.job_queue import places, reply_lost, request, submitted, value
+from tests.support.job_queue import places, replace_multi, reply_lost, request, submitted, value
 from tests.support.jobs import ROOT
-from zoolet.client.kazoo import call
+from zoolet.client import ConnectionLossError, SessionExpiredError
 from zoolet.jobs import (
     Job,
     JobError,
@@ -24,7 +23,6 @@ from zoolet.jobs import (
     WorkerGoneError,
 )
 from zoolet.jobs.records import job as job_module
-from zoolet.jobs.znodes import edge
 
 # --- The life of a job, in the paths, names and states of the design
 
@@ -287,7 +285,9 @@ def test_many_who_return_a_dead_workers_jobs_return_each_once(
 
 # --- Replies that are lost
 
-LOST = [(error, done) for error in (ConnectionLoss, SessionExpiredError) for done in (True, False)]
+LOST = [
+    (error, done) for error in (ConnectionLossError, SessionExpiredError) for done in (True, False)
+]
 
 
 @pytest.mark.parametrize(("error", "done"), LOST)
@@ -338,10 +338,10 @@ def test_a_lost_reply_to_returning_and_retrying_changes_nothing(
     name = submitted(queue, max_attempts=1)
     dying.update_state(dying.own_job(name, "dying"), JobState.RUNNING)
     other_client.stop()
-    with reply_lost(monkeypatch, ConnectionLoss, done=done):
+    with reply_lost(monkeypatch, ConnectionLossError, done=done):
         queue.return_jobs_of_dead_workers()
     assert places(client, name) == ["done"]
-    with reply_lost(monkeypatch, ConnectionLoss, done=done):
+    with reply_lost(monkeypatch, ConnectionLossError, done=done):
         queue.retry(name)
     assert places(client, name) == ["unowned"]
 
@@ -352,16 +352,17 @@ def test_a_lost_reply_is_not_taken_for_success_when_another_worker_was_faster(
     rival = JobQueue(other_client, ROOT)
     assert rival.register("rival")
     name = submitted(queue)
-    send = call
 
-    def losing(_: KazooClient, __: Any) -> None:
-        monkeypatch.setattr(edge, "call", send)
-        rival.own_job(name, "rival")
-        raise ConnectionLoss
+    with monkeypatch.context() as patch:
 
-    monkeypatch.setattr(edge, "call", losing)
-    with pytest.raises(JobTakenError):
-        queue.own_job(name, "w")
+        def losing(_: object) -> None:
+            patch.undo()
+            rival.own_job(name, "rival")
+            raise ConnectionLossError
+
+        replace_multi(patch, losing)
+        with pytest.raises(JobTakenError):
+            queue.own_job(name, "w")
     assert queue.find(name).worker == "rival"
 
 

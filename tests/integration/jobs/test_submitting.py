@@ -2,15 +2,15 @@
 
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
 
-from tests.support.job_queue import request, submitted
+from tests.support.job_queue import replace_multi, request, submitted
 from tests.support.jobs import ROOT
-from zoolet.client.kazoo import call
 from zoolet.jobs import (
     Dispatcher,
     InvalidJobError,
@@ -22,7 +22,6 @@ from zoolet.jobs import (
 )
 from zoolet.jobs.records import job as job_module
 from zoolet.jobs.records import job_names
-from zoolet.jobs.znodes import edge
 
 # --- Submitting the same work
 
@@ -93,19 +92,19 @@ def test_of_many_who_submit_the_same_work_at_once_each_job_is_new_for_one(
 def test_a_submitter_that_died_before_it_wrote_the_name_leaves_a_job_to_be_found(
     queue: JobQueue, client: KazooClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send, sent = call, 0
+    sent = 0
 
-    def dying(client: KazooClient, request: Any) -> Any:
+    def dying(send: Callable[[], Any]) -> Any:
         nonlocal sent
         sent += 1
         if sent == 2:
             raise SystemExit
-        return send(client, request)
+        return send()
 
-    monkeypatch.setattr(edge, "call", dying)
-    with pytest.raises(SystemExit):
-        queue.submit([request()])
-    monkeypatch.setattr(edge, "call", send)
+    with monkeypatch.context() as patch:
+        replace_multi(patch, dying)
+        with pytest.raises(SystemExit):
+            queue.submit([request()])
     [waiting] = queue.waiting()
     assert queue.submit([request()]) == [(waiting.name, Origin.JOINED)]
     queue.own_job(waiting.name, "w")
@@ -141,14 +140,14 @@ def test_large_jobs_do_not_burst_a_multi(queue: JobQueue) -> None:
 def test_submitting_takes_a_multi_for_each_50_jobs_and_one_for_their_names(
     queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send, sent = call, 0
+    sent = 0
 
-    def counting(client: KazooClient, request: Any) -> Any:
+    def counting(send: Callable[[], Any]) -> Any:
         nonlocal sent
         sent += 1
-        return send(client, request)
+        return send()
 
-    monkeypatch.setattr(edge, "call", counting)
+    replace_multi(monkeypatch, counting)
     submissions = queue.submit([request(str(number)) for number in range(100)])
     assert sent == 4
     parsed = [job_names.parse(submission.name) for submission in submissions]

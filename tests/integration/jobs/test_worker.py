@@ -26,6 +26,8 @@ from tests.support.jobs import (
     write_tasks,
 )
 from zoolet.cli import main
+from zoolet.client import Client, ClientOptions
+from zoolet.client.thread_client.engine import Engine
 from zoolet.jobs import (
     Dispatcher,
     JobFailedError,
@@ -58,10 +60,8 @@ def piped(tasks: Path, name: str = "pipe", groupid: str = "1") -> JobRequest:
 
 def end_session(server: Any, worker: Any) -> None:
     """End a worker's session: whoever connects with its id and password can close it."""
-    thief = KazooClient(hosts=server.hosts, client_id=worker._run._client.client_id)
-    thief.start()
-    thief.stop()
-    thief.close()
+    with Client(server.hosts, ClientOptions(session=worker._run._link.client.session_id)):
+        pass
 
 
 # --- What a worker does with a job
@@ -111,18 +111,18 @@ def test_results_come_as_jobs_finish_and_states_are_seen_meanwhile(
 def test_an_empty_queue_is_watched_and_not_polled(
     dispatcher: Dispatcher, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[str] = []
-    ask = KazooClient._call
+    calls: list[int] = []
+    begin = Engine._begin
 
-    def counting(client: KazooClient, request: Any, answer: Any) -> Any:
-        calls.append(type(request).__name__)
-        return ask(client, request, answer)
+    def counting(engine: Engine, call: Any, *arguments: Any, **options: Any) -> Any:
+        calls.append(call.op_code)
+        return begin(engine, call, *arguments, **options)
 
     with Worker(server.hosts, ROOT, loader="pipe_tasks:load") as worker:
         all_results(dispatcher.submit_batch([echo("1")]))
         # What the start and the last job stirred up may still come.
         assert not worker.wait(0.5)
-        monkeypatch.setattr(KazooClient, "_call", counting)
+        monkeypatch.setattr(Engine, "_begin", counting)
         assert not worker.wait(0.5)
         assert calls == []
 

@@ -6,7 +6,6 @@ This module imports click, `zoolet.client`, `zoolet.console`, `zoolet.jobs.error
 
 import functools
 import json
-import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -222,11 +221,5 @@ def queue_options(command: Callable[..., None]) -> Callable[..., None]:
 @contextmanager
 def dispatcher_on(target: Target, *, create: bool = False) -> Iterator[Dispatcher]:
     """Connect to a queue while a command runs."""
-    quiet_kazoo()
     with Dispatcher(target.connection, target.root, create=create) as dispatcher:
         yield dispatcher
-
-
-def quiet_kazoo() -> None:
-    """Turn off kazoo's log messages: commands report connection errors themselves."""
-    logging.getLogger("kazoo").setLevel(logging.CRITICAL + 1)

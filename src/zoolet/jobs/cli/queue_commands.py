@@ -19,7 +19,6 @@ from zoolet.jobs.cli.options import (
     dispatcher_on,
     errors_as_messages,
     queue_options,
-    quiet_kazoo,
 )
 from zoolet.jobs.dispatcher.batch import Batch
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
@@ -32,7 +31,7 @@ from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import JobState, Place
-from zoolet.jobs.znodes.connection import CLOSE_S, close_client, connect
+from zoolet.jobs.znodes.connection import CLOSE_S, connect
 
 commands: list[click.Command] = []
 
@@ -111,17 +110,16 @@ def _changes(values: dict[str, Any]) -> dict[str, Any]:
 @_with_settings
 def create(*, target: Target, **values: Any) -> None:
     """Create a queue; if the queue exists already, its settings stay the same."""
-    quiet_kazoo()
     with errors_as_messages():
         settings = QueueSettings(**_changes(values))
         connection, root = target.connection.moving_chroot(target.root)
-        client = connect(connection)
+        link = connect(connection)
         try:
-            queue = JobQueue(client, root)
+            queue = JobQueue(link, root)
             queue.ensure_layout(settings)
             _print_settings(target, queue.settings)
         finally:
-            close_client(client, CLOSE_S)
+            link.close(CLOSE_S)
 
 
 commands.append(create)

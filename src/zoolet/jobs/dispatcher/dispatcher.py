@@ -8,9 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Self
-
-from kazoo.client import KazooClient
+from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.jobs.dispatcher.batch import Batch
@@ -20,17 +18,22 @@ from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.submit.submission import Submitter
-from zoolet.jobs.znodes.connection import CLOSE_S, close_client, connect
+from zoolet.jobs.znodes.connection import CLOSE_S, connect
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S, Deadline
 from zoolet.jobs.znodes.forks import HomeProcess
+
+if TYPE_CHECKING:
+    from zoolet.jobs.znodes.connection import AnyClient
+    from zoolet.jobs.znodes.link import Link
 
 
 class Dispatcher:
     """Submits jobs to a queue. As a context manager, it closes the connections that it opened.
 
     Args:
-        client: a started KazooClient; or the servers to connect to, ``host:port[,host:port...]``;
-            or `ConnectionSettings`, which also have TLS files and logins.
+        client: a started `zoolet.client.Client` or KazooClient; or the servers to connect to,
+            ``host:port[,host:port...]``; or `ConnectionSettings`, which also have TLS files and
+            logins.
         root: the path of the queue's root.
         create: whether to create the queue if it does not exist.
         result_store: the URL of the result store; None: the URL in the queue's settings. Use this,
@@ -49,7 +52,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        client: KazooClient | ConnectionSettings | str,
+        client: "AnyClient | ConnectionSettings | str",
         root: str = "/",
         *,
         create: bool = False,
@@ -57,7 +60,7 @@ class Dispatcher:
         connect_timeout_ms: int = 10_000,
     ) -> None:
         self._home = HomeProcess()
-        self._opened: KazooClient | None = None
+        self._opened: Link | None = None
         if isinstance(client, str):
             client = ConnectionSettings(client, connect_timeout_ms=connect_timeout_ms)
         if isinstance(client, ConnectionSettings):
@@ -207,7 +210,7 @@ class Dispatcher:
         self.results.close()
         if self._opened is not None:
             left_s = None if ends_at is None else max(0.0, ends_at - time.monotonic())
-            close_client(self._opened, left_s)
+            self._opened.close(left_s)
 
     def __enter__(self) -> Self:
         return self

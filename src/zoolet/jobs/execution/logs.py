@@ -91,13 +91,12 @@ def record_of(
 
 
 def set_up(level: str, log_format: LogFormat, stream: TextIO | None = None) -> None:
-    """Log to standard error, also Python's warnings; of kazoo, log only warnings and errors."""
+    """Log to standard error, also Python's warnings."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
     handler.addFilter(_add_label)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    logging.getLogger("kazoo").setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def _add_label(record: logging.LogRecord) -> bool:

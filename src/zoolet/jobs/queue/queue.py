@@ -11,9 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
-
-from kazoo.client import KazooClient
+from typing import TYPE_CHECKING, Any
 
 from zoolet.jobs.errors import (
     InvalidJobError,
@@ -34,10 +32,13 @@ from zoolet.jobs.records.worker_reports import decode_report
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.submit.submission import Submission, Submitter
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
-from zoolet.jobs.znodes.edge import Watch
 from zoolet.jobs.znodes.layout import CONTROL, DUE, Layout, read_job
+from zoolet.jobs.znodes.link import Watch
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.server_clock import ServerClock, wall_clock_ms
+
+if TYPE_CHECKING:
+    from zoolet.jobs.znodes.connection import AnyClient
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ CANCEL_TRIES = 5
 class JobQueue:
     """The queue at ``root``; if the client has a chroot, ``root`` is relative to the chroot.
 
-    The client is a started KazooClient. If it has a chroot, the znode of the chroot must exist.
+    The client is a started `zoolet.client.Client` or a started KazooClient. If it has a chroot, the
+    znode of the chroot must exist.
 
     Every method has ``timeout_s``: how long the method waits, in seconds, if the connection is lost
     or the server does not reply; None: no limit. Methods about many jobs wait this long for each
@@ -58,7 +60,7 @@ class JobQueue:
 
     def __init__(
         self,
-        client: KazooClient,
+        client: "AnyClient",
         root: str = "/",
         *,
         clock_ms: Callable[[], int] = wall_clock_ms,

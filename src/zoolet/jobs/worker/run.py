@@ -45,7 +45,7 @@ from zoolet.jobs.worker.listener import ExecutorListener
 from zoolet.jobs.worker.recorder import AttemptRecorder
 from zoolet.jobs.worker.registration import Registration
 from zoolet.jobs.worker.taker import JobTaker
-from zoolet.jobs.znodes.connection import close_client, new_client, on_session_end, open_session
+from zoolet.jobs.znodes.connection import new_link, open_session
 from zoolet.jobs.znodes.server_clock import ServerClock
 
 if sys.platform != "win32":
@@ -113,9 +113,9 @@ class WorkerRun:
         self._recording: threading.Thread | None = None
         self._output_log = OutputLog()
         clock = ServerClock()
-        self._client = new_client(options.connection)
+        self._link = new_link(options.connection)
         self.hands = JobsInHand()
-        self.queue = JobQueue(self._client, options.root, clock_ms=clock.now_ms)
+        self.queue = JobQueue(self._link, options.root, clock_ms=clock.now_ms)
         self._results = ResultReader(self.queue, options.result_store)
         self._housekeeping = Housekeeping(self.queue, self._results)
         self.registration = Registration(
@@ -168,8 +168,8 @@ class WorkerRun:
                 f"{self._options.executor_count} executors cannot be started: {explain(error)}"
             ) from error
         self._executors.start(executors)
-        open_session(self._client, self._options.connection)
-        on_session_end(self._client, self.registration.lost)
+        open_session(self._link, self._options.connection)
+        self._link.on_session_end(self.registration.lost)
         self.queue.ensure_layout()
         if (problem := self._results.check()) is not None:
             log.warning("attempts with a large result will fail on this worker: %s", problem)
@@ -204,7 +204,7 @@ class WorkerRun:
             giving_back.start()
             giving_back.join(GIVE_BACK_S)
             self._housekeeping.stop()
-        close_client(self._client, CLOSE_S)
+        self._link.close(CLOSE_S)
         if self._is_connected:
             self._results.close()
         self._output_log.close()

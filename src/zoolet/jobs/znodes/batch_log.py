@@ -18,8 +18,8 @@ from zoolet.jobs.errors import UnknownBatchError
 from zoolet.jobs.records.batches import BatchRecord, check_name, decode_chunk, decode_entry
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import JobState
-from zoolet.jobs.znodes.edge import Watch
 from zoolet.jobs.znodes.layout import BATCHES, CHAINS, Layout
+from zoolet.jobs.znodes.link import Watch
 from zoolet.jobs.znodes.operations import Create
 
 ENTRIES_AT_ONCE = 20

@@ -1,43 +1,42 @@
-"""The typed interface to kazoo: sends all requests about a queue's znodes and returns the replies.
+"""Sends all requests about a queue's znodes, and returns the replies.
 
-Only this module and `zoolet.jobs.znodes.requests` call the kazoo client. Invariants: a call
-returns the content of the server's reply, or raises a JobError or an error of
-`zoolet.jobs.znodes.operations`. Callers do not see kazoo's types and errors. One request reads
-as many znodes as fit into a reply of moderate size. This module does not know the content of jobs.
-It imports this package, the errors of the job system, zoolet.client, zoolet.model, and kazoo.
+Invariants: a call returns the content of the server's reply, or raises a JobError or an error of
+`zoolet.jobs.znodes.operations`. Callers do not see the errors of the client. One request reads as
+many znodes as fit into a reply of moderate size. This module does not know the content of jobs, and
+does not know the client: it uses a `Link`. It imports this package, the errors of the job system,
+`zoolet.client.errors` and ``model``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
-from kazoo.client import KazooClient
-from kazoo.exceptions import (
+from zoolet.client.errors import (
     NoAuthError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
     RolledBackError,
-    RuntimeInconsistency,
-    ZookeeperError,
+    RuntimeInconsistencyError,
+    ZooKeeperError,
 )
-
-from zoolet.client.kazoo import call, multi_read_async
 from zoolet.jobs.errors import UnknownQueueError
 from zoolet.jobs.znodes.deadlines import Deadline
+from zoolet.jobs.znodes.link import Link, Watch
 from zoolet.jobs.znodes.operations import (
     Create,
     Delete,
     Operation,
-    PackedMulti,
     RefusedError,
     needed_permission,
 )
 from zoolet.jobs.znodes.requests import REPLY_LOST, Requests, refused
 from zoolet.jobs.znodes.server_clock import ServerClock
 from zoolet.model import paths
-from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.model.acl import AclList
+from zoolet.model.results import ZnodeData
+from zoolet.model.stat import Stat
 
 T = TypeVar("T")
 
@@ -48,9 +47,6 @@ EXIST_AT_ONCE = 500
 
 FORBIDDEN_VERSION: Final = -1
 """The version that stands for "no READ permission" in a result about many znodes."""
-
-Watch = Callable[[Any], None]
-"""A watch's callback. It gets kazoo's event when the znode changes or the connection is lost."""
 
 
 class Znode(NamedTuple):
@@ -73,18 +69,18 @@ class MissingError(UnknownQueueError):
 
 
 class Znodes:
-    """The znodes at and below ``root``, which ``client`` reads and writes.
+    """The znodes at and below ``root``, which ``link`` reads and writes.
 
     Attributes:
         acl: a function that returns the ACL for znodes that are created at or below the root; None
-            stands for the client's default ACL.
+            stands for the default ACL of the link.
     """
 
-    def __init__(self, client: KazooClient, root: str) -> None:
-        self._client = client
+    def __init__(self, link: Link, root: str) -> None:
+        self._link = link
         self._root = root
         self._prefix = "" if root == paths.ROOT else root
-        self._requests = Requests(client)
+        self._requests = Requests(link)
         self.acl: Callable[[], AclList | None] = lambda: None
 
     def path(self, *names: str) -> str:
@@ -114,11 +110,7 @@ class Znodes:
     def get(self, path: str, watch: Watch | None = None) -> Znode | None:
         """Return a znode and set a watch; None, without a watch, if the znode does not exist."""
         try:
-            return _znode(
-                self._requests.until_answered(
-                    lambda: self._requests.answer(self._client.get_async(path, watch), path)
-                )
-            )
+            return _znode(self._requests.ask(lambda s: self._link.get(path, watch, s), path))
         except NoNodeError:
             return None
 
@@ -129,8 +121,8 @@ class Znodes:
         """
         found: list[Znode | None] = []
         for some in _parts(wanted, READ_AT_ONCE):
-            answers = self._requests.until_answered(partial(self._multi_read, some, ()))
-            found += [_znode_read(answer) for answer in answers]
+            answers = self._requests.ask(partial(self._link.read_many, some, ()))
+            found += [_znode_read(answer) for answer in answers.data]
         return found
 
     def children_of_all(self, wanted: Sequence[str]) -> list[list[str]]:
@@ -138,44 +130,39 @@ class Znodes:
 
         Only for znodes that have few children, because one reply has the children of all znodes.
         """
-        answers = self._requests.until_answered(lambda: self._multi_read((), wanted))
-        for path, answer in zip(wanted, answers, strict=True):
-            if isinstance(answer, ZookeeperError) and not isinstance(answer, NoNodeError):
+        answers = self._requests.ask(partial(self._link.read_many, (), wanted))
+        found: list[list[str]] = []
+        for path, answer in zip(wanted, answers.children, strict=True):
+            if not isinstance(answer, ZooKeeperError):
+                found.append(list(answer))
+            elif isinstance(answer, NoNodeError):
+                found.append([])
+            else:
                 raise refused(answer, path, "READ")
-        return [[] if isinstance(answer, NoNodeError) else answer for answer in answers]
+        return found
 
     def which_exist(self, wanted: Sequence[str]) -> list[bool]:
         """Return for each path whether the znode exists, without reading data."""
         found: list[bool] = []
         for some in _parts(wanted, EXIST_AT_ONCE):
-            answers = self._requests.until_answered(partial(self._multi_read, (), some))
-            found += [not isinstance(answer, NoNodeError) for answer in answers]
+            answers = self._requests.ask(partial(self._link.read_many, (), some))
+            found += [not isinstance(answer, NoNodeError) for answer in answers.children]
         return found
-
-    def _multi_read(self, data_of: Sequence[str], children_of: Sequence[str]) -> list[Any]:
-        """Return the result of each read of a multiRead; that of a failed read is an exception."""
-        sent = multi_read_async(self._client, data_of, children_of)
-        return [part for answer in sent for part in self._requests.answer(answer)]
 
     def exists(self, path: str, watch: Watch | None = None) -> bool:
         """Return whether a znode exists; the watch is set in either case."""
         return self._stat(path, watch) is not None
 
-    def _stat(self, path: str, watch: Watch | None = None) -> Any:
-        return self._requests.until_answered(
-            lambda: self._requests.answer(self._client.exists_async(path, watch), path)
-        )
+    def _stat(self, path: str, watch: Watch | None = None) -> Stat | None:
+        return self._requests.ask(lambda s: self._link.exists(path, watch, s), path)
 
     def exists_all(self, wanted: Sequence[tuple[str, Watch | None]]) -> list[bool]:
         """Return for each path whether the znode exists, and set the watches."""
         found: list[bool] = []
         for some in _parts(wanted, READ_AT_ONCE):
-            found += self._requests.until_answered(partial(self._exist, some))
+            stats = self._requests.ask(partial(self._link.exist_all, some))
+            found += [stat is not None for stat in stats]
         return found
-
-    def _exist(self, wanted: Sequence[tuple[str, Watch | None]]) -> list[bool]:
-        asked = [(path, self._client.exists_async(path, watch)) for path, watch in wanted]
-        return [self._requests.answer(answer, path) is not None for path, answer in asked]
 
     def watch_all(
         self, wanted: Sequence[tuple[str, Watch]], others: Sequence[str] = ()
@@ -185,22 +172,17 @@ class Znodes:
         Also returns for each of the ``others`` whether it exists. All requests are sent in one
         round trip, so ``wanted`` must not have more than `READ_AT_ONCE` paths.
         """
-
-        def attempt() -> list[Any]:
-            asked = [(path, self._client.exists_async(path, watch)) for path, watch in wanted]
-            found = self._multi_read([path for path, _ in wanted], others)
-            for path, answer in asked:
-                self._requests.answer(answer, path)
-            return found
-
-        answers = self._requests.until_answered(attempt)
-        znodes = [_znode_read(answer) for answer in answers[: len(wanted)]]
-        return znodes, [not isinstance(found, NoNodeError) for found in answers[len(wanted) :]]
+        data_of = [path for path, _ in wanted]
+        answers = self._requests.ask(
+            lambda s: self._link.read_many(data_of, others, s, watched=wanted)
+        )
+        znodes = [_znode_read(answer) for answer in answers.data]
+        return znodes, [not isinstance(found, NoNodeError) for found in answers.children]
 
     def count_children(self, path: str) -> int:
         """Return the number of a znode's children; 0 if the znode does not exist."""
         stat = self._stat(path)
-        return 0 if stat is None else int(stat.numChildren)
+        return 0 if stat is None else stat.num_children
 
     def children(self, path: str, watch: Watch | None = None) -> list[str]:
         """Return the names of a znode's children, and set a watch on them.
@@ -209,12 +191,10 @@ class Znodes:
             MissingError: the znode does not exist; no watch was set.
         """
         try:
-            names: list[str] = self._requests.until_answered(
-                lambda: self._requests.answer(self._client.get_children_async(path, watch), path)
-            )
+            names = self._requests.ask(lambda s: self._link.children(path, watch, s), path)
         except NoNodeError:
             raise MissingError(path) from None
-        return names
+        return list(names)
 
     def acl_of(self, path: str) -> AclList:
         """Return the ACL of a znode.
@@ -223,14 +203,9 @@ class Znodes:
             MissingError: the znode does not exist.
         """
         try:
-            entries, _ = self._requests.until_answered(
-                lambda: self._requests.answer(
-                    self._client.get_acls_async(path), path, "READ or ADMIN"
-                )
-            )
+            return self._requests.ask(partial(self._link.acl_of, path), path, "READ or ADMIN")
         except NoNodeError:
             raise MissingError(path) from None
-        return tuple(entries)
 
     # --- Writing
 
@@ -245,7 +220,7 @@ class Znodes:
     def create(self, path: str, data: bytes) -> bool:
         """Create a znode; return False if the znode exists already."""
         try:
-            self._create(path, data)
+            self._create(Create(path, data))
         except NodeExistsError:
             return False
         except NoNodeError:
@@ -255,11 +230,11 @@ class Znodes:
     def create_ephemeral(self, path: str, data: bytes) -> bool:
         """Create an ephemeral; return False if the znode exists and another session owns it."""
         try:
-            self._create(path, data, ephemeral=True)
+            self._create(Create(path, data, ephemeral=True))
         except NodeExistsError:
             # Another session owns the znode, or a first try, whose reply was lost, created it.
             stat = self._stat(path)
-            return stat is not None and stat.ephemeralOwner == self.session_id
+            return stat is not None and stat.ephemeral_owner == self.session_id
         except NoNodeError:
             raise MissingError(paths.parent_of(path)) from None
         return True
@@ -267,8 +242,7 @@ class Znodes:
     @property
     def session_id(self) -> int | None:
         """The id of the client's session; None if the client has no session yet."""
-        session = self._client.client_id
-        return None if session is None else int(session[0])
+        return self._link.session_id
 
     def create_in_line(self, path: str, token: str) -> str:
         """Create an ephemeral to whose name the server appends a sequence; return the name.
@@ -277,6 +251,7 @@ class Znodes:
         znode is found by this token. Without a token, this session would create a second znode, and
         wait for ever behind its own first znode.
         """
+        wanted = Create(path, token.encode(), sequence=True, ephemeral=True)
         has_sent = False
 
         def attempt() -> str:
@@ -284,9 +259,7 @@ class Znodes:
             if has_sent and (name := self._with_data(paths.parent_of(path), token)) is not None:
                 return name
             has_sent = True
-            return paths.name_of(
-                self._send_create(path, token.encode(), ephemeral=True, sequence=True)
-            )
+            return paths.name_of(self._send_create(wanted))
 
         try:
             return self._requests.until_answered(attempt, writes=True)
@@ -301,32 +274,24 @@ class Znodes:
                 return name
         return None
 
-    def _create(self, path: str, data: bytes, *, ephemeral: bool = False) -> None:
-        self._requests.until_answered(
-            lambda: self._send_create(path, data, ephemeral=ephemeral), writes=True
-        )
+    def _create(self, wanted: Create) -> None:
+        self._requests.until_answered(lambda: self._send_create(wanted), writes=True)
 
-    def _send_create(
-        self, path: str, data: bytes, *, ephemeral: bool = False, sequence: bool = False
-    ) -> str:
-        created = self._client.create_async(
-            path, data, acl=self._acl_for(path), ephemeral=ephemeral, sequence=sequence
+    def _send_create(self, wanted: Create) -> str:
+        acl = self._acl_for(wanted.path)
+        return self._requests.send(
+            lambda s: self._link.create(wanted, acl, s), paths.parent_of(wanted.path), "CREATE"
         )
-        return str(self._requests.answer(created, paths.parent_of(path), "CREATE"))
 
     def _acl_for(self, path: str) -> AclList:
         """Return the ACL for a new znode; znodes above the root do not get the queue's ACL."""
-        if path == self._root or path.startswith(f"{self._prefix}/"):
-            return self.acl() or self._client.default_acl or OPEN_ACL
-        return self._client.default_acl or OPEN_ACL
+        is_below = path == self._root or path.startswith(f"{self._prefix}/")
+        return (is_below and self.acl()) or self._link.default_acl
 
     def set(self, path: str, data: bytes) -> bool:
         """Set a znode's data at any version; return False if the znode does not exist."""
         try:
-            self._requests.until_answered(
-                lambda: self._requests.answer(self._client.set_async(path, data), path, "WRITE"),
-                writes=True,
-            )
+            self._requests.ask(partial(self._link.set, path, data), path, "WRITE", writes=True)
         except NoNodeError:
             return False
         return True
@@ -334,14 +299,13 @@ class Znodes:
     def set_with_time(self, path: str, data: bytes, clock: ServerClock) -> bool:
         """Set a znode's data like `set`, and add the server's time of the write to ``clock``."""
 
-        def attempt() -> int:
+        def attempt(timeout_s: float | None) -> None:
             sent_s = clock.monotonic_s()
-            stat = self._requests.answer(self._client.set_async(path, data), path, "WRITE")
-            clock.add(sent_s, clock.monotonic_s(), int(stat.mtime))
-            return int(stat.version)
+            stat = self._link.set(path, data, timeout_s)
+            clock.add(sent_s, clock.monotonic_s(), stat.mtime)
 
         try:
-            self._requests.until_answered(attempt, writes=True)
+            self._requests.ask(attempt, path, "WRITE", writes=True)
         except NoNodeError:
             return False
         return True
@@ -361,28 +325,17 @@ class Znodes:
         except MissingError:
             return
         for some in _parts([f"{path}/{name}" for name in names], READ_AT_ONCE):
-            for parent in self._requests.until_answered(
-                partial(self._delete_leaves, some), writes=True
-            ):
-                self.delete_tree(parent)
+            results = self._requests.ask(partial(self._link.delete_all, some), writes=True)
+            for child, error in zip(some, results, strict=True):
+                if isinstance(error, NotEmptyError):
+                    self.delete_tree(child)
+                elif error is not None and not isinstance(error, NoNodeError):
+                    raise refused(error, path, "DELETE")
         self.delete(path)
-
-    def _delete_leaves(self, wanted: Sequence[str]) -> list[str]:
-        """Delete the znodes without children; return the paths of the znodes with children."""
-        sent = [(path, self._client.delete_async(path)) for path in wanted]
-        parents = []
-        for path, answer in sent:
-            try:
-                self._requests.answer(answer, paths.parent_of(path), "DELETE")
-            except NoNodeError:
-                continue
-            except NotEmptyError:
-                parents.append(path)
-        return parents
 
     def multi(
         self, operations: Iterable[Operation], landed: Callable[[], bool]
-    ) -> list[Any] | None:
+    ) -> list[str | None] | None:
         """Execute all operations or none of them, even if a reply is lost.
 
         If the reply to a multi is lost, the server may have executed the multi. ``landed`` reads
@@ -397,7 +350,7 @@ class Znodes:
         operations = list(operations)
         reply_lost = False
 
-        def attempt() -> list[Any] | None:
+        def attempt() -> list[str | None] | None:
             nonlocal reply_lost
             if reply_lost and landed():
                 return None
@@ -413,21 +366,21 @@ class Znodes:
 
         return self._requests.until_answered(attempt, writes=True)
 
-    def _commit(self, operations: Sequence[Operation]) -> list[Any]:
+    def _commit(self, operations: Sequence[Operation]) -> list[str | None]:
         creates = any(isinstance(operation, Create) for operation in operations)
-        acl = (creates and self.acl()) or self._client.default_acl or OPEN_ACL
-        request = PackedMulti(operations, self._client.chroot, acl)
-        results: list[Any] = self._requests.answer(call(self._client, request))
-        for position, result in enumerate(results):
+        acl = (creates and self.acl()) or self._link.default_acl
+        try:
+            return self._requests.send(partial(self._link.multi, operations, acl))
+        except ZooKeeperError as error:
             # In a refused multi, the operations before the failed one are rolled back, and the
             # operations after it are not executed.
-            if isinstance(result, NoAuthError):
-                raise refused(result, *needed_permission(operations[position]))
-            if isinstance(result, ZookeeperError) and not isinstance(
-                result, RolledBackError | RuntimeInconsistency
-            ):
-                raise RefusedError(position, result)
-        return results
+            for position, result in enumerate(error.results):
+                if isinstance(result, NoAuthError):
+                    needed = needed_permission(operations[position])
+                    raise refused(result, *needed) from None
+                if not isinstance(result, RolledBackError | RuntimeInconsistencyError):
+                    raise RefusedError(position, result) from None
+            raise
 
 
 def _parts(wanted: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -435,16 +388,16 @@ def _parts(wanted: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield wanted[start : start + size]
 
 
-def _znode(answer: Any) -> Znode:
-    data, stat = answer
-    # kazoo returns None as the data of a znode without data, which other programs can create.
-    return Znode(data or b"", stat.version, stat.numChildren, stat.ctime)
+def _znode(answer: ZnodeData) -> Znode:
+    # Other programs can create znodes without data, which is None.
+    stat = answer.stat
+    return Znode(answer.data or b"", stat.version, stat.num_children, stat.ctime)
 
 
-def _znode_read(answer: Any) -> Znode | None:
+def _znode_read(answer: ZnodeData | ZooKeeperError) -> Znode | None:
     """Return the znode of one read of a multiRead; without data if READ permission is missing."""
     if isinstance(answer, NoNodeError):
         return None
-    if isinstance(answer, ZookeeperError):
+    if isinstance(answer, ZooKeeperError):
         return Znode(b"", FORBIDDEN_VERSION, 0, 0)
     return _znode(answer)

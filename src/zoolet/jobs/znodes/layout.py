@@ -27,8 +27,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-
-from kazoo.client import KazooClient
+from typing import TYPE_CHECKING
 
 from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
 from zoolet.jobs.records import job_names
@@ -37,16 +36,14 @@ from zoolet.jobs.records.job_names import JobName
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_TIME
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import STATES_IN, Place
-from zoolet.jobs.znodes.edge import (
-    FORBIDDEN_VERSION,
-    READ_AT_ONCE,
-    MissingError,
-    Watch,
-    Znode,
-    Znodes,
-)
+from zoolet.jobs.znodes.connection import link_of
+from zoolet.jobs.znodes.edge import FORBIDDEN_VERSION, READ_AT_ONCE, MissingError, Znode, Znodes
+from zoolet.jobs.znodes.link import Watch
 from zoolet.model.acl import AclList
 from zoolet.model.acl_texts import format_acl
+
+if TYPE_CHECKING:
+    from zoolet.jobs.znodes.connection import AnyClient
 
 WORKERS = "workers"
 KEEPER = "keeper"
@@ -70,8 +67,8 @@ LOOK_PAUSE_S = 0.02
 class Layout:
     """The znodes of a queue: their paths and values."""
 
-    def __init__(self, client: KazooClient, root: str) -> None:
-        self.znodes = Znodes(client, root)
+    def __init__(self, client: "AnyClient", root: str) -> None:
+        self.znodes = Znodes(link_of(client), root)
         self._root = root
         self._settings: QueueSettings | None = None
         self._is_new = False
@@ -288,8 +285,8 @@ class Layout:
         """Return for each named job the job if it is in done, and whether it is in another place.
 
         The job is None if it is not in done; its watch is then called when the job ends. The watch
-        is also called if the connection is lost, and must then be set again. If a job is in no
-        place, the caller must look again (`find`), because the job may just be moving.
+        may also be called without a change (`Link`), and must then be set again. If a job is in
+        no place, the caller must look again (`find`), because the job may just be moving.
         """
         found: list[tuple[Job | None, bool]] = []
         elsewhere = [place for place in Place if place != Place.DONE]

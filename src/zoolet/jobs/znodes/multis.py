@@ -11,7 +11,7 @@ from zoolet.jobs.records.job import Job
 Item = TypeVar("Item")
 
 JOBS_AT_ONCE = 50
-"""The most jobs in one multi. The overhead of a request in kazoo equals the time of ten moves."""
+"""The most jobs in one multi. With 50, the overhead of a request is small."""
 LIMIT_BYTES = 512 * 1024
 """The most bytes of the jobs in one multi; a job alone may have more. A request has up to 1 MiB."""
 

@@ -7,58 +7,55 @@ Invariants:
   connected. So if a call reaches its deadline while it waits for a connection, no request is left
   that a server could execute later.
 - In a forked child of the process that created a `Requests`, each call immediately raises an error.
-- Of kazoo's errors, only those about the state of a znode (`OWN`) and about a lost reply
-  (`REPLY_LOST`) leave this module.
+- Of the errors of a link, only those about the state of a znode (`OWN`), those about a lost reply
+  (`REPLY_LOST`), and those of a refused multi leave this module.
 """
 
 import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from kazoo.client import KazooClient
-from kazoo.exceptions import (
+from zoolet.client.errors import (
     AuthFailedError,
-    ConnectionClosedError,
-    ConnectionLoss,
-    InvalidACLError,
+    ClientClosedError,
+    ConnectionLossError,
+    DeadlineError,
+    InvalidAclError,
     NoAuthError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
-    OperationTimeoutError,
     SessionExpiredError,
-    ZookeeperError,
+    ZooKeeperError,
 )
-from kazoo.protocol.states import KeeperState
-
 from zoolet.jobs.errors import AccessDeniedError, DisconnectedError, RequestRefusedError
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S, Deadline, Deadlines
 from zoolet.jobs.znodes.forks import HomeProcess
+from zoolet.jobs.znodes.link import Link
 
 T = TypeVar("T")
 
-REPLY_LOST = (ConnectionLoss, OperationTimeoutError, SessionExpiredError)
+REPLY_LOST = (ConnectionLossError, SessionExpiredError)
 """After one of these errors, it is unknown whether the server executed the request."""
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 """The first and the longest pause before a request is sent again; the pause doubles each time."""
-_SLICE_S: Final = 0.5
-"""The time between two checks whether the client was closed: kazoo may drop a request then."""
+_LONGEST_WAIT_S: Final = 3600.0
+"""The longest wait for a connection before the state of the connection is checked again."""
 
 _CHANCE = random.Random()  # noqa: S311 -- not the global generator: the program may seed that
-_ENDED = frozenset({KeeperState.CLOSED, KeeperState.AUTH_FAILED})
 OWN = (NoNodeError, NodeExistsError, NotEmptyError)
-"""Errors about the state of a znode, which the caller of `Requests.answer` handles."""
+"""Errors about the state of a znode, which the caller of `Requests.send` handles."""
 
 
 class Requests:
-    """Sends requests with ``client``."""
+    """Sends requests with ``link``."""
 
-    def __init__(self, client: KazooClient) -> None:
-        self.client = client
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self.home = HomeProcess()
         self._deadlines = Deadlines()
 
@@ -118,48 +115,56 @@ class Requests:
                 tries += 1
 
     def _wait_for_connection(self, deadline: Deadline) -> None:
-        client = self.client
-        while not client.connected:
-            if client._stopped.is_set() or client.client_state in _ENDED:  # noqa: SLF001
-                raise DisconnectedError(_why_disconnected(client))
+        link = self._link
+        while not link.is_connected:
+            if link.is_over:
+                raise DisconnectedError(_why_over(link))
             left_s = deadline.left_s()
             # Without a deadline, the loop ends when the client connects or is closed.
-            client._live.wait(_SLICE_S if left_s is None else min(_SLICE_S, left_s))  # noqa: SLF001
-            if not client.connected and deadline.has_passed():
+            link.wait_for_change(_LONGEST_WAIT_S if left_s is None else left_s)
+            if not link.is_connected and deadline.has_passed():
                 raise deadline.error()
 
-    def answer(self, result: Any, path: str = "", permission: str = "READ") -> Any:
-        """Wait for the reply to a request, which needs ``permission`` on the znode ``path``.
+    def ask(
+        self,
+        request: Callable[[float | None], T],
+        path: str = "",
+        permission: str = "READ",
+        *,
+        writes: bool = False,
+    ) -> T:
+        """Send a request until it is answered; see `until_answered` and `send`."""
+        return self.until_answered(lambda: self.send(request, path, permission), writes=writes)
 
-        The wait ends at the deadline of the call. If the deadline has no limit, the wait ends when
-        kazoo's pings detect a server that does not reply: kazoo then ends all requests.
+    def send(
+        self, request: Callable[[float | None], T], path: str = "", permission: str = "READ"
+    ) -> T:
+        """Send a request of the link, which needs ``permission`` on the znode ``path``.
+
+        ``request`` gets the time limit in seconds: the request ends at the deadline of the call. If
+        the deadline has no limit, the request ends when the client detects that the server does not
+        reply.
         """
         deadline = self._deadlines.current or Deadline(TIMEOUT_S, "a request")
-        while True:
-            left_s = deadline.left_s()
-            try:
-                found = result.get(timeout=_SLICE_S if left_s is None else min(_SLICE_S, left_s))
-            except self.client.handler.timeout_exception:
-                if deadline.has_passed():
-                    raise deadline.error() from None
-                if self.client.client_state in _ENDED and not result.ready():
-                    raise DisconnectedError(_why_disconnected(self.client)) from None
-            except REPLY_LOST:
+        try:
+            found = request(deadline.left_s())
+        except REPLY_LOST:
+            raise
+        except DeadlineError:
+            raise deadline.error() from None
+        except ClientClosedError:
+            raise DisconnectedError(_why_over(self._link)) from None
+        except ZooKeeperError as error:
+            deadline.answered()
+            if isinstance(error, OWN) or error.results:
                 raise
-            except OWN:
-                deadline.answered()
-                raise
-            except ZookeeperError as error:
-                raise refused(error, path, permission) from None
-            except ConnectionClosedError:
-                raise DisconnectedError(_why_disconnected(self.client)) from None
-            else:
-                deadline.answered()
-                return found
+            raise refused(error, path, permission) from None
+        deadline.answered()
+        return found
 
 
-def _why_disconnected(client: KazooClient) -> str:
-    if client.client_state == KeeperState.AUTH_FAILED:
+def _why_over(link: Link) -> str:
+    if link.is_login_refused:
         return (
             "the server refused the login of this client: check --auth scheme:credential and"
             " ZOOLET_AUTH"
@@ -179,10 +184,10 @@ def refused(error: Exception, path: str, permission: str) -> Exception:
         )
     if isinstance(error, AuthFailedError):
         return AccessDeniedError("the server refused the login: check --auth and ZOOLET_AUTH")
-    if isinstance(error, InvalidACLError):
+    if isinstance(error, InvalidAclError):
         return RequestRefusedError(
             "the server does not accept the ACL: the scheme auth needs a login (--auth), and an"
             " entry has the form digest:user:hash:cdrwa, x509:name:cdrwa, ip:address:cdrwa or"
             " world:anyone:cdrwa"
         )
-    return RequestRefusedError(f"the server refused a request about {path}: {error!r}")
+    return RequestRefusedError(f"the server refused a request about {path}: {error}")

@@ -1,21 +1,38 @@
-"""The job system talks to kazoo in a few modules only, so that another client can replace it."""
+"""Only the two links know a client of ZooKeeper, and kazoo is imported only for a user's client."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import zoolet.jobs
 from tests.unit.test_imports import imported_modules
 
-EDGE = {"connection", "operations", "requests", "znodes"}
-CLIENT_ONLY = {"dispatcher", "layout", "queue"}
-"""These accept a KazooClient of the user, and call nothing of it."""
+KNOWS_KAZOO = {"kazoo_link"}
+KNOWS_CLIENT = {"client_link", "connection"}
+CHOOSES = {"connection": {"kazoo.client", "kazoo.client.KazooClient"}}
+"""This module accepts a KazooClient of the user, and calls nothing of it."""
 
 
-def test_only_the_edge_imports_kazoo() -> None:
+def test_only_the_links_know_a_client() -> None:
     wrong = []
-    for source in sorted(Path(zoolet.jobs.__file__).parent.glob("*.py")):
-        found = {name for name in imported_modules(source) if name.partition(".")[0] == "kazoo"}
-        if source.stem in CLIENT_ONLY:
-            found -= {"kazoo.client", "kazoo.client.KazooClient"}
-        if source.stem not in EDGE:
-            wrong += [f"{source.name} imports {name}" for name in found]
+    for source in sorted(Path(zoolet.jobs.__file__).parent.rglob("*.py")):
+        for name in imported_modules(source) - CHOOSES.get(source.stem, set()):
+            is_kazoo = name.split(".")[0] == "kazoo" or name.startswith("zoolet.client.kazoo")
+            is_client = name.startswith(("zoolet.client.thread_client", "zoolet.client.protocol"))
+            if (is_kazoo and source.stem not in KNOWS_KAZOO) or (
+                is_client and source.stem not in KNOWS_CLIENT
+            ):
+                wrong.append(f"{source.name} imports {name}")
     assert wrong == []
+
+
+def test_the_job_system_itself_does_not_import_kazoo() -> None:
+    program = """if True:
+        import sys
+        import zoolet.jobs.cli.commands, zoolet.jobs.dispatcher.dispatcher, zoolet.jobs.worker.run
+        print("kazoo" in sys.modules)
+    """
+    completed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert completed.stdout == "False\n"
