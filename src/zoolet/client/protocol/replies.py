@@ -164,6 +164,8 @@ def _parts_of(call: Call[object], count: int) -> list[tuple[int, str]]:
 def _without_chroot(result: object, chroot: str) -> object:
     if isinstance(result, Created):
         return Created(_without(chroot, result.path), result.stat)
+    if isinstance(result, str):  # Apache's reply to a create in a multi has only the path
+        return _without(chroot, result)
     return result
 
 
