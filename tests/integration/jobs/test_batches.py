@@ -170,6 +170,8 @@ def test_a_name_is_given_once_and_must_be_one(dispatcher: Dispatcher) -> None:
     for name in ("a/b", "x" * 201, "\n"):
         with pytest.raises(InvalidJobError, match="batch name"):
             dispatcher.submit_batch(numbered(1), name=name)
+    with pytest.raises(InvalidJobError, match="batch name"):
+        dispatcher.batch("")
     with pytest.raises(UnknownBatchError, match="day"):
         dispatcher.batch("day")
 

@@ -93,10 +93,10 @@ def is_batch_name(name: object) -> bool:
 def check_name(name: str) -> None:
     """Raise InvalidJobError if ``name`` is not a valid batch name."""
     reason = paths.reason_invalid(f"/{name}")
-    if reason is not None or "/" in name or len(name) > NAME_LIMIT:
+    if reason is not None or "/" in name or not 1 <= len(name) <= NAME_LIMIT:
         raise InvalidJobError(
             f"batch name {name!r}: "
-            + (reason or f"a batch name has no / and at most {NAME_LIMIT} characters")
+            + (reason or f"a batch name has no / and 1 to {NAME_LIMIT} characters")
         )
 
 
