@@ -31,8 +31,22 @@ from zoolet.jobs.znodes.operations import Create, Delete, Exists, Operation, Set
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.results import ZnodeData
 from zoolet.model.stat import Stat
+from zoolet.testing.servers.apache import ApacheServer
 
 LONG_S = WAIT_S
+
+
+@pytest.fixture(params=["zoolet", "kazoo"])
+def apache_link(request: pytest.FixtureRequest, apache: ApacheServer) -> Iterator[Link]:
+    """A link of each kind to Apache ZooKeeper, with a chroot."""
+    hosts = f"{apache.hosts}/root"
+    with Client(apache.hosts) as client:
+        client.create("/root")
+    client = KazooClient(hosts=hosts) if request.param == "kazoo" else Client(hosts)
+    client.start()
+    link = link_of(client)
+    yield link
+    link.close(WAIT_S)
 
 
 @pytest.fixture
@@ -112,6 +126,16 @@ def test_paths_are_relative_to_the_chroot(server: Any, connect: Callable[[str], 
     assert sorted(root.children("/root", None, LONG_S)) == ["a0000000000", "b0000000001"]
     [listed] = link.read_many((), ["/"], LONG_S).children
     assert shown(listed) == ["a0000000000", "b0000000001"]
+
+
+def test_apache_returns_the_paths_of_the_creates_of_a_multi(apache_link: Link) -> None:
+    operations: list[Operation] = [
+        Create("/a", b""),
+        SetData("/a", b"", 0),
+        Create("/s-", b"", True, True),
+    ]
+    found = apache_link.multi(operations, OPEN_ACL, LONG_S)
+    assert found == ["/a", None, "/s-0000000001"]
 
 
 # --- Watches

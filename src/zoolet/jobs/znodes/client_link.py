@@ -196,7 +196,15 @@ class ClientLink(Link):
             else:
                 batch.check(operation.path)
         results = self.client.multi(batch, timeout_s=_limit(timeout_s))
-        return [result.path if isinstance(result, Created) else None for result in results]
+        return [
+            _path_of(result) if isinstance(operation, Create) else None
+            for operation, result in zip(operations, results, strict=True)
+        ]
+
+
+def _path_of(created: object) -> str:
+    # Apache's reply to a create in a multi has only the path; zoolet's has the Stat too.
+    return created.path if isinstance(created, Created) else str(created)
 
 
 def _limit(timeout_s: float | None) -> float:
