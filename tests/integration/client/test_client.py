@@ -26,6 +26,8 @@ from zoolet.client import (
     Event,
     EventType,
     Id,
+    Multi,
+    MultiRead,
     NoAuthError,
     NodeExistsError,
     NoNodeError,
@@ -106,6 +108,10 @@ def all_calls(do: Callable[[Callable[[Any], Any]], Any]) -> None:
     assert do(lambda to: to.config()) is not None
     with pytest.raises(ZooKeeperError):
         do(lambda to: to.reconfig(joining="server.9=127.0.0.1:1:2;3"))
+    batch = Multi().create("/m").set("/m", b"m").check("/m", version=1).delete("/m")
+    assert len(do(lambda to: to.multi(batch))) == 4
+    reads = MultiRead().get("/a").children("/a").get("/none")
+    assert isinstance(do(lambda to: to.multi_read(reads))[2], NoNodeError)
     events = Noted()
     recursive = AddWatchMode.PERSISTENT_RECURSIVE
     assert do(lambda to: to.add_watch("/a", events, mode=recursive)) is None
@@ -125,6 +131,30 @@ def test_each_method_waits_for_its_result(any_server: ExternalServer) -> None:
 def test_each_method_has_a_future(any_server: ExternalServer) -> None:
     with Client(any_server.hosts, options()) as client:
         all_calls(lambda call: call(client.futures).result())
+
+
+def test_what_a_client_builds_on_its_requests(any_server: ExternalServer) -> None:
+    with Client(any_server.hosts, options()) as client:
+        client.ensure_path("/a/b/c")
+        client.ensure_path("/a/b/c")
+        protected = client.create_protected("/a/lock-")
+        assert protected.startswith("/a/_c_")
+        assert protected.endswith("-lock-0000000001")
+        with client.watch("/a", recursive=True) as watch:
+            client.delete(protected)
+            assert watch.next(timeout_s=WAIT_S)[:2] == (EventType.NODE_DELETED, protected)
+        assert [visited.path for visited in client.walk("/a")] == ["/a", "/a/b", "/a/b/c"]
+        read = dict(client.read_many(["/a", "/none"], outstanding=1))
+        assert isinstance(read["/none"], NoNodeError)
+        assert client.delete_recursive("/a") == 3
+        assert client.exists("/a") is None
+
+
+def test_the_reply_of_a_protected_create_is_lost(server: EmbeddedServer, client: Client) -> None:
+    with server.faults.on(OpCode.CREATE2).drop_reply() as fault:
+        path = client.create_protected("/lock-")
+    assert fault.count == 1
+    assert client.ephemerals() == (path,)
 
 
 def test_invalid_arguments_are_not_sent(client: Client, server: EmbeddedServer) -> None:
@@ -279,10 +309,11 @@ def test_an_ipv6_address(server: EmbeddedServer) -> None:
 
 def test_other_hosts(server: EmbeddedServer) -> None:
     first, second = server.open_addresses(2).split(",")
+    with Client(first, options()) as client:
+        client.create("/root")
     with Client(first + "/root", options()) as client:
         states = Noted()
         client.add_listener(states)
-        client.create("/", mode=CreateMode.PERSISTENT)
         session = client.session_id
         client.change_hosts(second)
         states.until(lambda state: state is SessionState.CONNECTED)
@@ -350,17 +381,13 @@ def test_another_client_continues_a_session(server: EmbeddedServer) -> None:
     first.start()
     first.create("/e", mode=CreateMode.EPHEMERAL)
     session = first.session_id
+    first._engine.stop()  # as if its process had ended
     with Client(server.hosts, options(session=session)) as second:
         assert second.session_id == session
         assert second.ephemerals() == ("/e",)
-    # The second client has ended the session.
-    states = Noted()
-    first.add_listener(states)
-    if first.state is not SessionState.CONNECTED or first.session_id == session:
-        states.until(lambda state: state is SessionState.CONNECTED)
-    assert first.session_id != session
-    assert first.ephemerals() == ()
-    first.close()
+    with Client(server.hosts, options(session=session)) as third:  # the second has ended it
+        assert third.session_id != session
+        assert third.ephemerals() == ()
 
 
 def test_a_session_that_expires_is_renewed(server: EmbeddedServer, client: Client) -> None:

@@ -24,6 +24,7 @@ from zoolet.client import (
     SessionState,
     ZooKeeperError,
 )
+from zoolet.client.protocol.watches import DATA, Watcher
 from zoolet.model.codes import OpCode
 from zoolet.testing import EmbeddedServer, ServerProcess
 from zoolet.testing.servers.process import ExternalServer
@@ -273,6 +274,30 @@ def test_listeners(server: EmbeddedServer, client: Client) -> None:
     assert len(noted.all) == 2
 
 
+def test_a_watch_ends_with_its_client(server: EmbeddedServer) -> None:
+    client = Client(server.hosts, options())
+    client.start()
+    watch = client.watch("/")
+    watch.start()
+    reading = Running(list, watch)
+    client.set("/", b"x")
+    client.close()
+    assert [event.path for event in reading.end()] == ["/"]
+
+
+def test_a_watch_ends_if_the_client_closes_while_it_is_set(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = client._engine.run
+
+    def run_and_close(call: Any, timeout_s: float | None) -> None:
+        run(call, timeout_s)
+        client.close()
+
+    monkeypatch.setattr(client._engine, "run", run_and_close)
+    assert Running(list, client.watch("/")).end() == []
+
+
 # --- Forks
 
 
@@ -293,6 +318,7 @@ def assert_useless(client: Client, future: Any) -> None:
             continue
         sys.exit(f"{call} did not raise ForkedClientError")
     client.close()
+    assert not client._engine.discard(Watcher("/", DATA, "/", print))
 
 
 def test_a_child_cannot_call_and_the_parent_goes_on(server: EmbeddedServer) -> None:

@@ -51,9 +51,14 @@ class AsyncWatch:
         if self._watcher is not None:
             return
         call = self._make.add_watch(self._path, self._mode, self._mailbox.put)
-        await self._engine.run(call, timeout_s)
-        self._watcher = call.watcher
+        # Listen before: the session may end as soon as the reply is there.
         self._engine.listeners.append(self._note_state)
+        try:
+            await self._engine.run(call, timeout_s)
+        except BaseException:
+            self._engine.listeners.remove(self._note_state)
+            raise
+        self._watcher = call.watcher
 
     async def next(self, *, timeout_s: float | None = None) -> Event | Resynced:
         """Return the next event; wait for it at most for ``timeout_s`` seconds.

@@ -71,6 +71,7 @@ class Engine(Connection):
         self._next_check_s = 0.0
         self._thread: threading.Thread | None = None
         self._pid = 0
+        self._aborted: Transport | None = None
         self._is_over = False
 
     @property
@@ -185,7 +186,12 @@ class Engine(Connection):
         return self._options.renews_session
 
     def discard(self, watcher: Watcher) -> bool:
-        """Forget a watcher; return whether it was the last one of its kind on its path."""
+        """Forget a watcher; return whether it was the last one of its kind on its path.
+
+        In a forked child it does nothing: a lost watch calls it, and the lock may be taken.
+        """
+        if self._pid not in (0, os.getpid()):
+            return False
         with self.lock:
             return self.session.watches.discard(watcher)
 
@@ -241,7 +247,7 @@ class Engine(Connection):
             while True:
                 with self.lock:
                     if self.reader == this_thread:
-                        self.reader = 0
+                        self._end_reading()
                     if call.phase >= ENDED and self.followers.has_ended(call):
                         return
                     if is_late:
@@ -268,8 +274,15 @@ class Engine(Connection):
     def _stop_reading(self, this_thread: int) -> None:
         with self.lock:
             if self.reader == this_thread:
-                self.reader = 0
+                self._end_reading()
             self._pass_reading_on()
+
+    def _end_reading(self) -> None:
+        """Note that this thread does not read any more. The caller holds the lock."""
+        self.reader = 0
+        if self._aborted is not None:
+            self._aborted.close()
+            self._aborted = None
 
     def _may_read(self, call: Call[object]) -> bool:
         return not self.reader and call.phase < ENDED and self.transport is not None
@@ -299,10 +312,8 @@ class Engine(Connection):
         while self.transport is transport and call.phase < ENDED:
             left_s = end_s - time.monotonic()
             if left_s <= 0:
-                break
+                return
             self.read_once(transport, min(left_s, TICK_S))
-        if self.transport is not transport:
-            transport.close()
 
     # The background thread.
 
@@ -450,7 +461,9 @@ class Engine(Connection):
             transport, self.transport = self.transport, None
             if transport is not None:
                 transport.abort()
-                if not self.reader:
+                if self.reader:
+                    self._aborted = transport
+                else:
                     transport.close()
                 self.followers.note(self.session.disconnected())
             if self.session.state not in ENDED_STATES:

@@ -285,6 +285,32 @@ def test_a_close_ends_calls_that_wait_to_be_sent(server: ScriptedServer) -> None
     assert errors <= {ClientClosedError, ConnectionLossError}
 
 
+def test_the_thread_that_reads_frees_the_descriptor_of_a_closed_client(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, connection = begun(server)
+    engine = client._engine
+    transport, read_until = engine.transport, engine._read_until
+    assert transport is not None
+    has_read, may_go_on = threading.Event(), threading.Event()
+
+    def read_and_wait(*args: Any) -> None:
+        read_until(*args)
+        has_read.set()
+        assert may_go_on.wait(WAIT_S)
+
+    monkeypatch.setattr(engine, "_read_until", read_and_wait)
+    reading = Running(client.get, "/a")
+    asked = connection.request()
+    until_a_call_reads(client, connection)
+    connection.send(data_frame(asked.xid))
+    assert has_read.wait(WAIT_S)
+    client.close(0.0)
+    may_go_on.set()
+    reading.end()
+    assert transport.fileno() == -1
+
+
 def test_threads_may_close_at_the_same_time(server: ScriptedServer) -> None:
     before = descriptors()
     client, connection = begun(server)
@@ -359,10 +385,10 @@ def test_a_silent_server_does_not_take_the_time_of_the_next_one(server: Scripted
 
 
 def test_pings_are_sent_while_a_call_waits(server: ScriptedServer) -> None:
-    client, connection = begun(server, grant={"timeout_ms": 300})
+    client, connection = begun(server, grant={"timeout_ms": 2000})
     waiting = Running(client.get, "/a")
     asked = connection.request()
-    for _ in range(9):
+    for _ in range(3):
         header = Asked(*REQUEST_HEADER.unpack_from(connection.read_frame()))
         assert header == (Xid.PING.value, OpCode.PING.value)
         connection.send(reply_frame(Xid.PING.value))
