@@ -145,7 +145,7 @@ class AsyncRequests(ABC):
         batch: Multi,
         *,
         timeout_s: float | None = None,
-    ) -> Future[tuple[Created | Stat | None, ...]]:
+    ) -> Future[tuple[str | Stat | None, ...]]:
         """Apply all writes of a `Multi` or none; return the result of each, in order.
 
         If a write fails, its error is raised. The attribute ``results`` of the error has the error

@@ -57,7 +57,7 @@ class Multi:
         acl: AclList = OPEN_ACL,
         ttl_ms: int = 0,
     ) -> Self:
-        """Add the creation of a znode; its result is a `Created`.
+        """Add the creation of a znode; its result is the path of the znode.
 
         Raises:
             ValueError: the path is invalid, or ``ttl_ms`` does not fit the mode.

@@ -135,10 +135,8 @@ def _finish_multi(call: Call[object], reader: Reader, chroot: str) -> None:
             raise MalformedError(f"{len(errors)} of {len(results)} operations of a multi failed")
         call.error = first or errors[0]
         call.error.results = tuple(errors)
-    elif chroot:
-        call.result = tuple([_without_chroot(result, chroot) for result in results])
     else:
-        call.result = results
+        call.result = tuple([_result_of_part(result, chroot) for result in results])
 
 
 def _finish_multi_read(call: Call[object], reader: Reader) -> None:
@@ -161,12 +159,11 @@ def _parts_of(call: Call[object], count: int) -> list[tuple[int, str]]:
     return parts
 
 
-def _without_chroot(result: object, chroot: str) -> object:
+def _result_of_part(result: object, chroot: str) -> object:
+    # Apache ZooKeeper sends no Stat for a create in a multi, but for a container or a TTL it does.
     if isinstance(result, Created):
-        return Created(_without(chroot, result.path), result.stat)
-    if isinstance(result, str):  # Apache's reply to a create in a multi has only the path
-        return _without(chroot, result)
-    return result
+        return _without(chroot, result.path)
+    return _without(chroot, result) if isinstance(result, str) else result
 
 
 def _is_below(chroot: str, path: str) -> bool:

@@ -168,7 +168,7 @@ class RequestMaker:
         call.removes = (self._full(path), watcher_type.value)
         return call
 
-    def multi(self, batch: Multi) -> Call[tuple[Created | Stat | None, ...]]:
+    def multi(self, batch: Multi) -> Call[tuple[str | Stat | None, ...]]:
         """Return the call of multi."""
         writer, xid = BytesWriter(), self._next_xid()
         write_multi(writer, xid, [(part.op_code, self._part(part)) for part in batch.parts])

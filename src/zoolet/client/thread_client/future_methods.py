@@ -144,7 +144,7 @@ class FutureRequests(ABC):
         batch: Multi,
         *,
         timeout_s: float | None = None,
-    ) -> CallFuture[tuple[Created | Stat | None, ...]]:
+    ) -> CallFuture[tuple[str | Stat | None, ...]]:
         """Apply all writes of a `Multi` or none; return the result of each, in order.
 
         If a write fails, its error is raised. The attribute ``results`` of the error has the error

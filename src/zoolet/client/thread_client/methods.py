@@ -143,7 +143,7 @@ class Requests(ABC):
         batch: Multi,
         *,
         timeout_s: float | None = None,
-    ) -> tuple[Created | Stat | None, ...]:
+    ) -> tuple[str | Stat | None, ...]:
         """Apply all writes of a `Multi` or none; return the result of each, in order.
 
         If a write fails, its error is raised. The attribute ``results`` of the error has the error

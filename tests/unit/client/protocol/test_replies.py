@@ -75,7 +75,16 @@ RESULTS: list[tuple[Call[object], bytes, object]] = [
             TxnResult(OpCode.SET_DATA, record=PACKED),
             TxnResult(OpCode.DELETE),
         ),
-        (Created("/a", STAT), STAT, None),
+        ("/a", STAT, None),
+    ),
+    (
+        untyped(MAKE.multi(MULTI)),  # Apache ZooKeeper sends no Stat of the new znode
+        reply_to_multi(
+            TxnResult(OpCode.CREATE, path="/app/a"),
+            TxnResult(OpCode.SET_DATA, record=PACKED),
+            TxnResult(OpCode.DELETE),
+        ),
+        ("/a", STAT, None),
     ),
     (
         untyped(MAKE.multi_read(MultiRead().get("/a").children("/b").children("/c"))),
