@@ -189,7 +189,8 @@ class Connection:
             self._reply(xid)
         else:
             self._is_primed = True
-            self._server.seen.append(xid)
+            if xid:  # the session's own requests have xid 0
+                self._server.seen.append(xid)
             err, body = self._answer(op_code, reader)
             self._server.zxid_of_reply[xid] = self._server.zxid
             self._reply(xid, err, body)

@@ -159,6 +159,11 @@ class Engine:
         """Forget a watcher; return whether it was the last one of its kind on its path."""
         return self.session.watches.discard(watcher)
 
+    def abandon(self, watcher: Watcher) -> None:
+        """Remove a watcher that the program does not want any more, and the server's watch."""
+        self.session.abandon(watcher)
+        self._flush_soon()
+
     def drop_connection(self, reason: str) -> None:
         """Close the connection; the client opens another one."""
         if self._link is not None:
@@ -170,8 +175,8 @@ class Engine:
             if isinstance(outcome, Call):
                 waiter = cast("asyncio.Future[object]", outcome.waiter)
                 if waiter.done():  # the program does not wait any more
-                    if outcome.watcher is not None:
-                        self.session.watches.discard(outcome.watcher)
+                    if outcome.watcher is not None and outcome.error is None:
+                        self.session.abandon(outcome.watcher)
                 elif outcome.error is None:
                     waiter.set_result(outcome.result)
                 else:

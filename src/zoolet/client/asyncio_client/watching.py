@@ -57,6 +57,8 @@ class AsyncWatch:
             await self._engine.run(call, timeout_s)
         except BaseException:
             self._engine.listeners.remove(self._note_state)
+            if call.watcher is not None:  # the watch may be set already
+                self._engine.abandon(call.watcher)
             raise
         self._watcher = call.watcher
 

@@ -18,7 +18,7 @@ from zoolet.client.protocol.batches import (
     check_path,
     op_code_of,
 )
-from zoolet.client.protocol.calls import Call
+from zoolet.client.protocol.calls import DROPPED, Call
 from zoolet.client.protocol.watches import CHILD, DATA, PERSISTENT, RECURSIVE, OnNotice, Watcher
 from zoolet.model import paths
 from zoolet.model.acl import AclList, Id
@@ -240,6 +240,16 @@ class RequestMaker:
         writer, xid = BytesWriter(), self._next_xid()
         write_watches_of(writer, xid, op_code, full, watcher_type.value)
         return Call(op_code, xid, path, writer.getvalue())
+
+
+def removal_of_watches(full: str) -> Call[object]:
+    """Return the sent call that removes all watches on a path; nobody waits for its reply."""
+    writer = BytesWriter()
+    write_watches_of(writer, 0, OpCode.REMOVE_WATCHES.value, full, WatcherType.ANY.value)
+    call: Call[object] = Call(OpCode.REMOVE_WATCHES.value, 0, full, writer.getvalue())
+    call.phase = DROPPED
+    call.size_bytes = 0  # it is not limited like the calls of the program
+    return call
 
 
 def _watcher(full: str, kind: int, path: str, watch: OnNotice | None) -> Watcher | None:

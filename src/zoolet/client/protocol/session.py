@@ -27,6 +27,7 @@ from zoolet.client.errors import (
 )
 from zoolet.client.protocol.calls import DROPPED, ENDED, SENT, WAITS, Call
 from zoolet.client.protocol.replies import finish, name_of
+from zoolet.client.protocol.requests import removal_of_watches
 from zoolet.client.protocol.states import ENDED as ENDED_STATES
 from zoolet.client.protocol.states import NEXT_STATE, SERVED, SessionState, Stimulus
 from zoolet.client.protocol.watches import DATA, Notice, Resynced, Watcher, WatchTable
@@ -126,7 +127,7 @@ class ClientSession:
     @property
     def has_outstanding(self) -> bool:
         """Whether a call waits to be sent, or for its reply."""
-        return bool(self._open_calls())
+        return bool(self.open_calls())
 
     def start(self, call: Call[object]) -> bool:
         """Start a call, which is sent as soon as possible.
@@ -168,6 +169,17 @@ class ClientSession:
             call.frame = b""
         return was_waiting
 
+    def abandon(self, watcher: Watcher) -> None:
+        """Remove a watcher that the program does not want any more, and the server's watch."""
+        self.watches.discard(watcher)
+        path = watcher.path
+        others = [call.watcher for call in self.open_calls() if call.watcher is not None]
+        is_wanted = self.watches.has(path) or any(other.path == path for other in others)
+        if self.is_served and not is_wanted:  # Apache 3.8 can only remove all watches on a path
+            call = removal_of_watches(path)
+            self._out.append(call.frame)
+            self._sent.append(call)
+
     def expire(self, call: Call[object]) -> None:
         """End a call whose time limit is over; its reply is ignored."""
         if call.phase < ENDED:
@@ -176,13 +188,13 @@ class ClientSession:
 
     def overdue(self, now_s: float) -> list[Call[object]]:
         """Return the calls whose deadline is not after ``now_s``."""
-        return [call for call in self._open_calls() if 0.0 < call.deadline_s <= now_s]
+        return [call for call in self.open_calls() if 0.0 < call.deadline_s <= now_s]
 
     def next_deadline_s(self) -> float:
         """Return the earliest deadline of the calls that have not ended; 0.0 if there is none."""
-        return min([call.deadline_s for call in self._open_calls() if call.deadline_s], default=0.0)
+        return min([call.deadline_s for call in self.open_calls() if call.deadline_s], default=0.0)
 
-    def _open_calls(self) -> list[Call[object]]:
+    def open_calls(self) -> list[Call[object]]:
         """Return the calls that have not ended, and forget the ended ones that were not sent."""
         # Without a connection nothing else forgets them.
         waiting = [call for call in self._waiting if call.phase < ENDED]
@@ -365,6 +377,8 @@ class ClientSession:
                 self.watches.add(watcher, exists=call.result is not None or watcher.kind != DATA)
             call.phase = ENDED
             outcomes.append(call)
+        elif call.watcher is not None:
+            self.abandon(call.watcher)
         if call.op_code == _CLOSE:
             self._change(Stimulus.CLOSED, outcomes)
             self._fail_all(outcomes)

@@ -95,6 +95,10 @@ class WatchTable:
     def __len__(self) -> int:
         return self._count
 
+    def has(self, path: str) -> bool:
+        """Whether there is a watcher of any kind on a path."""
+        return any(path in watchers for watchers in self._watchers)
+
     def add(self, watcher: Watcher, *, exists: bool = True) -> None:
         """Add a watcher; ``exists`` is False if exists() found no znode."""
         if watcher.kind == DATA and not exists:

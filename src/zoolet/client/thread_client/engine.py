@@ -195,6 +195,12 @@ class Engine(Connection):
         with self.lock:
             return self.session.watches.discard(watcher)
 
+    def abandon(self, watcher: Watcher) -> None:
+        """Remove a watcher that the program does not want any more, and the server's watch."""
+        with self.lock:
+            self.session.abandon(watcher)
+            self.nudge()
+
     def change_servers(self, servers: Servers) -> None:
         """Use other servers from now on; the chroot stays."""
         self._check_process()

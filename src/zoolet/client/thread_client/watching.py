@@ -56,6 +56,8 @@ class Watch:
             self._engine.run(call, timeout_s)
         except BaseException:
             self._engine.listeners.remove(self._note_state)
+            if call.watcher is not None:  # the watch may be set already
+                self._engine.abandon(call.watcher)
             raise
         self._watcher = call.watcher
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.client_peer import DATA_BODY, SESSION, Peer
+from tests.support.client_peer import DATA_BODY, SESSION, Peer, untyped
 from tests.support.fake_zookeeper import EXPIRED, granted, stat_of
 from zoolet.client.errors import ProtocolError
 from zoolet.client.protocol.states import SessionState
@@ -150,3 +150,50 @@ def test_the_watch_of_exists_depends_on_the_znode() -> None:
     [(_, _, reader)] = peer.sent()
     wanted = decode_set_watches(reader)
     assert (wanted.data_watches, wanted.exist_watches) == (("/a",), ("/b",))
+
+
+def test_the_watch_of_a_call_that_is_given_up_is_removed_at_the_server() -> None:
+    peer = Peer("/app")
+    peer.primed()
+    dropped = peer.start(peer.make.get("/a", peer.notices.append))
+    peer.session.data_to_send()
+    peer.session.drop(untyped(dropped))
+    assert peer.session.receive(encode_reply(dropped.xid, 5, 0, DATA_BODY)) == []
+    [(xid, op_code, body)] = peer.sent()
+    assert (op_code, body.read_ustring()) == (OpCode.REMOVE_WATCHES, "/app/a")
+    assert peer.session.outstanding_bytes == 0
+    call = peer.start(peer.make.get("/b"))
+    assert peer.sent_op_codes() == [OpCode.GET_DATA]
+    assert peer.session.receive(encode_reply(xid, 5, -121)) == []
+    peer.reply(call, DATA_BODY)
+    assert not peer.session.has_outstanding
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_watch_that_another_call_wants_stays(follows: bool) -> None:
+    peer = Peer()
+    peer.primed()
+    if not follows:
+        peer.watched()
+    dropped = peer.start(peer.make.children("/a", peer.notices.append))
+    if follows:
+        wanted = peer.start(peer.make.get("/a", peer.notices.append))
+    peer.session.data_to_send()
+    peer.session.drop(untyped(dropped))
+    peer.session.receive(encode_reply(dropped.xid, 5, -101))
+    assert peer.sent() == []
+    if follows:
+        peer.reply(wanted, DATA_BODY)
+    assert len(peer.session.watches) == 1
+
+
+def test_a_watch_is_not_removed_without_a_connection() -> None:
+    peer = Peer()
+    peer.primed()
+    watcher = peer.watched().watcher
+    assert watcher is not None
+    peer.session.disconnected()
+    peer.session.abandon(watcher)
+    peer.primed()
+    assert len(peer.session.watches) == 0
+    assert peer.sent() == []
