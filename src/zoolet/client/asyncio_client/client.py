@@ -113,12 +113,16 @@ class AsyncClient(AsyncOperations):
         Raises:
             NoServerError: no server granted a session within the connect timeout.
             AuthFailedError: the server refused a login.
+            SessionExpiredError: the session to continue has expired, and is not to be renewed.
         """
-        if self._engine.is_started:
-            raise RuntimeError("the client was started already")
+        if self._engine.is_started or self.state is SessionState.CLOSED:
+            what = (
+                "was started already" if self._engine.is_started else "is closed: make another one"
+            )
+            raise RuntimeError(f"the client {what}")
         self._engine.start()
         logins = [
-            self._engine.log_in(self._make.login(), scheme, secret.encode())
+            self._engine.log_in(self._make.login(), scheme, secret.encode(), 0.0)
             for scheme, secret in self._options.auth
         ]
         try:
@@ -157,24 +161,26 @@ class AsyncClient(AsyncOperations):
     ) -> None:
         await self.close()
 
-    def add_auth(self, scheme: str, credential: str | bytes) -> asyncio.Future[None]:
+    def add_auth(
+        self, scheme: str, credential: str | bytes, *, timeout_s: float | None = None
+    ) -> asyncio.Future[None]:
         """Log in, now and on each later connection.
 
         Raises:
             AuthFailedError: the server refused the login; then the session has ended.
         """
         data = credential.encode() if isinstance(credential, str) else credential
-        return self._engine.log_in(self._make.login(), scheme, data)
+        return self._engine.log_in(self._make.login(), scheme, data, timeout_s)
 
     def _run(self, call: Call[T], timeout_s: float | None) -> asyncio.Future[T]:
         return self._engine.run(call, timeout_s)
 
     def _why_no_session(self) -> str:
-        reasons = [f"{address}: {reason}" for address, reason in self._engine.failures.items()]
         limit_s = self._options.connect_timeout_s
-        return f"no session within {limit_s:g} s ({'; '.join(reasons) or 'no server replied'})"
+        return f"no session within {limit_s:g} s ({'; '.join(self._engine.reasons())})"
 
     async def _give_up(self, logins: list[asyncio.Future[None]]) -> None:
         for login in logins:
-            login.cancel()
+            if not login.cancel() and not login.cancelled():
+                login.exception()  # noqa: LOG004 -- a future; asyncio reports an error that nobody reads
         await self.close(0.0)

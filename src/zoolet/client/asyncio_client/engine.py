@@ -10,21 +10,20 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from zoolet.client.asyncio_client.link import Link
+from zoolet.client.asyncio_client.opening import OpenError, open_connection, resolve
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
-from zoolet.client.errors import AuthFailedError, ClientClosedError
+from zoolet.client.errors import AuthFailedError, ClientClosedError, SessionExpiredError
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession, Outcome
-from zoolet.client.protocol.states import SessionState
+from zoolet.client.protocol.states import ENDED, SessionState
 from zoolet.client.protocol.watches import Notice, Watcher
 from zoolet.model.addresses import Address
-
-if TYPE_CHECKING:
-    import ssl
+from zoolet.model.codes import OpCode
 
 T = TypeVar("T")
 OnState = Callable[[SessionState], None]
@@ -54,8 +53,10 @@ class Engine:
         self.address: Address | None = None
         self._options = options
         self._call_timeout_s = options.call_timeout_s
+        self._max_outstanding_bytes = options.max_outstanding_bytes
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
+        self._may_retry = asyncio.Event()
         self._link: Link | None = None
         self._link_ended: asyncio.Future[None] | None = None
         self._is_flush_due = False
@@ -63,6 +64,7 @@ class Engine:
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
         self._grant_timer: asyncio.TimerHandle | None = None
+        self._tick_due_s = 0.0
         self._state_waiters: set[asyncio.Future[None]] = set()
 
     @property
@@ -73,20 +75,23 @@ class Engine:
     def start(self) -> None:
         """Begin to connect, in the running event loop."""
         self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._stay_connected())
+        self._task = self._loop.create_task(self._work())
 
     async def wait_for_session(self) -> None:
         """Wait until a server serves the session; the caller limits the time.
 
         Raises:
             AuthFailedError: the server refused a login.
+            SessionExpiredError: the session has expired, and the client does not renew it.
             ClientClosedError: the client was closed meanwhile.
         """
         loop = self._running_loop()
         while not self.session.is_served:
-            if self.session.state in _FINAL:
-                is_refused = self.session.state is SessionState.AUTH_FAILED
-                raise AuthFailedError if is_refused else ClientClosedError
+            state = self.session.state
+            if state in _FINAL:
+                raise AuthFailedError if state is SessionState.AUTH_FAILED else ClientClosedError
+            if state is SessionState.EXPIRED and not self._options.renews_session:
+                raise SessionExpiredError
             changed: asyncio.Future[None] = loop.create_future()
             self._state_waiters.add(changed)
             try:
@@ -99,31 +104,38 @@ class Engine:
         loop = self._running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
         call.waiter = waiter
+        session = self.session
+        if not session.start(cast("Call[object]", call)):
+            waiter.set_exception(call.error or ClientClosedError(name_of(call.op_code), call.path))
+            return waiter
         limit_s = self._call_timeout_s if timeout_s is None else timeout_s
         if limit_s:
             call.deadline_s = deadline_s = loop.time() + limit_s
             if deadline_s < self._next_deadline_s:
                 self._watch_deadlines(deadline_s)
-        session = self.session
-        if not session.start(cast("Call[object]", call)):
-            waiter.set_exception(call.error or ClientClosedError(name_of(call.op_code), call.path))
-        elif session.is_served:
+        if session.is_served and session.outstanding_bytes < self._max_outstanding_bytes:
             if not self._is_flush_due:
                 self._flush_soon()
         else:
-            # The call waits for a connection. If the program does not wait for it any more, it must
-            # not be sent.
-            waiter.add_done_callback(lambda _: session.drop(cast("Call[object]", call)))
+            self._drop_if_cancelled(cast("Call[object]", call))
         return waiter
 
-    def log_in(self, call: Call[None], scheme: str, credential: bytes) -> asyncio.Future[None]:
+    def log_in(
+        self, call: Call[None], scheme: str, credential: bytes, timeout_s: float | None
+    ) -> asyncio.Future[None]:
         """Log in now and on each later connection; the future ends with the reply."""
-        waiter: asyncio.Future[None] = self._running_loop().create_future()
+        loop = self._running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
         call.waiter = waiter
-        if self.session.login(cast("Call[object]", call), scheme, credential):
-            self._flush_soon()
-        else:
+        if not self.session.login(cast("Call[object]", call), scheme, credential):
             waiter.set_exception(call.error or ClientClosedError("add_auth"))
+            return waiter
+        limit_s = self._call_timeout_s if timeout_s is None else timeout_s
+        if limit_s:
+            call.deadline_s = loop.time() + limit_s
+            if call.deadline_s < self._next_deadline_s:
+                self._watch_deadlines(call.deadline_s)
+        self._flush_soon()
         return waiter
 
     async def close(self, call: Call[None], timeout_s: float) -> None:
@@ -138,17 +150,28 @@ class Engine:
                     await ended
 
     async def end(self) -> None:
-        """End the task, the timers and the connection; the session must be closed before."""
+        """End the task, the timers, the connection and all calls."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        # Before the first await, because this may be cancelled too.
+        self.drop_connection("the client is closed")
+        self._end_session()
         for timer in (self._deadline_timer, self._tick_timer, self._grant_timer):
             if timer is not None:
                 timer.cancel()
         self._deadline_timer = self._tick_timer = self._grant_timer = None
-        task, self._task = self._task, None
         if task is not None:
-            task.cancel()
             await asyncio.wait([task])
+
+    def _end_session(self) -> None:
+        """End the session and all calls, without the server."""
         if self.session.state is not SessionState.CLOSED:
             self.deliver(self.session.disconnected())
+        if self.session.state is not SessionState.CLOSED:
+            call: Call[object] = Call(OpCode.CLOSE_SESSION.value, 0, "", b"")
+            call.waiter = self._running_loop().create_future()
+            self.deliver(self.session.close(call))
 
     @property
     def renews_session(self) -> bool:
@@ -165,9 +188,19 @@ class Engine:
         self._flush_soon()
 
     def drop_connection(self, reason: str) -> None:
-        """Close the connection; the client opens another one."""
+        """Close the connection; the client opens another one at once."""
+        self._may_retry.set()
         if self._link is not None:
             self._link.abort(reason)
+
+    def reasons(self) -> list[str]:
+        """Return for each server the reason why it does not serve the session."""
+        listed = []
+        for address in self.order.servers.addresses:
+            is_open = address == self.address and self._link is not None
+            now = "it accepted the connection, but did not reply" if is_open else "not tried yet"
+            listed.append(f"{address}: {self.failures.get(address, now)}")
+        return listed
 
     def deliver(self, outcomes: list[Outcome]) -> None:
         """Pass outcomes of the session to the program, in their order."""
@@ -196,8 +229,15 @@ class Engine:
             if timer is not None:
                 timer.cancel()
         self.deliver(self.session.disconnected())
+        for call in self.session.open_calls():
+            self._drop_if_cancelled(call)
         if self._link_ended is not None and not self._link_ended.done():
             self._link_ended.set_result(None)
+
+    def _drop_if_cancelled(self, call: Call[object]) -> None:
+        """Do not send a call that waits for a connection if its future is cancelled before."""
+        session, waiter = self.session, cast("asyncio.Future[object]", call.waiter)
+        waiter.add_done_callback(lambda _: session.drop(call))
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -220,6 +260,11 @@ class Engine:
             self.order.succeeded()
             self.failures.clear()
             self._tick()
+        if state is SessionState.EXPIRED and self._options.renews_session:
+            # Before the programs of the failed calls go on: their next calls wait.
+            self._running_loop().call_soon(self._renew)
+        elif state in ENDED and self._link is not None:
+            self._link.abort("the session has ended")
         for waiter in self._state_waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -232,39 +277,66 @@ class Engine:
         except Exception:
             log.exception("a function of the program failed: %r", function)
 
+    def _renew(self) -> None:
+        """Ask for another session, after this one has expired."""
+        if self.session.state is SessionState.EXPIRED:
+            self.deliver(self.session.renew())
+            self.drop_connection("the session has expired")
+
+    async def _work(self) -> None:
+        """Stay connected. If that fails, end the session, so that no call waits for ever."""
+        try:
+            await self._stay_connected()
+        except Exception:
+            log.exception("the client's task has failed")
+            self._end_session()
+
     async def _stay_connected(self) -> None:
         """Open one connection after another, until the session has ended for good."""
         while self.session.state not in _FINAL:
             if self.session.state is SessionState.EXPIRED:
                 if not self._options.renews_session:
                     return
-                self.deliver(self.session.renew())
+                self._renew()
+            self._may_retry.clear()
             was_served = await self._serve(self.order.next())
             if not was_served and (pause_s := self.order.pause_s()):
-                await asyncio.sleep(pause_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._may_retry.wait()
 
     async def _serve(self, address: Address) -> bool:
-        """Connect to a server, wait for the end of the connection; return whether it served."""
+        """Try the IP addresses of a server, until one has served; return whether one has."""
+        # All servers have their turn within the limit, also if the others do not reply.
+        limit_s = self._options.connect_timeout_s / len(self.order.servers.addresses)
+        try:
+            found = self.order.shuffled(await resolve(address, limit_s))
+        except OpenError as error:
+            self.failures[address] = str(error)
+            return False
+        for ip in found:
+            if address not in self.order.servers.addresses:
+                return False  # the program changed the servers
+            if await self._serve_at(ip, address, limit_s / len(found)):
+                return True
+        return False
+
+    async def _serve_at(self, ip: str, address: Address, limit_s: float) -> bool:
+        """Connect, and wait for the end of the connection; return whether it served."""
         loop = self._running_loop()
         link = Link(self, loop)
-        limit_s = self._options.connect_timeout_s
         try:
-            async with asyncio.timeout(limit_s):
-                context = self._tls_context()
-                name = address.host if context else None
-                await loop.create_connection(
-                    lambda: link, address.host, address.port, ssl=context, server_hostname=name
-                )
-        except TimeoutError:
-            self.failures[address] = f"no connection within {limit_s:g} s"
-            return False
-        except OSError as error:
-            self.failures[address] = error.strerror or str(error)
+            await open_connection(lambda: link, ip, address, self._options.tls, limit_s)
+        except OpenError as error:
+            self.failures[address] = str(error)
             return False
         ended: asyncio.Future[None] = loop.create_future()
         self._link, self._link_ended, self.address = link, ended, address
         self._grant_timer = loop.call_later(limit_s, self._check_grant, link, limit_s)
-        link.begin()
+        if address in self.order.servers.addresses:
+            link.begin()
+        else:
+            link.abort("the program changed the servers")
         try:
             await ended
         finally:
@@ -276,13 +348,6 @@ class Engine:
         if not link.was_served:
             link.abort(f"no session within {limit_s:g} s")
 
-    def _tls_context(self) -> "ssl.SSLContext | None":
-        if self._options.tls is None:
-            return None
-        from zoolet.client.connecting.tls import context_of  # noqa: PLC0415 -- slow import
-
-        return context_of(self._options.tls)
-
     def _tick(self) -> None:
         """Send a ping if the connection is idle; end it if the server is silent for too long."""
         link = self._link
@@ -290,7 +355,9 @@ class Engine:
             return
         loop = self._running_loop()
         now_s, timeout_s = loop.time(), self.session.timeout_ms / 1000
-        if now_s - link.heard_s > timeout_s * 2 / 3:
+        # If the program has blocked the loop, the server's bytes may still be unread.
+        was_blocked = self._tick_timer is not None and now_s > self._tick_due_s + timeout_s / 6
+        if now_s - link.heard_s > timeout_s * 2 / 3 and not was_blocked:
             link.abort(f"the server was silent for {now_s - link.heard_s:.1f} s")
             return
         if now_s - min(link.sent_s, link.heard_s) >= timeout_s / 3:
@@ -298,7 +365,8 @@ class Engine:
             link.flush()
         if self._tick_timer is not None:
             self._tick_timer.cancel()
-        self._tick_timer = loop.call_later(timeout_s / 6, self._tick)
+        self._tick_due_s = now_s + timeout_s / 6
+        self._tick_timer = loop.call_at(self._tick_due_s, self._tick)
 
     def _watch_deadlines(self, deadline_s: float) -> None:
         """Call `_end_overdue` at the earliest deadline."""

@@ -6,6 +6,7 @@ This module does not know the life of the client: it calls `Owner` for everythin
 import asyncio
 from typing import Protocol, cast
 
+from zoolet.client.asyncio_client.opening import reason_of
 from zoolet.client.errors import ProtocolError
 from zoolet.client.protocol.session import ClientSession, Outcome
 
@@ -84,7 +85,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the end of the connection."""
         self._transport = None
-        reason = self._reason or (str(exc) if exc else "the connection was closed")
+        reason = self._reason or (reason_of(exc) if exc else "the connection was closed")
         self._owner.connection_ended(self, reason)
 
     def abort(self, reason: str) -> None:

@@ -6,10 +6,13 @@ time. This module does no I/O.
 """
 
 import random
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeVar
 
 from zoolet.client.connecting.servers import Servers
 from zoolet.model.addresses import Address
+
+T = TypeVar("T")
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
@@ -42,6 +45,12 @@ class ServerOrder:
             self._round = list(self._servers.addresses)
             self._chance.shuffle(self._round)
         return self._round.pop()
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """Return the items in random order."""
+        listed = list(items)
+        self._chance.shuffle(listed)
+        return listed
 
     def pause_s(self) -> float:
         """Return the time to wait after a failed try: 0 within a round."""
