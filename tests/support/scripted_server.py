@@ -76,7 +76,7 @@ class Accepted:
 
     def serve(self) -> None:
         """Reply to each getData and closeSession until the end of the connection."""
-        with contextlib.suppress(OSError, AssertionError):
+        with contextlib.suppress(OSError, ValueError, AssertionError):
             while True:
                 asked = self.request()
                 is_close = asked.op_code == OpCode.CLOSE_SESSION.value
@@ -121,7 +121,7 @@ class ScriptedServer:
         """Grant each connection a session and serve it, in threads."""
 
         def serve(connection: Accepted) -> None:
-            with contextlib.suppress(OSError, AssertionError):
+            with contextlib.suppress(OSError, ValueError, AssertionError):
                 connection.grant()
                 connection.serve()
 

@@ -9,21 +9,25 @@ from typing import Any, NamedTuple
 import pytest
 import trustme
 
-from tests.support.async_clients import on_loops, outcome, started
+from tests.support.async_clients import Inbox, on_loops, outcome, started
 from tests.support.loops import RunOnLoop, until
 from zoolet.client import (
     AsyncClient,
+    Client,
     ClientClosedError,
     ClientOptions,
     ConnectionLossError,
     DeadlineError,
+    NoNodeError,
     NoServerError,
     SessionState,
     TlsFiles,
     ZooKeeperError,
 )
+from zoolet.model.codes import OpCode
 from zoolet.testing import EmbeddedServer, ServerProcess
 from zoolet.testing.servers.base import ReservedPort
+from zoolet.testing.servers.process import ExternalServer
 
 REFUSED = "127.0.0.1:1"
 
@@ -330,3 +334,54 @@ def test_tls(run: RunOnLoop, secure: Certificates) -> None:
             assert f"{hosts}: {expected}" in reason, case
 
     run(scenario())
+
+
+@on_loops
+def test_a_chroot(run: RunOnLoop, any_server: ExternalServer) -> None:
+    async def scenario() -> None:
+        async with started(any_server.hosts) as above:
+            client = AsyncClient(f"{any_server.hosts}/apps/one")
+            with pytest.raises(NoNodeError, match=r"start /apps/one: the chroot does not exist"):
+                await client.start()
+            assert client.state is SessionState.CLOSED
+            await above.create("/apps")
+            async with started(f"{any_server.hosts}/apps/one", checks_chroot=False) as client:
+                with pytest.raises(NoNodeError, match=r"create /a:"):
+                    await client.create("/a")
+                assert (await client.create("/")).path == "/"
+            async with started(f"{any_server.hosts}/apps/one") as client:
+                seen, deep = Inbox(), Inbox()
+                assert await client.exists("/a", watch=seen) is None
+                assert (await client.create("/a")).path == "/a"
+                assert (await seen.next())[1] == "/a"
+                assert (await client.children("/")).names == ("a",)
+                assert await client.sync("/a") == "/a"
+                assert await above.exists("/apps/one/a") is not None
+                await above.set("/apps/one", b"x")
+                assert (await client.get("/")).data == b"x"
+                assert deep.is_empty()
+
+    run(scenario())
+
+
+@on_loops
+def test_the_check_of_the_chroot_outlives_a_lost_connection(
+    run: RunOnLoop, embedded: EmbeddedServer
+) -> None:
+    async def scenario() -> None:
+        async with started(embedded.hosts) as above:
+            await above.create("/root")
+        embedded.faults.on(OpCode.EXISTS, "/root", times=3).lose_request()
+        async with started(f"{embedded.hosts}/root") as client:
+            assert await client.exists("/") is not None
+
+    run(scenario())
+
+
+def test_a_chroot_of_the_client_for_threads(any_server: ExternalServer) -> None:
+    with pytest.raises(NoNodeError, match=r"start /apps: the chroot does not exist"):
+        Client(f"{any_server.hosts}/apps").start()
+    with Client(f"{any_server.hosts}/apps", ClientOptions(checks_chroot=False)) as client:
+        client.create("/")
+    with Client(f"{any_server.hosts}/apps") as client:
+        assert client.children("/").names == ()

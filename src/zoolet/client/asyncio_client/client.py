@@ -12,10 +12,10 @@ from typing import Final, Self, TypeVar
 from zoolet.client.asyncio_client.engine import Engine
 from zoolet.client.asyncio_client.operations import AsyncOperations
 from zoolet.client.asyncio_client.waiting import FutureRequests
-from zoolet.client.connecting.options import DEFAULT_SERVERS, ClientOptions
+from zoolet.client.connecting.options import DEFAULT_SERVERS, NO_CHROOT, ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
-from zoolet.client.errors import NoServerError
+from zoolet.client.errors import ConnectionLossError, NoNodeError, NoServerError
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.session import ClientSession, SessionId
@@ -113,6 +113,7 @@ class AsyncClient(AsyncOperations):
         Raises:
             NoServerError: no server granted a session within the connect timeout.
             AuthFailedError: the server refused a login.
+            NoNodeError: the chroot does not exist (`ClientOptions.checks_chroot`).
             SessionExpiredError: the session to continue has expired, and is not to be renewed.
         """
         if self._engine.is_started or self.state is SessionState.CLOSED:
@@ -129,6 +130,7 @@ class AsyncClient(AsyncOperations):
             async with asyncio.timeout(self._options.connect_timeout_s):
                 await self._engine.wait_for_session()
                 await asyncio.gather(*logins)
+                await self._check_chroot()
         except TimeoutError:
             reason = self._why_no_session()
             await self._give_up(logins)
@@ -174,6 +176,19 @@ class AsyncClient(AsyncOperations):
 
     def _run(self, call: Call[T], timeout_s: float | None) -> asyncio.Future[T]:
         return self._engine.run(call, timeout_s)
+
+    async def _check_chroot(self) -> None:
+        chroot = self._engine.order.servers.chroot
+        if not chroot or not self._options.checks_chroot:
+            return
+        while True:
+            try:
+                found = await self.exists("/", timeout_s=0)
+            except ConnectionLossError:
+                continue  # the next call waits for a connection
+            if found is None:
+                raise NoNodeError("start", chroot, NO_CHROOT)
+            return
 
     def _why_no_session(self) -> str:
         limit_s = self._options.connect_timeout_s

@@ -12,6 +12,11 @@ CALL_TIMEOUT_S: Final = 30.0
 
 DEFAULT_SERVERS: Final = "127.0.0.1:2181"
 
+NO_CHROOT: Final = (
+    "the chroot does not exist: create it with a client without a chroot, or start the client with"
+    " checks_chroot=False"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
@@ -27,6 +32,8 @@ class ClientOptions:
             another server as soon as one with a quorum is found.
         session: a session to continue; the default is a new one.
         renews_session: whether the client asks for another session after its session has expired.
+        checks_chroot: whether `start` fails if the chroot does not exist; False for a program that
+            creates the chroot itself.
         max_outstanding_bytes: the limit of the bytes of requests without a reply. Above it, calls
             wait.
     """
@@ -39,4 +46,5 @@ class ClientOptions:
     takes_read_only_server: bool = False
     session: SessionId = NO_SESSION
     renews_session: bool = True
+    checks_chroot: bool = True
     max_outstanding_bytes: int = MAX_OUTSTANDING_BYTES

@@ -9,13 +9,16 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from zoolet.client.connecting.options import DEFAULT_SERVERS, ClientOptions
+from zoolet.client.connecting.options import DEFAULT_SERVERS, NO_CHROOT, ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
 from zoolet.client.errors import (
     AuthFailedError,
     ClientClosedError,
+    ConnectionLossError,
+    DeadlineError,
     ForkedClientError,
+    NoNodeError,
     NoServerError,
     SessionExpiredError,
 )
@@ -133,6 +136,7 @@ class Client(Operations):
         Raises:
             NoServerError: no server granted a session within the connect timeout.
             AuthFailedError: the server refused a login.
+            NoNodeError: the chroot does not exist (`ClientOptions.checks_chroot`).
             SessionExpiredError: the session to continue has expired, and the client does not renew
                 it.
             ClientClosedError: another thread closed the client meanwhile.
@@ -148,6 +152,7 @@ class Client(Operations):
                 self._engine.log_in(
                     self._make.login(), scheme, secret.encode(), end_s - time.monotonic()
                 )
+            self._check_chroot(end_s)
         except BaseException:
             self.close(0.0)
             raise
@@ -201,6 +206,20 @@ class Client(Operations):
             raise SessionExpiredError
         if state is SessionState.CLOSED:
             raise ClientClosedError
+
+    def _check_chroot(self, end_s: float) -> None:
+        chroot = self._engine.order.servers.chroot
+        if not chroot or not self._options.checks_chroot:
+            return
+        while (left_s := end_s - time.monotonic()) > 0:
+            try:
+                found = self.exists("/", timeout_s=left_s)
+            except (ConnectionLossError, DeadlineError):
+                continue  # the next call waits for a connection
+            if found is None:
+                raise NoNodeError("start", chroot, NO_CHROOT)
+            return
+        raise NoServerError("", "", self._why_no_session())
 
     def _why_no_session(self) -> str:
         failures = self._engine.failures
