@@ -14,6 +14,7 @@ from typing import Final, TypeVar, cast
 
 from zoolet.client.asyncio_client.link import Link
 from zoolet.client.asyncio_client.opening import OpenError, open_connection, resolve
+from zoolet.client.asyncio_client.read_write_search import find_read_write
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.errors import AuthFailedError, ClientClosedError, SessionExpiredError
@@ -56,6 +57,7 @@ class Engine:
         self._max_outstanding_bytes = options.max_outstanding_bytes
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
+        self._search: asyncio.Task[None] | None = None
         self._may_retry = asyncio.Event()
         self._link: Link | None = None
         self._link_ended: asyncio.Future[None] | None = None
@@ -150,9 +152,10 @@ class Engine:
                     await ended
 
     async def end(self) -> None:
-        """End the task, the timers, the connection and all calls."""
-        task, self._task = self._task, None
-        if task is not None:
+        """End the tasks, the timers, the connection and all calls."""
+        tasks = [task for task in (self._task, self._search) if task is not None]
+        self._task = self._search = None
+        for task in tasks:
             task.cancel()
         # Before the first await, because this may be cancelled too.
         self.drop_connection("the client is closed")
@@ -161,8 +164,8 @@ class Engine:
             if timer is not None:
                 timer.cancel()
         self._deadline_timer = self._tick_timer = self._grant_timer = None
-        if task is not None:
-            await asyncio.wait([task])
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _end_session(self) -> None:
         """End the session and all calls, without the server."""
@@ -265,6 +268,7 @@ class Engine:
             self._running_loop().call_soon(self._renew)
         elif state in ENDED and self._link is not None:
             self._link.abort("the session has ended")
+        self._search_read_write(state)
         for waiter in self._state_waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -282,6 +286,21 @@ class Engine:
         if self.session.state is SessionState.EXPIRED:
             self.deliver(self.session.renew())
             self.drop_connection("the session has expired")
+
+    def _search_read_write(self, state: SessionState) -> None:
+        """Search for a read-write server while a read-only server serves the session."""
+        if self._search is not None:
+            self._search.cancel()
+            self._search = None
+        if state is SessionState.READ_ONLY and self.address is not None:
+            search = self._change_to_read_write(self.address)
+            self._search = self._running_loop().create_task(search)
+
+    async def _change_to_read_write(self, current: Address) -> None:
+        limit_s = self._options.connect_timeout_s
+        found = await find_read_write(self.order, current, self._options.tls, limit_s)
+        self.order.prefer(found)
+        self.drop_connection(f"{found} is read-write")
 
     async def _work(self) -> None:
         """Stay connected. If that fails, end the session, so that no call waits for ever."""

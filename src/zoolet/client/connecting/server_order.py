@@ -46,6 +46,11 @@ class ServerOrder:
             self._chance.shuffle(self._round)
         return self._round.pop()
 
+    def prefer(self, address: Address) -> None:
+        """Try this server next."""
+        if address in self._servers.addresses:
+            self._round.append(address)
+
     def shuffled(self, items: Sequence[T]) -> list[T]:
         """Return the items in random order."""
         listed = list(items)
