@@ -7,6 +7,8 @@ modules are those of the current sources.
 """
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,13 +21,17 @@ _INTRODUCTION: Final = re.compile(r"`release.client_methods` makes .*?\.\n(?=\"\
 _RESULT: Final = re.compile(r"-> Future\[(.*)\]:$", re.MULTILINE)
 
 _WITHOUT_ASYNCIO: Final = {
+    r"^.*  # asyncio only\n": "",
     r"\basync (def|for|with) ": r"\1 ",
     r"\bawait ": "",
     r"\bAsyncIterator\b": "Iterator",
     r"\bStopAsyncIteration\b": "StopIteration",
     r"__a(iter|next|enter|exit)__": r"__\1__",
-    r"\bAsync(Operations|Requests|Watch)\b": r"\1",
-    r"\basyncio_client\b": "thread_client",
+    r"\bHolder\(is_cancelled=cancel_on_loss\)": "Holder()",
+    r"\bAwaitable, ": "",
+    r"\bAwaitable\[(\w+)\]": r"\1",
+    r"\bAsync(?=[A-Z])": "",
+    r"\bzoolet\.client\.asyncio_client\b": "zoolet.client.thread_client",
 }
 """The texts that differ in the client for threads."""
 
@@ -35,8 +41,8 @@ def blocking(source: str, name: str) -> str:
     made = _with_note(source, name).replace("from asyncio import Future\n", "")
     made = made.replace("methods that return a future.", "methods that wait for the result.", 1)
     for pattern, replacement in _WITHOUT_ASYNCIO.items():
-        made = re.sub(pattern, replacement, made)
-    return _RESULT.sub(r"-> \1:", made)
+        made = re.sub(pattern, replacement, made, flags=re.MULTILINE)
+    return _formatted(_RESULT.sub(r"-> \1:", made))
 
 
 def futures(source: str, name: str) -> str:
@@ -46,6 +52,11 @@ def futures(source: str, name: str) -> str:
     before = "from zoolet.model.acl import"
     imported = "from zoolet.client.thread_client.futures import CallFuture\n"
     return _RESULT.sub(r"-> CallFuture[\1]:", made.replace(before, imported + before, 1))
+
+
+def _formatted(made: str) -> str:
+    command = [sys.executable, "-m", "ruff", "format", "-"]
+    return subprocess.run(command, input=made, capture_output=True, text=True, check=True).stdout
 
 
 def _with_note(source: str, name: str) -> str:
@@ -59,13 +70,20 @@ MADE: Final[dict[Path, tuple[Path, Callable[[str, str], str]]]] = {
     _THREADS / "operations.py": (_ASYNCIO / "operations.py", blocking),
     _THREADS / "watching.py": (_ASYNCIO / "watching.py", blocking),
 }
+MADE.update(
+    {
+        _THREADS / "recipes" / source.name: (source, blocking)
+        for source in sorted((_ASYNCIO / "recipes").glob("*.py"))
+        if source.name != "__init__.py"
+    }
+)
 """Each made module: its source, and the function that makes it."""
 
 
 def made_text(path: Path) -> str:
     """Return what a made module must contain."""
     source, make = MADE[path]
-    return make(source.read_text(), source.name)
+    return make(source.read_text(), source.relative_to(_ASYNCIO).as_posix())
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The requests of a client as methods that wait for the result.
 
-Made by `release.client_methods` from `thread_client/methods.py`: change that module.
+Made by `release.client_methods` from `asyncio_client/methods.py`: change that module.
 """
 
 from abc import ABC, abstractmethod

@@ -1,6 +1,6 @@
 """What a client offers beyond single requests: watches as iterators, subtrees, many reads.
 
-Made by `release.client_methods` from `thread_client/operations.py`: change that module.
+Made by `release.client_methods` from `asyncio_client/operations.py`: change that module.
 """
 
 import itertools
@@ -12,6 +12,7 @@ from typing import Final
 
 from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.methods import Requests
+from zoolet.client.thread_client.primitives import Deadline
 from zoolet.client.thread_client.waiting import FutureRequests, result_of
 from zoolet.client.thread_client.watching import MAX_EVENTS, Watch
 from zoolet.client.errors import (
@@ -31,7 +32,7 @@ OUTSTANDING: Final = 200
 """The default number of requests that are outstanding at the same time."""
 
 _DELETE_TRIES: Final = 10
-_PROTECTED: Final = "_c_"
+PROTECTED: Final = "_c_"
 """The beginning of the name of a protected znode, as Curator has it."""
 
 
@@ -65,12 +66,17 @@ class Operations(Requests):
         mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
         return Watch(self._engine, self._make, path, mode, max_events)
 
-    def ensure_path(self, path: str, *, acl: AclList = OPEN_ACL) -> None:
-        """Create a znode and its missing ancestors, all without data; existing ones stay."""
+    def ensure_path(
+        self, path: str, *, acl: AclList = OPEN_ACL, timeout_s: float | None = None
+    ) -> None:
+        """Create a znode and its missing ancestors, all without data; existing ones stay.
+
+        ``timeout_s`` is the time limit of each request.
+        """
         missing = [path]
         while missing and missing[-1] != paths.ROOT:
             try:
-                self.create(missing[-1], acl=acl)
+                self.create(missing[-1], acl=acl, timeout_s=timeout_s)
             except NoNodeError:
                 missing.append(paths.parent_of(missing[-1]))
                 continue
@@ -86,22 +92,32 @@ class Operations(Requests):
         mode: CreateMode = CreateMode.EPHEMERAL_SEQUENTIAL,
         acl: AclList = OPEN_ACL,
         tries: int = 10,
+        protection: str = "",
+        timeout_s: float | None = None,
     ) -> str:
         """Create a znode exactly once, also if replies are lost; return its path.
 
         The name of the znode gets a random id in front, by which the client finds the znode after
-        a lost reply. Source: Curator's protection mode.
+        a lost reply. Source: Curator's protection mode. ``protection`` is another id than the
+        random one: a program that does not get the path can find the znode by ``_c_ID-``.
+        ``timeout_s`` is the time limit of all requests together; None is the client's default for
+        each request, and 0 is no limit.
 
         Raises:
             ConnectionLossError: the reply was lost ``tries`` times.
+            DeadlineError: the time is over; the znode may exist, or may come to exist.
         """
         parent, _, name = path.rpartition("/")
-        prefix = f"{_PROTECTED}{uuid.uuid4()}-"
+        prefix = f"{PROTECTED}{protection or uuid.uuid4()}-"
+        limit = Deadline(timeout_s or None, "create_protected", path)
         while True:
+            limit_s = None if timeout_s is None else limit.call_s()
             try:
-                created = self.create(f"{parent}/{prefix}{name}", data, mode=mode, acl=acl)
+                created = self.create(
+                    f"{parent}/{prefix}{name}", data, mode=mode, acl=acl, timeout_s=limit_s
+                )
             except ConnectionLossError:
-                found = self._find_child(parent or paths.ROOT, prefix)
+                found = self.find_child(parent or paths.ROOT, prefix, timeout_s=limit_s)
                 if found is not None:
                     return f"{parent}/{found}"
                 tries -= 1
@@ -110,11 +126,19 @@ class Operations(Requests):
             else:
                 return created.path
 
-    def _find_child(self, parent: str, prefix: str) -> str | None:
-        """Return the name of the child that begins with a prefix, after a lost reply."""
+    def find_child(self, parent: str, prefix: str, *, timeout_s: float | None = None) -> str | None:
+        """Return the name of a child that begins with a prefix; None if there is none.
+
+        The result shows all that was applied before the call, also on another server of the
+        ensemble. ``timeout_s`` is the time limit of each request.
+
+        Raises:
+            NoNodeError: the parent does not exist.
+        """
         while True:
             try:
-                listed = self.children(parent)
+                self.sync(parent, timeout_s=timeout_s)
+                listed = self.children(parent, timeout_s=timeout_s)
             except ConnectionLossError:
                 continue  # each try waits for a connection, up to the time limit of a call
             return next((name for name in listed.names if name.startswith(prefix)), None)

@@ -1,6 +1,6 @@
 """The watch of a znode or of a subtree as an iterator of events.
 
-Made by `release.client_methods` from `thread_client/watching.py`: change that module.
+Made by `release.client_methods` from `asyncio_client/watching.py`: change that module.
 """
 
 from types import TracebackType
