@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zoolet.client.asyncio_client.client import AsyncClient
     from zoolet.client.asyncio_client.methods import AsyncRequests
+    from zoolet.client.asyncio_client.recipes.lock import AsyncLock
     from zoolet.client.asyncio_client.watching import AsyncWatch
     from zoolet.client.connecting.options import ClientOptions
     from zoolet.client.connecting.settings import Credential
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         EphemeralOnLocalSessionError,
         ForkedClientError,
         InvalidAclError,
+        LockLostError,
         MarshallingError,
         NewConfigNoQuorumError,
         NoAuthError,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
         SessionMovedError,
         ThrottledError,
         UnimplementedError,
+        WaitCancelledError,
         ZooKeeperError,
     )
     from zoolet.client.protocol.batches import Multi, MultiRead
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from zoolet.client.thread_client.client import Client
     from zoolet.client.thread_client.future_methods import FutureRequests
     from zoolet.client.thread_client.futures import CallFuture
+    from zoolet.client.thread_client.recipes.lock import Lock
     from zoolet.client.thread_client.watching import Watch
     from zoolet.model.acl import ACL, OPEN_ACL, Id
     from zoolet.model.addresses import Address
@@ -74,6 +78,7 @@ __all__ = [
     "AddWatchMode",
     "Address",
     "AsyncClient",
+    "AsyncLock",
     "AsyncRequests",
     "AsyncWatch",
     "AuthFailedError",
@@ -96,6 +101,8 @@ __all__ = [
     "FutureRequests",
     "Id",
     "InvalidAclError",
+    "Lock",
+    "LockLostError",
     "MarshallingError",
     "Multi",
     "MultiRead",
@@ -128,6 +135,7 @@ __all__ = [
     "TlsFiles",
     "UnimplementedError",
     "Visited",
+    "WaitCancelledError",
     "Watch",
     "WatcherType",
     "ZnodeData",
@@ -135,6 +143,10 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Lock": "zoolet.client.thread_client.recipes.lock",
+    "AsyncLock": "zoolet.client.asyncio_client.recipes.lock",
+    "WaitCancelledError": "zoolet.client.errors",
+    "LockLostError": "zoolet.client.errors",
     "ACL": "zoolet.model.acl",
     "AclOf": "zoolet.model.results",
     "AddWatchMode": "zoolet.model.codes",

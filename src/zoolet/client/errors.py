@@ -228,6 +228,18 @@ class DeadlineError(ZooKeeperError, TimeoutError):
     explanation = "no reply in time; the server may have applied it or not"
 
 
+class LockLostError(ZooKeeperError):
+    """A lock, a lease or the leadership was lost; another client may have it now."""
+
+    explanation = "the lock was lost"
+
+
+class WaitCancelledError(ZooKeeperError):
+    """The method ``cancel`` of a recipe ended this wait."""
+
+    explanation = "the wait was cancelled"
+
+
 class ClientClosedError(ZooKeeperError):
     """The client is closed, or not started yet."""
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from zoolet.client.asyncio_client.engine import Engine
-from zoolet.client.asyncio_client.operations import AsyncOperations
+from zoolet.client.asyncio_client.recipes.methods import AsyncRecipes
 from zoolet.client.asyncio_client.waiting import FutureRequests
 from zoolet.client.connecting.options import DEFAULT_SERVERS, NO_CHROOT, ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
@@ -29,7 +29,7 @@ CLOSE_S: Final = 5.0
 """The default time limit of `AsyncClient.close`, in seconds."""
 
 
-class AsyncClient(AsyncOperations):
+class AsyncClient(AsyncRecipes):
     """A client of ZooKeeper for asyncio.
 
     Use it as ``async with AsyncClient("127.0.0.1:2181") as client``, or call `start` and `close`.

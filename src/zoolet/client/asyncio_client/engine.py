@@ -181,6 +181,12 @@ class Engine:
         """Whether the client asks for another session after its session has expired."""
         return self._options.renews_session
 
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last exchange with the server, while or just after it was connected."""
+        link = self._link
+        return 0.0 if link is None else self._running_loop().time() - min(link.heard_s, link.sent_s)
+
     def discard(self, watcher: Watcher) -> bool:
         """Forget a watcher; return whether it was the last one of its kind on its path."""
         return self.session.watches.discard(watcher)

@@ -29,7 +29,7 @@ from zoolet.client.protocol.states import SERVED, SessionState
 from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.future_methods import FutureRequests
 from zoolet.client.thread_client.futures import CallFuture
-from zoolet.client.thread_client.operations import Operations
+from zoolet.client.thread_client.recipes.methods import Recipes
 from zoolet.model.addresses import Address
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class _Futures(FutureRequests):
         return CallFuture(self._engine, call)
 
 
-class Client(Operations):
+class Client(Recipes):
     """A client of ZooKeeper for threads.
 
     Use it as ``with Client("127.0.0.1:2181") as client``, or call `start` and `close`. Each request

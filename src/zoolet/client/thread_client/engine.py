@@ -185,6 +185,11 @@ class Engine(Connection):
         """Whether the client asks for another session after its session has expired."""
         return self._options.renews_session
 
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last exchange with the server, while or just after it was connected."""
+        return time.monotonic() - min(self._heard_s, self._sent_s)
+
     def discard(self, watcher: Watcher) -> bool:
         """Forget a watcher; return whether it was the last one of its kind on its path.
 

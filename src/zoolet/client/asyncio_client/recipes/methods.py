@@ -1,0 +1,80 @@
+"""The methods of a client that make recipes.
+
+`release.client_methods` makes the module of the client for threads from this module. So it contains
+nothing that depends on asyncio except ``async`` and ``await``.
+"""
+
+from typing import Final
+
+from zoolet.client.asyncio_client.engine import Engine
+from zoolet.client.asyncio_client.operations import AsyncOperations
+from zoolet.client.asyncio_client.primitives import Holder
+from zoolet.client.asyncio_client.recipes.lock import LOCK, READ_LOCK, AsyncLock, Kind
+from zoolet.client.asyncio_client.recipes.tools import AsyncTools
+from zoolet.client.protocol.requests import RequestMaker
+
+_WRITE_LOCK: Final = (LOCK, READ_LOCK)
+
+
+class AsyncRecipes(AsyncOperations):
+    """The requests of a client, and the recipes: locks, elections, queues and others."""
+
+    def __init__(self, make: RequestMaker, engine: Engine) -> None:
+        super().__init__(make, engine)
+        self._tools = AsyncTools(self, engine, make)
+
+    def lock(
+        self,
+        path: str,
+        identifier: str = "",
+        *,
+        timeout_s: float | None = None,
+        other_names: tuple[str, ...] = (),
+        cancel_on_loss: bool = False,  # asyncio only
+    ) -> AsyncLock:
+        """Return a lock, which one client holds at a time.
+
+        Args:
+            path: the znode whose children are the contenders; it is created if it is missing.
+            identifier: the data of this contender's znode, which `contenders` shows.
+            timeout_s: the longest wait of a ``with`` block for the lock; None is no limit.
+            other_names: names of znodes that are contenders too, as other clients write them,
+                without the sequence number.
+            cancel_on_loss: (asyncio only) whether the task in the block is cancelled when the lock
+                is lost; the block then raises LockLostError.
+        """
+        kind = Kind(LOCK, (LOCK, *other_names))
+        holder = Holder(is_cancelled=cancel_on_loss)
+        return AsyncLock(self._tools, path, kind, identifier, timeout_s, holder)
+
+    def write_lock(
+        self,
+        path: str,
+        identifier: str = "",
+        *,
+        timeout_s: float | None = None,
+        cancel_on_loss: bool = False,  # asyncio only
+    ) -> AsyncLock:
+        """Return the write lock of a read-write lock; nobody else has a lock at the same time.
+
+        The arguments are those of `lock`.
+        """
+        kind = Kind(LOCK, _WRITE_LOCK)
+        holder = Holder(is_cancelled=cancel_on_loss)
+        return AsyncLock(self._tools, path, kind, identifier, timeout_s, holder)
+
+    def read_lock(
+        self,
+        path: str,
+        identifier: str = "",
+        *,
+        timeout_s: float | None = None,
+        cancel_on_loss: bool = False,  # asyncio only
+    ) -> AsyncLock:
+        """Return a read lock of a read-write lock, which many clients hold at the same time.
+
+        The arguments are those of `lock`.
+        """
+        kind = Kind(READ_LOCK, (LOCK,))
+        holder = Holder(is_cancelled=cancel_on_loss)
+        return AsyncLock(self._tools, path, kind, identifier, timeout_s, holder)

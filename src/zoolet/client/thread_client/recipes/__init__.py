@@ -1,0 +1,1 @@
+"""The recipes of `Client`, which `release.client_methods` makes from those of `AsyncClient`."""

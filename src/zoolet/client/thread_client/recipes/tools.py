@@ -1,0 +1,134 @@
+"""What all recipes use of a client: calls that are repeated after a lost reply, and cleaning up.
+
+Made by `release.client_methods` from `asyncio_client/recipes/tools.py`: change that module.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from zoolet.client.thread_client.engine import Engine
+from zoolet.client.thread_client.operations import Operations
+from zoolet.client.thread_client.primitives import Deadline, Event, in_background, is_set_within
+from zoolet.client.errors import (
+    AuthFailedError,
+    ClientClosedError,
+    ConnectionLossError,
+    NoNodeError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
+from zoolet.client.protocol.calls import Call
+from zoolet.client.protocol.requests import RequestMaker
+from zoolet.client.protocol.states import SessionState
+
+T = TypeVar("T")
+
+log = logging.getLogger("zoolet.client")
+
+
+class Tools:
+    """A client as recipes see it.
+
+    Attributes:
+        client: the client, for its methods.
+        engine: the client's engine, for calls whose watchers a recipe must forget.
+        make: makes the calls of the client.
+    """
+
+    def __init__(self, client: Operations, engine: Engine, make: RequestMaker) -> None:
+        self.client = client
+        self.engine = engine
+        self.make = make
+
+    def run(self, make_call: Callable[[], Call[T]], deadline: Deadline) -> T:
+        """Return the result of a call that may be applied twice; repeat it after a lost reply.
+
+        Each try waits for a connection.
+
+        Raises:
+            DeadlineError: the time is over.
+        """
+        call = self.ended(make_call, deadline)
+        return cast("T", call.result)
+
+    def ended(self, make_call: Callable[[], Call[T]], deadline: Deadline) -> Call[T]:
+        """Like `run`, but return the whole call, which has the watcher."""
+        while True:
+            call = make_call()
+            try:
+                self.engine.run(call, deadline.call_s())
+            except ConnectionLossError:
+                continue
+            return call
+
+    def data_of(self, path: str, deadline: Deadline) -> bytes | None:
+        """Return the data of a znode; None if it does not exist."""
+        try:
+            read = self.run(lambda: self.make.get(path), deadline)
+        except NoNodeError:
+            return None
+        return read.data or b""
+
+    def ensure_path(self, path: str, deadline: Deadline) -> None:
+        """Create a znode and its ancestors, if they are missing."""
+        while True:
+            try:
+                self.client.ensure_path(path, timeout_s=deadline.call_s())
+            except ConnectionLossError:
+                continue
+            return
+
+    def wait_for_session(self, deadline: Deadline) -> None:
+        """After the session has expired, wait until the client asks for another one.
+
+        Raises:
+            SessionExpiredError: the client asks for no other session.
+            ClientClosedError: the client is closed.
+            AuthFailedError: the server refused the login.
+            DeadlineError: the time is over.
+        """
+        changed = Event()
+
+        def note(_: SessionState) -> None:
+            changed.set()
+
+        self.engine.listeners.append(note)
+        try:
+            while True:
+                changed.clear()
+                state = self.engine.session.state
+                if state is SessionState.CLOSED:
+                    raise ClientClosedError
+                if state is SessionState.AUTH_FAILED:
+                    raise AuthFailedError
+                if state is not SessionState.EXPIRED:
+                    return
+                if not self.engine.renews_session:
+                    raise SessionExpiredError
+                if not is_set_within(changed, deadline.left_s()):
+                    raise deadline.error()
+        finally:
+            self.engine.listeners.remove(note)
+
+    def delete_soon(self, parent: str, prefix: str, path: str) -> None:
+        """Delete a znode in the background: ``path``, or the child that begins with ``prefix``.
+
+        This goes on until the znode is deleted, or the session has ended. The name of the znode
+        must be unique.
+        """
+        in_background(self._delete, parent, prefix, path)
+
+    def _delete(self, parent: str, prefix: str, path: str) -> None:
+        deadline = Deadline(None, "delete", path)
+        try:
+            if not path:
+                name = self.client.find_child(parent, prefix, timeout_s=deadline.call_s())
+                if name is None:
+                    return
+                path = f"{parent}/{name}"
+            self.run(lambda: self.make.delete(path, -1), deadline)
+        except (NoNodeError, SessionExpiredError, ClientClosedError, AuthFailedError):
+            return  # it is deleted already, or by the end of the session
+        except ZooKeeperError as error:
+            log.warning("a znode of a recipe is not deleted: %s", error)
