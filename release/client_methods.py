@@ -27,7 +27,7 @@ _WITHOUT_ASYNCIO: Final = {
     r"\bAsyncIterator\b": "Iterator",
     r"\bStopAsyncIteration\b": "StopIteration",
     r"__a(iter|next|enter|exit)__": r"__\1__",
-    r"\bHolder\(is_cancelled=cancel_on_loss\)": "Holder()",
+    r"\bHolder\(is_cancelled=\w+\)": "Holder()",
     r"\bAwaitable, ": "",
     r"\bAwaitable\[(\w+)\]": r"\1",
     r"\bAsync(?=[A-Z])": "",

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zoolet.client.asyncio_client.client import AsyncClient
     from zoolet.client.asyncio_client.methods import AsyncRequests
+    from zoolet.client.asyncio_client.recipes.counter import AsyncCounter
+    from zoolet.client.asyncio_client.recipes.election import AsyncElection
     from zoolet.client.asyncio_client.recipes.lock import AsyncLock
+    from zoolet.client.asyncio_client.recipes.semaphore import AsyncLease, AsyncSemaphore
     from zoolet.client.asyncio_client.watching import AsyncWatch
     from zoolet.client.connecting.options import ClientOptions
     from zoolet.client.connecting.settings import Credential
@@ -63,7 +66,10 @@ if TYPE_CHECKING:
     from zoolet.client.thread_client.client import Client
     from zoolet.client.thread_client.future_methods import FutureRequests
     from zoolet.client.thread_client.futures import CallFuture
+    from zoolet.client.thread_client.recipes.counter import Counter
+    from zoolet.client.thread_client.recipes.election import Election
     from zoolet.client.thread_client.recipes.lock import Lock
+    from zoolet.client.thread_client.recipes.semaphore import Lease, Semaphore
     from zoolet.client.thread_client.watching import Watch
     from zoolet.model.acl import ACL, OPEN_ACL, Id
     from zoolet.model.addresses import Address
@@ -78,8 +84,12 @@ __all__ = [
     "AddWatchMode",
     "Address",
     "AsyncClient",
+    "AsyncCounter",
+    "AsyncElection",
+    "AsyncLease",
     "AsyncLock",
     "AsyncRequests",
+    "AsyncSemaphore",
     "AsyncWatch",
     "AuthFailedError",
     "BadArgumentsError",
@@ -90,10 +100,12 @@ __all__ = [
     "ClientClosedError",
     "ClientOptions",
     "ConnectionLossError",
+    "Counter",
     "CreateMode",
     "Created",
     "Credential",
     "DeadlineError",
+    "Election",
     "EphemeralOnLocalSessionError",
     "Event",
     "EventType",
@@ -101,6 +113,7 @@ __all__ = [
     "FutureRequests",
     "Id",
     "InvalidAclError",
+    "Lease",
     "Lock",
     "LockLostError",
     "MarshallingError",
@@ -124,6 +137,7 @@ __all__ = [
     "Resynced",
     "RolledBackError",
     "RuntimeInconsistencyError",
+    "Semaphore",
     "ServerError",
     "SessionClosedRequireSaslError",
     "SessionExpiredError",
@@ -143,16 +157,17 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Lock": "zoolet.client.thread_client.recipes.lock",
-    "AsyncLock": "zoolet.client.asyncio_client.recipes.lock",
-    "WaitCancelledError": "zoolet.client.errors",
-    "LockLostError": "zoolet.client.errors",
     "ACL": "zoolet.model.acl",
     "AclOf": "zoolet.model.results",
     "AddWatchMode": "zoolet.model.codes",
     "Address": "zoolet.model.addresses",
     "AsyncClient": "zoolet.client.asyncio_client.client",
+    "AsyncCounter": "zoolet.client.asyncio_client.recipes.counter",
+    "AsyncElection": "zoolet.client.asyncio_client.recipes.election",
+    "AsyncLease": "zoolet.client.asyncio_client.recipes.semaphore",
+    "AsyncLock": "zoolet.client.asyncio_client.recipes.lock",
     "AsyncRequests": "zoolet.client.asyncio_client.methods",
+    "AsyncSemaphore": "zoolet.client.asyncio_client.recipes.semaphore",
     "AsyncWatch": "zoolet.client.asyncio_client.watching",
     "AuthFailedError": "zoolet.client.errors",
     "BadArgumentsError": "zoolet.client.errors",
@@ -163,10 +178,12 @@ _MODULES = {
     "ClientClosedError": "zoolet.client.errors",
     "ClientOptions": "zoolet.client.connecting.options",
     "ConnectionLossError": "zoolet.client.errors",
+    "Counter": "zoolet.client.thread_client.recipes.counter",
     "CreateMode": "zoolet.model.codes",
     "Created": "zoolet.model.results",
     "Credential": "zoolet.client.connecting.settings",
     "DeadlineError": "zoolet.client.errors",
+    "Election": "zoolet.client.thread_client.recipes.election",
     "EphemeralOnLocalSessionError": "zoolet.client.errors",
     "Event": "zoolet.model.results",
     "EventType": "zoolet.model.codes",
@@ -174,6 +191,9 @@ _MODULES = {
     "FutureRequests": "zoolet.client.thread_client.future_methods",
     "Id": "zoolet.model.acl",
     "InvalidAclError": "zoolet.client.errors",
+    "Lease": "zoolet.client.thread_client.recipes.semaphore",
+    "Lock": "zoolet.client.thread_client.recipes.lock",
+    "LockLostError": "zoolet.client.errors",
     "MarshallingError": "zoolet.client.errors",
     "Multi": "zoolet.client.protocol.batches",
     "MultiRead": "zoolet.client.protocol.batches",
@@ -196,6 +216,7 @@ _MODULES = {
     "Resynced": "zoolet.client.protocol.watches",
     "RolledBackError": "zoolet.client.errors",
     "RuntimeInconsistencyError": "zoolet.client.errors",
+    "Semaphore": "zoolet.client.thread_client.recipes.semaphore",
     "ServerError": "zoolet.client.errors",
     "SessionClosedRequireSaslError": "zoolet.client.errors",
     "SessionExpiredError": "zoolet.client.errors",
@@ -207,6 +228,7 @@ _MODULES = {
     "TlsFiles": "zoolet.client.connecting.tls_files",
     "UnimplementedError": "zoolet.client.errors",
     "Visited": "zoolet.model.results",
+    "WaitCancelledError": "zoolet.client.errors",
     "Watch": "zoolet.client.thread_client.watching",
     "WatcherType": "zoolet.model.codes",
     "ZnodeData": "zoolet.model.results",

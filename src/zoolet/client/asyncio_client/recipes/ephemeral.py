@@ -142,12 +142,8 @@ class AsyncEphemeral:
         if self.lost.is_set():
             self.abandon()
             return
-        path, make = self.path, self.tools.make
         try:
-            deadline = Deadline(timeout_s, "delete", path)
-            await self.tools.run(lambda: make.delete(path, -1), deadline)
-        except NoNodeError:
-            return
+            await self.tools.delete(self.path, Deadline(timeout_s, "delete", self.path))
         except DeadlineError:
             self.abandon()
         except ZooKeeperError:

@@ -107,9 +107,13 @@ class AsyncContender(AsyncEphemeral):
     def end(self) -> None:
         """Watch neither this znode nor the one before it."""
         super().end()
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            self.tools.engine.discard(watcher)
+        self.use(None)
+
+    def use(self, watcher: "Watcher | None") -> None:
+        """Forget the watcher of the last watch, and remember that of the next one."""
+        last, self._watcher = self._watcher, watcher
+        if last is not None:
+            self.tools.engine.discard(last)
 
     async def _blocker(self, deadline: Deadline) -> str | None:
         make = self.tools.make
@@ -130,7 +134,7 @@ class AsyncContender(AsyncEphemeral):
             call = await self.tools.ended(lambda: make.children(path, self.notify), deadline)
         except NoNodeError:
             return False
-        self._watcher = call.watcher
+        self.use(call.watcher)
         return True
 
 
@@ -244,8 +248,13 @@ class AsyncLock:
         if waiting is not None:
             waiting.cancel()
 
-    async def contenders(self, *, timeout_s: float | None = None) -> list[str]:
-        """Return the identifiers of the holder and of those that wait, in their order."""
+    async def contenders(
+        self, *, at_most: int | None = None, timeout_s: float | None = None
+    ) -> list[str]:
+        """Return the identifiers of the holder and of those that wait, in their order.
+
+        ``at_most`` is the longest list; None is no limit.
+        """
         deadline = Deadline(timeout_s, "contenders", self._path)
         make = self._tools.make
         found: list[str] = []
@@ -257,6 +266,8 @@ class AsyncLock:
             data = await self._tools.data_of(paths.join(self._path, name), deadline)
             if data is not None:
                 found.append(data.decode(errors="replace"))
+            if len(found) == at_most:
+                break
         return found
 
     async def _acquire(self, deadline: Deadline, *, waits: bool) -> int | None:
@@ -297,10 +308,14 @@ class AsyncLock:
 
     async def __aenter__(self) -> Self:
         await self.acquire(timeout_s=self._timeout_s)
+        self.begin()
+        return self
+
+    def begin(self) -> None:
+        """Note the task that runs while the lock is held, which ``cancel_on_loss`` cancels."""
         self._holder.begin()
         if not self.is_held:
             self._holder.cancel()
-        return self
 
     async def __aexit__(
         self,

@@ -4,12 +4,15 @@
 nothing that depends on asyncio except ``async`` and ``await``.
 """
 
-from typing import Final
+from typing import Final, overload
 
 from zoolet.client.asyncio_client.engine import Engine
 from zoolet.client.asyncio_client.operations import AsyncOperations
 from zoolet.client.asyncio_client.primitives import Holder
+from zoolet.client.asyncio_client.recipes.counter import AsyncCounter
+from zoolet.client.asyncio_client.recipes.election import AsyncElection
 from zoolet.client.asyncio_client.recipes.lock import LOCK, READ_LOCK, AsyncLock, Kind
+from zoolet.client.asyncio_client.recipes.semaphore import AsyncSemaphore
 from zoolet.client.asyncio_client.recipes.tools import AsyncTools
 from zoolet.client.protocol.requests import RequestMaker
 
@@ -46,6 +49,57 @@ class AsyncRecipes(AsyncOperations):
         kind = Kind(LOCK, (LOCK, *other_names))
         holder = Holder(is_cancelled=cancel_on_loss)
         return AsyncLock(self._tools, path, kind, identifier, timeout_s, holder)
+
+    def election(
+        self,
+        path: str,
+        identifier: str = "",
+        *,
+        timeout_s: float | None = None,
+    ) -> AsyncElection:
+        """Return an election, in which one of several candidates is the leader.
+
+        Args:
+            path: the znode whose children are the candidates; it is created if it is missing.
+            identifier: the data of this candidate's znode, which `candidates` shows.
+            timeout_s: the longest wait of a ``with`` block for the leadership; None is no limit.
+        """
+        return AsyncElection(
+            AsyncLock(
+                self._tools,
+                path,
+                Kind(LOCK, (LOCK,)),
+                identifier,
+                timeout_s,
+                Holder(is_cancelled=True),
+            )
+        )
+
+    def semaphore(self, path: str, leases: int, identifier: str = "") -> AsyncSemaphore:
+        """Return a semaphore, of which clients hold at most ``leases`` leases at a time.
+
+        Args:
+            path: the znode whose children are the leases; it is created if it is missing.
+            leases: the number of leases; all clients must give the same number.
+            identifier: the data of this client's leases, which `holders` shows.
+        """
+        return AsyncSemaphore(self._tools, path, leases, identifier)
+
+    @overload
+    def counter(self, path: str, default: int = 0) -> AsyncCounter[int]: ...
+
+    @overload
+    def counter(self, path: str, default: float) -> AsyncCounter[float]: ...
+
+    def counter(self, path: str, default: float = 0) -> AsyncCounter[int] | AsyncCounter[float]:
+        """Return a counter: a number in the data of the znode ``path``.
+
+        ``default`` is the number while the znode has no data. If it is a float, the counter has
+        floats.
+        """
+        if isinstance(default, int):
+            return AsyncCounter[int](self._tools, path, default)
+        return AsyncCounter[float](self._tools, path, default)
 
     def write_lock(
         self,

@@ -22,6 +22,7 @@ from zoolet.client.errors import (
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.states import SessionState
+from zoolet.model import paths
 
 T = TypeVar("T")
 
@@ -71,6 +72,13 @@ class AsyncTools:
             return None
         return read.data or b""
 
+    async def delete(self, path: str, deadline: Deadline) -> None:
+        """Delete a znode, if it exists."""
+        try:
+            await self.run(lambda: self.make.delete(path, -1), deadline)
+        except NoNodeError:
+            return
+
     async def ensure_path(self, path: str, deadline: Deadline) -> None:
         """Create a znode and its ancestors, if they are missing."""
         while True:
@@ -115,21 +123,31 @@ class AsyncTools:
     def delete_soon(self, parent: str, prefix: str, path: str) -> None:
         """Delete a znode in the background: ``path``, or the child that begins with ``prefix``.
 
-        This goes on until the znode is deleted, or the session has ended. The name of the znode
-        must be unique.
+        This goes on until the znode is deleted, or the client is closed. The name of the znode must
+        be unique.
         """
         in_background(self._delete, parent, prefix, path)
 
     async def _delete(self, parent: str, prefix: str, path: str) -> None:
         deadline = Deadline(None, "delete", path)
-        try:
-            if not path:
-                name = await self.client.find_child(parent, prefix, timeout_s=deadline.call_s())
-                if name is None:
+        while True:
+            try:
+                if not path:
+                    found = await self.client.find_child(parent, prefix, timeout_s=0.0)
+                    if found is None:
+                        return
+                    path = paths.join(parent, found)
+                await self.delete(path, deadline)
+            except NoNodeError:
+                return
+            except SessionExpiredError:
+                try:
+                    await self.wait_for_session(deadline)
+                except ZooKeeperError:
                     return
-                path = f"{parent}/{name}"
-            await self.run(lambda: self.make.delete(path, -1), deadline)
-        except (NoNodeError, SessionExpiredError, ClientClosedError, AuthFailedError):
-            return  # it is deleted already, or by the end of the session
-        except ZooKeeperError as error:
-            log.warning("a znode of a recipe is not deleted: %s", error)
+            except ZooKeeperError as error:
+                if not isinstance(error, ClientClosedError):
+                    log.warning("a znode of a recipe is not deleted: %s", error)
+                return
+            else:
+                return

@@ -3,12 +3,15 @@
 Made by `release.client_methods` from `asyncio_client/recipes/methods.py`: change that module.
 """
 
-from typing import Final
+from typing import Final, overload
 
 from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.operations import Operations
 from zoolet.client.thread_client.primitives import Holder
+from zoolet.client.thread_client.recipes.counter import Counter
+from zoolet.client.thread_client.recipes.election import Election
 from zoolet.client.thread_client.recipes.lock import LOCK, READ_LOCK, Lock, Kind
+from zoolet.client.thread_client.recipes.semaphore import Semaphore
 from zoolet.client.thread_client.recipes.tools import Tools
 from zoolet.client.protocol.requests import RequestMaker
 
@@ -44,6 +47,57 @@ class Recipes(Operations):
         kind = Kind(LOCK, (LOCK, *other_names))
         holder = Holder()
         return Lock(self._tools, path, kind, identifier, timeout_s, holder)
+
+    def election(
+        self,
+        path: str,
+        identifier: str = "",
+        *,
+        timeout_s: float | None = None,
+    ) -> Election:
+        """Return an election, in which one of several candidates is the leader.
+
+        Args:
+            path: the znode whose children are the candidates; it is created if it is missing.
+            identifier: the data of this candidate's znode, which `candidates` shows.
+            timeout_s: the longest wait of a ``with`` block for the leadership; None is no limit.
+        """
+        return Election(
+            Lock(
+                self._tools,
+                path,
+                Kind(LOCK, (LOCK,)),
+                identifier,
+                timeout_s,
+                Holder(),
+            )
+        )
+
+    def semaphore(self, path: str, leases: int, identifier: str = "") -> Semaphore:
+        """Return a semaphore, of which clients hold at most ``leases`` leases at a time.
+
+        Args:
+            path: the znode whose children are the leases; it is created if it is missing.
+            leases: the number of leases; all clients must give the same number.
+            identifier: the data of this client's leases, which `holders` shows.
+        """
+        return Semaphore(self._tools, path, leases, identifier)
+
+    @overload
+    def counter(self, path: str, default: int = 0) -> Counter[int]: ...
+
+    @overload
+    def counter(self, path: str, default: float) -> Counter[float]: ...
+
+    def counter(self, path: str, default: float = 0) -> Counter[int] | Counter[float]:
+        """Return a counter: a number in the data of the znode ``path``.
+
+        ``default`` is the number while the znode has no data. If it is a float, the counter has
+        floats.
+        """
+        if isinstance(default, int):
+            return Counter[int](self._tools, path, default)
+        return Counter[float](self._tools, path, default)
 
     def write_lock(
         self,

@@ -21,6 +21,7 @@ from zoolet.client.errors import (
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.states import SessionState
+from zoolet.model import paths
 
 T = TypeVar("T")
 
@@ -70,6 +71,13 @@ class Tools:
             return None
         return read.data or b""
 
+    def delete(self, path: str, deadline: Deadline) -> None:
+        """Delete a znode, if it exists."""
+        try:
+            self.run(lambda: self.make.delete(path, -1), deadline)
+        except NoNodeError:
+            return
+
     def ensure_path(self, path: str, deadline: Deadline) -> None:
         """Create a znode and its ancestors, if they are missing."""
         while True:
@@ -114,21 +122,31 @@ class Tools:
     def delete_soon(self, parent: str, prefix: str, path: str) -> None:
         """Delete a znode in the background: ``path``, or the child that begins with ``prefix``.
 
-        This goes on until the znode is deleted, or the session has ended. The name of the znode
-        must be unique.
+        This goes on until the znode is deleted, or the client is closed. The name of the znode must
+        be unique.
         """
         in_background(self._delete, parent, prefix, path)
 
     def _delete(self, parent: str, prefix: str, path: str) -> None:
         deadline = Deadline(None, "delete", path)
-        try:
-            if not path:
-                name = self.client.find_child(parent, prefix, timeout_s=deadline.call_s())
-                if name is None:
+        while True:
+            try:
+                if not path:
+                    found = self.client.find_child(parent, prefix, timeout_s=0.0)
+                    if found is None:
+                        return
+                    path = paths.join(parent, found)
+                self.delete(path, deadline)
+            except NoNodeError:
+                return
+            except SessionExpiredError:
+                try:
+                    self.wait_for_session(deadline)
+                except ZooKeeperError:
                     return
-                path = f"{parent}/{name}"
-            self.run(lambda: self.make.delete(path, -1), deadline)
-        except (NoNodeError, SessionExpiredError, ClientClosedError, AuthFailedError):
-            return  # it is deleted already, or by the end of the session
-        except ZooKeeperError as error:
-            log.warning("a znode of a recipe is not deleted: %s", error)
+            except ZooKeeperError as error:
+                if not isinstance(error, ClientClosedError):
+                    log.warning("a znode of a recipe is not deleted: %s", error)
+                return
+            else:
+                return

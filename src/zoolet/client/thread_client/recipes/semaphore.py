@@ -1,0 +1,255 @@
+"""A semaphore: at most a number of clients hold a lease.
+
+Made by `release.client_methods` from `asyncio_client/recipes/semaphore.py`: change that module.
+"""
+
+from types import TracebackType
+from typing import Self
+
+from zoolet.client.thread_client.operations import PROTECTED
+from zoolet.client.thread_client.primitives import Deadline, Event, is_set_within
+from zoolet.client.thread_client.recipes.ephemeral import DELETE_S, Ephemeral
+from zoolet.client.thread_client.recipes.lock import LOCK, Contender, Kind
+from zoolet.client.thread_client.recipes.tools import Tools
+from zoolet.client.errors import (
+    BadVersionError,
+    ConnectionLossError,
+    LockLostError,
+    NodeExistsError,
+    NoNodeError,
+    SessionExpiredError,
+)
+from zoolet.client.protocol.batches import Multi
+from zoolet.model import paths
+from zoolet.model.codes import CreateMode
+
+
+class _LeaseZnode(Ephemeral):
+    """The znode of a lease, which only the holder of the semaphore's lock may create."""
+
+    def __init__(self, tools: Tools, parent: str, data: bytes, gate: Contender) -> None:
+        super().__init__(tools, parent, "lease", data, CreateMode.EPHEMERAL)
+        self._gate = gate
+
+    def _create(self, deadline: Deadline) -> str:
+        path = paths.join(self.parent, f"{PROTECTED}{self._id}-{self._name}")
+        batch = Multi().check(self._gate.path).create(path, self._data, mode=self._mode)
+        client = self.tools.client
+        while True:
+            try:
+                client.multi(batch, timeout_s=deadline.call_s())
+            except ConnectionLossError:
+                name = path.rpartition("/")[2]
+                if client.find_child(self.parent, name, timeout_s=deadline.call_s()) is None:
+                    continue
+            except NodeExistsError:
+                pass
+            except NoNodeError:
+                raise LockLostError("", self._gate.path, "its znode was deleted") from None
+            return path
+
+
+class Lease:
+    """A lease of a semaphore, until `release`. It is also a context manager.
+
+    Any task or thread may release it, not only the one that acquired it. It is lost like a lock;
+    then `lost` is set, and the end of the ``with`` block raises LockLostError.
+    """
+
+    def __init__(self, znode: Ephemeral) -> None:
+        """Make a lease of a znode; a program calls ``semaphore.acquire`` instead."""
+        self._znode = znode
+        self._is_released = False
+
+    @property
+    def token(self) -> int:
+        """The zxid of the lease: a later lease has a higher one."""
+        return self._znode.czxid
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the lease is neither released nor lost."""
+        return not self._is_released and not self._znode.lost.is_set()
+
+    @property
+    def lost(self) -> Event:
+        """The event that is set when the lease is lost."""
+        return self._znode.lost
+
+    def release(self, *, timeout_s: float | None = DELETE_S) -> bool:
+        """Give the lease back; return whether it was held until now.
+
+        This waits at most ``timeout_s`` seconds for the server.
+        """
+        was_held = self.is_held
+        if not self._is_released:
+            self._is_released = True
+            self._znode.delete(timeout_s)
+        return was_held
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+        if exc is None and self._znode.lost.is_set():
+            raise self._znode.error()
+
+
+class Semaphore:
+    """A semaphore with a number of leases, which ``client.semaphore(path, leases)`` makes.
+
+    `acquire` returns a lease: ``with semaphore.acquire():``. One semaphore object can
+    have many leases at the same time.
+
+    Guarantees: at most ``leases`` znodes of leases exist at any time. Clients get leases in the
+    order in which they asked. A lost reply neither takes two leases nor leaves a znode. If the
+    session expires while `acquire` waits, it waits again in the next session. Only the first client
+    that waits watches the leases; each other one watches the one before it.
+
+    Not guaranteed: a holder may learn late that its session has expired, as with `Lock`.
+
+    Layout: that of kazoo's ``Semaphore``. The children of PATH are the leases, PATH-__lock__ is the
+    lock of those that wait, and the data of PATH is the number of leases. Clients of kazoo and of
+    zoolet share the leases. The names of the leases begin with ``_c_UUID-``.
+    """
+
+    def __init__(self, tools: Tools, path: str, leases: int, identifier: str) -> None:
+        """Make a semaphore; a program calls ``client.semaphore`` instead."""
+        if leases < 1:
+            raise ValueError(f"leases={leases}: a semaphore has at least 1 lease")
+        self._tools = tools
+        self._path = path
+        self._leases = leases
+        self._data = identifier.encode()
+        self._kind = Kind(LOCK, (LOCK,))
+        self._waiting: list[Contender] = []
+        self._is_checked = False
+
+    def acquire(self, *, timeout_s: float | None = None) -> Lease:
+        """Wait for a lease and return it.
+
+        ``timeout_s`` is the longest wait in seconds; None is no limit.
+
+        Raises:
+            ValueError: the semaphore at this path has another number of leases.
+            DeadlineError: no lease is free, or no server answers, for this time.
+            WaitCancelledError: `cancel` was called.
+            SessionExpiredError: the session has expired, and the client asks for no other one.
+        """
+        deadline = Deadline(timeout_s, "semaphore", self._path)
+        lease = None
+        while lease is None:
+            lease = self._try(deadline, waits=True)
+        return lease
+
+    def try_acquire(self, *, timeout_s: float | None = None) -> Lease | None:
+        """Return a lease, or None if none is free at once.
+
+        ``timeout_s`` is the longest wait for the server, in seconds; None is no limit.
+        """
+        return self._try(Deadline(timeout_s, "semaphore", self._path), waits=False)
+
+    def cancel(self) -> None:
+        """End the waits of each `acquire` of this object, which then raises WaitCancelledError."""
+        for gate in tuple(self._waiting):
+            gate.cancel()
+
+    def holders(self, *, timeout_s: float | None = None) -> list[str]:
+        """Return the identifiers of those that hold a lease, in no order."""
+        deadline = Deadline(timeout_s, "holders", self._path)
+        found: list[str] = []
+        try:
+            listed = self._tools.run(lambda: self._tools.make.children(self._path), deadline)
+        except NoNodeError:
+            return found
+        for name in listed.names:
+            data = self._tools.data_of(paths.join(self._path, name), deadline)
+            if data is not None:
+                found.append(data.decode(errors="replace"))
+        return found
+
+    def _try(self, deadline: Deadline, *, waits: bool) -> Lease | None:
+        """Try to get a lease; with ``waits``, None says that the session has expired."""
+        self._check_leases(deadline)
+        gate = Contender(self._tools, f"{self._path}-{LOCK}", self._kind, self._data)
+        self._waiting.append(gate)
+        znode: Ephemeral | None = None
+        is_taken = False
+        try:
+            gate.create(deadline)
+            if waits:
+                gate.wait(deadline)
+                self._wait_for_room(gate, deadline)
+            elif not gate.is_first(deadline) or not self._has_room(gate, deadline):
+                return None
+            znode = _LeaseZnode(self._tools, self._path, self._data, gate)
+            znode.create(deadline)
+            znode.hold()
+            gate.delete()
+            is_taken = True
+            return Lease(znode)
+        except (LockLostError, SessionExpiredError):
+            if not waits:
+                raise
+        finally:
+            self._waiting.remove(gate)
+            if not is_taken:
+                gate.abandon()
+                if znode is not None:
+                    znode.abandon()
+        self._tools.wait_for_session(deadline)
+        return None
+
+    def _wait_for_room(self, gate: Contender, deadline: Deadline) -> None:
+        while True:
+            gate.changed.clear()
+            if self._has_room(gate, deadline):
+                return
+            if not is_set_within(gate.changed, deadline.left_s()):
+                raise deadline.error()
+
+    def _has_room(self, gate: Contender, deadline: Deadline) -> bool:
+        """Return whether a lease is free; if none is, a change of the leases wakes the gate."""
+        make = self._tools.make
+        gate.check()
+        try:
+            call = self._tools.ended(lambda: make.children(self._path, gate.notify), deadline)
+        except NoNodeError:
+            self._is_checked = False
+            self._check_leases(deadline)
+            return True
+        gate.use(call.watcher)
+        gate.check()
+        return call.result is not None and len(call.result.names) < self._leases
+
+    def _check_leases(self, deadline: Deadline) -> None:
+        """Create the semaphore, or check that it has the same number of leases."""
+        make = self._tools.make
+        wanted = str(self._leases)
+        while not self._is_checked:
+            try:
+                read = self._tools.run(lambda: make.get(self._path), deadline)
+            except NoNodeError:
+                self._tools.ensure_path(self._path, deadline)
+                continue
+            if read.data:
+                found = read.data.decode(errors="replace")
+                if found.isdecimal() and int(found) != self._leases:
+                    raise ValueError(f"the semaphore {self._path} has {found} leases, not {wanted}")
+                self._is_checked = True
+                return
+            try:
+                self._tools.client.set(
+                    self._path,
+                    wanted.encode(),
+                    version=read.stat.version,
+                    timeout_s=deadline.call_s(),
+                )
+            except (BadVersionError, ConnectionLossError, NoNodeError):
+                continue
