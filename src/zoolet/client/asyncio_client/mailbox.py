@@ -33,6 +33,12 @@ class Mailbox(Generic[T]):
         self._items.append(item)
         self._wake()
 
+    def take_all(self) -> list[T]:
+        """Return all items that are there, without waiting."""
+        items = list(self._items)
+        self._items.clear()
+        return items
+
     def close(self, error: Exception | None = None) -> None:
         """Let `get` raise Closed, or ``error``, when nothing is left."""
         self._is_closed = True

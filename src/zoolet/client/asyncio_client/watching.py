@@ -44,11 +44,12 @@ class AsyncWatch:
         self._mode = mode
         self._mailbox: Mailbox[Event | Resynced] = Mailbox(max_events, Resynced(path))
         self._watcher: Watcher | None = None
+        self._is_stopped = False
         self._note_state = _note_states(self._mailbox, engine)
 
     async def start(self, *, timeout_s: float | None = None) -> None:
         """Set the watch at the server; the first use of the iterator does it too."""
-        if self._watcher is not None:
+        if self._watcher is not None or self._is_stopped:
             return
         call = self._make.add_watch(self._path, self._mode, self._mailbox.put)
         # Listen before: the session may end as soon as the reply is there.
@@ -76,9 +77,14 @@ class AsyncWatch:
         except Closed:
             raise StopAsyncIteration from None
 
+    def take_waiting(self) -> list[Event | Resynced]:
+        """Return the events that have come already, without waiting."""
+        return self._mailbox.take_all()
+
     async def stop(self) -> None:
         """Remove the watch; events that wait can still be read."""
         watcher, self._watcher = self._watcher, None
+        self._is_stopped = True
         self._mailbox.close()
         if watcher is None:
             return

@@ -34,6 +34,13 @@ class Mailbox(Generic[T]):
             self._items.append(item)
             self._changed.notify()
 
+    def take_all(self) -> list[T]:
+        """Return all items that are there, without waiting."""
+        with self._changed:
+            items = list(self._items)
+            self._items.clear()
+        return items
+
     def close(self, error: Exception | None = None) -> None:
         """Let `get` raise Closed, or ``error``, when nothing is left."""
         with self._changed:
