@@ -17,6 +17,7 @@ import pytest
 
 from zoolet.client import AsyncClient, Client, ClientOptions
 from zoolet.client.asyncio_client.methods import AsyncRequests
+from zoolet.client.thread_client.methods import Requests
 from zoolet.testing import EmbeddedServer
 
 LIMIT_S = 20.0
@@ -77,7 +78,8 @@ class Threaded:
         if not inspect.ismethod(value):
             return wrapped(value)
         method = getattr(self.twin, name)
-        waits = inspect.iscoroutinefunction(method) or hasattr(AsyncRequests, name)
+        is_request = hasattr(AsyncRequests, name) and isinstance(self.inner, Requests)
+        waits = inspect.iscoroutinefunction(method) or is_request
 
         async def call(*arguments: Any, **named: Any) -> Any:
             return wrapped(await in_thread(value, *arguments, **named))

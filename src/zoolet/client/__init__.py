@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from zoolet.client.asyncio_client.recipes.election import AsyncElection
     from zoolet.client.asyncio_client.recipes.lock import AsyncLock
     from zoolet.client.asyncio_client.recipes.semaphore import AsyncLease, AsyncSemaphore
+    from zoolet.client.asyncio_client.recipes.tree_cache import AsyncTreeCache
+    from zoolet.client.asyncio_client.recipes.watchers import AsyncChildrenWatcher, AsyncDataWatcher
     from zoolet.client.asyncio_client.watching import AsyncWatch
+    from zoolet.client.changes import ChangeKind, TreeChange
+    from zoolet.client.connecting.diagnosis import TlsFiles
     from zoolet.client.connecting.options import ClientOptions
     from zoolet.client.connecting.settings import Credential
-    from zoolet.client.connecting.tls_files import TlsFiles
     from zoolet.client.errors import (
         AuthFailedError,
         BadArgumentsError,
@@ -70,6 +73,8 @@ if TYPE_CHECKING:
     from zoolet.client.thread_client.recipes.election import Election
     from zoolet.client.thread_client.recipes.lock import Lock
     from zoolet.client.thread_client.recipes.semaphore import Lease, Semaphore
+    from zoolet.client.thread_client.recipes.tree_cache import TreeCache
+    from zoolet.client.thread_client.recipes.watchers import ChildrenWatcher, DataWatcher
     from zoolet.client.thread_client.watching import Watch
     from zoolet.model.acl import ACL, OPEN_ACL, Id
     from zoolet.model.addresses import Address
@@ -83,19 +88,24 @@ __all__ = [
     "AclOf",
     "AddWatchMode",
     "Address",
+    "AsyncChildrenWatcher",
     "AsyncClient",
     "AsyncCounter",
+    "AsyncDataWatcher",
     "AsyncElection",
     "AsyncLease",
     "AsyncLock",
     "AsyncRequests",
     "AsyncSemaphore",
+    "AsyncTreeCache",
     "AsyncWatch",
     "AuthFailedError",
     "BadArgumentsError",
     "BadVersionError",
     "CallFuture",
+    "ChangeKind",
     "Children",
+    "ChildrenWatcher",
     "Client",
     "ClientClosedError",
     "ClientOptions",
@@ -104,6 +114,7 @@ __all__ = [
     "CreateMode",
     "Created",
     "Credential",
+    "DataWatcher",
     "DeadlineError",
     "Election",
     "EphemeralOnLocalSessionError",
@@ -147,6 +158,8 @@ __all__ = [
     "Stat",
     "ThrottledError",
     "TlsFiles",
+    "TreeCache",
+    "TreeChange",
     "UnimplementedError",
     "Visited",
     "WaitCancelledError",
@@ -161,19 +174,24 @@ _MODULES = {
     "AclOf": "zoolet.model.results",
     "AddWatchMode": "zoolet.model.codes",
     "Address": "zoolet.model.addresses",
+    "AsyncChildrenWatcher": "zoolet.client.asyncio_client.recipes.watchers",
     "AsyncClient": "zoolet.client.asyncio_client.client",
     "AsyncCounter": "zoolet.client.asyncio_client.recipes.counter",
+    "AsyncDataWatcher": "zoolet.client.asyncio_client.recipes.watchers",
     "AsyncElection": "zoolet.client.asyncio_client.recipes.election",
     "AsyncLease": "zoolet.client.asyncio_client.recipes.semaphore",
     "AsyncLock": "zoolet.client.asyncio_client.recipes.lock",
     "AsyncRequests": "zoolet.client.asyncio_client.methods",
     "AsyncSemaphore": "zoolet.client.asyncio_client.recipes.semaphore",
+    "AsyncTreeCache": "zoolet.client.asyncio_client.recipes.tree_cache",
     "AsyncWatch": "zoolet.client.asyncio_client.watching",
     "AuthFailedError": "zoolet.client.errors",
     "BadArgumentsError": "zoolet.client.errors",
     "BadVersionError": "zoolet.client.errors",
     "CallFuture": "zoolet.client.thread_client.futures",
+    "ChangeKind": "zoolet.client.changes",
     "Children": "zoolet.model.results",
+    "ChildrenWatcher": "zoolet.client.thread_client.recipes.watchers",
     "Client": "zoolet.client.thread_client.client",
     "ClientClosedError": "zoolet.client.errors",
     "ClientOptions": "zoolet.client.connecting.options",
@@ -182,6 +200,7 @@ _MODULES = {
     "CreateMode": "zoolet.model.codes",
     "Created": "zoolet.model.results",
     "Credential": "zoolet.client.connecting.settings",
+    "DataWatcher": "zoolet.client.thread_client.recipes.watchers",
     "DeadlineError": "zoolet.client.errors",
     "Election": "zoolet.client.thread_client.recipes.election",
     "EphemeralOnLocalSessionError": "zoolet.client.errors",
@@ -225,7 +244,9 @@ _MODULES = {
     "SessionState": "zoolet.client.protocol.states",
     "Stat": "zoolet.model.stat",
     "ThrottledError": "zoolet.client.errors",
-    "TlsFiles": "zoolet.client.connecting.tls_files",
+    "TlsFiles": "zoolet.client.connecting.diagnosis",
+    "TreeCache": "zoolet.client.thread_client.recipes.tree_cache",
+    "TreeChange": "zoolet.client.changes",
     "UnimplementedError": "zoolet.client.errors",
     "Visited": "zoolet.model.results",
     "WaitCancelledError": "zoolet.client.errors",

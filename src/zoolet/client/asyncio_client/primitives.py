@@ -13,9 +13,18 @@ from typing import Any, Final
 
 from zoolet.client.errors import DeadlineError
 
-__all__ = ["Deadline", "Event", "Holder", "Mutex", "Timer", "in_background", "is_set_within"]
+__all__ = [
+    "Deadline",
+    "Event",
+    "Holder",
+    "Mutex",
+    "Timer",
+    "called",
+    "in_background",
+    "is_set_within",
+]
 
-_background: Final[set[asyncio.Task[None]]] = set()
+_background: Final[set[asyncio.Task[object]]] = set()
 """The event loop has only weak references to its tasks."""
 
 
@@ -26,8 +35,9 @@ class Deadline:
         self._what = what
         self._path = path
         self._timeout_s = timeout_s
-        now_s = asyncio.get_running_loop().time()
-        self._end_s = None if timeout_s is None else now_s + timeout_s
+        self._end_s: float | None = None
+        if timeout_s is not None:
+            self._end_s = asyncio.get_running_loop().time() + timeout_s
 
     def left_s(self) -> float | None:
         """Return the seconds that are left; None if there is no end.
@@ -125,15 +135,15 @@ class Timer:
 
 def in_background(function: Callable[..., Any], *arguments: object) -> None:
     """Run a coroutine function as a task that nobody waits for."""
-    task = asyncio.get_running_loop().create_task(_run(function, arguments))
+    task = asyncio.get_running_loop().create_task(called(function, *arguments))
     _background.add(task)
     task.add_done_callback(_background.discard)
 
 
-async def _run(function: Callable[..., Any], arguments: tuple[object, ...]) -> None:
+async def called(function: Callable[..., object], *arguments: object) -> object:
+    """Call a function of the program, or a coroutine function; return its result."""
     result = function(*arguments)
-    if inspect.isawaitable(result):
-        await result
+    return await result if inspect.isawaitable(result) else result
 
 
 class Holder:

@@ -12,7 +12,16 @@ from typing import Any
 
 from zoolet.client.errors import DeadlineError
 
-__all__ = ["Deadline", "Event", "Holder", "Mutex", "Timer", "in_background", "is_set_within"]
+__all__ = [
+    "Deadline",
+    "Event",
+    "Holder",
+    "Mutex",
+    "Timer",
+    "called",
+    "in_background",
+    "is_set_within",
+]
 
 
 class Deadline:
@@ -96,6 +105,11 @@ class Timer:
 def in_background(function: Callable[..., Any], *arguments: object) -> None:
     """Run a function in a thread that nobody waits for."""
     threading.Thread(target=function, args=arguments, name="zoolet-recipe", daemon=True).start()
+
+
+def called(function: Callable[..., object], *arguments: object) -> object:
+    """Call a function of the program; return its result."""
+    return function(*arguments)
 
 
 class Holder:

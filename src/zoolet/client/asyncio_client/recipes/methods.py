@@ -14,7 +14,11 @@ from zoolet.client.asyncio_client.recipes.election import AsyncElection
 from zoolet.client.asyncio_client.recipes.lock import LOCK, READ_LOCK, AsyncLock, Kind
 from zoolet.client.asyncio_client.recipes.semaphore import AsyncSemaphore
 from zoolet.client.asyncio_client.recipes.tools import AsyncTools
+from zoolet.client.asyncio_client.recipes.tree_cache import AsyncTreeCache
+from zoolet.client.asyncio_client.recipes.watchers import AsyncChildrenWatcher, AsyncDataWatcher
+from zoolet.client.asyncio_client.watching import MAX_EVENTS, AsyncWatch
 from zoolet.client.protocol.requests import RequestMaker
+from zoolet.model.codes import AddWatchMode
 
 _WRITE_LOCK: Final = (LOCK, READ_LOCK)
 
@@ -132,3 +136,22 @@ class AsyncRecipes(AsyncOperations):
         kind = Kind(READ_LOCK, (LOCK,))
         holder = Holder(is_cancelled=cancel_on_loss)
         return AsyncLock(self._tools, path, kind, identifier, timeout_s, holder)
+
+    def data_watcher(self, path: str) -> AsyncDataWatcher:
+        """Return an iterator of the data of a znode: the present ones, then each newer ones."""
+        return AsyncDataWatcher(self._tools, path)
+
+    def children_watcher(self, path: str) -> AsyncChildrenWatcher:
+        """Return an iterator of the children of a znode: the present ones, then each newer ones."""
+        return AsyncChildrenWatcher(self._tools, path)
+
+    def tree_cache(self, path: str, *, max_changes: int = MAX_EVENTS) -> AsyncTreeCache:
+        """Return a local copy of a subtree, which follows the changes at the server.
+
+        If more than ``max_changes`` changes wait for the program, one change of the kind MISSED
+        replaces them. This needs ZooKeeper 3.6 or later.
+        """
+        watch = AsyncWatch(
+            self._engine, self._make, path, AddWatchMode.PERSISTENT_RECURSIVE, max_changes
+        )
+        return AsyncTreeCache(self._tools, path, watch, max_changes)

@@ -64,7 +64,7 @@ class AsyncLease:
 
     @property
     def token(self) -> int:
-        """The zxid of the lease: a later lease has a higher one."""
+        """The zxid of the lease, which is higher for each later lease."""
         return self._znode.czxid
 
     @property
@@ -220,14 +220,16 @@ class AsyncSemaphore:
         make = self._tools.make
         gate.check()
         try:
-            call = await self._tools.ended(lambda: make.children(self._path, gate.notify), deadline)
+            listed, watcher = await self._tools.watch(
+                lambda: make.children(self._path, gate.notify), deadline
+            )
         except NoNodeError:
             self._is_checked = False
             await self._check_leases(deadline)
             return True
-        gate.use(call.watcher)
+        gate.use(watcher)
         gate.check()
-        return call.result is not None and len(call.result.names) < self._leases
+        return len(listed.names) < self._leases
 
     async def _check_leases(self, deadline: Deadline) -> None:
         """Create the semaphore, or check that it has the same number of leases."""

@@ -5,8 +5,8 @@ nothing that depends on asyncio except ``async`` and ``await``.
 """
 
 import logging
-from collections.abc import Callable
-from typing import TypeVar, cast
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from zoolet.client.asyncio_client.engine import Engine
 from zoolet.client.asyncio_client.operations import AsyncOperations
@@ -23,6 +23,9 @@ from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.states import SessionState
 from zoolet.model import paths
+
+if TYPE_CHECKING:
+    from zoolet.client.protocol.watches import Watcher
 
 T = TypeVar("T")
 
@@ -51,18 +54,29 @@ class AsyncTools:
         Raises:
             DeadlineError: the time is over.
         """
-        call = await self.ended(make_call, deadline)
-        return cast("T", call.result)
+        return (await self.watch(make_call, deadline))[0]
 
-    async def ended(self, make_call: Callable[[], Call[T]], deadline: Deadline) -> Call[T]:
-        """Like `run`, but return the whole call, which has the watcher."""
+    async def watch(
+        self, make_call: Callable[[], Call[T]], deadline: Deadline
+    ) -> "tuple[T, Watcher | None]":
+        """Like `run`, but return the watcher that was set too."""
         while True:
             call = make_call()
             try:
                 await self.engine.run(call, deadline.call_s())
             except ConnectionLossError:
                 continue
-            return call
+            return cast("T", call.result), call.watcher
+
+    async def repeat(self, function: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
+        """Return what a function returns; repeat it after a lost reply or an expired session."""
+        while True:
+            try:
+                return await function()
+            except ConnectionLossError:
+                continue
+            except SessionExpiredError:
+                await self.wait_for_session(deadline)
 
     async def data_of(self, path: str, deadline: Deadline) -> bytes | None:
         """Return the data of a znode; None if it does not exist."""

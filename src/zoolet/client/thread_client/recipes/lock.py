@@ -130,10 +130,10 @@ class Contender(Ephemeral):
         """Watch the deletion of a znode; return False if it does not exist."""
         path, make = paths.join(self.parent, name), self.tools.make
         try:
-            call = self.tools.ended(lambda: make.children(path, self.notify), deadline)
+            _, watcher = self.tools.watch(lambda: make.children(path, self.notify), deadline)
         except NoNodeError:
             return False
-        self.use(call.watcher)
+        self.use(watcher)
         return True
 
 

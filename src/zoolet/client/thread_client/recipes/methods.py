@@ -13,7 +13,11 @@ from zoolet.client.thread_client.recipes.election import Election
 from zoolet.client.thread_client.recipes.lock import LOCK, READ_LOCK, Lock, Kind
 from zoolet.client.thread_client.recipes.semaphore import Semaphore
 from zoolet.client.thread_client.recipes.tools import Tools
+from zoolet.client.thread_client.recipes.tree_cache import TreeCache
+from zoolet.client.thread_client.recipes.watchers import ChildrenWatcher, DataWatcher
+from zoolet.client.thread_client.watching import MAX_EVENTS, Watch
 from zoolet.client.protocol.requests import RequestMaker
+from zoolet.model.codes import AddWatchMode
 
 _WRITE_LOCK: Final = (LOCK, READ_LOCK)
 
@@ -128,3 +132,22 @@ class Recipes(Operations):
         kind = Kind(READ_LOCK, (LOCK,))
         holder = Holder()
         return Lock(self._tools, path, kind, identifier, timeout_s, holder)
+
+    def data_watcher(self, path: str) -> DataWatcher:
+        """Return an iterator of the data of a znode: the present ones, then each newer ones."""
+        return DataWatcher(self._tools, path)
+
+    def children_watcher(self, path: str) -> ChildrenWatcher:
+        """Return an iterator of the children of a znode: the present ones, then each newer ones."""
+        return ChildrenWatcher(self._tools, path)
+
+    def tree_cache(self, path: str, *, max_changes: int = MAX_EVENTS) -> TreeCache:
+        """Return a local copy of a subtree, which follows the changes at the server.
+
+        If more than ``max_changes`` changes wait for the program, one change of the kind MISSED
+        replaces them. This needs ZooKeeper 3.6 or later.
+        """
+        watch = Watch(
+            self._engine, self._make, path, AddWatchMode.PERSISTENT_RECURSIVE, max_changes
+        )
+        return TreeCache(self._tools, path, watch, max_changes)

@@ -5,7 +5,7 @@ Made by `release.client_methods` from `asyncio_client/recipes/tools.py`: change 
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.operations import Operations
@@ -22,6 +22,9 @@ from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.states import SessionState
 from zoolet.model import paths
+
+if TYPE_CHECKING:
+    from zoolet.client.protocol.watches import Watcher
 
 T = TypeVar("T")
 
@@ -50,18 +53,29 @@ class Tools:
         Raises:
             DeadlineError: the time is over.
         """
-        call = self.ended(make_call, deadline)
-        return cast("T", call.result)
+        return (self.watch(make_call, deadline))[0]
 
-    def ended(self, make_call: Callable[[], Call[T]], deadline: Deadline) -> Call[T]:
-        """Like `run`, but return the whole call, which has the watcher."""
+    def watch(
+        self, make_call: Callable[[], Call[T]], deadline: Deadline
+    ) -> "tuple[T, Watcher | None]":
+        """Like `run`, but return the watcher that was set too."""
         while True:
             call = make_call()
             try:
                 self.engine.run(call, deadline.call_s())
             except ConnectionLossError:
                 continue
-            return call
+            return cast("T", call.result), call.watcher
+
+    def repeat(self, function: Callable[[], T], deadline: Deadline) -> T:
+        """Return what a function returns; repeat it after a lost reply or an expired session."""
+        while True:
+            try:
+                return function()
+            except ConnectionLossError:
+                continue
+            except SessionExpiredError:
+                self.wait_for_session(deadline)
 
     def data_of(self, path: str, deadline: Deadline) -> bytes | None:
         """Return the data of a znode; None if it does not exist."""
