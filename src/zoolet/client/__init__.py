@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zoolet.client.asyncio_client.client import AsyncClient
     from zoolet.client.asyncio_client.methods import AsyncRequests
+    from zoolet.client.asyncio_client.recipes.barrier import AsyncBarrier, AsyncDoubleBarrier
     from zoolet.client.asyncio_client.recipes.counter import AsyncCounter
     from zoolet.client.asyncio_client.recipes.election import AsyncElection
     from zoolet.client.asyncio_client.recipes.lock import AsyncLock
+    from zoolet.client.asyncio_client.recipes.locking_queue import (
+        AsyncLockingQueue,
+        AsyncQueueEntry,
+    )
+    from zoolet.client.asyncio_client.recipes.partitioner import AsyncSetPartitioner
+    from zoolet.client.asyncio_client.recipes.party import AsyncParty
+    from zoolet.client.asyncio_client.recipes.queue import AsyncQueue
     from zoolet.client.asyncio_client.recipes.semaphore import AsyncLease, AsyncSemaphore
     from zoolet.client.asyncio_client.recipes.tree_cache import AsyncTreeCache
     from zoolet.client.asyncio_client.recipes.watchers import AsyncChildrenWatcher, AsyncDataWatcher
@@ -69,9 +77,14 @@ if TYPE_CHECKING:
     from zoolet.client.thread_client.client import Client
     from zoolet.client.thread_client.future_methods import FutureRequests
     from zoolet.client.thread_client.futures import CallFuture
+    from zoolet.client.thread_client.recipes.barrier import Barrier, DoubleBarrier
     from zoolet.client.thread_client.recipes.counter import Counter
     from zoolet.client.thread_client.recipes.election import Election
     from zoolet.client.thread_client.recipes.lock import Lock
+    from zoolet.client.thread_client.recipes.locking_queue import LockingQueue, QueueEntry
+    from zoolet.client.thread_client.recipes.partitioner import SetPartitioner
+    from zoolet.client.thread_client.recipes.party import Party
+    from zoolet.client.thread_client.recipes.queue import Queue
     from zoolet.client.thread_client.recipes.semaphore import Lease, Semaphore
     from zoolet.client.thread_client.recipes.tree_cache import TreeCache
     from zoolet.client.thread_client.recipes.watchers import ChildrenWatcher, DataWatcher
@@ -88,20 +101,28 @@ __all__ = [
     "AclOf",
     "AddWatchMode",
     "Address",
+    "AsyncBarrier",
     "AsyncChildrenWatcher",
     "AsyncClient",
     "AsyncCounter",
     "AsyncDataWatcher",
+    "AsyncDoubleBarrier",
     "AsyncElection",
     "AsyncLease",
     "AsyncLock",
+    "AsyncLockingQueue",
+    "AsyncParty",
+    "AsyncQueue",
+    "AsyncQueueEntry",
     "AsyncRequests",
     "AsyncSemaphore",
+    "AsyncSetPartitioner",
     "AsyncTreeCache",
     "AsyncWatch",
     "AuthFailedError",
     "BadArgumentsError",
     "BadVersionError",
+    "Barrier",
     "CallFuture",
     "ChangeKind",
     "Children",
@@ -116,6 +137,7 @@ __all__ = [
     "Credential",
     "DataWatcher",
     "DeadlineError",
+    "DoubleBarrier",
     "Election",
     "EphemeralOnLocalSessionError",
     "Event",
@@ -127,6 +149,7 @@ __all__ = [
     "Lease",
     "Lock",
     "LockLostError",
+    "LockingQueue",
     "MarshallingError",
     "Multi",
     "MultiRead",
@@ -139,8 +162,11 @@ __all__ = [
     "NodeExistsError",
     "NotEmptyError",
     "NotReadOnlyError",
+    "Party",
     "Permission",
     "ProtocolError",
+    "Queue",
+    "QueueEntry",
     "QuotaExceededError",
     "ReconfigDisabledError",
     "ReconfigInProgressError",
@@ -155,6 +181,7 @@ __all__ = [
     "SessionId",
     "SessionMovedError",
     "SessionState",
+    "SetPartitioner",
     "Stat",
     "ThrottledError",
     "TlsFiles",
@@ -174,20 +201,28 @@ _MODULES = {
     "AclOf": "zoolet.model.results",
     "AddWatchMode": "zoolet.model.codes",
     "Address": "zoolet.model.addresses",
+    "AsyncBarrier": "zoolet.client.asyncio_client.recipes.barrier",
     "AsyncChildrenWatcher": "zoolet.client.asyncio_client.recipes.watchers",
     "AsyncClient": "zoolet.client.asyncio_client.client",
     "AsyncCounter": "zoolet.client.asyncio_client.recipes.counter",
     "AsyncDataWatcher": "zoolet.client.asyncio_client.recipes.watchers",
+    "AsyncDoubleBarrier": "zoolet.client.asyncio_client.recipes.barrier",
     "AsyncElection": "zoolet.client.asyncio_client.recipes.election",
     "AsyncLease": "zoolet.client.asyncio_client.recipes.semaphore",
     "AsyncLock": "zoolet.client.asyncio_client.recipes.lock",
+    "AsyncLockingQueue": "zoolet.client.asyncio_client.recipes.locking_queue",
+    "AsyncParty": "zoolet.client.asyncio_client.recipes.party",
+    "AsyncQueue": "zoolet.client.asyncio_client.recipes.queue",
+    "AsyncQueueEntry": "zoolet.client.asyncio_client.recipes.locking_queue",
     "AsyncRequests": "zoolet.client.asyncio_client.methods",
     "AsyncSemaphore": "zoolet.client.asyncio_client.recipes.semaphore",
+    "AsyncSetPartitioner": "zoolet.client.asyncio_client.recipes.partitioner",
     "AsyncTreeCache": "zoolet.client.asyncio_client.recipes.tree_cache",
     "AsyncWatch": "zoolet.client.asyncio_client.watching",
     "AuthFailedError": "zoolet.client.errors",
     "BadArgumentsError": "zoolet.client.errors",
     "BadVersionError": "zoolet.client.errors",
+    "Barrier": "zoolet.client.thread_client.recipes.barrier",
     "CallFuture": "zoolet.client.thread_client.futures",
     "ChangeKind": "zoolet.client.changes",
     "Children": "zoolet.model.results",
@@ -202,6 +237,7 @@ _MODULES = {
     "Credential": "zoolet.client.connecting.settings",
     "DataWatcher": "zoolet.client.thread_client.recipes.watchers",
     "DeadlineError": "zoolet.client.errors",
+    "DoubleBarrier": "zoolet.client.thread_client.recipes.barrier",
     "Election": "zoolet.client.thread_client.recipes.election",
     "EphemeralOnLocalSessionError": "zoolet.client.errors",
     "Event": "zoolet.model.results",
@@ -213,6 +249,7 @@ _MODULES = {
     "Lease": "zoolet.client.thread_client.recipes.semaphore",
     "Lock": "zoolet.client.thread_client.recipes.lock",
     "LockLostError": "zoolet.client.errors",
+    "LockingQueue": "zoolet.client.thread_client.recipes.locking_queue",
     "MarshallingError": "zoolet.client.errors",
     "Multi": "zoolet.client.protocol.batches",
     "MultiRead": "zoolet.client.protocol.batches",
@@ -226,8 +263,11 @@ _MODULES = {
     "NotEmptyError": "zoolet.client.errors",
     "NotReadOnlyError": "zoolet.client.errors",
     "OPEN_ACL": "zoolet.model.acl",
+    "Party": "zoolet.client.thread_client.recipes.party",
     "Permission": "zoolet.model.codes",
     "ProtocolError": "zoolet.client.errors",
+    "Queue": "zoolet.client.thread_client.recipes.queue",
+    "QueueEntry": "zoolet.client.thread_client.recipes.locking_queue",
     "QuotaExceededError": "zoolet.client.errors",
     "ReconfigDisabledError": "zoolet.client.errors",
     "ReconfigInProgressError": "zoolet.client.errors",
@@ -242,6 +282,7 @@ _MODULES = {
     "SessionId": "zoolet.client.protocol.session",
     "SessionMovedError": "zoolet.client.errors",
     "SessionState": "zoolet.client.protocol.states",
+    "SetPartitioner": "zoolet.client.thread_client.recipes.partitioner",
     "Stat": "zoolet.model.stat",
     "ThrottledError": "zoolet.client.errors",
     "TlsFiles": "zoolet.client.connecting.diagnosis",

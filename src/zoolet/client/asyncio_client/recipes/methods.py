@@ -4,14 +4,24 @@
 nothing that depends on asyncio except ``async`` and ``await``.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, overload
 
 from zoolet.client.asyncio_client.engine import Engine
 from zoolet.client.asyncio_client.operations import AsyncOperations
 from zoolet.client.asyncio_client.primitives import Holder
+from zoolet.client.asyncio_client.recipes.barrier import AsyncBarrier, AsyncDoubleBarrier
 from zoolet.client.asyncio_client.recipes.counter import AsyncCounter
 from zoolet.client.asyncio_client.recipes.election import AsyncElection
 from zoolet.client.asyncio_client.recipes.lock import LOCK, READ_LOCK, AsyncLock, Kind
+from zoolet.client.asyncio_client.recipes.locking_queue import AsyncLockingQueue
+from zoolet.client.asyncio_client.recipes.partitioner import (
+    SETTLE_S,
+    AsyncSetPartitioner,
+    share_evenly,
+)
+from zoolet.client.asyncio_client.recipes.party import AsyncParty
+from zoolet.client.asyncio_client.recipes.queue import AsyncQueue
 from zoolet.client.asyncio_client.recipes.semaphore import AsyncSemaphore
 from zoolet.client.asyncio_client.recipes.tools import AsyncTools
 from zoolet.client.asyncio_client.recipes.tree_cache import AsyncTreeCache
@@ -155,3 +165,62 @@ class AsyncRecipes(AsyncOperations):
             self._engine, self._make, path, AddWatchMode.PERSISTENT_RECURSIVE, max_changes
         )
         return AsyncTreeCache(self._tools, path, watch, max_changes)
+
+    def barrier(self, path: str) -> AsyncBarrier:
+        """Return a barrier: clients wait while the znode ``path`` exists."""
+        return AsyncBarrier(self._tools, path)
+
+    def double_barrier(
+        self,
+        path: str,
+        count: int,
+        identifier: str = "",
+        *,
+        timeout_s: float | None = None,
+    ) -> AsyncDoubleBarrier:
+        """Return a barrier at which ``count`` clients begin together, and end together.
+
+        Args:
+            path: the znode whose children are the members; it is created if it is missing.
+            count: the number of members that must be there; the same for all.
+            identifier: the data of this member's znode.
+            timeout_s: the longest wait at each end of a ``with`` block; None is no limit.
+        """
+        return AsyncDoubleBarrier(self._tools, path, count, identifier, timeout_s)
+
+    def party(self, path: str, identifier: str = "") -> AsyncParty:
+        """Return a party: the clients that are there now.
+
+        ``identifier`` is the data of this member's znode, which `members` shows.
+        """
+        return AsyncParty(self._tools, path, identifier)
+
+    def queue(self, path: str) -> AsyncQueue:
+        """Return a queue, whose values are deleted when they are taken."""
+        return AsyncQueue(self._tools, path)
+
+    def locking_queue(self, path: str) -> AsyncLockingQueue:
+        """Return a queue, whose values are locked when they are taken, and deleted later."""
+        return AsyncLockingQueue(self._tools, path)
+
+    def set_partitioner(
+        self,
+        path: str,
+        items: Iterable[str],
+        *,
+        identifier: str = "",
+        settle_s: float = SETTLE_S,
+        share: Callable[[str, Sequence[str], Sequence[str]], Iterable[str]] = share_evenly,
+    ) -> AsyncSetPartitioner:
+        """Return what shares items among the clients that iterate over it.
+
+        Args:
+            path: the znode below which the members and the locks are.
+            items: the items, which must be valid names of znodes; the same for all members.
+            identifier: the name of this member, which no other one has; the default is a random
+                one.
+            settle_s: the time without a new or lost member after which the items are shared.
+            share: returns the items of a member; its arguments are the member, all members and all
+                items. The default gives each member the same number of items, plus or minus one.
+        """
+        return AsyncSetPartitioner(self._tools, path, items, identifier, settle_s, share)

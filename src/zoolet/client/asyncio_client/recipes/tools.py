@@ -23,6 +23,7 @@ from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.states import SessionState
 from zoolet.model import paths
+from zoolet.model.stat import Stat
 
 if TYPE_CHECKING:
     from zoolet.client.protocol.watches import Watcher
@@ -81,10 +82,16 @@ class AsyncTools:
     async def data_of(self, path: str, deadline: Deadline) -> bytes | None:
         """Return the data of a znode; None if it does not exist."""
         try:
-            read = await self.run(lambda: self.make.get(path), deadline)
+            read = await self.repeat(
+                lambda: self.run(lambda: self.make.get(path), deadline), deadline
+            )
         except NoNodeError:
             return None
         return read.data or b""
+
+    async def stat_of(self, path: str, deadline: Deadline) -> Stat | None:
+        """Return the Stat of a znode; None if it does not exist."""
+        return await self.run(lambda: self.make.exists(path), deadline)
 
     async def delete(self, path: str, deadline: Deadline) -> None:
         """Delete a znode, if it exists."""
@@ -92,6 +99,39 @@ class AsyncTools:
             await self.run(lambda: self.make.delete(path, -1), deadline)
         except NoNodeError:
             return
+
+    async def wait_until_deleted(self, path: str, deadline: Deadline) -> None:
+        """Wait until a znode does not exist.
+
+        Raises:
+            DeadlineError: the time is over.
+        """
+        changed = Event()
+
+        def note(_: object) -> None:
+            changed.set()
+
+        self.engine.listeners.append(note)
+        watcher: Watcher | None = None
+        try:
+            while True:
+                changed.clear()
+                try:
+                    # This watch is set only if the znode exists.
+                    _, watcher = await self.watch(lambda: self.make.children(path, note), deadline)
+                except NoNodeError:
+                    return
+                except SessionExpiredError:
+                    await self.wait_for_session(deadline)
+                    continue
+                if not await is_set_within(changed, deadline.left_s()):
+                    raise deadline.error()
+                if watcher is not None:
+                    self.engine.discard(watcher)
+        finally:
+            self.engine.listeners.remove(note)
+            if watcher is not None:
+                self.engine.discard(watcher)
 
     async def ensure_path(self, path: str, deadline: Deadline) -> None:
         """Create a znode and its ancestors, if they are missing."""

@@ -11,8 +11,10 @@ from zoolet.client.thread_client.operations import PROTECTED
 from zoolet.client.thread_client.primitives import Deadline, Event, Timer
 from zoolet.client.thread_client.recipes.tools import Tools
 from zoolet.client.errors import (
+    ConnectionLossError,
     DeadlineError,
     LockLostError,
+    NodeExistsError,
     NoNodeError,
     ZooKeeperError,
 )
@@ -34,7 +36,7 @@ _ENDS: Final = {
 
 
 class Ephemeral:
-    """An ephemeral znode with a protected name.
+    """An ephemeral znode with a unique name.
 
     Attributes:
         path: its path; "" until it is created.
@@ -46,7 +48,11 @@ class Ephemeral:
     """
 
     def __init__(self, tools: Tools, parent: str, name: str, data: bytes, mode: CreateMode) -> None:
-        """Prepare the znode ``_c_ID-NAME`` below ``parent``."""
+        """Prepare the znode below ``parent``.
+
+        A sequential znode is called ``_c_ID-NAME`` and its number; another one is called NAME,
+        which must be unique.
+        """
         self.tools = tools
         self.parent = parent
         self.path = ""
@@ -125,7 +131,9 @@ class Ephemeral:
         """Delete the znode in the background, also if it is not known whether it exists."""
         self.end()
         if self._may_exist:
-            self.tools.delete_soon(self.parent, f"{PROTECTED}{self._id}-", self.path)
+            is_sequential = self._mode.is_sequential
+            prefix = f"{PROTECTED}{self._id}-" if is_sequential else self._name
+            self.tools.delete_soon(self.parent, prefix, self.path)
 
     def delete(self, timeout_s: float | None = DELETE_S) -> None:
         """Delete the znode; wait for it at most for ``timeout_s``, then go on in the background."""
@@ -144,18 +152,32 @@ class Ephemeral:
             raise
 
     def _create(self, deadline: Deadline) -> str:
+        path = paths.join(self.parent, self._name)
         while True:
             try:
-                return self.tools.client.create_protected(
-                    paths.join(self.parent, self._name),
-                    self._data,
-                    mode=self._mode,
-                    tries=_NO_LIMIT_TRIES,
-                    protection=self._id,
-                    timeout_s=deadline.call_s(),
+                if self._mode.is_sequential:
+                    return self._create_protected(path, deadline)
+                self.tools.client.create(
+                    path, self._data, mode=self._mode, timeout_s=deadline.call_s()
                 )
+            except ConnectionLossError:
+                continue
+            except NodeExistsError:
+                return path  # the reply of an earlier try was lost
             except NoNodeError:
                 self.tools.ensure_path(self.parent, deadline)
+            else:
+                return path
+
+    def _create_protected(self, path: str, deadline: Deadline) -> str:
+        return self.tools.client.create_protected(
+            path,
+            self._data,
+            mode=self._mode,
+            tries=_NO_LIMIT_TRIES,
+            protection=self._id,
+            timeout_s=deadline.call_s(),
+        )
 
     def _note_event(self, event: WatchEvent | Resynced) -> None:
         if isinstance(event, WatchEvent) and event.type is EventType.NODE_DELETED:

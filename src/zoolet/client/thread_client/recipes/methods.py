@@ -3,14 +3,24 @@
 Made by `release.client_methods` from `asyncio_client/recipes/methods.py`: change that module.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, overload
 
 from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.operations import Operations
 from zoolet.client.thread_client.primitives import Holder
+from zoolet.client.thread_client.recipes.barrier import Barrier, DoubleBarrier
 from zoolet.client.thread_client.recipes.counter import Counter
 from zoolet.client.thread_client.recipes.election import Election
 from zoolet.client.thread_client.recipes.lock import LOCK, READ_LOCK, Lock, Kind
+from zoolet.client.thread_client.recipes.locking_queue import LockingQueue
+from zoolet.client.thread_client.recipes.partitioner import (
+    SETTLE_S,
+    SetPartitioner,
+    share_evenly,
+)
+from zoolet.client.thread_client.recipes.party import Party
+from zoolet.client.thread_client.recipes.queue import Queue
 from zoolet.client.thread_client.recipes.semaphore import Semaphore
 from zoolet.client.thread_client.recipes.tools import Tools
 from zoolet.client.thread_client.recipes.tree_cache import TreeCache
@@ -151,3 +161,62 @@ class Recipes(Operations):
             self._engine, self._make, path, AddWatchMode.PERSISTENT_RECURSIVE, max_changes
         )
         return TreeCache(self._tools, path, watch, max_changes)
+
+    def barrier(self, path: str) -> Barrier:
+        """Return a barrier: clients wait while the znode ``path`` exists."""
+        return Barrier(self._tools, path)
+
+    def double_barrier(
+        self,
+        path: str,
+        count: int,
+        identifier: str = "",
+        *,
+        timeout_s: float | None = None,
+    ) -> DoubleBarrier:
+        """Return a barrier at which ``count`` clients begin together, and end together.
+
+        Args:
+            path: the znode whose children are the members; it is created if it is missing.
+            count: the number of members that must be there; the same for all.
+            identifier: the data of this member's znode.
+            timeout_s: the longest wait at each end of a ``with`` block; None is no limit.
+        """
+        return DoubleBarrier(self._tools, path, count, identifier, timeout_s)
+
+    def party(self, path: str, identifier: str = "") -> Party:
+        """Return a party: the clients that are there now.
+
+        ``identifier`` is the data of this member's znode, which `members` shows.
+        """
+        return Party(self._tools, path, identifier)
+
+    def queue(self, path: str) -> Queue:
+        """Return a queue, whose values are deleted when they are taken."""
+        return Queue(self._tools, path)
+
+    def locking_queue(self, path: str) -> LockingQueue:
+        """Return a queue, whose values are locked when they are taken, and deleted later."""
+        return LockingQueue(self._tools, path)
+
+    def set_partitioner(
+        self,
+        path: str,
+        items: Iterable[str],
+        *,
+        identifier: str = "",
+        settle_s: float = SETTLE_S,
+        share: Callable[[str, Sequence[str], Sequence[str]], Iterable[str]] = share_evenly,
+    ) -> SetPartitioner:
+        """Return what shares items among the clients that iterate over it.
+
+        Args:
+            path: the znode below which the members and the locks are.
+            items: the items, which must be valid names of znodes; the same for all members.
+            identifier: the name of this member, which no other one has; the default is a random
+                one.
+            settle_s: the time without a new or lost member after which the items are shared.
+            share: returns the items of a member; its arguments are the member, all members and all
+                items. The default gives each member the same number of items, plus or minus one.
+        """
+        return SetPartitioner(self._tools, path, items, identifier, settle_s, share)

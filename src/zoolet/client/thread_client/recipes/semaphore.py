@@ -3,10 +3,10 @@
 Made by `release.client_methods` from `asyncio_client/recipes/semaphore.py`: change that module.
 """
 
+import uuid
 from types import TracebackType
 from typing import Self
 
-from zoolet.client.thread_client.operations import PROTECTED
 from zoolet.client.thread_client.primitives import Deadline, Event, is_set_within
 from zoolet.client.thread_client.recipes.ephemeral import DELETE_S, Ephemeral
 from zoolet.client.thread_client.recipes.lock import LOCK, Contender, Kind
@@ -28,22 +28,20 @@ class _LeaseZnode(Ephemeral):
     """The znode of a lease, which only the holder of the semaphore's lock may create."""
 
     def __init__(self, tools: Tools, parent: str, data: bytes, gate: Contender) -> None:
-        super().__init__(tools, parent, "lease", data, CreateMode.EPHEMERAL)
+        super().__init__(tools, parent, uuid.uuid4().hex, data, CreateMode.EPHEMERAL)
         self._gate = gate
 
     def _create(self, deadline: Deadline) -> str:
-        path = paths.join(self.parent, f"{PROTECTED}{self._id}-{self._name}")
+        path = paths.join(self.parent, self._name)
         batch = Multi().check(self._gate.path).create(path, self._data, mode=self._mode)
         client = self.tools.client
         while True:
             try:
                 client.multi(batch, timeout_s=deadline.call_s())
             except ConnectionLossError:
-                name = path.rpartition("/")[2]
-                if client.find_child(self.parent, name, timeout_s=deadline.call_s()) is None:
-                    continue
+                continue
             except NodeExistsError:
-                pass
+                return path  # the reply of an earlier try was lost
             except NoNodeError:
                 raise LockLostError("", self._gate.path, "its znode was deleted") from None
             return path
@@ -116,7 +114,7 @@ class Semaphore:
 
     Layout: that of kazoo's ``Semaphore``. The children of PATH are the leases, PATH-__lock__ is the
     lock of those that wait, and the data of PATH is the number of leases. Clients of kazoo and of
-    zoolet share the leases. The names of the leases begin with ``_c_UUID-``.
+    zoolet share the leases.
     """
 
     def __init__(self, tools: Tools, path: str, leases: int, identifier: str) -> None:
