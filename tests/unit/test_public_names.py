@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 PUBLIC = ("zoolet.client", "zoolet.client.kazoo", "zoolet.jobs", "zoolet.testing")
 PACKAGES: list[ModuleType] = [import_module(name) for name in PUBLIC]
 NAMES = [(package, name) for package in PACKAGES for name in package.__all__]
-IMPLEMENTATIONS = {"Config", "MemoryDisk"}
-"""Their fields and methods are the server's own; programs name only the classes."""
+IMPLEMENTATIONS = {"AsyncEphemeral", "Config", "Ephemeral", "MemoryDisk"}
+"""Their fields and methods are for zoolet itself; programs name only the classes."""
 CODE = re.compile(r"(?:from (zoolet[\w.]*) import|^import (zoolet[\w.]*))", re.MULTILINE)
 
 

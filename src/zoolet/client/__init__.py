@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoolet.client.asyncio_client.recipes.barrier import AsyncBarrier, AsyncDoubleBarrier
     from zoolet.client.asyncio_client.recipes.counter import AsyncCounter
     from zoolet.client.asyncio_client.recipes.election import AsyncElection
+    from zoolet.client.asyncio_client.recipes.ephemeral import AsyncEphemeral
     from zoolet.client.asyncio_client.recipes.lock import AsyncLock
     from zoolet.client.asyncio_client.recipes.locking_queue import (
         AsyncLockingQueue,
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from zoolet.client.asyncio_client.recipes.watchers import AsyncChildrenWatcher, AsyncDataWatcher
     from zoolet.client.asyncio_client.watching import AsyncWatch
     from zoolet.client.changes import ChangeKind, TreeChange
-    from zoolet.client.connecting.diagnosis import TlsFiles
     from zoolet.client.connecting.options import ClientOptions
     from zoolet.client.connecting.settings import Credential
+    from zoolet.client.connecting.tls_files import TlsFiles
     from zoolet.client.errors import (
         AuthFailedError,
         BadArgumentsError,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from zoolet.client.thread_client.recipes.barrier import Barrier, DoubleBarrier
     from zoolet.client.thread_client.recipes.counter import Counter
     from zoolet.client.thread_client.recipes.election import Election
+    from zoolet.client.thread_client.recipes.ephemeral import Ephemeral
     from zoolet.client.thread_client.recipes.lock import Lock
     from zoolet.client.thread_client.recipes.locking_queue import LockingQueue, QueueEntry
     from zoolet.client.thread_client.recipes.partitioner import SetPartitioner
@@ -108,6 +110,7 @@ __all__ = [
     "AsyncDataWatcher",
     "AsyncDoubleBarrier",
     "AsyncElection",
+    "AsyncEphemeral",
     "AsyncLease",
     "AsyncLock",
     "AsyncLockingQueue",
@@ -139,6 +142,7 @@ __all__ = [
     "DeadlineError",
     "DoubleBarrier",
     "Election",
+    "Ephemeral",
     "EphemeralOnLocalSessionError",
     "Event",
     "EventType",
@@ -208,6 +212,7 @@ _MODULES = {
     "AsyncDataWatcher": "zoolet.client.asyncio_client.recipes.watchers",
     "AsyncDoubleBarrier": "zoolet.client.asyncio_client.recipes.barrier",
     "AsyncElection": "zoolet.client.asyncio_client.recipes.election",
+    "AsyncEphemeral": "zoolet.client.asyncio_client.recipes.ephemeral",
     "AsyncLease": "zoolet.client.asyncio_client.recipes.semaphore",
     "AsyncLock": "zoolet.client.asyncio_client.recipes.lock",
     "AsyncLockingQueue": "zoolet.client.asyncio_client.recipes.locking_queue",
@@ -239,6 +244,7 @@ _MODULES = {
     "DeadlineError": "zoolet.client.errors",
     "DoubleBarrier": "zoolet.client.thread_client.recipes.barrier",
     "Election": "zoolet.client.thread_client.recipes.election",
+    "Ephemeral": "zoolet.client.thread_client.recipes.ephemeral",
     "EphemeralOnLocalSessionError": "zoolet.client.errors",
     "Event": "zoolet.model.results",
     "EventType": "zoolet.model.codes",
@@ -285,7 +291,7 @@ _MODULES = {
     "SetPartitioner": "zoolet.client.thread_client.recipes.partitioner",
     "Stat": "zoolet.model.stat",
     "ThrottledError": "zoolet.client.errors",
-    "TlsFiles": "zoolet.client.connecting.diagnosis",
+    "TlsFiles": "zoolet.client.connecting.tls_files",
     "TreeCache": "zoolet.client.thread_client.recipes.tree_cache",
     "TreeChange": "zoolet.client.changes",
     "UnimplementedError": "zoolet.client.errors",

@@ -188,7 +188,7 @@ class Engine(Connection):
     @property
     def silence_s(self) -> float:
         """Seconds since the last exchange with the server, while or just after it was connected."""
-        return time.monotonic() - min(self._heard_s, self._sent_s)
+        return time.monotonic() - min(self.heard_s, self.sent_s)
 
     def discard(self, watcher: Watcher) -> bool:
         """Forget a watcher; return whether it was the last one of its kind on its path.
