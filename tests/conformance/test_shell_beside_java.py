@@ -25,7 +25,7 @@ ACLS = "An ACL that cannot be parsed"
 VERSION = "`version` names zoolet"
 START = "Nothing is printed on connecting"
 QUOTA = "`listquota` does not print the path"
-GROUPS = "`setquota` takes several limits"
+GROUPS = "`setquota` can set several limits"
 UNKNOWN = "An unknown command"
 NO_ACL = "The server's error for an ACL that it refuses is printed once"
 
