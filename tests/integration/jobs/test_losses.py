@@ -19,6 +19,8 @@ import signal
 def kill_worker(group, parameters):
     with open(parameters["log"], "a") as log:
         log.write("x")
+    while not os.path.exists(parameters["pid"]):  # the worker may be faster than the test
+        os.sched_yield()
     os.kill(int(open(parameters["pid"]).read()), signal.SIGKILL)
     signal.pause()
 
@@ -38,7 +40,8 @@ def start_worker(server: Any, tmp_path: Path) -> Iterator[Callable[..., WorkerPr
 
     def start(*options: str) -> WorkerProcess:
         worker = WorkerProcess(server.hosts, tmp_path, *options, loader="deadly:load")
-        (tmp_path / "pid").write_text(str(worker.process.pid))
+        (tmp_path / "new").write_text(str(worker.process.pid))
+        (tmp_path / "new").rename(tmp_path / "pid")
         started.append(worker)
         return worker
 
