@@ -8,7 +8,6 @@ client's protocol and ``model``.
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from zoolet.client.thread_client.followers import Followers
 from zoolet.client.thread_client.transport import Transport
 
 if TYPE_CHECKING:
+    import socket
     from zoolet.model.addresses import Address
 
 log = logging.getLogger("zoolet.client")
@@ -43,9 +43,9 @@ class Connection:
         unsent: bytes that the connection could not take yet.
         unsent_calls: the number of calls that were submitted since the last sending.
         heard_s, sent_s: the times of the last reading and sending.
-        wake_reads, wake_writes: the ends of the pipe that wakes the background thread; -1 if it
-            does not run.
-        is_work_due: whether a byte is in that pipe.
+        wake_reads, wake_writes: the ends of the socket pair that wakes the background thread; None
+            if it does not run.
+        is_work_due: whether a byte is in that socket pair.
         has_failed: whether no server has replied since the last try to connect.
     """
 
@@ -63,16 +63,17 @@ class Connection:
         self.unsent = b""
         self.unsent_calls = 0
         self.heard_s = self.sent_s = 0.0
-        self.wake_reads = self.wake_writes = -1
+        self.wake_reads: socket.socket | None = None
+        self.wake_writes: socket.socket | None = None
         self.is_work_due = False
         self.has_failed = False
 
     def nudge(self) -> None:
         """Wake the background thread, which then sends what waits. The caller holds the lock."""
         self.is_work_due = True
-        if self.wake_writes != -1:
+        if self.wake_writes is not None:
             with contextlib.suppress(BlockingIOError):
-                os.write(self.wake_writes, b"\0")
+                self.wake_writes.send(b"\0")
 
     def send(self) -> None:
         """Send what the session has to send. The caller holds the lock."""

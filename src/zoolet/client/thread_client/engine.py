@@ -12,7 +12,7 @@ imports the client's protocol and ``model``; it does not import asyncio.
 import contextlib
 import logging
 import os
-import select
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar, cast
@@ -28,6 +28,7 @@ from zoolet.client.protocol.states import ENDED as ENDED_STATES
 from zoolet.client.protocol.states import SessionState
 from zoolet.client.protocol.watches import Watcher
 from zoolet.client.thread_client.connection import Connection
+from zoolet.client.thread_client.polling import POLLIN, POLLOUT, Poll, new_poll
 from zoolet.client.thread_client.transport import TICK_S, Transport, connect
 from zoolet.model.addresses import Address
 from zoolet.model.codes import OpCode
@@ -89,9 +90,10 @@ class Engine(Connection):
         with self.lock:
             if self._pid:
                 raise RuntimeError("the client was started already")
-            self.wake_reads, self.wake_writes = os.pipe()
-            for end in (self.wake_reads, self.wake_writes):
-                os.set_blocking(end, False)
+            ends = socket.socketpair()
+            for end in ends:
+                end.setblocking(False)
+            self.wake_reads, self.wake_writes = ends
             self._pid = os.getpid()
             self._thread = threading.Thread(target=self._work_on, name="zoolet-client", daemon=True)
             self._thread.start()
@@ -331,8 +333,7 @@ class Engine(Connection):
     def _work_on(self) -> None:
         """Connect, keep the session alive, and read while no other thread does."""
         self.followers.background = threading.get_ident()
-        poll = select.poll()
-        poll.register(self.wake_reads, select.POLLIN)
+        poll = self._new_poll()
         try:
             while self._goes_on():
                 transport = self.transport
@@ -353,16 +354,22 @@ class Engine(Connection):
         finally:
             self._end()
 
+    def _new_poll(self) -> Poll:
+        """Return a poll object that ends its wait when the thread is nudged."""
+        poll = new_poll()
+        if self.wake_reads is not None:
+            poll.register(self.wake_reads, POLLIN)
+        return poll
+
     def _goes_on(self) -> bool:
         return not self._is_over and self.session.state not in _FINAL
 
     def _read_in_background(self, transport: Transport, waits: int) -> None:
         """Read until another thread waits for a reply."""
-        poll = select.poll()
-        poll.register(self.wake_reads, select.POLLIN)
+        poll = self._new_poll()
         try:
             while waits == self._waits and self.transport is transport and not self._is_over:
-                wanted = select.POLLIN | (select.POLLOUT if self.unsent else 0)
+                wanted = POLLIN | (POLLOUT if self.unsent else 0)
                 poll.register(transport.fileno(), wanted)
                 if transport.has_buffered() or poll.poll(self._time_to_check_s() * 1000):
                     self.read_once(transport, 0.0)
@@ -378,8 +385,9 @@ class Engine(Connection):
         if self.is_work_due:
             with self.lock:
                 self.is_work_due = False
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self.wake_reads, 4096)
+                if self.wake_reads is not None:
+                    with contextlib.suppress(BlockingIOError):
+                        self.wake_reads.recv(4096)
                 self.send()
         now_s = time.monotonic()
         if now_s < self._next_check_s:
@@ -404,7 +412,7 @@ class Engine(Connection):
         limit_s = min(self._options.connect_timeout_s, self.session.timeout_ms * 2 / 3000)
         return limit_s / len(self.order.servers.addresses)
 
-    def _connect(self, poll: select.poll) -> None:
+    def _connect(self, poll: Poll) -> None:
         """Try the next server; pause before, if a round of tries has failed."""
         with self.lock:
             if self.session.state is SessionState.EXPIRED:
@@ -432,7 +440,7 @@ class Engine(Connection):
         else:
             self._use(transport, address)
 
-    def _pause(self, poll: select.poll) -> None:
+    def _pause(self, poll: Poll) -> None:
         end_s = time.monotonic() + self.order.pause_s()
         while self._goes_on() and self.has_failed and (left_s := end_s - time.monotonic()) > 0:
             poll.poll(min(left_s, self._time_to_check_s()) * 1000)
@@ -483,6 +491,7 @@ class Engine(Connection):
             self.followers.wake_all()
             self.state_changed.notify_all()
             for end in (self.wake_reads, self.wake_writes):
-                os.close(end)
-            self.wake_reads = self.wake_writes = -1
+                if end is not None:
+                    end.close()
+            self.wake_reads = self.wake_writes = None
         self.followers.pass_on()

@@ -2,20 +2,22 @@
 
 Invariants: `send` never blocks; `receive` blocks at most for its time limit. Reading and writing at
 the same time is allowed, `abort` too. Only the thread that reads calls `close`: otherwise it could
-read from another descriptor with the same number. This module imports no other module of the
-client.
+read from another descriptor with the same number. Of the client, this module imports
+only `polling.py`.
 """
 
 import contextlib
 import errno
 import os
-import select
 import socket
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+
+from zoolet.client.thread_client.polling import POLLIN, POLLOUT, new_poll
 
 if TYPE_CHECKING:
     import ssl
@@ -29,6 +31,12 @@ TICK_S: Final = 0.05
 
 _TICK: Final = (0).to_bytes(8, "little") + (50_000).to_bytes(8, "little")
 """The packed ``struct timeval`` of TICK_S, for SO_RCVTIMEO on 64-bit systems."""
+
+
+_HAS_TIMEOUTS: Final = sys.platform != "win32"
+"""Whether the timeout of the kernel has this form, and a single send can be without waiting."""
+
+_DONT_WAIT: Final = socket.MSG_DONTWAIT if sys.platform != "win32" else 0
 
 
 class Transport(ABC):
@@ -80,25 +88,26 @@ class PlainTransport(Transport):
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setblocking(True)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TICK)
+        connection.setblocking(_HAS_TIMEOUTS)
+        if _HAS_TIMEOUTS:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TICK)
         self._connection = connection
         self._receive = connection.recv
 
     def send(self, data: bytes) -> int:
         """Send as much as possible without waiting."""
         try:
-            return self._connection.send(data, socket.MSG_DONTWAIT)
+            return self._connection.send(data, _DONT_WAIT)
         except BlockingIOError:
             return 0
 
     def receive(self, limit_s: float, *, is_writing: bool) -> bytes | None:
         """Return bytes, b"" at the end, or None."""
-        if is_writing or limit_s < TICK_S:
-            poll = select.poll()
-            poll.register(self._connection, select.POLLIN | (is_writing and select.POLLOUT))
+        if is_writing or limit_s < TICK_S or not _HAS_TIMEOUTS:
+            poll = new_poll()
+            poll.register(self._connection, POLLIN | (is_writing and POLLOUT))
             ready = poll.poll(max(0.0, limit_s) * 1000)
-            if not any(event & ~select.POLLOUT for _, event in ready):
+            if not any(event & ~POLLOUT for _, event in ready):
                 return None
         try:
             return self._receive(RECEIVE_BYTES)
@@ -144,8 +153,8 @@ class TlsTransport(Transport):
         """Return bytes, b"" at the end, or None."""
         data = self._read()
         if data is None:
-            poll = select.poll()
-            poll.register(self._connection, select.POLLIN | (is_writing and select.POLLOUT))
+            poll = new_poll()
+            poll.register(self._connection, POLLIN | (is_writing and POLLOUT))
             poll.poll(max(0.0, limit_s) * 1000)
             data = self._read()
         return data
@@ -237,7 +246,7 @@ class _Waits:
 
     def until_ready(self, connection: socket.socket, wanted: int) -> None:
         """Raises TimeoutError at the end of the time."""
-        poll = select.poll()
+        poll = new_poll()
         poll.register(connection, wanted)
         while not poll.poll(TICK_S * 1000):
             self._check()
@@ -247,8 +256,8 @@ class _Waits:
 
 def _open(connection: socket.socket, address: object, waits: _Waits) -> None:
     code = connection.connect_ex(address)  # type: ignore[arg-type]
-    if code == errno.EINPROGRESS:
-        waits.until_ready(connection, select.POLLOUT)
+    if code in {errno.EINPROGRESS, errno.EWOULDBLOCK}:
+        waits.until_ready(connection, POLLOUT)
         code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
@@ -261,8 +270,8 @@ def _shake_hands(connection: "ssl.SSLSocket", waits: _Waits) -> None:
         try:
             connection.do_handshake()
         except ssl.SSLWantReadError:
-            waits.until_ready(connection, select.POLLIN)
+            waits.until_ready(connection, POLLIN)
         except ssl.SSLWantWriteError:
-            waits.until_ready(connection, select.POLLOUT)
+            waits.until_ready(connection, POLLOUT)
         else:
             return
