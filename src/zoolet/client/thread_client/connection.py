@@ -21,6 +21,7 @@ from zoolet.client.thread_client.transport import Transport
 
 if TYPE_CHECKING:
     import socket
+
     from zoolet.model.addresses import Address
 
 log = logging.getLogger("zoolet.client")
