@@ -12,8 +12,6 @@ import socket
 import struct
 from collections.abc import Sequence
 
-import uvloop
-
 from benchmarks.attack import wire
 from benchmarks.client_timing import (
     DATA,
@@ -177,10 +175,14 @@ async def _stream_decoded(port: int, seconds: float) -> float:
 
 
 def _get_async(port: int, seconds: float) -> float:
+    import uvloop  # noqa: PLC0415 -- not every Python has uvloop
+
     return uvloop.run(_stream(port, seconds))
 
 
 def _get_async_decoded(port: int, seconds: float) -> float:
+    import uvloop  # noqa: PLC0415 -- not every Python has uvloop
+
     return uvloop.run(_stream_decoded(port, seconds))
 
 

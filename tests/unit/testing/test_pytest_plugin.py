@@ -48,12 +48,14 @@ def test_the_clients_of_zoolet(pytester: pytest.Pytester) -> None:
             zookeeper.faults.partition(zookeeper_thread_client)
 
         def test_the_session_of_a_client_expires(zookeeper, zookeeper_thread_client):
-            expired = threading.Event()
+            first = zookeeper_thread_client.session_id
+            connected = threading.Event()
             zookeeper_thread_client.add_listener(
-                lambda state: expired.set() if state is SessionState.EXPIRED else None
+                lambda state: connected.set() if state is SessionState.CONNECTED else None
             )
             zookeeper.faults.expire(zookeeper_thread_client)
-            assert expired.wait(30)
+            assert connected.wait(30)
+            assert zookeeper_thread_client.session_id != first
             zookeeper_thread_client.create("/after")
 
         def test_asyncio(zookeeper, zookeeper_async_client):
