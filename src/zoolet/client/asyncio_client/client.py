@@ -5,25 +5,22 @@ This module imports the client's protocol, ``model`` and asyncio.
 
 import asyncio
 import random
-from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from zoolet.client.asyncio_client.engine import Engine
 from zoolet.client.asyncio_client.recipes.methods import AsyncRecipes
 from zoolet.client.asyncio_client.waiting import FutureRequests
-from zoolet.client.connecting.options import DEFAULT_SERVERS, NO_CHROOT, ClientOptions
+from zoolet.client.connecting.options import NO_CHROOT, ClientOptions, new_session
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
+from zoolet.client.connecting.settings import DEFAULT_HOSTS
 from zoolet.client.errors import ConnectionLossError, NoNodeError, NoServerError
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
-from zoolet.client.protocol.session import ClientSession, SessionId
 from zoolet.client.protocol.states import SessionState
-from zoolet.model.addresses import Address
 
 T = TypeVar("T")
-OnState = Callable[[SessionState], None]
 
 CLOSE_S: Final = 5.0
 """The default time limit of `AsyncClient.close`, in seconds."""
@@ -41,7 +38,7 @@ class AsyncClient(AsyncRecipes):
     that show the change. They must be short.
     """
 
-    def __init__(self, hosts: str = DEFAULT_SERVERS, options: ClientOptions | None = None) -> None:
+    def __init__(self, hosts: str = DEFAULT_HOSTS, options: ClientOptions | None = None) -> None:
         """Make a client of ``hosts``: ``HOST:PORT[,HOST:PORT...][/PATH]``; the path is the chroot.
 
         Raises:
@@ -49,13 +46,7 @@ class AsyncClient(AsyncRecipes):
         """
         self._options = options or ClientOptions()
         servers = parse_servers(hosts)
-        session = ClientSession(
-            self._options.session_timeout_ms,
-            chroot=servers.chroot,
-            resumed=self._options.session,
-            takes_read_only=self._options.takes_read_only_server,
-            max_outstanding_bytes=self._options.max_outstanding_bytes,
-        )
+        session = new_session(self._options, servers.chroot)
         order = ServerOrder(servers, random.Random())  # noqa: S311 -- no secret
         engine = Engine(session, order, self._options)
         super().__init__(RequestMaker(servers.chroot), engine)
@@ -64,48 +55,6 @@ class AsyncClient(AsyncRecipes):
     def futures(self) -> FutureRequests:
         """The requests as methods that return a future, which is this client itself."""
         return self
-
-    @property
-    def state(self) -> SessionState:
-        """The state of the session."""
-        return self._engine.session.state
-
-    @property
-    def session_id(self) -> SessionId:
-        """The id and the password of the session, with which another client can continue it."""
-        return self._engine.session.session
-
-    @property
-    def session_timeout_ms(self) -> int:
-        """The negotiated session timeout, in milliseconds."""
-        return self._engine.session.timeout_ms
-
-    @property
-    def address(self) -> Address | None:
-        """The address of the connected server; None without a connection."""
-        return self._engine.address if self._engine.session.is_served else None
-
-    def add_listener(self, listener: OnState) -> None:
-        """Call ``listener`` with each new state of the session."""
-        self._engine.listeners.append(listener)
-
-    def remove_listener(self, listener: OnState) -> None:
-        """Do not call ``listener`` any more."""
-        self._engine.listeners.remove(listener)
-
-    def change_hosts(self, hosts: str) -> None:
-        """Use other servers; the chroot stays.
-
-        The client disconnects if its server is not among them.
-
-        Raises:
-            AddressError: ``hosts`` does not have the form ``HOST:PORT[,HOST:PORT...]``.
-        """
-        servers = parse_servers(hosts)
-        order = self._engine.order
-        order.change(servers._replace(chroot=order.servers.chroot))
-        if self._engine.address not in servers.addresses:
-            self._engine.drop_connection("the program changed the servers")
 
     async def start(self) -> None:
         """Connect, log in, and wait for the session.

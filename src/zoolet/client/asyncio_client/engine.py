@@ -17,17 +17,18 @@ from zoolet.client.asyncio_client.opening import OpenError, open_connection, res
 from zoolet.client.asyncio_client.read_write_search import find_read_write
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
+from zoolet.client.connecting.servers import Servers
 from zoolet.client.errors import AuthFailedError, ClientClosedError, SessionExpiredError
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession, Outcome
-from zoolet.client.protocol.states import ENDED, SessionState
+from zoolet.client.protocol.states import ENDED, OnState, SessionState
 from zoolet.client.protocol.watches import Notice, Watcher
 from zoolet.model.addresses import Address
 from zoolet.model.codes import OpCode
+from zoolet.model.numbers import hex64
 
 T = TypeVar("T")
-OnState = Callable[[SessionState], None]
 
 log = logging.getLogger("zoolet.client")
 
@@ -110,11 +111,7 @@ class Engine:
         if not session.start(cast("Call[object]", call)):
             waiter.set_exception(call.error or ClientClosedError(name_of(call.op_code), call.path))
             return waiter
-        limit_s = self._call_timeout_s if timeout_s is None else timeout_s
-        if limit_s:
-            call.deadline_s = deadline_s = loop.time() + limit_s
-            if deadline_s < self._next_deadline_s:
-                self._watch_deadlines(deadline_s)
+        self._limit(cast("Call[object]", call), timeout_s)
         if session.is_served and session.outstanding_bytes < self._max_outstanding_bytes:
             if not self._is_flush_due:
                 self._flush_soon()
@@ -126,17 +123,12 @@ class Engine:
         self, call: Call[None], scheme: str, credential: bytes, timeout_s: float | None
     ) -> asyncio.Future[None]:
         """Log in now and on each later connection; the future ends with the reply."""
-        loop = self._running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
+        waiter: asyncio.Future[None] = self._running_loop().create_future()
         call.waiter = waiter
         if not self.session.login(cast("Call[object]", call), scheme, credential):
             waiter.set_exception(call.error or ClientClosedError("add_auth"))
             return waiter
-        limit_s = self._call_timeout_s if timeout_s is None else timeout_s
-        if limit_s:
-            call.deadline_s = loop.time() + limit_s
-            if call.deadline_s < self._next_deadline_s:
-                self._watch_deadlines(call.deadline_s)
+        self._limit(cast("Call[object]", call), timeout_s)
         self._flush_soon()
         return waiter
 
@@ -195,6 +187,12 @@ class Engine:
         """Remove a watcher that the program does not want any more, and the server's watch."""
         self.session.abandon(watcher)
         self._flush_soon()
+
+    def change_servers(self, servers: Servers) -> None:
+        """Use other servers from now on; the chroot stays."""
+        self.order.change(servers._replace(chroot=self.order.servers.chroot))
+        if self.address not in servers.addresses:
+            self.drop_connection("the program changed the servers")
 
     def drop_connection(self, reason: str) -> None:
         """Close the connection; the client opens another one at once."""
@@ -264,7 +262,7 @@ class Engine:
             self._link.flush()
 
     def _note_state(self, state: SessionState) -> None:
-        log.info("session 0x%x: %s", self.session.session.id & (1 << 64) - 1, state.value)
+        log.info("session 0x%s: %s", hex64(self.session.session.id), state.value)
         if self.session.is_served:
             self.order.succeeded()
             self.failures.clear()
@@ -392,6 +390,14 @@ class Engine:
             self._tick_timer.cancel()
         self._tick_due_s = now_s + timeout_s / 6
         self._tick_timer = loop.call_at(self._tick_due_s, self._tick)
+
+    def _limit(self, call: Call[object], timeout_s: float | None) -> None:
+        """Set the deadline of a call, and watch for it."""
+        limit_s = self._call_timeout_s if timeout_s is None else timeout_s
+        if limit_s:
+            call.deadline_s = self._running_loop().time() + limit_s
+            if call.deadline_s < self._next_deadline_s:
+                self._watch_deadlines(call.deadline_s)
 
     def _watch_deadlines(self, deadline_s: float) -> None:
         """Call `_end_overdue` at the earliest deadline."""

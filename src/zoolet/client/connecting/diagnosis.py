@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Literal, NamedTuple
 
 from zoolet.client.connecting.servers import Servers
+from zoolet.client.connecting.tls import context_of
 from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.addresses import Address, not_resolved
 
@@ -108,11 +109,8 @@ def why_no_answer(address: Address, tls: TlsFiles | None, timeout_s: float) -> C
 def _secure(
     connection: socket.socket, address: Address, tls: TlsFiles, timeout_s: float
 ) -> Cause | None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context.load_verify_locations(tls.ca)
-        if tls.cert is not None:
-            context.load_cert_chain(tls.cert, tls.key)
+        context = context_of(tls)
     except (OSError, ValueError) as error:
         return Cause(Kind.TLS_FILES, f"the certificate files of the client cannot be used: {error}")
     seen = _look(connection, context, address, tls, sends_word=True)

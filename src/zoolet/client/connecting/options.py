@@ -5,12 +5,15 @@ from typing import Final
 
 from zoolet.client.connecting.settings import CONNECT_TIMEOUT_MS, SESSION_TIMEOUT_MS, Credential
 from zoolet.client.connecting.tls_files import TlsFiles
-from zoolet.client.protocol.session import MAX_OUTSTANDING_BYTES, NO_SESSION, SessionId
+from zoolet.client.protocol.session import (
+    MAX_OUTSTANDING_BYTES,
+    NO_SESSION,
+    ClientSession,
+    SessionId,
+)
 
 CALL_TIMEOUT_S: Final = 30.0
 """The default time limit of a call, in seconds."""
-
-DEFAULT_SERVERS: Final = "127.0.0.1:2181"
 
 NO_CHROOT: Final = (
     "the chroot does not exist: create it with a client without a chroot, or start the client with"
@@ -48,3 +51,14 @@ class ClientOptions:
     renews_session: bool = True
     checks_chroot: bool = True
     max_outstanding_bytes: int = MAX_OUTSTANDING_BYTES
+
+
+def new_session(options: ClientOptions, chroot: str) -> ClientSession:
+    """Return the session of a client with these options, before its first connection."""
+    return ClientSession(
+        options.session_timeout_ms,
+        chroot=chroot,
+        resumed=options.session,
+        takes_read_only=options.takes_read_only_server,
+        max_outstanding_bytes=options.max_outstanding_bytes,
+    )

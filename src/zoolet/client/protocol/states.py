@@ -4,6 +4,7 @@ Invariants: each change of the state is an entry of `NEXT_STATE`, and there is n
 module imports nothing of zoolet.
 """
 
+from collections.abc import Callable
 from enum import Enum, unique
 from typing import Final
 
@@ -68,6 +69,9 @@ NEXT_STATE: Final[dict[tuple[SessionState, Stimulus], SessionState]] = {
     (_S.CLOSED, Stimulus.LOST): _S.CLOSED,
 }
 """The next state for a state and a stimulus; a pair that is not here cannot occur."""
+
+OnState = Callable[[SessionState], None]
+"""A function of the program that is called with each new state."""
 
 SERVED: Final = frozenset({_S.CONNECTED, _S.READ_ONLY})
 """The states in which a server serves the session."""

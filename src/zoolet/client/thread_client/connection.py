@@ -1,9 +1,9 @@
 """The connection of a `Client` and its session: sending, reading, and the end of a connection.
 
-Invariants: `lock` protects the session, the sending of bytes, the pipe that wakes the background
-thread, and who reads. No thread holds the lock while it waits, or while a function of the program
-runs. Only the thread that reads closes a connection; others abort it. This module imports the
-client's protocol and ``model``.
+Invariants: `lock` protects the session, the sending of bytes, the socket pair that wakes the
+background thread, and who reads. No thread holds the lock while it waits, or while a function of
+the program runs. Only the thread that reads closes a connection; others abort it. This module
+imports the client's protocol and ``model``.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from zoolet.client.protocol.session import ClientSession
 from zoolet.client.protocol.states import SERVED, SessionState
 from zoolet.client.thread_client.followers import Followers
 from zoolet.client.thread_client.transport import Transport
+from zoolet.model.numbers import hex64
 
 if TYPE_CHECKING:
     import socket
@@ -146,7 +147,7 @@ class Connection:
 
     def _note_state(self, state: SessionState) -> None:
         """Note that the state has changed. The caller holds the lock."""
-        log.info("session 0x%x: %s", self.session.session.id & (1 << 64) - 1, state.value)
+        log.info("session 0x%s: %s", hex64(self.session.session.id), state.value)
         has_refused = state is SessionState.EXPIRED and self.session.session.id != 0
         if state in SERVED or has_refused:  # the server works
             self.has_failed = False

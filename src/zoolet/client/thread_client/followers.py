@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from zoolet.client.protocol.calls import ENDED, Call
 from zoolet.client.protocol.session import Outcome
-from zoolet.client.protocol.states import SessionState
+from zoolet.client.protocol.states import OnState
 from zoolet.client.protocol.watches import Notice
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 T = TypeVar("T")
-OnState = Callable[[SessionState], None]
 
 log = logging.getLogger("zoolet.client")
 

@@ -1,4 +1,4 @@
-"""What a client offers beyond single requests: watches as iterators, subtrees, many reads.
+"""What a client offers beyond single requests: its session, watches as iterators, subtrees.
 
 Made by `release.client_methods` from `asyncio_client/operations.py`: change that module.
 """
@@ -15,6 +15,7 @@ from zoolet.client.thread_client.methods import Requests
 from zoolet.client.thread_client.primitives import Deadline
 from zoolet.client.thread_client.waiting import FutureRequests, result_of
 from zoolet.client.thread_client.watching import MAX_EVENTS, Watch
+from zoolet.client.connecting.servers import parse_servers
 from zoolet.client.errors import (
     ConnectionLossError,
     NodeExistsError,
@@ -23,8 +24,11 @@ from zoolet.client.errors import (
     ZooKeeperError,
 )
 from zoolet.client.protocol.requests import RequestMaker
+from zoolet.client.protocol.session import SessionId
+from zoolet.client.protocol.states import OnState, SessionState
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.model.addresses import Address
 from zoolet.model.codes import AddWatchMode, CreateMode
 from zoolet.model.results import Visited, ZnodeData
 
@@ -37,7 +41,7 @@ PROTECTED: Final = "_c_"
 
 
 class Operations(Requests):
-    """The requests of a client, and what it builds on them."""
+    """The session and the requests of a client, and what it builds on them."""
 
     def __init__(self, make: RequestMaker, engine: Engine) -> None:
         super().__init__(make)
@@ -47,6 +51,44 @@ class Operations(Requests):
     @abstractmethod
     def futures(self) -> FutureRequests:
         """The requests as methods that wait for the result."""
+
+    @property
+    def state(self) -> SessionState:
+        """The state of the session."""
+        return self._engine.session.state
+
+    @property
+    def session_id(self) -> SessionId:
+        """The id and the password of the session, with which another client can continue it."""
+        return self._engine.session.session
+
+    @property
+    def session_timeout_ms(self) -> int:
+        """The negotiated session timeout, in milliseconds."""
+        return self._engine.session.timeout_ms
+
+    @property
+    def address(self) -> Address | None:
+        """The address of the connected server; None without a connection."""
+        return self._engine.address if self._engine.session.is_served else None
+
+    def add_listener(self, listener: OnState) -> None:
+        """Call ``listener`` with each new state of the session."""
+        self._engine.listeners.append(listener)
+
+    def remove_listener(self, listener: OnState) -> None:
+        """Do not call ``listener`` any more."""
+        self._engine.listeners.remove(listener)
+
+    def change_hosts(self, hosts: str) -> None:
+        """Use other servers; the chroot stays.
+
+        The client disconnects if its server is not among them.
+
+        Raises:
+            AddressError: ``hosts`` does not have the form ``HOST:PORT[,HOST:PORT...]``.
+        """
+        self._engine.change_servers(parse_servers(hosts))
 
     def watch(
         self,

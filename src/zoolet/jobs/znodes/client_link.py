@@ -5,35 +5,27 @@ again after a reconnect, so this module only passes the requests on. Requests of
 futures; the others are sent by the calling thread. Imports `zoolet.client`.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, cast
 
 from zoolet.client.errors import (
-    ClientClosedError,
-    ConnectionLossError,
-    DeadlineError,
-    SessionExpiredError,
     ZooKeeperError,
 )
 from zoolet.client.protocol.batches import Multi, MultiRead
 from zoolet.client.protocol.states import ENDED, SERVED, SessionState
 from zoolet.client.thread_client.client import Client
-from zoolet.jobs.znodes.link import Link, ManyRead, Watch, Watched
+from zoolet.jobs.znodes.link import Link, ManyRead, Watch, Watched, close_in_time, refusal_of
 from zoolet.jobs.znodes.operations import Create, Delete, Operation, SetData
 from zoolet.model.acl import AclList
-from zoolet.model.results import Created, ZnodeData
+from zoolet.model.results import ZnodeData
 from zoolet.model.stat import Stat
-
-log = logging.getLogger(__name__)
 
 _LEAST_S: Final = 0.001
 """The shortest time limit of a call: 0 means no limit to the client."""
 _FINAL: Final = frozenset({SessionState.AUTH_FAILED, SessionState.CLOSED})
 _WAKING: Final = SERVED | _FINAL
-_LOST = (ConnectionLossError, SessionExpiredError, DeadlineError, ClientClosedError)
-"""Errors of the connection, not of a single request."""
 
 
 class ClientLink(Link):
@@ -88,16 +80,8 @@ class ClientLink(Link):
 
     def close(self, timeout_s: float | None) -> None:
         """End the session; after ``timeout_s``, a daemon thread completes the work."""
-
-        def close() -> None:
-            try:
-                self.client.close(threading.TIMEOUT_MAX if timeout_s is None else timeout_s)
-            except Exception:
-                log.debug("a ZooKeeper client was not closed in order", exc_info=True)
-
-        thread = threading.Thread(target=close, daemon=True)
-        thread.start()
-        thread.join(timeout_s)
+        limit_s = threading.TIMEOUT_MAX if timeout_s is None else timeout_s
+        close_in_time(partial(self.client.close, limit_s), timeout_s)
 
     # --- Reading
 
@@ -169,17 +153,7 @@ class ClientLink(Link):
         """Delete several znodes in one round trip; return the error of each that was refused."""
         limit_s = _limit(timeout_s)
         sent = [self.client.futures.delete(path, timeout_s=limit_s) for path in wanted]
-        found: list[ZooKeeperError | None] = []
-        for future in sent:
-            try:
-                future.result()
-            except _LOST:
-                raise
-            except ZooKeeperError as error:
-                found.append(error)
-            else:
-                found.append(None)
-        return found
+        return [refusal_of(future.result) for future in sent]
 
     def multi(
         self, operations: Sequence[Operation], acl: AclList, timeout_s: float | None
@@ -197,14 +171,9 @@ class ClientLink(Link):
                 batch.check(operation.path)
         results = self.client.multi(batch, timeout_s=_limit(timeout_s))
         return [
-            _path_of(result) if isinstance(operation, Create) else None
+            str(result) if isinstance(operation, Create) else None
             for operation, result in zip(operations, results, strict=True)
         ]
-
-
-def _path_of(created: object) -> str:
-    # Apache's reply to a create in a multi has only the path; zoolet's has the Stat too.
-    return created.path if isinstance(created, Created) else str(created)
 
 
 def _limit(timeout_s: float | None) -> float:

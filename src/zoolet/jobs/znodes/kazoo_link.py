@@ -5,10 +5,9 @@ a wait for a reply checks now and then whether the client was closed. kazoo call
 the connection is lost.
 """
 
-import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from kazoo.client import KazooClient
@@ -26,24 +25,15 @@ from kazoo.protocol.states import KazooState, KeeperState
 from zoolet.client import errors
 from zoolet.client.errors import ZooKeeperError, error_of
 from zoolet.client.kazoo.calls import create_request, full_path, multi_async, multi_read_async
-from zoolet.jobs.znodes.link import Link, ManyRead, Watch, Watched
+from zoolet.jobs.znodes.link import Link, ManyRead, Watch, Watched, close_in_time, refusal_of
 from zoolet.jobs.znodes.operations import Create, Delete, Operation, SetData
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.results import ZnodeData
 from zoolet.model.stat import Stat
 
-log = logging.getLogger(__name__)
-
 _SLICE_S: Final = 0.5
 """The time between two checks whether the client was closed."""
 _ENDED = frozenset({KeeperState.CLOSED, KeeperState.AUTH_FAILED})
-_LOST = (
-    errors.ConnectionLossError,
-    errors.SessionExpiredError,
-    errors.DeadlineError,
-    errors.ClientClosedError,
-)
-"""Errors of the connection, not of a single request."""
 
 
 class KazooLink(Link):
@@ -95,15 +85,10 @@ class KazooLink(Link):
         """
 
         def close() -> None:
-            try:
-                self.client.stop()
-                self.client.close()
-            except Exception:
-                log.debug("a ZooKeeper client was not closed in order", exc_info=True)
+            self.client.stop()
+            self.client.close()
 
-        thread = threading.Thread(target=close, daemon=True)
-        thread.start()
-        thread.join(timeout_s)
+        close_in_time(close, timeout_s)
 
     # --- Reading
 
@@ -179,17 +164,10 @@ class KazooLink(Link):
     ) -> list[ZooKeeperError | None]:
         """Delete several znodes in one round trip; return the error of each that was refused."""
         sent = [(path, self.client.delete_async(path)) for path in wanted]
-        found: list[ZooKeeperError | None] = []
-        for path, answer in sent:
-            try:
-                self._answer(answer, "delete", path, timeout_s)
-            except _LOST:
-                raise
-            except ZooKeeperError as error:
-                found.append(error)
-            else:
-                found.append(None)
-        return found
+        return [
+            refusal_of(partial(self._answer, answer, "delete", path, timeout_s))
+            for path, answer in sent
+        ]
 
     def multi(
         self, operations: Sequence[Operation], acl: AclList, timeout_s: float | None

@@ -14,15 +14,25 @@ is set only if its request succeeds. This module imports `zoolet.client.errors` 
 ``model``.
 """
 
+import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zoolet.client.errors import ZooKeeperError
+from zoolet.client.errors import (
+    ClientClosedError,
+    ConnectionLossError,
+    DeadlineError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
 from zoolet.jobs.znodes.operations import Create, Operation
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.results import ZnodeData
 from zoolet.model.stat import Stat
+
+log = logging.getLogger(__name__)
 
 Watch = Callable[[object], None]
 """A watch's callback. It must be short, and must not send requests. Its argument says nothing."""
@@ -148,3 +158,32 @@ class Link(ABC):
         error for each operation: RolledBackError before the refused operation, and
         RuntimeInconsistencyError after it.
         """
+
+
+def refusal_of(answer: Callable[[], object]) -> ZooKeeperError | None:
+    """Wait for a reply; return the error of the server, or None if there is none.
+
+    Raises:
+        ZooKeeperError: the reply was lost, or did not come.
+    """
+    try:
+        answer()
+    except (ConnectionLossError, SessionExpiredError, DeadlineError, ClientClosedError):
+        raise
+    except ZooKeeperError as error:
+        return error
+    return None
+
+
+def close_in_time(close: Callable[[], None], timeout_s: float | None) -> None:
+    """Close a client in a daemon thread, and wait for it at most for ``timeout_s``."""
+
+    def close_quietly() -> None:
+        try:
+            close()
+        except Exception:
+            log.debug("a ZooKeeper client was not closed in order", exc_info=True)
+
+    thread = threading.Thread(target=close_quietly, daemon=True)
+    thread.start()
+    thread.join(timeout_s)

@@ -5,7 +5,6 @@ nothing that depends on asyncio except ``async`` and ``await``.
 """
 
 import uuid
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,7 +17,7 @@ from zoolet.client.asyncio_client.primitives import (
 )
 from zoolet.client.asyncio_client.recipes.ephemeral import AsyncEphemeral
 from zoolet.client.asyncio_client.recipes.once import AsyncOnce
-from zoolet.client.asyncio_client.recipes.queue import PRIORITY, AsyncEntries
+from zoolet.client.asyncio_client.recipes.queue import AsyncEntries, AsyncValues
 from zoolet.client.asyncio_client.recipes.tools import AsyncTools
 from zoolet.client.errors import (
     ConnectionLossError,
@@ -113,7 +112,7 @@ class AsyncQueueEntry:
             await self.release()
 
 
-class AsyncLockingQueue:
+class AsyncLockingQueue(AsyncValues):
     """A queue of values that stay in the queue while a consumer works on them.
 
     ``client.locking_queue(path)`` makes it: ``async with await queue.get() as entry``. `close` puts
@@ -136,38 +135,13 @@ class AsyncLockingQueue:
 
     def __init__(self, tools: AsyncTools, path: str) -> None:
         """Make a queue; a program calls ``client.locking_queue`` instead."""
-        self._tools = tools
-        self._path = path
+        once = AsyncOnce(tools, path)
+        entries = AsyncEntries(tools, paths.join(path, ENTRIES), "entry", once)
+        super().__init__(tools, path, entries)
         self._taken = paths.join(path, TAKEN)
-        self._entries = AsyncEntries(
-            tools, paths.join(path, ENTRIES), "entry", AsyncOnce(tools, path)
-        )
         self._mutex = Mutex()
         self._taker: AsyncEphemeral | None = None
         self._out: dict[str, AsyncEphemeral] = {}
-
-    async def put(
-        self, value: bytes, *, priority: int = PRIORITY, timeout_s: float | None = None
-    ) -> None:
-        """Add a value.
-
-        ``priority`` is 0 to 999; lower numbers come first. ``timeout_s`` is the longest wait for
-        the server, in seconds; None is no limit.
-
-        Raises:
-            DeadlineError: the time is over; the value may have been added.
-        """
-        await self.put_all([value], priority=priority, timeout_s=timeout_s)
-
-    async def put_all(
-        self,
-        values: Sequence[bytes],
-        *,
-        priority: int = PRIORITY,
-        timeout_s: float | None = None,
-    ) -> None:
-        """Add several values in one txn; see `put`."""
-        await self._entries.put(values, priority, Deadline(timeout_s, "queue", self._path))
 
     async def get(self, *, timeout_s: float | None = None) -> AsyncQueueEntry:
         """Wait for a value that nobody has taken, and take it.

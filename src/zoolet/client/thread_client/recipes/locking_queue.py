@@ -4,7 +4,6 @@ Made by `release.client_methods` from `asyncio_client/recipes/locking_queue.py`:
 """
 
 import uuid
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,7 +16,7 @@ from zoolet.client.thread_client.primitives import (
 )
 from zoolet.client.thread_client.recipes.ephemeral import Ephemeral
 from zoolet.client.thread_client.recipes.once import Once
-from zoolet.client.thread_client.recipes.queue import PRIORITY, Entries
+from zoolet.client.thread_client.recipes.queue import Entries, Values
 from zoolet.client.thread_client.recipes.tools import Tools
 from zoolet.client.errors import (
     ConnectionLossError,
@@ -110,7 +109,7 @@ class QueueEntry:
             self.release()
 
 
-class LockingQueue:
+class LockingQueue(Values):
     """A queue of values that stay in the queue while a consumer works on them.
 
     ``client.locking_queue(path)`` makes it: ``with queue.get() as entry``. `close` puts
@@ -133,36 +132,13 @@ class LockingQueue:
 
     def __init__(self, tools: Tools, path: str) -> None:
         """Make a queue; a program calls ``client.locking_queue`` instead."""
-        self._tools = tools
-        self._path = path
+        once = Once(tools, path)
+        entries = Entries(tools, paths.join(path, ENTRIES), "entry", once)
+        super().__init__(tools, path, entries)
         self._taken = paths.join(path, TAKEN)
-        self._entries = Entries(tools, paths.join(path, ENTRIES), "entry", Once(tools, path))
         self._mutex = Mutex()
         self._taker: Ephemeral | None = None
         self._out: dict[str, Ephemeral] = {}
-
-    def put(
-        self, value: bytes, *, priority: int = PRIORITY, timeout_s: float | None = None
-    ) -> None:
-        """Add a value.
-
-        ``priority`` is 0 to 999; lower numbers come first. ``timeout_s`` is the longest wait for
-        the server, in seconds; None is no limit.
-
-        Raises:
-            DeadlineError: the time is over; the value may have been added.
-        """
-        self.put_all([value], priority=priority, timeout_s=timeout_s)
-
-    def put_all(
-        self,
-        values: Sequence[bytes],
-        *,
-        priority: int = PRIORITY,
-        timeout_s: float | None = None,
-    ) -> None:
-        """Add several values in one txn; see `put`."""
-        self._entries.put(values, priority, Deadline(timeout_s, "queue", self._path))
 
     def get(self, *, timeout_s: float | None = None) -> QueueEntry:
         """Wait for a value that nobody has taken, and take it.

@@ -101,26 +101,13 @@ class Entries:
         return 0 if stat is None else stat.num_children
 
 
-class Queue:
-    """A queue of values, which ``client.queue(path)`` makes.
+class Values:
+    """What both kinds of queues have in common: how values are added."""
 
-    Guarantees: each value that was put is taken at most once, and exactly once if no consumer dies.
-    This is also true if replies are lost or sessions expire. Values with a lower priority come
-    first, and values with the same priority in the order in which they were put.
-
-    Not guaranteed: a value is deleted when it is taken. If the consumer dies, the value is lost; a
-    `LockingQueue` avoids that. If `put` or `get` raises DeadlineError or is cancelled, the value
-    may have been added or taken. Each new value wakes all consumers that wait.
-
-    Layout: that of kazoo's ``Queue``: ``PATH/entry-PRIORITY-SEQUENCE``. Values can be put by kazoo
-    and taken by zoolet, and the reverse. The markers of `once.py` are below PATH-__once__.
-    """
-
-    def __init__(self, tools: Tools, path: str) -> None:
-        """Make a queue; a program calls ``client.queue`` instead."""
+    def __init__(self, tools: Tools, path: str, entries: Entries) -> None:
         self._tools = tools
         self._path = path
-        self._entries = Entries(tools, path, "entry", Once(tools, path))
+        self._entries = entries
 
     def put(
         self, value: bytes, *, priority: int = PRIORITY, timeout_s: float | None = None
@@ -144,6 +131,26 @@ class Queue:
     ) -> None:
         """Add several values in one txn; see `put`."""
         self._entries.put(values, priority, Deadline(timeout_s, "queue", self._path))
+
+
+class Queue(Values):
+    """A queue of values, which ``client.queue(path)`` makes.
+
+    Guarantees: each value that was put is taken at most once, and exactly once if no consumer dies.
+    This is also true if replies are lost or sessions expire. Values with a lower priority come
+    first, and values with the same priority in the order in which they were put.
+
+    Not guaranteed: a value is deleted when it is taken. If the consumer dies, the value is lost; a
+    `LockingQueue` avoids that. If `put` or `get` raises DeadlineError or is cancelled, the value
+    may have been added or taken. Each new value wakes all consumers that wait.
+
+    Layout: that of kazoo's ``Queue``: ``PATH/entry-PRIORITY-SEQUENCE``. Values can be put by kazoo
+    and taken by zoolet, and the reverse. The markers of `once.py` are below PATH-__once__.
+    """
+
+    def __init__(self, tools: Tools, path: str) -> None:
+        """Make a queue; a program calls ``client.queue`` instead."""
+        super().__init__(tools, path, Entries(tools, path, "entry", Once(tools, path)))
 
     def get(self, *, timeout_s: float | None = None) -> bytes:
         """Wait for the next value, delete it and return it.
