@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
+import zoolet.client
+
 ROOT = Path(__file__).parents[2]
 PUBLIC = ("zoolet.client", "zoolet.client.kazoo", "zoolet.jobs", "zoolet.testing")
 PACKAGES: list[ModuleType] = [import_module(name) for name in PUBLIC]
 NAMES = [(package, name) for package in PACKAGES for name in package.__all__]
-IMPLEMENTATIONS = {"AsyncEphemeral", "Config", "Ephemeral", "MemoryDisk"}
-"""Their fields and methods are for zoolet itself; programs name only the classes."""
+IMPLEMENTATIONS = {"Config", "MemoryDisk"}
+"""Their fields and methods are the server's own; programs name only the classes."""
+CLIENT_NAMES = {name: getattr(zoolet.client, name) for name in zoolet.client.__all__}
+"""The clients' methods import the recipes late, so their modules do not have all names."""
 CODE = re.compile(r"(?:from (zoolet[\w.]*) import|^import (zoolet[\w.]*))", re.MULTILINE)
 
 
@@ -51,7 +55,7 @@ def annotations_of(kind: type) -> Iterator[Any]:
             continue
         function = value.fget if isinstance(value, property) else value
         if inspect.isfunction(function):
-            yield from typing.get_type_hints(function).values()
+            yield from typing.get_type_hints(function, localns=CLIENT_NAMES).values()
     yield from typing.get_type_hints(kind).values()
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from zoolet.client.asyncio_client.recipes.barrier import AsyncBarrier, AsyncDoubleBarrier
     from zoolet.client.asyncio_client.recipes.counter import AsyncCounter
     from zoolet.client.asyncio_client.recipes.election import AsyncElection
-    from zoolet.client.asyncio_client.recipes.ephemeral import AsyncEphemeral
     from zoolet.client.asyncio_client.recipes.lock import AsyncLock
     from zoolet.client.asyncio_client.recipes.locking_queue import (
         AsyncLockingQueue,
@@ -81,7 +80,6 @@ if TYPE_CHECKING:
     from zoolet.client.thread_client.recipes.barrier import Barrier, DoubleBarrier
     from zoolet.client.thread_client.recipes.counter import Counter
     from zoolet.client.thread_client.recipes.election import Election
-    from zoolet.client.thread_client.recipes.ephemeral import Ephemeral
     from zoolet.client.thread_client.recipes.lock import Lock
     from zoolet.client.thread_client.recipes.locking_queue import LockingQueue, QueueEntry
     from zoolet.client.thread_client.recipes.partitioner import SetPartitioner
@@ -110,7 +108,6 @@ __all__ = [
     "AsyncDataWatcher",
     "AsyncDoubleBarrier",
     "AsyncElection",
-    "AsyncEphemeral",
     "AsyncLease",
     "AsyncLock",
     "AsyncLockingQueue",
@@ -142,7 +139,6 @@ __all__ = [
     "DeadlineError",
     "DoubleBarrier",
     "Election",
-    "Ephemeral",
     "EphemeralOnLocalSessionError",
     "Event",
     "EventType",
@@ -212,7 +208,6 @@ _MODULES = {
     "AsyncDataWatcher": "zoolet.client.asyncio_client.recipes.watchers",
     "AsyncDoubleBarrier": "zoolet.client.asyncio_client.recipes.barrier",
     "AsyncElection": "zoolet.client.asyncio_client.recipes.election",
-    "AsyncEphemeral": "zoolet.client.asyncio_client.recipes.ephemeral",
     "AsyncLease": "zoolet.client.asyncio_client.recipes.semaphore",
     "AsyncLock": "zoolet.client.asyncio_client.recipes.lock",
     "AsyncLockingQueue": "zoolet.client.asyncio_client.recipes.locking_queue",
@@ -244,7 +239,6 @@ _MODULES = {
     "DeadlineError": "zoolet.client.errors",
     "DoubleBarrier": "zoolet.client.thread_client.recipes.barrier",
     "Election": "zoolet.client.thread_client.recipes.election",
-    "Ephemeral": "zoolet.client.thread_client.recipes.ephemeral",
     "EphemeralOnLocalSessionError": "zoolet.client.errors",
     "Event": "zoolet.model.results",
     "EventType": "zoolet.model.codes",

@@ -5,6 +5,7 @@ nothing that depends on asyncio except ``async`` and ``await``.
 """
 
 import uuid
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -48,13 +49,13 @@ class AsyncQueueEntry:
     """
 
     def __init__(
-        self, queue: "AsyncLockingQueue", name: str, value: bytes, taker: AsyncEphemeral
+        self, name: str, value: bytes, taker: AsyncEphemeral, end: Callable[..., Awaitable[None]]
     ) -> None:
         """Make an entry; a program calls ``queue.get`` instead."""
         self.value = value
-        self._queue = queue
         self._name = name
         self._taker = taker
+        self._end = end
         self._is_over = False
 
     @property
@@ -75,7 +76,7 @@ class AsyncQueueEntry:
         if self._is_over:
             raise LockLostError("queue", self._name, "the value was released or consumed before")
         try:
-            await self._queue.end(self._name, self._taker, timeout_s, deletes=True)
+            await self._end(self._name, self._taker, timeout_s, deletes=True)
         except DeadlineError:
             raise  # the program may try it again
         except BaseException:
@@ -93,7 +94,7 @@ class AsyncQueueEntry:
         # From now on, another consumer may have it.
         self._is_over = True
         try:
-            await self._queue.end(self._name, self._taker, timeout_s, deletes=False)
+            await self._end(self._name, self._taker, timeout_s, deletes=False)
         except LockLostError:
             return
 
@@ -173,14 +174,14 @@ class AsyncLockingQueue(AsyncValues):
         """Put all values back that this object has taken and not consumed."""
         for name, taker in tuple(self._out.items()):
             try:
-                await self.end(name, taker, None, deletes=False)
+                await self._end(name, taker, None, deletes=False)
             except LockLostError:
                 continue
         last, self._taker = self._taker, None
         if last is not None:
             await last.delete()
 
-    async def end(
+    async def _end(
         self, name: str, taker: AsyncEphemeral, timeout_s: float | None, *, deletes: bool
     ) -> None:
         """Give a taken value back, or delete it."""
@@ -227,9 +228,9 @@ class AsyncLockingQueue(AsyncValues):
             in_background(self._give_back, name, taker)
             raise
         if value is None:  # others have deleted it in spite of the lock
-            await self.end(name, taker, None, deletes=False)
+            await self._end(name, taker, None, deletes=False)
             return None
-        return AsyncQueueEntry(self, name, value, taker)
+        return AsyncQueueEntry(name, value, taker, self._end)
 
     async def _lock(self, name: str, taker: AsyncEphemeral, deadline: Deadline) -> bool:
         """Create the ephemeral that says that a value is taken; return False if others were faster.
@@ -264,7 +265,7 @@ class AsyncLockingQueue(AsyncValues):
         try:
             await self._tools.run(lambda: self._tools.make.sync(taken), no_limit)
             if await self._tools.data_of(taken, no_limit) == _name_of(taker):
-                await self.end(name, taker, None, deletes=False)
+                await self._end(name, taker, None, deletes=False)
         except ZooKeeperError:
             return  # the session has ended, and the ephemeral with it
 

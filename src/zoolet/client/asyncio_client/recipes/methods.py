@@ -1,36 +1,33 @@
 """The methods of a client that make recipes.
 
 `release.client_methods` makes the module of the client for threads from this module. So it contains
-nothing that depends on asyncio except ``async`` and ``await``.
+nothing that depends on asyncio except ``async`` and ``await``. The methods import the recipes when
+they are called, because few programs use many of them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, overload
+from typing import TYPE_CHECKING, overload
 
 from zoolet.client.asyncio_client.engine import Engine
 from zoolet.client.asyncio_client.operations import AsyncOperations
 from zoolet.client.asyncio_client.primitives import Holder
-from zoolet.client.asyncio_client.recipes.barrier import AsyncBarrier, AsyncDoubleBarrier
-from zoolet.client.asyncio_client.recipes.counter import AsyncCounter
-from zoolet.client.asyncio_client.recipes.election import AsyncElection
-from zoolet.client.asyncio_client.recipes.lock import LOCK, READ_LOCK, AsyncLock, Kind
-from zoolet.client.asyncio_client.recipes.locking_queue import AsyncLockingQueue
-from zoolet.client.asyncio_client.recipes.partitioner import (
-    SETTLE_S,
-    AsyncSetPartitioner,
-    share_evenly,
-)
-from zoolet.client.asyncio_client.recipes.party import AsyncParty
-from zoolet.client.asyncio_client.recipes.queue import AsyncQueue
-from zoolet.client.asyncio_client.recipes.semaphore import AsyncSemaphore
 from zoolet.client.asyncio_client.recipes.tools import AsyncTools
-from zoolet.client.asyncio_client.recipes.tree_cache import AsyncTreeCache
-from zoolet.client.asyncio_client.recipes.watchers import AsyncChildrenWatcher, AsyncDataWatcher
 from zoolet.client.asyncio_client.watching import MAX_EVENTS, AsyncWatch
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.model.codes import AddWatchMode
 
-_WRITE_LOCK: Final = (LOCK, READ_LOCK)
+if TYPE_CHECKING:
+    from zoolet.client.asyncio_client.recipes.barrier import AsyncBarrier, AsyncDoubleBarrier
+    from zoolet.client.asyncio_client.recipes.counter import AsyncCounter
+    from zoolet.client.asyncio_client.recipes.election import AsyncElection
+    from zoolet.client.asyncio_client.recipes.lock import AsyncLock
+    from zoolet.client.asyncio_client.recipes.locking_queue import AsyncLockingQueue
+    from zoolet.client.asyncio_client.recipes.partitioner import AsyncSetPartitioner
+    from zoolet.client.asyncio_client.recipes.party import AsyncParty
+    from zoolet.client.asyncio_client.recipes.queue import AsyncQueue
+    from zoolet.client.asyncio_client.recipes.semaphore import AsyncSemaphore
+    from zoolet.client.asyncio_client.recipes.tree_cache import AsyncTreeCache
+    from zoolet.client.asyncio_client.recipes.watchers import AsyncChildrenWatcher, AsyncDataWatcher
 
 
 class AsyncRecipes(AsyncOperations):
@@ -48,7 +45,7 @@ class AsyncRecipes(AsyncOperations):
         timeout_s: float | None = None,
         other_names: tuple[str, ...] = (),
         cancel_on_loss: bool = False,  # asyncio only
-    ) -> AsyncLock:
+    ) -> "AsyncLock":
         """Return a lock, which one client holds at a time.
 
         Args:
@@ -60,6 +57,8 @@ class AsyncRecipes(AsyncOperations):
             cancel_on_loss: (asyncio only) whether the task in the block is cancelled when the lock
                 is lost; the block then raises LockLostError.
         """
+        from zoolet.client.asyncio_client.recipes.lock import LOCK, AsyncLock, Kind  # noqa: PLC0415
+
         kind = Kind(LOCK, (LOCK, *other_names))
         holder = Holder(is_cancelled=cancel_on_loss)
         return AsyncLock(self._tools, path, kind, identifier, timeout_s, holder)
@@ -70,7 +69,7 @@ class AsyncRecipes(AsyncOperations):
         identifier: str = "",
         *,
         timeout_s: float | None = None,
-    ) -> AsyncElection:
+    ) -> "AsyncElection":
         """Return an election, in which one of several candidates is the leader.
 
         Args:
@@ -78,6 +77,9 @@ class AsyncRecipes(AsyncOperations):
             identifier: the data of this candidate's znode, which `candidates` shows.
             timeout_s: the longest wait of a ``with`` block for the leadership; None is no limit.
         """
+        from zoolet.client.asyncio_client.recipes.election import AsyncElection  # noqa: PLC0415
+        from zoolet.client.asyncio_client.recipes.lock import LOCK, AsyncLock, Kind  # noqa: PLC0415
+
         return AsyncElection(
             AsyncLock(
                 self._tools,
@@ -89,7 +91,7 @@ class AsyncRecipes(AsyncOperations):
             )
         )
 
-    def semaphore(self, path: str, leases: int, identifier: str = "") -> AsyncSemaphore:
+    def semaphore(self, path: str, leases: int, identifier: str = "") -> "AsyncSemaphore":
         """Return a semaphore, of which clients hold at most ``leases`` leases at a time.
 
         Args:
@@ -97,20 +99,24 @@ class AsyncRecipes(AsyncOperations):
             leases: the number of leases; all clients must give the same number.
             identifier: the data of this client's leases, which `holders` shows.
         """
+        from zoolet.client.asyncio_client.recipes.semaphore import AsyncSemaphore  # noqa: PLC0415
+
         return AsyncSemaphore(self._tools, path, leases, identifier)
 
     @overload
-    def counter(self, path: str, default: int = 0) -> AsyncCounter[int]: ...
+    def counter(self, path: str, default: int = 0) -> "AsyncCounter[int]": ...
 
     @overload
-    def counter(self, path: str, default: float) -> AsyncCounter[float]: ...
+    def counter(self, path: str, default: float) -> "AsyncCounter[float]": ...
 
-    def counter(self, path: str, default: float = 0) -> AsyncCounter[int] | AsyncCounter[float]:
+    def counter(self, path: str, default: float = 0) -> "AsyncCounter[int] | AsyncCounter[float]":
         """Return a counter: a number in the data of the znode ``path``.
 
         ``default`` is the number while the znode has no data. If it is a float, the counter has
         floats.
         """
+        from zoolet.client.asyncio_client.recipes.counter import AsyncCounter  # noqa: PLC0415
+
         if isinstance(default, int):
             return AsyncCounter[int](self._tools, path, default)
         return AsyncCounter[float](self._tools, path, default)
@@ -122,12 +128,14 @@ class AsyncRecipes(AsyncOperations):
         *,
         timeout_s: float | None = None,
         cancel_on_loss: bool = False,  # asyncio only
-    ) -> AsyncLock:
+    ) -> "AsyncLock":
         """Return the write lock of a read-write lock; nobody else has a lock at the same time.
 
         The arguments are those of `lock`.
         """
-        kind = Kind(LOCK, _WRITE_LOCK)
+        from zoolet.client.asyncio_client.recipes.lock import LOCK, READ_LOCK, AsyncLock, Kind  # noqa: PLC0415
+
+        kind = Kind(LOCK, (LOCK, READ_LOCK))
         holder = Holder(is_cancelled=cancel_on_loss)
         return AsyncLock(self._tools, path, kind, identifier, timeout_s, holder)
 
@@ -138,36 +146,46 @@ class AsyncRecipes(AsyncOperations):
         *,
         timeout_s: float | None = None,
         cancel_on_loss: bool = False,  # asyncio only
-    ) -> AsyncLock:
+    ) -> "AsyncLock":
         """Return a read lock of a read-write lock, which many clients hold at the same time.
 
         The arguments are those of `lock`.
         """
+        from zoolet.client.asyncio_client.recipes.lock import LOCK, READ_LOCK, AsyncLock, Kind  # noqa: PLC0415
+
         kind = Kind(READ_LOCK, (LOCK,))
         holder = Holder(is_cancelled=cancel_on_loss)
         return AsyncLock(self._tools, path, kind, identifier, timeout_s, holder)
 
-    def data_watcher(self, path: str) -> AsyncDataWatcher:
+    def data_watcher(self, path: str) -> "AsyncDataWatcher":
         """Return an iterator of the data of a znode: the present ones, then each newer ones."""
+        from zoolet.client.asyncio_client.recipes.watchers import AsyncDataWatcher  # noqa: PLC0415
+
         return AsyncDataWatcher(self._tools, path)
 
-    def children_watcher(self, path: str) -> AsyncChildrenWatcher:
+    def children_watcher(self, path: str) -> "AsyncChildrenWatcher":
         """Return an iterator of the children of a znode: the present ones, then each newer ones."""
+        from zoolet.client.asyncio_client.recipes.watchers import AsyncChildrenWatcher  # noqa: PLC0415
+
         return AsyncChildrenWatcher(self._tools, path)
 
-    def tree_cache(self, path: str, *, max_changes: int = MAX_EVENTS) -> AsyncTreeCache:
+    def tree_cache(self, path: str, *, max_changes: int = MAX_EVENTS) -> "AsyncTreeCache":
         """Return a local copy of a subtree, which follows the changes at the server.
 
         If more than ``max_changes`` changes wait for the program, one change of the kind MISSED
         replaces them. This needs ZooKeeper 3.6 or later.
         """
+        from zoolet.client.asyncio_client.recipes.tree_cache import AsyncTreeCache  # noqa: PLC0415
+
         watch = AsyncWatch(
             self._engine, self._make, path, AddWatchMode.PERSISTENT_RECURSIVE, max_changes
         )
         return AsyncTreeCache(self._tools, path, watch, max_changes)
 
-    def barrier(self, path: str) -> AsyncBarrier:
+    def barrier(self, path: str) -> "AsyncBarrier":
         """Return a barrier: clients wait while the znode ``path`` exists."""
+        from zoolet.client.asyncio_client.recipes.barrier import AsyncBarrier  # noqa: PLC0415
+
         return AsyncBarrier(self._tools, path)
 
     def double_barrier(
@@ -177,7 +195,7 @@ class AsyncRecipes(AsyncOperations):
         identifier: str = "",
         *,
         timeout_s: float | None = None,
-    ) -> AsyncDoubleBarrier:
+    ) -> "AsyncDoubleBarrier":
         """Return a barrier at which ``count`` clients begin together, and end together.
 
         Args:
@@ -186,21 +204,29 @@ class AsyncRecipes(AsyncOperations):
             identifier: the data of this member's znode.
             timeout_s: the longest wait at each end of a ``with`` block; None is no limit.
         """
+        from zoolet.client.asyncio_client.recipes.barrier import AsyncDoubleBarrier  # noqa: PLC0415
+
         return AsyncDoubleBarrier(self._tools, path, count, identifier, timeout_s)
 
-    def party(self, path: str, identifier: str = "") -> AsyncParty:
+    def party(self, path: str, identifier: str = "") -> "AsyncParty":
         """Return a party: the clients that are there now.
 
         ``identifier`` is the data of this member's znode, which `members` shows.
         """
+        from zoolet.client.asyncio_client.recipes.party import AsyncParty  # noqa: PLC0415
+
         return AsyncParty(self._tools, path, identifier)
 
-    def queue(self, path: str) -> AsyncQueue:
+    def queue(self, path: str) -> "AsyncQueue":
         """Return a queue, whose values are deleted when they are taken."""
+        from zoolet.client.asyncio_client.recipes.queue import AsyncQueue  # noqa: PLC0415
+
         return AsyncQueue(self._tools, path)
 
-    def locking_queue(self, path: str) -> AsyncLockingQueue:
+    def locking_queue(self, path: str) -> "AsyncLockingQueue":
         """Return a queue, whose values are locked when they are taken, and deleted later."""
+        from zoolet.client.asyncio_client.recipes.locking_queue import AsyncLockingQueue  # noqa: PLC0415
+
         return AsyncLockingQueue(self._tools, path)
 
     def set_partitioner(
@@ -209,9 +235,9 @@ class AsyncRecipes(AsyncOperations):
         items: Iterable[str],
         *,
         identifier: str = "",
-        settle_s: float = SETTLE_S,
-        share: Callable[[str, Sequence[str], Sequence[str]], Iterable[str]] = share_evenly,
-    ) -> AsyncSetPartitioner:
+        settle_s: float = 1.0,
+        share: Callable[[str, Sequence[str], Sequence[str]], Iterable[str]] | None = None,
+    ) -> "AsyncSetPartitioner":
         """Return what shares items among the clients that iterate over it.
 
         Args:
@@ -223,4 +249,6 @@ class AsyncRecipes(AsyncOperations):
             share: returns the items of a member; its arguments are the member, all members and all
                 items. The default gives each member the same number of items, plus or minus one.
         """
+        from zoolet.client.asyncio_client.recipes.partitioner import AsyncSetPartitioner  # noqa: PLC0415
+
         return AsyncSetPartitioner(self._tools, path, items, identifier, settle_s, share)

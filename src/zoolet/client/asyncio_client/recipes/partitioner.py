@@ -28,9 +28,6 @@ from zoolet.model.codes import CreateMode
 if TYPE_CHECKING:
     from zoolet.client.protocol.watches import Watcher
 
-SETTLE_S: Final = 1.0
-"""The default time without a new or lost member after which the items are shared."""
-
 _LOCK_WAIT_S: Final = 1.0
 """How long to wait for one lock before the members are looked at again."""
 
@@ -81,7 +78,7 @@ class AsyncSetPartitioner:
         items: Iterable[str],
         identifier: str,
         settle_s: float,
-        share: Share,
+        share: Share | None,
     ) -> None:
         """Make a partitioner; a program calls ``client.set_partitioner`` instead."""
         self._tools = tools
@@ -92,7 +89,7 @@ class AsyncSetPartitioner:
         unique = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._identifier = identifier or unique
         self._settle_s = settle_s
-        self._share = share
+        self._share: Share = share or share_evenly
         self._member: AsyncEphemeral | None = None
         self._locks: dict[str, AsyncLock] = {}
         self._is_stopped = False

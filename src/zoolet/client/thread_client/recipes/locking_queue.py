@@ -4,6 +4,7 @@ Made by `release.client_methods` from `asyncio_client/recipes/locking_queue.py`:
 """
 
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -46,12 +47,12 @@ class QueueEntry:
         value: the value.
     """
 
-    def __init__(self, queue: "LockingQueue", name: str, value: bytes, taker: Ephemeral) -> None:
+    def __init__(self, name: str, value: bytes, taker: Ephemeral, end: Callable[..., None]) -> None:
         """Make an entry; a program calls ``queue.get`` instead."""
         self.value = value
-        self._queue = queue
         self._name = name
         self._taker = taker
+        self._end = end
         self._is_over = False
 
     @property
@@ -72,7 +73,7 @@ class QueueEntry:
         if self._is_over:
             raise LockLostError("queue", self._name, "the value was released or consumed before")
         try:
-            self._queue.end(self._name, self._taker, timeout_s, deletes=True)
+            self._end(self._name, self._taker, timeout_s, deletes=True)
         except DeadlineError:
             raise  # the program may try it again
         except BaseException:
@@ -90,7 +91,7 @@ class QueueEntry:
         # From now on, another consumer may have it.
         self._is_over = True
         try:
-            self._queue.end(self._name, self._taker, timeout_s, deletes=False)
+            self._end(self._name, self._taker, timeout_s, deletes=False)
         except LockLostError:
             return
 
@@ -170,14 +171,14 @@ class LockingQueue(Values):
         """Put all values back that this object has taken and not consumed."""
         for name, taker in tuple(self._out.items()):
             try:
-                self.end(name, taker, None, deletes=False)
+                self._end(name, taker, None, deletes=False)
             except LockLostError:
                 continue
         last, self._taker = self._taker, None
         if last is not None:
             last.delete()
 
-    def end(self, name: str, taker: Ephemeral, timeout_s: float | None, *, deletes: bool) -> None:
+    def _end(self, name: str, taker: Ephemeral, timeout_s: float | None, *, deletes: bool) -> None:
         """Give a taken value back, or delete it."""
         deadline = Deadline(timeout_s, "queue", self._path)
         self._out.pop(name, None)
@@ -220,9 +221,9 @@ class LockingQueue(Values):
             in_background(self._give_back, name, taker)
             raise
         if value is None:  # others have deleted it in spite of the lock
-            self.end(name, taker, None, deletes=False)
+            self._end(name, taker, None, deletes=False)
             return None
-        return QueueEntry(self, name, value, taker)
+        return QueueEntry(name, value, taker, self._end)
 
     def _lock(self, name: str, taker: Ephemeral, deadline: Deadline) -> bool:
         """Create the ephemeral that says that a value is taken; return False if others were faster.
@@ -257,7 +258,7 @@ class LockingQueue(Values):
         try:
             self._tools.run(lambda: self._tools.make.sync(taken), no_limit)
             if self._tools.data_of(taken, no_limit) == _name_of(taker):
-                self.end(name, taker, None, deletes=False)
+                self._end(name, taker, None, deletes=False)
         except ZooKeeperError:
             return  # the session has ended, and the ephemeral with it
 

@@ -4,32 +4,28 @@ Made by `release.client_methods` from `asyncio_client/recipes/methods.py`: chang
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, overload
+from typing import TYPE_CHECKING, overload
 
 from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.operations import Operations
 from zoolet.client.thread_client.primitives import Holder
-from zoolet.client.thread_client.recipes.barrier import Barrier, DoubleBarrier
-from zoolet.client.thread_client.recipes.counter import Counter
-from zoolet.client.thread_client.recipes.election import Election
-from zoolet.client.thread_client.recipes.lock import LOCK, READ_LOCK, Lock, Kind
-from zoolet.client.thread_client.recipes.locking_queue import LockingQueue
-from zoolet.client.thread_client.recipes.partitioner import (
-    SETTLE_S,
-    SetPartitioner,
-    share_evenly,
-)
-from zoolet.client.thread_client.recipes.party import Party
-from zoolet.client.thread_client.recipes.queue import Queue
-from zoolet.client.thread_client.recipes.semaphore import Semaphore
 from zoolet.client.thread_client.recipes.tools import Tools
-from zoolet.client.thread_client.recipes.tree_cache import TreeCache
-from zoolet.client.thread_client.recipes.watchers import ChildrenWatcher, DataWatcher
 from zoolet.client.thread_client.watching import MAX_EVENTS, Watch
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.model.codes import AddWatchMode
 
-_WRITE_LOCK: Final = (LOCK, READ_LOCK)
+if TYPE_CHECKING:
+    from zoolet.client.thread_client.recipes.barrier import Barrier, DoubleBarrier
+    from zoolet.client.thread_client.recipes.counter import Counter
+    from zoolet.client.thread_client.recipes.election import Election
+    from zoolet.client.thread_client.recipes.lock import Lock
+    from zoolet.client.thread_client.recipes.locking_queue import LockingQueue
+    from zoolet.client.thread_client.recipes.partitioner import SetPartitioner
+    from zoolet.client.thread_client.recipes.party import Party
+    from zoolet.client.thread_client.recipes.queue import Queue
+    from zoolet.client.thread_client.recipes.semaphore import Semaphore
+    from zoolet.client.thread_client.recipes.tree_cache import TreeCache
+    from zoolet.client.thread_client.recipes.watchers import ChildrenWatcher, DataWatcher
 
 
 class Recipes(Operations):
@@ -46,7 +42,7 @@ class Recipes(Operations):
         *,
         timeout_s: float | None = None,
         other_names: tuple[str, ...] = (),
-    ) -> Lock:
+    ) -> "Lock":
         """Return a lock, which one client holds at a time.
 
         Args:
@@ -58,6 +54,8 @@ class Recipes(Operations):
             cancel_on_loss: (asyncio only) whether the task in the block is cancelled when the lock
                 is lost; the block then raises LockLostError.
         """
+        from zoolet.client.thread_client.recipes.lock import LOCK, Lock, Kind  # noqa: PLC0415
+
         kind = Kind(LOCK, (LOCK, *other_names))
         holder = Holder()
         return Lock(self._tools, path, kind, identifier, timeout_s, holder)
@@ -68,7 +66,7 @@ class Recipes(Operations):
         identifier: str = "",
         *,
         timeout_s: float | None = None,
-    ) -> Election:
+    ) -> "Election":
         """Return an election, in which one of several candidates is the leader.
 
         Args:
@@ -76,6 +74,9 @@ class Recipes(Operations):
             identifier: the data of this candidate's znode, which `candidates` shows.
             timeout_s: the longest wait of a ``with`` block for the leadership; None is no limit.
         """
+        from zoolet.client.thread_client.recipes.election import Election  # noqa: PLC0415
+        from zoolet.client.thread_client.recipes.lock import LOCK, Lock, Kind  # noqa: PLC0415
+
         return Election(
             Lock(
                 self._tools,
@@ -87,7 +88,7 @@ class Recipes(Operations):
             )
         )
 
-    def semaphore(self, path: str, leases: int, identifier: str = "") -> Semaphore:
+    def semaphore(self, path: str, leases: int, identifier: str = "") -> "Semaphore":
         """Return a semaphore, of which clients hold at most ``leases`` leases at a time.
 
         Args:
@@ -95,20 +96,24 @@ class Recipes(Operations):
             leases: the number of leases; all clients must give the same number.
             identifier: the data of this client's leases, which `holders` shows.
         """
+        from zoolet.client.thread_client.recipes.semaphore import Semaphore  # noqa: PLC0415
+
         return Semaphore(self._tools, path, leases, identifier)
 
     @overload
-    def counter(self, path: str, default: int = 0) -> Counter[int]: ...
+    def counter(self, path: str, default: int = 0) -> "Counter[int]": ...
 
     @overload
-    def counter(self, path: str, default: float) -> Counter[float]: ...
+    def counter(self, path: str, default: float) -> "Counter[float]": ...
 
-    def counter(self, path: str, default: float = 0) -> Counter[int] | Counter[float]:
+    def counter(self, path: str, default: float = 0) -> "Counter[int] | Counter[float]":
         """Return a counter: a number in the data of the znode ``path``.
 
         ``default`` is the number while the znode has no data. If it is a float, the counter has
         floats.
         """
+        from zoolet.client.thread_client.recipes.counter import Counter  # noqa: PLC0415
+
         if isinstance(default, int):
             return Counter[int](self._tools, path, default)
         return Counter[float](self._tools, path, default)
@@ -119,12 +124,14 @@ class Recipes(Operations):
         identifier: str = "",
         *,
         timeout_s: float | None = None,
-    ) -> Lock:
+    ) -> "Lock":
         """Return the write lock of a read-write lock; nobody else has a lock at the same time.
 
         The arguments are those of `lock`.
         """
-        kind = Kind(LOCK, _WRITE_LOCK)
+        from zoolet.client.thread_client.recipes.lock import LOCK, READ_LOCK, Lock, Kind  # noqa: PLC0415
+
+        kind = Kind(LOCK, (LOCK, READ_LOCK))
         holder = Holder()
         return Lock(self._tools, path, kind, identifier, timeout_s, holder)
 
@@ -134,36 +141,46 @@ class Recipes(Operations):
         identifier: str = "",
         *,
         timeout_s: float | None = None,
-    ) -> Lock:
+    ) -> "Lock":
         """Return a read lock of a read-write lock, which many clients hold at the same time.
 
         The arguments are those of `lock`.
         """
+        from zoolet.client.thread_client.recipes.lock import LOCK, READ_LOCK, Lock, Kind  # noqa: PLC0415
+
         kind = Kind(READ_LOCK, (LOCK,))
         holder = Holder()
         return Lock(self._tools, path, kind, identifier, timeout_s, holder)
 
-    def data_watcher(self, path: str) -> DataWatcher:
+    def data_watcher(self, path: str) -> "DataWatcher":
         """Return an iterator of the data of a znode: the present ones, then each newer ones."""
+        from zoolet.client.thread_client.recipes.watchers import DataWatcher  # noqa: PLC0415
+
         return DataWatcher(self._tools, path)
 
-    def children_watcher(self, path: str) -> ChildrenWatcher:
+    def children_watcher(self, path: str) -> "ChildrenWatcher":
         """Return an iterator of the children of a znode: the present ones, then each newer ones."""
+        from zoolet.client.thread_client.recipes.watchers import ChildrenWatcher  # noqa: PLC0415
+
         return ChildrenWatcher(self._tools, path)
 
-    def tree_cache(self, path: str, *, max_changes: int = MAX_EVENTS) -> TreeCache:
+    def tree_cache(self, path: str, *, max_changes: int = MAX_EVENTS) -> "TreeCache":
         """Return a local copy of a subtree, which follows the changes at the server.
 
         If more than ``max_changes`` changes wait for the program, one change of the kind MISSED
         replaces them. This needs ZooKeeper 3.6 or later.
         """
+        from zoolet.client.thread_client.recipes.tree_cache import TreeCache  # noqa: PLC0415
+
         watch = Watch(
             self._engine, self._make, path, AddWatchMode.PERSISTENT_RECURSIVE, max_changes
         )
         return TreeCache(self._tools, path, watch, max_changes)
 
-    def barrier(self, path: str) -> Barrier:
+    def barrier(self, path: str) -> "Barrier":
         """Return a barrier: clients wait while the znode ``path`` exists."""
+        from zoolet.client.thread_client.recipes.barrier import Barrier  # noqa: PLC0415
+
         return Barrier(self._tools, path)
 
     def double_barrier(
@@ -173,7 +190,7 @@ class Recipes(Operations):
         identifier: str = "",
         *,
         timeout_s: float | None = None,
-    ) -> DoubleBarrier:
+    ) -> "DoubleBarrier":
         """Return a barrier at which ``count`` clients begin together, and end together.
 
         Args:
@@ -182,21 +199,29 @@ class Recipes(Operations):
             identifier: the data of this member's znode.
             timeout_s: the longest wait at each end of a ``with`` block; None is no limit.
         """
+        from zoolet.client.thread_client.recipes.barrier import DoubleBarrier  # noqa: PLC0415
+
         return DoubleBarrier(self._tools, path, count, identifier, timeout_s)
 
-    def party(self, path: str, identifier: str = "") -> Party:
+    def party(self, path: str, identifier: str = "") -> "Party":
         """Return a party: the clients that are there now.
 
         ``identifier`` is the data of this member's znode, which `members` shows.
         """
+        from zoolet.client.thread_client.recipes.party import Party  # noqa: PLC0415
+
         return Party(self._tools, path, identifier)
 
-    def queue(self, path: str) -> Queue:
+    def queue(self, path: str) -> "Queue":
         """Return a queue, whose values are deleted when they are taken."""
+        from zoolet.client.thread_client.recipes.queue import Queue  # noqa: PLC0415
+
         return Queue(self._tools, path)
 
-    def locking_queue(self, path: str) -> LockingQueue:
+    def locking_queue(self, path: str) -> "LockingQueue":
         """Return a queue, whose values are locked when they are taken, and deleted later."""
+        from zoolet.client.thread_client.recipes.locking_queue import LockingQueue  # noqa: PLC0415
+
         return LockingQueue(self._tools, path)
 
     def set_partitioner(
@@ -205,9 +230,9 @@ class Recipes(Operations):
         items: Iterable[str],
         *,
         identifier: str = "",
-        settle_s: float = SETTLE_S,
-        share: Callable[[str, Sequence[str], Sequence[str]], Iterable[str]] = share_evenly,
-    ) -> SetPartitioner:
+        settle_s: float = 1.0,
+        share: Callable[[str, Sequence[str], Sequence[str]], Iterable[str]] | None = None,
+    ) -> "SetPartitioner":
         """Return what shares items among the clients that iterate over it.
 
         Args:
@@ -219,4 +244,6 @@ class Recipes(Operations):
             share: returns the items of a member; its arguments are the member, all members and all
                 items. The default gives each member the same number of items, plus or minus one.
         """
+        from zoolet.client.thread_client.recipes.partitioner import SetPartitioner  # noqa: PLC0415
+
         return SetPartitioner(self._tools, path, items, identifier, settle_s, share)
