@@ -384,7 +384,10 @@ def test_cancelled_waits_leave_no_znode_and_no_watch() -> None:
                     await until_children(server, "/locks/a", 1)
                     await until(lambda: len(two._engine.session.watches) == 0, "no watch")
                     assert two._engine.listeners == []
-                await until(lambda: server.inside.watches() == [], "no watch at the server")
+                    await until(
+                        lambda: server.inside.watches(two.session_id.id) == [],
+                        "no watch at the server",
+                    )
                 current = asyncio.current_task()
                 tasks = {task.get_name() for task in asyncio.all_tasks() if task is not current}
                 assert len(tasks) == 2, "the tasks of the two clients"

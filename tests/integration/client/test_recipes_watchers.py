@@ -149,6 +149,8 @@ def test_the_iteration_ends_when_the_client_is_closed(kind: str) -> None:
                 await client.close()
                 with pytest.raises(StopAsyncIteration):
                     await waiting
+                with pytest.raises(StopAsyncIteration):
+                    await watcher.__anext__()
 
     run(scenario())
 

@@ -188,8 +188,7 @@ class AsyncDoubleBarrier:
                 if ready is None and not await is_set_within(member.changed, deadline.left_s()):
                     raise deadline.error()
             finally:
-                if watcher is not None:
-                    self._tools.engine.discard(watcher)
+                self._tools.forget(watcher)
         # While this member is there, the version changes only with the creation of READY.
         self._version = await self._round(deadline)
 

@@ -112,8 +112,7 @@ class AsyncContender(AsyncEphemeral):
     def use(self, watcher: "Watcher | None") -> None:
         """Forget the watcher of the last watch, and remember that of the next one."""
         last, self._watcher = self._watcher, watcher
-        if last is not None:
-            self.tools.engine.discard(last)
+        self.tools.forget(last)
 
     async def _blocker(self, deadline: Deadline) -> str | None:
         make = self.tools.make

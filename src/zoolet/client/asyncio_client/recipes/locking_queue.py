@@ -327,7 +327,7 @@ class AsyncLockingQueue(AsyncValues):
         finally:
             self._tools.engine.listeners.remove(listener)
             for watcher in watchers:
-                self._tools.engine.discard(watcher)
+                self._tools.forget(watcher)
 
 
 def _name_of(taker: AsyncEphemeral) -> bytes:

@@ -226,8 +226,7 @@ class AsyncSetPartitioner:
 
     def _watch(self, watcher: "Watcher | None") -> None:
         last, self._watcher = self._watcher, watcher
-        if last is not None:
-            self._tools.engine.discard(last)
+        self._tools.forget(last)
 
     def __aiter__(self) -> Self:
         return self

@@ -90,8 +90,7 @@ class AsyncEntries:
                 raise deadline.error()
         finally:
             self.tools.engine.listeners.remove(note)
-            if watcher is not None:
-                self.tools.engine.discard(watcher)
+            self.tools.forget(watcher)
 
     async def size(self, deadline: Deadline) -> int:
         """Return the number of entries."""

@@ -67,7 +67,15 @@ class AsyncTools:
                 await self.engine.run(call, deadline.call_s())
             except ConnectionLossError:
                 continue
+            except BaseException:
+                self.forget(call.watcher)  # the reply may have come just now
+                raise
             return cast("T", call.result), call.watcher
+
+    def forget(self, watcher: "Watcher | None") -> None:
+        """Remove a watcher, and the watch at the server if nothing else needs it."""
+        if watcher is not None and self.engine.discard(watcher):
+            self.engine.abandon(watcher)
 
     async def repeat(self, function: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
         """Return what a function returns; repeat it after a lost reply or an expired session."""
@@ -126,12 +134,10 @@ class AsyncTools:
                     continue
                 if not await is_set_within(changed, deadline.left_s()):
                     raise deadline.error()
-                if watcher is not None:
-                    self.engine.discard(watcher)
+                self.forget(watcher)
         finally:
             self.engine.listeners.remove(note)
-            if watcher is not None:
-                self.engine.discard(watcher)
+            self.forget(watcher)
 
     async def ensure_path(self, path: str, deadline: Deadline) -> None:
         """Create a znode and its ancestors, if they are missing."""

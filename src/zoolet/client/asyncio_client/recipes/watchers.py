@@ -80,6 +80,7 @@ class AsyncValueWatcher(Generic[V]):
 
         self._tools.engine.listeners.append(note)
         try:
+            note(self._tools.engine.session.state)  # it may have ended before
             while True:
                 if self._watcher is not None and not await is_set_within(
                     changed, deadline.left_s()
@@ -140,8 +141,7 @@ class AsyncValueWatcher(Generic[V]):
 
     def _use(self, watcher: "Watcher | None") -> None:
         last, self._watcher = self._watcher, watcher
-        if last is not None:
-            self._tools.engine.discard(last)
+        self._tools.forget(last)
 
     async def _wait_for_creation(self, deadline: Deadline) -> bool:
         """Watch the creation of the znode; return False if it exists already."""

@@ -111,8 +111,7 @@ class Contender(Ephemeral):
     def use(self, watcher: "Watcher | None") -> None:
         """Forget the watcher of the last watch, and remember that of the next one."""
         last, self._watcher = self._watcher, watcher
-        if last is not None:
-            self.tools.engine.discard(last)
+        self.tools.forget(last)
 
     def _blocker(self, deadline: Deadline) -> str | None:
         make = self.tools.make

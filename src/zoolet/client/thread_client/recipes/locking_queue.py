@@ -320,7 +320,7 @@ class LockingQueue(Values):
         finally:
             self._tools.engine.listeners.remove(listener)
             for watcher in watchers:
-                self._tools.engine.discard(watcher)
+                self._tools.forget(watcher)
 
 
 def _name_of(taker: Ephemeral) -> bytes:

@@ -89,8 +89,7 @@ class Entries:
                 raise deadline.error()
         finally:
             self.tools.engine.listeners.remove(note)
-            if watcher is not None:
-                self.tools.engine.discard(watcher)
+            self.tools.forget(watcher)
 
     def size(self, deadline: Deadline) -> int:
         """Return the number of entries."""

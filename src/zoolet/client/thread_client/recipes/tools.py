@@ -66,7 +66,15 @@ class Tools:
                 self.engine.run(call, deadline.call_s())
             except ConnectionLossError:
                 continue
+            except BaseException:
+                self.forget(call.watcher)  # the reply may have come just now
+                raise
             return cast("T", call.result), call.watcher
+
+    def forget(self, watcher: "Watcher | None") -> None:
+        """Remove a watcher, and the watch at the server if nothing else needs it."""
+        if watcher is not None and self.engine.discard(watcher):
+            self.engine.abandon(watcher)
 
     def repeat(self, function: Callable[[], T], deadline: Deadline) -> T:
         """Return what a function returns; repeat it after a lost reply or an expired session."""
@@ -123,12 +131,10 @@ class Tools:
                     continue
                 if not is_set_within(changed, deadline.left_s()):
                     raise deadline.error()
-                if watcher is not None:
-                    self.engine.discard(watcher)
+                self.forget(watcher)
         finally:
             self.engine.listeners.remove(note)
-            if watcher is not None:
-                self.engine.discard(watcher)
+            self.forget(watcher)
 
     def ensure_path(self, path: str, deadline: Deadline) -> None:
         """Create a znode and its ancestors, if they are missing."""
