@@ -195,7 +195,7 @@ def test_changes_come_in_the_order_of_their_zxids(
 
 
 @both
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 1, 17])
 def test_the_copy_is_right_after_random_faults(kind: str, seed: int) -> None:
     async def scenario() -> None:
         print("seed", seed)

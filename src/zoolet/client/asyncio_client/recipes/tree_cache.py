@@ -157,8 +157,8 @@ class AsyncTreeCache:
                 try:
                     await self._load()
                     while True:
-                        self._take([await self._watch.next()])
                         await self._show()
+                        self._take([await self._watch.next()])
                 except _GapError:
                     continue
         except (StopAsyncIteration, ClientClosedError):

@@ -153,8 +153,8 @@ class TreeCache:
                 try:
                     self._load()
                     while True:
-                        self._take([self._watch.next()])
                         self._show()
+                        self._take([self._watch.next()])
                 except _GapError:
                     continue
         except (StopIteration, ClientClosedError):
