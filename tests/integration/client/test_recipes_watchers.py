@@ -155,6 +155,40 @@ def test_the_iteration_ends_when_the_client_is_closed(kind: str) -> None:
     run(scenario())
 
 
+@both
+def test_a_watcher_of_a_closed_client_has_no_next_value(kind: str) -> None:
+    async def scenario() -> None:
+        with EmbeddedServer() as server:
+            async with clients_of(kind) as make:
+                client = await make(server.hosts)
+                watcher = client.data_watcher("/a")
+                assert await watcher.__anext__() is None
+                await client.close()
+                for _ in range(2):
+                    with pytest.raises(StopAsyncIteration):
+                        await asyncio.wait_for(watcher.__anext__(), LIMIT_S)
+
+    run(scenario())
+
+
+@both
+def test_a_watcher_follows_the_session_that_comes_between_two_values(kind: str) -> None:
+    async def scenario() -> None:
+        with EmbeddedServer() as server:
+            async with clients_of(kind) as make:
+                client, other = await make(server.hosts), await make(server.hosts)
+                watcher = client.data_watcher("/a")
+                assert await watcher.next(timeout_s=LIMIT_S) is None
+                first = client.session_id.id
+                server.faults.expire(first)
+                await until(lambda: client.session_id.id != first, "the next session")
+                await other.create("/a", b"1")
+                found = await watcher.next(timeout_s=LIMIT_S)
+                assert found.data == b"1"
+
+    run(scenario())
+
+
 def test_a_cancelled_wait_can_go_on() -> None:
     async def scenario() -> None:
         with EmbeddedServer() as server:

@@ -127,8 +127,12 @@ class Followers:
                 return [partial(self._call_program, outcome.watcher.notify, outcome.what)]
             else:
                 self._on_state(outcome)
-                if self.listeners:
-                    return [partial(self._call_program, one, outcome) for one in self.listeners]
+                # A copy, because other threads add and remove listeners without the lock.
+                functions = [
+                    partial(self._call_program, one, outcome) for one in (*self.listeners,)
+                ]
+                if functions:
+                    return functions
         return []
 
     def _call_program(self, function: Callable[[T], None], argument: T) -> None:
