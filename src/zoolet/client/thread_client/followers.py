@@ -128,11 +128,9 @@ class Followers:
             else:
                 self._on_state(outcome)
                 # A copy, because other threads add and remove listeners without the lock.
-                functions = [
-                    partial(self._call_program, one, outcome) for one in (*self.listeners,)
-                ]
-                if functions:
-                    return functions
+                listeners = tuple(self.listeners)
+                if listeners:
+                    return [partial(self._call_program, one, outcome) for one in listeners]
         return []
 
     def _call_program(self, function: Callable[[T], None], argument: T) -> None:
