@@ -91,7 +91,10 @@ class World:
         self.server = FakeZooKeeper(ROOT)
         self.rates = self.chance.choice([(0.3, 0.1), (2, 0.0), (2, 1)])
         window = self.chance.choice([1, 100, 1 << 20])
-        self.session = ClientSession(9000, chroot=self.chroot, max_outstanding_bytes=window)
+        self.renews = self.chance.random() < 0.5
+        self.session = ClientSession(
+            9000, chroot=self.chroot, max_outstanding_bytes=window, renews=self.renews
+        )
         self.make = RequestMaker(self.chroot)
         self.link: Connection | None = None
         self.to_server = b""
@@ -145,8 +148,10 @@ class World:
         self.ends[id(call)] = 0
         if watch is not None:
             self.watches[id(call)] = watch
+        waits = self.renews and self.session.state is SessionState.EXPIRED
         if not self.session.start(call):
             assert self.session.state in ENDED_STATES
+            assert not waits, "a call fails although another session follows"
             self.ends[id(call)] = 1
 
     def log_in(self) -> None:

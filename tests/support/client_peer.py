@@ -40,6 +40,7 @@ class Peer:
         window_bytes: int = 1 << 20,
         resumed: SessionId = NO_SESSION,
         takes_read_only: bool = False,
+        renews: bool = False,
     ) -> None:
         self.session = ClientSession(
             9000,
@@ -47,6 +48,7 @@ class Peer:
             max_outstanding_bytes=window_bytes,
             resumed=resumed,
             takes_read_only=takes_read_only,
+            renews=renews,
         )
         self.make = RequestMaker(chroot)
         self.notices: list[Event | Resynced] = []

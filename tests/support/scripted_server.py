@@ -82,6 +82,11 @@ class Accepted:
                 is_close = asked.op_code == OpCode.CLOSE_SESSION.value
                 self.send(reply_frame(asked.xid) if is_close else data_frame(asked.xid))
 
+    def cut(self) -> None:
+        """End the connection, also if another thread uses it."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
@@ -131,6 +136,11 @@ class ScriptedServer:
                 threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
         threading.Thread(target=take, daemon=True).start()
+
+    def cut(self) -> None:
+        """Close all connections; new ones are accepted."""
+        for connection in self._all:
+            connection.cut()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

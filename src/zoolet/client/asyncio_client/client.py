@@ -88,15 +88,18 @@ class AsyncClient(AsyncRecipes):
             await self._give_up(logins)
             raise
 
-    async def close(self, timeout_s: float = CLOSE_S) -> None:
+    async def close(self, timeout_s: float = CLOSE_S, *, keeps_session: bool = False) -> None:
         """End the session and the connection; all calls that are outstanding fail.
 
-        If the server does not reply within ``timeout_s``, the session ends after its timeout.
+        If the server does not reply within ``timeout_s``, the session ends after its timeout. With
+        ``keeps_session``, only the connection ends. The session and its ephemerals stay until the
+        session timeout, and another client can continue the session (`ClientOptions.session`).
         """
         if not self._engine.is_started:
             return
         try:
-            await self._engine.close(self._make.close(), timeout_s)
+            if not keeps_session:
+                await self._engine.close(self._make.close(), timeout_s)
         finally:
             await self._engine.end()
 

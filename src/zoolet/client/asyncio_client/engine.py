@@ -8,7 +8,6 @@ protocol, ``model`` and asyncio.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Final, TypeVar, cast
 
@@ -24,13 +23,11 @@ from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession, Outcome
 from zoolet.client.protocol.states import ENDED, OnState, SessionState
 from zoolet.client.protocol.watches import Notice, Watcher
+from zoolet.client.session_log import SessionLog
 from zoolet.model.addresses import Address
 from zoolet.model.codes import OpCode
-from zoolet.model.numbers import hex64
 
 T = TypeVar("T")
-
-log = logging.getLogger("zoolet.client")
 
 _NEVER: Final = float("inf")
 _FINAL: Final = frozenset({SessionState.AUTH_FAILED, SessionState.CLOSED})
@@ -42,7 +39,9 @@ class Engine:
     Attributes:
         session: the session.
         order: the servers.
-        listeners: functions of the program that are called with each new state.
+        log: the log of the client.
+        listeners: functions of the client itself that are called with each new state.
+        program_listeners: functions of the program that are called with each new state.
         failures: the reason of the last failure of each server.
         address: the address of the last connection; None before the first one.
     """
@@ -50,7 +49,9 @@ class Engine:
     def __init__(self, session: ClientSession, order: ServerOrder, options: ClientOptions) -> None:
         self.session = session
         self.order = order
+        self.log = SessionLog(session)
         self.listeners: list[OnState] = []
+        self.program_listeners: list[OnState] = []
         self.failures: dict[Address, str] = {}
         self.address: Address | None = None
         self._options = options
@@ -196,9 +197,7 @@ class Engine:
 
     def drop_connection(self, reason: str) -> None:
         """Close the connection; the client opens another one at once."""
-        self._may_retry.set()
-        if self._link is not None:
-            self._link.abort(reason)
+        self._drop_connection(reason, at_once=True)
 
     def reasons(self) -> list[str]:
         """Return for each server the reason why it does not serve the session."""
@@ -241,6 +240,12 @@ class Engine:
         if self._link_ended is not None and not self._link_ended.done():
             self._link_ended.set_result(None)
 
+    def _drop_connection(self, reason: str, *, at_once: bool) -> None:
+        if at_once:
+            self._may_retry.set()
+        if self._link is not None:
+            self._link.abort(reason)
+
     def _drop_if_cancelled(self, call: Call[object]) -> None:
         """Do not send a call that waits for a connection if its future is cancelled before."""
         session, waiter = self.session, cast("asyncio.Future[object]", call.waiter)
@@ -262,9 +267,8 @@ class Engine:
             self._link.flush()
 
     def _note_state(self, state: SessionState) -> None:
-        log.info("session 0x%s: %s", hex64(self.session.session.id), state.value)
+        self.log.info("%s", state.value)
         if self.session.is_served:
-            self.order.succeeded()
             self.failures.clear()
             self._tick()
         if state is SessionState.EXPIRED and self._options.renews_session:
@@ -276,20 +280,21 @@ class Engine:
         for waiter in self._state_waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        for listener in tuple(self.listeners):
+        for listener in (*self.listeners, *self.program_listeners):
             self._call_program(listener, state)
 
     def _call_program(self, function: Callable[[T], None], argument: T) -> None:
         try:
             function(argument)
         except Exception:
-            log.exception("a function of the program failed: %r", function)
+            self.log.exception("a function of the program failed: %r", function)
 
     def _renew(self) -> None:
         """Ask for another session, after this one has expired."""
         if self.session.state is SessionState.EXPIRED:
+            was_new = self.session.session.id == 0
             self.deliver(self.session.renew())
-            self.drop_connection("the session has expired")
+            self._drop_connection("the session has expired", at_once=not was_new)
 
     def _search_read_write(self, state: SessionState) -> None:
         """Search for a read-write server while a read-only server serves the session."""
@@ -311,7 +316,7 @@ class Engine:
         try:
             await self._stay_connected()
         except Exception:
-            log.exception("the client's task has failed")
+            self.log.exception("the client's task has failed")
             self._end_session()
 
     async def _stay_connected(self) -> None:
@@ -322,14 +327,16 @@ class Engine:
                     return
                 self._renew()
             self._may_retry.clear()
-            was_served = await self._serve(self.order.next())
-            if not was_served and (pause_s := self.order.pause_s()):
+            was_useful = await self._serve(self.order.next())
+            if was_useful or self._may_retry.is_set():
+                continue
+            if pause_s := self.order.pause_s():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await self._may_retry.wait()
 
     async def _serve(self, address: Address) -> bool:
-        """Try the IP addresses of a server, until one has served; return whether one has."""
+        """Try the IP addresses of a server, until one was of use; return whether one was."""
         # All servers have their turn within the limit, also if the others do not reply.
         limit_s = self._options.connect_timeout_s / len(self.order.servers.addresses)
         try:
@@ -345,7 +352,7 @@ class Engine:
         return False
 
     async def _serve_at(self, ip: str, address: Address, limit_s: float) -> bool:
-        """Connect, and wait for the end of the connection; return whether it served."""
+        """Connect, and wait for the end of the connection; return whether it was of use."""
         loop = self._running_loop()
         link = Link(self, loop)
         try:
@@ -365,7 +372,9 @@ class Engine:
         finally:
             link.abort("the client is closed")
             self._link = self._link_ended = None
-        return link.was_served
+        served_s = loop.time() - link.began_s
+        has_replied = self.session.has_replied
+        return link.was_served and self.order.was_useful(served_s, has_replied=has_replied)
 
     def _check_grant(self, link: Link, limit_s: float) -> None:
         if not link.was_served:

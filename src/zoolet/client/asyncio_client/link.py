@@ -30,6 +30,7 @@ class Link(asyncio.Protocol):
 
     Attributes:
         was_served: whether the server has granted the session on this connection.
+        began_s: the time at which the client asked for the session.
         heard_s: the time at which the server last sent something.
         sent_s: the time at which the client last sent something.
     """
@@ -41,7 +42,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reason = ""
         self._now = loop.time
-        self.heard_s = self.sent_s = loop.time()
+        self.began_s = self.heard_s = self.sent_s = loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; `begin` follows."""
@@ -52,7 +53,7 @@ class Link(asyncio.Protocol):
         if self._transport is None:
             self._owner.connection_ended(self, self._reason or "the connection was closed")
             return
-        self.heard_s = self._now()
+        self.began_s = self.heard_s = self._now()
         self._session.connected()
         self.flush()
 

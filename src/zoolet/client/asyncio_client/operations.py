@@ -75,11 +75,11 @@ class AsyncOperations(AsyncRequests):
 
     def add_listener(self, listener: OnState) -> None:
         """Call ``listener`` with each new state of the session."""
-        self._engine.listeners.append(listener)
+        self._engine.program_listeners.append(listener)
 
     def remove_listener(self, listener: OnState) -> None:
         """Do not call ``listener`` any more."""
-        self._engine.listeners.remove(listener)
+        self._engine.program_listeners.remove(listener)
 
     def change_hosts(self, hosts: str) -> None:
         """Use other servers; the chroot stays.

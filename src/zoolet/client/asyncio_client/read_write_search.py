@@ -1,22 +1,16 @@
 """The search for a read-write server, while a read-only server serves the session.
 
-Source: ``pingRwServer`` of Apache ZooKeeper's ``ClientCnxn``. This module knows neither the session
-nor the engine. Imports ``client/connecting``, ``model`` and asyncio.
+This module knows neither the session nor the engine. Imports ``client/connecting``, ``model`` and
+asyncio.
 """
 
 import asyncio
-import random
-from typing import Final
 
 from zoolet.client.asyncio_client.opening import OpenError, open_connection, resolve
+from zoolet.client.connecting.read_write import WORD, Candidates, says_read_write
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.addresses import Address
-
-FIRST_PAUSE_S: Final = 0.1
-LONGEST_PAUSE_S: Final = 60.0
-_WORD: Final = b"isro"
-_READ_WRITE: Final = b"rw"
 
 
 async def find_read_write(
@@ -27,15 +21,10 @@ async def find_read_write(
     ``current`` is the read-only server; it is asked only if there is no other server.
     ``limit_s`` is the limit for each connection and each answer.
     """
-    longest_s = FIRST_PAUSE_S
-    left: list[Address] = []
+    candidates = Candidates(order, current)
     while True:
-        await asyncio.sleep(longest_s * random.uniform(0.5, 1.0))  # noqa: S311 -- no secret
-        longest_s = min(LONGEST_PAUSE_S, 2 * longest_s)
-        if not left:
-            servers = order.servers.addresses
-            left = order.shuffled([one for one in servers if one != current] or servers)
-        address = left.pop()
+        await asyncio.sleep(candidates.pause_s())
+        address = candidates.next()
         if await is_read_write(address, tls, limit_s):
             return address
 
@@ -56,9 +45,9 @@ async def _says(ip: str, address: Address, tls: TlsFiles | None, limit_s: float)
     try:
         transport = await open_connection(lambda: asking, ip, address, tls, limit_s)
         try:
-            transport.write(_WORD)
+            transport.write(WORD)
             async with asyncio.timeout(limit_s):
-                return (await asking.answer).strip() == _READ_WRITE
+                return says_read_write(await asking.answer)
         finally:
             transport.abort()
     except (OpenError, TimeoutError):

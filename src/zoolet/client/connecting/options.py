@@ -61,4 +61,5 @@ def new_session(options: ClientOptions, chroot: str) -> ClientSession:
         resumed=options.session,
         takes_read_only=options.takes_read_only_server,
         max_outstanding_bytes=options.max_outstanding_bytes,
+        renews=options.renews_session,
     )

@@ -2,7 +2,8 @@
 
 Invariants: within one round, each server is tried once, in random order. The pause after a round
 without success doubles up to a limit, and is random, so that many clients do not come at the same
-time. This module does no I/O.
+time. A server that grants a session and then closes the connection is no success. This module does
+no I/O.
 """
 
 import random
@@ -26,6 +27,7 @@ class ServerOrder:
         self._servers = servers
         self._chance = chance
         self._round: list[Address] = []
+        self._preferred: Address | None = None
         self._longest_pause_s = FIRST_PAUSE_S
 
     @property
@@ -37,10 +39,14 @@ class ServerOrder:
         """Use other servers from the next try on."""
         self._servers = servers
         self._round = []
+        self._preferred = None
         self._longest_pause_s = FIRST_PAUSE_S
 
     def next(self) -> Address:
         """Return the server to try next."""
+        preferred, self._preferred = self._preferred, None
+        if preferred is not None:
+            return preferred
         if not self._round:
             self._round = list(self._servers.addresses)
             self._chance.shuffle(self._round)
@@ -49,7 +55,7 @@ class ServerOrder:
     def prefer(self, address: Address) -> None:
         """Try this server next."""
         if address in self._servers.addresses:
-            self._round.append(address)
+            self._preferred = address
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
         """Return the items in random order."""
@@ -65,7 +71,14 @@ class ServerOrder:
         self._longest_pause_s = min(LONGEST_PAUSE_S, 2 * longest_s)
         return longest_s * self._chance.uniform(0.5, 1.0)
 
-    def succeeded(self) -> None:
-        """Note that a server granted the session."""
-        self._longest_pause_s = FIRST_PAUSE_S
-        self._round = []
+    def was_useful(self, served_s: float, *, has_replied: bool) -> bool:
+        """Return whether a connection that has ended was a success; then a new round begins.
+
+        The session was served for ``served_s`` seconds. ``has_replied`` says whether the server has
+        replied to a call in this time. Without a reply, a short connection is a failed try.
+        """
+        is_useful = has_replied or served_s >= LONGEST_PAUSE_S
+        if is_useful:
+            self._longest_pause_s = FIRST_PAUSE_S
+            self._round = []
+        return is_useful

@@ -18,19 +18,18 @@ from typing import Final, NamedTuple, final
 from zoolet.big_endian.buffers import BytesWriter
 from zoolet.client.errors import (
     AuthFailedError,
-    ClientClosedError,
     ConnectionLossError,
     DeadlineError,
     ProtocolError,
-    SessionExpiredError,
     ZooKeeperError,
 )
 from zoolet.client.protocol.calls import DROPPED, ENDED, SENT, WAITS, Call
+from zoolet.client.protocol.ends import error_of_the_end, resyncs
 from zoolet.client.protocol.replies import finish, name_of
 from zoolet.client.protocol.requests import removal_of_watches
 from zoolet.client.protocol.states import ENDED as ENDED_STATES
 from zoolet.client.protocol.states import NEXT_STATE, SERVED, SessionState, Stimulus
-from zoolet.client.protocol.watches import DATA, Notice, Resynced, Watcher, WatchTable
+from zoolet.client.protocol.watches import DATA, Notice, Watcher, WatchTable
 from zoolet.model.codes import OpCode, Xid
 from zoolet.model.requests import Connect
 from zoolet.model.results import Event
@@ -78,6 +77,7 @@ class ClientSession:
         last_zxid: the newest zxid that the client has seen.
         watches: the watches of the client.
         outstanding_bytes: the bytes of the requests that are sent and have no reply yet.
+        has_replied: whether the server has replied to a call on the present or last connection.
     """
 
     def __init__(
@@ -88,11 +88,13 @@ class ClientSession:
         takes_read_only: bool = False,
         max_outstanding_bytes: int = MAX_OUTSTANDING_BYTES,
         chroot: str = "",
+        renews: bool = False,
     ) -> None:
         """Begin without a connection.
 
         ``timeout_ms`` is the wanted session timeout in milliseconds. ``resumed`` is a session of
         another client, which this client continues. ``takes_read_only`` allows a read-only server.
+        ``renews`` says that the layer above calls `renew` after the session has expired.
         """
         self.state = SessionState.CONNECTING
         self.session = resumed
@@ -100,6 +102,8 @@ class ClientSession:
         self.last_zxid = 0
         self.watches = WatchTable()
         self.outstanding_bytes = 0
+        self.has_replied = False
+        self._renews = renews
         self._wanted_timeout_ms = timeout_ms
         self._takes_read_only = takes_read_only
         self._max_outstanding_bytes = max_outstanding_bytes
@@ -125,6 +129,12 @@ class ClientSession:
         return self.state in SERVED
 
     @property
+    def has_ended(self) -> bool:
+        """Whether each call fails at once: there is no session, and no other one follows."""
+        waits = self._renews and self.state is SessionState.EXPIRED
+        return self.state in ENDED_STATES and not waits
+
+    @property
     def has_outstanding(self) -> bool:
         """Whether a call waits to be sent, or for its reply."""
         return bool(self.open_calls())
@@ -134,8 +144,8 @@ class ClientSession:
 
         Returns False if the session has ended; then the call has its error.
         """
-        if self.state in ENDED_STATES:
-            self._end(call, self._error_of_the_end(call))
+        if self.state in ENDED_STATES and self.has_ended:
+            self._end(call, error_of_the_end(self.state, call))
             return False
         self._waiting.append(call)
         return True
@@ -146,8 +156,8 @@ class ClientSession:
         The frame of the call is ignored. Returns False if the session has ended. Raises
         UnicodeEncodeError for a scheme that has no UTF-8.
         """
-        if self.state in ENDED_STATES:
-            self._end(call, self._error_of_the_end(call))
+        if self.has_ended:
+            self._end(call, error_of_the_end(self.state, call))
             return False
         writer = BytesWriter()
         write_auth(writer, scheme, credential)
@@ -232,6 +242,7 @@ class ClientSession:
     def connected(self) -> None:
         """Note that a connection is open: the next bytes to send ask for the session."""
         self._awaits_grant = True
+        self.has_replied = False
         # Only a server with a quorum makes sessions that other servers know.
         session = self.session if self._is_durable else NO_SESSION
         writer = BytesWriter()
@@ -268,7 +279,7 @@ class ClientSession:
                     call, ConnectionLossError(name_of(call.op_code), call.path), outcomes
                 )
         self.outstanding_bytes = 0
-        if self.state in ENDED_STATES:
+        if self.has_ended:
             self._fail_all(outcomes)
         return outcomes
 
@@ -367,6 +378,7 @@ class ClientSession:
         if is_awaited:
             finish(call, err, reader, self._chroot)  # if it raises, the call is still outstanding
         sent.popleft()
+        self.has_replied = True
         self.outstanding_bytes -= call.size_bytes
         removes = call.removes
         if removes is not None and err == 0:
@@ -400,7 +412,7 @@ class ClientSession:
         self._awaits_grant = False
         if granted.timeout_ms <= 0 or granted.session_id == 0:
             self._change(Stimulus.REFUSED, outcomes)
-            outcomes += _resyncs(self.watches.drop_one_shot())
+            outcomes += resyncs(self.watches.drop_one_shot())
             self._fail_all(outcomes)
             return
         self.session = SessionId(granted.session_id, granted.password)
@@ -429,7 +441,7 @@ class ClientSession:
             raise ProtocolError("", "", f"the server did not set the watches again: error {err}")
         self._set_watches_left -= 1
         if not self._set_watches_left:
-            outcomes += _resyncs(self.watches.end_resync())
+            outcomes += resyncs(self.watches.end_resync())
 
     def _read_login(self, err: int, outcomes: list[Outcome]) -> None:
         if not self._login_calls:
@@ -459,24 +471,13 @@ class ClientSession:
                 if call.op_code == _CLOSE:
                     self._end_quietly(call, outcomes)
                 else:
-                    self._end_with(call, self._error_of_the_end(call), outcomes)
+                    self._end_with(call, error_of_the_end(self.state, call), outcomes)
         while self._login_calls:
             login = self._login_calls.popleft()
             if login is not None:
-                self._end_with(login, self._error_of_the_end(login), outcomes)
+                self._end_with(login, error_of_the_end(self.state, login), outcomes)
         self.outstanding_bytes = 0
         self._out.clear()
-
-    def _error_of_the_end(self, call: Call[object]) -> ZooKeeperError:
-        name = name_of(call.op_code)
-        is_sent = call.phase == SENT and call.op_code != _AUTH_OP
-        if is_sent and self.state is not SessionState.EXPIRED:
-            return ConnectionLossError(name, call.path)
-        if self.state is SessionState.EXPIRED:
-            return SessionExpiredError(name, call.path)
-        if self.state is SessionState.AUTH_FAILED:
-            return AuthFailedError(name, call.path)
-        return ClientClosedError(name, call.path)
 
     def _end_with(self, call: Call[object], error: ZooKeeperError, outcomes: list[Outcome]) -> None:
         if call.phase < ENDED:
@@ -493,7 +494,3 @@ class ClientSession:
         call.phase = ENDED
         call.frame = b""
         call.error = error
-
-
-def _resyncs(watchers: list[Watcher]) -> list[Notice]:
-    return [Notice(watcher, Resynced(watcher.shown_path)) for watcher in watchers]

@@ -77,4 +77,4 @@ SERVED: Final = frozenset({_S.CONNECTED, _S.READ_ONLY})
 """The states in which a server serves the session."""
 
 ENDED: Final = frozenset({_S.EXPIRED, _S.AUTH_FAILED, _S.CLOSED})
-"""The states in which every call fails at once."""
+"""The states without a session. After EXPIRED, the client may ask for another one."""

@@ -65,15 +65,17 @@ class Watcher:
         kind: the kind of watch; DATA becomes EXIST if the znode does not exist.
         shown_path: the watched path, as the program gave it.
         notify: the layer above calls it with each event.
+        is_quick: whether ``notify`` is a function of the client itself, which never blocks.
     """
 
-    __slots__ = ("path", "kind", "shown_path", "notify")
+    __slots__ = ("path", "kind", "shown_path", "notify", "is_quick")
 
     def __init__(self, path: str, kind: int, shown_path: str, notify: OnNotice) -> None:
         self.path = path
         self.kind = kind
         self.shown_path = shown_path
         self.notify = notify
+        self.is_quick = False
 
 
 class Notice(NamedTuple):

@@ -58,8 +58,9 @@ class Client(Recipes):
     future at once, so that many calls can be outstanding. All threads may use one client. A child
     of a fork must make a client of its own. gevent and eventlet are not supported.
 
-    Functions of the program for watches and states are called in the thread that reads. They must
-    be short, and must not wait for a call of the client.
+    Functions of the program for watches and states are called in a thread of their own, before the
+    replies that show the change. They must be short, because later events and replies wait for
+    them, and must not wait for a call of the client.
     """
 
     def __init__(self, hosts: str = DEFAULT_HOSTS, options: ClientOptions | None = None) -> None:
@@ -110,15 +111,19 @@ class Client(Recipes):
             self.close(0.0)
             raise
 
-    def close(self, timeout_s: float = CLOSE_S) -> None:
+    def close(self, timeout_s: float = CLOSE_S, *, keeps_session: bool = False) -> None:
         """End the session and the connection; all calls that are outstanding fail.
 
-        If the server does not reply within ``timeout_s``, the session ends after its timeout.
+        If the server does not reply within ``timeout_s``, the session ends after its timeout. With
+        ``keeps_session``, only the connection ends. The session and its ephemerals stay until the
+        session timeout, and another client can continue the session (`ClientOptions.session`).
         """
         if not self._is_started:
             return
         try:
-            self._engine.close_session(self._make.close(), timeout_s)
+            self._engine.check_process()
+            if not keeps_session:
+                self._engine.close_session(self._make.close(), timeout_s)
         except ForkedClientError:
             return  # the session belongs to the parent
         self._engine.stop()

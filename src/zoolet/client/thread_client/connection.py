@@ -7,25 +7,28 @@ imports the client's protocol and ``model``.
 """
 
 import contextlib
-import logging
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
 
+from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
-from zoolet.client.errors import ProtocolError
+from zoolet.client.connecting.servers import Servers
+from zoolet.client.errors import ForkedClientError, ProtocolError
 from zoolet.client.protocol.session import ClientSession
 from zoolet.client.protocol.states import SERVED, SessionState
-from zoolet.client.thread_client.followers import Followers
+from zoolet.client.protocol.watches import Watcher
+from zoolet.client.session_log import SessionLog
+from zoolet.client.thread_client.followers import MAX_DUE, Followers
 from zoolet.client.thread_client.transport import Transport
-from zoolet.model.numbers import hex64
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
+    from zoolet.client.thread_client.read_write_search import ReadWriteSearch
     from zoolet.model.addresses import Address
-
-log = logging.getLogger("zoolet.client")
 
 
 class Connection:
@@ -38,7 +41,10 @@ class Connection:
         failures: the reason of the last failure of each server.
         address: the address of the last connection.
         state_changed: notified after each change of the state.
+        log: the log of the client.
         followers: the threads that wait for the thread that reads.
+        listeners: functions of the client itself that are called with each new state.
+        program_listeners: functions of the program that are called with each new state.
         transport: the connection; None if there is none.
         reader: the thread that reads; 0 if none does.
         drop_reason: why the client itself ends the connection; "" if it does not.
@@ -48,17 +54,22 @@ class Connection:
         wake_reads, wake_writes: the ends of the socket pair that wakes the background thread; None
             if it does not run.
         is_work_due: whether a byte is in that socket pair.
-        has_failed: whether no server has replied since the last try to connect.
+        has_failed: whether a pause comes before the next try to connect.
+        opened_s: the time at which the connection was opened.
+        pid: the process that has started the client; 0 before that.
     """
 
-    def __init__(self, session: ClientSession, order: ServerOrder) -> None:
+    def __init__(self, session: ClientSession, order: ServerOrder, options: ClientOptions) -> None:
         self.lock = threading.RLock()
         self.session = session
         self.order = order
         self.failures: dict[Address, str] = {}
         self.address: Address | None = None
         self.state_changed = threading.Condition(self.lock)
-        self.followers = Followers(self.lock, self._note_state)
+        self.log = SessionLog(session)
+        self.followers = Followers(self.lock, self._note_state, self.log)
+        self.listeners = self.followers.listeners
+        self.program_listeners = self.followers.program_listeners
         self.transport: Transport | None = None
         self.reader = 0
         self.drop_reason = ""
@@ -69,6 +80,59 @@ class Connection:
         self.wake_writes: socket.socket | None = None
         self.is_work_due = False
         self.has_failed = False
+        self.opened_s = 0.0
+        self.options = options
+        self.pid = 0
+        self._search: ReadWriteSearch | None = None
+
+    @property
+    def renews_session(self) -> bool:
+        """Whether the client asks for another session after its session has expired."""
+        return self.options.renews_session
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last exchange with the server, while or just after it was connected."""
+        return time.monotonic() - min(self.heard_s, self.sent_s)
+
+    def discard(self, watcher: Watcher) -> bool:
+        """Forget a watcher; return whether it was the last one of its kind on its path.
+
+        In a forked child it does nothing: a lost watch calls it, and the lock may be taken.
+        """
+        if self._is_forked():
+            return False
+        with self.lock:
+            return self.session.watches.discard(watcher)
+
+    def abandon(self, watcher: Watcher) -> None:
+        """Remove a watcher that the program does not want any more, and the server's watch.
+
+        In a forked child it does nothing, like `discard`.
+        """
+        if self._is_forked():
+            return
+        with self.lock:
+            self.session.abandon(watcher)
+            self.nudge()
+
+    def change_servers(self, servers: Servers) -> None:
+        """Use other servers from now on; the chroot stays."""
+        self.check_process()
+        with self.lock:
+            self.order.change(servers._replace(chroot=self.order.servers.chroot))
+            self.has_failed = False
+            if self.address not in servers.addresses:
+                self.drop_connection("the program changed the servers")
+            self.nudge()
+
+    def check_process(self) -> None:
+        """Raise ForkedClientError in a child of the process that has started the client."""
+        if self._is_forked():
+            raise ForkedClientError
+
+    def _is_forked(self) -> bool:
+        return self.pid not in (0, os.getpid())
 
     def nudge(self) -> None:
         """Wake the background thread, which then sends what waits. The caller holds the lock."""
@@ -116,6 +180,8 @@ class Connection:
                     self.send()
                 if self.followers.due:
                     self.followers.pass_on()
+                    if len(self.followers.due) > MAX_DUE:
+                        reason = "a function of the program blocks, and too many events wait for it"
         except (OSError, ProtocolError) as error:
             reason = getattr(error, "strerror", None) or str(error)
         except BaseException:
@@ -133,6 +199,8 @@ class Connection:
                 self.unsent = b""
                 if self.address is not None:
                     self.failures[self.address] = self.drop_reason or reason
+                if self.session.is_served and self._was_useful():
+                    self.has_failed = False
                 self.followers.note(self.session.disconnected())
                 self.followers.wake_all()  # an interrupt may have lost outcomes
                 self.nudge()
@@ -147,10 +215,54 @@ class Connection:
 
     def _note_state(self, state: SessionState) -> None:
         """Note that the state has changed. The caller holds the lock."""
-        log.info("session 0x%s: %s", hex64(self.session.session.id), state.value)
-        has_refused = state is SessionState.EXPIRED and self.session.session.id != 0
-        if state in SERVED or has_refused:  # the server works
-            self.has_failed = False
-            self.order.succeeded()
+        self.log.info("%s", state.value)
+        if state in SERVED:
             self.failures.clear()
+        if self.session.state is SessionState.EXPIRED:
+            self.drop_connection("the session has expired")
+        self._search_read_write()
         self.state_changed.notify_all()
+
+    def tls_context(self) -> "ssl.SSLContext | None":
+        """Return the TLS context for the files of the client; None without TLS.
+
+        Raises:
+            OSError: a file cannot be read.
+            ValueError: a file has no certificate or no key.
+        """
+        if self.options.tls is None:
+            return None
+        from zoolet.client.connecting.tls import context_of  # noqa: PLC0415 -- slow import
+
+        return context_of(self.options.tls)
+
+    def _search_read_write(self) -> None:
+        """Search for a read-write server while a read-only server serves the session."""
+        if self._search is not None:
+            self._search.stop()
+            self._search = None
+        if self.session.state is SessionState.READ_ONLY and self.address is not None:
+            from zoolet.client.connecting.read_write import Candidates  # noqa: PLC0415 -- rare
+            from zoolet.client.thread_client.read_write_search import (  # noqa: PLC0415 -- rare
+                ReadWriteSearch,
+            )
+
+            candidates = Candidates(self.order, self.address)
+            limit_s = self.options.connect_timeout_s
+            self._search = ReadWriteSearch(
+                candidates, self.tls_context, limit_s, self._change_to_read_write
+            )
+            self._search.start()
+
+    def _change_to_read_write(self, found: "Address") -> None:
+        """Change from a read-only server to one that is read-write."""
+        with self.lock:
+            if self.session.state is SessionState.READ_ONLY:
+                self.order.prefer(found)
+                self.has_failed = False
+                self.drop_connection(f"{found} is read-write")
+
+    def _was_useful(self) -> bool:
+        """Return whether the connection that ends was a success."""
+        served_s = time.monotonic() - self.opened_s
+        return self.order.was_useful(served_s, has_replied=self.session.has_replied)

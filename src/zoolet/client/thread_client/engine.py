@@ -10,35 +10,26 @@ imports the client's protocol and ``model``; it does not import asyncio.
 """
 
 import contextlib
-import logging
 import os
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
-from zoolet.client.connecting.servers import Servers
-from zoolet.client.errors import ClientClosedError, ForkedClientError
+from zoolet.client.errors import ClientClosedError
 from zoolet.client.protocol.calls import ENDED, Call
 from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession
-from zoolet.client.protocol.states import ENDED as ENDED_STATES
 from zoolet.client.protocol.states import SessionState
-from zoolet.client.protocol.watches import Watcher
 from zoolet.client.thread_client.connection import Connection
 from zoolet.client.thread_client.polling import POLLIN, POLLOUT, Poll, new_poll
 from zoolet.client.thread_client.transport import TICK_S, Transport, connect
 from zoolet.model.addresses import Address
 from zoolet.model.codes import OpCode
 
-if TYPE_CHECKING:
-    import ssl
-
 T = TypeVar("T")
-
-log = logging.getLogger("zoolet.client")
 
 _QUIET_S: Final = 0.005
 """The background thread begins to read when no other thread has waited for this time."""
@@ -57,21 +48,14 @@ _FINAL: Final = frozenset({SessionState.AUTH_FAILED, SessionState.CLOSED})
 
 
 class Engine(Connection):
-    """The threads that use one client.
-
-    Attributes:
-        listeners: functions of the program that are called with each new state.
-    """
+    """The threads that use one client."""
 
     def __init__(self, session: ClientSession, order: ServerOrder, options: ClientOptions) -> None:
-        super().__init__(session, order)
-        self.listeners = self.followers.listeners
-        self._options = options
+        super().__init__(session, order, options)
         self._call_timeout_s = options.call_timeout_s
         self._waits = 0
         self._next_check_s = 0.0
         self._thread: threading.Thread | None = None
-        self._pid = 0
         self._aborted: Transport | None = None
         self._is_over = False
 
@@ -86,15 +70,15 @@ class Engine(Connection):
         Raises:
             RuntimeError: the engine was started already.
         """
-        self._check_process()
+        self.check_process()
         with self.lock:
-            if self._pid:
+            if self.pid:
                 raise RuntimeError("the client was started already")
             ends = socket.socketpair()
             for end in ends:
                 end.setblocking(False)
             self.wake_reads, self.wake_writes = ends
-            self._pid = os.getpid()
+            self.pid = os.getpid()
             self._thread = threading.Thread(target=self._work_on, name="zoolet-client", daemon=True)
             self._thread.start()
 
@@ -106,9 +90,9 @@ class Engine(Connection):
                 self.transport.abort()
             self.nudge()
         if self._thread is not None and self._thread is not threading.current_thread():
-            # It looks at _is_over often, except while it resolves a host name, or while a function
-            # of the program runs.
+            # It looks at _is_over often, except while it resolves a host name.
             self._thread.join(_STOP_S)
+        self.followers.stop(_STOP_S)
 
     def run(self, call: Call[T], timeout_s: float | None) -> T:
         """Send a call, wait for its end, and return its result or raise its error."""
@@ -128,7 +112,7 @@ class Engine(Connection):
         Raises:
             TimeoutError: the call has not ended within ``timeout_s``.
         """
-        self._check_process()
+        self.check_process()
         with self.lock:
             if self.followers.has_ended(call):
                 return
@@ -140,7 +124,7 @@ class Engine(Connection):
 
     def cancel(self, call: Call[object]) -> bool:
         """Forget a call; return whether it was not sent."""
-        self._check_process()
+        self.check_process()
         with self.lock:
             is_unsent = self.session.drop(call)
             self.followers.wake(call)
@@ -182,56 +166,16 @@ class Engine(Connection):
                 lambda: self._is_over or self.session.state in states, timeout_s
             )
 
-    @property
-    def renews_session(self) -> bool:
-        """Whether the client asks for another session after its session has expired."""
-        return self._options.renews_session
-
-    @property
-    def silence_s(self) -> float:
-        """Seconds since the last exchange with the server, while or just after it was connected."""
-        return time.monotonic() - min(self.heard_s, self.sent_s)
-
-    def discard(self, watcher: Watcher) -> bool:
-        """Forget a watcher; return whether it was the last one of its kind on its path.
-
-        In a forked child it does nothing: a lost watch calls it, and the lock may be taken.
-        """
-        if self._pid not in (0, os.getpid()):
-            return False
-        with self.lock:
-            return self.session.watches.discard(watcher)
-
-    def abandon(self, watcher: Watcher) -> None:
-        """Remove a watcher that the program does not want any more, and the server's watch."""
-        with self.lock:
-            self.session.abandon(watcher)
-            self.nudge()
-
-    def change_servers(self, servers: Servers) -> None:
-        """Use other servers from now on; the chroot stays."""
-        self._check_process()
-        with self.lock:
-            self.order.change(servers._replace(chroot=self.order.servers.chroot))
-            self.has_failed = False
-            if self.address not in servers.addresses:
-                self.drop_connection("the program changed the servers")
-            self.nudge()
-
-    def _check_process(self) -> None:
-        if self._pid not in (0, os.getpid()):
-            raise ForkedClientError
-
     def _check_usable(self) -> None:
-        self._check_process()
-        if self._pid == 0:
+        self.check_process()
+        if self.pid == 0:
             raise ClientClosedError("", "", "the client is not started: call client.start()")
         if self.followers.program_runs_in == threading.get_ident():
             raise RuntimeError("a function for watches or states must not wait for the client")
 
     def _begin(self, call: Call[T], timeout_s: float | None, *, sends: bool) -> bool:
         """Start a call; return False if it has failed already."""
-        if self._pid != os.getpid() or (sends and self.followers.program_runs_in):
+        if self.pid != os.getpid() or (sends and self.followers.program_runs_in):
             self._check_usable()
         limit_s = self._call_timeout_s if timeout_s is None else timeout_s
         if limit_s:
@@ -350,7 +294,7 @@ class Engine(Connection):
                 if reads:
                     self._read_in_background(transport, waits)
         except Exception:
-            log.exception("the client's background thread has failed")
+            self.log.exception("the client's background thread has failed")
         finally:
             self._end()
 
@@ -393,6 +337,7 @@ class Engine(Connection):
         if now_s < self._next_check_s:
             return
         self._next_check_s = now_s + self._time_to_check_s()
+        self.followers.report_slow(now_s)
         with self.lock:
             overdue = self.session.overdue(now_s)
             for call in overdue:
@@ -409,16 +354,18 @@ class Engine(Connection):
 
     def _try_limit_s(self) -> float:
         """Return the time limit of one try to connect: each server gets its part of the time."""
-        limit_s = min(self._options.connect_timeout_s, self.session.timeout_ms * 2 / 3000)
+        limit_s = min(self.options.connect_timeout_s, self.session.timeout_ms * 2 / 3000)
         return limit_s / len(self.order.servers.addresses)
 
     def _connect(self, poll: Poll) -> None:
         """Try the next server; pause before, if a round of tries has failed."""
         with self.lock:
             if self.session.state is SessionState.EXPIRED:
-                if not self._options.renews_session:
+                if not self.options.renews_session:
                     self._is_over = True
                     return
+                if self.session.session.id:  # the server works: it knows that the session ended
+                    self.has_failed = False
                 self.followers.note(self.session.renew())
         self.followers.pass_on()
         if self.has_failed:
@@ -428,10 +375,10 @@ class Engine(Connection):
                 return
             address = self.order.next()
             limit_s = self._try_limit_s()
-        self.has_failed = True  # until a server replies
+        self.has_failed = True  # until a connection was of use
         try:
             transport = connect(
-                address.host, address.port, limit_s, self._tls_context(), self._check_goes_on
+                address.host, address.port, limit_s, self.tls_context(), self._check_goes_on
             )
         except TimeoutError:
             self.failures[address] = f"no connection within {limit_s:g} s"
@@ -459,19 +406,12 @@ class Engine(Connection):
             self.address = address
             self.drop_reason = ""
             self.transport = transport
-            self.heard_s = time.monotonic()
+            self.opened_s = self.heard_s = time.monotonic()
             self.session.connected()
             self.send()
             self.reader = threading.get_ident()
             waits = self._waits
         self._read_in_background(transport, waits)
-
-    def _tls_context(self) -> "ssl.SSLContext | None":
-        if self._options.tls is None:
-            return None
-        from zoolet.client.connecting.tls import context_of  # noqa: PLC0415 -- slow import
-
-        return context_of(self._options.tls)
 
     def _end(self) -> None:
         """Close the connection; no call goes on."""
@@ -485,7 +425,7 @@ class Engine(Connection):
                 else:
                     transport.close()
                 self.followers.note(self.session.disconnected())
-            if self.session.state not in ENDED_STATES:
+            if not self.session.has_ended:
                 nothing: Call[object] = Call(OpCode.CLOSE_SESSION.value, 0, "", b"")
                 self.followers.note(self.session.close(nothing))
             self.followers.wake_all()

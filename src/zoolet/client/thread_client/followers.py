@@ -1,51 +1,86 @@
-"""Passes the outcomes of a session on: wakes waiting threads, and calls functions of the program.
+"""Passes the outcomes of a session on: wakes waiting threads, and calls functions.
+
+Functions of the program run in a thread of their own, the handler, so that the client reads and
+sends pings while a function blocks. The handler starts when it is needed, and ends when it has had
+no work for a while. Functions of the client itself never block; the thread that reads calls them.
 
 Invariants: outcomes are passed on in their order, by one thread at a time. A call is shown as ended
 only after the functions for earlier outcomes have returned, or when its time limit is over. The
-lock is free while a function of the program runs: the function may need a lock of the program, and
-the thread that has that lock may wait for a call. Imports the client's protocol.
+lock is free while a function runs: the function may need a lock of the program, and the thread that
+has that lock may wait for a call. Imports the client's protocol.
 """
 
-import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from zoolet.client.protocol.calls import ENDED, Call
 from zoolet.client.protocol.session import Outcome
-from zoolet.client.protocol.states import OnState
+from zoolet.client.protocol.states import OnState, SessionState
 from zoolet.client.protocol.watches import Notice
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from zoolet.client.session_log import SessionLog
 
-T = TypeVar("T")
+MAX_DUE: Final = 100_000
+"""The most outcomes that wait for a function of the program; above it, the client disconnects."""
 
-log = logging.getLogger("zoolet.client")
+SLOW_S: Final = 5.0
+"""The log reports a function of the program that runs for longer than this time."""
+
+IDLE_S: Final = 10.0
+"""The handler ends when it has had no work for this time."""
+
+_LOOK_S: Final = 0.05
+"""The time between two looks of `Followers.stop`."""
+
+
+class _Run(NamedTuple):
+    """A function, and its argument."""
+
+    function: Callable[[Any], None]
+    argument: object
+
+
+class _ForProgram(NamedTuple):
+    """A new state of the session that the listeners of the program are not told yet."""
+
+    state: SessionState
 
 
 class Followers:
     """The threads that wait for the thread that reads, and the outcomes that are not passed on.
 
     Attributes:
-        listeners: functions of the program that are called with each new state.
-        program_runs_in: the thread that runs a function of the program; 0 if none does.
+        listeners: functions of the client itself that are called with each new state.
+        program_listeners: functions of the program that are called with each new state.
+        program_runs_in: the thread that calls functions; 0 if none does.
         due: the outcomes that are not passed on yet.
         waiters: the locks of the waiting threads that are not woken yet, in their order.
-        background: the client's background thread, which no exception of the program ends.
+        background: the client's background thread, which no exception of a function ends.
     """
 
-    def __init__(self, lock: "AbstractContextManager[bool]", on_state: OnState) -> None:
+    def __init__(
+        self, lock: "threading.Lock | threading.RLock", on_state: OnState, log: "SessionLog"
+    ) -> None:
         """Share the lock of the engine, which calls ``on_state`` with the lock."""
         self.listeners: list[OnState] = []
+        self.program_listeners: list[OnState] = []
         self.program_runs_in = 0
         self.background = 0
         self._lock = lock
         self._on_state = on_state
-        self.due: deque[Outcome] = deque()
+        self._log = log
+        self.due: deque[Outcome | _ForProgram] = deque()
         self.waiters: dict[threading.Lock, None] = {}
+        self._passed_on = threading.Condition(lock)
+        self._handler: threading.Thread | None = None
+        self._wake_handler = threading.Semaphore(0)
+        self._work: list[_Run] = []
+        self._running: _Run | None = None
+        self._began_s = 0.0
 
     def note(self, outcomes: list[Outcome]) -> None:
         """Pass outcomes on, or keep them for `pass_on`. The caller holds the lock."""
@@ -62,17 +97,45 @@ class Followers:
         if self.program_runs_in == this_thread:
             return
         while self.due:
+            is_handed_over = False
             try:
                 with self._lock:
                     if self.program_runs_in:
                         return  # that thread passes on what is due
-                    functions = self._next_functions()
-                    self.program_runs_in = this_thread if functions else 0
-                for function in functions:
-                    function()
+                    work, is_program = self._next_work()
+                    is_handed_over = is_program and self._hand_over(work)
+                    if is_handed_over:
+                        return
+                    self.program_runs_in = this_thread if work else 0
+                for run in work:
+                    self._call(run)
             finally:
-                if self.program_runs_in == this_thread:
+                # The handler may have handed work over to itself.
+                if self.program_runs_in == this_thread and not is_handed_over:
                     self.program_runs_in = 0
+
+    def stop(self, limit_s: float) -> None:
+        """Wait until all outcomes are passed on, at most for ``limit_s``; end the handler."""
+        end_s = time.monotonic() + limit_s
+        with self._passed_on:
+            while self.due or self.program_runs_in not in {0, threading.get_ident()}:
+                left_s = end_s - time.monotonic()
+                if left_s <= 0:
+                    break
+                self._passed_on.wait(min(left_s, _LOOK_S))
+        self._wake_handler.release()
+
+    def report_slow(self, now_s: float) -> None:
+        """Log a function of the program that runs for too long, once."""
+        run = self._running
+        if run is not None and now_s - self._began_s >= SLOW_S:
+            self._running = None
+            self._log.warning(
+                "a function for watches or states has run for more than %g s; replies and events"
+                " wait for its end: %r",
+                SLOW_S,
+                run.function,
+            )
 
     def has_ended(self, call: Call[object]) -> bool:
         """Return whether the end of a call is passed on. The caller holds the lock."""
@@ -117,26 +180,75 @@ class Followers:
             if self.waiters.pop(waiter, waiter) is None:  # it is not woken yet
                 waiter.release()
 
-    def _next_functions(self) -> list[Callable[[], None]]:
-        """Pass outcomes on up to the first one for which functions are to be called."""
+    def _next_work(self) -> tuple[list[_Run], bool]:
+        """Pass outcomes on up to the first one for which functions are to be called.
+
+        Returns the calls of these functions, and whether the functions are the program's.
+        """
         while self.due:
             outcome = self.due.popleft()
             if isinstance(outcome, Call):
                 self.wake(outcome)
             elif isinstance(outcome, Notice):
-                return [partial(self._call_program, outcome.watcher.notify, outcome.what)]
+                watcher = outcome.watcher
+                return [_Run(watcher.notify, outcome.what)], not watcher.is_quick
+            elif isinstance(outcome, _ForProgram):
+                # Copies, because other threads add and remove listeners without the lock.
+                listeners = tuple(self.program_listeners)
+                if listeners:
+                    return [_Run(listener, outcome.state) for listener in listeners], True
             else:
                 self._on_state(outcome)
-                # A copy, because other threads add and remove listeners without the lock.
+                self.due.appendleft(_ForProgram(outcome))
                 listeners = tuple(self.listeners)
                 if listeners:
-                    return [partial(self._call_program, one, outcome) for one in listeners]
-        return []
+                    return [_Run(listener, outcome) for listener in listeners], False
+        return [], False
 
-    def _call_program(self, function: Callable[[T], None], argument: T) -> None:
+    def _hand_over(self, work: list[_Run]) -> bool:
+        """Let the handler call functions; return False if there can be no handler.
+
+        The caller holds the lock.
+        """
+        if self._handler is None:
+            handler = threading.Thread(
+                target=self._handle, name="zoolet-client-functions", daemon=True
+            )
+            try:
+                handler.start()
+            except RuntimeError:  # the interpreter ends
+                return False
+            self._handler = handler
+        self._work = work
+        self.program_runs_in = cast("int", self._handler.ident)
+        self._wake_handler.release()
+        return True
+
+    def _handle(self) -> None:
+        """Call functions of the program, as the handler."""
+        while True:
+            self._wake_handler.acquire(timeout=IDLE_S)
+            with self._lock:
+                work, self._work = self._work, []
+                if not work:
+                    self._handler = None
+                    return
+            for run in work:
+                self._began_s = time.monotonic()
+                self._running = run
+                self._call(run)
+                self._running = None
+            with self._lock:
+                self.program_runs_in = 0
+                self._passed_on.notify_all()
+            self.pass_on()
+
+    def _call(self, run: _Run) -> None:
         try:
-            function(argument)
+            run.function(run.argument)
         except BaseException as error:
-            if not isinstance(error, Exception) and threading.get_ident() != self.background:
+            this_thread = threading.current_thread()
+            is_own = this_thread.ident == self.background or this_thread is self._handler
+            if not isinstance(error, Exception) and not is_own:
                 raise  # an interrupt, or the end of the program's thread
-            log.exception("a function of the program failed: %r", function)
+            self._log.exception("a function of the program failed: %r", run.function)

@@ -8,20 +8,15 @@ from typing import Final, Self
 
 from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.mailbox import Closed, Mailbox
-from zoolet.client.errors import AuthFailedError, SessionExpiredError, ZooKeeperError
+from zoolet.client.errors import AuthFailedError, SessionExpiredError
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.states import SessionState
 from zoolet.client.protocol.watches import Resynced, Watcher
-from zoolet.model.codes import AddWatchMode, WatcherType
+from zoolet.model.codes import AddWatchMode
 from zoolet.model.results import Event
 
 MAX_EVENTS: Final = 10_000
 """The most events that wait for the program; above it, one Resynced replaces them."""
-
-_TYPES: Final = {
-    AddWatchMode.PERSISTENT: WatcherType.PERSISTENT,
-    AddWatchMode.PERSISTENT_RECURSIVE: WatcherType.PERSISTENT_RECURSIVE,
-}
 
 
 class Watch:
@@ -51,6 +46,8 @@ class Watch:
         if self._watcher is not None or self._is_stopped:
             return
         call = self._make.add_watch(self._path, self._mode, self._mailbox.put)
+        if call.watcher is not None:
+            call.watcher.is_quick = True
         # Listen before: the session may end as soon as the reply is there.
         self._engine.listeners.append(self._note_state)
         try:
@@ -81,7 +78,11 @@ class Watch:
         return self._mailbox.take_all()
 
     def stop(self) -> None:
-        """Remove the watch; events that wait can still be read."""
+        """Remove the watch; events that wait can still be read.
+
+        The server removes it before it processes a later call of the client. It keeps the watch if
+        the client has another watch on this path.
+        """
         watcher, self._watcher = self._watcher, None
         self._is_stopped = True
         self._mailbox.close()
@@ -89,14 +90,7 @@ class Watch:
             return
         if self._note_state in self._engine.listeners:
             self._engine.listeners.remove(self._note_state)
-        if self._engine.discard(watcher) and self._engine.session.is_served:
-            call = self._make.remove_watches(self._path, _TYPES[self._mode])
-            try:
-                self._engine.run(call, None)
-            except ZooKeeperError:
-                # Servers before 3.9 do not know this type, and the connection may be lost. The
-                # client ignores the events of a watch that it does not have.
-                return
+        self._engine.abandon(watcher)
 
     def __iter__(self) -> Self:
         return self

@@ -71,13 +71,35 @@ def test_a_success_begins_again() -> None:
     for _ in range(10):
         servers.next()
         servers.pause_s()
-    servers.succeeded()
+    assert servers.was_useful(0.0, has_replied=True)
     servers.next()
     assert servers.pause_s() <= FIRST_PAUSE_S
     three = order()
     three.next()
-    three.succeeded()
+    assert three.was_useful(LONGEST_PAUSE_S, has_replied=False)
     assert {three.next() for _ in range(3)} == set(THREE.addresses)
+
+
+def test_a_server_that_closes_each_connection_is_no_success() -> None:
+    servers = order("a:1")
+    longest_s = FIRST_PAUSE_S
+    for _ in range(10):
+        servers.next()
+        assert not servers.was_useful(LONGEST_PAUSE_S - 0.1, has_replied=False)
+        assert longest_s / 2 <= servers.pause_s() <= longest_s
+        longest_s = min(LONGEST_PAUSE_S, 2 * longest_s)
+
+
+def test_the_preferred_server_is_the_next_one() -> None:
+    servers = order()
+    first, second = servers.next(), servers.next()
+    servers.prefer(first)
+    assert servers.was_useful(0.0, has_replied=True)
+    assert servers.next() == first
+    assert {servers.next() for _ in range(3)} == set(THREE.addresses)
+    servers.prefer(second)
+    servers.change(parse_servers("d:4"))
+    assert servers.next() == parse_servers("d:4").addresses[0]
 
 
 def test_other_servers() -> None:

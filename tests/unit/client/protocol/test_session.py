@@ -10,6 +10,7 @@ from zoolet.client.errors import (
     ConnectionLossError,
     NoNodeError,
     ProtocolError,
+    SessionExpiredError,
 )
 from zoolet.client.protocol.calls import ENDED, SENT
 from zoolet.client.protocol.session import NO_SESSION, ClientSession, SessionId
@@ -84,6 +85,54 @@ def test_another_session_after_the_end_of_one() -> None:
     assert peer.session.session == NO_SESSION
     assert peer.session.timeout_ms == 9000
     assert peer.connect_request() == Connect(0, 0, 9000, 0, bytes(16), False, True)
+
+
+def test_calls_and_logins_after_the_end_wait_for_another_session() -> None:
+    peer = Peer(renews=True)
+    peer.primed()
+    sent = peer.start(peer.make.get("/a"))
+    peer.session.data_to_send()
+    peer.session.disconnected()
+    assert isinstance(sent.error, ConnectionLossError)
+    waiting = peer.start(peer.make.get("/b"))
+    peer.session.connected()
+    assert peer.session.receive(EXPIRED) == [SessionState.EXPIRED, untyped(waiting)]
+    assert isinstance(waiting.error, SessionExpiredError)
+    assert not peer.session.has_ended
+    late, login = peer.start(peer.make.get("/c")), peer.login()
+    assert peer.session.disconnected() == []
+    assert peer.session.renew() == [SessionState.CONNECTING]
+    peer.connect()
+    assert peer.sent_op_codes() == [OpCode.AUTH, OpCode.GET_DATA]
+    assert peer.session.receive(encode_reply(-4, 1, 0)) == [untyped(login)]
+    peer.reply(late, DATA_BODY)
+
+
+def test_calls_that_wait_for_another_session_end_with_the_client() -> None:
+    peer = Peer(renews=True)
+    peer.session.connected()
+    peer.session.receive(EXPIRED)
+    call = peer.start(peer.make.get("/a"))
+    close = untyped(peer.make.close())
+    assert peer.session.close(close) == [SessionState.CLOSED, untyped(call), close]
+    assert isinstance(call.error, ClientClosedError)
+    assert peer.session.has_ended
+
+
+def test_the_replies_of_a_connection_are_noted() -> None:
+    peer = Peer()
+    peer.connect()
+    peer.login()
+    peer.session.receive(encode_reply(-4, 1, 0))
+    replied = [peer.session.has_replied]
+    call = peer.start(peer.make.get("/a"))
+    peer.session.data_to_send()
+    peer.reply(call, DATA_BODY)
+    peer.session.disconnected()
+    replied.append(peer.session.has_replied)
+    peer.connect()
+    replied.append(peer.session.has_replied)
+    assert replied == [False, True, False]
 
 
 def test_the_session_of_a_read_only_server_is_not_asked_for_elsewhere() -> None:

@@ -4,7 +4,6 @@
 nothing that depends on asyncio except ``async`` and ``await``.
 """
 
-import logging
 import uuid
 from types import TracebackType
 from typing import Final, Self
@@ -23,8 +22,6 @@ from zoolet.model import paths
 from zoolet.model.codes import CreateMode
 
 PARTY: Final = "__party__"
-
-log = logging.getLogger("zoolet.client")
 
 
 class AsyncParty:
@@ -124,7 +121,7 @@ class AsyncParty:
             except ClientClosedError:
                 return
             except ZooKeeperError as error:
-                log.warning("not a member of %s any more: %s", self._path, error)
+                self._tools.engine.log.warning("not a member of %s any more: %s", self._path, error)
                 return
             member.end()
             if self._member is not member:  # `leave` was called meanwhile

@@ -4,7 +4,6 @@
 nothing that depends on asyncio except ``async`` and ``await``.
 """
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from zoolet.client.protocol.watches import Watcher
 
 T = TypeVar("T")
-
-log = logging.getLogger("zoolet.client")
 
 
 class AsyncTools:
@@ -60,9 +57,11 @@ class AsyncTools:
     async def watch(
         self, make_call: Callable[[], Call[T]], deadline: Deadline
     ) -> "tuple[T, Watcher | None]":
-        """Like `run`, but return the watcher that was set too."""
+        """Like `run`, but return the watcher that was set too; its function must not block."""
         while True:
             call = make_call()
+            if call.watcher is not None:
+                call.watcher.is_quick = True
             try:
                 await self.engine.run(call, deadline.call_s())
             except ConnectionLossError:
@@ -207,7 +206,7 @@ class AsyncTools:
                     return
             except ZooKeeperError as error:
                 if not isinstance(error, ClientClosedError):
-                    log.warning("a znode of a recipe is not deleted: %s", error)
+                    self.engine.log.warning("a znode of a recipe is not deleted: %s", error)
                 return
             else:
                 return

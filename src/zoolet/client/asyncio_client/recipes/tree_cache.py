@@ -7,7 +7,6 @@ Invariant: while the copy is fresh, it is the state of the subtree at one zxid, 
 decreases. `client/changes.py` has the reason.
 """
 
-import logging
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, Self
@@ -37,8 +36,6 @@ from zoolet.model.results import Event as WatchEvent
 from zoolet.model.results import ZnodeData
 
 _NO_LIMIT: Final = Deadline(None, "tree_cache", "")
-
-log = logging.getLogger("zoolet.client")
 
 
 class _GapError(Exception):
@@ -167,7 +164,7 @@ class AsyncTreeCache:
             self._error = error
             self._changes.close(error)
         except Exception as error:
-            log.exception("the cache of %s has failed", self._path)
+            self._tools.engine.log.exception("the cache of %s has failed", self._path)
             self._changes.close(error)
         finally:
             self._is_loaded = False

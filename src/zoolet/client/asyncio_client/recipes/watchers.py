@@ -4,7 +4,6 @@
 nothing that depends on asyncio except ``async`` and ``await``.
 """
 
-import logging
 from abc import abstractmethod
 from collections.abc import Callable
 from types import TracebackType
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from zoolet.client.protocol.watches import Watcher
 
 V = TypeVar("V")
-
-log = logging.getLogger("zoolet.client")
 
 
 class AsyncValueWatcher(Generic[V]):
@@ -127,13 +124,13 @@ class AsyncValueWatcher(Generic[V]):
             except StopAsyncIteration:
                 return
             except ZooKeeperError:
-                log.exception("the watcher of %s has ended", self._path)
+                self._tools.engine.log.exception("the watcher of %s has ended", self._path)
                 return
             try:
                 if await called(function, value) is False:
                     self.stop()
             except Exception:
-                log.exception("a function of the program failed: %r", function)
+                self._tools.engine.log.exception("a function of the program failed: %r", function)
 
     def _notify(self) -> Callable[[object], None]:
         changed = self._changed

@@ -3,7 +3,6 @@
 Made by `release.client_methods` from `asyncio_client/recipes/party.py`: change that module.
 """
 
-import logging
 import uuid
 from types import TracebackType
 from typing import Final, Self
@@ -22,8 +21,6 @@ from zoolet.model import paths
 from zoolet.model.codes import CreateMode
 
 PARTY: Final = "__party__"
-
-log = logging.getLogger("zoolet.client")
 
 
 class Party:
@@ -123,7 +120,7 @@ class Party:
             except ClientClosedError:
                 return
             except ZooKeeperError as error:
-                log.warning("not a member of %s any more: %s", self._path, error)
+                self._tools.engine.log.warning("not a member of %s any more: %s", self._path, error)
                 return
             member.end()
             if self._member is not member:  # `leave` was called meanwhile

@@ -3,7 +3,6 @@
 Made by `release.client_methods` from `asyncio_client/recipes/tools.py`: change that module.
 """
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from zoolet.client.protocol.watches import Watcher
 
 T = TypeVar("T")
-
-log = logging.getLogger("zoolet.client")
 
 
 class Tools:
@@ -59,9 +56,11 @@ class Tools:
     def watch(
         self, make_call: Callable[[], Call[T]], deadline: Deadline
     ) -> "tuple[T, Watcher | None]":
-        """Like `run`, but return the watcher that was set too."""
+        """Like `run`, but return the watcher that was set too; its function must not block."""
         while True:
             call = make_call()
+            if call.watcher is not None:
+                call.watcher.is_quick = True
             try:
                 self.engine.run(call, deadline.call_s())
             except ConnectionLossError:
@@ -204,7 +203,7 @@ class Tools:
                     return
             except ZooKeeperError as error:
                 if not isinstance(error, ClientClosedError):
-                    log.warning("a znode of a recipe is not deleted: %s", error)
+                    self.engine.log.warning("a znode of a recipe is not deleted: %s", error)
                 return
             else:
                 return

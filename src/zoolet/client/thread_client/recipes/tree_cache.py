@@ -3,7 +3,6 @@
 Made by `release.client_methods` from `asyncio_client/recipes/tree_cache.py`: change that module.
 """
 
-import logging
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, Self
@@ -33,8 +32,6 @@ from zoolet.model.results import Event as WatchEvent
 from zoolet.model.results import ZnodeData
 
 _NO_LIMIT: Final = Deadline(None, "tree_cache", "")
-
-log = logging.getLogger("zoolet.client")
 
 
 class _GapError(Exception):
@@ -163,7 +160,7 @@ class TreeCache:
             self._error = error
             self._changes.close(error)
         except Exception as error:
-            log.exception("the cache of %s has failed", self._path)
+            self._tools.engine.log.exception("the cache of %s has failed", self._path)
             self._changes.close(error)
         finally:
             self._is_loaded = False

@@ -3,7 +3,6 @@
 Made by `release.client_methods` from `asyncio_client/recipes/watchers.py`: change that module.
 """
 
-import logging
 from abc import abstractmethod
 from collections.abc import Callable
 from types import TracebackType
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from zoolet.client.protocol.watches import Watcher
 
 V = TypeVar("V")
-
-log = logging.getLogger("zoolet.client")
 
 
 class ValueWatcher(Generic[V]):
@@ -124,13 +121,13 @@ class ValueWatcher(Generic[V]):
             except StopIteration:
                 return
             except ZooKeeperError:
-                log.exception("the watcher of %s has ended", self._path)
+                self._tools.engine.log.exception("the watcher of %s has ended", self._path)
                 return
             try:
                 if called(function, value) is False:
                     self.stop()
             except Exception:
-                log.exception("a function of the program failed: %r", function)
+                self._tools.engine.log.exception("a function of the program failed: %r", function)
 
     def _notify(self) -> Callable[[object], None]:
         changed = self._changed
