@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zoolet.client.asyncio_client.recipes.semaphore import AsyncLease, AsyncSemaphore
     from zoolet.client.asyncio_client.recipes.tree_cache import AsyncTreeCache
     from zoolet.client.asyncio_client.recipes.watchers import AsyncChildrenWatcher, AsyncDataWatcher
+    from zoolet.client.asyncio_client.retrying import AsyncRetryingRequests
     from zoolet.client.asyncio_client.watching import AsyncWatch
     from zoolet.client.changes import ChangeKind, TreeChange
     from zoolet.client.connecting.options import ClientOptions
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from zoolet.client.protocol.session import SessionId
     from zoolet.client.protocol.states import SessionState
     from zoolet.client.protocol.watches import Resynced
+    from zoolet.client.retries import Retry
     from zoolet.client.thread_client.client import Client
     from zoolet.client.thread_client.future_methods import FutureRequests
     from zoolet.client.thread_client.futures import CallFuture
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from zoolet.client.thread_client.recipes.semaphore import Lease, Semaphore
     from zoolet.client.thread_client.recipes.tree_cache import TreeCache
     from zoolet.client.thread_client.recipes.watchers import ChildrenWatcher, DataWatcher
+    from zoolet.client.thread_client.retrying import RetryingRequests
     from zoolet.client.thread_client.watching import Watch
     from zoolet.model.acl import ACL, OPEN_ACL, Id
     from zoolet.model.addresses import Address
@@ -115,6 +118,7 @@ __all__ = [
     "AsyncQueue",
     "AsyncQueueEntry",
     "AsyncRequests",
+    "AsyncRetryingRequests",
     "AsyncSemaphore",
     "AsyncSetPartitioner",
     "AsyncTreeCache",
@@ -172,6 +176,8 @@ __all__ = [
     "ReconfigInProgressError",
     "RequestTimeoutError",
     "Resynced",
+    "Retry",
+    "RetryingRequests",
     "RolledBackError",
     "RuntimeInconsistencyError",
     "Semaphore",
@@ -215,6 +221,7 @@ _MODULES = {
     "AsyncQueue": "zoolet.client.asyncio_client.recipes.queue",
     "AsyncQueueEntry": "zoolet.client.asyncio_client.recipes.locking_queue",
     "AsyncRequests": "zoolet.client.asyncio_client.methods",
+    "AsyncRetryingRequests": "zoolet.client.asyncio_client.retrying",
     "AsyncSemaphore": "zoolet.client.asyncio_client.recipes.semaphore",
     "AsyncSetPartitioner": "zoolet.client.asyncio_client.recipes.partitioner",
     "AsyncTreeCache": "zoolet.client.asyncio_client.recipes.tree_cache",
@@ -273,6 +280,8 @@ _MODULES = {
     "ReconfigInProgressError": "zoolet.client.errors",
     "RequestTimeoutError": "zoolet.client.errors",
     "Resynced": "zoolet.client.protocol.watches",
+    "Retry": "zoolet.client.retries",
+    "RetryingRequests": "zoolet.client.thread_client.retrying",
     "RolledBackError": "zoolet.client.errors",
     "RuntimeInconsistencyError": "zoolet.client.errors",
     "Semaphore": "zoolet.client.thread_client.recipes.semaphore",

@@ -10,6 +10,7 @@ from typing import Final, Self, TypeVar
 
 from zoolet.client.asyncio_client.engine import Engine
 from zoolet.client.asyncio_client.recipes.methods import AsyncRecipes
+from zoolet.client.asyncio_client.retrying import AsyncRetryingRequests
 from zoolet.client.asyncio_client.waiting import FutureRequests
 from zoolet.client.connecting.options import NO_CHROOT, ClientOptions, new_session
 from zoolet.client.connecting.server_order import ServerOrder
@@ -19,6 +20,7 @@ from zoolet.client.errors import ConnectionLossError, NoNodeError, NoServerError
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.states import SessionState
+from zoolet.client.retries import Retry
 
 T = TypeVar("T")
 
@@ -125,6 +127,11 @@ class AsyncClient(AsyncRecipes):
         """
         data = credential.encode() if isinstance(credential, str) else credential
         return self._engine.log_in(self._make.login(), scheme, data, timeout_s)
+
+    def retrying(self, retry: Retry) -> AsyncRetryingRequests:
+        """Return an object with the methods for requests, whose calls are repeated after errors."""
+        limit_s = self._options.call_timeout_s
+        return AsyncRetryingRequests(self._make, self._engine, retry, limit_s)
 
     def _run(self, call: Call[T], timeout_s: float | None) -> asyncio.Future[T]:
         return self._engine.run(call, timeout_s)

@@ -6,7 +6,7 @@ This module imports the client's protocol and ``model``; it does not import asyn
 import random
 import time
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from zoolet.client.connecting.options import NO_CHROOT, ClientOptions, new_session
 from zoolet.client.connecting.server_order import ServerOrder
@@ -29,6 +29,10 @@ from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.future_methods import FutureRequests
 from zoolet.client.thread_client.futures import CallFuture
 from zoolet.client.thread_client.recipes.methods import Recipes
+
+if TYPE_CHECKING:
+    from zoolet.client.retries import Retry
+    from zoolet.client.thread_client.retrying import RetryingRequests
 
 T = TypeVar("T")
 
@@ -150,6 +154,13 @@ class Client(Recipes):
         """
         data = credential.encode() if isinstance(credential, str) else credential
         self._engine.log_in(self._make.login(), scheme, data, timeout_s)
+
+    def retrying(self, retry: "Retry") -> "RetryingRequests":
+        """Return an object with the methods for requests, whose calls are repeated after errors."""
+        from zoolet.client.thread_client.retrying import RetryingRequests  # noqa: PLC0415 -- rare
+
+        limit_s = self._options.call_timeout_s
+        return RetryingRequests(self._make, self._engine, retry, limit_s)
 
     def _run(self, call: Call[T], timeout_s: float | None) -> T:
         return self._engine.run(call, timeout_s)
