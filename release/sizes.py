@@ -26,7 +26,14 @@ from zoolet.testing.servers.apache import DEBIAN_JARS
 DIST = ROOT / "dist"
 ROUNDS = 5
 FIXTURES = "zoolet-core[testing]"
-INSTALLATIONS = (FIXTURES, "zoolet", "zoolet[jobs]", "zoolet[testing]", "zoolet[jobs,postgresql]")
+INSTALLATIONS = (
+    FIXTURES,
+    "zoolet",
+    "zoolet[jobs]",
+    "zoolet[testing]",
+    "zoolet[jobs,postgresql]",
+    "zoolet[opentelemetry]",
+)
 IMPORTS = ("zoolet", "zoolet.client", "zoolet.jobs", "zoolet.testing", "kazoo.client")
 IMAGE = ROOT / "build" / "container" / "zoolet.tar"
 APACHE_PACKAGES = ("libzookeeper-java", "default-jre-headless")

@@ -14,13 +14,19 @@ import pytest
 import zoolet.client
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = ("zoolet.client", "zoolet.client.kazoo", "zoolet.jobs", "zoolet.testing")
+PUBLIC = (
+    "zoolet.client",
+    "zoolet.client.kazoo",
+    "zoolet.client.opentelemetry",
+    "zoolet.jobs",
+    "zoolet.testing",
+)
 PACKAGES: list[ModuleType] = [import_module(name) for name in PUBLIC]
 NAMES = [(package, name) for package in PACKAGES for name in package.__all__]
 IMPLEMENTATIONS = {"Config", "MemoryDisk"}
 """Their fields and methods are the server's own; programs name only the classes."""
 CLIENT_NAMES = {name: getattr(zoolet.client, name) for name in zoolet.client.__all__}
-"""The clients' methods import the recipes late, so their modules do not have all names."""
+"""The modules of the clients import rarely used names late, so they do not have all names."""
 CODE = re.compile(r"(?:from (zoolet[\w.]*) import|^import (zoolet[\w.]*))", re.MULTILINE)
 
 
@@ -56,7 +62,7 @@ def annotations_of(kind: type) -> Iterator[Any]:
         function = value.fget if isinstance(value, property) else value
         if inspect.isfunction(function):
             yield from typing.get_type_hints(function, localns=CLIENT_NAMES).values()
-    yield from typing.get_type_hints(kind).values()
+    yield from typing.get_type_hints(kind, localns=CLIENT_NAMES).values()
 
 
 def classes_in(annotation: Any) -> Iterator[type]:

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
         WaitCancelledError,
         ZooKeeperError,
     )
+    from zoolet.client.metrics import ClientMetrics
     from zoolet.client.protocol.batches import Multi, MultiRead
     from zoolet.client.protocol.session import SessionId
     from zoolet.client.protocol.states import SessionState
@@ -133,6 +134,7 @@ __all__ = [
     "ChildrenWatcher",
     "Client",
     "ClientClosedError",
+    "ClientMetrics",
     "ClientOptions",
     "ConnectionLossError",
     "Counter",
@@ -236,6 +238,7 @@ _MODULES = {
     "ChildrenWatcher": "zoolet.client.thread_client.recipes.watchers",
     "Client": "zoolet.client.thread_client.client",
     "ClientClosedError": "zoolet.client.errors",
+    "ClientMetrics": "zoolet.client.metrics",
     "ClientOptions": "zoolet.client.connecting.options",
     "ConnectionLossError": "zoolet.client.errors",
     "Counter": "zoolet.client.thread_client.recipes.counter",

@@ -9,12 +9,16 @@ from typing import Final
 
 EXTRAS: Final = {
     "prompt_toolkit": "shell",
+    "opentelemetry": "opentelemetry",
     "psycopg": "postgresql",
     "pytest": "testing",
     "rich": "shell",
     "sqlalchemy": "jobs",
 }
 """The extra that installs each optional package (pyproject.toml)."""
+
+DISTRIBUTIONS: Final = {"opentelemetry": "opentelemetry-api"}
+"""The distributions whose names are not those of their packages."""
 
 _PLAIN: Final = "shell"
 """The extra whose packages a plain ``pip install zoolet`` installs."""
@@ -24,7 +28,8 @@ def advice(package: str) -> str:
     """Return a sentence that says how to install an optional package."""
     extra = EXTRAS[package]
     wanted = "zoolet" if extra == _PLAIN else f"'zoolet[{extra}]'"
-    return f"the Python package {package} is not installed. Run: pip install {wanted}"
+    named = DISTRIBUTIONS.get(package, package)
+    return f"the Python package {named} is not installed. Run: pip install {wanted}"
 
 
 def missing(package: str) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.console.extras import EXTRAS, advice
+from zoolet.console.extras import DISTRIBUTIONS, EXTRAS, advice
 
 ROOT = Path(__file__).parents[3]
 HIDING = """
@@ -89,11 +89,22 @@ except ResultRefusedError as error:
     assert (status, output) == (0, f"large results cannot be stored: {advice('sqlalchemy')}\n")
 
 
+def test_the_metrics_of_a_client_name_what_is_missing() -> None:
+    program = """
+try:
+    import zoolet.client.opentelemetry
+except ImportError as error:
+    print(error)
+"""
+    status, output = run_without({"opentelemetry"}, program)
+    assert (status, output) == (0, f"{advice('opentelemetry')}\n")
+
+
 def test_the_table_is_that_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     for package, extra in EXTRAS.items():
         names = {re.split(r"[\[<>=; ]", requirement)[0] for requirement in extras[extra]}
-        assert package in names, (package, extra)
+        assert DISTRIBUTIONS.get(package, package) in names, (package, extra)
     core = {re.split(r"[\[<>=; ]", requirement)[0] for requirement in project["dependencies"]}
     assert not core & set(EXTRAS)

@@ -50,7 +50,12 @@ class AsyncClient(AsyncRecipes):
         servers = parse_servers(hosts)
         session = new_session(self._options, servers.chroot)
         order = ServerOrder(servers, random.Random())  # noqa: S311 -- no secret
-        engine = Engine(session, order, self._options)
+        if self._options.metrics is None:
+            engine = Engine(session, order, self._options)
+        else:
+            from zoolet.client.asyncio_client.measured import MeasuredEngine  # noqa: PLC0415 -- rare
+
+            engine = MeasuredEngine(session, order, self._options, self._options.metrics)
         super().__init__(RequestMaker(servers.chroot), engine)
 
     @property

@@ -225,6 +225,10 @@ class Engine:
             else:
                 self._note_state(outcome)
 
+    def new_link(self, loop: asyncio.AbstractEventLoop) -> Link:
+        """Return the object for another connection."""
+        return Link(self, loop)
+
     def connection_ended(self, link: Link, reason: str) -> None:
         """Note the end of a connection: outstanding calls fail."""
         if link is not self._link:
@@ -354,7 +358,7 @@ class Engine:
     async def _serve_at(self, ip: str, address: Address, limit_s: float) -> bool:
         """Connect, and wait for the end of the connection; return whether it was of use."""
         loop = self._running_loop()
-        link = Link(self, loop)
+        link = self.new_link(loop)
         try:
             await open_connection(lambda: link, ip, address, self._options.tls, limit_s)
         except OpenError as error:

@@ -1,7 +1,7 @@
 """The options that both clients have. Imports ``model`` and the client's other modules."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from zoolet.client.connecting.settings import CONNECT_TIMEOUT_MS, SESSION_TIMEOUT_MS, Credential
 from zoolet.client.connecting.tls_files import TlsFiles
@@ -11,6 +11,9 @@ from zoolet.client.protocol.session import (
     ClientSession,
     SessionId,
 )
+
+if TYPE_CHECKING:
+    from zoolet.client.metrics import ClientMetrics
 
 CALL_TIMEOUT_S: Final = 30.0
 """The default time limit of a call, in seconds."""
@@ -39,6 +42,7 @@ class ClientOptions:
             creates the chroot itself.
         max_outstanding_bytes: the limit of the bytes of requests without a reply. Above it, calls
             wait.
+        metrics: an object that the client tells about its work; None for no metrics.
     """
 
     session_timeout_ms: int = SESSION_TIMEOUT_MS
@@ -51,6 +55,7 @@ class ClientOptions:
     renews_session: bool = True
     checks_chroot: bool = True
     max_outstanding_bytes: int = MAX_OUTSTANDING_BYTES
+    metrics: "ClientMetrics | None" = None
 
 
 def new_session(options: ClientOptions, chroot: str) -> ClientSession:

@@ -78,7 +78,12 @@ class Client(Recipes):
         session = new_session(self._options, servers.chroot)
         order = ServerOrder(servers, random.Random())  # noqa: S311 -- no secret
         make = RequestMaker(servers.chroot)
-        engine = Engine(session, order, self._options)
+        if self._options.metrics is None:
+            engine = Engine(session, order, self._options)
+        else:
+            from zoolet.client.thread_client.measured import MeasuredEngine  # noqa: PLC0415 -- rare
+
+            engine = MeasuredEngine(session, order, self._options, self._options.metrics)
         super().__init__(make, engine)
         self._futures = _Futures(engine, make)
         self._is_started = False

@@ -17,7 +17,7 @@ from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import Servers
 from zoolet.client.errors import ForkedClientError, ProtocolError
 from zoolet.client.protocol.session import ClientSession
-from zoolet.client.protocol.states import SERVED, SessionState
+from zoolet.client.protocol.states import SERVED, OnState, SessionState
 from zoolet.client.protocol.watches import Watcher
 from zoolet.client.session_log import SessionLog
 from zoolet.client.thread_client.followers import MAX_DUE, Followers
@@ -67,7 +67,7 @@ class Connection:
         self.address: Address | None = None
         self.state_changed = threading.Condition(self.lock)
         self.log = SessionLog(session)
-        self.followers = Followers(self.lock, self._note_state, self.log)
+        self.followers = self.new_followers(self._note_state)
         self.listeners = self.followers.listeners
         self.program_listeners = self.followers.program_listeners
         self.transport: Transport | None = None
@@ -84,6 +84,14 @@ class Connection:
         self.options = options
         self.pid = 0
         self._search: ReadWriteSearch | None = None
+
+    def new_followers(self, on_state: OnState) -> Followers:
+        """Return the object that passes outcomes on."""
+        return Followers(self.lock, on_state, self.log)
+
+    def measured(self, transport: Transport) -> Transport:
+        """Return the connection, or an object that counts its bytes."""
+        return transport
 
     @property
     def renews_session(self) -> bool:

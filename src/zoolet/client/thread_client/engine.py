@@ -399,6 +399,7 @@ class Engine(Connection):
             raise ConnectionAbortedError("the client is closed")
 
     def _use(self, transport: Transport, address: Address) -> None:
+        transport = self.measured(transport)
         with self.lock:
             if not self._goes_on() or address not in self.order.servers.addresses:
                 transport.close()
