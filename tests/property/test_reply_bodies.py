@@ -95,7 +95,7 @@ MULTI_PARTS: st.SearchStrategy[tuple[TxnResult, PartResult]] = st.one_of(
     st.builds(
         lambda op_code, path, stat: (
             TxnResult(op_code, path=path, record=stat.pack()),
-            Created(path, stat),
+            path,
         ),
         st.sampled_from([OpCode.CREATE2, OpCode.CREATE_CONTAINER, OpCode.CREATE_TTL]),
         PATHS,

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from zoolet.client.asyncio_client.retrying import AsyncRetryingRequests
     from zoolet.client.asyncio_client.watching import AsyncWatch
     from zoolet.client.changes import ChangeKind, TreeChange
-    from zoolet.client.connecting.options import ClientOptions
-    from zoolet.client.connecting.settings import Credential
+    from zoolet.client.connecting.options import ClientOptions, Credential
     from zoolet.client.connecting.tls_files import TlsFiles
     from zoolet.client.errors import (
         AuthFailedError,
@@ -244,7 +243,7 @@ _MODULES = {
     "Counter": "zoolet.client.thread_client.recipes.counter",
     "CreateMode": "zoolet.model.codes",
     "Created": "zoolet.model.results",
-    "Credential": "zoolet.client.connecting.settings",
+    "Credential": "zoolet.client.connecting.options",
     "DataWatcher": "zoolet.client.thread_client.recipes.watchers",
     "DeadlineError": "zoolet.client.errors",
     "DoubleBarrier": "zoolet.client.thread_client.recipes.barrier",

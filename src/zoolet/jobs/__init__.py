@@ -11,8 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoolet.client.connecting.options import Credential
     from zoolet.client.connecting.servers import Servers
-    from zoolet.client.connecting.settings import ConnectionSettings, Credential
+    from zoolet.client.connecting.settings import ConnectionSettings
     from zoolet.client.connecting.tls_files import TlsFiles
     from zoolet.jobs.dispatcher.batch import Batch, BatchIncompleteError, JobFailedError
     from zoolet.jobs.dispatcher.dispatcher import Dispatcher
@@ -111,7 +112,7 @@ _MODULES = {
     "ConnectError": "zoolet.jobs.errors",
     "ConnectionSettings": "zoolet.client.connecting.settings",
     "Control": "zoolet.jobs.records.control",
-    "Credential": "zoolet.client.connecting.settings",
+    "Credential": "zoolet.client.connecting.options",
     "DisconnectedError": "zoolet.jobs.errors",
     "Dispatcher": "zoolet.jobs.dispatcher.dispatcher",
     "ExecutorError": "zoolet.jobs.errors",

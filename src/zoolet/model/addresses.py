@@ -5,7 +5,6 @@ resolve names or open sockets. Source: Apache ZooKeeper's ``NetUtils``, which
 accepts IPv6 addresses in brackets.
 """
 
-import ipaddress
 from typing import NamedTuple
 
 DEFAULT_PORT = 2181
@@ -89,6 +88,10 @@ def parse_address(text: str, default_port: int | None = DEFAULT_PORT) -> Address
 
 def is_ipv6(text: str) -> bool:
     """Return whether a text is an IPv6 address, with or without a zone (``fe80::1%eth0``)."""
+    if text.count(":") < 2:
+        return False
+    import ipaddress  # noqa: PLC0415 -- slow import
+
     try:
         ipaddress.IPv6Address(text)
     except ValueError:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoolet.client.connecting.options import DEFAULT_HOSTS
 from zoolet.client.connecting.settings import (
     AUTH_VARIABLE,
-    DEFAULT_HOSTS,
     SERVER_VARIABLE,
     TLS_CA_VARIABLE,
     TLS_CERT_VARIABLE,

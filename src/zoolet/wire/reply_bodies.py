@@ -28,7 +28,7 @@ _GET_DATA: Final = OpCode.GET_DATA.value
 _GET_CHILDREN: Final = OpCode.GET_CHILDREN.value
 _EVENT_TYPES: Final[dict[int, EventType]] = {member.value: member for member in EventType}
 
-PartResult = str | Created | Stat | None | Refused
+PartResult = str | Stat | None | Refused
 """The result of an operation of a multi."""
 
 ReadPartResult = ZnodeData | tuple[str, ...] | Refused
@@ -63,7 +63,8 @@ def read_stat(reader: Reader) -> Stat:
 def read_data(reader: Reader) -> ZnodeData:
     """Read the body of the reply to getData or reconfig."""
     data = reader.read_buffer()
-    return ZnodeData(data, read_stat(reader))
+    # For speed: the class itself would call an interpreted function.
+    return tuple.__new__(ZnodeData, (data, read_stat(reader)))
 
 
 def read_children(reader: Reader) -> tuple[str, ...]:
@@ -123,8 +124,8 @@ def _read_identity(reader: Reader) -> Id:
 def read_multi(reader: Reader) -> tuple[PartResult, ...]:
     """Read the body of the reply to multi: the result of each operation, in order.
 
-    It is a path for create, Created for the other creates, Stat for setData, and None for delete
-    and check. In a multi that failed, every result is Refused.
+    It is the path for each kind of create, Stat for setData, and None for delete and check.
+    In a multi that failed, every result is Refused.
     """
     results: list[PartResult] = []
     while (op_code := next_in_multi(reader)) != END_OF_MULTI:
@@ -133,11 +134,12 @@ def read_multi(reader: Reader) -> tuple[PartResult, ...]:
 
 
 def _read_part(op_code: int, reader: Reader) -> PartResult:
-    # Servers write createContainer and createTTL as create2.
-    if op_code == _CREATE2:
-        return read_created(reader)
     if op_code == _CREATE:
         return reader.read_ustring()
+    if op_code == _CREATE2:  # also for createContainer and createTTL
+        path = reader.read_ustring()
+        reader.skip(STAT_BYTES)  # most programs do not need it, and decoding takes time
+        return path
     if op_code == _SET_DATA:
         return read_stat(reader)
     if op_code in (_DELETE, _CHECK):

@@ -4,7 +4,6 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,7 +95,7 @@ class Recorded(ClientMetrics):
 
 
 def with_metrics(metrics: ClientMetrics) -> ClientOptions:
-    return replace(OPTIONS, metrics=metrics)
+    return OPTIONS._replace(metrics=metrics)
 
 
 @both

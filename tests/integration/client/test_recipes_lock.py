@@ -325,11 +325,9 @@ def test_a_lock_is_lost_after_a_session_timeout_without_a_server(kind: str) -> N
     async def scenario() -> None:
         with EmbeddedServer() as server:
             async with clients_of(kind) as make:
-                from dataclasses import replace  # noqa: PLC0415
-
                 from tests.support.both_clients import OPTIONS  # noqa: PLC0415
 
-                one = await make(server.hosts, replace(OPTIONS, session_timeout_ms=600))
+                one = await make(server.hosts, OPTIONS._replace(session_timeout_ms=600))
                 lock = one.lock("/locks/a", "one")
                 await lock.acquire()
                 server.stop()

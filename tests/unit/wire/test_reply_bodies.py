@@ -6,7 +6,7 @@ import pytest
 
 from zoolet.model.acl import OPEN_ACL, Id
 from zoolet.model.codes import EventType
-from zoolet.model.results import Created, Event, Granted, Refused, ZnodeData
+from zoolet.model.results import Event, Granted, Refused, ZnodeData
 from zoolet.model.stat import Stat
 from zoolet.wire import reply_bodies
 from zoolet.wire.jute import INT, MalformedError, Reader, pack_acl, pack_buffer, pack_ustring
@@ -30,7 +30,7 @@ def test_results_of_a_multi_are_read_in_order() -> None:
             END_OF_MULTI,
         )
     )
-    wanted = (Created("/a-01", STAT), "/b", STAT, None, None)
+    wanted = ("/a-01", "/b", STAT, None, None)
     assert reply_bodies.read_multi(Reader(body)) == wanted
 
 

@@ -4,7 +4,6 @@ This module imports the client's protocol, ``model`` and asyncio.
 """
 
 import asyncio
-import random
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -12,10 +11,9 @@ from zoolet.client.asyncio_client.engine import Engine
 from zoolet.client.asyncio_client.recipes.methods import AsyncRecipes
 from zoolet.client.asyncio_client.retrying import AsyncRetryingRequests
 from zoolet.client.asyncio_client.waiting import FutureRequests
-from zoolet.client.connecting.options import NO_CHROOT, ClientOptions, new_session
+from zoolet.client.connecting.options import DEFAULT_HOSTS, NO_CHROOT, ClientOptions, new_session
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
-from zoolet.client.connecting.settings import DEFAULT_HOSTS
 from zoolet.client.errors import ConnectionLossError, NoNodeError, NoServerError
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
@@ -49,7 +47,7 @@ class AsyncClient(AsyncRecipes):
         self._options = options or ClientOptions()
         servers = parse_servers(hosts)
         session = new_session(self._options, servers.chroot)
-        order = ServerOrder(servers, random.Random())  # noqa: S311 -- no secret
+        order = ServerOrder(servers)
         if self._options.metrics is None:
             engine = Engine(session, order, self._options)
         else:

@@ -21,7 +21,7 @@ from zoolet.client.errors import AuthFailedError, ClientClosedError, SessionExpi
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession, Outcome
-from zoolet.client.protocol.states import ENDED, OnState, SessionState
+from zoolet.client.protocol.states import OnState, SessionState
 from zoolet.client.protocol.watches import Notice, Watcher
 from zoolet.client.session_log import SessionLog
 from zoolet.model.addresses import Address
@@ -278,7 +278,7 @@ class Engine:
         if state is SessionState.EXPIRED and self._options.renews_session:
             # Before the programs of the failed calls go on: their next calls wait.
             self._running_loop().call_soon(self._renew)
-        elif state in ENDED and self._link is not None:
+        elif self.session.has_ended and self._link is not None:
             self._link.abort("the session has ended")
         self._search_read_write(state)
         for waiter in self._state_waiters:

@@ -1,9 +1,11 @@
-"""The options that both clients have. Imports ``model`` and the client's other modules."""
+"""The options that both clients have.
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+Invariant: no repr shows a credential. Imports the client's protocol, and no module of the standard
+library that takes long to import, like dataclasses.
+"""
 
-from zoolet.client.connecting.settings import CONNECT_TIMEOUT_MS, SESSION_TIMEOUT_MS, Credential
+from typing import TYPE_CHECKING, Final, NamedTuple
+
 from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.client.protocol.session import (
     MAX_OUTSTANDING_BYTES,
@@ -15,6 +17,9 @@ from zoolet.client.protocol.session import (
 if TYPE_CHECKING:
     from zoolet.client.metrics import ClientMetrics
 
+DEFAULT_HOSTS: Final = "127.0.0.1:2181"
+SESSION_TIMEOUT_MS: Final = 10_000
+CONNECT_TIMEOUT_MS: Final = 10_000
 CALL_TIMEOUT_S: Final = 30.0
 """The default time limit of a call, in seconds."""
 
@@ -24,8 +29,17 @@ NO_CHROOT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ClientOptions:
+class Credential(NamedTuple):
+    """The scheme and the secret of a login, for example ``digest`` and ``user:password``."""
+
+    scheme: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Credential({self.scheme!r}, ...)"
+
+
+class ClientOptions(NamedTuple):
     """The options of a client.
 
     Attributes:

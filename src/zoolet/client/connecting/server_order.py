@@ -6,9 +6,9 @@ time. A server that grants a session and then closes the connection is no succes
 no I/O.
 """
 
-import random
+import os
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from zoolet.client.connecting.servers import Servers
 from zoolet.model.addresses import Address
@@ -18,14 +18,41 @@ T = TypeVar("T")
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
 
+_RANDOM_BYTES: Final = 8
+
+
+class Chance(Protocol):
+    """Random decisions: the part of ``random.Random`` that is needed here."""
+
+    def shuffle(self, x: list[T]) -> None:
+        """Bring a list into random order."""
+        ...
+
+    def uniform(self, a: float, b: float) -> float:
+        """Return a number between ``a`` and ``b``."""
+        ...
+
+
+class SystemChance:
+    """Random decisions by the operating system, without the import of random (0.5 MB)."""
+
+    def shuffle(self, x: list[T]) -> None:
+        """Bring a list into random order."""
+        x.sort(key=lambda _: os.urandom(_RANDOM_BYTES))
+
+    def uniform(self, a: float, b: float) -> float:
+        """Return a number between ``a`` and ``b``."""
+        share = int.from_bytes(os.urandom(_RANDOM_BYTES), "big") / 256**_RANDOM_BYTES
+        return a + (b - a) * share
+
 
 class ServerOrder:
     """The servers of a client; the program may change them at any time."""
 
-    def __init__(self, servers: Servers, chance: random.Random) -> None:
+    def __init__(self, servers: Servers, chance: Chance | None = None) -> None:
         """Begin a round; ``chance`` decides about the order and the pauses."""
         self._servers = servers
-        self._chance = chance
+        self._chance = chance or SystemChance()
         self._round: list[Address] = []
         self._preferred: Address | None = None
         self._longest_pause_s = FIRST_PAUSE_S

@@ -8,15 +8,18 @@ module does not read environment variables.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
+from zoolet.client.connecting.options import (
+    CONNECT_TIMEOUT_MS,
+    DEFAULT_HOSTS,
+    SESSION_TIMEOUT_MS,
+    Credential,
+)
 from zoolet.client.connecting.servers import Servers, parse_servers
 from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model import paths
 
-DEFAULT_HOSTS: Final = "127.0.0.1:2181"
-SESSION_TIMEOUT_MS: Final = 10_000
-CONNECT_TIMEOUT_MS: Final = 10_000
 TIMEOUT_LIMIT_MS: Final = 2**31 - 1
 """The largest timeout: the protocol has a signed 32-bit integer for the session timeout."""
 
@@ -30,16 +33,6 @@ TLS_KEY_VARIABLE: Final = "ZOOLET_TLS_KEY"
 
 class SettingsError(ValueError):
     """Settings of a connection are invalid; the message explains the correct form."""
-
-
-class Credential(NamedTuple):
-    """The scheme and the secret of a login, for example ``digest`` and ``user:password``."""
-
-    scheme: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"Credential({self.scheme!r}, ...)"
 
 
 def parse_credential(text: str) -> Credential:

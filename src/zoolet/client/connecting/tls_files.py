@@ -1,6 +1,6 @@
 """The names of the files for TLS. Imports nothing of zoolet, and not ssl, which takes 10 ms."""
 
-from pathlib import Path
+from os import PathLike
 from typing import NamedTuple
 
 
@@ -13,6 +13,6 @@ class TlsFiles(NamedTuple):
         key: the client's private key; None if it is in the file ``cert``.
     """
 
-    ca: Path
-    cert: Path | None = None
-    key: Path | None = None
+    ca: str | PathLike[str]
+    cert: str | PathLike[str] | None = None
+    key: str | PathLike[str] | None = None

@@ -4,13 +4,15 @@ A program builds them without a client, and gives them to the methods ``multi`` 
 The methods check their arguments when they are called. This module imports ``model``.
 """
 
-from typing import Final, NamedTuple, Self, final
+from typing import Final, Self, final
 
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import CreateMode, OpCode
 from zoolet.model.owner_kinds import MAX_TTL_MS
+from zoolet.model.requests import Check, Create, Delete, PartRequest, SetData
 
+_NO_FLAGS: Final = CreateMode.PERSISTENT.value
 _CREATE2: Final = OpCode.CREATE2.value
 _CREATE_CONTAINER: Final = OpCode.CREATE_CONTAINER.value
 _CREATE_TTL: Final = OpCode.CREATE_TTL.value
@@ -21,16 +23,21 @@ _GET_DATA: Final = OpCode.GET_DATA.value
 _GET_CHILDREN: Final = OpCode.GET_CHILDREN.value
 
 
-class Part(NamedTuple):
-    """One operation of a multi; the fields that it does not need have their defaults."""
+@final
+class PathChecks:
+    """Checks the paths of successive requests, most of which have the same parent."""
 
-    op_code: int
-    path: str
-    data: bytes | None = None
-    version: int = -1
-    flags: int = 0
-    acl: AclList = OPEN_ACL
-    ttl_ms: int = 0
+    __slots__ = ("_valid_parent",)
+
+    def __init__(self) -> None:
+        self._valid_parent = ""
+
+    def check(self, path: str, is_sequential: bool = False) -> None:
+        """Raise ValueError if a path is invalid."""
+        end = path.rfind("/")
+        if end == -1 or path[:end] != self._valid_parent or not paths.ends_plainly(path, end + 1):
+            check_path(path, is_sequential=is_sequential)
+            self._valid_parent = path[:end]
 
 
 @final
@@ -38,12 +45,13 @@ class Multi:
     """Writes of which the server applies all or none: ``Multi().create("/a").set("/b", b"x")``.
 
     Attributes:
-        parts: the operations, in order.
+        parts: the operations with their op codes, in order; the paths are without the chroot.
     """
 
     def __init__(self) -> None:
         """Begin without operations."""
-        self.parts: list[Part] = []
+        self.parts: list[tuple[int, PartRequest]] = []
+        self._paths = PathChecks()
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -63,10 +71,10 @@ class Multi:
             ValueError: the path is invalid, or ``ttl_ms`` does not fit the mode.
             TypeError: the data are not bytes.
         """
-        check_path(path, is_sequential=mode.is_sequential)
+        op_code, flags, is_sequential = kind_of_create(mode, ttl_ms)
+        self._paths.check(path, is_sequential)
         check_data(data)
-        op_code = op_code_of(mode, ttl_ms)
-        self.parts.append(Part(op_code, path, data, -1, mode.value, acl, ttl_ms))
+        self.parts.append((op_code, Create(path, data, acl, flags, ttl_ms=ttl_ms or -1)))
         return self
 
     def set(self, path: str, data: bytes | None, *, version: int = -1) -> Self:
@@ -76,9 +84,9 @@ class Multi:
             ValueError: the path is invalid.
             TypeError: the data are not bytes.
         """
-        check_path(path)
+        self._paths.check(path)
         check_data(data)
-        self.parts.append(Part(_SET_DATA, path, data, version))
+        self.parts.append((_SET_DATA, SetData(path, data, version)))
         return self
 
     def delete(self, path: str, *, version: int = -1) -> Self:
@@ -87,8 +95,8 @@ class Multi:
         Raises:
             ValueError: the path is invalid.
         """
-        check_path(path)
-        self.parts.append(Part(_DELETE, path, None, version))
+        self._paths.check(path)
+        self.parts.append((_DELETE, Delete(path, version)))
         return self
 
     def check(self, path: str, *, version: int = -1) -> Self:
@@ -97,8 +105,8 @@ class Multi:
         Raises:
             ValueError: the path is invalid.
         """
-        check_path(path)
-        self.parts.append(Part(_CHECK, path, None, version))
+        self._paths.check(path)
+        self.parts.append((_CHECK, Check(path, version)))
         return self
 
 
@@ -156,12 +164,20 @@ def check_data(data: bytes | None) -> None:
         raise TypeError(f"data must be bytes or None, not {type(data).__name__}")
 
 
-def op_code_of(mode: CreateMode, ttl_ms: int) -> int:
-    """Return the op code of a create; raise ValueError if the TTL does not fit the mode."""
+def kind_of_create(mode: CreateMode, ttl_ms: int) -> tuple[int, int, bool]:
+    """Return the op code and the flags of a create, and whether the path is sequential.
+
+    Raises ValueError if the TTL does not fit the mode.
+    """
+    if mode is CreateMode.PERSISTENT and not ttl_ms:  # for speed
+        return _CREATE2, _NO_FLAGS, False
+    op_code = _CREATE2
     if mode.has_ttl:
         if not 1 <= ttl_ms <= MAX_TTL_MS:
             raise ValueError(f"ttl_ms must be 1 to {MAX_TTL_MS} for {mode.name}")
-        return _CREATE_TTL
-    if ttl_ms:
+        op_code = _CREATE_TTL
+    elif ttl_ms:
         raise ValueError(f"ttl_ms needs a mode with a TTL, not {mode.name}")
-    return _CREATE_CONTAINER if mode is CreateMode.CONTAINER else _CREATE2
+    elif mode is CreateMode.CONTAINER:
+        op_code = _CREATE_CONTAINER
+    return op_code, mode.value, mode.is_sequential

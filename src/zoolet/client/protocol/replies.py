@@ -136,7 +136,11 @@ def _finish_multi(call: Call[object], reader: Reader, chroot: str) -> None:
         call.error = first or errors[0]
         call.error.results = tuple(errors)
     else:
-        call.result = tuple([_result_of_part(result, chroot) for result in results])
+        call.result = (
+            results
+            if not chroot
+            else tuple([_without(chroot, one) if isinstance(one, str) else one for one in results])
+        )
 
 
 def _finish_multi_read(call: Call[object], reader: Reader) -> None:
@@ -157,13 +161,6 @@ def _parts_of(call: Call[object], count: int) -> list[tuple[int, str]]:
     if len(parts) != count:
         raise MalformedError(f"{count} results for {len(parts)} operations")
     return parts
-
-
-def _result_of_part(result: object, chroot: str) -> object:
-    # Apache ZooKeeper sends no Stat for a create in a multi, but for a container or a TTL it does.
-    if isinstance(result, Created):
-        return _without(chroot, result.path)
-    return _without(chroot, result) if isinstance(result, str) else result
 
 
 def _is_below(chroot: str, path: str) -> bool:

@@ -13,10 +13,9 @@ from zoolet.client.errors import ZooKeeperError
 from zoolet.client.protocol.batches import (
     Multi,
     MultiRead,
-    Part,
+    PathChecks,
     check_data,
-    check_path,
-    op_code_of,
+    kind_of_create,
 )
 from zoolet.client.protocol.calls import DROPPED, Call
 from zoolet.client.protocol.watches import CHILD, DATA, PERSISTENT, RECURSIVE, OnNotice, Watcher
@@ -58,7 +57,7 @@ class RequestMaker:
         """Make calls whose paths are below ``chroot``; "" is no chroot."""
         self._chroot = chroot
         self._xid = 0
-        self._valid_parent = ""
+        self._paths = PathChecks()
 
     def get(self, path: str, watch: OnNotice | None = None) -> Call[ZnodeData]:
         """Return the call of getData."""
@@ -87,11 +86,11 @@ class RequestMaker:
         self, path: str, data: bytes | None, mode: CreateMode, acl: AclList, ttl_ms: int
     ) -> Call[Created]:
         """Return the call of create2, createContainer or createTTL."""
-        op_code = op_code_of(mode, ttl_ms)
-        full = self._full(path, is_sequential=mode.is_sequential)
+        op_code, flags, is_sequential = kind_of_create(mode, ttl_ms)
+        full = self._full(path, is_sequential=is_sequential)
         check_data(data)
         writer, xid = BytesWriter(), self._next_xid()
-        write_create(writer, xid, op_code, full, data, acl, mode.value, ttl_ms)
+        write_create(writer, xid, op_code, full, data, acl, flags, ttl_ms)
         return Call(op_code, xid, path, writer.getvalue())
 
     def delete(self, path: str, version: int) -> Call[None]:
@@ -171,9 +170,9 @@ class RequestMaker:
     def multi(self, batch: Multi) -> Call[tuple[str | Stat | None, ...]]:
         """Return the call of multi."""
         writer, xid = BytesWriter(), self._next_xid()
-        write_multi(writer, xid, [(part.op_code, self._part(part)) for part in batch.parts])
+        write_multi(writer, xid, self._below(batch.parts) if self._chroot else batch.parts)
         call: Call[Any] = Call(OpCode.MULTI.value, xid, "", writer.getvalue())
-        call.parts = [(part.op_code, part.path) for part in batch.parts]
+        call.parts = [(op_code, request.path) for op_code, request in batch.parts]
         return call
 
     def multi_read(
@@ -187,17 +186,23 @@ class RequestMaker:
         call.parts = list(batch.parts)
         return call
 
-    def _part(self, part: Part) -> PartRequest:
-        op_code = part.op_code
-        is_sequential = CreateMode(part.flags).is_sequential
-        path = self._below_chroot(part.path, is_sequential)
-        if op_code == _SET_DATA:
-            return SetData(path, part.data, part.version)
-        if op_code == _DELETE:
-            return Delete(path, part.version)
-        if op_code == _CHECK:
-            return Check(path, part.version)
-        return Create(path, part.data, part.acl, part.flags, ttl_ms=part.ttl_ms or -1)
+    def _below(self, parts: list[tuple[int, PartRequest]]) -> list[tuple[int, PartRequest]]:
+        """Return the operations of a multi with their paths on the server."""
+        moved: list[tuple[int, PartRequest]] = []
+        for op_code, request in parts:
+            other: PartRequest
+            if isinstance(request, Create):
+                path = self._below_chroot(request.path, CreateMode(request.flags).is_sequential)
+                ttl_ms = request.ttl_ms
+                other = Create(path, request.data, request.acl, request.flags, ttl_ms=ttl_ms)
+            elif isinstance(request, SetData):
+                other = SetData(self._below_chroot(request.path), request.data, request.version)
+            elif isinstance(request, Delete):
+                other = Delete(self._below_chroot(request.path), request.version)
+            else:
+                other = Check(self._below_chroot(request.path), request.version)
+            moved.append((op_code, other))
+        return moved
 
     def _below_chroot(self, path: str, is_sequential: bool = False) -> str:
         if self._chroot:
@@ -208,11 +213,7 @@ class RequestMaker:
 
     def _full(self, path: str, *, is_sequential: bool = False) -> str:
         """Return the path on the server; raises ValueError if the path is invalid."""
-        # For speed: most paths have the same parent as the path before, and a plain last part.
-        end = path.rfind("/")
-        if end == -1 or path[:end] != self._valid_parent or not paths.ends_plainly(path, end + 1):
-            check_path(path, is_sequential=is_sequential)
-            self._valid_parent = path[:end]
+        self._paths.check(path, is_sequential)
         return self._below_chroot(path, is_sequential) if self._chroot else path
 
     def _next_xid(self) -> int:

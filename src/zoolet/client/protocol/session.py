@@ -72,6 +72,8 @@ class ClientSession:
 
     Attributes:
         state: the state of the session.
+        is_served: whether a server serves the session now.
+        has_ended: whether each call fails at once: there is no session, and no other one follows.
         session: the id and the password of the session; id 0 if there is none yet.
         timeout_ms: the session timeout: the negotiated one, or the wanted one before that.
         last_zxid: the newest zxid that the client has seen.
@@ -97,6 +99,7 @@ class ClientSession:
         ``renews`` says that the layer above calls `renew` after the session has expired.
         """
         self.state = SessionState.CONNECTING
+        self.is_served = self.has_ended = self._ignores_bytes = False
         self.session = resumed
         self.timeout_ms = timeout_ms
         self.last_zxid = 0
@@ -124,17 +127,6 @@ class ClientSession:
         self._needed_bytes = 0
 
     @property
-    def is_served(self) -> bool:
-        """Whether a server serves the session now."""
-        return self.state in SERVED
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether each call fails at once: there is no session, and no other one follows."""
-        waits = self._renews and self.state is SessionState.EXPIRED
-        return self.state in ENDED_STATES and not waits
-
-    @property
     def has_outstanding(self) -> bool:
         """Whether a call waits to be sent, or for its reply."""
         return bool(self.open_calls())
@@ -144,7 +136,7 @@ class ClientSession:
 
         Returns False if the session has ended; then the call has its error.
         """
-        if self.state in ENDED_STATES and self.has_ended:
+        if self.has_ended:
             self._end(call, error_of_the_end(self.state, call))
             return False
         self._waiting.append(call)
@@ -348,7 +340,7 @@ class ClientSession:
         return outcomes
 
     def _read_frame(self, data: bytes, start: int, end: int, outcomes: list[Outcome]) -> None:
-        if self.state in ENDED_STATES:
+        if self._ignores_bytes:
             return
         if self._awaits_grant:
             self._read_granted(Reader(data, start, end), outcomes)
@@ -461,6 +453,9 @@ class ClientSession:
         state = NEXT_STATE[self.state, stimulus]
         if state is not self.state:
             self.state = state
+            self.is_served, self._ignores_bytes = state in SERVED, state in ENDED_STATES
+            waits = self._renews and state is SessionState.EXPIRED
+            self.has_ended = self._ignores_bytes and not waits
             outcomes.append(state)
 
     def _fail_all(self, outcomes: list[Outcome]) -> None:

@@ -3,15 +3,13 @@
 This module imports the client's protocol and ``model``; it does not import asyncio.
 """
 
-import random
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from zoolet.client.connecting.options import NO_CHROOT, ClientOptions, new_session
+from zoolet.client.connecting.options import DEFAULT_HOSTS, NO_CHROOT, ClientOptions, new_session
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
-from zoolet.client.connecting.settings import DEFAULT_HOSTS
 from zoolet.client.errors import (
     AuthFailedError,
     ClientClosedError,
@@ -76,7 +74,7 @@ class Client(Recipes):
         self._options = options or ClientOptions()
         servers = parse_servers(hosts)
         session = new_session(self._options, servers.chroot)
-        order = ServerOrder(servers, random.Random())  # noqa: S311 -- no secret
+        order = ServerOrder(servers)
         make = RequestMaker(servers.chroot)
         if self._options.metrics is None:
             engine = Engine(session, order, self._options)

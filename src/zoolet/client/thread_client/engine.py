@@ -55,7 +55,7 @@ class Engine(Connection):
         self._call_timeout_s = options.call_timeout_s
         self._waits = 0
         self._next_check_s = 0.0
-        self._thread: threading.Thread | None = None
+        self._worker: threading.Thread | None = None
         self._aborted: Transport | None = None
         self._is_over = False
 
@@ -79,8 +79,8 @@ class Engine(Connection):
                 end.setblocking(False)
             self.wake_reads, self.wake_writes = ends
             self.pid = os.getpid()
-            self._thread = threading.Thread(target=self._work_on, name="zoolet-client", daemon=True)
-            self._thread.start()
+            self._worker = threading.Thread(target=self._work_on, name="zoolet-client", daemon=True)
+            self._worker.start()
 
     def stop(self) -> None:
         """End the connection and the background thread."""
@@ -89,9 +89,9 @@ class Engine(Connection):
             if self.transport is not None:
                 self.transport.abort()
             self.nudge()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._worker is not None and self._worker is not threading.current_thread():
             # It looks at _is_over often, except while it resolves a host name.
-            self._thread.join(_STOP_S)
+            self._worker.join(_STOP_S)
         self.followers.stop(_STOP_S)
 
     def run(self, call: Call[T], timeout_s: float | None) -> T:
@@ -218,7 +218,7 @@ class Engine(Connection):
                     self._read_until(transport, call, end_s)
                 else:
                     self._follow(call, end_s)
-                is_late = time.monotonic() >= end_s
+                is_late = call.phase < ENDED and time.monotonic() >= end_s
         finally:
             if self.followers.waiters or self.reader == this_thread:
                 self._stop_reading(this_thread)

@@ -4,7 +4,6 @@ Made by `release.client_methods` from `asyncio_client/operations.py`: change tha
 """
 
 import itertools
-import uuid
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Iterable
@@ -150,7 +149,11 @@ class Operations(Requests):
             DeadlineError: the time is over; the znode may exist, or may come to exist.
         """
         parent, _, name = path.rpartition("/")
-        prefix = f"{PROTECTED}{protection or uuid.uuid4()}-"
+        if not protection:
+            import uuid  # noqa: PLC0415 -- slow import
+
+            protection = str(uuid.uuid4())
+        prefix = f"{PROTECTED}{protection}-"
         limit = Deadline(timeout_s or None, "create_protected", path)
         while True:
             limit_s = None if timeout_s is None else limit.call_s()

@@ -16,10 +16,9 @@ from typing import Any, Final
 
 import click
 
+from zoolet.client.connecting.options import CONNECT_TIMEOUT_MS, DEFAULT_HOSTS
 from zoolet.client.connecting.settings import (
     AUTH_VARIABLE,
-    CONNECT_TIMEOUT_MS,
-    DEFAULT_HOSTS,
     SERVER_VARIABLE,
     TIMEOUT_LIMIT_MS,
     TLS_CA_VARIABLE,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from zoolet.client.connecting.options import Credential
 from zoolet.client.connecting.settings import (
     ConnectionSettings,
-    Credential,
     SettingsError,
     parse_credential,
     tls_files,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.interpreted import interpreted_only
 from tests.support.outcomes import Noted, Running
 from tests.support.scripted_server import (
     Accepted,
@@ -30,7 +31,6 @@ from zoolet.client import (
     SessionState,
 )
 from zoolet.client.protocol.session import SessionId
-from zoolet.client.thread_client import engine as engine_module
 from zoolet.model.codes import EventType, OpCode, Xid
 from zoolet.testing.received_requests.frames import REQUEST_HEADER
 
@@ -278,6 +278,7 @@ def test_a_close_ends_calls_that_wait_to_be_sent(server: ScriptedServer) -> None
     assert errors <= {ClientClosedError, ConnectionLossError}
 
 
+@interpreted_only
 def test_the_thread_that_reads_frees_the_descriptor_of_a_closed_client(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,7 +431,7 @@ def test_a_fault_of_the_background_thread_ends_all_calls(
     def fail(*_: object) -> None:
         raise LookupError("a fault of the client")
 
-    monkeypatch.setattr(engine_module, "connect", fail)
+    monkeypatch.setattr(client._engine.order, "next", fail)
     calling = Running(client.get, "/a")
     connection.request()
     connection.close()

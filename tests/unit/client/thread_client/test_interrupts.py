@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.interpreted import interpreted_only
 from tests.support.outcomes import Running
 from tests.support.scripted_server import (
     Asked,
@@ -65,6 +66,7 @@ class Interrupt:
         return self
 
 
+@interpreted_only
 def test_an_interrupt_anywhere_in_a_call_leaves_a_client_that_works() -> None:
     with ScriptedServer() as server:
         server.serve_all()
