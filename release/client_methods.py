@@ -72,8 +72,9 @@ MADE: Final[dict[Path, tuple[Path, Callable[[str, str], str]]]] = {
 }
 MADE.update(
     {
-        _THREADS / "recipes" / source.name: (source, blocking)
-        for source in sorted((_ASYNCIO / "recipes").glob("*.py"))
+        _THREADS / folder / source.name: (source, blocking)
+        for folder in ("subtrees", "recipes")
+        for source in sorted((_ASYNCIO / folder).glob("*.py"))
         if source.name != "__init__.py"
     }
 )

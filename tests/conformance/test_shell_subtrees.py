@@ -1,6 +1,8 @@
 """Walking, copying, moving and deleting subtrees, on zoolet and on Apache ZooKeeper."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -8,10 +10,9 @@ import pytest
 from kazoo.security import make_acl, make_digest_acl
 
 from tests.support.shell import GUARDED, Ran, fill, printed, ran, run_shell
-from zoolet.client.kazoo import calls
+from zoolet.client import Client, FutureRequests, MultiRead, transfers
+from zoolet.client.thread_client.subtrees import reading, writing
 from zoolet.shell.output import Output
-from zoolet.shell.subtrees import delete, transfer
-from zoolet.shell.subtrees import walk as walk_module
 from zoolet.testing.servers.process import ExternalServer
 
 
@@ -77,28 +78,36 @@ def test_what_may_not_be_read_is_counted(any_server: ExternalServer, kazoo: Any)
         assert "Insufficient permission : /s/closed" in found.err
 
 
-def test_a_walk_reads_many_znodes_at_once(kazoo: Any) -> None:
+@contextlib.contextmanager
+def noting_reads() -> Iterator[list[int]]:
+    """Give the numbers of operations of the multiReads that are sent."""
+    reads: list[int] = []
+    send = FutureRequests.multi_read
+
+    def noting(requests: FutureRequests, batch: MultiRead) -> Any:
+        reads.append(len(batch))
+        return send(requests, batch)
+
+    with mock.patch.object(FutureRequests, "multi_read", noting):
+        yield reads
+
+
+def test_a_walk_reads_many_znodes_at_once(any_server: ExternalServer, kazoo: Any) -> None:
     fill(kazoo, "/s/many", 3000)
-    with mock.patch.object(walk_module, "multi_read", wraps=calls.multi_read) as reading:
-        visited = list(walk_module.walk(kazoo, "/s", with_data=True))
+    with noting_reads() as reads, Client(any_server.hosts) as client:
+        visited = list(client.walk("/s", with_data=True))
     assert len(visited) == 3006
     assert [one.path for one in visited[:5]] == ["/s", "/s/a", "/s/a/deep", "/s/b", "/s/many"]
-    assert reading.call_count < 25
-    assert max(len(read.args[1]) + len(read.args[2]) for read in reading.call_args_list) <= 1000
+    assert len(reads) < 25
+    assert max(reads) <= 1000
 
 
-def test_a_walk_holds_no_more_than_fits(kazoo: Any) -> None:
+def test_a_walk_holds_no_more_than_fits(any_server: ExternalServer, kazoo: Any) -> None:
     for number in range(40):
         kazoo.create(f"/s/large{number:02d}", b"x" * 500_000)
-    reads = []
-
-    def noting(client: Any, data_of: Any, children_of: Any) -> Any:
-        reads.append(len(children_of))
-        return calls.multi_read(client, data_of, children_of)
-
-    with mock.patch.object(walk_module, "multi_read", noting):
-        assert sum(1 for _ in walk_module.walk(kazoo, "/s", with_data=True)) == 45
-    assert max(reads[2:]) <= 3, "after the first the size is known"
+    with noting_reads() as reads, Client(any_server.hosts) as client:
+        assert sum(1 for _ in client.walk("/s", with_data=True)) == 45
+    assert max(reads[2:]) <= 6, "after the first the size is known"
 
 
 def test_a_subtree_is_copied_with_its_acls(any_server: ExternalServer, kazoo: Any) -> None:
@@ -131,16 +140,27 @@ def test_nothing_goes_below_a_target_that_is_there(any_server: ExternalServer, k
 def test_a_copy_holds_no_more_than_fits(any_server: ExternalServer, kazoo: Any) -> None:
     for number in range(30):
         kazoo.create(f"/s/large{number:02d}", b"x" * 300_000)
-    asked: list[int] = []
-    acls = transfer._acls
+    outstanding: list[int] = []
+    exported = transfers.exported
 
-    def noting(client: Any, found: list[str], *, with_acl: bool) -> Any:
-        asked.append(len(found))
-        return acls(client, found, with_acl=with_acl)
+    def noting(*args: Any) -> Any:
+        outstanding.append(len(sent) - len(outstanding))
+        return exported(*args)
 
-    with mock.patch.object(transfer, "_acls", noting):
+    sent: list[str] = []
+    send = FutureRequests.get_acl
+
+    def sending(requests: FutureRequests, path: str) -> Any:
+        sent.append(path)
+        return send(requests, path)
+
+    with (
+        mock.patch.object(reading, "exported", noting),
+        mock.patch.object(FutureRequests, "get_acl", sending),
+    ):
         printed(any_server, "cp", "/s", "/t")
-    assert max(asked) <= 6, "a batch is bounded by its bytes"
+    assert len(outstanding) == 35
+    assert max(outstanding) <= 6, "the znodes that wait for their ACLs are bounded by their bytes"
     assert len(kazoo.get_children("/t")) == 33
 
 
@@ -208,20 +228,22 @@ def test_a_small_subtree_moves_in_one_txn(any_server: ExternalServer, kazoo: Any
 def test_a_move_does_not_lose_what_is_changed_meanwhile(
     any_server: ExternalServer, kazoo: Any
 ) -> None:
-    def changing(client: Any, root: str, *, with_acl: bool) -> Any:
-        yield from transfer.read_znodes(client, root, with_acl=with_acl)
+    read = Client.read_subtree
+
+    def changing(client: Client, root: str, *, with_acl: bool) -> Any:
+        yield from read(client, root, with_acl=with_acl)
         kazoo.set("/s/a", b"newer")
 
-    with mock.patch("zoolet.shell.commands.copying.read_znodes", changing):
+    with mock.patch.object(Client, "read_subtree", changing):
         found = ran(any_server, "mv", "/s", "/t")
     assert found.err == "version No is not valid : /s/a; nothing was moved\n"
     assert kazoo.exists("/t") is None
 
-    def adding(client: Any, root: str, *, with_acl: bool) -> Any:
-        yield from transfer.read_znodes(client, root, with_acl=with_acl)
+    def adding(client: Client, root: str, *, with_acl: bool) -> Any:
+        yield from read(client, root, with_acl=with_acl)
         kazoo.create("/s/a/new")
 
-    with mock.patch("zoolet.shell.commands.copying.read_znodes", adding):
+    with mock.patch.object(Client, "read_subtree", adding):
         found = ran(any_server, "mv", "/s", "/t")
     assert found.err == "Node not empty: /s/a; nothing was moved\n"
     assert kazoo.exists("/t") is None
@@ -248,14 +270,14 @@ def test_a_large_move_leaves_what_is_changed_meanwhile(
     any_server: ExternalServer, kazoo: Any
 ) -> None:
     fill(kazoo, "/s/many", 600)
-    write = transfer.Writer.write
+    write = writing.Writer.write
 
     def changing(self: Any, znodes: Any) -> Any:
         written = write(self, znodes)
         kazoo.set("/s/many/n00300", b"newer")
         return written
 
-    with mock.patch.object(transfer.Writer, "write", changing):
+    with mock.patch.object(writing.Writer, "write", changing):
         found = ran(any_server, "mv", "/s", "/t")
     assert found.err == (
         "version No is not valid : /s/many/n00300, which was changed after it was copied;"
@@ -275,9 +297,9 @@ def test_the_largest_data_is_copied(any_server: ExternalServer, kazoo: Any) -> N
 
 def test_deleteall_goes_on_over_what_others_do(any_server: ExternalServer, kazoo: Any) -> None:
     fill(kazoo, "/s/many", 600)
-    walk, rounds = walk_module.walk, []
+    walk, rounds = Client.walk, []
 
-    def meddling(client: Any, root: str, **how: Any) -> Any:
+    def meddling(client: Client, root: str, **how: Any) -> Any:
         found = list(walk(client, root, **how))
         rounds.append(len(found))
         if len(rounds) == 1:
@@ -285,7 +307,7 @@ def test_deleteall_goes_on_over_what_others_do(any_server: ExternalServer, kazoo
             kazoo.create("/s/many/n00008/new")
         return iter(found)
 
-    with mock.patch.object(delete, "walk", meddling):
+    with mock.patch.object(Client, "walk", meddling):
         assert printed(any_server, "deleteall", "-b", "50", "/s") == ""
     assert kazoo.exists("/s") is None
     assert len(rounds) == 2

@@ -6,11 +6,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from kazoo.protocol.serialization import Delete
 
 from tests.support.shell import Ran, fill, printed, ran, run_shell
-from zoolet.client.kazoo import calls, create
-from zoolet.model.codes import CreateMode
+from zoolet.client import FutureRequests, Multi
+from zoolet.client.kazoo import create
+from zoolet.model.codes import CreateMode, OpCode
 from zoolet.testing import ServerProcess
 from zoolet.testing.servers.process import ExternalServer
 
@@ -108,15 +108,14 @@ def test_containers_and_ttls_of_a_data_export_come_back(
         if line["path"] == "/s/null":
             line["stat"]["ephemeral_owner"] = -(1 << 56) + 60_000
     file.write_text("".join(f"{json.dumps(line)}\n" for line in owned))
-    sent: list[str] = []
-    send = calls.call
+    sent: list[int] = []
+    send = FutureRequests.multi
 
-    def noting(client: Any, request: Any) -> Any:
-        sent.extend(type(part).__name__ for part in getattr(request, "operations", ()))
-        return send(client, request)
+    def noting(requests: FutureRequests, batch: Multi) -> Any:
+        sent.extend(op_code for op_code, _ in batch.parts)
+        return send(requests, batch)
 
-    with mock.patch.object(calls, "call", noting):
+    with mock.patch.object(FutureRequests, "multi", noting):
         printed(any_server, "import", str(file), "/t")
-    assert {"CreateContainer", "CreateTtl", "Create"} <= set(sent)
-    assert Delete.__name__ not in sent
+    assert set(sent) == {OpCode.CREATE_CONTAINER, OpCode.CREATE_TTL, OpCode.CREATE2}
     assert kazoo.exists("/t/box") is not None

@@ -33,7 +33,7 @@ ALLOWED = {
     "zoolet.server.cli.running": set(),
     "zoolet.server.service": set(),
     "zoolet.jobs.worker.worker": {"kazoo"},
-    "zoolet.shell.main": {"kazoo", "rich"},
+    "zoolet.shell.main": {"rich"},
     "zoolet.testing.servers.embedded": {"kazoo"},
 }
 """The packages that each module may load."""

@@ -42,9 +42,11 @@ if TYPE_CHECKING:
         DeadlineError,
         EphemeralOnLocalSessionError,
         ForkedClientError,
+        HiddenAclError,
         InvalidAclError,
         LockLostError,
         MarshallingError,
+        MovedEphemeralError,
         NewConfigNoQuorumError,
         NoAuthError,
         NoChildrenForEphemeralsError,
@@ -92,6 +94,8 @@ if TYPE_CHECKING:
     from zoolet.client.thread_client.recipes.watchers import ChildrenWatcher, DataWatcher
     from zoolet.client.thread_client.retrying import RetryingRequests
     from zoolet.client.thread_client.watching import Watch
+    from zoolet.client.transfers import Transferred
+    from zoolet.exports.lines import ExportedZnode, ExportError
     from zoolet.model.acl import ACL, OPEN_ACL, Id
     from zoolet.model.addresses import Address
     from zoolet.model.codes import AddWatchMode, CreateMode, EventType, Permission, WatcherType
@@ -147,8 +151,11 @@ __all__ = [
     "EphemeralOnLocalSessionError",
     "Event",
     "EventType",
+    "ExportError",
+    "ExportedZnode",
     "ForkedClientError",
     "FutureRequests",
+    "HiddenAclError",
     "Id",
     "InvalidAclError",
     "Lease",
@@ -156,6 +163,7 @@ __all__ = [
     "LockLostError",
     "LockingQueue",
     "MarshallingError",
+    "MovedEphemeralError",
     "Multi",
     "MultiRead",
     "NewConfigNoQuorumError",
@@ -192,6 +200,7 @@ __all__ = [
     "Stat",
     "ThrottledError",
     "TlsFiles",
+    "Transferred",
     "TreeCache",
     "TreeChange",
     "UnimplementedError",
@@ -251,8 +260,11 @@ _MODULES = {
     "EphemeralOnLocalSessionError": "zoolet.client.errors",
     "Event": "zoolet.model.results",
     "EventType": "zoolet.model.codes",
+    "ExportError": "zoolet.exports.lines",
+    "ExportedZnode": "zoolet.exports.lines",
     "ForkedClientError": "zoolet.client.errors",
     "FutureRequests": "zoolet.client.thread_client.future_methods",
+    "HiddenAclError": "zoolet.client.errors",
     "Id": "zoolet.model.acl",
     "InvalidAclError": "zoolet.client.errors",
     "Lease": "zoolet.client.thread_client.recipes.semaphore",
@@ -260,6 +272,7 @@ _MODULES = {
     "LockLostError": "zoolet.client.errors",
     "LockingQueue": "zoolet.client.thread_client.recipes.locking_queue",
     "MarshallingError": "zoolet.client.errors",
+    "MovedEphemeralError": "zoolet.client.errors",
     "Multi": "zoolet.client.protocol.batches",
     "MultiRead": "zoolet.client.protocol.batches",
     "NewConfigNoQuorumError": "zoolet.client.errors",
@@ -297,6 +310,7 @@ _MODULES = {
     "Stat": "zoolet.model.stat",
     "ThrottledError": "zoolet.client.errors",
     "TlsFiles": "zoolet.client.connecting.tls_files",
+    "Transferred": "zoolet.client.transfers",
     "TreeCache": "zoolet.client.thread_client.recipes.tree_cache",
     "TreeChange": "zoolet.client.changes",
     "UnimplementedError": "zoolet.client.errors",

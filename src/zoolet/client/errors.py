@@ -234,6 +234,21 @@ class LockLostError(ZooKeeperError):
     explanation = "the lock was lost"
 
 
+class HiddenAclError(ZooKeeperError):
+    """The server shows the complete ACL of a znode only to clients with ADMIN permission."""
+
+    explanation = (
+        "the server shows the complete ACL only to clients with ADMIN permission: log in as such a"
+        " client, or copy without ACLs"
+    )
+
+
+class MovedEphemeralError(ZooKeeperError):
+    """A subtree with an ephemeral cannot be moved: the ephemeral belongs to its session."""
+
+    explanation = "an ephemeral belongs to its session; move it as a persistent znode, or leave it"
+
+
 class WaitCancelledError(ZooKeeperError):
     """The method ``cancel`` of a recipe ended this wait."""
 

@@ -54,9 +54,19 @@ class ExportedZnode(NamedTuple):
 
 def write_export(header: ExportHeader, znodes: Iterable[ExportedZnode]) -> Iterator[str]:
     """Yield the lines of an export, without line feeds."""
-    yield json.dumps({_FORMAT_KEY: _FORMAT, "zxid": f"0x{header.zxid:x}", "root": header.root})
+    yield header_line(header)
     for znode in znodes:
-        yield json.dumps(show_znode(znode), ensure_ascii=False)
+        yield znode_line(znode)
+
+
+def header_line(header: ExportHeader) -> str:
+    """Return the first line of an export, without line feed."""
+    return json.dumps({_FORMAT_KEY: _FORMAT, "zxid": f"0x{header.zxid:x}", "root": header.root})
+
+
+def znode_line(znode: ExportedZnode) -> str:
+    """Return the line of a znode, without line feed."""
+    return json.dumps(show_znode(znode), ensure_ascii=False)
 
 
 def read_export(lines: Iterable[str]) -> tuple[ExportHeader, Iterator[ExportedZnode]]:

@@ -76,7 +76,12 @@ class Refused(NamedTuple):
 
 
 class Visited(NamedTuple):
-    """A znode that a walk over a subtree has read: its path, and the names of its children."""
+    """A znode that a walk over a subtree has read.
+
+    ``names`` are the names of its children, in order. ``found`` is None if the walk does not read
+    data.
+    """
 
     path: str
-    children: Children
+    names: tuple[str, ...]
+    found: ZnodeData | None = None

@@ -10,13 +10,18 @@ import threading
 from collections.abc import Iterator
 
 
+class SecondInterrupt(KeyboardInterrupt):
+    """A second Ctrl-C, which has ended a block in the middle."""
+
+
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
     """Delay the KeyboardInterrupt of a Ctrl-C until the block has ended.
 
-    Without this, a Ctrl-C between a reply and its count makes the count wrong. An exception of the
-    block takes precedence over the KeyboardInterrupt. There is no delay in other threads than the
-    main thread, or if SIGINT does not have Python's default handler.
+    Without this, a Ctrl-C between a reply and its count makes the count wrong. A second Ctrl-C
+    raises SecondInterrupt at once. An exception of the block takes precedence over the
+    KeyboardInterrupt. There is no delay in other threads than the main thread, or if SIGINT does
+    not have Python's default handler.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -28,7 +33,7 @@ def held_back() -> Iterator[None]:
         nonlocal came
         if came:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            raise KeyboardInterrupt
+            raise SecondInterrupt
         came = True
 
     signal.signal(signal.SIGINT, note)

@@ -1,5 +1,5 @@
 """The shell ``zkCli.sh``, for zoolet and any ZooKeeper server.
 
 This package contains the commands, the parser of command lines and the output. It sends all
-requests through kazoo and ``client``. Imports ``model`` and ``client``, never the server.
+requests through ``client``. Imports ``model`` and ``client``, never the server.
 """

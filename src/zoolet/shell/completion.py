@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from kazoo.exceptions import KazooException
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application
 from prompt_toolkit.application.run_in_terminal import in_terminal
@@ -19,6 +18,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.utils import get_cwidth
 
+from zoolet.client.errors import ZooKeeperError
 from zoolet.console.terminal import printable
 from zoolet.model import paths
 from zoolet.shell.commands.registry import COMMANDS
@@ -40,10 +40,9 @@ def children_of(context: Context, path: str) -> list[str]:
     if not context.connection.is_connected():
         return []
     try:
-        found: list[str] = context.client.get_children_async(path).get(timeout=_ANSWER_TIMEOUT_S)
-    except (KazooException, context.client.handler.timeout_exception):
+        return list(context.client.children(path, timeout_s=_ANSWER_TIMEOUT_S).names)
+    except (ZooKeeperError, ValueError):  # ValueError: the typed text is not a path
         return []
-    return found
 
 
 class Completion(NamedTuple):

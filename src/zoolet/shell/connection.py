@@ -1,64 +1,36 @@
-"""The connection to a server: a kazoo client, its watches, and the state of the connection.
+"""The connection to a server: a client, its watches, and the state of the connection.
 
 Invariant: the client restores a lost connection and its watches within seconds after the server is
 available again. Imports ``model`` and ``client``.
 """
 
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
-from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
-from kazoo.protocol.states import KazooState, KeeperState
-
+from zoolet.client.connecting.opening import NoSessionError
+from zoolet.client.connecting.options import Credential
 from zoolet.client.connecting.settings import ConnectionSettings
-from zoolet.client.kazoo import Watches
-from zoolet.client.kazoo.sessions import NoSessionError, SessionOpener
+from zoolet.client.errors import AuthFailedError
+from zoolet.client.protocol.states import SERVED, SessionState
+from zoolet.client.thread_client.opening import ClientOpener, client_of
 from zoolet.model.addresses import AddressError
-from zoolet.model.codes import OpCode
+from zoolet.model.results import Event
 from zoolet.shell.errors import CommandError, describe
-
-_RETRY = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
+from zoolet.shell.watches import Watches
 
 SERVER_OPTION = "-server"
 
+_SHORT_WAIT_S = 0.5
+"""The wait for another connection before the shell says that the connection is lost."""
+
 _STATE_NAMES = {
-    KeeperState.CONNECTED: "CONNECTED",
-    KeeperState.CONNECTED_RO: "CONNECTEDREADONLY",
+    SessionState.CONNECTED: "CONNECTED",
+    SessionState.READ_ONLY: "CONNECTEDREADONLY",
+    SessionState.AUTH_FAILED: "AUTH_FAILED",
+    SessionState.CLOSED: "CLOSED",
 }
-"""Apache ZooKeeper's names of kazoo's states; any other state is CONNECTING or CLOSED."""
-
-_CHANGES = frozenset(
-    {
-        OpCode.CREATE,
-        OpCode.CREATE2,
-        OpCode.CREATE_CONTAINER,
-        OpCode.CREATE_TTL,
-        OpCode.DELETE,
-        OpCode.SET_DATA,
-        OpCode.SET_ACL,
-        OpCode.MULTI,
-        OpCode.RECONFIG,
-    }
-)
-"""The requests that change a server's data or configuration."""
-
-
-class _Client(KazooClient):  # type: ignore[misc] # kazoo has no types
-    """A kazoo client that calls ``on_change`` before it sends a request that changes something.
-
-    kazoo and ``zoolet.client`` send every request through ``_call``.
-    """
-
-    def __init__(self, on_change: Callable[[], None], **settings: Any) -> None:
-        self._on_change = on_change
-        super().__init__(**settings)
-
-    def _call(self, request: Any, async_object: Any) -> Any:
-        if request.type in _CHANGES:
-            self._on_change()
-        return super()._call(request, async_object)
+"""Apache ZooKeeper's names of the states; any other state is CONNECTING."""
 
 
 class Connection:
@@ -66,81 +38,79 @@ class Connection:
 
     Attributes:
         hosts: the addresses of the servers, with the chroot.
-        client: the kazoo client.
+        servers: the same, as a value.
+        settings: the settings of the connection, with the logins of ``addauth``.
+        client: the client.
         watches: the watches of this client.
         is_closed: whether ``close`` was called, or ``open`` failed.
     """
 
-    def __init__(self, connection: ConnectionSettings, on_change: Callable[[], None]) -> None:
+    def __init__(self, settings: ConnectionSettings, on_event: Callable[[Event], None]) -> None:
         """Create the client, unconnected; raises CommandError if the addresses are invalid.
 
-        The client calls ``on_change`` before it sends a request that may change something.
+        ``on_event`` is called with the events of the watches, in a thread of its own.
         """
         try:
-            self.hosts = str(connection.servers)
+            self.servers = settings.servers
         except AddressError as error:
             raise CommandError(str(error)) from error
+        self.hosts = str(self.servers)
+        self.settings = settings
         self.is_closed = False
-        self._settings = connection
-        self._timeout_s = connection.connect_timeout_s
         self._connected = threading.Event()
         self._listeners: list[Callable[[], None]] = []
-        self.client: Any = _Client(
-            on_change, connection_retry=dict(_RETRY), **connection.for_kazoo()
-        )
-        self.watches = Watches(self.client)
+        self.client = client_of(settings)
+        self.watches = Watches(self.client, self._connected, on_event)
         self.client.add_listener(self._on_state)
 
-    def open(self, credentials: Iterable[tuple[str, str]] = ()) -> None:
+    def open(self) -> None:
         """Connect and log in; raises CommandError if no server answers in time.
 
         The error names the cause. The wait ends early if the cause cannot disappear by waiting.
         """
-        self.client.auth_data.update(credentials)
         try:
-            SessionOpener(self.client, self._settings, SERVER_OPTION).open(self._connected.wait)
+            ClientOpener(self.client, self.settings, SERVER_OPTION).open()
         except NoSessionError as error:
-            self.close()
+            self.is_closed = True
             raise CommandError(str(error)) from error
-        try:
-            is_there = not self.client.chroot or self.client.exists("/") is not None
-        except KazooException as error:
-            self.close()
-            raise CommandError(f"{self.hosts}: {describe(error, '')}") from error
-        if not is_there:
-            self.close()
-            raise CommandError(
-                f"{self.hosts}: {self.client.chroot} does not exist; connect without this path and"
-                " create it"
-            )
+        except BaseException:
+            self.is_closed = True
+            raise
 
     def close(self) -> None:
         """Close the session; the server then deletes the ephemerals of the session."""
         self.is_closed = True
-        self.client.stop()
         self.client.close()
+
+    def log_in(self, scheme: str, secret: bytes) -> None:
+        """Log in, now and on each later connection; raises a ZooKeeperError."""
+        self.client.add_auth(scheme, secret)
+        login = Credential(scheme, secret.decode("utf-8", "surrogateescape"))
+        self.settings = replace(self.settings, auth=(*self.settings.auth, login))
 
     @property
     def state_name(self) -> str:
         """The state of the connection, as the prompt shows it."""
         if self.is_closed:
             return "CLOSED"
-        return _STATE_NAMES.get(self.client.client_state, "CONNECTING")
+        return _STATE_NAMES.get(self.client.state, "CONNECTING")
 
     def is_connected(self) -> bool:
         """Return whether the client is connected now."""
         return self._connected.is_set()
 
+    def is_soon_connected(self) -> bool:
+        """Return whether the client is connected, or is connected again after a short time."""
+        return self._connected.wait(_SHORT_WAIT_S)
+
     def wait(self) -> None:
         """Wait until the client is connected; raises CommandError after the timeout."""
-        if self.is_closed:
+        if self.state_name == "CLOSED":
             raise CommandError("Not connected")
-        if not self._connected.wait(self._timeout_s):
+        if self.client.state is SessionState.AUTH_FAILED:
+            raise CommandError(describe(AuthFailedError()))
+        if not self._connected.wait(self.settings.connect_timeout_s):
             raise CommandError(f"no ZooKeeper server answers at {self.hosts}")
-
-    def let_events_come(self) -> None:
-        """Wait until all watch events that the client has received are printed."""
-        self.client.handler.callback_queue.join()
 
     def add_listener(self, listener: Callable[[], None]) -> None:
         """Call ``listener``, in another thread, each time the connection is lost or restored."""
@@ -150,8 +120,8 @@ class Connection:
         """Stop calling ``listener``."""
         self._listeners.remove(listener)
 
-    def _on_state(self, state: str) -> None:
-        if state == KazooState.CONNECTED:
+    def _on_state(self, state: SessionState) -> None:
+        if state in SERVED:
             self._connected.set()
         else:
             self._connected.clear()

@@ -3,28 +3,30 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from zoolet.client.kazoo import Watches, WatchEvent
+from zoolet.client.thread_client.client import Client
 from zoolet.model import paths
+from zoolet.model.results import Event
 from zoolet.shell.commands.arguments import check_path
 from zoolet.shell.connection import Connection
 from zoolet.shell.errors import CommandError, UsageError
 from zoolet.shell.formatting import show_event
 from zoolet.shell.output import Output
 from zoolet.shell.settings import Settings
+from zoolet.shell.watches import Watches
 
 
 class Place(NamedTuple):
     """The meaning of an argument ``/PATH`` or ``HOST:PORT/PATH``.
 
     Attributes:
-        client: the kazoo client of the server.
+        client: the client of the server.
         path: the path, relative to the client's chroot.
         hosts: the servers as the user wrote them, with the chroot.
     """
 
-    client: Any
+    client: Client
     path: str
     hosts: str
 
@@ -41,7 +43,7 @@ class Context:
         connection: the current connection; closed after ``close``.
         lines: the typed lines; the last is the current line.
         prints_watches: whether watch events are printed (``printwatches``).
-        changes_sent: the number of sent requests that may have changed something.
+        has_changed: whether the current command has sent a request that may have changed something.
     """
 
     def __init__(self, settings: Settings, output: Output) -> None:
@@ -49,12 +51,21 @@ class Context:
         self.output = output
         self.lines: list[str] = []
         self.prints_watches = True
-        self.changes_sent = 0
-        self.connection = self._new_connection(settings.connection.hosts)
+        self.has_changed = False
+        self.connection = Connection(settings.connection, self._on_event)
 
     @property
-    def client(self) -> Any:
-        """The kazoo client of the connection."""
+    def client(self) -> Client:
+        """The client of the connection."""
+        return self.connection.client
+
+    @property
+    def changing_client(self) -> Client:
+        """The client of the connection, for a request that may change something.
+
+        The message after Ctrl-C then says that the change may have been executed.
+        """
+        self.has_changed = True
         return self.connection.client
 
     @property
@@ -64,23 +75,17 @@ class Context:
 
     def connect(self, hosts: str) -> None:
         """Close the current session and open a session with ``hosts``."""
-        connection = self._new_connection(hosts)
+        connection = Connection(replace(self.settings.connection, hosts=hosts), self._on_event)
         self.close()
         self.connection = connection
         connection.open()
-
-    def _new_connection(self, hosts: str) -> Connection:
-        return Connection(replace(self.settings.connection, hosts=hosts), self._note_change)
-
-    def _note_change(self) -> None:
-        self.changes_sent += 1
 
     def close(self) -> None:
         """Close the current session, if there is one."""
         if not self.connection.is_closed:
             self.connection.close()
 
-    def on_event(self, event: WatchEvent) -> None:
+    def _on_event(self, event: Event) -> None:
         """Print a watch event, unless ``printwatches off`` was run."""
         if self.prints_watches:
             self.output.say(show_event(event))
@@ -100,9 +105,10 @@ class Context:
         if not hosts:
             yield self.here(path)
             return
-        connection = self._new_connection(hosts)
+        settings = replace(self.connection.settings, hosts=hosts)
+        connection = Connection(settings, self._on_event)
         try:
-            connection.open(self.client.auth_data)
+            connection.open()
             yield Place(connection.client, path, hosts)
         finally:
             if not connection.is_closed:

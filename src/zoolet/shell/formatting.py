@@ -10,15 +10,15 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
-from kazoo.protocol.states import ZnodeStat
-
-from zoolet.client.kazoo import WatchEvent, WatchKind
 from zoolet.model.acl import AclList
 from zoolet.model.acl_texts import AclError, format_permissions, parse_acl
 from zoolet.model.codes import EventType
 from zoolet.model.numbers import hex64
+from zoolet.model.results import Event
+from zoolet.model.stat import Stat
 from zoolet.shell.answers import Answer
 from zoolet.shell.errors import UsageError
+from zoolet.shell.watches import WatchKind
 
 _JSON_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]|[^][\s{},:"]+')
 
@@ -31,7 +31,6 @@ _EVENT_NAMES = {
 
 _REMOVED_NAMES = {
     WatchKind.DATA: "DataWatchRemoved",
-    WatchKind.EXIST: "DataWatchRemoved",
     WatchKind.CHILD: "ChildWatchRemoved",
     WatchKind.PERSISTENT: "PersistentWatchRemoved",
     WatchKind.RECURSIVE: "PersistentWatchRemoved",
@@ -92,7 +91,7 @@ def format_names(names: Iterable[str]) -> str:
     return f"[{', '.join(names)}]"
 
 
-def format_stat(stat: ZnodeStat) -> str:
+def format_stat(stat: Stat) -> str:
     """Return a Stat with one field per line, under the names of Apache ZooKeeper's shell."""
     return "\n".join(
         (
@@ -104,14 +103,14 @@ def format_stat(stat: ZnodeStat) -> str:
             f"cversion = {stat.cversion}",
             f"dataVersion = {stat.version}",
             f"aclVersion = {stat.aversion}",
-            f"ephemeralOwner = {format_id(stat.ephemeralOwner)}",
-            f"dataLength = {stat.dataLength}",
-            f"numChildren = {stat.numChildren}",
+            f"ephemeralOwner = {format_id(stat.ephemeral_owner)}",
+            f"dataLength = {stat.data_length}",
+            f"numChildren = {stat.num_children}",
         )
     )
 
 
-def stat_value(stat: ZnodeStat) -> dict[str, Any]:
+def stat_value(stat: Stat) -> dict[str, Any]:
     """Return a Stat's fields by name; the zxids and the owner are hexadecimal texts."""
     return {
         "czxid": f"0x{stat.czxid:x}",
@@ -122,9 +121,9 @@ def stat_value(stat: ZnodeStat) -> dict[str, Any]:
         "version": stat.version,
         "cversion": stat.cversion,
         "aversion": stat.aversion,
-        "ephemeral_owner": format_id(stat.ephemeralOwner),
-        "data_length": stat.dataLength,
-        "num_children": stat.numChildren,
+        "ephemeral_owner": format_id(stat.ephemeral_owner),
+        "data_length": stat.data_length,
+        "num_children": stat.num_children,
     }
 
 
@@ -147,19 +146,19 @@ def read_acl(text: str) -> AclList:
         raise UsageError(str(error)) from None
 
 
-def acl_value(acl: Any) -> list[dict[str, str]]:
-    """Return kazoo's ACL as a list of entries."""
+def acl_value(acl: AclList) -> list[dict[str, str]]:
+    """Return an ACL as a list of entries."""
     return [
         {
             "scheme": entry.id.scheme,
-            "id": entry.id.id or "",
+            "id": entry.id.id,
             "permissions": format_permissions(entry.perms),
         }
         for entry in acl
     ]
 
 
-def show_event(event: WatchEvent) -> Answer:
+def show_event(event: Event) -> Answer:
     """Return the answer that shows a watch event."""
     return _show_event(_EVENT_NAMES[event.type], event.path, event.zxid)
 

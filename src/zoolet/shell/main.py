@@ -5,7 +5,6 @@ the command line is invalid.
 """
 
 import io
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -21,8 +20,6 @@ from zoolet.shell.settings import Settings, read_settings
 def main(argv: list[str]) -> int:
     """Run the shell; return the exit status."""
     settings = read_settings(argv, os.environ)
-    # The shell reports connection problems itself, so kazoo's log messages are turned off.
-    logging.getLogger("kazoo").setLevel(logging.CRITICAL + 1)
     _prepare_streams()
     output = Output(is_json=settings.is_json, has_pager=settings.has_pager)
     try:

@@ -7,8 +7,7 @@ Exit statuses: 0: the command succeeded; 1: it failed; 2: its options or argumen
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from kazoo.exceptions import ConnectionLoss, KazooException
-
+from zoolet.client.errors import ConnectionLossError, ZooKeeperError
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import BLANKS, split_line
 from zoolet.shell.commands.registry import Command, find
@@ -85,7 +84,7 @@ class Shell:
             self._wait_for_connection()
             self._show(command, arguments)
         # Watch events that arrived before the command's reply are printed before the next command.
-        self._context.connection.let_events_come()
+        self._context.watches.let_events_come()
 
     def _show(self, command: Command, arguments: Any) -> None:
         """Run a command and print its answers."""
@@ -99,11 +98,11 @@ class Shell:
 
         try:
             self._context.output.show(answers(), is_live=command.is_live)
-        except ConnectionLoss as error:
+        except ConnectionLossError as error:
             if command.changes or has_answered:
                 raise _named(error, arguments) from error
             raise _NothingShownError from error
-        except KazooException as error:
+        except ZooKeeperError as error:
             raise _named(error, arguments) from error
 
     def _reporting(self, read: Callable[[], Sequence[str]]) -> int:
@@ -112,7 +111,7 @@ class Shell:
         If the typed line is invalid, ``read`` raises the same exceptions as a command.
         """
         complain = self._context.output.complain
-        sent_before = self._context.changes_sent
+        self._context.has_changed = False
         command: Command | None = None
         try:
             words = read()
@@ -121,8 +120,7 @@ class Shell:
         except AnswerIsNo:
             return FAILED
         except KeyboardInterrupt:
-            has_sent = self._context.changes_sent > sent_before
-            complain(_told_of_interrupt(command, has_sent_changes=has_sent))
+            complain(_told_of_interrupt(command, has_changed=self._context.has_changed))
             return FAILED
         except UsageError as error:
             complain(str(error))
@@ -141,16 +139,16 @@ class Shell:
     def _wait_for_connection(self) -> None:
         """Wait until the client is connected, or has reconnected; raises CommandError."""
         connection = self._context.connection
-        if not connection.is_connected() and connection.state_name == "CONNECTING":
+        if connection.state_name == "CONNECTING" and not connection.is_soon_connected():
             self._context.output.complain(
                 f"The connection to {connection.hosts} is lost; waiting for a new connection ..."
             )
         connection.wait()
 
 
-def _told_of_interrupt(command: Command | None, *, has_sent_changes: bool) -> str:
+def _told_of_interrupt(command: Command | None, *, has_changed: bool) -> str:
     """Return the message after Ctrl-C; it says whether the command may have changed anything."""
-    if has_sent_changes:
+    if has_changed:
         return "^C: the command was stopped; a change that it sent may have been executed"
     if command is not None and command.changes:
         return "^C: the command was stopped; nothing was changed"
@@ -161,7 +159,6 @@ class _NothingShownError(Exception):
     """The connection was lost during a read-only command, before the command printed anything."""
 
 
-def _named(error: Exception, arguments: Any) -> CommandError:
+def _named(error: ZooKeeperError, arguments: Any) -> CommandError:
     """Return a CommandError with Apache ZooKeeper's message for the error and the path."""
-    path = getattr(error, "path", None) or getattr(arguments, "path", None) or ""
-    return CommandError(describe(error, path))
+    return CommandError(describe(error, getattr(arguments, "path", None) or ""))

@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.shell import Ran, run_shell
 from zoolet.client.kazoo import create_request, multi_async
+from zoolet.client.thread_client.interruption import Uninterrupted
 from zoolet.process import interrupts
 from zoolet.testing import ServerProcess
 
@@ -31,21 +32,14 @@ class Person:
     def __init__(self, waits_before: int) -> None:
         self.waits_before = waits_before
 
-    def look_at(self, send: Callable[..., Any]) -> Callable[..., Any]:
-        """Return ``send``, whose result's ``get()`` is what the shell waits in."""
+    def look_at(self, wait: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``wait``, in which the shell waits for the answer to a change."""
 
         def watched(*arguments: Any) -> Any:
-            result = send(*arguments)
-            get = result.get
-
-            def wait(*limits: Any, **more: Any) -> Any:
-                self.waits_before -= 1
-                if self.waits_before == -1:
-                    signal.raise_signal(signal.SIGINT)
-                return get(*limits, **more)
-
-            result.get = wait
-            return result
+            self.waits_before -= 1
+            if self.waits_before == -1:
+                signal.raise_signal(signal.SIGINT)
+            return wait(*arguments)
 
         return watched
 
@@ -73,12 +67,8 @@ def many(client: Any) -> Any:
 def run_interrupted(server: ServerProcess, waits_before: int, *words: str) -> Ran:
     """Run a command; Ctrl-C comes at the wait for an answer with this number."""
     person = Person(waits_before)
-    watched = person.look_at(multi_async)
-    with (
-        mock.patch("zoolet.shell.subtrees.transfer.multi_async", watched),
-        mock.patch("zoolet.shell.subtrees.delete.multi_async", watched),
-        mock.patch("zoolet.shell.commands.copying.multi_async", watched),
-    ):
+    watched = person.look_at(Uninterrupted.result_of)
+    with mock.patch.object(Uninterrupted, "result_of", watched):
         return run_shell(server.hosts, *words)
 
 
@@ -121,8 +111,8 @@ def check_mv(server: ServerProcess, client: Any, waits_before: int) -> None:
     left = present(client, "/s")
     if not found.status:
         assert (left, present(client, "/u")) == (0, ZNODES + 1)
-    elif "written" in found.err:
-        pattern = r"\^C; (?:nothing was written|(\d+) znodes had been written)$"
+    elif "copied" not in found.err:
+        pattern = r"\^C; (?:nothing was moved|(\d+) znodes had been written)$"
         assert said(pattern, found.err) == present(client, "/u")
         assert left == ZNODES + 1
     else:
@@ -229,7 +219,7 @@ def test_ctrl_c_is_the_editors_while_it_runs(
     ("where", "told"),
     [
         ("zoolet.shell.connection.Connection.wait", "^C; nothing was set"),
-        ("kazoo.client.KazooClient.set", "^C; the text may have been set or not"),
+        ("zoolet.client.Client.set", "^C; the text may have been set or not"),
     ],
 )
 def test_ctrl_c_after_the_editor_names_the_text(

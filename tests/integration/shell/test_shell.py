@@ -12,11 +12,10 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from kazoo.client import KazooClient
-from kazoo.exceptions import ConnectionLoss
 
 from tests.support.shell import Ran, printed, run_shell
 from tests.support.waiting import wait_until
+from zoolet.client import Client, ConnectionLossError
 from zoolet.shell.connection import Connection
 from zoolet.shell.context import Context
 from zoolet.shell.output import Output
@@ -312,17 +311,18 @@ def test_connect_and_close(server: ServerProcess, client: Any) -> None:
 
 def test_what_reads_is_read_again_over_a_new_connection(server: ServerProcess, client: Any) -> None:
     client.create("/a", b"x")
-    found = client.get("/a")
-    with mock.patch.object(KazooClient, "get", side_effect=[ConnectionLoss(), found]):
+    with Client(server.hosts) as other:
+        found = other.get("/a")
+    with mock.patch.object(Client, "get", side_effect=[ConnectionLossError(), found]):
         assert printed(server, "get", "/a") == "x\n"
-    with mock.patch.object(KazooClient, "get", side_effect=ConnectionLoss()):
+    with mock.patch.object(Client, "get", side_effect=ConnectionLossError()):
         ran = run_shell(server.hosts, "get", "/a")
     assert (ran.status, ran.out) == (1, "")
     assert "run it again" in ran.err
 
 
 def test_a_change_is_never_made_twice(server: ServerProcess) -> None:
-    with mock.patch.object(KazooClient, "set", side_effect=ConnectionLoss()) as setting:
+    with mock.patch.object(Client, "set", side_effect=ConnectionLossError()) as setting:
         ran = run_shell(server.hosts, "set", "/a", "x")
     assert setting.call_count == 1
     assert ran.err == "The connection was lost; the command may have been executed or not: /a\n"
@@ -400,7 +400,7 @@ def test_a_server_that_only_reads_is_taken_where_that_is_asked_for() -> None:
         with mock.patch.object(Connection, "open"), mock.patch.object(Connection, "close"):
             settings = read_settings([*options, "help"], {})
             context = Context(settings, Output(is_json=False, has_pager=False))
-        assert context.client.read_only is is_taken
+        assert context.client._options.takes_read_only_server is is_taken
 
 
 def test_a_quota_of_an_old_client_without_hard_limits_is_changed(

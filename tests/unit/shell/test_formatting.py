@@ -5,11 +5,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kazoo.protocol.states import ZnodeStat
 
 from zoolet.console.texts import counted
 from zoolet.model.acl import ACL, Id
 from zoolet.model.acl_texts import format_acl
+from zoolet.model.stat import Stat
 from zoolet.shell.errors import UsageError
 from zoolet.shell.formatting import (
     format_data,
@@ -22,7 +22,7 @@ from zoolet.shell.formatting import (
     stat_value,
 )
 
-STAT = ZnodeStat(16, 17, 0, 0, 1, 2, 3, -1, 5, 6, 18)
+STAT = Stat(16, 17, 0, 0, 1, 2, 3, -1, 5, 6, 18)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from zoolet.client.connecting.diagnosis import Cause, Kind, unresolved, why_no_session
+from zoolet.client.connecting.servers import Servers
 from zoolet.client.connecting.settings import ConnectionSettings
 
 _PATIENCE_S: Final = 2.0
@@ -105,6 +106,13 @@ def login_refused(schemes: Iterable[str]) -> NoSessionError:
     """Return the error for a refused login with these schemes."""
     named = ", ".join(sorted(set(schemes)))
     return NoSessionError(f"the server refuses the login with {named}. Check --auth SCHEME:SECRET")
+
+
+def chroot_missing(servers: Servers) -> NoSessionError:
+    """Return the error for a chroot that does not exist."""
+    return NoSessionError(
+        f"{servers}: {servers.chroot} does not exist; connect without this path and create it"
+    )
 
 
 def _in_words(timeout_ms: int) -> str:

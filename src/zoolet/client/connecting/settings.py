@@ -5,10 +5,9 @@ programs of users. Invariant: no repr and no message shows a credential. Imports
 module does not read environment variables.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from zoolet.client.connecting.options import (
     CONNECT_TIMEOUT_MS,
@@ -125,22 +124,3 @@ class ConnectionSettings:
         if servers.chroot:
             root = servers.chroot if root == paths.ROOT else servers.chroot + root
         return replace(self, hosts=servers.hosts), root
-
-    def for_kazoo(self) -> Mapping[str, Any]:
-        """Return the keyword arguments for a KazooClient.
-
-        Raises:
-            AddressError: see ``servers``.
-        """
-        arguments: dict[str, Any] = {
-            "hosts": str(self.servers),
-            "timeout": self.session_timeout_ms / 1000,
-            "read_only": self.takes_read_only_server,
-            "auth_data": {tuple(credential) for credential in self.auth},
-        }
-        if self.tls is not None:
-            arguments |= {"use_ssl": True, "ca": str(self.tls.ca), "check_hostname": True}
-            if self.tls.cert is not None:
-                key = self.tls.key or self.tls.cert
-                arguments |= {"certfile": str(self.tls.cert), "keyfile": str(key)}
-        return arguments

@@ -59,6 +59,10 @@ class RequestMaker:
         self._xid = 0
         self._paths = PathChecks()
 
+    def full_path(self, path: str) -> str:
+        """Return the path on the server; raises ValueError if the path is invalid."""
+        return self._full(path)
+
     def get(self, path: str, watch: OnNotice | None = None) -> Call[ZnodeData]:
         """Return the call of getData."""
         full = self._full(path)

@@ -101,6 +101,11 @@ class WatchTable:
         """Whether there is a watcher of any kind on a path."""
         return any(path in watchers for watchers in self._watchers)
 
+    def of(self, path: str, notify: OnNotice) -> list[Watcher]:
+        """Return the watchers of a function on a path, of all kinds."""
+        listed = [watchers.get(path, []) for watchers in self._watchers]
+        return [one for watchers in listed for one in watchers if one.notify == notify]
+
     def add(self, watcher: Watcher, *, exists: bool = True) -> None:
         """Add a watcher; ``exists`` is False if exists() found no znode."""
         if watcher.kind == DATA and not exists:

@@ -7,10 +7,10 @@ latest. Imports `zoolet.client.connecting`.
 import threading
 from typing import Final
 
-from zoolet.client.connecting.opening import SessionWait, login_refused
+from zoolet.client.connecting.opening import SessionWait, chroot_missing, login_refused
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.settings import ConnectionSettings
-from zoolet.client.errors import AuthFailedError, ZooKeeperError
+from zoolet.client.errors import AuthFailedError, NoNodeError, ZooKeeperError
 from zoolet.client.thread_client.client import Client
 
 _MORE_S: Final = 1.0
@@ -93,6 +93,8 @@ class ClientOpener:
             return False
         if isinstance(self._error, AuthFailedError):
             raise login_refused(scheme for scheme, _ in self._settings.auth) from self._error
+        if isinstance(self._error, NoNodeError):
+            raise chroot_missing(self._settings.servers) from self._error
         if isinstance(self._error, ZooKeeperError):
             return False
         if self._error is not None:

@@ -19,22 +19,21 @@ from zoolet.client.errors import (
     ConnectionLossError,
     NodeExistsError,
     NoNodeError,
-    NotEmptyError,
     ZooKeeperError,
 )
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.session import SessionId
 from zoolet.client.protocol.states import OnState, SessionState
+from zoolet.client.protocol.watches import OnNotice
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.addresses import Address
 from zoolet.model.codes import AddWatchMode, CreateMode
-from zoolet.model.results import Visited, ZnodeData
+from zoolet.model.results import ZnodeData
 
 OUTSTANDING: Final = 200
 """The default number of requests that are outstanding at the same time."""
 
-_DELETE_TRIES: Final = 10
 PROTECTED: Final = "_c_"
 """The beginning of the name of a protected znode, as Curator has it."""
 
@@ -65,6 +64,11 @@ class Operations(Requests):
     def session_timeout_ms(self) -> int:
         """The negotiated session timeout, in milliseconds."""
         return self._engine.session.timeout_ms
+
+    @property
+    def chroot(self) -> str:
+        """The path of the client's root on the server; "" if it is the server's root."""
+        return self._engine.order.servers.chroot
 
     @property
     def address(self) -> Address | None:
@@ -106,6 +110,17 @@ class Operations(Requests):
         """
         mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
         return Watch(self._engine, self._make, path, mode, max_events)
+
+    def forget_watch(self, path: str, watch: OnNotice) -> None:
+        """Do not call ``watch`` for a path any more, also without a connection.
+
+        The server forgets its watches on the path too, if no other function waits for them.
+
+        Raises:
+            ValueError: the path is invalid.
+        """
+        for watcher in self._engine.session.watches.of(self._make.full_path(path), watch):
+            self._engine.abandon(watcher)
 
     def ensure_path(
         self, path: str, *, acl: AclList = OPEN_ACL, timeout_s: float | None = None
@@ -188,30 +203,6 @@ class Operations(Requests):
                 continue  # each try waits for a connection, up to the time limit of a call
             return next((name for name in listed.names if name.startswith(prefix)), None)
 
-    def walk(self, path: str, *, outstanding: int = OUTSTANDING) -> Iterator[Visited]:
-        """Yield each znode of a subtree, parents before their children.
-
-        Znodes that are deleted meanwhile are left out.
-
-        Raises:
-            NoNodeError: the znode ``path`` does not exist.
-        """
-        waiting: deque[str] = deque()
-        running = deque([(path, self.futures.children(path))])
-        while running:
-            visited, future = running.popleft()
-            try:
-                found = result_of(future)
-            except NoNodeError:
-                if visited == path:
-                    raise
-            else:
-                waiting.extend(paths.join(visited, name) for name in found.names)
-                yield Visited(visited, found)
-            while waiting and len(running) < outstanding:
-                following = waiting.popleft()
-                running.append((following, self.futures.children(following)))
-
     def read_many(
         self, wanted: Iterable[str], *, outstanding: int = OUTSTANDING
     ) -> Iterator[tuple[str, ZnodeData | ZooKeeperError]]:
@@ -231,42 +222,3 @@ class Operations(Requests):
             running.extend(
                 [(path, self.futures.get(path)) for path in itertools.islice(remaining, 1)]
             )
-
-    def delete_recursive(self, path: str, *, outstanding: int = OUTSTANDING) -> int:
-        """Delete a znode and all its descendants; return the number of deleted znodes.
-
-        Znodes that others create below it meanwhile are deleted too.
-
-        Raises:
-            NoNodeError: the znode does not exist.
-            NotEmptyError: others create znodes below it faster than this call deletes them.
-        """
-        count = 0
-        for left in range(_DELETE_TRIES, 0, -1):
-            found = [visited.path for visited in self.walk(path, outstanding=outstanding)]
-            found.reverse()
-            deleted, is_done = self._delete_all(found, outstanding)
-            count += deleted
-            if is_done:
-                return count
-            if left == 1:
-                raise NotEmptyError("delete_recursive", path)
-        return count
-
-    def _delete_all(self, found: list[str], outstanding: int) -> tuple[int, bool]:
-        """Delete znodes, children first; return how many, and whether the last one is deleted."""
-        remaining = iter(found)
-        first = itertools.islice(remaining, outstanding)
-        running = deque([self.futures.delete(one) for one in first])
-        count, is_done = 0, False
-        while running:
-            try:
-                result_of(running.popleft())
-                count += 1
-                is_done = True
-            except NoNodeError:
-                is_done = True
-            except NotEmptyError:
-                is_done = False
-            running.extend([self.futures.delete(one) for one in itertools.islice(remaining, 1)])
-        return count, is_done

@@ -4,62 +4,37 @@ A place is a path on the connected server, or ``HOST:PORT/PATH`` on another serv
 """
 
 import argparse
-import errno
+import contextlib
 import json
-import os
-from collections.abc import Iterator
-from itertools import chain, islice
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from kazoo.exceptions import NoNodeError
-from kazoo.protocol.serialization import Delete
-
-from zoolet.client.kazoo import count_descendants, full_path, multi_async
-from zoolet.console.texts import counted
-from zoolet.exports.lines import (
-    ExportedZnode,
-    ExportError,
-    ExportHeader,
-    read_export,
-    show_znode,
-    write_export,
+from zoolet.client.errors import (
+    BadVersionError,
+    NoNodeError,
+    NotEmptyError,
+    ZooKeeperError,
 )
+from zoolet.client.export_files import imported_znodes
+from zoolet.client.transfers import Transferred, check_not_inside, moved
+from zoolet.console.texts import counted
+from zoolet.exports.lines import ExportedZnode, ExportError, show_znode
 from zoolet.model import paths
 from zoolet.model.acl_texts import format_acl
 from zoolet.model.owner_kinds import OwnerKind
-from zoolet.process.interrupts import held_back
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
 from zoolet.shell.commands.registry import command
 from zoolet.shell.commands.writing import SURE
 from zoolet.shell.context import Context, Place
-from zoolet.shell.errors import AnswerIsNo, CommandError, describe
+from zoolet.shell.errors import AnswerIsNo, CommandError, describe, is_uncounted
 from zoolet.shell.formatting import format_data
-from zoolet.shell.subtrees.multis import MULTI_BYTES, first_error, in_batches
-from zoolet.shell.subtrees.transfer import (
-    Writer,
-    Written,
-    is_ephemeral,
-    is_system,
-    moved,
-    operation_for,
-    read_znodes,
-    size_of,
-)
 
 REPLACE = Option("f", "overwrite the data and the ACL of znodes that exist already")
 KEEP_EPHEMERALS = Option("e", "copy ephemerals as persistent znodes")
 NO_ACLS = Option("A", "ignore ACLs: everybody has all permissions for created znodes")
 
-_HAS_NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-"""The errors of a file system without hard links, such as FAT and some network drives."""
-
 _SHOWN_CHARACTERS = 200
 """The most characters of a value (data, ACL) that a line of diff shows."""
-
-_MOVED_AT_ONCE = 500
-"""The most znodes that one multi moves. Each znode takes two operations: create and delete."""
 
 
 @command(
@@ -76,21 +51,23 @@ def _cp(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
         context.place(arguments.source) as origin,
         context.place(arguments.target) as goal,
     ):
-        source_client, source, _ = origin
-        target_client, target, _ = goal
-        _refuse_inside(source_client, source, target_client, target)
-        total = _count(source_client, source)
+        _refuse_inside(origin, goal)
+        total = _count(origin)
         _ask_to_replace(context, goal, arguments)
-        znodes = read_znodes(source_client, source, with_acl=not arguments.A)
-        with context.output.progress("Copying", total) as advance:
-            writer = Writer(
-                target_client,
+        context.has_changed = True
+        with (
+            context.output.progress("Copying", total) as advance,
+            _counting(_told_of_writing, advance) as progress,
+        ):
+            written = origin.client.copy_subtree(
+                origin.path,
+                goal.path,
+                to=goal.client,
                 replaces=arguments.f,
                 with_acl=not arguments.A,
                 keeps_ephemerals=arguments.e,
-                advance=advance,
+                progress=progress,
             )
-            written = writer.write(moved(znode, source, target) for znode in znodes)
     yield _tell("copied", arguments.source, arguments.target, written)
 
 
@@ -107,109 +84,75 @@ def _mv(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
         context.place(arguments.source) as origin,
         context.place(arguments.target) as goal,
     ):
-        source_client, source, _ = origin
-        target_client, target, _ = goal
-        context.refuse_root(source, "mv")
-        _refuse_inside(source_client, source, target_client, target)
-        total = _count(source_client, source)
+        context.refuse_root(origin.path, "mv")
+        _refuse_inside(origin, goal)
+        total = _count(origin)
         context.confirm(f"Move {origin} to {goal}", total, is_sure=arguments.y)
-        moving = _Moving(context, arguments, total)
-        written = moving.move(source_client, source, target_client, target)
+        context.has_changed = True
+
+        def tell(done: Transferred, error: BaseException) -> str:
+            return _told_of_move(done, error, origin.path)
+
+        with (
+            context.output.progress("Moving", total * 2) as advance,
+            _counting(tell, advance) as progress,
+        ):
+            written = origin.client.move_subtree(
+                origin.path,
+                goal.path,
+                to=goal.client,
+                with_acl=not arguments.A,
+                keeps_ephemerals=arguments.e,
+                progress=progress,
+            )
     yield _tell("moved", arguments.source, arguments.target, written)
 
 
-class _Moving:
-    """Moves a subtree: in one multi if it fits, otherwise with a copy and deletes."""
+@contextlib.contextmanager
+def _counting(
+    tell: Callable[[Transferred, BaseException], str], advance: Callable[[int], None]
+) -> Iterator[Callable[[Transferred], None]]:
+    """Give the function that notes the progress of a transfer.
 
-    def __init__(self, context: Context, arguments: argparse.Namespace, total: int) -> None:
-        self._context = context
-        self._keeps_ephemerals = arguments.e
-        self._with_acl = not arguments.A
-        self._total = total
+    If the transfer fails, raise CommandError: ``tell`` returns what had been done until then. After
+    a second Ctrl-C, this is not known.
+    """
+    done = Transferred()
 
-    def move(self, source_client: Any, source: str, target_client: Any, target: str) -> Written:
-        """Move ``source`` to ``target``.
+    def note(newer: Transferred) -> None:
+        nonlocal done
+        steps = newer.written + newer.deleted - done.written - done.deleted
+        done = newer
+        advance(steps)
 
-        Raises CommandError; the message says what was copied and deleted.
-        """
-        znodes = self._movable(read_znodes(source_client, source, with_acl=self._with_acl))
-        if source_client is target_client:
-            first = list(islice(znodes, _MOVED_AT_ONCE + 1))
-            if len(first) <= _MOVED_AT_ONCE and sum(map(size_of, first)) * 2 < MULTI_BYTES:
-                return self._move_at_once(source_client, first, source, target)
-            znodes = chain(first, znodes)
-        versions: list[tuple[str, int]] = []
-        with self._context.output.progress("Copying", self._total) as advance:
-            writer = Writer(
-                target_client,
-                replaces=False,
-                with_acl=self._with_acl,
-                keeps_ephemerals=True,
-                advance=advance,
-            )
-            written = writer.write(self._noting(znodes, versions, source, target))
-        self._delete(source_client, versions[::-1], source)
-        return written
+    try:
+        yield note
+    except (ZooKeeperError, ExportError, OSError, KeyboardInterrupt) as error:
+        if is_uncounted(error):
+            raise
+        cause = describe(error)
+        if isinstance(error, ZooKeeperError) and error.request == "set_acl":
+            cause += " (its ACL)"
+        raise CommandError(f"{cause}{tell(done, error)}") from error
 
-    def _movable(self, znodes: Iterator[ExportedZnode]) -> Iterator[ExportedZnode]:
-        for znode in znodes:
-            if is_ephemeral(znode) and not self._keeps_ephemerals:
-                raise CommandError(
-                    f"{znode.path} is ephemeral and belongs to its session: close the session, or"
-                    " move ephemerals as persistent znodes with -e. Nothing was deleted"
-                )
-            yield znode
 
-    def _move_at_once(
-        self, client: Any, znodes: list[ExportedZnode], source: str, target: str
-    ) -> Written:
-        """Create and delete in one multi, which fails if a znode was changed after the read."""
-        operations = [operation_for(client, moved(znode, source, target)) for znode in znodes]
-        operations += [
-            Delete(full_path(client, znode.path), znode.stat.version) for znode in reversed(znodes)
-        ]
-        answers = multi_async(client, operations).get()
-        error = first_error(answers)
-        if error is not None:
-            place = operations[answers.index(error)].path
-            raise CommandError(f"{describe(error, client.unchroot(place))}; nothing was moved")
-        return Written(len(znodes), 0, 0)
+def _told_of_writing(done: Transferred, _error: BaseException) -> str:
+    if done.written:
+        return f"; {counted(done.written, 'znode')} had been written"
+    return "; nothing was written"
 
-    def _noting(
-        self,
-        znodes: Iterator[ExportedZnode],
-        versions: list[tuple[str, int]],
-        source: str,
-        target: str,
-    ) -> Iterator[ExportedZnode]:
-        """Yield the copies, and append the copied version of each znode to ``versions``."""
-        for znode in znodes:
-            versions.append((znode.path, znode.stat.version))
-            yield moved(znode, source, target)
 
-    def _delete(self, client: Any, versions: list[tuple[str, int]], source: str) -> None:
-        """Delete the copied znodes; fail at a znode whose version changed after the copy."""
-        deleted = 0
-        try:
-            with self._context.output.progress("Deleting", len(versions)) as advance:
-                for batch in in_batches(versions, _MOVED_AT_ONCE, lambda one: len(one[0].encode())):
-                    with held_back():
-                        self._delete_batch(client, batch)
-                        deleted += len(batch)
-                    advance(len(batch))
-        except (CommandError, KeyboardInterrupt) as error:
-            raise CommandError(
-                f"{describe(error, '')}; everything was copied, and"
-                f" {deleted} of {len(versions)} znodes of {source} were deleted"
-            ) from error
-
-    def _delete_batch(self, client: Any, batch: list[tuple[str, int]]) -> None:
-        operations = [Delete(full_path(client, path), version) for path, version in batch]
-        answers = multi_async(client, operations).get()
-        error = first_error(answers)
-        if error is not None:
-            path = batch[answers.index(error)][0]
-            raise CommandError(f"{describe(error, path)}, which was changed after it was copied")
+def _told_of_move(done: Transferred, error: BaseException, source: str) -> str:
+    if done.is_copied:
+        is_changed = isinstance(error, (BadVersionError, NotEmptyError, NoNodeError))
+        cause = ", which was changed after it was copied" if is_changed else ""
+        return (
+            f"{cause}; everything was copied, and {done.deleted} of {done.written} znodes of"
+            f" {source} were deleted"
+        )
+    if done.written:
+        return _told_of_writing(done, error)
+    return "; nothing was moved"
 
 
 @command(
@@ -218,59 +161,24 @@ class _Moving:
     NO_ACLS,
 )
 def _export(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
-    client, path = context.client, arguments.path
-    total = _count(client, path)
-    znodes = read_znodes(client, path, with_acl=not arguments.A)
-    first = next(znodes, None)
-    if first is None:
-        raise CommandError(describe(NoNodeError(), path))
-    header = ExportHeader(client.last_zxid, path)
-    whole = chain([first], znodes)
-    if arguments.file is None:
-        for line in write_export(header, whole):
+    client, path, file = context.client, arguments.path, arguments.file
+    if file is None:
+        for line in client.export_lines(path, with_acl=not arguments.A):
             yield Answer(json.loads(line), line)
         return
-    with context.output.progress("Exporting", total) as advance:
-        lines = write_export(header, _advancing(whole, advance))
-        count = _write_new(Path(arguments.file), lines) - 1
-    value = {"exported": path, "file": arguments.file, "znodes": count}
-    yield Answer(value, f"Exported {counted(count, 'znode')} of {path} to {arguments.file}")
-
-
-def _advancing(znodes: Iterator[ExportedZnode], advance: Any) -> Iterator[ExportedZnode]:
-    for znode in znodes:
-        yield znode
-        advance(1)
-
-
-def _write_new(path: Path, lines: Iterator[str]) -> int:
-    """Write a file and return its number of lines. The file exists only when it is complete."""
-    count = 0
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
-        if path.exists():
-            raise CommandError(f"{path} exists already: give the name of a new file")
-        with unfinished.open("x", encoding="utf-8") as output:
-            for line in lines:
-                output.write(f"{line}\n")
-                count += 1
-        _give_name(unfinished, path)
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return count
-
-
-def _give_name(unfinished: Path, path: Path) -> None:
-    """Give a complete file its name; raises FileExistsError if another file has the name."""
-    try:
-        os.link(unfinished, path)  # unlike a rename, a link never replaces a file
-    except OSError as error:
-        if error.errno not in _HAS_NO_LINKS:
-            raise
-        path.open("x").close()
-        unfinished.replace(path)
+    with context.output.progress("Exporting", client.count_descendants(path) + 1) as advance:
+        try:
+            count = client.export_subtree(
+                path, file, with_acl=not arguments.A, progress=lambda _: advance(1)
+            )
+        except FileExistsError as error:
+            raise CommandError(
+                f"{error.filename} exists already: give the name of a new file"
+            ) from error
+        except OSError as error:
+            raise CommandError(f"{file} cannot be written: {error}") from error
+    value = {"exported": path, "file": file, "znodes": count}
+    yield Answer(value, f"Exported {counted(count, 'znode')} of {path} to {file}")
 
 
 @command(
@@ -283,45 +191,39 @@ def _give_name(unfinished: Path, path: Path) -> None:
     changes=True,
 )
 def _import(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
-    file, path = Path(arguments.file), arguments.path
+    file, path = arguments.file, arguments.path
     total = sum(1 for _ in _imported(file, path))  # reads all lines before any write
     _ask_to_replace(context, context.here(path), arguments)
-    with context.output.progress("Importing", total) as advance:
-        writer = Writer(
-            context.client,
+    with (
+        context.output.progress("Importing", total) as advance,
+        _counting(_told_of_writing, advance) as progress,
+    ):
+        written = context.changing_client.write_subtree(
+            _imported(file, path),
             replaces=arguments.f,
             with_acl=not arguments.A,
             keeps_ephemerals=arguments.e,
-            advance=advance,
+            progress=progress,
         )
-        written = writer.write(_imported(file, path))
-    yield _tell("imported", arguments.file, path, written)
+    yield _tell("imported", file, path, written)
 
 
-def _imported(file: Path, target: str) -> Iterator[ExportedZnode]:
+def _imported(file: str, target: str) -> Iterator[ExportedZnode]:
     """Yield the znodes of an export with their paths below ``target``; raises CommandError."""
     try:
-        with file.open(encoding="utf-8") as lines:
-            header, znodes = read_export(lines)
-            for znode in znodes:
-                is_own = header.root == paths.ROOT and is_system(znode.path)
-                if not is_own and (znode.path, target) != (paths.ROOT, paths.ROOT):
-                    yield moved(znode, header.root, target)
+        yield from imported_znodes(file, target)
     except ExportError as error:
-        raise CommandError(f"{file}:{error}. Create an export file with: export") from error
-    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{error}. Create an export file with: export") from error
+    except OSError as error:
         raise CommandError(f"{file} cannot be read: {error}") from error
 
 
 @command("diff left right", "compare two subtrees; the exit status is 1 if they differ", NO_ACLS)
 def _diff(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     differs = False
-    with (
-        context.place(arguments.left) as (left_client, left, _),
-        context.place(arguments.right) as (right_client, right, _),
-    ):
-        ours = _relative(read_znodes(left_client, left, with_acl=not arguments.A), left)
-        theirs = _relative(read_znodes(right_client, right, with_acl=not arguments.A), right)
+    with context.place(arguments.left) as left, context.place(arguments.right) as right:
+        ours = _relative(left, with_acl=not arguments.A)
+        theirs = _relative(right, with_acl=not arguments.A)
         for answer in _differences(ours, theirs):
             differs = True
             yield answer
@@ -329,8 +231,10 @@ def _diff(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
         raise AnswerIsNo
 
 
-def _relative(znodes: Iterator[ExportedZnode], root: str) -> Iterator[ExportedZnode]:
-    return (moved(znode, root, paths.ROOT) for znode in znodes)
+def _relative(place: Place, *, with_acl: bool) -> Iterator[ExportedZnode]:
+    """Yield the znodes at a place, with their paths below its root."""
+    for znode in place.client.read_subtree(place.path, with_acl=with_acl):
+        yield moved(znode, place.path, paths.ROOT)
 
 
 def _differences(
@@ -385,15 +289,17 @@ def _short(text: str) -> str:
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}..."
 
 
-def _count(client: Any, path: str) -> int:
+def _count(place: Place) -> int:
     """Return the number of znodes of a subtree, with its root."""
-    return count_descendants(client, path) + 1
+    return place.client.count_descendants(place.path) + 1
 
 
-def _refuse_inside(source_client: Any, source: str, target_client: Any, target: str) -> None:
-    is_inside = f"{target}/".startswith("/" if source == paths.ROOT else f"{source}/")
-    if source_client is target_client and is_inside:
-        raise CommandError(f"{target} is inside {source}: the copy would never end")
+def _refuse_inside(source: Place, target: Place) -> None:
+    if source.client is target.client:
+        try:
+            check_not_inside(source.path, target.path)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
 
 
 def _ask_to_replace(context: Context, target: Place, arguments: argparse.Namespace) -> None:
@@ -401,18 +307,24 @@ def _ask_to_replace(context: Context, target: Place, arguments: argparse.Namespa
     if not arguments.f:
         return
     try:
-        present = _count(target.client, target.path)
+        present = _count(target)
     except NoNodeError:
         return
     context.confirm(f"Overwrite {target}", present, is_sure=arguments.y)
 
 
-def _tell(done: str, source: str, target: str, written: Written) -> Answer:
+def _tell(done: str, source: str, target: str, written: Transferred) -> Answer:
     count = counted(written.created + written.replaced, "znode")
     text = f"{done.capitalize()} {count} from {source} to {target}"
     if written.replaced:
         text += f"; {written.replaced} of them existed and were overwritten"
     if written.left_out:
         text += f"; left out {counted(written.left_out, 'ephemeral')}"
-    value = {done: source, "to": target, **written._asdict()}
+    value = {
+        done: source,
+        "to": target,
+        "created": written.created,
+        "replaced": written.replaced,
+        "left_out": written.left_out,
+    }
     return Answer(value, text)

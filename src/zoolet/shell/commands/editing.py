@@ -8,8 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from kazoo.exceptions import BadVersionError, NoNodeError, ZookeeperError
-
+from zoolet.client.errors import BadVersionError, NoNodeError, ZooKeeperError
 from zoolet.process.interrupts import left_to_another_program
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.registry import command
@@ -43,7 +42,7 @@ def _edit(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
         context.connection.wait()
         is_sent = True
         with explaining_size(len(after)):
-            written = context.client.set(path, after, version=stat.version)
+            written = context.changing_client.set(path, after, version=stat.version)
     except (BadVersionError, NoNodeError) as error:
         raise CommandError(
             f"Another client changed {path} while you edited it; your text was not set."
@@ -52,9 +51,8 @@ def _edit(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     except KeyboardInterrupt as interrupt:
         told = "the text may have been set or not" if is_sent else "nothing was set"
         raise CommandError(f"^C; {told}. Your text is in {file}") from interrupt
-    except (CommandError, ZookeeperError) as error:
-        told = str(error) if isinstance(error, CommandError) else describe(error, path)
-        raise CommandError(f"{told}. Your text is in {file}") from error
+    except (CommandError, ZooKeeperError) as error:
+        raise CommandError(f"{describe(error, path)}. Your text is in {file}") from error
     file.unlink()
     value = {"path": path, "changed": True, "stat": stat_value(written)}
     yield Answer(value, f"Set {path}, version {written.version}")

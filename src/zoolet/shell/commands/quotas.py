@@ -6,11 +6,9 @@ Source: Apache ZooKeeper's ``Quotas`` and ``SetQuotaCommand``.
 
 import argparse
 from collections.abc import Iterator
-from typing import Any
 
-from kazoo.exceptions import NodeExistsError, NoNodeError
-
-from zoolet.client.kazoo import create
+from zoolet.client.errors import NodeExistsError, NoNodeError
+from zoolet.client.thread_client.client import Client
 from zoolet.model import paths
 from zoolet.model.quotas import (
     BYTES,
@@ -29,7 +27,6 @@ from zoolet.shell.commands.registry import command
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, UsageError
 from zoolet.shell.formatting import format_data
-from zoolet.shell.subtrees.walk import walk
 
 _KEYS = {"n": COUNT, "b": BYTES, "N": HARD_COUNT, "B": HARD_BYTES}
 """The key in a quota's text for each option of setquota and delquota."""
@@ -54,7 +51,7 @@ def _set_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
     if client.exists(path) is None:
         raise CommandError(f"{path} does not exist.")
     _refuse_nested(client, path)
-    place = paths.QUOTA
+    client, place = context.changing_client, paths.QUOTA
     for part in path[1:].split("/"):
         place = paths.join(place, part)
         _ensure(client, place, None)
@@ -82,7 +79,7 @@ def _limits(arguments: argparse.Namespace) -> dict[str, int]:
     return limits
 
 
-def _refuse_nested(client: Any, path: str) -> None:
+def _refuse_nested(client: Client, path: str) -> None:
     """Raise CommandError if a znode above or below has a quota: quotas cannot be nested."""
     above = paths.parent_of(path)
     while above != paths.ROOT:
@@ -91,8 +88,8 @@ def _refuse_nested(client: Any, path: str) -> None:
         above = paths.parent_of(above)
     place = f"{paths.QUOTA}{path}"
     try:
-        for visited in walk(client, place):
-            if visited.path != place and LIMITS_NAME in visited.children:
+        for visited in client.walk(place):
+            if visited.path != place and LIMITS_NAME in visited.names:
                 child = visited.path.removeprefix(paths.QUOTA)
                 raise CommandError(f"{path} has a child {child} which has a quota")
     except NoNodeError:
@@ -140,20 +137,21 @@ def _del_quota(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
     if limits is None:
         raise CommandError(f"Quota does not exist for {path}")
     ended = [key for name, key in _KEYS.items() if getattr(arguments, name)]
+    client = context.changing_client
     if ended:
         left = limits | dict.fromkeys(ended, UNLIMITED)
         client.set(f"{place}/{LIMITS_NAME}", format_quota(left))
         yield Answer({"path": path, "quota": left})
         return
-    for name in client.get_children(place):
+    for name in client.children(place).names:
         client.delete(f"{place}/{name}")
-    while place != paths.QUOTA and not client.get_children(place):
+    while place != paths.QUOTA and not client.children(place).names:
         client.delete(place)
         place = paths.parent_of(place)
     yield Answer({"path": path, "quota": None})
 
 
-def _above_all(context: Context) -> Any:
+def _above_all(context: Context) -> Client:
     """Return the client; raises CommandError if it has a chroot, which hides the quotas."""
     if context.client.chroot:
         raise CommandError(
@@ -163,14 +161,14 @@ def _above_all(context: Context) -> Any:
     return context.client
 
 
-def _ensure(client: Any, path: str, data: bytes | None) -> None:
+def _ensure(client: Client, path: str, data: bytes | None) -> None:
     try:
-        create(client, path, data)
+        client.create(path, data)
     except NodeExistsError:
         return
 
 
-def _read(client: Any, path: str) -> dict[str, int] | None:
+def _read(client: Client, path: str) -> dict[str, int] | None:
     """Return the ``key=number`` pairs of a quota znode; None if the znode does not exist."""
     try:
         data, _ = client.get(path)

@@ -4,13 +4,11 @@ import argparse
 import base64
 from collections.abc import Iterator
 
-from kazoo.exceptions import NoNodeError
-from kazoo.protocol.states import ZnodeStat
-
-from zoolet.client.kazoo import count_descendants, get_config, get_ephemerals, who_am_i
+from zoolet.client.errors import NoNodeError
 from zoolet.exports.lines import show_data
 from zoolet.model import paths
 from zoolet.model.acl_texts import format_permissions
+from zoolet.model.stat import Stat
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
 from zoolet.shell.commands.registry import command
@@ -25,7 +23,6 @@ from zoolet.shell.formatting import (
     is_json,
     stat_value,
 )
-from zoolet.shell.subtrees.walk import walk
 
 STAT = Option("s", "print the Stat too")
 WATCH = Option("w", "set a one-shot watch; its event is printed when it arrives")
@@ -43,11 +40,9 @@ def _ls(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     if arguments.R:
         yield from _ls_subtree(context, path, with_watches=arguments.w)
         return
-    if arguments.w:
-        names, stat = context.watches.get_children(path, context.on_event)
-    else:
-        names, stat = context.client.get_children(path, include_data=True)
-    names.sort()
+    reader = context.watches if arguments.w else context.client
+    found = reader.children(path)
+    names, stat = sorted(found.names), found.stat
     value = {"path": path, "children": names} | ({"stat": stat_value(stat)} if arguments.s else {})
     yield Answer(value, _with_stat(format_names(names), stat, is_wanted=arguments.s))
 
@@ -55,14 +50,12 @@ def _ls(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 def _ls_subtree(context: Context, root: str, *, with_watches: bool) -> Iterator[Answer]:
     """Yield all paths in Apache ZooKeeper's order: all children, then their subtrees."""
     if with_watches:
-        context.watches.get(root, context.on_event)
+        context.watches.get(root)
     yield Answer({"path": root}, root)
-    for visited in walk(context.client, root):
-        if visited.error is not None:
-            raise visited.error
+    for visited in context.client.walk(root):
         if with_watches:
-            context.watches.get_children(visited.path, context.on_event)
-        for name in visited.children:
+            context.watches.children(visited.path)
+        for name in visited.names:
             path = paths.join(visited.path, name)
             yield Answer({"path": path}, path)
 
@@ -77,10 +70,7 @@ def _ls_subtree(context: Context, root: str, *, with_watches: bool) -> Iterator[
 )
 def _get(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     path = arguments.path
-    if arguments.w:
-        data, stat = context.watches.get(path, context.on_event)
-    else:
-        data, stat = context.client.get(path)
+    data, stat = (context.watches if arguments.w else context.client).get(path)
     text = format_data(data)
     is_plain = not (arguments.b or arguments.x)
     if arguments.x:
@@ -97,10 +87,7 @@ def _get(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 @command("stat path", "print a znode's Stat", WATCH)
 def _stat(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     path = arguments.path
-    if arguments.w:
-        stat = context.watches.exists(path, context.on_event)
-    else:
-        stat = context.client.exists(path)
+    stat = (context.watches if arguments.w else context.client).exists(path)
     if stat is None:
         raise NoNodeError
     yield Answer({"path": path, "stat": stat_value(stat)}, format_stat(stat))
@@ -108,10 +95,9 @@ def _stat(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 @command("getAcl path", "print the ACL of a znode", STAT)
 def _get_acl(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
-    acl, stat = context.client.get_acls(arguments.path)
+    acl, stat = context.client.get_acl(arguments.path)
     lines = [
-        f"'{entry.id.scheme},'{entry.id.id or ''}\n: {format_permissions(entry.perms)}"
-        for entry in acl
+        f"'{entry.id.scheme},'{entry.id.id}\n: {format_permissions(entry.perms)}" for entry in acl
     ]
     value = {"path": arguments.path, "acl": acl_value(acl), "stat": stat_value(stat)}
     yield Answer(value, _with_stat("\n".join(lines), stat, is_wanted=arguments.s))
@@ -119,13 +105,13 @@ def _get_acl(context: Context, arguments: argparse.Namespace) -> Iterator[Answer
 
 @command("getAllChildrenNumber path", "count the znodes below a path, at any depth")
 def _count(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
-    count = count_descendants(context.client, arguments.path)
+    count = context.client.count_descendants(arguments.path)
     yield Answer({"path": arguments.path, "count": count}, str(count))
 
 
 @command("getEphemerals [path]", "list this session's ephemerals whose paths begin with path")
 def _get_ephemerals(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
-    found = sorted(get_ephemerals(context.client, arguments.path or paths.ROOT))
+    found = sorted(context.client.ephemerals(arguments.path or paths.ROOT))
     yield Answer({"ephemerals": found}, format_names(found))
 
 
@@ -137,7 +123,7 @@ def _sync(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
 
 @command("whoami", "list the authenticated identities of this connection")
 def _whoami(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
-    found = who_am_i(context.client)
+    found = context.client.who_am_i()
     lines = ["Auth scheme: User", *(f"{who.scheme}: {who.id}" for who in found)]
     yield Answer(
         {"identities": [{"scheme": who.scheme, "id": who.id} for who in found]}, "\n".join(lines)
@@ -157,9 +143,9 @@ def _config(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]
             "config -w: the configuration znode is outside the root of this connection; connect"
             " without a path"
         )
-    data, stat = get_config(context.client)
+    data, stat = context.client.config()
     if arguments.w:
-        context.watches.get(paths.CONFIG, context.on_event)
+        context.watches.get(paths.CONFIG)
     text = format_data(data)
     shown = _client_addresses(text) if arguments.c else text
     value = {"config": shown, "stat": stat_value(stat)}
@@ -179,5 +165,5 @@ def _client_addresses(config: str) -> str:
     return f"{version} {','.join(addresses)}"
 
 
-def _with_stat(text: str, stat: ZnodeStat, *, is_wanted: bool) -> str:
+def _with_stat(text: str, stat: Stat, *, is_wanted: bool) -> str:
     return f"{text}\n{format_stat(stat)}" if is_wanted else text

@@ -5,14 +5,15 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
+from zoolet.client.transfers import depth_below
 from zoolet.model import paths
+from zoolet.model.results import Visited
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
 from zoolet.shell.commands.registry import command
 from zoolet.shell.context import Context
-from zoolet.shell.errors import AnswerIsNo, CommandError, UsageError
+from zoolet.shell.errors import AnswerIsNo, CommandError, UsageError, describe
 from zoolet.shell.formatting import format_data, format_id
-from zoolet.shell.subtrees.walk import Visited, depth_below, walk
 
 DEPTH = Option("L", "descend at most N levels", "depth", int)
 
@@ -24,12 +25,12 @@ def _tree(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     for visited in _readable(context, root, max_depth=depth):
         own, children = before.pop(visited.path)
         name = root if visited.path == root else paths.name_of(visited.path)
-        count = len(visited.children)
+        count = len(visited.names)
         is_cut = depth is not None and depth_below(root, visited.path) >= depth and count
         text = f"{own}{name}" + (f"  ({count:,} below)" if is_cut else "")
         yield Answer({"path": visited.path, "children": count}, text)
         if not is_cut:
-            for number, child in enumerate(visited.children, 1):
+            for number, child in enumerate(visited.names, 1):
                 branch, trunk = ("└── ", "    ") if number == count else ("├── ", "│   ")
                 path = paths.join(visited.path, child)
                 before[path] = (children + branch, children + trunk)
@@ -53,13 +54,13 @@ def _find(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     ):
         if pattern is not None and not fnmatchcase(paths.name_of(visited.path), pattern):
             continue
-        if arguments.empty and visited.children:
+        if arguments.empty and visited.names:
             continue
-        stat = visited.stat
+        stat = None if visited.found is None else visited.found.stat
         if stat is not None and (
-            (arguments.e and not stat.ephemeralOwner)
-            or (owner is not None and format_id(stat.ephemeralOwner) != owner)
-            or (arguments.larger is not None and stat.dataLength <= arguments.larger)
+            (arguments.e and not stat.ephemeral_owner)
+            or (owner is not None and format_id(stat.ephemeral_owner) != owner)
+            or (arguments.larger is not None and stat.data_length <= arguments.larger)
         ):
             continue
         yield Answer({"path": visited.path}, visited.path)
@@ -83,9 +84,10 @@ def _grep(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     for visited in _readable(
         context, arguments.path, with_data=True, max_depth=_depth(arguments.L)
     ):
-        if visited.data is None:
+        if visited.found is None or visited.found.data is None:
             continue
-        matching = [line for line in format_data(visited.data).split("\n") if pattern.search(line)]
+        text = format_data(visited.found.data)
+        matching = [line for line in text.split("\n") if pattern.search(line)]
         has_match = has_match or bool(matching)
         if arguments.l and matching:
             yield Answer({"path": visited.path}, visited.path)
@@ -112,7 +114,7 @@ def _du(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
             open_sums.append((visited.path, [0, 0]))
         # A znode below the shown depth counts for its nearest shown ancestor.
         sums = open_sums[-1][1]
-        sums[0] += len(visited.data or b"")
+        sums[0] += 0 if visited.found is None else visited.found.stat.data_length
         sums[1] += 1
     while open_sums:
         yield _close_sum(open_sums)
@@ -133,14 +135,15 @@ def _readable(
     context: Context, root: str, *, with_data: bool = False, max_depth: int | None = None
 ) -> Iterator[Visited]:
     """Yield a subtree's readable znodes; then raise CommandError if some were not readable."""
-    refused = []
-    for visited in walk(context.client, root, with_data=with_data, max_depth=max_depth):
-        if visited.error is not None:
-            refused.append(visited.path)
-        else:
-            yield visited
+    refused: list[str] = []
+    yield from context.client.walk(
+        root,
+        with_data=with_data,
+        max_depth=max_depth,
+        on_refused=lambda error: refused.append(describe(error)),
+    )
     if refused:
-        raise CommandError(f"Insufficient permission : {refused[0]} ({len(refused)} in all)")
+        raise CommandError(f"{refused[0]} ({len(refused)} in all)")
 
 
 def _depth(depth: int | None) -> int | None:

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from zoolet.client.kazoo import ask
+from zoolet.client.connecting.four_letter_words import ask
 from zoolet.console.texts import counted
-from zoolet.model.addresses import format_address
+from zoolet.model.addresses import Address
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.registry import command
 from zoolet.shell.context import Context
@@ -41,10 +41,9 @@ class _Connection(NamedTuple):
 def _sessions(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]:
     connections: dict[str, _Connection] = {}
     ephemerals: dict[str, set[str]] = defaultdict(set)
-    for host, port in context.client.hosts:
-        server = format_address(host, port)
-        connections |= _connections(server, _ask(context, host, port, "cons"))
-        for session, listed in _EPHEMERALS.findall(_ask(context, host, port, "dump")):
+    for address in context.connection.servers.addresses:
+        connections |= _connections(str(address), _ask(context, address, "cons"))
+        for session, listed in _EPHEMERALS.findall(_ask(context, address, "dump")):
             ephemerals[session] |= set(listed.split("\n\t")) - {""}
     for session in sorted(connections.keys() | ephemerals.keys()):
         owned = sorted(path.strip() for path in ephemerals[session])
@@ -76,18 +75,14 @@ def _show(session: str, connection: _Connection | None, ephemerals: list[str]) -
     return Answer({**value, **connection._asdict()}, text)
 
 
-def _ask(context: Context, host: str, port: int, word: str) -> str:
+def _ask(context: Context, address: Address, word: str) -> str:
+    settings = context.settings.connection
     try:
-        answer = ask(
-            context.client, host, port, word, context.settings.connection.connect_timeout_s
-        )
+        answer = ask(address, word, settings.connect_timeout_s, settings.tls)
     except OSError as error:
-        raise CommandError(
-            f"{format_address(host, port)} does not answer {word}: {error}"
-        ) from error
+        raise CommandError(f"{address} does not answer {word}: {error}") from error
     if _REFUSED in answer:
         raise CommandError(
-            f"{format_address(host, port)} does not answer {word}: add it to"
-            " 4lw.commands.whitelist in its zoo.cfg"
+            f"{address} does not answer {word}: add it to 4lw.commands.whitelist in its zoo.cfg"
         )
     return answer

@@ -3,11 +3,11 @@
 import argparse
 from collections.abc import Iterator
 
-from kazoo.exceptions import AuthFailedError
-
 from zoolet import __version__
+from zoolet.client.errors import AuthFailedError
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.registry import COMMANDS, command, find
+from zoolet.shell.commands.writing import to_bytes
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError, EndOfShell, UsageError, describe
 
@@ -82,11 +82,12 @@ def _close(context: Context, _arguments: argparse.Namespace) -> Iterator[Answer]
 @command("addauth scheme [auth]", "authenticate this connection, as in: addauth digest ann:secret")
 def _add_auth(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     try:
-        context.client.add_auth(arguments.scheme, arguments.auth or "")
+        context.connection.log_in(arguments.scheme, to_bytes(arguments.auth or ""))
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{arguments.scheme!r} is not the name of a scheme") from error
     except AuthFailedError as error:
-        # Without this, kazoo would reconnect with the same credentials forever.
         context.close()
-        raise CommandError(describe(error, "")) from error
+        raise CommandError(describe(error)) from error
     yield Answer({"authenticated": arguments.scheme})
 
 

@@ -4,11 +4,11 @@ import argparse
 import queue
 from collections.abc import Iterator
 
-from kazoo.exceptions import NoNodeError
-
-from zoolet.client.kazoo import WatchEvent
+from zoolet.client.errors import NoNodeError
+from zoolet.client.protocol.watches import Resynced
 from zoolet.exports.lines import show_data
 from zoolet.model.codes import AddWatchMode, EventType, WatcherType
+from zoolet.model.results import Event
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
 from zoolet.shell.commands.registry import command
@@ -42,7 +42,7 @@ _WATCHER_TYPES = {
 )
 def _add_watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     mode = AddWatchMode[arguments.m or AddWatchMode.PERSISTENT_RECURSIVE.name]
-    context.watches.add(arguments.path, mode, context.on_event)
+    context.watches.add(arguments.path, mode)
     yield Answer({"watched": arguments.path, "mode": mode.name})
 
 
@@ -88,21 +88,13 @@ def _print_watches(context: Context, arguments: argparse.Namespace) -> Iterator[
 )
 def _watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     mode = AddWatchMode.PERSISTENT_RECURSIVE if arguments.R else AddWatchMode.PERSISTENT
-    came: queue.SimpleQueue[WatchEvent | None] = queue.SimpleQueue()
-    on_event = came.put
-    context.watches.add(arguments.path, mode, on_event)
-    connection = context.connection
-
-    def on_state() -> None:
-        if connection.is_connected():
-            came.put(None)
-
-    connection.add_listener(on_state)
+    came: queue.SimpleQueue[Event | Resynced] = queue.SimpleQueue()
+    context.client.add_watch(arguments.path, came.put, mode=mode)
     seen = 0
     try:
         while arguments.n is None or seen < arguments.n:
             event = came.get()
-            if event is None:
+            if isinstance(event, Resynced):
                 context.output.complain(
                     "The connection was lost and is restored; changes in between are not shown"
                 )
@@ -110,11 +102,10 @@ def _watch(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
             seen += 1
             yield _show_change(context, event)
     finally:
-        connection.remove_listener(on_state)
-        context.watches.discard(arguments.path, mode, on_event)
+        context.client.forget_watch(arguments.path, came.put)
 
 
-def _show_change(context: Context, event: WatchEvent) -> Answer:
+def _show_change(context: Context, event: Event) -> Answer:
     """Return an event; add the znode's current data if the znode was created or its data set."""
     value, line = dict(show_event(event).value), f"{_VERBS[event.type]} {event.path}"
     if event.type in {EventType.NODE_CREATED, EventType.NODE_DATA_CHANGED}:

@@ -7,25 +7,32 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from kazoo.exceptions import ConnectionLoss, NoNodeError, ZookeeperError
-
-from zoolet.client.kazoo import count_descendants, create
+from zoolet.client.errors import (
+    ConnectionLossError,
+    NoAuthError,
+    NoNodeError,
+    NotEmptyError,
+    ZooKeeperError,
+)
+from zoolet.client.thread_client.client import Client
 from zoolet.console.texts import counted
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import CreateMode
 from zoolet.model.owner_kinds import MAX_TTL_MS
+from zoolet.model.stat import Stat
 from zoolet.process.interrupts import held_back
 from zoolet.shell.answers import Answer
 from zoolet.shell.commands.arguments import Option
 from zoolet.shell.commands.reading import STAT
 from zoolet.shell.commands.registry import command
 from zoolet.shell.context import Context
-from zoolet.shell.errors import CommandError, UsageError, describe
+from zoolet.shell.errors import CommandError, UsageError, describe, is_uncounted
 from zoolet.shell.formatting import format_data, format_stat, read_acl, stat_value
-from zoolet.shell.subtrees.delete import delete_subtree
-from zoolet.shell.subtrees.walk import walk
+
+if TYPE_CHECKING:
+    from zoolet.client.thread_client.futures import CallFuture
 
 SURE = Option("y", "do not ask for confirmation")
 VERSION = Option("v", "only if the znode's data has this version", "version", int)
@@ -33,6 +40,8 @@ VERSION = Option("v", "only if the znode's data has this version", "version", in
 _DELETED_AT_ONCE = 1000
 _SUSPICIOUS_BYTES = 1_000_000
 _IN_FLIGHT = 100
+_LISTING = frozenset({"children", "multi_read"})
+"""The names of the requests that list the children of a znode."""
 
 
 @command(
@@ -51,7 +60,9 @@ def _create(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]
     data = None if arguments.data is None else to_bytes(arguments.data)
     acl = read_acl(arguments.acl) if arguments.acl else OPEN_ACL
     with explaining_size(len(data or b"")):
-        created = create(context.client, arguments.path, data, mode, acl, arguments.t or 0)
+        created = context.changing_client.create(
+            arguments.path, data, mode=mode, acl=acl, ttl_ms=arguments.t or 0
+        ).path
     yield Answer({"created": created}, f"Created {created}")
 
 
@@ -93,13 +104,13 @@ def _set(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
         except binascii.Error as error:
             raise UsageError(f"the data is not base64: {error}") from error
     with explaining_size(len(data)):
-        stat = context.client.set(arguments.path, data, version=_version(arguments))
+        stat = context.changing_client.set(arguments.path, data, version=_version(arguments))
     yield _changed(arguments, stat)
 
 
 @command("delete path", "delete a znode that has no children", VERSION, changes=True)
 def _delete(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
-    context.client.delete(arguments.path, version=_version(arguments))
+    context.changing_client.delete(arguments.path, version=_version(arguments))
     yield Answer({"deleted": arguments.path})
 
 
@@ -115,11 +126,41 @@ def _deleteall(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
     if batch_size < 1:
         raise UsageError("-b: the batch size must be at least 1")
     context.refuse_root(path, "deleteall")
-    count = count_descendants(context.client, path) + 1
+    count = context.client.count_descendants(path) + 1
     context.confirm(f"Delete {context.here(path)}", count, is_sure=arguments.y)
     with context.output.progress("Deleting", count) as advance:
-        deleted = delete_subtree(context.client, path, batch_size, advance)
+        deleted = _delete_subtree(context.changing_client, path, batch_size, count, advance)
     yield Answer({"deleted": path, "znodes": deleted})
+
+
+def _delete_subtree(
+    client: Client, root: str, batch_size: int, total: int, advance: Callable[[int], None]
+) -> int:
+    """Delete a subtree; raises CommandError with the number of deleted znodes."""
+    deleted = 0
+
+    def note(count: int) -> None:
+        nonlocal deleted
+        steps, deleted = count - deleted, count
+        advance(steps)
+
+    try:
+        return client.delete_recursive(root, batch_size=batch_size, progress=note)
+    except NotEmptyError as error:
+        raise CommandError(
+            f"{root}: children are created faster than they can be deleted"
+        ) from error
+    except (ZooKeeperError, KeyboardInterrupt) as error:
+        if is_uncounted(error):
+            raise
+        told = describe(error, root)
+        if isinstance(error, NoAuthError) and error.request in _LISTING:
+            told += ": its children cannot be listed"
+        if not deleted and isinstance(error, ZooKeeperError) and error.request in _LISTING:
+            raise CommandError(told) from error
+        told += f"; {counted(deleted, 'znode')} had been deleted"
+        is_all = deleted == total
+        raise CommandError(told if is_all else f"{told}, the rest of {root} was not") from error
 
 
 @command(
@@ -134,20 +175,30 @@ def _deleteall(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
 def _set_acl(context: Context, arguments: argparse.Namespace) -> Iterator[Answer]:
     acl = read_acl(arguments.acl)
     if not arguments.R:
-        stat = context.client.set_acls(arguments.path, acl, version=_version(arguments))
+        stat = context.changing_client.set_acl(arguments.path, acl, version=_version(arguments))
         yield _changed(arguments, stat)
         return
-    count = count_descendants(context.client, arguments.path) + 1
+    count = context.client.count_descendants(arguments.path) + 1
     context.confirm(f"Set the ACL of {context.here(arguments.path)}", count, is_sure=arguments.y)
     with context.output.progress("Setting ACLs", count) as advance:
-        paths = (visited.path for visited in walk(context.client, arguments.path))
         setting = _SettingAcls(context, advance)
+        paths = _paths_of(context.client, arguments.path)
         setting.set_all(paths, acl, _version(arguments))
     if setting.failed:
         failed = counted(setting.failed, "znode")
         done = counted(setting.done, "znode")
         raise CommandError(f"The ACL of {failed} was not set; the ACL of {done} was set")
     yield Answer({"path": arguments.path, "znodes": setting.done})
+
+
+def _paths_of(client: Client, root: str) -> Iterator[str]:
+    """Yield the paths of a subtree, also of znodes that cannot be read."""
+    refused: list[str] = []
+    for visited in client.walk(root, on_refused=lambda error: refused.append(error.path)):
+        yield from refused
+        refused.clear()
+        yield visited.path
+    yield from refused
 
 
 class _SettingAcls:
@@ -163,18 +214,18 @@ class _SettingAcls:
         self.failed = 0
         self._context = context
         self._advance = advance
-        self._sent: deque[tuple[str, Any]] = deque()
+        self._sent: deque[tuple[str, CallFuture[Stat]]] = deque()
 
     def set_all(self, paths: Iterable[str], acl: AclList, version: int) -> None:
         """Set the ACL of each path.
 
         Raises CommandError after Ctrl-C; the message has the number of ACLs that were set.
         """
-        client = self._context.client
+        futures = self._context.changing_client.futures
         try:
             for path in paths:
                 with held_back():
-                    result = client.set_acls_async(path, acl, version=version)
+                    result = futures.set_acl(path, acl, version=version)
                     self._sent.append((path, result))
                 if len(self._sent) >= _IN_FLIGHT:
                     self._settle_next()
@@ -191,10 +242,10 @@ class _SettingAcls:
         with held_back():
             path, result = self._sent.popleft()
             try:
-                result.get()
+                result.result()
             except NoNodeError:
                 return
-            except ZookeeperError as error:
+            except ZooKeeperError as error:
                 self.failed += 1
                 self._context.output.complain(describe(error, path))
             else:
@@ -223,7 +274,9 @@ def _reconfig(context: Context, arguments: argparse.Namespace) -> Iterator[Answe
         version = -1 if arguments.v is None else int(arguments.v, 16)
     except ValueError as error:
         raise UsageError("-v must be followed by a hexadecimal number") from error
-    data, stat = context.client.reconfig(arguments.add, arguments.remove, members, version)
+    data, stat = context.changing_client.reconfig(
+        joining=arguments.add, leaving=arguments.remove, members=members, version=version
+    )
     text = f"Committed new configuration:\n{format_data(data)}"
     value = {"config": format_data(data), "stat": stat_value(stat)}
     yield Answer(value, f"{text}\n{format_stat(stat)}" if arguments.s else text)
@@ -246,7 +299,7 @@ def explaining_size(size_bytes: int) -> Iterator[None]:
     """Name the likely cause if the connection is lost after large data was sent."""
     try:
         yield
-    except ConnectionLoss as error:
+    except ConnectionLossError as error:
         if size_bytes < _SUSPICIOUS_BYTES:
             raise
         raise CommandError(
@@ -265,6 +318,6 @@ def _version(arguments: argparse.Namespace) -> int:
     return -1 if version is None else version
 
 
-def _changed(arguments: argparse.Namespace, stat: Any) -> Answer:
+def _changed(arguments: argparse.Namespace, stat: Stat) -> Answer:
     value = {"path": arguments.path, "stat": stat_value(stat)}
     return Answer(value, format_stat(stat) if arguments.s else None)

@@ -28,7 +28,6 @@ def test_no_text_shows_a_secret() -> None:
     settings = ConnectionSettings("h:1", auth=(credential,))
     for shown in (repr(credential), str(credential), repr(settings), f"{(credential,)}"):
         assert "hidden" not in shown
-    assert settings.for_kazoo()["auth_data"] == {("digest", "ann:hidden")}
 
 
 def test_files_of_tls_belong_together(tmp_path: Path) -> None:
@@ -45,10 +44,6 @@ def test_files_of_tls_belong_together(tmp_path: Path) -> None:
     ):
         with pytest.raises(SettingsError, match=complaint):
             tls_files(*files)
-    told = ConnectionSettings("h:1", tls=TlsFiles(ca, cert)).for_kazoo()
-    assert (told["ca"], told["certfile"], told["keyfile"]) == (str(ca), str(cert), str(cert))
-    assert told["check_hostname"]
-    assert "ca" not in ConnectionSettings("h:1").for_kazoo()
 
 
 def test_a_chroot_moves_to_the_root() -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, overload
 
 from zoolet.client.asyncio_client.engine import Engine
-from zoolet.client.asyncio_client.operations import AsyncOperations
 from zoolet.client.asyncio_client.primitives import Holder
 from zoolet.client.asyncio_client.recipes.tools import AsyncTools
+from zoolet.client.asyncio_client.subtrees.methods import AsyncSubtrees
 from zoolet.client.asyncio_client.watching import MAX_EVENTS, AsyncWatch
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.model.codes import AddWatchMode
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zoolet.client.asyncio_client.recipes.watchers import AsyncChildrenWatcher, AsyncDataWatcher
 
 
-class AsyncRecipes(AsyncOperations):
+class AsyncRecipes(AsyncSubtrees):
     """The requests of a client, and the recipes: locks, elections, queues and others."""
 
     def __init__(self, make: RequestMaker, engine: Engine) -> None:

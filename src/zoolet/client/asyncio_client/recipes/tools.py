@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from zoolet.client.asyncio_client.engine import Engine
-from zoolet.client.asyncio_client.operations import AsyncOperations
 from zoolet.client.asyncio_client.primitives import Deadline, Event, in_background, is_set_within
+from zoolet.client.asyncio_client.subtrees.methods import AsyncSubtrees
 from zoolet.client.errors import (
     AuthFailedError,
     ClientClosedError,
@@ -39,7 +39,7 @@ class AsyncTools:
         make: makes the calls of the client.
     """
 
-    def __init__(self, client: AsyncOperations, engine: Engine, make: RequestMaker) -> None:
+    def __init__(self, client: AsyncSubtrees, engine: Engine, make: RequestMaker) -> None:
         self.client = client
         self.engine = engine
         self.make = make

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, overload
 
 from zoolet.client.thread_client.engine import Engine
-from zoolet.client.thread_client.operations import Operations
 from zoolet.client.thread_client.primitives import Holder
 from zoolet.client.thread_client.recipes.tools import Tools
+from zoolet.client.thread_client.subtrees.methods import Subtrees
 from zoolet.client.thread_client.watching import MAX_EVENTS, Watch
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.model.codes import AddWatchMode
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zoolet.client.thread_client.recipes.watchers import ChildrenWatcher, DataWatcher
 
 
-class Recipes(Operations):
+class Recipes(Subtrees):
     """The requests of a client, and the recipes: locks, elections, queues and others."""
 
     def __init__(self, make: RequestMaker, engine: Engine) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from zoolet.client.thread_client.engine import Engine
-from zoolet.client.thread_client.operations import Operations
 from zoolet.client.thread_client.primitives import Deadline, Event, in_background, is_set_within
+from zoolet.client.thread_client.subtrees.methods import Subtrees
 from zoolet.client.errors import (
     AuthFailedError,
     ClientClosedError,
@@ -38,7 +38,7 @@ class Tools:
         make: makes the calls of the client.
     """
 
-    def __init__(self, client: Operations, engine: Engine, make: RequestMaker) -> None:
+    def __init__(self, client: Subtrees, engine: Engine, make: RequestMaker) -> None:
         self.client = client
         self.engine = engine
         self.make = make

@@ -1,0 +1,114 @@
+"""Deletes a subtree in multis, with a bounded number of multis in progress.
+
+`release.client_methods` makes the module of the client for threads from this module. So it contains
+nothing that depends on asyncio except ``async`` and ``await``.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from zoolet.client.asyncio_client.interruption import Uninterrupted
+from zoolet.client.asyncio_client.waiting import FutureRequests, Pending, forget
+from zoolet.client.errors import NoNodeError, NotEmptyError, ZooKeeperError
+from zoolet.client.protocol.batches import Multi
+from zoolet.client.transfers import MULTIS_IN_PROGRESS, Splitter
+
+if TYPE_CHECKING:
+    from zoolet.model.stat import Stat
+
+OnDeleted = Callable[[int], None]
+"""A function of the program that is called with the number of znodes deleted until now."""
+
+ZNODES_IN_DELETE: Final = 1000
+"""The default number of znodes that one multi deletes."""
+
+
+class AsyncDeleter:
+    """Deletes lists of znodes.
+
+    Attributes:
+        count: the number of znodes that are deleted.
+    """
+
+    def __init__(self, requests: FutureRequests, batch_size: int, progress: OnDeleted | None):
+        self.count = 0
+        self._requests = requests
+        self._batch_size = batch_size
+        self._progress = progress
+        self._sent: deque[tuple[list[str], Pending[tuple[str | Stat | None, ...]]]] = deque()
+
+    async def delete(self, found: list[str]) -> None:
+        """Delete paths in this order; leave out znodes that are missing or not empty.
+
+        After an error or an interrupt, wait for the multis in progress and count them.
+        """
+        splitter = Splitter(self._batch_size)
+        batch: list[str] = []
+        try:
+            for path in found:
+                if splitter.ends_before(len(path.encode())):
+                    await self._delete_batch(batch)
+                    batch = []
+                batch.append(path)
+            await self._delete_batch(batch)
+            while self._sent:
+                await self._settle_next()
+        except BaseException:
+            await self._settle_rest()
+            raise
+
+    async def _delete_batch(self, batch: list[str]) -> None:
+        multi = Multi()
+        for path in batch:
+            multi.delete(path)
+        async with Uninterrupted():
+            self._sent.append((batch, self._requests.multi(multi)))
+        while len(self._sent) >= MULTIS_IN_PROGRESS:
+            await self._settle_next()
+
+    async def _settle_next(self) -> None:
+        """Wait for the next reply, and count it.
+
+        If a missing or non-empty znode made the multi fail, delete its znodes one by one.
+        """
+        async with Uninterrupted() as block:
+            batch, future = self._sent.popleft()
+            try:
+                await block.result_of(future)
+            except (NoNodeError, NotEmptyError):
+                await self._delete_singly(batch, block)
+            else:
+                self._note(len(batch))
+
+    async def _delete_singly(self, batch: list[str], block: Uninterrupted) -> None:
+        sent = [self._requests.delete(path) for path in batch]
+        refusal: ZooKeeperError | None = None
+        try:
+            for future in sent:
+                try:
+                    await block.result_of(future)
+                except (NoNodeError, NotEmptyError):
+                    continue
+                except ZooKeeperError as error:
+                    refusal = refusal or error
+                else:
+                    self._note(1)
+        finally:
+            for future in sent:
+                forget(future)
+        if refusal is not None:
+            raise refusal
+
+    async def _settle_rest(self) -> None:
+        """After an error, count the multis in progress: the server may have executed them."""
+        while self._sent:
+            try:
+                await self._settle_next()
+            except ZooKeeperError:
+                continue
+
+    def _note(self, count: int) -> None:
+        self.count += count
+        if self._progress is not None:
+            self._progress(self.count)

@@ -1,0 +1,43 @@
+"""Sends a four-letter word to a server and returns the reply, which may have any length.
+
+Imports ``model`` and, if the server uses TLS, ssl.
+"""
+
+import socket
+import time
+from contextlib import ExitStack
+from typing import Final
+
+from zoolet.client.connecting.tls_files import TlsFiles
+from zoolet.model.addresses import Address
+
+_READ_BYTES: Final = 65536
+
+
+def ask(address: Address, word: str, timeout_s: float, tls: TlsFiles | None = None) -> str:
+    """Send a word over a new connection; return the reply.
+
+    Raises:
+        OSError: the server cannot be reached, or the reply is not complete in time.
+    """
+    end_s = time.monotonic() + timeout_s
+    with ExitStack() as stack:
+        connection = stack.enter_context(
+            socket.create_connection((address.host, address.port), timeout_s)
+        )
+        if tls is not None:
+            from zoolet.client.connecting.tls import context_of  # noqa: PLC0415 -- slow import
+
+            context = context_of(tls)
+            connection = stack.enter_context(
+                context.wrap_socket(connection, server_hostname=address.host)
+            )
+        connection.sendall(word.encode())
+        parts = []
+        while part := connection.recv(_READ_BYTES):
+            parts.append(part)
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError(f"the reply is not complete within {timeout_s:g} s")
+            connection.settimeout(left_s)
+    return b"".join(parts).decode("utf-8", "replace")

@@ -1,1 +1,0 @@
-"""What commands do with whole subtrees: read, delete, copy."""
