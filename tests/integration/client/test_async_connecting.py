@@ -378,6 +378,23 @@ def test_the_check_of_the_chroot_outlives_a_lost_connection(
     run(scenario())
 
 
+@on_loops
+def test_the_check_of_the_chroot_outlives_an_expired_session(
+    run: RunOnLoop, embedded: EmbeddedServer
+) -> None:
+    async def scenario() -> None:
+        async with started(embedded.hosts) as above:
+            await above.create("/root")
+        embedded.faults.on(OpCode.EXISTS, "/root").expire()
+        async with started(f"{embedded.hosts}/root") as client:
+            assert await client.exists("/") is not None
+        embedded.faults.on(OpCode.EXISTS, "/root").expire()
+        with Client(f"{embedded.hosts}/root") as other:
+            assert other.exists("/") is not None
+
+    run(scenario())
+
+
 def test_a_chroot_of_the_client_for_threads(any_server: ExternalServer) -> None:
     with pytest.raises(NoNodeError, match=r"start /apps: the chroot does not exist"):
         Client(f"{any_server.hosts}/apps").start()

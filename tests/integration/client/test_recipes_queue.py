@@ -262,3 +262,43 @@ def test_a_cancelled_get_takes_no_value_of_a_locking_queue() -> None:
                 assert (await queue.get(timeout_s=LIMIT_S)).value == b"1"
 
     run(scenario())
+
+
+@both
+def test_two_callers_of_one_locking_queue_do_not_get_the_same_value(kind: str) -> None:
+    async def scenario() -> None:
+        with EmbeddedServer() as server:
+            async with clients_of(kind) as make:
+                client = await make(server.hosts)
+                queue = client.locking_queue("/l")
+                for _ in range(10):
+                    await queue.put_all([b"1", b"2", b"3"])
+                    entries = await asyncio.gather(
+                        *[queue.get(timeout_s=LIMIT_S) for _ in range(3)]
+                    )
+                    assert sorted(entry.value for entry in entries) == [b"1", b"2", b"3"]
+                    for entry in entries:
+                        await entry.consume()
+
+    run(scenario())
+
+
+def test_a_value_is_back_after_a_cancelled_consume() -> None:
+    async def scenario() -> None:
+        with EmbeddedServer() as server:
+            async with clients_of("asyncio") as make:
+                client = await make(server.hosts)
+                queue = client.locking_queue("/l")
+                for steps in range(1, 12):
+                    await queue.put(b"1")
+                    entry = await queue.get(timeout_s=LIMIT_S)
+                    consuming = asyncio.ensure_future(entry.consume())
+                    for _ in range(steps):
+                        await asyncio.sleep(0)
+                    consuming.cancel()
+                    await asyncio.wait([consuming])
+                    await until(lambda: server.inside.paths("/l/taken") == [], "not taken")
+                    if server.inside.paths("/l/entries"):
+                        await (await queue.get(timeout_s=LIMIT_S)).consume()
+
+    run(scenario())

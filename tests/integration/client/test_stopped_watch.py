@@ -86,3 +86,24 @@ def test_the_end_of_a_watch_leaves_the_others_on_its_path(kind: str, seed: int) 
                         assert watch.take_waiting() == []
 
     run(scenario())
+
+
+@both
+def test_a_watch_is_removed_if_another_is_set_on_its_path_at_the_same_time(kind: str) -> None:
+    """The removal of the first watch must not remove the second one."""
+
+    async def scenario() -> None:
+        with EmbeddedServer() as server:
+            async with clients_of(kind) as make:
+                client = await make(server.hosts)
+                for _ in range(20):
+                    first, second = client.watch("/a"), client.watch("/a")
+                    await first.start()
+                    await asyncio.gather(second.start(), first.stop())
+                    await client.create("/a")
+                    assert (await second.next(timeout_s=LIMIT_S)).path == "/a"
+                    await second.stop()
+                    await client.delete("/a")
+                    assert server.inside.watches() == []
+
+    run(scenario())

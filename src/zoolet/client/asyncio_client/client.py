@@ -14,7 +14,12 @@ from zoolet.client.asyncio_client.waiting import FutureRequests
 from zoolet.client.connecting.options import DEFAULT_HOSTS, NO_CHROOT, ClientOptions, new_session
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
-from zoolet.client.errors import ConnectionLossError, NoNodeError, NoServerError
+from zoolet.client.errors import (
+    ConnectionLossError,
+    NoNodeError,
+    NoServerError,
+    SessionExpiredError,
+)
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.requests import RequestMaker
 from zoolet.client.protocol.states import SessionState
@@ -148,6 +153,9 @@ class AsyncClient(AsyncRecipes):
                 found = await self.exists("/", timeout_s=0)
             except ConnectionLossError:
                 continue  # the next call waits for a connection
+            except SessionExpiredError:
+                await self._engine.wait_for_session()  # another one, if the client asks for it
+                continue
             if found is None:
                 raise NoNodeError("start", chroot, NO_CHROOT)
             return

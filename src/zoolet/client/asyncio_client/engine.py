@@ -14,7 +14,7 @@ from typing import Final, TypeVar, cast
 from zoolet.client.asyncio_client.link import Link
 from zoolet.client.asyncio_client.opening import OpenError, open_connection, resolve
 from zoolet.client.asyncio_client.read_write_search import find_read_write
-from zoolet.client.connecting.options import ClientOptions
+from zoolet.client.connecting.options import ClientOptions, try_limit_s
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import Servers
 from zoolet.client.errors import AuthFailedError, ClientClosedError, SessionExpiredError
@@ -181,8 +181,8 @@ class Engine:
         return 0.0 if link is None else self._running_loop().time() - min(link.heard_s, link.sent_s)
 
     def discard(self, watcher: Watcher) -> bool:
-        """Forget a watcher; return whether it was the last one of its kind on its path."""
-        return self.session.watches.discard(watcher)
+        """Forget a watcher; return whether the server's watch has no watcher left."""
+        return self.session.discard(watcher)
 
     def abandon(self, watcher: Watcher) -> None:
         """Remove a watcher that the program does not want any more, and the server's watch."""
@@ -342,7 +342,8 @@ class Engine:
     async def _serve(self, address: Address) -> bool:
         """Try the IP addresses of a server, until one was of use; return whether one was."""
         # All servers have their turn within the limit, also if the others do not reply.
-        limit_s = self._options.connect_timeout_s / len(self.order.servers.addresses)
+        count = len(self.order.servers.addresses)
+        limit_s = try_limit_s(self._options, self.session.timeout_ms, count)
         try:
             found = self.order.shuffled(await resolve(address, limit_s))
         except OpenError as error:

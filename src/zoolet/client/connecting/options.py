@@ -82,3 +82,12 @@ def new_session(options: ClientOptions, chroot: str) -> ClientSession:
         max_outstanding_bytes=options.max_outstanding_bytes,
         renews=options.renews_session,
     )
+
+
+def try_limit_s(options: ClientOptions, session_timeout_ms: int, num_servers: int) -> float:
+    """Return the time limit of one try to connect, in seconds.
+
+    Each server gets its part of the time: of the connect timeout, and of the time after which the
+    session may expire.
+    """
+    return min(options.connect_timeout_s, session_timeout_ms * 2 / 3000) / num_servers

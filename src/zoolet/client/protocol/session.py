@@ -15,7 +15,6 @@ not thread-safe. Source: ``ClientCnxn`` of Apache ZooKeeper.
 from collections import deque
 from typing import Final, NamedTuple, final
 
-from zoolet.big_endian.buffers import BytesWriter
 from zoolet.client.errors import (
     AuthFailedError,
     ConnectionLossError,
@@ -25,6 +24,7 @@ from zoolet.client.errors import (
 )
 from zoolet.client.protocol.calls import DROPPED, ENDED, SENT, WAITS, Call
 from zoolet.client.protocol.ends import error_of_the_end, resyncs
+from zoolet.client.protocol.frames import auth_frame, connect_frame, ping_frame, set_watches_frame
 from zoolet.client.protocol.replies import finish, name_of
 from zoolet.client.protocol.requests import removal_of_watches
 from zoolet.client.protocol.states import ENDED as ENDED_STATES
@@ -36,11 +36,9 @@ from zoolet.model.results import Event
 from zoolet.wire.frames import LENGTH_BYTES, REPLY_HEADER_BYTES, frame_end
 from zoolet.wire.jute import MalformedError, Reader
 from zoolet.wire.reply_bodies import read_event, read_granted, reply_header
-from zoolet.wire.request_frames import write_auth, write_bare, write_connect, write_set_watches
 
 _NOTIFICATION: Final = Xid.NOTIFICATION.value
 _PING: Final = Xid.PING.value
-_PING_OP: Final = OpCode.PING.value
 _AUTH: Final = Xid.AUTH.value
 _AUTH_OP: Final = OpCode.AUTH.value
 _SET_WATCHES: Final = Xid.SET_WATCHES.value
@@ -129,7 +127,7 @@ class ClientSession:
     @property
     def has_outstanding(self) -> bool:
         """Whether a call waits to be sent, or for its reply."""
-        return bool(self.open_calls())
+        return self.open_calls() != []
 
     def start(self, call: Call[object]) -> bool:
         """Start a call, which is sent as soon as possible.
@@ -151,9 +149,7 @@ class ClientSession:
         if self.has_ended:
             self._end(call, error_of_the_end(self.state, call))
             return False
-        writer = BytesWriter()
-        write_auth(writer, scheme, credential)
-        self._logins.append(writer.getvalue())
+        self._logins.append(auth_frame(scheme, credential))
         call.phase = SENT
         self._login_calls.append(call)
         if self.is_served:
@@ -171,16 +167,35 @@ class ClientSession:
             call.frame = b""
         return was_waiting
 
+    def discard(self, watcher: Watcher) -> bool:
+        """Forget a watcher; return whether the server's watch of its kind has no watcher left.
+
+        A call that is still open may set the same watch; then the server must keep it.
+        """
+        if not self.watches.discard(watcher):
+            return False
+        needed = [(other.path, other.kind) for other in self._open_watchers()]
+        if is_needed := (watcher.path, watcher.kind) in needed:
+            self.watches.leave(watcher.path)  # in case that this call fails
+        return not is_needed
+
     def abandon(self, watcher: Watcher) -> None:
         """Remove a watcher that the program does not want any more, and the server's watch."""
         self.watches.discard(watcher)
-        path = watcher.path
-        others = [call.watcher for call in self.open_calls() if call.watcher is not None]
-        is_wanted = self.watches.has(path) or any(other.path == path for other in others)
-        if self.is_served and not is_wanted:  # Apache 3.8 can only remove all watches on a path
+        self.watches.leave(watcher.path)
+        self._remove_left()
+
+    def _remove_left(self) -> None:
+        """Remove the server's watches that have no watcher and get none from an open call."""
+        needed = {watcher.path for watcher in self._open_watchers()}
+        for path in self.watches.take_left(needed) if self.is_served else []:
             call = removal_of_watches(path)
             self._out.append(call.frame)
             self._sent.append(call)
+
+    def _open_watchers(self) -> list[Watcher]:
+        """Return the watchers that open calls add to the watches."""
+        return [call.watcher for call in self.open_calls() if call.watcher is not None]
 
     def expire(self, call: Call[object]) -> None:
         """End a call whose time limit is over; its reply is ignored."""
@@ -237,7 +252,6 @@ class ClientSession:
         self.has_replied = False
         # Only a server with a quorum makes sessions that other servers know.
         session = self.session if self._is_durable else NO_SESSION
-        writer = BytesWriter()
         wanted = Connect(
             0,
             self.last_zxid,
@@ -247,8 +261,7 @@ class ClientSession:
             self._takes_read_only,
             True,
         )
-        write_connect(writer, wanted)
-        self._out.append(writer.getvalue())
+        self._out.append(connect_frame(wanted))
 
     def disconnected(self) -> list[Outcome]:
         """Note the end of the connection; the outcomes are the calls that end with it.
@@ -267,9 +280,8 @@ class ClientSession:
             if call.op_code == _CLOSE:
                 self._end_quietly(call, outcomes)
             else:
-                self._end_with(
-                    call, ConnectionLossError(name_of(call.op_code), call.path), outcomes
-                )
+                lost = ConnectionLossError(name_of(call.op_code), call.path)
+                self._end_with(call, lost, outcomes)
         self.outstanding_bytes = 0
         if self.has_ended:
             self._fail_all(outcomes)
@@ -278,9 +290,7 @@ class ClientSession:
     def ping(self) -> None:
         """Send a ping, which keeps the session alive."""
         if self.is_served:
-            writer = BytesWriter()
-            write_bare(writer, _PING, _PING_OP)
-            self._out.append(writer.getvalue())
+            self._out.append(ping_frame())
 
     def data_to_send(self) -> bytes:
         """Return the bytes to send now, and forget them; b"" if there are none."""
@@ -330,6 +340,8 @@ class ClientSession:
         except MalformedError as error:
             self._undelivered += outcomes
             raise ProtocolError("", "", f"the server sent an invalid reply: {error}") from error
+        if self.watches.has_left:
+            self._remove_left()
         if position < len(data):
             rest = data[position:] if position else data
             self._partial.append(rest)
@@ -366,15 +378,13 @@ class ClientSession:
         call = sent[0]
         if call.xid != xid:
             raise ProtocolError("", "", f"the server replied to xid {xid} instead of {call.xid}")
-        is_awaited = call.phase == SENT
-        if is_awaited:
+        if is_awaited := call.phase == SENT:
             finish(call, err, reader, self._chroot)  # if it raises, the call is still outstanding
         sent.popleft()
         self.has_replied = True
         self.outstanding_bytes -= call.size_bytes
-        removes = call.removes
-        if removes is not None and err == 0:
-            self.watches.remove(removes[0], removes[1])
+        if call.removes is not None and err == 0:
+            self.watches.remove(*call.removes)
         if is_awaited:
             watcher = call.watcher
             if watcher is not None and call.error is None:
@@ -421,9 +431,7 @@ class ClientSession:
         self.watches.begin_resync()
         # Not last_zxid: of several changes of one txn, the client may have only the first events.
         for request in self.watches.set_watches(self._replied_zxid):
-            writer = BytesWriter()
-            write_set_watches(writer, request)
-            self._out.append(writer.getvalue())
+            self._out.append(set_watches_frame(request))
             self._set_watches_left += 1
 
     def _read_set_watches(self, err: int, outcomes: list[Outcome]) -> None:

@@ -93,6 +93,7 @@ class WatchTable:
         self._watchers: list[dict[str, list[Watcher]]] = [{} for _ in range(_KINDS)]
         self._count = 0
         self._resyncing: list[Watcher] = []
+        self._left: dict[str, None] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -125,6 +126,26 @@ class WatchTable:
         del self._watchers[watcher.kind][watcher.path]
         return True
 
+    @property
+    def has_left(self) -> bool:
+        """Whether `leave` has noted a path."""
+        return bool(self._left)
+
+    def leave(self, path: str) -> None:
+        """Note that the server may have a watch on a path that no watcher needs any more."""
+        self._left[path] = None
+
+    def take_left(self, needed: set[str]) -> list[str]:
+        """Return and forget the noted paths on which no watch is needed.
+
+        A path stays noted while it has another watcher, or while ``needed`` contains it: Apache 3.8
+        can only remove all watches on a path.
+        """
+        found = [path for path in self._left if path not in needed and not self.has(path)]
+        for path in found:
+            del self._left[path]
+        return found
+
     def remove(self, path: str, watcher_type: int) -> list[Watcher]:
         """Remove and return all watchers of a ``WatcherType`` on a path."""
         removed: list[Watcher] = []
@@ -154,7 +175,11 @@ class WatchTable:
         return found
 
     def begin_resync(self) -> None:
-        """Note the watchers of persistent watches, which a setWatches sets again."""
+        """Note the watchers of persistent watches, which a setWatches sets again.
+
+        The server of the new connection has no other watches than those of the table.
+        """
+        self._left.clear()
         self._resyncing = [
             watcher
             for kind in (PERSISTENT, RECURSIVE)

@@ -188,6 +188,9 @@ class Client(Recipes):
                 found = self.exists("/", timeout_s=left_s)
             except (ConnectionLossError, DeadlineError):
                 continue  # the next call waits for a connection
+            except SessionExpiredError:
+                self._wait_for_session(left_s)  # another one, if the client asks for it
+                continue
             if found is None:
                 raise NoNodeError("start", chroot, NO_CHROOT)
             return

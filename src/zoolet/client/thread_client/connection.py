@@ -104,14 +104,14 @@ class Connection:
         return time.monotonic() - min(self.heard_s, self.sent_s)
 
     def discard(self, watcher: Watcher) -> bool:
-        """Forget a watcher; return whether it was the last one of its kind on its path.
+        """Forget a watcher; return whether the server's watch has no watcher left.
 
         In a forked child it does nothing: a lost watch calls it, and the lock may be taken.
         """
         if self._is_forked():
             return False
         with self.lock:
-            return self.session.watches.discard(watcher)
+            return self.session.discard(watcher)
 
     def abandon(self, watcher: Watcher) -> None:
         """Remove a watcher that the program does not want any more, and the server's watch.

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Final, TypeVar, cast
 
-from zoolet.client.connecting.options import ClientOptions
+from zoolet.client.connecting.options import ClientOptions, try_limit_s
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.errors import ClientClosedError
 from zoolet.client.protocol.calls import ENDED, Call
@@ -353,9 +353,9 @@ class Engine(Connection):
         self.followers.pass_on()
 
     def _try_limit_s(self) -> float:
-        """Return the time limit of one try to connect: each server gets its part of the time."""
-        limit_s = min(self.options.connect_timeout_s, self.session.timeout_ms * 2 / 3000)
-        return limit_s / len(self.order.servers.addresses)
+        """Return the time limit of one try to connect."""
+        count = len(self.order.servers.addresses)
+        return try_limit_s(self.options, self.session.timeout_ms, count)
 
     def _connect(self, poll: Poll) -> None:
         """Try the next server; pause before, if a round of tries has failed."""

@@ -9,7 +9,11 @@ from zoolet.client.protocol.states import SessionState
 from zoolet.model.codes import AddWatchMode, EventType, OpCode
 from zoolet.model.results import Event
 from zoolet.wire.frames import encode_reply
+from zoolet.wire.jute import pack_ustrings
 from zoolet.wire.requests import decode_set_watches
+
+CHILDREN_BODY = pack_ustrings(["b"]) + stat_of(3).pack()
+"""The body of a reply to getChildren2."""
 
 
 def test_a_one_shot_watch_gets_resynced_when_its_session_ends() -> None:
@@ -197,3 +201,65 @@ def test_a_watch_is_not_removed_without_a_connection() -> None:
     peer.primed()
     assert len(peer.session.watches) == 0
     assert peer.sent() == []
+
+
+def test_a_watch_that_is_needed_no_more_is_removed_when_the_other_call_fails() -> None:
+    peer = Peer()
+    peer.primed()
+    dropped = peer.start(peer.make.children("/a", peer.notices.append))
+    other = peer.start(peer.make.get("/a", peer.notices.append))
+    peer.session.data_to_send()
+    peer.session.drop(untyped(dropped))
+    assert peer.session.receive(encode_reply(dropped.xid, 5, 0, CHILDREN_BODY)) == []
+    assert peer.sent() == []
+    peer.reply(other, err=-101)
+    assert peer.sent_op_codes() == [OpCode.REMOVE_WATCHES]
+
+
+def test_a_watch_that_is_needed_no_more_is_removed_with_the_last_watcher() -> None:
+    peer = Peer()
+    peer.primed()
+    watched = peer.watched("/a").watcher
+    dropped = peer.start(peer.make.children("/a", peer.notices.append))
+    peer.session.data_to_send()
+    peer.session.drop(untyped(dropped))
+    assert peer.session.receive(encode_reply(dropped.xid, 5, 0, CHILDREN_BODY)) == []
+    assert peer.sent() == []
+    assert watched is not None
+    peer.event(EventType.NODE_DATA_CHANGED, "/a")
+    assert peer.sent_op_codes() == [OpCode.REMOVE_WATCHES]
+
+
+def test_a_discarded_watcher_leaves_the_watch_to_a_call_on_its_way() -> None:
+    """A removal after that call would remove its watch, and its events would be lost."""
+    peer = Peer()
+    peer.primed()
+    mode = AddWatchMode.PERSISTENT
+    first = peer.start(peer.make.add_watch("/a", mode, peer.notices.append))
+    peer.session.data_to_send()
+    peer.reply(first)
+    second = peer.start(peer.make.add_watch("/a", mode, peer.notices.append))
+    peer.session.data_to_send()
+    assert first.watcher is not None
+    assert second.watcher is not None
+    assert not peer.session.discard(first.watcher)
+    peer.reply(second)
+    assert peer.sent() == []
+    peer.event(EventType.NODE_DATA_CHANGED, "/a")
+    assert len(peer.notices) == 1
+    assert peer.session.discard(second.watcher)
+
+
+def test_the_watch_of_a_failed_call_is_removed_after_another_was_discarded() -> None:
+    peer = Peer()
+    peer.primed()
+    mode = AddWatchMode.PERSISTENT
+    first = peer.start(peer.make.add_watch("/a", mode, peer.notices.append))
+    peer.session.data_to_send()
+    peer.reply(first)
+    second = peer.start(peer.make.add_watch("/a", mode, peer.notices.append))
+    peer.session.data_to_send()
+    assert first.watcher is not None
+    assert not peer.session.discard(first.watcher)
+    peer.reply(second, err=-4)
+    assert peer.sent_op_codes() == [OpCode.REMOVE_WATCHES]

@@ -172,31 +172,51 @@ class AsyncLockingQueue(AsyncValues):
 
     async def close(self) -> None:
         """Put all values back that this object has taken and not consumed."""
-        for name, taker in tuple(self._out.items()):
-            try:
-                await self._end(name, taker, None, deletes=False)
-            except LockLostError:
-                continue
         last, self._taker = self._taker, None
+        try:
+            await self._close(last)
+        except BaseException:
+            in_background(self._close, last)
+            raise
+
+    async def _close(self, last: AsyncEphemeral | None) -> None:
+        for name, taker in tuple(self._out.items()):
+            await self._give_back(name, taker)
         if last is not None:
             await last.delete()
 
     async def _end(
         self, name: str, taker: AsyncEphemeral, timeout_s: float | None, *, deletes: bool
     ) -> None:
-        """Give a taken value back, or delete it."""
+        """Give a taken value back, or delete it; if this fails, give it back in the background."""
         deadline = Deadline(timeout_s, "queue", self._path)
-        self._out.pop(name, None)
-        taker.check()
+        try:
+            await self._end_once(name, taker, deadline, deletes=deletes)
+        except LockLostError:
+            raise
+        except BaseException as error:
+            if not deletes or not isinstance(error, DeadlineError):  # the program may try it again
+                in_background(self._give_back, name, taker)
+            raise
+
+    async def _end_once(
+        self, name: str, taker: AsyncEphemeral, deadline: Deadline, *, deletes: bool
+    ) -> None:
         # While the taker exists, its session exists, and so does the ephemeral below TAKEN.
         batch = Multi().check(taker.path).delete(paths.join(self._taken, name))
         if deletes:
             batch.delete(paths.join(self._entries.path, name))
         try:
+            taker.check()
             await self._entries.once.apply(batch, deadline)
         except NoNodeError:
+            self._forget(name, taker)
             reason = "the session has ended, or others have deleted the value"
             raise LockLostError("queue", self._path, reason) from None
+        except LockLostError:
+            self._forget(name, taker)
+            raise
+        self._forget(name, taker)
 
     async def _take(self, deadline: Deadline) -> AsyncQueueEntry | None:
         while True:
@@ -216,12 +236,17 @@ class AsyncLockingQueue(AsyncValues):
         self, name: str, taker: AsyncEphemeral, deadline: Deadline
     ) -> AsyncQueueEntry | None:
         """Take one value; None if others have taken or deleted it."""
+        other = self._out.get(name)
+        if other is not None and not other.lost.is_set():
+            return None  # another caller of this object takes it now, or gives it back
+        self._out[name] = taker
         try:
             if not await self._lock(name, taker, deadline):
+                self._forget(name, taker)
                 return None
-            self._out[name] = taker
             value = await self._tools.data_of(paths.join(self._entries.path, name), deadline)
         except (LockLostError, SessionExpiredError):
+            self._forget(name, taker)
             raise
         except BaseException:
             # The multi may have been applied, or may be applied later.
@@ -265,9 +290,15 @@ class AsyncLockingQueue(AsyncValues):
         try:
             await self._tools.run(lambda: self._tools.make.sync(taken), no_limit)
             if await self._tools.data_of(taken, no_limit) == _name_of(taker):
-                await self._end(name, taker, None, deletes=False)
+                await self._end_once(name, taker, no_limit, deletes=False)
         except ZooKeeperError:
-            return  # the session has ended, and the ephemeral with it
+            pass  # the session has ended, and the ephemeral with it
+        self._forget(name, taker)
+
+    def _forget(self, name: str, taker: AsyncEphemeral) -> None:
+        """Note that a value is not taken by this consumer any more."""
+        if self._out.get(name) is taker:
+            del self._out[name]
 
     async def _registered(self, deadline: Deadline) -> AsyncEphemeral:
         """Return the ephemeral of this consumer, which shows that its session exists."""

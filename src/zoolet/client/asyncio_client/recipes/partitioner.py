@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from zoolet.client.asyncio_client.primitives import Deadline, Event, Holder, is_set_within
+from zoolet.client.asyncio_client.primitives import (
+    Deadline,
+    Event,
+    Holder,
+    in_background,
+    is_set_within,
+)
 from zoolet.client.asyncio_client.recipes.ephemeral import AsyncEphemeral
 from zoolet.client.asyncio_client.recipes.lock import LOCK, AsyncLock, Kind
 from zoolet.client.asyncio_client.recipes.tools import AsyncTools
@@ -142,10 +148,17 @@ class AsyncSetPartitioner:
         self._watch(None)
         locks, self._locks = self._locks, {}
         member, self._member = self._member, None
-        for lock in locks.values():
-            await lock.release()
-        if member is not None:
-            await member.delete()
+        try:
+            for lock in locks.values():
+                await lock.release()
+            if member is not None:
+                await member.delete()
+        except BaseException:
+            for lock in locks.values():
+                in_background(lock.release)
+            if member is not None:
+                member.abandon()
+            raise
 
     async def _shared(self, deadline: Deadline) -> tuple[str, ...] | None:
         """Share the items; return None if the members have changed meanwhile."""

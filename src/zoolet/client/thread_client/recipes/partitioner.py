@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from zoolet.client.thread_client.primitives import Deadline, Event, Holder, is_set_within
+from zoolet.client.thread_client.primitives import (
+    Deadline,
+    Event,
+    Holder,
+    in_background,
+    is_set_within,
+)
 from zoolet.client.thread_client.recipes.ephemeral import Ephemeral
 from zoolet.client.thread_client.recipes.lock import LOCK, Lock, Kind
 from zoolet.client.thread_client.recipes.tools import Tools
@@ -141,10 +147,17 @@ class SetPartitioner:
         self._watch(None)
         locks, self._locks = self._locks, {}
         member, self._member = self._member, None
-        for lock in locks.values():
-            lock.release()
-        if member is not None:
-            member.delete()
+        try:
+            for lock in locks.values():
+                lock.release()
+            if member is not None:
+                member.delete()
+        except BaseException:
+            for lock in locks.values():
+                in_background(lock.release)
+            if member is not None:
+                member.abandon()
+            raise
 
     def _shared(self, deadline: Deadline) -> tuple[str, ...] | None:
         """Share the items; return None if the members have changed meanwhile."""

@@ -107,7 +107,12 @@ class TreeCache:
             self._tools.engine.listeners.append(self._note_state)
             in_background(self._work)
         deadline = Deadline(timeout_s, "tree_cache", self._path)
-        if not is_set_within(self._ready, deadline.left_s()):
+        try:
+            is_ready = is_set_within(self._ready, deadline.left_s())
+        except BaseException:
+            in_background(self.stop)  # nobody else stops a cache that was not started
+            raise
+        if not is_ready:
             self.stop()
             raise deadline.error()
         if self._error is not None:
