@@ -37,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim crash flakes jobs-faults jobs-soak revision attack bench bench-client bench-compare bench-jobs \
+  actionlint lock sbom hooks sim sim-client client-faults crash flakes jobs-faults jobs-soak revision attack bench bench-client bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools deb test-deb page-tools python docs \
   lint types format pure clean
 
@@ -167,11 +167,23 @@ $(BENCH_TOOLS):
 conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
 	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \
 	  --seeds=$(SEEDS) --requests=10000
+	$(BIN)/python -m pytest -n 2 --timeout 900 -k "apache or leader" --apache-jars=$(APACHE_JARS) \
+	  --client-leader-kills=20 tests/integration/client tests/crash/test_client_ensemble.py
 	$(KAZOO_SUITE)/bin/python tests/conformance/kazoo_suite/run.py $(APACHE_JARS)
 
 sim: $(READY) ## Simulate crashes and faults for 10,000 seeds; SEED=n repeats one
 	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/simulation \
 	  --first-world=$(or $(SEED),1) --worlds=$(if $(SEED),1,10000)
+
+sim-client: $(READY) ## Simulate both clients on a failing network for 10,000 seeds; SEED=n repeats one
+	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/client_simulation \
+	  --first-client-world=$(or $(SEED),1) --client-worlds=$(if $(SEED),1,10000)
+
+# SEED= repeats the choices of a run. The timing of threads and processes differs each time.
+client-faults: $(READY) apache ## Kill an ensemble's leader 20 times under both clients; 16 threads for a minute; SEED=
+	$(BIN)/python -m pytest -s --timeout 900 tests/crash/test_client_ensemble.py \
+	  tests/integration/client/test_client_random.py $(addprefix --client-seed=,$(SEED)) \
+	  --client-leader-kills=20 --client-threads-s=60
 
 crash: $(READY) ## Kill the real server 200 times under writers, half short of memory; look for what was acknowledged
 	$(BIN)/python -m pytest --timeout 3600 tests/crash --kill-rounds=200
