@@ -18,12 +18,11 @@ class _Member(ApacheServer):
     """A member; it serves only when most members have been started."""
 
     def __init__(
-        self, directory: Path, jars: Path, number: int, servers: Mapping[str, str]
+        self, directory: Path, jars: Path, number: int, servers: Mapping[str, str], heap_mib: int
     ) -> None:
         limits = {"tickTime": 500, "initLimit": 20, "syncLimit": 10}
-        super().__init__(
-            directory, jars, {**limits, **servers}, java_options=("-Xmx384m", "-XX:+UseSerialGC")
-        )
+        java_options = (f"-Xmx{heap_mib}m", "-XX:+UseSerialGC")
+        super().__init__(directory, jars, {**limits, **servers}, java_options=java_options)
         (directory / "data").mkdir(parents=True)
         (directory / "data" / "myid").write_text(f"{number}\n")
 
@@ -49,14 +48,15 @@ class ApacheEnsemble:
         members: its servers.
     """
 
-    def __init__(self, directory: Path, jars: Path) -> None:
+    def __init__(self, directory: Path, jars: Path, heap_mib: int = 384) -> None:
+        """Write the configurations; each member may use ``heap_mib`` MiB for its objects."""
         self._ports = [(ReservedPort(), ReservedPort()) for _ in range(_MEMBERS)]
         servers = {
             f"server.{number}": f"{ADDRESS}:{quorum.number}:{election.number}"
             for number, (quorum, election) in enumerate(self._ports, 1)
         }
         self.members = [
-            _Member(directory / str(number), jars, number, servers)
+            _Member(directory / str(number), jars, number, servers, heap_mib)
             for number in range(1, _MEMBERS + 1)
         ]
         self.hosts = ",".join(member.hosts for member in self.members)

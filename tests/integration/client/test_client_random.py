@@ -13,6 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
 
+import pytest
+
 from tests.support.forks import in_child
 from tests.support.outcomes import Noted, Running
 from tests.support.proxy import Proxy
@@ -35,7 +37,6 @@ from zoolet.testing import EmbeddedServer
 from zoolet.testing.servers.faults import FaultError
 
 THREADS = 16
-FAULTS_S = 8.0
 CALL_S = 10.0
 
 NORMAL = (ConnectionLossError, DeadlineError, SessionExpiredError, NoNodeError)
@@ -50,7 +51,8 @@ class Story:
         unknown: the versions that calls without an outcome may have made.
         unawaited: futures for which no thread waited.
         counts: how often each thing happened.
-        watches: for each watch, how often its function was called.
+        watches: for each watch, what its function was called with.
+        set_watches: those of the watches that are certainly set.
     """
 
     def __init__(self) -> None:
@@ -60,6 +62,7 @@ class Story:
         self.unawaited: list[CallFuture[Any]] = []
         self.counts: Counter[str] = Counter()
         self.watches: list[list[object]] = []
+        self.set_watches: list[list[object]] = []
 
     def count(self, what: str) -> None:
         with self.lock:
@@ -145,6 +148,8 @@ class Caller:
         with self._story.lock:
             self._story.watches.append(calls)
         self._client.get("/counter", watch=calls.append, timeout_s=self._timeout_s())
+        with self._story.lock:
+            self._story.set_watches.append(calls)
 
     def _pipeline(self) -> None:
         futures = [self._client.futures.get("/counter") for _ in range(self._chance.randrange(100))]
@@ -253,8 +258,8 @@ def unless_failed(
         raise
 
 
-def test_sixteen_threads_share_a_client() -> None:
-    seed = random.randrange(1 << 32)
+def test_sixteen_threads_share_a_client(request: pytest.FixtureRequest) -> None:
+    seed = request.config.getoption("--client-seed") or random.randrange(1, 1 << 32)
     print(f"seed {seed}")
     story, stops, failed = Story(), threading.Event(), threading.Event()
     options = ClientOptions(
@@ -272,13 +277,14 @@ def test_sixteen_threads_share_a_client() -> None:
         makers = [caller.call_until for caller in callers]
         makers.append(Faults(server, proxy, client, seed).make)
         threads = [Running(unless_failed, maker, stops, failed) for maker in makers]
-        failed.wait(FAULTS_S)
+        failed.wait(request.config.getoption("--client-threads-s"))
         stops.set()
         for each in threads:
             each.end()
         wait_until(lambda: client.state is SessionState.CONNECTED, "the client connects")
         check_counter(story, client.get("/counter").stat.version)
         client.set("/counter", b"the end")  # triggers the watches that are left
+        wait_until(lambda: all(story.set_watches), "each watch is called")
         check_nothing_is_left(client, story)
         print(story.counts, Counter(states.all))
         assert len(story.made) > 10
