@@ -14,35 +14,46 @@ class SecondInterrupt(KeyboardInterrupt):
     """A second Ctrl-C, which has ended a block in the middle."""
 
 
-@contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Delay the KeyboardInterrupt of a Ctrl-C until the block has ended.
+class Held:
+    """Whether a Ctrl-C is held back."""
 
-    Without this, a Ctrl-C between a reply and its count makes the count wrong. A second Ctrl-C
-    raises SecondInterrupt at once. An exception of the block takes precedence over the
-    KeyboardInterrupt. There is no delay in other threads than the main thread, or if SIGINT does
-    not have Python's default handler.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    came = False
+    def __init__(self) -> None:
+        self._is_due = False
 
-    def note(_number: int, _frame: object) -> None:
-        nonlocal came
-        if came:
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a Ctrl-C is held back: here the block may end."""
+        if self._is_due:
+            raise KeyboardInterrupt
+
+    def note(self, _number: int, _frame: object) -> None:
+        """Hold the first Ctrl-C back; the handler of SIGINT."""
+        if self._is_due:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise SecondInterrupt
-        came = True
+        self._is_due = True
 
-    signal.signal(signal.SIGINT, note)
+
+@contextlib.contextmanager
+def held_back() -> Iterator[Held]:
+    """Delay the KeyboardInterrupt of a Ctrl-C until the block has ended, or calls ``check``.
+
+    Without this, a Ctrl-C between a reply and its count makes the count wrong. A Ctrl-C while
+    `Client` reads would even end the connection, and lose the replies to all requests in progress.
+    A second Ctrl-C raises SecondInterrupt at once. An exception of the block takes precedence over
+    the KeyboardInterrupt. There is no delay in other threads than the main thread, or if SIGINT
+    does not have Python's default handler, as in a block inside another one.
+    """
+    held = Held()
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield held
+        return
+    signal.signal(signal.SIGINT, held.note)
     try:
-        yield
+        yield held
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if came:
-        raise KeyboardInterrupt
+    held.check()
 
 
 @contextlib.contextmanager

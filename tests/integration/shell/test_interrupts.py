@@ -9,6 +9,7 @@ import random
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,13 @@ import pytest
 
 from tests.support.shell import Ran, run_shell
 from zoolet.client.kazoo import create_request, multi_async
+from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.interruption import Uninterrupted
+from zoolet.client.thread_client.transport import PlainTransport
+from zoolet.model.codes import OpCode
 from zoolet.process import interrupts
+from zoolet.shell.commands import writing
+from zoolet.shell.commands.registry import COMMANDS
 from zoolet.testing import ServerProcess
 
 ZNODES = 2_500
@@ -152,25 +158,130 @@ def test_the_message_is_true_whenever_ctrl_c_comes(
     check_deleteall(server, many, chance.randrange(27))
 
 
+@pytest.mark.parametrize("check", [check_cp, check_deleteall, check_mv])
+def test_ctrl_c_while_the_client_reads(
+    server: ServerProcess, many: Any, check: Callable[[ServerProcess, Any, int], None]
+) -> None:
+    """The client may then lose the replies to changes that are in progress."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    reads_before = random.Random(seed).randrange(1, 40)
+    receive = PlainTransport.receive
+    before = present(many, "/")
+
+    def has_begun() -> bool:
+        return present(many, "/s") < ZNODES + 1 or present(many, "/") > before
+
+    def reading(transport: PlainTransport, limit_s: float, *, is_writing: bool) -> bytes | None:
+        nonlocal reads_before
+        is_main = threading.current_thread() is threading.main_thread()
+        reads_before -= is_main and has_begun()
+        if is_main and reads_before == 0:
+            reads_before -= 1
+            signal.raise_signal(signal.SIGINT)
+        return receive(transport, limit_s, is_writing=is_writing)
+
+    with mock.patch.object(PlainTransport, "receive", reading):
+        check(server, many, -1)
+
+
 def test_an_acl_that_was_set_is_counted(server: ServerProcess, many: Any) -> None:
     """Ctrl-C comes at the 250th answer: up to a hundred more are under way then, and count."""
-    settle = interrupts.held_back
+    settle = writing._SettingAcls._settle_next
     calls = 0
 
-    def held_back() -> Any:
+    def settling(setting: writing._SettingAcls) -> None:
         nonlocal calls
         calls += 1
         if calls == 250:
             signal.raise_signal(signal.SIGINT)
-        return settle()
+        settle(setting)
 
-    with mock.patch("zoolet.shell.commands.writing.held_back", held_back):
+    with mock.patch.object(writing._SettingAcls, "_settle_next", settling):
         found = run_shell(server.hosts, "setAcl", "-R", "/s", "world:anyone:cdra")
     done = said(r"\^C; the ACL of (\d+) znodes was set$", found.err)
     changed = sum(many.exists(f"/s/n{number}").aversion for number in range(ZNODES))
     changed += many.exists("/s").aversion
     assert done == changed
     assert 0 < done < ZNODES
+
+
+MAYBE = "^C: the command was stopped; a change that it sent may have been executed"
+MESSAGES = {
+    "create": ("/x", MAYBE),
+    "set": ("/s y", MAYBE),
+    "delete": ("/s", MAYBE),
+    "setAcl": ("/s world:anyone:cdrwa", MAYBE),
+    "setquota": ("-n 5 /s", MAYBE),
+    "delquota": ("/q", MAYBE),
+    "reconfig": ("-remove 1", MAYBE),
+    "deleteall": ("/s", "^C; 0 znodes had been deleted, the rest of /s was not"),
+    "cp": ("/s /t", "^C; nothing was written"),
+    "mv": ("/s /t", "^C; nothing was moved"),
+    "import": ("FILE /t", "^C; nothing was written"),
+    "edit": ("/s", "^C; the text may have been set or not. Your text is in "),
+}
+"""The arguments of each command that changes something, and its message after Ctrl-C."""
+
+CHANGES = frozenset(
+    {
+        OpCode.CREATE2,
+        OpCode.DELETE,
+        OpCode.SET_DATA,
+        OpCode.SET_ACL,
+        OpCode.MULTI,
+        OpCode.RECONFIG,
+    }
+)
+
+
+def test_each_command_that_changes_something_is_here() -> None:
+    assert set(MESSAGES) == {name for name, command in COMMANDS.items() if command.changes}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_ctrl_c_while_a_change_is_sent(
+    server: ServerProcess, client: Any, tmp_path: Path, name: str
+) -> None:
+    client.create("/s/child", makepath=True)
+    client.create("/q")
+    assert run_shell(server.hosts, "setquota", "-n", "3", "/q").status == 0
+    file = tmp_path / "export"
+    assert run_shell(server.hosts, "export", "/s", str(file)).status == 0
+    begin = Engine._begin
+
+    def interrupted(engine: Engine, call: Any, *limits: Any, **how: Any) -> Any:
+        if call.op_code in CHANGES:
+            raise KeyboardInterrupt
+        return begin(engine, call, *limits, **how)
+
+    arguments, message = MESSAGES[name]
+    with (
+        mock.patch.object(Engine, "_begin", interrupted),
+        mock.patch.dict(os.environ, {"EDITOR": "sh -c 'echo new >$0'"}),
+        mock.patch("tempfile.tempdir", str(tmp_path)),
+    ):
+        found = run_shell(server.hosts, name, *arguments.replace("FILE", str(file)).split())
+    assert (found.status, found.out) == (1, "")
+    assert found.err.startswith(message)
+
+
+@pytest.mark.usefixtures("many")
+def test_a_second_ctrl_c_gives_no_number(server: ServerProcess) -> None:
+    wait = Uninterrupted.result_of
+    waits = 0
+
+    def interrupted(*args: Any) -> Any:
+        nonlocal waits
+        waits += 1
+        if waits == 2:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return wait(*args)
+
+    with mock.patch.object(Uninterrupted, "result_of", interrupted):
+        found = run_shell(server.hosts, "cp", "/s", "/t")
+    assert found == Ran(1, "", f"{MAYBE}\n")
 
 
 def press_ctrl_c_twice() -> None:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Uninterrupted:
-    """Delays the cancellation of the task until the block has ended.
+    """Delays the cancellation of the task until the block has ended, or calls `check`.
 
     Without this, a cancellation between a reply and its count makes the count wrong. A second
     cancellation takes effect immediately. An exception of the block takes precedence.
@@ -20,6 +20,11 @@ class Uninterrupted:
 
     def __init__(self) -> None:
         self._is_cancelled = False
+
+    def check(self) -> None:
+        """Raise CancelledError if a cancellation is delayed."""
+        if self._is_cancelled:
+            raise asyncio.CancelledError
 
     async def result_of(self, future: Future[T]) -> T:
         """Wait for the result of a future, and return it or raise its error."""
@@ -41,5 +46,5 @@ class Uninterrupted:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._is_cancelled and exc is None:
-            raise asyncio.CancelledError
+        if exc is None:
+            self.check()

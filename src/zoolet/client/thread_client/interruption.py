@@ -13,21 +13,26 @@ T = TypeVar("T")
 
 
 class Uninterrupted:
-    """Delays the KeyboardInterrupt of a Ctrl-C until the block has ended.
+    """Delays the KeyboardInterrupt of a Ctrl-C until the block has ended, or calls `check`.
 
-    Without this, a Ctrl-C between a reply and its count makes the count wrong. A second Ctrl-C
-    takes effect immediately. An exception of the block takes precedence.
+    Without this, a Ctrl-C between a reply and its count makes the count wrong. A Ctrl-C while the
+    client reads would even lose the replies to all requests in progress. A second Ctrl-C takes
+    effect immediately. An exception of the block takes precedence.
     """
 
     def __init__(self) -> None:
-        self._held = held_back()
+        self._held_back = held_back()
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a Ctrl-C is delayed."""
+        self._held.check()
 
     def result_of(self, future: CallFuture[T]) -> T:
         """Wait for the result of a future, and return it or raise its error."""
         return future.result()
 
     def __enter__(self) -> Self:
-        self._held.__enter__()
+        self._held = self._held_back.__enter__()
         return self
 
     def __exit__(
@@ -36,4 +41,4 @@ class Uninterrupted:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._held.__exit__(exc_type, exc, traceback)
+        self._held_back.__exit__(exc_type, exc, traceback)

@@ -40,6 +40,7 @@ VERSION = Option("v", "only if the znode's data has this version", "version", in
 _DELETED_AT_ONCE = 1000
 _SUSPICIOUS_BYTES = 1_000_000
 _IN_FLIGHT = 100
+_SHORT_TIMEOUT_S = 3.0
 _LISTING = frozenset({"children", "multi_read"})
 """The names of the requests that list the children of a znode."""
 
@@ -129,12 +130,12 @@ def _deleteall(context: Context, arguments: argparse.Namespace) -> Iterator[Answ
     count = context.client.count_descendants(path) + 1
     context.confirm(f"Delete {context.here(path)}", count, is_sure=arguments.y)
     with context.output.progress("Deleting", count) as advance:
-        deleted = _delete_subtree(context.changing_client, path, batch_size, count, advance)
+        deleted = _delete_subtree(context.changing_client, path, batch_size, advance)
     yield Answer({"deleted": path, "znodes": deleted})
 
 
 def _delete_subtree(
-    client: Client, root: str, batch_size: int, total: int, advance: Callable[[int], None]
+    client: Client, root: str, batch_size: int, advance: Callable[[int], None]
 ) -> int:
     """Delete a subtree; raises CommandError with the number of deleted znodes."""
     deleted = 0
@@ -159,8 +160,16 @@ def _delete_subtree(
         if not deleted and isinstance(error, ZooKeeperError) and error.request in _LISTING:
             raise CommandError(told) from error
         told += f"; {counted(deleted, 'znode')} had been deleted"
-        is_all = deleted == total
-        raise CommandError(told if is_all else f"{told}, the rest of {root} was not") from error
+        told += "" if _is_gone(client, root) else f", the rest of {root} was not"
+        raise CommandError(told) from error
+
+
+def _is_gone(client: Client, path: str) -> bool:
+    """Return whether a znode does not exist; False if the server does not reply soon."""
+    try:
+        return client.exists(path, timeout_s=_SHORT_TIMEOUT_S) is None
+    except ZooKeeperError:
+        return False
 
 
 @command(
@@ -222,34 +231,35 @@ class _SettingAcls:
         Raises CommandError after Ctrl-C; the message has the number of ACLs that were set.
         """
         futures = self._context.changing_client.futures
-        try:
-            for path in paths:
-                with held_back():
-                    result = futures.set_acl(path, acl, version=version)
-                    self._sent.append((path, result))
-                if len(self._sent) >= _IN_FLIGHT:
+        with held_back() as held:
+            try:
+                for path in paths:
+                    held.check()
+                    self._sent.append((path, futures.set_acl(path, acl, version=version)))
+                    if len(self._sent) >= _IN_FLIGHT:
+                        self._settle_next()
+                while self._sent:
                     self._settle_next()
-            while self._sent:
-                self._settle_next()
-        except KeyboardInterrupt as interrupt:
-            while self._sent:
-                self._settle_next()
-            done = counted(self.done, "znode")
-            raise CommandError(f"{describe(interrupt, '')}; the ACL of {done} was set") from None
+            except KeyboardInterrupt as interrupt:
+                if is_uncounted(interrupt):
+                    raise
+                while self._sent:
+                    self._settle_next()
+                done = counted(self.done, "znode")
+                raise CommandError(f"{describe(interrupt)}; the ACL of {done} was set") from None
 
     def _settle_next(self) -> None:
-        """Wait for the next reply; a Ctrl-C takes effect only after the reply is counted."""
-        with held_back():
-            path, result = self._sent.popleft()
-            try:
-                result.result()
-            except NoNodeError:
-                return
-            except ZooKeeperError as error:
-                self.failed += 1
-                self._context.output.complain(describe(error, path))
-            else:
-                self.done += 1
+        """Wait for the next reply."""
+        path, result = self._sent.popleft()
+        try:
+            result.result()
+        except NoNodeError:
+            return
+        except ZooKeeperError as error:
+            self.failed += 1
+            self._context.output.complain(describe(error, path))
+        else:
+            self.done += 1
         self._advance(1)
 
 

@@ -43,43 +43,46 @@ class AsyncDeleter:
 
         After an error or an interrupt, wait for the multis in progress and count them.
         """
+        async with Uninterrupted() as block:
+            try:
+                await self._delete_all(found, block)
+            except BaseException:
+                await self._settle_rest(block)
+                raise
+
+    async def _delete_all(self, found: list[str], block: Uninterrupted) -> None:
         splitter = Splitter(self._batch_size)
         batch: list[str] = []
-        try:
-            for path in found:
-                if splitter.ends_before(len(path.encode())):
-                    await self._delete_batch(batch)
-                    batch = []
-                batch.append(path)
-            await self._delete_batch(batch)
-            while self._sent:
-                await self._settle_next()
-        except BaseException:
-            await self._settle_rest()
-            raise
+        for path in found:
+            if splitter.ends_before(len(path.encode())):
+                await self._delete_batch(batch, block)
+                batch = []
+            batch.append(path)
+        await self._delete_batch(batch, block)
+        while self._sent:
+            await self._settle_next(block)
 
-    async def _delete_batch(self, batch: list[str]) -> None:
+    async def _delete_batch(self, batch: list[str], block: Uninterrupted) -> None:
+        block.check()
         multi = Multi()
         for path in batch:
             multi.delete(path)
-        async with Uninterrupted():
-            self._sent.append((batch, self._requests.multi(multi)))
+        self._sent.append((batch, self._requests.multi(multi)))
         while len(self._sent) >= MULTIS_IN_PROGRESS:
-            await self._settle_next()
+            await self._settle_next(block)
 
-    async def _settle_next(self) -> None:
+    async def _settle_next(self, block: Uninterrupted) -> None:
         """Wait for the next reply, and count it.
 
         If a missing or non-empty znode made the multi fail, delete its znodes one by one.
         """
-        async with Uninterrupted() as block:
-            batch, future = self._sent.popleft()
-            try:
-                await block.result_of(future)
-            except (NoNodeError, NotEmptyError):
-                await self._delete_singly(batch, block)
-            else:
-                self._note(len(batch))
+        batch, future = self._sent.popleft()
+        try:
+            await block.result_of(future)
+        except (NoNodeError, NotEmptyError):
+            await self._delete_singly(batch, block)
+        else:
+            self._note(len(batch))
 
     async def _delete_singly(self, batch: list[str], block: Uninterrupted) -> None:
         sent = [self._requests.delete(path) for path in batch]
@@ -100,11 +103,11 @@ class AsyncDeleter:
         if refusal is not None:
             raise refusal
 
-    async def _settle_rest(self) -> None:
+    async def _settle_rest(self, block: Uninterrupted) -> None:
         """After an error, count the multis in progress: the server may have executed them."""
         while self._sent:
             try:
-                await self._settle_next()
+                await self._settle_next(block)
             except ZooKeeperError:
                 continue
 

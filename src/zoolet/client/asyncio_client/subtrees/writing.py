@@ -66,37 +66,42 @@ class AsyncWriter:
 
     async def write(self, znodes: AsyncIterator[ExportedZnode]) -> Transferred:
         """Write the znodes, which must be in an order with parents before children."""
-        splitter = Splitter(ZNODES_IN_MULTI)
-        batch: list[ExportedZnode] = []
-        try:
-            async for znode in znodes:
-                if is_ephemeral(znode) and not self._keeps_ephemerals:
-                    self._done = self._done._replace(left_out=self._done.left_out + 1)
-                    continue
-                copy = znode if self._with_acl else znode._replace(acl=OPEN_ACL)
-                if splitter.ends_before(size_of(copy)):
-                    await self._write_batch(batch)
-                    batch = []
-                batch.append(copy)
-            if batch:
-                await self._write_batch(batch)
-            while self._sent:
-                await self._settle_next()
-        except BaseException:
-            await self._settle_rest()
-            raise
-        self._done = self._done._replace(is_copied=True)
-        self._report()
+        async with Uninterrupted() as block:
+            try:
+                await self._write_all(znodes, block)
+            except BaseException:
+                await self._settle_rest(block)
+                raise
+            self._done = self._done._replace(is_copied=True)
+            self._report()
         return self._done
 
-    async def _write_batch(self, batch: list[ExportedZnode]) -> None:
+    async def _write_all(self, znodes: AsyncIterator[ExportedZnode], block: Uninterrupted) -> None:
+        splitter = Splitter(ZNODES_IN_MULTI)
+        batch: list[ExportedZnode] = []
+        async for znode in znodes:
+            block.check()
+            if is_ephemeral(znode) and not self._keeps_ephemerals:
+                self._done = self._done._replace(left_out=self._done.left_out + 1)
+                continue
+            copy = znode if self._with_acl else znode._replace(acl=OPEN_ACL)
+            if splitter.ends_before(size_of(copy)):
+                await self._write_batch(batch, block)
+                batch = []
+            batch.append(copy)
+        if batch:
+            await self._write_batch(batch, block)
+        while self._sent:
+            await self._settle_next(block)
+
+    async def _write_batch(self, batch: list[ExportedZnode], block: Uninterrupted) -> None:
         present = await self._present(batch) if self._replaces else frozenset[str]()
-        async with Uninterrupted():
-            self._sent.append(self._send(batch, present))
+        self._sent.append(self._send(batch, present))
         # The first batch contains the root: no other batch may be sent before the server has
         # accepted the first.
         while len(self._sent) >= (MULTIS_IN_PROGRESS if self._done.written else 1):
-            await self._settle_next()
+            await self._settle_next(block)
+            block.check()
 
     def _send(self, batch: list[ExportedZnode], present: frozenset[str]) -> _Sent:
         """Send a batch.
@@ -131,18 +136,17 @@ class AsyncWriter:
             for _, future in sent:
                 forget(future)
 
-    async def _settle_next(self) -> None:
+    async def _settle_next(self, block: Uninterrupted) -> None:
         """Wait for the next reply, and count it; then set the ACLs of znodes that existed."""
-        async with Uninterrupted() as block:
-            batch, present, future = self._sent.popleft()
-            await block.result_of(future)
-            self._done = self._done._replace(
-                created=self._done.created + len(batch) - len(present),
-                replaced=self._done.replaced + len(present),
-            )
-            self._report()
-            if self._with_acl and present:
-                await self._set_acls([znode for znode in batch if znode.path in present], block)
+        batch, present, future = self._sent.popleft()
+        await block.result_of(future)
+        self._done = self._done._replace(
+            created=self._done.created + len(batch) - len(present),
+            replaced=self._done.replaced + len(present),
+        )
+        self._report()
+        if self._with_acl and present:
+            await self._set_acls([znode for znode in batch if znode.path in present], block)
 
     async def _set_acls(self, znodes: list[ExportedZnode], block: Uninterrupted) -> None:
         """Set ACLs one by one, because a multi cannot contain setACL."""
@@ -154,11 +158,11 @@ class AsyncWriter:
             for future in sent:
                 forget(future)
 
-    async def _settle_rest(self) -> None:
+    async def _settle_rest(self, block: Uninterrupted) -> None:
         """After an error, count the multis in progress: the server may have executed them."""
         while self._sent:
             try:
-                await self._settle_next()
+                await self._settle_next(block)
             except ZooKeeperError:
                 continue
 

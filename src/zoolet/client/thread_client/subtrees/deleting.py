@@ -42,43 +42,46 @@ class Deleter:
 
         After an error or an interrupt, wait for the multis in progress and count them.
         """
+        with Uninterrupted() as block:
+            try:
+                self._delete_all(found, block)
+            except BaseException:
+                self._settle_rest(block)
+                raise
+
+    def _delete_all(self, found: list[str], block: Uninterrupted) -> None:
         splitter = Splitter(self._batch_size)
         batch: list[str] = []
-        try:
-            for path in found:
-                if splitter.ends_before(len(path.encode())):
-                    self._delete_batch(batch)
-                    batch = []
-                batch.append(path)
-            self._delete_batch(batch)
-            while self._sent:
-                self._settle_next()
-        except BaseException:
-            self._settle_rest()
-            raise
+        for path in found:
+            if splitter.ends_before(len(path.encode())):
+                self._delete_batch(batch, block)
+                batch = []
+            batch.append(path)
+        self._delete_batch(batch, block)
+        while self._sent:
+            self._settle_next(block)
 
-    def _delete_batch(self, batch: list[str]) -> None:
+    def _delete_batch(self, batch: list[str], block: Uninterrupted) -> None:
+        block.check()
         multi = Multi()
         for path in batch:
             multi.delete(path)
-        with Uninterrupted():
-            self._sent.append((batch, self._requests.multi(multi)))
+        self._sent.append((batch, self._requests.multi(multi)))
         while len(self._sent) >= MULTIS_IN_PROGRESS:
-            self._settle_next()
+            self._settle_next(block)
 
-    def _settle_next(self) -> None:
+    def _settle_next(self, block: Uninterrupted) -> None:
         """Wait for the next reply, and count it.
 
         If a missing or non-empty znode made the multi fail, delete its znodes one by one.
         """
-        with Uninterrupted() as block:
-            batch, future = self._sent.popleft()
-            try:
-                block.result_of(future)
-            except (NoNodeError, NotEmptyError):
-                self._delete_singly(batch, block)
-            else:
-                self._note(len(batch))
+        batch, future = self._sent.popleft()
+        try:
+            block.result_of(future)
+        except (NoNodeError, NotEmptyError):
+            self._delete_singly(batch, block)
+        else:
+            self._note(len(batch))
 
     def _delete_singly(self, batch: list[str], block: Uninterrupted) -> None:
         sent = [self._requests.delete(path) for path in batch]
@@ -99,11 +102,11 @@ class Deleter:
         if refusal is not None:
             raise refusal
 
-    def _settle_rest(self) -> None:
+    def _settle_rest(self, block: Uninterrupted) -> None:
         """After an error, count the multis in progress: the server may have executed them."""
         while self._sent:
             try:
-                self._settle_next()
+                self._settle_next(block)
             except ZooKeeperError:
                 continue
 

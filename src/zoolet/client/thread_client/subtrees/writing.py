@@ -65,37 +65,42 @@ class Writer:
 
     def write(self, znodes: Iterator[ExportedZnode]) -> Transferred:
         """Write the znodes, which must be in an order with parents before children."""
-        splitter = Splitter(ZNODES_IN_MULTI)
-        batch: list[ExportedZnode] = []
-        try:
-            for znode in znodes:
-                if is_ephemeral(znode) and not self._keeps_ephemerals:
-                    self._done = self._done._replace(left_out=self._done.left_out + 1)
-                    continue
-                copy = znode if self._with_acl else znode._replace(acl=OPEN_ACL)
-                if splitter.ends_before(size_of(copy)):
-                    self._write_batch(batch)
-                    batch = []
-                batch.append(copy)
-            if batch:
-                self._write_batch(batch)
-            while self._sent:
-                self._settle_next()
-        except BaseException:
-            self._settle_rest()
-            raise
-        self._done = self._done._replace(is_copied=True)
-        self._report()
+        with Uninterrupted() as block:
+            try:
+                self._write_all(znodes, block)
+            except BaseException:
+                self._settle_rest(block)
+                raise
+            self._done = self._done._replace(is_copied=True)
+            self._report()
         return self._done
 
-    def _write_batch(self, batch: list[ExportedZnode]) -> None:
+    def _write_all(self, znodes: Iterator[ExportedZnode], block: Uninterrupted) -> None:
+        splitter = Splitter(ZNODES_IN_MULTI)
+        batch: list[ExportedZnode] = []
+        for znode in znodes:
+            block.check()
+            if is_ephemeral(znode) and not self._keeps_ephemerals:
+                self._done = self._done._replace(left_out=self._done.left_out + 1)
+                continue
+            copy = znode if self._with_acl else znode._replace(acl=OPEN_ACL)
+            if splitter.ends_before(size_of(copy)):
+                self._write_batch(batch, block)
+                batch = []
+            batch.append(copy)
+        if batch:
+            self._write_batch(batch, block)
+        while self._sent:
+            self._settle_next(block)
+
+    def _write_batch(self, batch: list[ExportedZnode], block: Uninterrupted) -> None:
         present = self._present(batch) if self._replaces else frozenset[str]()
-        with Uninterrupted():
-            self._sent.append(self._send(batch, present))
+        self._sent.append(self._send(batch, present))
         # The first batch contains the root: no other batch may be sent before the server has
         # accepted the first.
         while len(self._sent) >= (MULTIS_IN_PROGRESS if self._done.written else 1):
-            self._settle_next()
+            self._settle_next(block)
+            block.check()
 
     def _send(self, batch: list[ExportedZnode], present: frozenset[str]) -> _Sent:
         """Send a batch.
@@ -130,18 +135,17 @@ class Writer:
             for _, future in sent:
                 forget(future)
 
-    def _settle_next(self) -> None:
+    def _settle_next(self, block: Uninterrupted) -> None:
         """Wait for the next reply, and count it; then set the ACLs of znodes that existed."""
-        with Uninterrupted() as block:
-            batch, present, future = self._sent.popleft()
-            block.result_of(future)
-            self._done = self._done._replace(
-                created=self._done.created + len(batch) - len(present),
-                replaced=self._done.replaced + len(present),
-            )
-            self._report()
-            if self._with_acl and present:
-                self._set_acls([znode for znode in batch if znode.path in present], block)
+        batch, present, future = self._sent.popleft()
+        block.result_of(future)
+        self._done = self._done._replace(
+            created=self._done.created + len(batch) - len(present),
+            replaced=self._done.replaced + len(present),
+        )
+        self._report()
+        if self._with_acl and present:
+            self._set_acls([znode for znode in batch if znode.path in present], block)
 
     def _set_acls(self, znodes: list[ExportedZnode], block: Uninterrupted) -> None:
         """Set ACLs one by one, because a multi cannot contain setACL."""
@@ -153,11 +157,11 @@ class Writer:
             for future in sent:
                 forget(future)
 
-    def _settle_rest(self) -> None:
+    def _settle_rest(self, block: Uninterrupted) -> None:
         """After an error, count the multis in progress: the server may have executed them."""
         while self._sent:
             try:
-                self._settle_next()
+                self._settle_next(block)
             except ZooKeeperError:
                 continue
 
