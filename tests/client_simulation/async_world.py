@@ -14,7 +14,6 @@ from tests.client_simulation.world import CALL_S, SERVED_AGAIN_S, World
 from zoolet.client import AsyncClient, NoServerError, SessionState, ZooKeeperError
 from zoolet.client.asyncio_client import client as client_module
 from zoolet.client.protocol.calls import Call
-from zoolet.client.protocol.watches import Watcher
 from zoolet.model.codes import WatcherType
 
 TASKS = 4
@@ -126,7 +125,7 @@ class AsyncWorld(World):
 
     def check_no_error(self) -> None:
         """Raise what a function of the program, or the client, has raised in a callback."""
-        gc.collect()  # asyncio reports the errors of futures that nobody looked at
+        gc.collect(1)  # asyncio reports the errors of futures that nobody looked at
         for context in self.loop.errors:
             raise context.get("exception") or AssertionError(context["message"])
 
@@ -135,7 +134,7 @@ class AsyncWorld(World):
     def tap(self, client: AsyncClient) -> None:
         """Let the history see each call, and each watcher that is dropped."""
         engine = cast("Any", client._engine)
-        run, discard, abandon = engine.run, engine.discard, engine.abandon
+        run = engine.run
 
         def run_noted(call: Call[object], timeout_s: float | None) -> asyncio.Future[object]:
             record = self.history.begin(call, CALL_S if timeout_s is None else timeout_s)
@@ -146,15 +145,8 @@ class AsyncWorld(World):
                 self._follow(record, cast("NotedFuture", future))
             return cast("asyncio.Future[object]", future)
 
-        def discard_noted(watcher: Watcher) -> bool:
-            self.history.dropped(watcher)
-            return cast("bool", discard(watcher))
-
-        def abandon_noted(watcher: Watcher) -> None:
-            self.history.dropped(watcher)
-            abandon(watcher)
-
-        engine.run, engine.discard, engine.abandon = run_noted, discard_noted, abandon_noted
+        engine.run = run_noted
+        self.tap_watchers(engine)
 
     def _follow(self, record: CallRecord, future: NotedFuture) -> None:
         future.on_done = lambda: self.history.end(record)
@@ -212,10 +204,14 @@ class AsyncWorld(World):
 
     async def _watch(self) -> None:
         path = self.chance.choice([self.path(), self.base])
-        async with self.client.watch(path, recursive=self.chance.random() < 0.5) as watch:
-            for _ in range(self.chance.randrange(4)):
-                with contextlib.suppress(TimeoutError):
-                    await watch.next(timeout_s=self.chance.random())
+        watch = self.client.watch(path, recursive=self.chance.random() < 0.5)
+        try:
+            async with watch:
+                for _ in range(self.chance.randrange(4)):
+                    with contextlib.suppress(TimeoutError):
+                        await watch.next(timeout_s=self.chance.random())
+        finally:
+            self.history.stopped(watch._mailbox)
 
     async def _protected(self) -> None:
         prefix = f"{self.base.rstrip('/')}/p-"

@@ -7,6 +7,7 @@ delivers what was sent before. An address may refuse connections, or not reply t
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -109,22 +110,34 @@ class Direction:
         self._is_stopped = False
         self._has_end = False
         self._last_s = 0.0
+        self._on_the_way: deque[bytes] = deque()
 
     def send(self, data: bytes) -> None:
         """Send bytes, perhaps in two parts."""
         chance = self._network.chance
         if self.is_lossy or self._has_end:
             return
-        if len(data) > 1 and chance.random() < self._network.splits:
-            cut = chance.randrange(1, len(data))
-            self._later(lambda: self._take(data[:cut]))
-            self._later(lambda: self._take(data[cut:]))
-        else:
-            self._later(lambda: self._take(data))
+        cut = len(data)
+        if cut > 1 and chance.random() < self._network.splits:
+            cut = chance.randrange(1, cut)
+        for part in (data[:cut], data[cut:]):
+            if part:
+                self._on_the_way.append(part)
+                self._later(self._arrive)
+
+    def _arrive(self) -> None:
+        """Deliver the next bytes, perhaps together with all bytes behind them."""
+        parts = self._on_the_way
+        if parts and self._network.chance.random() < self._network.joins:
+            data = b"".join(parts)
+            parts.clear()
+            self._take(data)
+        elif parts:
+            self._take(parts.popleft())
 
     def send_end(self) -> None:
         """Send the end of the connection."""
-        if not self._has_end:
+        if not self._has_end and not self.is_lossy:
             self._has_end = True
             self._later(self._end)
 
@@ -187,6 +200,7 @@ class Network:
         down: for each address that accepts no connection, whether it refuses it; an address that
             does not refuse a connection does not reply.
         splits: how often bytes arrive in two parts.
+        joins: how often bytes arrive together with those behind them.
         slow: the factor of all delays.
     """
 
@@ -196,6 +210,7 @@ class Network:
         self.links: dict[Link, None] = {}
         self.down: dict[int, bool] = {}
         self.splits = chance.choice([0.0, 0.1, 0.5])
+        self.joins = chance.choice([0.0, 0.5, 1.0])
         self.slow = chance.choice([0.05, 0.3, 1.0])
         self.accept: Callable[[int, ServerEnd], Receiver]
 

@@ -54,11 +54,12 @@ class Change(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """The reply to a call: the zxid of the server's state, the error code, and the body."""
+    """The reply to a call: the zxid of the server's state, error code, body, and time."""
 
     zxid: int
     err: int
     body: bytes
+    sent_s: float
 
 
 class Ensemble:
@@ -312,7 +313,9 @@ class Connection(Watcher):
     def _reply(self, xid: int, err: int, body: bytes, zxid: int = 0) -> None:
         zxid = zxid or self._member.machine.zxid
         if xid > 0:
-            self._ensemble.replies.setdefault(xid, []).append(Reply(zxid, err, body))
+            self._ensemble.replies.setdefault(xid, []).append(
+                Reply(zxid, err, body, self._ensemble.clock.now_s)
+            )
         self.end.send(encode_reply(xid, zxid, err, body))
 
     def _reply_to_write(self, xid: int, op_code: int, place: int) -> None:

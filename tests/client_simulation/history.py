@@ -11,7 +11,7 @@ ensemble. It checks at once, and at the end of a run:
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from tests.client_simulation.ensemble import Ensemble, Reply
@@ -34,7 +34,19 @@ CHILDREN: Final = EventType.NODE_CHILDREN_CHANGED
 SETS_BEFORE: Final = 8
 """A notice of a client for threads can wait during this number of reconnects."""
 
-_READS: Final = {OpCode.GET_DATA: "data", OpCode.EXISTS: "data", OpCode.GET_CHILDREN2: "child"}
+SLOWEST_REPLY_S: Final = 1.0
+"""The longest time from the sending of a reply until a waiting program has it."""
+
+_SHOWS: Final = {
+    OpCode.GET_DATA: "data",
+    OpCode.EXISTS: "data",
+    OpCode.SET_DATA: "data",
+    OpCode.CREATE2: "data",
+    OpCode.DELETE: "data",
+    OpCode.GET_CHILDREN2: "child",
+}
+"""The kind of watch that must report what a reply shows."""
+
 _KINDS: Final = {DATA: "data", CHILD: "child", PERSISTENT: "persistent", RECURSIVE: "recursive"}
 _NOT_APPLIED: Final = (SessionExpiredError, ClientClosedError)
 
@@ -49,7 +61,8 @@ class Watch:
         shown_zxid: for a one-shot watch, the zxid of what its reply showed; 0 for no znode.
         is_over: whether the program gets no notice any more.
         is_dropped: whether the program does not want it any more.
-        is_resynced: whether the last notice that was no event was a `Resynced`.
+        is_unwanted: whether the client must not have it at the end.
+        owner: what the function for its notices belongs to; None if it is a plain function.
         events: the events since the reply, or since the last `Resynced`.
     """
 
@@ -58,7 +71,8 @@ class Watch:
         self.kind = kind
         self.reply: Reply | None = None
         self.shown_zxid = 0
-        self.is_over = self.is_dropped = self.is_resynced = False
+        self.is_over = self.is_dropped = self.is_unwanted = False
+        self.owner: object = None
         self.events: list[Event] = []
         self.bases: list[int] = []
 
@@ -148,6 +162,7 @@ class History:
             watch.is_dropped = self._removing.get(watch.path, 0) > 0
             self._of_watcher[id(watcher)] = watcher, watch
             self.watches.append(watch)
+            watch.owner = getattr(watcher.notify, "__self__", None)
             watcher.notify = self._noted(record, watch, watcher.notify)
         return record
 
@@ -156,14 +171,14 @@ class History:
         self.tell(f"cancel {record}")
         record.is_cancelled = True
         if record.watch is not None:
-            record.watch.is_dropped = True
+            record.watch.is_dropped = record.watch.is_unwanted = True
 
-    def end(self, record: CallRecord) -> None:
-        """Note that the program sees the end of a call."""
+    def end(self, record: CallRecord, *, is_awaited: bool = True) -> None:
+        """Note that the program sees the end of a call; ``is_awaited`` if it has waited for it."""
         with self._failing(record):
-            self._end(record)
+            self._end(record, is_awaited)
 
-    def _end(self, record: CallRecord) -> None:
+    def _end(self, record: CallRecord, is_awaited: bool) -> None:
         call = record.call
         error = call.error
         self.tell(f"end {record}: {call.result if error is None else f'{error!r} {error}'}")
@@ -178,6 +193,8 @@ class History:
         replies = self._ensemble.replies.get(call.xid, [])
         assert replies, f"{record} ended without a reply"
         reply = replies[0]
+        is_slow = is_awaited and self.now_s > reply.sent_s + SLOWEST_REPLY_S
+        assert not is_slow, f"{record} ended {self.now_s - reply.sent_s} s after its reply"
         if call.op_code != OpCode.MULTI:  # the body of its reply has the errors
             is_missing = call.op_code == OpCode.EXISTS and reply.err == ErrorCode.NO_NODE
             assert (code or 0) == (0 if is_missing else reply.err), f"{record}: {error!r}, {reply}"
@@ -198,6 +215,11 @@ class History:
         if watch is not None:
             watch.is_dropped = True
 
+    def stopped(self, owner: object) -> None:
+        """Note that the program has stopped the watch whose notices an object gets."""
+        for watch in self.watches:
+            watch.is_unwanted = watch.is_unwanted or watch.owner is owner
+
     def removes(self, path: str, *, begins: bool) -> None:
         """Note that the program begins, or ends, to remove all watches on a path."""
         path = self._full(path)
@@ -216,10 +238,16 @@ class History:
 
     def _check_shown(self, record: CallRecord, reply: Reply) -> None:
         """Check that the changes that a reply shows were reported before."""
-        kind = _READS.get(OpCode(record.call.op_code))
-        if kind is None:
+        kind = _SHOWS.get(OpCode(record.call.op_code))
+        result = record.call.result
+        if kind is None or reply.err not in (0, ErrorCode.NO_NODE):
             return
-        path, shown_zxid = self._full(record.call.path), _shown_zxid(record.call.result)
+        path, shown_zxid = record.call.path, _shown_zxid(result)
+        if isinstance(result, Created):
+            path = result.path
+        elif record.call.op_code == OpCode.CREATE2:
+            return  # there is no parent
+        path = self._full(path)
         for watch in self.watches:
             if not watch.is_live or watch.reply is None or watch.reply.zxid > reply.zxid:
                 continue
@@ -261,7 +289,6 @@ class History:
         if isinstance(what, Resynced):
             sets = self._ensemble.watches_set_zxids
             watch.bases = sets[-1:] if self.is_exact else sets[-SETS_BEFORE:]
-            watch.is_resynced = True
             watch.events.clear()
         else:
             self._note_event(watch, what)
@@ -325,6 +352,12 @@ class History:
             return 0
         stat = Stat.unpack(record, len(record) - 68)
         return stat.pzxid if watch.kind == "child" else stat.mzxid
+
+    def check_wanted(self, watchers: Iterable[Watcher]) -> None:
+        """Check that the client has no watcher that the program does not want any more."""
+        for watcher in watchers:
+            _, watch = self._of_watcher[id(watcher)]
+            assert not watch.is_unwanted, f"the {watch.kind} watch on {watch.path} is left"
 
     def check_failures(self) -> None:
         """Raise the first failure of a check in a function that the client has called."""

@@ -119,7 +119,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         transport.begin(protocol)
         made = self.create_future()
         self.call_soon(protocol.connection_made, transport)
-        self.call_soon(made.set_result, None)
+        self.call_soon(lambda: None if made.done() else made.set_result(None))
         try:
             await made
         except BaseException:

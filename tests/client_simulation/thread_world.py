@@ -16,8 +16,7 @@ from tests.client_simulation.sockets import Sockets, modules_of
 from tests.client_simulation.threads import Threads
 from tests.client_simulation.world import CALL_S, SERVED_AGAIN_S, World
 from zoolet.client import Client, NoServerError, SessionState, ZooKeeperError
-from zoolet.client.protocol.calls import ENDED, Call
-from zoolet.client.protocol.watches import Watcher
+from zoolet.client.protocol.calls import DROPPED, ENDED, Call
 from zoolet.client.thread_client import (
     client,
     connection,
@@ -33,6 +32,8 @@ WORKERS: Final = 3
 ROUNDS: Final = 10
 SLACK_S: Final = 0.3
 LIMIT_S: Final = 1000.0
+CHECK_S: Final = 1.0
+"""How late a call without a waiting thread may end: the background thread looks now and then."""
 
 _FOLDER: Final = str(Path(zoolet.client.thread_client.__file__).parent)
 _MODULES: Final = (client, connection, engine, followers, mailbox, primitives, transport)
@@ -146,7 +147,7 @@ class ThreadWorld(World):
         """Let the history see each call, and each watcher that is dropped."""
         tapped = cast("Any", made._engine)
         run, submit, wait = tapped.run, tapped.submit, tapped.wait
-        cancel, discard, abandon = tapped.cancel, tapped.discard, tapped.abandon
+        cancel = tapped.cancel
 
         def begin(call: Call[object], timeout_s: float | None) -> CallRecord:
             record = self.history.begin(call, CALL_S if timeout_s is None else timeout_s)
@@ -162,8 +163,10 @@ class ThreadWorld(World):
                     self.history.end(record)
 
         def submit_noted(call: Call[object], timeout_s: float | None) -> None:
-            begin(call, timeout_s)
+            limit_s = begin(call, timeout_s).limit_s
             submit(call, timeout_s)
+            if limit_s < self.clock.now_s + LIMIT_S:
+                self.clock.at(limit_s + CHECK_S, lambda: self._check_ended(call))
 
         def wait_noted(call: Call[object], timeout_s: float | None) -> None:
             record = self._records[id(call)]
@@ -177,25 +180,24 @@ class ThreadWorld(World):
             self._end(call)
 
         def cancel_noted(call: Call[object]) -> bool:
-            self.history.cancelled(self._records[id(call)])
-            return cast("bool", cancel(call))
-
-        def discard_noted(watcher: Watcher) -> bool:
-            self.history.dropped(watcher)
-            return cast("bool", discard(watcher))
-
-        def abandon_noted(watcher: Watcher) -> None:
-            self.history.dropped(watcher)
-            abandon(watcher)
+            is_unsent = bool(cancel(call))
+            if call.phase == DROPPED:  # it had not ended
+                self.history.cancelled(self._records[id(call)])
+            return is_unsent
 
         tapped.run, tapped.submit, tapped.wait = run_noted, submit_noted, wait_noted
-        tapped.cancel, tapped.discard, tapped.abandon = cancel_noted, discard_noted, abandon_noted
+        tapped.cancel = cancel_noted
+        self.tap_watchers(tapped)
+
+    def _check_ended(self, call: Call[object]) -> None:
+        """Check that a call has ended in time, also if no thread waits for it."""
+        assert call.phase >= ENDED, f"{self._records[id(call)]} has not ended in time"
 
     def _end(self, call: Call[object]) -> None:
         """Note the end of a call for which a thread has waited; several threads may wait."""
         record = self._records[id(call)]
         if not record.ends and not record.is_cancelled:
-            self.history.end(record)
+            self.history.end(record, is_awaited=False)
 
     def _end_futures(self) -> None:
         """Note the ends of the calls for which no thread has waited."""
@@ -203,7 +205,7 @@ class ThreadWorld(World):
             if not record.ends and not record.is_cancelled:
                 assert record.call.phase >= ENDED, f"{record} has not ended"
                 record.limit_s = float("inf")
-                self.history.end(record)
+                self.history.end(record, is_awaited=False)
 
     # The threads.
 
@@ -237,10 +239,14 @@ class ThreadWorld(World):
 
     def _watch(self, chance: random.Random) -> None:
         path = chance.choice([self.path(), self.base])
-        with self.client.watch(path, recursive=chance.random() < 0.5) as watch:
-            for _ in range(chance.randrange(4)):
-                with contextlib.suppress(TimeoutError):
-                    watch.next(timeout_s=chance.random())
+        watch = self.client.watch(path, recursive=chance.random() < 0.5)
+        try:
+            with watch:
+                for _ in range(chance.randrange(4)):
+                    with contextlib.suppress(TimeoutError):
+                        watch.next(timeout_s=chance.random())
+        finally:
+            self.history.stopped(watch._mailbox)
 
     def _protected(self, chance: random.Random) -> None:
         prefix = f"{self.base.rstrip('/')}/p-"

@@ -5,6 +5,7 @@ be served again.
 """
 
 import contextlib
+import itertools
 import random
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,9 +16,11 @@ from tests.client_simulation.clock import Clock, Network
 from tests.client_simulation.ensemble import MEMBERS, SLOWEST_APPLY_S, Ensemble
 from tests.client_simulation.history import History
 from zoolet.client import ClientOptions, Multi
+from zoolet.client.protocol.watches import Watcher
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import CreateMode, OpCode
 from zoolet.model.requests import Create, Delete, SetData
+from zoolet.model.requests import Multi as MultiRequest
 
 ROOT: Final = "/app"
 NAMES: Final = ("a", "b", "c")
@@ -91,22 +94,40 @@ class World:
         self.network.slow = 0.05
         for member in self.ensemble.members:
             member.delay_s = SLOWEST_APPLY_S
-        for link in list(self.network.links):
-            if link.to_client.is_lossy:
-                link.cut()
+        # A connection whose replies are lost stays as it is: the client must notice the silence.
         self.history.tell("the network heals")
 
     def _accept(self, port: int, end: Any) -> Any:
         return self.ensemble.members[port - 1].accept(end)
+
+    def tap_watchers(self, engine: Any) -> None:
+        """Let the history see each watcher that is dropped."""
+        discard, abandon = engine.discard, engine.abandon
+
+        def discard_noted(watcher: Watcher) -> bool:
+            self.history.dropped(watcher)
+            return bool(discard(watcher))
+
+        def abandon_noted(watcher: Watcher) -> None:
+            self.history.dropped(watcher)
+            abandon(watcher)
+
+        engine.discard, engine.abandon = discard_noted, abandon_noted
 
     # Other clients.
 
     def _make_change(self) -> None:
         if not self.has_faults:
             return
+        paths = [f"{ROOT}/{name}" for name in NAMES]
+        if self.chance.random() < 0.2:
+            parts = tuple((OpCode.SET_DATA.value, SetData(path, b"all", -1)) for path in paths)
+            self.ensemble.write(self._other, 0, OpCode.MULTI, MultiRequest(parts))
         for _ in range(self.chance.choice([1, 1, 3])):
-            kind = self.chance.choice([OpCode.CREATE, OpCode.SET_DATA, OpCode.DELETE])
-            self._change(kind, f"{ROOT}/{self.chance.choice(NAMES)}")
+            kind = self.chance.choice(
+                [OpCode.CREATE, OpCode.CREATE, OpCode.SET_DATA, OpCode.DELETE]
+            )
+            self._change(kind, self.chance.choice(paths))
         self.clock.after(self.chance.expovariate(2), self._make_change)
 
     def _change(self, kind: OpCode, path: str) -> None:
@@ -215,7 +236,10 @@ class World:
         machine = owner._member.machine
         tables = (machine.data_watches, machine.child_watches)
         at_server = {path for table in tables for path in table.by_watcher.get(owner, {})}
-        at_client = {path for kinds in session.watches._watchers for path in kinds}
+        kinds = session.watches._watchers
+        listed = [watchers for kind in kinds for watchers in kind.values()]
+        self.history.check_wanted(itertools.chain.from_iterable(listed))
+        at_client = {path for kind in kinds for path in kind}
         assert at_server == at_client, (
             f"the watches of the server are on {at_server}, of the client on {at_client}"
         )
