@@ -41,7 +41,7 @@ class _Run(NamedTuple):
     """A function, and its argument."""
 
     function: Callable[[Any], None]
-    argument: object
+    argument: Any
 
 
 class _ForProgram(NamedTuple):
