@@ -9,7 +9,6 @@ import pytest
 from tests.support.outcomes import Noted, Running
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.client import Client, ClientOptions, Event, Resynced, SessionState
-from zoolet.client.thread_client import connection as connection_module
 from zoolet.testing import EmbeddedServer, OpCode
 
 OPTIONS = ClientOptions(connect_timeout_s=WAIT_S, call_timeout_s=WAIT_S)
@@ -106,11 +105,9 @@ def test_the_listeners_are_told_the_end_before_close_returns(server: EmbeddedSer
         assert states.all == [SessionState.CONNECTED, SessionState.CLOSED]
 
 
-def test_too_many_events_behind_a_function_end_the_connection(
-    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection_module, "MAX_DUE", 20)
+def test_too_many_events_behind_a_function_end_the_connection(server: EmbeddedServer) -> None:
     with Client(server.hosts, OPTIONS) as client, Client(server.hosts, OPTIONS) as other:
+        client._engine.followers.max_due = 20
         blocks, noted = Blocking(), Noted()
         client.create("/a")
         client.get("/a", watch=blocks)

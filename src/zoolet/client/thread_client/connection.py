@@ -20,7 +20,7 @@ from zoolet.client.protocol.session import ClientSession
 from zoolet.client.protocol.states import SERVED, OnState, SessionState
 from zoolet.client.protocol.watches import Watcher
 from zoolet.client.session_log import SessionLog
-from zoolet.client.thread_client.followers import MAX_DUE, Followers
+from zoolet.client.thread_client.followers import Followers
 from zoolet.client.thread_client.transport import Transport
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Connection:
                     self.send()
                 if self.followers.due:
                     self.followers.pass_on()
-                    if len(self.followers.due) > MAX_DUE:
+                    if len(self.followers.due) > self.followers.max_due:
                         reason = "a function of the program blocks, and too many events wait for it"
         except (OSError, ProtocolError) as error:
             reason = getattr(error, "strerror", None) or str(error)

@@ -25,13 +25,10 @@ if TYPE_CHECKING:
     from zoolet.client.session_log import SessionLog
 
 MAX_DUE: Final = 100_000
-"""The most outcomes that wait for a function of the program; above it, the client disconnects."""
+IDLE_S: Final = 10.0
 
 SLOW_S: Final = 5.0
 """The log reports a function of the program that runs for longer than this time."""
-
-IDLE_S: Final = 10.0
-"""The handler ends when it has had no work for this time."""
 
 _LOOK_S: Final = 0.05
 """The time between two looks of `Followers.stop`."""
@@ -60,6 +57,9 @@ class Followers:
         due: the outcomes that are not passed on yet.
         waiters: the locks of the waiting threads that are not woken yet, in their order.
         background: the client's background thread, which no exception of a function ends.
+        max_due: the most outcomes that wait for a function of the program; above it, the client
+            disconnects.
+        idle_s: the handler ends when it has had no work for this time.
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class Followers:
         self.program_listeners: list[OnState] = []
         self.program_runs_in = 0
         self.background = 0
+        self.max_due = MAX_DUE
+        self.idle_s = IDLE_S
         self._lock = lock
         self._on_state = on_state
         self._log = log
@@ -227,7 +229,7 @@ class Followers:
     def _handle(self) -> None:
         """Call functions of the program, as the handler."""
         while True:
-            self._wake_handler.acquire(timeout=IDLE_S)
+            self._wake_handler.acquire(timeout=self.idle_s)
             with self._lock:
                 work, self._work = self._work, []
                 if not work:

@@ -13,7 +13,6 @@ from zoolet.client.protocol.session import ClientSession
 from zoolet.client.protocol.states import SessionState
 from zoolet.client.protocol.watches import DATA, Notice, OnNotice, Resynced, Watcher
 from zoolet.client.session_log import SessionLog
-from zoolet.client.thread_client import followers as followers_module
 from zoolet.client.thread_client.followers import Followers
 
 Awaited = tuple[Call[object], threading.Lock]
@@ -230,10 +229,8 @@ def test_an_exit_does_not_end_the_handler(followers: Followers) -> None:
     assert is_woken(waiter)
 
 
-def test_the_handler_runs_only_while_there_is_work(
-    followers: Followers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(followers_module, "IDLE_S", 0.01)
+def test_the_handler_runs_only_while_there_is_work(followers: Followers) -> None:
+    followers.idle_s = 0.01
     threads: list[threading.Thread] = []
 
     def note_thread(_: object) -> None:
