@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from tests.support.both_clients import OPTIONS, both, clients_of, run, until
-from zoolet.client import CreateMode, SessionState
+from tests.support.both_clients import both, clients_of, run, until
+from zoolet.client import ClientOptions, CreateMode, SessionState
 from zoolet.testing import EmbeddedServer, OpCode
+from zoolet.testing.servers.process import ExternalServer
 
 
 @both
@@ -37,7 +38,7 @@ def test_a_session_goes_from_client_to_client(kind: str, seed: int) -> None:
                         client = await make(server.hosts)
                         continue
                     assert set(server.inside.ephemerals(session.id)) == set(created)
-                    resuming = type(OPTIONS)(session=session)
+                    resuming = ClientOptions(session=session)
                     client = await make(server.hosts, resuming)
                     assert client.session_id == session
                     assert set(await client.ephemerals()) == set(created)
@@ -58,5 +59,24 @@ def test_the_ephemerals_end_with_the_session_timeout(kind: str) -> None:
                 assert server.inside.paths("/") == ["/a"]
                 server.clock.move(60)
                 await until(lambda: server.inside.paths("/") == [], "the session ends")
+
+    run(scenario())
+
+
+@both
+def test_each_server_gives_a_kept_session_to_another_client(
+    kind: str, any_server: ExternalServer
+) -> None:
+    async def scenario() -> None:
+        async with clients_of(kind) as make:
+            client = await make(any_server.hosts)
+            await client.create("/a", mode=CreateMode.EPHEMERAL)
+            await client.close(keeps_session=True)
+            other = await make(any_server.hosts, ClientOptions(session=client.session_id))
+            assert other.session_id.id == client.session_id.id
+            assert await other.ephemerals() == ("/a",)
+            await other.close()
+            last = await make(any_server.hosts)
+            assert await last.exists("/a") is None
 
     run(scenario())

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from tests.support.both_clients import LIMIT_S, both, clients_of, run
+from zoolet.client import NoWatcherError
 from zoolet.model.codes import OpCode, WatcherType
 from zoolet.testing import EmbeddedServer, ErrorCode
+from zoolet.testing.servers.process import ExternalServer
 
 
 @both
@@ -105,5 +107,27 @@ def test_a_watch_is_removed_if_another_is_set_on_its_path_at_the_same_time(kind:
                     await second.stop()
                     await client.delete("/a")
                     assert server.inside.watches() == []
+
+    run(scenario())
+
+
+@both
+@pytest.mark.parametrize("recursive", [False, True])
+def test_no_server_keeps_a_stopped_watch(
+    kind: str, recursive: bool, any_server: ExternalServer
+) -> None:
+    async def scenario() -> None:
+        async with clients_of(kind) as make:
+            client = await make(any_server.hosts)
+            await client.create("/a")
+            async with client.watch("/a", recursive=recursive):
+                await client.check_watches("/a")
+            with pytest.raises(NoWatcherError):
+                await client.check_watches("/a")
+            # The path is free for a watch of another kind.
+            async with client.watch("/a", recursive=not recursive) as other:
+                await client.set("/a", b"1")
+                event = await other.next(timeout_s=LIMIT_S)
+                assert event.path == "/a"
 
     run(scenario())
