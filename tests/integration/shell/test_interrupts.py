@@ -4,6 +4,7 @@ The signal is a real one. It comes while the shell waits for an answer: with a w
 was under way, the numbers of the message differ from what the server has.
 """
 
+import contextlib
 import os
 import random
 import re
@@ -17,11 +18,11 @@ from unittest import mock
 
 import pytest
 
+from tests.support.outcomes import Running
 from tests.support.shell import Ran, run_shell
 from zoolet.client.kazoo import create_request, multi_async
-from zoolet.client.thread_client.engine import Engine
+from zoolet.client.thread_client.client import Client, _Futures
 from zoolet.client.thread_client.interruption import Uninterrupted
-from zoolet.client.thread_client.transport import PlainTransport
 from zoolet.model.codes import OpCode
 from zoolet.process import interrupts
 from zoolet.shell.commands import writing
@@ -158,30 +159,46 @@ def test_the_message_is_true_whenever_ctrl_c_comes(
     check_deleteall(server, many, chance.randrange(27))
 
 
+class Impatient:
+    """A person who presses Ctrl-C some time after a command has begun to change znodes."""
+
+    def __init__(self, client: Any, chance: random.Random) -> None:
+        self._client = client
+        self._delay_s = chance.uniform(0.0, 0.3)
+        self._before = present(client, "/")
+        self._is_over = threading.Event()
+
+    def press(self) -> None:
+        """Press Ctrl-C, unless the command is over before."""
+        while not self._has_begun():
+            if self._is_over.is_set():
+                return
+        if not self._is_over.wait(self._delay_s):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def _has_begun(self) -> bool:
+        left = present(self._client, "/s")
+        return left < ZNODES + 1 or present(self._client, "/") > self._before
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Press Ctrl-C while the block runs, or just after it."""
+        thread = Running(self.press)
+        with contextlib.suppress(KeyboardInterrupt):  # it comes after the end of the command
+            yield
+        with contextlib.suppress(KeyboardInterrupt):
+            self._is_over.set()
+            thread.end()
+
+
 @pytest.mark.parametrize("check", [check_cp, check_deleteall, check_mv])
-def test_ctrl_c_while_the_client_reads(
+def test_the_message_is_true_if_ctrl_c_comes_at_any_time(
     server: ServerProcess, many: Any, check: Callable[[ServerProcess, Any, int], None]
 ) -> None:
-    """The client may then lose the replies to changes that are in progress."""
+    """It comes while the client reads too, which then may lose replies to changes."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
-    reads_before = random.Random(seed).randrange(1, 40)
-    receive = PlainTransport.receive
-    before = present(many, "/")
-
-    def has_begun() -> bool:
-        return present(many, "/s") < ZNODES + 1 or present(many, "/") > before
-
-    def reading(transport: PlainTransport, limit_s: float, *, is_writing: bool) -> bytes | None:
-        nonlocal reads_before
-        is_main = threading.current_thread() is threading.main_thread()
-        reads_before -= is_main and has_begun()
-        if is_main and reads_before == 0:
-            reads_before -= 1
-            signal.raise_signal(signal.SIGINT)
-        return receive(transport, limit_s, is_writing=is_writing)
-
-    with mock.patch.object(PlainTransport, "receive", reading):
+    with Impatient(many, random.Random(seed)).waiting():
         check(server, many, -1)
 
 
@@ -248,16 +265,19 @@ def test_ctrl_c_while_a_change_is_sent(
     assert run_shell(server.hosts, "setquota", "-n", "3", "/q").status == 0
     file = tmp_path / "export"
     assert run_shell(server.hosts, "export", "/s", str(file)).status == 0
-    begin = Engine._begin
 
-    def interrupted(engine: Engine, call: Any, *limits: Any, **how: Any) -> Any:
-        if call.op_code in CHANGES:
-            raise KeyboardInterrupt
-        return begin(engine, call, *limits, **how)
+    def interrupting(run: Callable[..., Any]) -> Callable[..., Any]:
+        def interrupted(requests: Any, call: Any, timeout_s: float | None) -> Any:
+            if call.op_code in CHANGES:
+                raise KeyboardInterrupt
+            return run(requests, call, timeout_s)
+
+        return interrupted
 
     arguments, message = MESSAGES[name]
     with (
-        mock.patch.object(Engine, "_begin", interrupted),
+        mock.patch.object(Client, "_run", interrupting(Client._run)),
+        mock.patch.object(_Futures, "_run", interrupting(_Futures._run)),
         mock.patch.dict(os.environ, {"EDITOR": "sh -c 'echo new >$0'"}),
         mock.patch("tempfile.tempdir", str(tmp_path)),
     ):

@@ -60,6 +60,7 @@ class AsyncDeleter:
             batch.append(path)
         await self._delete_batch(batch, block)
         while self._sent:
+            block.check()
             await self._settle_next(block)
 
     async def _delete_batch(self, batch: list[str], block: Uninterrupted) -> None:

@@ -92,6 +92,7 @@ class AsyncWriter:
         if batch:
             await self._write_batch(batch, block)
         while self._sent:
+            block.check()
             await self._settle_next(block)
 
     async def _write_batch(self, batch: list[ExportedZnode], block: Uninterrupted) -> None:

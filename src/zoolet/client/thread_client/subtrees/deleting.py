@@ -59,6 +59,7 @@ class Deleter:
             batch.append(path)
         self._delete_batch(batch, block)
         while self._sent:
+            block.check()
             self._settle_next(block)
 
     def _delete_batch(self, batch: list[str], block: Uninterrupted) -> None:

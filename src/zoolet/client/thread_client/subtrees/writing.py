@@ -91,6 +91,7 @@ class Writer:
         if batch:
             self._write_batch(batch, block)
         while self._sent:
+            block.check()
             self._settle_next(block)
 
     def _write_batch(self, batch: list[ExportedZnode], block: Uninterrupted) -> None:
