@@ -10,7 +10,7 @@ from tests.support.pages import ROOT, read_page
 def test_mypy_accepts_the_examples(tmp_path: Path) -> None:
     page = read_page(ROOT / "docs" / "client.md")
     examples = [block for block in page.blocks if block.language == "python" and block.file]
-    assert len(examples) == 6
+    assert len(examples) == 7
     for block in examples:
         (tmp_path / block.file).write_text(block.content)
     done = subprocess.run(
