@@ -180,13 +180,17 @@ class Programs:
     def run_threads(self) -> None:
         with Client(self._hosts, OPTIONS) as client:
             self._clients.append(client)
-            threads = [
-                Running(work_in_thread, client, worker, self._stops)
-                for worker in self.workers[TASKS:]
-            ]
+            threads = [Running(self._work, client, worker) for worker in self.workers[TASKS:]]
             self._stops.wait()
             for thread in threads:
                 thread.end()
+
+    def _work(self, client: Client, worker: Worker) -> None:
+        try:
+            work_in_thread(client, worker, self._stops)
+        except BaseException:
+            self._stops.set()  # the other threads end too, and the test sees this error
+            raise
 
 
 def check_end(hosts: str, workers: list[Worker]) -> None:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import Servers
-from zoolet.client.errors import ForkedClientError, ProtocolError
+from zoolet.client.errors import DeadlineError, ForkedClientError, ProtocolError
+from zoolet.client.protocol.calls import Call
+from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession
 from zoolet.client.protocol.states import SERVED, OnState, SessionState
 from zoolet.client.protocol.watches import Watcher
@@ -123,6 +125,22 @@ class Connection:
         with self.lock:
             self.session.abandon(watcher)
             self.nudge()
+
+    def expire(self, call: Call[object]) -> None:
+        """End a call if its own time limit is over. The caller holds the lock.
+
+        If the call has ended, but functions for earlier outcomes still run, its result is not shown
+        any more: the program would see a change before the function for the change has returned.
+        """
+        if not call.deadline_s or time.monotonic() < call.deadline_s:
+            return
+        self.session.expire(call)
+        if call in self.followers.due:
+            self.followers.due.remove(call)
+            call.result, call.error = None, DeadlineError(name_of(call.op_code), call.path)
+            if call.watcher is not None:
+                self.session.abandon(call.watcher)
+                self.nudge()
 
     def change_servers(self, servers: Servers) -> None:
         """Use other servers from now on; the chroot stays."""

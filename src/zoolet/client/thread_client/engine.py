@@ -119,7 +119,9 @@ class Engine(Connection):
             self._check_usable()
             self.send()
         self._await(call, timeout_s)
-        if call.phase < ENDED:
+        with self.lock:
+            is_over = self.followers.has_ended(call)
+        if not is_over:
             raise TimeoutError(f"{name_of(call.op_code)} {call.path}: no result in {timeout_s:g} s")
 
     def cancel(self, call: Call[object]) -> bool:
@@ -208,7 +210,7 @@ class Engine(Connection):
                     if call.phase >= ENDED and self.followers.has_ended(call):
                         return
                     if is_late:
-                        self._expire(call)
+                        self.expire(call)
                         return
                     self._waits += 1
                     transport = self.transport if self._may_read(call) else None
@@ -222,11 +224,6 @@ class Engine(Connection):
         finally:
             if self.followers.waiters or self.reader == this_thread:
                 self._stop_reading(this_thread)
-
-    def _expire(self, call: Call[object]) -> None:
-        """End a call if its own time limit is over. The caller holds the lock."""
-        if time.monotonic() >= (call.deadline_s or _NEVER_S):
-            self.session.expire(call)
 
     def _stop_reading(self, this_thread: int) -> None:
         with self.lock:

@@ -4,10 +4,10 @@ Functions of the program run in a thread of their own, the handler, so that the 
 sends pings while a function blocks. The handler starts when it is needed, and ends when it has had
 no work for a while. Functions of the client itself never block; the thread that reads calls them.
 
-Invariants: outcomes are passed on in their order, by one thread at a time. A call is shown as ended
-only after the functions for earlier outcomes have returned, or when its time limit is over. The
-lock is free while a function runs: the function may need a lock of the program, and the thread that
-has that lock may wait for a call. Imports the client's protocol.
+Invariants: outcomes are passed on in their order, by one thread at a time. A call is shown with its
+result only after the functions for earlier outcomes have returned. The lock is free while a
+function runs: the function may need a lock of the program, and the thread that has that lock may
+wait for a call. Imports the client's protocol.
 """
 
 import threading
