@@ -4,15 +4,13 @@ import asyncio
 import contextlib
 import gc
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
-from unittest import mock
 
 from tests.client_simulation.history import CallRecord
 from tests.client_simulation.loop import NotedFuture, SimulatedLoop
 from tests.client_simulation.world import CALL_S, SERVED_AGAIN_S, World
 from zoolet.client import AsyncClient, NoServerError, SessionState, ZooKeeperError
-from zoolet.client.asyncio_client import client as client_module
 from zoolet.client.protocol.calls import Call
 from zoolet.model.codes import WatcherType
 
@@ -49,14 +47,6 @@ class AsyncWorld(World):
             task.cancel()
         if left:
             self.loop.run_until_complete(asyncio.wait(left))
-
-    @contextlib.contextmanager
-    def seeded(self) -> Iterator[None]:
-        """Let the client get its random numbers from the seed."""
-        with self.seeded_ids() as chance:
-            source = mock.Mock(Random=lambda: random.Random(chance.random()))
-            with mock.patch.object(client_module, "random", source):
-                yield
 
     async def _limited(self, program: Coroutine[Any, Any, None]) -> None:
         try:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.client_simulation.clock import Link, Network
-from tests.client_simulation.threads import Condition, Lock, RLock, Thread, Threads
+from tests.client_simulation.threads import Condition, Lock, RLock, Semaphore, Thread, Threads
 from zoolet.client.thread_client import polling
 
 
@@ -209,7 +209,8 @@ def modules_of(threads: Threads, sockets: Sockets) -> dict[str, Any]:
             Condition=lambda lock=None: Condition(threads, lock),
             Thread=lambda **options: Thread(threads, **options),
             get_ident=threading.get_ident,
-            current_thread=lambda: threads.current.shown,
+            current_thread=lambda: threads.current.shown or threads.current,
+            Semaphore=lambda value: Semaphore(threads, value),
             TIMEOUT_MAX=threading.TIMEOUT_MAX,
         ),
         "time": SimpleNamespace(monotonic=monotonic),

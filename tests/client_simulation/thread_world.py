@@ -23,7 +23,10 @@ from zoolet.client.thread_client import (
     engine,
     followers,
     mailbox,
+    measured,
     primitives,
+    read_write_search,
+    retrying,
     transport,
 )
 from zoolet.model.codes import WatcherType
@@ -36,7 +39,20 @@ CHECK_S: Final = 1.0
 """How late a call without a waiting thread may end: the background thread looks now and then."""
 
 _FOLDER: Final = str(Path(zoolet.client.thread_client.__file__).parent)
-_MODULES: Final = (client, connection, engine, followers, mailbox, primitives, transport)
+_MODULES: Final = (
+    client,
+    connection,
+    engine,
+    followers,
+    mailbox,
+    measured,
+    primitives,
+    read_write_search,
+    retrying,
+    transport,
+)
+IS_INTERPRETED: Final = engine.__file__.endswith(".py")
+"""Only interpreted modules let the simulation replace their threads, clock and sockets."""
 
 
 class ThreadWorld(World):
@@ -72,8 +88,7 @@ class ThreadWorld(World):
         """Replace the threads, the clock and the sockets of the client."""
         modules = modules_of(self.threads, self.sockets)
         with contextlib.ExitStack() as stack:
-            chance = stack.enter_context(self.seeded_ids())
-            modules["random"] = mock.Mock(Random=lambda: random.Random(chance.random()))
+            stack.enter_context(self.seeded())
             for module in _MODULES:
                 for name, replacement in modules.items():
                     if hasattr(module, name):

@@ -60,6 +60,11 @@ class SimulatedThread:
             self.is_over = True
             self._threads.leave()
 
+    @property
+    def ident(self) -> int | None:
+        """The identifier of the thread, as ``threading`` has it."""
+        return self.thread.ident
+
     def may_go_on(self, now_s: float) -> bool:
         """Return whether what it waits for has happened, or its time is over."""
         return self.ready is None or now_s >= self.deadline_s or self.ready()
@@ -216,6 +221,24 @@ class Lock:
         return self._is_taken
 
 
+class Semaphore:
+    """``threading.Semaphore``."""
+
+    def __init__(self, threads: Threads, value: int) -> None:
+        self._threads = threads
+        self._value = value
+
+    def acquire(self, timeout: float | None = None) -> bool:
+        self._threads.switch()
+        if not self._threads.wait(lambda: self._value > 0, timeout):
+            return False
+        self._value -= 1
+        return True
+
+    def release(self) -> None:
+        self._value += 1
+
+
 class RLock:
     """``threading.RLock``."""
 
@@ -313,3 +336,7 @@ class Thread:
 
     def is_alive(self) -> bool:
         return self._thread is not None and not self._thread.is_over
+
+    @property
+    def ident(self) -> int | None:
+        return None if self._thread is None else self._thread.thread.ident

@@ -16,6 +16,7 @@ from tests.client_simulation.clock import Clock, Network
 from tests.client_simulation.ensemble import MEMBERS, SLOWEST_APPLY_S, Ensemble
 from tests.client_simulation.history import History
 from zoolet.client import ClientOptions, Multi
+from zoolet.client.connecting import server_order
 from zoolet.client.protocol.watches import Watcher
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import CreateMode, OpCode
@@ -71,16 +72,22 @@ class World:
         )
 
     @contextlib.contextmanager
-    def seeded_ids(self) -> Iterator[random.Random]:
-        """Let random ids come from the seed; yield a generator for other random numbers."""
+    def seeded(self) -> Iterator[None]:
+        """Let the client get its random numbers from the seed."""
         chance = random.Random(self.chance.random())
         ids = random.Random(chance.random())
 
         def next_id() -> uuid.UUID:
             return uuid.UUID(int=ids.getrandbits(128), version=4)
 
-        with mock.patch("uuid.uuid4", next_id):
-            yield chance
+        def next_chance() -> random.Random:
+            return random.Random(chance.random())
+
+        with (
+            mock.patch("uuid.uuid4", next_id),
+            mock.patch.object(server_order, "SystemChance", next_chance),
+        ):
+            yield
 
     def begin_faults(self) -> None:
         """Begin to make faults, and changes of other clients."""
