@@ -4,7 +4,8 @@ Invariants:
 
 - Nothing is polled: a page is listed again only after its watch was called.
 - After a list of many jobs, the page is not listed again for a while. A worker therefore spends
-  only a small part of its time on lists, even if the lists are long.
+  only a small part of its time on lists, even if the lists are long. The page is listed earlier if
+  other workers were faster, but only after these lost tries have taken as long as the list takes.
 - If a queue has few workers, each worker watches all its shards. If it has many workers, each
   worker watches only the shards that it ranks first: as many as are necessary for each shard to be
   watched by about `WATCHERS` workers. In a shard, a worker lists only the first pages, until it
@@ -19,10 +20,11 @@ import functools
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from zoolet.jobs.records.transitions import Place
-from zoolet.jobs.worker.selection import Page, WaitingJobs
+from zoolet.jobs.worker.selection import Candidate, Page, WaitingJobs
 from zoolet.jobs.znodes.edge import MissingError
 from zoolet.jobs.znodes.layout import WORKERS, Layout, page_order
 
@@ -35,6 +37,10 @@ SHARDS_AT_ONCE = 64
 LISTED_PAUSE_S = 20e-6
 """Pause before a page is listed again, in seconds for each name on the page. Listing a name takes
 about a twentieth of this time."""
+LOST_TRY_NAMES = 200
+LOST_JOB_NAMES = 5
+"""The time that is lost with a try to take jobs that other workers have taken, and with each of
+these jobs, as a number of names. Listing these names takes about the same time."""
 TRUST_PER_WORKER_S = 0.01
 """Additional pause, in seconds for each worker of the queue, while jobs of the page are in view.
 
@@ -77,6 +83,8 @@ class Feed:
         self._stale_shards: set[int] = set()
         self._stale_pages: set[Page] = set()
         self._not_before: dict[Page, float] = {}
+        self._lost_names: Counter[Page] = Counter()
+        """The time that was lost on each page since its last list (`LOST_TRY_NAMES`)."""
         self._has_searched = False
 
     @functools.cached_property
@@ -159,6 +167,7 @@ class Feed:
                 if page not in found:
                     self.waiting.drop_page((shard, page))
                     self._not_before.pop((shard, page), None)
+                    self._lost_names.pop((shard, page), None)
             known = set(self._pages.get(shard, ()))
             with self._lock:
                 self._stale_pages.update((shard, page) for page in found if page not in known)
@@ -189,13 +198,19 @@ class Feed:
             children = []  # The page was removed; the watch of the shard reports that, too.
         now = time.monotonic()
         self.waiting.list_page(page, children, now)
+        self._lost_names.pop(page, None)
         self._not_before[page] = now + LISTED_PAUSE_S * len(children) + self._trust_s
         return self.waiting.has_candidates(page)
 
-    def list_again(self, pages: Iterable[Page]) -> None:
-        """Allow a new list of these pages without a pause: other workers took jobs from them."""
-        for page in pages:
-            self._not_before.pop(page, None)
+    def lost(self, gone: Sequence[Candidate]) -> None:
+        """Record that a try to take these jobs was in vain, because other workers took them.
+
+        After several such tries, the page is listed again without a pause.
+        """
+        for page, count in Counter(candidate.page for candidate in gone).items():
+            self._lost_names[page] += LOST_TRY_NAMES + LOST_JOB_NAMES * count
+            if self._lost_names[page] >= self.waiting.size_of(page):
+                self._not_before.pop(page, None)
 
     def _on_shard(self, shard: int) -> None:
         with self._lock:

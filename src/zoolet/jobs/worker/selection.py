@@ -22,8 +22,7 @@ imports `zoolet.jobs.records.job_names`.
 import heapq
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple, final
 
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.job_names import Group, JobName
@@ -31,16 +30,16 @@ from zoolet.jobs.records.job_names import Group, JobName
 Page = tuple[int, str]
 """A page of waiting jobs: the number of its shard, and the name of the page in the shard."""
 
-MISSES_IN_A_ROW = 16
+MISSES_IN_A_ROW: Final = 16
 """After this number of cache misses without a hit, a worker does not pass over any job."""
 
-HEAP_SLACK = 1000
+HEAP_SLACK: Final = 1000
 """Limit of outdated entries in the heaps: if there are more, the heaps are built again."""
 
 _Key = tuple[int, int, int, str]
 
 
-@dataclass(slots=True)
+@final
 class Candidate:
     """A job in the view.
 
@@ -49,14 +48,17 @@ class Candidate:
         page: the page on which the job was listed.
         since: the time, in seconds, when the job was first seen.
         key: the sort key; the least key is first.
-        is_offered: whether the job may be chosen.
+        is_offered: whether the job is in the view and may be chosen.
     """
 
-    job: JobName
-    page: Page
-    since: float
-    key: _Key
-    is_offered: bool = False
+    __slots__ = ("is_offered", "job", "key", "page", "since")
+
+    def __init__(self, job: JobName, page: Page, since: float, key: _Key) -> None:
+        self.job = job
+        self.page = page
+        self.since = since
+        self.key = key
+        self.is_offered = False
 
 
 class Choice(NamedTuple):
@@ -72,7 +74,7 @@ class Choice(NamedTuple):
     again_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Affinity:
     """The state of a worker's caches, which decides which jobs it prefers.
 
@@ -84,11 +86,17 @@ class Affinity:
             takes jobs in their order, whatever data it holds.
     """
 
-    held: Collection[Group] = ()
-    has_room: bool = True
-    round_s: float = 0.0
+    __slots__ = ("has_room", "held", "round_s")
+
+    def __init__(
+        self, held: Collection[Group] = (), has_room: bool = True, round_s: float = 0.0
+    ) -> None:
+        self.held = held
+        self.has_room = has_room
+        self.round_s = round_s
 
 
+@final
 class WaitingJobs:
     """The waiting jobs in one worker's view.
 
@@ -98,7 +106,9 @@ class WaitingJobs:
 
     def __init__(self, rank: Callable[[int], int] = lambda _: 0) -> None:
         self._rank = rank
-        self._pages: dict[Page, dict[str, None]] = {}
+        self._pages: dict[Page, set[str]] = {}
+        self._offered: dict[Page, int] = {}
+        """The number of jobs of each page that may be chosen."""
         self._seen: dict[str, Candidate] = {}
         self._order: list[_Key] = []
         self._by_group: dict[Group, list[_Key]] = {}
@@ -113,19 +123,18 @@ class WaitingJobs:
 
     def list_page(self, page: Page, children: Iterable[str], now: float) -> None:
         """Replace the names of the jobs that wait on a page."""
-        children = dict.fromkeys(children)
-        before = self._pages.get(page, {})
-        for name in before.keys() - children.keys():
-            self._seen.pop(name, None)
-        for name in children:
-            if name in self._seen:
-                continue
+        listed = set(children)
+        for name in self._pages.get(page, set()) - listed:
+            self._withdraw(name)
+        # A page may have many names, most of which are known already.
+        for name in listed - self._seen.keys():
             job = job_names.parse(name)
             if job is not None:
                 key = (-job.priority, self._rank(page[0]), job.sequence, name)
-                self._seen[name] = Candidate(job, page, now, key)
-                self._offer(name)
-        self._pages[page] = children
+                seen = Candidate(job, page, now, key)
+                self._seen[name] = seen
+                self._offer(seen)
+        self._pages[page] = listed
         most = 2 * len(self._seen) + HEAP_SLACK
         if len(self._order) > most or len(self._by_group) > most:
             self._rebuild()
@@ -137,16 +146,17 @@ class WaitingJobs:
 
     def put_back(self, candidate: Candidate) -> None:
         """Offer a job again that was chosen but not taken."""
+        self._withdraw(candidate.job.name)
         self._seen[candidate.job.name] = candidate
-        self._offer(candidate.job.name)
+        self._offer(candidate)
 
     def has_candidates(self, page: Page) -> bool:
         """Return whether any job of this page may be chosen."""
-        return any(
-            seen.is_offered
-            for name in self._pages.get(page, ())
-            if (seen := self._seen.get(name)) is not None
-        )
+        return self._offered.get(page, 0) > 0
+
+    def size_of(self, page: Page) -> int:
+        """Return the number of names on a page when it was listed last."""
+        return len(self._pages.get(page, ()))
 
     @property
     def paused_count(self) -> int:
@@ -161,7 +171,9 @@ class WaitingJobs:
         """Offer all refused jobs again; `choose` refuses them again if they are still paused."""
         paused, self._paused = self._paused, []
         for name in paused:
-            self._offer(name)
+            seen = self._seen.get(name)
+            if seen is not None:
+                self._offer(seen)
 
     # --- Choosing
 
@@ -191,7 +203,7 @@ class WaitingJobs:
             if taken.job.group not in held and taken.job.has_data:
                 self._stranger_at = now
                 held.add(taken.job.group)
-            del self._seen[taken.job.name]
+            self._withdraw(taken.job.name)
             chosen.append(taken)
         return Choice(chosen, again_at)
 
@@ -234,23 +246,41 @@ class WaitingJobs:
                 heapq.heappop(heap)
             elif not allows(seen.job.dataset):
                 heapq.heappop(heap)
-                seen.is_offered = False
+                self._refuse(seen)
                 self._paused.append(seen.job.name)
             else:
                 return seen
         return None
 
-    def _offer(self, name: str) -> None:
-        seen = self._seen.get(name)
-        if seen is not None:
+    def _offer(self, seen: Candidate) -> None:
+        if not seen.is_offered:
             seen.is_offered = True
-            heapq.heappush(self._order, seen.key)
-            if seen.job.has_data:
-                heapq.heappush(self._by_group.setdefault(seen.job.group, []), seen.key)
+            self._offered[seen.page] = self._offered.get(seen.page, 0) + 1
+        self._push(seen)
+
+    def _refuse(self, seen: Candidate) -> None:
+        if seen.is_offered:
+            seen.is_offered = False
+            left = self._offered[seen.page] - 1
+            if left:
+                self._offered[seen.page] = left
+            else:
+                del self._offered[seen.page]
+
+    def _withdraw(self, name: str) -> None:
+        """Remove a job from the view; its entries in the heaps are removed later."""
+        seen = self._seen.pop(name, None)
+        if seen is not None:
+            self._refuse(seen)
+
+    def _push(self, seen: Candidate) -> None:
+        heapq.heappush(self._order, seen.key)
+        if seen.job.has_data:
+            heapq.heappush(self._by_group.setdefault(seen.job.group, []), seen.key)
 
     def _rebuild(self) -> None:
         """Remove jobs from the heaps that are not in the view any more."""
         self._order, self._by_group = [], {}
-        for name, seen in self._seen.items():
+        for seen in self._seen.values():
             if seen.is_offered:
-                self._offer(name)
+                self._push(seen)

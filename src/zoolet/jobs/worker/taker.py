@@ -177,11 +177,17 @@ class JobTaker:
         # Older versions also put jobs that must not start yet into "unowned". Many are chosen at
         # a time, because ``own_jobs`` moves them to "deferred".
         reach = max(count, JOBS_AT_ONCE) if self._met_deferred else count
-        wanted = reach * SPREAD if self._contended else reach
+        # If other workers were faster in the last try, the jobs are chosen at random. If each
+        # worker chose the first jobs, the same conflict would occur again.
+        passed_over = _CHANCE.randrange(reach * (SPREAD - 1) + 1) if self._contended else 0
+        wanted = passed_over + reach
         paused_count = waiting.paused_count
         choice = waiting.choose(wanted, time.monotonic(), self._affinity(), self._control.allows)
         if choice.jobs:
-            self._own(self._spread(choice.jobs, reach), rooms)
+            first = first_to_take(choice.jobs, reach)
+            for candidate in (*choice.jobs[:first], *choice.jobs[first + reach :]):
+                waiting.put_back(candidate)
+            self._own(choice.jobs[first : first + reach], rooms)
             self._idle_since = time.monotonic()
             self._wake.set()
             return None
@@ -221,17 +227,6 @@ class JobTaker:
         has_room = any(len(groups) < self._cache_groups for groups in held)
         return Affinity({*self._hands.groups(), *frozenset().union(*held)}, has_room, self._round_s)
 
-    def _spread(self, chosen: list[Candidate], count: int) -> list[Candidate]:
-        """Return ``count`` of the chosen jobs to take, and put the others back.
-
-        If other workers were faster in the last try, the jobs are chosen at random. If each
-        worker chose the first jobs, the same conflict would occur again.
-        """
-        first = _CHANCE.randrange(max(1, len(chosen) - count + 1)) if self._contended else 0
-        for candidate in (*chosen[:first], *chosen[first + count :]):
-            self._feed.waiting.put_back(candidate)
-        return chosen[first : first + count]
-
     def _own(self, chosen: list[Candidate], rooms: dict[int, int]) -> None:
         """Try to take jobs, and give the taken jobs to the executors."""
         by_name = {candidate.job.name: candidate for candidate in chosen}
@@ -257,7 +252,7 @@ class JobTaker:
         seen = (picked.owned, picked.deferred, picked.unreadable, picked.left, picked.spare)
         there = {job.name for jobs in seen for job in jobs}
         gone = [candidate for name, candidate in by_name.items() if name not in there]
-        self._feed.list_again(candidate.page for candidate in gone)
+        self._feed.lost(gone)
         self._contended = len(gone) > len(picked.owned)
         self._on_step("taken", [job.name for job in picked.owned])
         self._give(picked.owned, rooms)
@@ -310,3 +305,14 @@ class JobTaker:
     def _on_control(self, _: object) -> None:
         self._control_stale.set()
         self._wake.set()
+
+
+def first_to_take(chosen: Sequence[Candidate], count: int) -> int:
+    """Return the position of the first of ``count`` chosen jobs that a worker tries to take.
+
+    The jobs before it are left to other workers. None of them has a greater priority than the jobs
+    that the worker tries to take.
+    """
+    priority = chosen[0].job.priority
+    alike = next((n for n, one in enumerate(chosen) if one.job.priority != priority), len(chosen))
+    return max(0, alike - count)

@@ -1,9 +1,20 @@
 """Which job a worker takes: its own data first, one bounded round, then the first of all."""
 
+import random
+from typing import ClassVar
+
 import pytest
 
 from zoolet.jobs.records import job_names
-from zoolet.jobs.worker.selection import MISSES_IN_A_ROW, Affinity, Choice, WaitingJobs
+from zoolet.jobs.records.job_names import JobName
+from zoolet.jobs.worker.selection import (
+    MISSES_IN_A_ROW,
+    Affinity,
+    Candidate,
+    Choice,
+    Page,
+    WaitingJobs,
+)
 
 ROUND_S = 1.0
 FLAT = (0, "")
@@ -131,3 +142,86 @@ def test_many_jobs_that_come_and_go_leave_nothing_behind() -> None:
     assert len(waiting._order) < 3000
     assert len(waiting._by_group) < 50
     assert len(waiting.choose(1000, 0.0, Affinity()).jobs) == 100
+
+
+class Model:
+    """The jobs on offer in a view, without an index; does random steps in the view and in itself.
+
+    A name is always on the same page, as the number of its page is part of its sequence.
+    """
+
+    pages: ClassVar[list[Page]] = [(0, "009-000001"), (0, "005-000002"), (1, "")]
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.waiting = WaitingJobs()
+        self.offered: dict[JobName, Page] = {}
+        self.refused: dict[JobName, Page] = {}
+        self.chosen: list[Candidate] = []
+        self.paused: set[str] = set()
+
+    def list_page(self) -> None:
+        number = self.chance.randrange(len(self.pages))
+        page = self.pages[number]
+        sequences = {1000 * number + self.chance.randrange(30) for _ in range(20)}
+        names = [f"{job_names.build(n % 3, f'd{n % 2}', str(n % 4))}{n:010d}" for n in sequences]
+        self.waiting.list_page(page, [*names, "not a job"], 0.0)
+        listed = {job: page for job in map(job_names.parse, names) if job is not None}
+        self.refused = {j: at for j, at in self.refused.items() if at != page or j in listed}
+        self.offered = {j: at for j, at in self.offered.items() if at != page}
+        self.offered |= {job: page for job in listed if job not in self.refused}
+        self.chosen = [one for one in self.chosen if one.page != page]
+
+    def choose(self) -> None:
+        count = self.chance.randrange(1, 12)
+        found = self.waiting.choose(count, 0.0, Affinity(), self.allows)
+        ordered = sorted(self.offered, key=lambda job: job.order)
+        expected = [job for job in ordered if self.allows(job.dataset)][:count]
+        assert [one.job for one in found.jobs] == expected
+        # The view finds out that a job is paused when this job is the first one.
+        passed = ordered if len(expected) < count else ordered[: ordered.index(expected[-1])]
+        for job in [job for job in passed if not self.allows(job.dataset)]:
+            self.refused[job] = self.offered.pop(job)
+        for job in expected:
+            del self.offered[job]
+        self.chosen += found.jobs
+
+    def allows(self, dataset: str) -> bool:
+        return dataset not in self.paused
+
+    def put_back(self) -> None:
+        if self.chosen:
+            one = self.chosen.pop(self.chance.randrange(len(self.chosen)))
+            self.waiting.put_back(one)
+            self.offered[one.job] = one.page
+
+    def drop_page(self) -> None:
+        page = self.chance.choice(self.pages)
+        if self.waiting.size_of(page):
+            self.waiting.drop_page(page)
+            self.offered = {job: at for job, at in self.offered.items() if at != page}
+            self.refused = {job: at for job, at in self.refused.items() if at != page}
+            self.chosen = [one for one in self.chosen if one.page != page]
+
+    def pause(self) -> None:
+        self.paused ^= {self.chance.choice(["d0", "d1"])}
+
+    def unpause(self) -> None:
+        self.waiting.unpause()
+        self.offered |= self.refused
+        self.refused.clear()
+
+    def check(self) -> None:
+        for page in self.pages:
+            assert self.waiting.has_candidates(page) == (page in self.offered.values())
+        assert len(self.waiting) == len(self.offered) + len(self.refused)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_view_is_that_of_a_simple_model(seed: int) -> None:
+    chance = random.Random(seed)
+    model = Model(chance)
+    steps = [model.list_page, model.choose, model.put_back, model.drop_page, model.pause]
+    for _ in range(300):
+        chance.choice([*steps, model.list_page, model.choose, model.unpause])()
+        model.check()
