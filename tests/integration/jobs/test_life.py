@@ -36,7 +36,8 @@ from zoolet.jobs import (
     Worker,
 )
 from zoolet.jobs.housekeeping import line
-from zoolet.jobs.queue.moves import Move, Mover
+from zoolet.jobs.znodes.edge import Znodes
+from zoolet.jobs.znodes.operations import Operation, SetData
 
 TASKS = '''
 import os
@@ -386,16 +387,16 @@ def test_a_job_is_given_back_that_is_being_recorded_as_running(
     """The recorder's move is made, and it does not know it yet, when the worker stops."""
     recording = threading.Event()
 
-    def slow(mover: Mover, moves: Sequence[Move], worker: str | None = None) -> list[Move]:
-        made = move(mover, moves, worker)
-        if any(one.after.state is JobState.RUNNING for one in made):
+    def slow(znodes: Znodes, operations: Sequence[Operation], **options: Any) -> Any:
+        results = multi(znodes, operations, **options)
+        if any(isinstance(one, SetData) and b'"RUNNING"' in one.data for one in operations):
             recording.set()
             time.sleep(0.3)
-        return made
+        return results
 
-    move = Mover.move
+    multi = Znodes.multi
     monkeypatch.syspath_prepend(tasks)
-    monkeypatch.setattr(Mover, "move", slow)
+    monkeypatch.setattr(Znodes, "multi", slow)
     with Worker(server.hosts, ROOT) as worker:
         batch = dispatcher.submit_batch([waiting(tasks)])
         assert recording.wait(TIMEOUT_S)

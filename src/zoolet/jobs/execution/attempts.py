@@ -10,7 +10,8 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, Self
+from json.encoder import encode_basestring_ascii
+from typing import Any, NamedTuple, Protocol, Self
 
 from zoolet.jobs.errors import FunctionNotFoundError, InvalidJobError
 from zoolet.jobs.execution.cache import GroupCache
@@ -60,8 +61,7 @@ class Setup:
         return cls(**(found | {"import_paths": tuple(found["import_paths"])}))
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """The parts of a job that an executor needs.
 
     A ``careful`` job may start only after the worker has recorded it as RUNNING and permits it.
@@ -88,9 +88,21 @@ class Work:
             return None
         return self.dataset, self.groupid
 
-    def as_list(self) -> list[Any]:
-        """Return the values of the attributes, in their order."""
-        return [getattr(self, name) for name in self.__slots__]
+    def encode(self) -> str:
+        """Return the JSON list of the attributes, in their order."""
+        name, task, dataset, groupid, parameters, timeout_ms, careful, attempt = self
+        return (
+            f"[{_text(name)},{_text(task)},{_text(dataset)},{_text(groupid)}"
+            f",{_to_json(parameters)},{'null' if timeout_ms is None else timeout_ms}"
+            f",{'true' if careful else 'false'},{attempt}]"
+        )
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else encode_basestring_ascii(value)
+
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,14 @@ system's errors and JSON.
 import json
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.records.json_values import JSON_LIMIT_BYTES, decode_json
 
-LINE_LIMIT_BYTES = 1024 * 1024
+_to_json: Final = json.JSONEncoder().encode
+
+LINE_LIMIT_BYTES: Final = 1024 * 1024
 """Length limit of a line of JSON, in bytes. The longest line of an executor contains an error of
 about 10 KB."""
 
@@ -51,11 +53,17 @@ class MessageWriter:
 
     def keep(self, fields: dict[str, Any], attached: bytes = b"") -> None:
         """Keep a message until the next call of `write` or `flush`."""
+        self.keep_text(_to_json(fields | {"bytes": len(attached)} if attached else fields))
         if attached:
-            fields = fields | {"bytes": len(attached)}
-        self._kept.append(json.dumps(fields).encode() + b"\n")
-        if attached:
-            self._kept.append(attached)
+            self.keep_attached(attached)
+
+    def keep_text(self, text: str) -> None:
+        """Keep a message that is a JSON object as text; the text has no newline."""
+        self._kept.append(text.encode() + b"\n")
+
+    def keep_attached(self, attached: bytes) -> None:
+        """Keep the bytes that follow the message that was kept last."""
+        self._kept.append(attached)
 
     def write(self, fields: dict[str, Any]) -> None:
         """Write all kept messages, and then this message."""
@@ -78,10 +86,11 @@ class MessageWriter:
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            written_bytes = os.write(self._descriptor, rest)
+            rest = rest[written_bytes:]
 
 
-_COPY_BYTES = 16 * 1024
+_COPY_BYTES: Final = 16 * 1024
 
 
 class MessageReader:

@@ -6,19 +6,20 @@ and removes jobs that have ended. The lock is held only for short times, never d
 This module imports other modules of its package.
 """
 
-import json
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Final, final
 
 from zoolet.jobs.execution.attempts import Work
 from zoolet.jobs.execution.logs import Label
 
-PIPE_BYTES = 32 * 1024
+PIPE_BYTES: Final = 32 * 1024
 """Length limit, in bytes, of a line of work for a busy process: it must fit into the pipe."""
-_LINE_JOBS = 50
+_LINE_JOBS: Final = 50
 
 
+@final
 class PendingWork:
     """The waiting, the sent and the abandoned jobs of an executor."""
 
@@ -100,7 +101,7 @@ class PendingWork:
             parts: list[bytes] = []
             size_bytes = 2
             while len(works) < _LINE_JOBS and self._may_send_next(works):
-                part = json.dumps(self._waiting[0].as_list()).encode()
+                part = self._waiting[0].encode().encode()
                 size_bytes += len(part) + 1
                 if self._sent and size_bytes > PIPE_BYTES:
                     # The busy process reads the line only after its other jobs have ended. A line

@@ -21,7 +21,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import final
 
 from zoolet.console.os_errors import explain
 from zoolet.jobs.errors import ExecutorError, FunctionNotFoundError
@@ -52,6 +52,7 @@ _LOOK_MS = 1000.0
 _STOP_S = 10.0
 
 
+@final
 class ProcessExecutor:
     """Makes attempts in another process, and starts a new process if the process dies."""
 
@@ -78,11 +79,11 @@ class ProcessExecutor:
         self._poll = select.poll()
         self._settled = threading.Event()
         self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._runner = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         """Start the process."""
-        self._thread.start()
+        self._runner.start()
 
     def wait_until_ready(self) -> None:
         """Return when the process takes work.
@@ -136,8 +137,8 @@ class ProcessExecutor:
 
     def join(self) -> None:
         """Wait until the process has ended, after `stop`."""
-        if self._thread.ident is not None:
-            self._thread.join(_STOP_S)
+        if self._runner.ident is not None:
+            self._runner.join(_STOP_S)
 
     def _wake(self) -> None:
         # OSError: the thread has ended, or the socket's buffer is full, so the thread wakes anyway.
@@ -325,13 +326,14 @@ class ProcessExecutor:
     def _take(self, process: ChildProcess, output: ProcessOutput, whole: Message) -> None:
         now = time.monotonic()
         message = whole.fields
-        self._check(message)
         has_output = message.get("output") is True
         if (name := message.get("begun")) is not None:
+            self._check(name)
             output.attempt_began(name, self._work.label(name))
             self._set_current(name, now)
             self._observer.begun(name)
         elif (name := message.get("started")) is not None:
+            self._check(name)
             work = self._work.sent(name)
             output.attempt_began(name, self._work.label(name))
             if self._current != name:
@@ -339,12 +341,13 @@ class ProcessExecutor:
             self._started = now
             cache_hit = message.get("cache_hit")
             if cache_hit is not None and work is not None and work.group is not None:
-                dropped = {tuple(group) for group in message.get("dropped", ())}
+                dropped = _groups_in(message.get("dropped"))
                 with self._lock:
                     self._held.add(work.group)
                     self._held -= dropped
             self._observer.started(name, cache_hit)
         elif (name := message.get("ended")) is not None:
+            self._check(name)
             took_s = now - max(self._began, self._started)
             last_lines = output.attempt_ended(name, has_output=has_output)
             is_wanted = self._work.ended(name)
@@ -365,9 +368,8 @@ class ProcessExecutor:
                 self._observer.freed()
             self._settled.set()
 
-    def _check(self, message: dict[str, Any]) -> None:
-        name = message.get("begun") or message.get("started") or message.get("ended")
-        if name is not None and self._work.sent(name) is None:
+    def _check(self, name: object) -> None:
+        if not isinstance(name, str) or self._work.sent(name) is None:
             raise MessageError(f"the message names a job that the process does not have: {name!r}")
 
     def _set_current(self, name: str, now: float) -> None:
@@ -431,6 +433,21 @@ class ProcessExecutor:
             self._observer.ended(current, outcome, time.monotonic() - self._began)
         else:
             self._observer.freed()
+
+
+def _groups_in(value: object) -> set[Group]:
+    """Return the groups that a message lists.
+
+    Raises:
+        MessageError: the value is not a list of groups.
+    """
+    groups = value if isinstance(value, list) else None
+    if groups is None or any(
+        not isinstance(group, list) or len(group) != 2 or not all(isinstance(p, str) for p in group)
+        for group in groups
+    ):
+        raise MessageError(f"{value!r:.80} is not a list of groups")
+    return {(group[0], group[1]) for group in groups}
 
 
 def _what_it_wrote(output: ProcessOutput) -> str:

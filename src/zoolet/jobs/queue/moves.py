@@ -17,10 +17,9 @@ its package.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
 from zoolet.jobs.records.job import Job
@@ -65,7 +64,7 @@ class Move(NamedTuple):
     after: Job
 
 
-@dataclass(slots=True)
+@final
 class _Without:
     """The parts that the next try of a refused multi leaves out.
 
@@ -74,10 +73,14 @@ class _Without:
         entries: the paths of index entries that already exist or are already deleted.
     """
 
-    logs: set[str] = field(default_factory=set)
-    entries: set[str] = field(default_factory=set)
+    __slots__ = ("entries", "logs")
+
+    def __init__(self) -> None:
+        self.logs: set[str] = set()
+        self.entries: set[str] = set()
 
 
+@final
 class Mover:
     """Moves the jobs of a layout."""
 
@@ -116,7 +119,7 @@ class Mover:
         return []
 
     def _operations(
-        self, moves: Sequence[Move], worker: str | None, without: "_Without"
+        self, moves: Sequence[Move], worker: str | None, without: _Without
     ) -> tuple[list[Operation], list[Move | str]]:
         """Return the operations of a multi and, for each, its move, batch name or worker id."""
         operations: list[Operation] = []
@@ -127,7 +130,9 @@ class Mover:
         ended: dict[str, list[Job]] = defaultdict(list)
         for move in moves:
             steps = steps_of(move.event, move.place, move.after.place)
-            own = [one for one in self._own(move, steps) if one.path not in without.entries]
+            own = self._own(move, steps)
+            if without.entries:
+                own = [one for one in own if one.path not in without.entries]
             operations += own
             owners += [move] * len(own)
             if Step.APPEND_TO_LOG in steps and move.after.batch is not None:
@@ -138,36 +143,40 @@ class Mover:
                 owners.append(batch)
         return operations, owners
 
-    def _own(self, move: Move, steps: Sequence[Step]) -> Iterator[Operation]:
-        """Yield the operations of one move, without the worker check and the entry in the log.
+    def _own(self, move: Move, steps: Sequence[Step]) -> list[Operation]:
+        """Return the operations of one move, without the worker check and the entry in the log.
 
         All moves of a multi share these two.
         """
         _, place, before, after = move
+        own: list[Operation] = []
         for step in steps:
             if step is Step.SET:
                 # The write gives the znode a new version, so an earlier reader cannot change it.
-                yield SetData(self._layout.job(place, before.name), after.encode(), before.version)
+                path = self._layout.job(place, before.name)
+                own.append(SetData(path, after.encode(), before.version))
             elif step is Step.DELETE:
-                yield Delete(self._layout.job(place, before.name), before.version)
+                own.append(Delete(self._layout.job(place, before.name), before.version))
             elif step is Step.CREATE:
-                yield from self._create(after)
+                self._create(after, own)
             elif step is Step.LEAVE_INDEX:
-                path = entry_path(self._layout, before)
-                if path is not None:
-                    yield Delete(path, -1)
+                entry = entry_path(self._layout, before)
+                if entry is not None:
+                    own.append(Delete(entry, -1))
             elif step is Step.ENTER_INDEX:
-                path = entry_path(self._layout, after)
-                if path is not None:
-                    yield Create(path, b"")
+                entry = entry_path(self._layout, after)
+                if entry is not None:
+                    own.append(Create(entry, b""))
+        return own
 
-    def _create(self, job: Job) -> Iterator[Operation]:
-        """Yield the operations that create a job; a PENDING job gets its attempts as version."""
+    def _create(self, job: Job, operations: list[Operation]) -> None:
+        """Add the operations that create a job; a PENDING job gets its attempts as version."""
         path = self._layout.job(job.place, job.name)
         rewrites = job.attempts if job.state is JobState.PENDING else 0
-        yield Create(path, b"" if rewrites else job.encode())
+        operations.append(Create(path, b"" if rewrites else job.encode()))
         for version in range(rewrites):
-            yield SetData(path, job.encode() if version == rewrites - 1 else b"", version)
+            data = job.encode() if version == rewrites - 1 else b""
+            operations.append(SetData(path, data, version))
 
     def _after_refusal(
         self,
@@ -175,7 +184,7 @@ class Mover:
         refused: RefusedError,
         operation: Operation,
         owner: Move | str,
-        without: "_Without",
+        without: _Without,
     ) -> list[Move]:
         """Return the moves that can still be made after the server refused the multi."""
         if isinstance(operation, Exists):
@@ -211,7 +220,7 @@ class Mover:
         refused: RefusedError,
         operation: Operation,
         owner: Move,
-        without: "_Without",
+        without: _Without,
     ) -> list[Move]:
         """Return the moves that can still be made if an entry of the index was refused."""
         if isinstance(operation, Create) and refused.lacks_parent:
@@ -289,6 +298,7 @@ class TakeResult(NamedTuple):
     spare: list[Job]
 
 
+@final
 class Taker:
     """Takes jobs for workers."""
 

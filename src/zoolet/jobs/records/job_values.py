@@ -7,8 +7,8 @@ modules `job_names` and `json_values`.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, final
 
 from zoolet.jobs.records.job_names import NO_DATASET, JobName
 from zoolet.jobs.records.json_values import decode_json
@@ -88,18 +88,6 @@ class AttemptOutput(NamedTuple):
     last_lines: str
 
 
-class _Field(NamedTuple):
-    """A field of a job's value.
-
-    Attributes:
-        is_right: returns whether a value is valid.
-        what: a description of the valid values, for messages.
-    """
-
-    is_right: Callable[[Any], bool]
-    what: str
-
-
 def is_text(value: object) -> bool:
     """Return whether a value is a text that can be encoded in UTF-8."""
     if not isinstance(value, str):
@@ -130,37 +118,91 @@ def is_znode_name(value: object) -> bool:
     )
 
 
-def _number(least: int, most: int, *, or_null: bool = False) -> _Field:
-    def is_right(value: Any) -> bool:
+class _Field:
+    """A field of a job's value.
+
+    Attributes:
+        what: a description of the valid values, for messages.
+    """
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def is_right(self, value: Any) -> bool:  # noqa: ARG002 -- for the other kinds of fields
+        """Return whether a value is valid."""
+        return True
+
+
+@final
+class _Number(_Field):
+    __slots__ = ("_least", "_most", "_or_null")
+
+    def __init__(self, least: int, most: int, *, or_null: bool = False) -> None:
+        super().__init__(f"a whole number from {least} to {most}{_or_null(or_null)}")
+        self._least = least
+        self._most = most
+        self._or_null = or_null
+
+    def is_right(self, value: Any) -> bool:
         # A decoded number has exactly the type int; bool, a subclass of int, is not accepted.
-        return least <= value <= most if type(value) is int else or_null and value is None
-
-    return _Field(is_right, f"a whole number from {least} to {most}{_or_null(or_null)}")
-
-
-def _text(most: int, *, or_null: bool = False) -> _Field:
-    def is_right(value: Any) -> bool:
-        return (is_text(value) and len(value) <= most) or (or_null and value is None)
-
-    return _Field(is_right, f"a text of up to {most} characters{_or_null(or_null)}")
+        if type(value) is int:
+            return self._least <= value <= self._most
+        return self._or_null and value is None
 
 
-def _znode_name(*, or_null: bool = False) -> _Field:
-    def is_right(value: Any) -> bool:
-        return (or_null and value is None) or is_znode_name(value)
+@final
+class _Text(_Field):
+    __slots__ = ("_most", "_or_null")
 
-    return _Field(is_right, f"the name of a znode{_or_null(or_null)}")
+    def __init__(self, most: int, *, or_null: bool = False) -> None:
+        super().__init__(f"a text of up to {most} characters{_or_null(or_null)}")
+        self._most = most
+        self._or_null = or_null
+
+    def is_right(self, value: Any) -> bool:
+        return (is_text(value) and len(value) <= self._most) or (self._or_null and value is None)
 
 
-def _one_of(*values: object) -> _Field:
-    shown = ", ".join(str(value) for value in values)
-    texts = frozenset(value for value in values if isinstance(value, str))
+@final
+class _ZnodeName(_Field):
+    __slots__ = ("_or_null",)
 
-    def is_right(value: Any) -> bool:
+    def __init__(self, *, or_null: bool = False) -> None:
+        super().__init__(f"the name of a znode{_or_null(or_null)}")
+        self._or_null = or_null
+
+    def is_right(self, value: Any) -> bool:
+        return (self._or_null and value is None) or is_znode_name(value)
+
+
+@final
+class _OneOf(_Field):
+    __slots__ = ("_others", "_texts")
+
+    def __init__(self, *values: object) -> None:
+        super().__init__(", ".join([str(value) for value in values]))
+        self._texts = frozenset([value for value in values if isinstance(value, str)])
+        self._others = [value for value in values if not isinstance(value, str)]
+
+    def is_right(self, value: Any) -> bool:
         # 1 equals True, so values that are not texts are compared by identity.
-        return value in texts if type(value) is str else any(value is other for other in values)
+        if type(value) is str:
+            return value in self._texts
+        return any(value is other for other in self._others)
 
-    return _Field(is_right, shown)
+
+@final
+class _OfType(_Field):
+    __slots__ = ("_type",)
+
+    def __init__(self, wanted: type, what: str) -> None:
+        super().__init__(what)
+        self._type = wanted
+
+    def is_right(self, value: Any) -> bool:
+        return type(value) is self._type
 
 
 def _or_null(or_null: bool) -> str:
@@ -168,41 +210,41 @@ def _or_null(or_null: bool) -> str:
 
 
 _STATES = ("PENDING", "STAGING", "RUNNING", "SUCCESSFUL", "FAILED")
-_TIME = _number(0, TIME_LIMIT_MS, or_null=True)
-_ANYTHING = _Field(lambda _: True, "JSON")
-_PART = _text(255, or_null=True)
+_TIME = _Number(0, TIME_LIMIT_MS, or_null=True)
+_ANYTHING = _Field("JSON")
+_PART = _Text(255, or_null=True)
 
 REQUIRED: Mapping[str, _Field] = {
-    "task": _text(TASK_LIMIT_CHARACTERS),
+    "task": _Text(TASK_LIMIT_CHARACTERS),
     "dataset": _PART,
     "groupid": _PART,
-    "parameters": _Field(lambda value: type(value) is dict, "a JSON object"),
-    "priority": _number(0, 999),
-    "max_attempts": _number(1, MAX_ATTEMPTS_LIMIT),
-    "key": _znode_name(),
-    "submission": _text(NAME_LIMIT_CHARACTERS),
-    "submitted_ms": _number(0, TIME_LIMIT_MS),
-    "state": _one_of(*_STATES),
-    "attempts": _number(0, MAX_ATTEMPTS_LIMIT),
-    "errors": _Field(lambda value: type(value) is list, "a list"),
+    "parameters": _OfType(dict, "a JSON object"),
+    "priority": _Number(0, 999),
+    "max_attempts": _Number(1, MAX_ATTEMPTS_LIMIT),
+    "key": _ZnodeName(),
+    "submission": _Text(NAME_LIMIT_CHARACTERS),
+    "submitted_ms": _Number(0, TIME_LIMIT_MS),
+    "state": _OneOf(*_STATES),
+    "attempts": _Number(0, MAX_ATTEMPTS_LIMIT),
+    "errors": _OfType(list, "a list"),
 }
 OPTIONAL: Mapping[str, _Field] = {
-    "backoff_ms": _number(0, BACKOFF_LIMIT_MS),
-    "timeout_ms": _number(1, TIMEOUT_LIMIT_MS, or_null=True),
+    "backoff_ms": _Number(0, BACKOFF_LIMIT_MS),
+    "timeout_ms": _Number(1, TIMEOUT_LIMIT_MS, or_null=True),
     "not_before_ms": _TIME,
     "expires_ms": _TIME,
-    "batch": _znode_name(or_null=True),
-    "chained": _one_of(True, False),
-    "waits_for": _one_of(WAITS_FOR_TIME, WAITS_FOR_BATCH, None),
+    "batch": _ZnodeName(or_null=True),
+    "chained": _OneOf(True, False),
+    "waits_for": _OneOf(WAITS_FOR_TIME, WAITS_FOR_BATCH, None),
     "import_since_ms": _TIME,
-    "import_tries": _number(0, IMPORT_TRIES_LIMIT),
-    "import_worker": _znode_name(or_null=True),
-    "losses": _number(0, LOSSES_LIMIT),
-    "worker": _znode_name(or_null=True),
-    "output": _Field(lambda value: type(value) is list, "a list"),
+    "import_tries": _Number(0, IMPORT_TRIES_LIMIT),
+    "import_worker": _ZnodeName(or_null=True),
+    "losses": _Number(0, LOSSES_LIMIT),
+    "worker": _ZnodeName(or_null=True),
+    "output": _OfType(list, "a list"),
     "result": _ANYTHING,
-    "stored": _text(1000, or_null=True),
-    "cache_hit": _one_of(True, False, None),
+    "stored": _Text(1000, or_null=True),
+    "cache_hit": _OneOf(True, False, None),
     "taken_ms": _TIME,
     "started_ms": _TIME,
     "finished_ms": _TIME,

@@ -3,7 +3,8 @@
 Invariants: `plain_json` returns a value that can be encoded, and `decode_json` can decode the text
 of this value. A result is encoded only one time; after that, only its text is passed on
 (`EncodedJson`). For a text of another program, `decode_json` returns a value that is at most a few
-levels deeper than the limit, or raises ValueError. This module imports `zoolet.jobs.errors`.
+levels deeper than the limit, or raises ValueError. This module imports `zoolet.jobs.errors` and
+`small_values` of its own package.
 """
 
 import json
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from zoolet.jobs.errors import InvalidJobError
+from zoolet.jobs.records.small_values import is_plain_object
 
 JSON_DEPTH_LIMIT = 100
 """The most levels of lists and objects in parameters and results. Python's limit is about 990."""
@@ -25,10 +27,6 @@ JSON_DIGITS_LIMIT = 4300
 _BITS_LIMIT = math.floor(JSON_DIGITS_LIMIT * math.log2(10))
 _ESCAPED_BYTES = 6
 _PATH_CHARACTERS = 200
-_SMALL_ITEMS = 8
-_SMALL_CHARACTERS = 60
-_SMALL_BITS = 64
-_SMALL_TEXT_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,8 @@ def plain_json(where: str, value: object) -> Any:
             than `JSON_LIMIT_BYTES`, or has an integer of more than `JSON_DIGITS_LIMIT` digits. The
             message names the invalid part.
     """
+    if is_plain_object(value):
+        return value
     try:
         return _plain(value, JSON_DEPTH_LIMIT, _Room(JSON_LIMIT_BYTES))
     except _NotJsonError as error:
@@ -204,30 +204,6 @@ def _read(read: Any) -> Any:
         raise _NotJsonError(f"cannot be read: {type(error).__name__}: {error}") from error
 
 
-def is_large(value: object) -> bool:
-    """Return whether a JSON value may be large, without encoding it."""
-    if isinstance(value, EncodedJson):
-        return len(value.text) > _SMALL_TEXT_BYTES
-    if type(value) is dict:
-        return (
-            len(value) > _SMALL_ITEMS
-            or not all(map(_is_small, value))
-            or not all(map(_is_small, value.values()))
-        )
-    if isinstance(value, list | tuple):
-        return len(value) > 2 * _SMALL_ITEMS or not all(map(_is_small, value))
-    return not _is_small(value)
-
-
-def _is_small(value: object) -> bool:
-    """Return whether a value is a short text, a number, a bool or None, of a built-in type."""
-    if type(value) is str:
-        return len(value) <= _SMALL_CHARACTERS
-    if type(value) is int:
-        return value.bit_length() <= _SMALL_BITS
-    return value is None or type(value) is bool or type(value) is float
-
-
 def decode_json(data: bytes) -> Any:
     """Return the value of a JSON text that any program may have written.
 
@@ -236,8 +212,12 @@ def decode_json(data: bytes) -> Any:
             deeper than `JSON_DEPTH_LIMIT` plus a few levels. The text may be a whole job, which
             contains its parameters some levels deeper.
     """
+    text = data.decode()
     try:
-        value = _decoder.decode(data.decode())
+        # Most texts have no white space around their value, so it is not searched for.
+        value, end = _decoder.raw_decode(text) if text[:1] in _OPENING else (None, -1)
+        if end != len(text):
+            value = _decoder.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     # The depth is at most the number of opening brackets. Most texts have only a few of them.
@@ -275,4 +255,5 @@ def _refuse(text: str) -> NoReturn:
 
 
 _decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)
+_OPENING = frozenset("{[")
 _encoder = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":"))

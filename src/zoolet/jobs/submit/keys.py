@@ -7,11 +7,11 @@ name is valid, because the id of the submission is enough to find the job. This 
 """
 
 import contextlib
-import json
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobError
@@ -49,8 +49,13 @@ def submission_of_key(key: Znode) -> str:
 
 def key_value(job: Job, name: str | None) -> bytes:
     """Return the value of a job's key; ``name`` is the job's name, None if it is not known yet."""
-    known = {"submission": job.submission, "job": name, "batch": job.batch}
-    return json.dumps({key: value for key, value in known.items() if value is not None}).encode()
+    # Each new job has a key. Encoding a dict takes four times as long.
+    text = f'{{"submission": {encode_basestring_ascii(job.submission)}'
+    if name is not None:
+        text += f', "job": {encode_basestring_ascii(name)}'
+    if job.batch is not None:
+        text += f', "batch": {encode_basestring_ascii(job.batch)}'
+    return f"{text}}}".encode()
 
 
 def read_key(key: Znode) -> WorkKey:

@@ -9,13 +9,13 @@ imports `zoolet.jobs.records`.
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import final
 
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import Group
 
 
-@dataclass(slots=True)
+@final
 class JobInHand:
     """A job in hand.
 
@@ -26,32 +26,55 @@ class JobInHand:
             the start, and for a job without data.
         started_ms: the time at which its task was called, in milliseconds since the epoch; None
             before that time.
-        has_ended: whether the attempt has ended. Its outcome is perhaps not recorded yet.
+        has_ended: whether the attempt has ended, or the job was dropped. The outcome of an attempt
+            that has ended is perhaps not recorded yet.
     """
 
-    job: Job
-    executor: int
-    cache_hit: bool | None = None
-    started_ms: int | None = None
-    has_ended: bool = False
+    __slots__ = ("cache_hit", "executor", "has_ended", "job", "started_ms")
+
+    def __init__(self, job: Job, executor: int) -> None:
+        self.job = job
+        self.executor = executor
+        self.cache_hit: bool | None = None
+        self.started_ms: int | None = None
+        self.has_ended = False
 
 
+@final
 class JobsInHand:
     """The jobs in hand, by name."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._jobs: dict[str, JobInHand] = {}
+        self._loads: dict[int, int] = {}
+        """The number of jobs of each executor that have not ended."""
         self._is_waited_for = True
 
     def put(self, job: Job, executor: int) -> None:
         """Add a job that the worker has taken."""
         with self._changed:
+            replaced = self._jobs.get(job.name)
+            if replaced is not None:
+                self._end(replaced)
             self._jobs[job.name] = JobInHand(job, executor)
+            self._loads[executor] = self.load(executor) + 1
 
     def get(self, name: str) -> JobInHand | None:
         """Return the job of this name; None if it is not in hand any more."""
         return self._jobs.get(name)  # one lookup needs no lock
+
+    def end(self, held: JobInHand) -> None:
+        """Note that the attempt of a job has ended, or that the executor has returned the job."""
+        with self._changed:
+            if self._jobs.get(held.job.name) is held:
+                self._end(held)
+            held.has_ended = True
+
+    def _end(self, held: JobInHand) -> None:
+        if not held.has_ended:
+            held.has_ended = True
+            self._loads[held.executor] -= 1
 
     def drop(self, dropped: Iterable[JobInHand]) -> list[str]:
         """Remove jobs whose outcome is recorded, or that the worker does not own any more.
@@ -62,7 +85,7 @@ class JobsInHand:
         with self._changed:
             names = [h.job.name for h in dropped if self._jobs.get(h.job.name) is h]
             for name in names:
-                del self._jobs[name]
+                self._end(self._jobs.pop(name))
             self._changed.notify_all()
         return names
 
@@ -74,7 +97,19 @@ class JobsInHand:
     def loads(self) -> Counter[int]:
         """Return the number of jobs of each executor that have not ended."""
         with self._changed:
-            return Counter(held.executor for held in self._jobs.values() if not held.has_ended)
+            return Counter(self._loads)
+
+    def load(self, executor: int) -> int:
+        """Return the number of jobs of one executor that have not ended."""
+        return self._loads.get(executor, 0)  # one lookup needs no lock
+
+    def has_short_jobs(self) -> bool:
+        """Return whether an executor has several jobs that have not ended.
+
+        A worker takes further jobs for a busy executor only if the jobs are short.
+        """
+        with self._changed:
+            return any(load > 1 for load in self._loads.values())
 
     def groups(self) -> dict[Group, int]:
         """Return the groups of the jobs in hand, each with the number of its executor."""

@@ -66,9 +66,13 @@ class ExecutorListener:
         """Record how an attempt ended."""
         self._taker.note_duration(took_s)
         held = self._hands.get(name)
-        if held is not None:
-            self._recorder.ended(held, outcome, took_s)
-        self._wake.set()
+        if held is None:
+            self._wake.set()
+            return
+        self._recorder.ended(held, outcome, took_s)
+        # Most ends of short jobs leave no room for further jobs.
+        if self._taker.has_room(held.executor) and not self._wake.is_set():
+            self._wake.set()
 
     def returned(self, names: Sequence[str]) -> None:
         """Give jobs back to the queue, because the executor does not attempt them."""

@@ -18,8 +18,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import replace
+from typing import NamedTuple, final
 
 from zoolet.jobs.errors import (
     InvalidJobError,
@@ -33,7 +33,8 @@ from zoolet.jobs.execution.logs import Label, tell
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.json_values import EncodedJson, is_large
+from zoolet.jobs.records.job_texts import is_large
+from zoolet.jobs.records.json_values import EncodedJson
 from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.results.reader import ResultReader, key_of
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 
 RUNNING_AFTER_S = 0.025
 """The time, in seconds after the start of a task, after which its job is recorded as RUNNING."""
+GATHER_S = 0.003
+"""The time, in seconds, that outcomes wait for the outcomes of other short jobs."""
 REPORT_AFTER_S = 5.0
 """The time, in seconds after a change of the tally, after which the worker reports it."""
 STORE_RETRY_S = 0.5
@@ -50,7 +53,7 @@ STORE_PATIENCE_S = 300.0
 """The longest time, in seconds, that a result waits for the store. Then the attempt has failed."""
 
 
-@dataclass(slots=True)
+@final
 class Tally:
     """Counts the work of a worker since its start.
 
@@ -65,14 +68,26 @@ class Tally:
         lock: protects the figures.
     """
 
-    successful: int = 0
-    failed_attempts: int = 0
-    failed: int = 0
-    lost: int = 0
-    cache_hits: int = 0
-    cache_misses: int = 0
-    busy_s: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    __slots__ = (
+        "busy_s",
+        "cache_hits",
+        "cache_misses",
+        "failed",
+        "failed_attempts",
+        "lock",
+        "lost",
+        "successful",
+    )
+
+    def __init__(self) -> None:
+        self.successful = 0
+        self.failed_attempts = 0
+        self.failed = 0
+        self.lost = 0
+        self.cache_hits = 0
+        self.cache_misses = 0
+        self.busy_s = 0.0
+        self.lock = threading.Lock()
 
     def as_dict(self) -> dict[str, float]:
         """Return the figures by name."""
@@ -113,6 +128,7 @@ class _Asked(NamedTuple):
 _News = JobInHand | _Ended | _Asked
 
 
+@final
 class AttemptRecorder:
     """Writes the outcomes of attempts to the queue.
 
@@ -183,7 +199,7 @@ class AttemptRecorder:
 
     def ended(self, held: JobInHand, outcome: Outcome, took_s: float) -> None:
         """Request that the outcome of an attempt is recorded; a large result is stored first."""
-        held.has_ended = True
+        self._hands.end(held)
         with self.tally.lock:
             self.tally.busy_s += took_s
             self.tally.cache_hits += held.cache_hit is True
@@ -201,7 +217,7 @@ class AttemptRecorder:
 
     def given_back(self, held: JobInHand) -> None:
         """Request that a job is given back to the queue: this worker does not attempt it."""
-        held.has_ended = True
+        self._hands.end(held)
         self._news.put(_Ended(held, None, self._jobs.clock_ms()))
 
     def _is_for_store(self, job: Job, result: EncodedJson) -> bool:
@@ -314,14 +330,23 @@ class AttemptRecorder:
                 return None
 
     def _wait_for_news(self, timeout_s: float | None) -> list[_News]:
-        """Wait for news, and return all news, limited to two times `JOBS_AT_ONCE` items."""
+        """Wait for news, and return all news, limited to two times `JOBS_AT_ONCE` items.
+
+        While an executor has short jobs, the method waits a little longer, so that one multi
+        records more of them.
+        """
         found: list[_News] = []
+        has_waited = False
         with contextlib.suppress(queue.Empty):
             news = self._news.get(timeout=timeout_s)
             while news is not None:
                 found.append(news)
-                if len(found) == 2 * JOBS_AT_ONCE:
+                # The executor of a careful job waits for its record.
+                if len(found) == 2 * JOBS_AT_ONCE or isinstance(news, _Asked):
                     return found
+                if not has_waited and self._news.empty() and self._hands.has_short_jobs():
+                    has_waited = True
+                    time.sleep(GATHER_S)
                 news = self._news.get_nowait()
             self._is_drained = True
         return found
@@ -397,7 +422,7 @@ def _move_of(ended: _Ended) -> Move:
     before = held.job
     if outcome is None:
         return Move(Event.GIVE_BACK, Place.OWNED, before, before.waiting())
-    job = before._replace(cache_hit=held.cache_hit, started_ms=held.started_ms)
+    job = before.attempted(held.cache_hit, held.started_ms)
     if outcome.last_lines:
         job = job.with_output(outcome.last_lines)
     error = outcome.error

@@ -42,7 +42,8 @@ AHEAD_MOST_S = 1.0
 """Limits, in seconds, of the estimated run time of all jobs that an executor was given and has not
 ended. One job is always allowed. `AHEAD_S` is the limit if the requests that take jobs are fast;
 `AHEAD_MOST_S` is the limit if these requests are slow."""
-AHEAD_JOBS = JOBS_AT_ONCE
+AHEAD_JOBS = 2 * JOBS_AT_ONCE
+"""The most jobs that an executor was given and has not ended."""
 FORGET_SHARE = 0.6
 """The estimated job duration is a decaying maximum of recent durations. Each shorter job multiplies
 the estimate by this share."""
@@ -211,10 +212,18 @@ class JobTaker:
         self._left = [(until, candidate) for until, candidate in self._left if until > now]
         return min((until for until, _ in self._left), default=None)
 
+    def has_room(self, executor: int) -> bool:
+        """Return whether an executor has few enough jobs to get more. Any thread may call this."""
+        return self._hands.load(executor) <= self._ahead() // 2
+
+    def _ahead(self) -> int:
+        """Return the most jobs that an executor may have: a few short ones, or a single one."""
+        ahead_s = min(AHEAD_MOST_S, max(AHEAD_S, 2 * self._taking_s))
+        return max(1, min(AHEAD_JOBS, int(ahead_s / max(self._typical_s, 1e-6))))
+
     def _rooms(self) -> dict[int, int]:
         """Return the number of jobs that each executor has room for; only executors with room."""
-        ahead_s = min(AHEAD_MOST_S, max(AHEAD_S, 2 * self._taking_s))
-        ahead = max(1, min(AHEAD_JOBS, int(ahead_s / max(self._typical_s, 1e-6))))
+        ahead = self._ahead()
         loads = self._hands.loads()
         return {
             number: ahead - loads[number]

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, cast
 
-from zoolet.client.errors import (
-    ZooKeeperError,
-)
-from zoolet.client.protocol.batches import Multi, MultiRead
+from zoolet.client.errors import ZooKeeperError
+from zoolet.client.protocol.batches import MultiRead
 from zoolet.client.protocol.states import ENDED, SERVED, SessionState
 from zoolet.client.thread_client.client import Client
+from zoolet.jobs.znodes.client_multis import created_paths, multi_of
 from zoolet.jobs.znodes.link import Link, ManyRead, Watch, Watched, close_in_time, refusal_of
-from zoolet.jobs.znodes.operations import Create, Delete, Operation, SetData
+from zoolet.jobs.znodes.operations import Create, Operation
 from zoolet.model.acl import AclList
 from zoolet.model.results import ZnodeData
 from zoolet.model.stat import Stat
@@ -159,21 +158,9 @@ class ClientLink(Link):
         self, operations: Sequence[Operation], acl: AclList, timeout_s: float | None
     ) -> list[str | None]:
         """Execute all operations or none; return the path that each `Create` has created."""
-        batch = Multi()
-        for operation in operations:
-            if isinstance(operation, Create):
-                batch.create(operation.path, operation.data, mode=operation.mode, acl=acl)
-            elif isinstance(operation, Delete):
-                batch.delete(operation.path, version=operation.version)
-            elif isinstance(operation, SetData):
-                batch.set(operation.path, operation.data, version=operation.version)
-            else:
-                batch.check(operation.path)
+        batch = multi_of(operations, acl)
         results = self.client.multi(batch, timeout_s=_limit(timeout_s))
-        return [
-            str(result) if isinstance(operation, Create) else None
-            for operation, result in zip(operations, results, strict=True)
-        ]
+        return created_paths(operations, results)
 
 
 def _limit(timeout_s: float | None) -> float:

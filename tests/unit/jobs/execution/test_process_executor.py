@@ -199,7 +199,7 @@ def test_a_process_that_does_not_end_in_order_is_killed(
     listening.wait_for("ended")
     executor.stop()
     executor.join()
-    assert not executor._thread.is_alive()
+    assert not executor._runner.is_alive()
 
 
 def test_a_process_whose_watcher_is_killed_ends(start: Start, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import zoolet.jobs
 from tests.unit.test_imports import imported_modules
 
 KNOWS_KAZOO = {"kazoo_link"}
-KNOWS_CLIENT = {"client_link", "connection"}
+KNOWS_CLIENT = {"client_link", "client_multis", "connection"}
 CHOOSES = {"connection": {"kazoo.client", "kazoo.client.KazooClient"}}
 """This module accepts a KazooClient of the user, and calls nothing of it."""
 
