@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from benchmarks import servers
-from benchmarks.jobs_rows import MEASURES, RUN_JOBS, SINGLE_JOBS
+from benchmarks.jobs_rows import MANY_JOBS, MEASURES, RUN_JOBS, SINGLE_JOBS, cpu_s
 from benchmarks.serving import OURS, Figures, Row, compare
 from benchmarks.verdict import LEAST_PAIRS
 from zoolet.testing import ServerProcess
@@ -38,6 +38,12 @@ class JobRow(NamedTuple):
 
 
 ROWS = [
+    JobRow("20,000 submitted and run", "jobs/s", True, "many", "many_per_s"),
+    JobRow("CPU of such a job, submitter", "µs", False, "many", "submitter_us"),
+    JobRow("CPU of such a job, workers", "µs", False, "many", "workers_us"),
+    JobRow("CPU of such a job, executors", "µs", False, "many", "executors_us"),
+    JobRow("CPU of such a job, server", "µs", False, "many", "server_us"),
+    JobRow("CPU of such a job, all", "µs", False, "many", "all_us"),
     JobRow("submitted and run", "jobs/s", True, "run", "run_per_s"),
     JobRow("one at a time", "ms p50", False, "run", "single_ms"),
     JobRow("requests per job", "", False, "run", "requests"),
@@ -53,6 +59,7 @@ ROWS = [
 def measure_once(name: str, source: Path) -> dict[str, float]:
     """Return the figures of one measure, with the version in ``source``, on a new server."""
     with servers.scratch() as home, ServerProcess(home, servers.SETTINGS) as server:
+        began_s = cpu_s(server.pid)
         done = subprocess.run(
             [sys.executable, str(PROGRAM), name, server.hosts],
             env=os.environ | {"PYTHONPATH": str(source), "HOME": str(home)},
@@ -64,7 +71,11 @@ def measure_once(name: str, source: Path) -> dict[str, float]:
         if done.returncode:
             raise RuntimeError(f"{name} with {source}: {done.stderr[-3000:]}")
         figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        server_us = (cpu_s(server.pid) - began_s) * 1e6 / MANY_JOBS
         packets = dict(line.split("\t") for line in server.ask("mntr").splitlines())[_PACKETS]
+    if name == "many":
+        parts = [figures[part] for part in ("submitter_us", "workers_us", "executors_us")]
+        return figures | {"server_us": server_us, "all_us": sum(parts) + server_us}
     jobs = RUN_JOBS + SINGLE_JOBS
     return figures | {"requests": float(packets) / jobs, "cpu_ms": figures["cpu_s"] * 1000 / jobs}
 

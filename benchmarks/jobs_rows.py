@@ -27,6 +27,7 @@ SLOW_TASK = "zoolet_tasks:slow"
 WAIT_S = 120.0
 
 RUN_JOBS = 3000
+MANY_JOBS = 20_000
 SUBMITTED_JOBS = 5000
 SINGLE_JOBS = 100
 KILL_JOBS = 100
@@ -68,7 +69,7 @@ def requests(count: int, first: int = 0, task: str = TASK) -> list[JobRequest]:
 def throughput(dispatcher: Dispatcher, jobs: int, single_jobs: int) -> tuple[float, float]:
     """Submit jobs and take their results, then one job at a time.
 
-    Returns the jobs a second, and the median of one, in ms.
+    Returns the jobs a second, and the median of one, in ms (0 if there is none).
     """
     list(dispatcher.submit(TASK, "d", "g", {"n": -1}).results())
     began = time.perf_counter()
@@ -81,7 +82,7 @@ def throughput(dispatcher: Dispatcher, jobs: int, single_jobs: int) -> tuple[flo
         began = time.perf_counter()
         list(dispatcher.submit(TASK, "d", "g", {"n": -2 - number}).results())
         latencies_ms.append((time.perf_counter() - began) * 1000)
-    return rate_per_s, sorted(latencies_ms)[single_jobs // 2]
+    return rate_per_s, sorted(latencies_ms)[single_jobs // 2] if single_jobs else 0.0
 
 
 def run(hosts: str) -> Figures:
@@ -89,6 +90,41 @@ def run(hosts: str) -> Figures:
     with Dispatcher(hosts, ROOT, create=True) as dispatcher, workers(hosts, 2):
         rate_per_s, median_ms = throughput(dispatcher, RUN_JOBS, SINGLE_JOBS)
     return {"run_per_s": rate_per_s, "single_ms": median_ms}
+
+
+def many(hosts: str) -> Figures:
+    """Submit many jobs and take their results; also return the CPU time of each job, by process.
+
+    The time is that of the processes' threads and their descendants, without their start.
+    """
+    with Dispatcher(hosts, ROOT, create=True) as dispatcher, workers(hosts, 2) as running:
+        list(dispatcher.submit(TASK, "d", "g", {"n": -1}).results())
+        parts = {
+            "submitter": [os.getpid()],
+            "workers": [worker.pid for worker in running],
+            "executors": [pid for worker in running for pid in descendants(worker.pid)],
+        }
+        before = {part: sum(map(cpu_s, pids)) for part, pids in parts.items()}
+        rate_per_s, _ = throughput(dispatcher, MANY_JOBS, 0)
+        after = {part: sum(map(cpu_s, pids)) for part, pids in parts.items()}
+    used = {f"{part}_us": (after[part] - before[part]) * 1e6 / MANY_JOBS for part in parts}
+    return {"many_per_s": rate_per_s, **used}
+
+
+def cpu_s(process: int) -> float:
+    """Return the CPU time of a process, in s. Only on Linux."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def descendants(process: int) -> list[int]:
+    """Return the ids of the processes that a process, or a descendant of it, has started."""
+    children = [
+        int(child)
+        for thread in Path(f"/proc/{process}/task").iterdir()
+        for child in (thread / "children").read_text().split()
+    ]
+    return children + [pid for child in children for pid in descendants(child)]
 
 
 def submit(hosts: str) -> Figures:
@@ -169,6 +205,7 @@ def locality(hosts: str) -> Figures:
 
 
 MEASURES: dict[str, Callable[[str], Figures]] = {
+    "many": many,
     "run": run,
     "submit": submit,
     "kill": kill,

@@ -245,7 +245,18 @@ def test_the_reads_of_a_large_result_grow_with_its_size_and_no_faster(
 
 @pytest.mark.parametrize(
     "text",
-    ["x", "\n", '{"ended": "nothing"}\n', '{"started": 1}\n', '[1]\n{"bytes": 100}\n', "\ud7ff"],
+    [
+        "x",
+        "\n",
+        '{"ended": "nothing"}\n',
+        '{"started": 1}\n',
+        '{"started": [1]}\n',
+        '{"begun": {"a": []}}\n',
+        '{"started": "odd", "cache_hit": true, "dropped": 5}\n',
+        '{"started": "odd", "cache_hit": true, "dropped": [["d", 5]]}\n',
+        '[1]\n{"bytes": 100}\n',
+        "\ud7ff",
+    ],
 )
 def test_a_task_that_writes_into_the_pipes_costs_its_own_attempt(
     process: tuple[Executor, Listening], text: str
