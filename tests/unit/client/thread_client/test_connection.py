@@ -4,6 +4,7 @@ import random
 import time
 
 from tests.support.client_peer import DATA_BODY, Peer, untyped
+from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
 from zoolet.client.errors import DeadlineError
@@ -19,7 +20,7 @@ def test_a_result_is_not_shown_before_the_function_for_its_change() -> None:
     peer.primed()
     peer.watched("/a")
     order = ServerOrder(parse_servers("127.0.0.1:1"), random.Random(1))
-    connection = Connection(peer.session, order)
+    connection = Connection(peer.session, order, ClientOptions())
     call = peer.start(peer.make.get("/a", peer.notices.append))
     peer.session.data_to_send()
     event = encode_event(EventType.NODE_DATA_CHANGED, "/a", 6)
