@@ -97,6 +97,7 @@ pure-sources: $(INSTALLED)
 test-pure: $(READY) pure-sources ## Run the tests of the server without compiling it
 	PYTHONPATH=$(PURE) $(BIN)/zoolet --version | grep 'pure Python'
 	PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n 2 --worlds=50 tests/unit tests/property tests/simulation \
+	  tests/client_simulation \
 	  $(addprefix tests/integration/server/,test_requests.py test_raw_protocol.py test_log.py)
 
 # The wheel is built from the sdist, so a file that the sdist lacks is noticed. auditwheel copies in the
@@ -175,8 +176,9 @@ sim: $(READY) ## Simulate crashes and faults for 10,000 seeds; SEED=n repeats on
 	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/simulation \
 	  --first-world=$(or $(SEED),1) --worlds=$(if $(SEED),1,10000)
 
-sim-client: $(READY) ## Simulate both clients on a failing network for 10,000 seeds; SEED=n repeats one
-	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/client_simulation \
+# Interpreted: the simulated threads replace the modules that the compiled client has built in.
+sim-client: $(READY) pure-sources ## Simulate both clients on a failing network for 10,000 seeds; SEED=n repeats one
+	PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/client_simulation \
 	  --first-client-world=$(or $(SEED),1) --client-worlds=$(if $(SEED),1,10000)
 
 # SEED= repeats the choices of a run. The timing of threads and processes differs each time.

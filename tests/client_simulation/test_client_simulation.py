@@ -12,11 +12,15 @@ from collections.abc import Callable
 import pytest
 
 from tests.client_simulation.async_world import AsyncWorld
-from tests.client_simulation.thread_world import ThreadWorld
+from tests.client_simulation.thread_world import IS_INTERPRETED, ThreadWorld
 
 AnyWorld = AsyncWorld | ThreadWorld
 WORLDS: dict[str, Callable[[int], AnyWorld]] = {"asyncio": AsyncWorld, "threads": ThreadWorld}
 CHUNK = 25
+needs_sources = pytest.mark.skipif(
+    not IS_INTERPRETED, reason="the simulated threads need a client without compiled modules"
+)
+kinds = pytest.mark.parametrize("kind", ["asyncio", pytest.param("threads", marks=needs_sources)])
 STORY_LINES = 80
 
 REPEAT = """
@@ -47,13 +51,13 @@ def run(kind: str, seed: int) -> str:
     return "\n".join(world.story)
 
 
-@pytest.mark.parametrize("kind", WORLDS)
+@kinds
 def test_each_call_ends_once_and_no_event_is_lost(kind: str, seeds: range) -> None:
     for seed in seeds:
         run(kind, seed)
 
 
-@pytest.mark.parametrize("kind", WORLDS)
+@kinds
 def test_the_faults_happen(kind: str) -> None:
     """A simulation in which nothing fails would prove nothing."""
     stories = "\n".join(run(kind, seed) for seed in range(60))
@@ -78,7 +82,7 @@ def test_the_faults_happen(kind: str) -> None:
         assert re.search(wanted, stories), wanted
 
 
-@pytest.mark.parametrize("kind", WORLDS)
+@kinds
 def test_a_seed_repeats_its_history(kind: str) -> None:
     """Also in another process, with other hashes of strings."""
     for seed in (1, 2, 3):

@@ -99,21 +99,21 @@ class Followers:
         if self.program_runs_in == this_thread:
             return
         while self.due:
-            is_handed_over = False
+            runs_here = False
             try:
                 with self._lock:
                     if self.program_runs_in:
                         return  # that thread passes on what is due
                     work, is_program = self._next_work()
-                    is_handed_over = is_program and self._hand_over(work)
-                    if is_handed_over:
+                    if is_program and self._hand_over(work):
                         return
+                    runs_here = bool(work)
                     self.program_runs_in = this_thread if work else 0
                 for run in work:
                     self._call(run)
             finally:
-                # The handler may have handed work over to itself.
-                if self.program_runs_in == this_thread and not is_handed_over:
+                # Only then: another thread may have handed work over to this one, the handler.
+                if runs_here:
                     self.program_runs_in = 0
 
     def stop(self, limit_s: float) -> None:

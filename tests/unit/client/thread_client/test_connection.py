@@ -4,6 +4,7 @@ import random
 import time
 
 from tests.support.client_peer import DATA_BODY, Peer, untyped
+from tests.support.waiting import wait_until
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
@@ -37,4 +38,4 @@ def test_a_result_is_not_shown_before_the_function_for_its_change() -> None:
     assert call.result is None
     assert peer.sent_op_codes() == [OpCode.REMOVE_WATCHES]
     connection.followers.pass_on()
-    assert len(peer.notices) == 1
+    wait_until(lambda: len(peer.notices) == 1, "the function is called")

@@ -3,6 +3,8 @@
 import random
 import threading
 import time
+from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -327,3 +329,44 @@ def test_random_outcomes_are_passed_on_in_their_order(lock: threading.Lock, seed
     passed_on(followers)
     assert seen == [number for number in range(200) if number not in waiters]
     assert all(is_woken(waiter) for _, waiter in waiters.values())
+
+
+class _LockWithHook:
+    """A lock that calls a function when it is taken."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.on_enter: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self.on_enter()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def acquire(self) -> bool:
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def test_the_handler_does_not_give_up_work_that_it_has_just_got() -> None:
+    """Another thread hands work over while the handler begins to pass outcomes on.
+
+    Otherwise the next work would replace it, and the event would be lost.
+    """
+    lock = _LockWithHook()
+    session_log = SessionLog(ClientSession(1000))
+    followers = Followers(cast("threading.Lock", lock), lambda _: None, session_log)
+    followers.due.append(notice(lambda _: None))
+    this_thread = threading.get_ident()
+
+    def hand_over() -> None:
+        followers.program_runs_in = this_thread
+
+    lock.on_enter = hand_over
+    followers.pass_on()
+    assert followers.program_runs_in == this_thread
+    assert len(followers.due) == 1
