@@ -84,7 +84,10 @@ class Worker:
         self.unknown += not is_unsent
 
     def check(self, version: int) -> None:
-        assert self.version <= version <= self.applied + self.unknown, self
+        most = self.applied + self.unknown
+        assert self.version <= version <= most, (
+            f"{self.path} has version {version}, not {self.version} to {most}"
+        )
 
 
 async def work_in_task(client: AsyncClient, worker: Worker, stops: threading.Event) -> None:
