@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -285,17 +285,20 @@ def test_a_watch_ends_with_its_client(server: EmbeddedServer) -> None:
     assert [event.path for event in reading.end()] == ["/"]
 
 
-def test_a_watch_ends_if_the_client_closes_while_it_is_set(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = client._engine.run
+def test_a_watch_ends_if_the_client_closes_while_it_is_set(client: Client) -> None:
+    class ClosingEngine:
+        """Closes the client after each call."""
 
-    def run_and_close(call: Any, timeout_s: float | None) -> None:
-        run(call, timeout_s)
-        client.close()
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client._engine, name)
 
-    monkeypatch.setattr(client._engine, "run", run_and_close)
-    assert Running(list, client.watch("/")).end() == []
+        def run(self, call: Any, timeout_s: float | None) -> None:
+            client._engine.run(call, timeout_s)
+            client.close()
+
+    watch = client.watch("/")
+    watch._engine = cast("Any", ClosingEngine())
+    assert Running(list, watch).end() == []
 
 
 # --- Forks

@@ -23,6 +23,8 @@ CONNECT_TIMEOUT_MS: Final = 10_000
 CALL_TIMEOUT_S: Final = 30.0
 """The default time limit of a call, in seconds."""
 
+_SHORTEST_TRY_S: Final = 0.1
+
 NO_CHROOT: Final = (
     "the chroot does not exist: create it with a client without a chroot, or start the client with"
     " checks_chroot=False"
@@ -88,6 +90,8 @@ def try_limit_s(options: ClientOptions, session_timeout_ms: int, num_servers: in
     """Return the time limit of one try to connect, in seconds.
 
     Each server gets its part of the time: of the connect timeout, and of the time after which the
-    session may expire.
+    session may expire. A try has at least 0.1 s: the server may grant a longer session timeout than
+    the client wants.
     """
-    return min(options.connect_timeout_s, session_timeout_ms * 2 / 3000) / num_servers
+    session_s = max(_SHORTEST_TRY_S * num_servers, session_timeout_ms * 2 / 3000)
+    return min(options.connect_timeout_s, session_s) / num_servers

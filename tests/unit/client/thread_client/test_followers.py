@@ -51,7 +51,12 @@ def notice(function: OnNotice, *, is_quick: bool = False) -> Notice:
 def passed_on(followers: Followers) -> None:
     """Pass on what is due, and wait until the handler has done its part."""
     followers.pass_on()
-    wait_until(lambda: not followers.due and not followers.program_runs_in, "all is passed on")
+
+    def is_done() -> bool:
+        with followers._lock:  # without it, work may be just between two places
+            return not followers.due and not followers.program_runs_in
+
+    wait_until(is_done, "all is passed on")
 
 
 by_each = pytest.mark.parametrize("is_quick", [False, True], ids=["handler", "reader"])
