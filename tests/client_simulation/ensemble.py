@@ -29,6 +29,7 @@ from zoolet.wire.frames import decode_connect, encode_connected, encode_reply, f
 from zoolet.wire.jute import Reader
 from zoolet.wire.replies import (
     encode_event,
+    encode_multi_read,
     encode_path,
     encode_result,
     encode_watch_added,
@@ -330,6 +331,8 @@ class Connection(Watcher):
                 body = self._read(op_code, *requests.read_path_watch(reader))
             elif op_code in _WATCHES:
                 body = self._change_watches(op_code, reader)
+            elif op_code is OpCode.MULTI_READ:
+                body = self._read_several(reader)
             else:
                 assert op_code is OpCode.PING, op_code
                 body = b""
@@ -352,6 +355,19 @@ class Connection(Watcher):
             return record
         names = machine.tree.encoded_names(path) if op_code is OpCode.GET_CHILDREN2 else b""
         return names + stat_in(record)
+
+    def _read_several(self, reader: Reader) -> bytes:
+        parts: list[tuple[int, int, bytes]] = []
+        tree = self._member.machine.tree
+        for op_code, request in requests.decode_multi_read(reader).operations:
+            record = tree.record_of(request.path)
+            if record is None:
+                parts.append((op_code, ErrorCode.NO_NODE, b""))
+            elif op_code == OpCode.GET_DATA:
+                parts.append((op_code, 0, record))
+            else:
+                parts.append((op_code, 0, tree.encoded_names(request.path)))
+        return encode_multi_read(parts)
 
     def _change_watches(self, op_code: OpCode, reader: Reader) -> bytes:
         machine = self._member.machine
