@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -25,7 +26,6 @@ from kazoo.client import KazooClient
 import zoolet
 from tests.support.jobs import ROOT, TIMEOUT_S, WorkerProcess, all_results, next_result, write_tasks
 from tests.support.waiting import wait_until
-from zoolet.client.thread_client.transport import PlainTransport
 from zoolet.jobs import (
     Dispatcher,
     JobError,
@@ -476,17 +476,27 @@ def test_all_processes_of_a_worker_end_with_its_process_group(
 def test_a_worker_ends_with_the_reason_if_a_thread_of_its_client_fails(
     server: Any,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
     where: str,
     error: Exception,
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
+    class Failing(socket.socket):
+        def send(self, *_: object) -> int:
+            raise error
+
+    def fail(*_: object) -> bytes:
         raise error
 
     caplog.set_level(logging.INFO)
     worker: Any = Worker(server.hosts, ROOT, threads=True)
     worker.start()
-    monkeypatch.setattr(PlainTransport, where, fail)
+    transport = worker._run._link.client._engine.transport
+    if where == "receive":
+        transport._receive = fail
+    else:
+        working = transport._connection
+        failing = Failing(fileno=working.fileno())  # the same descriptor
+        transport._receive, transport._connection = failing.recv, failing
+        working.detach()
     wait_until(lambda: worker.failure is not None, "the end of the worker")
     # The error comes in a thread of the worker that waits for a reply, or in the client's own one.
     assert worker.failure is error or "to ZooKeeper is closed" in str(worker.failure)

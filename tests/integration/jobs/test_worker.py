@@ -27,7 +27,6 @@ from tests.support.jobs import (
 )
 from zoolet.cli import main
 from zoolet.client import Client, ClientOptions
-from zoolet.client.thread_client.engine import Engine
 from zoolet.jobs import (
     Dispatcher,
     JobFailedError,
@@ -108,23 +107,17 @@ def test_results_come_as_jobs_finish_and_states_are_seen_meanwhile(
 
 
 @pytest.mark.usefixtures("tasks")
-def test_an_empty_queue_is_watched_and_not_polled(
-    dispatcher: Dispatcher, server: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    begin = Engine._begin
-
-    def counting(engine: Engine, call: Any, *arguments: Any, **options: Any) -> Any:
-        calls.append(call.op_code)
-        return begin(engine, call, *arguments, **options)
-
+def test_an_empty_queue_is_watched_and_not_polled(dispatcher: Dispatcher, server: Any) -> None:
     with Worker(server.hosts, ROOT, loader="pipe_tasks:load") as worker:
+        run: Any = worker._run
+        requests = run._link.client._make
         all_results(dispatcher.submit_batch([echo("1")]))
         # What the start and the last job stirred up may still come.
         assert not worker.wait(0.5)
-        monkeypatch.setattr(Engine, "_begin", counting)
+        last_xid = requests._xid
+        assert last_xid > 0
         assert not worker.wait(0.5)
-        assert calls == []
+        assert requests._xid == last_xid
 
 
 @pytest.mark.parametrize(
