@@ -220,7 +220,7 @@ class Engine(Connection):
                     self._read_until(transport, call, end_s)
                 else:
                     self._follow(call, end_s)
-                is_late = call.phase < ENDED and time.monotonic() >= end_s
+                is_late = time.monotonic() >= end_s
         finally:
             if self.followers.waiters or self.reader == this_thread:
                 self._stop_reading(this_thread)

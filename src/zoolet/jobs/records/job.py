@@ -137,14 +137,15 @@ class Job(NamedTuple):
         Raises:
             InvalidJobError: the request is invalid; the message says why.
         """
-        dataset, groupid = request.dataset, group_text(request.groupid)
+        given: Any = request  # compiled code would refuse a wrong type with a TypeError
+        dataset, groupid = given.dataset, group_text(given.groupid)
         if (dataset is None) != (groupid is None):
             raise InvalidJobError(
                 f"dataset {dataset!r} and groupid {groupid!r}: set both, or neither for a task"
                 " without data"
             )
         name = job_names.build(
-            request.priority,
+            given.priority,
             *(job_names.no_group() if dataset is None or groupid is None else (dataset, groupid)),
         )
         check_request(request)
