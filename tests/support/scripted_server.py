@@ -139,7 +139,7 @@ class ScriptedServer:
 
     def cut(self) -> None:
         """Close all connections; new ones are accepted."""
-        for connection in self._all:
+        for connection in tuple(self._all):  # the next one comes at once
             connection.cut()
 
     def close(self) -> None:
