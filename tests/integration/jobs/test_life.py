@@ -468,16 +468,10 @@ def test_all_processes_of_a_worker_end_with_its_process_group(
     wait_for_ends(pids)
 
 
-# --- A thread of the client
-
-
 @pytest.mark.parametrize("error", [MemoryError("no room"), struct.error("odd"), KeyError("xid")])
 @pytest.mark.parametrize("where", ["receive", "send"])
 def test_a_worker_ends_with_the_reason_if_a_thread_of_its_client_fails(
-    server: Any,
-    caplog: pytest.LogCaptureFixture,
-    where: str,
-    error: Exception,
+    server: Any, caplog: pytest.LogCaptureFixture, where: str, error: Exception
 ) -> None:
     class Failing(socket.socket):
         def send(self, *_: object) -> int:
