@@ -9,12 +9,13 @@ from pathlib import Path
 import zoolet
 
 PACKAGE = Path(zoolet.__file__).parent
+LIST = Path(__file__).parents[2] / "compiled.txt"
 WITHOUT_EFFECT = {"len", "min", "max", "int", "find", "rfind", "index"}
 
 
 def compiled_sources() -> list[Path]:
     wanted: set[Path] = set()
-    for line in (PACKAGE.parents[1] / "compiled.txt").read_text().splitlines():
+    for line in LIST.read_text().splitlines():
         pattern = line.strip()
         if pattern.startswith("!"):
             wanted -= set(PACKAGE.glob(pattern[1:]))
