@@ -12,15 +12,15 @@ from collections.abc import Callable
 import pytest
 
 from tests.client_simulation.async_world import AsyncWorld
-from tests.client_simulation.thread_world import IS_INTERPRETED, ThreadWorld
+from tests.client_simulation.thread_world import ThreadWorld
+from tests.support.interpreted import interpreted_only
 
 AnyWorld = AsyncWorld | ThreadWorld
 WORLDS: dict[str, Callable[[int], AnyWorld]] = {"asyncio": AsyncWorld, "threads": ThreadWorld}
 CHUNK = 25
-needs_sources = pytest.mark.skipif(
-    not IS_INTERPRETED, reason="the simulated threads need a client without compiled modules"
-)
-kinds = pytest.mark.parametrize("kind", ["asyncio", pytest.param("threads", marks=needs_sources)])
+# Only interpreted modules let the simulation replace their threads, clock and sockets.
+THREADS = pytest.param("threads", marks=interpreted_only)
+kinds = pytest.mark.parametrize("kind", ["asyncio", THREADS])
 STORY_LINES = 80
 
 REPEAT = """

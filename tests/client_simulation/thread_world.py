@@ -51,8 +51,6 @@ _MODULES: Final = (
     retrying,
     transport,
 )
-IS_INTERPRETED: Final = engine.__file__.endswith(".py")
-"""Only interpreted modules let the simulation replace their threads, clock and sockets."""
 
 
 class ThreadWorld(World):

@@ -1,13 +1,14 @@
 """When a call is repeated: the rule, the number of attempts, and the pauses between them.
 
 Invariant: a write that may have been applied is repeated only if `Retry.repeats_writes` allows it.
-This module does no I/O and does not wait. Imports ``model``, and the client's errors and protocol.
+This module does no I/O and does not wait. Imports ``model``, and the client's errors, protocol
+and back-off.
 """
 
-import random
 from dataclasses import dataclass
 from typing import Final
 
+from zoolet.client.connecting.backoff import Backoff
 from zoolet.client.errors import (
     ConnectionLossError,
     NotReadOnlyError,
@@ -90,7 +91,7 @@ class Attempts:
         self._retry = retry
         self._renews_session = renews_session
         self._count = 1
-        self._longest_s = retry.first_pause_s
+        self._backoff = Backoff(retry.first_pause_s, retry.longest_pause_s)
 
     def next(self, error: ZooKeeperError, left_s: float) -> float | None:
         """Prepare the next attempt after an error; return the pause before it.
@@ -101,12 +102,10 @@ class Attempts:
         is_last = self._retry.attempts is not None and self._count >= self._retry.attempts
         if is_last or not self._may_repeat(error):
             return None
-        longest_s = min(self._longest_s, self._retry.longest_pause_s)
-        pause_s = longest_s * random.uniform(0.5, 1.0)  # noqa: S311 -- no secret
+        pause_s = self._backoff.next_s()
         if pause_s >= left_s:
             return None
         self._count += 1
-        self._longest_s = 2 * longest_s
         self.call = self._again()
         return pause_s
 

@@ -28,7 +28,7 @@ class Pauses:
         pause_s = ServerOrder.pause_s
 
         def noted(order: ServerOrder) -> float:
-            self.longest_s.append(order._longest_pause_s)
+            self.longest_s.append(order._backoff.longest_s)
             return pause_s(order) and 0.001
 
         monkeypatch.setattr(ServerOrder, "pause_s", noted)

@@ -7,7 +7,7 @@ asyncio.
 import asyncio
 
 from zoolet.client.asyncio_client.opening import OpenError, open_connection, resolve
-from zoolet.client.connecting.read_write import WORD, Candidates, says_read_write
+from zoolet.client.connecting.read_write import MAX_ANSWER_BYTES, WORD, Candidates, says_read_write
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.addresses import Address
@@ -62,8 +62,8 @@ class _Asking(asyncio.Protocol):
         self._got = b""
 
     def data_received(self, data: bytes) -> None:
-        """Keep the bytes; an answer to this word has at most four."""
-        self._got = (self._got + data)[:4]
+        """Keep the bytes."""
+        self._got = (self._got + data)[:MAX_ANSWER_BYTES]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
         """End the answer."""

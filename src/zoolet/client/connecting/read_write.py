@@ -5,14 +5,17 @@ a limit. This module does no I/O. Imports ``model`` and `server_order.py`. Sourc
 of Apache ZooKeeper's ``ClientCnxn``.
 """
 
-import random
 from typing import Final
 
+from zoolet.client.connecting.backoff import Backoff
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.model.addresses import Address
 
 WORD: Final = b"isro"
 """The four-letter word that asks a server."""
+
+MAX_ANSWER_BYTES: Final = 4
+"""The longest answer: ``null``."""
 
 _READ_WRITE: Final = b"rw"
 FIRST_PAUSE_S: Final = 0.1
@@ -27,13 +30,11 @@ class Candidates:
         self._order = order
         self._current = current
         self._left: list[Address] = []
-        self._longest_s = FIRST_PAUSE_S
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
 
     def pause_s(self) -> float:
         """Return the time to wait before the next server is asked."""
-        longest_s = self._longest_s
-        self._longest_s = min(LONGEST_PAUSE_S, 2 * longest_s)
-        return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 -- no secret
+        return self._backoff.next_s()
 
     def next(self) -> Address:
         """Return the server to ask next."""

@@ -1,15 +1,14 @@
 """The order in which a client tries its servers, and the pauses between its tries.
 
 Invariants: within one round, each server is tried once, in random order. The pause after a round
-without success doubles up to a limit, and is random, so that many clients do not come at the same
-time. A server that grants a session and then closes the connection is no success. This module does
-no I/O.
+without success doubles up to a limit, and is random. A server that grants a session and then closes
+the connection is no success. This module does no I/O.
 """
 
-import os
 from collections.abc import Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
+from zoolet.client.connecting.backoff import Backoff, Chance, SystemChance
 from zoolet.client.connecting.servers import Servers
 from zoolet.model.addresses import Address
 
@@ -17,33 +16,6 @@ T = TypeVar("T")
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
-
-_RANDOM_BYTES: Final = 8
-
-
-class Chance(Protocol):
-    """Random decisions: the part of ``random.Random`` that is needed here."""
-
-    def shuffle(self, x: list[T]) -> None:
-        """Bring a list into random order."""
-        ...
-
-    def uniform(self, a: float, b: float) -> float:
-        """Return a number between ``a`` and ``b``."""
-        ...
-
-
-class SystemChance:
-    """Random decisions by the operating system, without the import of random (0.5 MB)."""
-
-    def shuffle(self, x: list[T]) -> None:
-        """Bring a list into random order."""
-        x.sort(key=lambda _: os.urandom(_RANDOM_BYTES))
-
-    def uniform(self, a: float, b: float) -> float:
-        """Return a number between ``a`` and ``b``."""
-        share = int.from_bytes(os.urandom(_RANDOM_BYTES), "big") / 256**_RANDOM_BYTES
-        return a + (b - a) * share
 
 
 class ServerOrder:
@@ -55,7 +27,7 @@ class ServerOrder:
         self._chance = chance or SystemChance()
         self._round: list[Address] = []
         self._preferred: Address | None = None
-        self._longest_pause_s = FIRST_PAUSE_S
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, self._chance)
 
     @property
     def servers(self) -> Servers:
@@ -67,7 +39,7 @@ class ServerOrder:
         self._servers = servers
         self._round = []
         self._preferred = None
-        self._longest_pause_s = FIRST_PAUSE_S
+        self._backoff.reset()
 
     def next(self) -> Address:
         """Return the server to try next."""
@@ -94,9 +66,7 @@ class ServerOrder:
         """Return the time to wait after a failed try: 0 within a round."""
         if self._round:
             return 0.0
-        longest_s = self._longest_pause_s
-        self._longest_pause_s = min(LONGEST_PAUSE_S, 2 * longest_s)
-        return longest_s * self._chance.uniform(0.5, 1.0)
+        return self._backoff.next_s()
 
     def was_useful(self, served_s: float, *, has_replied: bool) -> bool:
         """Return whether a connection that has ended was a success; then a new round begins.
@@ -106,6 +76,6 @@ class ServerOrder:
         """
         is_useful = has_replied or served_s >= LONGEST_PAUSE_S
         if is_useful:
-            self._longest_pause_s = FIRST_PAUSE_S
+            self._backoff.reset()
             self._round = []
         return is_useful

@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from zoolet.client.connecting.read_write import WORD, Candidates, says_read_write
+from zoolet.client.connecting.read_write import MAX_ANSWER_BYTES, WORD, Candidates, says_read_write
 from zoolet.client.thread_client.transport import TICK_S, Transport, connect
 from zoolet.model.addresses import Address
 
 if TYPE_CHECKING:
     import ssl
-
-MAX_ANSWER_BYTES = 4
 
 
 class ReadWriteSearch:
