@@ -4,18 +4,15 @@
 nothing that depends on asyncio except ``async`` and ``await``.
 """
 
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, NamedTuple
 
 from zoolet.client.asyncio_client.interruption import Uninterrupted
+from zoolet.client.asyncio_client.subtrees.in_progress import AsyncMultisInProgress
 from zoolet.client.asyncio_client.waiting import FutureRequests, Pending, forget
 from zoolet.client.errors import NoNodeError, NotEmptyError, ZooKeeperError
 from zoolet.client.protocol.batches import Multi
 from zoolet.client.transfers import MULTIS_IN_PROGRESS, Splitter
-
-if TYPE_CHECKING:
-    from zoolet.model.stat import Stat
 
 OnDeleted = Callable[[int], None]
 """A function of the program that is called with the number of znodes deleted until now."""
@@ -24,7 +21,14 @@ ZNODES_IN_DELETE: Final = 1000
 """The default number of znodes that one multi deletes."""
 
 
-class AsyncDeleter:
+class _Sent(NamedTuple):
+    """The paths of a multi that was sent."""
+
+    batch: list[str]
+    future: Pending[Any]
+
+
+class AsyncDeleter(AsyncMultisInProgress[_Sent]):
     """Deletes lists of znodes.
 
     Attributes:
@@ -32,11 +36,11 @@ class AsyncDeleter:
     """
 
     def __init__(self, requests: FutureRequests, batch_size: int, progress: OnDeleted | None):
+        super().__init__()
         self.count = 0
         self._requests = requests
         self._batch_size = batch_size
         self._progress = progress
-        self._sent: deque[tuple[list[str], Pending[tuple[str | Stat | None, ...]]]] = deque()
 
     async def delete(self, found: list[str]) -> None:
         """Delete paths in this order; leave out znodes that are missing or not empty.
@@ -59,16 +63,14 @@ class AsyncDeleter:
                 batch = []
             batch.append(path)
         await self._delete_batch(batch, block)
-        while self._sent:
-            block.check()
-            await self._settle_next(block)
+        await self._settle_all(block)
 
     async def _delete_batch(self, batch: list[str], block: Uninterrupted) -> None:
         block.check()
         multi = Multi()
         for path in batch:
             multi.delete(path)
-        self._sent.append((batch, self._requests.multi(multi)))
+        self._sent.append(_Sent(batch, self._requests.multi(multi)))
         while len(self._sent) >= MULTIS_IN_PROGRESS:
             await self._settle_next(block)
 
@@ -103,14 +105,6 @@ class AsyncDeleter:
                 forget(future)
         if refusal is not None:
             raise refusal
-
-    async def _settle_rest(self, block: Uninterrupted) -> None:
-        """After an error, count the multis in progress: the server may have executed them."""
-        while self._sent:
-            try:
-                await self._settle_next(block)
-            except ZooKeeperError:
-                continue
 
     def _note(self, count: int) -> None:
         self.count += count

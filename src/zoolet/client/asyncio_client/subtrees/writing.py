@@ -7,13 +7,12 @@ writer waits for the multis in progress, so that it counts all that is written.
 nothing that depends on asyncio except ``async`` and ``await``.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from zoolet.client.asyncio_client.interruption import Uninterrupted
+from zoolet.client.asyncio_client.subtrees.in_progress import AsyncMultisInProgress
 from zoolet.client.asyncio_client.waiting import FutureRequests, Pending, forget, result_of
-from zoolet.client.errors import ZooKeeperError
 from zoolet.client.protocol.batches import Multi
 from zoolet.client.transfers import (
     MULTIS_IN_PROGRESS,
@@ -38,7 +37,7 @@ class _Sent(NamedTuple):
     future: Pending[Any]
 
 
-class AsyncWriter:
+class AsyncWriter(AsyncMultisInProgress[_Sent]):
     """Writes znodes to a server.
 
     With ``replaces``, the writer overwrites the data of existing znodes, and with ``with_acl`` also
@@ -56,13 +55,13 @@ class AsyncWriter:
         keeps_ephemerals: bool,
         progress: OnTransferred | None,
     ) -> None:
+        super().__init__()
         self._requests = requests
         self._replaces = replaces
         self._with_acl = with_acl
         self._keeps_ephemerals = keeps_ephemerals
         self._progress = progress
         self._done = Transferred()
-        self._sent: deque[_Sent] = deque()
 
     async def write(self, znodes: AsyncIterator[ExportedZnode]) -> Transferred:
         """Write the znodes, which must be in an order with parents before children."""
@@ -91,9 +90,7 @@ class AsyncWriter:
             batch.append(copy)
         if batch:
             await self._write_batch(batch, block)
-        while self._sent:
-            block.check()
-            await self._settle_next(block)
+        await self._settle_all(block)
 
     async def _write_batch(self, batch: list[ExportedZnode], block: Uninterrupted) -> None:
         present = await self._present(batch) if self._replaces else frozenset[str]()
@@ -158,14 +155,6 @@ class AsyncWriter:
         finally:
             for future in sent:
                 forget(future)
-
-    async def _settle_rest(self, block: Uninterrupted) -> None:
-        """After an error, count the multis in progress: the server may have executed them."""
-        while self._sent:
-            try:
-                await self._settle_next(block)
-            except ZooKeeperError:
-                continue
 
     def _report(self) -> None:
         if self._progress is not None:

@@ -3,18 +3,15 @@
 Made by `release.client_methods` from `asyncio_client/subtrees/deleting.py`: change that module.
 """
 
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, NamedTuple
 
 from zoolet.client.thread_client.interruption import Uninterrupted
+from zoolet.client.thread_client.subtrees.in_progress import MultisInProgress
 from zoolet.client.thread_client.waiting import FutureRequests, Pending, forget
 from zoolet.client.errors import NoNodeError, NotEmptyError, ZooKeeperError
 from zoolet.client.protocol.batches import Multi
 from zoolet.client.transfers import MULTIS_IN_PROGRESS, Splitter
-
-if TYPE_CHECKING:
-    from zoolet.model.stat import Stat
 
 OnDeleted = Callable[[int], None]
 """A function of the program that is called with the number of znodes deleted until now."""
@@ -23,7 +20,14 @@ ZNODES_IN_DELETE: Final = 1000
 """The default number of znodes that one multi deletes."""
 
 
-class Deleter:
+class _Sent(NamedTuple):
+    """The paths of a multi that was sent."""
+
+    batch: list[str]
+    future: Pending[Any]
+
+
+class Deleter(MultisInProgress[_Sent]):
     """Deletes lists of znodes.
 
     Attributes:
@@ -31,11 +35,11 @@ class Deleter:
     """
 
     def __init__(self, requests: FutureRequests, batch_size: int, progress: OnDeleted | None):
+        super().__init__()
         self.count = 0
         self._requests = requests
         self._batch_size = batch_size
         self._progress = progress
-        self._sent: deque[tuple[list[str], Pending[tuple[str | Stat | None, ...]]]] = deque()
 
     def delete(self, found: list[str]) -> None:
         """Delete paths in this order; leave out znodes that are missing or not empty.
@@ -58,16 +62,14 @@ class Deleter:
                 batch = []
             batch.append(path)
         self._delete_batch(batch, block)
-        while self._sent:
-            block.check()
-            self._settle_next(block)
+        self._settle_all(block)
 
     def _delete_batch(self, batch: list[str], block: Uninterrupted) -> None:
         block.check()
         multi = Multi()
         for path in batch:
             multi.delete(path)
-        self._sent.append((batch, self._requests.multi(multi)))
+        self._sent.append(_Sent(batch, self._requests.multi(multi)))
         while len(self._sent) >= MULTIS_IN_PROGRESS:
             self._settle_next(block)
 
@@ -102,14 +104,6 @@ class Deleter:
                 forget(future)
         if refusal is not None:
             raise refusal
-
-    def _settle_rest(self, block: Uninterrupted) -> None:
-        """After an error, count the multis in progress: the server may have executed them."""
-        while self._sent:
-            try:
-                self._settle_next(block)
-            except ZooKeeperError:
-                continue
 
     def _note(self, count: int) -> None:
         self.count += count

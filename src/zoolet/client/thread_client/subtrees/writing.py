@@ -6,13 +6,12 @@ writer waits for the multis in progress, so that it counts all that is written.
 Made by `release.client_methods` from `asyncio_client/subtrees/writing.py`: change that module.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from zoolet.client.thread_client.interruption import Uninterrupted
+from zoolet.client.thread_client.subtrees.in_progress import MultisInProgress
 from zoolet.client.thread_client.waiting import FutureRequests, Pending, forget, result_of
-from zoolet.client.errors import ZooKeeperError
 from zoolet.client.protocol.batches import Multi
 from zoolet.client.transfers import (
     MULTIS_IN_PROGRESS,
@@ -37,7 +36,7 @@ class _Sent(NamedTuple):
     future: Pending[Any]
 
 
-class Writer:
+class Writer(MultisInProgress[_Sent]):
     """Writes znodes to a server.
 
     With ``replaces``, the writer overwrites the data of existing znodes, and with ``with_acl`` also
@@ -55,13 +54,13 @@ class Writer:
         keeps_ephemerals: bool,
         progress: OnTransferred | None,
     ) -> None:
+        super().__init__()
         self._requests = requests
         self._replaces = replaces
         self._with_acl = with_acl
         self._keeps_ephemerals = keeps_ephemerals
         self._progress = progress
         self._done = Transferred()
-        self._sent: deque[_Sent] = deque()
 
     def write(self, znodes: Iterator[ExportedZnode]) -> Transferred:
         """Write the znodes, which must be in an order with parents before children."""
@@ -90,9 +89,7 @@ class Writer:
             batch.append(copy)
         if batch:
             self._write_batch(batch, block)
-        while self._sent:
-            block.check()
-            self._settle_next(block)
+        self._settle_all(block)
 
     def _write_batch(self, batch: list[ExportedZnode], block: Uninterrupted) -> None:
         present = self._present(batch) if self._replaces else frozenset[str]()
@@ -157,14 +154,6 @@ class Writer:
         finally:
             for future in sent:
                 forget(future)
-
-    def _settle_rest(self, block: Uninterrupted) -> None:
-        """After an error, count the multis in progress: the server may have executed them."""
-        while self._sent:
-            try:
-                self._settle_next(block)
-            except ZooKeeperError:
-                continue
 
     def _report(self) -> None:
         if self._progress is not None:

@@ -1,0 +1,39 @@
+"""Multis in progress: their replies are counted in order, also after an error or an interrupt.
+
+`release.client_methods` makes the module of the client for threads from this module. So it contains
+nothing that depends on asyncio except ``async`` and ``await``.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import Generic, TypeVar
+
+from zoolet.client.asyncio_client.interruption import Uninterrupted
+from zoolet.client.errors import ZooKeeperError
+
+S = TypeVar("S")
+
+
+class AsyncMultisInProgress(ABC, Generic[S]):
+    """The multis that were sent, and whose replies are not counted yet."""
+
+    def __init__(self) -> None:
+        self._sent: deque[S] = deque()
+
+    @abstractmethod
+    async def _settle_next(self, block: Uninterrupted) -> None:
+        """Wait for the next reply, and count it."""
+
+    async def _settle_all(self, block: Uninterrupted) -> None:
+        """Wait for all replies; an interrupt ends the wait between two replies."""
+        while self._sent:
+            block.check()
+            await self._settle_next(block)
+
+    async def _settle_rest(self, block: Uninterrupted) -> None:
+        """After an error, count the multis in progress: the server may have executed them."""
+        while self._sent:
+            try:
+                await self._settle_next(block)
+            except ZooKeeperError:
+                continue
