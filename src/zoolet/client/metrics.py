@@ -6,7 +6,8 @@ Imports ``model`` and the client's protocol.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from zoolet.client.protocol.states import SessionState
+from zoolet.client.protocol.states import SERVED, SessionState
+from zoolet.client.protocol.watches import Notice, Resynced
 from zoolet.model.codes import EventType
 
 if TYPE_CHECKING:
@@ -66,6 +67,24 @@ def report(log: "SessionLog", method: Callable[..., object], *arguments: object)
     except Exception:
         log.exception("the metrics of the program failed: %r", method)
         return None
+
+
+Report = tuple[Callable[..., object], tuple[object, ...]]
+"""A method of a ClientMetrics to call, and its arguments."""
+
+
+def reports_of(
+    metrics: ClientMetrics, outcome: Notice | SessionState, address: object
+) -> list[Report]:
+    """Return what to report for an outcome of a session whose connection has this address."""
+    if isinstance(outcome, Notice):
+        if isinstance(outcome.what, Resynced):
+            return [(metrics.resynced, ())]
+        return [(metrics.event_received, (outcome.what.type,))]
+    found: list[Report] = [(metrics.state_changed, (outcome,))]
+    if outcome in SERVED:
+        found.append((metrics.connected, (str(address),)))
+    return found
 
 
 def outcome_of(error: BaseException | None) -> str:

@@ -11,12 +11,10 @@ from zoolet.client.asyncio_client.engine import Engine
 from zoolet.client.asyncio_client.link import Link
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
-from zoolet.client.metrics import CANCELLED, ClientMetrics, outcome_of, report
+from zoolet.client.metrics import CANCELLED, ClientMetrics, outcome_of, report, reports_of
 from zoolet.client.protocol.calls import Call
 from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession, Outcome
-from zoolet.client.protocol.states import SERVED, SessionState
-from zoolet.client.protocol.watches import Notice, Resynced
 from zoolet.client.session_log import SessionLog
 
 T = TypeVar("T")
@@ -46,17 +44,10 @@ class MeasuredEngine(Engine):
 
     def deliver(self, outcomes: list[Outcome]) -> None:
         """Report events and states, then pass the outcomes to the program."""
-        metrics = self._metrics
         for outcome in outcomes:
-            if isinstance(outcome, Notice):
-                if isinstance(outcome.what, Resynced):
-                    report(self.log, metrics.resynced)
-                else:
-                    report(self.log, metrics.event_received, outcome.what.type)
-            elif isinstance(outcome, SessionState):
-                report(self.log, metrics.state_changed, outcome)
-                if outcome in SERVED:
-                    report(self.log, metrics.connected, str(self.address))
+            if not isinstance(outcome, Call):
+                for method, arguments in reports_of(self._metrics, outcome, self.address):
+                    report(self.log, method, *arguments)
         super().deliver(outcomes)
 
     def new_link(self, loop: asyncio.AbstractEventLoop) -> Link:

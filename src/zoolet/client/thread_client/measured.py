@@ -13,12 +13,11 @@ from typing import TypeVar, cast
 
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.server_order import ServerOrder
-from zoolet.client.metrics import CANCELLED, ClientMetrics, outcome_of, report
+from zoolet.client.metrics import CANCELLED, ClientMetrics, outcome_of, report, reports_of
 from zoolet.client.protocol.calls import ENDED, Call
 from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession, Outcome
-from zoolet.client.protocol.states import SERVED, OnState, SessionState
-from zoolet.client.protocol.watches import Notice, Resynced
+from zoolet.client.protocol.states import OnState
 from zoolet.client.session_log import SessionLog
 from zoolet.client.thread_client.engine import Engine
 from zoolet.client.thread_client.followers import Followers
@@ -62,18 +61,11 @@ class _Pending:
 
     def note(self, outcome: Outcome, address: object) -> None:
         """Keep the report of an outcome of the session."""
-        metrics = self.metrics
         if isinstance(outcome, Call):
             self.end(outcome, outcome_of(outcome.error))
-        elif isinstance(outcome, Notice):
-            if isinstance(outcome.what, Resynced):
-                self.add(metrics.resynced)
-            else:
-                self.add(metrics.event_received, outcome.what.type)
-        elif isinstance(outcome, SessionState):
-            self.add(metrics.state_changed, outcome)
-            if outcome in SERVED:
-                self.add(metrics.connected, str(address))
+            return
+        for method, arguments in reports_of(self.metrics, outcome, address):
+            self.add(method, *arguments)
 
     def report(self) -> None:
         """Report what is kept. The caller does not hold the lock."""
