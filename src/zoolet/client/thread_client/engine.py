@@ -31,8 +31,10 @@ from zoolet.model.codes import OpCode
 
 T = TypeVar("T")
 
-_QUIET_S: Final = 0.005
-"""The background thread begins to read when no other thread has waited for this time."""
+_QUIET_MS: Final = 1.0
+_LONGEST_QUIET_MS: Final = 8.0
+"""The background thread begins to read when no other thread has waited for this time. It doubles
+while others wait: the events after a few calls come soon, and many calls are seldom disturbed."""
 
 _SEND_AT_CALLS: Final = 64
 """Calls with futures are sent at the latest when this number of calls waits to be sent."""
@@ -275,6 +277,7 @@ class Engine(Connection):
         """Connect, keep the session alive, and read while no other thread does."""
         self.followers.background = threading.get_ident()
         poll = self._new_poll()
+        quiet_ms = _QUIET_MS
         try:
             while self._goes_on():
                 transport = self.transport
@@ -282,12 +285,13 @@ class Engine(Connection):
                     self._connect(poll)
                     continue
                 waits = self._waits
-                poll.poll(_QUIET_S * 1000)
+                poll.poll(quiet_ms)
                 self._do_work()
                 with self.lock:
                     reads = not self.reader and waits == self._waits
                     if reads:
                         self.reader = threading.get_ident()
+                quiet_ms = _QUIET_MS if reads else min(2 * quiet_ms, _LONGEST_QUIET_MS)
                 if reads:
                     self._read_in_background(transport, waits)
         except Exception:
