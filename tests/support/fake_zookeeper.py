@@ -208,7 +208,7 @@ class Connection:
             return ErrorCode.OK, b""
         if op_code is OpCode.REMOVE_WATCHES:
             wanted = requests.decode_watches_of(reader)
-            assert wanted.type is WatcherType.ANY
+            assert wanted.watcher_type is WatcherType.ANY
             tables = (self.data, self.child, self.persistent, self.recursive)
             found = [table for table in tables if wanted.path in table]
             for table in found:

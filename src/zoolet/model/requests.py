@@ -28,12 +28,17 @@ class Connect(NamedTuple):
     """Whether the frame contained ``read_only``; clients before 3.4 and some newer ones omit it."""
 
 
-class Auth(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class Auth(Record):
     """Credentials of a scheme for this connection."""
 
-    type: int
-    scheme: str
-    auth: bytes | None
+    __slots__ = ("auth_type", "scheme", "auth")
+
+    def __init__(self, auth_type: int, scheme: str, auth: bytes | None) -> None:
+        self.auth_type = auth_type
+        self.scheme = scheme
+        self.auth = auth
 
 
 @final
@@ -79,10 +84,15 @@ class Delete(Record):
         self.version = version
 
 
-class DeleteContainer(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class DeleteContainer(Record):
     """deleteContainer, with which the server deletes a container or TTL znode without children."""
 
-    path: str
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
 
 
 @final
@@ -134,27 +144,46 @@ class Multi(Record):
         self.operations = operations
 
 
-class CloseSession(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class CloseSession(Record):
     """The request closeSession; it has no body."""
 
+    __slots__ = ()
 
-class CreateSession(NamedTuple):
+
+@final
+@mypyc_attr(acyclic=True)
+class CreateSession(Record):
     """createSession, which the server creates itself for a connection without a session."""
 
-    timeout_ms: int
+    __slots__ = ("timeout_ms",)
+
+    def __init__(self, timeout_ms: int) -> None:
+        self.timeout_ms = timeout_ms
 
 
-class PathWatch(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class PathWatch(Record):
     """The requests exists, getData, getChildren and getChildren2."""
 
-    path: str
-    watch: bool
+    __slots__ = ("path", "watch")
+
+    def __init__(self, path: str, watch: bool) -> None:
+        self.path = path
+        self.watch = watch
 
 
-class PathOnly(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class PathOnly(Record):
     """getACL, sync, getAllChildrenNumber and getEphemerals (whose path is a prefix)."""
 
-    path: str
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
 
 
 class SetWatches(NamedTuple):
@@ -194,24 +223,39 @@ class SetWatches(NamedTuple):
                 yield SetWatches(self.relative_zxid, *lists)
 
 
-class AddWatch(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class AddWatch(Record):
     """The request addWatch."""
 
-    path: str
-    mode: AddWatchMode
+    __slots__ = ("path", "mode")
+
+    def __init__(self, path: str, mode: AddWatchMode) -> None:
+        self.path = path
+        self.mode = mode
 
 
-class WatchesOf(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class WatchesOf(Record):
     """checkWatches and removeWatches: the client's own watches of a type on a path."""
 
-    path: str
-    type: WatcherType
+    __slots__ = ("path", "watcher_type")
+
+    def __init__(self, path: str, watcher_type: WatcherType) -> None:
+        self.path = path
+        self.watcher_type = watcher_type
 
 
-class MultiRead(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class MultiRead(Record):
     """The request multiRead: getData and getChildren requests, each with its op code."""
 
-    operations: tuple[tuple[int, PathWatch], ...]
+    __slots__ = ("operations",)
+
+    def __init__(self, operations: tuple[tuple[int, PathWatch], ...]) -> None:
+        self.operations = operations
 
 
 PartRequest = Create | Delete | SetData | Check

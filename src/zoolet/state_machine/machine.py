@@ -255,7 +255,9 @@ class StateMachine:
         Raises RequestError (NO_WATCHER).
         """
         path = request.path
-        if not any(table.holds(path, watcher, mode) for table, mode in self._kinds(request.type)):
+        if not any(
+            table.holds(path, watcher, mode) for table, mode in self._kinds(request.watcher_type)
+        ):
             raise RequestError(ErrorCode.NO_WATCHER, path)
 
     def remove_watches(self, request: WatchesOf, watcher: Watcher) -> None:
@@ -264,7 +266,7 @@ class StateMachine:
         Raises RequestError (NO_WATCHER) if there are none.
         """
         path = request.path
-        kinds = self._kinds(request.type)
+        kinds = self._kinds(request.watcher_type)
         self.is_changing = True
         removed = [table.remove(path, watcher, mode) for table, mode in kinds]
         self.is_changing = False

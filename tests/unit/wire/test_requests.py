@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
-from zoolet.model.requests import Create, Delete, Multi, SetData
+from zoolet.model.requests import Create, Delete, Multi, PathWatch, SetData
 from zoolet.wire import requests
 from zoolet.wire.jute import INT, MalformedError, Reader, pack_acl, pack_buffer, pack_ustring
 
@@ -49,7 +49,8 @@ def test_a_multi_is_read_with_its_op_codes() -> None:
 
 def test_text_that_is_no_utf8_is_replaced_as_java_does() -> None:
     body = pack_buffer(b"/\xff") + b"\x01"
-    assert requests.decode_path_watch(Reader(body, 0, len(body))) == ("/\ufffd", True)
+    decoded = requests.decode_path_watch(Reader(body, 0, len(body)))
+    assert decoded == PathWatch("/\ufffd", True)
 
 
 @pytest.mark.parametrize("op_code", sorted(requests.WRITE_OP_CODES))

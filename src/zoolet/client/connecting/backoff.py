@@ -5,23 +5,26 @@ zoolet, and not random, which takes 0.5 MB.
 """
 
 import os
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 T = TypeVar("T")
 
+if TYPE_CHECKING:  # the creation of a Protocol takes 0.3 ms
+    from typing import Protocol
+
+    class Chance(Protocol):
+        """Random decisions: the part of ``random.Random`` that is needed here."""
+
+        def shuffle(self, x: list[T]) -> None:
+            """Bring a list into random order."""
+            ...
+
+        def uniform(self, a: float, b: float) -> float:
+            """Return a number between ``a`` and ``b``."""
+            ...
+
+
 _RANDOM_BYTES: Final = 8
-
-
-class Chance(Protocol):
-    """Random decisions: the part of ``random.Random`` that is needed here."""
-
-    def shuffle(self, x: list[T]) -> None:
-        """Bring a list into random order."""
-        ...
-
-    def uniform(self, a: float, b: float) -> float:
-        """Return a number between ``a`` and ``b``."""
-        ...
 
 
 class SystemChance:
@@ -45,7 +48,7 @@ class Backoff:
             it.
     """
 
-    def __init__(self, first_s: float, limit_s: float, chance: Chance | None = None) -> None:
+    def __init__(self, first_s: float, limit_s: float, chance: "Chance | None" = None) -> None:
         """Begin; ``first_s`` limits the first pause, and ``limit_s`` all pauses."""
         self._first_s = min(first_s, limit_s)
         self._limit_s = limit_s

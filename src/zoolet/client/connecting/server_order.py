@@ -6,11 +6,14 @@ the connection is no success. This module does no I/O.
 """
 
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from zoolet.client.connecting.backoff import Backoff, Chance, SystemChance
+from zoolet.client.connecting.backoff import Backoff, SystemChance
 from zoolet.client.connecting.servers import Servers
 from zoolet.model.addresses import Address
+
+if TYPE_CHECKING:
+    from zoolet.client.connecting.backoff import Chance
 
 T = TypeVar("T")
 
@@ -21,7 +24,7 @@ LONGEST_PAUSE_S: Final = 5.0
 class ServerOrder:
     """The servers of a client; the program may change them at any time."""
 
-    def __init__(self, servers: Servers, chance: Chance | None = None) -> None:
+    def __init__(self, servers: Servers, chance: "Chance | None" = None) -> None:
         """Begin a round; ``chance`` decides about the order and the pauses."""
         self._servers = servers
         self._chance = chance or SystemChance()

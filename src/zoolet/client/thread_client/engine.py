@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from zoolet.client.connecting.options import ClientOptions, try_limit_s
 from zoolet.client.connecting.server_order import ServerOrder
@@ -24,10 +24,13 @@ from zoolet.client.protocol.replies import name_of
 from zoolet.client.protocol.session import ClientSession
 from zoolet.client.protocol.states import SessionState
 from zoolet.client.thread_client.connection import Connection
-from zoolet.client.thread_client.polling import POLLIN, POLLOUT, Poll, new_poll
+from zoolet.client.thread_client.polling import POLLIN, POLLOUT, new_poll
 from zoolet.client.thread_client.transport import TICK_S, Transport, connect
 from zoolet.model.addresses import Address
 from zoolet.model.codes import OpCode
+
+if TYPE_CHECKING:
+    from zoolet.client.thread_client.polling import Poll
 
 T = TypeVar("T")
 
@@ -299,7 +302,7 @@ class Engine(Connection):
         finally:
             self._end()
 
-    def _new_poll(self) -> Poll:
+    def _new_poll(self) -> "Poll":
         """Return a poll object that ends its wait when the thread is nudged."""
         poll = new_poll()
         if self.wake_reads is not None:
@@ -358,7 +361,7 @@ class Engine(Connection):
         count = len(self.order.servers.addresses)
         return try_limit_s(self.options, self.session.timeout_ms, count)
 
-    def _connect(self, poll: Poll) -> None:
+    def _connect(self, poll: "Poll") -> None:
         """Try the next server; pause before, if a round of tries has failed."""
         with self.lock:
             if self.session.state is SessionState.EXPIRED:
@@ -388,7 +391,7 @@ class Engine(Connection):
         else:
             self._use(transport, address)
 
-    def _pause(self, poll: Poll) -> None:
+    def _pause(self, poll: "Poll") -> None:
         end_s = time.monotonic() + self.order.pause_s()
         while self._goes_on() and self.has_failed and (left_s := end_s - time.monotonic()) > 0:
             poll.poll(min(left_s, self._time_to_check_s()) * 1000)

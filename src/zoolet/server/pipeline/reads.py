@@ -217,8 +217,8 @@ def _get_ephemerals(machine: StateMachine, asker: Connection, reader: Reader) ->
 
 
 def _add_watch(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
-    path, mode = decode_add_watch(reader)
-    machine.add_watch(path, asker, mode)
+    request = decode_add_watch(reader)
+    machine.add_watch(request.path, asker, request.mode)
     return Shown(NOTHING, encode_watch_added())
 
 
