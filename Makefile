@@ -38,7 +38,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint lock sbom hooks sim sim-client client-faults crash flakes jobs-faults jobs-soak revision attack bench bench-client bench-compare bench-jobs \
-  conformance apache wheels test-wheel sizes release postgresql redis manifest-tools deb test-deb page-tools python docs \
+  conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
 
 help: ## Show this list
@@ -82,7 +82,9 @@ $(READY): $(INSTALLED) setup.py compiled.txt $(COMPILED_SOURCES)
 run: $(READY) ## Serve, load a year of flights, run jobs over them, check the answer
 	@$(BIN)/python examples/flights.py
 
-test: $(READY) lint types check-workflows apache postgresql manifest-tools page-tools ## Run every check and every test
+# One core compiles while the other one installs packages and checks types.
+test: $(INSTALLED) $(CHECK_TOOLS)/.installed ## Run every check and every test
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line lint types check-workflows system-packages
 	@$(MAKE) --no-print-directory test-compiled
 	@$(MAKE) --no-print-directory test-pure
 
@@ -227,6 +229,10 @@ redis:
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
 	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
 	  || { echo "The comparison needs redis-server: install Debian's package redis-server." >&2; exit 1; }
+
+# One after the other: apt-get works for one caller at a time.
+system-packages:
+	@for name in apache postgresql manifest-tools page-tools; do $(MAKE) --no-print-directory $$name || exit 1; done
 
 # PostgreSQL, as the store of large results; no cluster is made but the tests' own.
 postgresql:
