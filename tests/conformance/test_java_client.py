@@ -170,6 +170,8 @@ def normalised(printed: str, hosts: str) -> tuple[list[str], list[str]]:
     for line in kept.splitlines():
         if not line.strip() or line == "WATCHER::" or re.search("SLF4J|log4j|JLine|DEBUG", line):
             continue
+        if "state:Closed" in line:  # printed only if Java's event thread is faster than the exit
+            continue
         prompt = re.sub(r"^\[zk: HOSTS\(\w+\) \d+\] ", "", line)
         (events if "WatchedEvent" in prompt else answers).append(prompt)
     return list(_sorted_where_a_set(answers)), sorted(events)

@@ -25,8 +25,9 @@ from tests.support.jobs import (
     next_result,
     write_tasks,
 )
+from tests.support.sessions import end_session
 from zoolet.cli import main
-from zoolet.client import Client, ClientOptions
+from zoolet.client import SessionId
 from zoolet.jobs import (
     Dispatcher,
     JobFailedError,
@@ -57,10 +58,11 @@ def piped(tasks: Path, name: str = "pipe", groupid: str = "1") -> JobRequest:
     return JobRequest("pipe_tasks:read_pipe", "flights", groupid, {"pipe": str(pipe)}, 0)
 
 
-def end_session(server: Any, worker: Any) -> None:
-    """End a worker's session: whoever connects with its id and password can close it."""
-    with Client(server.hosts, ClientOptions(session=worker._run._link.client.session_id)):
-        pass
+def session_of(worker: Any) -> SessionId:
+    """Return the session of a worker in this process."""
+    found = worker._run._link.client.session_id
+    assert isinstance(found, SessionId)
+    return found
 
 
 # --- What a worker does with a job
@@ -288,7 +290,7 @@ def test_a_worker_that_lost_its_session_goes_on_under_a_new_id(
         first_id = worker.worker_id
         batch = dispatcher.submit("pipe_tasks:read_own_pipe", "flights", "1", parameters)
         late = (tasks / "pipe0").open("w")
-        end_session(server, worker)
+        end_session(server.hosts, session_of(worker))
         with (tasks / "pipe1").open("w") as in_time:
             assert worker.worker_id != first_id
             late.write("late")
@@ -314,7 +316,7 @@ def test_an_idle_worker_that_lost_its_session_registers_again(
 ) -> None:
     with Worker(server.hosts, ROOT, loader="pipe_tasks:load") as worker:
         first_id = worker.worker_id
-        end_session(server, worker)
+        end_session(server.hosts, session_of(worker))
         changed = threading.Event()
         while (ids := dispatcher.queue.workers(lambda _: changed.set())) in ([], [first_id]):
             assert changed.wait(TIMEOUT_S)

@@ -39,9 +39,9 @@ from zoolet.jobs.records.json_values import EncodedJson
 
 log = logging.getLogger(__name__)
 
-END_LIMIT_S = 1.0
+END_LIMIT_S = 3.0
 """Time limit, in seconds, of the normal exit of a process with its atexit handlers. After it, the
-process is killed."""
+process is killed. On a busy machine, the exit of an idle process can take more than a second."""
 START_LIMIT_S = 600.0
 """Time limit, in seconds, of the start of a process, including the import of the loader."""
 YOUNG_S = 5.0
