@@ -28,6 +28,7 @@ from zoolet.model.build import DESCRIPTION
 
 _PLACES: Final = {
     "data": "zoolet.data.commands",
+    "ensemble": "zoolet.ensemble.commands",
     "init": "zoolet.server.cli.init",
     "jobs": "zoolet.jobs.cli.commands",
     "server": "zoolet.server.cli.commands",
@@ -35,7 +36,7 @@ _PLACES: Final = {
 }
 """The module of each command; the command has the same name in its module."""
 
-_NEED_POSIX: Final = frozenset({"data", "init", "server", "worker"})
+_NEED_POSIX: Final = frozenset({"data", "ensemble", "init", "server", "worker"})
 """The commands that Windows does not support."""
 
 _NEEDED: Final = {"jobs": "sqlalchemy", "worker": "sqlalchemy"}

@@ -29,6 +29,7 @@ from zoolet.server.sockets.listening import is_broken_connection
 from zoolet.server.zoo_cfg.config import Config, Listener
 from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk
+from zoolet.storage.ensemble_marker import check_not_marked
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
@@ -201,6 +202,7 @@ class Server:
         locks = self._directories.lock(self._disk)
         try:
             self._directories.check_writable(self._disk)
+            check_not_marked(self._disk, self._directories)
             yield
         finally:
             for lock in locks:

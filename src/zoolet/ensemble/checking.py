@@ -1,0 +1,135 @@
+"""Compares the directories of the members of an ensemble before the first start.
+
+This module changes no files.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from zoolet.console.reporting import text_of
+from zoolet.data.comparing import differences
+from zoolet.data.directory_reader import directories_of
+from zoolet.ensemble.configurations import MAX_BUFFER, TTL_KEY, Needs
+from zoolet.ensemble.errors import EnsembleError
+from zoolet.ensemble.member_directories import MYID_NAME, MemberDirectory
+from zoolet.ensemble.members import LARGEST_NUMBER
+from zoolet.ensemble.stopped_data import (
+    ACCEPTED_EPOCH,
+    CURRENT_EPOCH,
+    StoppedData,
+    check_stopped,
+    read_epoch,
+    read_stopped_data,
+)
+from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
+from zoolet.storage.disk import Disk
+from zoolet.storage.ensemble_marker import read_marker
+from zoolet.storage.errors import StorageError
+
+_MOST_DIFFERENCES: Final = 5
+
+
+class Finding(NamedTuple):
+    """A result of the check.
+
+    Attributes:
+        is_sound: whether the ensemble can start as far as this finding says.
+        text: the description, for people.
+    """
+
+    is_sound: bool
+    text: str
+
+
+class _First(NamedTuple):
+    """The first member whose data can be read, with which the others are compared."""
+
+    member: MemberDirectory
+    data: StoppedData
+    epochs: tuple[int | None, int | None]
+
+
+def check_copies(members: Sequence[MemberDirectory]) -> Iterator[Finding]:
+    """Yield the findings about the members' directories, and about all of them together."""
+    first: _First | None = None
+    for member in members:
+        try:
+            found = _read(member)
+        except (EnsembleError, StorageError, OSError) as error:
+            yield Finding(False, f"{member.name}: {text_of(error)}")
+            continue
+        machine = found.data.machine
+        yield Finding(
+            True,
+            f"{member.name}: {len(machine.tree)} znodes, {len(machine.sessions)} sessions, zxid"
+            f" 0x{machine.zxid:x}, epoch {found.epochs[1]}",
+        )
+        for text in (*_faults_of(found), *([] if first is None else _compared(first, found))):
+            yield Finding(False, f"{member.name}: {text}")
+        if first is None:
+            first = found
+    yield from _together(members)
+
+
+def _read(member: MemberDirectory) -> _First:
+    directories_of(member.data_dir, member.directories.logs.parent)
+    check_stopped(member.homes)
+    epochs = tuple(read_epoch(member.directories, name) for name in (ACCEPTED_EPOCH, CURRENT_EPOCH))
+    return _First(member, read_stopped_data(Disk(), member.directories), (epochs[0], epochs[1]))
+
+
+def _faults_of(found: _First) -> Iterator[str]:
+    """Yield what is wrong with one member."""
+    member, data, (accepted, current) = found
+    if member.number is None:
+        yield f"{member.data_dir / MYID_NAME} is missing: write the member's number into the file"
+    elif not 1 <= member.number <= LARGEST_NUMBER:
+        yield f"the number in {MYID_NAME} must be from 1 to {LARGEST_NUMBER}"
+    if read_marker(Disk(), member.directories) is not None:
+        yield "this is the old directory of the server, not the directory of a member"
+    if accepted is None or current is None:
+        yield "the directory has no epoch files: it was not made by zoolet ensemble create"
+    if member.config_path is None:
+        return
+    if member.servers and member.number not in member.servers:
+        yield f"{member.config_path} has no line server.{member.number}"
+    yield from _missing_settings(member, data)
+
+
+def _missing_settings(member: MemberDirectory, data: StoppedData) -> Iterator[str]:
+    if data.has_ttl and member.value(TTL_KEY).lower() != "true":
+        yield f"there are TTL znodes, but {member.config_path} does not have {TTL_KEY}=true"
+    needed = Needs(data.has_ttl, data.largest_bytes).least_max_buffer
+    if member.java_options.get(MAX_BUFFER, DEFAULT_MAX_FRAME_BYTES) < needed:
+        yield (
+            f"the largest txn has {data.largest_bytes} bytes: start Java with"
+            f" -D{MAX_BUFFER}={needed} (SERVER_JVMFLAGS)"
+        )
+
+
+def _compared(first: _First, found: _First) -> Iterator[str]:
+    """Yield the differences between the first member and another one."""
+    ours, theirs = first.data.machine, found.data.machine
+    if ours.zxid != theirs.zxid:
+        yield f"the zxid is 0x{theirs.zxid:x}, but 0x{ours.zxid:x} in {first.member.name}"
+    if first.epochs != found.epochs:
+        yield f"the epochs are {found.epochs}, but {first.epochs} in {first.member.name}"
+    if first.member.servers != found.member.servers:
+        yield f"the server.N lines are not those of {first.member.name}"
+    for number, (sign, path, _) in enumerate(differences(ours, theirs)):
+        if number == _MOST_DIFFERENCES:
+            yield "there are more differences: run zoolet data diff"
+            break
+        yield f"differs from {first.member.name}: {sign} {path}"
+
+
+def _together(members: Sequence[MemberDirectory]) -> Iterator[Finding]:
+    """Yield what is wrong with all members together."""
+    if len(members) < len(("one", "another")):
+        yield Finding(False, "name the directories of all members: there is nothing to compare")
+    numbers = [member.number for member in members if member.number is not None]
+    for number in sorted({number for number in numbers if numbers.count(number) > 1}):
+        yield Finding(False, f"two directories have the number {number} in {MYID_NAME}")
+    listed = {number for member in members for number in member.servers}
+    for number in sorted(listed - set(numbers)):
+        yield Finding(True, f"member {number} was not named, and was not compared")
