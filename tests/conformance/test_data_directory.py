@@ -17,6 +17,7 @@ from tests.support.differential.play import Player
 from tests.support.differential.step_types import Dialect
 from tests.support.differential.steps import generate
 from tests.support.rawclient import RawClient
+from zoolet.client import Client, Multi
 from zoolet.state_machine.access import digest_of
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.base import ManagedServer
@@ -103,6 +104,16 @@ def test_a_session_and_its_ephemerals_move_along(starts: dict[str, Start]) -> No
             assert again.session_id == connected.session_id
             assert client.request(-11).err == 0
         assert not {"/e", "/f"} & look_at(zoolet).tree.keys()
+
+
+def test_creates_in_a_logged_multi_are_applied(starts: dict[str, Start]) -> None:
+    """Before 3.8.2, Apache ZooKeeper applies nothing of a logged multi that has a create2."""
+    with starts["zoolet"]() as zoolet:
+        with Client(zoolet.hosts) as client:
+            client.multi(Multi().create("/m", b"x").create("/m/n"))
+        zoolet.stop()
+    with starts["apache"]() as apache:
+        assert {"/m", "/m/n"} <= look_at(apache).tree.keys()
 
 
 def write(port: int, seed: int, dialect: Dialect) -> None:

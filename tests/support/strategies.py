@@ -36,7 +36,7 @@ CHECKS = st.builds(CheckTxn, TEXT, INT32)
 ERRORS = st.builds(ErrorTxn, INT32)
 
 PARTS = st.one_of(
-    st.tuples(st.sampled_from([OpCode.CREATE, OpCode.CREATE2]), CREATES),
+    st.tuples(st.just(OpCode.CREATE), CREATES),
     st.tuples(st.just(OpCode.CREATE_CONTAINER), CONTAINERS),
     st.tuples(st.just(OpCode.CREATE_TTL), TTLS),
     st.tuples(st.sampled_from([OpCode.DELETE, OpCode.DELETE_CONTAINER]), DELETES),
@@ -46,6 +46,7 @@ PARTS = st.one_of(
 )
 BODIES = st.one_of(
     PARTS,
+    st.tuples(st.just(OpCode.CREATE2), CREATES),
     st.tuples(st.just(OpCode.RECONFIG), SETS),
     st.tuples(st.just(OpCode.SET_ACL), st.builds(SetAclTxn, TEXT, ACLS, INT32)),
     st.tuples(st.just(OpCode.CREATE_SESSION), st.builds(CreateSessionTxn, INT32)),

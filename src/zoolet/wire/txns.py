@@ -39,6 +39,8 @@ from zoolet.wire.jute import (
     write_ustrings,
 )
 
+_CREATE: Final = OpCode.CREATE.value
+_CREATE2: Final = OpCode.CREATE2.value
 _DIGEST_VERSION: Final = 2
 _DIGEST_BYTES: Final = 12
 
@@ -92,7 +94,9 @@ def _write_error(writer: BytesWriter, txn: ErrorTxn) -> None:
 def _write_multi(writer: BytesWriter, txn: MultiTxn) -> None:
     write_i32_be(writer, len(txn.txns))
     for op_code, body in txn.txns:
-        write_i32_be(writer, op_code)
+        # Before 3.8.2, Apache ZooKeeper does not know create2 in a logged multi, and would apply
+        # nothing of the multi (ZOOKEEPER-4026). Its servers log create instead.
+        write_i32_be(writer, _CREATE if op_code == _CREATE2 else op_code)
         start: i64 = len(writer)
         write_i32_be(writer, 0)
         _write_part(writer, body)

@@ -10,7 +10,7 @@ from tests.support.strategies import TXNS
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
 from zoolet.model.owner_kinds import OwnerKind
-from zoolet.model.txns import CreateTxn, SetDataTxn, Txn, TxnHeader
+from zoolet.model.txns import CreateTxn, MultiTxn, SetDataTxn, Txn, TxnHeader
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.sessions import SessionTable
 from zoolet.state_machine.tree import Tree
@@ -65,6 +65,18 @@ def test_a_reconfig_is_the_new_data_of_the_config_znode() -> None:
     assert found is not None
     assert found.data == b"server.1=a:1:2;3"
     assert (found.stat.mzxid, found.stat.mtime, found.stat.version) == (3, 4, -1)
+
+
+def test_a_logged_multi_has_create_instead_of_create2() -> None:
+    """Apache ZooKeeper 3.8.0 would read a create2 there, and apply nothing of the multi."""
+    create = CreateTxn("/a", b"x", OPEN_ACL, OwnerKind.NOBODY, 1)
+    header = TxnHeader(1, 2, 3, 4, OpCode.MULTI)
+    written = encode_txn(Txn(header, MultiTxn(((OpCode.CREATE2, create),))))
+    expected = Txn(header, MultiTxn(((OpCode.CREATE, create),)))
+    assert written == encode_txn(expected)
+    assert decode_txn(written) == expected
+    of_apache_39 = written[:36] + OpCode.CREATE2.to_bytes(4) + written[40:]
+    assert decode_txn(of_apache_39) == Txn(header, MultiTxn(((OpCode.CREATE2, create),)))
 
 
 @given(st.binary(max_size=100))
