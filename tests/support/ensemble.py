@@ -12,19 +12,11 @@ from zoolet.testing import ApacheServer
 from zoolet.testing.servers.base import ADDRESS, ReservedPort
 
 _MEMBERS = 3
+_OPTION = re.compile(r"-D[\w.]+=\w+")
 
 
-class _Member(ApacheServer):
+class Member(ApacheServer):
     """A member; it serves only when most members have been started."""
-
-    def __init__(
-        self, directory: Path, jars: Path, number: int, servers: Mapping[str, str], heap_mib: int
-    ) -> None:
-        limits = {"tickTime": 500, "initLimit": 20, "syncLimit": 10}
-        java_options = (f"-Xmx{heap_mib}m", "-XX:+UseSerialGC")
-        super().__init__(directory, jars, {**limits, **servers}, java_options=java_options)
-        (directory / "data").mkdir(parents=True)
-        (directory / "data" / "myid").write_text(f"{number}\n")
 
     @property
     def mode(self) -> str | None:
@@ -38,6 +30,47 @@ class _Member(ApacheServer):
 
     def _serves(self) -> bool:
         return self.mode is not None
+
+
+class _NewMember(Member):
+    """A member with its own configuration and an empty data directory."""
+
+    def __init__(
+        self, directory: Path, jars: Path, number: int, servers: Mapping[str, str], heap_mib: int
+    ) -> None:
+        limits = {"tickTime": 500, "initLimit": 20, "syncLimit": 10}
+        settings = {**limits, **servers}
+        super().__init__(directory, jars, settings, java_options=options_of_java(heap_mib))
+        (directory / "data").mkdir(parents=True)
+        (directory / "data" / "myid").write_text(f"{number}\n")
+
+
+def options_of_java(heap_mib: int) -> tuple[str, ...]:
+    """Return the options of a Java machine that may use ``heap_mib`` MiB for its objects."""
+    return (f"-Xmx{heap_mib}m", "-XX:+UseSerialGC")
+
+
+class CreatedMember(Member):
+    """A member whose directory ``zoolet ensemble create`` makes after this object exists.
+
+    Attributes:
+        written: the member as ``create`` takes it; its ports are reserved.
+    """
+
+    def __init__(self, scratch: Path, jars: Path, number: int, heap_mib: int = 128) -> None:
+        """Reserve the ports; ``scratch`` is a directory for the member's log."""
+        super().__init__(scratch, jars, java_options=options_of_java(heap_mib))
+        self._member_ports = (ReservedPort(), ReservedPort())
+        quorum, election = (port.number for port in self._member_ports)
+        client = f"{ADDRESS}:{self.port}"
+        self.written = f"{number}={ADDRESS}:{quorum}:{election};{client}"
+
+    def use(self, home: Path) -> None:
+        """Use the directory that was created, with the options in its ``java.env``."""
+        self.config_path = home / "zoo.cfg"
+        java_env = home / "java.env"
+        if java_env.exists():
+            self._java_options = (*self._java_options, *_OPTION.findall(java_env.read_text()))
 
 
 class ApacheEnsemble:
@@ -55,11 +88,19 @@ class ApacheEnsemble:
             f"server.{number}": f"{ADDRESS}:{quorum.number}:{election.number}"
             for number, (quorum, election) in enumerate(self._ports, 1)
         }
-        self.members = [
-            _Member(directory / str(number), jars, number, servers, heap_mib)
+        self.members: Sequence[Member] = [
+            _NewMember(directory / str(number), jars, number, servers, heap_mib)
             for number in range(1, _MEMBERS + 1)
         ]
         self.hosts = ",".join(member.hosts for member in self.members)
+
+    @classmethod
+    def of(cls, members: Sequence[Member]) -> Self:
+        """Return an ensemble of members that exist already."""
+        ensemble = cls.__new__(cls)
+        ensemble.members = members
+        ensemble.hosts = ",".join(member.hosts for member in members)
+        return ensemble
 
     def leader(self) -> ApacheServer:
         """Return the leader, once there is one."""

@@ -87,6 +87,8 @@ def _faults_of(found: _First) -> Iterator[str]:
         yield f"the number in {MYID_NAME} must be from 1 to {LARGEST_NUMBER}"
     if read_marker(Disk(), member.directories) is not None:
         yield "this is the old directory of the server, not the directory of a member"
+    for path in data.damaged:
+        yield f"{path} is damaged"
     if accepted is None or current is None:
         yield "the directory has no epoch files: it was not made by zoolet ensemble create"
     if member.config_path is None:

@@ -1,6 +1,7 @@
 """Copies the data of a stopped server into a new directory.
 
-The copy has the dataDir ``data``, and the dataLogDir ``log`` if the logs have their own directory.
+The copy has every undamaged snapshot and every log, and a new snapshot of the last state. It has
+the dataDir ``data``, and the dataLogDir ``log`` if the logs have their own directory.
 Files and directories get the mode and the owner of those that are copied.
 """
 
@@ -10,7 +11,10 @@ from zoolet.ensemble.configurations import Places
 from zoolet.ensemble.member_directories import DATA_NAME, LOG_NAME
 from zoolet.ensemble.new_directory import NewDirectory, take_owner, take_rights
 from zoolet.ensemble.stopped_data import StoppedData
-from zoolet.storage.files import DataDirectories
+from zoolet.state_machine.machine import StateMachine
+from zoolet.storage.disk import Disk
+from zoolet.storage.files import DataDirectories, by_zxid
+from zoolet.storage.snapshots import Image, write_snapshot
 
 
 def has_log_directory(directories: DataDirectories) -> bool:
@@ -29,14 +33,32 @@ def places_of(directories: DataDirectories) -> Places:
     return Places(directories.snapshots.parent, log_dir)
 
 
-def copy_data(directory: NewDirectory, data: StoppedData, targets: DataDirectories) -> None:
-    """Copy the data to directories in the new directory."""
+def copy_data(
+    disk: Disk,
+    directory: NewDirectory,
+    data: StoppedData,
+    machine: StateMachine,
+    targets: DataDirectories,
+) -> None:
+    """Copy the data to directories in the new directory, and write a snapshot of ``machine``.
+
+    With the snapshot, the state of the new server does not depend on how it applies the old logs.
+    """
     for source, target in zip(data.directories, targets, strict=True):
         directory.make(target)
         take_rights(target, source)
         take_rights(target.parent, source.parent)
     take_owner(targets.snapshots.parents[1], data.directories.snapshots.parent)
     for part in data.snapshots:
+        if by_zxid([part.path.name], "snapshot")[0][0] == machine.zxid:
+            continue
         directory.copy(part.path, part.size_bytes, targets.snapshots / part.path.name)
     for part in data.logs:
         directory.copy(part.path, part.size_bytes, targets.logs / part.path.name)
+    snapshot = write_snapshot(disk, targets.snapshots, Image.of(machine))
+    take_rights(snapshot, data.snapshots[-1].path)
+
+
+def damage_notes(data: StoppedData) -> list[str]:
+    """Return a note for each snapshot that is not copied."""
+    return [f"{path} is damaged, and is not copied" for path in data.damaged]

@@ -23,6 +23,7 @@ from zoolet.ensemble.configurations import (
 )
 from zoolet.ensemble.copying import (
     copy_data,
+    damage_notes,
     directories_in,
     has_log_directory,
     places_of,
@@ -120,13 +121,14 @@ def create_ensemble(
         check_not_marked(disk, source.directories)
         data = read_stopped_data(disk, source.directories)
         check_space(new_path, data.size_bytes * len(members))
-        notes = [*data.notes, *notes_on_members(source.properties, members)]
+        notes = [*data.notes, *damage_notes(data)]
+        notes += notes_on_members(source.properties, members)
         notes += [
             f"{path} is left from an interrupted command: remove it"
             for path in leftovers_of(new_path)
         ]
         with new_directory(disk, new_path) as directory:
-            epoch = _write_members(directory, source, data, members, named)
+            epoch = _write_members(disk, directory, source, data, members, named)
             findings = _checked(directory, members)
             marker = _marker(data, epoch, directory.path, members)
             _publish(disk, source.directories, marker, directory)
@@ -158,6 +160,7 @@ def _with_client_port(member: Member, config: Config) -> Member:
 
 
 def _write_members(
+    disk: Disk,
     directory: NewDirectory,
     source: _Source,
     data: StoppedData,
@@ -176,7 +179,7 @@ def _write_members(
     for member in members:
         home = directory.unfinished / str(member.number)
         copied = directories_in(home, has_log_dir=has_log_dir)
-        copy_data(directory, data, copied)
+        copy_data(disk, directory, data, data.machine, copied)
         versioned = copied.snapshots
         directory.write(versioned / CURRENT_EPOCH, f"{current}\n", owner)
         directory.write(versioned / ACCEPTED_EPOCH, f"{accepted}\n", owner)

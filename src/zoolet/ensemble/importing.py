@@ -18,6 +18,7 @@ from zoolet.data.directory_reader import directories_of, state_of
 from zoolet.ensemble.configurations import standalone_config
 from zoolet.ensemble.copying import (
     copy_data,
+    damage_notes,
     directories_in,
     has_log_directory,
     places_of,
@@ -36,7 +37,6 @@ from zoolet.ensemble.new_directory import (
     check_space,
     leftovers_of,
     new_directory,
-    take_rights,
 )
 from zoolet.ensemble.stopped_data import (
     ACCEPTED_EPOCH,
@@ -58,7 +58,6 @@ from zoolet.storage.disk import Disk
 from zoolet.storage.ensemble_marker import read_marker
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
-from zoolet.storage.snapshots import Image, write_snapshot
 
 
 class Candidate(NamedTuple):
@@ -129,13 +128,12 @@ def import_ensemble(
     candidates = tuple(_candidate(disk, member) for member in members)
     selected = _select(candidates)
     data = read_stopped_data(disk, selected.member.directories)
-    notes = [*data.notes, *_check_majority(candidates, data.machine, needs_majority)]
+    notes = [*data.notes, *damage_notes(data)]
+    notes += _check_majority(candidates, data.machine, needs_majority)
     notes += [
         f"{path} is left from an interrupted command: remove it" for path in leftovers_of(new_path)
     ]
-    # The copy, and the new snapshot of the same size as the last one.
-    last_bytes = data.snapshots[-1].size_bytes if data.snapshots else 0
-    check_space(new_path, data.size_bytes + last_bytes)
+    check_space(new_path, data.size_bytes)
     zxid = (1 + max(_epochs(candidates))) << EPOCH_BITS
     machine = _standalone(data.machine, zxid)
     with new_directory(disk, new_path) as directory:
@@ -299,9 +297,8 @@ def _write(
     """Write the new directory under its temporary name; return the path of its zoo.cfg."""
     has_log_dir = has_log_directory(data.directories)
     targets = directories_in(directory.unfinished, has_log_dir=has_log_dir)
-    copy_data(directory, data, targets)
+    copy_data(disk, directory, data, machine, targets)
     owner = data.directories.snapshots.parent
-    take_rights(write_snapshot(disk, targets.snapshots, Image.of(machine)), data.snapshots[-1].path)
     config_path = None
     if member.config_path is not None:
         config_path = directory.unfinished / CONFIG_NAME

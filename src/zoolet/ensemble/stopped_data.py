@@ -1,8 +1,7 @@
 """The data of a stopped server: the state, and the parts of the files that a copy needs.
 
-Invariant: this module changes no file. A copy has every undamaged snapshot and every log. It does
-not have the zeros after the last record of a log, nor an unfinished write at the end of the newest
-log: a starting server would remove them.
+Invariant: this module changes no file. A copy of a log does not have the zeros after the last
+record, nor an unfinished write at the end of the newest log: a starting server would remove them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -50,7 +49,8 @@ class StoppedData(NamedTuple):
         snapshots: the snapshots to copy.
         logs: the logs to copy, without their padding.
         largest_bytes: the size of the largest txn, or of the largest data of a znode.
-        notes: warnings for the user.
+        damaged: the snapshots that cannot be read, and are not copied.
+        notes: warnings of a starting server.
     """
 
     directories: DataDirectories
@@ -58,6 +58,7 @@ class StoppedData(NamedTuple):
     snapshots: tuple[FilePart, ...]
     logs: tuple[FilePart, ...]
     largest_bytes: int
+    damaged: tuple[Path, ...]
     notes: tuple[str, ...]
 
     @property
@@ -68,8 +69,9 @@ class StoppedData(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """The size of a copy."""
-        return sum(part.size_bytes for part in self.snapshots + self.logs)
+        """The size of a copy with one more snapshot."""
+        last_bytes = self.snapshots[-1].size_bytes
+        return last_bytes + sum(part.size_bytes for part in self.snapshots + self.logs)
 
 
 def read_stopped_data(disk: Disk, directories: DataDirectories) -> StoppedData:
@@ -81,8 +83,8 @@ def read_stopped_data(disk: Disk, directories: DataDirectories) -> StoppedData:
         check_logs_have_snapshot(disk, directories)
         raise NoDataError(f"{directories.snapshots} has no data: there is no snapshot.")
     recovery = state_of(directories)
-    notes = list(recovery.notes)
-    snapshots = list(_snapshots(disk, directories.snapshots, notes))
+    damaged: list[Path] = []
+    snapshots = list(_snapshots(disk, directories.snapshots, damaged))
     if not snapshots:
         raise StorageError(
             f"{directories.snapshots} has no undamaged snapshot: start a server there and stop it,"
@@ -112,12 +114,13 @@ def read_stopped_data(disk: Disk, directories: DataDirectories) -> StoppedData:
         tuple(snapshots),
         tuple(logs),
         largest_bytes,
-        tuple(notes),
+        tuple(damaged),
+        tuple(recovery.notes),
     )
 
 
-def _snapshots(disk: Disk, directory: Path, notes: list[str]) -> Iterator[FilePart]:
-    """Yield the undamaged snapshots; add a note for each other one."""
+def _snapshots(disk: Disk, directory: Path, damaged: list[Path]) -> Iterator[FilePart]:
+    """Yield the undamaged snapshots; add the others to ``damaged``."""
     for _, name in by_zxid(disk.list_names(directory), "snapshot"):
         path = directory / name
         try:
@@ -125,7 +128,7 @@ def _snapshots(disk: Disk, directory: Path, notes: list[str]) -> Iterator[FilePa
         except CompressionError:
             size_bytes = None
         if size_bytes is None:
-            notes.append(f"{path} is damaged, and is not copied")
+            damaged.append(path)
         else:
             yield FilePart(path, size_bytes)
 

@@ -25,9 +25,11 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def cut_newest_log(home: Path) -> None:
-    newest = max(home.glob("data/version-2/log.*"), key=lambda path: int(path.name[4:], 16))
-    newest.unlink()
+def remove_newest(home: Path) -> None:
+    """Remove the newest log and the newest snapshot."""
+    for kind in ("log", "snapshot"):
+        found = home.glob(f"data/version-2/{kind}.*")
+        max(found, key=lambda path: int(path.suffix[1:], 16)).unlink()
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def cut_newest_log(home: Path) -> None:
             lambda home: [path.unlink() for path in home.glob("data/version-2/[ls]*")],
             "there is no snapshot",
         ),
-        (cut_newest_log, "the zxid is"),
-        (cut_newest_log, "): ~ /a"),
+        (remove_newest, "the zxid is"),
+        (remove_newest, "): ~ /a"),
         (
             lambda home: replace(home / "zoo.cfg", "zk3:2888", "zk9:2888"),
             "the server.N lines are not those of member 1",
