@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import zoolet
+from tests.support.apache import write_apache_script
 from tests.support.pages import PAGES, ROOT, SEPARATOR, Page, PageError, missing_line, read_page
 from tests.support.sealed import REFUSED
 from zoolet.server.zoo_cfg.reading import parse_config
@@ -76,7 +77,10 @@ def environment(bin_directory: Path, home: Path) -> dict[str, str]:
 def paste(
     page: Page, bin_directory: Path, tmp_path: Path, wait_s: float = END_S
 ) -> "subprocess.CompletedProcess[str]":
-    """Paste the blocks of a page into a shell, in a directory that is empty at the first time."""
+    """Paste the blocks of a page into a shell.
+
+    At the first time, the directory is empty, except for Apache ZooKeeper's script if needed.
+    """
     empty, home, server = tmp_path / "empty", tmp_path / "home", tmp_path / "server"
     for directory in (empty, home, server, home / "tmp"):
         directory.mkdir(exist_ok=True)
@@ -109,8 +113,13 @@ def failures(page: Page, done: "subprocess.CompletedProcess[str]") -> list[str]:
 
 @pytest.mark.timeout(3 * TIMEOUT_S)  # on a busy machine
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_page_works_when_it_is_pasted(path: Path, bin_directory: Path, tmp_path: Path) -> None:
+def test_a_page_works_when_it_is_pasted(
+    path: Path, bin_directory: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     page = read_page(path)
+    if page.needs_apache:
+        scripts = tmp_path / "empty" / "apache-zookeeper" / "bin"
+        write_apache_script(scripts, request.getfixturevalue("apache_jars"))
     for program in page.needed_programs:
         if shutil.which(program) is None:
             pytest.skip(f"{page.name} uses {program}, which is not installed")

@@ -12,6 +12,8 @@ Rules for the pages; a block that breaks one of them fails the test that reads t
 - ``ini`` below ``<!-- part of zoo.cfg -->``: keys of zoo.cfg, which have to be valid.
 - A block below ``<!-- not run: REASON -->`` is not run. These comments are directly above it.
 - ``<!-- server -->`` anywhere: a server of the test runs at 127.0.0.1:2181 before the first block.
+- ``<!-- apache -->`` anywhere: the script ``apache-zookeeper/bin/zkServer.sh`` exists before the
+  first block; the page is skipped where Apache ZooKeeper is not installed.
 - ``<!-- needs: PROGRAM -->`` anywhere: the page is skipped where this program is not installed.
 """
 
@@ -30,7 +32,9 @@ _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>.*)$")
 _OF_BLOCK = re.compile(
     r"^ *<!-- (?P<name>not run|output|part of zoo\.cfg)(?:: (?P<text>.*\S))? -->$"
 )
-_OF_PAGE = re.compile(r"^<!-- (?P<name>server|needs)(?:: (?P<text>.*\S))? -->$", re.MULTILINE)
+_OF_PAGE = re.compile(
+    r"^<!-- (?P<name>server|apache|needs)(?:: (?P<text>.*\S))? -->$", re.MULTILINE
+)
 _HERE_DOCUMENT = re.compile(r"<<'(\w+)'\n.*?^\1$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"(?:^|\s)#\s", re.MULTILINE)
 _LIST_ITEM = re.compile(r"^\s*(?:[-*]|\d+\.) ")
@@ -97,6 +101,7 @@ class Page:
     path: Path
     blocks: tuple[Block, ...]
     needs_server: bool
+    needs_apache: bool
     needed_programs: tuple[str, ...]
 
     @property
@@ -157,7 +162,7 @@ def read_page(path: Path) -> Page:
     blocks = tuple(_blocks(path))
     of_page = [(found["name"], found["text"]) for found in _OF_PAGE.finditer(path.read_text())]
     needed = tuple(text for name, text in of_page if name == "needs")
-    return Page(path, blocks, ("server", None) in of_page, needed)
+    return Page(path, blocks, ("server", None) in of_page, ("apache", None) in of_page, needed)
 
 
 def _blocks(path: Path) -> Iterator[Block]:

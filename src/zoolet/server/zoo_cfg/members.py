@@ -14,6 +14,7 @@ from zoolet.server.zoo_cfg.properties import PropertiesError, parse_properties
 from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
 
 _DYNAMIC_KEYS = ("server.", "group", "weight")
+_ADVICE = "To move the data of one server to an ensemble, or back, use: zoolet ensemble"
 
 
 class Member(NamedTuple):
@@ -47,8 +48,7 @@ def only_member(settings: Settings) -> Member | None:
         what = "an observer" if observers else f"{len(members)} servers"
         raise ConfigError(
             f"{first.place}: {first.key} sets up an ensemble ({what}), but zoolet supports only"
-            " one server. Remove the server.N lines to start a standalone server, or start Apache"
-            " ZooKeeper with this file: it can open the same dataDir."
+            f" one server. Remove the server.N lines to start a standalone server. {_ADVICE}."
         )
     return members[0] if members else None
 
@@ -71,7 +71,9 @@ def _in_dynamic_file(settings: Settings, path: Path) -> Iterator[tuple[str, str,
     try:
         properties = list(parse_properties(read_settings_text(path)))
     except ConfigError as error:
-        raise settings.error("dynamicConfigFile", f"dynamicConfigFile: {error}") from error
+        raise settings.error(
+            "dynamicConfigFile", f"dynamicConfigFile: {error} {_ADVICE}"
+        ) from error
     except PropertiesError as error:
         raise ConfigError(f"{path}:{error.line}: {error.reason}.") from error
     for key, _, line in properties:

@@ -108,6 +108,15 @@ def test_secrets_are_not_shown() -> None:
     assert "clientPort=2181" in config.text
 
 
+def test_refusals_of_ensembles_name_the_way_to_one(tmp_path: Path) -> None:
+    dynamic = tmp_path / "zoo.cfg.dynamic"
+    servers = "server.1=a:1:2\nserver.2=b:1:2\n"
+    for lines in (servers, f"dynamicConfigFile={dynamic}", f"dynamicConfigFile={tmp_path}/none"):
+        dynamic.write_text(servers)
+        with pytest.raises(ConfigError, match=r"use: zoolet ensemble\.?$"):
+            parse(lines)
+
+
 @pytest.mark.parametrize(
     "lines",
     [
