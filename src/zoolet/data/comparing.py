@@ -26,7 +26,7 @@ class Difference(NamedTuple):
 
 def differences(left: StateMachine, right: StateMachine) -> Iterator[Difference]:
     """Yield the differences of the znodes, sorted by path, then those of the sessions."""
-    for path in sorted(left.tree.records.keys() | right.tree.records.keys()):
+    for path in sorted(_paths_that_differ(left.tree, right.tree)):
         ours, theirs = left.tree.find(path), right.tree.find(path)
         if ours is None or theirs is None:
             yield Difference("+" if ours is None else "-", path, {})
@@ -37,6 +37,20 @@ def differences(left: StateMachine, right: StateMachine) -> Iterator[Difference]
     for session_id in sorted(left.sessions.by_id.keys() ^ right.sessions.by_id.keys()):
         sign = "-" if session_id in left.sessions.by_id else "+"
         yield Difference(sign, f"session 0x{hex64(session_id)}", {})
+
+
+def _paths_that_differ(left: Tree, right: Tree) -> Iterator[str]:
+    """Yield the paths of the znodes that differ, without making a Znode of each."""
+    ours, theirs = left.all_records(), right.all_records()
+    yield from ours.keys() ^ theirs.keys()
+    for path, record in ours.items():
+        if path in theirs and (
+            record != theirs[path]
+            or left.acl_of(path) != right.acl_of(path)
+            or left.created_under(path) != right.created_under(path)
+            or left.perishable.get(path) != right.perishable.get(path)
+        ):
+            yield path
 
 
 def _fields(

@@ -22,6 +22,7 @@ from zoolet.ensemble.stopped_data import (
     read_stopped_data,
 )
 from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
+from zoolet.state_machine.machine import StateMachine
 from zoolet.storage.disk import Disk
 from zoolet.storage.ensemble_marker import read_marker
 from zoolet.storage.errors import StorageError
@@ -41,17 +42,34 @@ class Finding(NamedTuple):
     text: str
 
 
-class _First(NamedTuple):
-    """The first member whose data can be read, with which the others are compared."""
+class _Found(NamedTuple):
+    """The content of a member's directory."""
 
     member: MemberDirectory
     data: StoppedData
     epochs: tuple[int | None, int | None]
 
 
-def check_copies(members: Sequence[MemberDirectory]) -> Iterator[Finding]:
-    """Yield the findings about the members' directories, and about all of them together."""
-    first: _First | None = None
+class _Reference(NamedTuple):
+    """The state and the settings with which those of each member are compared.
+
+    ``name`` is the place of the state, ``member`` the first member that can be read.
+    """
+
+    name: str
+    machine: StateMachine
+    member: MemberDirectory
+    epochs: tuple[int | None, int | None]
+
+
+def check_copies(
+    members: Sequence[MemberDirectory], source: StoppedData | None = None
+) -> Iterator[Finding]:
+    """Yield the findings about the members' directories, and about all of them together.
+
+    The state of each member is compared with ``source``, or else with that of the first member.
+    """
+    reference: _Reference | None = None
     for member in members:
         try:
             found = _read(member)
@@ -64,21 +82,24 @@ def check_copies(members: Sequence[MemberDirectory]) -> Iterator[Finding]:
             f"{member.name}: {len(machine.tree)} znodes, {len(machine.sessions)} sessions, zxid"
             f" 0x{machine.zxid:x}, epoch {found.epochs[1]}",
         )
-        for text in (*_faults_of(found), *([] if first is None else _compared(first, found))):
+        if reference is None:
+            name = member.name if source is None else str(source.directories.snapshots)
+            original = machine if source is None else source.machine
+            reference = _Reference(name, original, member, found.epochs)
+        for text in (*_faults_of(found), *_compared(reference, found)):
             yield Finding(False, f"{member.name}: {text}")
-        if first is None:
-            first = found
+        del found, machine  # before the next tree is read
     yield from _together(members)
 
 
-def _read(member: MemberDirectory) -> _First:
+def _read(member: MemberDirectory) -> _Found:
     directories_of(member.data_dir, member.directories.logs.parent)
     check_stopped(member.homes)
     epochs = tuple(read_epoch(member.directories, name) for name in (ACCEPTED_EPOCH, CURRENT_EPOCH))
-    return _First(member, read_stopped_data(Disk(), member.directories), (epochs[0], epochs[1]))
+    return _Found(member, read_stopped_data(Disk(), member.directories), (epochs[0], epochs[1]))
 
 
-def _faults_of(found: _First) -> Iterator[str]:
+def _faults_of(found: _Found) -> Iterator[str]:
     """Yield what is wrong with one member."""
     member, data, (accepted, current) = found
     if member.number is None:
@@ -109,20 +130,22 @@ def _missing_settings(member: MemberDirectory, data: StoppedData) -> Iterator[st
         )
 
 
-def _compared(first: _First, found: _First) -> Iterator[str]:
-    """Yield the differences between the first member and another one."""
-    ours, theirs = first.data.machine, found.data.machine
+def _compared(reference: _Reference, found: _Found) -> Iterator[str]:
+    """Yield the differences between the reference and a member."""
+    ours, theirs, other = reference.machine, found.data.machine, reference.member
     if ours.zxid != theirs.zxid:
-        yield f"the zxid is 0x{theirs.zxid:x}, but 0x{ours.zxid:x} in {first.member.name}"
-    if first.epochs != found.epochs:
-        yield f"the epochs are {found.epochs}, but {first.epochs} in {first.member.name}"
-    if first.member.servers != found.member.servers:
-        yield f"the server.N lines are not those of {first.member.name}"
+        yield f"the zxid is 0x{theirs.zxid:x}, but 0x{ours.zxid:x} in {reference.name}"
+    if reference.epochs != found.epochs:
+        yield f"the epochs are {found.epochs}, but {reference.epochs} in {other.name}"
+    if other.servers != found.member.servers:
+        yield f"the server.N lines are not those of {other.name}"
+    if ours is theirs:
+        return
     for number, (sign, path, _) in enumerate(differences(ours, theirs)):
         if number == _MOST_DIFFERENCES:
             yield "there are more differences: run zoolet data diff"
             break
-        yield f"differs from {first.member.name}: {sign} {path}"
+        yield f"differs from {reference.name}: {sign} {path}"
 
 
 def _together(members: Sequence[MemberDirectory]) -> Iterator[Finding]:

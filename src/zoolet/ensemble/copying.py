@@ -57,8 +57,3 @@ def copy_data(
         directory.copy(part.path, part.size_bytes, targets.logs / part.path.name)
     snapshot = write_snapshot(disk, targets.snapshots, Image.of(machine))
     take_rights(snapshot, data.snapshots[-1].path)
-
-
-def damage_notes(data: StoppedData) -> list[str]:
-    """Return a note for each snapshot that is not copied."""
-    return [f"{path} is damaged, and is not copied" for path in data.damaged]

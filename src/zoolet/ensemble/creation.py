@@ -23,7 +23,6 @@ from zoolet.ensemble.configurations import (
 )
 from zoolet.ensemble.copying import (
     copy_data,
-    damage_notes,
     directories_in,
     has_log_directory,
     places_of,
@@ -121,7 +120,7 @@ def create_ensemble(
         check_not_marked(disk, source.directories)
         data = read_stopped_data(disk, source.directories)
         check_space(new_path, data.size_bytes * len(members))
-        notes = [*data.notes, *damage_notes(data)]
+        notes = list(data.notes)
         notes += notes_on_members(source.properties, members)
         notes += [
             f"{path} is left from an interrupted command: remove it"
@@ -129,7 +128,7 @@ def create_ensemble(
         ]
         with new_directory(disk, new_path) as directory:
             epoch = _write_members(disk, directory, source, data, members, named)
-            findings = _checked(directory, members)
+            findings = _checked(directory, members, data)
             marker = _marker(data, epoch, directory.path, members)
             _publish(disk, source.directories, marker, directory)
     return Created(
@@ -194,10 +193,13 @@ def _write_members(
     return accepted
 
 
-def _checked(directory: NewDirectory, members: Sequence[Member]) -> tuple[Finding, ...]:
+def _checked(
+    directory: NewDirectory, members: Sequence[Member], data: StoppedData
+) -> tuple[Finding, ...]:
     """Return the findings about the new directories; raises EnsembleError if one is wrong."""
     paths = [directory.unfinished / str(member.number) for member in members]
-    unfinished = check_copies([find_member(path, is_unpublished=True) for path in paths])
+    found = [find_member(path, is_unpublished=True) for path in paths]
+    unfinished = check_copies(found, data)
     findings = tuple(
         finding._replace(text=finding.text.replace(str(directory.unfinished), str(directory.path)))
         for finding in unfinished

@@ -18,7 +18,6 @@ from zoolet.data.directory_reader import directories_of, state_of
 from zoolet.ensemble.configurations import standalone_config
 from zoolet.ensemble.copying import (
     copy_data,
-    damage_notes,
     directories_in,
     has_log_directory,
     places_of,
@@ -128,11 +127,12 @@ def import_ensemble(
     candidates = tuple(_candidate(disk, member) for member in members)
     selected = _select(candidates)
     data = read_stopped_data(disk, selected.member.directories)
-    notes = [*data.notes, *damage_notes(data)]
+    notes = list(data.notes)
     notes += _check_majority(candidates, data.machine, needs_majority)
     notes += [
         f"{path} is left from an interrupted command: remove it" for path in leftovers_of(new_path)
     ]
+    notes += _access_notes(selected.member)
     check_space(new_path, data.size_bytes)
     zxid = (1 + max(_epochs(candidates))) << EPOCH_BITS
     machine = _standalone(data.machine, zxid)
@@ -261,6 +261,16 @@ def _check_majority(
             f"{text}. Name their directories too. If they are lost, add --without-majority."
         )
     yield text
+
+
+def _access_notes(member: MemberDirectory) -> Iterator[str]:
+    """Yield a note if the new server accepts clients from all networks."""
+    address = member.client[0] if member.client else member.value("clientPortAddress")
+    if member.config_path is not None and not address:
+        yield (
+            "the server accepts clients on all addresses of its machine: add clientPortAddress to"
+            " its zoo.cfg if that is wrong"
+        )
 
 
 def _servers(candidates: Sequence[Candidate], machine: StateMachine) -> dict[int, str]:

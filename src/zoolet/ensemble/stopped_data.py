@@ -50,7 +50,7 @@ class StoppedData(NamedTuple):
         logs: the logs to copy, without their padding.
         largest_bytes: the size of the largest txn, or of the largest data of a znode.
         damaged: the snapshots that cannot be read, and are not copied.
-        notes: warnings of a starting server.
+        notes: what the user must know about the data.
     """
 
     directories: DataDirectories
@@ -90,11 +90,17 @@ def read_stopped_data(disk: Disk, directories: DataDirectories) -> StoppedData:
             f"{directories.snapshots} has no undamaged snapshot: start a server there and stop it,"
             " so that it writes one."
         )
+    notes = [f"{path} is damaged, and is not copied" for path in damaged]
     logs: list[FilePart] = []
     largest_bytes = max(
         (len(record) for record in recovery.machine.tree.all_records().values()), default=0
     )
     names = by_zxid(disk.list_names(directories.logs), "log")
+    if not names and recovery.machine.zxid:
+        notes.append(
+            f"{directories.logs} holds no transaction log. If there were logs, restore them and"
+            " repeat the command: only the logs contain the changes after the last snapshot"
+        )
     needed_zxid = (recovery.snapshot_zxid or 0) + 1
     # As in recovery: the last log that begins at or before this zxid, and the newer logs.
     first_needed = max((zxid for zxid, _ in names if zxid <= needed_zxid), default=0)
@@ -104,7 +110,7 @@ def read_stopped_data(disk: Disk, directories: DataDirectories) -> StoppedData:
             if zxid < first_needed:
                 logs.append(FilePart(path, end_of_data(log, 0)))
                 continue
-            end, size_bytes = _end_of_records(path, log)
+            end, size_bytes = _end_of_records(path, log, notes)
         if end:
             logs.append(FilePart(path, end))
             largest_bytes = max(largest_bytes, size_bytes)
@@ -115,7 +121,7 @@ def read_stopped_data(disk: Disk, directories: DataDirectories) -> StoppedData:
         tuple(logs),
         largest_bytes,
         tuple(damaged),
-        tuple(recovery.notes),
+        tuple(notes),
     )
 
 
@@ -133,7 +139,7 @@ def _snapshots(disk: Disk, directory: Path, damaged: list[Path]) -> Iterator[Fil
             yield FilePart(path, size_bytes)
 
 
-def _end_of_records(path: Path, log: ReadableFile) -> tuple[int, int]:
+def _end_of_records(path: Path, log: ReadableFile, notes: list[str]) -> tuple[int, int]:
     """Return the end of the last record, and the size of the largest txn; 0 if there is none.
 
     The log is one of those that recovery has read to their end, so any damage is its torn tail.
@@ -149,6 +155,9 @@ def _end_of_records(path: Path, log: ReadableFile) -> tuple[int, int]:
         if not is_torn(log, error.offset):
             raise
         end = error.offset
+        notes.append(
+            f"{path}: an unfinished write at byte {end} is not copied; it was never acknowledged"
+        )
     if not last:
         return 0, 0
     return end, max(largest_bytes, end - last - _RECORD_BYTES_WITHOUT_TXN)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.failing_disk import NEVER, CrashError, StoppedAt
 from tests.support.stopped_server import (
     CONFIG,
     MEMBERS,
@@ -27,7 +28,7 @@ from zoolet.ensemble.errors import EnsembleError
 from zoolet.ensemble.member_directories import find_member
 from zoolet.model import requests
 from zoolet.model.codes import OpCode
-from zoolet.storage.disk import Disk, DiskFile
+from zoolet.storage.disk import Disk
 from zoolet.storage.ensemble_marker import MARKER_NAME, read_marker
 
 
@@ -272,67 +273,14 @@ def test_undo_after_the_members_were_moved_away(stopped: StoppedServer, tmp_path
     assert f"Do not start the members any more: {tmp_path}/new/1" in result.output
 
 
-class StoppedAt(Disk):
-    """A disk that fails at one operation: with an error, or with a crash after which all fail."""
-
-    def __init__(self, at: int, *, is_crash: bool) -> None:
-        self.left = at
-        self._is_crash = is_crash
-
-    def step(self) -> None:
-        self.left -= 1
-        if self.left == 0 or (self.left < 0 and self._is_crash):
-            if self._is_crash:
-                raise CrashError
-            raise OSError(28, "No space left on device")
-
-    def create(self, path: Path, *, synced: bool = False) -> DiskFile:
-        del synced
-        self.step()
-        return _File(self, path)
-
-    def make_directory(self, path: Path) -> None:
-        self.step()
-        super().make_directory(path)
-
-    def rename(self, old: Path, new: Path) -> None:
-        self.step()
-        super().rename(old, new)
-
-    def remove(self, path: Path) -> None:
-        self.step()
-        super().remove(path)
-
-    def sync_directory(self, path: Path) -> None:
-        del path
-        self.step()
-
-
-class CrashError(BaseException):
-    """The machine stops."""
-
-
-class _File(DiskFile):
-    def __init__(self, disk: StoppedAt, path: Path) -> None:
-        super().__init__(path)
-        self._disk = disk
-
-    def write(self, data: bytes) -> None:
-        self._disk.step()
-        super().write(data)
-
-    def sync(self) -> None:
-        self._disk.step()
-
-
 @pytest.mark.parametrize("is_crash", [False, True])
 def test_an_interruption_leaves_everything_or_nothing(
     stopped: StoppedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_crash: bool
 ) -> None:
     """The class of faults: an error or a crash at any operation on the disk."""
-    counting = StoppedAt(1 << 30, is_crash=False)
+    counting = StoppedAt(NEVER, is_crash=False)
     create_ensemble(counting, stopped.config_path, members_of(), tmp_path / "counted")
-    steps = (1 << 30) - counting.left
+    steps = NEVER - counting.left
     assert steps > 50
     assert run("undo", stopped.data_dir).exit_code == 0
     before = stopped.files()

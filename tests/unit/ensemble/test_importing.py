@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.failing_disk import NEVER, CrashError, StoppedAt
 from tests.support.stopped_server import MEMBERS, run, stopped_server
 from tests.support.writer import DISK, SESSION
 from zoolet.data.comparing import differences
@@ -245,6 +246,30 @@ def test_a_member_that_writes_meanwhile_is_found(
     assert result.exit_code == 1
     assert "have changed meanwhile" in result.output
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("back")] == []
+
+
+@pytest.mark.parametrize("is_crash", [False, True])
+def test_an_interruption_leaves_everything_or_nothing(
+    members: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_crash: bool
+) -> None:
+    """The class of faults: an error or a crash at any operation on the disk."""
+    found = [find_member(home) for home in all_of(members)]
+    counting = StoppedAt(NEVER, is_crash=False)
+    import_ensemble(counting, found, tmp_path / "counted")
+    expected = machine_of(tmp_path / "counted" / "data")
+    before = content_of(members)
+    if is_crash:
+        monkeypatch.setattr("zoolet.ensemble.new_directory.NewDirectory.abandon", lambda _: None)
+    for at in range(1, NEVER - counting.left + 1):
+        new = tmp_path / f"new {at}"
+        with pytest.raises((OSError, EnsembleError, CrashError)):
+            import_ensemble(StoppedAt(at, is_crash=is_crash), found, new)
+        assert content_of(members) == before, at
+        if new.exists():
+            assert list(differences(expected, machine_of(new / "data"))) == [], at
+        elif not is_crash:
+            left = [path for path in tmp_path.iterdir() if path.name.startswith(f"new {at}")]
+            assert left == [], at
 
 
 class Ensemble:
