@@ -37,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim sim-client client-faults crash flakes jobs-faults jobs-soak revision attack bench bench-client bench-compare bench-jobs \
+  actionlint lock sbom hooks sim sim-client client-faults migration crash flakes jobs-faults jobs-soak revision attack bench bench-client bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
 
@@ -188,6 +188,11 @@ client-faults: $(READY) apache ## Kill an ensemble's leader 20 times under both 
 	$(BIN)/python -m pytest -s --timeout 900 tests/crash/test_client_ensemble.py \
 	  tests/integration/client/test_client_random.py $(addprefix --client-seed=,$(SEED)) \
 	  --client-leader-kills=20 --client-threads-s=60
+
+# Also `make test` runs this test, with Debian's Apache ZooKeeper, and without its output.
+migration: $(READY) apache $(APACHE_JARS)/.unpacked ## Move a server to three Apache members and back under clients and jobs
+	$(BIN)/python -m pytest -s -q -p no:logging tests/crash/test_ensemble_migration.py
+	$(BIN)/python -m pytest -s -q -p no:logging tests/crash/test_ensemble_migration.py --apache-jars=$(APACHE_JARS)
 
 crash: $(READY) ## Kill the real server 200 times under writers, half short of memory; look for what was acknowledged
 	$(BIN)/python -m pytest --timeout 3600 tests/crash --kill-rounds=200

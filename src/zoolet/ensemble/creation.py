@@ -31,6 +31,7 @@ from zoolet.ensemble.errors import EnsembleError
 from zoolet.ensemble.member_directories import (
     CONFIG_NAME,
     JAVA_ENV_NAME,
+    LOG_NAME,
     MYID_NAME,
     find_member,
 )
@@ -263,19 +264,18 @@ def undo_ensemble(disk: Disk, path: Path, *, discards_changes: bool = False) -> 
 def _was_started(path: Path, marker: Marker) -> bool:
     """Return whether a member has taken part in an election or has written txns.
 
-    False if its directory is not on this machine any more.
+    False if its data are not on this machine any more.
     """
+    directories = directories_in(path, has_log_dir=(path / LOG_NAME).is_dir())
     try:
-        directories = find_member(path).directories
         epoch = read_epoch(directories, ACCEPTED_EPOCH)
-        listed = [directories.snapshots, directories.logs]
         zxids = [
             zxid
-            for place, kind in zip(listed, ("snapshot", "log"), strict=True)
+            for place, kind in zip(directories, ("snapshot", "log"), strict=True)
             for zxid, _ in by_zxid([found.name for found in place.iterdir()], kind)
         ]
     except FileNotFoundError:
         return False
-    except EnsembleError:
-        return path.exists()
+    except EnsembleError:  # the file has changed
+        return True
     return epoch != marker.epoch or max(zxids, default=0) > marker.zxid

@@ -265,6 +265,18 @@ def test_undo_refuses_after_the_first_start(
     assert run("undo", stopped.data_dir, "--discard-changes").exit_code == 0
 
 
+def test_undo_looks_at_the_directories_that_were_created(
+    stopped: StoppedServer, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "version-2").mkdir(parents=True)
+    run("create", stopped.config_path, *MEMBERS, "--to", tmp_path / "new", "--data-dir", elsewhere)
+    assert run("undo", stopped.data_dir).exit_code == 0
+    run("create", stopped.config_path, *MEMBERS, "--to", tmp_path / "2", "--data-dir", elsewhere)
+    (tmp_path / "2" / "3" / "data" / "version-2" / "acceptedEpoch").write_text("what?")
+    assert run("undo", stopped.data_dir).exit_code == 1
+
+
 def test_undo_after_the_members_were_moved_away(stopped: StoppedServer, tmp_path: Path) -> None:
     create(stopped, tmp_path / "new")
     shutil.rmtree(tmp_path / "new")
