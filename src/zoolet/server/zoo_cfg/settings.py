@@ -35,6 +35,8 @@ LARGEST_INT64 = (1 << 63) - 1
 
 _PROPERTY_PREFIX = "zookeeper."
 _SECRET = re.compile("digest$|password|passwd|secret", re.IGNORECASE)
+_SERVER = re.compile(r"server\.[0-9]+")
+_OF_MEMBERS = "db.autocreate"
 _DECIMAL = re.compile(r"[+-]?[0-9]+")
 _JAVA_NUMBER = re.compile(r"([+-]?)(0[xX]|#|0(?=[0-9]))?([0-9a-fA-F]+)")
 """The numbers that Java's ``Integer.decode`` accepts; the prefix selects the base."""
@@ -120,10 +122,19 @@ class Settings:
                 self._warn(f"{place}: {name} is not a known key and is ignored.{hint}")
             elif key.use is Use.IGNORED:
                 self._warn(f"{place}: {name} is ignored: {key.note}.")
+            elif key.name == _OF_MEMBERS and self._names_an_ensemble():
+                # Advice to remove the line would be wrong: a member needs it. For a server that
+                # does not vote, it has no effect.
+                self._warn(f"{place}: {name} is ignored: it is for members that vote.")
             elif key.use is Use.REFUSED and value.lower() not in key.harmless:
                 raise self.error(
                     name, f"{name}={value} is not supported: {key.note}. Remove the line"
                 )
+
+    def _names_an_ensemble(self) -> bool:
+        """Return whether the file names several servers, or the file that names them."""
+        servers = [name for name in self._settings if _SERVER.fullmatch(name)]
+        return len(servers) > 1 or "dynamicConfigFile" in self._settings
 
     def _warn(self, message: str) -> None:
         self._warnings.append(message)

@@ -108,6 +108,18 @@ def test_secrets_are_not_shown() -> None:
     assert "clientPort=2181" in config.text
 
 
+def test_the_zoo_cfg_of_a_member_is_refused_as_such(tmp_path: Path) -> None:
+    """Not because of ``db.autocreate``: without that line, a member could lose all data."""
+    with pytest.raises(ConfigError, match="sets up an ensemble"):
+        parse("db.autocreate=false\nserver.1=a:1:2\nserver.2=b:1:2")
+    dynamic = tmp_path / "zoo.cfg.dynamic"
+    dynamic.write_text("server.1=a:1:2\nserver.2=b:1:2\n")
+    with pytest.raises(ConfigError, match="sets up an ensemble"):
+        parse(f"db.autocreate=false\ndynamicConfigFile={dynamic}")
+    with pytest.raises(ConfigError, match=r"db\.autocreate=false is not supported"):
+        parse("db.autocreate=false\nserver.1=a:1:2")
+
+
 def test_refusals_of_ensembles_name_the_way_to_one(tmp_path: Path) -> None:
     dynamic = tmp_path / "zoo.cfg.dynamic"
     servers = "server.1=a:1:2\nserver.2=b:1:2\n"
