@@ -5,12 +5,14 @@ highest (currentEpoch, last zxid): every acknowledged txn is there if the direct
 majority. Source: ``FastLeaderElection.totalOrderPredicate``.
 
 The new server begins an epoch that no member has used. Clients may have seen the zxid that begins
-the last epoch although no txn has it; a server with a lower zxid would refuse these clients.
+the last epoch although no txn has it; a server with a lower zxid would refuse these clients. The
+epoch is much higher than the last one. If somebody starts the members again by mistake, they elect
+leaders of lower epochs. So they refuse the clients that have seen a zxid of the new server.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from zoolet.console.reporting import text_of
 from zoolet.data.comparing import differences
@@ -57,6 +59,9 @@ from zoolet.storage.disk import Disk
 from zoolet.storage.ensemble_marker import read_marker
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
+
+EPOCH_STEP: Final = 100
+"""The number of epochs between the last one of the members and that of the new server."""
 
 
 class Candidate(NamedTuple):
@@ -134,7 +139,7 @@ def import_ensemble(
     ]
     notes += _access_notes(selected.member)
     check_space(new_path, data.size_bytes)
-    zxid = (1 + max(_epochs(candidates))) << EPOCH_BITS
+    zxid = (max(_epochs(candidates)) + EPOCH_STEP) << EPOCH_BITS
     machine = _standalone(data.machine, zxid)
     with new_directory(disk, new_path) as directory:
         config_path = _write(disk, directory, selected.member, data, machine)
@@ -217,7 +222,7 @@ def _select(candidates: Sequence[Candidate]) -> Candidate:
 def _is_older(candidate: Candidate, selected: Candidate) -> bool:
     """Return whether an unreadable candidate is certainly older: empty, or of an earlier epoch."""
     if not candidate.has_data:
-        return True
+        return (candidate.current_epoch or 0) <= selected.position[0]
     is_known = candidate.current_epoch is not None
     return is_known and (candidate.current_epoch or 0) < selected.position[0]
 

@@ -23,6 +23,7 @@ from zoolet.storage.retention import checked_size
 from zoolet.storage.txn_log import end_of_data, is_torn, read_records
 
 EPOCH_BITS: Final = 32
+_LARGEST_EPOCH: Final = (1 << 31) - 1
 ACCEPTED_EPOCH: Final = "acceptedEpoch"
 CURRENT_EPOCH: Final = "currentEpoch"
 
@@ -175,11 +176,15 @@ def read_epoch(directories: DataDirectories, name: str) -> int | None:
     """
     path = directories.snapshots / name
     try:
-        return int(path.read_text(encoding="ascii").split("\n", 1)[0])
+        epoch = int(path.read_text(encoding="ascii").split("\n", 1)[0])
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise EnsembleError(f"{path} does not contain a number: restore the file.") from error
+    except ValueError:
+        epoch = _LARGEST_EPOCH + 1
+    # A member that has never had data writes -1.
+    if not -1 <= epoch <= _LARGEST_EPOCH:
+        raise EnsembleError(f"{path} does not contain a number of an epoch: restore the file.")
+    return epoch
 
 
 def check_stopped(directories: Iterable[Path]) -> None:

@@ -13,7 +13,7 @@ from tests.support.writer import DISK, SESSION
 from zoolet.data.comparing import differences
 from zoolet.data.directory_reader import machine_of, state_of
 from zoolet.ensemble.errors import EnsembleError
-from zoolet.ensemble.importing import import_ensemble
+from zoolet.ensemble.importing import EPOCH_STEP, import_ensemble
 from zoolet.ensemble.member_directories import find_member
 from zoolet.model import paths, requests
 from zoolet.model.acl import OPEN_ACL
@@ -90,7 +90,7 @@ def test_the_newest_member_is_selected(members: Path, tmp_path: Path) -> None:
     copied, newest = machine_of(tmp_path / "back" / "data"), machine_of(members / "2" / "data")
     assert list(differences(newest, copied)) == []
     assert copied.sessions.by_id.keys() == {SESSION}
-    assert copied.zxid == 2 << 32
+    assert copied.zxid == (1 + EPOCH_STEP) << 32
     versioned = versioned_of(tmp_path / "back")
     assert not {"acceptedEpoch", "currentEpoch", MARKER_NAME} & {
         path.name for path in versioned.iterdir()
@@ -111,13 +111,13 @@ def test_the_epoch_counts_before_the_zxid(members: Path, tmp_path: Path) -> None
     assert run("import", *all_of(members), "--to", tmp_path / "back").exit_code == 0
     copied = machine_of(tmp_path / "back" / "data")
     assert "/uncommitted" not in copied.tree.records
-    assert copied.zxid == 3 << 32
+    assert copied.zxid == (2 + EPOCH_STEP) << 32
 
 
 def test_a_promised_epoch_is_not_used_again(members: Path, tmp_path: Path) -> None:
     write_epochs(members / "3", 9, 0)
     assert run("import", *all_of(members), "--to", tmp_path / "back").exit_code == 0
-    assert machine_of(tmp_path / "back" / "data").zxid == 10 << 32
+    assert machine_of(tmp_path / "back" / "data").zxid == (9 + EPOCH_STEP) << 32
 
 
 def test_the_znode_of_the_members_is_empty(members: Path, tmp_path: Path) -> None:
@@ -208,10 +208,12 @@ def test_an_unreadable_member_of_an_earlier_epoch_is_older(members: Path, tmp_pa
     assert f"older: member 3 ({members}/3/data) cannot be read" in result.output
 
 
-@pytest.mark.parametrize("name", ["currentEpoch", "myid"])
-def test_a_file_without_a_number(members: Path, tmp_path: Path, name: str) -> None:
-    place = {"currentEpoch": versioned_of(members / "3"), "myid": members / "3" / "data"}[name]
-    (place / name).write_text("what?\n")
+@pytest.mark.parametrize(
+    ("name", "text"), [("currentEpoch", "what?"), ("acceptedEpoch", "2147483648"), ("myid", "")]
+)
+def test_a_file_without_a_number(members: Path, tmp_path: Path, name: str, text: str) -> None:
+    place = members / "3" / "data" if name == "myid" else versioned_of(members / "3")
+    (place / name).write_text(f"{text}\n")
     result = run("import", *all_of(members), "--to", tmp_path / "back")
     assert result.exit_code == 1
     assert f"{name} does not contain a number" in result.output
@@ -225,6 +227,17 @@ def test_empty_directories_are_no_majority(members: Path, tmp_path: Path) -> Non
     assert result.exit_code == 1
     assert "Participants without a readable directory: 2, 3" in result.output
     assert run("import", *all_of(members), "--to", tmp_path / "back").exit_code == 0
+
+
+def test_an_empty_directory_of_a_later_epoch_is_not_older(members: Path, tmp_path: Path) -> None:
+    log_creates(members / "1", 1, ["/x"])
+    for path in versioned_of(members / "2").glob("[ls]*"):
+        path.unlink()
+    named, options = (members / "1", members / "2"), ("--without-majority",)
+    write_epochs(members / "2", 2, 2)
+    assert run("import", *named, "--to", tmp_path / "back", *options).exit_code == 1
+    write_epochs(members / "2", 2, 1)
+    assert run("import", *named, "--to", tmp_path / "back", *options).exit_code == 0
 
 
 def test_a_member_that_runs_is_found(members: Path, tmp_path: Path) -> None:
