@@ -20,7 +20,7 @@ _SCRIPT = """\
 config=$2
 data=$(sed -n 's/^dataDir=//p' "$config/zoo.cfg")
 pid_file=$data/zookeeper_server.pid
-java="java -Xmx128m -XX:+UseSerialGC -cp {jars}/*"
+java="java -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp {jars}/*"
 set -f
 case $3 in
 start)
