@@ -31,7 +31,15 @@ from zoolet.storage.compression import Compression, CompressionError, compressio
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError
 from zoolet.storage.files import snapshot_name
-from zoolet.wire.jute import LONG, MalformedError, Reader, pack_ustring, write_acl, write_ustring
+from zoolet.wire.jute import (
+    INT,
+    LONG,
+    MalformedError,
+    Reader,
+    pack_ustring,
+    write_acl,
+    write_ustring,
+)
 
 UNFINISHED: Final = "unfinished."
 """The prefix of the name of a snapshot that is being written. Apache ZooKeeper ignores the file,
@@ -40,6 +48,8 @@ because it looks for names that begin with "snapshot"."""
 MAGIC: Final = b"ZKSN"
 VERSION: Final = 2
 _DATABASE_ID: Final = -1
+SNAPSHOT_HEADER: Final = MAGIC + INT.pack(VERSION) + LONG.pack(_DATABASE_ID)
+"""The beginning of each snapshot that zoolet writes."""
 
 _SESSION_BYTES: Final = 12
 
@@ -107,9 +117,7 @@ class Image:
     def content(self) -> Iterator[bytes]:
         """Yield the content of a snapshot before its seal in chunks; then release the image."""
         writer = BytesWriter()
-        writer.write(MAGIC)
-        write_i32_be(writer, VERSION)
-        write_i64_be(writer, _DATABASE_ID)
+        writer.write(SNAPSHOT_HEADER)
         write_i32_be(writer, len(self._sessions))
         for session_id, timeout_ms in self._sessions.items():
             write_i64_be(writer, session_id)
