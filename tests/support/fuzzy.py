@@ -10,8 +10,10 @@ from pathlib import Path
 from tests.support.writer import DISK, Writer
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
+from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.znode import Znode
 from zoolet.storage.files import snapshot_name
+from zoolet.storage.snapshots import SNAPSHOT_HEADER
 from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring
 
 
@@ -26,24 +28,26 @@ class AclNumbers:
         return -1 if acl == OPEN_ACL else self._numbers.setdefault(acl, len(self._numbers) + 1)
 
 
-class FuzzySnapshot:
-    """A snapshot of a writer's state that is being written."""
+class FuzzyContent:
+    """The content of a snapshot, between its header and its seal, that is being written.
 
-    def __init__(self, writer: Writer, numbers: AclNumbers) -> None:
+    Attributes:
+        written: the bytes that are written so far.
+    """
+
+    def __init__(self, machine: StateMachine, numbers: AclNumbers) -> None:
         """Write all that comes before the znodes."""
-        machine = self._machine = writer.machine
+        self._machine = machine
         self._numbers = numbers
-        self._directory = writer.directories.snapshots
-        self._zxid = machine.zxid
         sessions = machine.sessions.by_id.values()
         lists = [stored.entries for stored in machine.tree.acls.values()]
         acls = {numbers.of(acl): acl for acl in lists if acl != OPEN_ACL}
-        self._content = b"ZKSN" + INT.pack(2) + LONG.pack(-1) + INT.pack(len(sessions))
+        self.written = INT.pack(len(sessions))
         for session in sessions:
-            self._content += LONG.pack(session.session_id) + INT.pack(session.timeout_ms)
-        self._content += INT.pack(len(acls))
+            self.written += LONG.pack(session.session_id) + INT.pack(session.timeout_ms)
+        self.written += INT.pack(len(acls))
         for number, acl in acls.items():
-            self._content += LONG.pack(number) + pack_acl(acl)
+            self.written += LONG.pack(number) + pack_acl(acl)
         self._waiting = [paths.ROOT]
 
     def step(self) -> bool:
@@ -53,28 +57,16 @@ class FuzzySnapshot:
         path = self._waiting.pop()
         node = self._machine.tree.find(path)
         if node is not None:
-            self._content += self._znode(path, node)
+            self.written += self._znode(path, node)
             self._waiting += [paths.join(path, name) for name in node.names]
         return True
 
-    def finish(self, *, is_digested: bool = False) -> Path:
-        """Write the rest; ``is_digested``: with the parts that may follow the first seal."""
+    def finish(self) -> bytes:
+        """Write the rest; return all bytes."""
         while self.step():
             pass
-        self._content += pack_ustring("/")
-        self._seal()
-        if is_digested:
-            self._content += LONG.pack(self._zxid) + INT.pack(2) + LONG.pack(12345)
-            self._seal()
-            self._content += LONG.pack(self._zxid)
-            self._seal()
-        path = self._directory / snapshot_name(self._zxid)
-        path.write_bytes(self._content)
-        DISK.sync_directory(path.parent)
-        return path
-
-    def _seal(self) -> None:
-        self._content += LONG.pack(zlib.adler32(self._content)) + pack_ustring("/")
+        self.written += pack_ustring("/")
+        return self.written
 
     def _znode(self, path: str, node: Znode) -> bytes:
         stat = node.stat
@@ -89,3 +81,35 @@ class FuzzySnapshot:
             + LONG.pack(owner)
             + LONG.pack(stat.pzxid)
         )
+
+
+class FuzzySnapshot:
+    """A snapshot of a writer's state that is being written."""
+
+    def __init__(self, writer: Writer, numbers: AclNumbers) -> None:
+        """Write all that comes before the znodes."""
+        self._directory = writer.directories.snapshots
+        self._zxid = writer.machine.zxid
+        self._content = FuzzyContent(writer.machine, numbers)
+        self._bytes = SNAPSHOT_HEADER
+
+    def step(self) -> bool:
+        """Write the next znode, if it is still there; False: there is none left."""
+        return self._content.step()
+
+    def finish(self, *, is_digested: bool = False) -> Path:
+        """Write the rest; ``is_digested``: with the parts that may follow the first seal."""
+        self._bytes += self._content.finish()
+        self._seal()
+        if is_digested:
+            self._bytes += LONG.pack(self._zxid) + INT.pack(2) + LONG.pack(12345)
+            self._seal()
+            self._bytes += LONG.pack(self._zxid)
+            self._seal()
+        path = self._directory / snapshot_name(self._zxid)
+        path.write_bytes(self._bytes)
+        DISK.sync_directory(path.parent)
+        return path
+
+    def _seal(self) -> None:
+        self._bytes += LONG.pack(zlib.adler32(self._bytes)) + pack_ustring("/")

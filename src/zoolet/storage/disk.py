@@ -256,7 +256,7 @@ class Disk:
         return DiskFile(path, synced=synced)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Rename a file within a directory; a file with the new name is replaced."""
+        """Rename a file within a file system; a file with the new name is replaced."""
         old.replace(new)
 
     def remove(self, path: Path) -> None:

@@ -22,6 +22,9 @@ LOCK_NAME = "zookeeper_server.pid"
 TORN = "torn."
 """The prefix of the name of a file with the torn tail of a log: ``torn.LOG.OFFSET``."""
 
+REPLACING = "replacing."
+"""The prefix of the name of a file that exists while files of the data directory are replaced."""
+
 _PROBE_NAME = "unfinished.probe"
 
 _PROBE_BYTES = 4096

@@ -9,12 +9,20 @@ from pathlib import Path
 
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DirectoryError, StorageError
-from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
+from zoolet.storage.files import REPLACING, VERSION_DIRECTORY, DataDirectories, by_zxid
 
 
 def check_placement(disk: Disk, directories: DataDirectories) -> None:
-    """Raise DirectoryError if the files are in other directories than zoo.cfg names."""
+    """Raise StorageError if the files are in other directories than zoo.cfg names.
+
+    Also raises it if a replacement of the files was interrupted.
+    """
     snapshots, logs = directories
+    if any(name.startswith(REPLACING) for name in disk.list_names(snapshots)):
+        raise StorageError(
+            f"a crash interrupted the replacement of files in {snapshots}. Start the server in this"
+            " directory: it finishes the replacement first."
+        )
     if snapshots != logs:
         has_logs = bool(by_zxid(disk.list_names(snapshots), "log"))
         has_snapshots = bool(by_zxid(disk.list_names(logs), "snapshot"))

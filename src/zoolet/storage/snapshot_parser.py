@@ -1,5 +1,7 @@
 """A parser for a snapshot that arrives in pieces; it works in steps and needs little extra memory.
 
+The snapshot is the content of a file, or comes from a leader. A leader sends no seal.
+
 Format: docs/formats/snapshot.md. After the first seal, Apache ZooKeeper writes two more sealed
 parts: a digest, which is skipped, and the zxid of the last txn. Source of both, in Apache ZooKeeper
 3.9: ``ZKDatabase.deserializeSnapshot`` and ``DataTree.serializeLastProcessedZxid``.
@@ -41,9 +43,17 @@ class SnapshotParser:
         tree: the znodes.
         sessions: session id to the timeout in ms.
         zxid: the zxid of the last txn that the snapshot is known to contain.
+        open_acls: path to ACL number, for the znodes whose ACL is not in the table of a leader's
+            snapshot; ``snapshots.Snapshot`` has the reason. A file must have all ACLs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_sealed: bool = True) -> None:
+        """Parse the content of a file; if not ``is_sealed``, a snapshot that a leader sends.
+
+        The caller must feed SNAPSHOT_HEADER before the content that a leader sends.
+        """
+        self._is_sealed = is_sealed
+        self.open_acls: dict[str, int] = {}
         self.tree = Tree()
         self.sessions: dict[int, int] = {}
         self.zxid = 0
@@ -86,7 +96,10 @@ class SnapshotParser:
         acls: dict[int, StoredAcl] = {snapshots.OPEN_ACL_NUMBER: OPEN}
         yield from self._read_acls(acls)
         yield from self._read_znodes(acls)
-        yield from self._read_seals()
+        if self._is_sealed:
+            yield from self._read_seals()
+        elif self._left_bytes or self._pieces:
+            raise MalformedError("there are bytes after the end of the snapshot")
         yield from self._count_children()
 
     # --- Bytes
@@ -187,7 +200,6 @@ class SnapshotParser:
 
     def _read_znodes(self, acls: dict[int, StoredAcl]) -> Iterator[bool]:
         tree = self.tree
-        open_acls: dict[str, int] = {}
         number = 0
         reader = Reader(self._data)
         while True:
@@ -197,7 +209,7 @@ class SnapshotParser:
                 break
             if reader.data is not self._data:
                 reader = Reader(self._data)
-            self._read_znode(reader, acls, open_acls)
+            self._read_znode(reader, acls)
             number += 1
             if number % STEP_ZNODES == 0:
                 yield True
@@ -205,9 +217,10 @@ class SnapshotParser:
             raise MalformedError("the tree has no root")
         if number != len(tree.records):
             raise MalformedError(f"{number - len(tree.records)} znodes are in the snapshot twice")
-        if open_acls:
+        if self.open_acls and self._is_sealed:
             # A start would find the ACL in the logs after the snapshot. Here, there are no logs.
-            raise MalformedError(f"the ACL of {next(iter(open_acls))!r} is not in the ACL table")
+            path = next(iter(self.open_acls))
+            raise MalformedError(f"the ACL of {path!r} is not in the ACL table")
         tree.acl_table.drop_unused()
 
     def _need_znode(self) -> Iterator[bool]:
@@ -225,13 +238,11 @@ class SnapshotParser:
         if self._left_bytes < size_bytes:
             yield from self._need(size_bytes)
 
-    def _read_znode(
-        self, reader: Reader, acls: dict[int, StoredAcl], open_acls: dict[str, int]
-    ) -> None:
+    def _read_znode(self, reader: Reader, acls: dict[int, StoredAcl]) -> None:
         reader.position = self._position
         path = reader.read_ustring()
         try:
-            snapshots.read_znode(reader, self.tree, acls, path or "/", open_acls)
+            snapshots.read_znode(reader, self.tree, acls, path or "/", self.open_acls)
         except KeyError as error:
             raise MalformedError(f"the znode {path!r} has no parent") from error
         self._position = end = reader.position

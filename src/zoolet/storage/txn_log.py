@@ -32,6 +32,8 @@ from zoolet.wire.txns import decode_txn, encode_txn
 DEFAULT_PREALLOCATE_BYTES = 64 << 20
 
 _FILE_HEADER = struct.Struct(">4siq")
+LOG_HEADER_BYTES: Final = 16
+"""The size of the header of a log file."""
 _MAGIC = b"ZKLG"
 _VERSION = 2
 _DATABASE_ID = 0
