@@ -1,12 +1,14 @@
 """Random histories: the txns of a server whose clients do anything."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
-from zoolet.model import requests
+from zoolet.model import paths, requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, OpCode
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.model.quotas import BYTES, COUNT, LIMITS_NAME, STATS_NAME, format_quota
 from zoolet.model.requests import WriteRequest
 from zoolet.model.txns import SetDataTxn, Txn, TxnHeader
 from zoolet.state_machine.identities import Identities
@@ -16,7 +18,6 @@ from zoolet.state_machine.view import Requester
 
 SUPER = Identities([Id("super", "")])
 CONFIG = "/zookeeper/config"
-_NAMES = "abc"
 _DEEPEST = 3
 _LEAST_SESSIONS = 2
 
@@ -54,12 +55,19 @@ class History:
         machine: the state after the last txn.
     """
 
-    def __init__(self, chance: random.Random, machine: StateMachine, prefix: str = "") -> None:
-        """Continue with the state of ``machine``; znodes of this history begin with ``prefix``."""
+    def __init__(
+        self, chance: random.Random, machine: StateMachine, prefix: str = "", names: str = "abc"
+    ) -> None:
+        """Continue with the state of ``machine``.
+
+        The paths begin with ``prefix`` and have these names. With fewer names, a znode that was
+        deleted is created again more often.
+        """
         self._chance = chance
         self.machine = machine
         machine.rules = Rules(allows_ttl=True)
         self._prefix = prefix
+        self._names = names
         self._time_ms = 1000 + machine.zxid % 1000
         self._last_session_id = max(machine.sessions.by_id, default=0)
 
@@ -67,9 +75,16 @@ class History:
         """Make the next txn, and apply it."""
         return self.commit(*self.random_request())
 
-    def random_request(self) -> tuple[int, int, OpCode, WriteRequest]:
-        """Return a session id, a cxid, an op code and a request, which may be refused."""
-        chance, sessions = self._chance, list(self.machine.sessions.by_id)
+    def random_request(
+        self, sessions: Sequence[int] | None = None
+    ) -> tuple[int, int, OpCode, WriteRequest]:
+        """Return a session id, a cxid, an op code and a request, which may be refused.
+
+        The request is one of these sessions, or opens a new one; None means all sessions.
+        """
+        chance = self._chance
+        if sessions is None:
+            sessions = list(self.machine.sessions.by_id)
         if len(sessions) < _LEAST_SESSIONS or chance.random() < 0.05:
             self._last_session_id += 1
             timeout_ms = chance.choice([4000, 10_000])
@@ -78,6 +93,8 @@ class History:
         session_id, cxid = chance.choice(sessions), chance.randrange(1, 100)
         if chance.random() < 0.05:
             return session_id, cxid, OpCode.CLOSE_SESSION, requests.CloseSession()
+        if chance.random() < 0.02:
+            return session_id, cxid, OpCode.MULTI, self._quota()
         if chance.random() < 0.15:
             parts = tuple(self._change() for _ in range(chance.randrange(4)))
             return session_id, cxid, OpCode.MULTI, requests.Multi(parts)
@@ -111,16 +128,16 @@ class History:
 
     def _path(self) -> str:
         """Return the path of a znode that is there, or of one that is probably not there."""
-        paths = self._existing()
-        if paths and self._chance.random() < 0.9:
-            return self._chance.choice(paths)
+        existing = self._existing()
+        if existing and self._chance.random() < 0.9:
+            return self._chance.choice(existing)
         return self._new_path()
 
     def _new_path(self) -> str:
         """Return a path whose parent exists."""
-        paths = [path for path in self._existing() if path.count("/") < _DEEPEST]
-        parent = self._chance.choice([None, *paths])
-        name = self._chance.choice(_NAMES)
+        parents = [path for path in self._existing() if path.count("/") < _DEEPEST]
+        parent = self._chance.choice([None, *parents])
+        name = self._chance.choice(self._names)
         return f"/{self._prefix}{name}" if parent is None else f"{parent}/{name}"
 
     def _change(self) -> tuple[OpCode, Any]:
@@ -137,15 +154,23 @@ class History:
                 data = chance.choice([None, b"", chance.randbytes(chance.randrange(60))])
                 return OpCode.SET_DATA, requests.SetData(path, data, -1)
 
+    def _quota(self) -> requests.Multi:
+        """Set or remove a quota of a znode."""
+        path = f"{paths.QUOTA}/{self._prefix}{self._chance.choice(self._names)}"
+        nodes = [path, f"{path}/{LIMITS_NAME}", f"{path}/{STATS_NAME}"]
+        if path in self.machine.tree.records:
+            deletes = [(OpCode.DELETE, requests.Delete(node, -1)) for node in reversed(nodes)]
+            return requests.Multi(tuple(deletes))
+        data = format_quota({COUNT: 1000, BYTES: 10_000})
+        creates = [(OpCode.CREATE, requests.Create(node, data, OPEN_ACL, 0)) for node in nodes]
+        return requests.Multi(tuple(creates))
+
     def _create(self, path: str) -> tuple[OpCode, Any]:
         chance = self._chance
         data, acl = chance.randbytes(chance.randrange(40)), chance.choice(ACLS)
-        below = f"{path}/{chance.choice(_NAMES)}" if path.count("/") < _DEEPEST else path
         match chance.randrange(8):
             case 0:
-                create = requests.Create(
-                    below, data, acl, CreateMode.CONTAINER, OwnerKind.CONTAINER
-                )
+                create = requests.Create(path, data, acl, CreateMode.CONTAINER, OwnerKind.CONTAINER)
                 return OpCode.CREATE_CONTAINER, create
             case 1:
                 ttl = CreateMode.PERSISTENT_WITH_TTL

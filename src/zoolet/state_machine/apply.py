@@ -244,6 +244,11 @@ def _owner_of(txn: CreateTxn, header: TxnHeader) -> int:
 
 def _delete(change: Change, op_code: int, txn: DeleteTxn) -> TxnResult:
     path, tree = txn.path, change.tree
+    if path in tree.directories:
+        # There may be children if a snapshot was written while txns were applied: later txns create
+        # them, below a new znode with this path. They are deleted here and created again.
+        for child in tuple(tree.children_of(path)):
+            _delete(change, op_code, DeleteTxn(child))
     parent = tree.parents.of(path)
     record, acl = tree.delete(path, parent, change.header.zxid)
     change.touch_with_parent(path, parent)

@@ -134,6 +134,21 @@ def test_a_znode_that_is_deleted_later_needs_no_acl(tmp_path: Path) -> None:
     assert_same(writer.recover().machine, writer.machine)
 
 
+def test_a_znode_that_is_created_again_keeps_its_children(tmp_path: Path) -> None:
+    """The snapshot has the new znode and its children; the logs first delete the old znode."""
+    writer = Writer(tmp_path)
+    writer.create("/a", "/a/old")
+    delete(writer, "/a/old")
+    snapshot = FuzzySnapshot(writer, AclNumbers())
+    delete(writer, "/a")
+    writer.create("/a", "/a/b", "/a/b/c", acl=acl_of("new"))
+    writer.create("/a/b/e", mode=CreateMode.EPHEMERAL)
+    snapshot.finish()
+    delete(writer, "/a/b/c")
+    writer.create("/a/b/c", "/a/d")
+    assert_same(writer.recover().machine, writer.machine)
+
+
 def test_an_acl_that_is_nowhere_makes_the_snapshot_unusable(tmp_path: Path) -> None:
     writer = Writer(tmp_path)
     numbers = AclNumbers()
