@@ -27,10 +27,14 @@ _EPOCH_BITS = 32
 
 
 class AsOf(NamedTuple):
-    """The last txn that counts, by zxid, by time in ms since the epoch, or both; None: no limit."""
+    """The last txn that counts, by zxid, by time in ms since the epoch, or both; None: no limit.
+
+    ``snapshot_zxid`` is the newest snapshot from which recovery may start; None: no limit.
+    """
 
     zxid: int | None = None
     time_ms: int | None = None
+    snapshot_zxid: int | None = None
 
     def includes(self, txn: Txn) -> bool:
         """Return whether a txn counts."""
@@ -113,7 +117,7 @@ def _snapshots(
     """
     directory = directories.snapshots
     for zxid, name in reversed(by_zxid(disk.list_names(directory), "snapshot")):
-        if as_of.zxid is not None and zxid > as_of.zxid:
+        if any(limit is not None and zxid > limit for limit in (as_of.zxid, as_of.snapshot_zxid)):
             continue
         path = directory / name
         try:

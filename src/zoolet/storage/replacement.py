@@ -107,7 +107,8 @@ def truncate(
     not contain this state; then nothing is changed.
     """
     try:
-        recovery = recover(disk, directories, session_bucket_ms, AsOf(zxid=zxid))
+        as_of = AsOf(zxid=zxid, snapshot_zxid=_exact_snapshot_zxid(disk, directories, zxid))
+        recovery = recover(disk, directories, session_bucket_ms, as_of)
         _find_cut(disk, directories, zxid)
     except StorageError as error:
         raise CannotTruncateError(str(error)) from error
@@ -125,6 +126,18 @@ def truncate(
         snapshot_zxid=_NO_SNAPSHOT if kept_zxid is None else kept_zxid,
     )
     return recovery
+
+
+def _exact_snapshot_zxid(disk: Disk, directories: DataDirectories, zxid: int) -> int:
+    """Return the zxid of the newest snapshot that surely has no txn after ``zxid``.
+
+    A snapshot of Apache ZooKeeper, or of a leader, may contain txns after its own zxid, and its
+    znodes do not show all of them. But it has none after the next snapshot, which was begun later.
+    The snapshot of zxid 0 is that of a new database.
+    """
+    names = by_zxid(disk.list_names(directories.snapshots), "snapshot")
+    before = sorted({0} | {snapshot_zxid for snapshot_zxid, _ in names if snapshot_zxid <= zxid})
+    return before[-2] if len(before) > 1 else 0
 
 
 def remove_received(disk: Disk, directories: DataDirectories) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.fuzzy import AclNumbers, FuzzyContent
-from tests.support.histories import History, state_of
+from tests.support.histories import ACLS, History, state_of
 from tests.support.stopping_disk import StoppedError, StoppingDisk
-from tests.support.writer import DISK, Writer
+from tests.support.writer import DISK, SESSION, Writer
+from zoolet.model import requests
+from zoolet.model.codes import OpCode
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.sessions import SessionTable
 from zoolet.state_machine.tree import Tree
@@ -268,6 +270,20 @@ def test_a_snapshot_that_contains_later_txns_does_not_remain(tmp_path: Path) -> 
     assert "/b" not in state.tree.records
     assert state_of(writer.recover().machine) == state_of(state)
     assert not path.exists()
+
+
+def test_a_snapshot_with_a_later_acl_does_not_remain(tmp_path: Path) -> None:
+    """No zxid in a znode's Stat shows that its ACL was changed."""
+    writer = Writer(tmp_path)
+    writer.create("/a")
+    zxid = writer.machine.zxid
+    before = state_of(writer.machine)
+    writer.change(OpCode.SET_ACL, requests.SetAcl("/a", ACLS[-1], -1))
+    writer.log.roll()
+    image = Image(zxid, writer.machine.tree, {SESSION: 5000})
+    write_snapshot(DISK, writer.directories.snapshots, image)
+    assert state_of(truncate(DISK, writer.directories, zxid, 100).machine) == before
+    assert state_of(writer.recover().machine) == before
 
 
 def test_unfinished_snapshots_are_removed_at_the_next_start(tmp_path: Path) -> None:
