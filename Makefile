@@ -37,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim sim-client client-faults migration crash flakes jobs-faults jobs-soak revision attack bench bench-client bench-compare bench-jobs \
+  actionlint lock sbom hooks sim sim-client sim-observer client-faults migration crash flakes jobs-faults jobs-soak revision attack bench bench-client bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
 
@@ -99,7 +99,7 @@ pure-sources: $(INSTALLED)
 test-pure: $(READY) pure-sources ## Run the tests of the server without compiling it
 	PYTHONPATH=$(PURE) $(BIN)/zoolet --version | grep 'pure Python'
 	PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n 2 --worlds=50 tests/unit tests/property tests/simulation \
-	  tests/client_simulation \
+	  tests/client_simulation tests/observer_simulation \
 	  $(addprefix tests/integration/server/,test_requests.py test_raw_protocol.py test_log.py)
 
 # The wheel is built from the sdist, so a file that the sdist lacks is noticed. auditwheel copies in the
@@ -177,6 +177,10 @@ conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed 
 sim: $(READY) ## Simulate crashes and faults for 10,000 seeds; SEED=n repeats one
 	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/simulation \
 	  --first-world=$(or $(SEED),1) --worlds=$(if $(SEED),1,10000)
+
+sim-observer: $(READY) ## Simulate an observer and a leader with faults for 10,000 seeds; SEED=n repeats one
+	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/observer_simulation \
+	  --first-observer-world=$(or $(SEED),1) --observer-worlds=$(if $(SEED),1,10000)
 
 # Interpreted: the simulated threads replace the modules that the compiled client has built in.
 sim-client: $(READY) pure-sources ## Simulate both clients on a failing network for 10,000 seeds; SEED=n repeats one

@@ -53,6 +53,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-rounds", type=int, default=12, help="of 25 such values each")
     parser.addoption("--first-world", type=int, default=1, help="of the simulation")
     parser.addoption("--worlds", type=int, default=300, help="how many of them")
+    parser.addoption("--first-observer-world", type=int, default=1, help="of its simulation")
+    parser.addoption("--observer-worlds", type=int, default=100, help="how many of them")
     parser.addoption("--first-client-world", type=int, default=1, help="of the clients' simulation")
     parser.addoption("--client-worlds", type=int, default=25, help="how many for each client")
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")
