@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
+from mypy_extensions import i64
+
 from zoolet.big_endian.buffers import read_i32_be, read_i64_be
 from zoolet.state_machine.acl_table import OPEN, StoredAcl
 from zoolet.state_machine.tree import Tree
@@ -29,6 +31,7 @@ MAX_PART_BYTES: Final = 1 << 30
 
 _SEAL_TEXT: Final = pack_ustring("/")
 _SEAL_BYTES: Final = LONG.size + len(_SEAL_TEXT)
+_LENGTH_BYTES: Final = 4
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW_BITS: Final = 31
 _INFLATED_BYTES: Final = 1 << 18
@@ -203,7 +206,8 @@ class SnapshotParser:
         number = 0
         reader = Reader(self._data)
         while True:
-            yield from self._need_znode()
+            if not self._has_znode():
+                yield from self._need_znode()
             if self._data.startswith(_SEAL_TEXT, self._position):
                 self._position += len(_SEAL_TEXT)
                 break
@@ -222,6 +226,19 @@ class SnapshotParser:
             path = next(iter(self.open_acls))
             raise MalformedError(f"the ACL of {path!r} is not in the ACL table")
         tree.acl_table.drop_unused()
+
+    def _has_znode(self) -> bool:
+        """Return whether the znode at the position can be read; a generator would be slower."""
+        data = self._data
+        size_bytes: i64 = len(data)
+        path_at: i64 = self._position + _LENGTH_BYTES
+        if path_at > size_bytes:
+            return False
+        data_at = path_at + max(0, i64(read_i32_be(data, path_at - _LENGTH_BYTES))) + _LENGTH_BYTES
+        if data_at > size_bytes:
+            return False
+        end = data_at + max(0, i64(read_i32_be(data, data_at - _LENGTH_BYTES))) + _BYTES_BEHIND_DATA
+        return end <= size_bytes
 
     def _need_znode(self) -> Iterator[bool]:
         """Yield until the znode at the position, or the end of the tree, can be read."""
