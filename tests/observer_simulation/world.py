@@ -39,15 +39,17 @@ class Client:
     Attributes:
         session_id: its session.
         timeout_ms: the timeout of the session.
+        only_reads: whether it sends no writes and syncs, whose answers it would wait for.
         is_connected: whether its connection is open.
         is_resuming: whether the leader is asked about its session.
         last_zxid: the greatest zxid that it has seen.
         waiting: the numbers of its requests that have no reply yet.
     """
 
-    def __init__(self, session_id: int, timeout_ms: int) -> None:
+    def __init__(self, session_id: int, timeout_ms: int, *, only_reads: bool) -> None:
         self.session_id = session_id
         self.timeout_ms = timeout_ms
+        self.only_reads = only_reads
         self.is_connected = False
         self.is_resuming = False
         self.last_zxid = 0
@@ -331,7 +333,7 @@ class World:
                 self._resume(client)
             return
         observer.contact.touch(client.session_id)
-        match chance.randrange(8):
+        match 7 if client.only_reads else chance.randrange(8):
             case 0 | 1 | 2 | 3 if observer.is_serving:
                 op_code, request = self.ensemble.random_change(client.session_id)
                 self._forward(client, op_code, request)
@@ -343,7 +345,9 @@ class World:
                 self._read(client)
 
     def _open(self) -> None:
-        client = Client(self._next_session_id, self.chance.choice([4000, 6000, 10_000]))
+        timeout_ms = self.chance.choice([4000, 6000, 10_000])
+        only_reads = self.chance.random() < 0.5
+        client = Client(self._next_session_id, timeout_ms, only_reads=only_reads)
         self._next_session_id += 1
         self._clients.append(client)
         self._forward(client, OpCode.CREATE_SESSION, CreateSession(client.timeout_ms), cxid=0)
