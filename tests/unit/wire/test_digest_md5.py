@@ -56,16 +56,30 @@ def test_the_examples_of_the_rfc(
     assert server.accept(token) == ("chris", f"rspauth={answer}".encode())
 
 
-def test_a_challenge_of_java_is_accepted() -> None:
-    """Java leaves out the quality of protection if it is ``auth``."""
-    challenge = b'realm="zk-quorum-sasl-md5",nonce="a//b+c",charset=utf-8,algorithm=md5-sess'
-    client = DigestClient("test", "mypassword", QUORUM_SERVICE, QUORUM_REALM, "x")
-    server = DigestServer(
-        QUORUM_REALM, QUORUM_SERVICE, QUORUM_REALM, "a//b+c", {"test": "mypassword"}.get
+def test_a_challenge_and_an_answer_of_java_are_accepted() -> None:
+    """Taken from Apache ZooKeeper 3.8 on Java 17, which leaves out the quality of protection."""
+    challenge = (
+        b'realm="zk-quorum-sasl-md5",nonce="/wM7WKRZC3IoKaRpFUfLXa5CWTYL2mvwesGrlj1n",'
+        b"charset=utf-8,algorithm=md5-sess"
     )
-    username, answer = server.accept(client.respond(challenge))
-    assert username == "test"
-    client.check(answer)
+    password, cnonce = 'my"pass,w=ord', "E6tqLy9hLBbww7vTngMZug"
+    client = DigestClient("test", password, QUORUM_SERVICE, QUORUM_REALM, cnonce)
+    assert b"response=0eca257ae20d2ba747bd415d7c9db190" in client.respond(challenge)
+    client.check(b"rspauth=9439dea5504be302f0c1e9d7e786cd6e")
+
+
+def test_a_response_of_java_is_accepted() -> None:
+    """Taken from Apache ZooKeeper 3.8 on Java 17, which sends the user name also as authzid."""
+    passwords = {"test": "mypw"}
+    nonce = "0daeece95d341428"
+    server = DigestServer(QUORUM_REALM, QUORUM_SERVICE, QUORUM_REALM, nonce, passwords.get)
+    response = (
+        b'charset=utf-8,username="test",realm="zk-quorum-sasl-md5",nonce="0daeece95d341428",'
+        b'nc=00000001,cnonce="HZfdXS/VzOG9sm6Vzgd6AOP8YlBz5tRTbvMxuRcw",'
+        b'digest-uri="zookeeper-quorum/zk-quorum-sasl-md5",maxbuf=65536,'
+        b'response=6a9b831cb712a68a024a4b482bf47aae,qop=auth,authzid="test"'
+    )
+    assert server.accept(response) == ("test", b"rspauth=ee4e5a0abe98008f85d88d4a114e0c2f")
 
 
 def test_a_response_with_an_authzid_is_accepted() -> None:
