@@ -14,8 +14,6 @@ from zoolet.ensemble.errors import EnsembleError
 from zoolet.ensemble.member_directories import MYID_NAME, MemberDirectory
 from zoolet.ensemble.members import LARGEST_NUMBER
 from zoolet.ensemble.stopped_data import (
-    ACCEPTED_EPOCH,
-    CURRENT_EPOCH,
     StoppedData,
     check_stopped,
     read_epoch,
@@ -25,6 +23,7 @@ from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
 from zoolet.state_machine.machine import StateMachine
 from zoolet.storage.disk import Disk
 from zoolet.storage.ensemble_marker import read_marker
+from zoolet.storage.epochs import ACCEPTED_EPOCH, CURRENT_EPOCH
 from zoolet.storage.errors import StorageError
 
 _MOST_DIFFERENCES: Final = 5

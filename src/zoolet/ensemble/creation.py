@@ -44,14 +44,12 @@ from zoolet.ensemble.new_directory import (
     new_directory,
 )
 from zoolet.ensemble.stopped_data import (
-    ACCEPTED_EPOCH,
-    CURRENT_EPOCH,
     StoppedData,
-    epoch_of,
     locked,
     read_epoch,
     read_stopped_data,
 )
+from zoolet.model.learner import epoch_of
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.server.zoo_cfg.properties import Property, parse_properties
 from zoolet.server.zoo_cfg.reading import read_config
@@ -64,6 +62,7 @@ from zoolet.storage.ensemble_marker import (
     remove_marker,
     write_marker,
 )
+from zoolet.storage.epochs import ACCEPTED_EPOCH, CURRENT_EPOCH
 from zoolet.storage.files import DataDirectories, by_zxid
 
 

@@ -40,23 +40,21 @@ from zoolet.ensemble.new_directory import (
     new_directory,
 )
 from zoolet.ensemble.stopped_data import (
-    ACCEPTED_EPOCH,
-    CURRENT_EPOCH,
-    EPOCH_BITS,
     NoDataError,
     StoppedData,
     check_stopped,
     check_unchanged,
-    epoch_of,
     listing_of,
     read_epoch,
     read_stopped_data,
 )
 from zoolet.model import paths
+from zoolet.model.learner import epoch_of, first_zxid_of
 from zoolet.server.zoo_cfg.properties import PropertiesError, parse_properties
 from zoolet.state_machine.machine import StateMachine
 from zoolet.storage.disk import Disk
 from zoolet.storage.ensemble_marker import read_marker
+from zoolet.storage.epochs import ACCEPTED_EPOCH, CURRENT_EPOCH
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 
@@ -139,7 +137,7 @@ def import_ensemble(
     ]
     notes += _access_notes(selected.member)
     check_space(new_path, data.size_bytes)
-    zxid = (max(_epochs(candidates)) + EPOCH_STEP) << EPOCH_BITS
+    zxid = first_zxid_of(max(_epochs(candidates)) + EPOCH_STEP)
     machine = _standalone(data.machine, zxid)
     with new_directory(disk, new_path) as directory:
         config_path = _write(disk, directory, selected.member, data, machine)

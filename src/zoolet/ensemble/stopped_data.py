@@ -16,16 +16,14 @@ from zoolet.process.pids import is_alive
 from zoolet.state_machine.machine import StateMachine
 from zoolet.storage.compression import CompressionError
 from zoolet.storage.disk import Disk, ReadableFile
+from zoolet.storage.epochs import ACCEPTED_EPOCH, CURRENT_EPOCH
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import LOCK_NAME, DataDirectories, by_zxid, pid_in
 from zoolet.storage.placement import check_logs_have_snapshot
 from zoolet.storage.retention import checked_size
 from zoolet.storage.txn_log import end_of_data, is_torn, read_records
 
-EPOCH_BITS: Final = 32
 _LARGEST_EPOCH: Final = (1 << 31) - 1
-ACCEPTED_EPOCH: Final = "acceptedEpoch"
-CURRENT_EPOCH: Final = "currentEpoch"
 
 _RECORD_BYTES_WITHOUT_TXN: Final = 13
 
@@ -162,11 +160,6 @@ def _end_of_records(path: Path, log: ReadableFile, notes: list[str]) -> tuple[in
     if not last:
         return 0, 0
     return end, max(largest_bytes, end - last - _RECORD_BYTES_WITHOUT_TXN)
-
-
-def epoch_of(zxid: int) -> int:
-    """Return the epoch in a zxid."""
-    return zxid >> EPOCH_BITS
 
 
 def read_epoch(directories: DataDirectories, name: str) -> int | None:

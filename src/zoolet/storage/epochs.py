@@ -15,6 +15,8 @@ from zoolet.storage.snapshots import UNFINISHED
 
 ACCEPTED_EPOCH: Final = "acceptedEpoch"
 CURRENT_EPOCH: Final = "currentEpoch"
+_NO_EPOCH: Final = b"-1"
+"""The content of the files of an Apache ZooKeeper that never had data."""
 EPOCH_FILES: Final = (ACCEPTED_EPOCH, CURRENT_EPOCH)
 
 
@@ -22,10 +24,10 @@ class EpochFiles:
     """Reads and stores the epochs of a data directory.
 
     Attributes:
-        accepted: the epoch of the newest leader that this server has agreed to follow; None if
-            there is no file.
-        current: the epoch of the newest leader whose whole history this server has; None if there
-            is no file.
+        accepted: the epoch of the newest leader that this server has agreed to follow.
+        current: the epoch of the newest leader whose whole history this server has.
+
+    Each of them is None if it is not stored.
     """
 
     def __init__(self, disk: Disk, directories: DataDirectories) -> None:
@@ -46,9 +48,11 @@ class EpochFiles:
         self._store(CURRENT_EPOCH, epoch)
         self.current = epoch
 
-    def _read(self, name: str) -> int:
+    def _read(self, name: str) -> int | None:
         path = self._directory / name
-        text = self._disk.read(path).strip()
+        text = self._disk.read(path).split(b"\n", 1)[0].strip()
+        if text == _NO_EPOCH:
+            return None
         if not text.isdigit():
             raise StorageError(
                 f"{path} must contain a number, the epoch, but contains {text[:20]!r}. Restore the"

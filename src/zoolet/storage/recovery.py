@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoolet.model.codes import OpCode
+from zoolet.model.learner import epoch_of
 from zoolet.model.txns import Txn
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.sessions import SessionTable
@@ -22,8 +23,6 @@ from zoolet.storage.open_acls import OpenAcls
 from zoolet.storage.placement import check_logs_have_snapshot, check_placement
 from zoolet.storage.snapshots import Snapshot, read_snapshot
 from zoolet.storage.txn_log import end_of_data, is_torn, read_records
-
-_EPOCH_BITS = 32
 
 
 class AsOf(NamedTuple):
@@ -253,7 +252,7 @@ def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int, applied_zxid
 
 def _check_gap(path: Path, offset: int, zxid: int, last_zxid: int) -> None:
     """Check that no zxid is missing within an epoch, which is the upper half of the zxid."""
-    if zxid >> _EPOCH_BITS == last_zxid >> _EPOCH_BITS and zxid != last_zxid + 1:
+    if epoch_of(zxid) == epoch_of(last_zxid) and zxid != last_zxid + 1:
         raise StorageError(
             f"{path}: at byte {offset}: the txn 0x{zxid:x} comes after 0x{last_zxid:x}: the txns"
             f" between them are missing. {_ways_on(path.parent, last_zxid)}"

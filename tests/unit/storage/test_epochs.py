@@ -40,7 +40,14 @@ def test_stored_epochs_are_read_again_and_have_apache_s_format(tmp_path: Path) -
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"five", b"-1", b"\xff\xfe"])
+def test_a_member_that_never_had_data_has_no_epochs(tmp_path: Path) -> None:
+    """Apache ZooKeeper writes -1 then."""
+    directories = empty(tmp_path)
+    (directories.snapshots / "currentEpoch").write_bytes(b"-1")
+    assert EpochFiles(DISK, directories).current is None
+
+
+@pytest.mark.parametrize("content", [b"", b"five", b"-2", b"\xff\xfe"])
 def test_a_file_without_a_number_is_refused(tmp_path: Path, content: bytes) -> None:
     directories = empty(tmp_path)
     (directories.snapshots / "currentEpoch").write_bytes(content)
