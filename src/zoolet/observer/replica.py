@@ -148,10 +148,12 @@ class Replica:
             if self.phase is Phase.SERVING and packet.type == _INFORM:  # the most frequent case
                 return self._inform(packet)
             return self._received(packet)
-        except MalformedError as error:
-            refused = _RefusedError(f"the leader's packet {_name_of(packet)} is malformed: {error}")
         except _RefusedError as error:
             refused = error
+        except MalformedError as malformed:  # not "error": in mypyc, a name has only one type
+            refused = _RefusedError(
+                f"the leader's packet {_name_of(packet)} is malformed: {malformed}"
+            )
         self.phase = Phase.ENDED
         return [GiveUp(str(refused), refused.is_final)]
 

@@ -164,13 +164,14 @@ class ProcessExecutor:
         while not self._stopping.is_set():
             try:
                 self._run_process()
-            except FunctionNotFoundError as error:
+            # Each error has its own name: in mypyc, a name has only one type.
+            except FunctionNotFoundError as missing:
                 if not self._settled.is_set():
-                    self._fail(error)
+                    self._fail(missing)
                     return
-                problem = StartError(str(error), process_starts.START_TRIES)
-            except StartError as error:
-                problem = error
+                problem = StartError(str(missing), process_starts.START_TRIES)
+            except StartError as failed:
+                problem = failed
             except OSError as error:
                 # At the worker's start, a lack of resources is a wrong configuration: one try only.
                 tries = process_starts.START_TRIES_WITHOUT_RESOURCES
@@ -183,8 +184,8 @@ class ProcessExecutor:
                 continue
             try:
                 delay_s = starts.failed(problem)
-            except ExecutorError as error:
-                self._fail(error)
+            except ExecutorError as last:
+                self._fail(last)
                 return
             self._back_off(delay_s)
 
@@ -225,10 +226,10 @@ class ProcessExecutor:
         try:
             try:
                 reason = self._serve(process, output)
-            except MessageError as error:
+            except MessageError as malformed:
                 # A task may write to any descriptor, also to the descriptors of the executor.
                 process.ignore_messages()
-                reason = f"its process wrote into the worker's pipe: {error}"
+                reason = f"its process wrote into the worker's pipe: {malformed}"
                 log.warning("an executor gets a new process: %s", reason)
             except OSError as error:
                 reason = f"its executor failed: {error}"

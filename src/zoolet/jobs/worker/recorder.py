@@ -311,8 +311,9 @@ class AttemptRecorder:
         while True:
             try:
                 self._results.put(key, value)
-            except ResultRefusedError as error:
-                return f"its result of {len(value)} bytes cannot be stored: {error}"
+            # Each error has its own name: in mypyc, a name has only one type.
+            except ResultRefusedError as refused:
+                return f"its result of {len(value)} bytes cannot be stored: {refused}"
             except ResultStoreError as error:
                 if (said := str(error)) != told:
                     log.warning("%s; the worker tries again for %.0f s", said, STORE_PATIENCE_S)
@@ -322,10 +323,10 @@ class AttemptRecorder:
                         f"its result of {len(value)} bytes could not be stored in"
                         f" {STORE_PATIENCE_S:.0f} s: {error}"
                     )
-            except Exception as error:
+            except Exception as failure:
                 # The thread continues: this error may concern only this result.
                 log.exception("a result of %d bytes cannot be stored under %s", len(value), key)
-                return f"its result of {len(value)} bytes cannot be stored: {error!r}"
+                return f"its result of {len(value)} bytes cannot be stored: {failure!r}"
             else:
                 return None
 

@@ -1,6 +1,11 @@
-"""No compiled module has a call in the bound of a slice: mypyc may evaluate the bound twice.
+"""No compiled module has code that mypyc compiles with another meaning.
 
-docs/decisions/0008-mypyc.md has the reason. Calls that have no effect, such as `len`, are allowed.
+- A call in the bound of a slice: mypyc may evaluate the bound twice. Calls that have no effect,
+  such as `len`, are allowed.
+- Two errors of different types with the same name in one function: mypyc gives a name one type, and
+  raises TypeError when the second error comes.
+
+docs/decisions/0008-mypyc.md has the reasons.
 """
 
 import ast
@@ -54,3 +59,30 @@ def test_no_bound_of_a_slice_may_have_an_effect() -> None:
 def test_the_check_finds_a_bound_with_an_effect() -> None:
     assert risky_slices("rest = rest[os.write(1, rest) :]") == ["os.write(1, rest):"]
     assert risky_slices("rest = rest[: len(rest) - 1]") == []
+
+
+def reused_names(source: str) -> list[str]:
+    """Return the names that a function gives to errors of different types."""
+    found: set[str] = set()
+    for function in ast.walk(ast.parse(source)):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        types: dict[str, str] = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.ExceptHandler) and node.name and node.type is not None:
+                caught = ast.unparse(node.type)
+                if types.setdefault(node.name, caught) != caught:
+                    found.add(f"{function.name}: {node.name}")
+    return sorted(found)
+
+
+def test_no_function_gives_errors_of_different_types_the_same_name() -> None:
+    found = {source.name: reused_names(source.read_text()) for source in compiled_sources()}
+    assert {name: reused for name, reused in found.items() if reused} == {}
+
+
+def test_the_check_finds_a_name_for_two_types_of_errors() -> None:
+    caught = "\n  except {} as {}: pass".format
+    begin = "def f():\n  try: pass"
+    assert reused_names(begin + caught("OSError", "e") + caught("KeyError", "e")) == ["f: e"]
+    assert reused_names(begin + caught("OSError", "e") + caught("KeyError", "k")) == []
