@@ -252,7 +252,7 @@ class World:
 
     def _let_time_pass(self) -> None:
         self.now_ms += self.chance.choice((100, TICK_MS, 12_000))
-        self.processor.sessions.expire_now()
+        self.processor.local.sessions.expire_now()
 
     def _stop_here(self) -> None:
         raise CrashError

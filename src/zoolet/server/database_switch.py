@@ -108,7 +108,7 @@ class DatabaseSwitch:
         processor.machine.replace(tree, table, zxid)
         self._commit.synced_zxid = zxid
         self._roll_log()
-        processor.sessions.database_replaced()
+        processor.local.sessions.database_replaced()
         for number, connection in enumerate(tuple(processor.connections)):
             if connection.session is not None:
                 connection.abort()

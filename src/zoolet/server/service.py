@@ -113,7 +113,7 @@ class Server:
             self._snapshot_thread = DiskThread(loop, "zoolet-snapshot")
             started.callback(self._snapshot_thread.stop)
             self._build(loop, self._thread, self._snapshot_thread)
-            self._processor.sessions.end_ownerless_ephemerals()
+            self._processor.local.sessions.end_ownerless_ephemerals()
             started.callback(self._snapshotter.stop)
             started.push_async_callback(self._drain)
             # Clients are last: when the first client connects, all other parts have started.
@@ -125,9 +125,9 @@ class Server:
             repetitions: list[tuple[int, Callable[[], None]]] = [
                 (
                     self._config.tick_time_ms,
-                    lambda: processor.sessions.look_for_expired(loop.call_soon),
+                    lambda: processor.local.sessions.look_for_expired(loop.call_soon),
                 ),
-                (self._config.container_check_interval_ms, processor.removal.look),
+                (self._config.container_check_interval_ms, processor.local.removal.look),
                 (
                     idle.sessionless_interval_ms,
                     lambda: run("closing connections without a session", idle.close_sessionless()),
@@ -185,12 +185,12 @@ class Server:
 
     def expire_session(self, session_id: int) -> bool:
         """Close a session as if it had timed out; return False if it does not exist."""
-        return self._processor.sessions.expire(session_id)
+        return self._processor.local.sessions.expire(session_id)
 
     def look_at_clock(self) -> None:
         """Close expired sessions and remove due znodes now, instead of at the next tick."""
-        self._processor.sessions.expire_now()
-        self._processor.removal.remove_now()
+        self._processor.local.sessions.expire_now()
+        self._processor.local.removal.remove_now()
 
     # --- Start
 

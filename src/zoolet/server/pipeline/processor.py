@@ -26,33 +26,28 @@ from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.operator import four_letter_words
 from zoolet.server.operator.answers import Answers
 from zoolet.server.operator.inspection import Client, Inspector
-from zoolet.server.pipeline.changes import Changes
 from zoolet.server.pipeline.group_commit import GroupCommit
+from zoolet.server.pipeline.local_writes import LocalWrites
 from zoolet.server.pipeline.outbox import Outbox
 from zoolet.server.pipeline.reads import read
-from zoolet.server.pipeline.removal import Removal
-from zoolet.server.pipeline.session_life import SessionLife
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.state_machine import access
 from zoolet.state_machine.identities import SKIPS_ACL
 from zoolet.state_machine.machine import StateMachine
-from zoolet.state_machine.view import Requester
 from zoolet.wire.frames import REQUEST_HEADER_BYTES
 from zoolet.wire.jute import MalformedError, Reader
-from zoolet.wire.replies import encode_path, encode_token
+from zoolet.wire.replies import encode_token
 from zoolet.wire.requests import (
     WRITE_OP_CODES,
-    check_reconfig,
     decode_auth,
-    decode_path_or_null,
     decode_sasl,
     decode_set_watches,
     decode_set_watches2,
-    decode_write,
 )
 
 if TYPE_CHECKING:
-    from zoolet.state_machine.sessions import Session
+    from zoolet.server.pipeline.session_life import SessionLife
+    from zoolet.server.pipeline.writes import Writes
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +67,8 @@ class RequestProcessor(Requests):
 
     Attributes:
         machine: the database.
-        sessions: opens, closes and expires sessions.
-        removal: removes containers and TTL znodes.
+        sessions: connects clients with sessions.
+        local: makes the changes that this server decides.
         connections: the open connections, in the order in which they were opened.
         stats: the server's counters.
         inspector: collects the information that operators may see.
@@ -112,20 +107,20 @@ class RequestProcessor(Requests):
         self._commit = commit
         self._clock = clock
         outbox = self._outbox = Outbox(commit, self.stats)
-        changes = self._changes = Changes(machine, commit, outbox, clock, self.limited)
-        self.removal = Removal(config, self, machine, changes, clock)
-        self.sessions = SessionLife(
-            config, self, machine, commit, changes, outbox, clock, self.stats, next_session_id
+        self.local = LocalWrites(
+            config, self, machine, commit, outbox, clock, self.stats, next_session_id
         )
+        self._writes: Writes = self.local
+        self.sessions: SessionLife = self.local.sessions
         self._requires_schemes = bool(config.required_schemes)
         self._others: dict[int, Callable[[Connection, int, Reader], None]] = by_number(
             {
-                OpCode.SYNC: self._sync,
+                OpCode.SYNC: self._writes.sync,
                 OpCode.AUTH: self._auth,
                 OpCode.SASL: self._sasl,
                 OpCode.SET_WATCHES: self._set_watches,
                 OpCode.SET_WATCHES2: self._set_watches2,
-                OpCode.RECONFIG: self._refuse_reconfig,
+                OpCode.RECONFIG: self._writes.reconfig,
             }
         )
 
@@ -219,7 +214,6 @@ class RequestProcessor(Requests):
         """Process the request in ``data[start:end]``."""
         if connection.session is None:
             self.sessions.connect(connection, data, start, end)
-            self._changes.end()
             return
         if end - start < REQUEST_HEADER_BYTES:
             self.limited.warning(
@@ -243,8 +237,7 @@ class RequestProcessor(Requests):
             elif shown is not None:
                 connection.start_job(self._outbox.answer_in_steps(connection, xid, shown))
             elif op_code in WRITE_OP_CODES:
-                self._write(connection, xid, op_code, reader)
-                self._changes.end()
+                self._writes.write(connection, xid, op_code, reader)
             elif (handle := self._others.get(op_code)) is not None:
                 handle(connection, xid, reader)
             else:
@@ -273,7 +266,7 @@ class RequestProcessor(Requests):
     ) -> None:
         """Count processed requests, and record that the session's client is alive."""
         now_ms, took_ms = int(now_s * MS_PER_S), int(took_s * MS_PER_S)
-        self._changes.begin_moment()
+        self._writes.turn_ended()
         if count and connection.session is not None:
             connection.session.touch(now_ms)
         stats, answered = connection.stats, connection.answered + connection.answered_long
@@ -316,50 +309,14 @@ class RequestProcessor(Requests):
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is in progress that could append a txn while requests are held."""
-        if self.sessions.is_expiring or self.removal.is_under_way:
+        if not self._writes.is_quiet:
             return False
         for connection in self.connections:  # noqa: SIM110 -- any() would create a closure
             if connection.has_job:
                 return False
         return True
 
-    # --- Writes
-
-    def _write(self, connection: Connection, xid: int, op_code: int, reader: Reader) -> None:
-        session = cast("Session", connection.session)
-        requester = Requester(session.session_id, connection.identities)
-        try:
-            request = decode_write(op_code, reader)
-        except MalformedError as error:
-            self.limited.warning("refusing a malformed request of %s: %s", connection.peer, error)
-            if op_code == OpCode.MULTI:
-                self._refuse(connection, session.session_id, xid, ErrorCode.MARSHALLING_ERROR)
-            else:
-                # For other requests, Apache ZooKeeper decodes the body before it assigns a zxid.
-                self._outbox.answer(connection, EVERYTHING, xid, ErrorCode.MARSHALLING_ERROR)
-            return
-        if op_code == _CLOSE_SESSION and self.sessions.takes_steps_to_close(session):
-            connection.start_job(self.sessions.close_in_steps(connection, session, xid))
-            return
-        applied, batch = self._changes.make(requester, xid, op_code, request)
-        self._outbox.reply_to_write(batch, connection, xid, applied.result)
-        if op_code == _CLOSE_SESSION:
-            connection.finish()
-
-    def _refuse(self, connection: Connection, session_id: int, xid: int, code: ErrorCode) -> None:
-        """Commit an error txn for a refused request, and send the error."""
-        batch = self._changes.refuse(session_id, xid, code)[1]
-        self._outbox.reply(batch, connection, xid, batch.last_zxid, code)
-        self._changes.end()
-
     # --- Requests that are neither plain reads nor writes
-
-    def _sync(self, connection: Connection, xid: int, reader: Reader) -> None:
-        """Reply when every txn applied so far is durable; later reads show all these txns."""
-        path = decode_path_or_null(reader).path
-        batch = self._commit.newest_batch()
-        zxid = self._commit.zxid_seen_with(batch)
-        self._outbox.reply(batch, connection, xid, zxid, 0, encode_path(path))
 
     def _auth(self, connection: Connection, xid: int, reader: Reader) -> None:
         request = decode_auth(reader)
@@ -391,12 +348,6 @@ class RequestProcessor(Requests):
                 connection.peer,
                 request.scheme,
             )
-
-    def _refuse_reconfig(self, connection: Connection, xid: int, reader: Reader) -> None:
-        """Refuse a reconfig, as a standalone server does; the error txn has its own zxid."""
-        check_reconfig(reader)
-        session = cast("Session", connection.session)
-        self._refuse(connection, session.session_id, xid, ErrorCode.RECONFIG_DISABLED)
 
     def _sasl(self, connection: Connection, xid: int, reader: Reader) -> None:
         """Reply like a server without a SASL mechanism: no token, and no authentication."""

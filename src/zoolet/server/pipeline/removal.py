@@ -10,7 +10,7 @@ from zoolet.server.common.clock import Clock
 from zoolet.server.common.scheduler import STEP_COST_US
 from zoolet.server.connections.connection import Requests
 from zoolet.server.pipeline.changes import Changes
-from zoolet.server.pipeline.session_life import LOGGED_EACH
+from zoolet.server.pipeline.local_sessions import LOGGED_EACH
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.state_machine.lifetimes import is_due_for_removal
 from zoolet.state_machine.machine import StateMachine

@@ -72,7 +72,7 @@ def two_clients(
 
 def fail_prepare(processor: RequestProcessor) -> None:
     """Let the next txn fail when *prepare* asks for its time."""
-    changes = processor._changes
+    changes = processor.local._changes
     clock = changes._clock
 
     def fail() -> int:
@@ -84,7 +84,7 @@ def fail_prepare(processor: RequestProcessor) -> None:
 
 def fail_monotonic(processor: RequestProcessor, calls_before: int) -> None:
     """Let one of the next readings of the monotonic clock fail."""
-    changes = processor._changes
+    changes = processor.local._changes
     clock = changes._clock
     calls = 0
 

@@ -123,7 +123,14 @@ BOUNDED = {
     "deleting the ephemerals of session 0x%x, which does not exist",
     "%s",
 }
-PIPELINE = {"changes.py", "processor.py", "removal.py", "session_life.py"}
+PIPELINE = {
+    "changes.py",
+    "local_sessions.py",
+    "local_writes.py",
+    "processor.py",
+    "removal.py",
+    "session_life.py",
+}
 """Modules that log without LogLimiter what is BOUNDED: a few lines each tick, or limited there."""
 
 

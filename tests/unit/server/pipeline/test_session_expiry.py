@@ -22,7 +22,7 @@ def stage() -> Stage:
 
 def look(stage: Stage) -> None:
     """Do what the server does once in a tick."""
-    stage.processor.sessions.look_for_expired(stage.call_soon)
+    stage.processor.local.sessions.look_for_expired(stage.call_soon)
 
 
 def lives(stage: Stage, client: StageClient) -> bool:
@@ -95,7 +95,7 @@ def test_a_connection_in_the_queue_of_the_scheduler_postpones_the_expiry(stage: 
     client.deliver()
     assert client.connection.share.is_waiting
     stage.pass_ms(PAST_MS)
-    stage.processor.sessions.expire_now()
+    stage.processor.local.sessions.expire_now()
     assert lives(stage, client)
     stage.settle()
     stage.pass_ms(PAST_MS)
@@ -115,12 +115,12 @@ def test_a_connection_with_a_job_under_way_postpones_the_expiry(stage: Stage) ->
     assert client.connection.has_job
     ping(client)
     stage.pass_ms(PAST_MS)
-    stage.processor.sessions.expire_now()
+    stage.processor.local.sessions.expire_now()
     assert lives(stage, client)
     stage.settle()
     assert [reply.xid for reply in client.replies()] == [2, Xid.PING]
     stage.pass_ms(PAST_MS)
-    stage.processor.sessions.expire_now()
+    stage.processor.local.sessions.expire_now()
     assert not lives(stage, client)
 
 
@@ -136,11 +136,11 @@ def test_a_connection_that_is_not_read_postpones_the_expiry_until_it_is_lost(
     stage.processor.is_held = False
     for _ in range(3):
         stage.pass_ms(PAST_MS)
-        stage.processor.sessions.expire_now()
+        stage.processor.local.sessions.expire_now()
         assert lives(stage, client)
     client.connection.connection_lost(None)
     stage.pass_ms(PAST_MS)
-    stage.processor.sessions.expire_now()
+    stage.processor.local.sessions.expire_now()
     assert not lives(stage, client)
 
 
