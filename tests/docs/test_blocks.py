@@ -132,12 +132,13 @@ def test_a_page_works_when_it_is_pasted(
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_parts_of_zoo_cfg_are_valid(path: Path) -> None:
+def test_parts_of_zoo_cfg_are_valid(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "myid").write_text("101\n")
     for block in read_page(path).blocks:
         if block.mark == "part of zoo.cfg":
             text = block.content
             if "dataDir" not in text:
-                text += "dataDir=/data\nclientPort=2181\n"
+                text += f"dataDir={tmp_path}\nclientPort=2181\n"
             place = Path(f"{path.name}, line {block.line}")
             assert parse_config(text, place).warnings == (), place
 

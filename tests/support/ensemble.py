@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.waiting import wait_until
-from zoolet.testing import ApacheServer
+from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.base import ADDRESS, ReservedPort
 
 _MEMBERS = 3
@@ -36,11 +36,15 @@ class _NewMember(Member):
     """A member with its own configuration and an empty data directory."""
 
     def __init__(
-        self, directory: Path, jars: Path, number: int, servers: Mapping[str, str], heap_mib: int
+        self,
+        directory: Path,
+        jars: Path,
+        number: int,
+        settings: Mapping[str, object],
+        java_options: Sequence[str],
     ) -> None:
         limits = {"tickTime": 500, "initLimit": 20, "syncLimit": 10}
-        settings = {**limits, **servers}
-        super().__init__(directory, jars, settings, java_options=options_of_java(heap_mib))
+        super().__init__(directory, jars, {**limits, **settings}, java_options=java_options)
         (directory / "data").mkdir(parents=True)
         (directory / "data" / "myid").write_text(f"{number}\n")
 
@@ -79,17 +83,30 @@ class ApacheEnsemble:
     Attributes:
         hosts: what a client connects to: all members.
         members: its servers.
+        servers: the lines ``server.N`` of their zoo.cfg.
     """
 
-    def __init__(self, directory: Path, jars: Path, heap_mib: int = 384) -> None:
-        """Write the configurations; each member may use ``heap_mib`` MiB for its objects."""
+    def __init__(
+        self,
+        directory: Path,
+        jars: Path,
+        heap_mib: int = 384,
+        settings: Mapping[str, object] | None = None,
+        java_options: Sequence[str] = (),
+    ) -> None:
+        """Write the configurations; each member may use ``heap_mib`` MiB for its objects.
+
+        ``settings`` are added to the zoo.cfg of each member, ``java_options`` to its command.
+        """
         self._ports = [(ReservedPort(), ReservedPort()) for _ in range(_MEMBERS)]
-        servers = {
+        self.servers = {
             f"server.{number}": f"{ADDRESS}:{quorum.number}:{election.number}"
             for number, (quorum, election) in enumerate(self._ports, 1)
         }
+        written = {**self.servers, **(settings or {})}
+        options = (*options_of_java(heap_mib), *java_options)
         self.members: Sequence[Member] = [
-            _NewMember(directory / str(number), jars, number, servers, heap_mib)
+            _NewMember(directory / str(number), jars, number, written, options)
             for number in range(1, _MEMBERS + 1)
         ]
         self.hosts = ",".join(member.hosts for member in self.members)
@@ -99,6 +116,7 @@ class ApacheEnsemble:
         """Return an ensemble of members that exist already."""
         ensemble = cls.__new__(cls)
         ensemble.members = members
+        ensemble.servers = {}
         ensemble.hosts = ",".join(member.hosts for member in members)
         return ensemble
 
@@ -128,3 +146,17 @@ class ApacheEnsemble:
         for member in self.members:
             if member.is_running:
                 member.kill()
+
+
+def new_observer(
+    directory: Path,
+    ensemble: ApacheEnsemble,
+    my_id: int,
+    settings: Mapping[str, object] | None = None,
+) -> ServerProcess:
+    """Return an observer of zoolet for an ensemble, not started."""
+    base = {"peerType": "observer", "initLimit": 20, "syncLimit": 10, "tickTime": 500}
+    observer = ServerProcess(directory, {**base, **ensemble.servers, **(settings or {})})
+    (directory / "data").mkdir(exist_ok=True)
+    (directory / "data" / "myid").write_text(f"{my_id}\n")
+    return observer

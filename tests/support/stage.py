@@ -19,6 +19,7 @@ from zoolet.server.connections.batches import Batch
 from zoolet.server.connections.connection import Connection
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
+from zoolet.server.zoo_cfg.config import ObserverConfig
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.rules import Rules
 from zoolet.state_machine.sessions import SessionTable
@@ -78,6 +79,7 @@ class StageClient:
         self.socket = b""
         self.session_id = 0
         self._xid = 0
+        self._is_lost = False
         self._stage = stage
         self.connection.connection_made(self.transport)
 
@@ -85,8 +87,18 @@ class StageClient:
         """Open a session."""
         self.socket += connect_frame(timeout_ms)
         self._stage.settle()
+        self.connected()
+
+    def connected(self) -> None:
+        """Read the reply to a connect request."""
         reader = Reader(self.frames()[0], 8)
         self.session_id = reader.read_long()
+
+    def lose(self) -> None:
+        """Tell the server that the connection has ended, if it was not told before."""
+        if not self._is_lost:
+            self._is_lost = True
+            self.connection.connection_lost(None)
 
     def send(self, op_code: int, body: bytes = b"", xid: int | None = None) -> None:
         """Put a request in the socket."""
@@ -140,20 +152,21 @@ class Stage:
         now_s: the time; a test sets it.
         clock_readings: how often the scheduler's clock was read.
         processor: takes the requests.
+        commit: collects the txns.
     """
 
-    def __init__(self, rules: Rules | None = None) -> None:
+    def __init__(self, rules: Rules | None = None, observer: ObserverConfig | None = None) -> None:
         self.now_s = 1000.0
         self.clock_readings = 0
         self.clients: list[StageClient] = []
         self._ready: deque[Callable[[], None]] = deque()
         self.scheduler = Scheduler(self.call_soon, self._read_clock)
-        config = simulated_config(Path("/stage"), rules or Rules())
+        config = simulated_config(Path("/stage"), rules or Rules())._replace(observer=observer)
         disk = MemoryDisk()
         directories = DataDirectories.of(config.data_dir)
         directories.prepare(disk)
         self.machine = StateMachine(Tree.fresh(), SessionTable(TICK_MS), 0, config.rules)
-        commit = GroupCommit(
+        commit = self.commit = GroupCommit(
             TxnLog(disk, directories.logs, preallocate_bytes=4096),
             cast("Any", _Disk(self.call_soon)),
             cast("Any", self),

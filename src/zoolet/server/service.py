@@ -11,21 +11,21 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.process.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
 from zoolet.server.common.clock import SYSTEM_CLOCK, Clock
 from zoolet.server.common.disk_thread import DiskThread
-from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS, ServerError
 from zoolet.server.common.scheduler import Scheduler, Share
 from zoolet.server.connections.batches import Batch
 from zoolet.server.endpoints import Endpoints
+from zoolet.server.failures import Failures
 from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.logs.logs import describe_serving
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.server.snapshotter import Snapshotter
-from zoolet.server.sockets.listening import is_broken_connection
 from zoolet.server.zoo_cfg.config import Config, Listener
 from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk
@@ -33,6 +33,7 @@ from zoolet.storage.ensemble_marker import check_not_marked
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover
+from zoolet.storage.replacement import finish_replacement
 from zoolet.storage.retention import Retention
 from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txn_log import TxnLog
@@ -51,6 +52,9 @@ log = logging.getLogger(__name__)
 _CLOSING_DEADLINE_S = 1.0
 _MS_PER_H = 3_600_000
 _CLOSING_CHECK_S = 0.005
+_LARGEST_TXN_BYTES = 1 << 30
+
+Repetition = tuple[int, Callable[[], None]]
 
 
 class Server:
@@ -69,6 +73,7 @@ class Server:
         wrap_protocol: Callable[[asyncio.Protocol], asyncio.Protocol] | None = None,
         *,
         owns_process: bool = True,
+        discards_local_data: bool = False,
     ) -> None:
         """Prepare a server without starting it.
 
@@ -80,15 +85,18 @@ class Server:
                 connect to the transport in its place. If None, nothing is put between the two.
             owns_process: whether the process runs only this server. If False, the server does not
                 change the settings of the garbage collector.
+            discards_local_data: whether an observer moves the files of an earlier standalone server
+                to another folder, instead of refusing to start.
         """
         self._config = config
         self._disk = disk if disk is not None else Disk()
         self._clock = clock
         self._wrap_protocol = wrap_protocol
         self._owns_process = owns_process
+        self._discards_local_data = discards_local_data
         self._directories = DataDirectories.of(config.data_dir, config.data_log_dir)
         self._resources = contextlib.AsyncExitStack()
-        self._failure: asyncio.Future[None]
+        self._failures: Failures
         self._machine: StateMachine
         self._processor: RequestProcessor
         self._commit: GroupCommit
@@ -105,48 +113,29 @@ class Server:
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as started:
             loop = asyncio.get_running_loop()
-            self._failure = loop.create_future()
+            self._failures = Failures(loop, self._directories.logs, self._limited)
             started.enter_context(self._locked_directories())
+            self._prepare_files()
             self._recover()
             self._thread = DiskThread(loop, "zoolet-log")
             started.callback(self._thread.stop)
             self._snapshot_thread = DiskThread(loop, "zoolet-snapshot")
             started.callback(self._snapshot_thread.stop)
             self._build(loop, self._thread, self._snapshot_thread)
-            self._processor.local.sessions.end_ownerless_ephemerals()
+            if self._config.observer is None:
+                self._processor.local.sessions.end_ownerless_ephemerals()
             started.callback(self._snapshotter.stop)
             started.push_async_callback(self._drain)
             # Clients are last: when the first client connects, all other parts have started.
             self._endpoints.listen_for_operators(started, self._backup_pages)
             started.callback(self._close_connections)
+            repetitions = self._repetitions(loop)
+            if self._config.observer is not None:
+                repetitions += await self._observe(started)
             self._endpoints.listen_for_clients(started)
-            processor, idle = self._processor, self._endpoints.idle
-            run = processor.scheduler.run
-            repetitions: list[tuple[int, Callable[[], None]]] = [
-                (
-                    self._config.tick_time_ms,
-                    lambda: processor.local.sessions.look_for_expired(loop.call_soon),
-                ),
-                (self._config.container_check_interval_ms, processor.local.removal.look),
-                (
-                    idle.sessionless_interval_ms,
-                    lambda: run("closing connections without a session", idle.close_sessionless()),
-                ),
-                (
-                    idle.unread_interval_ms,
-                    lambda: run("closing clients that do not read", idle.close_unread()),
-                ),
-            ]
-            if self._config.storage.purge_interval_h:
-                self._purge()
-                repetitions.append((self._config.storage.purge_interval_h * _MS_PER_H, self._purge))
-            if self._owns_process:
-                freed = FreedMemory(self._give_memory_back)
-                repetitions.append((LOOK_INTERVAL_MS, freed.look))
-                repetitions.append((LOOK_INTERVAL_MS, FreedBuffers().look))
             for interval_ms, look in repetitions:
                 repeating = loop.create_task(_repeat(interval_ms, look))
-                repeating.add_done_callback(self._repetition_ended)
+                repeating.add_done_callback(self._failures.repetition_ended)
                 started.callback(repeating.cancel)
             self._resources = started.pop_all()
         return self
@@ -154,10 +143,60 @@ class Server:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._resources.aclose()
 
+    def _repetitions(self, loop: asyncio.AbstractEventLoop) -> "list[Repetition]":
+        """Return the periodic tasks, each with its interval in ms."""
+        config, processor, idle = self._config, self._processor, self._endpoints.idle
+        run = processor.scheduler.run
+        found: list[Repetition] = [
+            (
+                idle.sessionless_interval_ms,
+                lambda: run("closing connections without a session", idle.close_sessionless()),
+            ),
+            (
+                idle.unread_interval_ms,
+                lambda: run("closing clients that do not read", idle.close_unread()),
+            ),
+        ]
+        if config.observer is None:
+            local = processor.local
+            look = partial(local.sessions.look_for_expired, loop.call_soon)
+            found.append((config.tick_time_ms, look))
+            found.append((config.container_check_interval_ms, local.removal.look))
+        if config.storage.purge_interval_h:
+            self._purge()
+            found.append((config.storage.purge_interval_h * _MS_PER_H, self._purge))
+        if self._owns_process:
+            freed = FreedMemory(self._give_memory_back)
+            found.append((LOOK_INTERVAL_MS, freed.look))
+            found.append((LOOK_INTERVAL_MS, FreedBuffers().look))
+        return found
+
+    async def _observe(self, started: contextlib.AsyncExitStack) -> "list[Repetition]":
+        """Begin to follow the leader; return the periodic task that this needs."""
+        # Imported here, because only an observer needs this module.
+        from zoolet.server.observing import CHECK_INTERVAL_MS, Observing  # noqa: PLC0415
+
+        observing = Observing(
+            self._config,
+            self._disk,
+            self._directories,
+            self._clock,
+            self._processor,
+            self._commit,
+            self._snapshotter,
+            self._scheduler,
+            self._thread,
+            self._snapshot_thread,
+            self._begin_log,
+            self._failures.fail,
+        )
+        await observing.begin(started, self._failures.first)
+        return [(CHECK_INTERVAL_MS, observing.check)]
+
     async def failed(self) -> None:
         """Never return; raises ServerError when the server fails, e.g. cannot write its log."""
         # shield: a caller that cancels its wait must not cancel the future, which _drain needs.
-        await asyncio.shield(self._failure)
+        await asyncio.shield(self._failures.first)
 
     # --- For the owner of the server, on the event loop's thread
 
@@ -208,6 +247,16 @@ class Server:
             for lock in locks:
                 lock.release()
 
+    def _prepare_files(self) -> None:
+        """Complete what an earlier server has not finished, and check who wrote the files."""
+        for note in finish_replacement(self._disk, self._directories):
+            log.warning("%s", note)
+        if self._config.observer is not None:
+            from zoolet.server.observing import check_history  # noqa: PLC0415 -- as in _observe
+
+            discards = self._discards_local_data
+            check_history(self._config, self._disk, self._directories, discards=discards)
+
     def _recover(self) -> None:
         began = time.perf_counter()
         with self._loading():
@@ -254,7 +303,6 @@ class Server:
         config = self._config
         scheduler = self._scheduler = Scheduler(loop.call_soon)
         self._snapshot_share = Share("beginning a snapshot")
-        loop.set_exception_handler(self._callback_failed)
         self._txn_log = TxnLog(
             self._disk,
             self._directories.logs,
@@ -266,11 +314,13 @@ class Server:
             thread,
             loop,
             self._machine.zxid,
-            self._log_failed,
+            self._failures.log_failed,
             self._batch_synced,
-            config.rules.max_txn_bytes,
+            # The leader of an ensemble has its own limit.
+            _LARGEST_TXN_BYTES if config.observer else config.rules.max_txn_bytes,
             scheduler,
         )
+        self._failures.handle_callbacks(self._commit.stop)
         self._processor = RequestProcessor(
             config,
             self._machine,
@@ -278,7 +328,7 @@ class Server:
             self._clock,
             self._machine.sessions.next_id(self._clock.wall_ms()),
             scheduler,
-            self._state_unknown,
+            self._failures.state_unknown,
         )
         self._endpoints = Endpoints(config, self._processor, self._clock, self._wrap_protocol)
         self._snapshotter = Snapshotter(
@@ -294,61 +344,10 @@ class Server:
 
     # --- Operation
 
-    def _repetition_ended(self, repeating: "asyncio.Task[None]") -> None:
-        if not repeating.cancelled() and (failure := repeating.exception()) is not None:
-            log.error("a periodic task of the server failed", exc_info=failure)
-            self._fail(
-                f"a periodic task of the server failed: {failure!r}. Sessions and znodes cannot"
-                " expire any more, so the server stops. Start it again, and report this error."
-            )
-
-    def _log_failed(self, failure: Exception) -> None:
-        """Stop the server, because the content of the log on disk is unknown."""
-        self._fail(
-            f"the transaction log in {self._directories.logs} cannot be written: {failure}."
-            " The server stops, because later changes may not be on disk. Free disk space or repair"
-            " the disk, then start the server again: every acknowledged change is on disk."
-        )
-
-    def _state_unknown(self, failure: Exception) -> None:
-        """Stop the server, because a change failed after it was applied in part."""
-        self._fail(
-            f"a change could not be completed in memory: {failure!r}. The server stops, because its"
-            " state in memory is unknown. Start it again: every acknowledged change is on disk."
-            " After a MemoryError, give the process more memory."
-        )
-        log.error("a change could not be completed in memory", exc_info=failure)
-
-    def _callback_failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Stop the server after an exception in a callback of the event loop, or only log it.
-
-        Only this method decides which exceptions are harmless: exceptions that the network or a
-        client causes and that affect one connection only.
-        """
-        failure = context.get("exception")
-        message = str(context.get("message", ""))
-        is_harmless = isinstance(failure, HARMLESS_IN_CALLBACKS) and "protocol." not in message
-        if failure is None or is_harmless or is_broken_connection(context):
-            self._limited.info("%s: %r", context.get("message", "a connection failed"), failure)
-            return
-        if self._failure.done():
-            return
-        self._commit.stop()
-        self._fail(
-            f"a callback of the event loop failed: {failure!r}. The server stops, because its state"
-            " is unknown. Start it again: every acknowledged change is on disk."
-        )
-        log.error("a callback of the event loop failed", exc_info=failure)
-
-    def _fail(self, message: str) -> None:
-        """Stop the server; after several failures, the first message is reported."""
-        if not self._failure.done():
-            self._failure.set_exception(ServerError(message))
-            # Mark the exception as retrieved, also if no caller waits for it during a stop.
-            self._failure.exception()
-
     def _batch_synced(self, batch: Batch) -> None:
         self._processor.batch_released(batch)
+        if (ensemble := self._processor.ensemble) is not None:
+            ensemble.release_ms.add(self._clock.monotonic_ms() - batch.opened_ms, batch.num_txns)
         config, size_bytes = self._config, len(batch.records)
         self._count_sync(batch.sync_ms, size_bytes)
         self._log_bytes += size_bytes
@@ -383,7 +382,13 @@ class Server:
 
         config, run = self._config, self._scheduler.run
         switch = DatabaseSwitch(
-            config, self._processor, self._commit, self._clock, run, self._begin_log, self._fail
+            config,
+            self._processor,
+            self._commit,
+            self._clock,
+            run,
+            self._begin_log,
+            self._failures.fail,
         )
         return Backup(
             config,
@@ -461,19 +466,19 @@ class Server:
         durable = asyncio.Event()
         self._commit.when_durable(durable.set)
         waiting = asyncio.create_task(durable.wait())
-        either: tuple[asyncio.Future[Any], ...] = (waiting, self._failure)
+        either: tuple[asyncio.Future[Any], ...] = (waiting, self._failures.first)
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         # The transports need turns of the event loop to send their bytes. A client that does not
         # read is disconnected at the deadline. After a failure of the log, held replies are never
         # sent, so the deadline is now.
-        deadline = time.monotonic() + (0.0 if self._failure.done() else _CLOSING_DEADLINE_S)
+        deadline = time.monotonic() + (0.0 if self._failures.first.done() else _CLOSING_DEADLINE_S)
         while self._processor.connections and time.monotonic() < deadline:
             await asyncio.sleep(_CLOSING_CHECK_S)
         for connection in tuple(self._processor.connections):
             connection.abort()
         await asyncio.sleep(0)
-        if not self._failure.done():
+        if not self._failures.first.done():
             await self._end_log()
 
     async def _end_log(self) -> None:

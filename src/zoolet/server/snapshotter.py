@@ -114,6 +114,19 @@ class Snapshotter:
         else:
             callback()
 
+    def hold(self, held: Callable[[], None]) -> None:
+        """Begin no more snapshots; call ``held`` when none is in progress, perhaps immediately."""
+
+        def begin() -> None:
+            self.is_busy = True
+            held()
+
+        self.when_free(begin)
+
+    def let_go(self) -> None:
+        """Take snapshots again after ``hold``."""
+        self._end(None)
+
     def forget_log(self) -> None:
         """Set the counts to 0: a snapshot contains all txns of the log."""
         self._txns = self._bytes = 0

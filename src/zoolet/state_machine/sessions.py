@@ -105,7 +105,7 @@ class SessionTable:
         of the time since the epoch, so that the ids after a restart are new. If the clock was set
         back, the ids continue after the largest id in use.
         """
-        by_time = _SERVER_ID << 56 | (time_ms << 24 & 0xFFFFFFFFFFFFFFFF) >> 8
+        by_time = next_session_id(_SERVER_ID, time_ms)
         return max(by_time, 1 + max(self.by_id, default=0))
 
     def restart_clocks(self, now_ms: int) -> None:
@@ -152,6 +152,16 @@ class SessionTable:
         self._buckets.setdefault(bucket, []).append(session)
         if self._next_bucket is None or bucket < self._next_bucket:
             self._next_bucket = bucket
+
+
+def next_session_id(server_id: int, time_ms: int) -> int:
+    """Return the id of the first session of a server that starts at ``time_ms``.
+
+    Source: ``SessionTrackerImpl.initializeNextSessionId``. The id is negative if the server id is
+    128 or more.
+    """
+    number = server_id << 56 | (time_ms << 24 & 0xFFFFFFFFFFFFFFFF) >> 8
+    return number - (1 << 64) if number >> 63 else number
 
 
 def password_of(session_id: int, secret: bytes = b"") -> bytes:

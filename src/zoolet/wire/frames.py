@@ -63,11 +63,17 @@ def decode_connect(data: bytes, start: i64, end: i64) -> Connect:
 
 
 def encode_connected(
-    timeout_ms: int, session_id: int, password: bytes, *, has_read_only: bool
+    timeout_ms: int,
+    session_id: int,
+    password: bytes,
+    *,
+    has_read_only: bool,
+    is_read_only: bool = False,
 ) -> bytes:
     """Return the frame of the reply to a Connect.
 
     If the session has expired, the timeout and the session id are 0, and the password is 16 zeros.
+    Only with ``has_read_only``, the reply says whether the session is read-only.
     """
     body = b"".join(
         (
@@ -75,7 +81,7 @@ def encode_connected(
             INT.pack(timeout_ms),
             session_id.to_bytes(8, "big", signed=True),
             pack_buffer(password),
-            b"\x00" if has_read_only else b"",
+            bytes([is_read_only]) if has_read_only else b"",
         )
     )
     return INT.pack(len(body)) + body

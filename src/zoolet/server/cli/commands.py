@@ -113,6 +113,15 @@ _format_option = click.option(
 )
 
 
+_discard_option = click.option(
+    "--discard-local-data",
+    "discards_local_data",
+    is_flag=True,
+    help="For an observer: move the data in dataDir to another folder, and get all data from the"
+    " leader.",
+)
+
+
 @server.command("start-foreground")
 @_config_argument
 @_level_option
@@ -130,11 +139,13 @@ _format_option = click.option(
     " wrong, 3 if a directory cannot be used.",
 )
 @click.option("--ready-fd", type=int, hidden=True)
+@_discard_option
 @_reporting
 def start_foreground(
     config: Path | None,
     log_level: str,
     log_format: str,
+    discards_local_data: bool,
     log_file: Path | None,
     has_apache_status: bool,
     ready_fd: int | None,
@@ -144,7 +155,10 @@ def start_foreground(
     service_manager = _caller().service_manager
     try:
         reopen = set_up(log_level, LogFormat(log_format), log_file)
-        stopped_by = _serve(_read(config), report, service_manager, reopen)
+        setup = _read(config)
+        stopped_by = _serve(
+            setup, report, service_manager, reopen, discards_local_data=discards_local_data
+        )
     except (ConfigError, ServerError, StorageError, OSError) as error:
         message = text_of(error)
         report.failed(message)
@@ -175,6 +189,8 @@ def _serve(
     report: control.ReadinessReport,
     service_manager: ServiceManager,
     reopen: Callable[[], None],
+    *,
+    discards_local_data: bool,
 ) -> signal.Signals:
     # Imported here because only this command runs a server.
     from zoolet.server.cli.running import run  # noqa: PLC0415
@@ -200,7 +216,13 @@ def _serve(
         report.ready()
 
     try:
-        return run(config, service_manager=service_manager, on_ready=ready, on_hangup=reopen)
+        return run(
+            config,
+            service_manager=service_manager,
+            on_ready=ready,
+            on_hangup=reopen,
+            discards_local_data=discards_local_data,
+        )
     finally:
         if pid_file is not None:
             pid_file.remove()
@@ -226,18 +248,20 @@ def _configured(config: Config) -> str:
 @_config_argument
 @_level_option
 @_format_option
+@_discard_option
 @_reporting
-def start(config: Path | None, log_level: str, log_format: str) -> None:
+def start(config: Path | None, log_level: str, log_format: str, discards_local_data: bool) -> None:
     """Start a server in the background; return when the server accepts clients."""
-    _start(_read_and_tell(config), log_level, log_format)
+    options = ["--discard-local-data"] if discards_local_data else []
+    _start(_read_and_tell(config), [*_log_options(log_level, log_format), *options])
 
 
-def _start(setup: _Setup, log_level: str, log_format: str) -> None:
+def _start(setup: _Setup, options: list[str]) -> None:
     process = control.start(
         setup.config,
         setup.config_path,
         setup.environment.log_path(setup.config),
-        _log_options(log_level, log_format),
+        options,
         _START_TIMEOUT_S,
     )
     click.echo(f"Starting zookeeper ... STARTED (process {process.pid})")
@@ -272,7 +296,7 @@ def restart(config: Path | None, log_level: str, log_format: str) -> None:
     """Stop the server if it runs, then start it."""
     setup = _read_and_tell(config)
     _stop(setup.config)
-    _start(setup, log_level, log_format)
+    _start(setup, _log_options(log_level, log_format))
 
 
 @server.command("status")
@@ -287,13 +311,15 @@ def status(config: Path | None) -> None:
         answer = control.ask(settings, "srvr")
     except OSError as error:
         fail(f"Error contacting service. It is probably not running. ({error})")
-    modes = [line for line in answer.splitlines() if line.startswith("Mode: ")]
-    if not modes:
+    shown = [
+        line for line in answer.splitlines() if line.startswith(("Mode: ", "Leader: ", "Lag: "))
+    ]
+    if not shown:
         fail(
             f"The server did not reply with its mode, but with: {answer.strip() or '(nothing)'} Add"
             " srvr to 4lw.commands.whitelist in zoo.cfg."
         )
-    click.echo(modes[0])
+    click.echo("\n".join(shown))
 
 
 @server.command("version")

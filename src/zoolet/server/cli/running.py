@@ -28,13 +28,15 @@ async def _serve_until_signalled(
     service_manager: ServiceManager,
     on_ready: Callable[[], None],
     on_hangup: Callable[[], None],
+    *,
+    discards_local_data: bool,
 ) -> signal.Signals:
     signals = asyncio.Queue[signal.Signals]()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
-    async with Server(config, disk) as server:
+    async with Server(config, disk, discards_local_data=discards_local_data) as server:
         log.info("%s", server.description)
         on_ready()
         reporting = loop.create_task(service_manager.report_running(server.description))
@@ -58,11 +60,13 @@ def run(
     service_manager: ServiceManager | None = None,
     on_ready: Callable[[], None] = lambda: None,
     on_hangup: Callable[[], None] = lambda: None,
+    discards_local_data: bool = False,
 ) -> signal.Signals:
     """Run a server until SIGTERM or SIGINT, then stop it cleanly; return the signal.
 
     ``disk`` replaces the disk of this machine, if it is given. ``service_manager`` gets reports, if
-    it is given. ``on_ready`` is called when the server listens, ``on_hangup`` at each SIGHUP.
+    it is given. ``on_ready`` is called when the server listens, ``on_hangup`` at each SIGHUP. For
+    ``discards_local_data``, see ``Server``.
     Raises ServerError, StorageError or OSError if the server cannot start or cannot continue.
     """
     # Until the event loop has its handler, SIGHUP must not end the process.
@@ -77,7 +81,9 @@ def run(
     if manager.watchdog_interval_s is not None:
         # The watchdog ends the process with SIGABRT; then the log has the stack of each thread.
         faulthandler.enable(_STDERR)
-    serving = _serve_until_signalled(config, disk, manager, on_ready, on_hangup)
+    serving = _serve_until_signalled(
+        config, disk, manager, on_ready, on_hangup, discards_local_data=discards_local_data
+    )
     try:
         import uvloop  # noqa: PLC0415 -- not available on every Python; the fallback is asyncio
     except ImportError:

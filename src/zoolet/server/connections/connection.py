@@ -12,18 +12,18 @@ number of waiting bytes.
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
 from zoolet.big_endian.buffers import read_i32_be
 from zoolet.server.common.scheduler import LEAST_CHARGED_S, QUANTUM_S, Scheduler, Share, run_steps
-from zoolet.server.connections.arriving import LongRequest, PartialFrame, wanted_bytes, whole_word
-from zoolet.server.connections.sending import MAX_UNSENT_BYTES, SendingSide
+from zoolet.server.connections.arriving import LongRequest, whole_word
+from zoolet.server.connections.receiving import ReceivingSide
+from zoolet.server.connections.sending import MAX_UNSENT_BYTES
 from zoolet.server.connections.unsent import CHUNK_BYTES
 from zoolet.server.logs.log_limiter import LogLimiter
-from zoolet.server.operator.four_letter_words import WORD_BYTES, WORDS
 from zoolet.server.sockets.clients import client_at
 from zoolet.wire.frames import LENGTH_BYTES, frame_end
 from zoolet.wire.jute import MalformedError
@@ -31,7 +31,6 @@ from zoolet.wire.jute import MalformedError
 if TYPE_CHECKING:
     from zoolet.server.connections.batches import Batch, Hold
     from zoolet.server.sockets.admission import AcceptedSocket
-    from zoolet.state_machine.sessions import Session
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +77,10 @@ class Requests:
         """Remove a connection that has been closed."""
         raise NotImplementedError
 
+    def all_connections(self) -> "Iterable[Connection]":
+        """Return the open connections."""
+        raise NotImplementedError
+
     def answer_word(self, connection: "Connection", word: str, argument: bytes) -> None:
         """Answer a four-letter word and close; ``argument`` has the bytes that follow "stmk"."""
         raise NotImplementedError
@@ -106,30 +109,29 @@ class Requests:
 
 
 @final
-class Connection(SendingSide):
+class Connection(ReceivingSide):
     """The connection of one client, as a Protocol of asyncio.
 
     Attributes:
-        session: the client's session; None until the client has opened or resumed a session.
         identities: the identities that the client has authenticated; at first, its address.
         established_ms: the time at which the connection was opened, on the monotonic clock.
         is_secure: whether the connection uses TLS.
+        is_paused: whether the next requests wait until the leader has answered earlier ones; only
+            in an observer.
     """
 
     def __init__(self, requests: Requests, accepted: "AcceptedSocket | None" = None) -> None:
         """Serve the socket ``accepted`` and notify it when the connection opens and closes."""
         super().__init__()
-        self.session: Session | None = None
         self.established_ms = 0
         self.is_secure = False
+        self.is_paused = False
         self._is_known = False
         self._requests = requests
         self._accepted = accepted
-        self._unread = b""
         # Most clients are idle most of the time, so these objects are created only when needed.
         self._share: Share | None = None
         self._job: LongRequest | None = None
-        self._partial: PartialFrame | None = None
         self._is_reading = True
 
     # --- Called by the event loop
@@ -255,7 +257,12 @@ class Connection(SendingSide):
     @property
     def _may_take(self) -> bool:
         """Whether the next request may be processed, without regard to the unsent bytes."""
-        return self._job is None and not self._requests.is_held and not self._closes_when_sent
+        return (
+            self._job is None
+            and not self.is_paused
+            and not self._requests.is_held
+            and not self._closes_when_sent
+        )
 
     @property
     def has_job(self) -> bool:
@@ -308,6 +315,17 @@ class Connection(SendingSide):
         """Process requests again after the database has been replaced."""
         self._read_or_wait()
 
+    def resume(self, frame: bytes) -> None:
+        """Process requests again after ``is_paused``; first the request in ``frame``, if any."""
+        self.is_paused = False
+        if frame:
+            self._unread = frame + self._unread
+        self._read_or_wait()
+
+    def flush(self) -> None:
+        """Send the frames that were sent outside of the connection's turn, and need not wait."""
+        self._flush()
+
     # --- Called by the sending side
 
     def _wait_to_send(self) -> None:
@@ -323,27 +341,6 @@ class Connection(SendingSide):
             self.peer,
         )
         self.abort()
-
-    def _keep(self, data: bytes) -> bool:
-        """Keep bytes that have arrived; return whether they may contain a whole frame."""
-        partial = self._partial
-        if partial is not None:
-            whole = partial.add(data)
-            if whole is None:
-                return False
-            self._unread, self._partial = whole, None
-            return True
-        unread = self._unread
-        if not unread:
-            self._unread = data
-            return True
-        wanted: i64 = WORD_BYTES if self._begins_with_word(unread) else wanted_bytes(unread)
-        if len(unread) + len(data) < wanted:
-            self._partial = PartialFrame(unread, data, wanted)
-            self._unread = b""
-            return False
-        self._unread = unread + data
-        return True
 
     @property
     def _is_waiting(self) -> bool:
@@ -457,10 +454,6 @@ class Connection(SendingSide):
         elif not self.takes_requests:
             self._read_or_wait()
         return has_more
-
-    def _begins_with_word(self, data: bytes) -> bool:
-        """Return whether the data is a four-letter word and not a frame."""
-        return self.session is None and data[:WORD_BYTES] in WORDS
 
     def _is_word(self, data: bytes) -> bool:
         """Return whether the data is a four-letter word; answer the word if it is complete."""

@@ -160,7 +160,7 @@ def _server_stats(inspector: Inspector, _arguments: dict[str, str]) -> Steps:
     sizes = yield from inspector.directory_sizes()
     return {
         "version": FULL_VERSION,
-        "read_only": False,
+        "read_only": inspector.is_read_only,
         "server_stats": {
             "packets_sent": stats.packets_sent,
             "packets_received": stats.packets_received,
@@ -169,7 +169,7 @@ def _server_stats(inspector: Inspector, _arguments: dict[str, str]) -> Steps:
             "data_dir_size": sizes["datadir_size"],
             "log_dir_size": sizes["logdir_size"],
             "provider_null": False,
-            "server_state": "standalone",
+            "server_state": inspector.mode,
             "last_processed_zxid": inspector.zxid,
             "outstanding_requests": inspector.outstanding_requests,
             "avg_latency": stats.latency.average_ms,
@@ -318,7 +318,29 @@ def _reset_stats(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
 
 
 def _monitor(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
-    return {"version": FULL_VERSION, "server_state": "standalone", **flat_figures(inspector)}
+    return {"version": FULL_VERSION, "server_state": inspector.mode, **flat_figures(inspector)}
+
+
+def _leader(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
+    """Return the leader that an observer follows, and how far the observer is behind it."""
+    ensemble = inspector.ensemble
+    if ensemble is None or not ensemble.leader:
+        return {"error": "server is not initialized"}
+    return {
+        "is_leader": False,
+        "leader_id": ensemble.leader_id,
+        "leader_ip": ensemble.leader.rpartition(":")[0].strip("[]"),
+        "leader_address": ensemble.leader,
+        "lag": inspector.lag,
+    }
+
+
+def _zab_state(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
+    ensemble = inspector.ensemble
+    state = ""
+    if ensemble is not None:
+        state = "broadcast" if ensemble.is_serving else "election"
+    return {"voting": False, "zabstate": state}
 
 
 def _constant(**answer: object) -> Command:
@@ -339,9 +361,9 @@ _TABLE: tuple[tuple[tuple[str, ...], Command], ...] = (
         ("initial_configuration", "icfg"),
         lambda inspector, _: {"initial_configuration": inspector.config.text},
     ),
-    (("is_read_only", "isro"), _constant(read_only=False)),
+    (("is_read_only", "isro"), lambda inspector, _: {"read_only": inspector.is_read_only}),
     (("last_snapshot", "lsnp"), _last_snapshot),
-    (("leader", "lead"), _constant(error="server is not initialized")),
+    (("leader", "lead"), _leader),
     (("monitor", "mntr"), _monitor),
     (("observer_connection_stat_reset", "orst"), _constant()),
     (("ruok",), _constant()),
@@ -356,7 +378,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Command], ...] = (
     (("watches_by_path", "wchp"), _watches_by_path),
     (("watch_details",), _watch_details),
     (("watch_summary", "wchs"), lambda inspector, _: dict(inspector.watch_summary())),
-    (("zabstate",), _constant(voting=False, zabstate="")),
+    (("zabstate",), _zab_state),
 )
 """The names and the function of each command; answers contain the first name."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from zoolet.process import descriptors
+from zoolet.server.common.ensemble_view import EnsembleView
 from zoolet.server.common.stats import Histogram, Summary
 from zoolet.server.operator.inspection import Inspector
 
@@ -96,6 +97,33 @@ FIGURES: Final = {
 """The figures by name, in the order in which ``mntr`` shows them."""
 
 
+def _ensemble(of: Inspector) -> EnsembleView:
+    ensemble = of.ensemble
+    if ensemble is None:
+        raise AssertionError("only an observer has these figures")
+    return ensemble
+
+
+OBSERVER_FIGURES: Final = {
+    "following_leader": Figure(
+        "1 if the observer follows a leader, 0 otherwise.",
+        lambda of: int(_ensemble(of).is_serving),
+    ),
+    "leader_lag": Figure(
+        "The leader's last proposed zxid minus the last applied zxid.", lambda of: of.lag
+    ),
+    "leader_links": _count(
+        "Leaders that the observer has followed.", lambda of: _ensemble(of).links
+    ),
+}
+"""The figures that only an observer has."""
+
+
+def figures(inspector: Inspector) -> dict[str, Figure]:
+    """Return the figures of a server by name, in the order in which ``mntr`` shows them."""
+    return FIGURES if inspector.ensemble is None else {**FIGURES, **OBSERVER_FIGURES}
+
+
 def histograms(inspector: Inspector) -> dict[str, tuple[Histogram, str]]:
     """Return the histograms of the latencies in ms, by name, each with its meaning."""
     stats = inspector.stats
@@ -108,8 +136,12 @@ def histograms(inspector: Inspector) -> dict[str, tuple[Histogram, str]]:
 def summaries(inspector: Inspector) -> dict[str, tuple[Summary, str]]:
     """Return the summaries of durations in ms, by name, each with its meaning."""
     stats = inspector.stats
-    return {
+    found = {
         "fsynctime": (stats.syncs, "Time in ms to write and sync a batch of txns."),
         "snapshottime": (stats.snapshots, "Time in ms to write a snapshot."),
         "restore_time": (stats.restores, "Time in ms to restore a snapshot."),
     }
+    if inspector.ensemble is not None:
+        meaning = "Time in ms from the arrival of a txn to the release of its replies and events."
+        found["release_time"] = (inspector.ensemble.release_ms, meaning)
+    return found

@@ -48,8 +48,8 @@ def _ruok(_inspector: Inspector) -> Iterator[str]:
     yield "imok"
 
 
-def _isro(_inspector: Inspector) -> Iterator[str]:
-    yield "rw"
+def _isro(inspector: Inspector) -> Iterator[str]:
+    yield "ro" if inspector.is_read_only else "rw"
 
 
 def _srvr(inspector: Inspector) -> Iterator[str]:
@@ -73,9 +73,18 @@ def _figures(inspector: Inspector) -> str:
         f"Connections: {inspector.num_connections}\n"
         f"Outstanding: {inspector.outstanding_requests}\n"
         f"Zxid: 0x{inspector.zxid:x}\n"
-        "Mode: standalone\n"
+        f"Mode: {inspector.mode}\n"
+        f"{_leader(inspector)}"
         f"Node count: {inspector.znode_count}\n"
     )
+
+
+def _leader(inspector: Inspector) -> str:
+    """Return the lines of an observer about its leader; empty if the server is standalone."""
+    ensemble = inspector.ensemble
+    if ensemble is None:
+        return ""
+    return f"Leader: {ensemble.leader or 'none'}\nLag: {inspector.lag}\n"
 
 
 def _cons(inspector: Inspector) -> Iterator[str]:
@@ -178,16 +187,18 @@ def _dump(inspector: Inspector) -> Iterator[str]:
 
 
 def _mntr(inspector: Inspector) -> Iterator[str]:
-    figures: dict[str, object] = {"version": FULL_VERSION, "server_state": "standalone"}
+    figures: dict[str, object] = {"version": FULL_VERSION, "server_state": inspector.mode}
     figures |= flat_figures(inspector)
     yield "".join(f"zk_{name}\t{value}\n" for name, value in figures.items())
 
 
 def flat_figures(inspector: Inspector) -> dict[str, float]:
     """Return all figures; a summary becomes five figures, as in ``DefaultMetricsProvider``."""
-    from zoolet.server.operator.figures import FIGURES, summaries  # noqa: PLC0415 -- a large table
+    from zoolet.server.operator.figures import figures, summaries  # noqa: PLC0415 -- a large table
 
-    flat: dict[str, float] = {name: each.value(inspector) for name, each in FIGURES.items()}
+    flat: dict[str, float] = {
+        name: each.value(inspector) for name, each in figures(inspector).items()
+    }
     for name, (summary, _) in summaries(inspector).items():
         flat |= {
             f"avg_{name}": summary.average_ms,

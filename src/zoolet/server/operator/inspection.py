@@ -24,6 +24,7 @@ from typing import Protocol, cast
 from zoolet.model.build import KIND
 from zoolet.model.codes import OpCode, WatchMode
 from zoolet.process.user import user_name
+from zoolet.server.common.ensemble_view import EnsembleView
 from zoolet.server.common.stats import ConnectionStats, ServerStats
 from zoolet.server.operator.version import FULL_VERSION
 from zoolet.server.zoo_cfg.config import Config
@@ -93,6 +94,7 @@ class Subject(Protocol):
 
     machine: StateMachine
     stats: ServerStats
+    ensemble: EnsembleView | None
 
     @property
     def connections(self) -> Collection[Client]:
@@ -143,7 +145,7 @@ class Inspector:
         snapshots, logs = (path.absolute() for path in directories)
         snapshots_size = yield from size_of(snapshots)
         logs_size = yield from size_of(logs)
-        return {
+        found: dict[str, object] = {
             "clientPort": config.client_port,
             "secureClientPort": -1 if config.tls is None else config.tls.listener.port,
             "dataDir": str(snapshots),
@@ -157,6 +159,16 @@ class Inspector:
             "clientPortListenBacklog": config.listen_backlog,
             "serverId": 0,
         }
+        observer = config.observer
+        if observer is not None:
+            # Apache ZooKeeper shows 1 for an observer (``QuorumPeer.LearnerType``).
+            found |= {
+                "serverId": observer.my_id,
+                "initLimit": observer.init_limit_ms // config.tick_time_ms,
+                "syncLimit": observer.sync_limit_ms // config.tick_time_ms,
+                "peerType": 1,
+            }
+        return found
 
     def directory_sizes(self) -> Generator[None, None, dict[str, int]]:
         """Return the size of the files in the snapshot and log directories, in bytes."""
@@ -202,6 +214,29 @@ class Inspector:
     def uptime_ms(self) -> int:
         """The time since the server started, in ms."""
         return self._subject.now_ms - self._started_ms
+
+    @property
+    def ensemble(self) -> EnsembleView | None:
+        """What an observer knows about its ensemble; None if the server is standalone."""
+        return self._subject.ensemble
+
+    @property
+    def mode(self) -> str:
+        """The mode of the server: ``standalone``, ``observer`` or ``read-only``."""
+        ensemble = self._subject.ensemble
+        return "standalone" if ensemble is None else ensemble.mode
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the server serves only read-only clients."""
+        ensemble = self._subject.ensemble
+        return ensemble is not None and ensemble.is_read_only
+
+    @property
+    def lag(self) -> int:
+        """The number of zxids that an observer is behind its leader, as far as it knows."""
+        ensemble = self._subject.ensemble
+        return 0 if ensemble is None else ensemble.lag(self.zxid)
 
     @property
     def zxid(self) -> int:

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from zoolet.server.operator.figures import FIGURES, histograms, summaries
+from zoolet.server.operator.figures import figures, histograms, summaries
 from zoolet.server.operator.http import Exchange, Page, Request, Response, text
 from zoolet.server.operator.inspection import Inspector
 from zoolet.server.operator.process_figures import process_figures
@@ -29,7 +29,7 @@ class _Figures(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the current values of all figures."""
         inspector = self._inspector
-        for name, figure in FIGURES.items():
+        for name, figure in figures(inspector).items():
             metric = Metric(name, figure.meaning, "unknown" if figure.counts else "gauge")
             metric.add_sample(name, {}, figure.value(inspector))
             yield metric

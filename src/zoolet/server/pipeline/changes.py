@@ -67,7 +67,7 @@ class Changes:
             self._limited.warning("%s", machine.warnings[-1])
             machine.warnings.clear()
         try:
-            return self._commit_txn(txn)
+            return self.commit(txn)
         except TxnTooLargeError as error:
             self._limited.warning(
                 "refusing a request of session 0x%x: %s", requester.session_id, error
@@ -82,19 +82,19 @@ class Changes:
 
     def refuse(self, session_id: int, xid: int, code: ErrorCode) -> tuple[Applied, Batch]:
         """Commit an error txn for a request that is refused whatever the database contains."""
-        return self._commit_txn(self.machine.refuse(session_id, xid, code, self._time_ms()))
+        return self.commit(self.machine.refuse(session_id, xid, code, self._time_ms()))
 
     def delete_ephemerals(self, session_id: int, at_most: int) -> None:
         """Delete up to ``at_most`` ephemerals of a session that ends, in a separate txn."""
         self.begin_moment()
-        self._commit_txn(self.machine.delete_ephemerals(session_id, at_most, self._time_ms()))
+        self.commit(self.machine.delete_ephemerals(session_id, at_most, self._time_ms()))
         self.end()
 
     def end(self) -> None:
         """Mark the last change as complete, its reply included."""
         self.machine.is_changing = False
 
-    def _commit_txn(self, txn: Txn) -> tuple[Applied, Batch]:
+    def commit(self, txn: Txn) -> tuple[Applied, Batch]:
         """Append and apply a txn, and hold its watch events; returns its result and its batch.
 
         A failure before *apply* changes nothing. A later failure ends the server: the machine is

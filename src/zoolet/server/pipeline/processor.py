@@ -8,7 +8,7 @@ requests, and a watch event is sent before any reply that shows the same change.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
@@ -18,6 +18,7 @@ from zoolet.model.codes import ErrorCode, OpCode, by_number
 from zoolet.model.errors import RequestError
 from zoolet.model.requests import SetWatches
 from zoolet.server.common.clock import MS_PER_S, Clock
+from zoolet.server.common.ensemble_view import EnsembleView
 from zoolet.server.common.scheduler import STEP_COST_US, Scheduler
 from zoolet.server.common.stats import ServerStats
 from zoolet.server.connections.batches import EVERYTHING, NOTHING, Batch
@@ -26,6 +27,7 @@ from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.operator import four_letter_words
 from zoolet.server.operator.answers import Answers
 from zoolet.server.operator.inspection import Client, Inspector
+from zoolet.server.pipeline.forwarded_writes import ForwardedWrites
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.local_writes import LocalWrites
 from zoolet.server.pipeline.outbox import Outbox
@@ -68,7 +70,7 @@ class RequestProcessor(Requests):
     Attributes:
         machine: the database.
         sessions: connects clients with sessions.
-        local: makes the changes that this server decides.
+        ensemble: what is known about the ensemble; None if the server is standalone.
         connections: the open connections, in the order in which they were opened.
         stats: the server's counters.
         inspector: collects the information that operators may see.
@@ -107,13 +109,30 @@ class RequestProcessor(Requests):
         self._commit = commit
         self._clock = clock
         outbox = self._outbox = Outbox(commit, self.stats)
-        self.local = LocalWrites(
-            config, self, machine, commit, outbox, clock, self.stats, next_session_id
-        )
-        self._writes: Writes = self.local
-        self.sessions: SessionLife = self.local.sessions
+        self.ensemble: EnsembleView | None = None
+        self._local: LocalWrites | None = None
+        self._forwarded: ForwardedWrites | None = None
+        self._writes: Writes
+        self.sessions: SessionLife
+        observer = config.observer
+        if observer is None:
+            self._local = LocalWrites(
+                config, self, machine, commit, outbox, clock, self.stats, next_session_id
+            )
+            self._writes, self.sessions = self._local, self._local.sessions
+        else:
+            self.ensemble = EnsembleView(observer.my_id)
+            self._forwarded = ForwardedWrites(
+                config, self, machine, commit, outbox, clock, self.stats, self.ensemble
+            )
+            self._writes, self.sessions = self._forwarded, self._forwarded.sessions
         self._requires_schemes = bool(config.required_schemes)
-        self._others: dict[int, Callable[[Connection, int, Reader], None]] = by_number(
+        self._may_keep_back = self._requires_schemes or self._forwarded is not None
+        self._others = self._handlers()
+
+    def _handlers(self) -> dict[int, Callable[[Connection, int, Reader], None]]:
+        """Return the functions for requests that are neither plain reads nor writes."""
+        return by_number(
             {
                 OpCode.SYNC: self._writes.sync,
                 OpCode.AUTH: self._auth,
@@ -123,6 +142,20 @@ class RequestProcessor(Requests):
                 OpCode.RECONFIG: self._writes.reconfig,
             }
         )
+
+    @property
+    def local(self) -> LocalWrites:
+        """The part that makes the changes of a standalone server."""
+        if self._local is None:
+            raise AssertionError("this server is an observer: the leader decides all changes")
+        return self._local
+
+    @property
+    def forwarded(self) -> ForwardedWrites:
+        """The part that forwards the requests of an observer's clients to the leader."""
+        if self._forwarded is None:
+            raise AssertionError("this server is standalone: there is no leader")
+        return self._forwarded
 
     # --- Connections
 
@@ -138,14 +171,20 @@ class RequestProcessor(Requests):
         self.connections.pop(connection, None)
         self.sessions.leave(connection)
 
+    def all_connections(self) -> Iterable[Connection]:
+        """Return the open connections, in the order in which they were opened."""
+        return self.connections
+
     def malformed(self, connection: Connection, error: MalformedError) -> None:
         """Log that the bytes of a connection are not a valid frame; the caller closes it."""
         self.limited.warning("closing the connection of %s: %s", connection.peer, error)
 
     def heard(self, connection: Connection) -> None:
         """Record that the client is alive: it sent bytes that are not processed yet."""
-        if connection.session is not None:
-            connection.session.touch(self._clock.monotonic_ms())
+        session = connection.session
+        if session is not None:
+            session.touch(self._clock.monotonic_ms())
+            self.sessions.heard(session)
 
     def failed(self, connection: Connection, error: Exception) -> None:
         """Close a connection whose request failed before it changed anything.
@@ -154,9 +193,7 @@ class RequestProcessor(Requests):
         stops.
         """
         if self.machine.is_changing:
-            self._commit.stop()
-            self.scheduler.stop()
-            self._on_fatal(error)
+            self.change_failed(error)
             return
         connection.abort()
         self.limited.warning(
@@ -164,6 +201,12 @@ class RequestProcessor(Requests):
             connection.peer,
             repr(error),
         )
+
+    def change_failed(self, error: Exception) -> None:
+        """Acknowledge nothing more and stop: a change failed after it was applied in part."""
+        self._commit.stop()
+        self.scheduler.stop()
+        self._on_fatal(error)
 
     def answer_word(self, connection: Connection, word: str, argument: bytes) -> None:
         """Answer a four-letter word when the txns that the answer shows are on disk."""
@@ -226,8 +269,7 @@ class RequestProcessor(Requests):
         op_code: int = read_i32_be(data, start + 4)
         connection.stats.last_cxid = xid
         connection.stats.last_op_code = op_code
-        if self._requires_schemes and not self._may_ask(connection, op_code):
-            self._turn_stranger_away(connection, xid)
+        if self._may_keep_back and self._is_kept_back(connection, xid, op_code, data, start, end):
             return
         reader = Reader(data, start + REQUEST_HEADER_BYTES, end)
         try:
@@ -251,6 +293,16 @@ class RequestProcessor(Requests):
             self._outbox.answer(connection, error.path or NOTHING, xid, error.code)
         except MalformedError as malformed:  # not "error": in mypyc, a name has only one type
             self._answer_malformed(connection, xid, op_code, malformed)
+
+    def _is_kept_back(
+        self, connection: Connection, xid: int, op_code: int, data: bytes, start: i64, end: i64
+    ) -> bool:
+        """Return whether a request is not processed now: it is refused, or it must wait."""
+        if self._requires_schemes and not self._may_ask(connection, op_code):
+            self._turn_stranger_away(connection, xid)
+            return True
+        forwarded = self._forwarded
+        return forwarded is not None and not forwarded.admits(connection, op_code, data, start, end)
 
     def _answer_malformed(
         self, connection: Connection, xid: int, op_code: int, error: MalformedError

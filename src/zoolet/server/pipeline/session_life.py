@@ -80,28 +80,50 @@ class SessionLife:
         """Resume the session that a client names, or refuse the request."""
         raise NotImplementedError
 
+    def heard(self, session: Session) -> None:
+        """Record that the client of a session is alive."""
+
     def _proven(self, connection: Connection, request: Connect) -> Session | None:
         """Return the session that a client names; None without the right password."""
         session = self.machine.sessions.by_id.get(request.session_id)
         if session is None or session.is_closing:
             return None
+        return session if self._is_proven(connection, request) else None
+
+    def _is_proven(self, connection: Connection, request: Connect) -> bool:
+        """Return whether a client has the password of the session that it names."""
         if is_password(request.password or b"", request.session_id, self._secret):
-            return session
+            return True
         self._requests.limited.warning(
             "refusing to resume session 0x%x for %s: the session password is wrong",
             request.session_id,
             connection.peer,
         )
-        return None
+        return False
 
-    def _connected(self, session: Session | None, request: Connect) -> bytes:
-        """Return the reply to a connect request; all zeros if the session does not exist."""
-        timeout_ms, session_id, password = 0, 0, bytes(PASSWORD_BYTES)
+    def _connected(
+        self,
+        session: Session | None,
+        request: Connect,
+        timeout_ms: int = 0,
+        *,
+        is_read_only: bool = False,
+    ) -> bytes:
+        """Return the reply to a connect request; all zeros if the session does not exist.
+
+        ``timeout_ms`` is the session timeout; if it is 0, that of the session.
+        """
+        session_id, password = 0, bytes(PASSWORD_BYTES)
         if session is not None:
-            timeout_ms, session_id = session.timeout_ms, session.session_id
+            timeout_ms = timeout_ms or session.timeout_ms
+            session_id = session.session_id
             password = password_of(session_id, self._secret)
         return encode_connected(
-            timeout_ms, session_id, password, has_read_only=request.has_read_only
+            timeout_ms,
+            session_id,
+            password,
+            has_read_only=request.has_read_only,
+            is_read_only=is_read_only,
         )
 
     def _attach(self, connection: Connection, session: Session) -> None:

@@ -31,7 +31,7 @@ _VERIFY_MODES: Final = {
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
     """Return the TLS context of the secure port; raises ServerError if a file cannot be used."""
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
-    _select_versions(context, config)
+    select_versions(context, config.protocols, config.cipher_suites, "ssl")
     context.verify_mode = _VERIFY_MODES[config.client_auth]
     try:
         context.load_cert_chain(config.key_store, password=lambda: config.key_store_password)
@@ -52,27 +52,36 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
     return context
 
 
-def _select_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
-    """Set the TLS versions and the cipher suites; raises ServerError if zoo.cfg is invalid."""
-    suites_13 = set(config.cipher_suites) & _TLS_13_SUITES
-    suites_12 = [suite for suite in config.cipher_suites if suite not in _TLS_13_SUITES]
-    protocols = list(config.protocols)
-    if config.cipher_suites:
+def select_versions(
+    context: ssl.SSLContext, enabled: tuple[str, ...], cipher_suites: tuple[str, ...], prefix: str
+) -> None:
+    """Set the TLS versions and the cipher suites; raises ServerError if zoo.cfg is invalid.
+
+    Args:
+        context: the context to change.
+        enabled: the enabled TLS versions, in order.
+        cipher_suites: Java's names of the cipher suites; empty means OpenSSL's default.
+        prefix: the prefix of the keys in zoo.cfg, for messages.
+    """
+    suites_13 = set(cipher_suites) & _TLS_13_SUITES
+    suites_12 = [suite for suite in cipher_suites if suite not in _TLS_13_SUITES]
+    protocols = list(enabled)
+    if cipher_suites:
         if suites_13 and suites_13 != _TLS_13_SUITES:
             raise ServerError(
-                "ssl.ciphersuites: Python cannot select single suites of TLSv1.3. Name all of"
+                f"{prefix}.ciphersuites: Python cannot select single suites of TLSv1.3. Name all of"
                 f" {', '.join(sorted(_TLS_13_SUITES))}, or none of them."
             )
         protocols = [
             protocol
             for protocol, suites in (("TLSv1.2", suites_12), ("TLSv1.3", suites_13))
-            if suites and protocol in config.protocols
+            if suites and protocol in enabled
         ]
     if not protocols:
         raise ServerError(
-            "ssl.ciphersuites has no suite for the enabled TLS versions,"
-            f" {' and '.join(config.protocols)}: add a suite for one of them, or enable another"
-            " version with ssl.enabledProtocols."
+            f"{prefix}.ciphersuites has no suite for the enabled TLS versions,"
+            f" {' and '.join(enabled)}: add a suite for one of them, or enable another"
+            f" version with {prefix}.enabledProtocols."
         )
     context.minimum_version = _VERSIONS[protocols[0]]
     context.maximum_version = _VERSIONS[protocols[-1]]
@@ -83,8 +92,8 @@ def _select_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
             context.set_ciphers(":".join(map(_openssl_name, suites_12)))
         except ssl.SSLError as error:
             raise ServerError(
-                f"ssl.ciphersuites: zoolet cannot select {suite}. Remove it, or correct its name."
-                " To list the valid names, run: openssl ciphers -stdname"
+                f"{prefix}.ciphersuites: zoolet cannot select {suite}. Remove it, or correct"
+                " its name. To list the valid names, run: openssl ciphers -stdname"
             ) from error
 
 

@@ -5,6 +5,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from zoolet.model.ensemble import EnsembleMember
 from zoolet.state_machine.access import DigestRules
 from zoolet.state_machine.rules import Rules
 from zoolet.storage.compression import Compression
@@ -55,6 +56,59 @@ class TlsConfig(NamedTuple):
     client_auth: ClientAuth
     protocols: tuple[str, ...]
     cipher_suites: tuple[str, ...]
+
+
+class QuorumTls(NamedTuple):
+    """The settings of TLS between the members of an ensemble.
+
+    Attributes:
+        key_store: the PEM file with this server's private key and certificates.
+        key_store_password: the password of the private key; "" if the key has no password.
+        trust_store: the PEM file with the certificates of the CAs that sign members' certificates.
+        verifies_host: whether the leader's certificate must be for its host.
+        protocols: the enabled TLS versions, from ``PROTOCOLS``.
+        cipher_suites: Java's names of the cipher suites; empty means OpenSSL's default.
+    """
+
+    key_store: Path
+    key_store_password: str
+    trust_store: Path
+    verifies_host: bool
+    protocols: tuple[str, ...]
+    cipher_suites: tuple[str, ...]
+
+
+class QuorumLogin(NamedTuple):
+    """The name and the password with which this server proves itself to the leader (DIGEST-MD5)."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        """Return the name without the password."""
+        return f"QuorumLogin({self.username!r})"
+
+
+class ObserverConfig(NamedTuple):
+    """The settings of an observer.
+
+    Attributes:
+        my_id: the number of this server, from the file ``myid`` in the dataDir.
+        members: the members that zoo.cfg names, by number; this server may be one of them.
+        init_limit_ms: the time in which the leader must send the missing txns or a snapshot.
+        sync_limit_ms: the connection is closed if the leader sends nothing for this time.
+        tls: the settings of TLS between members; None if they do not use TLS.
+        login: the login of this server at the leader; None if the leader requires none.
+        has_read_only_mode: whether read-only clients are served while there is no leader.
+    """
+
+    my_id: int
+    members: dict[int, EnsembleMember]
+    init_limit_ms: int
+    sync_limit_ms: int
+    tls: QuorumTls | None
+    login: QuorumLogin | None
+    has_read_only_mode: bool
 
 
 class AdminConfig(NamedTuple):
@@ -144,6 +198,7 @@ class Config(NamedTuple):
         metrics: the address and the port of Prometheus' metrics; None if they are off.
         session_secret: the secret from which session passwords are derived
             (``zoolet.sessionSecret``); "" means Apache ZooKeeper's passwords.
+        observer: the settings of an observer; None if the server is standalone.
         settings: the values that were read, by key, without secrets.
         warnings: a line for each setting that has no effect, or another effect than expected.
     """
@@ -177,6 +232,7 @@ class Config(NamedTuple):
     admin: AdminConfig | None
     metrics: Listener | None
     session_secret: str
+    observer: ObserverConfig | None
     settings: Mapping[str, str]
     warnings: tuple[str, ...]
 

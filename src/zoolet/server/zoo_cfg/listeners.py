@@ -10,7 +10,7 @@ from zoolet.server.zoo_cfg.config import (
     Listener,
     TlsConfig,
 )
-from zoolet.server.zoo_cfg.members import only_member
+from zoolet.server.zoo_cfg.members import is_observer, only_member, own_member
 from zoolet.server.zoo_cfg.settings import Settings
 
 _LONGEST_IDLE_MS = 86_400_000
@@ -29,7 +29,7 @@ def clients(settings: Settings) -> Listener:
     port_is_set = settings.is_set("clientPort")
     port = settings.number("clientPort")
     address = settings.address("clientPortAddress")
-    member = only_member(settings)
+    member = own_member(settings) if is_observer(settings) else only_member(settings)
     if port_is_set:
         if member is not None and member.client_port not in {None, port}:
             raise settings.error(
@@ -54,9 +54,8 @@ def tls(settings: Settings) -> TlsConfig | None:
     key_store = settings.pem("ssl.keyStore")
     trust_store = settings.pem("ssl.trustStore")
     client_auth = settings.choice("ssl.clientAuth", ClientAuth)
-    password_path = settings.text("ssl.keyStore.passwordPath")
-    password = settings.text("ssl.keyStore.password")
-    protocols = _protocols(settings)
+    password = key_store_password(settings, "ssl.keyStore")
+    protocols = protocols_of(settings, "ssl")
     cipher_suites = settings.names("ssl.ciphersuites")
     if not has_port:
         if settings.is_set("secureClientPortAddress"):
@@ -76,14 +75,6 @@ def tls(settings: Settings) -> TlsConfig | None:
             "clients must present a certificate, but the server trusts no CA: set"
             " ssl.trustStore.location, or ssl.clientAuth=none",
         )
-    if password_path:
-        try:
-            password = Path(password_path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise settings.error(
-                "ssl.keyStore.passwordPath", f"{password_path} cannot be read: {reason}"
-            ) from error
     return TlsConfig(
         Listener(address, port),
         key_store,
@@ -95,12 +86,27 @@ def tls(settings: Settings) -> TlsConfig | None:
     )
 
 
-def _protocols(settings: Settings) -> tuple[str, ...]:
-    """Return the enabled TLS versions."""
-    single = settings.text("ssl.protocol")
-    listed = settings.names("ssl.enabledProtocols")
-    key = "ssl.enabledProtocols" if settings.is_set("ssl.enabledProtocols") else "ssl.protocol"
-    protocols = (single,) if single and key == "ssl.protocol" else listed
+def key_store_password(settings: Settings, prefix: str) -> str:
+    """Return the password of a key store; "" if it has none."""
+    name = f"{prefix}.passwordPath"
+    path = settings.text(name)
+    password = settings.text(f"{prefix}.password")
+    if not path:
+        return password
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise settings.error(name, f"{path} cannot be read: {reason}") from error
+
+
+def protocols_of(settings: Settings, prefix: str) -> tuple[str, ...]:
+    """Return the enabled TLS versions; ``prefix`` is ``ssl`` or ``ssl.quorum``."""
+    one, several = f"{prefix}.protocol", f"{prefix}.enabledProtocols"
+    single = settings.text(one)
+    listed = settings.names(several)
+    key = several if settings.is_set(several) else one
+    protocols = (single,) if single and key == one else listed
     if not protocols or set(protocols) - set(PROTOCOLS):
         raise settings.error(
             key,

@@ -1,20 +1,37 @@
-"""The servers that a zoo.cfg or its ``dynamicConfigFile`` names; zoolet accepts one at most.
+"""The servers that a zoo.cfg or its ``dynamicConfigFile`` names.
+
+A standalone server accepts one at most; an observer needs all members of its ensemble.
 
 Source: ``QuorumPeerConfig.parseDynamicConfig`` and ``QuorumPeer.QuorumServer``. A server is written
 ``server.N=HOST:PORT:PORT[:ROLE][|...][;[HOST:]CLIENT_PORT]``.
 """
 
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from zoolet.model.addresses import AddressError, parse_address, parse_port
+from zoolet.model.ensemble import EnsembleMember
 from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg.properties import PropertiesError, parse_properties
 from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
+from zoolet.wire.ensemble_config import decode_member
+from zoolet.wire.jute import MalformedError
 
 _DYNAMIC_KEYS = ("server.", "group", "weight")
 _ADVICE = "To move the data of one server to an ensemble, or back, use: zoolet ensemble"
+
+
+LARGEST_ID: Final = 254
+"""The number is the first byte of the ids of sessions; 255 marks the owner of a TTL znode."""
+
+
+class PeerType(Enum):
+    """The role of a server, in ``peerType``."""
+
+    PARTICIPANT = "participant"
+    OBSERVER = "observer"
 
 
 class Member(NamedTuple):
@@ -51,6 +68,62 @@ def only_member(settings: Settings) -> Member | None:
             f" one server. Remove the server.N lines to start a standalone server. {_ADVICE}."
         )
     return members[0] if members else None
+
+
+def is_observer(settings: Settings) -> bool:
+    """Return whether zoo.cfg sets up an observer. Raises ConfigError for an unknown peerType."""
+    return settings.choice("peerType", PeerType) is PeerType.OBSERVER
+
+
+def own_member(settings: Settings) -> Member | None:
+    """Return the ``server.N`` line of this server, an observer; None if there is no such line.
+
+    Raises ConfigError if no other server is named.
+    """
+    named = list(_named(settings))
+    own = f"server.{read_my_id(settings)}" if named else ""
+    if all(key == own for key, _, _ in named):
+        raise settings.error(
+            "peerType",
+            "peerType=observer needs the members of the ensemble: add their lines server.N, the"
+            " same as in their zoo.cfg",
+        )
+    return next((_member(*line) for line in named if line[0] == own), None)
+
+
+def members_of(settings: Settings) -> dict[int, EnsembleMember]:
+    """Return all members that are named, by number; raises ConfigError if a line is malformed."""
+    members: dict[int, EnsembleMember] = {}
+    for key, value, place in _named(settings):
+        _member(key, value, place)
+        number = int(key.removeprefix("server."))
+        try:
+            members[number] = decode_member(number, value)
+        except MalformedError as error:
+            raise ConfigError(f"{place}: {key}: {error}.") from error
+    return members
+
+
+def read_my_id(settings: Settings) -> int:
+    """Return the number of this server, from the file ``myid`` in the dataDir."""
+    data_dir = settings.directory("dataDir")
+    if data_dir is None:
+        raise settings.missing("dataDir", "the directory for snapshots and logs")
+    path = data_dir / "myid"
+    advice = (
+        f"Write a number from 1 to {LARGEST_ID} into it that no other member or observer has:"
+        f" echo 101 > {path}"
+    )
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist, and an observer needs it. {advice}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII"
+        raise ConfigError(f"{path} cannot be read: {reason}. {advice}") from error
+    if not text.isdecimal() or not 1 <= int(text) <= LARGEST_ID:
+        raise ConfigError(f"{path} has no valid number. {advice}")
+    return int(text)
 
 
 def _named(settings: Settings) -> Iterator[tuple[str, str, str]]:

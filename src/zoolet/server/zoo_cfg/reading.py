@@ -1,8 +1,8 @@
 """Functions that read a zoo.cfg and return a ``Config``.
 
 ``keys`` has the table of all keys. ``properties`` parses the file's format, ``settings`` reads
-single values, and ``members`` the servers that the file names. ``listeners`` and ``access_rules``
-combine several keys. Source of the keys: the administrator's guide of ZooKeeper 3.9,
+single values, and ``members`` the servers that the file names. ``listeners``, ``access_rules`` and
+``observers`` combine several keys. Source of the keys: the administrator's guide of ZooKeeper 3.9,
 "Configuration Parameters".
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from zoolet.model.limits import max_txn_bytes_of
 from zoolet.server.common.errors import ConfigError
-from zoolet.server.zoo_cfg import access_rules, listeners
-from zoolet.server.zoo_cfg.config import Config, StorageConfig
+from zoolet.server.zoo_cfg import access_rules, listeners, observers
+from zoolet.server.zoo_cfg.config import AdminConfig, Config, StorageConfig
 from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
 from zoolet.state_machine.rules import Rules
 from zoolet.storage.compression import Compression
@@ -47,6 +47,7 @@ def config_of(settings: Settings) -> Config:
     data_dir = settings.directory("dataDir")
     if data_dir is None:
         raise settings.missing("dataDir", "the directory for snapshots and logs")
+    observer = observers.observer(settings, tick_time_ms)
     config = Config(
         data_dir=data_dir,
         data_log_dir=settings.directory("dataLogDir"),
@@ -78,14 +79,21 @@ def config_of(settings: Settings) -> Config:
         container_unused_ms=settings.number("znode.container.maxNeverUsedIntervalMs"),
         max_frame_bytes=max_frame_bytes,
         four_letter_words=frozenset(settings.names("4lw.commands.whitelist")),
-        admin=listeners.admin(settings),
+        admin=_admin(settings, is_observer=observer is not None),
         metrics=listeners.metrics(settings),
         session_secret=access_rules.session_secret(settings),
+        observer=observer,
         settings={},
         warnings=(),
     )
     # The warnings are complete only after every setting has been read.
     return config._replace(settings=settings.shown(), warnings=settings.warnings())
+
+
+def _admin(settings: Settings, *, is_observer: bool) -> AdminConfig | None:
+    """Return the settings of the admin endpoint; an observer's data cannot be restored."""
+    admin = listeners.admin(settings)
+    return admin._replace(offers_restore=False) if admin is not None and is_observer else admin
 
 
 def _storage(settings: Settings) -> StorageConfig:

@@ -136,6 +136,11 @@ class Settings:
         servers = [name for name in self._settings if _SERVER.fullmatch(name)]
         return len(servers) > 1 or "dynamicConfigFile" in self._settings
 
+    def ignore(self, name: str, reason: str) -> None:
+        """Add a warning if a key is set that has no effect in the role of this server."""
+        if self.is_set(name):
+            self._warn(f"{self.place(name)}: {name} is ignored: {reason}.")
+
     def _warn(self, message: str) -> None:
         self._warnings.append(message)
 

@@ -19,7 +19,7 @@ def _refused(name: str, note: str, *harmless: str) -> Key:
     return Key(name, Use.REFUSED, note, harmless=values)
 
 
-_NO_ENSEMBLE: Final = "zoolet is not a member of an ensemble"
+_NO_ENSEMBLE: Final = "zoolet does not vote in an ensemble, and accepts no learners"
 _NO_SASL: Final = "zoolet does not support SASL"
 _THREADS: Final = "it tunes Apache's threads and queues"
 _CACHES: Final = "it tunes Apache's caches; zoolet stores znodes already encoded for replies"
@@ -54,7 +54,6 @@ REFUSED: Final = (
         "with `false`, Apache starts an ensemble of one server; zoolet always starts standalone",
         "true",
     ),
-    _refused("peerType", "zoolet cannot be an observer", "participant"),
 )
 
 IGNORED: Final = (
@@ -64,7 +63,7 @@ IGNORED: Final = (
         " electionAlg electionPortBindRetry fastleader.maxNotificationInterval"
         " fastleader.minNotificationInterval follower.nodelay"
         " follower.skipLearnerRequestToNextProcessor forceSnapshotSync"
-        " forward_learner_requests_to_commit_processor_disabled group.N initLimit"
+        " forward_learner_requests_to_commit_processor_disabled group.N"
         " leader.ackLoggingFrequency leader.closeSocketAsync leader.maxConcurrentDiffSyncs"
         " leader.maxConcurrentSnapSyncs leader.maxTimeToWaitForEpoch leader.nodelay"
         " leaderConnectDelayDuringRetryMs leaderServes learner.asyncSending"
@@ -73,11 +72,11 @@ IGNORED: Final = (
         " multiAddress.reachabilityCheckEnabled multiAddress.reachabilityCheckTimeoutMs"
         " observer.election.DelayMs observer.reconnectDelayMs observer.syncEnabled"
         " observerMaster.sizeLimit observerMasterPort oraclePath portUnification"
-        " quorum.auth.enableSasl quorum.auth.kerberos.servicePrincipal"
-        " quorum.auth.learner.saslLoginContext quorum.auth.learnerRequireSasl"
+        " quorum.auth.kerberos.servicePrincipal"
+        " quorum.auth.learner.saslLoginContext"
         " quorum.auth.server.saslLoginContext quorum.auth.serverRequireSasl"
-        " quorum.cnxn.threads.size quorumCnxnTimeoutMs quorumListenOnAllIPs readonlymode.enabled"
-        " snapshotSizeFactor ssl.quorum.* sslQuorum sslQuorumReloadCertFiles syncEnabled syncLimit"
+        " quorum.cnxn.threads.size quorumCnxnTimeoutMs quorumListenOnAllIPs"
+        " snapshotSizeFactor ssl.quorum.* sslQuorumReloadCertFiles syncEnabled"
         " tcpKeepAlive testingonly.initialZxid version weight.N",
     ),
     Key("reconfigEnabled", Use.IGNORED, "a standalone server always refuses reconfig"),

@@ -29,8 +29,9 @@ _BARE_NOTE: Final = "Apache reads this only as a system property, not from zoo.c
 _ALL_ADDRESSES_NOTE: Final = "`0.0.0.0` and `::` mean all addresses"
 _SERVERS_NOTE: Final = (
     "with one `server.N` line the server starts standalone; with several lines, or with an"
-    " observer, it refuses to start"
+    " observer, it refuses to start, unless `peerType=observer`"
 )
+_REVOKED_NOTE: Final = "zoolet cannot do this; an observer refuses to start with `true`"
 _PEM_NOTE: Final = "for another format, the error message says how to convert the file"
 
 
@@ -178,6 +179,80 @@ SAME: Final = (
         _FILE,
         "the file with the `server.N` lines, if zoo.cfg does not have them",
         _SERVERS_NOTE,
+    ),
+    # --- An observer
+    _file(
+        "peerType",
+        Text("`participant` or `observer`", "participant"),
+        "with `observer`, the server joins the ensemble of the `server.N` lines, without a vote",
+        "Apache's role is that of its `server.N` line; zoolet needs no line for itself, and refuses"
+        " the line of a participant",
+    ),
+    _file(
+        "initLimit",
+        Number(0, least=1, unit="ticks"),
+        "an observer closes the connection if it takes longer until it has the leader's data;"
+        " required for an observer",
+    ),
+    _file(
+        "syncLimit",
+        Number(0, least=1, unit="ticks"),
+        "an observer closes the connection if the leader sends nothing for this time; required for"
+        " an observer",
+    ),
+    _bare(
+        "readonlymode.enabled",
+        Flag(False),
+        "an observer serves read-only clients while there is no leader",
+    ),
+    _file("sslQuorum", Flag(False), "connect to the leader with TLS"),
+    _property(
+        "ssl.quorum.keyStore.location",
+        _PEM_FILE,
+        "an observer's private key and certificates",
+        _PEM_NOTE,
+    ),
+    _property("ssl.quorum.keyStore.type", _PEM, "the format of the key store", "PEM only"),
+    _property("ssl.quorum.keyStore.password", Text("password"), "the password of the private key"),
+    _property(
+        "ssl.quorum.keyStore.passwordPath", _FILE, "the file with the password of the private key"
+    ),
+    _property(
+        "ssl.quorum.trustStore.location",
+        _PEM_FILE,
+        "the certificates of the CAs that sign members' certificates",
+        _PEM_NOTE,
+    ),
+    _property("ssl.quorum.trustStore.type", _PEM, "the format of the trust store", "PEM only"),
+    _property(
+        "ssl.quorum.hostnameVerification",
+        Flag(True),
+        "the leader's certificate must be for its host",
+    ),
+    _property(
+        "ssl.quorum.protocol",
+        Text("`TLSv1.2` or `TLSv1.3`"),
+        "the only TLS version; ignored if `ssl.quorum.enabledProtocols` is set",
+    ),
+    _property(
+        "ssl.quorum.enabledProtocols",
+        Text("list of versions", ",".join(PROTOCOLS)),
+        "the enabled TLS versions",
+        "Apache's default is TLSv1.3 only",
+    ),
+    _property(
+        "ssl.quorum.ciphersuites",
+        Text("list of cipher suites"),
+        "Java's names of the cipher suites; if it is not set, OpenSSL's default",
+    ),
+    _property("ssl.quorum.crl", Flag(False), "check revocation lists", _REVOKED_NOTE),
+    _property("ssl.quorum.ocsp", Flag(False), "ask OCSP responders", _REVOKED_NOTE),
+    _file("quorum.auth.enableSasl", Flag(False), "allow `quorum.auth.learnerRequireSasl`"),
+    _file(
+        "quorum.auth.learnerRequireSasl",
+        Flag(False),
+        "log in at the leader with SASL",
+        "only DIGEST-MD5, with `zoolet.quorumUsername` and `zoolet.quorumPassword`",
     ),
     # --- Requests
     _bare(
@@ -371,6 +446,18 @@ OWN: Final = (
         Number(DEFAULT_MOST_WATCHES, least=1, unit="watches"),
         "the most watches of a connection; the next watch is refused with THROTTLEDOP. If a client"
         " restores more watches than this after a reconnect, its connection is closed",
+    ),
+    _own(
+        "zoolet.quorumPassword",
+        Text("password"),
+        "the password with which an observer logs in at the leader, if"
+        " `quorum.auth.learnerRequireSasl=true`",
+    ),
+    _own(
+        "zoolet.quorumUsername",
+        Text("name"),
+        "the name with which an observer logs in at the leader, if"
+        " `quorum.auth.learnerRequireSasl=true`",
     ),
     _own(
         "zoolet.sessionSecret",

@@ -1,0 +1,1 @@
+"""The link of an observer to the leader of its ensemble."""

@@ -1,0 +1,290 @@
+"""Writes of an observer: they are forwarded to the leader, which decides each change.
+
+The leader sends each txn back, also the txn of a refused request. Then this module logs and applies
+the txn, and replies to the client after the sync. Invariants:
+
+- only requests that can be decoded completely are forwarded;
+- a request that is not forwarded waits until the earlier requests of its connection are answered,
+  and the connection reads nothing more until then. So replies keep the order of the requests.
+"""
+
+from typing import TYPE_CHECKING, Final, cast, final
+
+from mypy_extensions import i64
+
+from zoolet.model.codes import ErrorCode, OpCode
+from zoolet.model.txns import Txn
+from zoolet.server.common.clock import Clock
+from zoolet.server.common.ensemble_view import EnsembleView
+from zoolet.server.common.stats import ServerStats
+from zoolet.server.connections.batches import EVERYTHING, Batch
+from zoolet.server.connections.connection import Connection, Requests
+from zoolet.server.pipeline.changes import Changes
+from zoolet.server.pipeline.forwardable import reason_to_refuse
+from zoolet.server.pipeline.group_commit import GroupCommit
+from zoolet.server.pipeline.leader import Leader, Waiter
+from zoolet.server.pipeline.leader_sessions import LeaderSessions
+from zoolet.server.pipeline.outbox import Outbox
+from zoolet.server.pipeline.writes import Writes
+from zoolet.server.zoo_cfg.config import Config
+from zoolet.state_machine.apply import Applied
+from zoolet.state_machine.machine import StateMachine
+from zoolet.wire.frames import REQUEST_HEADER_BYTES
+from zoolet.wire.jute import INT, MalformedError, Reader
+from zoolet.wire.replies import encode_path
+from zoolet.wire.requests import (
+    WRITE_OP_CODES,
+    check_reconfig,
+    decode_path_or_null,
+    decode_write,
+)
+
+if TYPE_CHECKING:
+    from zoolet.state_machine.sessions import Session
+
+_CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
+_CREATE_SESSION: Final = OpCode.CREATE_SESSION.value
+_RECONFIG: Final = OpCode.RECONFIG.value
+_SYNC: Final = OpCode.SYNC.value
+_SESSION_MOVED: Final = ErrorCode.SESSION_MOVED.value
+
+_NEVER_WAIT: Final = WRITE_OP_CODES | {
+    _SYNC,
+    _RECONFIG,
+    OpCode.AUTH.value,
+    OpCode.SASL.value,
+}
+"""Requests that need not wait for earlier ones: they are forwarded. Like Apache ZooKeeper, the
+server authenticates clients outside of the order of other requests."""
+
+_MOST_WAITING: Final = 1000
+"""The most requests of a connection that wait for the leader (``zookeeper.globalOutstandingLimit``
+of Apache ZooKeeper has the same default, for all connections together)."""
+
+_CHECK_MS: Final = 20
+
+
+@final
+class _Line:
+    """The requests of one connection that wait for the leader.
+
+    Attributes:
+        count: the number of forwarded requests.
+        frame: a request that waits for them, with its length; empty if there is none.
+    """
+
+    __slots__ = ("count", "frame")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.frame = b""
+
+
+@final
+class ForwardedWrites(Writes):
+    """Forwards the writes of an observer's clients, and applies the leader's txns.
+
+    Attributes:
+        leader: sends requests to the leader.
+        sessions: connects clients with sessions, about which the leader decides.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        requests: Requests,
+        machine: StateMachine,
+        commit: GroupCommit,
+        outbox: Outbox,
+        clock: Clock,
+        stats: ServerStats,
+        view: EnsembleView,
+    ) -> None:
+        self.leader = Leader(view, clock)
+        self.sessions = LeaderSessions(
+            config, requests, machine, commit, outbox, clock, stats, self.leader
+        )
+        self._machine = machine
+        self._requests = requests
+        self._commit = commit
+        self._outbox = outbox
+        self._clock = clock
+        self._changes = Changes(machine, commit, outbox, clock, requests.limited)
+        self._lines: dict[Connection, _Line] = {}
+        self._checked_ms = 0
+
+    # --- Requests of clients
+
+    def admits(
+        self, connection: Connection, op_code: int, data: bytes, start: i64, end: i64
+    ) -> bool:
+        """Keep a request back that must wait for the leader; return whether it need not wait."""
+        now_ms = self._clock.monotonic_ms()
+        if now_ms - self._checked_ms >= _CHECK_MS:
+            self._checked_ms = now_ms
+            self.sessions.close_unrenewed(now_ms)
+        if not connection.is_open:
+            return False
+        session = connection.session
+        if session is not None:
+            self.leader.contact.touch(session.session_id)
+        if op_code in _NEVER_WAIT or not self._lines:
+            return True
+        line = self._lines.get(connection)
+        if line is None:
+            return True
+        self._keep_back(connection, line, data[start:end])
+        return False
+
+    @staticmethod
+    def _keep_back(connection: Connection, line: _Line, request: bytes) -> None:
+        line.frame = INT.pack(len(request)) + request
+        connection.is_paused = True
+
+    def write(self, connection: Connection, xid: int, op_code: int, reader: Reader) -> None:
+        """Forward a write."""
+        start = reader.position
+        try:
+            request = decode_write(op_code, reader)
+        except MalformedError as error:
+            if not self._waits(connection, reader, start):
+                self._requests.limited.warning(
+                    "refusing a malformed request of %s: %s", connection.peer, error
+                )
+                self._outbox.answer(connection, EVERYTHING, xid, ErrorCode.MARSHALLING_ERROR)
+            return
+        code = reason_to_refuse(request)
+        if code is None:
+            self._forward(connection, Waiter(connection, xid, op_code), reader, start)
+        elif not self._waits(connection, reader, start):
+            self._outbox.answer(connection, EVERYTHING, xid, code)
+
+    def sync(self, connection: Connection, xid: int, reader: Reader) -> None:
+        """Forward a sync; the leader answers when this server has all txns before it."""
+        start = reader.position
+        try:
+            path = decode_path_or_null(reader).path
+        except MalformedError:
+            if self._waits(connection, reader, start):
+                return
+            raise
+        self._forward(connection, Waiter(connection, xid, _SYNC, path), reader, start)
+
+    def reconfig(self, connection: Connection, xid: int, reader: Reader) -> None:
+        """Forward a reconfig."""
+        start = reader.position
+        try:
+            check_reconfig(reader)
+        except MalformedError:
+            if self._waits(connection, reader, start):
+                return
+            raise
+        self._forward(connection, Waiter(connection, xid, _RECONFIG), reader, start)
+
+    def _waits(self, connection: Connection, reader: Reader, start: i64) -> bool:
+        """Keep a request back that is answered here, if earlier requests wait for the leader."""
+        line = self._lines.get(connection)
+        if line is None:
+            return False
+        begin = start - REQUEST_HEADER_BYTES
+        self._keep_back(connection, line, reader.data[begin : reader.end])
+        return True
+
+    def _forward(self, connection: Connection, waiter: Waiter, reader: Reader, start: i64) -> None:
+        session = cast("Session", connection.session)
+        if self.sessions.is_read_only_session(session):
+            self.sessions.refuse_write(connection, waiter)
+            return
+        leader = self.leader
+        if not leader.is_serving:
+            # The request is not sent, so the client may repeat it on another server.
+            connection.abort()
+            return
+        line = self._lines.get(connection)
+        if line is None:
+            line = self._lines[connection] = _Line()
+        line.count += 1
+        if line.count >= _MOST_WAITING:
+            connection.is_paused = True
+        body = reader.data[start : reader.end]
+        leader.request(session.session_id, waiter.op_code, body, connection.identities, waiter)
+
+    def turn_ended(self) -> None:
+        """Send what was forwarded in this turn."""
+        self.leader.flush()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no session of a closed connection is in the way of a new database."""
+        return True
+
+    # --- Txns and answers of the leader
+
+    def apply(self, txn: Txn) -> None:
+        """Log and apply a txn of the leader, and reply if it answers a request of a client here.
+
+        A failure before *apply* changes nothing; after a later failure, the machine is marked as
+        changing, and the server must stop.
+        """
+        header = txn.header
+        ended: Session | None = None
+        if header.type == _CLOSE_SESSION:
+            ended = self._machine.sessions.by_id.get(header.client_id)
+        applied, batch = self._changes.commit(txn)
+        waiter = self.leader.forwarded.take_write(header.client_id, header.cxid)
+        if waiter is not None and waiter.connect is None:
+            self._reply(waiter, batch, applied)
+        if header.type == _CREATE_SESSION:
+            self.sessions.created(header.client_id, waiter)
+        elif ended is not None:
+            self.sessions.ended(ended)
+        self._changes.end()
+
+    def _reply(self, waiter: Waiter, batch: Batch, applied: Applied) -> None:
+        connection, result = waiter.connection, applied.result
+        if result.err == _SESSION_MOVED:
+            # As Apache ZooKeeper: the client must notice that it has another connection.
+            connection.abort()
+        elif connection.is_open:
+            if waiter.op_code == _RECONFIG and not result.err:
+                # The record of a znode has the bytes of the reply: the data, and then the Stat.
+                zxid = batch.last_zxid
+                self._outbox.reply(batch, connection, waiter.xid, zxid, 0, result.record)
+            else:
+                self._outbox.reply_to_write(batch, connection, waiter.xid, result)
+            if waiter.op_code == _CLOSE_SESSION:
+                connection.finish()
+        self._answered(connection)
+
+    def answer_sync(self) -> None:
+        """Answer the oldest sync: this server has all txns that the leader had before it."""
+        waiter = self.leader.forwarded.take_sync()
+        connection = waiter.connection
+        if connection.is_open:
+            batch = self._commit.newest_batch()
+            zxid = self._commit.zxid_seen_with(batch)
+            self._outbox.reply(batch, connection, waiter.xid, zxid, 0, encode_path(waiter.path))
+            connection.flush()
+        self._answered(connection)
+
+    def _answered(self, connection: Connection) -> None:
+        """Let a connection continue if it waited for this answer."""
+        line = self._lines.get(connection)
+        if line is None:
+            return
+        line.count -= 1
+        if line.count == 0:
+            del self._lines[connection]
+            connection.resume(line.frame)
+        elif connection.is_paused and not line.frame and line.count == _MOST_WAITING // 2:
+            connection.resume(b"")
+
+    # --- The link to the leader
+
+    def link_lost(self) -> None:
+        """Close the connections with requests whose fate is unknown: the link has ended."""
+        lost = self.leader.lose()
+        for waiter in (*lost.writes, *lost.syncs, *lost.revalidations):
+            waiter.connection.abort()
+        self._lines.clear()
+        self.sessions.link_lost()

@@ -1,0 +1,268 @@
+"""An observer of a real Apache ensemble: what clients see, and what happens when servers end.
+
+The tests share one ensemble, in the order of the file: those that end members come last.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kazoo.client import KazooClient, KazooState
+from kazoo.exceptions import NodeExistsError, NoNodeError, NotReadOnlyCallError
+from kazoo.protocol.states import KeeperState
+
+from tests.support.ensemble import ApacheEnsemble
+from tests.support.rawclient import RawClient
+from tests.support.waiting import wait_until
+from zoolet.model.codes import CreateMode, OpCode
+from zoolet.testing import ServerProcess
+from zoolet.wire.jute import INT, pack_buffer, pack_ustring
+
+MY_ID = 101
+
+
+@pytest.fixture(scope="module")
+def ensemble(
+    tmp_path_factory: pytest.TempPathFactory, apache_jars: Path
+) -> Iterator[ApacheEnsemble]:
+    """Three Apache members."""
+    directory = tmp_path_factory.mktemp("ensemble")
+    with ApacheEnsemble(directory, apache_jars, 128) as running:
+        yield running
+
+
+def new_observer(
+    directory: Path,
+    ensemble: ApacheEnsemble,
+    my_id: int = MY_ID,
+    settings: Mapping[str, object] | None = None,
+) -> ServerProcess:
+    """Return an observer that is not started."""
+    base = {"peerType": "observer", "initLimit": 20, "syncLimit": 10, "tickTime": 500}
+    observer = ServerProcess(directory, {**base, **ensemble.servers, **(settings or {})})
+    (directory / "data").mkdir(exist_ok=True)
+    (directory / "data" / "myid").write_text(f"{my_id}\n")
+    return observer
+
+
+@pytest.fixture(scope="module")
+def observer(
+    tmp_path_factory: pytest.TempPathFactory, ensemble: ApacheEnsemble
+) -> Iterator[ServerProcess]:
+    """A running observer of the ensemble; it must log no traceback."""
+    directory = tmp_path_factory.mktemp("observer")
+    settings = {"readonlymode.enabled": "true"}
+    with new_observer(directory, ensemble, settings=settings) as running:
+        yield running
+    assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture
+def client(observer: ServerProcess) -> Iterator[Any]:
+    """A client of the observer."""
+    started = observer.client(timeout=8.0)
+    started.start(timeout=10)
+    yield started
+    started.stop()
+    started.close()
+
+
+@pytest.fixture
+def member(ensemble: ApacheEnsemble) -> Iterator[Any]:
+    """A client of the members."""
+    started = KazooClient(hosts=ensemble.hosts, timeout=8.0)
+    started.start(timeout=10)
+    yield started
+    started.stop()
+    started.close()
+
+
+def test_an_observer_shows_what_it_is(observer: ServerProcess) -> None:
+    answer = observer.ask("srvr")
+    assert "Mode: observer\n" in answer
+    assert "Leader: 127.0.0.1:" in answer
+    assert "Lag: 0\n" in answer
+    status = observer.run_command("status").stdout
+    assert "Mode: observer\nLeader: 127.0.0.1:" in status
+    figures = dict(line.split("\t") for line in observer.ask("mntr").splitlines())
+    assert figures["zk_server_state"] == "observer"
+    assert (figures["zk_following_leader"], figures["zk_leader_lag"]) == ("1", "0")
+    assert "serverId=101\n" in observer.ask("conf")
+    assert "peerType=1\n" in observer.ask("conf")
+    assert observer.ask("isro") == "rw"
+
+
+def test_clients_of_an_observer_read_and_write(client: Any, member: Any) -> None:
+    assert client.create("/w/a", b"1", makepath=True) == "/w/a"
+    with pytest.raises(NodeExistsError):
+        client.create("/w/a")
+    with pytest.raises(NoNodeError):
+        client.set("/w/none", b"")
+    assert client.create("/w/s-", sequence=True) == "/w/s-0000000001"
+    batch = client.transaction()
+    batch.check("/w/a", 0)
+    batch.set_data("/w/a", b"2")
+    batch.create("/w/m")
+    assert [type(result).__name__ for result in batch.commit()] == ["bool", "ZnodeStat", "str"]
+    member.sync("/")
+    assert member.get("/w/a")[0] == b"2"
+    member.set("/w/a", b"3")
+    client.sync("/w")
+    data, stat = client.get("/w/a")
+    assert (data, stat.version) == (b"3", 2)
+    assert client.get("/w/a")[1] == member.get("/w/a")[1]
+
+
+def test_watches_of_an_observer_see_changes_at_the_members(client: Any, member: Any) -> None:
+    seen = threading.Event()
+    client.ensure_path("/watched")
+    client.get_children("/watched", watch=lambda _event: seen.set())
+    member.sync("/")
+    member.create("/watched/child")
+    assert seen.wait(10)
+    assert client.get_children("/watched") == ["child"]
+
+
+def test_an_ephemeral_ends_with_its_session(observer: ServerProcess, member: Any) -> None:
+    owner = observer.client(timeout=8.0)
+    owner.start(timeout=10)
+    owner.create("/mine", ephemeral=True)
+    member.sync("/")
+    assert member.exists("/mine").ephemeralOwner == owner.client_id[0]
+    assert owner.client_id[0] >> 56 == MY_ID
+    owner.stop()
+    owner.close()
+    member.sync("/")
+    assert member.exists("/mine") is None
+
+
+def test_a_session_moves_between_a_member_and_the_observer(
+    observer: ServerProcess, ensemble: ApacheEnsemble, member: Any
+) -> None:
+    port = ensemble.leader().port
+    with RawClient(port) as first, RawClient(observer.port) as moved, RawClient(port) as back:
+        session = first.connect()
+        assert first.create("/moving", b"", CreateMode.EPHEMERAL).err == 0
+        found = moved.connect(4000, session.session_id, session.password)
+        assert found.session_id == session.session_id
+        body = pack_ustring("/moving") + pack_buffer(b"moved") + INT.pack(-1)
+        assert moved.request(OpCode.SET_DATA, body).err == 0
+        assert back.connect(4000, session.session_id, session.password).timeout_ms > 0
+        assert back.request(OpCode.SET_DATA, body).err == 0
+        # The session has moved away, so the observer's next write for it must not succeed.
+        moved.send(OpCode.SET_DATA, body)
+        assert moved.is_closed_by_server()
+        assert back.request(OpCode.CLOSE_SESSION).err == 0
+    member.sync("/")
+    assert member.exists("/moving") is None
+
+
+def test_a_frozen_observer_does_not_answer_for_an_expired_session(
+    observer: ServerProcess, member: Any
+) -> None:
+    owner = observer.client(timeout=1.0)
+    lost = threading.Event()
+    owner.add_listener(lambda state: lost.set() if state == KazooState.LOST else None)
+    owner.start(timeout=10)
+    owner.create("/frozen", ephemeral=True)
+    session_id = owner.client_id[0]
+    observer.pause()
+    wait_until(lambda: member.exists("/frozen") is None, "the end of the session")
+    observer.resume()
+    assert lost.wait(10)
+    wait_until(lambda: owner.state == KazooState.CONNECTED, "a new session")
+    assert owner.client_id[0] != session_id
+    owner.stop()
+    owner.close()
+
+
+# --- What is refused
+
+
+def test_an_observer_must_not_have_a_voters_id(tmp_path: Path, ensemble: ApacheEnsemble) -> None:
+    """zoo.cfg does not say that server.3 votes; the leader does."""
+    voter = new_observer(tmp_path / "voter", ensemble, my_id=3)
+    lines = voter.config_path.read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("server.3")]
+    voter.config_path.write_text("\n".join(kept) + "\n")
+    with pytest.raises(RuntimeError, match=r"server\.3 is a participant, which votes"):
+        voter.start()
+
+
+def test_standalone_history_is_not_discarded_without_a_word(
+    tmp_path: Path, ensemble: ApacheEnsemble
+) -> None:
+    directory = tmp_path / "server"
+    with ServerProcess(directory) as standalone:
+        client = standalone.client()
+        client.start(timeout=10)
+        client.create("/precious", b"data")
+        client.stop()
+        client.close()
+        standalone.stop()
+    observer = new_observer(directory, ensemble, my_id=102)
+    with pytest.raises(RuntimeError, match="has the data of a standalone server"):
+        observer.start()
+    command = [*observer._server_command("start-foreground"), "--discard-local-data"]
+    observer._command = lambda: command  # type: ignore[method-assign]
+    with observer:
+        assert "Mode: observer" in observer.ask("srvr")
+        kept = list((directory / "data" / "version-2").glob("replaced-*/version-2/log.*"))
+        assert kept, "the files are moved, not deleted"
+
+
+# --- Servers end
+
+
+def test_an_observer_continues_from_its_files(
+    tmp_path: Path, ensemble: ApacheEnsemble, member: Any
+) -> None:
+    member.ensure_path("/before")
+    with new_observer(tmp_path / "again", ensemble, my_id=103) as again:
+        wait_until(lambda: f"{member.last_zxid:x}" in again.ask("srvr"), "the last txn")
+        again.kill()
+        member.create("/meanwhile")
+        again.start()
+        client = again.client()
+        client.start(timeout=10)
+        assert client.exists("/meanwhile") is not None
+        client.stop()
+        client.close()
+        assert again.log.count("the leader's snapshot replaces the database") == 1
+
+
+def test_sessions_outlive_a_leader(
+    observer: ServerProcess, ensemble: ApacheEnsemble, client: Any
+) -> None:
+    client.create("/survivor", ephemeral=True)
+    session_id = client.client_id[0]
+    leader = ensemble.leader()
+    leader.kill()
+    client.retry(client.set, "/survivor", b"a new leader")
+    assert client.client_id[0] == session_id
+    assert observer.ask("srvr").count("Mode: observer") == 1
+    leader.start()
+
+
+def test_read_only_clients_are_served_without_a_leader(
+    observer: ServerProcess, ensemble: ApacheEnsemble, client: Any
+) -> None:
+    client.ensure_path("/kept")
+    for member in ensemble.members:
+        member.kill()
+    wait_until(lambda: observer.ask("isro") == "ro", "the read-only mode")
+    assert "Mode: read-only\nLeader: none" in observer.ask("srvr")
+    reader = KazooClient(hosts=observer.hosts, read_only=True)
+    reader.start(timeout=10)
+    assert reader.client_state == KeeperState.CONNECTED_RO
+    assert reader.exists("/kept") is not None
+    with pytest.raises(NotReadOnlyCallError):
+        reader.set("/kept", b"")
+    reader.stop()
+    reader.close()
+    with ensemble:
+        wait_until(lambda: "Mode: observer" in observer.ask("srvr"), "a leader")
+        wait_until(lambda: "Leader: 127" in observer.ask("srvr"), "a leader")
+        client.retry(client.set, "/kept", b"written")
