@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 CHECK_INTERVAL_MS: Final = 100
 """The time between two looks at the clock: for silence of the leader and for expired sessions."""
 
-_FIRST_CONTACT_S: Final = 5.0
-"""A starting server waits up to this time for a leader, before it listens for clients."""
+_FIRST_CONTACT_S: Final = 30.0
+"""A starting server waits up to this time for the leader's data, before it listens for clients."""
 
 
 def check_history(
@@ -104,25 +104,22 @@ class Observing:
     ) -> None:
         """Look for a leader until ``started`` is closed.
 
-        Returns when the database is up to date, or after some seconds. Raises ServerError if the
-        server cannot join the ensemble.
+        Returns when the database is up to date, or when no member is the leader, at the latest
+        after ``_FIRST_CONTACT_S``. Raises ServerError if the server cannot join the ensemble.
         """
-        is_serving = asyncio.Event()
-        self._link.when_first_serving(is_serving.set)
+        tried = asyncio.Event()
+        self._link.when_first_tried(tried.set)
         task = asyncio.get_running_loop().create_task(self._link.run())
         task.add_done_callback(self._ended)
         started.callback(task.cancel)
-        waiting = asyncio.create_task(is_serving.wait())
+        waiting = asyncio.create_task(tried.wait())
         first: tuple[asyncio.Future[Any], ...] = (waiting, failure)
         await asyncio.wait(first, timeout=_FIRST_CONTACT_S, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         if failure.done():
             failure.result()
-        if not is_serving.is_set():
-            log.warning(
-                "no leader was found within %g s; clients are refused until there is one",
-                _FIRST_CONTACT_S,
-            )
+        if not self._processor.forwarded.leader.is_serving:
+            log.warning("clients are refused until this server has the data of a leader")
 
     def check(self) -> None:
         """Look at the clock, every ``CHECK_INTERVAL_MS``."""

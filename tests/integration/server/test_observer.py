@@ -4,7 +4,7 @@ The tests share one ensemble, in the order of the file: those that end members c
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import NodeExistsError, NoNodeError, NotReadOnlyCallError
 from kazoo.protocol.states import KeeperState
 
-from tests.support.ensemble import ApacheEnsemble
+from tests.support.ensemble import ApacheEnsemble, new_observer
 from tests.support.rawclient import RawClient
 from tests.support.waiting import wait_until
 from zoolet.model.codes import CreateMode, OpCode
@@ -33,20 +33,6 @@ def ensemble(
         yield running
 
 
-def new_observer(
-    directory: Path,
-    ensemble: ApacheEnsemble,
-    my_id: int = MY_ID,
-    settings: Mapping[str, object] | None = None,
-) -> ServerProcess:
-    """Return an observer that is not started."""
-    base = {"peerType": "observer", "initLimit": 20, "syncLimit": 10, "tickTime": 500}
-    observer = ServerProcess(directory, {**base, **ensemble.servers, **(settings or {})})
-    (directory / "data").mkdir(exist_ok=True)
-    (directory / "data" / "myid").write_text(f"{my_id}\n")
-    return observer
-
-
 @pytest.fixture(scope="module")
 def observer(
     tmp_path_factory: pytest.TempPathFactory, ensemble: ApacheEnsemble
@@ -54,7 +40,7 @@ def observer(
     """A running observer of the ensemble; it must log no traceback."""
     directory = tmp_path_factory.mktemp("observer")
     settings = {"readonlymode.enabled": "true"}
-    with new_observer(directory, ensemble, settings=settings) as running:
+    with new_observer(directory, ensemble, MY_ID, settings) as running:
         yield running
     assert "Traceback" not in running.log, running.log
 

@@ -79,9 +79,10 @@ class LeaderLink:
         self._lost_ms = clock.monotonic_ms()
         self._limited = LogLimiter(log, clock.monotonic_ms, _LOG_INTERVAL_MS)
         self._on_first: Callable[[], None] = lambda: None
+        self._reasons: dict[str, str] = {}
 
-    def when_first_serving(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when clients are served for the first time."""
+    def when_first_tried(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once: when clients are served, or when no member is the leader."""
         self._on_first = callback
 
     async def run(self) -> None:
@@ -90,9 +91,14 @@ class LeaderLink:
         Raises FatalLinkError, and OSError or StorageError of the disk.
         """
         while True:
+            self._reasons.clear()
             for candidate in self._candidates():
                 if await self._try(candidate):
                     break
+            else:
+                reasons = "; ".join(f"{at}: {why}" for at, why in self._reasons.items())
+                self._limited.info("no member is the leader, or not yet: %s", reasons)
+                self._first_tried()
             self._failures += 1
             delay_s = min(_MOST_DELAY_S, _FIRST_DELAY_S * _DELAY_FACTOR**self._failures)
             # Not all observers of an ensemble at the same time.
@@ -150,7 +156,7 @@ class LeaderLink:
             if was_served:
                 log.warning("the link to the leader %s has ended: %s", address.quorum, error)
             else:
-                self._limited.info("%s is not the leader, or not yet: %s", address.quorum, error)
+                self._reasons[address.quorum] = str(error)
         finally:
             self._lost()
         return was_served
@@ -230,5 +236,8 @@ class LeaderLink:
             channel.address,
             self._database.zxid,
         )
+        self._first_tried()
+
+    def _first_tried(self) -> None:
         callback, self._on_first = self._on_first, lambda: None
         callback()
