@@ -3,6 +3,7 @@
 The tests share one ensemble, in the order of the file: those that end members come last.
 """
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from kazoo.exceptions import NodeExistsError, NoNodeError, NotReadOnlyCallError
 from kazoo.protocol.states import KeeperState
 
 from tests.support.ensemble import ApacheEnsemble, new_observer
+from tests.support.proxy import Proxy
 from tests.support.rawclient import RawClient
 from tests.support.waiting import wait_until
 from zoolet.model.codes import CreateMode, OpCode
@@ -23,13 +25,21 @@ from zoolet.wire.jute import INT, pack_buffer, pack_ustring
 MY_ID = 101
 
 
+SUPER = {"DigestAuthenticationProvider.superDigest": "super:D/InIHSb7yEEbrWz8b9l71RjZJU="}
+"""The digest of ``super:test``."""
+
+MOST_IN_DIFF = 500
+"""A leader without ``snapshotSizeFactor`` sends a snapshot to an observer that lacks more txns."""
+
+
 @pytest.fixture(scope="module")
 def ensemble(
     tmp_path_factory: pytest.TempPathFactory, apache_jars: Path
 ) -> Iterator[ApacheEnsemble]:
     """Three Apache members."""
     directory = tmp_path_factory.mktemp("ensemble")
-    with ApacheEnsemble(directory, apache_jars, 128) as running:
+    settings = {"snapshotSizeFactor": -1, "reconfigEnabled": "true", **SUPER}
+    with ApacheEnsemble(directory, apache_jars, 128, settings) as running:
         yield running
 
 
@@ -39,7 +49,7 @@ def observer(
 ) -> Iterator[ServerProcess]:
     """A running observer of the ensemble; it must log no traceback."""
     directory = tmp_path_factory.mktemp("observer")
-    settings = {"readonlymode.enabled": "true"}
+    settings = {"readonlymode.enabled": "true", **SUPER}
     with new_observer(directory, ensemble, MY_ID, settings) as running:
         yield running
     assert "Traceback" not in running.log, running.log
@@ -162,6 +172,100 @@ def test_a_frozen_observer_does_not_answer_for_an_expired_session(
     assert owner.client_id[0] != session_id
     owner.stop()
     owner.close()
+
+
+# --- The link
+
+
+@pytest.fixture(scope="module")
+def links(ensemble: ApacheEnsemble) -> Iterator[dict[str, Proxy]]:
+    """A proxy for the quorum port of each member, by the key of its line."""
+    with contextlib.ExitStack() as started:
+        yield {
+            key: started.enter_context(Proxy(int(line.split(":")[1])))
+            for key, line in ensemble.servers.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def far_observer(
+    tmp_path_factory: pytest.TempPathFactory, ensemble: ApacheEnsemble, links: dict[str, Proxy]
+) -> Iterator[ServerProcess]:
+    """An observer whose links to the members a test can cut."""
+    lines = {key: f"{proxy.hosts}:1" for key, proxy in links.items()}
+    directory = tmp_path_factory.mktemp("far")
+    with new_observer(directory, ensemble, 104, lines) as running:
+        yield running
+    assert "Traceback" not in running.log, running.log
+
+
+@contextlib.contextmanager
+def cut_off(links: dict[str, Proxy]) -> Iterator[None]:
+    """Let no member reach the observer."""
+    with contextlib.ExitStack() as cut:
+        for proxy in links.values():
+            cut.enter_context(proxy.cut_off())
+        yield
+
+
+def test_a_session_outlives_the_link(far_observer: ServerProcess, links: dict[str, Proxy]) -> None:
+    client = far_observer.client(timeout=8.0)
+    client.start(timeout=10)
+    client.create("/linked", ephemeral=True)
+    session_id = client.client_id[0]
+    for proxy in links.values():
+        proxy.cut()
+    client.retry(client.set, "/linked", b"again")
+    assert client.client_id[0] == session_id
+    client.stop()
+    client.close()
+
+
+def test_a_long_interruption_ends_with_a_snapshot(
+    far_observer: ServerProcess, links: dict[str, Proxy], member: Any
+) -> None:
+    client = far_observer.client(timeout=8.0)
+    client.start(timeout=10)
+    client.ensure_path("/snapshot")
+    installed = far_observer.log.count("the leader's snapshot replaces the database")
+    with cut_off(links):
+        wait_until(lambda: "Leader: none" in far_observer.ask("srvr"), "the end of the link")
+        created = [
+            member.create_async(f"/snapshot/{number}") for number in range(MOST_IN_DIFF + 100)
+        ]
+        for each in created:
+            each.get(10)
+    wait_until(lambda: "Leader: 127" in far_observer.ask("srvr"), "a new link")
+    assert len(client.retry(client.get_children, "/snapshot")) == MOST_IN_DIFF + 100
+    found = far_observer.log.count("the leader's snapshot replaces the database")
+    assert found == installed + 1
+    client.set("/snapshot/1", b"after it")
+    client.stop()
+    client.close()
+
+
+def test_a_reconfig_reaches_the_observer(observer: ServerProcess, ensemble: ApacheEnsemble) -> None:
+    """A client of the observer removes a follower; the observer proves that it is ``super``."""
+    client = observer.client(timeout=8.0)
+    client.start(timeout=10)
+    client.add_auth("digest", "super:test")
+    follower = next(
+        number
+        for number, each in enumerate(ensemble.members, 1)
+        if each.port != ensemble.leader().port
+    )
+    line = ensemble.servers[f"server.{follower}"]
+    data, _ = client.reconfig(joining=None, leaving=str(follower), new_members=None)
+    assert f"server.{follower}=".encode() not in data
+    assert client.get("/zookeeper/config")[0] == data
+    client.ensure_path("/after-reconfig")
+    port = ensemble.members[follower - 1].port
+    joining = f"server.{follower}={line}:participant;127.0.0.1:{port}"
+    data, _ = client.reconfig(joining=joining, leaving=None, new_members=None)
+    assert f"server.{follower}=".encode() in data
+    client.ensure_path("/after-the-second")
+    client.stop()
+    client.close()
 
 
 # --- What is refused

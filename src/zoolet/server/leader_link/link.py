@@ -70,7 +70,8 @@ class LeaderLink:
         self._scheduler = scheduler
         self._view = forwarded.leader.view
         self._read_only_delay_ms = max(_LEAST_READ_ONLY_DELAY_MS, tick_time_ms)
-        self._config: EnsembleConfig | None = None
+        self._config: EnsembleConfig | None = database.ensemble_config()
+        self._has_seen_reconfig = False
         self._channel: Channel | None = None
         self._candidate: _Candidate | None = None
         self._designated_leader: int | None = None
@@ -123,11 +124,19 @@ class LeaderLink:
     # --- Finding the leader
 
     def _candidates(self) -> Iterator[_Candidate]:
-        """Yield the addresses of all members that may lead; first the most probable one."""
+        """Yield the addresses of all members that may lead; first the most probable one.
+
+        The addresses in zoo.cfg are those that reach the members from here. A reconfig that this
+        server sees may change them.
+        """
         found: dict[_Candidate, None] = {}
-        known = self._settings.members if self._config is None else self._config.members
-        for members in (known, self._settings.members):
-            for member in members.values():
+        members = self._settings.members
+        known = {} if self._config is None else self._config.members
+        sources = [{**known, **members}]
+        if self._has_seen_reconfig:
+            sources.append(known)
+        for source in sources:
+            for member in source.values():
                 if member.is_participant and member.id != self._settings.my_id:
                     for address in member.addresses:
                         found[_Candidate(member.id, address)] = None
@@ -204,13 +213,18 @@ class LeaderLink:
         my_id = self._settings.my_id
         own, known = config.members.get(my_id), self._settings.members.get(my_id)
         if own is not None and (known is None or known.addresses != own.addresses):
-            raise FatalLinkError(
+            reason = (
                 f"myid is {my_id}, and the ensemble knows another observer with this number, at"
                 f" {own.addresses[0].quorum}. Write a number into myid that no member and no"
                 f" observer has. If that observer is this server, add its line server.{my_id} of"
                 " the ensemble's configuration to zoo.cfg."
             )
+            if designated_leader is None:
+                raise FatalLinkError(reason)
+            # A reconfig adds the line of this server while it runs, or soon of another one.
+            log.warning("%s The server continues until its next start.", reason)
         self._config = config
+        self._has_seen_reconfig |= designated_leader is not None
         if designated_leader is None or self._candidate is None:
             return
         self._designated_leader = designated_leader

@@ -7,8 +7,9 @@ every txn is on disk.
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
+from zoolet.model.ensemble import EnsembleConfig
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.leader_link.errors import NeedsSnapshotError
@@ -21,8 +22,12 @@ from zoolet.state_machine.machine import StateMachine
 from zoolet.storage.disk import Disk
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.replacement import CannotTruncateError, truncate
+from zoolet.wire.ensemble_config import decode_config
+from zoolet.wire.jute import MalformedError
 
 log = logging.getLogger(__name__)
+
+_CONFIG: Final = "/zookeeper/config"
 
 
 class Snapshots(Protocol):
@@ -66,6 +71,16 @@ class OwnDatabase:
     def zxid(self) -> int:
         """The zxid of the last txn that is applied."""
         return self._processor.machine.zxid
+
+    def ensemble_config(self) -> EnsembleConfig | None:
+        """Return the members that ``/zookeeper/config`` names; None if it names none."""
+        znode = self._processor.machine.tree.find(_CONFIG)
+        try:
+            config = None if znode is None else decode_config(znode.data or b"")
+        except MalformedError as error:
+            log.warning("%s cannot be read, and is ignored: %s", _CONFIG, error)
+            return None
+        return config if config is not None and config.members else None
 
     async def durable(self) -> None:
         """Return when every applied txn is on disk."""
