@@ -37,7 +37,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim sim-client sim-observer client-faults migration crash flakes jobs-faults jobs-soak revision attack bench bench-client bench-compare bench-jobs \
+  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults migration crash flakes jobs-faults jobs-soak \
+  revision attack bench bench-client bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
 
@@ -204,6 +205,11 @@ crash: $(READY) ## Kill the real server 200 times under writers, half short of m
 flakes: $(READY) ## Run 500 small tests of the fixtures 20 times: none may fail once
 	@for round in $$(seq $(ROUNDS)); do \
 	  $(BIN)/python -m pytest -n 2 --quiet tests/flakes/suite.py || exit 1; done
+
+# SEED= repeats the choices of a run. The timing of processes differs each time.
+observer-faults: $(READY) apache ## Let servers and links of an observed ensemble fail 50 times under writers; SEED=
+	$(BIN)/python -m pytest -s --timeout 3600 tests/crash/test_observer_faults.py \
+	  --observer-rounds=50 $(addprefix --observer-seed=,$(SEED))
 
 jobs-faults: $(READY) apache postgresql ## Kill an ensemble's leader twice under 20,000 jobs; a result store down for 10 s
 	$(BIN)/python -m pytest -s --timeout 900 tests/crash/test_jobs_ensemble.py tests/crash/test_jobs_faults.py \

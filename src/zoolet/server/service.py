@@ -129,14 +129,11 @@ class Server:
             # Clients are last: when the first client connects, all other parts have started.
             self._endpoints.listen_for_operators(started, self._backup_pages)
             started.callback(self._close_connections)
-            repetitions = self._repetitions(loop)
             if self._config.observer is not None:
-                repetitions += await self._observe(started)
+                await self._observe(started)
             self._endpoints.listen_for_clients(started)
-            for interval_ms, look in repetitions:
-                repeating = loop.create_task(_repeat(interval_ms, look))
-                repeating.add_done_callback(self._failures.repetition_ended)
-                started.callback(repeating.cancel)
+            for interval_ms, look in self._repetitions(loop):
+                self._start_repeating(started, interval_ms, look)
             self._resources = started.pop_all()
         return self
 
@@ -171,8 +168,16 @@ class Server:
             found.append((LOOK_INTERVAL_MS, FreedBuffers().look))
         return found
 
-    async def _observe(self, started: contextlib.AsyncExitStack) -> "list[Repetition]":
-        """Begin to follow the leader; return the periodic task that this needs."""
+    def _start_repeating(
+        self, started: contextlib.AsyncExitStack, interval_ms: int, look: Callable[[], None]
+    ) -> None:
+        """Call ``look`` again and again until ``started`` is closed."""
+        repeating = asyncio.get_running_loop().create_task(_repeat(interval_ms, look))
+        repeating.add_done_callback(self._failures.repetition_ended)
+        started.callback(repeating.cancel)
+
+    async def _observe(self, started: contextlib.AsyncExitStack) -> None:
+        """Begin to follow the leader; return when clients may connect."""
         # Imported here, because only an observer needs this module.
         from zoolet.server.observing import CHECK_INTERVAL_MS, Observing  # noqa: PLC0415
 
@@ -190,8 +195,8 @@ class Server:
             self._begin_log,
             self._failures.fail,
         )
+        self._start_repeating(started, CHECK_INTERVAL_MS, observing.check)
         await observing.begin(started, self._failures.first)
-        return [(CHECK_INTERVAL_MS, observing.check)]
 
     async def failed(self) -> None:
         """Never return; raises ServerError when the server fails, e.g. cannot write its log."""
