@@ -149,5 +149,9 @@ class OwnDatabase:
         """Let the server use the state of another machine."""
         own = self._processor.machine
         machine.sessions.restart_clocks(self._clock.monotonic_ms())
+        last_zxid, replaced_zxid = own.zxid, own.replaced_zxid
         own.replace(machine.tree, machine.sessions, machine.zxid)
+        if machine.zxid >= last_zxid:
+            # The history continues, so clients can still compare zxids: see ``replaced_zxid``.
+            own.replaced_zxid = replaced_zxid
         self._commit.synced_zxid = machine.zxid

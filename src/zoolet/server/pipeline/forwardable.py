@@ -21,11 +21,12 @@ _LIMITS_OF_THE_ROOT: Final = "/zookeeper/quota/zookeeper_limits"
 def reason_to_refuse(request: WriteRequest) -> ErrorCode | None:
     """Return the error for a request that would end the leader; None for other requests.
 
-    The two requests are a createTTL whose flags have no TTL (the leader cannot apply its txn), and
-    the create of the limits of a quota for the root.
+    The two requests are a createTTL with a negative TTL whose flags have no TTL (the leader cannot
+    apply its txn), and the create of the limits of a quota for the root.
     """
     if isinstance(request, Create):
-        if request.kind is OwnerKind.TTL and request.flags not in _TTL_FLAGS:
+        is_ttl = request.kind is OwnerKind.TTL
+        if is_ttl and request.ttl_ms < 0 and request.flags not in _TTL_FLAGS:
             return ErrorCode.BAD_ARGUMENTS
         return ErrorCode.BAD_ARGUMENTS if request.path == _LIMITS_OF_THE_ROOT else None
     if isinstance(request, Multi):

@@ -35,9 +35,17 @@ _KEYS = (
 def observer(settings: Settings, tick_time_ms: int) -> ObserverConfig | None:
     """Return the settings of an observer; None if the server is standalone."""
     if not is_observer(settings):
+        if not settings.flag("standaloneEnabled"):
+            value = settings.text("standaloneEnabled")
+            raise settings.error(
+                "standaloneEnabled",
+                f"standaloneEnabled={value} is not supported: with `false`, Apache starts an"
+                " ensemble of one server; zoolet always starts standalone. Remove the line",
+            )
         for name in _KEYS:
             settings.ignore(name, _NOT_A_MEMBER)
         return None
+    settings.flag("standaloneEnabled")
     members = members_of(settings)
     my_id = read_my_id(settings)
     if my_id in members and members[my_id].is_participant:

@@ -49,11 +49,6 @@ REFUSED: Final = (
     _refused("audit.enable", "zoolet writes no audit log"),
     _refused("emulate353TTLNodes", "zoolet does not read the TTL znodes of ZooKeeper 3.5.3"),
     _refused("db.autocreate", "zoolet always creates a database that does not exist", "true"),
-    _refused(
-        "standaloneEnabled",
-        "with `false`, Apache starts an ensemble of one server; zoolet always starts standalone",
-        "true",
-    ),
 )
 
 IGNORED: Final = (

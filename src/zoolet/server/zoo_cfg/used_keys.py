@@ -189,6 +189,12 @@ SAME: Final = (
         " the line of a participant",
     ),
     _file(
+        "standaloneEnabled",
+        Flag(True),
+        "with `false`, Apache starts an ensemble of one server",
+        "zoolet without `peerType=observer` refuses `false`, because it always starts standalone",
+    ),
+    _file(
         "initLimit",
         Number(0, least=1, unit="ticks"),
         "an observer closes the connection if it takes longer until it has the leader's data;"

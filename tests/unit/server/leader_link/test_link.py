@@ -9,6 +9,7 @@ from typing import Self
 
 import pytest
 
+from tests.support.leader_bytes import stream_of
 from tests.support.simulated import TICK_MS, simulated_config
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
@@ -19,8 +20,12 @@ from zoolet.model.txns import CreateTxn, Txn, TxnHeader
 from zoolet.server.common.errors import ServerError
 from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import ObserverConfig
+from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.rules import Rules
+from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
 from zoolet.testing.servers.memory_disk import MemoryDisk
+from zoolet.wire.jute import pack_ustring
 from zoolet.wire.learner import PacketReader, encode_packet
 from zoolet.wire.txns import encode_txn
 
@@ -190,10 +195,35 @@ def test_what_the_leader_does_not_have_is_cut_and_set_aside() -> None:
         async with Leader(first_history, truncating) as leader, observer_of(disk, leader) as server:
             await until(lambda: server.machine.zxid == zxid(2, 1))
             assert paths(server) == {path_of(each) for each in expected}
+            assert server.machine.replaced_zxid == zxid(1, 3), "zxids do not compare any more"
         async with Leader(stay) as silent, observer_of(disk, silent, limit_ms=50) as again:
             assert paths(again) == {path_of(each) for each in expected}
 
     expected = [zxid(1, 1), zxid(1, 2), zxid(1, 3), zxid(2, 1)]
+    asyncio.run(run())
+
+
+def test_a_snapshot_that_continues_the_history_keeps_the_order_of_zxids() -> None:
+    """A client that sets its watches again gets events only for what has changed."""
+
+    async def sending(link: Link) -> None:
+        await link.greet(2)
+        machine = StateMachine(Tree.fresh(), SessionTable(TICK_MS), zxid(1, 5))
+        machine.apply(created(zxid(1, 9)))
+        link.send(PacketType.SNAP, zxid(1, 9))
+        link.raw(stream_of(machine) + pack_ustring("BenWasHere"))
+        await link.lead(2)
+        await stay(link)
+
+    async def run() -> None:
+        async with (
+            Leader(first_history, sending) as leader,
+            observer_of(MemoryDisk(), leader) as server,
+        ):
+            await until(lambda: server.machine.zxid == zxid(1, 9))
+            assert paths(server) == {path_of(zxid(1, 9))}
+            assert server.machine.replaced_zxid == 0
+
     asyncio.run(run())
 
 

@@ -257,6 +257,16 @@ def test_a_request_that_is_cut_is_not_forwarded(op_code: OpCode) -> None:
     assert packet.data.endswith(body)
 
 
+def test_the_leader_refuses_other_wrong_ttls_itself(stage: ObserverStage) -> None:
+    """Its refusal has a zxid, like that of any other request."""
+    client = new_client(stage)
+    client.send(OpCode.CREATE_TTL, create("/a") + LONG.pack(1000))
+    stage.leader.answer_all()
+    (reply,) = client.replies()
+    assert reply.err != 0
+    assert reply.zxid == stage.leader.machine.zxid
+
+
 def test_a_malformed_request_behind_a_write_is_refused_in_order(stage: ObserverStage) -> None:
     client = new_client(stage)
     client.send(OpCode.CREATE, create("/a"))

@@ -33,6 +33,11 @@ def test_an_observer_knows_its_ensemble(tmp_path: Path) -> None:
     assert (found.tls, found.login, found.has_read_only_mode) == (None, None, False)
 
 
+def test_an_observer_may_come_from_an_ensemble_that_is_never_standalone(tmp_path: Path) -> None:
+    config = parse(tmp_path, MEMBERS + LIMITS + "standaloneEnabled=false\nreconfigEnabled=true\n")
+    assert config.observer is not None
+
+
 def test_an_observer_reads_tls_and_login(tmp_path: Path) -> None:
     login = (
         "quorum.auth.enableSasl=true\nquorum.auth.learnerRequireSasl=true\n"
