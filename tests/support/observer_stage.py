@@ -111,9 +111,11 @@ class ObserverStage(Stage):
 
     Attributes:
         leader: the leader.
+        standing_ms: the time for which the process stands still after each reading of the clock.
     """
 
     def __init__(self, rules: Rules | None = None, *, has_read_only_mode: bool = False) -> None:
+        self.standing_ms = 0
         super().__init__(
             rules, ObserverConfig(MY_ID, {}, 1000, 1000, None, None, has_read_only_mode)
         )
@@ -129,6 +131,11 @@ class ObserverStage(Stage):
         forwarded.leader.view.is_read_only = False
         forwarded.leader.contact.heard(self.now_ms)
         forwarded.leader.follow(self._send)
+
+    def _now_ms(self) -> int:
+        now_ms = self.now_ms
+        self.pass_ms(self.standing_ms)
+        return now_ms
 
     def _send(self, data: bytes) -> None:
         self.call_soon(partial(self.leader.receive, data))

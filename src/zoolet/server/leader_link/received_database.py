@@ -64,9 +64,13 @@ class ReceivedDatabase:
 
     async def add(self, piece: bytes) -> None:
         """Store and parse the next bytes; raises MalformedError and OSError."""
-        await on_thread(self._thread, lambda: self._file.write(piece))
-        self._parser.feed(piece)
-        await self._parse()
+        # The thread writes while this thread parses.
+        writing = asyncio.create_task(on_thread(self._thread, lambda: self._file.write(piece)))
+        try:
+            self._parser.feed(piece)
+            await self._parse()
+        finally:
+            await writing
 
     async def _parse(self) -> None:
         # A step takes about 1 ms; other work is done between two steps.

@@ -61,7 +61,8 @@ _MOST_WAITING: Final = 1000
 """The most requests of a connection that wait for the leader (``zookeeper.globalOutstandingLimit``
 of Apache ZooKeeper has the same default, for all connections together)."""
 
-_CHECK_MS: Final = 20
+_LONG_TURN_MS: Final = 50
+"""A turn takes about 1 ms. If it took longer than this, the process may have stood still."""
 
 
 @final
@@ -111,7 +112,7 @@ class ForwardedWrites(Writes):
         self._clock = clock
         self._changes = Changes(machine, commit, outbox, clock, requests.limited)
         self._lines: dict[Connection, _Line] = {}
-        self._checked_ms = 0
+        self._turn_began_ms = 0
 
     # --- Requests of clients
 
@@ -119,22 +120,25 @@ class ForwardedWrites(Writes):
         self, connection: Connection, op_code: int, data: bytes, start: i64, end: i64
     ) -> bool:
         """Keep a request back that must wait for the leader; return whether it need not wait."""
-        now_ms = self._clock.monotonic_ms()
-        if now_ms - self._checked_ms >= _CHECK_MS:
-            self._checked_ms = now_ms
-            self.sessions.close_unrenewed(now_ms)
+        if not self._turn_began_ms:
+            self._begin_turn(connection)
         if not connection.is_open:
             return False
-        session = connection.session
-        if session is not None:
-            self.leader.contact.touch(session.session_id)
-        if op_code in _NEVER_WAIT or not self._lines:
+        if not self._lines or op_code in _NEVER_WAIT:
             return True
         line = self._lines.get(connection)
         if line is None:
             return True
         self._keep_back(connection, line, data[start:end])
         return False
+
+    def _begin_turn(self, connection: Connection) -> None:
+        """Close the sessions that the leader may have ended, before a connection is served."""
+        now_ms = self._turn_began_ms = self._clock.monotonic_ms()
+        self.sessions.close_unrenewed(now_ms)
+        session = connection.session
+        if session is not None and connection.is_open:
+            self.leader.contact.touch(session.session_id)
 
     @staticmethod
     def _keep_back(connection: Connection, line: _Line, request: bytes) -> None:
@@ -210,7 +214,17 @@ class ForwardedWrites(Writes):
         leader.request(session.session_id, waiter.op_code, body, connection.identities, waiter)
 
     def turn_ended(self) -> None:
-        """Send what was forwarded in this turn."""
+        """Send what was forwarded in this turn.
+
+        If the process stood still during the turn, the leader may have ended sessions meanwhile.
+        Then their replies, which are not sent yet, are dropped.
+        """
+        began_ms = self._turn_began_ms
+        if began_ms:
+            self._turn_began_ms = 0
+            now_ms = self._clock.monotonic_ms()
+            if now_ms - began_ms >= _LONG_TURN_MS:
+                self.sessions.close_unrenewed(now_ms)
         self.leader.flush()
 
     @property

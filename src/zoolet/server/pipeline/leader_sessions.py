@@ -153,6 +153,8 @@ class LeaderSessions(SessionLife):
                     session_id,
                 )
                 connection.abort()
+        if not self._read_only:
+            return
         for session in tuple(self._read_only.values()):
             if session.expires_at_ms <= now_ms:
                 del self._read_only[session.session_id]

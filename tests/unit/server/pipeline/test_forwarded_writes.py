@@ -349,6 +349,17 @@ def test_a_session_is_not_served_after_its_last_reported_renewal(stage: Observer
     assert client.frames() == []
 
 
+def test_replies_are_dropped_if_the_server_stood_still_before_it_sent_them(
+    stage: ObserverStage,
+) -> None:
+    client = new_client(stage, 4 * TICK_MS)
+    client.send(OpCode.GET_DATA, get("/"))
+    stage.standing_ms = 4 * TICK_MS
+    stage.settle()
+    assert client.transport.is_closing_now
+    assert client.frames() == []
+
+
 def test_without_a_leader_no_session_is_opened(stage: ObserverStage) -> None:
     stage.cut()
     client = stage.stranger()
