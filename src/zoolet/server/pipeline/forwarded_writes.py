@@ -112,6 +112,7 @@ class ForwardedWrites(Writes):
         self._clock = clock
         self._changes = Changes(machine, commit, outbox, clock, requests.limited)
         self._lines: dict[Connection, _Line] = {}
+        commit.before_release = self._before_release
         self._turn_began_ms = 0
 
     # --- Requests of clients
@@ -212,6 +213,10 @@ class ForwardedWrites(Writes):
             connection.is_paused = True
         body = reader.data[start : reader.end]
         leader.request(session.session_id, waiter.op_code, body, connection.identities, waiter)
+
+    def _before_release(self) -> None:
+        """Drop the replies of sessions that the leader may have ended during the sync."""
+        self.sessions.close_unrenewed(self._clock.monotonic_ms())
 
     def turn_ended(self) -> None:
         """Send what was forwarded in this turn.

@@ -37,6 +37,8 @@ class GroupCommit:
         collecting: the batch to which the next txn is added.
         syncing: the batch that the log thread writes and syncs; None if there is none.
         synced_zxid: the zxid of the last txn that is on disk.
+        before_release: called before the frames of a batch are released; None if nothing must be
+            called.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class GroupCommit:
         self.collecting = Batch(0)
         self.syncing: Batch | None = None
         self.synced_zxid = synced_zxid
+        self.before_release: Callable[[], None] | None = None
         self._log = log
         self._log_thread = log_thread
         self._loop = loop
@@ -179,6 +182,8 @@ class GroupCommit:
         self.synced_zxid = batch.last_zxid
         batch.is_released = True
         self._flush()
+        if self.before_release is not None:
+            self.before_release()
         self._release(batch)
         if not self._call_back(batch):
             return

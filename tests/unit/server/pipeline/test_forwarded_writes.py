@@ -360,6 +360,20 @@ def test_replies_are_dropped_if_the_server_stood_still_before_it_sent_them(
     assert client.frames() == []
 
 
+def test_replies_are_dropped_if_the_server_stood_still_during_the_sync(
+    stage: ObserverStage,
+) -> None:
+    client, watcher = new_client(stage, 4 * TICK_MS), new_client(stage, 4 * TICK_MS)
+    watcher.request(OpCode.EXISTS, get("/a", watch=True))
+    client.send(OpCode.CREATE, create("/a"))
+    stage.settle()
+    stage.leader.answer()
+    stage.pass_ms(4 * TICK_MS)
+    stage.settle()
+    assert (client.frames(), watcher.frames()) == ([], [])
+    assert stage.machine.tree.find("/a") is not None
+
+
 def test_without_a_leader_no_session_is_opened(stage: ObserverStage) -> None:
     stage.cut()
     client = stage.stranger()
