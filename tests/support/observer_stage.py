@@ -4,9 +4,10 @@ from collections import deque
 from functools import partial
 from typing import NamedTuple
 
+from tests.support.rawclient import connect_frame
 from tests.support.simulated import TICK_MS
-from tests.support.stage import Stage
-from zoolet.model.acl import Id
+from tests.support.stage import Stage, StageClient
+from zoolet.model.acl import OPEN_ACL, Id
 from zoolet.model.codes import OpCode
 from zoolet.model.learner import PacketType, QuorumPacket
 from zoolet.model.requests import CreateSession, WriteRequest
@@ -18,7 +19,7 @@ from zoolet.state_machine.rules import Rules
 from zoolet.state_machine.sessions import SessionTable
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.view import Requester
-from zoolet.wire.jute import Reader
+from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
 from zoolet.wire.learner import PacketReader
 from zoolet.wire.requests import decode_path_or_null, decode_write
 
@@ -153,3 +154,28 @@ class ObserverStage(Stage):
         for client in self.clients:
             if client.transport.is_closing_now:
                 client.lose()
+
+
+ACL = pack_acl(OPEN_ACL)
+
+
+def create(path: str, data: bytes = b"", flags: int = 0) -> bytes:
+    return pack_ustring(path) + pack_buffer(data) + ACL + INT.pack(flags)
+
+
+def set_data(path: str, data: bytes) -> bytes:
+    return pack_ustring(path) + pack_buffer(data) + INT.pack(-1)
+
+
+def get(path: str, *, watch: bool = False) -> bytes:
+    return pack_ustring(path) + bytes([watch])
+
+
+def new_client(stage: ObserverStage, timeout_ms: int = 20 * TICK_MS) -> StageClient:
+    """Return a client with a session that the leader has created."""
+    client = stage.stranger()
+    client.socket += connect_frame(timeout_ms)
+    stage.leader.answer_all()
+    client.connected()
+    assert client.session_id in stage.leader.machine.sessions.by_id
+    return client

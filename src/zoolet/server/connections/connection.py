@@ -315,11 +315,9 @@ class Connection(ReceivingSide):
         """Process requests again after the database has been replaced."""
         self._read_or_wait()
 
-    def resume(self, frame: bytes) -> None:
-        """Process requests again after ``is_paused``; first the request in ``frame``, if any."""
+    def resume(self) -> None:
+        """Process requests again after ``is_paused``."""
         self.is_paused = False
-        if frame:
-            self._unread = frame + self._unread
         self._read_or_wait()
 
     def flush(self) -> None:

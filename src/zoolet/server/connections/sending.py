@@ -177,6 +177,11 @@ class SendingSide(Receiver):
 
     # --- Closing
 
+    @property
+    def is_finishing(self) -> bool:
+        """Whether no more requests are processed, because the connection is closing."""
+        return self._closes_when_sent
+
     def finish(self) -> None:
         """Process no more requests; close after all frames, even those that wait for a sync."""
         self._closes_when_sent = True

@@ -5,15 +5,19 @@ the txn, and replies to the client after the sync. Invariants:
 
 - only requests that can be decoded completely are forwarded;
 - a request that is not forwarded waits until the earlier requests of its connection are answered,
-  and the connection reads nothing more until then. So replies keep the order of the requests.
+  so replies keep the order of the requests. Behind a short read, later writes are forwarded
+  meanwhile. Behind a request whose reply may take several steps, nothing is taken: the steps must
+  not see the changes of later requests.
 """
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.txns import Txn
+from zoolet.observer.forwarded import OrderError
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.ensemble_view import EnsembleView
 from zoolet.server.common.stats import ServerStats
@@ -30,8 +34,8 @@ from zoolet.server.zoo_cfg.config import Config
 from zoolet.state_machine.apply import Applied
 from zoolet.state_machine.machine import StateMachine
 from zoolet.wire.frames import REQUEST_HEADER_BYTES
-from zoolet.wire.jute import INT, MalformedError, Reader
-from zoolet.wire.replies import encode_path
+from zoolet.wire.jute import MalformedError, Reader
+from zoolet.wire.replies import encode_path, encode_result
 from zoolet.wire.requests import (
     WRITE_OP_CODES,
     check_reconfig,
@@ -57,9 +61,15 @@ _NEVER_WAIT: Final = WRITE_OP_CODES | {
 """Requests that need not wait for earlier ones: they are forwarded. Like Apache ZooKeeper, the
 server authenticates clients outside of the order of other requests."""
 
+_SHORT: Final = frozenset([OpCode.GET_DATA.value, OpCode.EXISTS.value, OpCode.PING.value])
+"""Requests whose replies never take several steps."""
+
 _MOST_WAITING: Final = 1000
-"""The most requests of a connection that wait for the leader (``zookeeper.globalOutstandingLimit``
-of Apache ZooKeeper has the same default, for all connections together)."""
+"""The most requests of a connection that wait (``zookeeper.globalOutstandingLimit`` of Apache
+ZooKeeper has the same default, for all connections together)."""
+
+_MOST_WAITING_BYTES: Final = 1 << 20
+"""The most bytes of the requests of a connection that wait and are not forwarded."""
 
 _LONG_TURN_MS: Final = 50
 """A turn takes about 1 ms. If it took longer than this, the process may have stood still."""
@@ -67,18 +77,30 @@ _LONG_TURN_MS: Final = 50
 
 @final
 class _Line:
-    """The requests of one connection that wait for the leader.
+    """The requests of one connection that wait, in their order.
 
     Attributes:
-        count: the number of forwarded requests.
-        frame: a request that waits for them, with its length; empty if there is none.
+        requests: a waiter for each forwarded request, and the bytes of each other request. The
+            first one is a waiter.
+        size_bytes: the size of all bytes.
+        is_blocked: whether nothing may come behind the last request.
     """
 
-    __slots__ = ("count", "frame")
+    __slots__ = ("is_blocked", "requests", "size_bytes")
 
     def __init__(self) -> None:
-        self.count = 0
-        self.frame = b""
+        self.requests: deque[Waiter | bytes] = deque()
+        self.size_bytes = 0
+        self.is_blocked = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the connection must take no further request."""
+        return (
+            self.is_blocked
+            or len(self.requests) >= _MOST_WAITING
+            or self.size_bytes >= _MOST_WAITING_BYTES
+        )
 
 
 @final
@@ -114,6 +136,7 @@ class ForwardedWrites(Writes):
         self._lines: dict[Connection, _Line] = {}
         commit.before_release = self._before_release
         self._turn_began_ms = 0
+        self._draining: Connection | None = None
 
     # --- Requests of clients
 
@@ -127,11 +150,7 @@ class ForwardedWrites(Writes):
             return False
         if not self._lines or op_code in _NEVER_WAIT:
             return True
-        line = self._lines.get(connection)
-        if line is None:
-            return True
-        self._keep_back(connection, line, data[start:end])
-        return False
+        return not self._waits(connection, data, start, end, is_short=op_code in _SHORT)
 
     def _begin_turn(self, connection: Connection) -> None:
         """Close the sessions that the leader may have ended, before a connection is served."""
@@ -141,18 +160,13 @@ class ForwardedWrites(Writes):
         if session is not None and connection.is_open:
             self.leader.contact.touch(session.session_id)
 
-    @staticmethod
-    def _keep_back(connection: Connection, line: _Line, request: bytes) -> None:
-        line.frame = INT.pack(len(request)) + request
-        connection.is_paused = True
-
     def write(self, connection: Connection, xid: int, op_code: int, reader: Reader) -> None:
         """Forward a write."""
         start = reader.position
         try:
             request = decode_write(op_code, reader)
         except MalformedError as error:
-            if not self._waits(connection, reader, start):
+            if not self._is_behind(connection, reader, start):
                 self._requests.limited.warning(
                     "refusing a malformed request of %s: %s", connection.peer, error
                 )
@@ -161,7 +175,7 @@ class ForwardedWrites(Writes):
         code = reason_to_refuse(request)
         if code is None:
             self._forward(connection, Waiter(connection, xid, op_code), reader, start)
-        elif not self._waits(connection, reader, start):
+        elif not self._is_behind(connection, reader, start):
             self._outbox.answer(connection, EVERYTHING, xid, code)
 
     def sync(self, connection: Connection, xid: int, reader: Reader) -> None:
@@ -170,7 +184,7 @@ class ForwardedWrites(Writes):
         try:
             path = decode_path_or_null(reader).path
         except MalformedError:
-            if self._waits(connection, reader, start):
+            if self._is_behind(connection, reader, start):
                 return
             raise
         self._forward(connection, Waiter(connection, xid, _SYNC, path), reader, start)
@@ -181,18 +195,28 @@ class ForwardedWrites(Writes):
         try:
             check_reconfig(reader)
         except MalformedError:
-            if self._waits(connection, reader, start):
+            if self._is_behind(connection, reader, start):
                 return
             raise
         self._forward(connection, Waiter(connection, xid, _RECONFIG), reader, start)
 
-    def _waits(self, connection: Connection, reader: Reader, start: i64) -> bool:
+    def _is_behind(self, connection: Connection, reader: Reader, start: i64) -> bool:
         """Keep a request back that is answered here, if earlier requests wait for the leader."""
-        line = self._lines.get(connection)
-        if line is None:
-            return False
         begin = start - REQUEST_HEADER_BYTES
-        self._keep_back(connection, line, reader.data[begin : reader.end])
+        return self._waits(connection, reader.data, begin, reader.end, is_short=True)
+
+    def _waits(
+        self, connection: Connection, data: bytes, start: i64, end: i64, *, is_short: bool
+    ) -> bool:
+        """Keep a request back if earlier requests of its connection wait; return whether it is."""
+        line = self._lines.get(connection)
+        if line is None or self._draining is connection:
+            return False
+        line.requests.append(data[start:end])
+        line.size_bytes += int(end - start)
+        line.is_blocked = not is_short
+        if line.is_full:
+            connection.is_paused = True
         return True
 
     def _forward(self, connection: Connection, waiter: Waiter, reader: Reader, start: i64) -> None:
@@ -208,8 +232,8 @@ class ForwardedWrites(Writes):
         line = self._lines.get(connection)
         if line is None:
             line = self._lines[connection] = _Line()
-        line.count += 1
-        if line.count >= _MOST_WAITING:
+        line.requests.append(waiter)
+        if line.is_full:
             connection.is_paused = True
         body = reader.data[start : reader.end]
         leader.request(session.session_id, waiter.op_code, body, connection.identities, waiter)
@@ -258,6 +282,8 @@ class ForwardedWrites(Writes):
         elif ended is not None:
             self.sessions.ended(ended)
         self._changes.end()
+        if waiter is not None and waiter.connect is None:
+            self._answered(waiter)
 
     def _reply(self, waiter: Waiter, batch: Batch, applied: Applied) -> None:
         connection, result = waiter.connection, applied.result
@@ -265,15 +291,13 @@ class ForwardedWrites(Writes):
             # As Apache ZooKeeper: the client must notice that it has another connection.
             connection.abort()
         elif connection.is_open:
-            if waiter.op_code == _RECONFIG and not result.err:
-                # The record of a znode has the bytes of the reply: the data, and then the Stat.
-                zxid = batch.last_zxid
-                self._outbox.reply(batch, connection, waiter.xid, zxid, 0, result.record)
-            else:
-                self._outbox.reply_to_write(batch, connection, waiter.xid, result)
+            # For a reconfig, the record of the znode has the bytes of the reply: data and Stat.
+            is_reconfig = waiter.op_code == _RECONFIG and not result.err
+            body = result.record if is_reconfig else encode_result(result)
+            zxid = batch.last_zxid
+            self._outbox.reply(batch, connection, waiter.xid, zxid, result.err, body)
             if waiter.op_code == _CLOSE_SESSION:
                 connection.finish()
-        self._answered(connection)
 
     def answer_sync(self) -> None:
         """Answer the oldest sync: this server has all txns that the leader had before it."""
@@ -284,19 +308,44 @@ class ForwardedWrites(Writes):
             zxid = self._commit.zxid_seen_with(batch)
             self._outbox.reply(batch, connection, waiter.xid, zxid, 0, encode_path(waiter.path))
             connection.flush()
-        self._answered(connection)
+        self._answered(waiter)
 
-    def _answered(self, connection: Connection) -> None:
-        """Let a connection continue if it waited for this answer."""
+    def _answered(self, waiter: Waiter) -> None:
+        """Process the requests that have waited for this answer only.
+
+        Raises OrderError if the leader has not answered in the order of the requests.
+        """
+        connection = waiter.connection
         line = self._lines.get(connection)
         if line is None:
             return
-        line.count -= 1
-        if line.count == 0:
-            del self._lines[connection]
-            connection.resume(line.frame)
-        elif connection.is_paused and not line.frame and line.count == _MOST_WAITING // 2:
-            connection.resume(b"")
+        requests = line.requests
+        if requests.popleft() is not waiter:
+            raise OrderError("the leader has answered a later request first")
+        self._draining = connection
+        try:
+            while requests and connection.is_open and not connection.is_finishing:
+                request = requests[0]
+                if isinstance(request, Waiter):
+                    break
+                requests.popleft()
+                line.size_bytes -= len(request)
+                self._requests.take(connection, request, 0, len(request))
+        except Exception as error:  # noqa: BLE001 -- the processor decides what to do
+            self._requests.failed(connection, error)
+        finally:
+            self._draining = None
+        connection.flush()
+        if not requests:
+            self._lines.pop(connection, None)
+        if connection.is_paused and (
+            not requests or (len(requests) <= _MOST_WAITING // 2 and not line.is_full)
+        ):
+            connection.resume()
+
+    def forget(self, connection: Connection) -> None:
+        """Drop the waiting requests of a closed connection."""
+        self._lines.pop(connection, None)
 
     # --- The link to the leader
 

@@ -112,7 +112,7 @@ class LeaderSessions(SessionLife):
         frame = self._connected(session, request, waiter.timeout_ms)
         self._outbox.send(self._commit.newest_batch(), connection, frame)
         connection.flush()
-        connection.resume(b"")
+        connection.resume()
 
     def _forget(self, session_id: int) -> None:
         """Serve a session no longer, unless a client has it on another connection."""

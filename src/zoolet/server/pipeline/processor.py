@@ -170,6 +170,8 @@ class RequestProcessor(Requests):
         """Remove a closed connection; its session continues until the session expires."""
         self.connections.pop(connection, None)
         self.sessions.leave(connection)
+        if self._forwarded is not None:
+            self._forwarded.forget(connection)
 
     def all_connections(self) -> Iterable[Connection]:
         """Return the open connections, in the order in which they were opened."""
