@@ -112,6 +112,8 @@ class Following:
                 await self._received.abandon()
 
     def _heard(self) -> None:
+        # First close what the silence until now has ended.
+        self._forwarded.sessions.close_unrenewed(self._channel.heard_ms)
         self._forwarded.leader.contact.heard(self._channel.heard_ms)
         is_serving = self._replica.phase is Phase.SERVING
         self._channel.limit_ms = self._sync_limit_ms if is_serving else self._init_limit_ms

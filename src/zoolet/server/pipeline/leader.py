@@ -10,7 +10,7 @@ from zoolet.model.acl import Id
 from zoolet.model.codes import OpCode
 from zoolet.model.learner import PacketType, QuorumPacket
 from zoolet.model.requests import Connect
-from zoolet.observer.contact import Contact
+from zoolet.observer.contact import SILENT_PART, Contact
 from zoolet.observer.forwarded import Forwarded, Lost
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.ensemble_view import EnsembleView
@@ -40,9 +40,10 @@ class Waiter:
         path: the path of a sync.
         connect: the connect request; None for other requests.
         timeout_ms: the session timeout for a connect request.
+        sent_ms: the time at which a connect request was sent to the leader.
     """
 
-    __slots__ = ("connect", "connection", "op_code", "path", "timeout_ms", "xid")
+    __slots__ = ("connect", "connection", "op_code", "path", "sent_ms", "timeout_ms", "xid")
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Waiter:
         self.path = path
         self.connect = connect
         self.timeout_ms = timeout_ms
+        self.sent_ms = 0
 
 
 @final
@@ -115,19 +117,32 @@ class Leader:
         self._request(session_id, waiter.xid, op_code, body, ids)
         self.contact.reported(session_id, self._clock.monotonic_ms())
 
-    def create_session(self, session_id: int, timeout_ms: int, waiter: Waiter | None) -> None:
+    def create_session(self, session_id: int, waiter: Waiter) -> None:
         """Request a new session."""
-        if waiter is not None:
-            self.forwarded.add_write(session_id, 0, waiter)
-        self._request(session_id, 0, _CREATE_SESSION, INT.pack(timeout_ms), ())
-        self.contact.serve(session_id, timeout_ms, self._clock.monotonic_ms())
+        self.forwarded.add_write(session_id, 0, waiter)
+        self._request(session_id, 0, _CREATE_SESSION, INT.pack(waiter.timeout_ms), ())
+        self._serve(session_id, waiter)
 
     def revalidate(self, session_id: int, waiter: Waiter) -> None:
         """Ask whether a session exists; if it does, this server owns it then."""
         self.forwarded.add_revalidation(session_id, waiter)
         data = encode_revalidation(session_id, waiter.timeout_ms)
         self._send(QuorumPacket(PacketType.REVALIDATE, _NO_ZXID, data))
-        self.contact.serve(session_id, waiter.timeout_ms, self._clock.monotonic_ms())
+        self._serve(session_id, waiter)
+
+    def _serve(self, session_id: int, waiter: Waiter) -> None:
+        waiter.sent_ms = self._clock.monotonic_ms()
+        self.contact.serve(session_id, waiter.timeout_ms, waiter.sent_ms)
+
+    def is_silent(self, timeout_ms: int, since_ms: int | None = None) -> bool:
+        """Return whether a session with this timeout must not be opened or resumed.
+
+        The leader was silent for too long, or it has taken too long to answer what was sent at
+        ``since_ms``: it may have stood still, and another leader may have ended the session.
+        """
+        now_ms = self._clock.monotonic_ms()
+        silent_ms = self.contact.silent_ms(now_ms) if since_ms is None else now_ms - since_ms
+        return silent_ms >= timeout_ms // SILENT_PART
 
     def _request(
         self, session_id: int, cxid: int, op_code: int, body: bytes, ids: tuple[Id, ...]

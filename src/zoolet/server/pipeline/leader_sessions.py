@@ -48,7 +48,8 @@ class LeaderSessions(SessionLife):
         self._read_only: dict[int, Session] = {}
 
     def _new_id(self) -> int:
-        session_id = self._next_id
+        while (session_id := self._next_id) in self.machine.sessions.by_id:
+            self._next_id += 1  # the clock was set back
         self._next_id += 1
         return session_id
 
@@ -57,14 +58,18 @@ class LeaderSessions(SessionLife):
     def _open(self, connection: Connection, request: Connect, timeout_ms: int) -> None:
         if not self._leader.is_serving:
             self._open_read_only(connection, request, timeout_ms)
-            return
-        connection.is_paused = True
-        waiter = Waiter(connection, 0, _CREATE_SESSION, "", request, timeout_ms)
-        self._leader.create_session(self._new_id(), timeout_ms, waiter)
+        elif self._leader.is_silent(timeout_ms):
+            connection.abort()
+        else:
+            connection.is_paused = True
+            waiter = Waiter(connection, 0, _CREATE_SESSION, "", request, timeout_ms)
+            self._leader.create_session(self._new_id(), waiter)
 
     def _resume(self, connection: Connection, request: Connect, timeout_ms: int) -> None:
         if not self._leader.is_serving:
             self._open_read_only(connection, request, timeout_ms)
+        elif self._leader.is_silent(timeout_ms):
+            connection.abort()
         elif self._is_proven(connection, request):
             connection.is_paused = True
             waiter = Waiter(connection, 0, _CREATE_SESSION, "", request, timeout_ms)
@@ -104,8 +109,10 @@ class LeaderSessions(SessionLife):
     def _accept(self, waiter: Waiter, session_id: int) -> None:
         connection, request = waiter.connection, waiter.connect
         session = self.machine.sessions.by_id.get(session_id)
-        if not connection.is_open or session is None or request is None:
+        is_late = self._leader.is_silent(waiter.timeout_ms, waiter.sent_ms)
+        if is_late or not connection.is_open or session is None or request is None:
             self._forget(session_id)
+            connection.abort()
             return
         self._attach(connection, session)
         # The txn's timeout stays in the table: only a txn may change the state.

@@ -146,6 +146,29 @@ def test_a_session_is_not_served_after_its_last_reported_renewal(stage: Observer
     assert client.frames() == []
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_late_answer_of_the_leader_opens_no_session(stage: ObserverStage, is_new: bool) -> None:
+    """The leader stood still, and another leader may have ended the session meanwhile."""
+    client = stage.stranger()
+    session = (0, bytes(16)) if is_new else (OTHER_SESSION, password_of(OTHER_SESSION))
+    client.socket += connect_frame(3 * TICK_MS, *session)
+    stage.settle()
+    stage.pass_ms(TICK_MS)
+    stage.processor.forwarded.leader.contact.heard(stage.now_ms)
+    stage.leader.answer_all()
+    assert client.transport.is_closing_now
+    assert client.frames() == []
+
+
+def test_a_leader_that_is_silent_is_not_asked(stage: ObserverStage) -> None:
+    client = stage.stranger()
+    stage.pass_ms(TICK_MS)
+    client.socket += connect_frame(3 * TICK_MS, OTHER_SESSION, password_of(OTHER_SESSION))
+    stage.settle()
+    assert client.transport.is_closing_now
+    assert not stage.leader.inbox
+
+
 def test_replies_are_dropped_if_the_server_stood_still_before_it_sent_them(
     stage: ObserverStage,
 ) -> None:
