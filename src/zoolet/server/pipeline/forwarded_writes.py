@@ -258,7 +258,7 @@ class ForwardedWrites(Writes):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether no session of a closed connection is in the way of a new database."""
+        """True: this server makes no changes of its own."""
         return True
 
     # --- Txns and answers of the leader
@@ -335,6 +335,7 @@ class ForwardedWrites(Writes):
             self._requests.failed(connection, error)
         finally:
             self._draining = None
+            self._turn_began_ms = 0  # this was no turn of the connection
         connection.flush()
         if not requests:
             self._lines.pop(connection, None)

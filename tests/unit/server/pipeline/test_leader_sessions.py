@@ -169,6 +169,20 @@ def test_a_leader_that_is_silent_is_not_asked(stage: ObserverStage) -> None:
     assert not stage.leader.inbox
 
 
+def test_each_turn_of_a_client_is_told_to_the_leader(stage: ObserverStage) -> None:
+    """Also the first turn after an answer of the leader, which let a read continue."""
+    writer, reader = new_client(stage), new_client(stage)
+    writer.send(OpCode.CREATE, create("/a"))
+    writer.send(OpCode.GET_DATA, get("/a"))
+    stage.leader.answer_all()
+    contact = stage.processor.forwarded.leader.contact
+    contact.take_touched(stage.now_ms)
+    reader.request(OpCode.PING)
+    assert [session_id for session_id, _ in contact.take_touched(stage.now_ms)] == [
+        reader.session_id
+    ]
+
+
 def test_replies_are_dropped_if_the_server_stood_still_before_it_sent_them(
     stage: ObserverStage,
 ) -> None:
