@@ -38,7 +38,9 @@ class Contact:
     def serve(self, session_id: int, timeout_ms: int, now_ms: int) -> None:
         """Begin to serve a session, whose creation or revalidation was sent at ``now_ms``."""
         self._sessions[session_id] = (timeout_ms, now_ms)
-        self._due_ms = None
+        if self._due_ms is not None:
+            # Not None: many clients may come together, and each would cause a look at all sessions.
+            self._due_ms = min(self._due_ms, self.serve_until_ms(session_id))
 
     def forget(self, session_id: int) -> None:
         """Stop serving a session; do nothing if it is not served."""
