@@ -4,7 +4,9 @@ The tests share one ensemble, in the order of the file: those that end members c
 """
 
 import contextlib
+import json
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from tests.support.proxy import Proxy
 from tests.support.rawclient import RawClient
 from tests.support.waiting import wait_until
 from zoolet.model.codes import CreateMode, OpCode
-from zoolet.testing import ServerProcess
+from zoolet.testing import ReservedPort, ServerProcess
 from zoolet.wire.jute import INT, pack_buffer, pack_ustring
 
 MY_ID = 101
@@ -27,6 +29,8 @@ MY_ID = 101
 
 SUPER = {"DigestAuthenticationProvider.superDigest": "super:D/InIHSb7yEEbrWz8b9l71RjZJU="}
 """The digest of ``super:test``."""
+
+PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
 
 MOST_IN_DIFF = 500
 """A leader without ``snapshotSizeFactor`` sends a snapshot to an observer that lacks more txns."""
@@ -49,7 +53,14 @@ def observer(
 ) -> Iterator[ServerProcess]:
     """A running observer of the ensemble; it must log no traceback."""
     directory = tmp_path_factory.mktemp("observer")
-    settings = {"readonlymode.enabled": "true", **SUPER}
+    ports = {key: ReservedPort() for key in ("admin.serverPort", "metricsProvider.httpPort")}
+    settings = {
+        "readonlymode.enabled": "true",
+        "admin.enableServer": "true",
+        "metricsProvider.className": PROMETHEUS,
+        **{key: port.number for key, port in ports.items()},
+        **SUPER,
+    }
     with new_observer(directory, ensemble, MY_ID, settings) as running:
         yield running
     assert "Traceback" not in running.log, running.log
@@ -88,6 +99,31 @@ def test_an_observer_shows_what_it_is(observer: ServerProcess) -> None:
     assert "serverId=101\n" in observer.ask("conf")
     assert "peerType=1\n" in observer.ask("conf")
     assert observer.ask("isro") == "rw"
+
+
+def page_of(observer: ServerProcess, key: str, path: str) -> str:
+    """Return a page of the admin endpoint or of the metrics; ``key`` has the port in zoo.cfg."""
+    port = observer.config.settings[key]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def test_the_admin_endpoint_and_the_metrics_show_the_leader(
+    observer: ServerProcess, ensemble: ApacheEnsemble
+) -> None:
+    leader = json.loads(page_of(observer, "admin.serverPort", "/commands/leader"))
+    number = leader["leader_id"]
+    assert ensemble.members[number - 1] is ensemble.leader()
+    assert ensemble.servers[f"server.{number}"].startswith(leader["leader_address"])
+    assert (leader["leader_ip"], leader["is_leader"], leader["lag"]) == ("127.0.0.1", False, 0)
+    stats = json.loads(page_of(observer, "admin.serverPort", "/commands/server_stats"))
+    assert stats["server_stats"]["server_state"] == "observer"
+    state = json.loads(page_of(observer, "admin.serverPort", "/commands/zabstate"))
+    assert (state["voting"], state["zabstate"]) == (False, "broadcast")
+    metrics = page_of(observer, "metricsProvider.httpPort", "/metrics").splitlines()
+    assert "following_leader 1.0" in metrics
+    assert "leader_lag 0.0" in metrics
+    assert any(line.startswith("release_time_count ") for line in metrics)
 
 
 def test_clients_of_an_observer_read_and_write(client: Any, member: Any) -> None:
