@@ -91,10 +91,13 @@ def test_an_observer_shows_what_it_is(observer: ServerProcess) -> None:
     assert "Mode: observer\n" in answer
     assert "Leader: 127.0.0.1:" in answer
     assert "Lag: 0\n" in answer
+    assert "Release min/avg/max: 0/" in answer
     status = observer.run_command("status").stdout
     assert "Mode: observer\nLeader: 127.0.0.1:" in status
+    assert "Release min/avg/max: " in status
     figures = dict(line.split("\t") for line in observer.ask("mntr").splitlines())
     assert figures["zk_server_state"] == "observer"
+    assert figures["zk_leader_address"].startswith("127.0.0.1:")
     assert (figures["zk_following_leader"], figures["zk_leader_lag"]) == ("1", "0")
     assert "serverId=101\n" in observer.ask("conf")
     assert "peerType=1\n" in observer.ask("conf")
@@ -123,6 +126,7 @@ def test_the_admin_endpoint_and_the_metrics_show_the_leader(
     metrics = page_of(observer, "metricsProvider.httpPort", "/metrics").splitlines()
     assert "following_leader 1.0" in metrics
     assert "leader_lag 0.0" in metrics
+    assert f'leader_info{{address="{leader["leader_address"]}"}} 1.0' in metrics
     assert any(line.startswith("release_time_count ") for line in metrics)
 
 

@@ -28,6 +28,9 @@ from zoolet.storage.errors import DirectoryError, StorageError
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 60.0
 _FAILED = 1
+_SHOWN = ("Mode: ", "Leader: ", "Lag: ", "Release ")
+"""The lines of ``srvr`` that ``status`` prints; all but the first are those of an observer."""
+
 _SIGNALLED = 128
 """Java adds the number of the signal that ends it, as a shell does."""
 
@@ -311,9 +314,7 @@ def status(config: Path | None) -> None:
         answer = control.ask(settings, "srvr")
     except OSError as error:
         fail(f"Error contacting service. It is probably not running. ({error})")
-    shown = [
-        line for line in answer.splitlines() if line.startswith(("Mode: ", "Leader: ", "Lag: "))
-    ]
+    shown = [line for line in answer.splitlines() if line.startswith(_SHOWN)]
     if not shown:
         fail(
             f"The server did not reply with its mode, but with: {answer.strip() or '(nothing)'} Add"

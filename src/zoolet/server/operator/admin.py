@@ -332,6 +332,8 @@ def _leader(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
         "leader_ip": ensemble.leader.rpartition(":")[0].strip("[]"),
         "leader_address": ensemble.leader,
         "lag": inspector.lag,
+        "avg_release_time": ensemble.release_ms.average_ms,
+        "max_release_time": ensemble.release_ms.max_ms,
     }
 
 

@@ -84,7 +84,12 @@ def _leader(inspector: Inspector) -> str:
     ensemble = inspector.ensemble
     if ensemble is None:
         return ""
-    return f"Leader: {ensemble.leader or 'none'}\nLag: {inspector.lag}\n"
+    released = ensemble.release_ms
+    return (
+        f"Leader: {ensemble.leader or 'none'}\n"
+        f"Lag: {inspector.lag}\n"
+        f"Release min/avg/max: {released.min_ms}/{released.average_ms}/{released.max_ms}\n"
+    )
 
 
 def _cons(inspector: Inspector) -> Iterator[str]:
@@ -188,6 +193,8 @@ def _dump(inspector: Inspector) -> Iterator[str]:
 
 def _mntr(inspector: Inspector) -> Iterator[str]:
     figures: dict[str, object] = {"version": FULL_VERSION, "server_state": inspector.mode}
+    if inspector.ensemble is not None:
+        figures["leader_address"] = inspector.ensemble.leader or "none"
     figures |= flat_figures(inspector)
     yield "".join(f"zk_{name}\t{value}\n" for name, value in figures.items())
 

@@ -45,6 +45,10 @@ class _Figures(Collector):
             metric.add_sample(f"{name}_count", {}, histogram.count)
             metric.add_sample(f"{name}_sum", {}, histogram.total_ms)
             yield metric
+        if inspector.ensemble is not None:
+            metric = Metric("leader_info", "The leader that the observer follows.", "gauge")
+            metric.add_sample("leader_info", {"address": inspector.ensemble.leader or "none"}, 1)
+            yield metric
         yield from process_figures(inspector.config)
 
 
