@@ -45,8 +45,9 @@ from zoolet.wire.learner import (
 
 log = logging.getLogger(__name__)
 
-_TURN_S: Final = 0.002
-"""After this time of work on packets, other work gets its turn."""
+_TURN_S: Final = 0.005
+"""After this time of work on packets, other work gets its turn. Clients may work for 20 ms then, so
+a shorter time would let the observer fall behind a busy leader."""
 
 
 class Owner(Protocol):
@@ -107,6 +108,10 @@ class Following:
             raise LinkError(f"the leader sent bytes that cannot be read: {error}") from error
         except OrderError as error:
             raise LinkError(str(error)) from error
+        except MemoryError as error:
+            if self._forwarded.is_changing:
+                raise
+            raise LinkError("not enough memory for a packet of the leader") from error
         finally:
             if self._received is not None:
                 await self._received.abandon()

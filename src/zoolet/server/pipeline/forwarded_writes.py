@@ -263,6 +263,11 @@ class ForwardedWrites(Writes):
 
     # --- Txns and answers of the leader
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether a change is in progress: after an exception, the state is unknown."""
+        return self._machine.is_changing
+
     def apply(self, txn: Txn) -> None:
         """Log and apply a txn of the leader, and reply if it answers a request of a client here.
 

@@ -9,6 +9,7 @@ from typing import Self
 
 import pytest
 
+from tests.support.interpreted import interpreted_only
 from tests.support.leader_bytes import stream_of
 from tests.support.simulated import TICK_MS, simulated_config
 from zoolet.model.acl import OPEN_ACL
@@ -17,6 +18,7 @@ from zoolet.model.ensemble import EnsembleMember, QuorumAddress
 from zoolet.model.learner import PacketType, QuorumPacket, first_zxid_of
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import CreateTxn, Txn, TxnHeader
+from zoolet.observer import replica
 from zoolet.server.common.errors import ServerError
 from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import ObserverConfig
@@ -27,7 +29,7 @@ from zoolet.state_machine.tree import Tree
 from zoolet.testing.servers.memory_disk import MemoryDisk
 from zoolet.wire.jute import pack_ustring
 from zoolet.wire.learner import PacketReader, encode_packet
-from zoolet.wire.txns import encode_txn
+from zoolet.wire.txns import decode_txn, encode_txn
 
 WAIT_S = 20.0
 ADDRESS = "127.0.0.1"
@@ -323,6 +325,35 @@ def test_an_answer_to_a_request_that_was_not_sent_ends_the_link() -> None:
             await until(lambda: leader.links == 2)
             await until(lambda: server.machine.zxid == zxid(1, 5))
 
+    asyncio.run(run())
+
+
+@interpreted_only
+def test_too_little_memory_for_a_txn_costs_only_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was changed, so the next link begins with the same txn."""
+    failures = 0
+
+    def decode(data: bytes) -> Txn:
+        nonlocal failures
+        if not failures:
+            failures += 1
+            raise MemoryError
+        return decode_txn(data)
+
+    async def again(link: Link) -> None:
+        await link.greet(1)
+        assert link.last_zxid == 0
+        link.send(PacketType.DIFF, zxid(1, 5))
+        link.propose(zxid(1, 1), 5)
+        await link.lead(1)
+        await stay(link)
+
+    async def run() -> None:
+        async with Leader(again) as leader, observer_of(MemoryDisk(), leader) as server:
+            await until(lambda: server.machine.zxid == zxid(1, 5))
+            assert (failures, leader.links) == (1, 2)
+
+    monkeypatch.setattr(replica, "decode_txn", decode)
     asyncio.run(run())
 
 
