@@ -38,7 +38,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults migration crash flakes jobs-faults jobs-soak \
-  revision attack bench bench-client bench-compare bench-jobs \
+  revision attack bench bench-client bench-observer bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
 
@@ -142,6 +142,9 @@ bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside
 	$(BIN)/python -m benchmarks.snapshot_pause
 	$(BIN)/python -m benchmarks.growth
 
+bench-observer: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure an observer beside Apache's observer (a quarter of an hour)
+	$(BIN)/python -m benchmarks.observer
+
 # ONLY=NAME runs one attack (`python -m benchmarks.attack --list` prints their names), SCALE=0.1 makes
 # all sizes ten times smaller.
 attack: $(READY) ## Attack the server, measure what another client notices (three hours); ONLY=, SCALE=
@@ -170,7 +173,7 @@ $(BENCH_TOOLS):
 
 conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
 	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \
-	  --seeds=$(SEEDS) --requests=10000
+	  --seeds=$(SEEDS) --requests=10000 --observer-seeds=10 --ensemble-members=3
 	$(BIN)/python -m pytest -n 2 --timeout 900 -k "apache or leader" --apache-jars=$(APACHE_JARS) \
 	  --client-leader-kills=20 tests/integration/client tests/crash/test_client_ensemble.py
 	$(KAZOO_SUITE)/bin/python tests/conformance/kazoo_suite/run.py $(APACHE_JARS)

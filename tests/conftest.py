@@ -62,6 +62,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")
     parser.addoption("--seeds", type=int, default=4, help="how many, one after the other")
     parser.addoption("--requests", type=int, default=1000, help="of each seed")
+    parser.addoption("--observer-seeds", type=int, default=1, help="the same with observers")
+    parser.addoption(
+        "--ensemble-members", type=int, default=1, help="of the ensembles with an observer"
+    )
 
 
 # A client that connects again draws its pauses from the program's own generator, in a thread. While

@@ -86,7 +86,7 @@ def test_answers_are_the_originals(
         shortest = shrink(
             steps[: difference.number + 1], lambda candidate: differ(candidate) is not None
         )
-        pytest.fail(_report(seed, shortest, str(differ(shortest))))
+        pytest.fail(report(seed, shortest, str(differ(shortest))))
     print("listed differences that were met:", dict(excuses.used))
 
 
@@ -116,7 +116,7 @@ def fresh_servers(
     return start
 
 
-def _report(seed: int, steps: Sequence[Step], difference: str) -> str:
+def report(seed: int, steps: Sequence[Step], difference: str) -> str:
     sequence = "\n".join(f"  {describe_step(step)}" for step in steps)
     return f"seed {seed}: the servers differ after\n{sequence}\nin {difference}"
 

@@ -1,28 +1,43 @@
-"""Three Apache ZooKeepers that are an ensemble, each a process on this machine."""
+"""An ensemble of Apache ZooKeepers, each a process on this machine, and its observers."""
 
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAIT_S, wait_until
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.base import ADDRESS, ReservedPort
+from zoolet.testing.servers.process import ExternalServer
 
 _MEMBERS = 3
+_LIMITS = {"tickTime": 500, "initLimit": 20, "syncLimit": 10}
 _OPTION = re.compile(r"-D[\w.]+=\w+")
 
 
 class Member(ApacheServer):
-    """A member; it serves only when most members have been started."""
+    """A member or an observer; it serves only when most members have been started."""
 
     @property
     def mode(self) -> str | None:
         """What the member is; None where it does not serve."""
         found = re.search(r"^Mode: (\w+)$", self._srvr(), re.MULTILINE)
         return found[1] if found else None
+
+    @property
+    def zxid(self) -> str:
+        """The line of its last zxid; "" where it does not serve."""
+        found = re.search(r"^Zxid: .*$", self._srvr(), re.MULTILINE)
+        return found[0] if found else ""
+
+    def ask(self, word: str) -> str:
+        """Return the answer to a four-letter word; its zoo.cfg may have keys of Apache only."""
+        with socket.create_connection((ADDRESS, self.port), WAIT_S) as connection:
+            connection.sendall(word.encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
     def _command(self) -> Sequence[str]:
         *java, _, config = super()._command()
@@ -33,7 +48,7 @@ class Member(ApacheServer):
 
 
 class _NewMember(Member):
-    """A member with its own configuration and an empty data directory."""
+    """A member or an observer with its own configuration and an empty data directory."""
 
     def __init__(
         self,
@@ -43,10 +58,8 @@ class _NewMember(Member):
         settings: Mapping[str, object],
         java_options: Sequence[str],
     ) -> None:
-        limits = {"tickTime": 500, "initLimit": 20, "syncLimit": 10}
-        super().__init__(directory, jars, {**limits, **settings}, java_options=java_options)
-        (directory / "data").mkdir(parents=True)
-        (directory / "data" / "myid").write_text(f"{number}\n")
+        super().__init__(directory, jars, {**_LIMITS, **settings}, java_options=java_options)
+        _write_id(directory, number)
 
 
 def options_of_java(heap_mib: int) -> tuple[str, ...]:
@@ -84,6 +97,7 @@ class ApacheEnsemble:
         hosts: what a client connects to: all members.
         members: its servers.
         servers: the lines ``server.N`` of their zoo.cfg.
+        jars: the folder of jars of its servers.
     """
 
     def __init__(
@@ -93,21 +107,24 @@ class ApacheEnsemble:
         heap_mib: int = 384,
         settings: Mapping[str, object] | None = None,
         java_options: Sequence[str] = (),
+        count: int = _MEMBERS,
     ) -> None:
         """Write the configurations; each member may use ``heap_mib`` MiB for its objects.
 
         ``settings`` are added to the zoo.cfg of each member, ``java_options`` to its command.
+        ``count`` is the number of members. One member is an ensemble too: it has observers.
         """
-        self._ports = [(ReservedPort(), ReservedPort()) for _ in range(_MEMBERS)]
+        self.jars = jars
+        self._ports = [(ReservedPort(), ReservedPort()) for _ in range(count)]
         self.servers = {
             f"server.{number}": f"{ADDRESS}:{quorum.number}:{election.number}"
             for number, (quorum, election) in enumerate(self._ports, 1)
         }
-        written = {**self.servers, **(settings or {})}
+        written = {"standaloneEnabled": "false", **self.servers, **(settings or {})}
         options = (*options_of_java(heap_mib), *java_options)
         self.members: Sequence[Member] = [
             _NewMember(directory / str(number), jars, number, written, options)
-            for number in range(1, _MEMBERS + 1)
+            for number in range(1, count + 1)
         ]
         self.hosts = ",".join(member.hosts for member in self.members)
 
@@ -120,9 +137,9 @@ class ApacheEnsemble:
         ensemble.hosts = ",".join(member.hosts for member in members)
         return ensemble
 
-    def leader(self) -> ApacheServer:
+    def leader(self) -> Member:
         """Return the leader, once there is one."""
-        found: list[ApacheServer] = []
+        found: list[Member] = []
 
         def look() -> bool:
             running = (member for member in self.members if member.is_running)
@@ -133,7 +150,7 @@ class ApacheEnsemble:
         return found[0]
 
     def __enter__(self) -> Self:
-        with ThreadPoolExecutor(_MEMBERS) as pool:
+        with ThreadPoolExecutor(len(self.members)) as pool:
             list(pool.map(lambda member: member.start(), self.members))
         return self
 
@@ -155,8 +172,38 @@ def new_observer(
     settings: Mapping[str, object] | None = None,
 ) -> ServerProcess:
     """Return an observer of zoolet for an ensemble, not started."""
-    base = {"peerType": "observer", "initLimit": 20, "syncLimit": 10, "tickTime": 500}
+    base = {"peerType": "observer", **_LIMITS}
     observer = ServerProcess(directory, {**base, **ensemble.servers, **(settings or {})})
-    (directory / "data").mkdir(exist_ok=True)
-    (directory / "data" / "myid").write_text(f"{my_id}\n")
+    _write_id(directory, my_id)
     return observer
+
+
+def new_apache_observer(
+    directory: Path,
+    ensemble: ApacheEnsemble,
+    my_id: int,
+    settings: Mapping[str, object] | None = None,
+    java_options: Sequence[str] = options_of_java(512),
+) -> ExternalServer:
+    """Return Apache's observer in the same place, not started.
+
+    It needs a line ``server.N`` of its own, which no member needs.
+    """
+    own_line = {f"server.{my_id}": _free_line(directory) + ":observer"}
+    base = {"peerType": "observer", "standaloneEnabled": "false", **ensemble.servers, **own_line}
+    written = {**base, **(settings or {})}
+    return _NewMember(directory, ensemble.jars, my_id, written, java_options)
+
+
+_reserved: dict[Path, tuple[ReservedPort, ReservedPort]] = {}
+"""The ports of Apache's observers, by their directories: no other server gets them."""
+
+
+def _free_line(directory: Path) -> str:
+    quorum, election = _reserved.setdefault(directory, (ReservedPort(), ReservedPort()))
+    return f"{ADDRESS}:{quorum.number}:{election.number}"
+
+
+def _write_id(directory: Path, number: int) -> None:
+    (directory / "data").mkdir(parents=True, exist_ok=True)
+    (directory / "data" / "myid").write_text(f"{number}\n")

@@ -85,6 +85,12 @@ class RawClient:
         (size,) = INT.unpack(self._read(4))
         return self._read(size)
 
+    @property
+    def has_frame(self) -> bool:
+        """Whether a complete frame has been received and not been read."""
+        received = self._received
+        return len(received) >= 4 and len(received) - 4 >= INT.unpack(received[:4])[0]
+
     def read_reply(self) -> RawReply:
         return parse_reply(self.read_frame())
 

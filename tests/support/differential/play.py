@@ -16,7 +16,8 @@ from zoolet.wire.frames import REPLY_HEADER_BYTES
 from zoolet.wire.jute import INT, LONG, MalformedError, Reader, pack_buffer
 
 ADDRESS = "127.0.0.1"
-SESSION_TIMEOUT_MS = 60_000
+SESSION_TIMEOUT_MS = 3_600_000
+"""More than a server grants; it answers with its longest timeout."""
 
 _ANSWER_TIMEOUT_S = 10.0
 

@@ -52,6 +52,7 @@ class Dialect(NamedTuple):
         malformed_takes_no_zxid: only a malformed multi takes a zxid; before 3.9 every write does.
         events_carry_zxid: a watch event's header has the zxid of the txn.
         knows_all_acls: an ip ACL may have an IPv6 address; nulls and x509 are answered as in 3.9.5.
+        config_is_common: /zookeeper/config is the same on both servers.
     """
 
     exists_checks_acl: bool = True
@@ -61,6 +62,7 @@ class Dialect(NamedTuple):
     malformed_takes_no_zxid: bool = True
     events_carry_zxid: bool = True
     knows_all_acls: bool = True
+    config_is_common: bool = True
 
 
 RELEASE_3_9 = Dialect()
@@ -73,3 +75,14 @@ RELEASE_3_8 = Dialect(
     events_carry_zxid=False,
     knows_all_acls=False,
 )
+
+
+def of_observers(dialect: Dialect) -> Dialect:
+    """Return what observers of a release may be asked for.
+
+    A leader gives a request that it cannot read an answer only if it is a multi. The answer takes a
+    zxid, and zoolet does not forward such a multi. /zookeeper/config names each server itself.
+    """
+    return dialect._replace(
+        malformed_takes_no_zxid=False, reads_flags_in_multi=False, config_is_common=False
+    )

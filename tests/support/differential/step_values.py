@@ -34,9 +34,9 @@ BAD_PATHS = [
 ]
 
 SYSTEM_PATHS = [
+    "/zookeeper/config",
     "/zookeeper",
     "/zookeeper/quota",
-    "/zookeeper/config",
     "/zookeeper/x",
     "/zookeeper/quota/a",
     "/zookeeper/quota/a/zookeeper_limits",

@@ -187,7 +187,7 @@ class _Generator:
                 path += f"{chance.randrange(4):010d}"
             return path
         if kind < 0.93:
-            return chance.choice(SYSTEM_PATHS)
+            return chance.choice(SYSTEM_PATHS[not self._dialect.config_is_common :])
         if kind < 0.95:
             return "/"
         return chance.choice(BAD_PATHS)
