@@ -210,9 +210,9 @@ flakes: $(READY) ## Run 500 small tests of the fixtures 20 times: none may fail 
 	  $(BIN)/python -m pytest -n 2 --quiet tests/flakes/suite.py || exit 1; done
 
 # SEED= repeats the choices of a run. The timing of processes differs each time.
-observer-faults: $(READY) apache ## Let servers and links of an observed ensemble fail 50 times under writers; SEED=
+observer-faults: $(READY) apache $(APACHE_JARS)/.unpacked ## Let servers and links of an observed ensemble fail 50 times under writers; SEED=
 	$(BIN)/python -m pytest -s --timeout 3600 tests/crash/test_observer_faults.py \
-	  --observer-rounds=50 $(addprefix --observer-seed=,$(SEED))
+	  --apache-jars=$(APACHE_JARS) --observer-rounds=50 $(addprefix --observer-seed=,$(SEED))
 
 jobs-faults: $(READY) apache postgresql ## Kill an ensemble's leader twice under 20,000 jobs; a result store down for 10 s
 	$(BIN)/python -m pytest -s --timeout 900 tests/crash/test_jobs_ensemble.py tests/crash/test_jobs_faults.py \

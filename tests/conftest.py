@@ -50,7 +50,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak-seed", type=int, default=1, help="of the soak test of jobs")
     parser.addoption("--soak-s", type=float, default=60.0, help="how long faults are made in it")
     parser.addoption("--observer-seed", type=int, help="of the faults of an observer")
-    parser.addoption("--observer-rounds", type=int, default=4, help="of these faults")
+    parser.addoption(
+        "--observer-kind", choices=["zoolet", "apache"], default="zoolet", help="that has faults"
+    )
+    parser.addoption("--observer-rounds", type=int, default=3, help="of these faults")
     parser.addoption("--fuzz-seed", type=int, default=1, help="of the values in a queue")
     parser.addoption("--fuzz-rounds", type=int, default=12, help="of 25 such values each")
     parser.addoption("--first-world", type=int, default=1, help="of the simulation")

@@ -26,8 +26,11 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._refuses = False
         self._swallows_replies = False
+        self._swallows_requests = False
         self._may_reply = threading.Event()
         self._may_reply.set()
+        self._may_request = threading.Event()
+        self._may_request.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -69,6 +72,25 @@ class Proxy:
         finally:
             self._may_reply.set()
 
+    @contextlib.contextmanager
+    def requests_lost(self) -> Iterator[None]:
+        """Bring no request to the server, but what it sends; the connections end with this."""
+        self._swallows_requests = True
+        try:
+            yield
+        finally:
+            self.cut()
+            self._swallows_requests = False
+
+    @contextlib.contextmanager
+    def requests_held(self) -> Iterator[None]:
+        """Bring what the server sends, and the requests to it when this ends."""
+        self._may_request.clear()
+        try:
+            yield
+        finally:
+            self._may_request.set()
+
     def close(self) -> None:
         """End it."""
         self._refuses = True
@@ -89,6 +111,8 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._pairs.append((client, server))
             for source, target, is_reply in ((client, server, False), (server, client, True)):
@@ -99,9 +123,8 @@ class Proxy:
     def _pass_on(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK_BYTES):
-                if is_reply:
-                    self._may_reply.wait()
-                if not (is_reply and self._swallows_replies):
+                (self._may_reply if is_reply else self._may_request).wait()
+                if not (self._swallows_replies if is_reply else self._swallows_requests):
                     target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):
