@@ -37,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults migration crash flakes jobs-faults jobs-soak \
+  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients migration crash flakes jobs-faults jobs-soak \
   revision attack bench bench-client bench-observer bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
@@ -177,6 +177,14 @@ conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed 
 	$(BIN)/python -m pytest -n 2 --timeout 900 -k "apache or leader" --apache-jars=$(APACHE_JARS) \
 	  --client-leader-kills=20 tests/integration/client tests/crash/test_client_ensemble.py
 	$(KAZOO_SUITE)/bin/python tests/conformance/kazoo_suite/run.py $(APACHE_JARS)
+
+# What users run, with all clients connected to an observer of an ensemble of three members.
+observer-clients: $(READY) apache postgresql $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Run the tests of clients, recipes and jobs on an observer
+	$(BIN)/python -m pytest -n 2 --timeout 900 --on-observer --ensemble-members=3 --apache-jars=$(APACHE_JARS) \
+	  tests/integration/client tests/integration/jobs tests/conformance/test_client.py tests/crash/test_client_ensemble.py
+	$(BIN)/python -m pytest -s --timeout 900 --on-observer --ensemble-members=3 --apache-jars=$(APACHE_JARS) \
+	  tests/crash/test_jobs_ensemble.py tests/crash/test_jobs_faults.py --ensemble-jobs=20000 --leader-kills=2 --down-s=10
+	$(KAZOO_SUITE)/bin/python tests/conformance/kazoo_suite/run.py $(APACHE_JARS) --observer
 
 sim: $(READY) ## Simulate crashes and faults for 10,000 seeds; SEED=n repeats one
 	$(BIN)/python -m pytest -n $(if $(SEED),0,2) --timeout 3600 tests/simulation \

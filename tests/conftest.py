@@ -1,8 +1,9 @@
 """What all tests share: a real server process, and a kazoo client on it."""
 
+import contextlib
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from kazoo.client import KazooClient
 
 import zoolet
-from tests.support import hanging, skips
+from tests.support import hanging, on_observer, skips
 from tests.support.apache import require_apache
+from tests.support.ensemble import ApacheEnsemble, new_observer
 from zoolet.model.build import KIND
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.apache import DEBIAN_JARS
@@ -65,6 +67,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")
     parser.addoption("--seeds", type=int, default=4, help="how many, one after the other")
     parser.addoption("--requests", type=int, default=1000, help="of each seed")
+    parser.addoption(
+        on_observer.OPTION, action="store_true", help="run with all clients on an observer"
+    )
     parser.addoption("--observer-seeds", type=int, default=1, help="the same with observers")
     parser.addoption(
         "--ensemble-members", type=int, default=1, help="of the ensembles with an observer"
@@ -121,9 +126,46 @@ def apache(tmp_path: Path, apache_jars: Path) -> Iterator[ApacheServer]:
         yield running
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Select the tests that run on an observer, if ``--on-observer`` is given."""
+    if config.getoption(on_observer.OPTION):
+        on_observer.select(config, items)
+
+
+@pytest.fixture(scope="session")
+def observed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, apache_jars: Path
+) -> Iterator[on_observer.ObservedEnsemble]:
+    """An Apache ensemble that has an observer in each test with ``--on-observer``."""
+    directory = tmp_path_factory.mktemp("observed")
+    members: int = request.config.getoption("--ensemble-members")
+    with on_observer.observed_ensemble(directory, apache_jars, members) as running:
+        yield running
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
+def hosts_in(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[[ApacheEnsemble], str]]:
+    """Return where clients of an ensemble connect: all members, or an observer."""
+    with contextlib.ExitStack() as started:
+
+        def hosts(ensemble: ApacheEnsemble) -> str:
+            if not request.config.getoption(on_observer.OPTION):
+                return ensemble.hosts
+            observer = new_observer(tmp_path / "observer", ensemble, on_observer.MY_ID)
+            return started.enter_context(observer).hosts
+
+        yield hosts
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
     """A running server with an empty data directory; it must log no traceback."""
+    if request.config.getoption(on_observer.OPTION):
+        with request.getfixturevalue("observed").observer(tmp_path / "server") as observer:
+            yield observer
+        return
     with ServerProcess(tmp_path / "server") as running:
         yield running
     assert "Traceback" not in running.log, running.log
@@ -142,6 +184,10 @@ def client(server: ServerProcess) -> Iterator[Any]:
 @pytest.fixture(params=["zoolet", "apache"])
 def any_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExternalServer]:
     """A running zoolet, then a running Apache ZooKeeper, with everything that may be turned on."""
+    if request.config.getoption(on_observer.OPTION):
+        with request.getfixturevalue("observed").observer(tmp_path / "server") as observer:
+            yield observer
+        return
     settings = {"extendedTypesEnabled": "true", "enforceQuota": "true"}
     running: ExternalServer
     if request.param == "zoolet":

@@ -17,6 +17,7 @@ from kazoo.exceptions import (
 )
 from kazoo.protocol.serialization import CheckVersion, Delete, SetData
 
+from tests.support.on_observer import OPTION
 from tests.support.proxy import Proxy
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.client.kazoo import (
@@ -82,7 +83,9 @@ class Events:
         return self._came.empty()
 
 
-def test_requests_that_kazoo_lacks(any_server: ExternalServer, connect: Connect) -> None:
+def test_requests_that_kazoo_lacks(
+    any_server: ExternalServer, connect: Connect, request: pytest.FixtureRequest
+) -> None:
     client = connect(any_server.hosts)
     assert create(client, "/a", None) == "/a"
     assert client.get("/a")[0] is None
@@ -100,7 +103,8 @@ def test_requests_that_kazoo_lacks(any_server: ExternalServer, connect: Connect)
     client.add_auth("digest", "ann:secret")
     assert set(who_am_i(client)) == {Id("ip", "127.0.0.1"), Id("digest", "ann")}
     assert get_config(client) == client.get("/zookeeper/config")
-    assert "Mode: standalone" in ask(client, "127.0.0.1", any_server.port, "srvr", WAIT_S)
+    mode = "observer" if request.config.getoption(OPTION) else "standalone"
+    assert f"Mode: {mode}" in ask(client, "127.0.0.1", any_server.port, "srvr", WAIT_S)
 
 
 def test_many_in_one_request(any_server: ExternalServer, connect: Connect) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -226,14 +227,18 @@ def wait_for_progress(programs: Programs, running: list[Running]) -> None:
 
 
 def test_the_leader_is_killed_again_and_again(
-    tmp_path: Path, apache_jars: Path, request: pytest.FixtureRequest
+    tmp_path: Path,
+    apache_jars: Path,
+    hosts_in: Callable[[ApacheEnsemble], str],
+    request: pytest.FixtureRequest,
 ) -> None:
     kills: int = request.config.getoption("--client-leader-kills")
     seed = request.config.getoption("--client-seed") or random.randrange(1, 1 << 32)
     print("seed", seed)
     chance = random.Random(seed)
     with ApacheEnsemble(tmp_path / "ensemble", apache_jars, HEAP_MIB) as ensemble:
-        programs = Programs(ensemble.hosts, seed)
+        hosts = hosts_in(ensemble)
+        programs = Programs(hosts, seed)
         programs.make_znodes()
         running = [Running(programs.run_tasks), Running(programs.run_threads)]
         try:
@@ -249,7 +254,7 @@ def test_the_leader_is_killed_again_and_again(
             programs.stop()
             ended: list[Any] = [one.wait() for one in running]
         assert ended == [None, None], ended
-        check_end(ensemble.hosts, programs.workers)
+        check_end(hosts, programs.workers)
     late_s = max(worker.late_s for worker in programs.workers)
     unknown = sum(worker.unknown for worker in programs.workers)
     print(f"{sum(programs.progress())} sets, {unknown} unknown, calls at most {late_s:.3f} s late")

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,20 @@ from zoolet.jobs import Dispatcher
 
 
 def test_the_leader_is_killed_in_the_middle(
-    tmp_path: Path, apache_jars: Path, request: pytest.FixtureRequest
+    tmp_path: Path,
+    apache_jars: Path,
+    hosts_in: Callable[[ApacheEnsemble], str],
+    request: pytest.FixtureRequest,
 ) -> None:
     count = request.config.getoption("--ensemble-jobs")
     kills = request.config.getoption("--leader-kills")
     write_tasks(tmp_path)
     with contextlib.ExitStack() as started:
         ensemble = started.enter_context(ApacheEnsemble(tmp_path / "ensemble", apache_jars))
-        dispatcher = started.enter_context(Dispatcher(ensemble.hosts, ROOT, create=True))
+        hosts = hosts_in(ensemble)
+        dispatcher = started.enter_context(Dispatcher(hosts, ROOT, create=True))
         for _ in range(2):
-            worker = WorkerProcess(ensemble.hosts, tmp_path, "--session-timeout-ms", "10000")
+            worker = WorkerProcess(hosts, tmp_path, "--session-timeout-ms", "10000")
             started.callback(worker.close)
         began = time.monotonic()
         batch = dispatcher.submit_batch(numbered(count, groups=16))

@@ -2,7 +2,8 @@
 
 kazoo's harness starts its servers itself; here it gets one that is zoolet, or Apache ZooKeeper
 where ``KAZOO_SUITE_JARS`` names the folder of its jars: kazoo's harness, too, is set up by the
-environment.
+environment. With ``KAZOO_SUITE_OBSERVER`` (``zoolet`` or ``apache``) it is an observer of an
+ensemble from these jars.
 """
 
 import atexit
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from kazoo.testing import harness
 
+from tests.support.ensemble import ApacheEnsemble, new_apache_observer, new_observer
 from zoolet.state_machine.access import digest_of
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.base import ManagedServer
@@ -22,6 +24,10 @@ SETTINGS = {
     "reconfigEnabled": "true",
     "DigestAuthenticationProvider.superDigest": digest_of(b"super:test"),
 }
+
+
+HEAP_MIB = 192
+OBSERVER_ID = 101
 
 
 class Member:
@@ -69,8 +75,24 @@ def _cluster_of(server: ManagedServer) -> Callable[[], Cluster]:
     return lambda: cluster
 
 
-_home = Path(tempfile.mkdtemp(prefix="kazoo-suite-"))
+def _server(home: Path, jars: Path | None, observer: str | None) -> ManagedServer:
+    """Return the server under test, not started."""
+    if jars is None:
+        return ServerProcess(home, SETTINGS)
+    if observer is None:
+        return ApacheServer(home, jars, SETTINGS)
+    ensemble = ApacheEnsemble(home / "members", jars, HEAP_MIB, SETTINGS)
+    ensemble.__enter__()
+    atexit.register(ensemble.__exit__, None, None, None)
+    new = new_apache_observer if observer == "apache" else new_observer
+    return new(home / "observer", ensemble, OBSERVER_ID, SETTINGS)
+
+
 _jars = os.environ.get("KAZOO_SUITE_JARS")
 harness.get_global_cluster = _cluster_of(
-    ApacheServer(_home, Path(_jars), SETTINGS) if _jars else ServerProcess(_home, SETTINGS)
+    _server(
+        Path(tempfile.mkdtemp(prefix="kazoo-suite-")),
+        Path(_jars) if _jars else None,
+        os.environ.get("KAZOO_SUITE_OBSERVER"),
+    )
 )

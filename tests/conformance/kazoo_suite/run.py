@@ -1,7 +1,9 @@
 """Runs kazoo's whole test suite on Apache ZooKeeper and on zoolet: each test must end the same.
 
 Some tests end badly on both, since they need an ensemble, TLS or SASL; they are listed in the end.
-``make conformance`` runs this in an environment of its own. Usage: run.py JARS.
+With ``--observer`` both are observers of an Apache ensemble, and only the tests of the client and
+of the recipes run. ``make conformance`` runs this in an environment of its own. Usage: run.py JARS
+[--observer].
 """
 
 import os
@@ -18,14 +20,23 @@ TIMEOUT_S = 900
 
 Outcomes = dict[str, str]
 
+ON_OBSERVERS = [
+    f"kazoo.tests.test_{name}"
+    for name in (
+        *("client", "barrier", "cache", "counter", "election", "lease", "lock", "partitioner"),
+        *("party", "queue", "watchers"),
+    )
+]
+"""The modules of the client and of the recipes."""
 
-def outcomes_on(jars: Path | None) -> Outcomes:
-    """Return how each test ended, on the Apache ZooKeeper of these jars or, without, on zoolet."""
+
+def outcomes_on(settings: dict[str, str], modules: list[str]) -> Outcomes:
+    """Return how each test ended; ``settings`` name the server (``plugin.py``)."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "ZOOKEEPER_VERSION": "3.9.5",
-        **({"KAZOO_SUITE_JARS": str(jars.resolve())} if jars is not None else {}),
+        **settings,
     }
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
@@ -38,7 +49,7 @@ def outcomes_on(jars: Path | None) -> Outcomes:
                 "--no-summary",
                 "--timeout=120",
                 "--pyargs",
-                "kazoo.tests",
+                *modules,
                 "-p",
                 "tests.conformance.kazoo_suite.plugin",
                 "-p",
@@ -69,7 +80,15 @@ def read_report(report: Path) -> Outcomes:
 
 def main() -> int:
     """Compare, print the figures, return an exit status."""
-    expected, actual = outcomes_on(Path(sys.argv[1])), outcomes_on(None)
+    jars = {"KAZOO_SUITE_JARS": str(Path(sys.argv[1]).resolve())}
+    if "--observer" in sys.argv:
+        expected, actual = (
+            outcomes_on({**jars, "KAZOO_SUITE_OBSERVER": kind}, ON_OBSERVERS)
+            for kind in ("apache", "zoolet")
+        )
+    else:
+        expected = outcomes_on(jars, ["kazoo.tests"])
+        actual = outcomes_on({}, ["kazoo.tests"])
     for name, outcomes in (("Apache ZooKeeper", expected), ("zoolet", actual)):
         figures = ", ".join(f"{count} {end}" for end, count in Counter(outcomes.values()).items())
         print(f"kazoo's tests on {name}: {figures}")
