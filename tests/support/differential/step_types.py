@@ -53,6 +53,7 @@ class Dialect(NamedTuple):
         events_carry_zxid: a watch event's header has the zxid of the txn.
         knows_all_acls: an ip ACL may have an IPv6 address; nulls and x509 are answered as in 3.9.5.
         config_is_common: /zookeeper/config is the same on both servers.
+        answers_malformed: a write or a reconfig that cannot be read is answered.
     """
 
     exists_checks_acl: bool = True
@@ -63,6 +64,7 @@ class Dialect(NamedTuple):
     events_carry_zxid: bool = True
     knows_all_acls: bool = True
     config_is_common: bool = True
+    answers_malformed: bool = True
 
 
 RELEASE_3_9 = Dialect()
@@ -80,9 +82,10 @@ RELEASE_3_8 = Dialect(
 def of_observers(dialect: Dialect) -> Dialect:
     """Return what observers of a release may be asked for.
 
-    A leader gives a request that it cannot read an answer only if it is a multi. The answer takes a
-    zxid, and zoolet does not forward such a multi. /zookeeper/config names each server itself.
+    Apache's observer forwards a request that it cannot read, and the leader answers only a multi.
+    The answer takes a zxid. zoolet's observer answers such requests itself. /zookeeper/config of
+    Apache's observer has a line of its own.
     """
     return dialect._replace(
-        malformed_takes_no_zxid=False, reads_flags_in_multi=False, config_is_common=False
+        answers_malformed=False, reads_flags_in_multi=False, config_is_common=False
     )

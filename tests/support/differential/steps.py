@@ -62,6 +62,8 @@ class _Generator:
         self._not_spoiled: set[int] = {OpCode.PING, OpCode.WHO_AM_I}
         if not dialect.malformed_takes_no_zxid:
             self._not_spoiled |= WRITE_OP_CODES
+        if not dialect.answers_malformed:
+            self._not_spoiled |= WRITE_OP_CODES | {OpCode.RECONFIG}
         if not dialect.exists_checks_acl:
             self._not_spoiled |= {OpCode.EXISTS}
         if not dialect.tells_watches_apart:
