@@ -187,9 +187,9 @@ def new_apache_observer(
 ) -> ExternalServer:
     """Return Apache's observer in the same place, not started.
 
-    It needs a line ``server.N`` of its own, which no member needs.
+    It needs a line ``server.N`` of its own. The members need this line only with reconfigEnabled.
     """
-    own_line = {f"server.{my_id}": _free_line(directory) + ":observer"}
+    own_line = line_of_observer(directory, my_id)
     base = {"peerType": "observer", "standaloneEnabled": "false", **ensemble.servers, **own_line}
     written = {**base, **(settings or {})}
     return _NewMember(directory, ensemble.jars, my_id, written, java_options)
@@ -199,9 +199,10 @@ _reserved: dict[Path, tuple[ReservedPort, ReservedPort]] = {}
 """The ports of Apache's observers, by their directories: no other server gets them."""
 
 
-def _free_line(directory: Path) -> str:
+def line_of_observer(directory: Path, my_id: int) -> dict[str, str]:
+    """Return the line ``server.N`` of Apache's observer in a directory, also before it exists."""
     quorum, election = _reserved.setdefault(directory, (ReservedPort(), ReservedPort()))
-    return f"{ADDRESS}:{quorum.number}:{election.number}"
+    return {f"server.{my_id}": f"{ADDRESS}:{quorum.number}:{election.number}:observer"}
 
 
 def _write_id(directory: Path, number: int) -> None:

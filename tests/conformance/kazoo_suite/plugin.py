@@ -14,7 +14,12 @@ from pathlib import Path
 
 from kazoo.testing import harness
 
-from tests.support.ensemble import ApacheEnsemble, new_apache_observer, new_observer
+from tests.support.ensemble import (
+    ApacheEnsemble,
+    line_of_observer,
+    new_apache_observer,
+    new_observer,
+)
 from zoolet.state_machine.access import digest_of
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.base import ManagedServer
@@ -81,11 +86,13 @@ def _server(home: Path, jars: Path | None, observer: str | None) -> ManagedServe
         return ServerProcess(home, SETTINGS)
     if observer is None:
         return ApacheServer(home, jars, SETTINGS)
-    ensemble = ApacheEnsemble(home / "members", jars, HEAP_MIB, SETTINGS)
+    place = home / "observer"
+    line = line_of_observer(place, OBSERVER_ID) if observer == "apache" else {}
+    ensemble = ApacheEnsemble(home / "members", jars, HEAP_MIB, {**SETTINGS, **line})
     ensemble.__enter__()
     atexit.register(ensemble.__exit__, None, None, None)
     new = new_apache_observer if observer == "apache" else new_observer
-    return new(home / "observer", ensemble, OBSERVER_ID, SETTINGS)
+    return new(place, ensemble, OBSERVER_ID, SETTINGS)
 
 
 _jars = os.environ.get("KAZOO_SUITE_JARS")
