@@ -51,7 +51,7 @@ def test_a_stopped_watch_is_removed_at_a_server_before_3_9(kind: str, recursive:
                     for one in server.inside.requests(client.session_id.id)
                     if one.op_code == OpCode.REMOVE_WATCHES
                 ]
-                assert removal.record.type == WatcherType.ANY
+                assert removal.record.watcher_type == WatcherType.ANY
                 assert removal.err == ErrorCode.OK
 
     run(scenario())
