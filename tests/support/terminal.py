@@ -11,13 +11,16 @@ import pyte
 from tests.support.waiting import WAIT_S
 
 ROWS, COLUMNS = 20, 100
+USUAL_ROWS = 24
+"""What programs assume if the terminal does not know its size. With fewer rows on the screen, a
+prompt that is drawn for 24 rows would scroll away."""
 
 
 class _Screen(pyte.Screen):
     """Draws; what it is asked, such as where the cursor is, it answers as from the keyboard."""
 
-    def __init__(self, press: Callable[[str], None]) -> None:
-        super().__init__(COLUMNS, ROWS)
+    def __init__(self, press: Callable[[str], None], rows: int) -> None:
+        super().__init__(COLUMNS, rows)
         self._press = press
 
     def write_process_input(self, data: str) -> None:
@@ -44,7 +47,7 @@ class Terminal:
             dimensions=told_size,
             env={"TERM": "xterm", "LANG": "C.UTF-8", **environment},
         )
-        self._screen = _Screen(self.press)
+        self._screen = _Screen(self.press, told_size[0] or USUAL_ROWS)
         self._stream = pyte.ByteStream(self._screen)
 
     @property
