@@ -8,7 +8,7 @@ conformance``; one seed again: ``pytest tests/conformance/test_observer.py --fir
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,21 +16,15 @@ import pytest
 
 from tests.conformance.test_differential import (
     COMMON,
-    LISTED,
     SETTINGS,
     dialect_of,
-    report,
+    expect_the_same,
 )
-from tests.support.differential.listed import Excuses
 from tests.support.differential.play import (
-    Difference,
     FreshServers,
     Ports,
-    first_difference,
-    shrink,
 )
-from tests.support.differential.step_types import Step, of_observers
-from tests.support.differential.steps import generate
+from tests.support.differential.step_types import of_observers
 from tests.support.ensemble import ApacheEnsemble, new_apache_observer, new_observer
 
 MY_ID = 101
@@ -55,26 +49,10 @@ def test_answers_are_those_of_apaches_observer(
 ) -> None:
     dialect = of_observers(dialect_of(apache_jars))
     settings = SETTINGS[seed % len(SETTINGS)]
-    # Apache checks a quota against what is applied, so what is in its pipeline counts by chance.
-    longest_burst = 1 if "enforceQuota" in settings else 8
-    count = request.config.getoption("--requests")
-    steps = list(generate(seed, count, dialect, longest_burst))
     members = request.config.getoption("--ensemble-members")
     servers = fresh_observers(tmp_path, apache_jars, settings, members)
-    excuses = Excuses(LISTED)
-
-    def differ(played: Sequence[Step]) -> Difference | None:
-        return first_difference(servers, played, dialect, excuses.cover)
-
-    difference = differ(steps)
-    if difference is not None:
-        shortest = shrink(
-            steps[: difference.number + 1],
-            lambda candidate: differ(candidate) is not None,
-            SHRINKING_ATTEMPTS,
-        )
-        pytest.fail(report(seed, shortest, str(differ(shortest) or difference)))
-    print("listed differences that were met:", dict(excuses.used))
+    count = request.config.getoption("--requests")
+    expect_the_same(seed, count, settings, servers, dialect, SHRINKING_ATTEMPTS)
 
 
 def fresh_observers(

@@ -12,13 +12,13 @@ from zoolet.data.directory_reader import directories_of
 from zoolet.ensemble.configurations import MAX_BUFFER, TTL_KEY, Needs
 from zoolet.ensemble.errors import EnsembleError
 from zoolet.ensemble.member_directories import MYID_NAME, MemberDirectory
-from zoolet.ensemble.members import LARGEST_NUMBER
 from zoolet.ensemble.stopped_data import (
     StoppedData,
     check_stopped,
     read_epoch,
     read_stopped_data,
 )
+from zoolet.model.ensemble import LARGEST_ID
 from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
 from zoolet.state_machine.machine import StateMachine
 from zoolet.storage.disk import Disk
@@ -103,8 +103,8 @@ def _faults_of(found: _Found) -> Iterator[str]:
     member, data, (accepted, current) = found
     if member.number is None:
         yield f"{member.data_dir / MYID_NAME} is missing: write the member's number into the file"
-    elif not 1 <= member.number <= LARGEST_NUMBER:
-        yield f"the number in {MYID_NAME} must be from 1 to {LARGEST_NUMBER}"
+    elif not 1 <= member.number <= LARGEST_ID:
+        yield f"the number in {MYID_NAME} must be from 1 to {LARGEST_ID}"
     if read_marker(Disk(), member.directories) is not None:
         yield "this is the old directory of the server, not the directory of a member"
     for path in data.damaged:

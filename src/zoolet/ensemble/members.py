@@ -17,12 +17,9 @@ from zoolet.model.addresses import (
     parse_host,
     parse_port,
 )
+from zoolet.model.ensemble import LARGEST_ID
 
 SYNTAX: Final = "ID=HOST:PORT:PORT;CLIENTPORT"
-
-LARGEST_NUMBER: Final = 254
-"""The largest number of a member. With 255, session ids would look like the owners of TTL znodes
-(``EphemeralType.validateServerId``)."""
 
 _LEAST_PARTICIPANTS: Final = 2
 _OBSERVER: Final = "observer"
@@ -82,10 +79,10 @@ def parse_member(text: str) -> Member:
     if not equals:
         raise EnsembleError(f"{text!r} is not a member: write {SYNTAX}, for example {_EXAMPLE}.")
     is_number = number.isascii() and number.isdecimal() and len(number) < len("1000")
-    if not is_number or not 1 <= int(number) <= LARGEST_NUMBER:
+    if not is_number or not 1 <= int(number) <= LARGEST_ID:
         raise EnsembleError(
             f"{text!r}: {number!r} is not the number of a member: write a number from 1 to"
-            f" {LARGEST_NUMBER}."
+            f" {LARGEST_ID}."
         )
     try:
         return _parse_value(int(number), value)

@@ -1,9 +1,13 @@
 """The members of an ensemble."""
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from zoolet.model.addresses import format_address
+
+LARGEST_ID: Final = 254
+"""The largest number of a member, which is the first byte of the ids of its sessions. With 255, the
+ids would look like the owners of TTL znodes (``EphemeralType.validateServerId``)."""
 
 
 class QuorumAddress(NamedTuple):

@@ -18,8 +18,8 @@ from zoolet.server.connections.batches import Batch
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.storage.compression import Compression
 from zoolet.storage.disk import Disk
-from zoolet.storage.files import DataDirectories
-from zoolet.storage.snapshots import UNFINISHED, Image, SnapshotFile
+from zoolet.storage.files import UNFINISHED, DataDirectories
+from zoolet.storage.snapshots import Image, SnapshotFile
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from typing import Final, NamedTuple
 
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
-from zoolet.storage.files import DataDirectories
-from zoolet.storage.snapshots import UNFINISHED
+from zoolet.storage.files import DataDirectories, replace_file
 
 MARKER_NAME: Final = "ensemble.json"
 
@@ -55,18 +54,8 @@ def read_marker(disk: Disk, directories: DataDirectories) -> Marker | None:
 
 def write_marker(disk: Disk, directories: DataDirectories, marker: Marker) -> None:
     """Write the marker; return when it is on disk. Raises OSError."""
-    path = marker_path(directories)
     shown = marker._asdict() | {"zxid": f"{marker.zxid:x}"}
-    unfinished = path.with_name(UNFINISHED + path.name)
-    disk.remove(unfinished)
-    file = disk.create(unfinished)
-    try:
-        file.write(f"{json.dumps(shown, indent=2)}\n".encode())
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(unfinished, path)
-    disk.sync_directory(path.parent)
+    replace_file(disk, marker_path(directories), f"{json.dumps(shown, indent=2)}\n".encode())
 
 
 def remove_marker(disk: Disk, directories: DataDirectories) -> None:

@@ -10,8 +10,7 @@ from typing import Final
 
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
-from zoolet.storage.files import DataDirectories, by_zxid
-from zoolet.storage.snapshots import UNFINISHED
+from zoolet.storage.files import DataDirectories, by_zxid, replace_file
 
 ACCEPTED_EPOCH: Final = "acceptedEpoch"
 CURRENT_EPOCH: Final = "currentEpoch"
@@ -62,16 +61,7 @@ class EpochFiles:
         return int(text)
 
     def _store(self, name: str, epoch: int) -> None:
-        unfinished = self._directory / (UNFINISHED + name)
-        self._disk.remove(unfinished)
-        file = self._disk.create(unfinished)
-        try:
-            file.write(f"{epoch}\n".encode())
-            file.sync()
-        finally:
-            file.close()
-        self._disk.rename(unfinished, self._directory / name)
-        self._disk.sync_directory(self._directory)
+        replace_file(self._disk, self._directory / name, f"{epoch}\n".encode())
 
 
 def has_standalone_history(disk: Disk, directories: DataDirectories) -> bool:

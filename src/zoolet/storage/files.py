@@ -25,12 +25,33 @@ TORN = "torn."
 REPLACING = "replacing."
 """The prefix of the name of a file that exists while files of the data directory are replaced."""
 
-_PROBE_NAME = "unfinished.probe"
+UNFINISHED = "unfinished."
+"""The prefix of the name of a file that is being written. Apache ZooKeeper ignores such files: it
+looks for names that begin with "snapshot"."""
+
+_PROBE_NAME = f"{UNFINISHED}probe"
 
 _PROBE_BYTES = 4096
 
 _PID_TRIES = 20
 _PID_PAUSE_S = 0.05
+
+
+def replace_file(disk: Disk, path: Path, content: bytes) -> None:
+    """Write a small file; it is on disk when the call returns. Raises OSError.
+
+    After a crash, the file has the old content or the new one.
+    """
+    unfinished = path.with_name(UNFINISHED + path.name)
+    disk.remove(unfinished)
+    file = disk.create(unfinished)
+    try:
+        file.write(content)
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(unfinished, path)
+    disk.sync_directory(path.parent)
 
 
 class DataDirectories(NamedTuple):

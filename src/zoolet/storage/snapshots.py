@@ -30,7 +30,7 @@ from zoolet.state_machine.znode import AVERSION, CVERSION, OWNER, PZXID, KeptZno
 from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError
-from zoolet.storage.files import snapshot_name
+from zoolet.storage.files import UNFINISHED, snapshot_name
 from zoolet.wire.jute import (
     INT,
     LONG,
@@ -40,10 +40,6 @@ from zoolet.wire.jute import (
     write_acl,
     write_ustring,
 )
-
-UNFINISHED: Final = "unfinished."
-"""The prefix of the name of a snapshot that is being written. Apache ZooKeeper ignores the file,
-because it looks for names that begin with "snapshot"."""
 
 MAGIC: Final = b"ZKSN"
 VERSION: Final = 2

@@ -322,7 +322,7 @@ def _players(ports: Ports, dialect: Dialect) -> Iterator[tuple[Player, Player]]:
 
 
 def shrink(
-    steps: Sequence[Step], differs: Callable[[Sequence[Step]], bool], attempts: int = 150
+    steps: Sequence[Step], differs: Callable[[Sequence[Step]], bool], attempts: int
 ) -> Sequence[Step]:
     """Return a short sequence on which the servers still differ (Zeller's ddmin, bounded)."""
     current = list(steps)

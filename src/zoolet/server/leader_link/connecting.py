@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Final
 
 from zoolet.model.ensemble import QuorumAddress
-from zoolet.server.common.errors import ServerError
 from zoolet.server.leader_link.channel import Channel
 from zoolet.server.leader_link.errors import LinkError
-from zoolet.server.sockets.tls import select_versions
+from zoolet.server.sockets.tls import load_key, load_trusted, select_versions
 from zoolet.server.zoo_cfg.config import QuorumLogin, QuorumTls
 from zoolet.wire.digest_md5 import DigestClient, DigestError
 from zoolet.wire.jute import MalformedError
@@ -32,21 +31,8 @@ def quorum_context(tls: QuorumTls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = tls.verifies_host
     select_versions(context, tls.protocols, tls.cipher_suites, "ssl.quorum")
-    try:
-        context.load_cert_chain(tls.key_store, password=lambda: tls.key_store_password)
-    except (OSError, ssl.SSLError) as error:
-        raise ServerError(
-            f"ssl.quorum.keyStore.location: {tls.key_store} cannot be used: {error}. It must be a"
-            " PEM file with this server's private key and its certificates. If the key has a"
-            " password, ssl.quorum.keyStore.password must be this password."
-        ) from error
-    try:
-        context.load_verify_locations(cafile=tls.trust_store)
-    except (OSError, ssl.SSLError) as error:
-        raise ServerError(
-            f"ssl.quorum.trustStore.location: {tls.trust_store} cannot be used: {error}. It must be"
-            " a PEM file with the certificates of the CAs that sign the members' certificates."
-        ) from error
+    load_key(context, tls.key_store, tls.key_store_password, "ssl.quorum")
+    load_trusted(context, tls.trust_store, "ssl.quorum", "the members'")
     return context
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from zoolet.model.ensemble import EnsembleConfig, QuorumAddress
+from zoolet.model.learner import epoch_of
 from zoolet.observer.replica import Replica
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.scheduler import Scheduler
@@ -172,7 +173,7 @@ class LeaderLink:
 
     async def _follow(self, channel: Channel, first_bytes: bytes) -> None:
         zxid = 0 if self._needs_snapshot else self._database.zxid
-        epoch = self._database.zxid >> 32
+        epoch = epoch_of(self._database.zxid)
         accepted, current = self._epochs.accepted, self._epochs.current
         replica = Replica(
             self._settings.my_id,

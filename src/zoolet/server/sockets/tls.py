@@ -6,6 +6,7 @@ The server imports this module only if zoo.cfg has a secureClientPort. Source: A
 
 import re
 import ssl
+from pathlib import Path
 from typing import Final
 
 from zoolet.model.acl import Id
@@ -33,23 +34,40 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     select_versions(context, config.protocols, config.cipher_suites, "ssl")
     context.verify_mode = _VERIFY_MODES[config.client_auth]
+    load_key(context, config.key_store, config.key_store_password, "ssl")
+    if config.trust_store is not None:
+        load_trusted(context, config.trust_store, "ssl", "clients'")
+    return context
+
+
+def load_key(context: ssl.SSLContext, path: Path, password: str, prefix: str) -> None:
+    """Use a private key and its certificates; raises ServerError if the file cannot be used.
+
+    ``prefix`` is the prefix of the keys in zoo.cfg, for messages.
+    """
     try:
-        context.load_cert_chain(config.key_store, password=lambda: config.key_store_password)
+        context.load_cert_chain(path, password=lambda: password)
     except (OSError, ssl.SSLError) as error:
         raise ServerError(
-            f"ssl.keyStore.location: {config.key_store} cannot be used: {error}. It must be a PEM"
-            " file with the server's private key and its certificates. If the key has a password,"
-            " ssl.keyStore.password must be this password."
+            f"{prefix}.keyStore.location: {path} cannot be used: {error}. It must be a PEM file"
+            " with the server's private key and its certificates. If the key has a password,"
+            f" {prefix}.keyStore.password must be this password."
         ) from error
-    if config.trust_store is not None:
-        try:
-            context.load_verify_locations(cafile=config.trust_store)
-        except (OSError, ssl.SSLError) as error:
-            raise ServerError(
-                f"ssl.trustStore.location: {config.trust_store} cannot be used: {error}. It must be"
-                " a PEM file with the certificates of the CAs that sign clients' certificates."
-            ) from error
-    return context
+
+
+def load_trusted(context: ssl.SSLContext, path: Path, prefix: str, whose: str) -> None:
+    """Trust the CAs in a file; raises ServerError if the file cannot be used.
+
+    For messages, ``prefix`` is the prefix of the keys in zoo.cfg, and ``whose`` certificates the
+    CAs sign.
+    """
+    try:
+        context.load_verify_locations(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise ServerError(
+            f"{prefix}.trustStore.location: {path} cannot be used: {error}. It must be a PEM file"
+            f" with the certificates of the CAs that sign {whose} certificates."
+        ) from error
 
 
 def select_versions(

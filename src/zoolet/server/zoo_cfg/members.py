@@ -9,10 +9,10 @@ Source: ``QuorumPeerConfig.parseDynamicConfig`` and ``QuorumPeer.QuorumServer``.
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from zoolet.model.addresses import AddressError, parse_address, parse_port
-from zoolet.model.ensemble import EnsembleMember
+from zoolet.model.ensemble import LARGEST_ID, EnsembleMember
 from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg.properties import PropertiesError, parse_properties
 from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
@@ -21,10 +21,6 @@ from zoolet.wire.jute import MalformedError
 
 _DYNAMIC_KEYS = ("server.", "group", "weight")
 _ADVICE = "To move the data of one server to an ensemble, or back, use: zoolet ensemble"
-
-
-LARGEST_ID: Final = 254
-"""The number is the first byte of the ids of sessions; 255 marks the owner of a TTL znode."""
 
 
 class PeerType(Enum):
