@@ -33,9 +33,7 @@ _FIRST_CONTACT_S: Final = 30.0
 """A starting server waits up to this time for the leader's data, before it listens for clients."""
 
 
-def check_history(
-    config: Config, disk: Disk, directories: DataDirectories, *, discards: bool
-) -> None:
+def check_history(disk: Disk, directories: DataDirectories, *, discards: bool) -> None:
     """Raise StorageError if the leader could remove the history of a standalone server.
 
     With ``discards``, the files are moved to another folder instead.
@@ -46,9 +44,9 @@ def check_history(
     elif has_standalone_history(disk, directories):
         raise StorageError(
             f"{directories.snapshots} has the data of a standalone server, and an observer would"
-            " replace it by the data of the ensemble. To create an ensemble from this data, use:"
-            f" zoolet ensemble create {config.data_dir}. To discard the data, start with"
-            " --discard-local-data: the files are moved to another folder."
+            " replace it by the data of the ensemble. To create an ensemble from this data, run"
+            " zoolet ensemble create with the standalone server's zoo.cfg. To discard the data,"
+            " start with --discard-local-data: the files are moved to another folder."
         )
 
 

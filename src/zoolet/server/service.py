@@ -260,7 +260,7 @@ class Server:
             from zoolet.server.observing import check_history  # noqa: PLC0415 -- as in _observe
 
             discards = self._discards_local_data
-            check_history(self._config, self._disk, self._directories, discards=discards)
+            check_history(self._disk, self._directories, discards=discards)
 
     def _recover(self) -> None:
         began = time.perf_counter()
