@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.data.directory_reader import state_of
+from zoolet.data.directory_reader import hides_nothing, state_of
 from zoolet.data.json_form import is_log
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories, by_zxid
 from zoolet.storage.snapshots import read_snapshot
-from zoolet.storage.txn_log import is_torn, read_records
+from zoolet.storage.txn_log import read_records
 
 Track = Callable[[list[Path]], Iterable[Path]]
 """Yields the files that it is given, and shows the progress."""
@@ -37,18 +37,20 @@ def check(directories: DataDirectories, track: Track) -> Iterator[Finding]:
         directories.snapshots / name
         for _, name in by_zxid(_names(directories.snapshots), "snapshot")
     ]
-    logs = [directories.logs / name for _, name in by_zxid(_names(directories.logs), "log")]
+    names = by_zxid(_names(directories.logs), "log")
+    logs = [directories.logs / name for _, name in names]
+    next_zxids = dict(zip(logs, [*(zxid for zxid, _ in names[1:]), None], strict=False))
     for path in track(snapshots + logs):
-        if path in snapshots:
-            yield _check_snapshot(path)
+        if path in next_zxids:
+            yield _check_log(path, next_zxids[path])
         else:
-            yield _check_log(path, is_newest=path == logs[-1])
+            yield _check_snapshot(path)
     yield _check_whole(directories)
 
 
 def check_file(path: Path) -> Finding:
     """Return the finding for a single log or snapshot file."""
-    return _check_log(path, is_newest=True) if is_log(path) else _check_snapshot(path)
+    return _check_log(path, None) if is_log(path) else _check_snapshot(path)
 
 
 def _names(directory: Path) -> list[str]:
@@ -68,7 +70,8 @@ def _check_snapshot(path: Path) -> Finding:
     return Finding(True, text)
 
 
-def _check_log(path: Path, *, is_newest: bool) -> Finding:
+def _check_log(path: Path, next_zxid: int | None) -> Finding:
+    """Check a log; ``next_zxid`` is the zxid of the next log, None if there is none."""
     count, first, last = 0, 0, 0
     try:
         with Disk().open(path) as log:
@@ -77,12 +80,13 @@ def _check_log(path: Path, *, is_newest: bool) -> Finding:
                     count, last = count + 1, txn.header.zxid
                     first = first or last
             except DamagedFileError as error:
-                if not (is_newest and is_torn(log, error.offset)):
+                if not hides_nothing(log, error.offset, last, next_zxid):
                     return Finding(False, f"{error} Before it: {_range(count, first, last)}.")
+                does = "truncates the log there" if next_zxid is None else "passes over it"
                 return Finding(
                     True,
                     f"{path}: {_range(count, first, last)}. At byte {error.offset} begins a write"
-                    " that was never finished: a starting server truncates the log there",
+                    f" that was never finished: a starting server {does}",
                 )
     except StorageError as error:
         return Finding(False, f"{error} Before it: {_range(count, first, last)}.")

@@ -7,12 +7,12 @@ from typing import NamedTuple
 from zoolet.model.txns import Txn
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.sessions import SessionTable
-from zoolet.storage.disk import Disk, DiskFile
+from zoolet.storage.disk import Disk, DiskFile, ReadableFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
 from zoolet.storage.recovery import ALL, AsOf, Recovery, recover
 from zoolet.storage.snapshots import read_snapshot
-from zoolet.storage.txn_log import is_torn, read_records
+from zoolet.storage.txn_log import is_torn, may_pass_over, read_records
 
 _SESSION_BUCKET_MS = 2000
 
@@ -112,15 +112,29 @@ class LoggedTxn(NamedTuple):
 def txns_in(directories: DataDirectories) -> Iterator[LoggedTxn]:
     """Yield every txn of every log, oldest first; ends at an unfinished write of the newest log.
 
-    Raises DamagedFileError at any other damage.
+    Raises DamagedFileError at any other damage that may hide a txn.
     """
     logs = by_zxid(Disk().list_names(directories.logs), "log")
+    last_zxid = 0
     for number, (_, name) in enumerate(logs, 1):
         path = directories.logs / name
+        next_zxid = logs[number][0] if number < len(logs) else None
         with Disk().open(path) as log:
             try:
                 for offset, txn in read_records(path, log):
+                    last_zxid = txn.header.zxid
                     yield LoggedTxn(path, offset, txn)
             except DamagedFileError as error:
-                if not (number == len(logs) and is_torn(log, error.offset)):
+                if not hides_nothing(log, error.offset, last_zxid, next_zxid):
                     raise
+
+
+def hides_nothing(log: ReadableFile, offset: int, last_zxid: int, next_zxid: int | None) -> bool:
+    """Return whether the damage at ``offset`` is an unfinished write that a server passes over.
+
+    ``last_zxid`` is the zxid before the damage, ``next_zxid`` the zxid of the next log; None if the
+    damaged log is the newest one.
+    """
+    if next_zxid is None:
+        return is_torn(log, offset)
+    return may_pass_over(log, offset, last_zxid, next_zxid)

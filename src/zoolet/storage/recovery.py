@@ -3,7 +3,9 @@
 If a file that is needed cannot be read, the server does not start; the message has the file, the
 offset and what the user can do. The only exception is a torn tail of the newest log: an unfinished
 write, whose txns were never acknowledged. The tail is saved in a separate file before it is cut
-off. A damaged snapshot is ignored if an older snapshot and the logs contain its txns.
+off. Recovery passes over damage that hides no txn: the torn tail of an older log, if the next log
+has the next txn (``may_pass_over``), and a snapshot whose txns are in an older snapshot and the
+logs.
 """
 
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from zoolet.storage.files import TORN, DataDirectories, by_zxid
 from zoolet.storage.open_acls import OpenAcls
 from zoolet.storage.placement import check_logs_have_snapshot, check_placement
 from zoolet.storage.snapshots import Snapshot, read_snapshot
-from zoolet.storage.txn_log import end_of_data, is_torn, read_records
+from zoolet.storage.txn_log import end_of_data, is_torn, may_pass_over, read_records
 
 
 class AsOf(NamedTuple):
@@ -202,19 +204,38 @@ def _replay(
                     if machine.zxid == as_of.zxid:
                         return replayed
             except DamagedFileError as error:
-                if not (is_newest and is_torn(log, error.offset)):
-                    raise DamagedFileError(
-                        path,
-                        error.offset,
-                        error.reason,
-                        f"At most the data after this byte is lost: {log.size_bytes - error.offset}"
-                        f" bytes of this file and {len(wanted) - position - 1} newer logs."
-                        f" {_ways_on(directory, machine.zxid)}",
-                    ) from error
-                notes.append(_cut_torn_tail(disk, path, log, error))
+                notes.append(
+                    _torn_tail(disk, path, log, error, machine.zxid, wanted[position + 1 :])
+                )
         if is_newest:
             _end_log(disk, path, offset, is_empty=not last_zxid)
     return replayed
+
+
+def _torn_tail(
+    disk: Disk,
+    path: Path,
+    log: ReadableFile,
+    error: DamagedFileError,
+    zxid: int,
+    newer: list[tuple[int, str]],
+) -> str:
+    """Cut off the torn tail of the newest log, or pass over that of an older one; return a note.
+
+    ``zxid`` is the zxid before the damage, ``newer`` are the newer logs with their zxids. Raises
+    DamagedFileError if txns may be lost.
+    """
+    if newer and may_pass_over(log, error.offset, zxid, newer[0][0]):
+        return f"passing over an unfinished write: {error}"
+    if newer or not is_torn(log, error.offset):
+        raise DamagedFileError(
+            path,
+            error.offset,
+            error.reason,
+            f"At most the data after this byte is lost: {log.size_bytes - error.offset}"
+            f" bytes of this file and {len(newer)} newer logs. {_ways_on(path.parent, zxid)}",
+        ) from error
+    return _cut_torn_tail(disk, path, log, error)
 
 
 def _end_log(disk: Disk, path: Path, last_offset: int, *, is_empty: bool) -> None:

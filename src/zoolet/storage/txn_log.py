@@ -22,6 +22,7 @@ from zoolet.big_endian.buffers import (
     write_i32_be,
     write_i64_be,
 )
+from zoolet.model.learner import epoch_of, first_zxid_of
 from zoolet.model.txns import Txn
 from zoolet.storage.disk import Disk, DiskFile, ReadableFile
 from zoolet.storage.errors import DamagedFileError, StorageError
@@ -301,6 +302,46 @@ def is_torn(log: ReadableFile, offset: i64) -> bool:
         # The blocks overlap, because the four zeros may begin in one and end in the next.
         begin += size_bytes if begin + size_bytes >= end else size_bytes - len(_ZEROS) + 1
     return True
+
+
+def may_pass_over(log: ReadableFile, offset: i64, last_zxid: int, next_zxid: int) -> bool:
+    """Return whether the damage at ``offset`` of an older log hides no txn of the history.
+
+    A killed member of an ensemble leaves an unfinished write at the end of its log, and continues
+    with the next log. No txn is missing if that log begins with the next zxid. If it begins with a
+    new epoch, the bytes must be an unfinished write, because the zxids prove nothing then.
+
+    Args:
+        log: the log that contains the damage.
+        offset: the offset of the damage.
+        last_zxid: the zxid of the last txn before the damage.
+        next_zxid: the zxid with which the next log begins.
+    """
+    if not is_torn(log, offset):
+        return False
+    if next_zxid == last_zxid + 1:
+        return True
+    epoch = epoch_of(next_zxid)
+    begins_epoch = epoch > epoch_of(last_zxid) and next_zxid == first_zxid_of(epoch) + 1
+    return begins_epoch and _is_unfinished(log, offset)
+
+
+def _is_unfinished(log: ReadableFile, offset: i64) -> bool:
+    """Return whether the data end before the record at ``offset`` does.
+
+    False if the record is complete, and only its length is wrong.
+    """
+    begin = offset + _RECORD_HEADER_BYTES
+    end = end_of_data(log, offset)
+    if end <= begin:
+        return True
+    header = log.read_at(offset, _RECORD_HEADER_BYTES)
+    size_bytes = i64(read_i32_be(header, 8))
+    if not 0 <= size_bytes <= _LARGEST_TXN_BYTES or end > begin + size_bytes:
+        return False
+    written = log.read_at(begin, end - begin)
+    is_complete = written[-1] == _END_MARK and _adler32(written[:-1]) == read_i64_be(header, 0)
+    return not is_complete
 
 
 def end_of_data(log: ReadableFile, offset: i64) -> i64:

@@ -2,12 +2,15 @@
 
 import zlib
 from pathlib import Path
+from random import Random
 
 import pytest
 from click.testing import CliRunner
 
 from tests.support.writer import DISK, SESSION, Writer
+from zoolet.data.checking import check
 from zoolet.data.commands import data
+from zoolet.data.directory_reader import txns_in
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import CreateMode, OpCode
@@ -208,6 +211,62 @@ def test_a_torn_log_that_is_not_the_newest_is_damage(writer: Writer) -> None:
         writer.recover()
     assert error.value.path == first
     assert first.read_bytes() == damaged
+
+
+def _leave_unfinished(writer: Writer, kept: slice) -> Path:
+    """Append a part of the next record to the log, as a killed member of an ensemble does."""
+    (log,) = writer.logs()
+    writer.log.roll()
+    log.write_bytes(log.read_bytes() + encode_record(writer.refused())[kept])
+    return log
+
+
+def _check_passed_over(writer: Writer, log: Path) -> None:
+    before = log.read_bytes()
+    recovery = writer.recover()
+    assert_same(recovery.machine, writer.machine)
+    (note,) = recovery.notes
+    assert note.startswith(f"passing over an unfinished write: {log}: at byte")
+    assert log.read_bytes() == before
+    zxids = [found.txn.header.zxid for found in txns_in(writer.directories)]
+    assert zxids[-1] == writer.machine.zxid
+    findings = list(check(writer.directories, lambda files: files))
+    assert all(finding.is_sound for finding in findings), findings
+    assert any("a starting server passes over it" in finding.text for finding in findings)
+
+
+def test_an_unfinished_write_before_the_next_txn_hides_nothing(writer: Writer) -> None:
+    log = _leave_unfinished(writer, slice(0, -3))
+    writer.create("/next")
+    _check_passed_over(writer, log)
+
+
+@pytest.mark.parametrize("kept", [5, 12, 30, -1])
+def test_an_unfinished_write_before_a_new_epoch_hides_nothing(writer: Writer, kept: int) -> None:
+    log = _leave_unfinished(writer, slice(0, kept))
+    writer.machine.zxid = 1 << 32
+    writer.create("/next")
+    _check_passed_over(writer, log)
+
+
+def test_any_damage_of_the_last_record_before_a_new_epoch_is_found(writer: Writer) -> None:
+    """The zxids cannot show that this txn is missing, so the damage must be recognized."""
+    (log,) = writer.logs()
+    begin = len(log.read_bytes().rstrip(b"\0"))
+    writer.create("/last")
+    data = log.read_bytes()
+    writer.log.roll()
+    writer.machine.zxid = 1 << 32
+    writer.create("/next")
+    random = Random(7)
+    for position in range(begin, len(data.rstrip(b"\0"))):
+        damaged = bytearray(data)
+        damaged[position] ^= random.randrange(1, 256)
+        log.write_bytes(damaged)
+        with pytest.raises(StorageError, match="othing was changed"):
+            writer.recover()
+        with pytest.raises(StorageError):
+            list(txns_in(writer.directories))
 
 
 def test_a_missing_log_is_a_gap(writer: Writer) -> None:
