@@ -3,10 +3,13 @@
 Source: ``zookeeper.jute``, module ``org.apache.zookeeper.proto``.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, final
+
+from mypy_extensions import mypyc_attr
 
 from zoolet.model.acl import AclList
 from zoolet.model.codes import EventType
+from zoolet.model.record import Record
 from zoolet.model.stat import Stat
 
 
@@ -52,27 +55,39 @@ class Event(NamedTuple):
     zxid: int
 
 
-class Granted(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class Granted(Record):
     """The reply to a connect request.
 
     If the session has expired, ``timeout_ms`` is 0 or less, the session id is 0, and the password
     is 16 zeros. ``is_read_only`` says whether the server serves only reads.
     """
 
-    timeout_ms: int
-    session_id: int
-    password: bytes
-    is_read_only: bool
+    __slots__ = ("timeout_ms", "session_id", "password", "is_read_only")
+
+    def __init__(
+        self, timeout_ms: int, session_id: int, password: bytes, *, is_read_only: bool
+    ) -> None:
+        self.timeout_ms = timeout_ms
+        self.session_id = session_id
+        self.password = password
+        self.is_read_only = is_read_only
 
 
-class Refused(NamedTuple):
+@final
+@mypyc_attr(acyclic=True)
+class Refused(Record):
     """The result of an operation of a multi or multiRead that failed.
 
     ``code`` is the number of an ErrorCode. One failed operation fails the whole multi: the code of
     the operations before it is OK, and of those after it RUNTIME_INCONSISTENCY.
     """
 
-    code: int
+    __slots__ = ("code",)
+
+    def __init__(self, code: int) -> None:
+        self.code = code
 
 
 class Visited(NamedTuple):

@@ -192,7 +192,7 @@ def read_granted(reader: Reader) -> Granted:
     session_id = reader.read_long()
     password = reader.read_buffer() or b""
     is_read_only = reader.read_bool() if reader.remaining >= 1 else False
-    return Granted(timeout_ms, session_id, password, is_read_only)
+    return Granted(timeout_ms, session_id, password, is_read_only=is_read_only)
 
 
 def _read_count(reader: Reader) -> int:

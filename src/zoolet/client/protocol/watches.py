@@ -78,11 +78,13 @@ class Watcher:
         self.is_quick = False
 
 
-class Notice(NamedTuple):
+@final
+class Notice:
     """An event, or a Resynced, for one watcher."""
 
-    watcher: Watcher
-    what: Event | Resynced
+    def __init__(self, watcher: Watcher, what: Event | Resynced) -> None:
+        self.watcher = watcher
+        self.what = what
 
 
 @final

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from zoolet.client.protocol.calls import ENDED, Call
 from zoolet.client.protocol.session import Outcome
@@ -34,17 +34,21 @@ _LOOK_S: Final = 0.05
 """The time between two looks of `Followers.stop`."""
 
 
-class _Run(NamedTuple):
+@final
+class _Run:
     """A function, and its argument."""
 
-    function: Callable[[Any], None]
-    argument: Any
+    def __init__(self, function: Callable[[Any], None], argument: Any) -> None:
+        self.function = function
+        self.argument = argument
 
 
-class _ForProgram(NamedTuple):
+@final
+class _ForProgram:
     """A new state of the session that the listeners of the program are not told yet."""
 
-    state: SessionState
+    def __init__(self, state: SessionState) -> None:
+        self.state = state
 
 
 class Followers:
