@@ -10,6 +10,7 @@ from typing import Any
 import kazoo.protocol.connection
 import kazoo.retry
 import pytest
+from hypothesis import settings
 from kazoo.client import KazooClient
 
 import zoolet
@@ -20,6 +21,10 @@ from zoolet.model.build import KIND
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.apache import DEBIAN_JARS
 from zoolet.testing.servers.process import ExternalServer
+
+# No test asserts a duration, and hypothesis's own limit of 200 ms an example does so.
+settings.register_profile("zoolet", deadline=None)
+settings.load_profile("zoolet")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -237,4 +237,4 @@ def lists_in(tree: Tree) -> dict[str, AclList]:
 
 
 TestMachineAgainstModel = MachineAgainstModel.TestCase
-TestMachineAgainstModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestMachineAgainstModel.settings = settings(max_examples=60, stateful_step_count=40)
