@@ -8,12 +8,15 @@ from importlib.util import find_spec
 from typing import Final
 
 EXTRAS: Final = {
+    "cryptography": "archive",
+    "fsspec": "archive",
     "prompt_toolkit": "shell",
     "opentelemetry": "opentelemetry",
     "psycopg": "postgresql",
     "pytest": "testing",
     "rich": "shell",
     "sqlalchemy": "jobs",
+    "zstandard": "archive",
 }
 """The extra that installs each optional package (pyproject.toml)."""
 

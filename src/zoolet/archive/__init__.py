@@ -1,0 +1,1 @@
+"""The archive of a server or an ensemble, restores from it, and the mirror."""

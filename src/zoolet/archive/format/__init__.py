@@ -1,0 +1,1 @@
+"""The format of an archive: bytes to values, and values to bytes. No I/O."""

@@ -1,0 +1,248 @@
+"""What an archive holds: which objects give the state at a zxid or a time, and what is missing.
+
+Pure: it uses only the names of the objects and the contents of the timelines. No I/O.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from zoolet.archive.errors import ArchiveError
+from zoolet.archive.format.names import SegmentName, SnapshotName, parse_name
+from zoolet.archive.format.records import Reason, Timeline
+
+
+class MissingTxnsError(ArchiveError):
+    """The archive does not have all txns or no snapshot that the moment needs."""
+
+
+class Moment(NamedTuple):
+    """A txn: its zxid and its time in ms since the epoch."""
+
+    zxid: int
+    time_ms: int
+
+
+class Gap(NamedTuple):
+    """Txns that were never archived.
+
+    Attributes:
+        timeline: the number of the timeline that begins after the gap.
+        reason: why there is a gap.
+        before: the last archived txn before the gap.
+        after: the first state after the gap.
+    """
+
+    timeline: int
+    reason: Reason
+    before: Moment
+    after: Moment
+
+
+class Hole(NamedTuple):
+    """Txns that were archived, but whose objects are missing now.
+
+    Attributes:
+        timeline: the number of the timeline.
+        after_zxid: the last txn before the hole.
+        until_zxid: the last txn of the hole.
+    """
+
+    timeline: int
+    after_zxid: int
+    until_zxid: int
+
+
+class Plan(NamedTuple):
+    """The objects that give a state: a snapshot, and the segments after it in their order.
+
+    Segments may overlap: txns up to the zxid that was reached already must be skipped.
+    """
+
+    snapshot: SnapshotName
+    segments: tuple[SegmentName, ...]
+
+
+class Line:
+    """The objects of one timeline.
+
+    Attributes:
+        number: the number of the timeline.
+        timeline: the content of its object.
+        snapshots: its snapshots by zxid.
+        segments: its segments by zxid; of segments that begin alike, the longest one is the first.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        timeline: Timeline,
+        snapshots: Iterable[SnapshotName],
+        segments: Iterable[SegmentName],
+    ) -> None:
+        self.number = number
+        self.timeline = timeline
+        self.snapshots = sorted(snapshots)
+        self.segments = sorted(segments, key=lambda each: (each.after_zxid, -each.last_zxid))
+        self._starts = [each.after_zxid for each in self.segments]
+
+    @property
+    def end(self) -> Moment:
+        """The last archived txn, or the last snapshot if that is newer."""
+        timeline = self.timeline
+        found = [Moment(timeline.base_zxid, timeline.time_ms)]
+        found += [Moment(each.last_zxid, each.last_ms) for each in self.segments]
+        found += [Moment(each.zxid, each.time_ms) for each in self.snapshots[-1:]]
+        zxid = max(each.zxid for each in found)
+        return next(each for each in reversed(found) if each.zxid == zxid)
+
+    def next_segment(self, zxid: int) -> SegmentName | None:
+        """Return the segment that has the txn after ``zxid`` and reaches furthest; None if none."""
+        begun = self.segments[: bisect_right(self._starts, zxid)]
+        reaching = [each for each in begun if each.last_zxid > zxid]
+        return max(reaching, key=lambda each: each.last_zxid, default=None)
+
+    def chain(self, zxid: int) -> Iterator[SegmentName]:
+        """Yield the segments that follow ``zxid``, up to the first missing txn."""
+        while (segment := self.next_segment(zxid)) is not None:
+            yield segment
+            zxid = segment.last_zxid
+
+    def holes(self) -> list[Hole]:
+        """Return the txns whose segments are missing."""
+        found: list[Hole] = []
+        zxid = self.timeline.txns_after
+        while True:
+            for segment in self.chain(zxid):
+                zxid = segment.last_zxid
+            later = [each.after_zxid for each in self.segments if each.after_zxid > zxid]
+            if not later:
+                return found
+            found.append(Hole(self.number, zxid, min(later)))
+            zxid = min(later)
+
+
+class Catalog:
+    """The timelines of an archive; ``lines`` has them by number, the oldest first."""
+
+    def __init__(self, names: Iterable[str], timelines: Mapping[int, Timeline]) -> None:
+        """Sort the objects; objects of timelines that are not in ``timelines`` are ignored."""
+        parsed = [parse_name(name) for name in names]
+        self.lines = tuple(
+            Line(
+                number,
+                timelines[number],
+                [e for e in parsed if isinstance(e, SnapshotName) and e.timeline == number],
+                [e for e in parsed if isinstance(e, SegmentName) and e.timeline == number],
+            )
+            for number in sorted(timelines)
+        )
+
+    @property
+    def end(self) -> Moment | None:
+        """The last archived txn; None if the archive is empty."""
+        return self.lines[-1].end if self.lines else None
+
+    def gaps(self) -> list[Gap]:
+        """Return the txns that were never archived, the oldest first."""
+        found = []
+        for line in self.lines:
+            timeline, previous = line.timeline, line.timeline.previous
+            if previous is None or previous.last_zxid == timeline.base_zxid:
+                continue
+            before = Moment(previous.last_zxid, previous.last_ms)
+            after = Moment(timeline.base_zxid, timeline.time_ms)
+            found.append(Gap(line.number, timeline.reason, before, after))
+        return found
+
+    def plans(self, zxid: int | None = None, time_ms: int | None = None) -> Iterator[Plan]:
+        """Yield the ways to the state at a zxid, at a time, or at the end; the shortest one first.
+
+        A later plan begins with an older snapshot, for the case that an object is damaged. The
+        newest timeline that had begun counts. Txns after the moment, in the last segment, must be
+        skipped. Raises MissingTxnsError if the archive cannot give the state.
+        """
+        line = self._line_at(zxid, time_ms)
+        usable = [
+            each
+            for each in line.snapshots
+            if (zxid is None or each.zxid <= zxid) and (time_ms is None or each.time_ms <= time_ms)
+        ]
+        found, problem = False, f"timeline {line.number} has no snapshot before it"
+        for snapshot in reversed(usable):
+            segments, problem = self._segments(line, snapshot, zxid, time_ms)
+            if segments is not None:
+                found = True
+                yield Plan(snapshot, segments)
+        if not found:
+            raise MissingTxnsError(
+                f"the archive does not have the state at {_text(zxid, time_ms)}: {problem}."
+                f" Run: zoolet archive check, and see which moments are there: {self.range_text()}."
+            )
+
+    def _line_at(self, zxid: int | None, time_ms: int | None) -> Line:
+        for position in range(len(self.lines) - 1, -1, -1):
+            line = self.lines[position]
+            timeline = line.timeline
+            if (zxid is not None and timeline.base_zxid > zxid) or (
+                time_ms is not None and timeline.time_ms > time_ms
+            ):
+                continue
+            if position + 1 < len(self.lines):
+                self._check_not_in_gap(line, self.lines[position + 1], zxid, time_ms)
+            return line
+        raise MissingTxnsError(
+            f"the archive begins after {_text(zxid, time_ms)}: {self.range_text()}."
+            if self.lines
+            else "the archive is empty: no archiver has written a snapshot into it yet."
+        )
+
+    def _check_not_in_gap(
+        self, line: Line, following: Line, zxid: int | None, time_ms: int | None
+    ) -> None:
+        end, timeline = line.end, following.timeline
+        is_after = (zxid is not None and zxid > end.zxid) or (
+            zxid is None and time_ms is not None and time_ms > end.time_ms
+        )
+        if is_after and timeline.base_zxid != end.zxid:
+            raise MissingTxnsError(
+                f"{_text(zxid, time_ms)} is in a gap of the archive ({timeline.reason.value})."
+                f" The nearest states are zxid 0x{end.zxid:x} (time {end.time_ms} ms) before it and"
+                f" zxid 0x{timeline.base_zxid:x} (time {timeline.time_ms} ms) after it."
+            )
+
+    @staticmethod
+    def _segments(
+        line: Line, snapshot: SnapshotName, zxid: int | None, time_ms: int | None
+    ) -> tuple[tuple[SegmentName, ...] | None, str]:
+        """Return the segments after a snapshot; or None, and why they are not usable."""
+        reached = snapshot.zxid
+        segments: list[SegmentName] = []
+        for segment in line.chain(snapshot.zxid):
+            if (zxid is not None and reached >= zxid) or (
+                time_ms is not None and segment.first_ms > time_ms
+            ):
+                return tuple(segments), ""
+            segments.append(segment)
+            reached = segment.last_zxid
+        end = line.end.zxid
+        wanted = end if zxid is None else min(zxid, end)
+        # The times of missing txns are not known: the time must be before the last known one.
+        is_within = time_ms is not None and segments and time_ms < segments[-1].last_ms
+        if reached < wanted and not is_within:
+            return None, f"txns after zxid 0x{reached:x} are missing in timeline {line.number}"
+        return tuple(segments), ""
+
+    def range_text(self) -> str:
+        """Return which states the archive has, for messages."""
+        parts = []
+        for line in self.lines:
+            first = min((each.zxid for each in line.snapshots), default=line.timeline.base_zxid)
+            parts.append(f"0x{first:x} to 0x{line.end.zxid:x}")
+        return f"zxids {', '.join(parts)}" if parts else "none"
+
+
+def _text(zxid: int | None, time_ms: int | None) -> str:
+    if zxid is not None:
+        return f"zxid 0x{zxid:x}"
+    return "the end" if time_ms is None else f"the time {time_ms} ms"
