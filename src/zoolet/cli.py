@@ -27,6 +27,7 @@ from zoolet.console.reporting import fail
 from zoolet.model.build import DESCRIPTION
 
 _PLACES: Final = {
+    "archive": "zoolet.archive.commands.archive",
     "data": "zoolet.data.commands",
     "ensemble": "zoolet.ensemble.commands",
     "init": "zoolet.server.cli.init",
@@ -36,10 +37,10 @@ _PLACES: Final = {
 }
 """The module of each command; the command has the same name in its module."""
 
-_NEED_POSIX: Final = frozenset({"data", "ensemble", "init", "server", "worker"})
+_NEED_POSIX: Final = frozenset({"archive", "data", "ensemble", "init", "server", "worker"})
 """The commands that Windows does not support."""
 
-_NEEDED: Final = {"jobs": "sqlalchemy", "worker": "sqlalchemy"}
+_NEEDED: Final = {"archive": "zstandard", "jobs": "sqlalchemy", "worker": "sqlalchemy"}
 """The optional package that a command needs, although it imports the package later."""
 
 _FAILED: Final = 1

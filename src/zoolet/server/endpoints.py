@@ -27,7 +27,7 @@ from zoolet.server.sockets.admission import (
 )
 from zoolet.server.sockets.idle_connections import IdleConnections
 from zoolet.server.sockets.listening import Acceptor, open_listening_sockets
-from zoolet.server.zoo_cfg.config import AdminConfig, Config, Listener
+from zoolet.server.zoo_cfg.config import NO_CLIENTS, AdminConfig, Config, Listener
 
 if TYPE_CHECKING:
     import ssl
@@ -95,6 +95,8 @@ class Endpoints:
     def listen_for_clients(self, started: contextlib.AsyncExitStack) -> None:
         """Serve clients until ``started`` is closed; raises ServerError if listening fails."""
         config = self._config
+        if config.client_port == NO_CLIENTS:
+            return
         # The client port is last: when it accepts connections, the server is ready.
         if config.tls is not None:
             from zoolet.server.sockets.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL

@@ -1,6 +1,7 @@
 """Decides which failures stop the server, and keeps the first reason."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,15 @@ class Failures:
             # Mark the exception as retrieved, also if no caller waits for it during a stop.
             self.first.exception()
 
-    def repetition_ended(self, repeating: "asyncio.Task[None]") -> None:
+    def start_repeating(
+        self, started: contextlib.AsyncExitStack, interval_ms: int, call: Callable[[], None]
+    ) -> None:
+        """Call ``call`` regularly until ``started`` is closed; stop the server if it fails."""
+        repeating = self._loop.create_task(_repeat(interval_ms, call))
+        repeating.add_done_callback(self._repetition_ended)
+        started.callback(repeating.cancel)
+
+    def _repetition_ended(self, repeating: "asyncio.Task[None]") -> None:
         """Stop the server if a periodic task failed."""
         if not repeating.cancelled() and (failure := repeating.exception()) is not None:
             log.error("a periodic task of the server failed", exc_info=failure)
@@ -89,3 +98,9 @@ class Failures:
             " is unknown. Start it again: every acknowledged change is on disk."
         )
         log.error("a callback of the event loop failed", exc_info=failure)
+
+
+async def _repeat(interval_ms: int, call: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(interval_ms / 1000)
+        call()

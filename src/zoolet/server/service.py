@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from zoolet.server.common.ensemble_view import EnsembleView
     from zoolet.server.operator.http import Page
     from zoolet.server.sockets.listening import Acceptor
     from zoolet.server.zoo_cfg.config import AdminConfig
@@ -133,7 +134,7 @@ class Server:
                 await self._observe(started)
             self._endpoints.listen_for_clients(started)
             for interval_ms, look in self._repetitions(loop):
-                self._start_repeating(started, interval_ms, look)
+                self._failures.start_repeating(started, interval_ms, look)
             self._resources = started.pop_all()
         return self
 
@@ -168,14 +169,6 @@ class Server:
             found.append((LOOK_INTERVAL_MS, FreedBuffers().look))
         return found
 
-    def _start_repeating(
-        self, started: contextlib.AsyncExitStack, interval_ms: int, look: Callable[[], None]
-    ) -> None:
-        """Call ``look`` again and again until ``started`` is closed."""
-        repeating = asyncio.get_running_loop().create_task(_repeat(interval_ms, look))
-        repeating.add_done_callback(self._failures.repetition_ended)
-        started.callback(repeating.cancel)
-
     async def _observe(self, started: contextlib.AsyncExitStack) -> None:
         """Begin to follow the leader; return when clients may connect."""
         # Imported here, because only an observer needs this module.
@@ -195,7 +188,7 @@ class Server:
             self._begin_log,
             self._failures.fail,
         )
-        self._start_repeating(started, CHECK_INTERVAL_MS, observing.check)
+        self._failures.start_repeating(started, CHECK_INTERVAL_MS, observing.check)
         await observing.begin(started, self._failures.first)
 
     async def failed(self) -> None:
@@ -209,6 +202,11 @@ class Server:
     def machine(self) -> "StateMachine":
         """The database."""
         return self._processor.machine
+
+    @property
+    def ensemble(self) -> "EnsembleView | None":
+        """What an observer knows of its ensemble; None for a standalone server."""
+        return self._processor.ensemble
 
     @property
     def description(self) -> str:
@@ -368,8 +366,8 @@ class Server:
         self.machine.shrink()
         give_back()
 
-    def _take_snapshot(self, done: "Callable[[Path | None, int], None]") -> None:
-        """Take a snapshot for the admin endpoint, after the snapshot in progress has ended."""
+    def take_snapshot(self, done: "Callable[[Path | None, int], None]") -> None:
+        """Take a snapshot; ``done`` gets its path and zxid later, or None if it failed."""
 
         def take() -> None:
             image = Image.of(self._machine)
@@ -401,7 +399,7 @@ class Server:
             self._machine,
             self._processor.stats,
             self._disk,
-            self._take_snapshot,
+            self.take_snapshot,
             Restorer(config, self._disk, self._snapshot_thread, run, switch),
             self._clock.monotonic_ms,
         ).pages()
@@ -492,9 +490,3 @@ class Server:
         self._thread.submit(self._txn_log.roll, ended.set_result)
         if (failure := await ended) is not None:
             log.warning("the padding of the newest log could not be removed: %s", failure)
-
-
-async def _repeat(interval_ms: int, call: Callable[[], None]) -> None:
-    while True:
-        await asyncio.sleep(interval_ms / 1000)
-        call()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from zoolet.model.ensemble import EnsembleMember
 from zoolet.state_machine.access import DigestRules
@@ -12,6 +12,9 @@ from zoolet.storage.compression import Compression
 
 PROTOCOLS = ("TLSv1.2", "TLSv1.3")
 """The TLS versions that the server supports."""
+
+NO_CLIENTS: Final = -1
+"""The client port of a server inside another program that serves no clients."""
 
 
 class Listener(NamedTuple):
@@ -164,7 +167,7 @@ class Config(NamedTuple):
     Attributes:
         data_dir: the directory of the snapshots, and of the logs if data_log_dir is None.
         data_log_dir: the directory of the logs; None means data_dir.
-        client_port: the TCP port for clients; 0 means any free port.
+        client_port: the TCP port for clients; 0 means any free port, NO_CLIENTS none at all.
         client_address: the address to listen on; None means all addresses of this machine, IPv4
             and IPv6.
         tls: the settings of the secure port; None if the server does not serve TLS.

@@ -1,0 +1,1 @@
+"""``zoolet archive check``: reads a whole archive and lists damage and gaps."""

@@ -1,0 +1,227 @@
+"""``zoolet archive``: a continuous archive of a server or an ensemble (docs/backup.md).
+
+Exit statuses: 0 success, also after SIGTERM; 1 the archiver cannot continue, or the check found
+damage or a gap; 2 wrong usage.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+from zoolet.archive.checking.checking import check_archive
+from zoolet.archive.errors import ArchiveError
+from zoolet.archive.metrics import serve_metrics
+from zoolet.archive.store.keys import create_key_file, read_key_file
+from zoolet.archive.store.store import Store
+from zoolet.archive.writing.archiver import Archiver, Options
+from zoolet.archive.writing.figures import figures
+from zoolet.archive.writing.members import lines_of_file, lines_of_servers, observer_config
+from zoolet.archive.writing.observing import archive_ensemble
+from zoolet.archive.writing.retention import Rules
+from zoolet.archive.writing.retrying import Retrier, Stopping
+from zoolet.archive.writing.sources import DirectorySource
+from zoolet.archive.writing.status import Status, log
+from zoolet.console.reporting import reporting
+from zoolet.model.ensemble import LARGEST_ID
+from zoolet.server.common.errors import ConfigError, ServerError
+from zoolet.server.logs.logs import LogFormat, set_up
+from zoolet.storage.disk import Disk
+from zoolet.storage.errors import StorageError
+from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
+
+_STOP_LIMIT_S = 30.0
+_PATH = click.Path(readable=False, path_type=Path)
+_reporting = reporting(ArchiveError, ConfigError, ServerError, StorageError)
+_ERRORS = Console(stderr=True)
+
+_key_file = click.option(
+    "--key-file", type=_PATH, help="The encryption key; create it with: zoolet archive key FILE"
+)
+
+
+class _Settings(NamedTuple):
+    """The options that both kinds of archivers have."""
+
+    store: Store
+    options: Options
+    metrics_port: int | None
+
+
+@click.group("archive", invoke_without_command=True)
+@click.option("--from", "hosts", metavar="HOSTS", help="The client addresses of an ensemble.")
+@click.option("--from-dir", type=_PATH, help="The dataDir of a standalone zoolet instead.")
+@click.option(
+    "--logs", type=_PATH, help="With --from-dir: the dataLogDir, if it is another folder."
+)
+@click.option("--once", is_flag=True, help="With --from-dir: stop after everything is archived.")
+@click.option("--to", "url", metavar="URL", help="A folder, or a URL like s3://BUCKET/PREFIX.")
+@click.option(
+    "--config",
+    type=_PATH,
+    help="Instead of --from: a member's zoo.cfg, with its server.N lines, TLS and SASL keys.",
+)
+@click.option("--work-dir", type=_PATH, help="The data of the observer [below ~/.local/state].")
+@click.option(
+    "--my-id",
+    type=click.IntRange(1, LARGEST_ID),
+    help="The number of the observer; no member has it [a random one from 128 on].",
+)
+@click.option(
+    "--interval",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="The seconds between two uploads.",
+)
+@click.option(
+    "--limit-bytes-per-s", default=0, type=click.IntRange(0), help="Limit of the upload [none]."
+)
+@click.option(
+    "--txn-days", default=7, show_default=True, type=click.IntRange(1), help="Keep every txn."
+)
+@click.option(
+    "--hourly-days",
+    default=30,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Keep a snapshot per hour; then one per day.",
+)
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics.")
+@_key_file
+@click.pass_context
+@_reporting
+def archive(context: click.Context, /, **given: Any) -> None:
+    """Archive every txn of an ensemble or of a standalone zoolet, until SIGTERM.
+
+    Restore from the archive with: zoolet data restore URL --as-of ...
+    """
+    if context.invoked_subcommand is not None:
+        return
+    sources = [name for name in ("hosts", "config", "from_dir") if given[name] is not None]
+    if len(sources) != 1 or given["url"] is None:
+        raise click.UsageError("give --to and one of --from, --config and --from-dir.")
+    is_directory = sources == ["from_dir"]
+    for name, needs_directory in (
+        ("logs", True),
+        ("once", True),
+        ("work_dir", False),
+        ("my_id", False),
+    ):
+        if given[name] not in {None, False} and is_directory is not needs_directory:
+            other = "--from-dir" if needs_directory else "--from or --config"
+            raise click.UsageError(f"--{name.replace('_', '-')} needs {other}.")
+    key_file: Path | None = given["key_file"]
+    key = None if key_file is None else read_key_file(key_file)
+    settings = _Settings(
+        Store(given["url"], key, given["limit_bytes_per_s"]),
+        Options(given["interval"], Rules(given["txn_days"], given["hourly_days"])),
+        given["metrics_port"],
+    )
+    set_up("info", LogFormat.TEXT, None)
+    if is_directory:
+        _archive_directory(settings, given["from_dir"], given["logs"], once=given["once"])
+    else:
+        _archive_ensemble(settings, given)
+
+
+def _archive_directory(
+    settings: _Settings, data_dir: Path, logs: Path | None, *, once: bool
+) -> None:
+    """Archive the files of a server until SIGTERM or SIGINT."""
+    directories = DataDirectories.of(data_dir, logs)
+    if not directories.snapshots.is_dir() or not by_zxid(
+        Disk().list_names(directories.snapshots), "snapshot"
+    ):
+        raise ArchiveError(
+            f"{data_dir} is not the dataDir of a server: {VERSION_DIRECTORY} in it has no snapshot."
+            " Start the server once, or correct --from-dir."
+        )
+    status, stopping = Status(), Stopping(_STOP_LIMIT_S)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.ask())
+    _serve(settings, status)
+    log.info("archiving %s to %s", directories.logs, settings.store.url)
+    archiver = Archiver(settings.store, settings.options, status, stopping)
+    archiver.run(DirectorySource(directories), once=once)
+
+
+def _archive_ensemble(settings: _Settings, given: dict[str, Any]) -> None:
+    """Archive an ensemble until SIGTERM or SIGINT."""
+    work_dir = _work_dir(given["work_dir"], settings.store.url)
+    config_file: Path | None = given["config"]
+    if config_file is not None:
+        lines = lines_of_file(config_file)
+    else:
+        lines = lines_of_servers(given["hosts"])
+    source = config_file if config_file is not None else Path(given["hosts"])
+    config = observer_config(work_dir, lines, given["my_id"], source)
+    status, stopping = Status(), Stopping(_STOP_LIMIT_S)
+    _serve(settings, status)
+    log.info(
+        "archiving the ensemble of %s to %s as observer %d; work directory %s",
+        source,
+        settings.store.url,
+        config.observer.my_id if config.observer is not None else 0,
+        work_dir,
+    )
+    archiver = Archiver(settings.store, settings.options, status, stopping)
+    asyncio.run(archive_ensemble(archiver, config, Retrier(stopping, status), stopping))
+
+
+def _work_dir(given: Path | None, url: str) -> Path:
+    """Return the work directory; the default one depends on the archive."""
+    if given is not None:
+        return given.absolute()
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    name = "".join(each if each.isalnum() else "-" for each in url).strip("-")
+    return Path(state) / "zoolet" / "archive" / name
+
+
+def _serve(settings: _Settings, status: Status) -> None:
+    if settings.metrics_port is not None:
+        port = serve_metrics(settings.metrics_port, partial(figures, status))
+        log.info("metrics at port %d, path /metrics", port)
+
+
+@archive.command("check")
+@click.argument("url")
+@_key_file
+@_reporting
+def check_command(url: str, key_file: Path | None) -> None:
+    """Read every object of an archive; print a line for each damage and each gap.
+
+    The exit status is 1 if there is any damage or gap.
+    """
+    store = Store(url, None if key_file is None else read_key_file(key_file))
+    problems = objects = 0
+
+    def tracked(names: list[str]) -> Iterable[str]:
+        nonlocal objects
+        objects = len(names)
+        return track(
+            names, "Reading", console=_ERRORS, transient=True, disable=not _ERRORS.is_terminal
+        )
+
+    for finding in check_archive(store, tracked):
+        click.echo(f"{finding.kind:<8} {finding.text}")
+        problems += finding.is_problem
+    click.echo(f"{objects + 1} objects, {problems} problems")
+    sys.exit(1 if problems else 0)
+
+
+@archive.command("key")
+@click.argument("file", type=_PATH)
+@_reporting
+def key_command(file: Path) -> None:
+    """Create a file with a new encryption key. Keep a copy: without it, nothing can be restored."""
+    key = create_key_file(file)
+    click.echo(f"{file}: key {key.id}. Keep a copy of this file in another place than the archive.")

@@ -1,0 +1,1 @@
+"""The archiver: follows the files of a server, and writes them into an archive."""

@@ -1,0 +1,128 @@
+"""The configuration of the observer that feeds an archiver."""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from zoolet.archive.errors import ArchiveError
+from zoolet.client import Client, ClientOptions, ZooKeeperError
+from zoolet.model.ensemble import LARGEST_ID, EnsembleConfig
+from zoolet.server.common.errors import ConfigError
+from zoolet.server.zoo_cfg.config import NO_CLIENTS, Config
+from zoolet.server.zoo_cfg.properties import PropertiesError, parse_properties
+from zoolet.server.zoo_cfg.reading import parse_config
+from zoolet.server.zoo_cfg.settings import read_settings_text
+from zoolet.wire.ensemble_config import decode_config
+from zoolet.wire.jute import MalformedError
+
+_CONFIG_PATH: Final = "/zookeeper/config"
+_CONNECT_TIMEOUT_S: Final = 15.0
+_FIRST_ID: Final = 128
+"""Members usually have small numbers."""
+
+_LIMITS: Final = {"tickTime": "2000", "initLimit": "30", "syncLimit": "10"}
+"""The leader has its own limits; these end a link on which the leader is silent."""
+
+_KEPT: Final = (
+    "initLimit",
+    "jute.maxbuffer",
+    "quorum.auth.enableSasl",
+    "quorum.auth.learnerRequireSasl",
+    "server.",
+    "group.",
+    "weight.",
+    "ssl.quorum.",
+    "sslQuorum",
+    "syncLimit",
+    "tickTime",
+    "dynamicConfigFile",
+    "zoolet.quorum",
+)
+"""The keys, or their beginnings, that the archiver takes from a zoo.cfg of the ensemble."""
+
+
+def lines_of_servers(hosts: str) -> dict[str, str]:
+    """Return the lines ``server.N`` of the ensemble that serves clients at ``hosts``.
+
+    Raises ArchiveError if no server answers, or if it is not a member of an ensemble.
+    """
+    options = ClientOptions(connect_timeout_s=_CONNECT_TIMEOUT_S)
+    try:
+        with Client(hosts, options) as client:
+            data, _ = client.get(_CONFIG_PATH)
+    except ZooKeeperError as error:
+        raise ArchiveError(
+            f"the members of the ensemble at {hosts} cannot be read from {_CONFIG_PATH}: {error}"
+            " Correct --from; or give --config with the zoo.cfg of a member."
+        ) from error
+    try:
+        config = decode_config(data or b"")
+    except MalformedError as error:
+        raise ArchiveError(
+            f"{_CONFIG_PATH} at {hosts} cannot be read: {error}. Give --config with the zoo.cfg of"
+            " a member."
+        ) from error
+    if not config.participants():
+        raise ArchiveError(
+            f"the server at {hosts} is not a member of an ensemble, so it sends no txns to"
+            " observers. For a standalone zoolet, run the archiver on its machine with --from-dir"
+            " and its dataDir."
+        )
+    return _lines(config)
+
+
+def _lines(config: EnsembleConfig) -> dict[str, str]:
+    lines = {}
+    for member in config.members.values():
+        places = "|".join(f"{each.quorum}:{each.election_port}" for each in member.addresses)
+        role = "participant" if member.is_participant else "observer"
+        lines[f"server.{member.id}"] = f"{places}:{role}"
+    return lines
+
+
+def lines_of_file(path: Path) -> dict[str, str]:
+    """Return the settings of a member's zoo.cfg that concern its ensemble; raises ConfigError."""
+    try:
+        properties = list(parse_properties(read_settings_text(path)))
+    except PropertiesError as error:
+        raise ConfigError(f"{path}:{error.line}: {error.reason}.") from error
+    return {key: value for key, value, _ in properties if key.startswith(_KEPT)}
+
+
+def observer_config(
+    work_dir: Path, lines: Mapping[str, str], my_id: int | None, source: Path
+) -> Config:
+    """Return the configuration of the observer in ``work_dir``, and write its file ``myid``.
+
+    ``source`` names the origin of ``lines`` in messages. Raises ConfigError.
+    """
+    _write_id(work_dir / "myid", lines, my_id)
+    settings = {
+        **_LIMITS,
+        **lines,
+        "dataDir": str(work_dir),
+        "clientPort": "0",
+        "peerType": "observer",
+        "admin.enableServer": "false",
+    }
+    text = "".join(f"{key}={_escaped(value)}\n" for key, value in settings.items())
+    config = parse_config(text, source)
+    return config._replace(client_port=NO_CLIENTS)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\")
+
+
+def _write_id(path: Path, lines: Mapping[str, str], my_id: int | None) -> None:
+    used = {int(key[7:]) for key in lines if key.startswith("server.") and key[7:].isdecimal()}
+    if my_id is None:
+        try:
+            stored = int(path.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            stored = 0
+        free = [each for each in range(_FIRST_ID, LARGEST_ID + 1) if each not in used]
+        my_id = stored if stored in free else random.choice(free)  # noqa: S311 -- no secret
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{my_id}\n", encoding="ascii")

@@ -1,0 +1,105 @@
+"""Fills an empty data directory with the newest state of an archive.
+
+Then the leader sends only the txns after this state, and the archive gets no gap.
+"""
+
+from typing import Final
+
+from zoolet.archive.errors import ArchiveError
+from zoolet.archive.format.log_records import LOG_FILE_HEADER
+from zoolet.archive.store.archive import Archive
+from zoolet.archive.store.catalog import Plan
+from zoolet.archive.writing.status import log
+from zoolet.model.learner import epoch_of
+from zoolet.storage.disk import Disk, DiskFile
+from zoolet.storage.epochs import EpochFiles
+from zoolet.storage.files import UNFINISHED, DataDirectories, by_zxid, log_name, snapshot_name
+
+_KEPT_LOG_NAME: Final = UNFINISHED + "log"
+
+
+def seed(archive: Archive, directories: DataDirectories) -> None:
+    """Write the newest state of the archive, if the directories are empty and the archive is not.
+
+    If objects are damaged, an older snapshot is used; if none can be used, the directories stay
+    empty. Raises OSError.
+    """
+    disk = Disk()
+    directories.prepare(disk)
+    names = disk.list_names(directories.snapshots)
+    if by_zxid(names, "snapshot") or by_zxid(names, "log"):
+        return
+    catalog = archive.catalog()
+    if not catalog.lines:
+        return
+    try:
+        for plan in catalog.plans():
+            try:
+                zxid = _write(archive, directories, plan)
+            except ArchiveError as error:
+                log.warning("an older state of the archive is used: %s", error)
+                _clear(disk, directories)
+            else:
+                log.info("the work directory has the state of the archive at zxid 0x%x", zxid)
+                return
+    except ArchiveError as error:
+        log.warning("%s", error)
+    log.warning("no state of the archive can be used: the leader sends all its data")
+
+
+def _write(archive: Archive, directories: DataDirectories, plan: Plan) -> int:
+    """Write the snapshot and the txns after it; return the zxid of the last txn.
+
+    The snapshot gets its name last: without it, a directory counts as empty.
+    """
+    disk, folder = Disk(), directories.snapshots
+    zxid = plan.snapshot.zxid
+    unfinished = folder / (UNFINISHED + snapshot_name(zxid))
+    disk.remove(unfinished)
+    file = disk.create(unfinished)
+    try:
+        for piece in archive.snapshot(plan.snapshot):
+            file.write(piece)
+        file.sync()
+    finally:
+        file.close()
+    last = _write_log(archive, directories, plan)
+    epochs = EpochFiles(disk, directories)
+    epochs.store_accepted(epoch_of(last))
+    epochs.store_current(epoch_of(last))
+    disk.rename(unfinished, folder / snapshot_name(zxid))
+    disk.sync_directory(folder)
+    return last
+
+
+def _write_log(archive: Archive, directories: DataDirectories, plan: Plan) -> int:
+    disk, folder = Disk(), directories.logs
+    path = folder / _KEPT_LOG_NAME
+    disk.remove(path)
+    reached = plan.snapshot.zxid
+    first = 0
+    file: DiskFile = disk.create(path)
+    try:
+        file.write(LOG_FILE_HEADER)
+        for segment in plan.segments:
+            for txn in archive.txns(segment):
+                if txn.zxid > reached:
+                    file.write(txn.encoded)
+                    reached = txn.zxid
+                    first = first or txn.zxid
+        file.sync()
+    finally:
+        file.close()
+    if first:
+        disk.rename(path, folder / log_name(first))
+        disk.sync_directory(folder)
+    else:
+        disk.remove(path)
+    return reached
+
+
+def _clear(disk: Disk, directories: DataDirectories) -> None:
+    for directory in dict.fromkeys(directories):
+        for name in disk.list_names(directory):
+            if (path := directory / name).is_file():
+                disk.remove(path)

@@ -1,0 +1,242 @@
+"""Uploads the txns of a server, in order and without a gap; begins a timeline where there is one.
+
+Invariants: what is archived is known from the store alone, so a kill at any point loses nothing. A
+segment is written only after the segment before it. A timeline begins with a snapshot, and its
+object is written after the snapshot.
+"""
+
+import time
+from typing import Final, NamedTuple
+
+from zoolet.archive.errors import DamagedObjectError
+from zoolet.archive.format.log_records import EncodedTxn
+from zoolet.archive.format.names import SegmentName, SnapshotName, TimelineName, parse_name
+from zoolet.archive.format.records import Previous, Reason, Timeline
+from zoolet.archive.store.archive import Archive
+from zoolet.archive.store.catalog import Line
+from zoolet.archive.writing.log_tail import Attached, LogTail, MovedError, Position
+from zoolet.archive.writing.ownership import Ownership
+from zoolet.archive.writing.retrying import Retrier, StoppedError, Stopping
+from zoolet.archive.writing.snapshots import Housekeeping, upload_snapshot
+from zoolet.archive.writing.sources import LocalSnapshot, Source
+from zoolet.archive.writing.status import State, Status, log
+
+SEGMENT_BYTES: Final = 4 << 20
+"""A segment has about this number of bytes of records at most."""
+
+_WAIT_S: Final = 0.2
+
+
+class _End(NamedTuple):
+    """The end of the archive: the newest timeline and the last txn; 0 if there is none."""
+
+    timeline: int
+    position: Position
+
+
+class Uploader:
+    """Follows a source; ``run`` returns when the archiver stops."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        source: Source,
+        ownership: Ownership,
+        housekeeping: Housekeeping,
+        retrier: Retrier,
+        status: Status,
+        stopping: Stopping,
+        interval_s: float,
+    ) -> None:
+        self._archive = archive
+        self._source = source
+        self._ownership = ownership
+        self._housekeeping = housekeeping
+        self._retrier = retrier
+        self._status = status
+        self._stopping = stopping
+        self._interval_s = interval_s
+        self._tail = LogTail(source.directories)
+        self._end: _End
+
+    def run(self, *, once: bool = False) -> None:
+        """Upload until the archiver stops; with ``once``, until everything is uploaded.
+
+        Raises ArchiveError if the archiver cannot continue.
+        """
+        try:
+            self._end = self._retrier.call("reading the archive", self._read_end)
+            self._show()
+            while True:
+                is_last = once or self._stopping.is_asked
+                is_up_to_date = self._pass()
+                if once or not is_last:
+                    self._housekeeping.look(self._end.position.zxid)
+                if is_last:
+                    break
+                self._stopping.wait(self._interval_s if is_up_to_date else _WAIT_S)
+        except StoppedError:
+            log.warning(
+                "the store did not answer in time: txns after zxid 0x%x are archived at the next"
+                " start",
+                self._end.position.zxid,
+            )
+        finally:
+            self._housekeeping.end()
+        self._status.change(State.STOPPED)
+
+    # --- Where the archive ends
+
+    def _read_end(self) -> _End:
+        catalog = self._archive.catalog()
+        if not catalog.lines:
+            return _End(0, Position(0, 0, None))
+        line = catalog.lines[-1]
+        self._housekeeping.timeline_began(
+            line.number,
+            line.snapshots[-1]
+            if line.snapshots
+            else SnapshotName(line.number, line.timeline.base_zxid, 0),
+        )
+        return _End(line.number, self._last_txn(line))
+
+    def _last_txn(self, line: Line) -> Position:
+        timeline = line.timeline
+        last = max(line.segments, key=lambda each: each.last_zxid, default=None)
+        if last is None or last.last_zxid <= timeline.base_zxid:
+            return Position(timeline.base_zxid, timeline.time_ms, None)
+        encoded = None
+        try:
+            for txn in self._archive.txns(last):
+                encoded = txn.encoded
+        except DamagedObjectError as error:
+            log.error("%s Run: zoolet archive check", error)
+            encoded = None
+        return Position(last.last_zxid, last.last_ms, encoded)
+
+    # --- One pass
+
+    def _pass(self) -> bool:
+        """Upload what the source has; return False if it should be looked at again soon."""
+        if not self._tail.has_place and not self._attach():
+            return False
+        try:
+            is_full = True
+            while is_full and (txns := self._tail.read(SEGMENT_BYTES)):
+                self._upload(txns)
+                # Later txns wait for the next pass: many small segments would be slow.
+                is_full = sum(len(txn.encoded) for txn in txns) >= SEGMENT_BYTES
+                if self._stopping.is_over:
+                    raise StoppedError
+        except MovedError:
+            return self._attach()
+        return True
+
+    def _attach(self) -> bool:
+        """Find the next txn, or begin a timeline; return whether txns can be read."""
+        if not self._end.timeline:
+            return self._begin_timeline(None)
+        try:
+            attached = self._tail.attach(self._end.position)
+        except MovedError:
+            return False
+        if attached is Attached.FOLLOWS:
+            self._archiving()
+            return True
+        return self._begin_timeline(attached)
+
+    def _archiving(self) -> None:
+        if self._status.state is not State.STORE_FAILS:
+            self._status.change(State.ARCHIVING)
+
+    def _begin_timeline(self, problem: Attached | None) -> bool:
+        """Begin a timeline with the state of the source, if the files do not continue the archive.
+
+        The problem may be temporary: an observer gets the txns after its own last one. So it counts
+        only if it is there when the files have the newest state.
+        """
+        if not self._source.is_current():
+            if self._status.state is State.STARTING:
+                self._status.change(State.WAITING)
+            return False
+        try:
+            with self._source.first_snapshot(is_first_timeline=problem is None) as snapshot:
+                if problem is not None:
+                    problem = self._tail.attach(self._end.position)
+                    if problem is Attached.FOLLOWS:
+                        self._archiving()
+                        return True
+                self._write_timeline(snapshot, problem)
+            self._tail.attach(self._end.position)
+        except MovedError:
+            return False
+        return True
+
+    def _write_timeline(self, snapshot: LocalSnapshot, problem: Attached | None) -> None:
+        old, number = self._end, self._retrier.call("listing", self._next_timeline)
+        reason, previous = Reason.START, None
+        if problem is not None:
+            is_cut = problem in {Attached.TRUNCATED, Attached.BEHIND}
+            reason = Reason.TRUNCATED if is_cut else self._source.gap_reason
+            previous = Previous(old.timeline, old.position.zxid, old.position.time_ms)
+            self._status.gaps += 1
+            log.warning(
+                "the txns after zxid 0x%x are not archived (%s): timeline %d begins at zxid 0x%x",
+                old.position.zxid,
+                problem.value,
+                number,
+                snapshot.zxid,
+            )
+        name = SnapshotName(number, snapshot.zxid, snapshot.time_ms)
+        upload_snapshot(self._archive, self._ownership, self._retrier, name, snapshot)
+        timeline = Timeline(snapshot.zxid, reason, previous, snapshot.time_ms, snapshot.zxid)
+
+        def write() -> None:
+            self._ownership.check()
+            self._archive.store.write(str(TimelineName(number)), [timeline.encode()])
+
+        self._retrier.call(f"writing timeline {number}", write)
+        self._status.snapshots += 1
+        self._end = _End(number, Position(snapshot.zxid, snapshot.time_ms, None))
+        self._housekeeping.timeline_began(number, name)
+        self._show()
+        self._archiving()
+
+    def _next_timeline(self) -> int:
+        parsed = [parse_name(name) for name in self._archive.store.names()]
+        numbers = [each.number for each in parsed if isinstance(each, TimelineName)]
+        numbers += [
+            each.timeline for each in parsed if isinstance(each, (SegmentName, SnapshotName))
+        ]
+        return max(numbers, default=0) + 1
+
+    def _upload(self, txns: list[EncodedTxn]) -> None:
+        end, last = self._end, txns[-1]
+        name = SegmentName(
+            end.timeline, end.position.zxid, last.zxid, txns[0].time_ms, last.time_ms
+        )
+        self._status.waiting_since_ms = txns[0].time_ms
+
+        def upload() -> None:
+            self._ownership.check()
+            self._archive.store.write(str(name), (txn.encoded for txn in txns))
+
+        def failed() -> None:
+            self._status.waiting_txns = len(txns) + self._tail.txns_ahead()
+
+        self._retrier.call(f"uploading {name}", upload, failed)
+        self._end = _End(end.timeline, Position(last.zxid, last.time_ms, last.encoded))
+        self._status.segments += 1
+        self._status.waiting_since_ms = self._status.waiting_txns = 0
+        self._show()
+
+    def _show(self) -> None:
+        timeline, position = self._end
+        self._status.timeline = timeline
+        self._status.archived_zxid, self._status.archived_ms = position.zxid, position.time_ms
+        self._ownership.reached(timeline, position.zxid)
+
+
+def wall_ms() -> int:
+    """Return the time, in ms since the epoch."""
+    return int(time.time() * 1000)

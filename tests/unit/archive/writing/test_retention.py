@@ -1,0 +1,96 @@
+"""Retention: every zxid of the txn days can be restored; older snapshots become fewer."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.support.archiving import ArchiverRun, MemoryPlace, archive_in
+from tests.support.writer import Writer
+from zoolet.archive.checking.checking import check_archive
+from zoolet.archive.format.names import ObjectName, SegmentName, SnapshotName, parse_name
+from zoolet.archive.format.records import Reason, Timeline
+from zoolet.archive.store.catalog import Catalog, Line
+from zoolet.archive.store.store import Store
+from zoolet.archive.writing.retention import Rules, groups_to_merge, removal_of
+from zoolet.archive.writing.sources import DirectorySource
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+RULES = Rules(txn_days=7, hourly_days=30)
+
+
+def hourly_line(days: int) -> Line:
+    """Return a timeline with a snapshot each hour, and two segments of 10 txns between them."""
+    snapshots, segments = [SnapshotName(1, 0, 0)], []
+    for hour in range(days * 24):
+        first, last = hour * 20, hour * 20 + 20
+        begin_ms, end_ms = hour * HOUR_MS, (hour + 1) * HOUR_MS
+        segments.append(SegmentName(1, first, first + 10, begin_ms + 1, begin_ms + 1000))
+        segments.append(SegmentName(1, first + 10, last, begin_ms + 2000, end_ms - 1))
+        snapshots.append(SnapshotName(1, last, end_ms))
+    return Line(1, Timeline(0, Reason.START, None, 0, 0), snapshots, segments)
+
+
+def test_what_remains_of_60_days() -> None:
+    line = hourly_line(60)
+    now_ms = 60 * DAY_MS
+    removal = removal_of(line, RULES, now_ms)
+    segments = [each for each in line.segments if each not in removal.names]
+    snapshots = [each for each in line.snapshots if each not in removal.names]
+    assert segments[0].after_zxid == removal.txns_after == 53 * 24 * 20
+    assert len(segments) == 7 * 24 * 2
+    ages_ms = [now_ms - each.time_ms for each in snapshots]
+    assert len([each for each in ages_ms if each <= 7 * DAY_MS]) == 7 * 24 + 1
+    assert len([each for each in ages_ms if 7 * DAY_MS < each < 30 * DAY_MS]) == 23 * 24 - 1
+    assert len([each for each in ages_ms if each >= 30 * DAY_MS]) in {30, 31}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_zxid_of_the_txn_days_can_be_restored(seed: int) -> None:
+    chance = random.Random(seed)
+    line = hourly_line(12)
+    line = Line(1, line.timeline, chance.sample(line.snapshots, 40), line.segments)
+    now_ms = 12 * DAY_MS + chance.randrange(3 * DAY_MS)
+    removal = removal_of(line, RULES, now_ms)
+    names: list[ObjectName] = [*line.snapshots, *line.segments]
+    left = [str(name) for name in names if name not in removal.names]
+    timeline = line.timeline._replace(txns_after=removal.txns_after)
+    catalog = Catalog(left, {1: timeline})
+    assert catalog.lines[0].holes() == []
+    assert any(each.zxid == removal.txns_after for each in line.snapshots) or not removal.names
+    first_ms = min(each.time_ms for each in line.snapshots)
+    for segment in line.segments:
+        if segment.last_ms >= max(first_ms, now_ms - 7 * DAY_MS):
+            assert next(catalog.plans(zxid=segment.last_zxid))
+
+
+def test_segments_of_finished_hours_are_merged() -> None:
+    line = hourly_line(1)
+    sizes = {str(each): 100 for each in line.segments}
+    groups = list(groups_to_merge(line, sizes, now_ms=10 * HOUR_MS + HOUR_MS // 2))
+    assert [len(group) for group in groups] == [2] * 10
+    assert list(groups_to_merge(line, sizes, now_ms=10 * HOUR_MS, most_bytes=150)) == []
+    assert len(list(groups_to_merge(line, sizes, now_ms=10 * HOUR_MS))) == 9
+
+
+def test_merged_segments_replace_the_small_ones(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    place = MemoryPlace()
+    hours = iter(range(100))
+    for number in range(6):
+        writer.create(f"/{number}")
+        ArchiverRun(place, DirectorySource(writer.directories)).run()
+    before = [each for each in map(parse_name, place.objects) if isinstance(each, SegmentName)]
+    assert len(before) == 6
+    run = ArchiverRun(
+        place,
+        DirectorySource(writer.directories),
+        now_ms=lambda: 1_700_000_000_000 + next(hours) * HOUR_MS,
+    )
+    run.run()
+    after = [each for each in map(parse_name, place.objects) if isinstance(each, SegmentName)]
+    assert [(each.after_zxid, each.last_zxid) for each in after] == [(0, before[-1].last_zxid)]
+    archive = archive_in(place)
+    assert [txn.zxid for txn in archive.txns(after[0])] == list(range(1, 8))
+    assert not any(each.is_problem for each in check_archive(Store("memory", place=place)))

@@ -1,0 +1,218 @@
+"""The archiver continues after a kill or a failure of the store at any point, without a gap."""
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.archiving import (
+    ArchiverRun,
+    Killed,
+    MemoryPlace,
+    RandomFaults,
+    archive_in,
+    machine_of,
+)
+from tests.support.histories import History, state_of
+from tests.support.writer import DISK, Writer
+from zoolet.archive.checking.checking import check_archive
+from zoolet.archive.errors import ArchiveError
+from zoolet.archive.format.names import SegmentName, parse_name
+from zoolet.archive.format.records import Reason
+from zoolet.archive.store.catalog import MissingTxnsError
+from zoolet.archive.store.store import Store
+from zoolet.archive.writing.ownership import LostOwnershipError
+from zoolet.archive.writing.sources import DirectorySource
+from zoolet.storage.retention import Retention
+from zoolet.storage.txn_log import encode_record
+
+
+def problems_of(place: MemoryPlace) -> list[str]:
+    findings = check_archive(Store("memory", place=place))
+    return [f"{each.kind} {each.text}" for each in findings if each.is_problem]
+
+
+def test_every_state_of_a_directory_is_archived(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    states = {0: state_of(Writer(tmp_path / "new").machine) | {"zxid": 0, "sessions": {}}}
+    place = MemoryPlace()
+    for number in range(10):
+        writer.create(f"/{number}")
+        states[writer.machine.zxid] = state_of(writer.machine)
+        if number % 3 == 0:
+            ArchiverRun(place, DirectorySource(writer.directories)).run()
+        if number == 5:
+            writer.snapshot()
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    assert problems_of(place) == []
+    archive = archive_in(place)
+    for zxid, state in states.items():
+        if zxid:
+            plan = next(archive.catalog().plans(zxid=zxid))
+            assert state_of(machine_of(archive, plan, zxid)) == state
+
+
+def test_without_new_txns_nothing_is_uploaded(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    place = MemoryPlace()
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    before = {name for name in place.objects if not name.startswith("owners/")}
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    assert {name for name in place.objects if not name.startswith("owners/")} == before
+
+
+def test_removed_logs_begin_a_timeline_and_are_reported(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    place = MemoryPlace()
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    archived = writer.machine.zxid
+    writer.create("/a")
+    writer.snapshot()
+    writer.create("/b")
+    writer.snapshot()
+    Retention(DISK, writer.directories, 1).purge()
+    run = ArchiverRun(place, DirectorySource(writer.directories))
+    run.run()
+    assert run.status.gaps == 1
+    (gap,) = archive_in(place).catalog().gaps()
+    assert (gap.reason, gap.before.zxid) == (Reason.MISSING_LOGS, archived)
+    (problem,) = problems_of(place)
+    assert problem.startswith("GAP")
+
+
+def test_a_directory_that_was_restored_to_an_older_state_begins_a_timeline(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "data")
+    writer.create("/a", "/b")
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    writer.create("/c")
+    place = MemoryPlace()
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "copy").rename(tmp_path / "data")
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    (gap,) = archive_in(place).catalog().gaps()
+    assert gap.reason is Reason.TRUNCATED
+
+
+def test_an_owner_that_sees_a_newer_one_stops_before_its_next_upload(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    place = MemoryPlace()
+    old = ArchiverRun(place, DirectorySource(writer.directories))
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    with pytest.raises(LostOwnershipError):
+        old.ownership.refresh()
+    writer.create("/a")
+    before = set(place.objects)
+    with pytest.raises(LostOwnershipError):
+        old.run()
+    assert set(place.objects) == before
+
+
+class _World:
+    """A server, its archive, and the states that the server had."""
+
+    def __init__(self, seed: int, directory: Path) -> None:
+        self.chance = random.Random(seed)
+        self.directory = directory
+        self.place = MemoryPlace()
+        self.faults = RandomFaults(self.place, self.chance)
+        self.now_ms = 1_700_000_000_000
+        self.states: dict[int, list[dict[str, object]]] = {}
+        self.uncertain = 0
+        self._begin(Writer(directory))
+
+    def _begin(self, writer: Writer) -> None:
+        self.writer = writer
+        self.history = History(self.chance, writer.machine)
+        self.note()
+
+    def note(self) -> None:
+        machine = self.writer.machine
+        self.states.setdefault(machine.zxid, []).append(state_of(machine))
+
+    def step(self) -> None:
+        actions: list[tuple[float, Callable[[], None]]] = [
+            (0.6, self.change),
+            (0.75, self.archive),
+            (0.9, self.snapshot),
+            (0.97, self.purge),
+            (1.0, self.hour),
+        ]
+        chance = self.chance.random()
+        next(action for limit, action in actions if chance < limit)()
+
+    def change(self) -> None:
+        for _ in range(self.chance.randrange(1, 8)):
+            txn = self.history.step()
+            self.writer.log.append(txn.header.zxid, encode_record(txn))
+            self.note()
+
+    def snapshot(self) -> None:
+        self.writer.snapshot()
+
+    def purge(self) -> None:
+        Retention(DISK, self.writer.directories, 2).purge()
+
+    def hour(self) -> None:
+        self.now_ms += 3_600_000
+
+    def archive(self) -> None:
+        try:
+            run = ArchiverRun(
+                self.place, DirectorySource(self.writer.directories), now_ms=lambda: self.now_ms
+            )
+            run.run()
+        except Killed:
+            pass
+
+    def check(self) -> None:
+        """Each state that the catalog gives is one that the server had; only gaps are missing."""
+        self.faults.is_on = False
+        self.archive()
+        problems = problems_of(self.place)
+        assert [each for each in problems if not each.startswith("GAP")] == []
+        archive = archive_in(self.place)
+        catalog = archive.catalog()
+        gaps = catalog.gaps()
+        for zxid in self.chance.sample(sorted(self.states), min(15, len(self.states))):
+            states = self.states[zxid]
+            is_in_gap = any(gap.before.zxid < zxid < gap.after.zxid for gap in gaps)
+            try:
+                plans = list(catalog.plans(zxid=zxid))
+            except MissingTxnsError:
+                assert is_in_gap or zxid < catalog.lines[0].timeline.base_zxid
+                continue
+            for plan in self.chance.sample(plans, min(2, len(plans))):
+                assert state_of(machine_of(archive, plan, zxid)) in states
+        assert catalog.end is not None
+        assert catalog.end.zxid == self.writer.machine.zxid
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_faults_lose_nothing(seed: int, tmp_path: Path) -> None:
+    world = _World(seed, tmp_path)
+    for _ in range(40):
+        world.step()
+    world.check()
+
+
+def test_segments_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoolet.archive.writing.uploader.SEGMENT_BYTES", 100)
+    writer = Writer(tmp_path)
+    writer.create(*(f"/{number}" for number in range(10)))
+    place = MemoryPlace()
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    segments = [parse_name(name) for name in place.objects]
+    assert len([each for each in segments if isinstance(each, SegmentName)]) > 3
+    assert problems_of(place) == []
+
+
+def test_a_directory_without_a_readable_snapshot_is_refused(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    for path in writer.directories.snapshots.glob("snapshot.*"):
+        path.write_bytes(b"damaged")
+    writer.logs()[0].rename(writer.directories.logs / "log.5")
+    with pytest.raises(ArchiveError, match="no snapshot that can be read"):
+        ArchiverRun(MemoryPlace(), DirectorySource(writer.directories)).run()
