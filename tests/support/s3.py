@@ -1,0 +1,109 @@
+"""An object store with the interface of S3, in a process of its own that a test may kill."""
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.support.waiting import WAIT_S, wait_until
+from zoolet.testing.servers.base import ADDRESS, ReservedPort
+
+BUCKET = "bucket"
+
+
+class S3Emulator:
+    """The server of the package moto; it records all requests, and repeats them after a kill.
+
+    Attributes:
+        url: the URL of a prefix in its bucket.
+        environment: the variables with which s3fs finds it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._port = ReservedPort()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"s3://{BUCKET}/prefix"
+        self._endpoint = f"http://{ADDRESS}:{self._port.number}"
+        self.environment = {
+            "AWS_ENDPOINT_URL": self._endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def start(self) -> None:
+        """Start the server; it has the objects that it had when it was killed."""
+        recording = self._directory / "recording"
+        with (self._directory / "s3.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-W",
+                    "ignore",
+                    "-m",
+                    "moto.server",
+                    "--host",
+                    ADDRESS,
+                    "--port",
+                    str(self._port.number),
+                ],
+                env={**os.environ, "MOTO_RECORDER_FILEPATH": str(recording)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        wait_until(self._answers, "the emulator of S3")
+        if recording.exists():
+            _drop_incomplete_line(recording)
+            self._request("POST", "/moto-api/recorder/replay-recording")
+        self._request("POST", "/moto-api/recorder/start-recording")
+        if not recording.exists():
+            self._request("PUT", f"/{BUCKET}")
+
+    def kill(self) -> None:
+        """End the server with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def _answers(self) -> bool:
+        try:
+            self._request("GET", "/moto-api/")
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _request(self, method: str, path: str) -> None:
+        request = urllib.request.Request(self._endpoint + path, method=method)
+        if path == f"/{BUCKET}":
+            scope = "20200101/us-east-1/s3/aws4_request"
+            request.add_header("Authorization", f"AWS4-HMAC-SHA256 Credential=test/{scope}")
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+            answer.read()
+
+
+def _drop_incomplete_line(recording: Path) -> None:
+    content = recording.read_bytes()
+    recording.write_bytes(content[: content.rfind(b"\n") + 1])
