@@ -61,6 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--observer-kind", choices=["zoolet", "apache"], default="zoolet", help="that has faults"
     )
     parser.addoption("--observer-rounds", type=int, default=3, help="of these faults")
+    parser.addoption("--archive-seed", type=int, help="of the faults of an archiver")
+    parser.addoption("--archive-seconds", type=float, default=4.0, help="of these faults")
     parser.addoption("--fuzz-seed", type=int, default=1, help="of the values in a queue")
     parser.addoption("--fuzz-rounds", type=int, default=12, help="of 25 such values each")
     parser.addoption("--first-world", type=int, default=1, help="of the simulation")

@@ -1,5 +1,6 @@
 """An object store with the interface of S3, in a process of its own that a test may kill."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.proxy import Proxy
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.testing.servers.base import ADDRESS, ReservedPort
 
@@ -27,11 +29,14 @@ class S3Emulator:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._port = ReservedPort()
+        self._proxy = Proxy(self._port.number)
+        # Clients must not see a bucket without the objects that are about to be repeated.
+        self._is_off = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"s3://{BUCKET}/prefix"
         self._endpoint = f"http://{ADDRESS}:{self._port.number}"
         self.environment = {
-            "AWS_ENDPOINT_URL": self._endpoint,
+            "AWS_ENDPOINT_URL": f"http://{self._proxy.hosts}",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -66,10 +71,12 @@ class S3Emulator:
         self._request("POST", "/moto-api/recorder/start-recording")
         if not recording.exists():
             self._request("PUT", f"/{BUCKET}")
+        self._is_off.close()
 
     def kill(self) -> None:
         """End the server with SIGKILL."""
         if self._process is not None:
+            self._is_off.enter_context(self._proxy.cut_off())
             self._process.kill()
             self._process.wait()
             self._process = None
@@ -85,6 +92,7 @@ class S3Emulator:
         traceback: TracebackType | None,
     ) -> None:
         self.kill()
+        self._proxy.close()
 
     def _answers(self) -> bool:
         try:

@@ -133,13 +133,14 @@ class ObjectStore:
                 found: Mapping[str, Mapping[str, Any]] = self._fs.find(above, detail=True)
             except FileNotFoundError:
                 return {}
-        start = f"{self._root}/".lstrip("/")
-        sizes = {}
-        for path, info in found.items():
-            name = path.lstrip("/").removeprefix(start)
-            if name.startswith(prefix):
-                sizes[name] = int(info["size"] or 0)
-        return sizes
+        # Without objects, some file systems return the path itself.
+        start = f"{self._root}/{prefix}".lstrip("/")
+        root_length = len(start) - len(prefix)
+        return {
+            path.lstrip("/")[root_length:]: int(info["size"] or 0)
+            for path, info in found.items()
+            if path.lstrip("/").startswith(start) and info["type"] == "file"
+        }
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """Yield the bytes of an object."""
