@@ -5,6 +5,7 @@ import re
 import shutil
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ from tests.support.jobs import ROOT as QUEUE
 from tests.support.jobs import WorkerProcess, write_tasks
 from tests.support.manifests import ROOT, load_yaml, run
 from tests.support.waiting import WAIT_S
+from zoolet.archive.metrics import serve_metrics
+from zoolet.archive.writing.figures import figures
+from zoolet.archive.writing.status import Status
 from zoolet.jobs import JobQueue
 from zoolet.testing import ReservedPort, ServerProcess
 
@@ -70,7 +74,7 @@ def rules() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> set[Sample]:
-    """The samples of a server and of a worker."""
+    """The samples of a server, of a worker and of an archiver."""
     directory = tmp_path_factory.mktemp("monitoring")
     write_tasks(directory)
     port = ReservedPort()
@@ -87,6 +91,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> set[Sample]:
         assert worker.process.stdout is not None
         url = worker.process.stdout.readline().split()[-1]
         found = samples_of(f"http://{port.address}/metrics") | samples_of(url)
+        archive_port = serve_metrics(0, partial(figures, Status()), "127.0.0.1")
+        found |= samples_of(f"http://127.0.0.1:{archive_port}/metrics")
         worker.close()
         client.stop()
         client.close()
