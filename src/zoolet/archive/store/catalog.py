@@ -5,6 +5,7 @@ Pure: it uses only the names of the objects and the contents of the timelines. N
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
 from zoolet.archive.errors import ArchiveError
@@ -85,6 +86,8 @@ class Line:
         self.snapshots = sorted(snapshots)
         self.segments = sorted(segments, key=lambda each: (each.after_zxid, -each.last_zxid))
         self._starts = [each.after_zxid for each in self.segments]
+        # The segment that reaches furthest among the first N + 1 ones.
+        self._furthest = list(accumulate(self.segments, _further))
 
     @property
     def end(self) -> Moment:
@@ -98,9 +101,9 @@ class Line:
 
     def next_segment(self, zxid: int) -> SegmentName | None:
         """Return the segment that has the txn after ``zxid`` and reaches furthest; None if none."""
-        begun = self.segments[: bisect_right(self._starts, zxid)]
-        reaching = [each for each in begun if each.last_zxid > zxid]
-        return max(reaching, key=lambda each: each.last_zxid, default=None)
+        num_begun = bisect_right(self._starts, zxid)
+        furthest = self._furthest[num_begun - 1] if num_begun else None
+        return furthest if furthest is not None and furthest.last_zxid > zxid else None
 
     def chain(self, zxid: int) -> Iterator[SegmentName]:
         """Yield the segments that follow ``zxid``, up to the first missing txn."""
@@ -115,11 +118,11 @@ class Line:
         while True:
             for segment in self.chain(zxid):
                 zxid = segment.last_zxid
-            later = [each.after_zxid for each in self.segments if each.after_zxid > zxid]
-            if not later:
+            next_start = bisect_right(self._starts, zxid)
+            if next_start == len(self._starts):
                 return found
-            found.append(Hole(self.number, zxid, min(later)))
-            zxid = min(later)
+            found.append(Hole(self.number, zxid, self._starts[next_start]))
+            zxid = self._starts[next_start]
 
 
 class Catalog:
@@ -240,6 +243,10 @@ class Catalog:
             first = min((each.zxid for each in line.snapshots), default=line.timeline.base_zxid)
             parts.append(f"0x{first:x} to 0x{line.end.zxid:x}")
         return f"zxids {', '.join(parts)}" if parts else "none"
+
+
+def _further(one: SegmentName, other: SegmentName) -> SegmentName:
+    return other if other.last_zxid > one.last_zxid else one
 
 
 def _text(zxid: int | None, time_ms: int | None) -> str:
