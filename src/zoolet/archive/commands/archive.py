@@ -24,7 +24,7 @@ from zoolet.archive.store.keys import create_key_file, read_key_file
 from zoolet.archive.store.store import Store
 from zoolet.archive.writing.archiver import Archiver, Options
 from zoolet.archive.writing.figures import figures
-from zoolet.archive.writing.members import lines_of_file, lines_of_servers, observer_config
+from zoolet.archive.writing.members import known_lines, lines_of_file, observer_config
 from zoolet.archive.writing.observing import archive_ensemble
 from zoolet.archive.writing.retention import Rules
 from zoolet.archive.writing.retrying import Retrier, Stopping
@@ -161,7 +161,7 @@ def _archive_ensemble(settings: _Settings, given: dict[str, Any]) -> None:
     if config_file is not None:
         lines = lines_of_file(config_file)
     else:
-        lines = lines_of_servers(given["hosts"])
+        lines = known_lines(given["hosts"], work_dir)
     source = config_file if config_file is not None else Path(given["hosts"])
     config = observer_config(work_dir, lines, given["my_id"], source)
     status, stopping = Status(), Stopping(_STOP_LIMIT_S)

@@ -1,11 +1,13 @@
 """The configuration of the observer that feeds an archiver."""
 
+import json
 import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from zoolet.archive.errors import ArchiveError
+from zoolet.archive.writing.status import log
 from zoolet.client import Client, ClientOptions, ZooKeeperError
 from zoolet.model.ensemble import LARGEST_ID, EnsembleConfig
 from zoolet.server.common.errors import ConfigError
@@ -18,6 +20,7 @@ from zoolet.wire.jute import MalformedError
 
 _CONFIG_PATH: Final = "/zookeeper/config"
 _CONNECT_TIMEOUT_S: Final = 15.0
+_KNOWN_NAME: Final = "members.json"
 _FIRST_ID: Final = 128
 """Members usually have small numbers."""
 
@@ -42,17 +45,42 @@ _KEPT: Final = (
 """The keys, or their beginnings, that the archiver takes from a zoo.cfg of the ensemble."""
 
 
+class UnreachableError(ArchiveError):
+    """No server of the ensemble answers."""
+
+
+def known_lines(hosts: str, work_dir: Path) -> dict[str, str]:
+    """Return the same lines as ``lines_of_servers``; if no server answers, those of the last start.
+
+    So an archiver also starts while the ensemble has no leader. Raises ArchiveError.
+    """
+    path = work_dir / _KNOWN_NAME
+    try:
+        lines = lines_of_servers(hosts)
+    except UnreachableError as error:
+        try:
+            stored: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))[hosts]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise error from None
+        log.warning("%s The members of the last start are used.", error)
+        return stored
+    work_dir.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({hosts: lines}), encoding="utf-8")
+    return lines
+
+
 def lines_of_servers(hosts: str) -> dict[str, str]:
     """Return the lines ``server.N`` of the ensemble that serves clients at ``hosts``.
 
-    Raises ArchiveError if no server answers, or if it is not a member of an ensemble.
+    Raises UnreachableError if no server answers, and ArchiveError if the server is not a member of
+    an ensemble.
     """
     options = ClientOptions(connect_timeout_s=_CONNECT_TIMEOUT_S)
     try:
         with Client(hosts, options) as client:
             data, _ = client.get(_CONFIG_PATH)
     except ZooKeeperError as error:
-        raise ArchiveError(
+        raise UnreachableError(
             f"the members of the ensemble at {hosts} cannot be read from {_CONFIG_PATH}: {error}"
             " Correct --from; or give --config with the zoo.cfg of a member."
         ) from error

@@ -8,7 +8,7 @@ object is written after the snapshot.
 import time
 from typing import Final, NamedTuple
 
-from zoolet.archive.errors import DamagedObjectError
+from zoolet.archive.errors import ArchiveError, DamagedObjectError
 from zoolet.archive.format.log_records import EncodedTxn
 from zoolet.archive.format.names import SegmentName, SnapshotName, TimelineName, parse_name
 from zoolet.archive.format.records import Previous, Reason, Timeline
@@ -65,7 +65,14 @@ class Uploader:
         Raises ArchiveError if the archiver cannot continue.
         """
         try:
-            self._end = self._retrier.call("reading the archive", self._read_end)
+            try:
+                self._end = self._retrier.call("reading the archive", self._read_end)
+            except DamagedObjectError as error:
+                raise ArchiveError(
+                    f"{error} The archiver cannot continue this archive: archive into a new folder"
+                    " or prefix. The old archive still gives the states that do not need the"
+                    " object. Run: zoolet archive check"
+                ) from error
             self._show()
             while True:
                 is_last = once or self._stopping.is_asked

@@ -1,0 +1,75 @@
+"""An empty work directory gets the newest state of the archive."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support.archiving import ArchiverRun, MemoryPlace, archive_in
+from tests.support.histories import state_of as values_of
+from tests.support.writer import Writer
+from zoolet.archive.format.names import SnapshotName, parse_name
+from zoolet.archive.writing.seeding import seed
+from zoolet.archive.writing.sources import DirectorySource
+from zoolet.data.directory_reader import state_of
+from zoolet.storage.disk import Disk
+from zoolet.storage.epochs import has_standalone_history
+from zoolet.storage.files import DataDirectories
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    """The directory of the server that is archived."""
+    return Writer(tmp_path / "server")
+
+
+def archived(writer: Writer) -> MemoryPlace:
+    """Return an archive with two snapshots and txns after them."""
+    place = MemoryPlace()
+    source = DirectorySource(writer.directories)
+    hours = 1_700_000_000_000
+    for name in "abc":
+        writer.create(f"/{name}")
+        hours += 3_600_000
+        ArchiverRun(place, source, now_ms=partial(int, hours)).run()
+    writer.create("/d")
+    ArchiverRun(place, source, now_ms=lambda: 0).run()
+    return place
+
+
+def test_the_directory_has_the_newest_state_of_an_ensemble(writer: Writer, tmp_path: Path) -> None:
+    place = archived(writer)
+    directories = DataDirectories.of(tmp_path / "work")
+    seed(archive_in(place), directories)
+    assert values_of(state_of(directories).machine) == values_of(writer.machine)
+    assert not has_standalone_history(Disk(), directories)
+
+
+def test_a_damaged_snapshot_is_passed_over(writer: Writer, tmp_path: Path) -> None:
+    place = archived(writer)
+    snapshots = [each for each in map(parse_name, place.objects) if isinstance(each, SnapshotName)]
+    assert len(snapshots) > 1
+    place.objects[str(max(snapshots))] = b"damaged"
+    directories = DataDirectories.of(tmp_path / "work")
+    seed(archive_in(place), directories)
+    assert values_of(state_of(directories).machine) == values_of(writer.machine)
+
+
+def test_without_an_undamaged_snapshot_the_directory_stays_empty(
+    writer: Writer, tmp_path: Path
+) -> None:
+    place = archived(writer)
+    for name in place.objects:
+        if name.startswith("snapshots/"):
+            place.objects[name] = b"damaged"
+    directories = DataDirectories.of(tmp_path / "work")
+    seed(archive_in(place), directories)
+    assert list(directories.snapshots.iterdir()) == []
+
+
+def test_a_directory_with_data_is_not_changed(writer: Writer, tmp_path: Path) -> None:
+    place = archived(writer)
+    other = Writer(tmp_path / "work")
+    before = sorted(path.name for path in other.directories.snapshots.iterdir())
+    seed(archive_in(place), other.directories)
+    assert sorted(path.name for path in other.directories.snapshots.iterdir()) == before
