@@ -81,6 +81,10 @@ class S3Emulator:
             self._process.wait()
             self._process = None
 
+    def cut_off(self) -> contextlib.AbstractContextManager[None]:
+        """Let no connection through for as long as this lasts."""
+        return self._proxy.cut_off()
+
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -35,7 +35,10 @@ def test_an_undamaged_archive_has_no_finding(place: MemoryPlace) -> None:
     assert findings(place) == []
 
 
-def test_each_changed_byte_is_found(place: MemoryPlace) -> None:
+def test_each_changed_byte_is_found(tmp_path: Path) -> None:
+    place = MemoryPlace()
+    ArchiverRun(place, DirectorySource(Writer(tmp_path).directories)).run()
+    assert len(place.objects) == 5
     for name, data in list(place.objects.items()):
         for position in range(len(data)):
             changed = bytearray(data)
