@@ -1,0 +1,1 @@
+"""Work on running servers, with a client: restores and mirrors use it."""
