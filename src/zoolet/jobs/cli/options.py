@@ -11,24 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from zoolet.client.connecting.options import CONNECT_TIMEOUT_MS, DEFAULT_HOSTS
-from zoolet.client.connecting.settings import (
-    AUTH_VARIABLE,
-    SERVER_VARIABLE,
-    TIMEOUT_LIMIT_MS,
-    TLS_CA_VARIABLE,
-    TLS_CERT_VARIABLE,
-    TLS_KEY_VARIABLE,
-    ConnectionSettings,
-    SettingsError,
-    parse_credential,
-    tls_files,
-)
+from zoolet.client.command_options import CONNECTION_VALUES, connection_options, settings_of
+from zoolet.client.connecting.options import DEFAULT_HOSTS
+from zoolet.client.connecting.settings import SERVER_VARIABLE, ConnectionSettings
 from zoolet.console.printing import Printer
 from zoolet.console.terminal import printable
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
@@ -101,21 +90,6 @@ def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | No
         ) from None
 
 
-class _Logins(click.ParamType[Any]):
-    """Logins; the environment variable has one in each line. Errors never show a login."""
-
-    name = "SCHEME:SECRET"
-    envvar_list_splitter = "\n"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return parse_credential(value)
-        except SettingsError as error:
-            self.fail(str(error), param, ctx)
-
-
-_FILE = click.Path(path_type=Path)
-
 _queue_option = click.option(
     "--queue",
     "root",
@@ -126,53 +100,14 @@ _queue_option = click.option(
     help="Path of the queue's root, like /jobs/flights.",
 )
 
-_connection_options = (
-    click.option(
-        "--server",
-        "hosts",
-        default=DEFAULT_HOSTS,
-        show_default=True,
-        envvar=SERVER_VARIABLE,
-        show_envvar=True,
-        help="ZooKeeper servers, host:port[,host:port...].",
-    ),
-    click.option(
-        "--connect-timeout-ms",
-        type=click.IntRange(1, TIMEOUT_LIMIT_MS),
-        default=CONNECT_TIMEOUT_MS,
-        show_default=True,
-        help="Time limit for connecting to a server.",
-    ),
-    click.option(
-        "--auth",
-        multiple=True,
-        type=_Logins(),
-        envvar=AUTH_VARIABLE,
-        show_envvar=True,
-        help="Login, like digest:user:password. May be repeated. ps shows this option, but not the"
-        " variable, which contains one login in each line.",
-    ),
-    click.option(
-        "--tls-ca",
-        type=_FILE,
-        envvar=TLS_CA_VARIABLE,
-        show_envvar=True,
-        help="Use TLS, and accept server certificates that this CA has signed (PEM file).",
-    ),
-    click.option(
-        "--tls-cert",
-        type=_FILE,
-        envvar=TLS_CERT_VARIABLE,
-        show_envvar=True,
-        help="Certificate of the client (PEM file).",
-    ),
-    click.option(
-        "--tls-key",
-        type=_FILE,
-        envvar=TLS_KEY_VARIABLE,
-        show_envvar=True,
-        help="Private key of the client (PEM file). Without it, the key is in --tls-cert.",
-    ),
+_server_option = click.option(
+    "--server",
+    "hosts",
+    default=DEFAULT_HOSTS,
+    show_default=True,
+    envvar=SERVER_VARIABLE,
+    show_envvar=True,
+    help="ZooKeeper servers, host:port[,host:port...].",
 )
 
 _output_option = click.option(
@@ -188,31 +123,12 @@ def queue_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select a queue to a command; the command gets them as ``target``."""
 
     @functools.wraps(command)
-    def run(
-        *,
-        hosts: str,
-        root: str,
-        connect_timeout_ms: int,
-        auth: tuple[Any, ...],
-        tls_ca: Path | None,
-        tls_cert: Path | None,
-        tls_key: Path | None,
-        output: str,
-        **values: Any,
-    ) -> None:
-        try:
-            connection = ConnectionSettings(
-                hosts,
-                connect_timeout_ms=connect_timeout_ms,
-                auth=auth,
-                tls=tls_files(tls_ca, tls_cert, tls_key),
-            )
-        except SettingsError as error:
-            raise click.UsageError(printable(str(error))) from None
+    def run(*, hosts: str, root: str, output: str, **values: Any) -> None:
+        connection = settings_of(hosts, **{name: values.pop(name) for name in CONNECTION_VALUES})
         command(target=Target(connection, root, Printer(is_json=output == "json")), **values)
 
-    found: Callable[..., None] = run
-    for option in (_output_option, *reversed(_connection_options), _queue_option):
+    found: Callable[..., None] = connection_options(_output_option(run))
+    for option in (_server_option, _queue_option):
         found = option(found)
     return found
 
