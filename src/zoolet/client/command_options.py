@@ -26,20 +26,21 @@ from zoolet.console.terminal import printable
 C = TypeVar("C", bound=Callable[..., Any])
 
 
-class _Logins(click.ParamType[Any]):
+class Logins(click.ParamType[Any]):
     """Logins; the environment variable has one in each line. Errors never show a login."""
 
     name = "SCHEME:SECRET"
     envvar_list_splitter = "\n"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the login as a Credential."""
         try:
             return parse_credential(value)
         except SettingsError as error:
             self.fail(str(error), param, ctx)
 
 
-_FILE: Final = click.Path(path_type=Path)
+FILE: Final = click.Path(path_type=Path)
 
 _OPTIONS: Final = (
     click.option(
@@ -52,7 +53,7 @@ _OPTIONS: Final = (
     click.option(
         "--auth",
         multiple=True,
-        type=_Logins(),
+        type=Logins(),
         envvar=AUTH_VARIABLE,
         show_envvar=True,
         help="Login, like digest:user:password. May be repeated. ps shows this option, but not the"
@@ -60,21 +61,21 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--tls-ca",
-        type=_FILE,
+        type=FILE,
         envvar=TLS_CA_VARIABLE,
         show_envvar=True,
         help="Use TLS, and accept server certificates that this CA has signed (PEM file).",
     ),
     click.option(
         "--tls-cert",
-        type=_FILE,
+        type=FILE,
         envvar=TLS_CERT_VARIABLE,
         show_envvar=True,
         help="Certificate of the client (PEM file).",
     ),
     click.option(
         "--tls-key",
-        type=_FILE,
+        type=FILE,
         envvar=TLS_KEY_VARIABLE,
         show_envvar=True,
         help="Private key of the client (PEM file). Without it, the key is in --tls-cert.",
