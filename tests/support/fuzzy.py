@@ -33,6 +33,7 @@ class FuzzyContent:
 
     Attributes:
         written: the bytes that are written so far.
+        waiting: the paths of znodes that are not written yet, as far as they are known.
     """
 
     def __init__(self, machine: StateMachine, numbers: AclNumbers) -> None:
@@ -48,17 +49,17 @@ class FuzzyContent:
         self.written += INT.pack(len(acls))
         for number, acl in acls.items():
             self.written += LONG.pack(number) + pack_acl(acl)
-        self._waiting = [paths.ROOT]
+        self.waiting = [paths.ROOT]
 
     def step(self) -> bool:
         """Write the next znode, if it is still there; False: there is none left."""
-        if not self._waiting:
+        if not self.waiting:
             return False
-        path = self._waiting.pop()
+        path = self.waiting.pop()
         node = self._machine.tree.find(path)
         if node is not None:
             self.written += self._znode(path, node)
-            self._waiting += [paths.join(path, name) for name in node.names]
+            self.waiting += [paths.join(path, name) for name in node.names]
         return True
 
     def finish(self) -> bytes:
@@ -92,6 +93,11 @@ class FuzzySnapshot:
         self._zxid = writer.machine.zxid
         self._content = FuzzyContent(writer.machine, numbers)
         self._bytes = SNAPSHOT_HEADER
+
+    @property
+    def waiting(self) -> list[str]:
+        """The paths of znodes that are not written yet, as far as they are known."""
+        return self._content.waiting
 
     def step(self) -> bool:
         """Write the next znode, if it is still there; False: there is none left."""

@@ -21,6 +21,7 @@ from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import TORN, DataDirectories, by_zxid
+from zoolet.storage.later_changes import has_later_changes
 from zoolet.storage.open_acls import OpenAcls
 from zoolet.storage.placement import check_logs_have_snapshot, check_placement
 from zoolet.storage.snapshots import Snapshot, read_snapshot
@@ -36,6 +37,11 @@ class AsOf(NamedTuple):
     zxid: int | None = None
     time_ms: int | None = None
     snapshot_zxid: int | None = None
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether some txns may not count."""
+        return self.zxid is not None or self.time_ms is not None
 
     def includes(self, txn: Txn) -> bool:
         """Return whether a txn counts."""
@@ -98,8 +104,12 @@ def recover(
         machine = StateMachine(snapshot.tree, sessions, snapshot_zxid or 0)
         open_acls = OpenAcls(machine.tree, snapshot.open_acls)
         replayed = _replay(disk, directories.logs, machine, open_acls, notes, as_of)
+        if path is None:
+            break
+        if as_of.is_limit and has_later_changes(disk, directories, snapshot_zxid or 0, machine):
+            continue
         reason = open_acls.reason_unusable()
-        if reason is None or path is None:
+        if reason is None:
             break
         damaged.append(DamagedFileError(path, 0, reason))
     if as_of == ALL:
@@ -131,6 +141,12 @@ def _snapshots(
     logs = by_zxid(disk.list_names(directories.logs), "log")
     if logs and logs[0][0] > 1:
         newest = f" The newest snapshot: {damaged[0]}" if damaged else ""
+        if as_of.is_limit:
+            raise StorageError(
+                f"{directory} holds no snapshot from before this moment that can be used, and the"
+                f" logs in {directories.logs} begin only at zxid 0x{logs[0][0]:x}: restore a later"
+                f" moment, or use an older copy of the files.{newest}"
+            )
         raise StorageError(
             f"{directory} holds no snapshot that can be read, and the logs in {directories.logs}"
             f" begin only at zxid 0x{logs[0][0]:x}: the txns before it are missing. Restore a"

@@ -36,7 +36,7 @@ def state_in(machine: StateMachine) -> Iterator[object]:
     yield {path: (node.record, node.acl, node.created) for path, node in tree.znodes()}
     yield {path: set(node.names) for path, node in tree.znodes()}
     yield {owner: set(paths) for owner, paths in tree.ephemerals.items() if paths}
-    yield tree.perishable
+    yield dict(tree.perishable)
     yield {key: session.timeout_ms for key, session in machine.sessions.by_id.items()}
 
 
@@ -200,6 +200,76 @@ def test_a_state_before_the_acl_was_set_comes_from_an_older_snapshot(tmp_path: P
     assert machine.zxid == before + 1
 
 
+def test_an_acl_that_was_set_after_the_moment_is_not_in_the_state(tmp_path: Path) -> None:
+    """The snapshot has the newer ACL in its table, so nothing in it is missing."""
+    writer = Writer(tmp_path)
+    writer.create("/other", acl=acl_of("new"))
+    writer.create("/a", acl=acl_of("old"))
+    before = writer.machine.zxid
+    snapshot = FuzzySnapshot(writer, AclNumbers())
+    set_acl(writer, "/a", acl_of("new"))
+    snapshot.finish()
+    assert state_of(writer.directories, AsOf(zxid=before)).machine.tree.acl_of("/a") == acl_of(
+        "old"
+    )
+    assert state_of(writer.directories).machine.tree.acl_of("/a") == acl_of("new")
+
+
+def test_a_znode_that_was_deleted_after_the_moment_is_in_the_state(tmp_path: Path) -> None:
+    """Its parent was written before, so no Stat shows the deletion."""
+    writer = Writer(tmp_path)
+    writer.create("/a", "/a/b", "/a/b/e")
+    before = writer.machine.zxid
+    snapshot = FuzzySnapshot(writer, AclNumbers())
+    while "/a/b" not in snapshot.waiting:
+        assert snapshot.step()
+    delete(writer, "/a/b/e")
+    delete(writer, "/a/b")
+    snapshot.finish()
+    assert "/a/b/e" in state_of(writer.directories, AsOf(zxid=before)).machine.tree.records
+
+
+def test_a_session_that_began_after_the_moment_is_not_in_the_state(tmp_path: Path) -> None:
+    """Apache copies the sessions after it has noted the zxid of the snapshot."""
+    writer = Writer(tmp_path)
+    before = writer.machine.zxid
+    writer.change(OpCode.CLOSE_SESSION, requests.CloseSession())
+    closed = writer.machine.zxid
+    writer.change(OpCode.CREATE_SESSION, requests.CreateSession(5000))
+    path = writer.snapshot()
+    path.rename(path.with_name(f"snapshot.{closed:x}"))
+    sessions = state_of(writer.directories, AsOf(zxid=closed)).machine.sessions
+    assert list(sessions.by_id) == []
+    assert list(state_of(writer.directories, AsOf(zxid=before)).machine.sessions.by_id) == [SESSION]
+
+
+def test_without_an_older_snapshot_the_moment_is_refused(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.create("/a")
+    before = writer.machine.zxid
+    writer.log.roll()
+    snapshot = FuzzySnapshot(writer, AclNumbers())
+    set_acl(writer, "/a", acl_of("new"))
+    snapshot.finish()
+    (writer.directories.snapshots / "snapshot.0").unlink()
+    (writer.directories.logs / "log.1").unlink()
+    with pytest.raises(StorageError, match="no snapshot from before this moment"):
+        state_of(writer.directories, AsOf(zxid=before))
+    assert state_of(writer.directories, AsOf(zxid=before + 1)).machine.zxid == before + 1
+
+
+def test_damage_after_the_moment_does_not_prevent_a_restore(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.create("/a", "/b")
+    before = writer.machine.zxid
+    writer.create("/c", "/d")
+    (log,) = writer.logs()
+    content = bytearray(log.read_bytes())
+    content[content.index(b"/c", content.index(b"/b")) + 1] ^= 1
+    log.write_bytes(content)
+    assert state_of(writer.directories, AsOf(zxid=before)).machine.zxid == before
+
+
 class History:
     """A data directory whose events chance chooses, and the state that it must have."""
 
@@ -221,6 +291,14 @@ class History:
             self._purge: 3,
             self._restart: 4,
         }
+        (event,) = self.chance.choices(list(events), list(events.values()))
+        event()
+
+    def mild_step(self) -> None:
+        """Do what keeps all txns, and one snapshot after the other."""
+        events = {self._change: 60, self._close_session: 3, self._roll: 4, self._write_znodes: 40}
+        if self._fuzzy is None:
+            events[self._take_snapshot] = 3
         (event,) = self.chance.choices(list(events), list(events.values()))
         event()
 
@@ -318,3 +396,17 @@ def test_a_random_history_is_recovered(tmp_path: Path, seed: int) -> None:
         history.step()
     history.check()
     assert history.writer.machine.sessions.by_id.keys() == {SESSION}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_state_of_a_random_history_can_be_restored(tmp_path: Path, seed: int) -> None:
+    """Also those of moments at which a snapshot was being written."""
+    history = History(tmp_path, seed)
+    writer = history.writer
+    states = {writer.machine.zxid: list(state_in(writer.machine))}
+    for _ in range(80):
+        history.mild_step()
+        states[writer.machine.zxid] = list(state_in(writer.machine))
+    for zxid in history.chance.sample(list(states), 15):
+        recovered = state_of(writer.directories, AsOf(zxid=zxid)).machine
+        assert list(state_in(recovered)) == states[zxid]
