@@ -28,7 +28,7 @@ from zoolet.model.build import DESCRIPTION
 
 _PLACES: Final = {
     "archive": "zoolet.archive.commands.archive",
-    "data": "zoolet.data.commands",
+    "data": "zoolet.archive.commands.data_group",
     "ensemble": "zoolet.ensemble.commands",
     "init": "zoolet.server.cli.init",
     "jobs": "zoolet.jobs.cli.commands",

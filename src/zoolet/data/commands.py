@@ -17,18 +17,14 @@ from rich.progress import track
 
 from zoolet.console.reporting import reporting
 from zoolet.data.checking import Finding, check, check_file
-from zoolet.data.comparing import differences
-from zoolet.data.directory_reader import directories_of, machine_of, state_of, txns_in
-from zoolet.data.history import history
-from zoolet.data.json_form import show_file, show_txn
+from zoolet.data.directory_reader import directories_of, machine_of, state_of
+from zoolet.data.json_form import show_file
 from zoolet.data.new_directory import export_tree, import_tree, write_data_directory
 from zoolet.data.sizes import sizes
 from zoolet.model import paths
-from zoolet.model.txns import Txn
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
-from zoolet.storage.recovery import AsOf
 from zoolet.storage.retention import LEAST_SNAPSHOTS, Retention
 
 T = TypeVar("T")
@@ -85,35 +81,6 @@ def dump_command(file: Path) -> None:
         click.echo(json.dumps(shown, ensure_ascii=False))
 
 
-@data.command("diff")
-@click.argument("left", metavar="A", type=_PATH)
-@click.argument("right", metavar="B", type=_PATH)
-@click.option(
-    "--logs",
-    type=_PATH,
-    multiple=True,
-    help="The dataLogDir of A (if A is a file: of B); a second --logs names the dataLogDir of B.",
-)
-@reporting(StorageError)
-def diff_command(left: Path, right: Path, logs: tuple[Path, ...]) -> None:
-    """Compare the state in two data directories or snapshot files; exit status 1 if it differs.
-
-    A line begins with - for a path only in A, + for a path only in B, ~ for a path that differs.
-    """
-    directories = [source for source in (left, right) if not source.is_file()]
-    if len(logs) > len(directories):
-        raise click.UsageError("There are more --logs than data directories.")
-    logs_of = dict(zip(directories, logs, strict=False))
-    machines = [machine_of(source, logs_of.get(source)) for source in (left, right)]
-    differs = False
-    for sign, path, fields in differences(*machines):
-        differs = True
-        click.echo(f"{sign} {path}")
-        for name, (ours, theirs) in fields.items():
-            click.echo(f"    {name}: {ours!r} -> {theirs!r}")
-    sys.exit(1 if differs else 0)
-
-
 @data.command("du")
 @_source
 @click.argument("path", default=paths.ROOT)
@@ -128,69 +95,18 @@ def du_command(source: Path, path: str, depth: int, as_json: bool, logs: Path | 
 
     DIR may also be a single snapshot file.
     """
-    for size in sizes(machine_of(source, logs).tree, _checked(path), depth):
+    for size in sizes(machine_of(source, logs).tree, checked_path(path), depth):
         shown = {"path": size.path, "bytes": size.size_bytes, "znodes": size.znodes}
         text = f"{size.size_bytes:>12} {size.znodes:>9} {size.path}"
         click.echo(json.dumps(shown, ensure_ascii=False) if as_json else text)
 
 
-def _checked(path: str) -> str:
+def checked_path(path: str) -> str:
     """Return the path; raises StorageError if it is not a valid path of a znode."""
     reason = paths.reason_invalid(path)
     if reason is not None:
         raise StorageError(f"{path!r} is not a valid path: {reason}.")
     return path
-
-
-@data.command("history")
-@_directory
-@click.argument("path")
-@_logs
-@reporting(StorageError)
-def history_command(directory: Path, path: str, logs: Path | None) -> None:
-    """Print every change of a znode that the logs contain, as JSON lines."""
-    _checked(path)
-    logged = (
-        (found.txn.header, found.txn.body) for found in txns_in(directories_of(directory, logs))
-    )
-    for change in history("" if path == paths.ROOT else path, _tracked(logged, "Reading")):
-        shown = show_txn(Txn(change.header, change.what))
-        shown["type"] = change.name
-        click.echo(json.dumps(shown, ensure_ascii=False))
-
-
-@data.command("restore")
-@_directory
-@click.option(
-    "--as-of",
-    required=True,
-    metavar="ZXID|TIME",
-    help="A zxid (0x1a2b) or a time (2026-11-23T12:00:00).",
-)
-@click.option("--to", required=True, metavar="NEWDIR", type=_PATH, help="The new directory.")
-@_logs
-@reporting(StorageError)
-def restore_command(directory: Path, as_of: str, to: Path, logs: Path | None) -> None:
-    """Create a new data directory with the state at a zxid or a time."""
-    moment = _as_of(as_of)
-    machine = state_of(directories_of(directory, logs), moment).machine
-    sessions = {found.session_id: found.timeout_ms for found in machine.sessions.by_id.values()}
-    path = write_data_directory(to, machine.zxid, machine.tree, sessions)
-    click.echo(f"{path}: {len(machine.tree)} znodes as of zxid 0x{machine.zxid:x}")
-
-
-def _as_of(text: str) -> AsOf:
-    try:
-        if text.lower().startswith("0x"):
-            return AsOf(zxid=int(text, 16))
-        moment = datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is neither a zxid (0x...) nor a time (2026-11-23T12:00:00; add +00:00 or Z"
-            " if it is not in this machine's time zone).",
-            param_hint="--as-of",
-        ) from None
-    return AsOf(time_ms=int(moment.timestamp() * 1000))
 
 
 @data.command("export")

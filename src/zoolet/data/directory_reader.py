@@ -7,6 +7,7 @@ from typing import NamedTuple
 from zoolet.model.txns import Txn
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.sessions import SessionTable
+from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk, DiskFile, ReadableFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
@@ -94,11 +95,16 @@ def machine_of(source: Path, data_log_dir: Path | None = None) -> StateMachine:
     if not source.is_file():
         return state_of(directories_of(source, data_log_dir)).machine
     snapshot = read_snapshot(source, source.read_bytes())
-    sessions = SessionTable(_SESSION_BUCKET_MS)
-    for session_id, timeout_ms in snapshot.sessions.items():
-        sessions.open(session_id, timeout_ms, now_ms=0)
     zxids = by_zxid([source.name], "snapshot")
-    return StateMachine(snapshot.tree, sessions, zxids[0][0] if zxids else 0)
+    return machine_with(snapshot.tree, snapshot.sessions, zxids[0][0] if zxids else 0)
+
+
+def machine_with(tree: Tree, sessions: dict[int, int], zxid: int) -> StateMachine:
+    """Return the state of a snapshot; ``sessions`` is session id to timeout in ms."""
+    table = SessionTable(_SESSION_BUCKET_MS)
+    for session_id, timeout_ms in sessions.items():
+        table.open(session_id, timeout_ms, now_ms=0)
+    return StateMachine(tree, table, zxid)
 
 
 class LoggedTxn(NamedTuple):

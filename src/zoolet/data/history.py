@@ -1,8 +1,9 @@
-"""The history of a znode, from the transaction logs."""
+"""The history of a znode or of a subtree, from txns."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from zoolet.model import paths
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.txns import (
     CloseSessionTxn,
@@ -10,7 +11,7 @@ from zoolet.model.txns import (
     DeleteTxn,
     SetAclTxn,
     SetDataTxn,
-    TxnBody,
+    Txn,
     TxnHeader,
 )
 from zoolet.storage.open_acls import changes_in
@@ -36,27 +37,47 @@ class Change(NamedTuple):
         return name
 
 
-def history(path: str, txns: Iterable[tuple[TxnHeader, TxnBody]]) -> Iterator[Change]:
-    """Yield the changes of a path, oldest first.
+class History:
+    """Finds the changes of a znode, or of a subtree, in txns that come in their order.
 
     The txn that ends a session deletes the session's ephemerals. Releases before 3.6 do not list
-    them in this txn; then the last create txn in the logs tells which session owns the znode.
+    them in this txn; then the last create txn that was seen tells which session owns a znode.
     """
-    owner: int | None = None
-    for header, body in txns:
-        for part in changes_in(body):
+
+    def __init__(self, path: str, *, is_recursive: bool = False) -> None:
+        """``is_recursive``: also find the changes of all znodes below ``path``."""
+        self._path = path
+        self._below = paths.join(path, "") if is_recursive else None
+        self._owners: dict[str, int] = {}
+        self._owned: dict[int, dict[str, None]] = {}
+
+    def changes_of(self, txn: Txn) -> Iterator[Change]:
+        """Yield the changes that a txn makes."""
+        header = txn.header
+        for part in changes_in(txn.body):
             if isinstance(part, CloseSessionTxn):
-                listed = () if part.paths is None else part.paths
-                if path not in listed and owner != header.client_id:
-                    continue
-                owner = None
-                yield Change(header, DeleteTxn(path))
-            elif isinstance(part, _CHANGES) and part.path == path:
-                if isinstance(part, CreateTxn):
-                    owner = header.client_id if part.kind is OwnerKind.SESSION else None
-                elif isinstance(part, DeleteTxn):
-                    owner = None
+                owned = self._owned.get(header.client_id, {})
+                listed = [path for path in part.paths or () if self._concerns(path)]
+                for path in dict.fromkeys((*listed, *owned)):
+                    self._disown(path)
+                    yield Change(header, DeleteTxn(path))
+            elif isinstance(part, _CHANGES) and self._concerns(part.path):
+                if isinstance(part, (CreateTxn, DeleteTxn)):
+                    self._disown(part.path)
+                if isinstance(part, CreateTxn) and part.kind is OwnerKind.SESSION:
+                    self._owners[part.path] = header.client_id
+                    self._owned.setdefault(header.client_id, {})[part.path] = None
                 yield Change(header, part)
+
+    def _concerns(self, path: str) -> bool:
+        return path == self._path or (self._below is not None and path.startswith(self._below))
+
+    def _disown(self, path: str) -> None:
+        owner = self._owners.pop(path, None)
+        if owner is not None:
+            del self._owned[owner][path]
+            if not self._owned[owner]:
+                del self._owned[owner]
 
 
 _SUFFIXES = {OwnerKind.CONTAINER: "Container", OwnerKind.TTL: "Ttl"}

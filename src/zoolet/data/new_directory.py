@@ -13,6 +13,7 @@ from zoolet.exports.lines import (
 )
 from zoolet.model import paths
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.model.stat import STAT_BYTES, Stat
 from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
@@ -33,6 +34,28 @@ def write_data_directory(data_dir: Path, zxid: int, tree: Tree, sessions: dict[i
         return write_snapshot(disk, directories.snapshots, Image(zxid, tree, sessions))
     except OSError as error:
         raise StorageError(f"cannot write {directories.snapshots}: {error}.") from error
+
+
+def subtree_of(tree: Tree, root: str) -> Tree:
+    """Return a tree with a subtree, its ancestors, its quotas, and ZooKeeper's own znodes.
+
+    The znodes keep their Stats and sequence counters; only the counts of children change.
+    """
+    part = Tree()
+    quota = f"{paths.QUOTA}{root}"
+    for path, record in tree.all_records().items():  # parents before children
+        if path in paths.SYSTEM_PATHS or _is_on_way(path, root) or _is_on_way(path, quota):
+            acl = part.acl_table.find_or_add(tree.acl_of(path))
+            stat = Stat.unpack(record, len(record) - STAT_BYTES)
+            owner = tree.perishable.get(path, stat.ephemeral_owner)
+            part.put(path, record, acl, tree.created_under(path), owner)
+    part.count_all_children()
+    return part
+
+
+def _is_on_way(path: str, root: str) -> bool:
+    """Return whether a path is in the subtree ``root``, or an ancestor of it."""
+    return path == root or path.startswith(f"{root}/") or root.startswith(f"{path}/")
 
 
 def znodes_of(tree: Tree) -> Iterator[ExportedZnode]:

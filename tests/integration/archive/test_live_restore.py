@@ -10,7 +10,7 @@ import pytest
 from tests.support.trees import random_tree, stat_of
 from tests.support.waiting import WAIT_S
 from zoolet.archive.errors import ArchiveError
-from zoolet.archive.live.comparing import MOST_COUNTER_STEPS, in_order, znode_of
+from zoolet.archive.live.comparing import in_order, znode_of
 from zoolet.archive.live.counters import counter_of
 from zoolet.archive.live.plan import Plan
 from zoolet.archive.live.planning import plan_restore
@@ -52,7 +52,7 @@ def embedded() -> Iterator[EmbeddedServer]:
 
 
 async def plan_for(client: AsyncClient, tree: Tree, root: str = "/") -> Plan:
-    return await plan_restore(client, tree, root, MOST_COUNTER_STEPS)
+    return await plan_restore(client, tree, root, 10_000)
 
 
 async def restored(client: AsyncClient, tree: Tree, root: str = "/") -> Outcome:

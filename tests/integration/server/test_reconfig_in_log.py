@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from tests.support.rawclient import RawClient
 from tests.support.writer import SESSION, Writer
-from zoolet.data.commands import data
+from zoolet.archive.commands.data_group import data
 from zoolet.model.codes import OpCode
 from zoolet.model.paths import CONFIG
 from zoolet.model.stat import Stat

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from tests.support.fuzzy import AclNumbers, FuzzySnapshot
 from tests.support.writer import Writer
-from zoolet.data.commands import data
+from zoolet.archive.commands.data_group import data
 from zoolet.data.sizes import sizes
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, Id

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.writer import DISK, Writer
-from zoolet.data.commands import data
+from zoolet.archive.commands.data_group import data
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import recover

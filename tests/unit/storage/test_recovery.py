@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.writer import DISK, SESSION, Writer
+from zoolet.archive.commands.data_group import data
 from zoolet.data.checking import check
-from zoolet.data.commands import data
 from zoolet.data.directory_reader import txns_in
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id

@@ -1,1 +1,1 @@
-"""The commands of the archive."""
+"""The commands for archives and mirrors, and those of ``zoolet data`` that also read archives."""

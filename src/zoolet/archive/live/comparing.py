@@ -17,9 +17,6 @@ from zoolet.model.stat import STAT_BYTES, Stat
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import data_in
 
-MOST_COUNTER_STEPS: Final = 10_000
-"""The default for the most children that are created and deleted to raise one counter."""
-
 _SEQUENTIAL: Final = re.compile(r"\d{10}$")
 """The end of the name of a sequential znode."""
 
@@ -54,7 +51,7 @@ async def compare(
     root: str,
     missing_above: list[str],
     present: AsyncIterator[ExportedZnode],
-    most_counter_steps: int = MOST_COUNTER_STEPS,
+    most_counter_steps: int,
 ) -> Plan:
     """Return the plan that makes a server's subtree equal to a state.
 

@@ -1,0 +1,39 @@
+"""The options that the commands for archives share, and the form of moments."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from zoolet.storage.recovery import AsOf
+
+FILE: Final = click.Path(readable=False, path_type=Path)
+
+logs_option = click.option("--logs", type=FILE, help="The dataLogDir, if it is not the dataDir.")
+key_option = click.option(
+    "--key-file", type=FILE, metavar="FILE", help="The file with the key of an encrypted archive."
+)
+
+
+class MomentType(click.ParamType[Any]):
+    """A zxid like 0x1a2b, or a time like 2026-11-23T12:00:00."""
+
+    name = "ZXID|TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the moment as ``AsOf``."""
+        if isinstance(value, AsOf):
+            return value
+        try:
+            if value.lower().startswith("0x"):
+                return AsOf(zxid=int(value, 16))
+            moment = datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is neither a zxid (0x...) nor a time (2026-11-23T12:00:00; add +00:00"
+                " or Z if it is not in this machine's time zone).",
+                param,
+                ctx,
+            )
+        return AsOf(time_ms=int(moment.timestamp() * 1000))

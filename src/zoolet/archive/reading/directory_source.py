@@ -1,0 +1,28 @@
+"""A data directory as a source of states and txns."""
+
+from collections.abc import Iterator
+
+from zoolet.archive.reading.source import MissingTxns, Source, is_before
+from zoolet.data.directory_reader import state_of, txns_in
+from zoolet.model.txns import Txn
+from zoolet.storage.files import DataDirectories
+from zoolet.storage.recovery import AsOf, Recovery
+
+
+class DirectorySource(Source):
+    """The files of a server."""
+
+    def __init__(self, directories: DataDirectories) -> None:
+        self._directories = directories
+
+    def state_at(self, as_of: AsOf) -> Recovery:
+        """Return the state at a moment; see ``Source``."""
+        return state_of(self._directories, as_of)
+
+    def txns(self, since: AsOf, until: AsOf) -> Iterator[Txn | MissingTxns]:
+        """Yield the txns of all logs; see ``Source``."""
+        for _, _, txn in txns_in(self._directories):
+            if not until.includes(txn):
+                return
+            if not is_before(txn, since):
+                yield txn

@@ -1,0 +1,235 @@
+"""``zoolet data history``, ``diff`` and ``restore``, on data directories and archives."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.support.archives import ArchiveMaker
+from tests.support.writer import Writer
+from zoolet.archive.commands.data_group import data
+from zoolet.archive.store.keys import create_key_file
+from zoolet.data.directory_reader import directories_of, state_of, txns_in
+from zoolet.model import requests
+from zoolet.model.acl import ACL, OPEN_ACL, Id
+from zoolet.model.codes import CreateMode, OpCode
+from zoolet.model.owner_kinds import OwnerKind
+from zoolet.state_machine.machine import StateMachine
+from zoolet.storage.recovery import AsOf
+
+OWN_ACL = (ACL(31, Id("digest", "a:b")),)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(data, [str(argument) for argument in arguments])
+
+
+def lines_of(result: Result) -> list[Any]:
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    """A data directory with a tree of all kinds of znodes and a used sequence counter."""
+    made = Writer(tmp_path / "made")
+    made.create("/a", "/a/b", "/a/b/c", "/a/other", "/z")
+    for _ in range(2):
+        made.create("/a/b/s-", mode=CreateMode.PERSISTENT_SEQUENTIAL)
+    made.change(OpCode.DELETE, requests.Delete("/a/b/s-0000000002", -1))
+    box = requests.Create("/a/b/box", b"", OPEN_ACL, CreateMode.CONTAINER, OwnerKind.CONTAINER)
+    made.change(OpCode.CREATE_CONTAINER, box)
+    made.create("/a/b/e", mode=CreateMode.EPHEMERAL)
+    made.change(OpCode.SET_ACL, requests.SetAcl("/a", OWN_ACL, -1))
+    made.create("/zookeeper/quota/a", "/zookeeper/quota/a/b", "/zookeeper/quota/z")
+    return made
+
+
+def home(writer: Writer) -> Path:
+    return writer.directories.snapshots.parent
+
+
+def restored(directory: Path) -> StateMachine:
+    return state_of(directories_of(directory)).machine
+
+
+def test_a_subtree_is_restored_with_its_ancestors_and_counters(
+    writer: Writer, tmp_path: Path
+) -> None:
+    zxid = writer.machine.zxid
+    writer.change(OpCode.DELETE, requests.Delete("/a/b/c", -1))
+    result = run(
+        "restore",
+        home(writer),
+        "--as-of",
+        f"0x{zxid:x}",
+        "--to",
+        tmp_path / "new",
+        "--path",
+        "/a/b",
+    )
+    assert result.exit_code == 0, result.output
+    tree, made = restored(tmp_path / "new").tree, writer.machine.tree
+    assert [path for path in tree.records if not path.startswith("/zookeeper/config")] == [
+        "/",
+        "/zookeeper",
+        "/zookeeper/quota",
+        "/a",
+        "/a/b",
+        "/a/b/c",
+        "/a/b/s-0000000001",
+        "/a/b/box",
+        "/a/b/e",
+        "/zookeeper/quota/a",
+        "/zookeeper/quota/a/b",
+    ]
+    assert tree.acl_of("/a") == OWN_ACL
+    assert tree.created_under("/a/b") == made.created_under("/a/b") == 5
+    assert tree.created_under("/a") == 2
+    assert tree.perishable == made.perishable
+    assert tree.ephemerals == made.ephemerals
+    below = tree.find("/a/b/box")
+    assert below is not None
+    assert below.stat == getattr(made.find("/a/b/box"), "stat", None)
+
+
+def test_a_subtree_of_the_root_is_everything(writer: Writer, tmp_path: Path) -> None:
+    assert run("restore", home(writer), "--as-of", "0xff", "--to", tmp_path / "new").exit_code == 0
+    assert run("diff", home(writer), tmp_path / "new").exit_code == 0
+
+
+def test_a_path_that_the_state_does_not_have_is_refused(writer: Writer, tmp_path: Path) -> None:
+    result = run(
+        "restore", home(writer), "--as-of", "0xff", "--to", tmp_path / "new", "--path", "/none"
+    )
+    assert result.exit_code == 1
+    assert "has no znode /none. See its history: zoolet data history" in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "Give either --to NEWDIR or --to-server"),
+        (("--to", "x", "--to-server", "h:1"), "Give either --to NEWDIR or --to-server"),
+        (("--to-server", "h:1/chroot"), "leave out /chroot: use --path"),
+        (("--to-server", "h:x"), "--to-server"),
+        (("--to-server", "h:1", "--path", "/zookeeper/quota"), "/zookeeper is not restored"),
+        (("--to-server", "h:1", "--tls-cert", "x"), "--tls-cert and --tls-key need --tls-ca"),
+    ],
+)
+def test_wrong_usage_is_said(writer: Writer, arguments: tuple[str, ...], said: str) -> None:
+    result = run("restore", home(writer), "--as-of", "0x1", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_history_of_a_subtree_between_two_moments(writer: Writer) -> None:
+    changes = lines_of(run("history", home(writer), "/a/b", "--recursive"))
+    assert [change["path"] for change in changes] == [
+        "/a/b",
+        "/a/b/c",
+        "/a/b/s-0000000001",
+        "/a/b/s-0000000002",
+        "/a/b/s-0000000002",
+        "/a/b/box",
+        "/a/b/e",
+    ]
+    zxids = [change["zxid"] for change in changes]
+    part = run(
+        "history", home(writer), "/a/b", "--recursive", "--since", zxids[2], "--until", zxids[3]
+    )
+    assert [change["path"][-1] for change in lines_of(part)] == ["1", "2"]
+    writer.change(OpCode.CLOSE_SESSION, requests.CloseSession())
+    last = lines_of(run("history", home(writer), "/a/b", "--recursive"))[-1]
+    assert (last["path"], last["type"]) == ("/a/b/e", "Delete")
+
+
+def test_history_of_the_root(writer: Writer) -> None:
+    writer.change(OpCode.SET_DATA, requests.SetData("/", b"new", -1))
+    assert [change["data"] for change in lines_of(run("history", home(writer), "/"))] == ["new"]
+    assert len(lines_of(run("history", home(writer), "/", "--recursive"))) == 15
+
+
+def test_diff_of_two_moments_of_one_directory(writer: Writer) -> None:
+    middle, end = writer.machine.zxid - 1, writer.machine.zxid
+    result = run(
+        "diff", home(writer), home(writer), "--as-of", f"0x{middle:x}", "--as-of", f"0x{end:x}"
+    )
+    assert result.exit_code == 1
+    assert "+ /zookeeper/quota/z" in result.stdout
+    assert run("diff", home(writer), home(writer), "--as-of", f"0x{end:x}").exit_code == 0
+    assert run("diff", home(writer), home(writer), *["--as-of", "0x1"] * 3).exit_code == 2
+    snapshot = writer.snapshot()
+    result = run("diff", snapshot, snapshot, "--as-of", "0x1")
+    assert result.exit_code == 2
+    assert "--as-of needs the txns after it" in result.stderr
+
+
+def archive_of(writer: Writer, folder: Path, *arguments: Any) -> ArchiveMaker:
+    """Return an archive of all logs of a directory."""
+    start = state_of(writer.directories, AsOf(zxid=1)).machine
+    maker = ArchiveMaker(folder, *arguments)
+    maker.begin(start, 98)
+    maker.segment([each.txn for each in txns_in(writer.directories) if each.txn.header.zxid > 1])
+    return maker
+
+
+def test_an_archive_is_read_like_the_directory(writer: Writer, tmp_path: Path) -> None:
+    """With a key file, and with a path or a URL."""
+    key_file = tmp_path / "key"
+    archive_of(writer, tmp_path / "archive", create_key_file(key_file))
+    key = ("--key-file", key_file)
+    for source in (tmp_path / "archive", f"file://{tmp_path / 'archive'}"):
+        assert run("diff", home(writer), source, *key).exit_code == 0
+        ours = run("history", home(writer), "/a", "--recursive", "--since", "0x2")
+        assert lines_of(run("history", source, "/a", "--recursive", *key)) == lines_of(ours)
+    new = tmp_path / "new"
+    result = run("restore", tmp_path / "archive", "--as-of", "0x4", "--to", new, *key)
+    assert "znodes as of zxid 0x4" in result.stdout
+    assert run("diff", home(writer), new, "--as-of", "0x4").exit_code == 0
+    result = run("diff", home(writer), tmp_path / "archive")
+    assert result.exit_code == 1
+    assert "Give the file of this key: --key-file" in result.stderr
+
+
+def test_the_history_of_an_archive_shows_missing_txns(writer: Writer, tmp_path: Path) -> None:
+    maker = archive_of(writer, tmp_path / "archive")
+    end = writer.machine.zxid
+    writer.create("/missed")
+    maker.begin(writer.machine, 200)
+    shown = lines_of(run("history", tmp_path / "archive", "/none"))
+    assert shown == [
+        {
+            "type": "missing_txns",
+            "reason": "start",
+            "after": f"0x{end:x}",
+            "after_time": "1970-01-01T00:00:00.099+00:00",
+            "before": f"0x{end + 1:x}",
+            "before_time": "1970-01-01T00:00:00.200+00:00",
+        }
+    ]
+
+
+def test_other_commands_and_directories_need_no_library_of_archives(writer: Writer) -> None:
+    program = f"""
+import sys
+from zoolet.archive.commands.data_group import data
+data(["history", {str(home(writer))!r}, "/a"], standalone_mode=False)
+data(["restore", "--help"], standalone_mode=False)
+print([name for name in ("zstandard", "fsspec", "asyncio") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_place_without_an_archive_is_said(tmp_path: Path) -> None:
+    result = run("history", f"file://{tmp_path}", "/a")
+    assert result.exit_code == 1
+    assert "is not an archive" in result.stderr
