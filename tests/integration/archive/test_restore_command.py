@@ -1,0 +1,233 @@
+"""``zoolet data restore --to-server``: the plan, the question, and what is written."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.support.waiting import WAIT_S, wait_until
+from zoolet.archive.commands.data_group import data
+from zoolet.client import ACL, Client, CreateMode, Id, NoNodeError, ZnodeData
+from zoolet.testing import EmbeddedServer
+
+LOST = 10_000
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(tmp_path / "server") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: EmbeddedServer) -> Iterator[Client]:
+    with Client(server.hosts) as connected:
+        yield connected
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(data, [str(argument) for argument in arguments])
+
+
+def zxid_of(client: Client) -> int:
+    """Return the zxid of a change that is made now."""
+    stat = client.set("/", b"")
+    return stat.mzxid
+
+
+class Moment(NamedTuple):
+    """A state to restore: the data directory, the zxid, and the server."""
+
+    directory: Path
+    zxid: int
+    hosts: str
+
+    def restore(self, *more: object) -> Result:
+        target = ("--as-of", hex(self.zxid), "--to-server", self.hosts)
+        return run("restore", self.directory, *target, *more)
+
+
+@pytest.fixture
+def moment(tmp_path: Path, server: EmbeddedServer, client: Client) -> Moment:
+    """A state with a few znodes, of which one was changed and another one deleted since then."""
+    for path in ("/a", "/a/b", "/a/c"):
+        client.create(path, b"old")
+    client.create("/a/e", mode=CreateMode.EPHEMERAL)
+    found = Moment(tmp_path / "server" / "data", zxid_of(client), server.hosts)
+    client.delete("/a/b")
+    client.set("/a/c", b"new")
+    client.create("/a/d", b"new")
+    client.delete("/a/e")
+    return found
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(moment: Moment, client: Client) -> None:
+    result = moment.restore("--dry-run")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        f"Plan for / on {moment.hosts}, as of zxid {moment.zxid:#x}:",
+        "1 znode to create, 1 with other data, 0 with another ACL, 1 to delete",
+        "1 znode: ephemeral of the state, not restored",
+        "  create    /a/b",
+        "  set data  /a/c",
+        "  delete    /a/d",
+        "  ephemeral of the state, not restored  /a/e",
+    ]
+    assert client.exists("/a/b") is None
+    result = moment.restore("--dry-run", "--most-lines", "1")
+    assert result.stdout.splitlines()[-2:] == ["  create    /a/b", "  ... and 3 more"]
+
+
+def test_the_plan_as_json(moment: Moment) -> None:
+    result = moment.restore("--dry-run", "--json")
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"step": "create", "path": "/a/b"},
+        {"step": "set_data", "path": "/a/c", "version": 1},
+        {"step": "delete", "path": "/a/d", "version": 0},
+        {"step": "lost_ephemeral", "path": "/a/e"},
+    ]
+
+
+def test_without_a_terminal_it_writes_only_with_yes(moment: Moment, client: Client) -> None:
+    result = moment.restore()
+    assert result.exit_code == 1
+    assert "nothing was written. Add --yes" in result.stderr
+    assert client.exists("/a/b") is None
+    result = moment.restore("--yes")
+    assert result.exit_code == 0, result.output
+    assert "3 of 3 changes and 0 of 0 sequence counters written" in result.stderr
+    assert client.get("/a/c").data == b"old"
+    assert client.exists("/a/d") is None
+    result = moment.restore("--yes")
+    assert result.exit_code == 0
+    assert "0 znodes to create" in result.stdout
+
+
+def test_a_lost_ensemble_and_a_missing_permission_are_said(moment: Moment, client: Client) -> None:
+    client.add_auth("digest", "user:secret")
+    client.set_acl("/a", (ACL(31, Id("auth", "")),))
+    result = moment.restore("--yes")
+    assert result.exit_code == 1
+    assert "the server does not show /a and its ACL completely. Log in with --auth" in result.stderr
+    assert moment.restore("--yes", "--auth", "digest:user:secret").exit_code == 0
+    unused = moment._replace(hosts="127.0.0.1:1")
+    result = unused.restore("--yes", "--connect-timeout-ms", "200")
+    assert result.exit_code == 1
+    assert "127.0.0.1:1" in result.stderr
+
+
+class Bystander:
+    """A client that goes on writing beside the restored subtree while others work.
+
+    Attributes:
+        written: the data that this client has written, by path.
+    """
+
+    def __init__(self, hosts: str) -> None:
+        self.written: dict[str, bytes] = {}
+        self._hosts = hosts
+        self._stops = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stops.set()
+        self._thread.join(WAIT_S)
+
+    def wait_for_writes(self, count: int) -> None:
+        """Return after some more writes."""
+        before = len(self.written)
+        wait_until(lambda: len(self.written) >= before + count, "writes beside the restore")
+
+    def _run(self) -> None:
+        number = 0
+        with Client(self._hosts) as client:
+            while not self._stops.is_set():
+                path, content = f"/beside/{number}", str(number).encode()
+                client.create(path, content)
+                client.set("/beside", content)
+                self.written |= {path: content, "/beside": content}
+                number += 1
+
+
+def subtree(client: Client, root: str) -> dict[str, tuple[ZnodeData, object]]:
+    """Return all fields of all znodes of a subtree."""
+    return {
+        each.path: (ZnodeData(each.data, each.stat), each.acl) for each in client.read_subtree(root)
+    }
+
+
+def archive(server_directory: Path, folder: Path) -> None:
+    """Archive everything that the server has written until now."""
+    source = ("--from-dir", server_directory / "data", "--to", folder, "--once")
+    subprocess.run(
+        [sys.executable, "-m", "zoolet", "archive", *source],
+        check=True,
+        capture_output=True,
+        timeout=WAIT_S,
+    )
+
+
+def content_of(subtree: dict[str, tuple[ZnodeData, Any]]) -> dict[str, tuple[object, object]]:
+    """Return the fields that a restored znode has like the lost one."""
+    return {path: (found.data, acl) for path, (found, acl) in subtree.items()}
+
+
+def test_ten_thousand_znodes_deleted_by_mistake_come_back(
+    tmp_path: Path, server: EmbeddedServer, client: Client
+) -> None:
+    """Other clients go on writing meanwhile. Nothing else changes, in any field."""
+    acl = (ACL(1, Id("world", "anyone")), ACL(31, Id("ip", "127.0.0.1")))
+    for path in ("/shop", "/shop/orders", "/other", "/beside"):
+        client.create(path, path.encode())
+    futures = [
+        client.futures.create(
+            f"/shop/orders/order-{number % 7}-",
+            str(number).encode(),
+            mode=CreateMode.PERSISTENT_SEQUENTIAL,
+            acl=acl,
+        )
+        for number in range(LOST - 1)
+    ]
+    for future in futures:
+        future.result()
+    for number in range(20):
+        client.create(f"/other/{number}", mode=CreateMode.PERSISTENT_SEQUENTIAL)
+    lost, others = subtree(client, "/shop/orders"), subtree(client, "/other")
+    above = subtree(client, "/shop")["/shop"]
+    assert len(lost) == LOST
+    with Bystander(server.hosts) as bystander:
+        bystander.wait_for_writes(3)
+        assert client.delete_recursive("/shop/orders") == LOST
+        bystander.wait_for_writes(3)
+        archive(tmp_path / "server", tmp_path / "archive")
+        source = tmp_path / "archive"
+        history = run("history", source, "/shop/orders", "--recursive")
+        changes = [json.loads(line) for line in history.stdout.splitlines()]
+        first = next(change for change in changes if change["type"] == "Delete")
+        before = int(first["zxid"], 16) - 1
+        target = ("--as-of", hex(before), "--to-server", server.hosts, "--path", "/shop/orders")
+        result = run("restore", source, *target, "--yes")
+        assert result.exit_code == 0, result.output
+        assert f"{LOST} of {LOST} changes and 1 of 1 sequence counter written" in result.stderr
+        bystander.wait_for_writes(3)
+    assert content_of(subtree(client, "/shop/orders")) == content_of(lost)
+    assert subtree(client, "/other") == others
+    now = subtree(client, "/shop")["/shop"]
+    assert (now[0].data, now[1]) == (above[0].data, above[1])
+    assert now[0].stat[:5] == above[0].stat[:5]  # only its children have changed
+    beside = subtree(client, "/beside")
+    assert {path: found.data for path, (found, _) in beside.items()} == bystander.written
+    last = client.create("/shop/orders/order-", mode=CreateMode.PERSISTENT_SEQUENTIAL).path
+    assert int(last[-10:]) >= LOST - 1
+    with pytest.raises(NoNodeError):
+        client.get("/shop/none")
