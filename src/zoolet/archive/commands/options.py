@@ -37,3 +37,12 @@ class MomentType(click.ParamType[Any]):
                 ctx,
             )
         return AsOf(time_ms=int(moment.timestamp() * 1000))
+
+
+def just_before(moment: AsOf) -> AsOf:
+    """Return the moment before the txn with a zxid, or before all txns with a time."""
+    zxid, time_ms, _ = moment
+    return AsOf(
+        zxid=None if zxid is None else max(0, zxid - 1),
+        time_ms=None if time_ms is None else time_ms - 1,
+    )

@@ -8,6 +8,7 @@ import click
 from zoolet.archive.commands.options import (
     FILE,
     MomentType,
+    just_before,
     key_option,
     logs_option,
 )
@@ -23,7 +24,7 @@ from zoolet.model import paths
 from zoolet.model.addresses import AddressError
 from zoolet.state_machine.machine import StateMachine
 from zoolet.storage.errors import StorageError
-from zoolet.storage.recovery import AsOf
+from zoolet.storage.recovery import ALL, AsOf
 
 _MOST_LINES: Final = 20
 _MOST_COUNTER_STEPS: Final = 10_000
@@ -33,10 +34,10 @@ _MOST_COUNTER_STEPS: Final = 10_000
 @click.argument("source")
 @click.option(
     "--as-of",
-    required=True,
     type=MomentType(),
-    help="A zxid (0x1a2b) or a time (2026-11-23T12:00:00).",
+    help="The last txn of the state: a zxid (0x1a2b) or a time (2026-11-23T12:00:00).",
 )
+@click.option("--before", type=MomentType(), help="The first txn that the state does not have.")
 @click.option("--to", metavar="NEWDIR", type=FILE, help="Create this data directory.")
 @click.option(
     "--to-server",
@@ -73,7 +74,8 @@ _MOST_COUNTER_STEPS: Final = 10_000
 @reporting(StorageError, ArchiveError)
 def restore_command(
     source: str,
-    as_of: AsOf,
+    as_of: AsOf | None,
+    before: AsOf | None,
     to: Path | None,
     hosts: str | None,
     path: str,
@@ -92,11 +94,14 @@ def restore_command(
     compares the state with the server, prints the changes, and asks before it writes them. Exit
     status 1 if some changes were not made.
     """
+    if (as_of is None) == (before is None):
+        raise click.UsageError("Give either --as-of or --before, with a zxid or a time.")
+    moment = just_before(before) if before is not None else as_of
     if (to is None) == (hosts is None):
         raise click.UsageError("Give either --to NEWDIR or --to-server HOST:PORT.")
     checked_path(path)
     settings = None if hosts is None else _server(hosts, path, connection)
-    recovery = open_source(source, logs, key_file).state_at(as_of)
+    recovery = open_source(source, logs, key_file).state_at(moment or ALL)
     machine = recovery.machine
     for note in recovery.notes:
         click.echo(f"note: {escaped(note)}", err=True)

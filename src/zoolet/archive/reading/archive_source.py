@@ -116,19 +116,19 @@ class ArchiveSource(Source):
         holes = {hole.after_zxid: hole for hole in line.holes()}
         reached = timeline.txns_after
         while True:
-            if (hole := holes.get(reached)) is not None:
-                yield MissingTxns(
-                    "objects are missing", hole.after_zxid, None, hole.until_zxid, None
-                )
-                reached = hole.until_zxid
-            segment = line.next_segment(reached)
-            if segment is None:
+            for segment in line.chain(reached):
+                if not _ends_before(segment, since):
+                    for encoded in self._archive.txns(segment):
+                        if encoded.zxid > reached:
+                            yield _decoded(encoded)
+                reached = segment.last_zxid
+            hole = holes.get(reached)
+            if hole is None:
                 return
-            if not _ends_before(segment, since):
-                for encoded in self._archive.txns(segment):
-                    if encoded.zxid > reached:
-                        yield _decoded(encoded)
-            reached = segment.last_zxid
+            missing = MissingTxns("objects are missing", reached, None, hole.until_zxid, None)
+            if _concerns(missing, since, until):
+                yield missing
+            reached = hole.until_zxid
 
 
 def _includes(as_of: AsOf, encoded: EncodedTxn) -> bool:

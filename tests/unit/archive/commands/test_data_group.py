@@ -97,6 +97,16 @@ def test_a_subtree_is_restored_with_its_ancestors_and_counters(
     assert below.stat == getattr(made.find("/a/b/box"), "stat", None)
 
 
+def test_the_state_before_a_txn(writer: Writer, tmp_path: Path) -> None:
+    end = writer.machine.zxid
+    writer.time_ms += 1
+    writer.change(OpCode.DELETE, requests.Delete("/z", -1))
+    for number, before in enumerate((f"0x{end + 1:x}", "1970-01-01T00:00:00.100Z")):
+        new = tmp_path / str(number)
+        result = run("restore", home(writer), "--before", before, "--to", new)
+        assert f"as of zxid 0x{end:x}" in result.stdout
+
+
 def test_a_subtree_of_the_root_is_everything(writer: Writer, tmp_path: Path) -> None:
     assert run("restore", home(writer), "--as-of", "0xff", "--to", tmp_path / "new").exit_code == 0
     assert run("diff", home(writer), tmp_path / "new").exit_code == 0
@@ -115,6 +125,7 @@ def test_a_path_that_the_state_does_not_have_is_refused(writer: Writer, tmp_path
     ("arguments", "said"),
     [
         ((), "Give either --to NEWDIR or --to-server"),
+        (("--before", "0x1", "--to", "x"), "Give either --as-of or --before"),
         (("--to", "x", "--to-server", "h:1"), "Give either --to NEWDIR or --to-server"),
         (("--to-server", "h:1/chroot"), "leave out /chroot: use --path"),
         (("--to-server", "h:x"), "--to-server"),
