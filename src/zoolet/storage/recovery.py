@@ -66,6 +66,9 @@ class AsOf(NamedTuple):
 
 ALL = AsOf()
 
+PASSED_OVER = "ignoring a snapshot that cannot be read"
+"""The beginning of a note about a damaged snapshot."""
+
 
 class Recovery(NamedTuple):
     """The result of recovery.
@@ -115,7 +118,7 @@ def recover(
     if as_of == ALL:
         _check_damaged(damaged, directories, machine.zxid)
         notes += _missing_logs(disk, directories, snapshot_zxid or 0)
-    passed_over = [f"ignoring a snapshot that cannot be read: {error}" for error in damaged]
+    passed_over = [f"{PASSED_OVER}: {error}" for error in damaged]
     return Recovery(machine, replayed, snapshot_zxid, passed_over + list(dict.fromkeys(notes)))
 
 

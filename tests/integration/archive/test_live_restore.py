@@ -20,6 +20,7 @@ from zoolet.client import (
     OPEN_ACL,
     AsyncClient,
     ClientOptions,
+    ConnectionLossError,
     CreateMode,
     Credential,
     Id,
@@ -28,6 +29,7 @@ from zoolet.client import (
     ZooKeeperError,
 )
 from zoolet.data.directory_reader import directories_of, state_of
+from zoolet.model.codes import OpCode
 from zoolet.model.owner_kinds import CONTAINER_OWNER, owner_of_ttl
 from zoolet.state_machine.tree import Tree
 from zoolet.testing import EmbeddedServer
@@ -280,5 +282,48 @@ def test_random_restores_among_other_clients(embedded: EmbeddedServer, seed: int
             again = await restored(client, wanted)
             assert again.conflicts == []
             assert (await plan_for(client, wanted)).is_empty
+
+    run(scenario())
+
+
+def test_a_lost_connection_ends_the_restore_and_another_run_completes_it(
+    embedded: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    tree = Tree.fresh()
+    for number in range(2500):
+        tree.add(f"/n{number}", b"", OPEN_ACL, stat_of())
+
+    async def scenario() -> None:
+        async with AsyncClient(embedded.hosts) as client:
+            plan = await plan_for(client, tree)
+            embedded.faults.on(OpCode.MULTI, chance=0.6, seed=1).drop_reply()
+            with pytest.raises(ConnectionLossError):
+                await restore(client, tree, plan)
+            again = await plan_for(client, tree)
+            assert len(again.creations) < 2500
+            outcome = await restore(client, tree, again)
+            assert outcome.conflicts == []
+            assert (await plan_for(client, tree)).is_empty
+
+    run(scenario())
+    assert "never retrieved" not in caplog.text
+
+
+def test_a_counter_that_went_back_meanwhile_is_a_conflict(embedded: EmbeddedServer) -> None:
+    tree = Tree.fresh()
+    tree.add("/q", b"", OPEN_ACL, stat_of(), 9)
+
+    async def scenario() -> None:
+        async with AsyncClient(embedded.hosts) as client:
+            await client.create("/q")
+            for name in "abc":
+                await client.create(f"/q/{name}")
+                await client.delete(f"/q/{name}")
+            plan = await plan_for(client, tree)
+            await client.delete("/q")
+            await client.create("/q")
+            (conflict,) = (await restore(client, tree, plan)).conflicts
+            assert conflict[:2] == ("raise the counter", "/q")
+            assert "it is 0 now" in conflict.reason
 
     run(scenario())

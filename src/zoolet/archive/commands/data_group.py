@@ -16,5 +16,5 @@ _BOTH = {
 data = click.Group(
     "data",
     commands={**commands.data.commands, **_BOTH},
-    help=commands.data.help,
+    help="Inspect data directories and archives; only purge changes an existing directory.",
 )

@@ -35,12 +35,13 @@ def restore_to_server(
     """Compare, show the plan, ask, write. No connection is open while the user reads the plan."""
     try:
         plan = asyncio.run(_plan(machine, path, settings, wishes.most_counter_steps))
-        _show(plan, machine.zxid, settings.hosts, wishes)
-        if plan.blocked and plan.is_empty:
-            fail("zoolet: nothing can be written. End the clients that own the ephemerals.")
-        if plan.is_empty or wishes.dry_run:
-            return
-        _confirm(settings.hosts, wishes)
+    except ZooKeeperError as error:
+        fail(f"zoolet: {escaped(str(error))}")
+    _show(plan, machine.zxid, settings.hosts, wishes)
+    if plan.is_empty or wishes.dry_run:
+        sys.exit(1 if plan.blocked else 0)
+    _confirm(settings.hosts, wishes)
+    try:
         outcome = asyncio.run(_write(machine, plan, settings))
     except ZooKeeperError as error:
         fail(

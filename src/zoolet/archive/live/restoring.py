@@ -16,6 +16,7 @@ from zoolet.archive.live.comparing import znode_of
 from zoolet.archive.live.counters import add_steps, raise_counter
 from zoolet.archive.live.plan import CounterRaise, Plan, Step, StepKind
 from zoolet.client.asyncio_client.client import AsyncClient
+from zoolet.client.asyncio_client.waiting import forget
 from zoolet.client.errors import (
     BadArgumentsError,
     BadVersionError,
@@ -54,6 +55,7 @@ _REFUSALS: Final = (
 )
 """The errors that concern one znode; any other error ends the restore."""
 
+_RAISE: Final = "raise the counter"
 _OPERATIONS_IN_MULTI: Final = 500
 _STEPS_IN_MULTI: Final = 200
 _ACLS_IN_PROGRESS: Final = 256
@@ -112,16 +114,10 @@ async def restore(
         ZooKeeperError: the connection or the session was lost, and a part of the plan is written.
     """
     writer = _Writer(client, tree, progress)
-    new = {step.path for step in plan.creations}
-    await writer.raise_all(
-        raised for raised in plan.counters if raised.is_first and raised.path not in new
-    )
-    first = {raised.path: raised for raised in plan.counters if raised.is_first}
-    await writer.write(_creations(plan.creations, first))
-    await writer.write(plan.data)
-    await writer.write(plan.deletions)
-    await writer.raise_all(raised for raised in plan.counters if not raised.is_first)
-    await writer.set_acls(plan.acls)
+    try:
+        await writer.write_plan(plan)
+    finally:
+        writer.forget_rest()
     return writer.outcome
 
 
@@ -153,7 +149,23 @@ class _Writer:
         self._progress = progress
         self._sent: deque[tuple[list[_Item], Future[Any]]] = deque()
 
-    async def write(self, items: Iterable[_Item]) -> None:
+    async def write_plan(self, plan: Plan) -> None:
+        """Write all changes, in the order that the docstring of this module gives."""
+        new = {step.path for step in plan.creations}
+        first = {raised.path: raised for raised in plan.counters if raised.is_first}
+        await self._raise_all(raised for path, raised in first.items() if path not in new)
+        await self._write(_creations(plan.creations, first))
+        await self._write(plan.data)
+        await self._write(plan.deletions)
+        await self._raise_all(raised for raised in plan.counters if not raised.is_first)
+        await self._set_acls(plan.acls)
+
+    def forget_rest(self) -> None:
+        """Do not wait for the replies that have not come."""
+        for _, future in self._sent:
+            forget(future)
+
+    async def _write(self, items: Iterable[_Item]) -> None:
         """Write items in this order, and return when the server has replied to all of them."""
         batch: list[_Item] = []
         operations = size_bytes = 0
@@ -170,31 +182,32 @@ class _Writer:
         while self._sent:
             await self._settle_next()
 
-    async def raise_all(self, counters: Iterable[CounterRaise]) -> None:
+    async def _raise_all(self, counters: Iterable[CounterRaise]) -> None:
         """Raise the counters of existing parents."""
         for raised in counters:
+            path, wanted = raised.path, raised.wanted
             try:
-                await raise_counter(self._client, raised.path, raised.wanted, raised.steps)
+                reached = await raise_counter(self._client, path, wanted, raised.steps)
             except _REFUSALS as error:
-                self._refuse("raise the counter", raised.path, error)
-            else:
+                self._refuse(_RAISE, path, error)
+                continue
+            if reached >= wanted:
                 self.outcome.counters += 1
                 self._progress(self.outcome)
+            else:
+                reason = f"it is {reached} now, so it needs more steps than planned"
+                self.outcome.conflicts.append(Conflict(_RAISE, path, reason))
 
-    async def set_acls(self, steps: list[Step]) -> None:
+    async def _set_acls(self, steps: list[Step]) -> None:
         """Set ACLs one by one, because a multi cannot contain setACL."""
         for begin in range(0, len(steps), _ACLS_IN_PROGRESS):
-            sent = [
-                (
-                    step,
-                    self._client.set_acl(
-                        step.path, self._tree.acl_of(step.path), version=step.version
-                    ),
-                )
-                for step in steps[begin : begin + _ACLS_IN_PROGRESS]
-            ]
-            for step, future in sent:
-                await self._note(step, future)
+            await self._note_all(
+                [(step, self._set_acl(step)) for step in steps[begin : begin + _ACLS_IN_PROGRESS]]
+            )
+
+    def _set_acl(self, step: Step) -> Future[Any]:
+        acl = self._tree.acl_of(step.path)
+        return self._client.set_acl(step.path, acl, version=step.version)
 
     def _size_of(self, item: _Item) -> tuple[int, int]:
         """Return the number of operations of an item, and about how many bytes they have."""
@@ -247,13 +260,20 @@ class _Writer:
         try:
             await future
         except _REFUSALS:
-            sent = [(item, self._request([item])) for item in batch]
-            for item, single in sent:
-                await self._note(item, single)
+            await self._note_all([(item, self._request([item])) for item in batch])
         else:
             for item in batch:
                 self._count(item)
             self._progress(self.outcome)
+
+    async def _note_all(self, sent: list[tuple[_Item, Future[Any]]]) -> None:
+        """Wait for the replies to items that were sent one by one."""
+        try:
+            for item, future in sent:
+                await self._note(item, future)
+        finally:
+            for _, future in sent:
+                forget(future)
 
     async def _note(self, item: _Item, future: Future[Any]) -> None:
         """Wait for the reply to one item, and count the item or add a conflict."""
@@ -280,7 +300,7 @@ class _Writer:
         if isinstance(item, Step):
             self._refuse(item.kind.value, item.path, error)
         else:
-            self._refuse("raise the counter", item.raised.path, error)
+            self._refuse(_RAISE, item.raised.path, error)
 
     def _refuse(self, what: str, path: str, error: ZooKeeperError) -> None:
         reason = error.explanation

@@ -6,7 +6,7 @@ from zoolet.archive.reading.source import MissingTxns, Source, is_before
 from zoolet.data.directory_reader import state_of, txns_in
 from zoolet.model.txns import Txn
 from zoolet.storage.files import DataDirectories
-from zoolet.storage.recovery import AsOf, Recovery
+from zoolet.storage.recovery import PASSED_OVER, AsOf, Recovery
 
 
 class DirectorySource(Source):
@@ -17,7 +17,10 @@ class DirectorySource(Source):
 
     def state_at(self, as_of: AsOf) -> Recovery:
         """Return the state at a moment; see ``Source``."""
-        return state_of(self._directories, as_of)
+        recovery = state_of(self._directories, as_of)
+        # The other notes tell what a starting server would change; here, nothing is changed.
+        notes = [note for note in recovery.notes if note.startswith(PASSED_OVER)]
+        return recovery._replace(notes=notes)
 
     def txns(self, since: AsOf, until: AsOf) -> Iterator[Txn | MissingTxns]:
         """Yield the txns of all logs; see ``Source``."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.archives import ArchiveMaker
+from tests.support.archiving import MemoryPlace, archive_in
 from tests.support.histories import History, state_of
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.format.encryption import Key
@@ -178,6 +179,36 @@ def test_damaged_objects_never_give_a_wrong_state(tmp_path: Path, seed: int) -> 
                     given += 1
                     assert found == archived.states[zxid]
     assert refused
+    assert given
+
+
+def test_no_changed_byte_gives_a_wrong_state(tmp_path: Path) -> None:
+    """Each byte of each object of a small archive is changed, one at a time."""
+    archived = Archived(tmp_path, 7)
+    archived.add_segment(3)
+    archived.add_snapshot()
+    archived.add_segment(3)
+    zxids = list(archived.states)
+    place = MemoryPlace()
+    for name in archived.maker.archive.store.names():
+        place.objects[name] = (tmp_path / name).read_bytes()
+    refused: list[tuple[str, str]] = []
+    given = 0
+    for name, content in list(place.objects.items()):
+        for at in range(len(content)):
+            changed = bytes([content[at] ^ (1 << at % 8)])
+            place.objects[name] = content[:at] + changed + content[at + 1 :]
+            zxid = zxids[at % len(zxids)]
+            try:
+                found = state_at(ArchiveSource(archive_in(place)), zxid)
+            except ArchiveError as error:
+                refused.append((name, str(error)))
+            else:
+                assert found == archived.states[zxid]
+                given += 1
+        place.objects[name] = content
+    assert refused
+    assert all(name in text for name, text in refused)
     assert given
 
 
