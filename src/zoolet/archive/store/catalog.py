@@ -5,6 +5,7 @@ Pure: it uses only the names of the objects and the contents of the timelines. N
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -180,7 +181,7 @@ class Catalog:
         if not found:
             raise MissingTxnsError(
                 f"the archive does not have the state at {_text(zxid, time_ms)}: {problem}."
-                f" Run: zoolet archive check, and see which moments are there: {self.range_text()}."
+                f" {self._nearest_text(line, usable, zxid, time_ms)}"
             )
 
     def _line_at(self, zxid: int | None, time_ms: int | None) -> Line:
@@ -209,9 +210,9 @@ class Catalog:
         )
         if is_after and timeline.base_zxid != end.zxid:
             raise MissingTxnsError(
-                f"{_text(zxid, time_ms)} is in a gap of the archive ({timeline.reason.value})."
-                f" The nearest states are zxid 0x{end.zxid:x} (time {end.time_ms} ms) before it and"
-                f" zxid 0x{timeline.base_zxid:x} (time {timeline.time_ms} ms) after it."
+                f"{_text(zxid, time_ms)} is in a gap of the archive ({timeline.reason.value}). The"
+                f" nearest states are zxid 0x{end.zxid:x} ({_time_text(end.time_ms)}) before it and"
+                f" zxid 0x{timeline.base_zxid:x} ({_time_text(timeline.time_ms)}) after it."
             )
 
     @staticmethod
@@ -236,6 +237,37 @@ class Catalog:
             return None, f"txns after zxid 0x{reached:x} are missing in timeline {line.number}"
         return tuple(segments), ""
 
+    def _nearest_text(
+        self,
+        line: Line,
+        usable: list[SnapshotName],
+        zxid: int | None,
+        time_ms: int | None,
+    ) -> str:
+        """Return which states next to a moment the archive has."""
+        nearest = []
+        if usable:
+            before = usable[-1].zxid
+            for segment in line.chain(before):
+                if (zxid is not None and segment.last_zxid > zxid) or (
+                    time_ms is not None and segment.last_ms > time_ms
+                ):
+                    break
+                before = segment.last_zxid
+            nearest.append(f"zxid 0x{before:x} before it")
+        snapshots = [each for other in self.lines for each in other.snapshots]
+        later = [
+            each.zxid
+            for each in snapshots
+            if (zxid is not None and each.zxid > zxid)
+            or (time_ms is not None and each.time_ms > time_ms)
+        ]
+        if later:
+            nearest.append(f"zxid 0x{min(later):x} after it")
+        if not nearest:
+            return "To see what it has, run: zoolet archive check"
+        return f"The nearest states are {' and '.join(nearest)}."
+
     def range_text(self) -> str:
         """Return which states the archive has, for messages."""
         parts = []
@@ -252,4 +284,8 @@ def _further(one: SegmentName, other: SegmentName) -> SegmentName:
 def _text(zxid: int | None, time_ms: int | None) -> str:
     if zxid is not None:
         return f"zxid 0x{zxid:x}"
-    return "the end" if time_ms is None else f"the time {time_ms} ms"
+    return "the end" if time_ms is None else f"the time {_time_text(time_ms)}"
+
+
+def _time_text(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")

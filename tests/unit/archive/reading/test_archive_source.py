@@ -294,6 +294,23 @@ def test_txns_that_a_leader_cut_off_are_not_in_the_history(tmp_path: Path) -> No
         assert state_at(archived.source, zxid) == archived.states[zxid]
 
 
+def test_a_moment_whose_txns_are_missing_is_refused_with_its_neighbours(tmp_path: Path) -> None:
+    archived = Archived(tmp_path, 6)
+    archived.add_segment(3)
+    before = archived.machine.zxid
+    lost = archived.add_segment(5)
+    archived.add_segment(2)
+    archived.add_snapshot()
+    after = archived.machine.zxid
+    (tmp_path / lost).unlink()
+    said = f"nearest states are zxid 0x{before:x} before it and zxid 0x{after:x} after it"
+    for zxid in range(before + 1, after):
+        with pytest.raises(ArchiveError, match=said):
+            archived.source.state_at(AsOf(zxid=zxid))
+    for zxid in (before, after):
+        assert state_at(archived.source, zxid) == archived.states[zxid]
+
+
 def test_an_encrypted_archive_needs_its_key(tmp_path: Path) -> None:
     Archived(tmp_path, 5, KEY).grow(1)
     with pytest.raises(ArchiveError, match="--key-file"):
