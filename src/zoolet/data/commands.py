@@ -32,7 +32,7 @@ T = TypeVar("T")
 _ERRORS = Console(stderr=True)
 
 
-def _tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
+def tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
     """Yield the items, and show the progress on standard error if it is a terminal."""
     return track(
         items, what, total=total, console=_ERRORS, transient=True, disable=not _ERRORS.is_terminal
@@ -64,7 +64,7 @@ def check_command(source: Path, logs: Path | None) -> None:
         findings: Iterable[Finding] = [check_file(source)]
     else:
         findings = check(
-            directories_of(source, logs), lambda files: _tracked(files, "Reading", len(files))
+            directories_of(source, logs), lambda files: tracked(files, "Reading", len(files))
         )
     finding = None
     for finding in findings:
@@ -118,7 +118,7 @@ def export_command(directory: Path, file: IO[str], logs: Path | None) -> None:
     """Write all znodes as JSON lines; UTF-8 data as text, other data in base64."""
     machine = state_of(directories_of(directory, logs)).machine
     count = len(machine.tree)
-    export_tree(machine.zxid, machine.tree, file, lambda shown: _tracked(shown, "Writing", count))
+    export_tree(machine.zxid, machine.tree, file, lambda shown: tracked(shown, "Writing", count))
 
 
 @data.command("import")
@@ -127,7 +127,7 @@ def export_command(directory: Path, file: IO[str], logs: Path | None) -> None:
 @reporting(StorageError)
 def import_command(file: IO[str], directory: Path) -> None:
     """Create a new data directory from an export."""
-    zxid, tree = import_tree(_tracked(file, "Reading"), file.name)
+    zxid, tree = import_tree(tracked(file, "Reading"), file.name)
     path = write_data_directory(directory, zxid, tree, {})
     click.echo(f"{path}: {len(tree)} znodes")
 

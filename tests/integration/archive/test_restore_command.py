@@ -122,6 +122,28 @@ def test_a_lost_ensemble_and_a_missing_permission_are_said(moment: Moment, clien
     assert "127.0.0.1:1" in result.stderr
 
 
+def test_a_server_continues_with_the_counters_of_a_restored_subtree(
+    tmp_path: Path, moment: Moment, client: Client
+) -> None:
+    """And with the sessions of its ephemerals."""
+    client.create("/q")
+    client.create("/beside")
+    for _ in range(5):
+        last = client.create("/q/n-", mode=CreateMode.PERSISTENT_SEQUENTIAL).path
+        client.delete(last)
+    client.create("/q/e", mode=CreateMode.EPHEMERAL)
+    zxid = zxid_of(client)
+    target = ("--as-of", hex(zxid), "--to", tmp_path / "again" / "data", "--path", "/q")
+    assert run("restore", moment.directory, *target).exit_code == 0
+    with EmbeddedServer(tmp_path / "again") as again, Client(again.hosts) as other:
+        assert set(other.children("/").names) == {"q", "zookeeper"}
+        assert other.children("/q").names == ("e",)
+        owned = other.get("/q/e").stat.ephemeral_owner
+        assert owned == client.get("/q/e").stat.ephemeral_owner
+        created = other.create("/q/n-", mode=CreateMode.PERSISTENT_SEQUENTIAL).path
+        assert created == "/q/n-0000000006"
+
+
 class Bystander:
     """A client that goes on writing beside the restored subtree while others work.
 

@@ -11,7 +11,7 @@ from zoolet.archive.errors import ArchiveError
 from zoolet.archive.reading.opening import open_source
 from zoolet.archive.reading.source import MissingTxns
 from zoolet.console.reporting import reporting
-from zoolet.data.commands import checked_path
+from zoolet.data.commands import checked_path, tracked
 from zoolet.data.history import History
 from zoolet.data.json_form import show_time, show_txn
 from zoolet.exports.lines import Shown
@@ -48,7 +48,8 @@ def history_command(
     of the type "missing_txns" says which.
     """
     history = History(checked_path(path), is_recursive=recursive)
-    for found in open_source(source, logs, key_file).txns(since, until):
+    txns = open_source(source, logs, key_file).txns(since, until)
+    for found in tracked(txns, "Reading"):
         for shown in _shown(history, found):
             click.echo(json.dumps(shown, ensure_ascii=False))
 

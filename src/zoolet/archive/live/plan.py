@@ -115,11 +115,11 @@ class Plan:
                 f"{counted(len(self.counters), 'sequence counter')} to raise, by creating and"
                 f" deleting {counted(steps, 'znode')}"
             )
-        for raised in self.counters_too_far:
+        if self.counters_too_far:
+            most = max(raised.steps for raised in self.counters_too_far)
             yield (
-                f"The sequence counter of {escaped(raised.path)} stays below {raised.wanted}: it"
-                f" needs {raised.steps} steps. To raise it too, add: --most-counter-steps"
-                f" {raised.steps}"
+                f"{counted(len(self.counters_too_far), 'sequence counter')} to leave lower than in"
+                f" the state. To raise all of them, add: --most-counter-steps {most}"
             )
         for name, paths in self._listed():
             if paths:
@@ -138,7 +138,10 @@ class Plan:
         for step in self.steps:
             yield f"{step.kind.value:8}  {escaped(step.path)}"
         for raised in self.counters:
-            yield f"raise to {raised.wanted}  {escaped(raised.path)}"
+            yield f"raise the counter to {raised.wanted}  {escaped(raised.path)}"
+        for raised in self.counters_too_far:
+            lower = f"counter stays lower than {raised.wanted}, which needs {raised.steps} steps"
+            yield f"{lower}  {escaped(raised.path)}"
         for name, paths in self._listed():
             for path in paths:
                 yield f"{name}  {escaped(path)}"
