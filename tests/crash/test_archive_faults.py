@@ -16,15 +16,16 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.archiver import ArchiverProcess
-from tests.support.archiving import machine_of
 from tests.support.ensemble import ApacheEnsemble
 from tests.support.s3 import S3Emulator
 from tests.support.waiting import wait_until
 from zoolet.archive.checking.checking import check_archive
+from zoolet.archive.reading.archive_source import ArchiveSource
 from zoolet.archive.store.archive import Archive
 from zoolet.archive.store.store import Store
 from zoolet.client import Client, NoNodeError, ZooKeeperError
 from zoolet.state_machine.machine import StateMachine
+from zoolet.storage.recovery import AsOf
 
 WRITERS = 3
 NAMES = 8
@@ -238,7 +239,7 @@ def check_states(chance: random.Random, url: str, changes: list[Change]) -> None
     zxids = sorted({change.zxid for change in changes if change.zxid > first_zxid})
     chosen = chance.sample(zxids, min(RESTORED, len(zxids)))
     for zxid in chosen:
-        machine = machine_of(archive, next(catalog.plans(zxid=zxid)), zxid)
+        machine = ArchiveSource(archive).state_at(AsOf(zxid=zxid)).machine
         assert machine.zxid == zxid
         assert znodes_of(machine) == state_at(changes, zxid), hex(zxid)
     print(f"{len(changes)} changes; {len(chosen)} trees equal the model's")

@@ -1,14 +1,11 @@
-"""An archiver in a test, a store that fails, and states restored from an archive."""
+"""An archiver in a test, and a store that fails."""
 
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
-from zoolet.archive.format.names import SnapshotName
 from zoolet.archive.store.archive import Archive
-from zoolet.archive.store.catalog import Plan
 from zoolet.archive.store.store import Store
 from zoolet.archive.writing.ownership import Ownership
 from zoolet.archive.writing.retention import Rules
@@ -17,10 +14,6 @@ from zoolet.archive.writing.snapshots import HOUR_MS, Housekeeping
 from zoolet.archive.writing.sources import Source
 from zoolet.archive.writing.status import Status
 from zoolet.archive.writing.uploader import Uploader
-from zoolet.state_machine.machine import StateMachine
-from zoolet.state_machine.sessions import SessionTable
-from zoolet.storage.snapshots import read_snapshot
-from zoolet.wire.txns import decode_txn
 
 KEEPS_ALL = Rules(1_000_000, 1_000_000)
 
@@ -131,22 +124,3 @@ class ArchiverRun:
 
 def archive_in(place: MemoryPlace) -> Archive:
     return Archive.open(Store("memory", place=place))
-
-
-def machine_of(archive: Archive, plan: Plan, zxid: int) -> StateMachine:
-    """Return the state at a zxid, from the objects of a plan."""
-    machine = _from_snapshot(archive, plan.snapshot)
-    for segment in plan.segments:
-        for txn in archive.txns(segment):
-            if machine.zxid < txn.zxid <= zxid:
-                machine.apply(decode_txn(txn.payload))
-    return machine
-
-
-def _from_snapshot(archive: Archive, name: SnapshotName) -> StateMachine:
-    content = b"".join(archive.snapshot(name))
-    snapshot = read_snapshot(Path(f"snapshot.{name.zxid:x}"), content)
-    sessions = SessionTable(100)
-    for session_id, timeout_ms in snapshot.sessions.items():
-        sessions.open(session_id, timeout_ms, now_ms=0)
-    return StateMachine(snapshot.tree, sessions, name.zxid)

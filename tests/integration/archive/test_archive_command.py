@@ -9,13 +9,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.support.archiver import ArchiverProcess
-from tests.support.archiving import machine_of
 from tests.support.s3 import S3Emulator
 from tests.support.waiting import wait_until
 from zoolet.archive.commands.archive import archive
+from zoolet.archive.reading.archive_source import ArchiveSource
 from zoolet.archive.store.archive import Archive
 from zoolet.archive.store.store import Store
 from zoolet.client import Client
+from zoolet.storage.recovery import ALL
 from zoolet.testing import ServerProcess
 
 INTERVAL = ("--interval", "0.1")
@@ -34,10 +35,7 @@ def run(*arguments: str) -> Result:
 
 def data_of(url: str, path: str) -> bytes | None:
     """Return the data of a znode in the newest state of an archive."""
-    found = Archive.open(Store(url))
-    catalog = found.catalog()
-    assert catalog.end is not None
-    machine = machine_of(found, next(catalog.plans()), catalog.end.zxid)
+    machine = ArchiveSource(Archive.open(Store(url))).state_at(ALL).machine
     znode = machine.tree.find(path)
     return None if znode is None else znode.data
 

@@ -39,7 +39,7 @@ class ArchiveSource(Source):
         problems: list[DamagedObjectError] = []
         for plan in catalog.plans(as_of.zxid, as_of.time_ms):
             try:
-                recovery = self._recover(plan, as_of)
+                recovery = self.recover(plan, as_of)
             except DamagedObjectError as error:
                 problems.append(error)
             else:
@@ -74,7 +74,11 @@ class ArchiveSource(Source):
 
     # --- A state
 
-    def _recover(self, plan: Plan, as_of: AsOf) -> Recovery:
+    def recover(self, plan: Plan, as_of: AsOf) -> Recovery:
+        """Return the state at a moment from the objects of one of its plans.
+
+        Raises DamagedObjectError, and ArchiveError if this release cannot read a txn.
+        """
         machine = self._read_snapshot(plan.snapshot)
         replayed = 0
         for segment in plan.segments:

@@ -13,7 +13,6 @@ from tests.support.archiving import (
     MemoryPlace,
     RandomFaults,
     archive_in,
-    machine_of,
 )
 from tests.support.histories import History, state_of
 from tests.support.writer import DISK, Writer
@@ -21,10 +20,12 @@ from zoolet.archive.checking.checking import check_archive
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.format.names import SegmentName, parse_name
 from zoolet.archive.format.records import Reason
+from zoolet.archive.reading.archive_source import ArchiveSource
 from zoolet.archive.store.catalog import MissingTxnsError
 from zoolet.archive.store.store import Store
 from zoolet.archive.writing.ownership import LostOwnershipError
 from zoolet.archive.writing.sources import DirectorySource
+from zoolet.storage.recovery import AsOf
 from zoolet.storage.retention import Retention
 from zoolet.storage.txn_log import encode_record
 
@@ -50,8 +51,7 @@ def test_every_state_of_a_directory_is_archived(tmp_path: Path) -> None:
     archive = archive_in(place)
     for zxid, state in states.items():
         if zxid:
-            plan = next(archive.catalog().plans(zxid=zxid))
-            assert state_of(machine_of(archive, plan, zxid)) == state
+            assert state_of(ArchiveSource(archive).state_at(AsOf(zxid=zxid)).machine) == state
 
 
 def test_without_new_txns_nothing_is_uploaded(tmp_path: Path) -> None:
@@ -185,7 +185,8 @@ class _World:
                 assert is_in_gap or zxid < catalog.lines[0].timeline.base_zxid
                 continue
             for plan in self.chance.sample(plans, min(2, len(plans))):
-                assert state_of(machine_of(archive, plan, zxid)) in states
+                recovery = ArchiveSource(archive).recover(plan, AsOf(zxid=zxid))
+                assert state_of(recovery.machine) in states
         assert catalog.end is not None
         assert catalog.end.zxid == self.writer.machine.zxid
 
