@@ -34,7 +34,7 @@ class ArchiveSource(Source):
         If a snapshot is damaged or cannot be used, an older one and more txns give the same state.
         The notes tell it. Raises ArchiveError if there is no such way.
         """
-        catalog = self._archive.catalog()
+        catalog = self._archive.catalog(needs_all=True)
         notes = _notes_about_end(catalog, as_of)
         problems: list[DamagedObjectError] = []
         for plan in catalog.plans(as_of.zxid, as_of.time_ms):
@@ -51,7 +51,7 @@ class ArchiveSource(Source):
 
     def txns(self, since: AsOf, until: AsOf) -> Iterator[Txn | MissingTxns]:
         """Yield the txns of all timelines; see ``Source``."""
-        catalog = self._archive.catalog()
+        catalog = self._archive.catalog(needs_all=True)
         gaps = {gap.timeline: gap for gap in catalog.gaps()}
         for position, line in enumerate(catalog.lines):
             if (gap := gaps.get(line.number)) is not None:

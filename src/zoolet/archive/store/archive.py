@@ -58,14 +58,22 @@ class Archive:
                 store.write(IDENTITY, [identity.encode()], replaces=False)
         return cls.open(store)
 
-    def catalog(self) -> Catalog:
-        """Return what the archive holds now."""
+    def catalog(self, *, needs_all: bool = False) -> Catalog:
+        """Return what the archive holds now.
+
+        With ``needs_all``, raises DamagedObjectError if there are txns of a timeline without its
+        object: the state at a time would be that of the end of an earlier timeline.
+        """
         names = self.store.names()
         timelines = {
             parsed.number: self.timeline(parsed)
             for name in names
             if isinstance(parsed := parse_name(name), TimelineName)
         }
+        for name in names if needs_all else ():
+            segment = parse_name(name)
+            if isinstance(segment, SegmentName) and segment.timeline not in timelines:
+                raise DamagedObjectError(str(TimelineName(segment.timeline)), "it does not exist")
         return Catalog(names, timelines)
 
     def timeline(self, name: TimelineName) -> Timeline:

@@ -311,6 +311,19 @@ def test_a_moment_whose_txns_are_missing_is_refused_with_its_neighbours(tmp_path
         assert state_at(archived.source, zxid) == archived.states[zxid]
 
 
+def test_a_missing_timeline_is_not_taken_for_the_end_of_the_archive(tmp_path: Path) -> None:
+    archived = Archived(tmp_path, 8)
+    archived.add_segment(3)
+    archived.add_gap(3)
+    archived.add_segment(3)
+    (tmp_path / "timelines" / "0002").unlink()
+    last_ms = archived.txns[-1].header.time_ms
+    with pytest.raises(ArchiveError, match=r"timelines/0002 .* does not exist"):
+        archived.source.state_at(AsOf(time_ms=last_ms))
+    with pytest.raises(ArchiveError, match=r"timelines/0002 .* does not exist"):
+        list(archived.source.txns(ALL, ALL))
+
+
 def test_an_encrypted_archive_needs_its_key(tmp_path: Path) -> None:
     Archived(tmp_path, 5, KEY).grow(1)
     with pytest.raises(ArchiveError, match="--key-file"):
