@@ -1,6 +1,7 @@
 """``zoolet data restore --to-server``: the plan, the question, and what is written."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from typing import NamedTuple, Self
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.support.terminal import Terminal
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.archive.commands.data_group import data
 from zoolet.client import ACL, OPEN_ACL, Client, CreateMode, Id, ZnodeData
@@ -107,6 +109,19 @@ def test_without_a_terminal_it_writes_only_with_yes(moment: Moment, client: Clie
     result = moment.restore("--yes")
     assert result.exit_code == 0
     assert "0 znodes to create" in result.stdout
+
+
+def test_at_a_terminal_it_asks(moment: Moment, client: Client) -> None:
+    """No connection is open meanwhile, so no session of the command can expire."""
+    target = ("--as-of", hex(moment.zxid), "--to-server", moment.hosts)
+    command = [sys.executable, "-m", "zoolet", "data", "restore", str(moment.directory), *target]
+    for answer, status in (("n", 1), ("y", 0)):
+        with Terminal(command, dict(os.environ)) as terminal:
+            terminal.wait_for(r"Write these changes to .*\[y/N\]")
+            assert client.exists("/a/b") is None
+            terminal.enter(answer)
+            assert terminal.wait_for_end() == status
+    assert client.exists("/a/b") is not None
 
 
 def test_a_lost_ensemble_and_a_missing_permission_are_said(moment: Moment, client: Client) -> None:
