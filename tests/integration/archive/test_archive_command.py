@@ -1,5 +1,6 @@
 """``zoolet archive`` with real servers, an object store and processes that are killed."""
 
+import random
 import re
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from tests.support.archiver import ArchiverProcess
 from tests.support.s3 import S3Emulator
 from tests.support.waiting import wait_until
 from zoolet.archive.commands.archive import archive
+from zoolet.archive.format.names import IDENTITY
 from zoolet.archive.reading.archive_source import ArchiveSource
 from zoolet.archive.store.archive import Archive
 from zoolet.archive.store.store import Store
@@ -94,7 +96,9 @@ def test_once_archives_a_stopped_server_with_a_key(server: ServerProcess, tmp_pa
         assert path.is_dir() or b"secret" not in path.read_bytes()
 
 
-def test_an_object_store_is_used_and_may_fail(server: ServerProcess, tmp_path: Path) -> None:
+def test_an_object_store_is_used_and_may_fail(
+    server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("moto")
     data = str(server.directory / "data")
     with S3Emulator(tmp_path / "s3") as store, Client(server.hosts) as client:
@@ -113,6 +117,27 @@ def test_an_object_store_is_used_and_may_fail(server: ServerProcess, tmp_path: P
         checking = ArchiverProcess(tmp_path / "check", "check", store.url, environment=environment)
         assert checking.run() == 0, checking.log
         assert re.search(r"[1-9]\d* objects, 0 problems", checking.log)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        check_large_and_exclusive_objects(Store(store.url))
+
+
+def check_large_and_exclusive_objects(store: Store) -> None:
+    """An object in several parts exists only when it is complete; an exclusive one is kept."""
+    content = random.Random(1).randbytes(20 << 20)
+
+    def interrupted() -> Iterator[bytes]:
+        yield content
+        raise OSError(5, "the source fails")
+
+    name = "snapshots/0001/large"
+    with pytest.raises(OSError, match="the source fails"):
+        store.write(name, interrupted())
+    assert name not in store.names()
+    store.write(name, [content])
+    assert store.read(name) == content
+    with pytest.raises(FileExistsError):
+        store.write(IDENTITY, [b""], replaces=False)
 
 
 def test_metrics_show_the_last_archived_txn(server: ServerProcess, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from zoolet.storage.disk import Disk, DiskFile
 from zoolet.storage.epochs import EpochFiles
 from zoolet.storage.files import UNFINISHED, DataDirectories, by_zxid, log_name, snapshot_name
 
-_KEPT_LOG_NAME: Final = UNFINISHED + "log"
+_UNFINISHED_LOG: Final = UNFINISHED + "log"
 
 
 def seed(archive: Archive, directories: DataDirectories) -> None:
@@ -27,7 +27,7 @@ def seed(archive: Archive, directories: DataDirectories) -> None:
     disk = Disk()
     directories.prepare(disk)
     names = disk.list_names(directories.snapshots)
-    if by_zxid(names, "snapshot") or by_zxid(names, "log"):
+    if by_zxid(names, "snapshot") or by_zxid(disk.list_names(directories.logs), "log"):
         return
     catalog = archive.catalog()
     if not catalog.lines:
@@ -50,7 +50,8 @@ def seed(archive: Archive, directories: DataDirectories) -> None:
 def _write(archive: Archive, directories: DataDirectories, plan: Plan) -> int:
     """Write the snapshot and the txns after it; return the zxid of the last txn.
 
-    The snapshot gets its name last: without it, a directory counts as empty.
+    The snapshot gets its name before the log: after a kill in between, the directory has an older
+    state, and the leader sends the txns after it.
     """
     disk, folder = Disk(), directories.snapshots
     zxid = plan.snapshot.zxid
@@ -63,18 +64,25 @@ def _write(archive: Archive, directories: DataDirectories, plan: Plan) -> int:
         file.sync()
     finally:
         file.close()
-    last = _write_log(archive, directories, plan)
+    first, last = _write_log(archive, directories, plan)
     epochs = EpochFiles(disk, directories)
     epochs.store_accepted(epoch_of(last))
     epochs.store_current(epoch_of(last))
     disk.rename(unfinished, folder / snapshot_name(zxid))
     disk.sync_directory(folder)
+    unnamed = directories.logs / _UNFINISHED_LOG
+    if first:
+        disk.rename(unnamed, directories.logs / log_name(first))
+        disk.sync_directory(directories.logs)
+    else:
+        disk.remove(unnamed)
     return last
 
 
-def _write_log(archive: Archive, directories: DataDirectories, plan: Plan) -> int:
-    disk, folder = Disk(), directories.logs
-    path = folder / _KEPT_LOG_NAME
+def _write_log(archive: Archive, directories: DataDirectories, plan: Plan) -> tuple[int, int]:
+    """Write a log without its name; return its first zxid, 0 if it has none, and the last zxid."""
+    disk = Disk()
+    path = directories.logs / _UNFINISHED_LOG
     disk.remove(path)
     reached = plan.snapshot.zxid
     first = 0
@@ -90,12 +98,7 @@ def _write_log(archive: Archive, directories: DataDirectories, plan: Plan) -> in
         file.sync()
     finally:
         file.close()
-    if first:
-        disk.rename(path, folder / log_name(first))
-        disk.sync_directory(folder)
-    else:
-        disk.remove(path)
-    return reached
+    return first, reached
 
 
 def _clear(disk: Disk, directories: DataDirectories) -> None:

@@ -1,11 +1,13 @@
 """An empty work directory gets the newest state of the archive."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.archiving import ArchiverRun, MemoryPlace, archive_in
+from tests.support.archiving import ArchiverRun, Killed, MemoryPlace, archive_in
 from tests.support.histories import state_of as values_of
 from tests.support.writer import Writer
 from zoolet.archive.format.names import SnapshotName, parse_name
@@ -73,3 +75,29 @@ def test_a_directory_with_data_is_not_changed(writer: Writer, tmp_path: Path) ->
     before = sorted(path.name for path in other.directories.snapshots.iterdir())
     seed(archive_in(place), other.directories)
     assert sorted(path.name for path in other.directories.snapshots.iterdir()) == before
+
+
+def test_a_kill_leaves_a_directory_that_can_be_used(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are changed by renames only; the kill comes before or after each of them."""
+    place = archived(writer)
+    states = []
+    for kill_at in range(8):
+        directories = DataDirectories.of(tmp_path / str(kill_at))
+        with monkeypatch.context() as patch:
+            renamed = iter(range(kill_at))
+
+            def rename(disk: Disk, old: Path, new: Path, left: Iterator[int] = renamed) -> None:
+                del disk
+                if next(left, None) is None:
+                    raise Killed
+                old.replace(new)
+
+            patch.setattr(Disk, "rename", rename)
+            with suppress(Killed):
+                seed(archive_in(place), directories)
+        seed(archive_in(place), directories)
+        states.append(state_of(directories).machine.zxid)
+    assert writer.machine.zxid in states
+    assert all(zxid > 0 for zxid in states)
