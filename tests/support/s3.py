@@ -1,6 +1,7 @@
 """An object store with the interface of S3, in a process of its own that a test may kill."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.proxy import Proxy
-from tests.support.waiting import WAIT_S, wait_until
+from tests.support.waiting import wait_until
 from zoolet.testing.servers.base import ADDRESS, ReservedPort
 
 BUCKET = "bucket"
+_LONGEST_S = 300
+"""How long the repetition of all requests may take."""
 
 
 class S3Emulator:
@@ -66,7 +69,7 @@ class S3Emulator:
             )
         wait_until(self._answers, "the emulator of S3")
         if recording.exists():
-            _drop_incomplete_line(recording)
+            _keep_changes(recording)
             self._request("POST", "/moto-api/recorder/replay-recording")
         self._request("POST", "/moto-api/recorder/start-recording")
         if not recording.exists():
@@ -112,10 +115,13 @@ class S3Emulator:
         if path == f"/{BUCKET}":
             scope = "20200101/us-east-1/s3/aws4_request"
             request.add_header("Authorization", f"AWS4-HMAC-SHA256 Credential=test/{scope}")
-        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+        with urllib.request.urlopen(request, timeout=_LONGEST_S) as answer:
             answer.read()
 
 
-def _drop_incomplete_line(recording: Path) -> None:
-    content = recording.read_bytes()
-    recording.write_bytes(content[: content.rfind(b"\n") + 1])
+def _keep_changes(recording: Path) -> None:
+    """Remove the requests that change nothing, and an incomplete line."""
+    lines = recording.read_bytes().splitlines(keepends=True)
+    complete = [line for line in lines if line.endswith(b"\n")]
+    kept = [line for line in complete if json.loads(line)["method"] in {"PUT", "POST", "DELETE"}]
+    recording.write_bytes(b"".join(kept))
