@@ -59,6 +59,9 @@ class MemoryPlace:
     def modified_ms(self, name: str) -> int:
         return self.times_ms[name]
 
+    def remove_unfinished(self) -> None:
+        pass
+
 
 class RandomFaults:
     """Lets the requests to a place fail, or ends the archiver, by chance."""

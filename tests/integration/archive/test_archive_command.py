@@ -192,3 +192,11 @@ def test_a_directory_without_data_is_refused(tmp_path: Path) -> None:
     result = run("--from-dir", str(tmp_path), "--to", str(tmp_path / "archive"), "--once")
     assert result.exit_code == 1
     assert "is not the dataDir of a server" in result.output
+
+
+def test_a_place_that_cannot_be_used_is_refused(server: ServerProcess, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    data = str(server.directory / "data")
+    result = run("--from-dir", data, "--to", str(tmp_path / "file" / "archive"), "--once")
+    assert result.exit_code == 1
+    assert "Correct the URL" in result.output

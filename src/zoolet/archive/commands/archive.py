@@ -35,6 +35,7 @@ from zoolet.model.ensemble import LARGEST_ID
 from zoolet.server.common.errors import ConfigError, ServerError
 from zoolet.server.logs.logs import LogFormat, set_up
 from zoolet.storage.disk import Disk
+from zoolet.storage.epochs import CURRENT_EPOCH
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
 
@@ -150,8 +151,26 @@ def _archive_directory(
         signal.signal(number, lambda *_: stopping.ask())
     _serve(settings, status)
     log.info("archiving %s to %s", directories.logs, settings.store.url)
+    _warn(directories)
     archiver = Archiver(settings.store, settings.options, status, stopping)
     archiver.run(DirectorySource(directories), once=once)
+
+
+def _warn(directories: DataDirectories) -> None:
+    """Log what may be wrong with the directories of a standalone server."""
+    disk = Disk()
+    newest_zxid = by_zxid(disk.list_names(directories.snapshots), "snapshot")[-1][0]
+    if newest_zxid and not by_zxid(disk.list_names(directories.logs), "log"):
+        log.warning(
+            "%s has no transaction log: if the server has a dataLogDir, give it with --logs",
+            directories.logs,
+        )
+    if CURRENT_EPOCH in disk.list_names(directories.snapshots):
+        log.warning(
+            "%s is, or was, the directory of a member of an ensemble. If it is one now, archive"
+            " the ensemble with --from: the log of a member may have txns that are not committed",
+            directories.snapshots,
+        )
 
 
 def _archive_ensemble(settings: _Settings, given: dict[str, Any]) -> None:

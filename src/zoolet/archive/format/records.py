@@ -44,6 +44,7 @@ class Owner(NamedTuple):
     Attributes:
         id: a random id of the process.
         host: the name of its machine.
+        machine: the boot of this machine, and the name space of process ids; "" if not known.
         pid: its process id.
         began_ms: when it began, in ms since the epoch.
         seen_ms: when it wrote this object.
@@ -54,6 +55,7 @@ class Owner(NamedTuple):
 
     id: str
     host: str
+    machine: str
     pid: int
     began_ms: int
     seen_ms: int
@@ -72,6 +74,7 @@ class Owner(NamedTuple):
         return cls(
             fields.text("id"),
             fields.text("host"),
+            fields.text("machine"),
             fields.number("pid"),
             fields.number("began_ms"),
             fields.number("seen_ms"),

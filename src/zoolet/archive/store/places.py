@@ -46,6 +46,9 @@ class Place(Protocol):
     def modified_ms(self, name: str) -> int:
         """Return when the object was written, by the clock of the place; in ms since the epoch."""
 
+    def remove_unfinished(self) -> None:
+        """Remove what killed processes have written in part."""
+
 
 class Folder:
     """A folder of a file system."""
@@ -106,6 +109,11 @@ class Folder:
     def modified_ms(self, name: str) -> int:
         """Return when the file was written."""
         return (self._path / name).stat().st_mtime_ns // 1_000_000
+
+    def remove_unfinished(self) -> None:
+        """Remove the files without a final name."""
+        for path in self._path.rglob(f"{_UNFINISHED}*"):
+            path.unlink(missing_ok=True)
 
 
 def _sync_directory(path: Path) -> None:
@@ -187,6 +195,9 @@ class ObjectStore:
         with _os_errors():
             self._fs.invalidate_cache()
             return int(self._fs.modified(f"{self._root}/{name}").timestamp() * 1000)
+
+    def remove_unfinished(self) -> None:
+        """Do nothing: the store's own rules remove uploads that were never completed."""
 
 
 @contextlib.contextmanager

@@ -114,6 +114,10 @@ class Store:
         """Return when an object was written, by the clock of the store."""
         return self._place.modified_ms(name)
 
+    def remove_unfinished(self) -> None:
+        """Remove what killed archivers have written in part. Only the owner may call this."""
+        self._place.remove_unfinished()
+
     def _limited(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         for block in blocks:
             self._limiter.wait(len(block))

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.store.archive import Archive
@@ -15,6 +15,9 @@ from zoolet.archive.writing.snapshots import HOUR_MS, Housekeeping
 from zoolet.archive.writing.sources import Source
 from zoolet.archive.writing.status import Status, log
 from zoolet.archive.writing.uploader import Uploader, wall_ms
+
+_NEED_A_USER: Final = (PermissionError, NotADirectoryError, FileNotFoundError)
+"""Errors at the start that repetition does not correct."""
 
 
 class Options(NamedTuple):
@@ -49,13 +52,22 @@ class Archiver:
         Raises ArchiveError if another archiver is the owner, and StoppedError.
         """
         retrier = self._retrier
-        archive = retrier.call("opening", lambda: Archive.open_or_create(self._store))
+        try:
+            archive = retrier.call(
+                "opening", lambda: Archive.open_or_create(self._store), final=_NEED_A_USER
+            )
+        except _NEED_A_USER as error:
+            raise ArchiveError(
+                f"{self._store.url} cannot be used: {error}. Correct the URL, or give the archiver"
+                " the permission to list, read, write and delete there."
+            ) from error
         ownership = retrier.call("becoming the owner", lambda: Ownership.take(archive))
         ended = threading.Event()
         beating = threading.Thread(
             target=self._beat, args=(ownership, ended), name="zoolet-owner", daemon=True
         )
         beating.start()
+        self._store.remove_unfinished()
         log.info("archive %s, id %s", self._store.url, archive.identity.id)
         try:
             yield archive, ownership

@@ -12,6 +12,7 @@ import platform
 import secrets
 import threading
 import time
+from pathlib import Path
 from typing import Final
 
 from zoolet.archive.errors import ArchiveError, DamagedObjectError
@@ -54,7 +55,8 @@ class Ownership:
         """Become the owner; raises ArchiveError if another archiver is alive, and OSError."""
         numbers = _numbers(archive)
         now_ms = int(time.time() * 1000)
-        owner = Owner(secrets.token_hex(8), platform.node(), os.getpid(), now_ms, now_ms)
+        own_id, host = secrets.token_hex(8), platform.node()
+        owner = Owner(own_id, host, machine(), os.getpid(), now_ms, now_ms)
         if numbers:
             _check_not_alive(archive, OwnerName(numbers[-1]), owner.id)
         number = numbers[-1] + 1 if numbers else 1
@@ -139,5 +141,19 @@ def _check_not_alive(archive: Archive, name: OwnerName, own_id: str) -> None:
 
 def _is_dead_here(owner: Owner) -> bool:
     """Return whether the owner was a process of this machine that does not run any more."""
-    is_here = owner.host == platform.node()
-    return is_here and (owner.pid == os.getpid() or not is_alive(owner.pid))
+    here = (platform.node(), machine())
+    if not owner.machine or (owner.host, owner.machine) != here:
+        return False
+    return owner.pid == os.getpid() or not is_alive(owner.pid)
+
+
+def machine() -> str:
+    """Return a text that only processes of this machine, or of this container, have in common.
+
+    Two machines may have the same host name. "" if the system has no such text.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""

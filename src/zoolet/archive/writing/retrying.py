@@ -62,12 +62,17 @@ class Retrier:
         self._wait = wait if wait is not None else stopping.wait
 
     def call(
-        self, what: str, request: Callable[[], T], failed: Callable[[], None] = lambda: None
+        self,
+        what: str,
+        request: Callable[[], T],
+        failed: Callable[[], None] = lambda: None,
+        final: tuple[type[OSError], ...] = (FileExistsError,),
     ) -> T:
         """Return the result of ``request``; repeat it as long as it raises OSError.
 
         ``what`` names the request for the log; ``failed`` is called after each failure. Raises
-        StoppedError if the archiver stops meanwhile, and every other error of the request.
+        StoppedError if the archiver stops meanwhile, the errors in ``final``, and every error that
+        is no OSError.
         """
         delay_s = _FIRST_DELAY_S
         logged_s = -_LOG_INTERVAL_S
@@ -75,7 +80,7 @@ class Retrier:
             before = self._status.state
             try:
                 result = request()
-            except FileExistsError:
+            except final:
                 raise
             except OSError as error:
                 self._status.errors += 1

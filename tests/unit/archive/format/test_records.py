@@ -14,7 +14,7 @@ from zoolet.archive.format.records import (
 )
 
 IDENTITY = Identity("ab", 5, None)
-OWNER = Owner("cd", "host", 7, 1, 2, ended=True, timeline=3, last_zxid=4)
+OWNER = Owner("cd", "host", "boot", 7, 1, 2, ended=True, timeline=3, last_zxid=4)
 TIMELINE = Timeline(8, Reason.TRUNCATED, Previous(1, 9, 10), 11, 8)
 
 

@@ -97,6 +97,8 @@ def test_unfinished_files_are_no_objects(tmp_path: Path) -> None:
     store.write(NAME, [b"content"])
     (tmp_path / "owners" / ".unfinished-x").write_bytes(b"half")
     assert store.names() == [NAME]
+    store.remove_unfinished()
+    assert [path.name for path in (tmp_path / "owners").iterdir()] == [NAME.rpartition("/")[2]]
 
 
 def test_a_folder_is_named_by_a_path_or_a_url(tmp_path: Path) -> None:

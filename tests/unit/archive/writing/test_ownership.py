@@ -11,6 +11,7 @@ from zoolet.archive.format.names import OwnerName
 from zoolet.archive.format.records import Owner
 from zoolet.archive.store.archive import Archive
 from zoolet.archive.store.store import Store
+from zoolet.archive.writing import ownership
 from zoolet.archive.writing.ownership import ALIVE_S, LostOwnershipError, Ownership
 
 
@@ -32,8 +33,18 @@ def archive(clock: _Clock) -> Archive:
     return Archive.open_or_create(Store("memory", place=place))
 
 
-def write_owner(archive: Archive, number: int, host: str, pid: int, *, ended: bool = False) -> None:
-    owner = Owner("id", host, pid, 1, 2, ended=ended)
+def write_owner(
+    archive: Archive,
+    number: int,
+    host: str,
+    pid: int,
+    *,
+    ended: bool = False,
+    machine: str | None = None,
+) -> None:
+    if machine is None:
+        machine = ownership.machine()
+    owner = Owner("id", host, machine, pid, 1, 2, ended=ended)
     archive.store.write(str(OwnerName(number)), [owner.encode()])
 
 
@@ -72,14 +83,23 @@ def test_a_live_process_of_this_machine_is_an_owner(archive: Archive) -> None:
         Ownership.take(archive)
 
 
+@pytest.mark.parametrize("machine", ["another boot", ""])
+def test_a_process_of_another_machine_with_the_same_name_is_an_owner(
+    archive: Archive, machine: str
+) -> None:
+    write_owner(archive, 1, platform.node(), 1 << 22, machine=machine)
+    with pytest.raises(ArchiveError, match="Stop it first"):
+        Ownership.take(archive)
+
+
 def test_an_owner_stops_when_there_is_a_newer_one(archive: Archive) -> None:
-    ownership = Ownership.take(archive)
-    ownership.refresh()
+    own = Ownership.take(archive)
+    own.refresh()
     write_owner(archive, 2, "other", 12)
     with pytest.raises(LostOwnershipError, match="owners/0000000002"):
-        ownership.refresh()
+        own.refresh()
     with pytest.raises(LostOwnershipError):
-        ownership.check()
+        own.check()
 
 
 def test_a_damaged_owner_counts_for_its_time(archive: Archive, clock: _Clock) -> None:
