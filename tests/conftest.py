@@ -71,6 +71,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--observer-worlds", type=int, default=100, help="how many of them")
     parser.addoption("--first-client-world", type=int, default=1, help="of the clients' simulation")
     parser.addoption("--client-worlds", type=int, default=25, help="how many for each client")
+    parser.addoption("--first-mirror-world", type=int, default=1, help="of the mirror")
+    parser.addoption("--mirror-worlds", type=int, default=3, help="how many for each policy")
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")
     parser.addoption("--seeds", type=int, default=4, help="how many, one after the other")
     parser.addoption("--requests", type=int, default=1000, help="of each seed")

@@ -32,6 +32,7 @@ _PLACES: Final = {
     "ensemble": "zoolet.ensemble.commands",
     "init": "zoolet.server.cli.init",
     "jobs": "zoolet.jobs.cli.commands",
+    "mirror": "zoolet.archive.commands.mirror",
     "server": "zoolet.server.cli.commands",
     "worker": "zoolet.jobs.cli.commands",
 }

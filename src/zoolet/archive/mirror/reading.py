@@ -1,0 +1,156 @@
+"""Reads znodes of the source, as far as the plan needs them.
+
+Invariant: a znode that is returned was in this state at one moment; its ACL may be newer. Imports
+``model``, ``client``, the errors and other modules of its package.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from zoolet.archive.errors import ArchiveError
+from zoolet.archive.mirror.rows import Found, Row
+from zoolet.archive.mirror.scan import not_readable
+from zoolet.archive.mirror.subtree import Subtree
+from zoolet.client.asyncio_client.client import AsyncClient
+from zoolet.client.errors import NoAuthError, NoNodeError, ZooKeeperError
+from zoolet.client.transfers import is_hidden
+from zoolet.model.owner_kinds import OwnerKind
+from zoolet.model.results import AclOf, ZnodeData
+from zoolet.model.stat import Stat
+
+T = TypeVar("T")
+
+_TOGETHER: Final = 64
+"""The most reads that are outstanding: each reply may have a megabyte."""
+
+_MOST_BYTES: Final = 4 * 1024 * 1024
+"""The bytes of data after which no more znodes are read before these are written."""
+
+
+def is_left_out(stat: Stat, *, keeps_ephemerals: bool) -> bool:
+    """Whether a znode of the source gets no copy: its session exists only at the source."""
+    return not keeps_ephemerals and OwnerKind.of(stat.ephemeral_owner) is OwnerKind.SESSION
+
+
+def chunks(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Yield the items in sequences of up to ``most``."""
+    return (items[begin : begin + most] for begin in range(0, len(items), most))
+
+
+async def all_of(futures: Sequence[Awaitable[T]]) -> list[T | ZooKeeperError]:
+    """Wait for all futures, and return their results or errors.
+
+    Other exceptions than ZooKeeperError are raised after all have ended.
+    """
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    found: list[T | ZooKeeperError] = []
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, ZooKeeperError):
+            raise result
+        found.append(result)
+    return found
+
+
+class SourceReader:
+    """Reads znodes of the source.
+
+    Args:
+        client: the client of the source.
+        subtree: the source.
+        row_of: returns the row of the copy.
+        keeps_ephemerals: whether ephemerals get persistent copies.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        subtree: Subtree,
+        row_of: Callable[[str], Row | None],
+        *,
+        keeps_ephemerals: bool,
+    ) -> None:
+        self._client = client
+        self._subtree = subtree
+        self._row_of = row_of
+        self._keeps_ephemerals = keeps_ephemerals
+
+    async def read(self, wanted: Sequence[str]) -> dict[str, Found | None]:
+        """Return znodes by their paths, None if there is none to copy.
+
+        Paths are missing if they are not read yet, because the data of others are large.
+
+        Raises:
+            ArchiveError: a znode may not be read.
+            ZooKeeperError: the connection was lost.
+        """
+        found: dict[str, Found | None] = {}
+        size_bytes = 0
+        for together in chunks(wanted, _TOGETHER):
+            if size_bytes > _MOST_BYTES:
+                break
+            read = await all_of([self._get(relative) for relative in together])
+            for relative, result in zip(together, read, strict=True):
+                found[relative] = self._found(result)
+                size_bytes += 0 if isinstance(result, ZooKeeperError) else len(result.data or b"")
+        await self._add_acls(found)
+        return found
+
+    async def counters(self, wanted: Sequence[str]) -> list[Stat | None]:
+        """Return the Stats of znodes, None for each that does not exist."""
+        futures = [self._client.exists(self._subtree.absolute(relative)) for relative in wanted]
+        found: list[Stat | None] = []
+        for result in await all_of(futures):
+            if isinstance(result, ZooKeeperError):
+                raise result
+            found.append(result)
+        return found
+
+    def _get(self, relative: str) -> Awaitable[ZnodeData]:
+        return self._client.get(self._subtree.absolute(relative))
+
+    def _found(self, result: ZnodeData | ZooKeeperError) -> Found | None:
+        if isinstance(result, NoNodeError):
+            return None
+        if isinstance(result, NoAuthError):
+            raise not_readable(self._client, result)
+        if isinstance(result, ZooKeeperError):
+            raise result
+        if is_left_out(result.stat, keeps_ephemerals=self._keeps_ephemerals):
+            return None
+        return Found(result.data, result.stat, None)
+
+    async def _add_acls(self, found: dict[str, Found | None]) -> None:
+        """Read the ACLs that are new or changed; forget znodes that do not exist any more."""
+        needed = [
+            relative
+            for relative, znode in found.items()
+            if znode is not None and self._needs_acl(relative, znode)
+        ]
+        for together in chunks(needed, _TOGETHER * 4):
+            paths = [self._subtree.absolute(relative) for relative in together]
+            read = await all_of([self._client.get_acl(path) for path in paths])
+            for relative, path, result in zip(together, paths, read, strict=True):
+                znode = found[relative]
+                if isinstance(result, NoNodeError) or znode is None:
+                    found[relative] = None
+                else:
+                    found[relative] = self._with_acl(znode, path, result)
+
+    def _needs_acl(self, relative: str, znode: Found) -> bool:
+        row = self._row_of(relative)
+        stat = znode.stat
+        return row is None or row.czxid != stat.czxid or row.aversion != stat.aversion
+
+    def _with_acl(self, znode: Found, path: str, result: AclOf | ZooKeeperError) -> Found:
+        if isinstance(result, NoAuthError):
+            raise not_readable(self._client, result)
+        if isinstance(result, ZooKeeperError):
+            raise result
+        if is_hidden(result.acl):
+            raise ArchiveError(
+                f"{path} on {self._client.address}: only clients with the permission ADMIN see the"
+                " complete ACL: give the login of such a client (--from-auth)"
+            )
+        stat = znode.stat._replace(aversion=result.stat.aversion)
+        return znode._replace(stat=stat, acl=result.acl)
