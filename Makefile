@@ -37,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults migration crash flakes jobs-faults jobs-soak \
+  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash flakes jobs-faults jobs-soak \
   revision attack bench bench-client bench-observer bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
@@ -226,6 +226,10 @@ observer-faults: $(READY) apache $(APACHE_JARS)/.unpacked ## Let servers and lin
 archive-faults: $(READY) apache $(APACHE_JARS)/.unpacked ## Kill the archiver, the leader and the object store under writers; SECONDS=, SEED=
 	$(BIN)/python -m pytest -s --timeout 7200 tests/crash/test_archive_faults.py \
 	  --apache-jars=$(APACHE_JARS) --archive-seconds=$(or $(SECONDS),600) $(addprefix --archive-seed=,$(SEED))
+
+mirror-faults: $(READY) apache ## Kill a mirror and its servers 20 times under 1,000 writes a second; ROUNDS=, SEED=
+	for target in zoolet apache; do $(BIN)/python -m pytest -s --timeout 3600 tests/crash/test_mirror_faults.py \
+	  --mirror-target=$$target --mirror-rounds=$(ROUNDS) $(addprefix --mirror-seed=,$(SEED)) || exit 1; done
 
 jobs-faults: $(READY) apache postgresql ## Kill an ensemble's leader twice under 20,000 jobs; a result store down for 10 s
 	$(BIN)/python -m pytest -s --timeout 900 tests/crash/test_jobs_ensemble.py tests/crash/test_jobs_faults.py \

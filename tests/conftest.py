@@ -73,6 +73,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--client-worlds", type=int, default=25, help="how many for each client")
     parser.addoption("--first-mirror-world", type=int, default=1, help="of the mirror")
     parser.addoption("--mirror-worlds", type=int, default=3, help="how many for each policy")
+    parser.addoption("--mirror-rounds", type=int, default=2, help="of faults of a mirror")
+    parser.addoption("--mirror-seed", type=int, help="of these faults")
+    parser.addoption(
+        "--mirror-target", choices=["zoolet", "apache"], default="zoolet", help="of this mirror"
+    )
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")
     parser.addoption("--seeds", type=int, default=4, help="how many, one after the other")
     parser.addoption("--requests", type=int, default=1000, help="of each seed")

@@ -18,7 +18,7 @@ from zoolet.client import (
     Id,
     Multi,
 )
-from zoolet.testing import ApacheServer, EmbeddedServer
+from zoolet.testing import ApacheServer, EmbeddedServer, ErrorCode, OpCode
 
 PAIRS = [("zoolet", "other"), ("zoolet", "apache"), ("apache", "zoolet")]
 READERS = (ACL(31, Id("world", "anyone")), ACL(1, Id("ip", "127.0.0.1")))
@@ -279,6 +279,16 @@ def test_a_hidden_acl_needs_a_login(pair: Pair) -> None:
         ann.set(f"{pair.root}/private", b"2")
         pair.copy_once(*both)
         assert pair.target.get(f"{pair.root}/private").data == b"2"
+
+
+def test_a_server_without_recursive_watches_is_refused(
+    pair: Pair, servers: dict[str, EmbeddedServer]
+) -> None:
+    fault = servers["zoolet"].faults.on(OpCode.ADD_WATCH).answer(ErrorCode.UNIMPLEMENTED)
+    status, text = pair.once()
+    fault.cancel()
+    assert status == 1
+    assert "a mirror needs ZooKeeper 3.6 or later" in text
 
 
 def test_metrics(pair: Pair) -> None:

@@ -31,9 +31,11 @@ from zoolet.client import (
     ZooKeeperError,
 )
 from zoolet.client.protocol.calls import Call
-from zoolet.testing import EmbeddedServer
+from zoolet.testing import EmbeddedServer, FaultError
 
 T = TypeVar("T")
+Servers = tuple[EmbeddedServer, EmbeddedServer]
+"""The source and the target."""
 
 ACLS = (OPEN_ACL, (ACL(31, Id("world", "anyone")), ACL(1, Id("ip", "127.0.0.1"))))
 RUNS = 6
@@ -89,15 +91,28 @@ class MortalState(StateFile):
 class World:
     """Two servers, the clients that change them, and the mirror."""
 
-    def __init__(self, seed: int, hosts: tuple[str, str], directory: Path) -> None:
+    def __init__(self, seed: int, servers: Servers, directory: Path) -> None:
         self.chance = random.Random(seed)
         self.source, self.target = f"/source-{seed}", f"/target-{seed}"
-        self.hosts = hosts
+        self.servers = servers
+        self.clients: list[MortalClient] = []
         self.state_path = directory / f"{seed}.sqlite"
         self.values: defaultdict[str, set[bytes]] = defaultdict(set)
         self.number = 0
         self.paths = [""]
         self.fate = Fate(self.chance)
+
+    @property
+    def hosts(self) -> list[str]:
+        return [server.hosts for server in self.servers]
+
+    def expire(self) -> None:
+        """End the session of a client of the mirror at the server."""
+        if self.clients:
+            side = self.chance.randrange(2)
+            session = self.clients[side].session_id.id
+            with contextlib.suppress(FaultError):  # there is no session at the moment
+                self.servers[side].faults.expire(session)
 
     def value(self, relative: str) -> bytes:
         self.number += 1
@@ -164,6 +179,7 @@ class World:
             await client.start()
             client.fate = self.fate
         MortalState.fate = self.fate
+        self.clients = clients
         mirror = Mirror(
             clients[0],
             self.source,
@@ -182,6 +198,7 @@ class World:
         else:
             return True
         finally:
+            self.clients = []
             state.close()
             for client in clients:
                 client.fate = Fate(self.chance)
@@ -202,6 +219,8 @@ class World:
                     await self.change(source)
                     if with_others and self.chance.random() < 0.3:
                         await self.interfere(target)
+                    if self.chance.random() < 0.01:
+                        self.expire()
                     await asyncio.sleep(0.001 * self.chance.random())
                     if self.number > 5000:
                         break
@@ -240,13 +259,13 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def hosts() -> Iterator[tuple[str, str]]:
+def servers() -> Iterator[Servers]:
     with EmbeddedServer() as source, EmbeddedServer() as target:
-        yield source.hosts, target.hosts
+        yield source, target
 
 
 def run_worlds(
-    request: pytest.FixtureRequest, hosts: tuple[str, str], directory: Path, *, with_others: bool
+    request: pytest.FixtureRequest, servers: Servers, directory: Path, *, with_others: bool
 ) -> None:
     first: int = request.config.getoption("--first-mirror-world")
     count: int = request.config.getoption("--mirror-worlds")
@@ -255,7 +274,7 @@ def run_worlds(
         asyncio.get_running_loop().set_exception_handler(ignore)  # of calls of killed mirrors
         for seed in range(first, first + count):
             try:
-                world = World(2 * seed + with_others, hosts, directory)
+                world = World(2 * seed + with_others, servers, directory)
                 await asyncio.wait_for(world.live(with_others=with_others), 2 * WAIT_S)
             except BaseException as error:
                 error.add_note(
@@ -271,12 +290,12 @@ def ignore(_: asyncio.AbstractEventLoop, __: dict[str, Any]) -> None:
 
 
 def test_kills_and_lost_connections_cause_no_conflict(
-    request: pytest.FixtureRequest, hosts: tuple[str, str], tmp_path: Path
+    request: pytest.FixtureRequest, servers: Servers, tmp_path: Path
 ) -> None:
-    run_worlds(request, hosts, tmp_path, with_others=False)
+    run_worlds(request, servers, tmp_path, with_others=False)
 
 
 def test_changes_of_others_are_overwritten(
-    request: pytest.FixtureRequest, hosts: tuple[str, str], tmp_path: Path
+    request: pytest.FixtureRequest, servers: Servers, tmp_path: Path
 ) -> None:
-    run_worlds(request, hosts, tmp_path, with_others=True)
+    run_worlds(request, servers, tmp_path, with_others=True)

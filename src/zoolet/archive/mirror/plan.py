@@ -85,6 +85,10 @@ def make_plan(
         if znode is None or relative in plan.later:
             continue
         row = None if relative in deleted else copies.row(relative)
+        if znode.acl is None and (row is None or row.aversion != znode.stat.aversion):
+            # The copy has changed since the znode was read, when its ACL was not needed.
+            plan.later.append(relative)
+            continue
         if row is not None:
             _change(plan, relative, znode, row)
             continue

@@ -92,6 +92,14 @@ def test_data_and_acls_are_changed_only_if_they_differ() -> None:
     assert [(each.relative, each.acl) for each in made.acls] == [("/b", READ_ONLY_ACL)]
 
 
+def test_a_znode_whose_acl_was_not_read_waits() -> None:
+    copies = Copies().with_copy("", 0).with_copy("/b", 1)
+    copies["/b"] = copies["/b"]._replace(czxid=DIFFERENT, mzxid=-1, aversion=-1)
+    without = found(1)._replace(acl=None)
+    made = plan({"/a": without, "/b": without}, copies)
+    assert (made.writes, made.acls, made.later) == ([], [], ["/a", "/b"])
+
+
 def test_a_different_copy_gets_data_and_acl() -> None:
     copies = Copies().with_copy("", 0)
     copies["/a"] = (
