@@ -251,7 +251,7 @@ class Copier:
             raise error
         cause = error.results[failed[0]]
         if failed[0] == 0:
-            raise await self._owner.find_taker()
+            raise await self._owner.explain_refusal()
         write = writes[failed[0] - 1]
         if not isinstance(cause, _OTHERS):
             raise _explained(cause, self._target.absolute(write.relative))

@@ -169,8 +169,6 @@ class Mirror:
 
     async def _run(self) -> None:
         await self._watch()
-        self._changes.miss(self.figures.now_s())
-        self._events.miss()
         while not self._is_stopping:
             try:
                 if not self._is_owner:
@@ -238,8 +236,10 @@ class Mirror:
     # --- The work
 
     async def _take(self) -> None:
-        """Become the only mirror of the target."""
+        """Become the only mirror of the target, and compare it."""
         await self._owner.take()
+        self._changes.miss(self.figures.now_s())
+        self._events.miss()
         if await self._owner.is_at(self._source_client):
             source, target = f"{self._source.absolute('')}/", f"{self._target.absolute('')}/"
             source, target = source.replace("//", "/"), target.replace("//", "/")
@@ -258,10 +258,10 @@ class Mirror:
         self._events.miss()
         await asyncio.sleep(_PAUSE_S)
         try:
-            await self._owner.renew()
-            await self._copier.settle_acls()
-        except NoNodeError:
-            self._is_owner = False
+            if self._is_owner and await self._owner.renew():
+                await self._copier.settle_acls()
+            else:
+                self._is_owner = False
         except LOST as again:
             log.info("the connection is lost: %s", again)
             self._is_owner = False
@@ -269,7 +269,9 @@ class Mirror:
     async def _step(self) -> bool:
         """Do a part of the work, or wait for a change; return False if all is done."""
         self._wake.clear()
-        await self._owner.keep()
+        if not await self._owner.keep():
+            self._is_owner = False
+            return True
         if self._events.needs_comparison:
             await self._checker.compare_all()
         await self._checker.check_events()

@@ -60,11 +60,11 @@ class Owner:
         self._version = 0
         self._session = 0
 
-    async def take(self) -> bool:
-        """Become the only mirror of the target; return whether the state describes the target.
+    async def take(self) -> None:
+        """Become the only mirror of the target, and find out whether the last multi was applied.
 
-        The state does not describe the target if another mirror has written to it, or if the target
-        or the state file is older than the other one.
+        The state is forgotten if it does not describe the target: if another mirror has written to
+        it, or if the target or the state file is older than the other one.
 
         Raises:
             ArchiveError: another mirror runs.
@@ -76,40 +76,41 @@ class Owner:
             marker = await self._read()
             if marker is None:
                 continue
-            is_known = marker.id == self._state.id and self._settle(marker)
-            if not is_known:
+            if marker.id != self._state.id or not self._settle(marker):
                 self._state.forget_all(marker.number)
             try:
                 await self._set(marker)
             except (BadVersionError, NoNodeError):
                 continue
-            return is_known
+            return
 
-    async def renew(self) -> None:
+    async def renew(self) -> bool:
         """Find out whether the last multi was applied, after its reply was lost.
+
+        Returns False if the marker shows another state of the target: then `take` it again.
 
         Raises:
             ArchiveError: another mirror has taken the target.
-            NoNodeError: the marker does not exist any more.
         """
         while True:
             await self._create_owner()
             marker = await self._read()
             if marker is None:
-                raise NoNodeError("mirror", self._path)
-            if marker.id != self._state.id or not self._settle(marker):
+                return False
+            if marker.id != self._state.id:
                 raise self._taken()
+            if not self._settle(marker):
+                return False
             try:
                 # Afterwards, a multi that still comes to the server has the wrong version.
                 await self._set(marker)
-            except BadVersionError:
+            except (BadVersionError, NoNodeError):
                 continue
-            return
+            return True
 
-    async def keep(self) -> None:
-        """Create the ephemeral again if the session has expired and the client has another one."""
-        if self._client.session_id.id != self._session:
-            await self.renew()
+    async def keep(self) -> bool:
+        """Create the ephemeral again if the client has another session; the result is `renew`'s."""
+        return self._client.session_id.id == self._session or await self.renew()
 
     async def remove(self) -> None:
         """Delete the marker, because nothing is written to this target."""
@@ -124,10 +125,15 @@ class Owner:
         """Note that the last multi was applied, and the marker's Stat."""
         self._version = stat.version
 
-    async def find_taker(self) -> ArchiveError:
+    async def explain_refusal(self) -> ArchiveError:
         """Return the error for a multi that the marker refused."""
-        await self._read()
-        return self._taken()
+        marker = await self._read()
+        if marker is not None and marker.id != self._state.id:
+            return self._taken()
+        return ArchiveError(
+            f"another client has changed or deleted {self._path}, the marker of this mirror: let"
+            " nobody change it, and start the mirror again"
+        )
 
     async def is_at(self, client: AsyncClient) -> bool:
         """Whether another client is connected to the servers that have the marker."""

@@ -127,15 +127,20 @@ class StateFile:
 
     def subtree(self, relative: str, most: int) -> list[tuple[str, Row]]:
         """Return up to ``most`` znodes of a subtree, each after its descendants."""
-        # "0" is the character after "/". A child's parent is longer than its grandparent, so it
-        # comes later in the order of parents.
-        found = self._base.execute(
-            f"SELECT {_WITH_KEY} FROM copies"
-            " WHERE ((parent >= ? AND parent < ?) OR parent = ?) AND name != ''"
-            " ORDER BY parent DESC, name DESC LIMIT ?",
-            (f"{relative}/", f"{relative}0", relative, most),
-        )
-        listed = [(_relative(parent, name), Row(*row)) for parent, name, *row in found.fetchall()]
+        # "0" is the character after "/". The parent of a child is longer than the parent of its
+        # parent, so it comes later in the order of parents. One query for both cases would read
+        # the whole table.
+        listed: list[tuple[str, Row]] = []
+        for where, values in (
+            ("parent >= ? AND parent < ?", (f"{relative}/", f"{relative}0")),
+            ("parent = ?", (relative,)),
+        ):
+            found = self._base.execute(
+                f"SELECT {_WITH_KEY} FROM copies WHERE {where} AND name != ''"
+                " ORDER BY parent DESC, name DESC LIMIT ?",
+                (*values, most - len(listed)),
+            )
+            listed += [(_relative(parent, name), Row(*row)) for parent, name, *row in found]
         own = self.row(relative)
         if own is not None and len(listed) < most:
             listed.append((relative, own))
