@@ -52,6 +52,8 @@ LOST: Final = (
 """Errors after which the mirror compares again, when the servers answer."""
 
 MOST_WRITES: Final = 500
+_MOST_UNCLEAR: Final = 5
+"""Refusals in sequence for which no change of another client is found, before the mirror ends."""
 _OTHERS: Final = (BadVersionError, NodeExistsError, NoNodeError, NotEmptyError)
 """Errors of a write that show a change of another client."""
 
@@ -98,6 +100,7 @@ class Copier:
         self._checker = checker
         self._changes = changes
         self._figures = figures
+        self._unclear = 0
         self.is_writing = False
 
     async def copy(self, changed: Mapping[str, float]) -> None:
@@ -175,18 +178,18 @@ class Copier:
         ]
         results = await all_of(futures)
         self.is_writing = False
-        refused = []
+        refused: list[tuple[str, ZooKeeperError]] = []
         for change, result in zip(changes, results, strict=True):
             if isinstance(result, Stat):
                 self._state.end_acl(change.relative, (change.aversion, result.aversion))
             elif isinstance(result, _OTHERS):
                 self._state.end_acl(change.relative, None)
-                refused.append(change.relative)
+                refused.append((change.relative, result))
             elif isinstance(result, ZooKeeperError):
                 raise _explained(result, self._target.absolute(change.relative))
         self._state.commit()
-        if refused and not await self._checker.check(refused):
-            raise ArchiveError(f"the ACL of {refused[0]} cannot be set: start the mirror again")
+        if refused:
+            await self._note_refusal(*refused[0], [relative for relative, _ in refused])
         return not refused
 
     async def settle_acls(self) -> None:
@@ -233,6 +236,7 @@ class Copier:
         assert isinstance(marker, Stat)  # noqa: S101 -- the first operation sets the marker
         self._owner.note(marker)
         self._state.apply(marker.mzxid)
+        self._unclear = 0
         deleted = sum(write.row is None for write in writes)
         self._figures.deleted += deleted
         self._figures.copied += len(writes) - deleted
@@ -262,9 +266,23 @@ class Copier:
         if isinstance(cause, NotEmptyError):
             listed = await self._client.children(self._target.absolute(write.relative))
             suspects += [f"{write.relative}/{name}" for name in listed.names]
-        if not await self._checker.check(suspects):
+        await self._note_refusal(write.relative, cause, suspects)
+
+    async def _note_refusal(
+        self, relative: str, cause: ZooKeeperError, suspects: Sequence[str]
+    ) -> None:
+        """Find the change of another client; allow some refusals whose reason has disappeared.
+
+        Raises:
+            ConflictError: another client has changed a copy.
+            ArchiveError: writes are refused again and again.
+        """
+        is_changed = await self._checker.check(suspects)
+        self._unclear = 0 if is_changed else self._unclear + 1
+        if self._unclear >= _MOST_UNCLEAR:
             raise ArchiveError(
-                f"{self._target.absolute(write.relative)} in the target cannot be written ({cause})"
+                f"{self._target.absolute(relative)} in the target cannot be written ({cause}):"
+                " stop the other clients that write there, and start the mirror again"
             )
 
 

@@ -130,8 +130,12 @@ class Mirror:
         self._say = say
 
     def stop(self) -> None:
-        """Let `run` return after the multi that is in progress; a second call does not wait."""
-        if self._task is not None and (self._is_stopping or not self._copier.is_writing):
+        """Let `run` return after the multi that is in progress.
+
+        Without a connection to the target, and at a second call, it does not wait for the reply.
+        """
+        waits = self._copier.is_writing and self._target_client.state in SERVED
+        if self._task is not None and (self._is_stopping or not waits):
             self._task.cancel()
         self._is_stopping = True
         self._wake.set()
