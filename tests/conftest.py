@@ -61,8 +61,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--observer-kind", choices=["zoolet", "apache"], default="zoolet", help="that has faults"
     )
     parser.addoption("--observer-rounds", type=int, default=3, help="of these faults")
-    parser.addoption("--archive-seed", type=int, help="of the faults of an archiver")
-    parser.addoption("--archive-seconds", type=float, default=4.0, help="of these faults")
     parser.addoption("--fuzz-seed", type=int, default=1, help="of the values in a queue")
     parser.addoption("--fuzz-rounds", type=int, default=12, help="of 25 such values each")
     parser.addoption("--first-world", type=int, default=1, help="of the simulation")
@@ -71,13 +69,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--observer-worlds", type=int, default=100, help="how many of them")
     parser.addoption("--first-client-world", type=int, default=1, help="of the clients' simulation")
     parser.addoption("--client-worlds", type=int, default=25, help="how many for each client")
-    parser.addoption("--first-mirror-world", type=int, default=1, help="of the mirror")
-    parser.addoption("--mirror-worlds", type=int, default=3, help="how many for each policy")
-    parser.addoption("--mirror-rounds", type=int, default=2, help="of faults of a mirror")
-    parser.addoption("--mirror-seed", type=int, help="of these faults")
-    parser.addoption(
-        "--mirror-target", choices=["zoolet", "apache"], default="zoolet", help="of this mirror"
-    )
     parser.addoption("--first-seed", type=int, default=1, help="of the differential test")
     parser.addoption("--seeds", type=int, default=4, help="how many, one after the other")
     parser.addoption("--requests", type=int, default=1000, help="of each seed")
@@ -87,6 +78,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--observer-seeds", type=int, default=1, help="the same with observers")
     parser.addoption(
         "--ensemble-members", type=int, default=1, help="of the ensembles with an observer"
+    )
+    _add_archive_options(parser)
+
+
+def _add_archive_options(parser: pytest.Parser) -> None:
+    """Say the same for archives and mirrors."""
+    parser.addoption("--archive-seed", type=int, help="of the faults of an archiver")
+    parser.addoption("--archive-seconds", type=float, default=4.0, help="of these faults")
+    parser.addoption("--first-mirror-world", type=int, default=1, help="of the mirror")
+    parser.addoption("--mirror-worlds", type=int, default=3, help="how many for each policy")
+    parser.addoption("--mirror-rounds", type=int, default=2, help="of faults of a mirror")
+    parser.addoption("--mirror-seed", type=int, help="of these faults")
+    parser.addoption(
+        "--mirror-target", choices=["zoolet", "apache"], default="zoolet", help="of this mirror"
     )
 
 
