@@ -127,8 +127,20 @@ def _side_options(name: str, variable: str) -> Callable[[C], C]:
 
 
 @click.command("mirror")
-@click.option("--from", "source", required=True, metavar="HOST:PORT[,...][/PATH]", help="Source.")
-@click.option("--to", "target", required=True, metavar="HOST:PORT[,...][/PATH]", help="Target.")
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    metavar="HOST:PORT[,...][/PATH]",
+    help="Source: the servers, and the root of the subtree.",
+)
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="HOST:PORT[,...][/PATH]",
+    help="Target: the servers, and the root of the copy.",
+)
 @click.option(
     "--once", is_flag=True, help="End when both subtrees are equal, for the end of a migration."
 )
