@@ -1,5 +1,6 @@
 """``zoolet mirror`` between real servers: what it copies, what it says, and when it ends."""
 
+import sqlite3
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from tests.support.mirrors import MirrorProcess, check_equal, run_here, tree_at
 from tests.support.waiting import wait_until
+from zoolet.archive.mirror.state_file import StateFile
 from zoolet.client import (
     ACL,
     OPEN_ACL,
@@ -307,6 +309,23 @@ def test_a_file_that_is_not_a_state_is_named(pair: Pair) -> None:
     status, text = pair.once()
     assert status == 1
     assert f"{pair.state} cannot be used" in text
+
+
+def test_a_state_file_that_cannot_be_written_ends_the_mirror(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: StateFile) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    pair.copy_once()
+    pair.source.set(pair.root, b"changed")
+    with monkeypatch.context() as patched:
+        patched.setattr(StateFile, "commit", fail)
+        status, text = pair.once()
+    assert status == 1
+    assert f"{pair.state} cannot be used (database or disk is full)" in text
+    pair.copy_once()
+    pair.check_equal()
 
 
 def test_a_whole_server_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

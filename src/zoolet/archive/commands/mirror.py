@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -21,7 +22,7 @@ from zoolet.archive.metrics import serve_metrics
 from zoolet.archive.mirror.metrics import figures_of
 from zoolet.archive.mirror.mirror import Mirror, MirrorOptions
 from zoolet.archive.mirror.progress import show, text_of
-from zoolet.archive.mirror.state_file import StateFile
+from zoolet.archive.mirror.state_file import StateFile, explained
 from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.command_options import FILE, Logins
 from zoolet.client.connecting.opening import NoSessionError, login_refused
@@ -234,6 +235,8 @@ def mirror(
     state = StateFile(path, str(sides[0]), str(sides[1]))
     try:
         asyncio.run(_run(sides[0], sides[1], state, options, metrics_port))
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
     finally:
         state.close()
 

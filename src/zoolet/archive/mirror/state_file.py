@@ -63,7 +63,10 @@ class StateFile:
         """
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._base = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            self._base = sqlite3.connect(path, timeout=0, isolation_level=None)
+        except sqlite3.Error as error:
+            raise explained(path, error) from error
         try:
             self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._base.execute("PRAGMA journal_mode = WAL")
@@ -74,7 +77,7 @@ class StateFile:
             self._check(source, target)
         except sqlite3.Error as error:
             self._base.close()
-            raise _explained(path, error) from error
+            raise explained(path, error) from error
         except ArchiveError:
             self._base.close()
             raise
@@ -277,10 +280,12 @@ def _relative(parent: str, name: str) -> str:
     return "" if (parent, name) == _ROOT_KEY else f"{parent}/{name}"
 
 
-def _explained(path: Path, error: sqlite3.Error) -> ArchiveError:
+def explained(path: Path, error: sqlite3.Error) -> ArchiveError:
+    """Return the error for a state file that cannot be read or written."""
     if "locked" in str(error):
         return ArchiveError(f"{path} is used by a mirror that runs: stop it, or wait for its end")
     return ArchiveError(
-        f"{path} cannot be used ({error}). Without the file, a mirror compares all data: delete the"
-        " file, or name another one with --state"
+        f"{path} cannot be used ({error}). Check its disk, and the permissions of its directory. If"
+        " the file is damaged, delete it, or name another one with --state: then the mirror"
+        " compares all data"
     )

@@ -61,7 +61,13 @@ def test_the_file_of_another_mirror_is_refused(path: Path) -> None:
 def test_another_file_is_refused(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"no database" * 100)
-    with pytest.raises(ArchiveError, match="delete the file, or name another one"):
+    with pytest.raises(ArchiveError, match="delete it, or name another one"):
+        opened(path)
+
+
+def test_a_directory_is_refused(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(ArchiveError, match="cannot be used"):
         opened(path)
 
 
