@@ -154,12 +154,16 @@ class LogTail:
         return count
 
     def time_of(self, zxid: int) -> int | None:
-        """Return the time of a txn in the logs, in ms since the epoch; None if it is not there."""
+        """Return the time of a txn in the logs, in ms since the epoch.
+
+        If the txn is not there, return the time of the txn after it; None if there is none either.
+        """
         logs = self._logs()
-        begun = [name for first_zxid, name in logs if first_zxid <= zxid]
-        for _, txn in self._records(begun[-1], LOG_HEADER_BYTES) if begun else ():
-            if txn.zxid == zxid:
-                return txn.time_ms
+        num_begun = sum(first_zxid <= zxid for first_zxid, _ in logs)
+        for _, name in logs[max(0, num_begun - 1) :]:
+            for _, txn in self._records(name, LOG_HEADER_BYTES):
+                if txn.zxid >= zxid:
+                    return txn.time_ms
         return None
 
     def _set_place(self, name: str, offset: int) -> None:

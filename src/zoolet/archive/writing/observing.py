@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SNAPSHOT_TIMEOUT_S = 600.0
+_REPLACED_KEPT_S = 86_400.0
 
 
 class ObserverSource:
@@ -94,7 +96,13 @@ class ObserverSource:
         return ensemble.links if ensemble is not None and ensemble.is_serving else None
 
     def remove_archived(self, zxid: int) -> None:
-        """Keep the newest snapshots, and the logs after the oldest of them."""
+        """Keep the newest snapshots, and the logs after the oldest of them.
+
+        Files that a snapshot of the leader replaced are kept for a day.
+        """
+        for folder in self.directories.snapshots.glob("replaced-*"):
+            if time.time() - folder.stat().st_mtime > _REPLACED_KEPT_S:
+                shutil.rmtree(folder, ignore_errors=True)
         names = by_zxid(Disk().list_names(self.directories.snapshots), "snapshot")
         if len(names) > LEAST_SNAPSHOTS and names[-LEAST_SNAPSHOTS][0] <= zxid:
             Retention(Disk(), self.directories, LEAST_SNAPSHOTS).purge()

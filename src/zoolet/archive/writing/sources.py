@@ -130,7 +130,7 @@ class DirectorySource:
             yield LocalSnapshot(path, machine.zxid, self._time_ms(machine.zxid, path))
 
     def _time_ms(self, zxid: int, path: Path) -> int:
-        """Return the time of a txn; if it is not in the logs, the time of the snapshot's file."""
+        """Return a time that is not before the txns up to ``zxid``, as early as it is known."""
         if (time_ms := LogTail(self.directories).time_of(zxid)) is not None:
             return time_ms
         original = [

@@ -19,7 +19,7 @@ def place(tmp_path: Path) -> MemoryPlace:
     place = MemoryPlace()
     for name in "ab":
         writer.create(f"/{name}")
-        ArchiverRun(place, DirectorySource(writer.directories)).run()
+        ArchiverRun(place, DirectorySource(writer.directories), now_ms=lambda: 100).run()
     return place
 
 
@@ -37,7 +37,7 @@ def test_an_undamaged_archive_has_no_finding(place: MemoryPlace) -> None:
 
 def test_each_changed_byte_is_found(tmp_path: Path) -> None:
     place = MemoryPlace()
-    ArchiverRun(place, DirectorySource(Writer(tmp_path).directories)).run()
+    ArchiverRun(place, DirectorySource(Writer(tmp_path).directories), now_ms=lambda: 100).run()
     assert len(place.objects) == 5
     for name, data in list(place.objects.items()):
         for position in range(len(data)):

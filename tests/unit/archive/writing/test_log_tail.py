@@ -139,6 +139,12 @@ def test_a_log_that_is_replaced_is_noticed(writer: Writer, tmp_path: Path) -> No
 
 
 def test_the_time_of_a_txn(writer: Writer) -> None:
+    first_ms = writer.time_ms
     tail = LogTail(writer.directories)
-    assert tail.time_of(3) == writer.time_ms
+    assert tail.time_of(3) == first_ms
     assert tail.time_of(99) is None
+    writer.snapshot()
+    writer.time_ms += 100
+    writer.create("/later")
+    writer.logs()[0].unlink()
+    assert tail.time_of(5) == writer.time_ms

@@ -80,7 +80,7 @@ def test_merged_segments_replace_the_small_ones(tmp_path: Path) -> None:
     hours = iter(range(100))
     for number in range(6):
         writer.create(f"/{number}")
-        ArchiverRun(place, DirectorySource(writer.directories)).run()
+        ArchiverRun(place, DirectorySource(writer.directories), now_ms=lambda: 100).run()
     before = [each for each in map(parse_name, place.objects) if isinstance(each, SegmentName)]
     assert len(before) == 6
     run = ArchiverRun(

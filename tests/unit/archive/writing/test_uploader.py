@@ -204,7 +204,7 @@ def test_segments_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.Monkey
     writer = Writer(tmp_path)
     writer.create(*(f"/{number}" for number in range(10)))
     place = MemoryPlace()
-    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    ArchiverRun(place, DirectorySource(writer.directories), now_ms=lambda: 100).run()
     segments = [parse_name(name) for name in place.objects]
     assert len([each for each in segments if isinstance(each, SegmentName)]) > 3
     assert problems_of(place) == []
