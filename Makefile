@@ -38,7 +38,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash flakes jobs-faults jobs-soak \
-  revision attack bench bench-client bench-observer bench-compare bench-jobs \
+  revision attack bench bench-client bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
 
@@ -144,6 +144,9 @@ bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside
 
 bench-observer: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure an observer beside Apache's observer (a quarter of an hour)
 	$(BIN)/python -m benchmarks.observer
+
+bench-archive: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure what an archiver costs an ensemble (five minutes)
+	$(BIN)/python -m benchmarks.archive
 
 # ONLY=NAME runs one attack (`python -m benchmarks.attack --list` prints their names), SCALE=0.1 makes
 # all sizes ten times smaller.
