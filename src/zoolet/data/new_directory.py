@@ -1,9 +1,12 @@
 """Functions that create a new data directory, and that read and write exports."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from zoolet.console.os_errors import explain
 from zoolet.exports.lines import (
     ExportedZnode,
     ExportError,
@@ -17,23 +20,40 @@ from zoolet.model.stat import STAT_BYTES, Stat
 from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
-from zoolet.storage.files import DataDirectories
+from zoolet.storage.files import UNFINISHED, DataDirectories
 from zoolet.storage.snapshots import Image, write_snapshot
 
 
 def write_data_directory(data_dir: Path, zxid: int, tree: Tree, sessions: dict[int, int]) -> Path:
     """Write a state as the only snapshot of a new data directory; return the snapshot's path.
 
+    The files get their names at the end, at once. So a server never starts from a part of them.
     Raises StorageError if the directory is not empty or cannot be written.
     """
-    directories, disk = DataDirectories.of(data_dir), Disk()
-    if data_dir.exists() and any(data_dir.iterdir()):
-        raise StorageError(f"{data_dir} is not empty: name an empty or a new directory.")
-    directories.prepare(disk)
+    directory, disk = DataDirectories.of(data_dir).snapshots, Disk()
+    unfinished = data_dir / f"{UNFINISHED}{os.getpid()}"
     try:
-        return write_snapshot(disk, directories.snapshots, Image(zxid, tree, sessions))
+        if data_dir.exists() and not all(map(_is_unfinished, data_dir.iterdir())):
+            raise StorageError(f"{data_dir} is not empty: name an empty or a new directory.")
+        unfinished.mkdir(parents=True)
+        try:
+            path = write_snapshot(disk, unfinished, Image(zxid, tree, sessions))
+            disk.rename(unfinished, directory)  # fails if another command was faster
+        except BaseException:
+            shutil.rmtree(unfinished)
+            raise
+        disk.sync_directory(data_dir)
+        for left in filter(_is_unfinished, list(data_dir.iterdir())):
+            shutil.rmtree(left)  # of a command that was killed
     except OSError as error:
-        raise StorageError(f"cannot write {directories.snapshots}: {error}.") from error
+        raise StorageError(
+            f"cannot write {data_dir}: {explain(error)} The directory has no data."
+        ) from error
+    return directory / path.name
+
+
+def _is_unfinished(path: Path) -> bool:
+    return path.name.startswith(UNFINISHED)
 
 
 def subtree_of(tree: Tree, root: str) -> Tree:

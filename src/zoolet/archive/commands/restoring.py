@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from zoolet.archive.commands.options import (
     FILE,
@@ -28,6 +29,9 @@ from zoolet.storage.recovery import ALL, AsOf
 
 _MOST_LINES: Final = 20
 _MOST_COUNTER_STEPS: Final = 10_000
+_OPTIONS_OF_DIRECTORY: Final = frozenset(
+    {"source", "as_of", "before", "to", "path", "logs", "key_file"}
+)
 
 
 @click.command("restore")
@@ -71,8 +75,11 @@ _MOST_COUNTER_STEPS: Final = 10_000
 @logs_option
 @key_option
 @connection_options
+@click.pass_context
 @reporting(StorageError, ArchiveError)
 def restore_command(
+    context: click.Context,
+    /,
     source: str,
     as_of: AsOf | None,
     before: AsOf | None,
@@ -99,6 +106,8 @@ def restore_command(
     moment = just_before(before) if before is not None else as_of
     if (to is None) == (hosts is None):
         raise click.UsageError("Give either --to NEWDIR or --to-server HOST:PORT.")
+    if hosts is None:
+        _check_options_of_directory(context)
     checked_path(path)
     settings = None if hosts is None else _server(hosts, path, connection)
     recovery = open_source(source, logs, key_file).state_at(moment or ALL)
@@ -112,6 +121,12 @@ def restore_command(
         )
     if to is not None:
         _restore_to_directory(machine, path, to)
+    elif not machine.zxid:
+        raise ArchiveError(
+            "there is no txn at or before this moment, so the state is that of a new server:"
+            f" restoring it would delete everything below {path}. Check the year and the time zone"
+            " of the moment."
+        )
     elif settings is not None:
         from zoolet.archive.commands.to_server import (  # noqa: PLC0415 -- imports the client
             Wishes,
@@ -120,6 +135,15 @@ def restore_command(
 
         wishes = Wishes(most_counter_steps, most_lines, as_json, dry_run, yes)
         restore_to_server(machine, path, settings, wishes)
+
+
+def _check_options_of_directory(context: click.Context) -> None:
+    """Raise click.UsageError if an option is given that only --to-server uses."""
+    for name in context.params:
+        is_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if is_given and name not in _OPTIONS_OF_DIRECTORY:
+            option = next(each for each in context.command.params if each.name == name)
+            raise click.UsageError(f"{option.opts[0]} needs --to-server.")
 
 
 def _server(hosts: str, path: str, connection: dict[str, Any]) -> ConnectionSettings:

@@ -39,7 +39,7 @@ def restore_to_server(
         fail(f"zoolet: {escaped(str(error))}")
     _show(plan, machine.zxid, settings.hosts, wishes)
     if plan.is_empty or wishes.dry_run:
-        sys.exit(1 if plan.blocked else 0)
+        sys.exit(1 if plan.blocked or plan.counters_too_far else 0)
     _confirm(settings.hosts, wishes)
     try:
         outcome = asyncio.run(_write(machine, plan, settings))
@@ -48,7 +48,7 @@ def restore_to_server(
             f"zoolet: {escaped(str(error))}. The server may have a part of the changes. Run the"
             " command again: it compares again."
         )
-    _tell(outcome, plan)
+    _tell(outcome, plan, wishes.most_lines)
 
 
 async def _plan(
@@ -92,16 +92,21 @@ def _confirm(hosts: str, wishes: Wishes) -> None:
         fail("zoolet: nothing was written.")
 
 
-def _tell(outcome: Outcome, plan: Plan) -> None:
+def _tell(outcome: Outcome, plan: Plan, most_lines: int) -> None:
     """Print what was written; exit with status 1 if a change was not made."""
+    counters = len(plan.counters) + len(plan.counters_too_far)
     click.echo(
         f"{outcome.written} of {counted(len(plan.steps), 'change')} and {outcome.counters} of"
-        f" {counted(len(plan.counters), 'sequence counter')} written",
+        f" {counted(counters, 'sequence counter')} written",
         err=True,
     )
-    for what, path, reason in outcome.conflicts:
+    for what, path, reason in outcome.conflicts[:most_lines]:
         click.echo(f"not done: {what}  {escaped(path)}: {reason}", err=True)
+    if len(outcome.conflicts) > most_lines:
+        click.echo(f"... and {len(outcome.conflicts) - most_lines} more", err=True)
     if outcome.conflicts:
         click.echo("To compare again, run the same command again.", err=True)
-    if outcome.conflicts or plan.blocked:
+    if plan.counters_too_far:
+        click.echo("A sequence counter is too low: see the plan.", err=True)
+    if outcome.conflicts or plan.blocked or plan.counters_too_far:
         sys.exit(1)

@@ -1,5 +1,6 @@
 """``zoolet data history``, ``diff`` and ``restore``, on data directories and archives."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from tests.support.archives import ArchiveMaker
 from tests.support.writer import Writer
 from zoolet.archive.commands.data_group import data
 from zoolet.archive.store.keys import create_key_file
+from zoolet.data import new_directory
 from zoolet.data.directory_reader import directories_of, state_of, txns_in
 from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, Id
@@ -244,3 +246,40 @@ def test_a_place_without_an_archive_is_said(tmp_path: Path) -> None:
     result = run("history", f"file://{tmp_path}", "/a")
     assert result.exit_code == 1
     assert "is not an archive" in result.stderr
+
+
+def test_options_of_a_restore_into_a_server_need_a_server(writer: Writer, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    for option in (["--dry-run"], ["--yes"], ["--json"], ["--most-lines", "3"], ["--auth", "x:y"]):
+        result = run("restore", home(writer), "--as-of", "0x2", "--to", new, *option)
+        assert result.exit_code == 2
+        assert f"{option[0]} needs --to-server." in result.output
+    assert not new.exists()
+
+
+def test_a_moment_before_the_first_txn_is_not_written_to_a_server(writer: Writer) -> None:
+    for moment in ("--as-of", "0x0"), ("--before", "0x1"), ("--as-of", "1969-12-31T00:00:00Z"):
+        result = run("restore", home(writer), *moment, "--to-server", "127.0.0.1:1", "--yes")
+        assert result.exit_code == 1
+        assert "there is no txn at or before this moment" in result.output
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_an_unfinished_restore_leaves_no_data_directory(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    """A server would start there without data."""
+    new = tmp_path / "new"
+
+    def fail(*_: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as changed:
+        changed.setattr(new_directory, "write_snapshot", fail)
+        result = run("restore", home(writer), "--as-of", "0x5", "--to", new)
+    assert result.exit_code == 1
+    assert list(new.iterdir()) == []
+    (new / "unfinished.1").mkdir()  # of a command that was killed
+    assert run("restore", home(writer), "--as-of", "0x5", "--to", new).exit_code == 0
+    assert [each.name for each in new.iterdir()] == ["version-2"]
+    assert restored(new).zxid == 5
