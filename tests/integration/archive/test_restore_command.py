@@ -111,6 +111,23 @@ def test_without_a_terminal_it_writes_only_with_yes(moment: Moment, client: Clie
     assert "0 znodes to create" in result.stdout
 
 
+def test_a_counter_that_stays_low_is_a_failure(moment: Moment, client: Client) -> None:
+    client.create("/a/many", b"")
+    for _ in range(4):
+        created = client.create("/a/many/n-", mode=CreateMode.PERSISTENT_SEQUENTIAL).path
+        client.delete(created)
+    later = moment._replace(zxid=zxid_of(client))
+    client.delete("/a/many")
+    result = later.restore("--yes", "--most-counter-steps", "3")
+    assert result.exit_code == 1
+    assert "1 of 1 change and 0 of 1 sequence counter written" in result.stderr
+    assert "A sequence counter is too low: see the plan." in result.stderr
+    assert later.restore("--yes", "--most-counter-steps", "3").exit_code == 1
+    assert later.restore("--yes").exit_code == 0
+    created = client.create("/a/many/n-", mode=CreateMode.PERSISTENT_SEQUENTIAL).path
+    assert created >= "/a/many/n-0000000004"
+
+
 def test_at_a_terminal_it_asks(moment: Moment, client: Client) -> None:
     """No connection is open meanwhile, so no session of the command can expire."""
     target = ("--as-of", hex(moment.zxid), "--to-server", moment.hosts)
