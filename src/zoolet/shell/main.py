@@ -4,6 +4,7 @@ The exit status is that of the last command (see ``runner.py``), 1 if no server 
 the command line is invalid.
 """
 
+import contextlib
 import io
 import os
 import sys
@@ -57,7 +58,9 @@ def _run(settings: Settings, output: Output) -> int:
             return shell.run(settings.command)
         return shell.run_lines(_typed(context) if output.has_person else sys.stdin)
     finally:
-        context.close()
+        # A Ctrl-C after the end of the last command does not change its exit status.
+        with contextlib.suppress(KeyboardInterrupt):
+            context.close()
 
 
 def _typed(context: Context) -> Iterator[str]:

@@ -27,6 +27,7 @@ from zoolet.model.codes import OpCode
 from zoolet.process import interrupts
 from zoolet.shell.commands import writing
 from zoolet.shell.commands.registry import COMMANDS
+from zoolet.shell.connection import Connection
 from zoolet.testing import ServerProcess
 
 ZNODES = 2_500
@@ -200,6 +201,16 @@ def test_the_message_is_true_if_ctrl_c_comes_at_any_time(
     print(f"seed {seed}")
     with Impatient(many, random.Random(seed)).waiting():
         check(server, many, -1)
+
+
+def test_ctrl_c_after_the_end_of_a_command_changes_nothing(server: ServerProcess) -> None:
+    def interrupted(connection: Connection) -> None:
+        connection.client.close()
+        raise KeyboardInterrupt
+
+    with mock.patch.object(Connection, "close", interrupted):
+        found = run_shell(server.hosts, "create", "/a")
+    assert (found.status, found.err) == (0, "")
 
 
 def test_an_acl_that_was_set_is_counted(server: ServerProcess, many: Any) -> None:
