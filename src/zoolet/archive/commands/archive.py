@@ -5,6 +5,7 @@ damage or a gap; 2 wrong usage.
 """
 
 import asyncio
+import hashlib
 import os
 import signal
 import sys
@@ -40,6 +41,8 @@ from zoolet.storage.errors import StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
 
 _STOP_LIMIT_S = 30.0
+_READABLE_CHARACTERS = 60
+_DIGEST_CHARACTERS = 16
 _PATH = click.Path(readable=False, path_type=Path)
 _reporting = reporting(ArchiveError, ConfigError, ServerError, StorageError)
 _ERRORS = Console(stderr=True)
@@ -201,7 +204,10 @@ def _work_dir(given: Path | None, url: str) -> Path:
     if given is not None:
         return given.absolute()
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    name = "".join(each if each.isalnum() else "-" for each in url).strip("-")
+    absolute = url if "://" in url else str(Path(url).absolute())
+    readable = "".join(each if each.isalnum() else "-" for each in absolute).strip("-")
+    digest = hashlib.sha256(absolute.encode()).hexdigest()
+    name = f"{readable[-_READABLE_CHARACTERS:]}-{digest[:_DIGEST_CHARACTERS]}"
     return Path(state) / "zoolet" / "archive" / name
 
 

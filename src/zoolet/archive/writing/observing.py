@@ -14,7 +14,7 @@ from zoolet.archive.format.records import Reason
 from zoolet.archive.writing.archiver import Archiver
 from zoolet.archive.writing.log_tail import LogTail, MovedError
 from zoolet.archive.writing.retrying import Retrier, StoppedError, Stopping
-from zoolet.archive.writing.seeding import seed
+from zoolet.archive.writing.seeding import claim, seed
 from zoolet.archive.writing.sources import LocalSnapshot
 from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import Config
@@ -124,6 +124,7 @@ async def archive_ensemble(
             context = archiver.opened()
             archive, ownership = await asyncio.to_thread(context.__enter__)
             opened.push_async_exit(lambda *error: asyncio.to_thread(context.__exit__, *error))
+            await asyncio.to_thread(claim, archive, config.data_dir)
             await asyncio.to_thread(
                 retrier.call, "reading the newest state", lambda: seed(archive, directories)
             )

@@ -3,6 +3,7 @@
 Then the leader sends only the txns after this state, and the archive gets no gap.
 """
 
+from pathlib import Path
 from typing import Final
 
 from zoolet.archive.errors import ArchiveError
@@ -16,6 +17,27 @@ from zoolet.storage.epochs import EpochFiles
 from zoolet.storage.files import UNFINISHED, DataDirectories, by_zxid, log_name, snapshot_name
 
 _UNFINISHED_LOG: Final = UNFINISHED + "log"
+_ARCHIVE_ID: Final = "archive-id"
+
+
+def claim(archive: Archive, work_dir: Path) -> None:
+    """Store the archive's id in a work directory; raises ArchiveError if it has another id."""
+    path = work_dir / _ARCHIVE_ID
+    try:
+        stored = path.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        stored = ""
+    if stored and stored != archive.identity.id:
+        raise ArchiveError(
+            f"the work directory {work_dir} belongs to the archive with the id {stored}, but"
+            f" {archive.store.url} has the id {archive.identity.id}. Correct --to, or give this"
+            " archive a work directory of its own: --work-dir"
+        )
+    if not stored:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(UNFINISHED + _ARCHIVE_ID)
+        unfinished.write_text(f"{archive.identity.id}\n", encoding="ascii")
+        unfinished.replace(path)
 
 
 def seed(archive: Archive, directories: DataDirectories) -> None:

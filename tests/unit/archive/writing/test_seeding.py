@@ -10,8 +10,9 @@ import pytest
 from tests.support.archiving import ArchiverRun, Killed, MemoryPlace, archive_in
 from tests.support.histories import state_of as values_of
 from tests.support.writer import Writer
+from zoolet.archive.errors import ArchiveError
 from zoolet.archive.format.names import SnapshotName, parse_name
-from zoolet.archive.writing.seeding import seed
+from zoolet.archive.writing.seeding import claim, seed
 from zoolet.archive.writing.sources import DirectorySource
 from zoolet.data.directory_reader import state_of
 from zoolet.storage.disk import Disk
@@ -101,3 +102,13 @@ def test_a_kill_leaves_a_directory_that_can_be_used(
         states.append(state_of(directories).machine.zxid)
     assert writer.machine.zxid in states
     assert all(zxid > 0 for zxid in states)
+
+
+def test_a_work_directory_belongs_to_one_archive(writer: Writer, tmp_path: Path) -> None:
+    first, second = archive_in(archived(writer)), archive_in(archived(writer))
+    work_dir = tmp_path / "work"
+    claim(first, work_dir)
+    claim(first, work_dir)
+    with pytest.raises(ArchiveError, match="--work-dir"):
+        claim(second, work_dir)
+    claim(first, work_dir)
