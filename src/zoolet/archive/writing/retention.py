@@ -5,6 +5,7 @@ time stays, and all txns after it. ``Timeline.txns_after`` is raised before txns
 that a check can distinguish removed txns from missing ones.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -167,18 +168,25 @@ def _remove(
 def _remove_orphans(
     archive: Archive, ownership: Ownership, retrier: Retrier, catalog: Catalog
 ) -> None:
-    """Remove objects of timelines whose object was never written, because of a kill."""
+    """Remove snapshots of timelines whose object was never written, because of a kill.
+
+    A kill leaves one snapshot and no txns. Several snapshots, or txns, belong to a timeline whose
+    object was lost: they stay.
+    """
     known = {line.number for line in catalog.lines}
     newest = max(known, default=0)
     names = retrier.call("reading the catalog", archive.store.names)
     found = [parse_name(name) for name in names]
+    parts = [each for each in found if isinstance(each, (SegmentName, SnapshotName))]
+    num_parts = Counter(each.timeline for each in parts)
     # A newer timeline may be about to begin.
     orphans = [
         each
-        for each in found
-        if isinstance(each, (SegmentName, SnapshotName))
+        for each in parts
+        if isinstance(each, SnapshotName)
         and each.timeline not in known
         and each.timeline < newest
+        and num_parts[each.timeline] == 1
     ]
     _delete(archive, ownership, retrier, orphans)
 

@@ -95,7 +95,7 @@ class Uploader:
     # --- Where the archive ends
 
     def _read_end(self) -> _End:
-        catalog = self._archive.catalog()
+        catalog = self._archive.catalog(needs_all=True)
         if not catalog.lines:
             return _End(0, Position(0, 0, None))
         line = catalog.lines[-1]
@@ -109,9 +109,13 @@ class Uploader:
 
     def _last_txn(self, line: Line) -> Position:
         timeline = line.timeline
+        # Retention may have removed all txns. A snapshot alone proves no end: the snapshot of an
+        # observer may contain txns that are not archived.
+        start = max(timeline.base_zxid, timeline.txns_after)
         last = max(line.segments, key=lambda each: each.last_zxid, default=None)
-        if last is None or last.last_zxid <= timeline.base_zxid:
-            return Position(timeline.base_zxid, timeline.time_ms, None)
+        if last is None or last.last_zxid < start:
+            times = [each.time_ms for each in line.snapshots if each.zxid == start]
+            return Position(start, max(times, default=timeline.time_ms), None)
         encoded = None
         try:
             for txn in self._archive.txns(last):

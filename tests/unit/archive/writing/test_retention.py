@@ -8,12 +8,20 @@ import pytest
 from tests.support.archiving import ArchiverRun, MemoryPlace, archive_in
 from tests.support.writer import Writer
 from zoolet.archive.checking.checking import check_archive
-from zoolet.archive.format.names import ObjectName, SegmentName, SnapshotName, parse_name
+from zoolet.archive.format.names import (
+    ObjectName,
+    SegmentName,
+    SnapshotName,
+    TimelineName,
+    parse_name,
+)
 from zoolet.archive.format.records import Reason, Timeline
 from zoolet.archive.store.catalog import Catalog, Line
 from zoolet.archive.store.store import Store
-from zoolet.archive.writing.retention import Rules, groups_to_merge, removal_of
+from zoolet.archive.writing.retention import Rules, groups_to_merge, removal_of, retain
+from zoolet.archive.writing.retrying import Retrier, Stopping
 from zoolet.archive.writing.sources import DirectorySource
+from zoolet.archive.writing.status import Status
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -94,3 +102,24 @@ def test_merged_segments_replace_the_small_ones(tmp_path: Path) -> None:
     archive = archive_in(place)
     assert [txn.zxid for txn in archive.txns(after[0])] == list(range(1, 8))
     assert not any(each.is_problem for each in check_archive(Store("memory", place=place)))
+
+
+def test_only_the_snapshot_of_a_killed_archiver_is_removed_as_an_orphan(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    place = MemoryPlace()
+    writer.create("/a")
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    archive = archive_in(place)
+    line = archive.catalog().lines[0]
+    fourth = TimelineName(4)
+    archive.store.write(str(fourth), [line.timeline.encode()])
+    kept = [SegmentName(1, 5, 9, 5, 9), SnapshotName(1, 5, 5)]
+    kept += [SnapshotName(2, 5, 5), SnapshotName(2, 6, 6)]
+    orphan = SnapshotName(3, 5, 5)
+    del place.objects[str(TimelineName(1))]
+    for name in (*kept, orphan):
+        archive.store.write(str(name), [b""])
+    run = ArchiverRun(place, DirectorySource(writer.directories))
+    retain(archive, run.ownership, Retrier(Stopping(60), Status()), RULES, 100)
+    assert {str(name) for name in kept} <= place.objects.keys()
+    assert str(orphan) not in place.objects

@@ -3,6 +3,7 @@
 import random
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,11 @@ from zoolet.archive.reading.archive_source import ArchiveSource
 from zoolet.archive.store.catalog import MissingTxnsError
 from zoolet.archive.store.store import Store
 from zoolet.archive.writing.ownership import LostOwnershipError
+from zoolet.archive.writing.retention import Rules, retain
+from zoolet.archive.writing.retrying import Retrier, Stopping
+from zoolet.archive.writing.snapshots import HOUR_MS
 from zoolet.archive.writing.sources import DirectorySource
+from zoolet.archive.writing.status import Status
 from zoolet.storage.recovery import AsOf
 from zoolet.storage.retention import Retention
 from zoolet.storage.txn_log import encode_record
@@ -217,3 +222,41 @@ def test_a_directory_without_a_readable_snapshot_is_refused(tmp_path: Path) -> N
     writer.logs()[0].rename(writer.directories.logs / "log.5")
     with pytest.raises(ArchiveError, match="no snapshot that can be read"):
         ArchiverRun(MemoryPlace(), DirectorySource(writer.directories)).run()
+
+
+def test_a_lost_timeline_object_stops_the_archiver(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "data")
+    place = MemoryPlace()
+    for name in "ab":
+        writer.create(f"/{name}")
+        ArchiverRun(place, DirectorySource(writer.directories)).run()
+        shutil.rmtree(tmp_path / "data")
+        writer = Writer(tmp_path / "data")
+    (lost, _) = (name for name in place.objects if name.startswith("timelines/"))
+    del place.objects[lost]
+    before = set(place.objects)
+    with pytest.raises(ArchiveError, match=lost):
+        ArchiverRun(place, DirectorySource(writer.directories)).run()
+    assert {name for name in before if not name.startswith("owners/")} <= set(place.objects)
+
+
+def test_without_new_txns_retention_makes_no_gap(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.create("/a", "/b")
+    place = MemoryPlace()
+    source = DirectorySource(writer.directories)
+    for hour in range(3):
+        run = ArchiverRun(place, source, now_ms=partial(int, hour * HOUR_MS))
+        run.run()
+    retain(run.archive, run.ownership, Retrier(Stopping(60), Status()), Rules(1, 1), 1 << 40)
+    assert not any(name.startswith("txns/") for name in place.objects)
+    writer.snapshot()
+    writer.logs()[0].unlink()
+    writer.create("/c")
+    run = ArchiverRun(place, source)
+    run.run()
+    assert run.status.gaps == 0
+    assert problems_of(place) == []
+    assert len(archive_in(place).catalog().lines) == 1
+    recovery = ArchiveSource(archive_in(place)).state_at(AsOf())
+    assert state_of(recovery.machine) == state_of(writer.machine)
