@@ -60,7 +60,7 @@ class Folder:
         """Return the sizes of the files, by name."""
         above = self._path / prefix.rpartition("/")[0]
         found = {}
-        for directory, _, files in os.walk(above):
+        for directory, _, files in os.walk(above, onerror=_raise_unless_absent):
             for file in files:
                 path = Path(directory, file)
                 name = path.relative_to(self._path).as_posix()
@@ -114,6 +114,12 @@ class Folder:
         """Remove the files without a final name."""
         for path in self._path.rglob(f"{_UNFINISHED}*"):
             path.unlink(missing_ok=True)
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    """Raise the error of a folder that cannot be listed: its objects exist nevertheless."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _sync_directory(path: Path) -> None:

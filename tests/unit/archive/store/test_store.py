@@ -1,5 +1,7 @@
 """Objects in a folder and in an object store: complete or absent, exclusive, found if damaged."""
 
+import errno
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,3 +117,23 @@ def test_an_unknown_protocol_is_refused(url: str) -> None:
 def test_the_package_of_a_store_is_named() -> None:
     with pytest.raises(ArchiveError, match="gcsfs"):
         place_of("gs://bucket/x")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_folder_that_cannot_be_listed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    store = Store(str(tmp_path))
+    assert Store(str(tmp_path / "absent")).names() == []
+    store.write(NAME, [b"x"])
+    scan = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "owners":
+            raise OSError(number, os.strerror(number), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(OSError, match="owners") as raised:
+        store.names()
+    assert raised.value.errno == number
