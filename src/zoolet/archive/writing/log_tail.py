@@ -7,6 +7,7 @@ Invariant: every txn that is returned is on disk. The log is synced before, beca
 and syncs in one step: what this process can read may not be on disk yet.
 """
 
+import errno
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -188,8 +189,10 @@ class LogTail:
     ) -> Iterator[tuple[int, EncodedTxn]]:
         """Yield the records of a log from an offset on, each with its own offset."""
         path = self._directories.logs / name
+        size_bytes = 0
         try:
             with Disk().open(path) as log:
+                size_bytes = log.size_bytes
                 if log.size_bytes < offset:
                     if offset == LOG_HEADER_BYTES:
                         return  # the file was created, and nothing is written yet
@@ -203,6 +206,11 @@ class LogTail:
             raise MovedError from None
         except DamagedFileError as error:
             raise ArchiveError(str(error)) from error
+        except OSError as error:
+            # A server cuts the zeros at the end of its log when it begins the next log.
+            if error.errno == errno.EIO and _size_bytes(path) < size_bytes:
+                raise MovedError from error
+            raise
 
     def _records_in(
         self, path: Path, log: ReadableFile, offset: int
@@ -255,6 +263,13 @@ class LogTail:
 def _inode(path: Path) -> int:
     try:
         return path.stat().st_ino
+    except FileNotFoundError:
+        raise MovedError from None
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
     except FileNotFoundError:
         raise MovedError from None
 

@@ -1,5 +1,7 @@
 """Following the logs of a data directory: where the archive continues, and where it cannot."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,38 @@ def test_the_time_of_a_txn(writer: Writer) -> None:
     writer.create("/later")
     writer.logs()[0].unlink()
     assert tail.time_of(5) == writer.time_ms
+
+
+def test_a_log_that_becomes_shorter_while_it_is_read_is_read_again(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tail = LogTail(writer.directories)
+    assert tail.attach(NOTHING) is Attached.FOLLOWS
+    log = writer.logs()[0]
+    read = os.pread
+
+    def cut(fd: int, size_bytes: int, offset: int) -> bytes:
+        os.truncate(log, read_end)
+        return read(fd, size_bytes, offset)
+
+    content = log.read_bytes()
+    read_end = len(content.rstrip(b"\0")) + 4
+    assert read_end < len(content)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", cut)
+        with pytest.raises(MovedError):
+            tail.read(ALL_BYTES)
+    assert tail.attach(NOTHING) is Attached.FOLLOWS
+    assert [txn.zxid for txn in tail.read(ALL_BYTES)] == [1, 2, 3, 4, 5]
+
+
+def test_an_error_of_the_disk_is_no_shorter_log(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "the disk fails")
+
+    tail = LogTail(writer.directories)
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(OSError, match="the disk fails"):
+        tail.attach(NOTHING)
