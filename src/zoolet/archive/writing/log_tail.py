@@ -61,16 +61,26 @@ class _Place(NamedTuple):
 
 
 class LogTail:
-    """The logs of a data directory after a position."""
+    """The logs of a data directory after a position.
+
+    Attributes:
+        is_proven: after ``FOLLOWS``, whether the logs have the last archived txn. If not, another
+            server may have made them.
+        last_ms: the time of the txn in the logs that has the zxid of the position; -1 if none has.
+    """
 
     def __init__(self, directories: DataDirectories) -> None:
         self._directories = directories
         self._place: _Place | None = None
         self._zxid = 0
+        self.is_proven = False
+        self.last_ms = -1
 
     def attach(self, last: Position) -> Attached:
         """Find the txn after ``last``; ``read`` returns it only after ``FOLLOWS``."""
         self._place, self._zxid = None, last.zxid
+        # The state before the first txn is always the same.
+        self.is_proven, self.last_ms = last.zxid == 0, -1
         logs = self._logs()
         num_begun = sum(zxid <= last.zxid for zxid, _ in logs)
         before = False
@@ -81,6 +91,7 @@ class LogTail:
                 elif txn.zxid == last.zxid:
                     if last.encoded is not None and last.encoded != txn.encoded:
                         return Attached.TRUNCATED
+                    self.is_proven, self.last_ms = last.encoded is not None, txn.time_ms
                     self._set_place(name, offset + len(txn.encoded))
                     return Attached.FOLLOWS
                 elif before:
@@ -166,6 +177,14 @@ class LogTail:
                 if txn.zxid >= zxid:
                     return txn.time_ms
         return None
+
+    def between(self, after_zxid: int, until_zxid: int) -> Iterator[EncodedTxn]:
+        """Yield the txns in the logs after a zxid, up to another one."""
+        for _, name in self._logs():
+            for _, txn in self._records(name, LOG_HEADER_BYTES):
+                if after_zxid < txn.zxid <= until_zxid:
+                    yield txn
+                    after_zxid = txn.zxid
 
     def _set_place(self, name: str, offset: int) -> None:
         self._place = _Place(name, offset, _inode(self._directories.logs / name))

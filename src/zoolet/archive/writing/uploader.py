@@ -16,6 +16,7 @@ from zoolet.archive.store.archive import Archive
 from zoolet.archive.store.catalog import Line
 from zoolet.archive.writing.log_tail import Attached, LogTail, MovedError, Position
 from zoolet.archive.writing.ownership import Ownership
+from zoolet.archive.writing.proof import has_equal_state
 from zoolet.archive.writing.retrying import Retrier, StoppedError, Stopping
 from zoolet.archive.writing.snapshots import Housekeeping, upload_snapshot
 from zoolet.archive.writing.sources import LocalSnapshot, Source
@@ -58,6 +59,8 @@ class Uploader:
         self._interval_s = interval_s
         self._tail = LogTail(source.directories)
         self._end: _End
+        # The end, if the source is known to have the same state there.
+        self._proven: Position | None = None
 
     def run(self, *, once: bool = False) -> None:
         """Upload until the archiver stops; with ``once``, until everything is uploaded.
@@ -148,13 +151,30 @@ class Uploader:
         if not self._end.timeline:
             return self._begin_timeline(None)
         try:
-            attached = self._tail.attach(self._end.position)
+            attached = self._attached()
         except MovedError:
             return False
         if attached is Attached.FOLLOWS:
             self._archiving()
             return True
         return self._begin_timeline(attached)
+
+    def _attached(self) -> Attached:
+        """Find the next txn; if no equal txn proves that it follows, compare the states."""
+        position = self._end.position
+        attached = self._tail.attach(position)
+        if attached is not Attached.FOLLOWS or self._tail.is_proven or self._proven == position:
+            return attached
+        is_equal = self._retrier.call(
+            "comparing the states",
+            lambda: has_equal_state(self._archive, self._source.directories, position.zxid),
+        )
+        if is_equal is None:
+            is_equal = self._tail.last_ms == position.time_ms
+        if not is_equal:
+            return Attached.TRUNCATED
+        self._proven = position
+        return self._tail.attach(position)
 
     def _archiving(self) -> None:
         if self._status.state is not State.STORE_FAILS:
@@ -173,7 +193,7 @@ class Uploader:
         try:
             with self._source.first_snapshot(is_first_timeline=problem is None) as snapshot:
                 if problem is not None:
-                    problem = self._tail.attach(self._end.position)
+                    problem = self._attached()
                     if problem is Attached.FOLLOWS:
                         self._archiving()
                         return True
@@ -208,7 +228,8 @@ class Uploader:
 
         self._retrier.call(f"writing timeline {number}", write)
         self._status.snapshots += 1
-        self._end = _End(number, Position(snapshot.zxid, snapshot.time_ms, None))
+        self._proven = Position(snapshot.zxid, snapshot.time_ms, None)
+        self._end = _End(number, self._proven)
         self._housekeeping.timeline_began(number, name)
         self._show()
         self._archiving()

@@ -260,3 +260,56 @@ def test_without_new_txns_retention_makes_no_gap(tmp_path: Path) -> None:
     assert len(archive_in(place).catalog().lines) == 1
     recovery = ArchiveSource(archive_in(place)).state_at(AsOf())
     assert state_of(recovery.machine) == state_of(writer.machine)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_another_server_with_the_same_zxids_never_continues_the_archive(
+    seed: int, tmp_path: Path
+) -> None:
+    """Its state can be restored, and none of the states has znodes of both servers."""
+    chance = random.Random(seed)
+    place = MemoryPlace()
+    writer = Writer(tmp_path / "a")
+    num_txns = chance.randrange(1, 5)
+    writer.create(*(f"/a{number}" for number in range(num_txns)))
+    if chance.random() < 0.5:  # the timeline begins at the last txn
+        writer.snapshot()
+        writer.logs()[0].unlink()
+        for path in writer.directories.snapshots.glob("snapshot.0"):
+            path.unlink()
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    other = Writer(tmp_path / "b")
+    other.create(*(f"/b{number}" for number in range(num_txns)))
+    if chance.random() < 0.7:
+        other.snapshot()
+        if chance.random() < 0.5:
+            other.logs()[0].unlink()
+    other.create(*(f"/later{number}" for number in range(chance.randrange(3))))
+    for _ in range(2):
+        ArchiverRun(place, DirectorySource(other.directories)).run()
+    archive = archive_in(place)
+    assert len(archive.catalog().lines) == 2
+    recovery = ArchiveSource(archive).state_at(AsOf())
+    assert state_of(recovery.machine) == state_of(other.machine)
+
+
+def test_the_same_server_continues_the_archive_without_an_equal_txn(tmp_path: Path) -> None:
+    """The first archived state is its last txn; later its files only have a newer snapshot."""
+    writer = Writer(tmp_path)
+    writer.create("/a", "/b")
+    writer.snapshot()
+    writer.logs()[0].unlink()
+    for path in writer.directories.snapshots.glob("snapshot.0"):
+        path.unlink()
+    place = MemoryPlace()
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    writer.create("/c")
+    old = min(writer.directories.snapshots.glob("snapshot.*"))
+    writer.snapshot()
+    old.unlink()
+    writer.create("/d")
+    ArchiverRun(place, DirectorySource(writer.directories)).run()
+    assert len(archive_in(place).catalog().lines) == 1
+    assert problems_of(place) == []
+    recovery = ArchiveSource(archive_in(place)).state_at(AsOf())
+    assert state_of(recovery.machine) == state_of(writer.machine)
