@@ -1,12 +1,14 @@
 """``zoolet archive``: a continuous archive of a server or an ensemble (docs/backup.md).
 
-Exit statuses: 0 success, also after SIGTERM; 1 the archiver cannot continue, or the check found
-damage or a gap; 2 wrong usage.
+Exit statuses: 0 success, also after SIGTERM; 1 the archiver cannot continue, ``--once`` was stopped
+before everything was archived, or the check found damage or a gap; 2 wrong usage.
 """
 
 import asyncio
 import hashlib
+import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterable
@@ -31,7 +33,9 @@ from zoolet.archive.writing.retention import Rules
 from zoolet.archive.writing.retrying import Retrier, Stopping
 from zoolet.archive.writing.sources import DirectorySource
 from zoolet.archive.writing.status import Status, log
+from zoolet.client.connecting.servers import parse_servers
 from zoolet.console.reporting import reporting
+from zoolet.model.addresses import AddressError
 from zoolet.model.ensemble import LARGEST_ID
 from zoolet.server.common.errors import ConfigError, ServerError
 from zoolet.server.logs.logs import LogFormat, set_up
@@ -43,9 +47,42 @@ from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
 _STOP_LIMIT_S = 30.0
 _READABLE_CHARACTERS = 60
 _DIGEST_CHARACTERS = 16
+_LONGEST_INTERVAL_S = 86_400.0
 _PATH = click.Path(readable=False, path_type=Path)
 _reporting = reporting(ArchiveError, ConfigError, ServerError, StorageError)
 _ERRORS = Console(stderr=True)
+
+
+def _not_nan(_: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Refuse a value that is no number; a range does not."""
+    if math.isnan(value):
+        raise click.BadParameter("give a number of seconds.", param=parameter)
+    return value
+
+
+def _check_hosts(hosts: str) -> None:
+    try:
+        parse_servers(hosts)
+    except AddressError as error:
+        raise click.BadParameter(str(error), param_hint="'--from'") from error
+
+
+def _check_url(url: str) -> None:
+    """Refuse a URL that names another place than its user expects."""
+    protocol, separator, rest = url.partition("://")
+    advice = ""
+    if not separator:
+        if (found := re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", url)) is not None:
+            advice = f"after {found[0][:-1]!r} write two slashes, or begin the folder with ./"
+        elif not url:
+            advice = "name a folder, or a URL like s3://BUCKET/PREFIX"
+    elif protocol == "memory":
+        advice = "an archive in the memory of this process would be lost; name a folder"
+    elif protocol == "file" and not rest.startswith("/"):
+        advice = "write the absolute path of the folder after file://"
+    if advice:
+        raise click.BadParameter(f"{url!r}: {advice}.", param_hint="'--to'")
+
 
 _key_file = click.option(
     "--key-file", type=_PATH, help="The encryption key; create it with: zoolet archive key FILE"
@@ -83,7 +120,8 @@ class _Settings(NamedTuple):
     "--interval",
     default=5.0,
     show_default=True,
-    type=click.FloatRange(0.1),
+    type=click.FloatRange(0.1, _LONGEST_INTERVAL_S),
+    callback=_not_nan,
     help="The seconds between two uploads.",
 )
 @click.option(
@@ -113,6 +151,9 @@ def archive(context: click.Context, /, **given: Any) -> None:
     sources = [name for name in ("hosts", "config", "from_dir") if given[name] is not None]
     if len(sources) != 1 or given["url"] is None:
         raise click.UsageError("give --to and one of --from, --config and --from-dir.")
+    _check_url(given["url"])
+    if given["hosts"] is not None:
+        _check_hosts(given["hosts"])
     is_directory = sources == ["from_dir"]
     for name, needs_directory in (
         ("logs", True),
@@ -157,15 +198,19 @@ def _archive_directory(
     _warn(directories)
     archiver = Archiver(settings.store, settings.options, status, stopping)
     archiver.run(DirectorySource(directories), once=once)
+    if once and not status.is_complete:
+        raise ArchiveError(
+            "not everything is archived: the archiver was stopped before. Run the command again."
+        )
 
 
 def _warn(directories: DataDirectories) -> None:
     """Log what may be wrong with the directories of a standalone server."""
     disk = Disk()
-    newest_zxid = by_zxid(disk.list_names(directories.snapshots), "snapshot")[-1][0]
-    if newest_zxid and not by_zxid(disk.list_names(directories.logs), "log"):
+    if not by_zxid(disk.list_names(directories.logs), "log"):
         log.warning(
-            "%s has no transaction log: if the server has a dataLogDir, give it with --logs",
+            "%s has no transaction log: no txn is archived. If the server has a dataLogDir, give it"
+            " with --logs",
             directories.logs,
         )
     if CURRENT_EPOCH in disk.list_names(directories.snapshots):

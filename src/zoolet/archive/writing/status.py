@@ -37,6 +37,7 @@ class Status:
         gaps: the number of gaps that this process has recorded.
         snapshots: the number of snapshots that this process has archived.
         segments: the number of segments that this process has archived.
+        is_complete: with ``--once``, whether everything is archived.
         uploaded_bytes: returns the number of uploaded bytes.
     """
 
@@ -50,6 +51,7 @@ class Status:
     gaps: int = 0
     snapshots: int = 0
     segments: int = 0
+    is_complete: bool = False
     uploaded_bytes: Callable[[], int] = field(default=lambda: 0)
 
     def change(self, state: State, detail: str = "") -> None:

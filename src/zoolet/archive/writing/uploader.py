@@ -78,9 +78,11 @@ class Uploader:
                 ) from error
             self._show()
             while True:
-                is_last = once or self._stopping.is_asked
+                is_asked = self._stopping.is_asked
                 is_up_to_date = self._pass()
-                if once or not is_last:
+                is_last = is_asked or (once and is_up_to_date)
+                self._status.is_complete = is_up_to_date
+                if not is_asked:
                     self._housekeeping.look(self._end.position.zxid)
                 if is_last:
                     break
@@ -143,7 +145,8 @@ class Uploader:
                 if self._stopping.is_over:
                     raise StoppedError
         except MovedError:
-            return self._attach()
+            self._attach()
+            return False
         return True
 
     def _attach(self) -> bool:

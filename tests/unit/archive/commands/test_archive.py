@@ -1,10 +1,16 @@
 """The options of ``zoolet archive``."""
 
+import logging
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
-from zoolet.archive.commands.archive import _work_dir
+from tests.support.writer import Writer
+from zoolet.archive.commands.archive import _warn, _work_dir, archive
+from zoolet.archive.writing.retrying import Stopping
 
 
 def test_each_archive_has_a_work_directory_of_its_own(
@@ -21,3 +27,63 @@ def test_each_archive_has_a_work_directory_of_its_own(
     assert len(found) == 5
     assert _work_dir(Path("/given"), "archive") == Path("/given")
     assert len(_work_dir(None, "/" + "long/" * 500).name) < 255
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """Restore what the command changes in this process: the handlers of signals and of the log."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(archive, [str(each) for each in arguments])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--interval", value) for value in ("nan", "inf", "-inf", "0", "x")),
+        *(("--from", value) for value in ("", "::::", "127.0.0.1:99999", ",")),
+        *(("--to", value) for value in ("", "memory://x", "s3:/bucket", "file://a", "file:/a")),
+    ],
+)
+def test_wrong_values_are_refused_with_advice(option: str, value: str, tmp_path: Path) -> None:
+    given = {"--from": "127.0.0.1:1", "--to": str(tmp_path / "archive"), option: value}
+    result = run(
+        "--work-dir", tmp_path / "work", *(each for pair in given.items() for each in pair)
+    )
+    assert result.exit_code == 2
+    assert option in result.output
+    assert not (tmp_path / "work").exists()
+
+
+def test_once_that_is_stopped_before_the_end_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(tmp_path / "data")
+    writer.create("/a")
+    arguments = ("--from-dir", tmp_path / "data", "--to", tmp_path / "archive", "--once")
+    with monkeypatch.context() as patched:
+        patched.setattr(Stopping, "is_over", True)
+        result = run(*arguments)
+    assert result.exit_code == 1
+    assert "not everything is archived" in result.output
+    assert run(*arguments).exit_code == 0
+
+
+def test_a_directory_without_a_log_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = Writer(tmp_path / "data")
+    _warn(writer.directories)
+    assert caplog.text == ""
+    writer.logs()[0].unlink()
+    _warn(writer.directories)
+    assert "--logs" in caplog.text
