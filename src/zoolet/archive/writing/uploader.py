@@ -147,6 +147,7 @@ class Uploader:
         except MovedError:
             self._attach()
             return False
+        self._archiving()
         return True
 
     def _attach(self) -> bool:
@@ -181,7 +182,8 @@ class Uploader:
 
     def _archiving(self) -> None:
         if self._status.state is not State.STORE_FAILS:
-            self._status.change(State.ARCHIVING)
+            is_current = self._source.is_current()
+            self._status.change(State.ARCHIVING if is_current else State.WAITING)
 
     def _begin_timeline(self, problem: Attached | None) -> bool:
         """Begin a timeline with the state of the source, if the files do not continue the archive.

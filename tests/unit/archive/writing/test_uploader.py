@@ -29,7 +29,7 @@ from zoolet.archive.writing.retention import Rules, retain
 from zoolet.archive.writing.retrying import Retrier, Stopping
 from zoolet.archive.writing.snapshots import HOUR_MS
 from zoolet.archive.writing.sources import DirectorySource
-from zoolet.archive.writing.status import Status
+from zoolet.archive.writing.status import State, Status
 from zoolet.storage.recovery import AsOf
 from zoolet.storage.retention import Retention
 from zoolet.storage.txn_log import encode_record
@@ -313,3 +313,19 @@ def test_the_same_server_continues_the_archive_without_an_equal_txn(tmp_path: Pa
     assert problems_of(place) == []
     recovery = ArchiveSource(archive_in(place)).state_at(AsOf())
     assert state_of(recovery.machine) == state_of(writer.machine)
+
+
+def test_the_state_is_waiting_while_the_source_is_not_current(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(tmp_path)
+    source, place = DirectorySource(writer.directories), MemoryPlace()
+    ArchiverRun(place, source).run()
+    states: list[State] = []
+    answers = [True]
+    run = ArchiverRun(place, source)
+    monkeypatch.setattr(source, "is_current", lambda: answers.pop() if answers else False)
+    change = run.status.change
+    monkeypatch.setattr(run.status, "change", lambda state: (states.append(state), change(state)))
+    run.run()
+    assert states == [State.ARCHIVING, State.WAITING, State.STOPPED]
