@@ -5,8 +5,9 @@ time stays, and all txns after it. ``Timeline.txns_after`` is raised before txns
 that a check can distinguish removed txns from missing ones.
 """
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from zoolet.archive.errors import DamagedObjectError
@@ -35,6 +36,30 @@ class Rules(NamedTuple):
 
     txn_days: int
     hourly_days: int
+
+
+class RemovalClock:
+    """The time for removals: a clock that jumps forward must not remove new txns.
+
+    It is the newest archived time, plus the time that has passed since then in this process. It is
+    never after the clock of the machine.
+    """
+
+    def __init__(
+        self, now_ms: Callable[[], int], monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._now_ms = now_ms
+        self._monotonic_s = monotonic_s
+        self._limit_ms = 0
+        self._at_s = monotonic_s()
+
+    def now_ms(self, archived_ms: int) -> int:
+        """Return the time; ``archived_ms`` is the newest archived time. In ms since the epoch."""
+        at_s = self._monotonic_s()
+        passed_ms = int((at_s - self._at_s) * 1000)
+        self._at_s = at_s
+        self._limit_ms = max(archived_ms, self._limit_ms + passed_ms)
+        return min(self._now_ms(), self._limit_ms)
 
 
 class Removal(NamedTuple):
@@ -97,12 +122,17 @@ def groups_to_merge(
 
 
 def retain(
-    archive: Archive, ownership: Ownership, retrier: Retrier, rules: Rules, now_ms: int
+    archive: Archive,
+    ownership: Ownership,
+    retrier: Retrier,
+    rules: Rules,
+    now_ms: int,
+    removal_ms: int,
 ) -> None:
-    """Remove what the rules allow, and merge segments; raises StoppedError."""
+    """Remove what the rules allow at ``removal_ms``, and merge segments; raises StoppedError."""
     catalog = retrier.call("reading the catalog", archive.catalog)
     for line in catalog.lines:
-        _remove(archive, ownership, retrier, line, removal_of(line, rules, now_ms))
+        _remove(archive, ownership, retrier, line, removal_of(line, rules, removal_ms))
     _remove_orphans(archive, ownership, retrier, catalog)
     catalog = retrier.call("reading the catalog", archive.catalog)
     sizes = retrier.call("reading the catalog", lambda: archive.store.sizes("txns/"))

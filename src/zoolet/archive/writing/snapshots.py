@@ -12,7 +12,7 @@ from zoolet.archive.format.names import SnapshotName
 from zoolet.archive.store.archive import Archive
 from zoolet.archive.writing.log_tail import MovedError
 from zoolet.archive.writing.ownership import Ownership
-from zoolet.archive.writing.retention import Rules, retain
+from zoolet.archive.writing.retention import RemovalClock, Rules, retain
 from zoolet.archive.writing.retrying import Retrier, StoppedError
 from zoolet.archive.writing.sources import LocalSnapshot, Source
 from zoolet.archive.writing.status import Status, log
@@ -41,6 +41,7 @@ class Housekeeping:
         self._status = status
         self._rules = rules
         self._now_ms = now_ms
+        self._removal_clock = RemovalClock(now_ms)
         self._interval_ms = snapshot_interval_ms
         self._pool = ThreadPoolExecutor(1, "zoolet-housekeeping")
         self._running: Future[None] | None = None
@@ -55,8 +56,9 @@ class Housekeeping:
             self._timeline, self._snapshot_zxid = number, snapshot.zxid
             self._period = snapshot.time_ms // self._interval_ms
 
-    def look(self, archived_zxid: int) -> None:
+    def look(self, archived_zxid: int, archived_ms: int) -> None:
         """Begin the work if an hour has begun; raises the error of earlier work."""
+        removal_ms = self._removal_clock.now_ms(archived_ms)
         if self._running is not None:
             if not self._running.done():
                 return
@@ -67,7 +69,9 @@ class Housekeeping:
             self._period = period
             with self._lock:
                 timeline, snapshot_zxid = self._timeline, self._snapshot_zxid
-            self._running = self._pool.submit(self._work, timeline, snapshot_zxid, archived_zxid)
+            self._running = self._pool.submit(
+                self._work, timeline, snapshot_zxid, archived_zxid, removal_ms
+            )
 
     def end(self) -> None:
         """Wait for the work in progress; raises its error."""
@@ -75,13 +79,20 @@ class Housekeeping:
         if self._running is not None:
             self._running.result()
 
-    def _work(self, timeline: int, snapshot_zxid: int, archived_zxid: int) -> None:
+    def _work(self, timeline: int, snapshot_zxid: int, archived_zxid: int, removal_ms: int) -> None:
         try:
             with self._source.snapshot(snapshot_zxid, archived_zxid) as snapshot:
                 if snapshot is not None:
                     self._upload(timeline, snapshot)
             self._source.remove_archived(archived_zxid)
-            retain(self._archive, self._ownership, self._retrier, self._rules, self._now_ms())
+            retain(
+                self._archive,
+                self._ownership,
+                self._retrier,
+                self._rules,
+                self._now_ms(),
+                removal_ms,
+            )
         except StoppedError:
             pass
         except (FileNotFoundError, MovedError) as error:

@@ -83,7 +83,7 @@ class Uploader:
                 is_last = is_asked or (once and is_up_to_date)
                 self._status.is_complete = is_up_to_date
                 if not is_asked:
-                    self._housekeeping.look(self._end.position.zxid)
+                    self._housekeeping.look(self._end.position.zxid, self._end.position.time_ms)
                 if is_last:
                     break
                 self._stopping.wait(self._interval_s if is_up_to_date else _WAIT_S)

@@ -1,6 +1,7 @@
 """Retention: every zxid of the txn days can be restored; older snapshots become fewer."""
 
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,13 @@ from zoolet.archive.format.names import (
 from zoolet.archive.format.records import Reason, Timeline
 from zoolet.archive.store.catalog import Catalog, Line
 from zoolet.archive.store.store import Store
-from zoolet.archive.writing.retention import Rules, groups_to_merge, removal_of, retain
+from zoolet.archive.writing.retention import (
+    RemovalClock,
+    Rules,
+    groups_to_merge,
+    removal_of,
+    retain,
+)
 from zoolet.archive.writing.retrying import Retrier, Stopping
 from zoolet.archive.writing.sources import DirectorySource
 from zoolet.archive.writing.status import Status
@@ -120,6 +127,40 @@ def test_only_the_snapshot_of_a_killed_archiver_is_removed_as_an_orphan(tmp_path
     for name in (*kept, orphan):
         archive.store.write(str(name), [b""])
     run = ArchiverRun(place, DirectorySource(writer.directories))
-    retain(archive, run.ownership, Retrier(Stopping(60), Status()), RULES, 100)
+    retain(archive, run.ownership, Retrier(Stopping(60), Status()), RULES, 100, 100)
     assert {str(name) for name in kept} <= place.objects.keys()
     assert str(orphan) not in place.objects
+
+
+def test_a_clock_that_jumps_removes_no_new_txns(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    place = MemoryPlace()
+    source = DirectorySource(writer.directories)
+    for hour in range(5):
+        writer.time_ms = hour * HOUR_MS
+        writer.create(f"/{hour}")
+        ArchiverRun(place, source, RULES, partial(int, hour * HOUR_MS)).run()
+    snapshots = {name for name in place.objects if name.startswith("snapshots/")}
+    for now_ms in (400 * DAY_MS, 400 * DAY_MS + HOUR_MS):
+        ArchiverRun(place, source, RULES, partial(int, now_ms)).run()
+    assert snapshots <= place.objects.keys()
+    catalog = archive_in(place).catalog()
+    assert catalog.lines[0].timeline.txns_after == catalog.lines[0].timeline.base_zxid
+    assert all(next(catalog.plans(zxid=zxid)) for zxid in range(1, writer.machine.zxid + 1))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_time_for_removals_follows_the_archive_and_the_passed_time(seed: int) -> None:
+    chance = random.Random(seed)
+    real_ms = 1_700_000_000_000
+    archived_ms = real_ms
+    jump_ms = 0
+    clock = RemovalClock(lambda: real_ms + jump_ms, lambda: real_ms / 1000)
+    clock.now_ms(archived_ms)
+    for _ in range(50):
+        real_ms += chance.randrange(DAY_MS)
+        if chance.random() < 0.5:
+            archived_ms = real_ms
+        jump_ms = chance.choice([0, 0, 400 * DAY_MS, -DAY_MS])
+        found_ms = clock.now_ms(archived_ms)
+        assert real_ms - max(0, -jump_ms) - 100 <= found_ms <= real_ms

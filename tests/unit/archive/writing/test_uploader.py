@@ -248,7 +248,9 @@ def test_without_new_txns_retention_makes_no_gap(tmp_path: Path) -> None:
     for hour in range(3):
         run = ArchiverRun(place, source, now_ms=partial(int, hour * HOUR_MS))
         run.run()
-    retain(run.archive, run.ownership, Retrier(Stopping(60), Status()), Rules(1, 1), 1 << 40)
+    retain(
+        run.archive, run.ownership, Retrier(Stopping(60), Status()), Rules(1, 1), 1 << 40, 1 << 40
+    )
     assert not any(name.startswith("txns/") for name in place.objects)
     writer.snapshot()
     writer.logs()[0].unlink()
