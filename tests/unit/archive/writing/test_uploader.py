@@ -328,6 +328,11 @@ def test_the_state_is_waiting_while_the_source_is_not_current(
     run = ArchiverRun(place, source)
     monkeypatch.setattr(source, "is_current", lambda: answers.pop() if answers else False)
     change = run.status.change
-    monkeypatch.setattr(run.status, "change", lambda state: (states.append(state), change(state)))
+
+    def noted(state: State) -> None:
+        states.append(state)
+        change(state)
+
+    monkeypatch.setattr(run.status, "change", noted)
     run.run()
     assert states == [State.ARCHIVING, State.WAITING, State.STOPPED]
