@@ -230,11 +230,13 @@ def place_of(url: str) -> Place:
         return Folder(Path(rest).absolute())
     from fsspec.core import url_to_fs  # noqa: PLC0415 -- a folder does not need it
 
-    options: dict[str, Any] = {}
+    # fsspec would return an earlier file system of this process, with an earlier environment.
+    options: dict[str, Any] = {"skip_instance_cache": True}
     if protocol in {"s3", "s3a"}:
         retries = {"max_attempts": 1}  # the archiver itself tries again
         timeouts = {"connect_timeout": _CONNECT_TIMEOUT_S, "read_timeout": _READ_TIMEOUT_S}
-        options = {"config_kwargs": {**timeouts, "retries": retries}, "use_listings_cache": False}
+        options["config_kwargs"] = {**timeouts, "retries": retries}
+        options["use_listings_cache"] = False
     try:
         file_system, root = url_to_fs(url, **options)
     except ImportError as error:

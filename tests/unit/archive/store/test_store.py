@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from zoolet.archive.errors import ArchiveError, DamagedObjectError
 from zoolet.archive.format.encryption import Key
@@ -137,3 +138,13 @@ def test_a_folder_that_cannot_be_listed_is_an_error(
     with pytest.raises(OSError, match="owners") as raised:
         store.names()
     assert raised.value.errno == number
+
+
+def test_an_object_store_uses_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not that of an earlier store with the same URL."""
+    monkeypatch.setattr(MemoryFileSystem, "cachable", True)
+    made: list[object] = []
+    monkeypatch.setattr(MemoryFileSystem, "__init__", lambda self, **_: made.append(self))
+    place_of("memory://bucket")
+    place_of("memory://bucket")
+    assert len(made) == 2
