@@ -42,6 +42,10 @@ RUNS = 6
 """Runs of the mirror in a world; all but the last are killed, if they do not end before."""
 
 
+MOST_WRITES = 6
+"""The most writes of a multi here: large subtrees are replaced in parts."""
+
+
 class KilledError(BaseException):
     """The process of the mirror is killed here."""
 
@@ -145,10 +149,22 @@ class World:
                     await client.delete(created)
             elif step < 0.6:
                 await client.set_acl(path, self.chance.choice(ACLS))
-            elif step < 0.75 and relative:
+            elif step < 0.7 and relative:
                 await client.delete_recursive(path)
+            elif step < 0.75 and relative:
+                await self.create_again(client, relative)
             else:
                 await client.set(path, self.value(relative))
+
+    async def create_again(self, client: AsyncClient, relative: str) -> None:
+        """Delete a subtree of the source, and create it again with more znodes."""
+        root = self.source + relative
+        below = [znode.path[len(self.source) :] async for znode in client.read_subtree(root)]
+        await client.delete_recursive(root)
+        more = [f"{relative}/{number}" for number in range(2 * MOST_WRITES)]
+        self.paths += more
+        for again in sorted({*below, *more}):
+            await client.create(self.source + again, self.value(again))
 
     async def interfere(self, client: AsyncClient) -> None:
         """Change the target once, as a client that should not."""
@@ -230,6 +246,41 @@ class World:
             assert await self.run_mirror(overwrites=with_others)
             await self.check_equal(source, target)
 
+    async def follow(self) -> None:
+        """Change the source while one mirror runs; the copy becomes equal without a comparison."""
+        async with contextlib.AsyncExitStack() as stack:
+            source, target, *ends = [
+                await stack.enter_async_context(AsyncClient(hosts)) for hosts in 2 * self.hosts
+            ]
+            await source.create(self.source, self.value(""))
+            state = StateFile(self.state_path, self.source, self.target)
+            stack.callback(state.close)
+            options = MirrorOptions(compare_s=1e6)
+            mirror = Mirror(
+                ends[0], self.source, ends[1], self.target, state, options, lambda _: None
+            )
+            running = asyncio.ensure_future(mirror.run())
+            for _ in range(300):
+                await self.change(source)
+                await asyncio.sleep(0.001 * self.chance.random())
+            while not running.done() and (
+                await self.data_at(source, self.source) != await self.data_at(target, self.target)
+            ):
+                await asyncio.sleep(0.01)
+            assert mirror.report().figures.comparisons == 1
+            mirror.stop()
+            await running
+
+    async def data_at(self, client: AsyncClient, root: str) -> dict[str, bytes | None]:
+        """Return the data of the persistent znodes of a subtree; changes of ACLs have no events."""
+        if await client.exists(root) is None:
+            return {}
+        return {
+            znode.path[len(root) :]: znode.data
+            async for znode in client.read_subtree(root)
+            if not znode.stat.ephemeral_owner
+        }
+
     async def check_values(self, target: AsyncClient) -> None:
         """Each copy has a value that its path had in the source."""
         with contextlib.suppress(NoNodeError):
@@ -262,6 +313,12 @@ class World:
 def servers() -> Iterator[Servers]:
     with EmbeddedServer() as source, EmbeddedServer() as target:
         yield source, target
+
+
+@pytest.fixture(autouse=True)
+def _small_multis(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("copying", "mirror"):
+        monkeypatch.setattr(f"zoolet.archive.mirror.{module}.MOST_WRITES", MOST_WRITES)
 
 
 def run_worlds(
@@ -299,3 +356,13 @@ def test_changes_of_others_are_overwritten(
     request: pytest.FixtureRequest, servers: Servers, tmp_path: Path
 ) -> None:
     run_worlds(request, servers, tmp_path, with_others=True)
+
+
+def test_a_mirror_follows_all_changes_without_a_comparison(
+    request: pytest.FixtureRequest, servers: Servers, tmp_path: Path
+) -> None:
+    first: int = request.config.getoption("--first-mirror-world")
+    count: int = request.config.getoption("--mirror-worlds")
+    for seed in range(first, first + count):
+        world = World(10**6 + seed, servers, tmp_path)
+        asyncio.run(asyncio.wait_for(world.follow(), WAIT_S))

@@ -13,7 +13,7 @@ from zoolet.archive.mirror.changes import Changes
 from zoolet.archive.mirror.checking import CopyChecker
 from zoolet.archive.mirror.figures import Figures
 from zoolet.archive.mirror.owner import Owner
-from zoolet.archive.mirror.plan import AclChange, Write, make_plan
+from zoolet.archive.mirror.plan import AclChange, Write, make_plan, plan_emptying
 from zoolet.archive.mirror.reading import SourceReader, all_of
 from zoolet.archive.mirror.rows import DIFFERENT, UNKNOWN, Found, Row, same_acl
 from zoolet.archive.mirror.state_file import StateFile, digest_of
@@ -121,6 +121,9 @@ class Copier:
         await self._checker.check_events()
         await self._resolve(found)
         keeps_root = self._target.root == paths.ROOT
+        if not await self._empty_replaced(found, keeps_root=keeps_root):
+            self._again(changed)
+            return
         plan = make_plan(found, self._state, MOST_WRITES, keeps_root=keeps_root)
         for relative, znode in found.items():
             if znode is not None:
@@ -135,6 +138,19 @@ class Copier:
             if await self._checker.check_events() or not await self._write(writes):
                 self._again(changed)
                 return
+
+    async def _empty_replaced(self, found: Mapping[str, Found | None], *, keeps_root: bool) -> bool:
+        """Delete the descendants of large copies that are replaced, and read their paths again.
+
+        Returns False if another client has changed the target.
+        """
+        while emptying := plan_emptying(found, self._state, MOST_WRITES, keeps_root=keeps_root):
+            for writes in _multis(emptying):
+                if await self._checker.check_events() or not await self._write(writes):
+                    return False
+                for write in writes:
+                    self._changes.add(write.relative, self._figures.now_s())
+        return True
 
     def _again(self, changed: Mapping[str, float]) -> None:
         for relative, since_s in changed.items():

@@ -64,6 +64,23 @@ class Plan(NamedTuple):
     later: list[str]
 
 
+def plan_emptying(
+    found: Mapping[str, Found | None], copies: Copies, most: int, *, keeps_root: bool
+) -> list[Write]:
+    """Return deletions below a znode that was created again; none if each subtree is small.
+
+    A plan can replace a znode only together with all its copied descendants. If it deleted a larger
+    subtree in parts, the next plan would create descendants below the old copy again. The paths of
+    these deletions must be read again: copies of the new descendants may be among them.
+    """
+    for relative, znode in found.items():
+        if _is_replaced(relative, znode, copies, keeps_root=keeps_root):
+            listed = copies.subtree(relative, most + 1)
+            if len(listed) > most:
+                return [Write(path, None, row.copy_version) for path, row in listed[:most]]
+    return []
+
+
 def make_plan(
     found: Mapping[str, Found | None], copies: Copies, most: int, *, keeps_root: bool
 ) -> Plan:
@@ -117,23 +134,27 @@ def _deletions(
     """Return the copies to delete; add paths whose subtrees are too large to ``later``."""
     deleted: dict[str, Row] = {}
     for relative, znode in found.items():
-        row = copies.row(relative)
-        if row is None or (znode is not None and not _is_another(znode, row)):
-            continue
-        if znode is not None and keeps_root and not relative:
+        is_replaced = _is_replaced(relative, znode, copies, keeps_root=keeps_root)
+        if copies.row(relative) is None or (znode is not None and not is_replaced):
             continue
         left = most - len(deleted)
         listed = copies.subtree(relative, left + 1) if left > 0 else []
         if len(listed) > left or left <= 0:
             later.append(relative)
         deleted.update(listed[:left])
+        if is_replaced:
+            # Copies of the new descendants may be among them.
+            later.extend(path for path, _ in listed[:left] if path not in found)
     if keeps_root:
         deleted.pop("", None)
     return deleted
 
 
-def _is_another(znode: Found, row: Row) -> bool:
+def _is_replaced(relative: str, znode: Found | None, copies: Copies, *, keeps_root: bool) -> bool:
     """Whether the source's znode was deleted and created again since the copy was made."""
+    row = copies.row(relative)
+    if znode is None or row is None or (keeps_root and not relative):
+        return False
     return row.czxid > DIFFERENT and row.czxid != znode.stat.czxid
 
 

@@ -2,7 +2,7 @@
 
 import random
 
-from zoolet.archive.mirror.plan import Plan, Write, make_plan
+from zoolet.archive.mirror.plan import Plan, Write, make_plan, plan_emptying
 from zoolet.archive.mirror.rows import DIFFERENT, Found, Row
 from zoolet.archive.mirror.subtree import parent_of
 from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL
@@ -84,6 +84,36 @@ def test_a_znode_that_was_created_again_is_replaced_with_its_subtree() -> None:
     ]
 
 
+def test_new_descendants_that_are_deleted_with_an_old_parent_are_read_again() -> None:
+    copies = Copies().with_copy("", 0).with_copy("/a", 1).with_copy("/a/b", 10)
+    made = plan({"/a": found(9)}, copies)
+    assert done(made.writes) == [("delete", "/a/b"), ("delete", "/a"), ("create", "/a")]
+    assert made.later == ["/a/b"]
+
+
+def test_descendants_of_a_deleted_znode_are_not_read_again() -> None:
+    copies = Copies().with_copy("", 0).with_copy("/a", 1).with_copy("/a/b", 2)
+    assert plan({"/a": None}, copies).later == []
+
+
+def test_a_large_subtree_is_emptied_before_its_root_is_replaced() -> None:
+    copies = Copies().with_copy("", 0).with_copy("/a", 1)
+    for number in range(5):
+        copies.with_copy(f"/a/{number}", 2)
+    emptied = plan_emptying({"/a": found(9)}, copies, 3, keeps_root=False)
+    assert done(emptied) == [("delete", "/a/4"), ("delete", "/a/3"), ("delete", "/a/2")]
+    for write in emptied:
+        del copies[write.relative]
+    assert plan_emptying({"/a": found(9)}, copies, 3, keeps_root=False) == []
+
+
+def test_only_replaced_subtrees_are_emptied() -> None:
+    copies = Copies().with_copy("", 1).with_copy("/a", 2).with_copy("/b", 3)
+    assert plan_emptying({"": found(1)}, copies, 1, keeps_root=False) == []
+    assert plan_emptying({"": None}, copies, 1, keeps_root=False) == []
+    assert plan_emptying({"": found(9)}, copies, 1, keeps_root=True) == []
+
+
 def test_data_and_acls_are_changed_only_if_they_differ() -> None:
     copies = Copies().with_copy("", 0).with_copy("/a", 1).with_copy("/b", 1).with_copy("/c", 1)
     acl = found(1, 1, 4)._replace(acl=READ_ONLY_ACL)
@@ -137,12 +167,22 @@ class Model:
                 self.source[child] = (self.zxid, self.zxid)
                 self.changed.add(child)
         elif step < 0.7 and path:
-            for gone in [each for each in self.source if f"{each}/".startswith(f"{path}/")]:
-                del self.source[gone]
-                self.changed.add(gone)
+            self.delete(path)
+        elif step < 0.8 and path:
+            for again in sorted(self.delete(path)):
+                self.zxid += 1
+                self.source[again] = (self.zxid, self.zxid)
         else:
             self.source[path] = (self.source[path][0], self.zxid)
             self.changed.add(path)
+
+    def delete(self, path: str) -> list[str]:
+        """Delete a subtree of the source, and return its paths."""
+        gone = [each for each in self.source if f"{each}/".startswith(f"{path}/")]
+        for each in gone:
+            del self.source[each]
+        self.changed.update(gone)
+        return gone
 
     def copy(self) -> None:
         """Read some of the changed znodes, while the source changes, and apply the plan."""
@@ -153,9 +193,16 @@ class Model:
             read[path] = found(*self.source[path]) if path in self.source else None
             if self.chance.random() < 0.3:
                 self.change()
+        while emptied := plan_emptying(read, self.copies, 4, keeps_root=False):
+            self.apply(emptied)
+            self.changed.update(write.relative for write in emptied)
         made = plan(read, self.copies, most=4)
         self.changed.update(made.later)
-        for write in made.writes:
+        self.apply(made.writes)
+
+    def apply(self, writes: list[Write]) -> None:
+        """Write to the target; each write must be permitted."""
+        for write in writes:
             parent = parent_of(write.relative)
             if write.row is None:
                 del self.copies[write.relative]
