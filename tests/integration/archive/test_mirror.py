@@ -1,5 +1,6 @@
 """``zoolet mirror`` between real servers: what it copies, what it says, and when it ends."""
 
+import shutil
 import sqlite3
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from zoolet.client import (
     Id,
     Multi,
 )
-from zoolet.testing import ApacheServer, EmbeddedServer, ErrorCode, OpCode
+from zoolet.testing import ApacheServer, EmbeddedServer, ErrorCode, OpCode, ServerProcess
 
 PAIRS = [("zoolet", "other"), ("zoolet", "apache"), ("apache", "zoolet")]
 READERS = (ACL(31, Id("world", "anyone")), ACL(1, Id("ip", "127.0.0.1")))
@@ -265,6 +266,38 @@ def test_a_source_that_does_not_exist_empties_no_target(pair: Pair) -> None:
     assert status == 1
     assert f"{pair.root} does not exist in the source" in text
     assert pair.target.exists(pair.root) is not None
+
+
+@pytest.mark.parametrize("way", ["event", "comparison"])
+def test_a_source_that_loses_its_root_empties_no_target(pair: Pair, way: str) -> None:
+    options = () if way == "event" else ("--compare-every", "1")
+    with pair.mirror(*options) as running:
+        running.wait_for("compared")
+        pair.source.delete(pair.root)
+        assert running.wait() == 1
+        message = f"the root of the source, {pair.root}, does not exist any more"
+        assert message in running.text
+    assert pair.target.get(pair.root).data == b"root"
+
+
+def test_a_source_that_is_replaced_by_an_empty_server_empties_no_target(tmp_path: Path) -> None:
+    with (
+        ServerProcess(tmp_path) as source,
+        EmbeddedServer() as target,
+        Client(target.hosts) as at_target,
+    ):
+        with Client(source.hosts) as at_source:
+            at_source.create("/app", b"root")
+            at_source.create("/app/a", b"a")
+        places = [f"{each.hosts}/app" for each in (source, target)]
+        with MirrorProcess(places[0], places[1], tmp_path / "s.sqlite") as running:
+            running.wait_for("compared")
+            source.kill()
+            shutil.rmtree(source.config.data_dir)
+            source.start()
+            assert running.wait() == 1
+            assert "does not exist any more" in running.text
+        assert tree_at(at_target, "/app").keys() == {"", "/a"}
 
 
 def test_a_hidden_acl_needs_a_login(pair: Pair) -> None:

@@ -81,7 +81,7 @@ class SourceReader:
         Paths are missing if they are not read yet, because the data of others are large.
 
         Raises:
-            ArchiveError: a znode may not be read.
+            ArchiveError: a znode may not be read, or the root does not exist any more.
             ZooKeeperError: the connection was lost.
         """
         found: dict[str, Found | None] = {}
@@ -94,7 +94,18 @@ class SourceReader:
                 found[relative] = self._found(result)
                 size_bytes += 0 if isinstance(result, ZooKeeperError) else len(result.data or b"")
         await self._add_acls(found)
+        if None in found.values():
+            await self._check_root()
         return found
+
+    async def _check_root(self) -> None:
+        """Check that the source exists: otherwise, its server may be an empty one by mistake."""
+        if await self._client.exists(self._subtree.root) is None:
+            raise ArchiveError(
+                f"the root of the source, {self._subtree.root}, does not exist any more; the target"
+                " keeps its copy. Check the server of the source. If the source was deleted on"
+                " purpose, delete the copy in the target too"
+            )
 
     async def counters(self, wanted: Sequence[str]) -> list[Stat | None]:
         """Return the Stats of znodes, None for each that does not exist."""
