@@ -236,6 +236,57 @@ def test_a_mirror_that_lost_its_target_to_another_one_ends(pair: Pair) -> None:
         assert "another mirror has taken this target" in running.text
 
 
+JUNK = [
+    b"",
+    b"junk",
+    b"\xff",
+    b"[]",
+    b"1",
+    b"{}",
+    b"[" * 100_000,
+    b'{"id": 1, "number": 1e400}',
+    b'{"id": 1, "number": NaN}',
+    b'{"id": 1, "number": -1}',
+    b'{"id": 1, "number": true}',
+    b'{"id": 1, "number": []}',
+]
+
+
+@pytest.mark.parametrize("data", JUNK, ids=range(len(JUNK)))
+def test_a_marker_that_is_not_of_a_mirror_is_named(pair: Pair, data: bytes) -> None:
+    marker = f"/zoolet-mirror-{pair.root[1:]}"
+    pair.target.create(marker, data)
+    status, text = pair.once()
+    assert status == 1
+    assert f"{marker} in the target is not the marker of a mirror: delete it" in text
+
+
+def test_an_owner_that_is_not_of_a_mirror_is_named(pair: Pair) -> None:
+    marker = f"/zoolet-mirror-{pair.root[1:]}"
+    pair.target.create(marker, b'{"id": "x", "number": 0}')
+    pair.target.create(f"{marker}/owner", b"[]")
+    status, text = pair.once("--session-timeout-ms", "1")
+    assert status == 1
+    assert f"{marker}/owner in the target is not the marker of a mirror: delete it" in text
+
+
+@pytest.mark.parametrize("path", ["/zookeeper", "/zookeeper/quota/a"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_data_of_the_servers_are_not_mirrored(pair: Pair, path: str, side: int) -> None:
+    places = [f"{hosts}{pair.root}" for hosts in pair.hosts]
+    places[side] = pair.hosts[side] + path
+    status, text = run_here(places[0], places[1], pair.state)
+    assert status == 2
+    assert f"{path} has the data of the servers" in text
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0"])
+def test_a_time_that_is_not_a_number_is_refused(pair: Pair, value: str) -> None:
+    status, text = pair.once("--compare-every", value)
+    assert status == 2
+    assert "--compare-every" in text
+
+
 def test_ephemerals_become_persistent_if_wanted(pair: Pair) -> None:
     pair.source.create(f"{pair.root}/e", b"1", mode=CreateMode.EPHEMERAL)
     pair.copy_once("--keep-ephemerals")
@@ -295,6 +346,10 @@ def test_a_source_that_is_replaced_by_an_empty_server_empties_no_target(tmp_path
             source.kill()
             shutil.rmtree(source.config.data_dir)
             source.start()
+            with Client(source.hosts) as other:
+                # A server refuses clients that have seen a higher zxid than it has.
+                for number in range(50):
+                    other.create(f"/other-{number}")
             assert running.wait() == 1
             assert "does not exist any more" in running.text
         assert tree_at(at_target, "/app").keys() == {"", "/a"}

@@ -7,6 +7,7 @@ Exit statuses: 0 the mirror was stopped, or with --once both subtrees are equal;
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 import signal
 import sqlite3
@@ -80,9 +81,15 @@ class Side(NamedTuple):
             settings = ConnectionSettings(
                 text, session_timeout_ms, connect_timeout_ms, auth, tls_files(*tls)
             )
-            return cls(*settings.moving_chroot(paths.ROOT))
+            side = cls(*settings.moving_chroot(paths.ROOT))
         except (SettingsError, AddressError) as error:
             raise click.UsageError(printable(str(error))) from None
+        if side.path == paths.SYSTEM or side.path.startswith(f"{paths.SYSTEM}/"):
+            raise click.UsageError(
+                f"{printable(side.path)} has the data of the servers, which a mirror can neither"
+                " copy nor write: choose another path"
+            )
+        return side
 
     def __str__(self) -> str:
         return self.settings.hosts + ("" if self.path == paths.ROOT else self.path)
@@ -127,6 +134,12 @@ def _side_options(name: str, variable: str) -> Callable[[C], C]:
     return add
 
 
+def _check_finite(_: click.Context, __: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter("give a number of seconds")
+    return value
+
+
 @click.command("mirror")
 @click.option(
     "--from",
@@ -164,6 +177,7 @@ def _side_options(name: str, variable: str) -> Callable[[C], C]:
     "--compare-every",
     "compare_s",
     type=click.FloatRange(min=1),
+    callback=_check_finite,
     metavar="SECONDS",
     default=600,
     show_default=True,

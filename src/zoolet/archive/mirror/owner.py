@@ -157,14 +157,12 @@ class Owner:
             data, stat = await self._client.get(self._path)
         except NoNodeError:
             return None
-        try:
-            content = json.loads(data or b"")
-            return Marker(str(content["id"]), int(content["number"]), stat)
-        except (ValueError, KeyError, TypeError):
-            raise ArchiveError(
-                f"{self._path} in the target is not the marker of a mirror: delete it, or choose"
-                " another target"
-            ) from None
+        content = _content(data)
+        number = content.get("number")
+        # JSON's true is an int in Python.
+        if "id" not in content or type(number) is not int or number < 0:
+            raise self._not_ours(self._path)
+        return Marker(str(content["id"]), number, stat)
 
     async def _set(self, marker: Marker) -> None:
         data = self._data(self._state.number)
@@ -212,7 +210,7 @@ class Owner:
             data, stat = await self._client.get(path)
             if stat.ephemeral_owner == session:
                 return True
-            if json.loads(data or b"{}").get("id") == self._state.id:
+            if _content(data).get("id") == self._state.id:
                 await self._client.delete(path)
                 return False
         except NoNodeError:
@@ -222,9 +220,12 @@ class Owner:
 
     async def _runs(self, path: str) -> ArchiveError:
         try:
-            owner = json.loads((await self._client.get(path)).data or b"{}")
+            owner = _content((await self._client.get(path)).data)
         except NoNodeError:
             owner = {}
+        else:
+            if "id" not in owner:
+                return self._not_ours(path)
         return ArchiveError(
             f"another mirror writes to this target (host {owner.get('host')}, process"
             f" {owner.get('pid')}): stop it first"
@@ -235,5 +236,20 @@ class Owner:
             f"another mirror has taken this target (marker {self._path}): let only one of them run"
         )
 
+    def _not_ours(self, path: str) -> ArchiveError:
+        return ArchiveError(
+            f"{path} in the target is not the marker of a mirror: delete it, or choose another"
+            " target"
+        )
+
     def _data(self, number: int) -> bytes:
         return json.dumps({"id": self._state.id, "number": number}).encode()
+
+
+def _content(data: bytes | None) -> dict[str, object]:
+    """Return the content of a znode of the marker; it is empty if no mirror has written it."""
+    try:
+        content = json.loads(data or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
