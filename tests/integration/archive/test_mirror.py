@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.mirrors import MirrorProcess, check_equal, run_here, tree_at
 from tests.support.waiting import wait_until
+from zoolet.archive.live.counters import counter_of
 from zoolet.archive.mirror.state_file import StateFile
 from zoolet.client import (
     ACL,
@@ -191,6 +192,30 @@ def test_a_change_of_others_ends_the_mirror_or_is_overwritten(pair: Pair, change
     assert "is overwritten" in pair.copy_once("--on-conflict", "overwrite")
     pair.check_equal()
     pair.copy_once()
+
+
+def test_a_change_of_others_is_found_at_each_name(pair: Pair) -> None:
+    name = f"{pair.root}/zoolet-counter-mine"
+    with pair.mirror() as running:
+        running.wait_for("compared")
+        pair.target.create(name)
+        assert running.wait() == 1
+        assert f"{name} in the target was created by another client" in running.text
+
+
+def test_raised_counters_are_no_change_of_others(pair: Pair) -> None:
+    with pair.mirror() as running:
+        running.wait_for("compared")
+        for _ in range(600):
+            pair.source.delete(
+                pair.source.create(f"{pair.root}/n-", mode=CreateMode.PERSISTENT_SEQUENTIAL).path
+            )
+        wait_until(
+            lambda: counter_of(pair.target.get(pair.root).stat) >= 600, "the counter of the target"
+        )
+        pair.source.set(pair.root, b"last")
+        wait_until(lambda: pair.target.get(pair.root).data == b"last", "the last change")
+        assert running.terminate() == 0
 
 
 def test_znodes_that_are_only_in_the_target_are_a_conflict(pair: Pair) -> None:

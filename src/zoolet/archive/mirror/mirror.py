@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from zoolet.archive.errors import ArchiveError
-from zoolet.archive.live.counters import COUNTING_NAME, counter_of, raise_counter
+from zoolet.archive.live.counters import counter_of, raise_counter
 from zoolet.archive.mirror.changes import Changes, CopyEvents
 from zoolet.archive.mirror.checking import CopyChecker
 from zoolet.archive.mirror.copying import LOST, MOST_WRITES, Copier
@@ -29,7 +29,6 @@ from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.errors import NoNodeError, UnimplementedError
 from zoolet.client.protocol.states import SERVED, SessionState
 from zoolet.client.protocol.watches import Resynced
-from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, AclList
 from zoolet.model.codes import AddWatchMode, EventType
 from zoolet.model.results import Event
@@ -231,10 +230,8 @@ class Mirror:
     def _note_target(self, what: Event | Resynced) -> None:
         if isinstance(what, Resynced):
             self._events.miss()
-        elif not paths.name_of(what.path).startswith(COUNTING_NAME):
-            relative = self._target.relative(what.path)
-            if relative is not None:
-                self._events.add(relative, what.zxid)
+        elif (relative := self._target.relative(what.path)) is not None:
+            self._events.add(relative, what.zxid)
         self._wake.set()
 
     # --- The work
