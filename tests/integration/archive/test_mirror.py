@@ -1,5 +1,6 @@
 """``zoolet mirror`` between real servers: what it copies, what it says, and when it ends."""
 
+import contextlib
 import shutil
 import sqlite3
 import urllib.request
@@ -378,6 +379,37 @@ def test_a_source_that_is_replaced_by_an_empty_server_empties_no_target(tmp_path
             assert running.wait() == 1
             assert "does not exist any more" in running.text
         assert tree_at(at_target, "/app").keys() == {"", "/a"}
+
+
+def test_a_source_that_was_set_back_is_copied(tmp_path: Path, pair: Pair) -> None:
+    stats = []
+    with ServerProcess(tmp_path / "source") as source:
+        data_dir = source.config.data_dir
+        with Client(source.hosts) as client:
+            client.create("/app", b"root")
+        source.stop()
+        shutil.copytree(data_dir, tmp_path / "backup")
+        for data in (b"before", b"after"):
+            shutil.rmtree(data_dir)
+            shutil.copytree(tmp_path / "backup", data_dir)
+            source.start()
+            with Client(source.hosts) as client:
+                stats.append(client.set("/app", data))
+            place = f"{pair.hosts[1]}{pair.root}"
+            status, text = run_here(f"{source.hosts}/app", place, pair.state, "--once")
+            assert status == 0, text
+            assert pair.target.get(pair.root).data == data
+            source.stop()
+    assert stats[0].mzxid == stats[1].mzxid
+
+
+def test_a_state_file_of_another_release_is_named(pair: Pair) -> None:
+    pair.copy_once()
+    with contextlib.closing(sqlite3.connect(pair.state, isolation_level=None)) as base:
+        base.execute("UPDATE facts SET value = '1' WHERE name = 'version'")
+    status, text = pair.once()
+    assert status == 1
+    assert f"{pair.state} was written by another release of zoolet: delete it" in text
 
 
 def test_a_hidden_acl_needs_a_login(pair: Pair) -> None:

@@ -155,7 +155,7 @@ def _is_replaced(relative: str, znode: Found | None, copies: Copies, *, keeps_ro
     row = copies.row(relative)
     if znode is None or row is None or (keeps_root and not relative):
         return False
-    return row.czxid > DIFFERENT and row.czxid != znode.stat.czxid
+    return row.czxid > DIFFERENT and not row.is_same_znode(znode.stat)
 
 
 def _change(plan: Plan, relative: str, znode: Found, row: Row) -> None:
@@ -163,5 +163,5 @@ def _change(plan: Plan, relative: str, znode: Found, row: Row) -> None:
     if znode.acl is not None and row.aversion != stat.aversion:
         plan.acls.append(AclChange(relative, znode.acl, stat.aversion, row.copy_aversion))
         row = row._replace(aversion=stat.aversion, copy_aversion=row.copy_aversion + 1)
-    if (row.czxid, row.mzxid) != (stat.czxid, stat.mzxid):
+    if not row.has_same_data(stat):
         plan.writes.append(Write(relative, row.set_from(stat), row.copy_version, znode.data))

@@ -151,7 +151,7 @@ class SourceReader:
     def _needs_acl(self, relative: str, znode: Found) -> bool:
         row = self._row_of(relative)
         stat = znode.stat
-        return row is None or row.czxid != stat.czxid or row.aversion != stat.aversion
+        return row is None or not row.is_same_znode(stat) or row.aversion != stat.aversion
 
     def _with_acl(self, znode: Found, path: str, result: AclOf | ZooKeeperError) -> Found:
         if isinstance(result, NoAuthError):

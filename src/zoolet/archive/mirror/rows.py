@@ -32,6 +32,8 @@ class Row(NamedTuple):
         copy_aversion: the target's version of the ACL.
         wanted: the source's counter for sequential children.
         counter: the target's counter, or a lower number.
+        ctime: the source's ctime: a source that was set back uses the same zxids again.
+        mtime: the source's mtime.
     """
 
     czxid: int
@@ -43,11 +45,13 @@ class Row(NamedTuple):
     copy_aversion: int
     wanted: int
     counter: int
+    ctime: int
+    mtime: int
 
     @classmethod
     def unknown(cls, copy: Stat) -> Self:
         """Return the row of a znode of the target that the mirror has not written."""
-        return cls(UNKNOWN, -1, -1, *_copy_fields(copy), wanted=0, counter=counter_of(copy))
+        return cls(UNKNOWN, -1, -1, *_copy_fields(copy), 0, counter_of(copy), ctime=-1, mtime=-1)
 
     @classmethod
     def equal(cls, source: Stat, copy: Stat) -> Self:
@@ -57,6 +61,8 @@ class Row(NamedTuple):
             *_copy_fields(copy),
             wanted=counter_of(source),
             counter=counter_of(copy),
+            ctime=source.ctime,
+            mtime=source.mtime,
         )
 
     @classmethod
@@ -67,6 +73,8 @@ class Row(NamedTuple):
             *(NEXT_ZXID, NEXT_ZXID, 0, 0),
             wanted=counter_of(source),
             counter=0,
+            ctime=source.ctime,
+            mtime=source.mtime,
         )
 
     def set_from(self, source: Stat) -> Self:
@@ -77,6 +85,8 @@ class Row(NamedTuple):
             copy_mzxid=NEXT_ZXID,
             copy_version=self.copy_version + 1,
             wanted=counter_of(source),
+            ctime=source.ctime,
+            mtime=source.mtime,
         )
 
     def applied(self, zxid: int) -> Self:
@@ -88,11 +98,18 @@ class Row(NamedTuple):
 
     def is_same_source(self, source: Stat) -> bool:
         """Whether the copy was made from this state of the source."""
-        return (self.czxid, self.mzxid, self.aversion) == (
-            source.czxid,
+        return self.has_same_data(source) and self.aversion == source.aversion
+
+    def has_same_data(self, source: Stat) -> bool:
+        """Whether the data of the copy were made from this state of the source."""
+        return self.is_same_znode(source) and (self.mzxid, self.mtime) == (
             source.mzxid,
-            source.aversion,
+            source.mtime,
         )
+
+    def is_same_znode(self, source: Stat) -> bool:
+        """Whether the copy was made from this znode, which was not created again since."""
+        return (self.czxid, self.ctime) == (source.czxid, source.ctime)
 
     def is_same_copy(self, copy: Stat) -> bool:
         """Whether the target has the copy as the mirror knows it."""

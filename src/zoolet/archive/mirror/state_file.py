@@ -20,7 +20,7 @@ from zoolet.archive.errors import ArchiveError
 from zoolet.archive.mirror.rows import Row
 from zoolet.model.acl import AclList
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _ROOT_KEY: Final = ("/", "")
 """The key of the root of the subtree; no other znode has "/" as its parent here."""
 
@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS copies (
   copy_czxid INTEGER NOT NULL, copy_mzxid INTEGER NOT NULL,
   copy_version INTEGER NOT NULL, copy_aversion INTEGER NOT NULL,
   wanted INTEGER NOT NULL, counter INTEGER NOT NULL,
+  ctime INTEGER NOT NULL, mtime INTEGER NOT NULL,
   PRIMARY KEY (parent, name)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS low_counters ON copies (parent, name) WHERE wanted > counter;
@@ -41,7 +42,8 @@ CREATE TABLE IF NOT EXISTS acl_intents (
 ) WITHOUT ROWID;
 """
 _ROW: Final = (
-    "czxid, mzxid, aversion, copy_czxid, copy_mzxid, copy_version, copy_aversion, wanted, counter"
+    "czxid, mzxid, aversion, copy_czxid, copy_mzxid, copy_version, copy_aversion, wanted, counter,"
+    " ctime, mtime"
 )
 _WITH_KEY: Final = f"parent, name, {_ROW}"
 _OF_KEY: Final = "WHERE parent = ? AND name = ?"
@@ -92,6 +94,11 @@ class StateFile:
             wanted |= {"id": str(uuid.uuid4()), "number": "0", "is_complete": "0"}
             self._base.executemany("INSERT INTO facts VALUES (?, ?)", wanted.items())
             return
+        if known.get("version") != wanted["version"]:
+            raise ArchiveError(
+                f"{self._path} was written by another release of zoolet: delete it. Then the mirror"
+                " compares all data"
+            )
         for name, value in wanted.items():
             if known.get(name) != value:
                 raise ArchiveError(
@@ -115,7 +122,7 @@ class StateFile:
     def put(self, relative: str, row: Row) -> None:
         """Insert or replace the row of a znode."""
         self._change(
-            "INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*_key(relative), *row),
         )
 

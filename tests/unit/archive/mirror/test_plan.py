@@ -122,6 +122,22 @@ def test_data_and_acls_are_changed_only_if_they_differ() -> None:
     assert [(each.relative, each.acl) for each in made.acls] == [("/b", READ_ONLY_ACL)]
 
 
+def test_a_znode_of_a_source_that_was_set_back_is_another_one() -> None:
+    copies = Copies().with_copy("", 0).with_copy("/a", 1, 3).with_copy("/b", 2, 3)
+    changed, again = found(1, 3), found(2, 3)
+    changed = changed._replace(stat=changed.stat._replace(mtime=7))
+    again = again._replace(stat=again.stat._replace(ctime=7, mtime=7))
+    assert not copies["/a"].is_same_source(changed.stat)
+    assert not copies["/b"].is_same_source(again.stat)
+    made = plan({"/a": changed, "/b": again}, copies)
+    assert done(made.writes) == [("delete", "/b"), ("set", "/a"), ("create", "/b")]
+    for write in made.writes:
+        if write.row is not None:
+            copies[write.relative] = write.row.applied(200)
+    assert copies["/a"].is_same_source(changed.stat)
+    assert copies["/b"].is_same_source(again.stat)
+
+
 def test_a_znode_whose_acl_was_not_read_waits() -> None:
     copies = Copies().with_copy("", 0).with_copy("/b", 1)
     copies["/b"] = copies["/b"]._replace(czxid=DIFFERENT, mzxid=-1, aversion=-1)
