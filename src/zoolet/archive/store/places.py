@@ -189,6 +189,8 @@ class ObjectStore:
             except BaseException:
                 file.discard()
                 raise
+            finally:
+                file.closed = True  # else the garbage collector closes it, which uploads again
             file.commit()
 
     def delete(self, name: str) -> None:
