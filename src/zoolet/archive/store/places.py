@@ -178,6 +178,8 @@ class ObjectStore:
                 mode = "overwrite" if replaces else "create"
                 self._fs.pipe_file(path, bytes(first), mode=mode)
             return
+        from fsspec.spec import AbstractBufferedFile  # noqa: PLC0415 -- as in place_of
+
         with _os_errors():
             # Without autocommit, the object does not exist before commit.
             file = self._fs.open(path, "wb", block_size=_AT_ONCE_BYTES, autocommit=False)
@@ -188,9 +190,9 @@ class ObjectStore:
                 file.close()
             except BaseException:
                 file.discard()
+                if isinstance(file, AbstractBufferedFile):
+                    file.closed = True  # its destructor would upload the rest
                 raise
-            finally:
-                file.closed = True  # else the garbage collector closes it, which uploads again
             file.commit()
 
     def delete(self, name: str) -> None:
