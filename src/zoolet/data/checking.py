@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from zoolet.data.directory_reader import hides_nothing, state_of
+from zoolet.data.directory_reader import state_of
 from zoolet.data.json_form import is_log
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories, by_zxid
+from zoolet.storage.recovery import hides_nothing
 from zoolet.storage.snapshots import read_snapshot
 from zoolet.storage.txn_log import read_records
 

@@ -8,12 +8,12 @@ from zoolet.model.txns import Txn
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.sessions import SessionTable
 from zoolet.state_machine.tree import Tree
-from zoolet.storage.disk import Disk, DiskFile, ReadableFile
+from zoolet.storage.disk import Disk, DiskFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
-from zoolet.storage.recovery import ALL, AsOf, Recovery, recover
+from zoolet.storage.recovery import ALL, AsOf, Recovery, hides_nothing, recover
 from zoolet.storage.snapshots import read_snapshot
-from zoolet.storage.txn_log import is_torn, may_pass_over, read_records
+from zoolet.storage.txn_log import read_records
 
 _SESSION_BUCKET_MS = 2000
 
@@ -133,14 +133,3 @@ def txns_in(directories: DataDirectories) -> Iterator[LoggedTxn]:
             except DamagedFileError as error:
                 if not hides_nothing(log, error.offset, last_zxid, next_zxid):
                     raise
-
-
-def hides_nothing(log: ReadableFile, offset: int, last_zxid: int, next_zxid: int | None) -> bool:
-    """Return whether the damage at ``offset`` is an unfinished write that a server passes over.
-
-    ``last_zxid`` is the zxid before the damage, ``next_zxid`` the zxid of the next log; None if the
-    damaged log is the newest one.
-    """
-    if next_zxid is None:
-        return is_torn(log, offset)
-    return may_pass_over(log, offset, last_zxid, next_zxid)

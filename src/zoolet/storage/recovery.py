@@ -244,9 +244,7 @@ def _torn_tail(
     ``zxid`` is the zxid before the damage, ``newer`` are the newer logs with their zxids. Raises
     DamagedFileError if txns may be lost.
     """
-    if newer and may_pass_over(log, error.offset, zxid, newer[0][0]):
-        return f"passing over an unfinished write: {error}"
-    if newer or not is_torn(log, error.offset):
+    if not hides_nothing(log, error.offset, zxid, newer[0][0] if newer else None):
         raise DamagedFileError(
             path,
             error.offset,
@@ -254,7 +252,20 @@ def _torn_tail(
             f"At most the data after this byte is lost: {log.size_bytes - error.offset}"
             f" bytes of this file and {len(newer)} newer logs. {_ways_on(path.parent, zxid)}",
         ) from error
+    if newer:
+        return f"passing over an unfinished write: {error}"
     return _cut_torn_tail(disk, path, log, error)
+
+
+def hides_nothing(log: ReadableFile, offset: int, last_zxid: int, next_zxid: int | None) -> bool:
+    """Return whether the damage at ``offset`` is an unfinished write that hides no txn.
+
+    ``last_zxid`` is the zxid before the damage, ``next_zxid`` the zxid of the next log; None if the
+    damaged log is the newest one.
+    """
+    if next_zxid is None:
+        return is_torn(log, offset)
+    return may_pass_over(log, offset, last_zxid, next_zxid)
 
 
 def _end_log(disk: Disk, path: Path, last_offset: int, *, is_empty: bool) -> None:

@@ -6,8 +6,6 @@ before everything was archived, or the check found damage or a gap; 2 wrong usag
 
 import asyncio
 import hashlib
-import math
-import os
 import re
 import signal
 import sys
@@ -17,10 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-from rich.console import Console
-from rich.progress import track
 
 from zoolet.archive.checking.checking import check_archive
+from zoolet.archive.commands.options import check_finite, state_home
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.metrics import serve_metrics
 from zoolet.archive.store.keys import create_key_file, read_key_file
@@ -33,8 +30,10 @@ from zoolet.archive.writing.retention import Rules
 from zoolet.archive.writing.retrying import Retrier, Stopping
 from zoolet.archive.writing.sources import DirectorySource
 from zoolet.archive.writing.status import Status, log
+from zoolet.client.command_options import FILE
 from zoolet.client.connecting.servers import parse_servers
 from zoolet.console.reporting import reporting
+from zoolet.data.commands import tracked
 from zoolet.model.addresses import AddressError
 from zoolet.model.ensemble import LARGEST_ID
 from zoolet.server.common.errors import ConfigError, ServerError
@@ -48,16 +47,7 @@ _STOP_LIMIT_S = 30.0
 _READABLE_CHARACTERS = 60
 _DIGEST_CHARACTERS = 16
 _LONGEST_INTERVAL_S = 86_400.0
-_PATH = click.Path(readable=False, path_type=Path)
 _reporting = reporting(ArchiveError, ConfigError, ServerError, StorageError)
-_ERRORS = Console(stderr=True)
-
-
-def _not_nan(_: click.Context, parameter: click.Parameter, value: float) -> float:
-    """Refuse a value that is no number; a range does not."""
-    if math.isnan(value):
-        raise click.BadParameter("give a number of seconds.", param=parameter)
-    return value
 
 
 def _check_hosts(hosts: str) -> None:
@@ -85,7 +75,7 @@ def _check_url(url: str) -> None:
 
 
 _key_file = click.option(
-    "--key-file", type=_PATH, help="The encryption key; create it with: zoolet archive key FILE"
+    "--key-file", type=FILE, help="The encryption key; create it with: zoolet archive key FILE"
 )
 
 
@@ -99,18 +89,16 @@ class _Settings(NamedTuple):
 
 @click.group("archive", invoke_without_command=True)
 @click.option("--from", "hosts", metavar="HOSTS", help="The client addresses of an ensemble.")
-@click.option("--from-dir", type=_PATH, help="The dataDir of a standalone zoolet instead.")
-@click.option(
-    "--logs", type=_PATH, help="With --from-dir: the dataLogDir, if it is another folder."
-)
+@click.option("--from-dir", type=FILE, help="The dataDir of a standalone zoolet instead.")
+@click.option("--logs", type=FILE, help="With --from-dir: the dataLogDir, if it is another folder.")
 @click.option("--once", is_flag=True, help="With --from-dir: stop after everything is archived.")
 @click.option("--to", "url", metavar="URL", help="A folder, or a URL like s3://BUCKET/PREFIX.")
 @click.option(
     "--config",
-    type=_PATH,
+    type=FILE,
     help="Instead of --from: a member's zoo.cfg, with its server.N lines, TLS and SASL keys.",
 )
-@click.option("--work-dir", type=_PATH, help="The data of the observer [below ~/.local/state].")
+@click.option("--work-dir", type=FILE, help="The data of the observer [below ~/.local/state].")
 @click.option(
     "--my-id",
     type=click.IntRange(1, LARGEST_ID),
@@ -121,7 +109,7 @@ class _Settings(NamedTuple):
     default=5.0,
     show_default=True,
     type=click.FloatRange(0.1, _LONGEST_INTERVAL_S),
-    callback=_not_nan,
+    callback=check_finite,
     help="The seconds between two uploads.",
 )
 @click.option(
@@ -248,12 +236,11 @@ def _work_dir(given: Path | None, url: str) -> Path:
     """Return the work directory; the default one depends on the archive."""
     if given is not None:
         return given.absolute()
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     absolute = url if "://" in url else str(Path(url).absolute())
     readable = "".join(each if each.isalnum() else "-" for each in absolute).strip("-")
     digest = hashlib.sha256(absolute.encode()).hexdigest()
     name = f"{readable[-_READABLE_CHARACTERS:]}-{digest[:_DIGEST_CHARACTERS]}"
-    return Path(state) / "zoolet" / "archive" / name
+    return state_home() / "archive" / name
 
 
 def _serve(settings: _Settings, status: Status) -> None:
@@ -274,14 +261,12 @@ def check_command(url: str, key_file: Path | None) -> None:
     store = Store(url, None if key_file is None else read_key_file(key_file))
     problems = objects = 0
 
-    def tracked(names: list[str]) -> Iterable[str]:
+    def counted(names: list[str]) -> Iterable[str]:
         nonlocal objects
         objects = len(names)
-        return track(
-            names, "Reading", console=_ERRORS, transient=True, disable=not _ERRORS.is_terminal
-        )
+        return tracked(names, "Reading", objects)
 
-    for finding in check_archive(store, tracked):
+    for finding in check_archive(store, counted):
         click.echo(f"{finding.kind:<8} {finding.text}")
         problems += finding.is_problem
     click.echo(f"{objects + 1} objects, {problems} problems")
@@ -289,7 +274,7 @@ def check_command(url: str, key_file: Path | None) -> None:
 
 
 @archive.command("key")
-@click.argument("file", type=_PATH)
+@click.argument("file", type=FILE)
 @_reporting
 def key_command(file: Path) -> None:
     """Create a file with a new encryption key. Keep a copy: without it, nothing can be restored."""

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
-from zoolet.archive.commands.options import FILE, MomentType, key_option
+from zoolet.archive.commands.options import MomentType, key_option
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.reading.opening import is_archive, open_source
+from zoolet.client.command_options import FILE
 from zoolet.console.reporting import reporting
 from zoolet.console.texts import escaped
 from zoolet.data.comparing import differences

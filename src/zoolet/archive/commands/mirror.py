@@ -7,8 +7,6 @@ Exit statuses: 0 the mirror was stopped, or with --once both subtrees are equal;
 import asyncio
 import contextlib
 import hashlib
-import math
-import os
 import signal
 import sqlite3
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import click
 from rich.console import Console
 
+from zoolet.archive.commands.options import check_finite, state_home
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.metrics import serve_metrics
 from zoolet.archive.mirror.metrics import figures_of
@@ -35,6 +34,7 @@ from zoolet.client.connecting.settings import (
     tls_files,
 )
 from zoolet.client.errors import AuthFailedError, NoServerError, ZooKeeperError
+from zoolet.client.transfers import is_system
 from zoolet.console.reporting import reporting
 from zoolet.console.terminal import printable
 from zoolet.model import paths
@@ -84,7 +84,7 @@ class Side(NamedTuple):
             side = cls(*settings.moving_chroot(paths.ROOT))
         except (SettingsError, AddressError) as error:
             raise click.UsageError(printable(str(error))) from None
-        if side.path == paths.SYSTEM or side.path.startswith(f"{paths.SYSTEM}/"):
+        if is_system(side.path):
             raise click.UsageError(
                 f"{printable(side.path)} has the data of the servers, which a mirror can neither"
                 " copy nor write: choose another path"
@@ -134,12 +134,6 @@ def _side_options(name: str, variable: str) -> Callable[[C], C]:
     return add
 
 
-def _check_finite(_: click.Context, __: click.Parameter, value: float) -> float:
-    if not math.isfinite(value):
-        raise click.BadParameter("give a number of seconds")
-    return value
-
-
 @click.command("mirror")
 @click.option(
     "--from",
@@ -177,7 +171,7 @@ def _check_finite(_: click.Context, __: click.Parameter, value: float) -> float:
     "--compare-every",
     "compare_s",
     type=click.FloatRange(min=1),
-    callback=_check_finite,
+    callback=check_finite,
     metavar="SECONDS",
     default=600,
     show_default=True,
@@ -256,10 +250,8 @@ def mirror(
 
 
 def _default_state_path(source: Side, target: Side) -> Path:
-    home = os.environ.get("XDG_STATE_HOME")
-    base = Path(home) if home else Path.home() / ".local" / "state"
     digest = hashlib.sha256(f"{source}\n{target}".encode()).hexdigest()[:16]
-    return base / "zoolet" / "mirrors" / f"{digest}.sqlite"
+    return state_home() / "mirrors" / f"{digest}.sqlite"
 
 
 async def _run(

@@ -1,19 +1,33 @@
 """The options that the commands for archives share, and the form of moments."""
 
+import math
+import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
+from zoolet.client.command_options import FILE
 from zoolet.storage.recovery import AsOf
-
-FILE: Final = click.Path(readable=False, path_type=Path)
 
 logs_option = click.option("--logs", type=FILE, help="The dataLogDir, if it is not the dataDir.")
 key_option = click.option(
     "--key-file", type=FILE, metavar="FILE", help="The file with the key of an encrypted archive."
 )
+
+
+def check_finite(_: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Refuse a value that is no number or endless; a range does not refuse NaN."""
+    if not math.isfinite(value):
+        raise click.BadParameter("give a number of seconds.", param=parameter)
+    return value
+
+
+def state_home() -> Path:
+    """Return the folder for what zoolet's commands keep between two runs of one user."""
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "zoolet"
 
 
 class MomentType(click.ParamType[Any]):

@@ -7,7 +7,6 @@ import click
 from click.core import ParameterSource
 
 from zoolet.archive.commands.options import (
-    FILE,
     MomentType,
     just_before,
     key_option,
@@ -15,8 +14,9 @@ from zoolet.archive.commands.options import (
 )
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.reading.opening import open_source
-from zoolet.client.command_options import connection_options, settings_of
+from zoolet.client.command_options import FILE, connection_options, settings_of
 from zoolet.client.connecting.settings import ConnectionSettings
+from zoolet.client.transfers import is_system
 from zoolet.console.reporting import reporting
 from zoolet.console.texts import escaped
 from zoolet.data.commands import checked_path
@@ -155,7 +155,7 @@ def _server(hosts: str, path: str, connection: dict[str, Any]) -> ConnectionSett
         raise click.BadParameter(str(error), param_hint="--to-server") from error
     if chroot:
         raise click.BadParameter(f"leave out {chroot}: use --path.", param_hint="--to-server")
-    if f"{path}/".startswith(f"{paths.SYSTEM}/"):
+    if is_system(path):
         raise click.BadParameter(f"{paths.SYSTEM} is not restored.", param_hint="--path")
     return settings
 

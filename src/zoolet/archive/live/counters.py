@@ -17,7 +17,7 @@ from zoolet.client.protocol.batches import Multi
 from zoolet.model import paths
 from zoolet.model.stat import Stat
 
-COUNTING_NAME: Final = "zoolet-counter-"
+_COUNTING_NAME: Final = "zoolet-counter-"
 """The beginning of the names of the znodes that are created and deleted."""
 
 _STEPS_IN_MULTI: Final = 250
@@ -60,6 +60,6 @@ async def raise_counter(client: AsyncClient, parent: str, wanted: int, most_step
 
 def add_steps(batch: Multi, parent: str, count: int) -> None:
     """Add operations to a multi that raise the counter of ``parent`` by ``count``."""
-    path = paths.join(parent, f"{COUNTING_NAME}{uuid.uuid4()}")
+    path = paths.join(parent, f"{_COUNTING_NAME}{uuid.uuid4()}")
     for _ in range(count):
         batch.create(path).delete(path)
