@@ -39,6 +39,7 @@ async def _run(scenario: Coroutine[Any, Any, None], limit_s: float) -> None:
 
 
 def _run_on(name: str, scenario: Coroutine[Any, Any, None], limit_s: float = WAIT_S) -> None:
+    gc.collect()  # what earlier tests left, so that no finalizer of theirs makes tasks in this loop
     with asyncio.Runner(debug=True, loop_factory=LOOPS[name]) as runner:
         runner.run(_run(scenario, limit_s))
 

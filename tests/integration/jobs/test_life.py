@@ -471,7 +471,11 @@ def test_all_processes_of_a_worker_end_with_its_process_group(
 @pytest.mark.parametrize("error", [MemoryError("no room"), struct.error("odd"), KeyError("xid")])
 @pytest.mark.parametrize("where", ["receive", "send"])
 def test_a_worker_ends_with_the_reason_if_a_thread_of_its_client_fails(
-    server: Any, caplog: pytest.LogCaptureFixture, where: str, error: Exception
+    server: Any,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
+    where: str,
+    error: Exception,
 ) -> None:
     class Failing(socket.socket):
         def send(self, *_: object) -> int:
@@ -487,10 +491,11 @@ def test_a_worker_ends_with_the_reason_if_a_thread_of_its_client_fails(
     if where == "receive":
         transport._receive = fail
     else:
+        # A copy of the descriptor: a thread that waits in the working one must not see it close.
         working = transport._connection
-        failing = Failing(fileno=working.fileno())  # the same descriptor
+        request.addfinalizer(working.close)
+        failing = Failing(fileno=os.dup(working.fileno()))
         transport._receive, transport._connection = failing.recv, failing
-        working.detach()
     wait_until(lambda: worker.failure is not None, "the end of the worker")
     # The error comes in a thread of the worker that waits for a reply, or in the client's own one.
     assert worker.failure is error or "to ZooKeeper is closed" in str(worker.failure)
