@@ -227,6 +227,24 @@ def test_a_late_result_of_a_worker_that_lost_its_session_is_refused(
     assert value(client, "done", name)["result"] == "in time"
 
 
+@pytest.mark.parametrize("child", [None, "below"])
+def test_a_job_ends_although_another_znode_of_its_name_is_in_done(
+    queue: JobQueue, client: KazooClient, child: str | None
+) -> None:
+    """The counter of "unowned" begins again if a program deletes it and creates it again."""
+    old = submitted(queue, parameters={"number": 1})
+    queue.finish(queue.own_job(old, "w"), "old")
+    if child is not None:
+        client.create(f"{ROOT}/done/{old}/{child}")
+    client.delete(f"{ROOT}/unowned", recursive=True)
+    client.create(f"{ROOT}/unowned")
+    name = submitted(queue, parameters={"number": 2})
+    assert name == old
+    queue.finish(queue.own_job(name, "w"), "new")
+    assert places(client, name) == ["done"]
+    assert value(client, "done", name)["result"] == "new"
+
+
 def test_an_older_version_of_ones_own_job_is_refused(queue: JobQueue, client: KazooClient) -> None:
     name = submitted(queue)
     staging = queue.own_job(name, "w")

@@ -11,11 +11,13 @@ Invariants (see also 7 and 8 in ARCHITECTURE.md):
   read the job before its last attempt cannot take the job.
 - The multi that moves a job to done also appends the job to its batch's log.
 - If a reply is lost, `Mover.move` reads the znodes, so its result says what happened.
+- A job that has ended always gets to done: a znode of another job with the same name is replaced.
 
 This module imports `zoolet.jobs.errors`, `zoolet.jobs.records`, `zoolet.model` and other modules of
 its package.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -40,6 +42,8 @@ from zoolet.jobs.znodes.operations import (
     SetData,
 )
 from zoolet.model import paths
+
+log = logging.getLogger(__name__)
 
 LEFT_MS = 500
 """How much longer than other workers a worker leaves a job whose task it could not import, in ms.
@@ -203,6 +207,12 @@ class Mover:
             self._znodes.ensure(paths.parent_of(operation.path))
             return moves
         if refused.reason is Refusal.EXISTS:
+            is_ended = owner.after.has_ended and operation.path == self._layout.done(
+                owner.after.name
+            )
+            if is_ended and self._is_another_in_done(owner.after):
+                self._znodes.delete_tree(operation.path)
+                return moves
             return [move for move in moves if move is not owner]
         # Another worker has probably taken several of the jobs: find all of them together.
         standing = self._layout.znodes.get_all(
@@ -243,6 +253,26 @@ class Mover:
             and entry_path(self._layout, found) == operation.path
         )
         return moves if is_same else [move for move in moves if move is not owner]
+
+    def _is_another_in_done(self, job: Job) -> bool:
+        """Return whether the znode with this job's name in done is not this job.
+
+        The server gives a sequence again if a program has deleted "unowned" and created it again.
+        """
+        znode = self._znodes.get(self._layout.done(job.name))
+        if znode is None:
+            return True
+        found = read_job(Place.DONE, job.name, znode)
+        if found.submission == job.submission:
+            return False
+        log.warning(
+            "%s: another znode of this name is in done (%s, %r); it is replaced, because the name"
+            " was given again",
+            job.name,
+            found.state,
+            znode.data[:200],
+        )
+        return True
 
     # --- The outcome of a multi whose reply was lost
 
