@@ -471,11 +471,7 @@ def test_all_processes_of_a_worker_end_with_its_process_group(
 @pytest.mark.parametrize("error", [MemoryError("no room"), struct.error("odd"), KeyError("xid")])
 @pytest.mark.parametrize("where", ["receive", "send"])
 def test_a_worker_ends_with_the_reason_if_a_thread_of_its_client_fails(
-    server: Any,
-    caplog: pytest.LogCaptureFixture,
-    request: pytest.FixtureRequest,
-    where: str,
-    error: Exception,
+    server: Any, caplog: pytest.LogCaptureFixture, where: str, error: Exception
 ) -> None:
     class Failing(socket.socket):
         def send(self, *_: object) -> int:
@@ -488,17 +484,16 @@ def test_a_worker_ends_with_the_reason_if_a_thread_of_its_client_fails(
     worker: Any = Worker(server.hosts, ROOT, threads=True)
     worker.start()
     transport = worker._run._link.client._engine.transport
+    working = transport._connection
     if where == "receive":
         transport._receive = fail
     else:
         # A copy of the descriptor: a thread that waits in the working one must not see it close.
-        working = transport._connection
-        request.addfinalizer(working.close)
         failing = Failing(fileno=os.dup(working.fileno()))
         transport._receive, transport._connection = failing.recv, failing
     wait_until(lambda: worker.failure is not None, "the end of the worker")
     # The error comes in a thread of the worker that waits for a reply, or in the client's own one.
     assert worker.failure is error or "to ZooKeeper is closed" in str(worker.failure)
     assert traceback.format_exception_only(error)[-1].strip() in caplog.text
-    with contextlib.suppress(JobError):
+    with contextlib.suppress(JobError), contextlib.closing(working):
         worker.stop()
