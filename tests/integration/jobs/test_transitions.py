@@ -10,6 +10,7 @@ from tests.support.job_queue import request
 from tests.support.jobs import ROOT
 from zoolet.jobs import Dispatcher, Job, JobQueue
 from zoolet.jobs.queue.moves import Move
+from zoolet.jobs.records.job_outcomes import without_task
 from zoolet.jobs.records.job_values import IMPORT_PATIENCE_MS
 from zoolet.jobs.records.transitions import TRANSITIONS, Event, JobState, Place, Step, Transition
 from zoolet.jobs.znodes.edge import Znodes
@@ -96,7 +97,7 @@ def fail_to_import(stage: Stage) -> None:
     job = stage.job()
     if stage.row.next_place is Place.DONE:
         job = job._replace(import_since_ms=START_MS - IMPORT_PATIENCE_MS)
-    stage.move(job.without_task(stage.now_ms, "no module"), "w")
+    stage.move(without_task(job, stage.now_ms, "no module"), "w")
 
 
 def make_unreadable(stage: Stage) -> None:

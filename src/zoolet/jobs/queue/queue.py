@@ -24,6 +24,7 @@ from zoolet.jobs.errors import (
 from zoolet.jobs.queue.moves import Move, Mover, Taker, TakeResult
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_outcomes import failed, lost
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.json_values import plain_json
 from zoolet.jobs.records.settings import QueueSettings
@@ -387,7 +388,7 @@ class JobQueue:
         with self._znodes.within(
             timeout_s, "record a failed attempt", unknown="the attempt may have been recorded"
         ):
-            return self._move_owned(Event.FAIL, job, job.failed(self.clock_ms(), error))
+            return self._move_owned(Event.FAIL, job, failed(job, self.clock_ms(), error))
 
     def release(self, job: Job, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Give an unfinished job back: it waits again, at its old position, with its old attempts.
@@ -433,7 +434,7 @@ class JobQueue:
             moves = [
                 Move(Event.UNREADABLE, Place.OWNED, job, job.gave_up(now_ms))
                 if job.is_stand_in
-                else Move(Event.LOSE_WORKER, Place.OWNED, job, job.lost(now_ms))
+                else Move(Event.LOSE_WORKER, Place.OWNED, job, lost(job, now_ms))
                 for job in owned
                 if job.worker not in alive
             ]

@@ -13,12 +13,6 @@ from zoolet.jobs.records.error_texts import KEPT_CHARACTERS
 from zoolet.jobs.records.job_requests import JobRequest, JsonObject, check_request, group_text
 from zoolet.jobs.records.job_texts import encode_values, is_large
 from zoolet.jobs.records.job_values import (
-    BACKOFF_LIMIT_MS,
-    IMPORT_BACKOFF_MOST_MS,
-    IMPORT_BACKOFF_MS,
-    IMPORT_PATIENCE_MS,
-    LOSSES_LIMIT,
-    MAX_ATTEMPTS_LIMIT,
     WAITS_FOR_BATCH,
     WAITS_FOR_TIME,
     AttemptError,
@@ -27,7 +21,6 @@ from zoolet.jobs.records.job_values import (
     salvage_fields,
 )
 from zoolet.jobs.records.json_values import plain_json
-from zoolet.jobs.records.texts import cut_for_json
 from zoolet.jobs.records.transitions import JobState, Place
 
 J = TypeVar("J", bound="Job")
@@ -43,13 +36,6 @@ _LARGE_VALUE_BYTES = 64 * 1024
 """A smaller value is within the limits, even if encoding it again escapes all characters."""
 _NO_KEY = "none"
 """The key of a stand-in if the unreadable value has no valid key."""
-
-LOSSES_SHOWN = MAX_ATTEMPTS_LIMIT
-"""The most losses in the list of a job's errors; later losses are only counted."""
-ERROR_LIMIT_BYTES = 12 * 1024
-"""The most bytes of an attempt's error in JSON; one character may take 12 bytes."""
-OUTPUT_LIMIT_BYTES = 8 * 1024
-"""The most bytes of the last lines of an attempt's output in JSON."""
 
 
 # A job changes several times. Changing a named tuple takes 2 us, a frozen dataclass 9 us.
@@ -293,18 +279,6 @@ class Job(NamedTuple):
                 f"its value has {size_bytes} bytes of JSON; at most {MOVE_LIMIT_BYTES} can be moved"
             )
 
-    def with_error(self, message: str) -> Self:
-        """Return the job after an attempt that failed with the error ``message``."""
-        message = cut_for_json(message, KEPT_CHARACTERS, ERROR_LIMIT_BYTES)
-        error = AttemptError(self.attempts + 1, self.worker or "", message)
-        return self._replace(attempts=self.attempts + 1, errors=(*self.errors, error))
-
-    def with_output(self, last_lines: str) -> Self:
-        """Return the job with the last lines that the attempt that ends now printed or logged."""
-        last_lines = cut_for_json(last_lines, KEPT_CHARACTERS, OUTPUT_LIMIT_BYTES)
-        output = AttemptOutput(self.attempts + 1, self.worker or "", last_lines)
-        return self._replace(output=(*self.output, output)[-MAX_ATTEMPTS_LIMIT:])
-
     def taken(self, worker: str, now_ms: int) -> Self:
         """Return the job after a worker took it: STAGING, in owned."""
         return _with(
@@ -352,18 +326,6 @@ class Job(NamedTuple):
         ended.check_size()
         return ended
 
-    def failed(self, now_ms: int, error: str) -> Self:
-        """Return the job after a failed attempt: it waits for a retry, or is FAILED."""
-        failed = self.with_error(error)._replace(
-            import_since_ms=None, import_tries=0, import_worker=None
-        )
-        if failed.attempts >= failed.max_attempts:
-            return failed.gave_up(now_ms)
-        if failed.backoff_ms:
-            doubled = min(failed.backoff_ms << (failed.attempts - 1), BACKOFF_LIMIT_MS)
-            failed = failed._replace(not_before_ms=now_ms + doubled)
-        return failed.waiting().put_off(now_ms)
-
     @property
     def starts_carefully(self) -> bool:
         """Whether RUNNING must be recorded before the task starts (this may be the last try).
@@ -373,39 +335,6 @@ class Job(NamedTuple):
         a failed attempt.
         """
         return self.attempts + self.losses + 1 >= self.max_attempts
-
-    def lost(self, now_ms: int) -> Self:
-        """Return the job after its worker was lost; only a RUNNING job has a failed attempt."""
-        if self.state is JobState.RUNNING:
-            return self.failed(now_ms, f"worker {self.worker} was lost while it ran the task")
-        errors = self.errors
-        if self.losses < LOSSES_SHOWN:
-            message = f"worker {self.worker} was lost before it started the task; not an attempt"
-            errors = (*errors, AttemptError(self.attempts, self.worker or "", message))
-        losses = min(self.losses + 1, LOSSES_LIMIT)
-        return self._replace(losses=losses, errors=errors).waiting()
-
-    def without_task(self, now_ms: int, error: str) -> Self:
-        """Return the job after a worker could not import its task. This is not an attempt.
-
-        The job waits, longer each time, because another worker may have the code, or may get it.
-        The job is FAILED if no worker could import the task for `IMPORT_PATIENCE_MS`.
-        """
-        since_ms = now_ms if self.import_since_ms is None else self.import_since_ms
-        is_over = now_ms - since_ms >= IMPORT_PATIENCE_MS
-        # All tries share one entry in ``errors``: each try replaces the entry of the try before.
-        errors = self.errors if self.import_tries == 0 else self.errors[:-1]
-        if is_over:
-            error = f"{error}\nNo worker could import the task for {IMPORT_PATIENCE_MS // 1000} s."
-        delay_ms = min(IMPORT_BACKOFF_MS << self.import_tries, IMPORT_BACKOFF_MOST_MS)
-        after = self._replace(
-            errors=(*errors, AttemptError(self.attempts, self.worker or "", error)),
-            import_since_ms=since_ms,
-            import_tries=self.import_tries + 1,
-            import_worker=self.worker,
-            not_before_ms=now_ms + delay_ms,
-        )
-        return after.gave_up(now_ms) if is_over else after.waiting().put_off(now_ms)
 
     def gave_up(self, now_ms: int) -> Self:
         """Return the job as FAILED, in done."""

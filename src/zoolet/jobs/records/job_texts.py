@@ -41,11 +41,13 @@ def is_large(value: object) -> bool:
 
 def encode_values(values: tuple[Any, ...]) -> bytes:
     """Return the JSON object of a job; ``values`` are the attributes of a `Job`, in their order."""
+    _, task, dataset, groupid, parameters, priority, max_attempts, key, submission, submitted_ms = (
+        values[:_FIRST_REQUEST_FIELD]
+    )
     (
-        _, task, dataset, groupid, parameters, priority, max_attempts, key, submission,
-        submitted_ms, _, _, _, _, _, _, _, _, _, _, state, worker, attempts, losses, errors, output,
-        result, stored, cache_hit, taken_ms, started_ms, finished_ms, _,
-    ) = values  # fmt: skip
+        state, worker, attempts, losses, errors, output, result, stored, cache_hit, taken_ms,
+        started_ms, finished_ms, _,
+    ) = values[_FIRST_REQUEST_FIELD + len(_REQUEST_FIELDS):]  # fmt: skip
     text = (
         f'{{"task":{_text(task)},"dataset":{_text(dataset)},"groupid":{_text(groupid)}'
         f',"parameters":{_to_json(parameters)},"priority":{_number(priority)}'

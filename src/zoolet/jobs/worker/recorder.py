@@ -33,6 +33,7 @@ from zoolet.jobs.execution.logs import Label, tell
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_outcomes import failed, with_output, without_task
 from zoolet.jobs.records.job_texts import is_large
 from zoolet.jobs.records.json_values import EncodedJson
 from zoolet.jobs.records.transitions import Event, JobState, Place
@@ -298,8 +299,8 @@ class AttemptRecorder:
                 stored = replace(outcome, result=None)
                 self._news.put(ended._replace(outcome=stored, stored=key))
             elif not self._closing.is_set():
-                failed = replace(outcome, result=None, error=error)
-                self._news.put(ended._replace(outcome=failed))
+                unstored = replace(outcome, result=None, error=error)
+                self._news.put(ended._replace(outcome=unstored))
 
     def _put(self, key: str, value: bytes) -> str | None:
         """Store a result; return None, or the error if the result cannot be stored.
@@ -425,10 +426,10 @@ def _move_of(ended: _Ended) -> Move:
         return Move(Event.GIVE_BACK, Place.OWNED, before, before.waiting())
     job = before.attempted(held.cache_hit, held.started_ms)
     if outcome.last_lines:
-        job = job.with_output(outcome.last_lines)
+        job = with_output(job, outcome.last_lines)
     error = outcome.error
     if error is not None and outcome.is_task_missing:
-        return Move(Event.NO_TASK, Place.OWNED, before, job.without_task(at_ms, error))
+        return Move(Event.NO_TASK, Place.OWNED, before, without_task(job, at_ms, error))
     if error is None:
         try:
             after = job.succeeded(at_ms, outcome.result, stored)
@@ -436,7 +437,7 @@ def _move_of(ended: _Ended) -> Move:
             error = f"the task's result cannot be kept: {refused}"
         else:
             return Move(Event.SUCCEED, Place.OWNED, before, after)
-    return Move(Event.FAIL, Place.OWNED, before, job.failed(at_ms, error))
+    return Move(Event.FAIL, Place.OWNED, before, failed(job, at_ms, error))
 
 
 def _tell_failed(after: Job, outcome: Outcome) -> None:

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.records import job as job_module
-from zoolet.jobs.records.error_texts import KEPT_CHARACTERS
 from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_outcomes import with_error
 from zoolet.jobs.records.job_requests import JobRequest
-from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT, TIME_LIMIT_MS
+from zoolet.jobs.records.job_values import TIME_LIMIT_MS
 from zoolet.jobs.records.json_values import EncodedJson
-from zoolet.jobs.records.texts import json_size_bytes
 from zoolet.jobs.records.transitions import STATES_IN, JobState, Place
 from zoolet.jobs.znodes.edge import Znode
 from zoolet.jobs.znodes.layout import read_job
@@ -42,7 +41,7 @@ def named(draft: Job) -> Job:
 @given(st.dictionaries(st.text(), json_values), json_values)
 def test_what_is_encoded_is_decoded(parameters: dict[str, Any], result: Any) -> None:
     job = draft(parameters=parameters)._replace(worker="w", result=result, cache_hit=True)
-    job = job.with_error("no").with_error("still no")
+    job = with_error(with_error(job, "no"), "still no")
     assert Job.decode(job.name, job.encode(), job.version) == job
 
 
@@ -103,45 +102,6 @@ def test_refuses_a_job_past_the_size_limit_and_takes_one_at_it() -> None:
         draft(parameters={"x": "y" * (room + 1)})
 
 
-def test_every_error_of_the_largest_job_fits_in_a_znode() -> None:
-    most = MAX_ATTEMPTS_LIMIT
-    room = job_module.JOB_LIMIT_BYTES - len(draft(parameters={"x": ""}, max_attempts=most).encode())
-    job = draft(parameters={"x": "y" * room}, max_attempts=most)
-    for _ in range(job.max_attempts):
-        job = job._replace(worker="w" * 100).with_output("\U0001f600\n" * 100_000)
-        job = job.with_error("\U0001f600" * 100_000)
-    assert len(job.encode()) < 0xFFFFF - 4096
-    job.check_size()
-    assert [error.attempt for error in job.errors] == list(range(1, job.max_attempts + 1))
-    assert [output.attempt for output in job.output] == list(range(1, job.max_attempts + 1))
-    assert Job.decode(f"{job.name}0000000001", job.encode(), 0).output == job.output
-
-
-@pytest.mark.parametrize("text", ["x\n", "ü\n", "\x1b", "\ud800", "\U0001f600"])
-def test_the_output_that_is_kept_is_within_the_limits(text: str) -> None:
-    for count in (1, 100, 5000):
-        [output] = draft().taken("w", 1).with_output(text * count).output
-        assert len(output.last_lines) <= KEPT_CHARACTERS
-        assert json_size_bytes(output.last_lines) <= job_module.OUTPUT_LIMIT_BYTES
-
-
-def test_the_output_is_forgotten_when_a_job_is_retried_and_not_before() -> None:
-    job = drafted(max_attempts=3).taken("w", 0).with_output("one").failed(1, "no")
-    job = job.taken("w", 0).with_output("two").succeeded(2, 1)
-    assert [(o.attempt, o.last_lines) for o in job.output] == [(1, "one"), (2, "two")]
-    assert "output" not in json.loads(drafted().encode())
-
-
-def test_an_error_keeps_its_beginning_and_its_end() -> None:
-    job = draft().with_error("start" + "." * 10_000 + "\nValueError: end\n    a note\n")
-    assert job.attempts == 1
-    assert job.errors[0].message.startswith("start.")
-    assert "characters and more left out" in job.errors[0].message
-    assert len(job.errors[0].message) == KEPT_CHARACTERS
-    assert job.last_error == "ValueError: end"
-    assert draft().last_error == ""
-
-
 def test_a_result_that_is_encoded_is_written_as_it_is() -> None:
     job = draft().taken("w", 1).succeeded(2, EncodedJson(b'{"a": [1e2]}'))
     assert b'"result":{"a": [1e2]}' in job.encode()
@@ -172,7 +132,7 @@ def test_what_is_no_job_says_so(value: bytes) -> None:
 
 def test_waiting_again_it_is_no_ones() -> None:
     job = draft()._replace(state=JobState.RUNNING, worker="w", taken_ms=1, started_ms=2, version=2)
-    waiting = job.with_error("no").waiting()
+    waiting = with_error(job, "no").waiting()
     assert (waiting.state, waiting.worker, waiting.taken_ms, waiting.started_ms) == (
         JobState.PENDING,
         None,
@@ -212,18 +172,6 @@ def test_what_was_asked_for_is_in_the_value_and_nothing_else() -> None:
     assert (plain["attempts"], plain["errors"], plain["result"]) == (0, [], None)
     job = drafted(backoff_ms=5, timeout_ms=7, not_before_ms=9, expires_ms=11)
     assert Job.decode(job.name, job.encode(), 0) == job
-
-
-def test_a_job_backs_off_twice_as_long_each_time_and_at_most_a_day() -> None:
-    job = drafted(backoff_ms=40_000_000, max_attempts=5).taken("w", 0)
-    waits = []
-    for _ in range(4):
-        job = job.failed(1000, "trouble")
-        assert job.state is JobState.PENDING
-        waits.append((job.not_before_ms or 0) - 1000)
-        job = job.taken("w", 0)
-    assert waits == [40_000_000, 80_000_000, 86_400_000, 86_400_000]
-    assert job.failed(1000, "trouble").state is JobState.FAILED
 
 
 def test_a_decision_ends_a_job_and_is_no_attempt() -> None:
@@ -378,61 +326,3 @@ def test_an_error_with_half_a_character_can_be_printed() -> None:
     value["errors"] = [{"attempt": 1, "worker": "w", "message": "\ud800"}]
     job = Job.decode(drafted().name, json.dumps(value).encode(), 0)
     assert job.last_error == "\\ud800"
-
-
-# --- Losses
-
-
-def test_a_loss_is_an_attempt_only_of_a_job_that_runs() -> None:
-    taken = drafted(max_attempts=2).taken("w", 0)
-    lost = taken.lost(5)
-    assert (lost.state, lost.attempts, lost.losses, lost.worker) == (JobState.PENDING, 0, 1, None)
-    assert "before it started the task" in lost.last_error
-    again = lost.taken("v", 0).running(1, cache_hit=None).lost(5)
-    assert (again.state, again.attempts, again.losses) == (JobState.PENDING, 1, 1)
-    last = again.taken("u", 0).running(1, cache_hit=None).lost(5)
-    assert (last.state, last.attempts) == (JobState.FAILED, 2)
-    assert Job.decode(last.name, last.encode(), last.version) == last
-
-
-def test_a_job_is_careful_before_what_could_be_its_last_attempt() -> None:
-    assert drafted(max_attempts=1).starts_carefully
-    job = drafted(max_attempts=3)
-    assert not job.starts_carefully
-    once = job.taken("w", 0).lost(5)
-    assert not once.starts_carefully
-    assert once.taken("w", 0).lost(5).starts_carefully
-    assert once.taken("w", 0).failed(5, "trouble").starts_carefully
-
-
-def test_any_number_of_losses_fits() -> None:
-    job = drafted()
-    for _ in range(1000):
-        job = job.taken("w" * 400, 0).lost(5)
-    assert job.losses == 1000
-    assert read_job(Place.UNOWNED, job.name, Znode(job.encode(), 0, 0, 0)) == job._replace(
-        version=0
-    )
-
-
-# --- Tasks that no worker can import
-
-
-def test_a_task_that_cannot_be_imported_is_no_attempt_until_the_patience_ends() -> None:
-    job, now_ms, delays = drafted(max_attempts=1), 1000, []
-    while job.state is JobState.PENDING:
-        job = job.taken("w", now_ms).without_task(now_ms, "the task 'm:f' cannot be imported")
-        assert (job.attempts, len(job.errors), job.import_worker) == (0, 1, "w")
-        delays.append((job.not_before_ms or 0) - now_ms)
-        now_ms = job.not_before_ms or 0
-    assert delays[:7] == [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
-    assert job.state is JobState.FAILED
-    assert job.last_error == "No worker could import the task for 600 s."
-    assert 600_000 <= (job.finished_ms or 0) - 1000 <= 630_000
-    assert Job.decode(job.name, job.encode(), job.version) == job
-
-
-def test_an_attempt_ends_the_tries_to_import() -> None:
-    job = drafted().taken("w", 0).without_task(0, "no").taken("w", 0).failed(5, "trouble")
-    assert (job.import_tries, job.import_since_ms, job.attempts) == (0, None, 1)
-    assert [error.message for error in job.errors] == ["no", "trouble"]
