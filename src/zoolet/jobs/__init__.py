@@ -38,8 +38,8 @@ if TYPE_CHECKING:
         UnreadableJobError,
         WorkerGoneError,
     )
-    from zoolet.jobs.queue.moves import TakeResult
     from zoolet.jobs.queue.queue import JobQueue
+    from zoolet.jobs.queue.taking import TakeResult
     from zoolet.jobs.records.control import Control
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_requests import JobRequest
@@ -138,7 +138,7 @@ _MODULES = {
     "Servers": "zoolet.client.connecting.servers",
     "Submission": "zoolet.jobs.submit.submission",
     "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",
-    "TakeResult": "zoolet.jobs.queue.moves",
+    "TakeResult": "zoolet.jobs.queue.taking",
     "TlsFiles": "zoolet.client.connecting.tls_files",
     "UnknownBatchError": "zoolet.jobs.errors",
     "UnknownQueueError": "zoolet.jobs.errors",

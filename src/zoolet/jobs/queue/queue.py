@@ -21,7 +21,8 @@ from zoolet.jobs.errors import (
     OwnershipLostError,
     UnreadableJobError,
 )
-from zoolet.jobs.queue.moves import Move, Mover, Taker, TakeResult
+from zoolet.jobs.queue.moves import Move, Mover
+from zoolet.jobs.queue.taking import Taker, TakeResult
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_outcomes import failed, lost

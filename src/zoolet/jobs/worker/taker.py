@@ -22,8 +22,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from zoolet.jobs.errors import WorkerGoneError
-from zoolet.jobs.queue.moves import LEFT_MS
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.queue.taking import LEFT_MS
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import Place
