@@ -34,7 +34,7 @@ _PLACES: Final = {
     "jobs": "zoolet.jobs.cli.commands",
     "mirror": "zoolet.archive.commands.mirror",
     "server": "zoolet.server.cli.commands",
-    "worker": "zoolet.jobs.cli.commands",
+    "worker": "zoolet.jobs.cli.worker_command",
 }
 """The module of each command; the command has the same name in its module."""
 

@@ -25,7 +25,8 @@ from tests.support.waiting import wait_until
 from zoolet.cli import main
 from zoolet.client.kazoo import Watches, WatchEvent
 from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest, JobState, Origin, Place
-from zoolet.jobs.cli.commands import jobs, worker
+from zoolet.jobs.cli.commands import jobs
+from zoolet.jobs.cli.worker_command import worker
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import TRANSITIONS, Event
 from zoolet.model.codes import AddWatchMode

@@ -1,16 +1,13 @@
-"""The commands ``zoolet worker`` and ``zoolet jobs``: their options, output and exit codes.
+"""The commands ``zoolet jobs``: their options, output and exit codes.
 
-This module contains the commands that run a worker and submit jobs; the commands that operate a
-queue are in `zoolet.jobs.cli.queue_commands`. Invariant: bad input leads to a message that says
-what to do and to an exit code other than 0, never to a traceback. This module imports click, rich
-and other packages of `zoolet.jobs`.
+This module contains the command that submits jobs. The commands that operate a queue are in
+`zoolet.jobs.cli.queue_commands`, and ``zoolet worker`` is in `zoolet.jobs.cli.worker_command`.
+Invariant: bad input leads to a message that says what to do and to an exit code other than 0, never
+to a traceback. This module imports click, rich and other packages of `zoolet.jobs`.
 """
 
 import json
-import sys
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -30,159 +27,13 @@ from zoolet.jobs.cli.options import (
 from zoolet.jobs.cli.queue_commands import commands as operating_commands
 from zoolet.jobs.dispatcher.batch import Batch, JobFailedError
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
-from zoolet.jobs.errors import InvalidJobError, JobError
-from zoolet.jobs.execution.logs import LEVELS, LogFormat, set_up
+from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.records.job_names import PRIORITY_MAX
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT
 from zoolet.jobs.records.transitions import JobState
-from zoolet.jobs.worker.worker import GRACE_MS, Worker
 
 REQUEST_NAMES = frozenset(JobRequest.__dataclass_fields__)
-
-
-@click.command()
-@queue_options
-@click.option(
-    "--loader",
-    help="Function that loads a group of data: module:function. Without it, tasks get None.",
-)
-@click.option(
-    "--executors",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Number of jobs that run at the same time, each in its own process.",
-)
-@click.option(
-    "--threads",
-    is_flag=True,
-    help="Run tasks in threads of this process, with one cache; tasks with timeouts then fail.",
-)
-@click.option(
-    "--cache-groups",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Number of loaded groups to keep in each cache; each executor process has a cache.",
-)
-@click.option(
-    "--cache-bytes",
-    type=click.IntRange(min=0),
-    help="Limit, in bytes, of the groups in each cache. Without it, there is no limit.",
-)
-@click.option(
-    "--locality-wait-ms",
-    type=click.IntRange(min=0),
-    default=200,
-    show_default=True,
-    help="The longest time for which the worker passes over a job because it has not loaded the"
-    " job's data; 0: it never does.",
-)
-@click.option(
-    "--session-timeout-ms",
-    type=click.IntRange(min=1),
-    default=10_000,
-    show_default=True,
-    help="If this worker dies, other workers get its jobs after this time.",
-)
-@click.option(
-    "--grace-ms",
-    type=click.IntRange(min=0),
-    default=GRACE_MS,
-    show_default=True,
-    help="Time that running jobs have to finish after a stop signal. Then, or after a second"
-    " signal, the worker gives them back to the queue.",
-)
-@click.option(
-    "--import-path",
-    "import_paths",
-    multiple=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory to import the loader and tasks from, for example . (the working directory)."
-    " May be repeated. Without it, only installed modules and PYTHONPATH are used.",
-)
-@click.option(
-    "--result-store",
-    help="URL of the store of large results. Without it, the URL in the queue's settings is used.",
-)
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    help="Port of the metrics for Prometheus on 127.0.0.1; 0: any free port.",
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(LEVELS),
-    default="info",
-    show_default=True,
-    help="Least level of log records of this worker and its tasks.",
-)
-@click.option(
-    "--log-format",
-    type=click.Choice([one.value for one in LogFormat]),
-    default=LogFormat.TEXT.value,
-    show_default=True,
-    help="Format of the log; json: one JSON object in each line.",
-)
-@click.option(
-    "--on-step", help="Function that is called at each step of jobs, for tracing: module:function."
-)
-def worker(
-    *,
-    target: Target,
-    session_timeout_ms: int,
-    grace_ms: int,
-    import_paths: tuple[Path, ...],
-    metrics_port: int | None,
-    log_level: str,
-    log_format: str,
-    **options: Any,
-) -> None:
-    """Take jobs from a queue and run them, until SIGTERM or Ctrl-C."""
-    # Imported here because Windows does not have the signals of this module.
-    from zoolet.jobs.worker.program import become_init, run  # noqa: PLC0415
-
-    sys.path[:0] = [str(path.resolve()) for path in import_paths]
-    set_up(log_level, LogFormat(log_format))
-    become_init()
-    with errors_as_messages():
-        connection = replace(target.connection, session_timeout_ms=session_timeout_ms)
-        running = Worker(connection, target.root, **options)
-
-    def on_started() -> None:
-        kind = "threads" if options["threads"] else "processes"
-        loader = options["loader"]
-        target.printer.answer(
-            {
-                "worker": running.worker_id,
-                "queue": target.root,
-                "server": connection.hosts,
-                "executors": options["executors"],
-                "kind": kind,
-                "loader": loader,
-            },
-            f"worker {running.worker_id}: queue {target.root} on {connection.hosts},"
-            f" {options['executors']} executor(s) in {kind}, loader {loader or '(none)'}",
-        )
-        if metrics_port is not None:
-            _serve_metrics(running, metrics_port)
-
-    with errors_as_messages():
-        run(running, on_started, click.echo, grace_ms)
-    if running.failure is not None:
-        reason = running.failure if isinstance(running.failure, JobError) else repr(running.failure)
-        raise click.ClickException(f"the worker ended: {reason}") from running.failure
-
-
-def _serve_metrics(running: Worker, port: int) -> None:
-    from zoolet.jobs.worker import metrics  # noqa: PLC0415 -- only if metrics are asked for
-
-    try:
-        port = metrics.serve(running, port)
-    except OSError as error:
-        raise click.ClickException(f"cannot serve metrics on port {port}: {error}") from None
-    click.echo(f"metrics on http://{metrics.ADDRESS}:{port}/metrics")
 
 
 @click.group()
