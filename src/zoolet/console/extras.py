@@ -10,6 +10,7 @@ from typing import Final
 EXTRAS: Final = {
     "cryptography": "archive",
     "fsspec": "archive",
+    "greenlet": "jobs",
     "prompt_toolkit": "shell",
     "opentelemetry": "opentelemetry",
     "psycopg": "postgresql",

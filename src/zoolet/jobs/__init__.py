@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from zoolet.client.connecting.servers import Servers
     from zoolet.client.connecting.settings import ConnectionSettings
     from zoolet.client.connecting.tls_files import TlsFiles
+    from zoolet.jobs.aio.batch import AsyncBatch
+    from zoolet.jobs.aio.dispatcher import AsyncDispatcher
     from zoolet.jobs.dispatcher.batch import Batch, BatchIncompleteError, JobFailedError
     from zoolet.jobs.dispatcher.dispatcher import Dispatcher
     from zoolet.jobs.errors import (
@@ -58,6 +60,8 @@ __all__ = [
     "TIMEOUT_S",
     "AccessDeniedError",
     "Address",
+    "AsyncBatch",
+    "AsyncDispatcher",
     "AttemptError",
     "AttemptOutput",
     "Batch",
@@ -104,6 +108,8 @@ _MODULES = {
     "ACL": "zoolet.model.acl",
     "AccessDeniedError": "zoolet.jobs.errors",
     "Address": "zoolet.model.addresses",
+    "AsyncBatch": "zoolet.jobs.aio.batch",
+    "AsyncDispatcher": "zoolet.jobs.aio.dispatcher",
     "AttemptError": "zoolet.jobs.records.job_values",
     "AttemptOutput": "zoolet.jobs.records.job_values",
     "Batch": "zoolet.jobs.dispatcher.batch",

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -155,6 +156,7 @@ def test_the_removal_ends_the_wait(
 ) -> None:
     batch = dispatcher.submit_batch(numbered(1)) if is_named else lone(dispatcher)
     stirred = batch._stirred
+    assert isinstance(stirred, SimpleQueue)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(batch.next_result)
         wait_until(stirred.empty, "the first look")

@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from zoolet.client.connecting.diagnosis import Cause, Kind, unresolved, why_no_session
+from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.servers import Servers
 from zoolet.client.connecting.settings import ConnectionSettings
 
 _PATIENCE_S: Final = 2.0
 """The time to wait for a session before searching for the cause; also the search's timeout."""
+
+_MORE_S: Final = 1.0
+"""How much longer than the connect timeout the client itself waits: the opener reports the cause
+first."""
 
 _ADVICE = {
     Kind.NAME: "Correct the address ({server} HOST:PORT)",
@@ -24,6 +29,17 @@ _ADVICE = {
     Kind.CLIENT_CERTIFICATE_REFUSED: "Give another --tls-cert FILE, or let the server trust its CA",
     Kind.TLS_VERSION: "Check ssl.enabledProtocols and ssl.ciphersuites of the server",
 }
+
+
+def options_of(settings: ConnectionSettings) -> ClientOptions:
+    """Return the options of a client whose session a `SessionWait` waits for."""
+    return ClientOptions(
+        session_timeout_ms=settings.session_timeout_ms,
+        connect_timeout_s=settings.connect_timeout_s + _MORE_S,
+        auth=settings.auth,
+        tls=settings.tls,
+        takes_read_only_server=settings.takes_read_only_server,
+    )
 
 
 class NoSessionError(Exception):

@@ -5,17 +5,16 @@ latest. Imports `zoolet.client.connecting`.
 """
 
 import threading
-from typing import Final
 
-from zoolet.client.connecting.opening import SessionWait, chroot_missing, login_refused
-from zoolet.client.connecting.options import ClientOptions
+from zoolet.client.connecting.opening import (
+    SessionWait,
+    chroot_missing,
+    login_refused,
+    options_of,
+)
 from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.client.errors import AuthFailedError, NoNodeError, ZooKeeperError
 from zoolet.client.thread_client.client import Client
-
-_MORE_S: Final = 1.0
-"""How much longer than the connect timeout the client itself waits: the opener reports the cause
-first."""
 
 
 def client_of(settings: ConnectionSettings) -> Client:
@@ -24,14 +23,7 @@ def client_of(settings: ConnectionSettings) -> Client:
     Raises:
         AddressError: see ``ConnectionSettings.servers``.
     """
-    options = ClientOptions(
-        session_timeout_ms=settings.session_timeout_ms,
-        connect_timeout_s=settings.connect_timeout_s + _MORE_S,
-        auth=settings.auth,
-        tls=settings.tls,
-        takes_read_only_server=settings.takes_read_only_server,
-    )
-    return Client(str(settings.servers), options)
+    return Client(str(settings.servers), options_of(settings))
 
 
 class ClientOpener:

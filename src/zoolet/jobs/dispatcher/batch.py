@@ -85,7 +85,7 @@ class Batch:
         self._logged: dict[str, None] = {}
         """The names of jobs that are in the log and were not read from done yet."""
         self._vanished = Vanished(jobs.layout, name)
-        self._stirred: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._stirred = self._znodes.new_events()
         for stirred in self._outstanding:
             if stirred not in own:
                 self._stirred.put(stirred)
@@ -217,10 +217,7 @@ class Batch:
             if job is not None:
                 yield job
             elif self._outstanding:
-                raise JobTimeoutError(
-                    f"{len(self._outstanding)} of {len(self.names)} jobs did not finish within"
-                    f" {timeout_s:g} s; call results() again to wait for the other jobs"
-                )
+                raise late_results(len(self._outstanding), len(self.names), timeout_s or 0.0)
 
     def values(
         self, timeout_s: float | None = None, *, server_timeout_s: float | None = TIMEOUT_S
@@ -375,7 +372,7 @@ class Batch:
         """Read the new entries of the log, and set a watch on the next entry."""
         layout, batch = self._queue.layout, self.name or ""
         # With a pause, one read returns many entries if many jobs end.
-        time.sleep(max(0.0, self._log_read_at + LOG_PAUSE_S - time.monotonic()))
+        self._znodes.sleep(max(0.0, self._log_read_at + LOG_PAUSE_S - time.monotonic()))
         self._log_read_at = time.monotonic()
         found, self._next_entry = read_log(layout, batch, self._next_entry)
         self._logged |= dict.fromkeys(name for name in found if name in self._outstanding)
@@ -430,6 +427,14 @@ class Batch:
 
     def _stirs(self, name: str) -> Callable[[object], None]:
         return lambda _: self._stirred.put(name)
+
+
+def late_results(outstanding: int, jobs: int, timeout_s: float) -> JobTimeoutError:
+    """Return the error if ``outstanding`` of the jobs of a batch did not end in time."""
+    return JobTimeoutError(
+        f"{outstanding} of {jobs} jobs did not finish within {timeout_s:g} s; call results() again"
+        " to wait for the other jobs"
+    )
 
 
 def _check_complete(record: BatchRecord, chunks: Sequence[Sequence[object]]) -> None:

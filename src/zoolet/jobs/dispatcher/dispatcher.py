@@ -21,6 +21,7 @@ from zoolet.jobs.submit.submission import Submitter
 from zoolet.jobs.znodes.connection import CLOSE_S, connect
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S, Deadline
 from zoolet.jobs.znodes.forks import HomeProcess
+from zoolet.jobs.znodes.layout import Layout
 
 if TYPE_CHECKING:
     from zoolet.jobs.znodes.connection import AnyClient
@@ -67,7 +68,7 @@ class Dispatcher:
             settings, root = client.moving_chroot(root)
             client = self._opened = connect(settings)
         self.queue = JobQueue(client, root)
-        self._namer = KeyNamer(self.queue.layout)
+        self._namer = self._new_namer(self.queue.layout)
         self.results = ResultReader(self.queue, result_store)
         self._submitter = Submitter(self.queue.layout, self.queue.clock_ms, self._namer.name_later)
         try:
@@ -206,11 +207,18 @@ class Dispatcher:
         if not self._home.is_here:
             return
         ends_at = None if timeout_s is None else time.monotonic() + timeout_s
-        self._namer.close(timeout_s)
-        self.results.close()
+        self._finish(timeout_s)
         if self._opened is not None:
             left_s = None if ends_at is None else max(0.0, ends_at - time.monotonic())
             self._opened.close(left_s)
+
+    def _new_namer(self, layout: Layout) -> KeyNamer:
+        return KeyNamer(layout)
+
+    def _finish(self, timeout_s: float | None) -> None:
+        """Write what is not written yet, and close the result store."""
+        self._namer.close(timeout_s)
+        self.results.close()
 
     def __enter__(self) -> Self:
         return self

@@ -21,6 +21,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError, UnreadableJobError
@@ -141,15 +142,15 @@ class ResultReader:
     def _get(self, key: str) -> bytes:
         with self._lock:
             store = self._store
-        found = None if store is None else store.get(key)
+        found = None if store is None else self._znodes.blocking(partial(store.get, key))
         if found is not None:
             return found
         choice = self._choose()
-        found = choice.store.get(key)
+        found = self._znodes.blocking(partial(choice.store.get, key))
         if found is not None:
             return found
         here = f"{choice.store.url} on host {socket.gethostname()}"
-        if choice.claim is not None and choice.claim.id != choice.store.id:
+        if choice.claim is not None and choice.claim.id != self._id_of(choice.store):
             raise ResultStoreError(
                 f"the result {key} is in {choice.claim}, but this process reads {here}. Read the"
                 f" result on that host, or pass the URL of that store. {_ADVICE}"
@@ -158,6 +159,9 @@ class ResultReader:
             f"{here} has no result {key}: was the result removed by hand, or does the worker use"
             f" another store? A SQLite file is for one machine. {_ADVICE}"
         )
+
+    def _id_of(self, store: ResultStore) -> str:
+        return self._znodes.blocking(lambda: store.id)
 
     # --- Writing
 
@@ -198,8 +202,9 @@ class ResultReader:
             configured, claim, version = self._read_claim()
             url = self._url_for(configured, claim)
             if self._store is None or url != self._opened_url:
+                opened = self._znodes.blocking(partial(ResultStore, url))
                 self.close()
-                self._store = ResultStore(url)
+                self._store = opened
                 self._opened_url = url
             return _Choice(self._store, configured, claim, version)
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from zoolet.jobs.errors import JobTimeoutError
 
@@ -109,20 +109,24 @@ class Deadline:
 
 
 class Deadlines:
-    """The deadline of the current call of each thread."""
+    """The deadline of each concurrent call.
 
-    def __init__(self) -> None:
-        self._local = threading.local()
+    ``local`` has attributes with a value of their own in each concurrent call (`Link.call_local`);
+    None: in each thread.
+    """
+
+    def __init__(self, local: Any = None) -> None:
+        self._local = threading.local() if local is None else local
 
     @property
     def current(self) -> Deadline | None:
-        """The deadline of this thread's current call; None outside of a call."""
+        """The deadline of the current call; None outside of a call."""
         found: Deadline | None = getattr(self._local, "deadline", None)
         return found
 
     @contextmanager
     def within(self, deadline: Deadline) -> Iterator[Deadline]:
-        """Make ``deadline`` the deadline of this thread's requests in the block."""
+        """Make ``deadline`` the deadline of the requests in the block."""
         outer = self.current
         if outer is not None:
             deadline.put_inside(outer)

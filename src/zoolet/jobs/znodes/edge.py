@@ -23,7 +23,7 @@ from zoolet.client.errors import (
 )
 from zoolet.jobs.errors import UnknownQueueError
 from zoolet.jobs.znodes.deadlines import Deadline
-from zoolet.jobs.znodes.link import Link, Watch
+from zoolet.jobs.znodes.link import Events, Link, Watch
 from zoolet.jobs.znodes.operations import (
     Create,
     Delete,
@@ -104,6 +104,18 @@ class Znodes:
     def pause(self, tries: int, first_s: float) -> None:
         """Wait before the next try of an operation; see `Requests.pause`."""
         self._requests.pause(tries, first_s)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait ``seconds``, as the callers of this link wait."""
+        self._link.sleep(seconds)
+
+    def new_events(self) -> Events:
+        """Return an empty queue of events, for which the callers of this link can wait."""
+        return self._link.new_events()
+
+    def blocking(self, function: Callable[[], T]) -> T:
+        """Call a function that waits for something else, for example a database."""
+        return self._link.blocking(function)
 
     # --- Reading
 

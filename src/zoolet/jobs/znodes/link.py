@@ -1,7 +1,8 @@
-"""`Link`: what the job system needs of a client of ZooKeeper. It has two implementations.
+"""`Link`: what the job system needs of a client of ZooKeeper. It has an implementation for each.
 
-`zoolet.jobs.znodes.client_link` uses `zoolet.client.Client`, and `zoolet.jobs.znodes.kazoo_link` a
-KazooClient of the user. All other modules of the job system use a link, and know no client.
+`zoolet.jobs.znodes.client_link` uses `zoolet.client.Client`, `zoolet.jobs.znodes.kazoo_link` a
+KazooClient of the user, and `zoolet.jobs.aio.async_link` a `zoolet.client.AsyncClient`. All other
+modules of the job system use a link, and know no client.
 
 Each request has ``timeout_s``, its time limit in seconds; None is no limit. A request raises an
 error of `zoolet.client.errors`, whatever the client: ConnectionLossError or SessionExpiredError if
@@ -15,10 +16,12 @@ is set only if its request succeeds. This module imports `zoolet.client.errors` 
 """
 
 import logging
+import queue
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zoolet.client.errors import (
     ClientClosedError,
@@ -33,6 +36,8 @@ from zoolet.model.results import ZnodeData
 from zoolet.model.stat import Stat
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Watch = Callable[[object], None]
 """A watch's callback. It must be short, and must not send requests. Its argument says nothing."""
@@ -53,8 +58,25 @@ class ManyRead(NamedTuple):
     children: list[Sequence[str] | ZooKeeperError]
 
 
+class Events(Protocol):
+    """The names of jobs with events, in order, for the one caller that waits for them."""
+
+    def put(self, item: str) -> None:
+        """Add a name. Watches call this."""
+
+    def get(self, *, timeout: float | None) -> str:
+        """Wait up to ``timeout`` seconds for a name (None: no limit); raise queue.Empty if none."""
+
+    def get_nowait(self) -> str:
+        """Return the next name; raise queue.Empty if there is none."""
+
+
 class Link(ABC):
-    """A connection to ZooKeeper."""
+    """A connection to ZooKeeper, and how its callers wait.
+
+    The methods for waiting are those of threads. `zoolet.jobs.aio` has a link that lets the event
+    loop of asyncio run while its callers wait.
+    """
 
     default_acl: AclList = OPEN_ACL
     """The ACL for new znodes if a request has none."""
@@ -92,6 +114,24 @@ class Link(ABC):
     @abstractmethod
     def close(self, timeout_s: float | None) -> None:
         """End the session; after ``timeout_s``, a daemon thread completes the work."""
+
+    # --- Waiting
+
+    def sleep(self, seconds: float) -> None:
+        """Wait ``seconds``."""
+        time.sleep(seconds)
+
+    def new_events(self) -> Events:
+        """Return an empty queue of events."""
+        return queue.SimpleQueue[str]()
+
+    def blocking(self, function: Callable[[], T]) -> T:
+        """Call a function that waits without this link, for example for a database."""
+        return function()
+
+    def call_local(self) -> Any:
+        """Return an object whose attributes have a value of their own in each concurrent call."""
+        return threading.local()
 
     # --- Reading
 

@@ -12,7 +12,6 @@ Invariants:
 """
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
@@ -57,7 +56,7 @@ class Requests:
     def __init__(self, link: Link) -> None:
         self._link = link
         self.home = HomeProcess()
-        self._deadlines = Deadlines()
+        self._deadlines = Deadlines(link.call_local())
 
     @contextmanager
     def within(
@@ -90,7 +89,7 @@ class Requests:
         pause_s = min(_LONGEST_PAUSE_S, first_s * 2 ** min(tries, 10)) * _CHANCE.uniform(0.6, 1.4)
         deadline = self._deadlines.current
         left_s = None if deadline is None else deadline.left_s()
-        time.sleep(pause_s if left_s is None else min(pause_s, left_s))
+        self._link.sleep(pause_s if left_s is None else min(pause_s, left_s))
         if deadline is not None and deadline.has_passed():
             raise deadline.error()
 

@@ -8,9 +8,13 @@ import zoolet.jobs
 from tests.unit.test_imports import imported_modules
 
 KNOWS_KAZOO = {"kazoo_link"}
-KNOWS_CLIENT = {"client_link", "client_multis", "connection"}
-CHOOSES = {"connection": {"kazoo.client", "kazoo.client.KazooClient"}}
-"""This module accepts a KazooClient of the user, and calls nothing of it."""
+KNOWS_CLIENT = {"async_link", "client_link", "client_multis", "connection"}
+CLIENTS = ("zoolet.client.thread_client", "zoolet.client.asyncio_client", "zoolet.client.protocol")
+CHOOSES = {
+    "connection": {"kazoo.client", "kazoo.client.KazooClient"},
+    "dispatcher": {"zoolet.client.asyncio_client.client"},
+}
+"""These modules accept a client of the user, and call nothing of it."""
 
 
 def test_only_the_links_know_a_client() -> None:
@@ -18,7 +22,7 @@ def test_only_the_links_know_a_client() -> None:
     for source in sorted(Path(zoolet.jobs.__file__).parent.rglob("*.py")):
         for name in imported_modules(source) - CHOOSES.get(source.stem, set()):
             is_kazoo = name.split(".")[0] == "kazoo" or name.startswith("zoolet.client.kazoo")
-            is_client = name.startswith(("zoolet.client.thread_client", "zoolet.client.protocol"))
+            is_client = name.startswith(CLIENTS)
             if (is_kazoo and source.stem not in KNOWS_KAZOO) or (
                 is_client and source.stem not in KNOWS_CLIENT
             ):

@@ -1,0 +1,1 @@
+"""The dispatcher for asyncio: the code of `Dispatcher` on `zoolet.client.AsyncClient`."""
