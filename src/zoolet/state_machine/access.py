@@ -6,8 +6,9 @@ providers of Apache ZooKeeper.
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from zoolet.model.acl import ACL, ANYONE, NULL_TEXT, OPEN_ACL, AclList, Id
 from zoolet.model.codes import ErrorCode
@@ -16,6 +17,9 @@ from zoolet.state_machine.acl_table import EXACT_SCHEMES, OPEN, StoredAcl
 from zoolet.state_machine.identities import Identities
 from zoolet.state_machine.networks import parse_network
 from zoolet.state_machine.rules import Rules
+
+PRINCIPAL: Final = re.compile("(?P<service>[^/@]*)(?:/(?P<host>[^/@]*))?@(?P<realm>[^/@]*)")
+"""The name of a user of Kerberos: ``service/host@REALM`` or ``user@REALM`` (``KerberosName``)."""
 
 
 class DigestRules(NamedTuple):
@@ -156,4 +160,5 @@ _IS_VALID: dict[str, Callable[[str], bool]] = {
     "digest": _is_user_and_digest,
     "ip": lambda name: parse_network(name) is not None,
     "x509": lambda name: "=" in name,
+    "sasl": lambda name: "@" not in name or PRINCIPAL.fullmatch(name) is not None,
 }

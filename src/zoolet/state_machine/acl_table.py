@@ -14,8 +14,12 @@ from zoolet.model.acl import ANYONE, OPEN_ACL, AclList, Id
 from zoolet.state_machine.identities import Identities
 from zoolet.state_machine.networks import parse_network
 
-EXACT_SCHEMES: Final = frozenset({"digest", "x509"})
-"""The schemes in which an entry gives its permissions only to the identity that the entry names."""
+EXACT_SCHEMES: Final = frozenset({"digest", "sasl", "x509"})
+"""The schemes in which an entry gives its permissions to the identity that the entry names.
+
+An entry of the scheme sasl also gives them to SASL_SUPER (``SASLAuthenticationProvider.matches``).
+"""
+SASL_SUPER: Final = Id("sasl", "super")
 
 
 @final
@@ -42,6 +46,8 @@ class _Allowed:
             scheme, name = who
             if scheme in EXACT_SCHEMES:
                 self.ids.add(who)
+                if scheme == SASL_SUPER.scheme:
+                    self.ids.add(SASL_SUPER)
             elif scheme == "ip":
                 self._add_network(name)
             elif who == ANYONE:

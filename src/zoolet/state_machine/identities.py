@@ -19,7 +19,8 @@ class Identities:
 
     Attributes:
         ids: the identities without duplicates, in the order in which the client proved them.
-        known: the same identities as a set.
+        known: the same identities as a set, and the further identities.
+        further: identities that ACLs know although no client proves them; they are in no reply.
         schemes: the schemes of the identities.
         is_super: whether every ACL gives this connection all permissions.
         addresses: the parsed addresses of the identities of the scheme ip.
@@ -27,20 +28,23 @@ class Identities:
             certificate. Its address and skipACL do not count.
     """
 
-    __slots__ = ("addresses", "ids", "is_super", "known", "num_proven", "schemes")
+    __slots__ = ("addresses", "further", "ids", "is_super", "known", "num_proven", "schemes")
 
-    def __init__(self, ids: Iterable[Id] = ()) -> None:
+    def __init__(self, ids: Iterable[Id] = (), further: frozenset[Id] = frozenset()) -> None:
         self.ids: tuple[Id, ...] = tuple(dict.fromkeys(ids))
-        self.known: frozenset[Id] = frozenset(self.ids)
+        self.further = further
+        self.known: frozenset[Id] = further.union(self.ids)
         self.schemes: frozenset[str] = frozenset([who.scheme for who in self.ids])
         self.is_super: bool = "super" in self.schemes
         parsed = [parse_address(who.id) for who in self.ids if who.scheme == "ip"]
         self.addresses: list[Address] = [address for address in parsed if address is not None]
         self.num_proven: int = sum([who.scheme != "ip" and who != SKIPS_ACL for who in self.ids])
 
-    def with_(self, more: tuple[Id, ...]) -> "Identities":
+    def with_(self, more: tuple[Id, ...], further: frozenset[Id] = frozenset()) -> "Identities":
         """Return these identities and ``more``; the same object if ``more`` contains no new one."""
-        return self if self.known.issuperset(more) else Identities((*self.ids, *more))
+        if frozenset(self.ids).issuperset(more) and self.further.issuperset(further):
+            return self
+        return Identities((*self.ids, *more), self.further | further)
 
 
 NOBODY: Final = Identities()

@@ -34,6 +34,10 @@ class DigestError(ValueError):
     """A token is malformed, or the other side has not proven that it knows the password."""
 
 
+class EmptyNameError(DigestError):
+    """The user name is empty. OpenJDK cannot handle it, so Apache closes the connection."""
+
+
 class _Proof(NamedTuple):
     """What both sides hash; all values without quotes."""
 
@@ -136,7 +140,7 @@ class DigestServer:
         service: str,
         host: str,
         nonce: str,
-        password_of: Callable[[str], str | None],
+        secret_of: Callable[[str], str | bytes | None],
     ) -> None:
         """Begin one authentication.
 
@@ -145,19 +149,19 @@ class DigestServer:
             service: the name of the service, for example ``zookeeper-quorum``.
             host: the name of the host that clients use; Apache ZooKeeper uses a fixed text.
             nonce: a random text, which must be used only once.
-            password_of: returns the password of a user; None if the user does not exist.
+            secret_of: returns the password of a user, or MD5 over ``user:realm:password`` (16
+                bytes); None if the user does not exist.
         """
         self._realm = realm
         self._digest_uri = f"{service}/{host}".encode()
         self._nonce = nonce.encode()
-        self._password_of = password_of
+        self._find_secret = secret_of
 
     def challenge(self) -> bytes:
-        """Return the first token of the server."""
+        """Return the first token of the server, in the form of OpenJDK: without ``qop``."""
         parts = [
             b"realm=" + _quoted(self._realm.encode()),
             b"nonce=" + _quoted(self._nonce),
-            b'qop="auth"',
             b"charset=utf-8",
             b"algorithm=md5-sess",
         ]
@@ -173,15 +177,20 @@ class DigestServer:
         username = _text(_required(found, "username"), is_utf_8=is_utf_8)
         realm = _text(found.get("realm", [b""])[0], is_utf_8=is_utf_8)
         self._check_fixed_values(found, realm)
+        if not username:
+            raise EmptyNameError("the user name is empty")
         authzid = found["authzid"][0] if "authzid" in found else None
         if authzid is not None and _text(authzid, is_utf_8=True) != username:
             raise DigestError("a user must not act for another user")
-        password = self._password_of(username)
-        secret = _secret_of(username, realm, password or "", is_utf_8=is_utf_8)
+        known = self._find_secret(username)
+        if isinstance(known, bytes):
+            secret = known
+        else:
+            secret = _secret_of(username, realm, known or "", is_utf_8=is_utf_8)
         cnonce = _required(found, "cnonce")
         proof = _Proof(secret, self._nonce, cnonce, authzid, _required(found, "digest-uri"))
         is_proven = hmac.compare_digest(_required(found, "response"), proof.response())
-        if password is None or not is_proven:
+        if known is None or not is_proven:
             raise DigestError("the user name or the password is wrong")
         return username, b"rspauth=" + proof.answer()
 

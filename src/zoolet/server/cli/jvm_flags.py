@@ -11,7 +11,7 @@ from zoolet.server.common.errors import ServerError
 
 _PROPERTY = "-D"
 _PREFIX = "zookeeper."
-_OTHER_PROPERTIES = frozenset({"jute.maxbuffer"})
+_OTHER_PROPERTIES = frozenset({"java.security.auth.login.config", "jute.maxbuffer"})
 
 
 class JvmFlags(NamedTuple):

@@ -30,6 +30,7 @@ from zoolet.wire.jute import MalformedError
 
 if TYPE_CHECKING:
     from zoolet.server.connections.batches import Batch, Hold
+    from zoolet.server.sasl.exchanges import Exchange
     from zoolet.server.sockets.admission import AcceptedSocket
 
 log = logging.getLogger(__name__)
@@ -116,8 +117,9 @@ class Connection(ReceivingSide):
         identities: the identities that the client has authenticated; at first, its address.
         established_ms: the time at which the connection was opened, on the monotonic clock.
         is_secure: whether the connection uses TLS.
-        is_paused: whether the next requests wait until the leader has answered earlier ones; only
-            in an observer.
+        is_paused: whether the next requests wait: in an observer until the leader has answered
+            earlier ones, and after a failed authentication until its reply is sent.
+        exchange: the authentication of the client with SASL; None if it has not begun.
     """
 
     def __init__(self, requests: Requests, accepted: "AcceptedSocket | None" = None) -> None:
@@ -126,6 +128,7 @@ class Connection(ReceivingSide):
         self.established_ms = 0
         self.is_secure = False
         self.is_paused = False
+        self.exchange: Exchange | None = None
         self._is_known = False
         self._requests = requests
         self._accepted = accepted

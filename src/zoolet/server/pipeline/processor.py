@@ -30,19 +30,16 @@ from zoolet.server.operator.inspection import Client, Inspector
 from zoolet.server.pipeline.forwarded_writes import ForwardedWrites
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.local_writes import LocalWrites
+from zoolet.server.pipeline.logins import Logins
 from zoolet.server.pipeline.outbox import Outbox
 from zoolet.server.pipeline.reads import read
 from zoolet.server.zoo_cfg.config import Config
-from zoolet.state_machine import access
 from zoolet.state_machine.identities import SKIPS_ACL
 from zoolet.state_machine.machine import StateMachine
 from zoolet.wire.frames import REQUEST_HEADER_BYTES
 from zoolet.wire.jute import MalformedError, Reader
-from zoolet.wire.replies import encode_token
 from zoolet.wire.requests import (
     WRITE_OP_CODES,
-    decode_auth,
-    decode_sasl,
     decode_set_watches,
     decode_set_watches2,
 )
@@ -50,6 +47,7 @@ from zoolet.wire.requests import (
 if TYPE_CHECKING:
     from zoolet.server.pipeline.session_life import SessionLife
     from zoolet.server.pipeline.writes import Writes
+    from zoolet.server.sasl.logins import SaslLogins
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +73,7 @@ class RequestProcessor(Requests):
         stats: the server's counters.
         inspector: collects the information that operators may see.
         answers: the answers to operators that are in progress.
+        logins: authenticates clients.
     """
 
     def __init__(
@@ -126,6 +125,12 @@ class RequestProcessor(Requests):
                 config, self, machine, commit, outbox, clock, self.stats, self.ensemble
             )
             self._writes, self.sessions = self._forwarded, self._forwarded.sessions
+        sasl: SaslLogins | None = None
+        if config.sasl is not None:
+            from zoolet.server.sasl.logins import SaslLogins as Sasl  # noqa: PLC0415 -- rare
+
+            sasl = Sasl(config.sasl)
+        self.logins = Logins(config, sasl, commit, outbox, clock, self.stats, self.limited)
         self._requires_schemes = bool(config.required_schemes)
         self._may_keep_back = self._requires_schemes or self._forwarded is not None
         self._others = self._handlers()
@@ -135,8 +140,8 @@ class RequestProcessor(Requests):
         return by_number(
             {
                 OpCode.SYNC: self._writes.sync,
-                OpCode.AUTH: self._auth,
-                OpCode.SASL: self._sasl,
+                OpCode.AUTH: self.logins.auth,
+                OpCode.SASL: self.logins.sasl,
                 OpCode.SET_WATCHES: self._set_watches,
                 OpCode.SET_WATCHES2: self._set_watches2,
                 OpCode.RECONFIG: self._writes.reconfig,
@@ -371,48 +376,6 @@ class RequestProcessor(Requests):
         return True
 
     # --- Requests that are neither plain reads nor writes
-
-    def _auth(self, connection: Connection, xid: int, reader: Reader) -> None:
-        request = decode_auth(reader)
-        proven = access.authenticate(
-            request.scheme, request.auth, connection.address, self._config.digests
-        )
-        identities = connection.identities.with_(proven)
-        most = self.machine.rules.most_identities
-        is_one_too_many = identities is not connection.identities and identities.num_proven > most
-        accepted = bool(proven) and not is_one_too_many
-        batch = self._commit.batch_to_wait_for(connection, NOTHING)
-        self._outbox.reply(batch, connection, xid, 0, 0 if accepted else ErrorCode.AUTH_FAILED)
-        if accepted:
-            connection.identities = identities
-            return
-        self.stats.auth_failures += 1
-        connection.finish()
-        if is_one_too_many:
-            self.limited.warning(
-                "closing the connection of %s: the client authenticated more identities than"
-                " zoolet.maxIdentitiesPerConnection allows (%d)",
-                connection.peer,
-                most,
-            )
-        else:
-            self.limited.warning(
-                "closing the connection of %s: the client failed to authenticate with the scheme"
-                " %r",
-                connection.peer,
-                request.scheme,
-            )
-
-    def _sasl(self, connection: Connection, xid: int, reader: Reader) -> None:
-        """Reply like a server without a SASL mechanism: no token, and no authentication."""
-        if decode_sasl(reader) is None:
-            self.limited.warning(
-                "closing the connection of %s: the client sent a null SASL token", connection.peer
-            )
-            connection.abort()
-            return
-        batch = self._commit.batch_to_wait_for(connection, NOTHING)
-        self._outbox.reply(batch, connection, xid, 0, 0, encode_token(None))
 
     def _set_watches(self, connection: Connection, xid: int, reader: Reader) -> None:
         self._take_watches_over(connection, xid, decode_set_watches(reader))

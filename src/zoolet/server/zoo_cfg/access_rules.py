@@ -1,16 +1,22 @@
-"""The access settings of zoo.cfg: authentication schemes, providers and the session secret."""
+"""The access settings of zoo.cfg: authentication schemes, providers, SASL, the session secret."""
 
+from pathlib import Path
+
+from zoolet.server.zoo_cfg.config import SaslConfig
+from zoolet.server.zoo_cfg.sasl_users import UsersError, UserSources
 from zoolet.server.zoo_cfg.settings import Settings
 from zoolet.state_machine.access import DigestRules
 
-_SCHEMES = frozenset({"digest", "ip", "x509"})
+_SCHEMES = frozenset({"digest", "ip", "sasl", "x509"})
 _AUTH_PROVIDERS = frozenset(
     f"org.apache.zookeeper.server.auth.{name}AuthenticationProvider"
-    for name in ("Digest", "IP", "X509")
+    for name in ("Digest", "IP", "SASL", "X509")
 )
 """Apache ZooKeeper's classes for the schemes that zoolet supports."""
 _LEAST_SECRET_CHARACTERS = 16
 _X509_PROVIDER = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
+_SASL_PROVIDER = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
+_USER_KEYS = "zoolet.saslPassword."
 
 
 def digest_rules(settings: Settings) -> DigestRules:
@@ -28,17 +34,21 @@ def check_auth_providers(settings: Settings) -> None:
         if class_name not in _AUTH_PROVIDERS:
             raise settings.error(
                 key,
-                f"{key}={class_name} is not supported: zoolet has the schemes digest, ip and x509,"
+                f"{key}={class_name} is not supported: zoolet has the schemes digest, ip, sasl and"
+                " x509,"
                 " and cannot run Java classes. Remove the line",
             )
 
 
 def acl_schemes(settings: Settings, *, has_tls: bool, digests: DigestRules) -> frozenset[str]:
     """Return the schemes that have a provider, by the rules of Apache's ``ProviderRegistry``."""
-    has_provider = any(
-        class_name == _X509_PROVIDER for _, class_name in settings.matching("authProvider.*")
-    )
-    schemes = {"ip": True, "digest": digests.is_enabled, "x509": has_tls or has_provider}
+    classes = {class_name for _, class_name in settings.matching("authProvider.*")}
+    schemes = {
+        "ip": True,
+        "digest": digests.is_enabled,
+        "sasl": _SASL_PROVIDER in classes,
+        "x509": has_tls or _X509_PROVIDER in classes,
+    }
     return frozenset(scheme for scheme, is_known in schemes.items() if is_known)
 
 
@@ -55,10 +65,17 @@ def session_secret(settings: Settings) -> str:
     return secret
 
 
-def required_schemes(settings: Settings) -> frozenset[str]:
-    """Return the schemes of ``enforce.auth.schemes``; empty if ``enforce.auth.enabled`` is off."""
+def required_schemes(settings: Settings, known: frozenset[str]) -> frozenset[str]:
+    """Return the schemes of which a client must use one before it sends other requests.
+
+    They are those of ``enforce.auth.schemes``, or sasl with ``sessionRequireClientSASLAuth``; empty
+    if clients need not log in. ``known`` are the schemes that have a provider.
+    """
     enforced = settings.flag("enforce.auth.enabled")
     listed = frozenset(settings.names("enforce.auth.schemes"))
+    if settings.flag("sessionRequireClientSASLAuth"):
+        _check_sasl_provider(settings, "sessionRequireClientSASLAuth", known)
+        return frozenset({"sasl"})
     if not enforced:
         return frozenset()
     if not listed or listed - _SCHEMES:
@@ -66,4 +83,74 @@ def required_schemes(settings: Settings) -> frozenset[str]:
             "enforce.auth.schemes" if listed else "enforce.auth.enabled",
             "enforce.auth.schemes must list one or more of: " + ", ".join(sorted(_SCHEMES)),
         )
+    if "sasl" in listed:
+        _check_sasl_provider(settings, "enforce.auth.schemes", known)
     return listed
+
+
+def _check_sasl_provider(settings: Settings, name: str, known: frozenset[str]) -> None:
+    if "sasl" not in known:
+        raise settings.error(
+            name, f"{name} needs the scheme sasl: add authProvider.1={_SASL_PROVIDER}"
+        )
+
+
+def sasl(settings: Settings, known: frozenset[str], required: frozenset[str]) -> SaslConfig | None:
+    """Return the settings of SASL; None if there are no users.
+
+    ``known`` are the schemes that have a provider, and ``required`` those of which a client must
+    use one. Raises ConfigError if the users cannot be read.
+    """
+    sources = _user_sources(settings)
+    config = SaslConfig(
+        users=sources,
+        super_users=frozenset(
+            [value for _, value in settings.matching("superUser.*")]
+            + [settings.text("superUser")] * settings.is_set("superUser")
+        )
+        - {""},
+        any_user=settings.text("letAnySaslUserDoX"),
+        is_required="sasl" in required,
+        keeps_failed_clients=settings.flag("allowSaslFailedClients") and "sasl" not in required,
+        failure_delay_ms=settings.number("zoolet.saslFailureDelayMs"),
+        name_rules=settings.text("security.auth_to_local"),
+        removes_host=settings.flag("kerberos.removeHostFromPrincipal"),
+        removes_realm=settings.flag("kerberos.removeRealmFromPrincipal"),
+    )
+    try:
+        users = sources.read()
+    except UsersError as error:
+        raise settings.error("java.security.auth.login.config", str(error)) from None
+    if users:
+        if "sasl" not in known:
+            settings.warn(
+                f"{settings.path}: there are users of SASL, but ACLs with the scheme sasl are"
+                f" refused: add authProvider.1={_SASL_PROVIDER}."
+            )
+        return config
+    if sources.files:
+        raise settings.error(
+            "zoolet.saslUsersFile", f"{', '.join(map(str, sources.files))}: no users are in it"
+        )
+    if required == {"sasl"}:
+        raise settings.error(
+            "sessionRequireClientSASLAuth",
+            "clients must authenticate with SASL, but there are no users: set zoolet.saslUsersFile"
+            " to a file with a line name:password for each user",
+        )
+    return None
+
+
+def _user_sources(settings: Settings) -> UserSources:
+    jaas = settings.text("java.security.auth.login.config")
+    file = settings.text("zoolet.saslUsersFile")
+    return UserSources(
+        {
+            key.removeprefix(_USER_KEYS): value
+            for key, value in settings.matching("zoolet.saslPassword.*")
+        },
+        Path(file) if file else None,
+        Path(jaas) if jaas else None,
+        settings.text("sasl.serverconfig"),
+        settings.text("SASLAuthenticationProvider.superPassword"),
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from zoolet.model.ensemble import EnsembleMember
+from zoolet.server.zoo_cfg.sasl_users import UserSources
 from zoolet.state_machine.access import DigestRules
 from zoolet.state_machine.rules import Rules
 from zoolet.storage.compression import Compression
@@ -114,6 +115,35 @@ class ObserverConfig(NamedTuple):
     has_read_only_mode: bool
 
 
+class SaslConfig(NamedTuple):
+    """The settings of the authentication with SASL.
+
+    Attributes:
+        users: the places of the users and their passwords.
+        super_users: the names of the users to whom every ACL gives all permissions
+            (``superUser``).
+        any_user: the name in ACLs that means every authenticated user (``letAnySaslUserDoX``); ""
+            if there is none.
+        is_required: whether a client must authenticate with SASL before it sends other requests.
+        keeps_failed_clients: whether a client may go on after its authentication has failed
+            (``allowSaslFailedClients``); never if ``is_required``.
+        failure_delay_ms: the time until a client is told that its authentication has failed.
+        name_rules: the rules that shorten names of Kerberos (``security.auth_to_local``).
+        removes_host: whether the host in a name of Kerberos is left out.
+        removes_realm: whether the realm in a name of Kerberos is left out.
+    """
+
+    users: UserSources
+    super_users: frozenset[str]
+    any_user: str
+    is_required: bool
+    keeps_failed_clients: bool
+    failure_delay_ms: int
+    name_rules: str
+    removes_host: bool
+    removes_realm: bool
+
+
 class AdminConfig(NamedTuple):
     """The settings of the admin endpoint.
 
@@ -189,6 +219,7 @@ class Config(NamedTuple):
         rules: the limits of the state machine.
         skips_acl: whether every client may do everything (``skipACL``).
         digests: the settings of the authentication scheme digest.
+        sasl: the settings of SASL; None if the server has no users of SASL.
         required_schemes: a client must log in with one of these schemes before it sends other
             requests; empty if clients need not log in.
         container_check_interval_ms: the time between two checks of containers and TTL znodes.
@@ -226,6 +257,7 @@ class Config(NamedTuple):
     rules: Rules
     skips_acl: bool
     digests: DigestRules
+    sasl: SaslConfig | None
     required_schemes: frozenset[str]
     container_check_interval_ms: int
     max_removed_per_minute: int

@@ -44,6 +44,8 @@ def config_of(settings: Settings) -> Config:
     max_frame_bytes = settings.number("jute.maxbuffer")
     tls = listeners.tls(settings)
     digests = access_rules.digest_rules(settings)
+    schemes = access_rules.acl_schemes(settings, has_tls=tls is not None, digests=digests)
+    required = access_rules.required_schemes(settings, schemes)
     data_dir = settings.directory("dataDir")
     if data_dir is None:
         raise settings.missing("dataDir", "the directory for snapshots and logs")
@@ -66,14 +68,11 @@ def config_of(settings: Settings) -> Config:
         listen_backlog=settings.number("clientPortListenBacklog"),
         keeps_alive=settings.flag("clientTcpKeepAlive"),
         storage=_storage(settings),
-        rules=_rules(
-            settings,
-            max_frame_bytes,
-            access_rules.acl_schemes(settings, has_tls=tls is not None, digests=digests),
-        ),
+        rules=_rules(settings, max_frame_bytes, schemes),
         skips_acl=settings.text("skipACL") == "yes",
         digests=digests,
-        required_schemes=access_rules.required_schemes(settings),
+        sasl=access_rules.sasl(settings, schemes, required),
+        required_schemes=required,
         container_check_interval_ms=settings.number("znode.container.checkIntervalMs"),
         max_removed_per_minute=settings.number("znode.container.maxPerMinute"),
         container_unused_ms=settings.number("znode.container.maxNeverUsedIntervalMs"),

@@ -79,7 +79,7 @@ class Settings:
                 setting = _Setting(value, f"{self.path}:{line}")
                 if key in self._settings:
                     before = self._settings[key].place
-                    self._warn(
+                    self.warn(
                         f"{setting.place}: {key} is set again; the value in {before} has no effect."
                     )
                 self._settings[key] = setting
@@ -99,13 +99,13 @@ class Settings:
                 hint = f" The property is -D{key}."
             elif (similar := key if found is not None else similar_key(key)) is not None:
                 hint = f" Did you mean -D{_property_of(similar)}?"
-            self._warn(f"{place} is not a setting of the server and is ignored.{hint}")
+            self.warn(f"{place} is not a setting of the server and is ignored.{hint}")
         elif found.source is Source.FILE:
-            self._warn(
+            self.warn(
                 f"{place} is ignored: as in Apache, {key} is read only in zoo.cfg. Set {key} there."
             )
         elif key in self._settings:
-            self._warn(
+            self.warn(
                 f"{place} is ignored: {self._settings[key].place} sets {key}, and zoo.cfg has"
                 " precedence."
             )
@@ -119,13 +119,13 @@ class Settings:
             if key is None:
                 similar = similar_key(name)
                 hint = "" if similar is None else f" Did you mean {similar}?"
-                self._warn(f"{place}: {name} is not a known key and is ignored.{hint}")
+                self.warn(f"{place}: {name} is not a known key and is ignored.{hint}")
             elif key.use is Use.IGNORED:
-                self._warn(f"{place}: {name} is ignored: {key.note}.")
+                self.warn(f"{place}: {name} is ignored: {key.note}.")
             elif key.name == _OF_MEMBERS and self._names_an_ensemble():
                 # Advice to remove the line would be wrong: a member needs it. For a server that
                 # does not vote, it has no effect.
-                self._warn(f"{place}: {name} is ignored: it is for members that vote.")
+                self.warn(f"{place}: {name} is ignored: it is for members that vote.")
             elif key.use is Use.REFUSED and value.lower() not in key.harmless:
                 raise self.error(
                     name, f"{name}={value} is not supported: {key.note}. Remove the line"
@@ -139,9 +139,10 @@ class Settings:
     def ignore(self, name: str, reason: str) -> None:
         """Add a warning if a key is set that has no effect in the role of this server."""
         if self.is_set(name):
-            self._warn(f"{self.place(name)}: {name} is ignored: {reason}.")
+            self.warn(f"{self.place(name)}: {name} is ignored: {reason}.")
 
-    def _warn(self, message: str) -> None:
+    def warn(self, message: str) -> None:
+        """Add a line for a setting that has no effect, or another effect than expected."""
         self._warnings.append(message)
 
     # --- Values
@@ -198,7 +199,7 @@ class Settings:
         is_strict = key.source is Source.FILE
         number = _decimal(value) if is_strict else _decoded(value)
         if not is_strict and (number is None or not -largest - 1 <= number <= largest):
-            self._warn(
+            self.warn(
                 f"{self._settings[name].place}: {name}={value} is not a whole number and is"
                 f" ignored, as in Apache ZooKeeper: {name} is {default}."
             )
@@ -224,7 +225,7 @@ class Settings:
         message = f"{name}={value} is not one of {known}"
         if is_strict:
             raise self.error(name, message)
-        self._warn(
+        self.warn(
             f"{self._settings[name].place}: {message} and is ignored, as in Apache ZooKeeper."
         )
         return members[0]

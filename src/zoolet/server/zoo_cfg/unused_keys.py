@@ -20,7 +20,7 @@ def _refused(name: str, note: str, *harmless: str) -> Key:
 
 
 _NO_ENSEMBLE: Final = "zoolet does not vote in an ensemble, and accepts no learners"
-_NO_SASL: Final = "zoolet does not support SASL"
+_NO_KERBEROS: Final = "zoolet does not support Kerberos"
 _THREADS: Final = "it tunes Apache's threads and queues"
 _CACHES: Final = "it tunes Apache's caches; zoolet stores znodes already encoded for replies"
 _THROTTLES: Final = "zoolet limits the unsent bytes of each connection instead"
@@ -30,7 +30,6 @@ _CLIENT: Final = "it is a setting of clients"
 REFUSED: Final = (
     _refused("client.portUnification", "the secure port of zoolet serves TLS only"),
     _refused("client.certReload", "zoolet reads certificates only at its start: restart zoolet"),
-    _refused("sessionRequireClientSASLAuth", _NO_SASL),
     _refused("ssl.crl", "zoolet does not check revocation lists"),
     _refused("ssl.ocsp", "zoolet does not ask OCSP responders"),
     _refused(
@@ -76,12 +75,14 @@ IGNORED: Final = (
     ),
     Key("reconfigEnabled", Use.IGNORED, "a standalone server always refuses reconfig"),
     *_ignored(
-        _NO_SASL,
-        "SASLAuthenticationProvider.superPassword allowSaslFailedClients"
-        " kerberos.canonicalizeHostNames kerberos.minReLoginTimeMs"
-        " kerberos.removeHostFromPrincipal kerberos.removeRealmFromPrincipal kinit"
-        " letAnySaslUserDoX requireKerberosConfig sasl.serverconfig security.auth_to_local"
-        " server.realm superUser",
+        _NO_KERBEROS,
+        "kerberos.canonicalizeHostNames kerberos.minReLoginTimeMs kinit requireKerberosConfig"
+        " server.realm",
+    ),
+    Key(
+        "requireClientAuthScheme",
+        Use.IGNORED,
+        "Apache's server does not read it either: use `sessionRequireClientSASLAuth=true`",
     ),
     *_ignored(
         _THREADS,

@@ -163,7 +163,7 @@ def test_one_member_is_no_ensemble(lines: str) -> None:
         ("peerType=arbiter", "peerType=arbiter is not one of 'participant', 'observer'"),
         ("standaloneEnabled=false", "Apache starts an ensemble of one server"),
         ("client.portUnification=true", "serves TLS only. Remove the line"),
-        ("sessionRequireClientSASLAuth=true", "zoolet does not support SASL"),
+        ("sessionRequireClientSASLAuth=true", "needs the scheme sasl: add authProvider.1=org"),
         ("authProvider.1=com.example.Ldap", "cannot run Java classes. Remove the line"),
         ("ssl.enabledProtocols=TLSv1.1,TLSv1.2", "zoolet has TLSv1.2 and TLSv1.3"),
         ("ssl.enabledProtocols=", "ssl.enabledProtocols= is not supported"),
@@ -172,7 +172,7 @@ def test_one_member_is_no_ensemble(lines: str) -> None:
         ("secureClientPortAddress=::1", "secureClientPortAddress needs secureClientPort"),
         ("enforce.auth.enabled=true", "enforce.auth.schemes must list one or more of"),
         (
-            "enforce.auth.enabled=true\nenforce.auth.schemes=sasl",
+            "enforce.auth.enabled=true\nenforce.auth.schemes=kerberos",
             "zoo.cfg:4: enforce.auth.schemes must list one or more of: digest, ip",
         ),
         ("DigestAuthenticationProvider.digestAlg=MD99", "MD99 is not a hash function that"),
