@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.settings import QueueSettings
     from zoolet.jobs.records.transitions import JobState, Place
     from zoolet.jobs.submit.submission import Origin, Submission
+    from zoolet.jobs.testing.inline_worker import JobsDoNotEndError
+    from zoolet.jobs.testing.queue_tester import QueueTester
     from zoolet.jobs.worker.worker import Worker
     from zoolet.jobs.znodes.deadlines import TIMEOUT_S
     from zoolet.jobs.znodes.server_clock import ServerClock
@@ -86,10 +88,12 @@ __all__ = [
     "JobState",
     "JobTakenError",
     "JobTimeoutError",
+    "JobsDoNotEndError",
     "Origin",
     "OwnershipLostError",
     "Place",
     "QueueSettings",
+    "QueueTester",
     "RequestRefusedError",
     "ResultStoreError",
     "ServerClock",
@@ -134,10 +138,12 @@ _MODULES = {
     "JobState": "zoolet.jobs.records.transitions",
     "JobTakenError": "zoolet.jobs.errors",
     "JobTimeoutError": "zoolet.jobs.errors",
+    "JobsDoNotEndError": "zoolet.jobs.testing.inline_worker",
     "Origin": "zoolet.jobs.submit.submission",
     "OwnershipLostError": "zoolet.jobs.errors",
     "Place": "zoolet.jobs.records.transitions",
     "QueueSettings": "zoolet.jobs.records.settings",
+    "QueueTester": "zoolet.jobs.testing.queue_tester",
     "RequestRefusedError": "zoolet.jobs.errors",
     "ResultStoreError": "zoolet.jobs.errors",
     "ServerClock": "zoolet.jobs.znodes.server_clock",

@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from zoolet.client import AsyncClient, Client
+    from zoolet.jobs.testing.queue_tester import QueueTester
     from zoolet.testing.recording.recording import Recorder
     from zoolet.testing.recording.replay import Replay
     from zoolet.testing.servers.embedded import EmbeddedServer
@@ -110,6 +111,17 @@ def zookeeper_ensemble_hosts(zookeeper: "EmbeddedServer") -> str:
     A test can stop each address: ``zookeeper.addresses[0].stop()``.
     """
     return zookeeper.open_addresses(_ENSEMBLE_SIZE)
+
+
+@pytest.fixture
+def zookeeper_jobs(zookeeper: "EmbeddedServer") -> Iterator["QueueTester"]:
+    """An empty queue of jobs on ``zookeeper``; the test runs its jobs in its own thread."""
+    from zoolet.jobs.testing.queue_tester import QueueTester  # noqa: PLC0415 -- imported when used
+
+    with QueueTester(zookeeper) as tester:
+        yield tester
+        # Faults that the test did not end must not prevent the dispatcher from closing.
+        zookeeper.heal()
 
 
 @pytest.fixture

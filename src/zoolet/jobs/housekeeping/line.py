@@ -74,6 +74,13 @@ class Housekeeping:
             if self._is_first:
                 timeout_s = self._keep()
 
+    def do_now(self) -> None:
+        """Do all housekeeping that is due, although this worker may not be the first in line."""
+        self._workers_stale.set()
+        self._releaser.begin()
+        while self._keep() == 0.0:
+            pass
+
     def _look_whether_first(self) -> bool:
         path = self._znodes.path(KEEPER)
         if self._place is None:
