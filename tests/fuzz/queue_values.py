@@ -128,6 +128,8 @@ JOB: dict[str, Any] = {
     "expires_ms": 4102444800000,
     "batch": "fuzz",
     "chained": True,
+    "soft_timeout_ms": 4000,
+    "jitter_percent": 50,
     "state": "PENDING",
     "worker": None,
     "attempts": 0,

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import zoolet.client
+import zoolet.jobs
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = (
@@ -25,8 +26,12 @@ PACKAGES: list[ModuleType] = [import_module(name) for name in PUBLIC]
 NAMES = [(package, name) for package in PACKAGES for name in package.__all__]
 IMPLEMENTATIONS = {"Config", "MemoryDisk"}
 """Their fields and methods are the server's own; programs name only the classes."""
-CLIENT_NAMES = {name: getattr(zoolet.client, name) for name in zoolet.client.__all__}
-"""The modules of the clients import rarely used names late, so they do not have all names."""
+LATE_NAMES = {
+    name: getattr(package, name)
+    for package in (zoolet.client, zoolet.jobs)
+    for name in package.__all__
+}
+"""Some modules import names late or only for type checkers, so they do not have all names."""
 CODE = re.compile(r"(?:from (zoolet[\w.]*) import|^import (zoolet[\w.]*))", re.MULTILINE)
 
 
@@ -61,8 +66,8 @@ def annotations_of(kind: type) -> Iterator[Any]:
             continue
         function = value.fget if isinstance(value, property) else value
         if inspect.isfunction(function):
-            yield from typing.get_type_hints(function, localns=CLIENT_NAMES).values()
-    yield from typing.get_type_hints(kind, localns=CLIENT_NAMES).values()
+            yield from typing.get_type_hints(function, localns=LATE_NAMES).values()
+    yield from typing.get_type_hints(kind, localns=LATE_NAMES).values()
 
 
 def classes_in(annotation: Any) -> Iterator[type]:

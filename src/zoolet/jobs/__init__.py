@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoolet.client.connecting.tls_files import TlsFiles
     from zoolet.jobs.aio.batch import AsyncBatch
     from zoolet.jobs.aio.dispatcher import AsyncDispatcher
+    from zoolet.jobs.context.current_job import CurrentJob, current_job
     from zoolet.jobs.dispatcher.batch import Batch, BatchIncompleteError, JobFailedError
     from zoolet.jobs.dispatcher.dispatcher import Dispatcher
     from zoolet.jobs.errors import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         ForkedError,
         FunctionNotFoundError,
         InvalidJobError,
+        JobCancelledError,
         JobError,
         JobNotFoundError,
         JobTakenError,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
         OwnershipLostError,
         RequestRefusedError,
         ResultStoreError,
+        Retry,
+        SoftTimeoutError,
         UnknownBatchError,
         UnknownQueueError,
         UnreadableJobError,
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.settings import QueueSettings
     from zoolet.jobs.records.transitions import JobState, Place
     from zoolet.jobs.submit.submission import Origin, Submission
+    from zoolet.jobs.tasks.options import SubmitOptions
+    from zoolet.jobs.tasks.task import GroupTask, Task, task
     from zoolet.jobs.testing.inline_worker import JobsDoNotEndError
     from zoolet.jobs.testing.queue_tester import QueueTester
     from zoolet.jobs.worker.worker import Worker
@@ -73,13 +79,16 @@ __all__ = [
     "ConnectionSettings",
     "Control",
     "Credential",
+    "CurrentJob",
     "DisconnectedError",
     "Dispatcher",
     "ExecutorError",
     "ForkedError",
     "FunctionNotFoundError",
+    "GroupTask",
     "InvalidJobError",
     "Job",
+    "JobCancelledError",
     "JobError",
     "JobFailedError",
     "JobNotFoundError",
@@ -96,16 +105,22 @@ __all__ = [
     "QueueTester",
     "RequestRefusedError",
     "ResultStoreError",
+    "Retry",
     "ServerClock",
     "Servers",
+    "SoftTimeoutError",
     "Submission",
+    "SubmitOptions",
     "TakeResult",
+    "Task",
     "TlsFiles",
     "UnknownBatchError",
     "UnknownQueueError",
     "UnreadableJobError",
     "Worker",
     "WorkerGoneError",
+    "current_job",
+    "task",
 ]
 
 _MODULES = {
@@ -123,13 +138,16 @@ _MODULES = {
     "ConnectionSettings": "zoolet.client.connecting.settings",
     "Control": "zoolet.jobs.records.control",
     "Credential": "zoolet.client.connecting.options",
+    "CurrentJob": "zoolet.jobs.context.current_job",
     "DisconnectedError": "zoolet.jobs.errors",
     "Dispatcher": "zoolet.jobs.dispatcher.dispatcher",
     "ExecutorError": "zoolet.jobs.errors",
     "ForkedError": "zoolet.jobs.errors",
     "FunctionNotFoundError": "zoolet.jobs.errors",
+    "GroupTask": "zoolet.jobs.tasks.task",
     "InvalidJobError": "zoolet.jobs.errors",
     "Job": "zoolet.jobs.records.job",
+    "JobCancelledError": "zoolet.jobs.errors",
     "JobError": "zoolet.jobs.errors",
     "JobFailedError": "zoolet.jobs.dispatcher.batch",
     "JobNotFoundError": "zoolet.jobs.errors",
@@ -146,17 +164,23 @@ _MODULES = {
     "QueueTester": "zoolet.jobs.testing.queue_tester",
     "RequestRefusedError": "zoolet.jobs.errors",
     "ResultStoreError": "zoolet.jobs.errors",
+    "Retry": "zoolet.jobs.errors",
     "ServerClock": "zoolet.jobs.znodes.server_clock",
     "Servers": "zoolet.client.connecting.servers",
+    "SoftTimeoutError": "zoolet.jobs.errors",
     "Submission": "zoolet.jobs.submit.submission",
+    "SubmitOptions": "zoolet.jobs.tasks.options",
     "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",
     "TakeResult": "zoolet.jobs.queue.taking",
+    "Task": "zoolet.jobs.tasks.task",
     "TlsFiles": "zoolet.client.connecting.tls_files",
     "UnknownBatchError": "zoolet.jobs.errors",
     "UnknownQueueError": "zoolet.jobs.errors",
     "UnreadableJobError": "zoolet.jobs.errors",
     "Worker": "zoolet.jobs.worker.worker",
     "WorkerGoneError": "zoolet.jobs.errors",
+    "current_job": "zoolet.jobs.context.current_job",
+    "task": "zoolet.jobs.tasks.task",
 }
 """The module of each public name. The module is imported when the name is first used (PEP 562).
 

@@ -65,6 +65,44 @@ class WorkerGoneError(OwnershipLostError):
     """The worker's ephemeral znode does not exist any more: register again with a new worker id."""
 
 
+class SoftTimeoutError(JobError):
+    """The soft timeout of the attempt has passed: the task should save its work and end.
+
+    It is raised inside the task. It is no subclass of TimeoutError, so that code that repeats
+    requests after a TimeoutError does not catch it.
+    """
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled, or its worker lost it: the result of this attempt is not recorded."""
+
+
+class Retry(JobError):  # noqa: N818 -- a task reads: raise Retry(in_s=60)
+    """A task raises this to end its attempt and to be tried again at a chosen time.
+
+    The attempt counts as failed. If the job has no attempts left, it is FAILED.
+
+    Args:
+        reason: the text for the list of the job's errors.
+        in_s: the delay before the next attempt, in seconds, up to a year. It replaces the back-off.
+
+    Raises:
+        ValueError: ``in_s`` is not a number from 0 to a year.
+    """
+
+    def __init__(self, reason: str = "", *, in_s: float = 0.0) -> None:
+        if not 0 <= in_s <= _YEAR_S:
+            raise ValueError(f"in_s {in_s!r} is not a number of seconds from 0 to {_YEAR_S}")
+        super().__init__(reason)
+        self.in_s = in_s
+
+    def __str__(self) -> str:
+        return str(self.args[0]) or "the task raised Retry"
+
+
+_YEAR_S = 365 * 24 * 3600
+
+
 class FunctionNotFoundError(JobError):
     """A task or a loader cannot be imported, or is not callable."""
 

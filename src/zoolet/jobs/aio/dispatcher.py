@@ -147,6 +147,8 @@ class AsyncDispatcher:
         not_before_ms: int | None = None,
         expires_ms: int | None = None,
         idempotency_key: str | None = None,
+        soft_timeout_ms: int | None = None,
+        jitter_percent: int = 0,
         reuse: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> AsyncBatch:
@@ -165,9 +167,23 @@ class AsyncDispatcher:
                 not_before_ms=not_before_ms,
                 expires_ms=expires_ms,
                 idempotency_key=idempotency_key,
+                soft_timeout_ms=soft_timeout_ms,
+                jitter_percent=jitter_percent,
                 reuse=reuse,
                 timeout_s=timeout_s,
             )
+        )
+
+    async def submit_request(
+        self,
+        request: JobRequest,
+        *,
+        reuse: bool | None = None,
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> AsyncBatch:
+        """Submit the job of a request, for example of ``task.request(...)``."""
+        return await self._submitted(
+            partial(self._open.submit_request, request, reuse=reuse, timeout_s=timeout_s)
         )
 
     async def submit_batch(

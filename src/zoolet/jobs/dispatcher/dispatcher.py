@@ -1,7 +1,7 @@
 """The dispatcher, which submits jobs to a queue.
 
-This module imports `zoolet.client`, `zoolet.jobs.queue`, `zoolet.jobs.records`,
-`zoolet.jobs.results` and other modules of its package.
+This module imports `zoolet.client`, `zoolet.jobs.context`, `zoolet.jobs.queue`,
+`zoolet.jobs.records`, `zoolet.jobs.results` and other modules of its package.
 """
 
 import time
@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.client.connecting.settings import ConnectionSettings
+from zoolet.jobs.context.current_dispatcher import enter_dispatcher, leave_dispatcher
 from zoolet.jobs.dispatcher.batch import Batch
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
@@ -94,6 +95,8 @@ class Dispatcher:
         not_before_ms: int | None = None,
         expires_ms: int | None = None,
         idempotency_key: str | None = None,
+        soft_timeout_ms: int | None = None,
+        jitter_percent: int = 0,
         reuse: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
@@ -119,7 +122,19 @@ class Dispatcher:
             not_before_ms=not_before_ms,
             expires_ms=expires_ms,
             idempotency_key=idempotency_key,
+            soft_timeout_ms=soft_timeout_ms,
+            jitter_percent=jitter_percent,
         )
+        return self.submit_request(request, reuse=reuse, timeout_s=timeout_s)
+
+    def submit_request(
+        self,
+        request: JobRequest,
+        *,
+        reuse: bool | None = None,
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> Batch:
+        """Submit the job of a request, and return a batch that has only this job; see `submit`."""
         with self._within(timeout_s, "submit", unknown="the job may have been submitted"):
             submissions = self._submitter.submit([request], reuse=reuse)
         return Batch(self.queue, submissions, None, self.results)
@@ -221,7 +236,10 @@ class Dispatcher:
         self.results.close()
 
     def __enter__(self) -> Self:
+        """Make this the dispatcher that ``task.submit(...)`` uses (`zoolet.jobs.task`)."""
+        enter_dispatcher(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        leave_dispatcher(self)
         self.close()

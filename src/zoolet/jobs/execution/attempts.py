@@ -1,22 +1,27 @@
 """One attempt at a job: its data is loaded, and its task is run; the outcome is JSON or an error.
 
 Executors run this code in a thread of the worker or in a process of their own. This module imports
-`zoolet.console`, `zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of its package, and
-nothing that sends requests to a server.
+`zoolet.console`, `zoolet.jobs.context`, `zoolet.jobs.errors`, `zoolet.jobs.records` and other
+modules of its package, and nothing that sends requests to a server.
 """
 
 import copy
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple, Protocol, Self
 
-from zoolet.jobs.errors import FunctionNotFoundError, InvalidJobError
+from zoolet.jobs.context.current_job import CurrentJob, begin_job, end_job
+from zoolet.jobs.context.decorated_task import DecoratedTask
+from zoolet.jobs.context.task_dispatcher import TaskDispatcher
+from zoolet.jobs.errors import FunctionNotFoundError, InvalidJobError, Retry
 from zoolet.jobs.execution.cache import GroupCache
-from zoolet.jobs.execution.functions import LOADERS, TASKS, load_function
+from zoolet.jobs.execution.functions import LOADERS, OPENERS, TASKS, load_function
 from zoolet.jobs.execution.logs import Label
+from zoolet.jobs.execution.soft_timeouts import soft_timeout
 from zoolet.jobs.records.error_texts import KEPT_CHARACTERS, describe
 from zoolet.jobs.records.job_names import Group
 from zoolet.jobs.records.json_values import EncodedJson, encode_json
@@ -41,6 +46,9 @@ class Setup:
         log_level: the least level of ``logging`` records that are sent to the worker.
         output_token: the token at the beginning of each frame in the output
             (`zoolet.jobs.execution.capture`).
+        opener: the name of the function that opens the dispatcher of tasks, called with ``queue``;
+            None if tasks have no dispatcher.
+        queue: what the opener needs to open the dispatcher, as a JSON object.
     """
 
     loader: str | None = None
@@ -49,6 +57,8 @@ class Setup:
     import_paths: tuple[str, ...] = ()
     log_level: int = logging.INFO
     output_token: str = ""
+    opener: str | None = None
+    queue: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def encode(self) -> bytes:
         """Return the settings as JSON."""
@@ -75,6 +85,7 @@ class Work(NamedTuple):
     timeout_ms: int | None
     careful: bool = False
     attempt: int = 1
+    soft_timeout_ms: int | None = None
 
     @property
     def label(self) -> Label:
@@ -88,13 +99,19 @@ class Work(NamedTuple):
             return None
         return self.dataset, self.groupid
 
+    @property
+    def first_timeout_ms(self) -> int | None:
+        """The soft or the hard timeout, whichever is earlier; None without both."""
+        return self.timeout_ms if self.soft_timeout_ms is None else self.soft_timeout_ms
+
     def encode(self) -> str:
         """Return the JSON list of the attributes, in their order."""
-        name, task, dataset, groupid, parameters, timeout_ms, careful, attempt = self
+        name, task, dataset, groupid, parameters, timeout_ms, careful, attempt, soft_ms = self
         return (
             f"[{_text(name)},{_text(task)},{_text(dataset)},{_text(groupid)}"
             f",{_to_json(parameters)},{'null' if timeout_ms is None else timeout_ms}"
-            f",{'true' if careful else 'false'},{attempt}]"
+            f",{'true' if careful else 'false'},{attempt}"
+            f",{'null' if soft_ms is None else soft_ms}]"
         )
 
 
@@ -116,6 +133,8 @@ class Outcome:
         details: the error with its traceback, for the log; "" if there is none.
         last_lines: the last lines that the attempt printed and logged; "" if they are not known.
         is_task_missing: whether the task could not be imported and was therefore not started.
+        is_final: whether the job is not tried again after this error.
+        retry_in_ms: the delay before the next attempt, if the task has raised `Retry`.
     """
 
     result: EncodedJson | None = None
@@ -123,6 +142,8 @@ class Outcome:
     details: str = ""
     last_lines: str = ""
     is_task_missing: bool = False
+    is_final: bool = False
+    retry_in_ms: int | None = None
 
 
 class Listener(Protocol):
@@ -139,6 +160,22 @@ class Listener(Protocol):
         """
 
 
+def _open_dispatcher(opener: str, queue: dict[str, Any]) -> Any:
+    """Open the dispatcher of tasks; the import of the client takes 0.15 s of processor time."""
+    return load_function(opener, OPENERS)(queue)
+
+
+def _outcome_of(error: Exception, task: DecoratedTask | None) -> Outcome:
+    """Return the outcome of an attempt whose task has raised an error."""
+    if isinstance(error, Retry):
+        text = f"{error}: to be tried again in {error.in_s:g} s"
+        retry_in_ms = int(error.in_s * 1000)
+        return Outcome(error=cut_middle(text, KEPT_CHARACTERS), retry_in_ms=retry_in_ms)
+    short, full = describe(error)
+    is_final = task is not None and not task.is_retried(error)
+    return Outcome(error=short, details=full, is_final=is_final)
+
+
 class Attempter:
     """Makes attempts with one cache; several threads may use it.
 
@@ -147,11 +184,21 @@ class Attempter:
     """
 
     def __init__(self, setup: Setup) -> None:
+        opener = setup.opener
+        self._dispatcher = TaskDispatcher(
+            None if opener is None else partial(_open_dispatcher, opener, setup.queue)
+        )
         self.cache: GroupCache | None = None
         if setup.loader is not None:
             loader = load_function(setup.loader, LOADERS)
             self.cache = GroupCache(loader, setup.cache_groups, setup.cache_bytes)
         self._tasks: dict[str, Task] = {}
+        self._decorated: dict[str, DecoratedTask] = {}
+        """The tasks that were decorated with `zoolet.jobs.task`."""
+
+    def close(self) -> None:
+        """Close the dispatcher that tasks have used."""
+        self._dispatcher.close()
 
     def attempt(self, work: Work, listener: Listener) -> Outcome:
         """Make an attempt; each exception of a task or loader, even SystemExit, is its error."""
@@ -172,8 +219,22 @@ class Attempter:
         else:
             group, cache_hit, dropped = self.cache.get(*work.group)
             listener.started(cache_hit, dropped)
-        # The task gets a copy: if it changes its parameters, the job's record stays the same.
-        result = self._tasks[work.task](group, copy.deepcopy(work.parameters))
+        token = begin_job(
+            CurrentJob(
+                work.name,
+                work.task,
+                work.group,
+                work.attempt,
+                work.first_timeout_ms,
+                self._dispatcher,
+            )
+        )
+        try:
+            result = self._call(work, group)
+        except Exception as error:  # noqa: BLE001 -- the error belongs to the attempt only
+            return _outcome_of(error, self._decorated.get(work.task))
+        finally:
+            end_job(token)
         try:
             # The result is encoded here, so an error in the code of its classes fails only this
             # attempt.
@@ -181,17 +242,30 @@ class Attempter:
         except InvalidJobError as error:
             return Outcome(error=f"the task's result cannot be kept: {error}"[:KEPT_CHARACTERS])
 
+    def _call(self, work: Work, group: Any) -> Any:
+        # The task gets a copy: if it changes its parameters, the job's record stays the same.
+        parameters = copy.deepcopy(work.parameters)
+        if work.soft_timeout_ms is None:
+            return self._tasks[work.task](group, parameters)
+        with soft_timeout(work.soft_timeout_ms):
+            return self._tasks[work.task](group, parameters)
+
     def _load_task(self, name: str) -> Outcome | None:
         """Import a task if necessary; return the outcome if it cannot be imported, else None."""
         if name in self._tasks:
             return None
         try:
-            self._tasks[name] = load_function(name, TASKS)
+            function: Any = load_function(name, TASKS)
         except FunctionNotFoundError as error:
             _, full = describe(error)
             return Outcome(
                 error=cut_middle(str(error), KEPT_CHARACTERS), details=full, is_task_missing=True
             )
+        if isinstance(function, DecoratedTask):
+            self._decorated[name] = function
+            self._tasks[name] = function.run
+        else:
+            self._tasks[name] = function
         return None
 
     def _is_ready(self, work: Work) -> bool:

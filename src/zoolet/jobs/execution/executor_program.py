@@ -75,11 +75,13 @@ class _AttemptMessages:
             self._writer.keep_text(f'{text},"bytes":{len(result)}}}')
             self._writer.keep_attached(result)
             return
-        failure = {
+        failure: dict[str, object] = {
             "error": outcome.error,
             "details": outcome.details,
             "is_task_missing": outcome.is_task_missing,
         }
+        if outcome.is_final or outcome.retry_in_ms is not None:
+            failure |= {"is_final": outcome.is_final, "retry_in_ms": outcome.retry_in_ms}
         self._writer.keep_text(f"{text},{json.dumps(failure)[1:]}")
 
 
@@ -185,3 +187,4 @@ def _make_attempts(
                 messages.ended(outcome, has_output=capture.end_attempt())
                 _ignore_again()
             writer.flush()
+        attempter.close()

@@ -186,7 +186,7 @@ class ThreadExecutor:
                 continue
             self._began = began = time.monotonic()
             self._current = work
-            if work.timeout_ms is not None:
+            if work.first_timeout_ms is not None:
                 outcome = Outcome(
                     error="the job has a timeout, but this worker runs tasks in threads, which"
                     " cannot be ended: use workers without --threads"

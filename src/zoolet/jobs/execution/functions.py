@@ -20,6 +20,9 @@ TASKS = "zoolet.tasks"
 LOADERS = "zoolet.loaders"
 """Entry point group of loaders, called as ``loader(dataset, groupid)``; they return a group."""
 
+OPENERS = "zoolet.openers"
+"""Entry point group of functions that open the dispatcher of tasks; zoolet has one of its own."""
+
 STEPS = "zoolet.steps"
 """Entry point group of step hooks, called as ``hook(step, names)``; ``names`` are names of jobs."""
 

@@ -35,6 +35,7 @@ from zoolet.jobs.execution.output import OutputLog, ProcessOutput
 from zoolet.jobs.execution.pending_work import PendingWork
 from zoolet.jobs.execution.process_starts import StartError, Starts
 from zoolet.jobs.records.job_names import Group
+from zoolet.jobs.records.job_values import TIMEOUT_LIMIT_MS
 from zoolet.jobs.records.json_values import EncodedJson
 
 log = logging.getLogger(__name__)
@@ -464,4 +465,11 @@ def _outcome(message: Message, last_lines: str) -> Outcome:
         details=str(details),
         last_lines=last_lines,
         is_task_missing=message.fields.get("is_task_missing") is True,
+        is_final=message.fields.get("is_final") is True,
+        retry_in_ms=_retry_in_ms(message.fields.get("retry_in_ms")),
     )
+
+
+def _retry_in_ms(value: object) -> int | None:
+    """Return the delay that a task has chosen; None if the value is not a valid delay."""
+    return value if type(value) is int and 0 <= value <= TIMEOUT_LIMIT_MS else None

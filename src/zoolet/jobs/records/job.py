@@ -58,6 +58,8 @@ class Job(NamedTuple):
         import_since_ms: the time when a worker first failed to import the task; None: never.
         import_tries: how many times a worker failed to import the task.
         import_worker: the id of the last worker that failed to import the task.
+        soft_timeout_ms: the time after which the task is asked to end (`JobRequest`).
+        jitter_percent: by how many percent a back-off is shortened at most (`JobRequest`).
         state: the job's state.
         worker: the id of the worker that owns or ended the job; None: no worker.
         attempts: the number of attempts that have ended, with a result or an error.
@@ -94,6 +96,8 @@ class Job(NamedTuple):
     import_since_ms: int | None = None
     import_tries: int = 0
     import_worker: str | None = None
+    soft_timeout_ms: int | None = None
+    jitter_percent: int = 0
     state: JobState = JobState.PENDING
     worker: str | None = None
     attempts: int = 0
@@ -161,6 +165,8 @@ class Job(NamedTuple):
             batch=batch,
             chained=chained,
             waits_for=waits_for,
+            soft_timeout_ms=request.soft_timeout_ms,
+            jitter_percent=request.jitter_percent,
         )
         job.check_size()
         return job

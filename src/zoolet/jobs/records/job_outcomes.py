@@ -4,6 +4,8 @@ The functions return a new `Job`. The limits of the errors and the output that a
 This module imports other modules of its package.
 """
 
+import hashlib
+
 from zoolet.jobs.records.error_texts import KEPT_CHARACTERS
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import (
@@ -13,6 +15,7 @@ from zoolet.jobs.records.job_values import (
     IMPORT_PATIENCE_MS,
     LOSSES_LIMIT,
     MAX_ATTEMPTS_LIMIT,
+    TIME_LIMIT_MS,
     AttemptError,
     AttemptOutput,
 )
@@ -41,17 +44,47 @@ def with_output(job: Job, last_lines: str) -> Job:
     return job._replace(output=(*job.output, output)[-MAX_ATTEMPTS_LIMIT:])
 
 
-def failed(job: Job, now_ms: int, error: str) -> Job:
-    """Return the job after a failed attempt: it waits for a retry, or is FAILED."""
+def failed(
+    job: Job,
+    now_ms: int,
+    error: str,
+    *,
+    retry_in_ms: int | None = None,
+    is_final: bool = False,
+) -> Job:
+    """Return the job after a failed attempt: it waits for a retry, or is FAILED.
+
+    Args:
+        job: the job before the end of the attempt.
+        now_ms: the current time.
+        error: the error of the attempt.
+        retry_in_ms: the delay that the task has chosen; None: the delay of the back-off.
+        is_final: whether the job is FAILED although it has attempts left.
+    """
     ended = with_error(job, error)._replace(
         import_since_ms=None, import_tries=0, import_worker=None
     )
-    if ended.attempts >= ended.max_attempts:
+    if is_final or ended.attempts >= ended.max_attempts:
         return ended.gave_up(now_ms)
-    if ended.backoff_ms:
-        doubled = min(ended.backoff_ms << (ended.attempts - 1), BACKOFF_LIMIT_MS)
-        ended = ended._replace(not_before_ms=now_ms + doubled)
+    if retry_in_ms is not None:
+        ended = ended._replace(not_before_ms=min(now_ms + retry_in_ms, TIME_LIMIT_MS))
+    elif ended.backoff_ms:
+        ended = ended._replace(not_before_ms=now_ms + backoff_ms_of(ended))
     return ended.waiting().put_off(now_ms)
+
+
+def backoff_ms_of(job: Job) -> int:
+    """Return the delay after the last attempt of a job: it doubles with each attempt.
+
+    The jitter shortens the delay by a part that depends on the job and the attempt only, so jobs
+    that failed together do not all start again at the same time.
+    """
+    delay_ms = min(job.backoff_ms << (job.attempts - 1), BACKOFF_LIMIT_MS)
+    if not job.jitter_percent:
+        return delay_ms
+    digest = hashlib.sha256(f"{job.name} {job.attempts}".encode()).digest()
+    share = int.from_bytes(digest[:4], "big") / 2**32
+    return delay_ms - int(delay_ms * job.jitter_percent / 100 * share)
 
 
 def lost(job: Job, now_ms: int) -> Job:

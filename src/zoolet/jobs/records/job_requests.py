@@ -46,6 +46,10 @@ class JobRequest:
             milliseconds since the epoch; None: the job does not expire.
         idempotency_key: the text that identifies the work; None: task, dataset, groupid and
             parameters identify work with data, and nothing identifies work without data.
+        soft_timeout_ms: the time after which `SoftTimeoutError` is raised inside the task; None:
+            no limit.
+        jitter_percent: by how many percent at most a delay of the back-off is shortened; different
+            jobs get different delays.
     """
 
     task: str | Callable[..., Any]
@@ -59,6 +63,8 @@ class JobRequest:
     not_before_ms: int | None = None
     expires_ms: int | None = None
     idempotency_key: str | None = None
+    soft_timeout_ms: int | None = None
+    jitter_percent: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", task_name(self.task))
@@ -95,6 +101,7 @@ _TIME_HINT = (
 _MILLISECONDS = {
     "backoff_ms": (0, BACKOFF_LIMIT_MS, " (a day)"),
     "timeout_ms": (1, TIMEOUT_LIMIT_MS, " (a year)"),
+    "soft_timeout_ms": (1, TIMEOUT_LIMIT_MS, " (a year)"),
     "not_before_ms": (0, TIME_LIMIT_MS, _TIME_HINT),
     "expires_ms": (0, TIME_LIMIT_MS, _TIME_HINT),
 }
@@ -126,6 +133,14 @@ def check_request(request: JobRequest) -> None:
             raise InvalidJobError(
                 f"{name} {value!r} is not a number of milliseconds from {least} to {most}{hint}"
             )
+    if not _is_number(request.jitter_percent, 0, 100):
+        raise InvalidJobError(f"jitter_percent {request.jitter_percent!r} is not 0 to 100")
+    soft_ms, hard_ms = request.soft_timeout_ms, request.timeout_ms
+    if soft_ms is not None and hard_ms is not None and soft_ms >= hard_ms:
+        raise InvalidJobError(
+            f"soft_timeout_ms {soft_ms} is not less than timeout_ms {hard_ms}: the soft timeout"
+            " must leave time for the task to end"
+        )
     if request.idempotency_key is not None and not isinstance(request.idempotency_key, str):
         raise InvalidJobError(f"idempotency_key {request.idempotency_key!r} is not a text")
 

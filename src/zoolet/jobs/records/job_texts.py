@@ -26,6 +26,8 @@ _REQUEST_FIELDS: Final = (
     "import_since_ms",
     "import_tries",
     "import_worker",
+    "soft_timeout_ms",
+    "jitter_percent",
 )
 """The optional fields between ``submitted_ms`` and ``state``, in order."""
 _FIRST_REQUEST_FIELD: Final = 10

@@ -239,6 +239,8 @@ OPTIONAL: Mapping[str, _Field] = {
     "import_since_ms": _TIME,
     "import_tries": _Number(0, IMPORT_TRIES_LIMIT),
     "import_worker": _ZnodeName(or_null=True),
+    "soft_timeout_ms": _Number(1, TIMEOUT_LIMIT_MS, or_null=True),
+    "jitter_percent": _Number(0, 100),
     "losses": _Number(0, LOSSES_LIMIT),
     "worker": _ZnodeName(or_null=True),
     "output": _OfType(list, "a list"),

@@ -89,4 +89,5 @@ def _work(job: Job) -> Work:
         job.timeout_ms,
         job.starts_carefully,
         job.attempts + 1,
+        job.soft_timeout_ms,
     )

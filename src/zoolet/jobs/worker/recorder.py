@@ -437,7 +437,8 @@ def _move_of(ended: _Ended) -> Move:
             error = f"the task's result cannot be kept: {refused}"
         else:
             return Move(Event.SUCCEED, Place.OWNED, before, after)
-    return Move(Event.FAIL, Place.OWNED, before, failed(job, at_ms, error))
+    after = failed(job, at_ms, error, retry_in_ms=outcome.retry_in_ms, is_final=outcome.is_final)
+    return Move(Event.FAIL, Place.OWNED, before, after)
 
 
 def _tell_failed(after: Job, outcome: Outcome) -> None:

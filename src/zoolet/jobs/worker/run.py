@@ -112,6 +112,7 @@ class WorkerRun:
         self._taking: threading.Thread | None = None
         self._recording: threading.Thread | None = None
         self._output_log = OutputLog()
+        self._attempter: Attempter | None = None
         clock = ServerClock()
         self._link = new_link(options.connection)
         self.hands = JobsInHand()
@@ -183,7 +184,7 @@ class WorkerRun:
     def _make_executors(self, observer: Observer) -> list[Executor]:
         setup, numbers = self._options.setup, range(self._options.executor_count)
         if self._options.threads:
-            attempter = Attempter(setup)
+            self._attempter = attempter = Attempter(setup)
             return [ThreadExecutor(attempter, observer) for _ in numbers]
         return [ProcessExecutor(setup, observer, self._output_log) for _ in numbers]
 
@@ -208,6 +209,8 @@ class WorkerRun:
         if self._is_connected:
             self._results.close()
         self._output_log.close()
+        if self._attempter is not None:
+            self._attempter.close()
 
     def _give_back(self) -> None:
         if self._recording is not None:

@@ -1,7 +1,8 @@
 """`Worker`, the class that users start and stop.
 
-`zoolet.jobs.worker.run.WorkerRun` does the work. This module imports `zoolet.jobs.execution`,
-`zoolet.jobs.queue` and other modules of its package, and never `zoolet.server`.
+`zoolet.jobs.worker.run.WorkerRun` does the work. This module imports `zoolet.jobs.dispatcher`,
+`zoolet.jobs.execution`, `zoolet.jobs.queue` and other modules of its package, and never
+`zoolet.server`.
 """
 
 import logging
@@ -12,6 +13,7 @@ from typing import Self
 
 from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.console.os_errors import needs_posix
+from zoolet.jobs.dispatcher.in_tasks import OPENER, queue_as_json
 from zoolet.jobs.errors import ExecutorError, InvalidJobError, JobError
 from zoolet.jobs.execution.attempts import Setup
 from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
@@ -91,6 +93,8 @@ class Worker:
                 absolute_paths(sys.path),
                 log_level=logging.getLogger().getEffectiveLevel(),
                 output_token=uuid.uuid4().hex,
+                opener=OPENER,
+                queue=queue_as_json(connection, root, result_store),
             ),
             executors,
             threads,

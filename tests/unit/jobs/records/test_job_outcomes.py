@@ -9,6 +9,7 @@ from zoolet.jobs.records.error_texts import KEPT_CHARACTERS
 from zoolet.jobs.records.job import JOB_LIMIT_BYTES, Job
 from zoolet.jobs.records.job_outcomes import (
     OUTPUT_LIMIT_BYTES,
+    backoff_ms_of,
     failed,
     lost,
     with_error,
@@ -82,6 +83,37 @@ def test_a_job_backs_off_twice_as_long_each_time_and_at_most_a_day() -> None:
         job = job.taken("w", 0)
     assert waits == [40_000_000, 80_000_000, 86_400_000, 86_400_000]
     assert failed(job, 1000, "trouble").state is JobState.FAILED
+
+
+@pytest.mark.parametrize("jitter", [1, 30, 100])
+def test_jitter_shortens_the_delay_and_differs_between_jobs_and_attempts(jitter: int) -> None:
+    delays = set()
+    for number in range(100):
+        job = drafted(backoff_ms=1_000_000, jitter_percent=jitter, max_attempts=20)
+        job = job._replace(name=f"{job.name[:-3]}{number:03}")
+        for attempt in range(1, 4):
+            job = failed(job.taken("w", 0), 1000, "trouble")
+            delay_ms = (job.not_before_ms or 0) - 1000
+            full_ms = 1_000_000 << (attempt - 1)
+            assert full_ms * (100 - jitter) // 100 <= delay_ms <= full_ms
+            assert delay_ms == backoff_ms_of(job)  # a move that is repeated has the same time
+            delays.add(delay_ms)
+    assert len(delays) > 290
+
+
+def test_a_task_chooses_the_time_of_the_next_attempt() -> None:
+    job = drafted(backoff_ms=1000, max_attempts=2).taken("w", 0)
+    again = failed(job, 1000, "later", retry_in_ms=60_000)
+    assert (again.place, again.not_before_ms, again.attempts) == (Place.DEFERRED, 61_000, 1)
+    at_once = failed(job, 1000, "now", retry_in_ms=0)
+    assert at_once.place is Place.UNOWNED
+    last = failed(again.taken("w", 0), 1000, "later", retry_in_ms=60_000)
+    assert (last.state, last.attempts) == (JobState.FAILED, 2)
+
+
+def test_a_final_error_ends_a_job_that_has_attempts_left() -> None:
+    ended = failed(drafted(max_attempts=5).taken("w", 0), 1000, "no", is_final=True)
+    assert (ended.state, ended.attempts, ended.last_error) == (JobState.FAILED, 1, "no")
 
 
 def test_a_loss_is_an_attempt_only_of_a_job_that_runs() -> None:

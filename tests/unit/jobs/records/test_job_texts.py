@@ -13,7 +13,8 @@ from zoolet.jobs.records.transitions import JobState
 
 LEFT_OUT_IF_UNSET = (
     "backoff_ms", "timeout_ms", "not_before_ms", "expires_ms", "batch", "chained", "waits_for",
-    "import_since_ms", "import_tries", "import_worker", "losses", "stored", "output",
+    "import_since_ms", "import_tries", "import_worker", "soft_timeout_ms", "jitter_percent",
+    "losses", "stored", "output",
 )  # fmt: skip
 
 texts = st.text(st.characters(), max_size=30)
@@ -48,6 +49,8 @@ jobs = st.builds(
     import_since_ms=st.none() | numbers,
     import_tries=st.integers(0, 20),
     import_worker=st.none() | texts,
+    soft_timeout_ms=st.none() | numbers,
+    jitter_percent=st.integers(0, 100),
     state=st.sampled_from(JobState),
     worker=st.none() | texts,
     attempts=st.integers(0, 20),

@@ -1,0 +1,1 @@
+"""What a task and the program around it know of each other: the current job and dispatcher."""

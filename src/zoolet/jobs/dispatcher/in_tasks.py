@@ -1,0 +1,50 @@
+"""The dispatcher of tasks: an executor opens it, with the settings of its worker's connection.
+
+`queue_as_json` runs in the worker, and `open_dispatcher` in the executor. This module imports
+`zoolet.client` and other modules of its package.
+"""
+
+import os
+from typing import Any
+
+from zoolet.client.connecting.options import Credential
+from zoolet.client.connecting.settings import ConnectionSettings
+from zoolet.client.connecting.tls_files import TlsFiles
+from zoolet.jobs.dispatcher.dispatcher import Dispatcher
+
+OPENER = "zoolet.jobs.dispatcher.in_tasks:open_dispatcher"
+"""The name of `open_dispatcher`, for executors."""
+
+
+def queue_as_json(
+    connection: ConnectionSettings, root: str, result_store: str | None
+) -> dict[str, Any]:
+    """Return a worker's connection, the path of its queue, and its store as a JSON object."""
+    tls = connection.tls
+    return {
+        "hosts": connection.hosts,
+        "session_timeout_ms": connection.session_timeout_ms,
+        "connect_timeout_ms": connection.connect_timeout_ms,
+        "auth": [list(credential) for credential in connection.auth],
+        "tls": None if tls is None else [None if path is None else os.fspath(path) for path in tls],
+        "root": root,
+        "result_store": result_store,
+    }
+
+
+def open_dispatcher(queue: dict[str, Any]) -> Dispatcher:
+    """Open a dispatcher from the object that `queue_as_json` returned.
+
+    Raises:
+        JobTimeoutError: no server replied in time.
+        ConnectError: the client cannot connect with these settings.
+    """
+    tls = queue["tls"]
+    settings = ConnectionSettings(
+        queue["hosts"],
+        session_timeout_ms=queue["session_timeout_ms"],
+        connect_timeout_ms=queue["connect_timeout_ms"],
+        auth=tuple(Credential(*credential) for credential in queue["auth"]),
+        tls=None if tls is None else TlsFiles(*tls),
+    )
+    return Dispatcher(settings, queue["root"], result_store=queue["result_store"])

@@ -1,0 +1,1 @@
+"""The decorator `zoolet.jobs.task`, and the functions that it makes."""

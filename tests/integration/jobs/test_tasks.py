@@ -1,0 +1,100 @@
+"""Decorated tasks, from a call of ``submit`` to a result of a real worker."""
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.decorated import write_decorated_tasks
+from tests.support.jobs import WorkerProcess, all_results, next_result
+from zoolet.jobs import Dispatcher, JobState
+
+Start = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    write_decorated_tasks(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def decorated(tasks: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module of the tasks, in the program that submits jobs."""
+    monkeypatch.syspath_prepend(tasks)
+    yield import_module("decorated_tasks")
+    del sys.modules["decorated_tasks"]
+
+
+@pytest.fixture
+def worker(start_worker: Start) -> WorkerProcess:
+    return start_worker("--executors", "2", loader="decorated_tasks:load")
+
+
+@pytest.mark.usefixtures("worker", "dispatcher")
+def test_a_submitted_call_has_the_result_of_the_call(decorated: Any) -> None:
+    assert next_result(decorated.add.submit(1, b=5)).result == decorated.add(1, b=5) == 6
+    assert next_result(decorated.count_late.submit(30, minutes=15)).result == 2
+
+
+@pytest.mark.usefixtures("worker")
+def test_requests_of_tasks_are_submitted_as_a_batch(decorated: Any, dispatcher: Dispatcher) -> None:
+    requests = [decorated.count_late.request(month, minutes=15) for month in range(10, 20)]
+    jobs = all_results(dispatcher.submit_batch(requests))
+    assert {job.groupid: job.result for job in jobs} == {
+        str(month): 1 + (month > 15) for month in range(10, 20)
+    }
+
+
+@pytest.mark.usefixtures("worker", "dispatcher")
+def test_errors_are_retried_or_final_as_the_task_says(decorated: Any, tmp_path: Path) -> None:
+    """From a seed: each job has as many attempts as the model says."""
+    chance = random.Random(23)
+    plan = [(number, chance.randrange(7), chance.random() < 0.3) for number in range(20)]
+    batches = [
+        decorated.unreliable.submit(str(tmp_path), number, failures, is_final)
+        for number, failures, is_final in plan
+    ]
+    for (number, failures, is_final), batch in zip(plan, batches, strict=True):
+        job = next_result(batch)
+        most = 1 if is_final else 5
+        attempts = min(failures + 1, most)
+        assert len(list(tmp_path.glob(f"{number}-*"))) == job.attempts == attempts
+        state = JobState.SUCCESSFUL if failures < most else JobState.FAILED
+        assert job.state is state, (number, failures, is_final, job.errors)
+        assert len(job.errors) == min(failures, most)
+
+
+@pytest.mark.usefixtures("worker", "dispatcher")
+def test_a_task_that_raises_retry_runs_again_until_it_returns(
+    decorated: Any, tmp_path: Path
+) -> None:
+    job = next_result(decorated.patient.submit(str(tmp_path), 1, tries=4))
+    assert (job.state, job.result, job.attempts) == (JobState.SUCCESSFUL, 4, 4)
+    assert {error.message for error in job.errors} == {"not yet: to be tried again in 0.02 s"}
+
+
+@pytest.mark.usefixtures("worker", "dispatcher")
+def test_the_soft_timeout_asks_and_the_hard_timeout_ends(decorated: Any) -> None:
+    assert next_result(decorated.slow.submit()).result == "saved"
+    job = next_result(decorated.stubborn.submit())
+    assert job.last_error.startswith("it took longer than its timeout of 1000 ms")
+
+
+@pytest.mark.usefixtures("dispatcher")
+def test_tasks_submit_jobs_with_one_dispatcher_for_each_executor(
+    decorated: Any, start_worker: Start, dispatcher: Dispatcher
+) -> None:
+    start_worker(loader="decorated_tasks:load")
+    parents = [next_result(decorated.submit_more.submit(number, 3)) for number in range(3)]
+    assert all(parent.state is JobState.SUCCESSFUL for parent in parents), parents
+    assert len({parent.result[-1] for parent in parents}) == 1
+    names = [name for parent in parents for name in parent.result[:-1]]
+    assert len(set(names)) == 9
+    for parent in parents:
+        for name in parent.result[:-1]:
+            assert dispatcher.job(name).task == "decorated_tasks:add"

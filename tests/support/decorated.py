@@ -1,0 +1,68 @@
+"""The module ``decorated_tasks``, with tasks of the decorator, for tests with real workers."""
+
+from pathlib import Path
+
+TASKS = '''
+import time
+from pathlib import Path
+
+from zoolet.jobs import Retry, SoftTimeoutError, current_job, task
+
+def load(dataset, groupid):
+    return [5, 20, int(groupid)]
+
+@task
+def add(a: int, b: int = 2) -> int:
+    return a + b
+
+@task(dataset="flights", groupid="{month}")
+def count_late(delays: list[int], month: int, *, minutes: int) -> int:
+    return sum(delay > minutes for delay in delays)
+
+def attempts_of(directory: str, number: int) -> int:
+    """Record an attempt in a file of its own, and return the number of attempts until now."""
+    made = len(list(Path(directory).glob(f"{number}-*"))) + 1
+    (Path(directory) / f"{number}-{made}").touch()
+    return made
+
+@task(max_attempts=5, backoff_ms=20, jitter_percent=50, retry_for=OSError)
+def unreliable(directory: str, number: int, failures: int, is_final: bool = False) -> int:
+    made = attempts_of(directory, number)
+    if made <= failures:
+        raise ValueError("is final") if is_final else OSError("is retried")
+    return made
+
+@task(max_attempts=20)
+def patient(directory: str, number: int, tries: int) -> int:
+    made = attempts_of(directory, number)
+    if made < tries:
+        raise Retry("not yet", in_s=0.02)
+    return made
+
+@task(soft_timeout_ms=50, timeout_ms=60_000)
+def slow() -> str:
+    try:
+        time.sleep(600)
+    except SoftTimeoutError:
+        return "saved"
+
+@task(soft_timeout_ms=50, timeout_ms=1000, max_attempts=1)
+def stubborn() -> None:
+    while True:
+        try:
+            time.sleep(600)
+        except SoftTimeoutError:
+            pass
+
+@task
+def submit_more(number: int, count: int) -> list[str]:
+    """Submit jobs; return their names, and the identity of the dispatcher's session."""
+    keyed = [add.with_options(idempotency_key=f"{number}-{n}") for n in range(count)]
+    batches = [one.submit(number, n) for n, one in enumerate(keyed)]
+    return [*(name for batch in batches for name in batch.names), str(id(current_job().dispatcher))]
+'''
+
+
+def write_decorated_tasks(directory: Path) -> None:
+    """Write the module."""
+    (directory / "decorated_tasks.py").write_text(TASKS)
