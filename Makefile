@@ -37,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash flakes jobs-faults jobs-soak \
+  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash flakes jobs-faults jobs-soak jobs-schedules \
   revision attack bench bench-client bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
@@ -241,6 +241,9 @@ jobs-faults: $(READY) apache postgresql ## Kill an ensemble's leader twice under
 # SEED= repeats the choices of a run. The timing of processes differs each time.
 jobs-soak: $(READY) ## Random jobs, faults and users for half an hour, then invariants; SEED=, SECONDS=
 	$(BIN)/python -m tests.soak $(addprefix --seed ,$(SEED)) --seconds $(or $(SECONDS),1800)
+
+jobs-schedules: $(READY) ## Kill workers and move clocks under 1,000 schedules for ten minutes; SEED=, SECONDS=
+	$(BIN)/python -m tests.soak.schedules $(addprefix --seed ,$(SEED)) --seconds $(or $(SECONDS),600)
 
 # What others do with the same jobs: Redis from Debian, the job systems from PyPI, each in a venv of its
 # own, since they do not go with each other's versions of things. With REF= the job system of that commit

@@ -362,9 +362,18 @@ def after(cell: str, _: EmbeddedServer, client: KazooClient) -> None:
     assert [job.task for job in dispatcher.queue.waiting()] == ["m:f"]
 
 
-def no_periods_or_limits(cell: str, _: EmbeddedServer, __: KazooClient) -> None:
+def schedules(cell: str, _: EmbeddedServer, client: KazooClient) -> None:
+    assert cell.startswith("cron expressions and intervals, with time zones")
+    with Dispatcher(client, "/jobs/comparison", create=True) as dispatcher:
+        request, zone = JobRequest("m:f"), "Europe/Berlin"
+        dispatcher.schedules.add("a", request, cron="30 2 * * MON", timezone=zone)
+        dispatcher.schedules.add("b", request, every_ms=60_000)
+        assert [one.name for one in dispatcher.schedules.all()] == ["a", "b"]
+
+
+def no_limits(cell: str, _: EmbeddedServer, __: KazooClient) -> None:
     assert cell.startswith("no")
-    assert not {"schedule", "beat", "limit"} & set(jobs.commands)
+    assert "limit" not in jobs.commands
 
 
 JOB_CHECKS: dict[str, Check] = {
@@ -378,8 +387,8 @@ JOB_CHECKS: dict[str, Check] = {
     "parameters and results": json_only,
     "results": results,
     "a job after another": after,
-    "periodic jobs": no_periods_or_limits,
-    "rate limits": no_periods_or_limits,
+    "periodic jobs": schedules,
+    "rate limits": no_limits,
 }
 
 

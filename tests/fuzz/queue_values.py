@@ -164,6 +164,23 @@ WORKER: dict[str, Any] = {
     "cache_misses": 1,
     "busy_s": 1.5,
 }
+SCHEDULE: dict[str, Any] = {
+    "request": {"task": "pipe_tasks:number", "parameters": {"n": 1}, "max_attempts": 2},
+    "cron": "* * * * * *",
+    "every_ms": None,
+    "timezone": "Europe/Berlin",
+    "start_ms": 0,
+    "missed": "once",
+    "missed_most": 3,
+    "grace_ms": 1000,
+    "overlap": "queue",
+    "due_parameter": "due_ms",
+    "paused": False,
+    "last_due_ms": 1795852800000,
+    "queued": [1795852800000],
+    "runs": [{"due_ms": 1795852800000, "job": None, "reason": "skipped"}],
+    "skipped": 0,
+}
 BATCH: dict[str, Any] = {"jobs": 1, "submitted_ms": 1795852800000, "after": "other"}
 
 
@@ -253,6 +270,7 @@ def _kinds() -> dict[str, Callable[[random.Random, int], Write]]:
         "unknown": lambda c, n: Write(
             f"{c.choice(('unknown', 'deferred-index'))}{n}", any_bytes(c)
         ),
+        "schedule": either("schedules/s{number}", SCHEDULE),
         "control": either("control", CONTROL),
         "settings": either("settings", SETTINGS),
     }

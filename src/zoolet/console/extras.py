@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Final
 
 EXTRAS: Final = {
+    "cronsim": "jobs",
     "cryptography": "archive",
     "fsspec": "archive",
     "greenlet": "jobs",
@@ -17,6 +18,7 @@ EXTRAS: Final = {
     "pytest": "testing",
     "rich": "shell",
     "sqlalchemy": "jobs",
+    "tzdata": "jobs",
     "zstandard": "archive",
 }
 """The extra that installs each optional package (pyproject.toml)."""

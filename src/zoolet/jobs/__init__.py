@@ -39,8 +39,10 @@ if TYPE_CHECKING:
         ResultStoreError,
         Retry,
         SoftTimeoutError,
+        ScheduleExistsError,
         UnknownBatchError,
         UnknownQueueError,
+        UnknownScheduleError,
         UnreadableJobError,
         WorkerGoneError,
     )
@@ -50,8 +52,16 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
+    from zoolet.jobs.records.schedules import (
+        Missed,
+        Overlap,
+        RunReason,
+        Schedule,
+        ScheduleRun,
+    )
     from zoolet.jobs.records.settings import QueueSettings
     from zoolet.jobs.records.transitions import JobState, Place
+    from zoolet.jobs.schedules.schedules import ListedSchedule, Schedules
     from zoolet.jobs.submit.submission import Origin, Submission
     from zoolet.jobs.tasks.options import SubmitOptions
     from zoolet.jobs.tasks.task import GroupTask, Task, task
@@ -98,7 +108,10 @@ __all__ = [
     "JobTakenError",
     "JobTimeoutError",
     "JobsDoNotEndError",
+    "ListedSchedule",
+    "Missed",
     "Origin",
+    "Overlap",
     "OwnershipLostError",
     "Place",
     "QueueSettings",
@@ -106,6 +119,11 @@ __all__ = [
     "RequestRefusedError",
     "ResultStoreError",
     "Retry",
+    "RunReason",
+    "Schedule",
+    "ScheduleExistsError",
+    "ScheduleRun",
+    "Schedules",
     "ServerClock",
     "Servers",
     "SoftTimeoutError",
@@ -116,6 +134,7 @@ __all__ = [
     "TlsFiles",
     "UnknownBatchError",
     "UnknownQueueError",
+    "UnknownScheduleError",
     "UnreadableJobError",
     "Worker",
     "WorkerGoneError",
@@ -157,7 +176,10 @@ _MODULES = {
     "JobTakenError": "zoolet.jobs.errors",
     "JobTimeoutError": "zoolet.jobs.errors",
     "JobsDoNotEndError": "zoolet.jobs.testing.inline_worker",
+    "ListedSchedule": "zoolet.jobs.schedules.schedules",
+    "Missed": "zoolet.jobs.records.schedules",
     "Origin": "zoolet.jobs.submit.submission",
+    "Overlap": "zoolet.jobs.records.schedules",
     "OwnershipLostError": "zoolet.jobs.errors",
     "Place": "zoolet.jobs.records.transitions",
     "QueueSettings": "zoolet.jobs.records.settings",
@@ -165,6 +187,11 @@ _MODULES = {
     "RequestRefusedError": "zoolet.jobs.errors",
     "ResultStoreError": "zoolet.jobs.errors",
     "Retry": "zoolet.jobs.errors",
+    "RunReason": "zoolet.jobs.records.schedules",
+    "Schedule": "zoolet.jobs.records.schedules",
+    "ScheduleExistsError": "zoolet.jobs.errors",
+    "ScheduleRun": "zoolet.jobs.records.schedules",
+    "Schedules": "zoolet.jobs.schedules.schedules",
     "ServerClock": "zoolet.jobs.znodes.server_clock",
     "Servers": "zoolet.client.connecting.servers",
     "SoftTimeoutError": "zoolet.jobs.errors",
@@ -176,6 +203,7 @@ _MODULES = {
     "TlsFiles": "zoolet.client.connecting.tls_files",
     "UnknownBatchError": "zoolet.jobs.errors",
     "UnknownQueueError": "zoolet.jobs.errors",
+    "UnknownScheduleError": "zoolet.jobs.errors",
     "UnreadableJobError": "zoolet.jobs.errors",
     "Worker": "zoolet.jobs.worker.worker",
     "WorkerGoneError": "zoolet.jobs.errors",

@@ -119,6 +119,14 @@ class BatchExistsError(JobError):
     """The queue already has a batch of this name; choose another name, or follow that batch."""
 
 
+class UnknownScheduleError(JobError):
+    """The queue has no schedule of this name."""
+
+
+class ScheduleExistsError(JobError):
+    """The queue already has a schedule of this name; choose another name, or replace it."""
+
+
 class ResultStoreError(JobError):
     """An operation of the result store failed; the message says why."""
 

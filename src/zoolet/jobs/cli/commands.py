@@ -25,6 +25,7 @@ from zoolet.jobs.cli.options import (
     queue_options,
 )
 from zoolet.jobs.cli.queue_commands import commands as operating_commands
+from zoolet.jobs.cli.schedule_commands import schedule
 from zoolet.jobs.dispatcher.batch import Batch, JobFailedError
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import InvalidJobError
@@ -41,7 +42,7 @@ def jobs() -> None:
     """Submit jobs to a queue, inspect the queue, and operate the queue."""
 
 
-for command in operating_commands:
+for command in (*operating_commands, schedule):
     jobs.add_command(command)
 
 

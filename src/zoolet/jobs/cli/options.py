@@ -27,7 +27,8 @@ from zoolet.model import paths
 QUEUE_VARIABLE: Final = "ZOOLET_QUEUE"
 
 _SPAN = re.compile(r"\+(\d+)(ms|s|m|h|d)")
-_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+UNIT_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+"""The milliseconds of each unit of a duration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | No
         return None
     try:
         if (span := _SPAN.fullmatch(value)) is not None:
-            return FromNow(int(span[1]) * _UNIT_MS[span[2]])
+            return FromNow(int(span[1]) * UNIT_MS[span[2]])
         return int(datetime.fromisoformat(value).astimezone().timestamp() * 1000)
     except (ValueError, OverflowError):
         raise click.BadParameter(

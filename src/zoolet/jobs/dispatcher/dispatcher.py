@@ -1,7 +1,8 @@
 """The dispatcher, which submits jobs to a queue.
 
 This module imports `zoolet.client`, `zoolet.jobs.context`, `zoolet.jobs.queue`,
-`zoolet.jobs.records`, `zoolet.jobs.results` and other modules of its package.
+`zoolet.jobs.records`, `zoolet.jobs.results`, `zoolet.jobs.schedules` and other modules of its
+package.
 """
 
 import time
@@ -17,6 +18,7 @@ from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.schedules.schedules import Schedules
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.submit.submission import Submitter
 from zoolet.jobs.znodes.connection import CLOSE_S, connect
@@ -45,6 +47,7 @@ class Dispatcher:
     Attributes:
         queue: the queue.
         results: the reader of the queue's large results.
+        schedules: the schedules of the queue, which submit jobs at times.
 
     Raises:
         UnknownQueueError: the queue does not exist, and ``create`` is False.
@@ -69,6 +72,7 @@ class Dispatcher:
             settings, root = client.moving_chroot(root)
             client = self._opened = connect(settings)
         self.queue = JobQueue(client, root)
+        self.schedules = Schedules(self.queue)
         self._namer = self._new_namer(self.queue.layout)
         self.results = ResultReader(self.queue, result_store)
         self._submitter = Submitter(self.queue.layout, self.queue.clock_ms, self._namer.name_later)

@@ -2,11 +2,12 @@
 
 The line consists of sequential ephemerals, one for each worker. Each worker watches the ephemeral
 before its own, so the end of a worker wakes only one other worker. The first worker in line returns
-the jobs of dead workers, releases deferred jobs, and removes old finished jobs. Two workers may
-believe for a moment that they are first. This does no harm: each move of a job can be made only one
-time, no matter which worker makes it.
+the jobs of dead workers, releases deferred jobs, submits the jobs of schedules, and removes old
+finished jobs. Two workers may believe for a moment that they are first. This does no harm: each
+move of a job can be made only one time, no matter which worker makes it.
 
-This module imports `zoolet.jobs.queue`, `zoolet.jobs.results` and other modules of its package.
+This module imports `zoolet.jobs.queue`, `zoolet.jobs.results`, `zoolet.jobs.schedules` and other
+modules of its package.
 """
 
 import logging
@@ -19,6 +20,7 @@ from zoolet.jobs.housekeeping.releasing import Releaser
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.schedules.scheduler import Scheduler
 from zoolet.jobs.znodes.layout import KEEPER
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Housekeeping:
         self._remover = Remover(jobs, results)
         self._wake = threading.Event()
         self._releaser = Releaser(jobs, self._wake.set)
+        self._scheduler = Scheduler(jobs, self._wake.set)
         self._stopping = False
         self._place: str | None = None
         self._session_id: int | None = None
@@ -98,6 +101,7 @@ class Housekeeping:
         if position == 0:
             self._workers_stale.set()
             self._releaser.begin()
+            self._scheduler.begin()
             return True
         if not self._znodes.exists(f"{path}/{line[position - 1]}", lambda _: self._wake.set()):
             self._wake.set()
@@ -112,13 +116,11 @@ class Housekeeping:
             for job in self._jobs.return_jobs_of_dead_workers():
                 log.warning("%s: %s; it is now %s", job.name, job.errors[-1], job.state)
             self._not_before = time.monotonic() + RETURN_SHARE * (time.monotonic() - now)
-        release_in_s = self._releaser.release()
+        next_in_s = (self._releaser.release(), self._scheduler.run())
         self._remover.remove_if_due()
-        timeouts = [REMOVE_EVERY_S]
+        timeouts = [REMOVE_EVERY_S, *(pause_s for pause_s in next_in_s if pause_s is not None)]
         if self._workers_stale.is_set():
             timeouts.append(max(0.0, self._not_before - time.monotonic()))
-        if release_in_s is not None:
-            timeouts.append(release_in_s)
         return min(timeouts)
 
     def _stirs(self, stale: threading.Event) -> Callable[[object], None]:

@@ -13,7 +13,7 @@ This module imports `zoolet.jobs.errors`, `zoolet.jobs.records`, `zoolet.model` 
 its package.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobError, JobNotFoundError, UnknownQueueError, UnreadableJobError
@@ -68,7 +68,10 @@ class _Step(NamedTuple):
     part: str
 
 
-_KEY, _RESERVATION, _JOB, _ENTRY = "key", "reservation", "job", "entry"
+_KEY, _RESERVATION, _JOB, _ENTRY, _OTHER = "key", "reservation", "job", "entry", "other"
+
+Also = Callable[[Sequence[str]], Sequence[Operation]]
+"""A function that returns further operations of the multi; it gets the names of the new jobs."""
 
 
 class Entrance:
@@ -80,19 +83,25 @@ class Entrance:
         self._name_keys = name_keys
         self._shelves = OpenPages(layout)
 
-    def enter(self, jobs: Sequence[NewJob]) -> list[str]:
+    def enter(self, jobs: Sequence[NewJob], also: Also | None = None) -> list[str]:
         """Add jobs and their keys to the queue, and return the names of the jobs.
 
+        The multi has the operations of ``also``, too. At most one try of the multi is executed.
+
         Raises:
-            RefusedError: a key has another version than ``key_version`` says; no job was added.
+            RefusedError: a key has another version than ``key_version`` says, or the server refused
+                an operation of ``also``; no job was added.
         """
         if not jobs:
             return []
         new = list(jobs)
         reserved: dict[int, str] = {}
         for _ in range(_TRIES):
-            self._reserve(new, reserved)
+            self._reserve(new, reserved, is_wanted=also is not None)
             steps = self._steps(new, reserved)
+            if also is not None:
+                names = [_name(job.draft, reserved[n]) for n, job in enumerate(new)]
+                steps += [_Step(operation, 0, _OTHER) for operation in also(names)]
             try:
                 results = self._znodes.multi(
                     [step.operation for step in steps], landed=lambda: self._has_landed(new[0])
@@ -110,9 +119,12 @@ class Entrance:
 
     # --- Reservations
 
-    def _reserve(self, new: Sequence[NewJob], reserved: dict[int, str]) -> None:
-        """Reserve names for all jobs, to keep their order, if at least one cannot start yet."""
-        is_wanted = any(job.draft.waits_for is not None for job in new)
+    def _reserve(self, new: Sequence[NewJob], reserved: dict[int, str], *, is_wanted: bool) -> None:
+        """Reserve names for all jobs, to keep their order, if at least one cannot start yet.
+
+        ``is_wanted`` says that the caller needs the names before the multi.
+        """
+        is_wanted = is_wanted or any(job.draft.waits_for is not None for job in new)
         numbers = [number for number in range(len(new)) if is_wanted and number not in reserved]
         for _ in range(_TRIES if numbers else 0):
             operations = [
@@ -177,6 +189,8 @@ class Entrance:
         self, refused: RefusedError, step: _Step, new: list[NewJob], reserved: dict[int, str]
     ) -> bool:
         """Remove the cause of a refusal; return False if the caller must handle the refusal."""
+        if step.part == _OTHER:
+            return False
         if refused.lacks_parent:
             self._layout.check()
         draft = new[step.number].draft

@@ -9,6 +9,7 @@
     keys/<hash>         for each key, which identifies equal work: the name of its job
     batches/<name>      jobs that were submitted together (`zoolet.jobs.znodes.batch_log`)
     chains/<name>       the batch <name> waits for another batch; children: entries for its jobs
+    schedules/<name>    a schedule: when it submits jobs, and its last runs
     due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.znodes.deferred_index`)
     settings, control   the queue's settings; the paused datasets and the number of cancellations
     store               the database that has the large results
@@ -51,6 +52,7 @@ KEYS = "keys"
 BATCHES = "batches"
 CHAINS = "chains"
 DUE = "due"
+SCHEDULES = "schedules"
 SETTINGS = "settings"
 CONTROL = "control"
 STORE = "store"
@@ -116,8 +118,8 @@ class Layout:
     def ensure(self, settings: QueueSettings) -> None:
         """Create the queue's znodes if they do not exist; do not change existing settings."""
         path = self.znodes.path
-        # A queue of an older version does not have these two znodes.
-        later = (path(DUE), self._place[Place.DEFERRED])
+        # A queue of an older version does not have these znodes.
+        later = (path(DUE), path(SCHEDULES), self._place[Place.DEFERRED])
         if self.znodes.exists(path(SETTINGS)):
             self.znodes.ensure(*later)
             return
@@ -146,7 +148,8 @@ class Layout:
 
     def _create_queue(self, settings: QueueSettings) -> None:
         path = self.znodes.path
-        self.znodes.ensure(*map(path, (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL, DUE)))
+        top = (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL, DUE, SCHEDULES)
+        self.znodes.ensure(*map(path, top))
         for place in self._place.values():
             shards = range(settings.shards) if settings.shards > 1 else ()
             self.znodes.ensure(place, *(f"{place}/{shard:03d}" for shard in shards))
