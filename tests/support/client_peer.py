@@ -4,8 +4,10 @@ from typing import TypeVar, cast
 
 from tests.support.fake_zookeeper import frames_of, granted, stat_of
 from zoolet.client.protocol.calls import Call
+from zoolet.client.protocol.logins import NewExchange
 from zoolet.client.protocol.requests import RequestMaker
-from zoolet.client.protocol.session import NO_SESSION, ClientSession, Outcome, SessionId
+from zoolet.client.protocol.session import ClientSession, Outcome
+from zoolet.client.protocol.session_id import NO_SESSION, SessionId
 from zoolet.client.protocol.watches import Notice, Resynced
 from zoolet.model.codes import EventType, OpCode
 from zoolet.model.requests import Connect
@@ -41,6 +43,7 @@ class Peer:
         resumed: SessionId = NO_SESSION,
         takes_read_only: bool = False,
         renews: bool = False,
+        new_exchange: NewExchange | None = None,
     ) -> None:
         self.session = ClientSession(
             9000,
@@ -49,6 +52,7 @@ class Peer:
             resumed=resumed,
             takes_read_only=takes_read_only,
             renews=renews,
+            new_exchange=new_exchange,
         )
         self.make = RequestMaker(chroot)
         self.notices: list[Event | Resynced] = []

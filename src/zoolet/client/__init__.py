@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     )
     from zoolet.client.metrics import ClientMetrics
     from zoolet.client.protocol.batches import Multi, MultiRead
-    from zoolet.client.protocol.session import SessionId
+    from zoolet.client.protocol.session_id import SessionId
     from zoolet.client.protocol.states import SessionState
     from zoolet.client.protocol.watches import Resynced
     from zoolet.client.retries import Retry
@@ -303,7 +303,7 @@ _MODULES = {
     "ServerError": "zoolet.client.errors",
     "SessionClosedRequireSaslError": "zoolet.client.errors",
     "SessionExpiredError": "zoolet.client.errors",
-    "SessionId": "zoolet.client.protocol.session",
+    "SessionId": "zoolet.client.protocol.session_id",
     "SessionMovedError": "zoolet.client.errors",
     "SessionState": "zoolet.client.protocol.states",
     "SetPartitioner": "zoolet.client.thread_client.recipes.partitioner",

@@ -56,7 +56,7 @@ _OPTIONS: Final = (
         type=Logins(),
         envvar=AUTH_VARIABLE,
         show_envvar=True,
-        help="Login, like digest:user:password. May be repeated. ps shows this option, but not the"
+        help="Login, like digest:user:password, or sasl:user:password for SASL. May be repeated. ps shows this option, but not the"
         " variable, which contains one login in each line.",
     ),
     click.option(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoolet.client.connecting.options import DEFAULT_HOSTS
+from zoolet.client.connecting.sasl import LoginFileError
 from zoolet.client.connecting.settings import (
     AUTH_VARIABLE,
     SERVER_VARIABLE,
@@ -17,6 +18,7 @@ from zoolet.client.connecting.settings import (
     parse_credential,
     tls_files,
 )
+from zoolet.shell.java_flags import with_login_of_java
 
 _DEFAULT_TIMEOUT_MS = 30_000
 _HISTORY_NAME = ".zoolet_history"
@@ -64,11 +66,13 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
             found.server,
             session_timeout_ms=found.timeout,
             connect_timeout_ms=found.timeout,
-            auth=tuple(map(parse_credential, found.auth or _logins(environment))),
+            auth=with_login_of_java(
+                tuple(map(parse_credential, found.auth or _logins(environment))), environment
+            ),
             tls=tls_files(found.tls_ca, found.tls_cert, found.tls_key),
             takes_read_only_server=found.r,
         )
-    except SettingsError as error:
+    except (SettingsError, LoginFileError) as error:
         parser.error(str(error))
     home = Path(environment.get("HOME", "."))
     return Settings(
@@ -158,7 +162,7 @@ def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str
         "--auth",
         action="append",
         metavar="SCHEME:SECRET",
-        help="log in, as in digest:user:password; may be repeated (default: the logins in"
+        help="log in, as in digest:user:password, or sasl:user:password for SASL; may be repeated (default: the logins in"
         f" the variable {AUTH_VARIABLE}, one per line, which ps does not show)",
     )
     for option, variable, what in (

@@ -38,6 +38,7 @@ _MULTI: Final = OpCode.MULTI.value
 _MULTI_READ: Final = OpCode.MULTI_READ.value
 _RECONFIG: Final = OpCode.RECONFIG.value
 _AUTH: Final = OpCode.AUTH.value
+_SASL: Final = OpCode.SASL.value
 _ADD_WATCH: Final = OpCode.ADD_WATCH.value
 _SET_WATCHES: Final = OpCode.SET_WATCHES.value
 _SET_WATCHES2: Final = OpCode.SET_WATCHES2.value
@@ -214,6 +215,13 @@ def write_auth(writer: BytesWriter, scheme: str, auth: bytes) -> None:
     write_i32_be(writer, 0)  # the type, which Apache ZooKeeper ignores
     write_ustring(writer, scheme)
     write_buffer(writer, auth)
+    set_length(writer, start)
+
+
+def write_sasl(writer: BytesWriter, xid: int, token: bytes) -> None:
+    """Write sasl: a token of the client."""
+    start = _begin(writer, xid, _SASL)
+    write_buffer(writer, token)
     set_length(writer, start)
 
 

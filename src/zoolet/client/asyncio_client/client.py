@@ -11,7 +11,14 @@ from zoolet.client.asyncio_client.engine import Engine
 from zoolet.client.asyncio_client.recipes.methods import AsyncRecipes
 from zoolet.client.asyncio_client.retrying import AsyncRetryingRequests
 from zoolet.client.asyncio_client.waiting import FutureRequests
-from zoolet.client.connecting.options import DEFAULT_HOSTS, NO_CHROOT, ClientOptions, new_session
+from zoolet.client.connecting.options import (
+    DEFAULT_HOSTS,
+    NO_CHROOT,
+    SASL,
+    ClientOptions,
+    check_scheme,
+    new_session,
+)
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
 from zoolet.client.errors import (
@@ -84,6 +91,7 @@ class AsyncClient(AsyncRecipes):
         logins = [
             self._engine.log_in(self._make.login(), scheme, secret.encode(), 0.0)
             for scheme, secret in self._options.auth
+            if scheme != SASL
         ]
         try:
             async with asyncio.timeout(self._options.connect_timeout_s):
@@ -132,7 +140,9 @@ class AsyncClient(AsyncRecipes):
 
         Raises:
             AuthFailedError: the server refused the login; then the session has ended.
+            ValueError: the scheme is sasl: pass such a login in `ClientOptions.auth`.
         """
+        check_scheme(scheme)
         data = credential.encode() if isinstance(credential, str) else credential
         return self._engine.log_in(self._make.login(), scheme, data, timeout_s)
 

@@ -92,8 +92,10 @@ class Engine:
         loop = self._running_loop()
         while not self.session.is_served:
             state = self.session.state
+            if state is SessionState.AUTH_FAILED:
+                raise AuthFailedError("", "", self.session.refusal)
             if state in _FINAL:
-                raise AuthFailedError if state is SessionState.AUTH_FAILED else ClientClosedError
+                raise ClientClosedError
             if state is SessionState.EXPIRED and not self._options.renews_session:
                 raise SessionExpiredError
             changed: asyncio.Future[None] = loop.create_future()

@@ -23,7 +23,7 @@ from zoolet.client.errors import (
     ZooKeeperError,
 )
 from zoolet.client.protocol.requests import RequestMaker
-from zoolet.client.protocol.session import SessionId
+from zoolet.client.protocol.session_id import SessionId
 from zoolet.client.protocol.states import OnState, SessionState
 from zoolet.client.protocol.watches import OnNotice
 from zoolet.model import paths

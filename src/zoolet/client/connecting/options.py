@@ -4,18 +4,16 @@ Invariant: no repr shows a credential. Imports the client's protocol, and no mod
 library that takes long to import, like dataclasses.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zoolet.client.connecting.tls_files import TlsFiles
-from zoolet.client.protocol.session import (
-    MAX_OUTSTANDING_BYTES,
-    NO_SESSION,
-    ClientSession,
-    SessionId,
-)
+from zoolet.client.protocol.session import MAX_OUTSTANDING_BYTES, ClientSession
+from zoolet.client.protocol.session_id import NO_SESSION, SessionId
 
 if TYPE_CHECKING:
     from zoolet.client.metrics import ClientMetrics
+    from zoolet.client.protocol.logins import NewExchange
 
 DEFAULT_HOSTS: Final = "127.0.0.1:2181"
 SESSION_TIMEOUT_MS: Final = 10_000
@@ -48,7 +46,8 @@ class ClientOptions(NamedTuple):
         session_timeout_ms: the session timeout that the client asks for, in milliseconds.
         connect_timeout_s: the longest wait for the first session, and for each connection.
         call_timeout_s: the default time limit of a call, in seconds; 0 for no limit.
-        auth: the logins.
+        auth: the logins; with the scheme ``sasl``, the secret is ``NAME:PASSWORD``, and the client
+            authenticates with SASL's mechanism DIGEST-MD5.
         tls: the files for TLS; None for a connection without encryption.
         takes_read_only_server: whether the client accepts a server without a quorum. It changes to
             another server as soon as one with a quorum is found.
@@ -74,6 +73,34 @@ class ClientOptions(NamedTuple):
     metrics: "ClientMetrics | None" = None
 
 
+SASL: Final = "sasl"
+"""The scheme of a credential ``NAME:PASSWORD`` for SASL's mechanism DIGEST-MD5."""
+
+
+def check_scheme(scheme: str) -> None:
+    """Raise ValueError for a login with SASL, which is possible only when a connection begins."""
+    if scheme == SASL:
+        raise ValueError("give a login with SASL in ClientOptions.auth, before the client connects")
+
+
+def new_exchange_of(auth: tuple[Credential, ...]) -> "NewExchange | None":
+    """Return the function that begins an authentication with SASL; None if there is none.
+
+    Raises:
+        ValueError: there are several credentials for SASL, or one has no colon.
+    """
+    found = [secret for scheme, secret in auth if scheme == SASL]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise ValueError("a client can log in with only one user of SASL")
+    if ":" not in found[0]:
+        raise ValueError("the login of SASL must have the form NAME:PASSWORD")
+    from zoolet.client.connecting.sasl import DigestExchange  # noqa: PLC0415 -- most need it not
+
+    return partial(DigestExchange, found[0])
+
+
 def new_session(options: ClientOptions, chroot: str) -> ClientSession:
     """Return the session of a client with these options, before its first connection."""
     return ClientSession(
@@ -83,6 +110,7 @@ def new_session(options: ClientOptions, chroot: str) -> ClientSession:
         takes_read_only=options.takes_read_only_server,
         max_outstanding_bytes=options.max_outstanding_bytes,
         renews=options.renews_session,
+        new_exchange=new_exchange_of(options.auth),
     )
 
 

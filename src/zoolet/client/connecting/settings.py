@@ -12,6 +12,7 @@ from typing import Final, Self
 from zoolet.client.connecting.options import (
     CONNECT_TIMEOUT_MS,
     DEFAULT_HOSTS,
+    SASL,
     SESSION_TIMEOUT_MS,
     Credential,
 )
@@ -43,8 +44,8 @@ def parse_credential(text: str) -> Credential:
     scheme, colon, secret = text.partition(":")
     if not scheme or not colon or not scheme.isidentifier():
         raise SettingsError("a login must have the form SCHEME:SECRET, like digest:user:password")
-    if scheme == "sasl":
-        raise SettingsError("the scheme sasl is not supported; use digest:user:password, or TLS")
+    if scheme == SASL and ":" not in secret:
+        raise SettingsError("a login with SASL must have the form sasl:NAME:PASSWORD")
     return Credential(scheme, secret)
 
 

@@ -21,8 +21,11 @@ from zoolet.model.codes import OpCode
 _AUTH_OP: Final = OpCode.AUTH.value
 
 
-def error_of_the_end(state: SessionState, call: Call[object]) -> ZooKeeperError:
-    """Return the error of a call that has not ended, in a state without a session."""
+def error_of_the_end(state: SessionState, call: Call[object], refusal: str = "") -> ZooKeeperError:
+    """Return the error of a call that has not ended, in a state without a session.
+
+    ``refusal`` is the reason why the server refused the login, if it is known.
+    """
     name = name_of(call.op_code)
     is_sent = call.phase == SENT and call.op_code != _AUTH_OP
     if is_sent and state is not SessionState.EXPIRED:
@@ -30,7 +33,7 @@ def error_of_the_end(state: SessionState, call: Call[object]) -> ZooKeeperError:
     if state is SessionState.EXPIRED:
         return SessionExpiredError(name, call.path)
     if state is SessionState.AUTH_FAILED:
-        return AuthFailedError(name, call.path)
+        return AuthFailedError(name, call.path, refusal)
     return ClientClosedError(name, call.path)
 
 

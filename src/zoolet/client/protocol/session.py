@@ -6,14 +6,15 @@ connection, and sends what `data_to_send` returns. It passes on the outcomes in 
 a watch event comes before the reply that shows its change.
 
 Invariants: each call that was started ends exactly once, or is dropped by the program. No call is
-sent twice. On each connection, the logins are sent first, then the watches, then the calls. The
-replies of the server come in the order of the calls. `receive` raises only ProtocolError. After the
-session has ended, it ignores the bytes of the server. This module has no clock, does no I/O, and is
-not thread-safe. Source: ``ClientCnxn`` of Apache ZooKeeper.
+sent twice. On each connection, the logins are sent first, then the watches, then the calls. No
+server serves the session before an authentication with SASL has ended. The replies of the server
+come in the order of the calls. `receive` raises only ProtocolError. After the session has ended, it
+ignores the bytes of the server. This module has no clock, does no I/O, and is not thread-safe.
+Source: ``ClientCnxn`` of Apache ZooKeeper.
 """
 
 from collections import deque
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 from zoolet.client.errors import (
     AuthFailedError,
@@ -24,9 +25,12 @@ from zoolet.client.errors import (
 )
 from zoolet.client.protocol.calls import DROPPED, ENDED, SENT, WAITS, Call
 from zoolet.client.protocol.ends import error_of_the_end, resyncs
-from zoolet.client.protocol.frames import auth_frame, connect_frame, ping_frame, set_watches_frame
+from zoolet.client.protocol.frames import connect_frame, ping_frame, set_watches_frame
+from zoolet.client.protocol.logins import Logins, NewExchange, SaslRefusedError
+from zoolet.client.protocol.received import IncompleteFrame
 from zoolet.client.protocol.replies import finish, name_of
 from zoolet.client.protocol.requests import removal_of_watches
+from zoolet.client.protocol.session_id import NO_SESSION, SessionId
 from zoolet.client.protocol.states import ENDED as ENDED_STATES
 from zoolet.client.protocol.states import NEXT_STATE, SERVED, SessionState, Stimulus
 from zoolet.client.protocol.watches import DATA, Notice, Watcher, WatchTable
@@ -51,15 +55,6 @@ MAX_REPLY_BYTES: Final = (1 << 31) - 1
 """The longest possible frame. The server's jute.maxbuffer limits its replies, not the client's."""
 
 
-class SessionId(NamedTuple):
-    """What a program needs to continue a session: its id and its password."""
-
-    id: int
-    password: bytes
-
-
-NO_SESSION: Final = SessionId(0, bytes(16))
-
 Outcome = Call[object] | Notice | SessionState
 """An ended call, an event for a watcher, or the new state of the session."""
 
@@ -78,6 +73,7 @@ class ClientSession:
         watches: the watches of the client.
         outstanding_bytes: the bytes of the requests that are sent and have no reply yet.
         has_replied: whether the server has replied to a call on the present or last connection.
+        refusal: the reason why the server refused the authentication with SASL; "" if it did not.
     """
 
     def __init__(
@@ -89,40 +85,37 @@ class ClientSession:
         max_outstanding_bytes: int = MAX_OUTSTANDING_BYTES,
         chroot: str = "",
         renews: bool = False,
+        new_exchange: NewExchange | None = None,
     ) -> None:
         """Begin without a connection.
 
         ``timeout_ms`` is the wanted session timeout in milliseconds. ``resumed`` is a session of
         another client, which this client continues. ``takes_read_only`` allows a read-only server.
         ``renews`` says that the layer above calls `renew` after the session has expired.
+        ``new_exchange`` begins an authentication with SASL on each connection.
         """
         self.state = SessionState.CONNECTING
         self.is_served = self.has_ended = self._ignores_bytes = False
         self.session = resumed
         self.timeout_ms = timeout_ms
-        self.last_zxid = 0
+        self.last_zxid = self.outstanding_bytes = 0
         self.watches = WatchTable()
-        self.outstanding_bytes = 0
         self.has_replied = False
         self._renews = renews
         self._wanted_timeout_ms = timeout_ms
         self._takes_read_only = takes_read_only
         self._max_outstanding_bytes = max_outstanding_bytes
         self._chroot = chroot
-        self._logins: list[bytes] = []
-        self._awaits_grant = False
-        self._is_closing = False
+        self._logins = Logins(new_exchange)
+        self.refusal = ""
+        self._awaits_grant = self._is_granted_read_only = self._is_closing = False
         self._is_durable = resumed.id != 0
-        self._replied_zxid = 0
+        self._replied_zxid = self._set_watches_left = 0
         self._waiting: deque[Call[object]] = deque()
         self._sent: deque[Call[object]] = deque()
-        self._login_calls: deque[Call[object] | None] = deque()
-        self._set_watches_left = 0
         self._undelivered: list[Outcome] = []
         self._out: list[bytes] = []
-        self._partial: list[bytes] = []
-        self._partial_bytes = 0
-        self._needed_bytes = 0
+        self._received = IncompleteFrame()
 
     @property
     def has_outstanding(self) -> bool:
@@ -135,7 +128,7 @@ class ClientSession:
         Returns False if the session has ended; then the call has its error.
         """
         if self.has_ended:
-            self._end(call, error_of_the_end(self.state, call))
+            self._end(call, self._error_of_the_end(call))
             return False
         self._waiting.append(call)
         return True
@@ -147,13 +140,11 @@ class ClientSession:
         UnicodeEncodeError for a scheme that has no UTF-8.
         """
         if self.has_ended:
-            self._end(call, error_of_the_end(self.state, call))
+            self._end(call, self._error_of_the_end(call))
             return False
-        self._logins.append(auth_frame(scheme, credential))
-        call.phase = SENT
-        self._login_calls.append(call)
+        frame = self._logins.add(call, scheme, credential)
         if self.is_served:
-            self._out.append(self._logins[-1])
+            self._out.append(frame)
         return True
 
     def drop(self, call: Call[object]) -> bool:
@@ -218,7 +209,7 @@ class ClientSession:
         if len(waiting) < len(self._waiting):
             self._waiting = deque(waiting)
         found = waiting + [call for call in self._sent if call.phase < ENDED]
-        found += [call for call in self._login_calls if call is not None and call.phase < ENDED]
+        found += [call for call in self._logins.calls() if call.phase < ENDED]
         return found
 
     def close(self, call: Call[object]) -> list[Outcome]:
@@ -270,9 +261,9 @@ class ClientSession:
         """
         outcomes, self._undelivered = self._undelivered, []
         self._awaits_grant = False
+        self._logins.end()
         self._out.clear()
-        self._partial.clear()
-        self._partial_bytes = self._needed_bytes = 0
+        self._received.clear()
         self._set_watches_left = 0
         self._change(Stimulus.CLOSED if self._is_closing else Stimulus.LOST, outcomes)
         while self._sent:
@@ -322,13 +313,7 @@ class ClientSession:
                 the outcomes of the valid bytes before.
         """
         outcomes: list[Outcome] = []
-        if self._partial:
-            self._partial.append(data)
-            self._partial_bytes += len(data)
-            if self._partial_bytes < self._needed_bytes:
-                return outcomes
-            data = b"".join(self._partial)
-            self._partial.clear()
+        data = self._received.join(data)
         position = 0
         try:
             while (end := frame_end(data, position, MAX_REPLY_BYTES)) != -1:
@@ -343,12 +328,7 @@ class ClientSession:
         if self.watches.has_left:
             self._remove_left()
         if position < len(data):
-            rest = data[position:] if position else data
-            self._partial.append(rest)
-            self._partial_bytes = len(rest)
-            self._needed_bytes = LENGTH_BYTES
-            if len(rest) >= LENGTH_BYTES:
-                self._needed_bytes += int.from_bytes(rest[:LENGTH_BYTES], "big")
+            self._received.keep(data[position:] if position else data)
         return outcomes
 
     def _read_frame(self, data: bytes, start: int, end: int, outcomes: list[Outcome]) -> None:
@@ -358,6 +338,9 @@ class ClientSession:
             self._read_granted(Reader(data, start, end), outcomes)
             return
         xid, zxid, err = reply_header(data, start, end)
+        if self._logins.exchange is not None:
+            self._read_token(xid, err, Reader(data, start + REPLY_HEADER_BYTES, end), outcomes)
+            return
         if xid == _NOTIFICATION:
             self._read_event(Reader(data, start + REPLY_HEADER_BYTES, end), zxid, outcomes)
         elif xid == _PING:
@@ -420,14 +403,33 @@ class ClientSession:
         self.session = SessionId(granted.session_id, granted.password)
         self.timeout_ms = granted.timeout_ms
         self._is_durable = self._is_durable or not granted.is_read_only
-        self._change(
-            Stimulus.GRANTED_READ_ONLY if granted.is_read_only else Stimulus.GRANTED, outcomes
-        )
-        # The calls of earlier logins that got no reply come first, in the same order.
-        silent = len(self._logins) - len(self._login_calls)
-        for _ in range(silent):
-            self._login_calls.appendleft(None)
-        self._out += self._logins
+        self._is_granted_read_only = granted.is_read_only
+        if first := self._logins.begin():
+            self._out.append(first)
+        else:
+            self._begin_calls(outcomes)
+
+    def _read_token(self, xid: int, err: int, reader: Reader, outcomes: list[Outcome]) -> None:
+        """Process a token of the server's side of SASL."""
+        if xid == _NOTIFICATION:
+            return  # of a watch that a program with the same session had set
+        try:
+            answer = self._logins.answer(xid, err, None if err else reader.read_buffer())
+        except SaslRefusedError as error:
+            self.refusal = str(error)
+            self._change(Stimulus.AUTH_REFUSED, outcomes)
+            self._fail_all(outcomes)
+            return
+        if answer:
+            self._out.append(answer)
+        else:
+            self._begin_calls(outcomes)
+
+    def _begin_calls(self, outcomes: list[Outcome]) -> None:
+        """Send logins, watches and calls: the server serves the session now."""
+        is_read_only = self._is_granted_read_only
+        self._change(Stimulus.GRANTED_READ_ONLY if is_read_only else Stimulus.GRANTED, outcomes)
+        self._out += self._logins.frames()
         self.watches.begin_resync()
         # Not last_zxid: of several changes of one txn, the client may have only the first events.
         for request in self.watches.set_watches(self._replied_zxid):
@@ -444,9 +446,7 @@ class ClientSession:
             outcomes += resyncs(self.watches.end_resync())
 
     def _read_login(self, err: int, outcomes: list[Outcome]) -> None:
-        if not self._login_calls:
-            raise ProtocolError("", "", "the server sent a reply to no login")
-        call = self._login_calls.popleft()
+        call = self._logins.replied()
         error = None if err == 0 else AuthFailedError(name_of(_AUTH_OP))
         if call is not None and call.phase < ENDED:
             if error is None:
@@ -474,13 +474,14 @@ class ClientSession:
                 if call.op_code == _CLOSE:
                     self._end_quietly(call, outcomes)
                 else:
-                    self._end_with(call, error_of_the_end(self.state, call), outcomes)
-        while self._login_calls:
-            login = self._login_calls.popleft()
-            if login is not None:
-                self._end_with(login, error_of_the_end(self.state, login), outcomes)
+                    self._end_with(call, self._error_of_the_end(call), outcomes)
+        for login in self._logins.drop_calls():
+            self._end_with(login, self._error_of_the_end(login), outcomes)
         self.outstanding_bytes = 0
         self._out.clear()
+
+    def _error_of_the_end(self, call: Call[object]) -> ZooKeeperError:
+        return error_of_the_end(self.state, call, self.refusal)
 
     def _end_with(self, call: Call[object], error: ZooKeeperError, outcomes: list[Outcome]) -> None:
         if call.phase < ENDED:

@@ -7,7 +7,14 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from zoolet.client.connecting.options import DEFAULT_HOSTS, NO_CHROOT, ClientOptions, new_session
+from zoolet.client.connecting.options import (
+    DEFAULT_HOSTS,
+    NO_CHROOT,
+    SASL,
+    ClientOptions,
+    check_scheme,
+    new_session,
+)
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import parse_servers
 from zoolet.client.errors import (
@@ -110,6 +117,8 @@ class Client(Recipes):
         try:
             self._wait_for_session(limit_s)
             for scheme, secret in self._options.auth:
+                if scheme == SASL:
+                    continue  # the session itself logs in
                 self._engine.log_in(
                     self._make.login(), scheme, secret.encode(), end_s - time.monotonic()
                 )
@@ -154,7 +163,9 @@ class Client(Recipes):
 
         Raises:
             AuthFailedError: the server refused the login; then the session has ended.
+            ValueError: the scheme is sasl: pass such a login in `ClientOptions.auth`.
         """
+        check_scheme(scheme)
         data = credential.encode() if isinstance(credential, str) else credential
         self._engine.log_in(self._make.login(), scheme, data, timeout_s)
 
@@ -173,7 +184,7 @@ class Client(Recipes):
             raise NoServerError("", "", self._why_no_session())
         state = self.state
         if state is SessionState.AUTH_FAILED:
-            raise AuthFailedError
+            raise AuthFailedError("", "", self._engine.session.refusal)
         if state is SessionState.EXPIRED:
             raise SessionExpiredError
         if state is SessionState.CLOSED:

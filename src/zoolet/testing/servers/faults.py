@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from zoolet.client.protocol.session import SessionId
+from zoolet.client.protocol.session_id import SessionId
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.testing.received_requests.seen_requests import SeenRequest
 from zoolet.testing.servers.clock import LoopThread

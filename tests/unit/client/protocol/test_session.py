@@ -13,7 +13,8 @@ from zoolet.client.errors import (
     SessionExpiredError,
 )
 from zoolet.client.protocol.calls import ENDED, SENT
-from zoolet.client.protocol.session import NO_SESSION, ClientSession, SessionId
+from zoolet.client.protocol.session import ClientSession
+from zoolet.client.protocol.session_id import NO_SESSION, SessionId
 from zoolet.client.protocol.states import SessionState
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import CreateMode, EventType, OpCode
@@ -336,11 +337,11 @@ def test_a_huge_frame_in_many_pieces_is_joined_once() -> None:
         piece = frame[start : min(start + 1024, len(frame) - 1)]
         assert peer.session.receive(piece) == []
         # Nothing is joined before the end: the pieces are kept as they came.
-        kept.append(len(peer.session._partial))
+        kept.append(len(peer.session._received._pieces))
     assert kept == list(range(1, len(kept) + 1))
     assert peer.session.receive(frame[-1:]) == [call]
     assert call.result == ZnodeData(bytes(size), stat_of(1))
-    assert peer.session._partial == []
+    assert peer.session._received._pieces == []
 
 
 def test_the_window_of_outstanding_bytes() -> None:

@@ -30,7 +30,7 @@ from zoolet.client import (
     DeadlineError,
     SessionState,
 )
-from zoolet.client.protocol.session import SessionId
+from zoolet.client.protocol.session_id import SessionId
 from zoolet.model.codes import EventType, OpCode, Xid
 from zoolet.testing.received_requests.frames import REQUEST_HEADER
 
