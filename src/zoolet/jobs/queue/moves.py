@@ -288,10 +288,12 @@ class Mover:
             found = Job.decode(job.name, znode.data, znode.version)
         except UnreadableJobError:
             return False
-        return (found.worker, found.attempts, found.version) == (
+        # A worker may have given the job back and taken it again: only the time differs then.
+        return (found.worker, found.attempts, found.version, found.taken_ms) == (
             job.worker,
             job.attempts,
             job.version,
+            job.taken_ms,
         )
 
     def _has_error(self, failed: Job) -> bool:

@@ -314,7 +314,7 @@ class JobQueue:
             waiting = read_job(Place.UNOWNED, name, znode)
             if waiting.is_stand_in:
                 raise UnreadableJobError(waiting.errors[-1].message)
-            after = waiting.taken(worker, self.clock_ms())
+            after = waiting.taken(worker, self._taker.time_ms())
             if not self.mover.move([Move(Event.TAKE, Place.UNOWNED, waiting, after)], worker):
                 raise JobTakenError(f"{name}: another program moved or took the job first")
             return after

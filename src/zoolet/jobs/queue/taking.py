@@ -4,6 +4,7 @@ This module imports `zoolet.jobs.records` and other modules of its package and o
 `zoolet.jobs.znodes`.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, final
 
@@ -49,6 +50,17 @@ class Taker:
         self._layout = layout
         self._mover = mover
         self._clock_ms = clock_ms
+        self._lock = threading.Lock()
+        self._last_ms = 0
+
+    def time_ms(self) -> int:
+        """Return the time for `Job.taken`, which is later than at each earlier call.
+
+        So two takes of a job by the same worker differ, even within a millisecond.
+        """
+        with self._lock:
+            self._last_ms = max(self._last_ms + 1, self._clock_ms())
+            return self._last_ms
 
     def take(self, names: Sequence[str], worker: str, most: int | None = None) -> TakeResult:
         """Take up to ``most`` of the named jobs in unowned that can start; None: no limit.
@@ -59,7 +71,7 @@ class Taker:
         Raises:
             WorkerGoneError: the worker is not registered, or not any more.
         """
-        now_ms = self._clock_ms()
+        now_ms = self.time_ms()
         paths_of = [self._layout.unowned(name) for name in names]
         picked = TakeResult([], [], [], [], [])
         found = [
