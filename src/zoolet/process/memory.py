@@ -50,10 +50,10 @@ def trim() -> None:
         library.malloc_trim(0)
 
 
-def resident_bytes() -> int:
-    """Return the resident memory of this process; 0 if the system does not report it."""
+def resident_bytes(pid: int | None = None) -> int:
+    """Return the resident memory of a process, by default of this one; 0 if it is not known."""
     try:
-        statm = Path("/proc/self/statm").read_bytes()
+        statm = Path(f"/proc/{'self' if pid is None else pid}/statm").read_bytes()
     except OSError:
         return 0
     return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")

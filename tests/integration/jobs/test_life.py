@@ -342,12 +342,10 @@ def test_a_worker_runs_from_a_zip_file(
 # --- Signals
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_of_a_unit_lets_the_attempt_finish(
     dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path, signum: int
 ) -> None:
-    if signal.getsignal(signum) is signal.SIG_IGN:
-        pytest.skip("the tests run with nohup, and so do the workers")
     worker = start_worker("--grace-ms", "60000")
     batch = dispatcher.submit_batch([waiting(tasks)])
     pid, watcher, *_ = pids_of(tasks)

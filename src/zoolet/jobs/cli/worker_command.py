@@ -14,6 +14,7 @@ import click
 from zoolet.jobs.cli.options import Target, errors_as_messages, queue_options
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.execution.logs import LEVELS, LogFormat, set_up
+from zoolet.jobs.worker.executor_control import IDLE_LEAST_S, IDLE_S
 from zoolet.jobs.worker.worker import GRACE_MS, Worker
 
 
@@ -29,6 +30,39 @@ from zoolet.jobs.worker.worker import GRACE_MS, Worker
     default=1,
     show_default=True,
     help="Number of jobs that run at the same time, each in its own process.",
+)
+@click.option(
+    "--min-executors",
+    type=click.IntRange(min=1),
+    help="Smallest number of executors; more are started for waiting jobs.  [default: --executors]",
+)
+@click.option(
+    "--max-executors",
+    type=click.IntRange(min=1),
+    help="Greatest number of executors.  [default: --executors]",
+)
+@click.option(
+    "--executor-idle-ms",
+    type=click.IntRange(min=int(IDLE_LEAST_S * 1000)),
+    default=int(IDLE_S * 1000),
+    show_default=True,
+    help="Time without a job after which an executor is stopped, down to --min-executors.",
+)
+@click.option(
+    "--max-jobs-per-executor",
+    type=click.IntRange(min=1),
+    help="Number of jobs after which the process of an executor is replaced.",
+)
+@click.option(
+    "--max-executor-mib",
+    type=click.IntRange(min=1),
+    help="Replace the process of an executor after a job if it uses more MiB of memory.",
+)
+@click.option(
+    "--attempt-memory-mib",
+    type=click.IntRange(min=1),
+    help="Limit of the memory of an executor's processes during an attempt, in MiB; an attempt that"
+    " exceeds it fails.",
 )
 @click.option(
     "--threads",
@@ -108,6 +142,7 @@ def worker(
     *,
     target: Target,
     session_timeout_ms: int,
+    executor_idle_ms: int,
     grace_ms: int,
     import_paths: tuple[Path, ...],
     metrics_port: int | None,
@@ -115,7 +150,10 @@ def worker(
     log_format: str,
     **options: Any,
 ) -> None:
-    """Take jobs from a queue and run them, until SIGTERM or Ctrl-C."""
+    """Take jobs from a queue and run them, until SIGTERM or Ctrl-C.
+
+    SIGHUP replaces the executors when their jobs have ended, so that they load new code.
+    """
     # Imported here because Windows does not have the signals of this module.
     from zoolet.jobs.worker.program import become_init, run  # noqa: PLC0415
 
@@ -124,7 +162,9 @@ def worker(
     become_init()
     with errors_as_messages():
         connection = replace(target.connection, session_timeout_ms=session_timeout_ms)
-        running = Worker(connection, target.root, **options)
+        running = Worker(
+            connection, target.root, executor_idle_s=executor_idle_ms / 1000, **options
+        )
 
     def on_started() -> None:
         kind = "threads" if options["threads"] else "processes"
@@ -134,12 +174,12 @@ def worker(
                 "worker": running.worker_id,
                 "queue": target.root,
                 "server": connection.hosts,
-                "executors": options["executors"],
+                "executors": running.executor_count,
                 "kind": kind,
                 "loader": loader,
             },
             f"worker {running.worker_id}: queue {target.root} on {connection.hosts},"
-            f" {options['executors']} executor(s) in {kind}, loader {loader or '(none)'}",
+            f" {running.executor_count} executor(s) in {kind}, loader {loader or '(none)'}",
         )
         if metrics_port is not None:
             _serve_metrics(running, metrics_port)

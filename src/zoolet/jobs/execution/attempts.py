@@ -49,6 +49,8 @@ class Setup:
         opener: the name of the function that opens the dispatcher of tasks, called with ``queue``;
             None if tasks have no dispatcher.
         queue: what the opener needs to open the dispatcher, as a JSON object.
+        attempt_memory_bytes: the limit of the memory of the executor's processes during an attempt;
+            None for no limit.
     """
 
     loader: str | None = None
@@ -59,6 +61,7 @@ class Setup:
     output_token: str = ""
     opener: str | None = None
     queue: dict[str, Any] = field(default_factory=dict, repr=False)
+    attempt_memory_bytes: int | None = None
 
     def encode(self) -> bytes:
         """Return the settings as JSON."""

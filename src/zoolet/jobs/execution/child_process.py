@@ -198,6 +198,11 @@ class ChildProcess:
         """Return the available output of descriptors 1 and 2; b"" if there is none."""
         return _read(self.output_fd, READ_BYTES) or b""
 
+    @property
+    def watcher_pid(self) -> int:
+        """The pid of the watcher, whose descendants are the process and its descendants."""
+        return self._popen.pid
+
     def read_link(self) -> None:
         """Process the available messages of the watcher."""
         try:

@@ -31,6 +31,7 @@ from types import FrameType
 from zoolet.jobs.errors import FunctionNotFoundError
 from zoolet.jobs.execution.attempts import GO, Attempter, Outcome, Setup, Work
 from zoolet.jobs.execution.capture import Capture
+from zoolet.jobs.execution.memory_limit import prefer_for_oom_killer
 from zoolet.jobs.execution.messages import MessageWriter
 from zoolet.jobs.records.job_names import Group
 
@@ -150,6 +151,7 @@ def main(descriptors: Sequence[str]) -> None:
             shared memory that counts the bytes of output that the worker has read.
     """
     ignore_signals()
+    prefer_for_oom_killer()
     inherited = [int(descriptor) for descriptor in descriptors]
     for descriptor in inherited:
         os.set_inheritable(descriptor, False)

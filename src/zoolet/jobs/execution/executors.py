@@ -89,6 +89,12 @@ class Executor(Protocol):
     def stop(self) -> None:
         """Begin to end the executor and its attempt."""
 
+    def resident_bytes(self) -> int:
+        """Return the resident memory of the executor's process; 0 if it is not known."""
+
+    def has_ended(self) -> bool:
+        """Return whether the executor and its process have ended."""
+
     def join(self) -> None:
         """After `stop`, wait for the executor's end, if it can be ended; for a limited time."""
 
@@ -167,6 +173,14 @@ class ThreadExecutor:
         with self._permitted:
             self._stopping = True
             self._permitted.notify_all()
+
+    def resident_bytes(self) -> int:
+        """Return 0: the memory of a thread is not known."""
+        return 0
+
+    def has_ended(self) -> bool:
+        """Return whether the thread has ended."""
+        return not self._thread.is_alive()
 
     def join(self) -> None:
         """Return without a wait: a running task cannot be ended."""

@@ -10,8 +10,8 @@ killed the old process. Invariants:
 - The observer learns that an executor has room only after the executor's state has changed.
 - Every wait of the thread has a timeout.
 
-This module sends no requests to a server. It imports `zoolet.console`, `zoolet.jobs.errors`,
-`zoolet.jobs.records` and other modules of its package.
+This module sends no requests to a server. It imports `zoolet.console`, `zoolet.process`,
+`zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of its package.
 """
 
 import contextlib
@@ -30,13 +30,14 @@ from zoolet.jobs.execution.attempts import Outcome, Setup, Work
 from zoolet.jobs.execution.child_process import ChildProcess
 from zoolet.jobs.execution.executors import LONG_S, Observer
 from zoolet.jobs.execution.logs import tell
+from zoolet.jobs.execution.memory_limit import LOOK_S, MemoryLimit
 from zoolet.jobs.execution.messages import Message, MessageError
+from zoolet.jobs.execution.outcome_messages import groups_in, outcome_of
 from zoolet.jobs.execution.output import OutputLog, ProcessOutput
 from zoolet.jobs.execution.pending_work import PendingWork
 from zoolet.jobs.execution.process_starts import StartError, Starts
 from zoolet.jobs.records.job_names import Group
-from zoolet.jobs.records.job_values import TIMEOUT_LIMIT_MS
-from zoolet.jobs.records.json_values import EncodedJson
+from zoolet.process.memory import resident_bytes
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,11 @@ class ProcessExecutor:
         self._began = 0.0
         self._started = 0.0
         self._held: set[Group] = set()
+        self._pid: int | None = None
+        self._watcher = 0
+        self._memory: MemoryLimit | None = None
+        if setup.attempt_memory_bytes is not None:
+            self._memory = MemoryLimit(setup.attempt_memory_bytes)
         self._is_ready = False
         self._ready_at = 0.0
         self._has_begun = False
@@ -135,6 +141,15 @@ class ProcessExecutor:
         """Begin to end the process: an idle process exits normally, a busy process is killed."""
         self._stopping.set()
         self._wake()
+
+    def resident_bytes(self) -> int:
+        """Return the resident memory of the process; 0 if it is not known."""
+        pid = self._pid
+        return 0 if pid is None else resident_bytes(pid)
+
+    def has_ended(self) -> bool:
+        """Return whether the process has ended, after `stop` or a failure."""
+        return self._runner.ident is not None and not self._runner.is_alive()
 
     def join(self) -> None:
         """Wait until the process has ended, after `stop`."""
@@ -218,6 +233,7 @@ class ProcessExecutor:
             FunctionNotFoundError: the process cannot import the loader.
         """
         process = ChildProcess(self._setup)
+        self._watcher = process.watcher_pid
         output = ProcessOutput(
             process.read_output, process.read_count, self._setup.output_token, self._output_log
         )
@@ -243,6 +259,7 @@ class ProcessExecutor:
                 self._bury(process, output, reason)
         finally:
             self._is_ready = False
+            self._pid = None
             process.close()
 
     def _serve(self, process: ChildProcess, output: ProcessOutput) -> str | None:
@@ -287,6 +304,7 @@ class ProcessExecutor:
             self._take_all(process, output, messages)
         if process.link_fd in ready:
             process.read_link()
+            self._pid = process.pid
             output.started(process.pid)
         output.settle()
         return not process.has_ended
@@ -343,7 +361,7 @@ class ProcessExecutor:
             self._started = now
             cache_hit = message.get("cache_hit")
             if cache_hit is not None and work is not None and work.group is not None:
-                dropped = _groups_in(message.get("dropped"))
+                dropped = groups_in(message.get("dropped"))
                 with self._lock:
                     self._held.add(work.group)
                     self._held -= dropped
@@ -356,7 +374,7 @@ class ProcessExecutor:
             self._current = None
             self._began = now
             if is_wanted:
-                self._observer.ended(name, _outcome(whole, last_lines), took_s)
+                self._observer.ended(name, outcome_of(whole, last_lines), took_s)
             else:
                 self._observer.freed()
         elif (reason := message.get("cannot_start")) is not None:
@@ -382,10 +400,13 @@ class ProcessExecutor:
 
     def _wait_ms(self) -> float:
         work = self._work.sent(self._current)
-        if work is None or work.timeout_ms is None:
+        if work is None:
             return _LOOK_MS
+        look_ms = _LOOK_MS if self._memory is None else LOOK_S * 1000
+        if work.timeout_ms is None:
+            return look_ms
         left_ms = (self._began - time.monotonic()) * 1000 + work.timeout_ms + 1
-        return min(_LOOK_MS, max(0.0, left_ms))
+        return min(look_ms, max(0.0, left_ms))
 
     def _reason_to_kill(self) -> str | None:
         """Return the reason to kill the process now; None if there is none."""
@@ -394,7 +415,12 @@ class ProcessExecutor:
             return None
         if self._work.is_abandoned(work.name):
             return "the job was abandoned"
-        elapsed_ms = (time.monotonic() - self._began) * 1000
+        now = time.monotonic()
+        if self._memory is not None:
+            excess = self._memory.excess(self._watcher, now)
+            if excess is not None:
+                return excess
+        elapsed_ms = (now - self._began) * 1000
         if work.timeout_ms is not None and elapsed_ms >= work.timeout_ms:
             return f"it took longer than its timeout of {work.timeout_ms} ms: its process was ended"
         return None
@@ -437,39 +463,5 @@ class ProcessExecutor:
             self._observer.freed()
 
 
-def _groups_in(value: object) -> set[Group]:
-    """Return the groups that a message lists.
-
-    Raises:
-        MessageError: the value is not a list of groups.
-    """
-    groups = value if isinstance(value, list) else None
-    if groups is None or any(
-        not isinstance(group, list) or len(group) != 2 or not all(isinstance(p, str) for p in group)
-        for group in groups
-    ):
-        raise MessageError(f"{value!r:.80} is not a list of groups")
-    return {(group[0], group[1]) for group in groups}
-
-
 def _what_it_wrote(output: ProcessOutput) -> str:
     return f". It wrote:\n{output.last_lines}" if output.last_lines else ""
-
-
-def _outcome(message: Message, last_lines: str) -> Outcome:
-    if message.attached:
-        return Outcome(EncodedJson(message.attached), last_lines=last_lines)
-    error, details = message.fields.get("error"), message.fields.get("details") or ""
-    return Outcome(
-        error=str(error),
-        details=str(details),
-        last_lines=last_lines,
-        is_task_missing=message.fields.get("is_task_missing") is True,
-        is_final=message.fields.get("is_final") is True,
-        retry_in_ms=_retry_in_ms(message.fields.get("retry_in_ms")),
-    )
-
-
-def _retry_in_ms(value: object) -> int | None:
-    """Return the delay that a task has chosen; None if the value is not a valid delay."""
-    return value if type(value) is int and 0 <= value <= TIMEOUT_LIMIT_MS else None

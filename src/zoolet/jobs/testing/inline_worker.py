@@ -21,6 +21,7 @@ from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job_values import WAITS_FOR_TIME
 from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.worker.executor_control import ExecutorLimits
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
 
 Moment = Literal["taken", "started", "ended"]
@@ -58,7 +59,7 @@ class InlineWorker:
     ) -> None:
         connection, root = connection.moving_chroot(root)
         setup = Setup(loader, _CACHE_GROUPS, None, absolute_paths(sys.path))
-        options = WorkerOptions(connection, root, setup, 1, True, 0.0, None, None)
+        options = WorkerOptions(connection, root, setup, ExecutorLimits(), True, 0.0, None, None)
         self._run = _Run(options, self._fail, errors, lost_at)
         self._failure: BaseException | None = None
 
@@ -116,12 +117,12 @@ class _Run(WorkerRun):
         self._lost_at = lost_at
         self.executor: InlineExecutor
 
-    def _make_executors(self, observer: Observer) -> list[Executor]:
-        attempter = Attempter(self._options.setup)
+    def _make_executor(self) -> Executor:
+        assert self._attempter is not None  # noqa: S101 -- `start` has made it
         self.executor = InlineExecutor(
-            attempter, _Losing(observer), self.queue, self._errors, self._lost_at
+            self._attempter, _Losing(self._listener), self.queue, self._errors, self._lost_at
         )
-        return [self.executor]
+        return self.executor
 
     @property
     def results(self) -> ResultReader:

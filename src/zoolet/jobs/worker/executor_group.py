@@ -1,15 +1,21 @@
 """The executors of one worker: they get its jobs, and abandon jobs that the worker has lost.
 
-Invariant: under one lock, a job is added to the jobs in hand (`JobsInHand`) and given to its
-executor. So if the worker loses a job at the same time, the executor that has the job always
-abandons it.
+Invariants:
+
+- Under one lock, a job is added to the jobs in hand (`JobsInHand`) and given to its executor. So if
+  the worker loses a job at the same time, the executor that has the job always abandons it.
+- An executor is removed under the same lock, and only if it has no job in hand.
+- The number of an executor is never used again.
+- `Executor.recall` is called without the lock, because an executor may return jobs during the call.
 
 This module sends no requests to a server. It imports `zoolet.jobs.execution` and
 `zoolet.jobs.records`.
 """
 
+import itertools
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from zoolet.jobs.execution.attempts import Work
 from zoolet.jobs.execution.executors import Executor
@@ -20,63 +26,182 @@ from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 class ExecutorGroup:
     """The executors of a worker, by number.
 
+    Args:
+        hands: the jobs in hand.
+        most_jobs: the number of jobs that an executor gets before it is replaced; None for no
+            limit.
+        clock: returns the time in seconds, for tests.
+
     Attributes:
-        executors: the executors; the index of an executor is its number. Empty until `start`.
+        executors: the executors by number, in the order of their numbers. The mapping is replaced,
+            never changed, so any thread may read it without a lock.
+        retiring: the numbers of the executors that get no jobs any more.
     """
 
-    def __init__(self, hands: JobsInHand) -> None:
-        self.executors: Sequence[Executor] = ()
+    def __init__(
+        self,
+        hands: JobsInHand,
+        most_jobs: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.executors: Mapping[int, Executor] = {}
+        self.retiring: frozenset[int] = frozenset()
         self._hands = hands
+        self._most_jobs = most_jobs
+        self._clock = clock
         self._giving = threading.Lock()
+        self._numbers = itertools.count()
+        self._given: dict[int, int] = {}
+        """The number of jobs that each executor was given, without the jobs that it returned."""
+        self._used_at: dict[int, float] = {}
+        """When each executor was ready, or last got or ended a job."""
+        self._ending: list[Executor] = []
+        """Removed executors that perhaps have not ended."""
 
     def start(self, executors: Sequence[Executor]) -> None:
-        """Start the executors, and return when all are ready.
+        """Start the first executors, and return when all are ready.
 
         Raises:
             FunctionNotFoundError: the loader cannot be imported.
             ExecutorError: an executor cannot be started, or ends before it is ready.
         """
-        self.executors = executors
         for executor in executors:
+            self.add(executor)
             executor.start()
         for executor in executors:
             executor.wait_until_ready()
 
     def stop(self) -> None:
         """Stop the executors and their jobs; wait for their end, for a limited time."""
-        for executor in self.executors:
+        stopped = [*self.executors.values(), *self._ending]
+        for executor in stopped:
             executor.stop()
-        for executor in self.executors:
+        for executor in stopped:
             executor.join()
+
+    # --- Changes of the group
+
+    def add(self, executor: Executor) -> None:
+        """Add an executor. It gets jobs when it is ready."""
+        with self._giving:
+            self._add(executor)
+
+    def _add(self, executor: Executor) -> None:
+        number = next(self._numbers)
+        self._given[number] = 0
+        self._used_at[number] = self._clock()
+        self.executors = {**self.executors, number: executor}
+
+    def retire(self, number: int) -> None:
+        """Give this executor no more jobs; it returns its jobs, except the current attempt."""
+        with self._giving:
+            if number not in self.executors or number in self.retiring:
+                return
+            self.retiring |= {number}
+            executor = self.executors[number]
+        executor.recall()
+
+    def remove_idle(self, number: int, successor: Executor | None = None) -> bool:
+        """Remove an executor that has no job, and begin to stop it.
+
+        Returns False, without a change, if the executor has a job in hand. ``successor`` takes its
+        place.
+        """
+        with self._giving:
+            if number not in self.executors or self._hands.load(number):
+                return False
+            removed = self.executors[number]
+            self.executors = {n: one for n, one in self.executors.items() if n != number}
+            self.retiring -= {number}
+            del self._given[number], self._used_at[number]
+            self._hands.forget(number)
+            if successor is not None:
+                self._add(successor)
+            self._ending = [one for one in self._ending if not one.has_ended()]
+            self._ending.append(removed)
+        removed.stop()
+        return True
+
+    # --- What others decide by
+
+    def open(self) -> dict[int, Executor]:
+        """Return the executors that may get jobs."""
+        return {n: one for n, one in self.executors.items() if n not in self.retiring}
+
+    @property
+    def limits_jobs(self) -> bool:
+        """Whether an executor gets a limited number of jobs before it is replaced."""
+        return self._most_jobs is not None
+
+    def jobs_left(self, number: int) -> int:
+        """Return the number of jobs that an executor may still get; at least 1 without a limit."""
+        if self._most_jobs is None:
+            return 1
+        return max(0, self._most_jobs - self._given.get(number, 0))
+
+    def used_at(self, number: int) -> float:
+        """Return when an executor was ready, or last got or ended a job."""
+        return self._used_at.get(number, 0.0)
+
+    def note_ended(self, number: int) -> None:
+        """Record that an executor has ended an attempt."""
+        with self._giving:
+            if number in self._used_at:
+                self._used_at[number] = self._clock()
+
+    def note_ready(self, executor: Executor) -> None:
+        """Record that an executor can get jobs: its idle time begins now."""
+        with self._giving:
+            for number, one in self.executors.items():
+                if one is executor:
+                    self._used_at[number] = self._clock()
+
+    def note_returned(self, number: int) -> None:
+        """Record that an executor has returned a job, which it has not attempted."""
+        with self._giving:
+            if number in self._given:
+                self._given[number] -= 1
+
+    # --- Jobs
 
     def give(self, jobs: Mapping[int, Sequence[Job]]) -> None:
         """Add jobs to the jobs in hand, and give them to executors.
 
-        The keys of ``jobs`` are the executors' numbers.
+        The keys of ``jobs`` are the executors' numbers. If an executor was removed or is retiring,
+        another executor gets its jobs.
         """
         with self._giving:
-            for number, given in jobs.items():
+            for wanted, given in jobs.items():
+                number = wanted if wanted in self.open() else self._least_loaded()
                 for job in given:
                     self._hands.put(job, number)
+                self._given[number] += len(given)
+                self._used_at[number] = self._clock()
                 self.executors[number].give([_work(job) for job in given])
+
+    def _least_loaded(self) -> int:
+        """Return the executor with the fewest jobs; a retiring one only if all executors retire."""
+        return min(self.open() or self.executors, key=self._hands.load)
 
     def permit(self, held: JobInHand) -> None:
         """Let the executor start a careful job (`Job.starts_carefully`), if it is still in hand."""
         with self._giving:
-            if self._hands.get(held.job.name) is held:
+            if self._hands.get(held.job.name) is held and not held.has_ended:
                 self.executors[held.executor].permit(held.job.name)
 
     def abandon(self, lost: Sequence[JobInHand]) -> None:
         """Stop working on jobs that this worker does not own any more."""
         with self._giving:
             names = self._hands.drop(lost)
-            for executor in self.executors:
+            for executor in self.executors.values():
                 executor.abandon(names)
 
     def recall_behind(self, held: JobInHand) -> None:
         """Ask the executor of a running job to return the jobs that wait until this job ends."""
         if self._hands.loads()[held.executor] > 1:
-            self.executors[held.executor].recall()
+            executor = self.executors.get(held.executor)
+            if executor is not None:
+                executor.recall()
 
 
 def _work(job: Job) -> Work:

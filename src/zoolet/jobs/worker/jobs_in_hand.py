@@ -103,6 +103,11 @@ class JobsInHand:
         """Return the number of jobs of one executor that have not ended."""
         return self._loads.get(executor, 0)  # one lookup needs no lock
 
+    def forget(self, executor: int) -> None:
+        """Remove the count of an executor that has no job and gets no job any more."""
+        with self._changed:
+            self._loads.pop(executor, None)
+
     def has_short_jobs(self) -> bool:
         """Return whether an executor has several jobs that have not ended.
 

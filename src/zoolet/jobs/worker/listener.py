@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from zoolet.jobs.execution.attempts import Outcome
+from zoolet.jobs.worker.executor_control import ExecutorControl
 from zoolet.jobs.worker.jobs_in_hand import JobsInHand
 from zoolet.jobs.worker.recorder import AttemptRecorder
 from zoolet.jobs.worker.taker import JobTaker
@@ -20,6 +21,7 @@ class ExecutorListener:
         hands: the jobs in hand. If a message is about a job that is not in hand any more, the
             worker has lost the job: the message then changes nothing in the queue.
         recorder: records the outcomes of jobs.
+        control: is told which executors have ended or returned jobs.
         taker: gets the duration of each attempt, and whether its data was in the cache.
         wake: an event, set when there may be a job to take.
         on_step: called with the name of a step and the names of the jobs that have reached it.
@@ -31,6 +33,7 @@ class ExecutorListener:
         hands: JobsInHand,
         recorder: AttemptRecorder,
         taker: JobTaker,
+        control: ExecutorControl,
         *,
         wake: threading.Event,
         on_step: Callable[[str, Sequence[str]], None],
@@ -39,6 +42,7 @@ class ExecutorListener:
         self._hands = hands
         self._recorder = recorder
         self._taker = taker
+        self._control = control
         self._wake = wake
         self._on_step = on_step
         self._on_failure = on_failure
@@ -67,9 +71,11 @@ class ExecutorListener:
         self._taker.note_duration(took_s)
         held = self._hands.get(name)
         if held is None:
+            self._control.freed()
             self._wake.set()
             return
         self._recorder.ended(held, outcome, took_s)
+        self._control.ended(held.executor)
         # Most ends of short jobs leave no room for further jobs.
         if self._taker.has_room(held.executor) and not self._wake.is_set():
             self._wake.set()
@@ -80,10 +86,12 @@ class ExecutorListener:
             held = self._hands.get(name)
             if held is not None:
                 self._recorder.given_back(held)
+                self._control.returned(held.executor)
         self._wake.set()
 
     def freed(self) -> None:
         """Wake the taker: an executor has room for jobs again."""
+        self._control.freed()
         self._wake.set()
 
     def failed(self, failure: Exception) -> None:

@@ -2,9 +2,11 @@
 
 Invariants:
 
-- The first SIGTERM, SIGINT or SIGHUP stops the worker; running jobs may finish within the grace
-  period. After the second signal, the worker gives all jobs back to the queue and ends immediately.
-  Further signals have no effect.
+- The first SIGTERM or SIGINT stops the worker; running jobs may finish within the grace period.
+  After the second signal, the worker gives all jobs back to the queue and ends immediately. Further
+  signals have no effect.
+- SIGHUP lets the worker load new code (`Worker.reload`). If standard input is a terminal, SIGHUP
+  stops the worker, because the kernel sends it when the terminal is closed.
 - If the worker fails, it immediately gives all jobs back to the queue.
 - If the stop hangs, the program nevertheless ends after a time limit.
 - As process 1, the program consists of two processes. Process 1 only passes on signals and reaps
@@ -23,7 +25,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Self
 
@@ -40,25 +42,49 @@ _PASSED_ON = (*STOP_SIGNALS, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _SENT_BY_KERNEL = 0x80
 
 
+def _stop_signals() -> Sequence[signal.Signals]:
+    """Return the signals that stop the worker."""
+    closes_terminal = sys.stdin is not None and sys.stdin.isatty()
+    return STOP_SIGNALS if closes_terminal else (signal.SIGTERM, signal.SIGINT)
+
+
 class _Signals:
-    """Counts the signals that ask for a stop, and wakes the main thread at each signal.
+    """Counts the signals that ask for a stop or a reload, and wakes the main thread at each signal.
 
     The kernel may interrupt any thread. The wakeup file descriptor wakes the main thread anyway.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self._wakes, self._wake = socket.socketpair()
+        self.wants_reload = False
+        self._stops = _stop_signals()
+
+    def prepare(self) -> None:
+        """Let stop signals interrupt the start of the worker, and note a request to reload.
+
+        A program that is started by nohup ignores SIGHUP.
+        """
+        for signum in STOP_SIGNALS:
+            if signum in self._stops:
+                self._set(signum, signal.default_int_handler)
+            else:
+                self._set(signum, self._note_reload)
+
+    def _set(
+        self, signum: signal.Signals, handler: Callable[[int, FrameType | None], None]
+    ) -> None:
+        # SIGINT is handled even if it is ignored at the start: shell scripts start background
+        # programs with SIGINT ignored.
+        if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, handler)
 
     def __enter__(self) -> Self:
+        self._wakes, self._wake = socket.socketpair()
         self._wakes.setblocking(False)
         self._wake.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        for signum in STOP_SIGNALS:
-            # A program that is started by nohup must ignore SIGHUP. SIGINT is handled even if it
-            # is ignored at the start: shell scripts start background programs with SIGINT ignored.
-            if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
-                signal.signal(signum, self._note)
+        for signum in self._stops:
+            self._set(signum, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,6 +97,9 @@ class _Signals:
 
     def _note(self, _: int, __: FrameType | None) -> None:
         self.count += 1
+
+    def _note_reload(self, _: int, __: FrameType | None) -> None:
+        self.wants_reload = True
 
     def wake(self) -> None:
         """Let `wait` return. Any thread may call this method."""
@@ -105,15 +134,14 @@ def run(
         Exception: `Worker.start` or ``on_started`` raised it.
         JobError: the stop does not end within its time limit.
     """
-    for signum in STOP_SIGNALS:
-        if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, signal.default_int_handler)
+    signals = _Signals()
+    signals.prepare()
     try:
         worker.start()
-        with _Signals() as signals:
+        with signals:
             try:
                 on_started()
-                _wait(worker, signals)
+                _wait(worker, signals, say)
                 if signals.count:
                     say("stopping: running jobs may finish, all other jobs are returned")
             except BaseException:
@@ -125,9 +153,13 @@ def run(
         worker.stop(0)
 
 
-def _wait(worker: Worker, signals: _Signals) -> None:
-    """Wait until a signal comes or the worker ends."""
+def _wait(worker: Worker, signals: _Signals, say: Callable[[str], None]) -> None:
+    """Wait until a signal stops the worker or the worker ends; reload it when a signal asks."""
     while not signals.count and not worker.has_ended:
+        if signals.wants_reload:
+            signals.wants_reload = False
+            say("loading new code: each executor is replaced when its jobs have ended")
+            worker.reload()
         signals.wait()
 
 

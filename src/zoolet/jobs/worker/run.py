@@ -32,13 +32,14 @@ from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.console.os_errors import explain
 from zoolet.jobs.errors import DisconnectedError, ExecutorError, JobError
 from zoolet.jobs.execution.attempts import Attempter, Setup
-from zoolet.jobs.execution.executors import Executor, Observer, ThreadExecutor
+from zoolet.jobs.execution.executors import Executor, ThreadExecutor
 from zoolet.jobs.execution.output import OutputLog
 from zoolet.jobs.housekeeping.line import Housekeeping
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.worker.executor_control import ExecutorControl, ExecutorLimits
 from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.listener import ExecutorListener
@@ -67,7 +68,7 @@ class WorkerOptions:
         connection: the settings of the connection to ZooKeeper.
         root: the path of the queue's root.
         setup: the settings of the executors.
-        executor_count: the number of executors, each of which runs one job at a time.
+        limits: how many executors there are, and when they are replaced.
         threads: whether tasks run in threads of this process.
         round_s: the longest time, in seconds, for which the worker passes over a job because it
             has not loaded the job's data (`selection.Affinity`).
@@ -80,7 +81,7 @@ class WorkerOptions:
     connection: ConnectionSettings
     root: str
     setup: Setup
-    executor_count: int
+    limits: ExecutorLimits
     threads: bool
     round_s: float
     result_store: str | None
@@ -101,6 +102,7 @@ class WorkerRun:
             not recorded yet.
         recorder: records the outcomes of the jobs in hand.
         registration: registers the worker, and has its id.
+        control: starts, replaces and stops executors.
     """
 
     def __init__(self, options: WorkerOptions, on_failure: Callable[[BaseException], None]) -> None:
@@ -112,7 +114,6 @@ class WorkerRun:
         self._taking: threading.Thread | None = None
         self._recording: threading.Thread | None = None
         self._output_log = OutputLog()
-        self._attempter: Attempter | None = None
         clock = ServerClock()
         self._link = new_link(options.connection)
         self.hands = JobsInHand()
@@ -126,7 +127,16 @@ class WorkerRun:
             on_registered=self._housekeeping.line_up,
             on_lost=self._abandon_all,
         )
-        self._executors = ExecutorGroup(self.hands)
+        self._executors = ExecutorGroup(self.hands, options.limits.jobs)
+        self.control = ExecutorControl(
+            self._executors,
+            self.hands,
+            options.limits,
+            make=self._make_executor,
+            on_ready=self._wake.set,
+            on_scaled=self.registration.report,
+            on_failure=on_failure,
+        )
         self.recorder = AttemptRecorder(
             self.queue,
             self.hands,
@@ -139,35 +149,27 @@ class WorkerRun:
             on_report=self.registration.report,
             start_thread=self._start_thread,
         )
-        self._taker = JobTaker(
-            self.queue,
-            self.hands,
-            self._executors,
-            wake=self._wake,
-            seed=uuid.uuid4().hex,
-            cache_groups=options.setup.cache_groups,
-            round_s=options.round_s,
-            on_step=self._step,
-            on_gone=self.registration.gone,
-            on_cancelled=self._abandon,
-        )
-
-    def start(self) -> None:
-        """Get the executors ready, connect, register, and begin to take jobs (`Worker.start`)."""
-        listener = ExecutorListener(
+        self._taker = self._make_taker()
+        self._listener = ExecutorListener(
             self.hands,
             self.recorder,
             self._taker,
+            self.control,
             wake=self._wake,
             on_step=self._step,
-            on_failure=self._on_failure,
+            on_failure=on_failure,
         )
+        self._attempter: Attempter | None = None
+
+    def start(self) -> None:
+        """Get the executors ready, connect, register, and begin to take jobs (`Worker.start`)."""
+        if self._options.threads:
+            self._attempter = Attempter(self._options.setup)
+        count = self._options.limits.least
         try:
-            executors = self._make_executors(listener)
+            executors = [self._make_executor() for _ in range(count)]
         except OSError as error:
-            raise ExecutorError(
-                f"{self._options.executor_count} executors cannot be started: {explain(error)}"
-            ) from error
+            raise ExecutorError(f"{count} executors cannot be started: {explain(error)}") from error
         self._executors.start(executors)
         open_session(self._link, self._options.connection)
         self._link.on_session_end(self.registration.lost)
@@ -180,17 +182,32 @@ class WorkerRun:
         self._taking = self._start_thread(self._take)
         self._recording = self._start_thread(self.recorder.record)
         self._start_thread(self._housekeeping.run)
+        self._start_thread(self.control.run)
 
-    def _make_executors(self, observer: Observer) -> list[Executor]:
-        setup, numbers = self._options.setup, range(self._options.executor_count)
-        if self._options.threads:
-            self._attempter = attempter = Attempter(setup)
-            return [ThreadExecutor(attempter, observer) for _ in numbers]
-        return [ProcessExecutor(setup, observer, self._output_log) for _ in numbers]
+    def _make_taker(self) -> JobTaker:
+        return JobTaker(
+            self.queue,
+            self.hands,
+            self._executors,
+            wake=self._wake,
+            seed=uuid.uuid4().hex,
+            cache_groups=self._options.setup.cache_groups,
+            round_s=self._options.round_s,
+            on_step=self._step,
+            on_gone=self.registration.gone,
+            on_cancelled=self._abandon,
+            control=self.control,
+        )
+
+    def _make_executor(self) -> Executor:
+        if self._attempter is not None:
+            return ThreadExecutor(self._attempter, self._listener)
+        return ProcessExecutor(self._options.setup, self._listener, self._output_log)
 
     def stop(self, grace_ms: int) -> None:
         """Take no more jobs, let running jobs finish within ``grace_ms``, give all others back."""
         self._stopping.set()
+        self.control.stop()
         self.registration.close()
         self._wake.set()
         if self._taking is not None:
@@ -228,6 +245,11 @@ class WorkerRun:
                 " worker's session has ended",
                 len(jobs),
             )
+
+    @property
+    def executor_count(self) -> int:
+        """The current number of executors."""
+        return len(self._executors.executors)
 
     # --- Threads
 
@@ -274,9 +296,9 @@ class WorkerRun:
         about: dict[str, Any] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "executors": self._options.executor_count,
+            "executors": self.executor_count,
             "kind": "threads" if self._options.threads else "processes",
-            "groups": sum(len(executor.held()) for executor in self._executors.executors),
+            "groups": sum(len(executor.held()) for executor in self._executors.executors.values()),
         }
         about |= self._results.about() | self.recorder.tally.as_dict()
         return json.dumps(about).encode()

@@ -154,6 +154,11 @@ class WaitingJobs:
         """Return whether any job of this page may be chosen."""
         return self._offered.get(page, 0) > 0
 
+    @property
+    def offered_count(self) -> int:
+        """The number of jobs that may be chosen."""
+        return sum(self._offered.values())
+
     def size_of(self, page: Page) -> int:
         """Return the number of names on a page when it was listed last."""
         return len(self._pages.get(page, ()))

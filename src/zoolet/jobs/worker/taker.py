@@ -27,6 +27,7 @@ from zoolet.jobs.queue.taking import LEFT_MS
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.worker.executor_control import ExecutorControl
 from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.page_feed import Feed
@@ -72,6 +73,7 @@ class JobTaker:
         on_step: called with the name of a step and the names of the jobs that have reached it.
         on_gone: called with the id of a worker that is not registered in the queue any more.
         on_cancelled: called with jobs in hand that were cancelled.
+        control: is told how many jobs wait because no executor has room for them.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class JobTaker:
         on_step: Callable[[str, Sequence[str]], None],
         on_gone: Callable[[str], None],
         on_cancelled: Callable[[Sequence[JobInHand]], None],
+        control: ExecutorControl,
     ) -> None:
         self._jobs = jobs
         self._hands = hands
@@ -97,6 +100,7 @@ class JobTaker:
         self._on_step = on_step
         self._on_gone = on_gone
         self._on_cancelled = on_cancelled
+        self._executor_control = control
         self._feed = Feed(jobs.layout, seed, wake.set)
         self._worker_id = ""
         self._typical_s = AHEAD_S
@@ -170,8 +174,11 @@ class JobTaker:
         """
         rooms = self._rooms()
         count = sum(rooms.values())
-        if not count or self._control.paused:
+        if self._control.paused:
+            self._executor_control.note_waiting(0)
             return None
+        if not count:
+            return self._count_waiting()
         listed_at = self._feed.refresh()
         waiting = self._feed.waiting
         left_at = self._offer_left()
@@ -184,6 +191,8 @@ class JobTaker:
         wanted = passed_over + reach
         paused_count = waiting.paused_count
         choice = waiting.choose(wanted, time.monotonic(), self._affinity(), self._control.allows)
+        if len(choice.jobs) < count:
+            self._executor_control.note_waiting(0)
         if choice.jobs:
             first = first_to_take(choice.jobs, reach)
             for candidate in (*choice.jobs[:first], *choice.jobs[first + reach :]):
@@ -202,6 +211,17 @@ class JobTaker:
         elif self._feed.search():
             self._wake.set()
         return min(times, default=None)
+
+    def _count_waiting(self) -> float | None:
+        """Report the number of waiting jobs, if executors could be started for them.
+
+        Returns the time to try again if no event occurs before it; None if only an event helps.
+        """
+        if not self._executor_control.wants_waiting:
+            return None
+        listed_at = self._feed.refresh()
+        self._executor_control.note_waiting(self._feed.waiting.offered_count)
+        return listed_at
 
     def _offer_left(self) -> float | None:
         """Offer jobs again that were left to other workers; return the time of the next call."""
@@ -225,14 +245,19 @@ class JobTaker:
         """Return the number of jobs that each executor has room for; only executors with room."""
         ahead = self._ahead()
         loads = self._hands.loads()
-        return {
+        rooms = {
             number: ahead - loads[number]
-            for number, executor in enumerate(self._executors.executors)
+            for number, executor in self._executors.open().items()
             if loads[number] <= ahead // 2 and not executor.is_stuck()
         }
+        if self._executors.limits_jobs:
+            left = {number: self._executors.jobs_left(number) for number in rooms}
+            rooms = {number: min(room, left[number]) for number, room in rooms.items()}
+            rooms = {number: room for number, room in rooms.items() if room > 0}
+        return rooms
 
     def _affinity(self) -> Affinity:
-        held = [executor.held() for executor in self._executors.executors]
+        held = [executor.held() for executor in self._executors.open().values()]
         has_room = any(len(groups) < self._cache_groups for groups in held)
         return Affinity({*self._hands.groups(), *frozenset().union(*held)}, has_room, self._round_s)
 
@@ -271,7 +296,7 @@ class JobTaker:
         given: dict[int, list[Job]] = {}
         having = {
             group: number
-            for number, executor in enumerate(self._executors.executors)
+            for number, executor in self._executors.open().items()
             for group in executor.held()
         } | self._hands.groups()
         groups = Counter(having.values())

@@ -15,11 +15,16 @@ from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.console.os_errors import needs_posix
 from zoolet.jobs.dispatcher.in_tasks import OPENER, queue_as_json
 from zoolet.jobs.errors import ExecutorError, InvalidJobError, JobError
+from zoolet.jobs.execution import memory_limit
 from zoolet.jobs.execution.attempts import Setup
 from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
+from zoolet.jobs.execution.memory_limit import bytes_of
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.worker.executor_control import IDLE_S, ExecutorLimits
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
 from zoolet.jobs.znodes.forks import HomeProcess
+
+log = logging.getLogger(__name__)
 
 GRACE_MS = 7_000
 """Default grace period of a stop, in ms. Docker kills a container 10 s after SIGTERM, so the worker
@@ -36,6 +41,17 @@ class Worker:
         loader: the name of the function that loads a group (`zoolet.jobs.execution.functions`);
             None if tasks need no data: they get None as their group.
         executors: the number of executors, each of which runs one job at a time.
+        min_executors, max_executors: the number of executors follows the number of waiting jobs
+            between these limits, of which each is ``executors`` by default. The worker starts with
+            the minimum.
+        executor_idle_s: the time, in seconds, after which an executor without a job is stopped, if
+            there are more than ``min_executors``.
+        max_jobs_per_executor: the number of jobs after which the process of an executor is
+            replaced; None for no limit.
+        max_executor_mib: the process of an executor is replaced after a job if its resident memory
+            is greater, in MiB; None for no limit.
+        attempt_memory_mib: the limit of the memory of an executor's processes during an attempt, in
+            MiB. An attempt that exceeds it fails, and its processes are ended. None for no limit.
         threads: whether tasks run in threads of this process instead of processes of their own.
             Threads share one cache, and their tasks cannot be ended.
         cache_groups: the number of loaded groups that each executor's cache keeps.
@@ -63,6 +79,12 @@ class Worker:
         *,
         loader: str | None = None,
         executors: int = 1,
+        min_executors: int | None = None,
+        max_executors: int | None = None,
+        executor_idle_s: float = IDLE_S,
+        max_jobs_per_executor: int | None = None,
+        max_executor_mib: int | None = None,
+        attempt_memory_mib: int | None = None,
         threads: bool = False,
         cache_groups: int = 8,
         cache_bytes: int | None = None,
@@ -74,15 +96,17 @@ class Worker:
     ) -> None:
         if executors < 1 or cache_groups < 1:
             raise InvalidJobError("a worker needs at least 1 executor and room for 1 group")
-        if sys.platform == "win32" and not threads:
-            raise ExecutorError(f"{needs_posix('a worker')} A Worker with threads=True does, too.")
-        if isinstance(hosts, str):
-            hosts = ConnectionSettings(
-                hosts,
-                session_timeout_ms=session_timeout_ms,
-                connect_timeout_ms=connect_timeout_ms,
-            )
-        connection, root = hosts.moving_chroot(root)
+        _check_process_options(
+            threads=threads,
+            max_jobs_per_executor=max_jobs_per_executor,
+            max_executor_mib=max_executor_mib,
+            attempt_memory_mib=attempt_memory_mib,
+        )
+        settings = _settings(hosts, session_timeout_ms, connect_timeout_ms)
+        connection, root = settings.moving_chroot(root)
+        limits = ExecutorLimits.of(
+            executors, min_executors, max_executors, max_jobs_per_executor, max_executor_mib
+        )
         self._options = WorkerOptions(
             connection,
             root,
@@ -95,8 +119,9 @@ class Worker:
                 output_token=uuid.uuid4().hex,
                 opener=OPENER,
                 queue=queue_as_json(connection, root, result_store),
+                attempt_memory_bytes=bytes_of(attempt_memory_mib),
             ),
-            executors,
+            limits.stopping_idle_after(executor_idle_s),
             threads,
             locality_wait_ms / 1000 if loader is not None else 0.0,
             result_store,
@@ -152,6 +177,18 @@ class Worker:
         if self._run is not None:
             self._run.hands.stop_waiting()
 
+    def reload(self) -> None:
+        """Load new code: replace each executor by a new process when its jobs have ended.
+
+        The worker keeps its session. If the loader cannot be imported any more, the worker logs
+        the error and keeps the old executors. Executors in threads cannot be replaced.
+        """
+        self._home.check()
+        if self._options.threads:
+            log.warning("executors in threads cannot load new code: restart the worker instead")
+        elif self._run is not None:
+            self._run.control.reload()
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -192,6 +229,42 @@ class Worker:
         """The number of jobs that are taken and not recorded as ended."""
         return 0 if self._run is None else len(self._run.hands.all())
 
+    @property
+    def executor_count(self) -> int:
+        """The current number of executors; 0 before `start`."""
+        return 0 if self._run is None else self._run.executor_count
+
     def tally(self) -> dict[str, float]:
         """Return the counts of the worker's work since its start, by name."""
         return {} if self._run is None else self._run.recorder.tally.as_dict()
+
+
+def _settings(
+    hosts: str | ConnectionSettings, session_timeout_ms: int, connect_timeout_ms: int
+) -> ConnectionSettings:
+    if not isinstance(hosts, str):
+        return hosts
+    return ConnectionSettings(
+        hosts, session_timeout_ms=session_timeout_ms, connect_timeout_ms=connect_timeout_ms
+    )
+
+
+def _check_process_options(*, threads: bool, **options: int | None) -> None:
+    """Check the options that are only for executors in processes, by name.
+
+    Raises:
+        InvalidJobError: an option is out of range, or the executors are threads.
+        ExecutorError: tasks cannot run in processes on this system, or the system does not report
+            the memory of processes.
+    """
+    if sys.platform == "win32" and not threads:
+        raise ExecutorError(f"{needs_posix('a worker')} A Worker with threads=True does, too.")
+    for name, value in options.items():
+        if value is None:
+            continue
+        if value < 1:
+            raise InvalidJobError(f"{name} is {value}: it must be at least 1")
+        if threads:
+            raise InvalidJobError(f"{name} is only for executors in processes, not for threads")
+        if name.endswith("_mib") and not memory_limit.is_supported():
+            raise ExecutorError(f"{name} needs Linux, with the processes' children in /proc")
