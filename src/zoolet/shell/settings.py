@@ -162,8 +162,8 @@ def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str
         "--auth",
         action="append",
         metavar="SCHEME:SECRET",
-        help="log in, as in digest:user:password, or sasl:user:password for SASL; may be repeated (default: the logins in"
-        f" the variable {AUTH_VARIABLE}, one per line, which ps does not show)",
+        help="log in, as in digest:user:password, or sasl:user:password for SASL; may be repeated"
+        f" (default: the logins in the variable {AUTH_VARIABLE}, one per line, which ps does not show)",
     )
     for option, variable, what in (
         (
