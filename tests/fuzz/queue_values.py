@@ -181,6 +181,25 @@ SCHEDULE: dict[str, Any] = {
     "runs": [{"due_ms": 1795852800000, "job": None, "reason": "skipped"}],
     "skipped": 0,
 }
+DATASET: dict[str, Any] = {
+    "loader": "files",
+    "location": "/nothing",
+    "options": {"version": "stat", "pattern": "*"},
+    "revision": "0" * 16,
+    "chunks": 1,
+    "groups": 1,
+    "rows": 10,
+    "size_bytes": None,
+    "created_ms": 1795852800000,
+    "refreshed_ms": 1795852800000,
+}
+SOURCE: dict[str, Any] = {
+    "loader": "files",
+    "options": {"version": "stat", "pattern": "*"},
+    "columns": None,
+    "version": "v",
+    "position": {"path": "/nothing", "stat": "1.1"},
+}
 BATCH: dict[str, Any] = {"jobs": 1, "submitted_ms": 1795852800000, "after": "other"}
 
 
@@ -193,6 +212,8 @@ def job(chance: random.Random, place: str) -> bytes:
     }
     if chance.random() < 0.3:
         good |= {"errors": [ERROR], "attempts": 1}
+    if chance.random() < 0.2:
+        good |= {"source": _with_wrong_part(chance, SOURCE)}
     if chance.random() < 0.2:
         return any_bytes(chance)
     return changed(chance, good)
@@ -253,7 +274,14 @@ def _kinds() -> dict[str, Callable[[random.Random, int], Write]]:
         )
         return Write(f"chains/c{number}", after)
 
+    def groups(chance: random.Random) -> bytes:
+        group = ["a", "v", 1, 10, {"path": "/nothing", "stat": "1.1"}]
+        group[chance.randrange(5)] = any_value(chance)
+        return chance.choice((json.dumps([group]).encode(), any_bytes(chance)))
+
     return {
+        "dataset": either("datasets/d{number}", DATASET),
+        "dataset's groups": lambda c, n: Write(f"datasets/d{n - n % 2}/{'0' * 16}-0", groups(c)),
         "unowned": in_place("unowned"),
         "unowned again": in_place("unowned"),
         "deferred": in_place("deferred"),

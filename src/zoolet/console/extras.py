@@ -15,10 +15,12 @@ EXTRAS: Final = {
     "prompt_toolkit": "shell",
     "opentelemetry": "opentelemetry",
     "psycopg": "postgresql",
+    "pyarrow": "parquet",
     "pytest": "testing",
     "rich": "shell",
     "sqlalchemy": "jobs",
     "tzdata": "jobs",
+    "uproot": "root",
     "zstandard": "archive",
 }
 """The extra that installs each optional package (pyproject.toml)."""

@@ -15,15 +15,20 @@ if TYPE_CHECKING:
     from zoolet.client.connecting.servers import Servers
     from zoolet.client.connecting.settings import ConnectionSettings
     from zoolet.client.connecting.tls_files import TlsFiles
-    from zoolet.jobs.aio.batch import AsyncBatch
+    from zoolet.jobs.aio.batch import AsyncBatch, AsyncMapResult
     from zoolet.jobs.aio.dispatcher import AsyncDispatcher
     from zoolet.jobs.context.current_job import CurrentJob, current_job
+    from zoolet.jobs.datasets.datasets import Dataset, Datasets
     from zoolet.jobs.dispatcher.batch import Batch, BatchIncompleteError, JobFailedError
     from zoolet.jobs.dispatcher.dispatcher import Dispatcher
+    from zoolet.jobs.dispatcher.maps import MapResult, PartialResult, Share
     from zoolet.jobs.errors import (
         AccessDeniedError,
         BatchExistsError,
         ConnectError,
+        DatasetChangedError,
+        DatasetError,
+        DatasetExistsError,
         DisconnectedError,
         ExecutorError,
         ForkedError,
@@ -41,14 +46,17 @@ if TYPE_CHECKING:
         ScheduleExistsError,
         SoftTimeoutError,
         UnknownBatchError,
+        UnknownDatasetError,
         UnknownQueueError,
         UnknownScheduleError,
         UnreadableJobError,
         WorkerGoneError,
     )
+    from zoolet.jobs.loaders.groups import DatasetGroup
     from zoolet.jobs.queue.queue import JobQueue
     from zoolet.jobs.queue.taking import TakeResult
     from zoolet.jobs.records.control import Control
+    from zoolet.jobs.records.datasets import DatasetRecord
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
@@ -80,6 +88,7 @@ __all__ = [
     "Address",
     "AsyncBatch",
     "AsyncDispatcher",
+    "AsyncMapResult",
     "AttemptError",
     "AttemptOutput",
     "Batch",
@@ -90,6 +99,13 @@ __all__ = [
     "Control",
     "Credential",
     "CurrentJob",
+    "Dataset",
+    "DatasetChangedError",
+    "DatasetError",
+    "DatasetExistsError",
+    "DatasetGroup",
+    "DatasetRecord",
+    "Datasets",
     "DisconnectedError",
     "Dispatcher",
     "ExecutorError",
@@ -109,10 +125,12 @@ __all__ = [
     "JobTimeoutError",
     "JobsDoNotEndError",
     "ListedSchedule",
+    "MapResult",
     "Missed",
     "Origin",
     "Overlap",
     "OwnershipLostError",
+    "PartialResult",
     "Place",
     "QueueSettings",
     "QueueTester",
@@ -126,6 +144,7 @@ __all__ = [
     "Schedules",
     "ServerClock",
     "Servers",
+    "Share",
     "SoftTimeoutError",
     "Submission",
     "SubmitOptions",
@@ -133,6 +152,7 @@ __all__ = [
     "Task",
     "TlsFiles",
     "UnknownBatchError",
+    "UnknownDatasetError",
     "UnknownQueueError",
     "UnknownScheduleError",
     "UnreadableJobError",
@@ -148,6 +168,7 @@ _MODULES = {
     "Address": "zoolet.model.addresses",
     "AsyncBatch": "zoolet.jobs.aio.batch",
     "AsyncDispatcher": "zoolet.jobs.aio.dispatcher",
+    "AsyncMapResult": "zoolet.jobs.aio.batch",
     "AttemptError": "zoolet.jobs.records.job_values",
     "AttemptOutput": "zoolet.jobs.records.job_values",
     "Batch": "zoolet.jobs.dispatcher.batch",
@@ -158,6 +179,13 @@ _MODULES = {
     "Control": "zoolet.jobs.records.control",
     "Credential": "zoolet.client.connecting.options",
     "CurrentJob": "zoolet.jobs.context.current_job",
+    "Dataset": "zoolet.jobs.datasets.datasets",
+    "DatasetChangedError": "zoolet.jobs.errors",
+    "DatasetError": "zoolet.jobs.errors",
+    "DatasetExistsError": "zoolet.jobs.errors",
+    "DatasetGroup": "zoolet.jobs.loaders.groups",
+    "DatasetRecord": "zoolet.jobs.records.datasets",
+    "Datasets": "zoolet.jobs.datasets.datasets",
     "DisconnectedError": "zoolet.jobs.errors",
     "Dispatcher": "zoolet.jobs.dispatcher.dispatcher",
     "ExecutorError": "zoolet.jobs.errors",
@@ -178,9 +206,11 @@ _MODULES = {
     "JobsDoNotEndError": "zoolet.jobs.testing.inline_worker",
     "ListedSchedule": "zoolet.jobs.schedules.schedules",
     "Missed": "zoolet.jobs.records.schedules",
+    "MapResult": "zoolet.jobs.dispatcher.maps",
     "Origin": "zoolet.jobs.submit.submission",
     "Overlap": "zoolet.jobs.records.schedules",
     "OwnershipLostError": "zoolet.jobs.errors",
+    "PartialResult": "zoolet.jobs.dispatcher.maps",
     "Place": "zoolet.jobs.records.transitions",
     "QueueSettings": "zoolet.jobs.records.settings",
     "QueueTester": "zoolet.jobs.testing.queue_tester",
@@ -195,6 +225,7 @@ _MODULES = {
     "ServerClock": "zoolet.jobs.znodes.server_clock",
     "Servers": "zoolet.client.connecting.servers",
     "SoftTimeoutError": "zoolet.jobs.errors",
+    "Share": "zoolet.jobs.dispatcher.maps",
     "Submission": "zoolet.jobs.submit.submission",
     "SubmitOptions": "zoolet.jobs.tasks.options",
     "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",
@@ -202,6 +233,7 @@ _MODULES = {
     "Task": "zoolet.jobs.tasks.task",
     "TlsFiles": "zoolet.client.connecting.tls_files",
     "UnknownBatchError": "zoolet.jobs.errors",
+    "UnknownDatasetError": "zoolet.jobs.errors",
     "UnknownQueueError": "zoolet.jobs.errors",
     "UnknownScheduleError": "zoolet.jobs.errors",
     "UnreadableJobError": "zoolet.jobs.errors",

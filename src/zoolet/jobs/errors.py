@@ -137,3 +137,19 @@ class ResultRefusedError(ResultStoreError):
 
 class ExecutorError(JobError):
     """An executor failed: its process cannot be started, or its thread ended with an error."""
+
+
+class DatasetError(JobError):
+    """A dataset cannot be described or loaded; the message says why."""
+
+
+class DatasetChangedError(DatasetError):
+    """The data of a group has changed since the dataset was described: refresh the dataset."""
+
+
+class UnknownDatasetError(DatasetError):
+    """The queue has no description of a dataset of this name."""
+
+
+class DatasetExistsError(DatasetError):
+    """The queue already has a description of a dataset of this name: refresh or remove it."""

@@ -10,7 +10,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from zoolet.jobs.aio.bridge import run
+from zoolet.jobs.datasets.datasets import Dataset
 from zoolet.jobs.dispatcher.batch import Batch, JobFailedError, late_results
+from zoolet.jobs.dispatcher.maps import PARTIALS_EVERY_S, MapResult, PartialResult
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.submit.submission import Origin, Submission
@@ -113,3 +115,38 @@ class AsyncBatch:
             return [job async for job in self]
 
         return collect().__await__()
+
+
+class AsyncMapResult:
+    """The results of a task on all groups of a dataset; see `MapResult`."""
+
+    def __init__(self, result: MapResult) -> None:
+        self._result = result
+        self._lock = asyncio.Lock()
+        self.batch = AsyncBatch(result.batch)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset as it was when the jobs were submitted."""
+        return self._result.dataset
+
+    async def partials(
+        self,
+        *,
+        every_s: float = PARTIALS_EVERY_S,
+        timeout_s: float | None = None,
+        server_timeout_s: float | None = TIMEOUT_S,
+    ) -> AsyncIterator[PartialResult]:
+        """Yield the merged results of the groups that have ended; see `MapResult.partials`.
+
+        The merging function runs in the event loop's thread.
+        """
+        found = self._result.partials(
+            every_s=every_s, timeout_s=timeout_s, server_timeout_s=server_timeout_s
+        )
+        while True:
+            async with self._lock:
+                partial_result = await run(partial(next, found, None))
+            if partial_result is None:
+                return
+            yield partial_result

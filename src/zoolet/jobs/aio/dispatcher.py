@@ -16,12 +16,12 @@ from typing import Any, ParamSpec, Self, TypeVar
 from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.jobs.aio.async_link import AsyncLink, close_client
-from zoolet.jobs.aio.batch import AsyncBatch
+from zoolet.jobs.aio.batch import AsyncBatch, AsyncMapResult
 from zoolet.jobs.aio.bridge import run
 from zoolet.jobs.aio.connection import opened
 from zoolet.jobs.aio.key_namer import AsyncKeyNamer
 from zoolet.jobs.aio.undoing import undo
-from zoolet.jobs.dispatcher.batch import Batch
+from zoolet.jobs.datasets.datasets import Datasets
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.queue.queue import JobQueue
@@ -117,6 +117,11 @@ class AsyncDispatcher:
         """
         return self._open.queue
 
+    @property
+    def datasets(self) -> Datasets:
+        """The datasets that the queue describes, whose methods are called with `run`."""
+        return self._open.datasets
+
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call an ordinary function that uses `queue`; the event loop runs while it waits.
 
@@ -153,24 +158,26 @@ class AsyncDispatcher:
         timeout_s: float | None = TIMEOUT_S,
     ) -> AsyncBatch:
         """Submit one job, and return a batch that has only this job; see `Dispatcher.submit`."""
-        return await self._submitted(
-            partial(
-                self._open.submit,
-                task,
-                dataset,
-                groupid,
-                parameters,
-                priority=priority,
-                max_attempts=max_attempts,
-                backoff_ms=backoff_ms,
-                timeout_ms=timeout_ms,
-                not_before_ms=not_before_ms,
-                expires_ms=expires_ms,
-                idempotency_key=idempotency_key,
-                soft_timeout_ms=soft_timeout_ms,
-                jitter_percent=jitter_percent,
-                reuse=reuse,
-                timeout_s=timeout_s,
+        return AsyncBatch(
+            await self._submitted(
+                partial(
+                    self._open.submit,
+                    task,
+                    dataset,
+                    groupid,
+                    parameters,
+                    priority=priority,
+                    max_attempts=max_attempts,
+                    backoff_ms=backoff_ms,
+                    timeout_ms=timeout_ms,
+                    not_before_ms=not_before_ms,
+                    expires_ms=expires_ms,
+                    idempotency_key=idempotency_key,
+                    soft_timeout_ms=soft_timeout_ms,
+                    jitter_percent=jitter_percent,
+                    reuse=reuse,
+                    timeout_s=timeout_s,
+                )
             )
         )
 
@@ -182,9 +189,8 @@ class AsyncDispatcher:
         timeout_s: float | None = TIMEOUT_S,
     ) -> AsyncBatch:
         """Submit the job of a request, for example of ``task.request(...)``."""
-        return await self._submitted(
-            partial(self._open.submit_request, request, reuse=reuse, timeout_s=timeout_s)
-        )
+        submit = partial(self._open.submit_request, request, reuse=reuse, timeout_s=timeout_s)
+        return AsyncBatch(await self._submitted(submit))
 
     async def submit_batch(
         self,
@@ -197,16 +203,54 @@ class AsyncDispatcher:
     ) -> AsyncBatch:
         """Submit jobs as a batch that any process can follow; see `Dispatcher.submit_batch`."""
         before = after._batch if isinstance(after, AsyncBatch) else after  # noqa: SLF001
-        return await self._submitted(
-            partial(
-                self._open.submit_batch,
-                requests,
-                reuse=reuse,
-                name=name,
-                after=before,
-                timeout_s=timeout_s,
-            )
+        submit = partial(
+            self._open.submit_batch,
+            requests,
+            reuse=reuse,
+            name=name,
+            after=before,
+            timeout_s=timeout_s,
         )
+        return AsyncBatch(await self._submitted(submit))
+
+    async def map(
+        self,
+        task: str | Callable[..., Any],
+        dataset: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        reduce: str | Callable[[list[Any]], Any] | None = None,
+        refresh: bool = True,
+        name: str | None = None,
+        reuse: bool | None = None,
+        priority: int = 0,
+        max_attempts: int = 3,
+        backoff_ms: int = 0,
+        timeout_ms: int | None = None,
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> AsyncMapResult:
+        """Submit a task for each group of a described dataset; see `Dispatcher.map`.
+
+        With ``refresh``, the files are read in the event loop's thread.
+        """
+        submit = partial(
+            self._open.map,
+            task,
+            dataset,
+            parameters,
+            columns=columns,
+            reduce=reduce,
+            refresh=refresh,
+            name=name,
+            reuse=reuse,
+            priority=priority,
+            max_attempts=max_attempts,
+            backoff_ms=backoff_ms,
+            timeout_ms=timeout_ms,
+            timeout_s=timeout_s,
+        )
+        return AsyncMapResult(await self._submitted(submit))
 
     async def batch(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> AsyncBatch:
         """Return the batch of this name, which any process may have submitted."""
@@ -238,10 +282,10 @@ class AsyncDispatcher:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _submitted(self, submit: Callable[[], Batch]) -> AsyncBatch:
+    async def _submitted(self, submit: Callable[[], T]) -> T:
         created: list[str] = []
         try:
-            return AsyncBatch(await run(submit, created))
+            return await run(submit, created)
         except asyncio.CancelledError:
             if created:
                 task = asyncio.create_task(self._undo(created))

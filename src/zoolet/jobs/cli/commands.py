@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from zoolet.console.printing import Printer
+from zoolet.jobs.cli.dataset_commands import dataset as dataset_commands
 from zoolet.jobs.cli.options import (
     FromNow,
     Target,
@@ -42,7 +43,7 @@ def jobs() -> None:
     """Submit jobs to a queue, inspect the queue, and operate the queue."""
 
 
-for command in (*operating_commands, schedule):
+for command in (*operating_commands, schedule, dataset_commands):
     jobs.add_command(command)
 
 

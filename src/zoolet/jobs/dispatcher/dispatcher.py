@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.jobs.context.current_dispatcher import enter_dispatcher, leave_dispatcher
+from zoolet.jobs.datasets.datasets import Datasets
 from zoolet.jobs.dispatcher.batch import Batch
+from zoolet.jobs.dispatcher.maps import MapResult, map_requests
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
+from zoolet.jobs.records.task_names import task_name
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.schedules.schedules import Schedules
 from zoolet.jobs.submit.keys import KeyNamer
@@ -48,6 +51,7 @@ class Dispatcher:
         queue: the queue.
         results: the reader of the queue's large results.
         schedules: the schedules of the queue, which submit jobs at times.
+        datasets: the datasets that the queue describes.
 
     Raises:
         UnknownQueueError: the queue does not exist, and ``create`` is False.
@@ -75,6 +79,7 @@ class Dispatcher:
         self.schedules = Schedules(self.queue)
         self._namer = self._new_namer(self.queue.layout)
         self.results = ResultReader(self.queue, result_store)
+        self.datasets = Datasets(self.queue)
         self._submitter = Submitter(self.queue.layout, self.queue.clock_ms, self._namer.name_later)
         try:
             if create:
@@ -188,6 +193,67 @@ class Dispatcher:
         with self._within(timeout_s, "submit", unknown=unknown, each_request=True):
             submissions = self._submitter.submit_batch(requests, name, reuse=reuse, after=after)
         return Batch(self.queue, submissions, name, self.results)
+
+    def map(
+        self,
+        task: str | Callable[..., Any],
+        dataset: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        reduce: str | Callable[[list[Any]], Any] | None = None,
+        refresh: bool = True,
+        name: str | None = None,
+        reuse: bool | None = None,
+        priority: int = 0,
+        max_attempts: int = 3,
+        backoff_ms: int = 0,
+        timeout_ms: int | None = None,
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> MapResult:
+        """Submit a task for each group of a described dataset, as a batch.
+
+        Args:
+            task: the task, which gets the group in the form that the dataset's loader gives it.
+            dataset: the name of a dataset that the queue describes (`Datasets.create`).
+            parameters: the JSON object that the task gets for each group.
+            columns: the names of the columns that the task needs; only these are read. None: all.
+            reduce: a function that merges a list of results into one result of the same form, or
+                its name. It must not depend on the order or the grouping of the results.
+            refresh: whether to refresh the description first, so that changed files get new
+                versions (`Datasets.refresh`). This process must then reach the data.
+            name: the name of the batch; None: a random name.
+            reuse: whether requests reuse earlier jobs, as in `submit_batch`.
+            priority: as in `JobRequest`, like ``max_attempts``, ``backoff_ms`` and ``timeout_ms``.
+            max_attempts: the number of failed attempts after which a job is FAILED.
+            backoff_ms: the delay after the first failed attempt of a job.
+            timeout_ms: the time limit of an attempt.
+            timeout_s: the time limit, in seconds, for each request to the server; None: no limit.
+
+        Raises:
+            UnknownDatasetError: the queue describes no dataset of this name.
+            DatasetError: ``refresh`` is true, and this process cannot read the data.
+            InvalidJobError: an argument is invalid; nothing was submitted.
+            BatchExistsError: the queue already has a batch of this name.
+            JobTimeoutError: the server did not reply in time. If its ``is_outcome_unknown`` is
+                true, jobs may have been submitted.
+        """
+        read = self.datasets.refresh if refresh else self.datasets.describe
+        described = read(dataset, timeout_s=timeout_s)
+        requests = map_requests(
+            task,
+            described,
+            parameters or {},
+            columns,
+            priority=priority,
+            max_attempts=max_attempts,
+            backoff_ms=backoff_ms,
+            timeout_ms=timeout_ms,
+        )
+        if reduce is not None:
+            task_name(reduce)
+        batch = self.submit_batch(requests, reuse=reuse, name=name, timeout_s=timeout_s)
+        return MapResult(batch, described, reduce)
 
     def batch(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Batch:
         """Return the batch of this name, which any process may have submitted.

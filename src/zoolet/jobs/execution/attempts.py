@@ -89,6 +89,7 @@ class Work(NamedTuple):
     careful: bool = False
     attempt: int = 1
     soft_timeout_ms: int | None = None
+    source: dict[str, Any] | None = None
 
     @property
     def label(self) -> Label:
@@ -109,12 +110,15 @@ class Work(NamedTuple):
 
     def encode(self) -> str:
         """Return the JSON list of the attributes, in their order."""
-        name, task, dataset, groupid, parameters, timeout_ms, careful, attempt, soft_ms = self
+        (
+            name, task, dataset, groupid, parameters, timeout_ms, careful, attempt, soft_ms, source,
+        ) = self  # fmt: skip
+        last = "" if source is None else f",{_to_json(source)}"
         return (
             f"[{_text(name)},{_text(task)},{_text(dataset)},{_text(groupid)}"
             f",{_to_json(parameters)},{'null' if timeout_ms is None else timeout_ms}"
             f",{'true' if careful else 'false'},{attempt}"
-            f",{'null' if soft_ms is None else soft_ms}]"
+            f",{'null' if soft_ms is None else soft_ms}{last}]"
         )
 
 
@@ -191,10 +195,8 @@ class Attempter:
         self._dispatcher = TaskDispatcher(
             None if opener is None else partial(_open_dispatcher, opener, setup.queue)
         )
-        self.cache: GroupCache | None = None
-        if setup.loader is not None:
-            loader = load_function(setup.loader, LOADERS)
-            self.cache = GroupCache(loader, setup.cache_groups, setup.cache_bytes)
+        loader = None if setup.loader is None else load_function(setup.loader, LOADERS)
+        self.cache = GroupCache(loader, setup.cache_groups, setup.cache_bytes)
         self._tasks: dict[str, Task] = {}
         self._decorated: dict[str, DecoratedTask] = {}
         """The tasks that were decorated with `zoolet.jobs.task`."""
@@ -217,10 +219,10 @@ class Attempter:
             if (missing := self._load_task(work.task)) is not None:
                 return missing
         group: Any = None
-        if self.cache is None or work.group is None:
+        if work.group is None or not self.cache.can_load(work.source):
             listener.started(None, ())
         else:
-            group, cache_hit, dropped = self.cache.get(*work.group)
+            group, cache_hit, dropped = self.cache.get(*work.group, work.source)
             listener.started(cache_hit, dropped)
         token = begin_job(
             CurrentJob(
@@ -274,4 +276,6 @@ class Attempter:
     def _is_ready(self, work: Work) -> bool:
         if work.task not in self._tasks:
             return False
-        return self.cache is None or work.group is None or work.group in self.cache.held()
+        if work.group is None or not self.cache.can_load(work.source):
+            return True
+        return self.cache.has(*work.group, work.source)

@@ -3,10 +3,12 @@
 Invariants:
 
 - One thread at a time loads a group; other threads that need the group wait for it.
+- If a job has a source, the group is loaded from this source. A group that was loaded from another
+  source, for example with other columns, is loaded again.
 - The cache keeps at most ``limit_groups`` groups and ``limit_bytes`` bytes. It drops the least
   recently used groups first. A group that is larger than ``limit_bytes`` is not kept.
 
-This module imports `zoolet.jobs.records`.
+This module imports `zoolet.jobs.loaders` and `zoolet.jobs.records`.
 """
 
 import sys
@@ -18,6 +20,9 @@ from typing import Any, NamedTuple
 from zoolet.jobs.records.job_names import Group
 
 _DEPTH = 50
+
+Source = Mapping[str, Any] | None
+"""How the group of a job is loaded (`zoolet.jobs.records.job.Job.source`)."""
 
 
 class Loaded(NamedTuple):
@@ -38,7 +43,8 @@ class GroupCache:
     """Loads groups, and keeps the groups that were used last.
 
     Args:
-        loader: called with dataset and groupid; returns the group.
+        loader: called with dataset and groupid; returns the group. None: only groups of jobs with a
+            source can be loaded.
         limit_groups: the number of groups that the cache keeps, at least 1.
         limit_bytes: the limit, in bytes, of all groups in the cache, as `size_bytes_of` estimates
             them; None for no limit.
@@ -46,7 +52,7 @@ class GroupCache:
 
     def __init__(
         self,
-        loader: Callable[[str, str], Any],
+        loader: Callable[[str, str], Any] | None,
         limit_groups: int,
         limit_bytes: int | None = None,
     ) -> None:
@@ -58,6 +64,7 @@ class GroupCache:
         self._changed = threading.Condition()
         self._groups: OrderedDict[Group, Any] = OrderedDict()
         self._size_bytes: dict[Group, int] = {}
+        self._sources: dict[Group, Source] = {}
         self._loading: set[Group] = set()
 
     def held(self) -> frozenset[Group]:
@@ -65,30 +72,54 @@ class GroupCache:
         with self._changed:
             return frozenset(self._groups)
 
-    def get(self, dataset: str, groupid: str) -> Loaded:
+    def can_load(self, source: Source) -> bool:
+        """Return whether there is a loader for the groups of jobs with this source."""
+        return source is not None or self._loader is not None
+
+    def has(self, dataset: str, groupid: str, source: Source = None) -> bool:
+        """Return whether a group is loaded, from this source."""
+        with self._changed:
+            return self._has((dataset, groupid), source)
+
+    def _has(self, key: Group, source: Source) -> bool:
+        return key in self._groups and self._sources[key] == source
+
+    def get(self, dataset: str, groupid: str, source: Source = None) -> Loaded:
         """Return a group, and load it first if it is not in the cache.
 
-        An exception of the loader is raised; the cache stays the same then.
+        ``source`` says how to load the group; None: with the loader. An exception of the loader is
+        raised; the cache stays the same then.
         """
         key = (dataset, groupid)
         with self._changed:
             # This wait ends when the loader ends, which runs in another thread (see `finally`).
             self._changed.wait_for(lambda: key not in self._loading)
-            if key in self._groups:
+            if self._has(key, source):
                 self._groups.move_to_end(key)
                 return Loaded(self._groups[key], cache_hit=True)
             self._loading.add(key)
         try:
-            group = self._loader(dataset, groupid)
+            group = self._load(dataset, groupid, source)
             size_bytes = 0 if self._limit_bytes is None else size_bytes_of(group)
             with self._changed:
                 self._groups[key] = group
+                self._groups.move_to_end(key)
+                self._sources[key] = source
                 self._size_bytes[key] = size_bytes
                 return Loaded(group, cache_hit=False, dropped=tuple(self._drop()))
         finally:
             with self._changed:
                 self._loading.discard(key)
                 self._changed.notify_all()
+
+    def _load(self, dataset: str, groupid: str, source: Source) -> Any:
+        if source is not None:
+            from zoolet.jobs.loaders.loading import load_source  # noqa: PLC0415 -- rarely needed
+
+            return load_source(dataset, groupid, source)
+        if self._loader is None:
+            raise ValueError(f"there is no loader for the group {groupid} of {dataset}")
+        return self._loader(dataset, groupid)
 
     def _drop(self) -> list[Group]:
         """Drop groups until both limits hold, and return their names."""
@@ -97,7 +128,7 @@ class GroupCache:
             self._limit_bytes is not None and sum(self._size_bytes.values()) > self._limit_bytes
         ):
             key, _ = self._groups.popitem(last=False)
-            del self._size_bytes[key]
+            del self._size_bytes[key], self._sources[key]
             dropped.append(key)
         return dropped
 

@@ -164,8 +164,7 @@ class ThreadExecutor:
 
     def held(self) -> frozenset[Group]:
         """Return the groups in the cache."""
-        cache = self._attempter.cache
-        return frozenset() if cache is None else cache.held()
+        return self._attempter.cache.held()
 
     def stop(self) -> None:
         """Attempt no further job; a running task cannot be ended."""

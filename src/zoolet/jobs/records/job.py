@@ -60,6 +60,7 @@ class Job(NamedTuple):
         import_worker: the id of the last worker that failed to import the task.
         soft_timeout_ms: the time after which the task is asked to end (`JobRequest`).
         jitter_percent: by how many percent a back-off is shortened at most (`JobRequest`).
+        source: how an executor loads the group (`JobRequest`); None: with the worker's loader.
         state: the job's state.
         worker: the id of the worker that owns or ended the job; None: no worker.
         attempts: the number of attempts that have ended, with a result or an error.
@@ -98,6 +99,7 @@ class Job(NamedTuple):
     import_worker: str | None = None
     soft_timeout_ms: int | None = None
     jitter_percent: int = 0
+    source: JsonObject | None = None
     state: JobState = JobState.PENDING
     worker: str | None = None
     attempts: int = 0
@@ -142,6 +144,8 @@ class Job(NamedTuple):
         parameters = plain_json("parameters", request.parameters)
         if parameters is not request.parameters:
             request = replace(request, parameters=parameters)
+        if request.source is not None:
+            request = replace(request, source=plain_json("source", request.source))
         waits_for = None
         if chained:
             waits_for = WAITS_FOR_BATCH
@@ -167,6 +171,7 @@ class Job(NamedTuple):
             waits_for=waits_for,
             soft_timeout_ms=request.soft_timeout_ms,
             jitter_percent=request.jitter_percent,
+            source=request.source,
         )
         job.check_size()
         return job
@@ -395,6 +400,7 @@ class Job(NamedTuple):
             bool(self.errors or self.output)
             or is_large(self.task)
             or is_large(self.parameters)
+            or (self.source is not None and is_large(self.source))
             or is_large(self.result)
         )
 

@@ -111,6 +111,11 @@ def parse(name: str) -> JobName | None:
         return None
 
 
+def encoded_bytes(text: str) -> int:
+    """Return the number of bytes that a dataset or groupid takes in a job's name."""
+    return len("".join(map(_encode_character, text)).encode())
+
+
 def _encode(part: str, text: str) -> str:
     if not isinstance(text, str) or not text:
         raise InvalidJobError(f"{part} {text!r} is not a text of at least one character")

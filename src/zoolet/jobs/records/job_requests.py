@@ -50,6 +50,8 @@ class JobRequest:
             no limit.
         jitter_percent: by how many percent at most a delay of the back-off is shortened; different
             jobs get different delays.
+        source: how an executor loads the group, a JSON object that the dataset's description gives
+            (`zoolet.jobs.loaders`); None: the worker's ``--loader`` loads the group.
     """
 
     task: str | Callable[..., Any]
@@ -65,6 +67,7 @@ class JobRequest:
     idempotency_key: str | None = None
     soft_timeout_ms: int | None = None
     jitter_percent: int = 0
+    source: JsonObject | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", task_name(self.task))
@@ -84,13 +87,14 @@ class JobRequest:
         """The hash that identifies the work.
 
         It is the hash of the idempotency key, or, without a key, of the task, the dataset, the
-        groupid and the parameters.
+        groupid, the parameters and the source.
         """
         if self.idempotency_key is not None:
             work: object = {"idempotency_key": self.idempotency_key}
         else:
             groupid = group_text(self.groupid)
-            work = [self.task_name, self.dataset, groupid, self.parameters]
+            parts: list[object] = [self.task_name, self.dataset, groupid, self.parameters]
+            work = parts if self.source is None else [*parts, self.source]
         return hashlib.sha256(_to_sorted_json(work).encode()).hexdigest()
 
 
@@ -140,6 +144,12 @@ def check_request(request: JobRequest) -> None:
         raise InvalidJobError(
             f"soft_timeout_ms {soft_ms} is not less than timeout_ms {hard_ms}: the soft timeout"
             " must leave time for the task to end"
+        )
+    if request.source is not None and (
+        not isinstance(request.source, Mapping) or request.dataset is None
+    ):
+        raise InvalidJobError(
+            f"source {request.source!r} is not a JSON object of a job with dataset and groupid"
         )
     if request.idempotency_key is not None and not isinstance(request.idempotency_key, str):
         raise InvalidJobError(f"idempotency_key {request.idempotency_key!r} is not a text")

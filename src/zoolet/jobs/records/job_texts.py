@@ -28,6 +28,7 @@ _REQUEST_FIELDS: Final = (
     "import_worker",
     "soft_timeout_ms",
     "jitter_percent",
+    "source",
 )
 """The optional fields between ``submitted_ms`` and ``state``, in order."""
 _FIRST_REQUEST_FIELD: Final = 10

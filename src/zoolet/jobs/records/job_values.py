@@ -195,14 +195,15 @@ class _OneOf(_Field):
 
 @final
 class _OfType(_Field):
-    __slots__ = ("_type",)
+    __slots__ = ("_or_null", "_type")
 
-    def __init__(self, wanted: type, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, wanted: type, what: str, *, or_null: bool = False) -> None:
+        super().__init__(f"{what}{_or_null(or_null)}")
         self._type = wanted
+        self._or_null = or_null
 
     def is_right(self, value: Any) -> bool:
-        return type(value) is self._type
+        return type(value) is self._type or (self._or_null and value is None)
 
 
 def _or_null(or_null: bool) -> str:
@@ -241,6 +242,7 @@ OPTIONAL: Mapping[str, _Field] = {
     "import_worker": _ZnodeName(or_null=True),
     "soft_timeout_ms": _Number(1, TIMEOUT_LIMIT_MS, or_null=True),
     "jitter_percent": _Number(0, 100),
+    "source": _OfType(dict, "a JSON object", or_null=True),
     "losses": _Number(0, LOSSES_LIMIT),
     "worker": _ZnodeName(or_null=True),
     "output": _OfType(list, "a list"),

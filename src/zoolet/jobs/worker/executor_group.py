@@ -215,4 +215,5 @@ def _work(job: Job) -> Work:
         job.starts_carefully,
         job.attempts + 1,
         job.soft_timeout_ms,
+        None if job.source is None else dict(job.source),
     )

@@ -193,6 +193,7 @@ class WorkerRun:
             seed=uuid.uuid4().hex,
             cache_groups=self._options.setup.cache_groups,
             round_s=self._options.round_s,
+            has_loader=self._options.setup.loader is not None,
             on_step=self._step,
             on_gone=self.registration.gone,
             on_cancelled=self._abandon,

@@ -70,6 +70,8 @@ class JobTaker:
         cache_groups: the number of groups that an executor's cache keeps.
         round_s: the longest time, in seconds, for which the worker passes over a job because it
             has not loaded the job's data (`Affinity`).
+        has_loader: whether the executors load a group for every job with data. If not, only jobs
+            with a source have loaded data, and a worker that has loaded none does not wait.
         on_step: called with the name of a step and the names of the jobs that have reached it.
         on_gone: called with the id of a worker that is not registered in the queue any more.
         on_cancelled: called with jobs in hand that were cancelled.
@@ -86,6 +88,7 @@ class JobTaker:
         seed: str,
         cache_groups: int,
         round_s: float,
+        has_loader: bool,
         on_step: Callable[[str, Sequence[str]], None],
         on_gone: Callable[[str], None],
         on_cancelled: Callable[[Sequence[JobInHand]], None],
@@ -97,6 +100,7 @@ class JobTaker:
         self._wake = wake
         self._cache_groups = cache_groups
         self._round_s = round_s
+        self._has_loader = has_loader
         self._on_step = on_step
         self._on_gone = on_gone
         self._on_cancelled = on_cancelled
@@ -190,7 +194,8 @@ class JobTaker:
         passed_over = _CHANCE.randrange(reach * (SPREAD - 1) + 1) if self._contended else 0
         wanted = passed_over + reach
         paused_count = waiting.paused_count
-        choice = waiting.choose(wanted, time.monotonic(), self._affinity(), self._control.allows)
+        affinity = self._affinity()
+        choice = waiting.choose(wanted, time.monotonic(), affinity, self._control.allows)
         if len(choice.jobs) < count:
             self._executor_control.note_waiting(0)
         if choice.jobs:
@@ -205,7 +210,7 @@ class JobTaker:
             # `refresh` stopped at the pages of these paused jobs; the next call lists more pages.
             self._wake.set()
         times = [at for at in (listed_at, choice.again_at, left_at) if at is not None]
-        search_at = self._idle_since + self._round_s
+        search_at = self._idle_since + affinity.round_s
         if time.monotonic() < search_at:
             times.append(search_at)
         elif self._feed.search():
@@ -259,7 +264,9 @@ class JobTaker:
     def _affinity(self) -> Affinity:
         held = [executor.held() for executor in self._executors.open().values()]
         has_room = any(len(groups) < self._cache_groups for groups in held)
-        return Affinity({*self._hands.groups(), *frozenset().union(*held)}, has_room, self._round_s)
+        loaded = frozenset().union(*held)
+        round_s = self._round_s if self._has_loader or loaded else 0.0
+        return Affinity({*self._hands.groups(), *loaded}, has_room, round_s)
 
     def _own(self, chosen: list[Candidate], rooms: dict[int, int]) -> None:
         """Try to take jobs, and give the taken jobs to the executors."""

@@ -39,7 +39,7 @@ class Worker:
             also have the timeouts, TLS and the login.
         root: the path of the queue's root.
         loader: the name of the function that loads a group (`zoolet.jobs.execution.functions`);
-            None if tasks need no data: they get None as their group.
+            None: only jobs of described datasets get a group, other tasks get None.
         executors: the number of executors, each of which runs one job at a time.
         min_executors, max_executors: the number of executors follows the number of waiting jobs
             between these limits, of which each is ``executors`` by default. The worker starts with
@@ -123,7 +123,7 @@ class Worker:
             ),
             limits.stopping_idle_after(executor_idle_s),
             threads,
-            locality_wait_ms / 1000 if loader is not None else 0.0,
+            locality_wait_ms / 1000,
             result_store,
             None if on_step is None else load_function(on_step, STEPS),
         )

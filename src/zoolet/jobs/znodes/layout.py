@@ -13,6 +13,7 @@
     due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.znodes.deferred_index`)
     settings, control   the queue's settings; the paused datasets and the number of cancellations
     store               the database that has the large results
+    datasets/<name>     the description of a dataset and its groups (`zoolet.jobs.datasets`)
 
 This is the layout of a queue with one shard. A queue with more shards has its jobs in
 ``unowned/<shard>/<page>``, in the same way in deferred and done, and in ``owned/<shard>``. The
@@ -56,6 +57,7 @@ SCHEDULES = "schedules"
 SETTINGS = "settings"
 CONTROL = "control"
 STORE = "store"
+DATASETS = "datasets"
 
 PAGE_JOBS = 500
 """The number of jobs of a full page. The list of a page's children stays under 64 KiB."""

@@ -2,11 +2,15 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from zoolet.jobs.execution.cache import GroupCache, Loaded, size_bytes_of
+from zoolet.jobs.loaders import csv_files
+from zoolet.jobs.loaders.loading import make_source
+from zoolet.jobs.loaders.registry import checked_options
 
 
 def test_a_group_is_loaded_once_and_found_then() -> None:
@@ -104,3 +108,21 @@ def test_two_executors_load_a_group_once() -> None:
 def test_a_cache_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         GroupCache(lambda _, __: None, 0)
+
+
+def test_a_group_of_another_source_is_loaded_again(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    [described] = csv_files.list_groups(str(tmp_path), checked_options("csv", {}), ())
+
+    def source(column: str) -> dict[str, object]:
+        return make_source("csv", checked_options("csv", {}), described, [column])
+
+    cache = GroupCache(None, 2)
+    assert not cache.can_load(None)
+    assert cache.can_load(source("x"))
+    assert cache.get("d", "1", source("x")) == Loaded([{"x": "1"}], cache_hit=False)
+    assert cache.get("d", "1", source("x")) == Loaded([{"x": "1"}], cache_hit=True)
+    assert cache.has("d", "1", source("x"))
+    assert not cache.has("d", "1", source("y"))
+    assert cache.get("d", "1", source("y")) == Loaded([{"y": "2"}], cache_hit=False)
+    assert cache.held() == {("d", "1")}

@@ -14,7 +14,7 @@ from zoolet.jobs.records.transitions import JobState
 LEFT_OUT_IF_UNSET = (
     "backoff_ms", "timeout_ms", "not_before_ms", "expires_ms", "batch", "chained", "waits_for",
     "import_since_ms", "import_tries", "import_worker", "soft_timeout_ms", "jitter_percent",
-    "losses", "stored", "output",
+    "source", "losses", "stored", "output",
 )  # fmt: skip
 
 texts = st.text(st.characters(), max_size=30)
@@ -51,6 +51,7 @@ jobs = st.builds(
     import_worker=st.none() | texts,
     soft_timeout_ms=st.none() | numbers,
     jitter_percent=st.integers(0, 100),
+    source=st.none() | st.dictionaries(texts, small_json, max_size=3),
     state=st.sampled_from(JobState),
     worker=st.none() | texts,
     attempts=st.integers(0, 20),

@@ -1,0 +1,1 @@
+"""The descriptions of datasets in a queue: their loaders, options and groups."""
