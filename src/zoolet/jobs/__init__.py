@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.tasks.task import GroupTask, Task, task
     from zoolet.jobs.testing.inline_worker import JobsDoNotEndError
     from zoolet.jobs.testing.queue_tester import QueueTester
+    from zoolet.jobs.worker.health import WorkerHealth
     from zoolet.jobs.worker.worker import Worker
     from zoolet.jobs.znodes.deadlines import TIMEOUT_S
     from zoolet.jobs.znodes.server_clock import ServerClock

@@ -1,10 +1,10 @@
-"""The server's reports to the service manager that started it, for example systemd.
+"""A program's reports to the service manager that started it, for example systemd.
 
 The service manager listens on a datagram socket, whose address is in ``NOTIFY_SOCKET``. A report
 has lines of the form ``KEY=value``. Source: systemd's pages sd_notify(3) and
 sd_watchdog_enabled(3). Decision 71 gives the reasons for the keys that are used.
 
-Invariants: no failure of this socket ends or delays the server. A report that the event loop runs
+Invariants: no failure of this socket ends or delays the program. A report that the event loop runs
 is sent by the event loop.
 """
 
@@ -68,12 +68,19 @@ class ServiceManager:
             await asyncio.sleep(self.watchdog_interval_s)
             await self._deliver("WATCHDOG=1")
 
+    def report(self, lines: str, status: str = "") -> bool:
+        """Send lines of the form ``KEY=value``, and a status; False if the queue is full.
+
+        The caller sends an important report again later.
+        """
+        return self._send("\n".join(part for part in (lines, status and _status(status)) if part))
+
     def report_stopping(self) -> None:
-        """Report that the server stops."""
+        """Report that the program stops."""
         self._send(f"STOPPING=1\n{_status('stopping')}")
 
     def report_failed(self, reason: str) -> None:
-        """Report why the server ends."""
+        """Report why the program ends."""
         self._send(_status(reason))
 
     def close(self) -> None:
@@ -104,7 +111,7 @@ class ServiceManager:
                 self._has_failed = True
                 log.warning(
                     "the reports for the service manager cannot be sent to NOTIFY_SOCKET: %s. The"
-                    " server serves, but the service manager may wait for the reports.",
+                    " program continues, but the service manager may wait for the reports.",
                     error.strerror or error,
                 )
         return True

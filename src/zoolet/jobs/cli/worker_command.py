@@ -4,6 +4,7 @@ Invariant: bad input leads to a message that says what to do and to an exit code
 to a traceback. This module imports click and other packages of `zoolet.jobs`.
 """
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,11 @@ import click
 from zoolet.jobs.cli.options import Target, errors_as_messages, queue_options
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.execution.logs import LEVELS, LogFormat, set_up
+from zoolet.jobs.worker import health_server
 from zoolet.jobs.worker.executor_control import IDLE_LEAST_S, IDLE_S
+from zoolet.jobs.worker.service_reports import ServiceReports
 from zoolet.jobs.worker.worker import GRACE_MS, Worker
+from zoolet.process.service_manager import ServiceManager
 
 
 @click.command()
@@ -122,6 +126,23 @@ from zoolet.jobs.worker.worker import GRACE_MS, Worker
     help="Port of the metrics for Prometheus on 127.0.0.1; 0: any free port.",
 )
 @click.option(
+    "--health-port",
+    type=click.IntRange(0, 65535),
+    help="Port for health probes with HTTP: /live, /ready and /status; 0: any free port.",
+)
+@click.option(
+    "--health-address",
+    default=health_server.ADDRESS,
+    show_default=True,
+    help="Address of --health-port; 0.0.0.0 for probes from other hosts.",
+)
+@click.option(
+    "--status-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with the worker's health and counters as JSON; it is replaced at each change and"
+    " every 10 s.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(LEVELS),
     default="info",
@@ -146,6 +167,9 @@ def worker(
     grace_ms: int,
     import_paths: tuple[Path, ...],
     metrics_port: int | None,
+    health_port: int | None,
+    health_address: str,
+    status_file: Path | None,
     log_level: str,
     log_format: str,
     **options: Any,
@@ -184,11 +208,27 @@ def worker(
         if metrics_port is not None:
             _serve_metrics(running, metrics_port)
 
+    reports = ServiceReports(
+        running, target.root, status_file, ServiceManager.take(os.environ, os.getpid())
+    )
+    if health_port is not None:
+        _serve_health(running, health_port, health_address)
     with errors_as_messages():
-        run(running, on_started, click.echo, grace_ms)
+        run(running, on_started, click.echo, grace_ms, reports)
     if running.failure is not None:
         reason = running.failure if isinstance(running.failure, JobError) else repr(running.failure)
         raise click.ClickException(f"the worker ended: {reason}") from running.failure
+
+
+def _serve_health(running: Worker, port: int, address: str) -> None:
+    """Serve the health from the start on, so that probes see a worker that starts."""
+    try:
+        server = health_server.HealthServer(running.health, port, address)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot serve the health on {address}, port {port}: {error}"
+        ) from None
+    click.echo(f"health on port {server.server_port} of {address}", err=True)
 
 
 def _serve_metrics(running: Worker, port: int) -> None:

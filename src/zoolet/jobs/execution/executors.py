@@ -83,6 +83,9 @@ class Executor(Protocol):
     def is_stuck(self) -> bool:
         """Return whether the executor should get no jobs: its current attempt takes long."""
 
+    def is_ready(self) -> bool:
+        """Return whether the executor can attempt jobs: it has started and not failed."""
+
     def held(self) -> frozenset[Group]:
         """Return the groups that the executor has loaded."""
 
@@ -161,6 +164,10 @@ class ThreadExecutor:
         if current is None:
             return self._has_failed
         return not self._wants(current) or time.monotonic() - self._began > LONG_S
+
+    def is_ready(self) -> bool:
+        """Return whether the thread has not failed."""
+        return not self._has_failed
 
     def held(self) -> frozenset[Group]:
         """Return the groups in the cache."""

@@ -75,7 +75,7 @@ class ProcessExecutor:
         self._memory: MemoryLimit | None = None
         if setup.attempt_memory_bytes is not None:
             self._memory = MemoryLimit(setup.attempt_memory_bytes)
-        self._is_ready = False
+        self._ready = False
         self._ready_at = 0.0
         self._has_begun = False
         """Whether the process has begun an attempt."""
@@ -128,9 +128,13 @@ class ProcessExecutor:
 
     def is_stuck(self) -> bool:
         """Return whether the current attempt takes long, or the process is not ready."""
-        if not self._is_ready:
+        if not self._ready:
             return True
         return self._current is not None and time.monotonic() - self._began > LONG_S
+
+    def is_ready(self) -> bool:
+        """Return whether the process takes work."""
+        return self._ready
 
     def held(self) -> frozenset[Group]:
         """Return the groups that the process has loaded."""
@@ -207,7 +211,7 @@ class ProcessExecutor:
 
     def _fail(self, failure: Exception) -> None:
         """End the executor: the worker cannot continue without it."""
-        self._is_ready = False
+        self._ready = False
         self._failure = failure
         if self._settled.is_set() and not self._stopping.is_set():
             self._observer.failed(failure)
@@ -253,12 +257,12 @@ class ProcessExecutor:
                 log.warning("an executor gets a new process: %s", reason)
             if self._stopping.is_set() and reason is None:
                 self._end_in_order(process, output)
-            self._is_ready = False
+            self._ready = False
             process.kill()
             if not self._stopping.is_set():
                 self._bury(process, output, reason)
         finally:
-            self._is_ready = False
+            self._ready = False
             self._pid = None
             process.close()
 
@@ -381,7 +385,7 @@ class ProcessExecutor:
             raise FunctionNotFoundError(reason)
         else:
             output.ready(has_output=has_output)
-            process.is_ready = self._is_ready = True
+            process.is_ready = self._ready = True
             self._ready_at = now
             self._has_begun = False
             if self._settled.is_set():

@@ -31,6 +31,7 @@ from typing import Self
 
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.execution import watcher
+from zoolet.jobs.worker.service_reports import ServiceReports
 from zoolet.jobs.worker.worker import GRACE_MS, Worker
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -121,6 +122,7 @@ def run(
     on_started: Callable[[], None],
     say: Callable[[str], None],
     grace_ms: int = GRACE_MS,
+    reports: ServiceReports | None = None,
 ) -> None:
     """Run a worker until a signal stops it, or until it fails (`Worker.failure`).
 
@@ -129,6 +131,7 @@ def run(
         on_started: called when the worker has begun to take jobs.
         say: called with each line for the user.
         grace_ms: the time, in ms, that running jobs have to finish after the first signal.
+        reports: reports the health of the worker; None for no reports.
 
     Raises:
         Exception: `Worker.start` or ``on_started`` raised it.
@@ -141,9 +144,11 @@ def run(
         with signals:
             try:
                 on_started()
-                _wait(worker, signals, say)
+                _wait(worker, signals, say, reports)
                 if signals.count:
                     say("stopping: running jobs may finish, all other jobs are returned")
+                if reports is not None:
+                    reports.stopping()
             except BaseException:
                 worker.stop(0)
                 raise
@@ -151,15 +156,27 @@ def run(
     except KeyboardInterrupt:
         say("the worker was stopped during its start")
         worker.stop(0)
+    finally:
+        if reports is not None:
+            reports.ended()
 
 
-def _wait(worker: Worker, signals: _Signals, say: Callable[[str], None]) -> None:
+def _wait(
+    worker: Worker,
+    signals: _Signals,
+    say: Callable[[str], None],
+    reports: ServiceReports | None,
+) -> None:
     """Wait until a signal stops the worker or the worker ends; reload it when a signal asks."""
     while not signals.count and not worker.has_ended:
         if signals.wants_reload:
             signals.wants_reload = False
             say("loading new code: each executor is replaced when its jobs have ended")
+            if reports is not None:
+                reports.reloading()
             worker.reload()
+        if reports is not None:
+            reports.look()
         signals.wait()
 
 

@@ -63,6 +63,11 @@ class Registration:
             self.report()
         return self.worker_id
 
+    @property
+    def is_registered(self) -> bool:
+        """Whether the worker is registered, as far as it knows."""
+        return self._registered.is_set()
+
     def report(self) -> None:
         """Write the worker's report about itself to its znode."""
         self._jobs.report(self.worker_id, self._about(), self._clock)

@@ -23,6 +23,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.executor_control import ExecutorControl, ExecutorLimits
 from zoolet.jobs.worker.executor_group import ExecutorGroup
+from zoolet.jobs.worker.health import WorkerHealth, why_not_live, why_not_ready
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.listener import ExecutorListener
 from zoolet.jobs.worker.recorder import AttemptRecorder
@@ -246,6 +248,37 @@ class WorkerRun:
                 " worker's session has ended",
                 len(jobs),
             )
+
+    def health(self) -> WorkerHealth:
+        """Return the health of a worker that has not failed."""
+        executors = self._executors.executors
+        ready = sum(executor.is_ready() for executor in executors.values())
+        reason = unready = why_not_ready(
+            is_connected=self._link.is_connected,
+            is_registered=self.registration.is_registered,
+            executors=len(executors),
+            ready_executors=ready,
+        )
+        stale = why_not_live(
+            is_connected=self._link.is_connected,
+            idle_s=time.monotonic() - self._taker.looked_at,
+        )
+        state = "not ready" if unready or stale else "ready"
+        if self._recording is None:
+            state, reason = "starting", "the worker starts"
+        elif self._stopping.is_set():
+            state, reason = "stopping", "the worker stops"
+        return WorkerHealth(
+            state,
+            is_live=state in {"starting", "stopping"} or not stale,
+            is_ready=state == "ready",
+            reason=reason or stale,
+            worker=self.registration.worker_id,
+            executors=len(executors),
+            ready_executors=ready,
+            jobs_in_hand=len(self.hands.all()),
+            reloads=self.control.reloads,
+        )
 
     @property
     def executor_count(self) -> int:

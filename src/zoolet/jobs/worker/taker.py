@@ -76,6 +76,9 @@ class JobTaker:
         on_gone: called with the id of a worker that is not registered in the queue any more.
         on_cancelled: called with jobs in hand that were cancelled.
         control: is told how many jobs wait because no executor has room for them.
+
+    Attributes:
+        looked_at: when the thread last looked for jobs, by the monotonic clock, in seconds.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class JobTaker:
         self._on_cancelled = on_cancelled
         self._executor_control = control
         self._feed = Feed(jobs.layout, seed, wake.set)
+        self.looked_at = time.monotonic()
         self._worker_id = ""
         self._typical_s = AHEAD_S
         self._taking_s = 0.0
@@ -138,6 +142,7 @@ class JobTaker:
             timeout_s = LOOK_AGAIN_S if again_at is None else again_at - time.monotonic()
             was_woken = self._wake.wait(max(0.0, min(timeout_s, LOOK_AGAIN_S)))
             self._wake.clear()
+            self.looked_at = time.monotonic()
             if stopping.is_set():
                 return
             self._worker_id = register()

@@ -21,6 +21,7 @@ from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
 from zoolet.jobs.execution.memory_limit import bytes_of
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.worker.executor_control import IDLE_S, ExecutorLimits
+from zoolet.jobs.worker.health import WorkerHealth
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
 from zoolet.jobs.znodes.forks import HomeProcess
 
@@ -228,6 +229,17 @@ class Worker:
     def in_hand(self) -> int:
         """The number of jobs that are taken and not recorded as ended."""
         return 0 if self._run is None else len(self._run.hands.all())
+
+    def health(self) -> WorkerHealth:
+        """Return the worker's health. This call sends no request, and any thread may make it."""
+        if self._failure is not None:
+            reason = str(self._failure) or repr(self._failure)
+            return WorkerHealth("failed", is_live=False, is_ready=False, reason=reason)
+        if self.has_ended:
+            return WorkerHealth("ended", is_live=False, is_ready=False, reason="it has stopped")
+        if self._run is None:
+            return WorkerHealth("starting", is_live=True, is_ready=False, reason="it starts")
+        return self._run.health()
 
     @property
     def executor_count(self) -> int:

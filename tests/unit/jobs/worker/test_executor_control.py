@@ -28,7 +28,7 @@ class FakeExecutor(Executor):
         self.attempts = 0
         self.memory_bytes = 0
         self.groups: frozenset[Group] = frozenset()
-        self.is_ready = self.is_stopped = False
+        self.can_attempt = self.is_stopped = False
         self.failure: Exception | None = None
 
     def start(self) -> None:
@@ -37,7 +37,7 @@ class FakeExecutor(Executor):
     def wait_until_ready(self) -> None:
         if self.failure is not None:
             raise self.failure
-        self.is_ready = not self.is_stopped
+        self.can_attempt = not self.is_stopped
 
     def give(self, works: Sequence[Work]) -> None:
         assert not self.is_stopped
@@ -56,7 +56,10 @@ class FakeExecutor(Executor):
             self._stage.control.returned(self._stage.number_of(self))
 
     def is_stuck(self) -> bool:
-        return not self.is_ready
+        return not self.can_attempt
+
+    def is_ready(self) -> bool:
+        return self.can_attempt
 
     def held(self) -> frozenset[Group]:
         return self.groups
