@@ -159,6 +159,7 @@ __all__ = [
     "UnreadableJobError",
     "Worker",
     "WorkerGoneError",
+    "WorkerHealth",
     "current_job",
     "task",
 ]
@@ -239,6 +240,7 @@ _MODULES = {
     "UnknownScheduleError": "zoolet.jobs.errors",
     "UnreadableJobError": "zoolet.jobs.errors",
     "Worker": "zoolet.jobs.worker.worker",
+    "WorkerHealth": "zoolet.jobs.worker.health",
     "WorkerGoneError": "zoolet.jobs.errors",
     "current_job": "zoolet.jobs.context.current_job",
     "task": "zoolet.jobs.tasks.task",

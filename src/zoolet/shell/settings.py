@@ -163,7 +163,7 @@ def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str
         action="append",
         metavar="SCHEME:SECRET",
         help="log in, as in digest:user:password, or sasl:user:password for SASL; may be repeated"
-        f" (default: the logins in the variable {AUTH_VARIABLE}, one per line, which ps does not show)",
+        f" (default: the logins in the variable {AUTH_VARIABLE}, one per line; ps hides it)",
     )
     for option, variable, what in (
         (
