@@ -133,6 +133,7 @@ JOB: dict[str, Any] = {
     "state": "PENDING",
     "worker": None,
     "attempts": 0,
+    "progress": {"done": 1, "total": 3.5, "note": "reading"},
     "errors": [],
     "result": None,
     "stored": None,

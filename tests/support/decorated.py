@@ -55,6 +55,23 @@ def stubborn() -> None:
             pass
 
 @task
+def report(pipe: str, steps: int) -> int:
+    """Report a step for each line that a test writes into a named pipe."""
+    job = current_job()
+    job.progress(0, steps, "begun")
+    with open(pipe) as lines:
+        for number, line in enumerate(lines, 1):
+            job.progress(number, steps, line.strip())
+    return steps
+
+@task
+def count_up(steps: int) -> int:
+    for number in range(steps + 1):
+        current_job().progress(number, steps)
+        time.sleep(0.02)
+    return steps
+
+@task
 def submit_more(number: int, count: int) -> list[str]:
     """Submit jobs; return their names, and the identity of the dispatcher's session."""
     keyed = [add.with_options(idempotency_key=f"{number}-{n}") for n in range(count)]

@@ -9,6 +9,7 @@ from tests.support.waiting import WAIT_S
 from zoolet.jobs.execution.attempts import Attempter, Outcome, Setup, Work
 from zoolet.jobs.execution.executors import Executor, ThreadExecutor
 from zoolet.jobs.execution.process_executor import ProcessExecutor
+from zoolet.jobs.records.progress import Progress
 
 
 class Listening:
@@ -27,6 +28,9 @@ class Listening:
 
     def started(self, name: str, cache_hit: bool | None) -> None:
         self._add("started", name, cache_hit)
+
+    def progressed(self, name: str, progress: Progress) -> None:
+        self._add("progressed", name, progress)
 
     def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
         assert took_s >= 0

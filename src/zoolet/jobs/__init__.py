@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.context.current_job import CurrentJob, current_job
     from zoolet.jobs.datasets.datasets import Dataset, Datasets
     from zoolet.jobs.dispatcher.batch import Batch, BatchIncompleteError, JobFailedError
+    from zoolet.jobs.dispatcher.batch_progress import BatchProgress
     from zoolet.jobs.dispatcher.dispatcher import Dispatcher
     from zoolet.jobs.dispatcher.maps import MapResult, PartialResult, Share
     from zoolet.jobs.errors import (
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
+    from zoolet.jobs.records.progress import Progress
     from zoolet.jobs.records.schedules import (
         Missed,
         Overlap,
@@ -95,6 +97,7 @@ __all__ = [
     "Batch",
     "BatchExistsError",
     "BatchIncompleteError",
+    "BatchProgress",
     "ConnectError",
     "ConnectionSettings",
     "Control",
@@ -133,6 +136,7 @@ __all__ = [
     "OwnershipLostError",
     "PartialResult",
     "Place",
+    "Progress",
     "QueueSettings",
     "QueueTester",
     "RequestRefusedError",
@@ -176,6 +180,7 @@ _MODULES = {
     "Batch": "zoolet.jobs.dispatcher.batch",
     "BatchExistsError": "zoolet.jobs.errors",
     "BatchIncompleteError": "zoolet.jobs.dispatcher.batch",
+    "BatchProgress": "zoolet.jobs.dispatcher.batch_progress",
     "ConnectError": "zoolet.jobs.errors",
     "ConnectionSettings": "zoolet.client.connecting.settings",
     "Control": "zoolet.jobs.records.control",
@@ -214,6 +219,7 @@ _MODULES = {
     "OwnershipLostError": "zoolet.jobs.errors",
     "PartialResult": "zoolet.jobs.dispatcher.maps",
     "Place": "zoolet.jobs.records.transitions",
+    "Progress": "zoolet.jobs.records.progress",
     "QueueSettings": "zoolet.jobs.records.settings",
     "QueueTester": "zoolet.jobs.testing.queue_tester",
     "RequestRefusedError": "zoolet.jobs.errors",

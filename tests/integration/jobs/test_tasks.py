@@ -1,7 +1,9 @@
 """Decorated tasks, from a call of ``submit`` to a result of a real worker."""
 
+import os
 import random
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -10,8 +12,12 @@ from typing import Any
 import pytest
 
 from tests.support.decorated import write_decorated_tasks
-from tests.support.jobs import WorkerProcess, all_results, next_result
-from zoolet.jobs import Dispatcher, JobState
+from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result
+from tests.support.waiting import WAIT_S, wait_until
+from zoolet.jobs import Dispatcher, JobState, Place, Progress
+from zoolet.jobs.overview.top import Watcher, plain
+from zoolet.jobs.queue.moves import Move
+from zoolet.jobs.records.transitions import Event
 
 Start = Callable[..., WorkerProcess]
 
@@ -83,6 +89,59 @@ def test_the_soft_timeout_asks_and_the_hard_timeout_ends(decorated: Any) -> None
     assert next_result(decorated.slow.submit()).result == "saved"
     job = next_result(decorated.stubborn.submit())
     assert job.last_error.startswith("it took longer than its timeout of 1000 ms")
+
+
+def test_progress_is_seen_while_a_job_runs(
+    decorated: Any, dispatcher: Dispatcher, start_worker: Start, tmp_path: Path
+) -> None:
+    worker = start_worker("--metrics-port", "0", "--executors", "2", loader=None)
+    assert worker.process.stdout is not None
+    url = worker.process.stdout.readline().split()[-1]
+    pipe = tmp_path / "lines"
+    os.mkfifo(pipe)
+    batch = dispatcher.submit_batch(
+        [decorated.report.request(str(pipe), 4), decorated.add.request(1)], name="reports"
+    )
+    [name] = [one for one in batch.names if dispatcher.job(one).task.endswith("report")]
+
+    def reported() -> Progress | None:
+        return dispatcher.job(name).progress
+
+    wait_until(lambda: reported() == Progress(0, 4, "begun"), "the first progress")
+    with pipe.open("w") as lines:
+        print("reading\nwriting", file=lines, flush=True)
+        wait_until(lambda: reported() == Progress(2, 4, "writing"), "the second progress")
+        wait_until(lambda: batch.progress()[JobState.SUCCESSFUL] == 1, "the other job")
+        progress = batch.progress()
+        assert progress == {
+            JobState.PENDING: 0,
+            JobState.STAGING: 0,
+            JobState.RUNNING: 1,
+            JobState.SUCCESSFUL: 1,
+            JobState.FAILED: 0,
+        }
+        assert progress.reported == {name: Progress(2, 4, "writing")}
+        assert progress.share == 0.75
+        [shown] = Watcher(dispatcher.queue, ROOT).look().as_json()["running"]
+        assert shown["progress"] == {"done": 2, "total": 4, "note": "writing"}
+        assert "50% (2 of 4) writing" in "\n".join(plain(Watcher(dispatcher.queue, ROOT).look()))
+        with urllib.request.urlopen(url, timeout=WAIT_S) as page:
+            assert b'zoolet_worker_progress{task="decorated_tasks:report"} 0.5' in page.read()
+    job = next(job for job in all_results(batch) if job.name == name)
+    assert (job.state, job.progress) == (JobState.SUCCESSFUL, Progress(2, 4, "writing"))
+
+
+def test_a_retried_job_has_no_progress_of_its_earlier_attempt(
+    decorated: Any, dispatcher: Dispatcher
+) -> None:
+    assert dispatcher.queue.register("w")
+    [name] = decorated.add.submit(1).names
+    job = dispatcher.queue.update_state(dispatcher.queue.own_job(name, "w"), JobState.RUNNING)
+    move = Move(Event.PROGRESS, Place.OWNED, job, job.progressed(Progress(1, 2)))
+    [made] = dispatcher.queue.mover.move([move], "w")
+    assert dispatcher.job(name) == made.after
+    dispatcher.queue.fail(made.after, "trouble")
+    assert dispatcher.job(name).progress is None
 
 
 @pytest.mark.usefixtures("dispatcher")

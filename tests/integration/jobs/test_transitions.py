@@ -12,6 +12,7 @@ from zoolet.jobs import Dispatcher, Job, JobQueue
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.records.job_outcomes import without_task
 from zoolet.jobs.records.job_values import IMPORT_PATIENCE_MS
+from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.records.transitions import TRANSITIONS, Event, JobState, Place, Step, Transition
 from zoolet.jobs.znodes.edge import Znodes
 from zoolet.jobs.znodes.operations import Create, Delete, Exists, Operation
@@ -120,6 +121,7 @@ HAPPEN: dict[Event, Callable[[Stage], object]] = {
     Event.EXPIRE: expire,
     Event.LOAD: lambda stage: stage.queue.update_state(stage.job(), JobState.STAGING),
     Event.START: lambda stage: stage.queue.update_state(stage.job(), JobState.RUNNING),
+    Event.PROGRESS: lambda stage: stage.move(stage.job().progressed(Progress(1, 2)), "w"),
     Event.SUCCEED: lambda stage: stage.queue.finish(stage.job(), 1),
     Event.FAIL: lambda stage: stage.queue.fail(stage.job(), "no"),
     Event.NO_TASK: fail_to_import,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from zoolet.jobs.aio.bridge import run
 from zoolet.jobs.datasets.datasets import Dataset
 from zoolet.jobs.dispatcher.batch import Batch, JobFailedError, late_results
+from zoolet.jobs.dispatcher.batch_progress import BatchProgress
 from zoolet.jobs.dispatcher.maps import PARTIALS_EVERY_S, MapResult, PartialResult
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import JobState
@@ -92,7 +93,7 @@ class AsyncBatch:
             initial = function(initial, value)
         return initial
 
-    async def progress(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[JobState, int]:
+    async def progress(self, *, timeout_s: float | None = TIMEOUT_S) -> BatchProgress:
         """Return the current number of the batch's jobs in each state; see `Batch.progress`."""
         return await run(partial(self._batch.progress, timeout_s=timeout_s))
 

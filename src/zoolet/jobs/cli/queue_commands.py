@@ -270,8 +270,12 @@ def show(
         target.printer.answer(found, json.dumps(found, indent=2))
     if batch_name is not None:
         batch = dispatcher.batch(batch_name)
-        progress = {state: count for state, count in batch.progress().items() if count}
-        shown = {"batch": batch_name, "jobs": len(batch.names)} | progress
+        progress = batch.progress()
+        shown: dict[str, Any] = {"batch": batch_name, "jobs": len(batch.names)}
+        shown |= {state: count for state, count in progress.items() if count}
+        if progress.reported:
+            shown["progress"] = {name: str(one) for name, one in progress.reported.items()}
+            shown["share"] = round(progress.share, 4)
         target.printer.answer(shown, json.dumps(shown))
 
 

@@ -7,13 +7,24 @@ Executors call `begin_job` and `end_job` around each attempt. Imports `zoolet.jo
 import logging
 import time
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zoolet.jobs.context.task_dispatcher import TaskDispatcher
-from zoolet.jobs.errors import JobError
+from zoolet.jobs.errors import JobCancelledError, JobError
+from zoolet.jobs.records.progress import Progress, checked_progress
 
 if TYPE_CHECKING:
     from zoolet.jobs.records.job_names import Group
+
+
+class RunningAttempt(Protocol):
+    """What an executor does for a running attempt."""
+
+    def progressed(self, progress: Progress) -> None:
+        """The task has reported its progress."""
+
+    def is_wanted(self) -> bool:
+        """Return whether the worker still wants the result of the attempt."""
 
 
 class CurrentJob:
@@ -28,7 +39,7 @@ class CurrentJob:
             milliseconds since the epoch; None without a timeout.
     """
 
-    __slots__ = ("_dispatcher", "attempt", "deadline_ms", "group", "name", "task")
+    __slots__ = ("_attempt", "_dispatcher", "attempt", "deadline_ms", "group", "name", "task")
 
     def __init__(
         self,
@@ -38,18 +49,48 @@ class CurrentJob:
         attempt: int,
         timeout_ms: int | None,
         dispatcher: TaskDispatcher,
+        running: RunningAttempt,
     ) -> None:
         self.name = name
         self.task = task
         self.group = group
         self.attempt = attempt
         self._dispatcher = dispatcher
+        self._attempt = running
         self.deadline_ms = None if timeout_ms is None else int(time.time() * 1000) + timeout_ms
 
     @property
     def log(self) -> logging.Logger:
         """A logger whose records get into the worker's log, with the job's name."""
         return logging.getLogger(self.task.partition(":")[0])
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Report how much of the work is done, for people who look at the job.
+
+        A task may call this often: at most two values a second are recorded, and always the last.
+
+        Args:
+            done: the amount of work that is done, at least 0.
+            total: the amount of all work; None if it is not known.
+            note: a text for people; characters after the first 200 are cut off.
+
+        Raises:
+            ValueError: ``done`` or ``total`` is not a number from 0 to 2**53.
+        """
+        self._attempt.progressed(checked_progress(done, total, note))
+
+    def check_cancelled(self) -> None:
+        """Raise JobCancelledError if the result of this attempt is not wanted any more.
+
+        Tasks need this only with ``--threads``: a process is ended when its job is cancelled.
+
+        Raises:
+            JobCancelledError: the job was cancelled, or the worker has lost the job.
+        """
+        if not self._attempt.is_wanted():
+            raise JobCancelledError(
+                f"{self.name} was cancelled, or its worker lost the connection to ZooKeeper"
+            )
 
     @property
     def dispatcher(self) -> Any:

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
+from zoolet.jobs.dispatcher.batch_progress import BatchProgress
 from zoolet.jobs.errors import JobError, JobNotFoundError, JobTimeoutError, UnreadableJobError
 from zoolet.jobs.queue.deleted_jobs import Vanished
 from zoolet.jobs.queue.queue import JobQueue
@@ -254,8 +255,8 @@ class Batch:
 
     # --- Looking and cancelling
 
-    def progress(self, *, timeout_s: float | None = TIMEOUT_S) -> dict[JobState, int]:
-        """Return the current number of the batch's jobs in each state.
+    def progress(self, *, timeout_s: float | None = TIMEOUT_S) -> BatchProgress:
+        """Return the current number of the batch's jobs in each state, and what the jobs report.
 
         Removed jobs are not counted. ``timeout_s`` is the time limit of each request, in seconds.
         """
@@ -276,13 +277,15 @@ class Batch:
             owned = [
                 name.name for name in self._queue.layout.names(Place.OWNED) if name.name in waiting
             ]
-            known |= {
-                job.name: job.state
-                for job in self._queue.layout.read(Place.OWNED, owned)
-                if job.name not in known
-            }
+            running = [
+                job for job in self._queue.layout.read(Place.OWNED, owned) if job.name not in known
+            ]
+            known |= {job.name: job.state for job in running}
         states = Counter(known.get(name, JobState.PENDING) for name in names)
-        return {state: states[state] for state in JobState}
+        return BatchProgress(
+            {state: states[state] for state in JobState},
+            {job.name: job.progress for job in running if job.progress is not None},
+        )
 
     def _has_log_of_all(self) -> bool:
         """Return whether the batch has a log that names each of its jobs when the job ends."""

@@ -25,6 +25,7 @@ from zoolet.jobs.execution.soft_timeouts import soft_timeout
 from zoolet.jobs.records.error_texts import KEPT_CHARACTERS, describe
 from zoolet.jobs.records.job_names import Group
 from zoolet.jobs.records.json_values import EncodedJson, encode_json
+from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.records.texts import cut_middle
 
 Task = Callable[..., Any]
@@ -166,6 +167,12 @@ class Listener(Protocol):
         are the groups that the cache has dropped.
         """
 
+    def progressed(self, progress: Progress) -> None:
+        """The task has reported its progress."""
+
+    def is_wanted(self) -> bool:
+        """Return whether the worker still wants the result of the attempt."""
+
 
 def _open_dispatcher(opener: str, queue: dict[str, Any]) -> Any:
     """Open the dispatcher of tasks; the import of the client takes 0.15 s of processor time."""
@@ -232,6 +239,7 @@ class Attempter:
                 work.attempt,
                 work.first_timeout_ms,
                 self._dispatcher,
+                listener,
             )
         )
         try:

@@ -13,7 +13,8 @@ it. Invariants:
 - Otherwise, only its watcher ends the process (`zoolet.jobs.execution.watcher`). The
   process ignores SIGTERM, SIGINT and SIGHUP, because a terminal or systemd sends them to
   all processes of a group or unit.
-- The process has one thread, so a task may fork.
+- The process has one thread, so a task may fork. Only a task that reports its progress more often
+  than twice a second gets a second thread (`zoolet.jobs.execution.progress_reports`).
 
 This module imports `zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of its package,
 and nothing that sends requests to a server.
@@ -25,6 +26,7 @@ import select
 import signal
 import threading
 from collections.abc import Sequence
+from functools import partial
 from json.encoder import encode_basestring_ascii
 from types import FrameType
 
@@ -33,7 +35,9 @@ from zoolet.jobs.execution.attempts import GO, Attempter, Outcome, Setup, Work
 from zoolet.jobs.execution.capture import Capture
 from zoolet.jobs.execution.memory_limit import prefer_for_oom_killer
 from zoolet.jobs.execution.messages import MessageWriter
+from zoolet.jobs.execution.progress_reports import ProgressReports
 from zoolet.jobs.records.job_names import Group
+from zoolet.jobs.records.progress import Progress
 
 END_LIMIT_S = 2.0
 """Time limit, in seconds, between the end of the loop and the exit. The worker may kill the process
@@ -52,9 +56,12 @@ class _AttemptMessages:
     def __init__(self, writer: MessageWriter) -> None:
         self._writer = writer
         self._name = ""
+        self._job = ""
+        self._reports: ProgressReports | None = None
 
     def next(self, name: str) -> None:
         """Begin with the messages about the job of this name."""
+        self._job = name
         self._name = encode_basestring_ascii(name)
 
     def begun(self) -> None:
@@ -67,8 +74,23 @@ class _AttemptMessages:
         self._writer.keep_text(f'{{"started":{self._name},"cache_hit":{hit},"dropped":{groups}}}')
         self._writer.flush()
 
+    def progressed(self, progress: Progress) -> None:
+        if self._reports is None:
+            self._reports = ProgressReports(partial(self._report, self._job))
+        self._reports.add(progress)
+
+    def _report(self, job: str, progress: Progress) -> None:
+        self._writer.write_between({"progress": job, "value": progress._asdict()})
+
+    def is_wanted(self) -> bool:
+        """Return True: the worker ends the process if it does not want the result."""
+        return True
+
     def ended(self, outcome: Outcome, *, has_output: bool) -> None:
         """Keep the message about the end of the attempt; it is written with the next message."""
+        if self._reports is not None:
+            self._reports.end()
+            self._reports = None
         output = "true" if has_output else "false"
         text = f'{{"ended":{self._name},"output":{output}'
         if outcome.result is not None:

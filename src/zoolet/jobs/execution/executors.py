@@ -14,12 +14,15 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from zoolet.jobs.errors import ExecutorError
 from zoolet.jobs.execution.attempts import Attempter, Outcome, Work
 from zoolet.jobs.execution.logs import labelled
+from zoolet.jobs.execution.progress_reports import ProgressReports
 from zoolet.jobs.records.job_names import Group
+from zoolet.jobs.records.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,9 @@ class Observer(Protocol):
 
     def started(self, name: str, cache_hit: bool | None) -> None:
         """The task was called."""
+
+    def progressed(self, name: str, progress: Progress) -> None:
+        """The task has reported its progress."""
 
     def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
         """The attempt has ended."""
@@ -163,7 +169,7 @@ class ThreadExecutor:
         current = self._current
         if current is None:
             return self._has_failed
-        return not self._wants(current) or time.monotonic() - self._began > LONG_S
+        return not self.wants(current) or time.monotonic() - self._began > LONG_S
 
     def is_ready(self) -> bool:
         """Return whether the thread has not failed."""
@@ -202,7 +208,7 @@ class ThreadExecutor:
     def _attempt_all(self) -> None:
         # This wait ends: `stop` puts None.
         while (work := self._given.get()) is not None:
-            if not self._wants(work) or (work.careful and not self._is_permitted(work)):
+            if not self.wants(work) or (work.careful and not self._is_permitted(work)):
                 continue
             self._began = began = time.monotonic()
             self._current = work
@@ -212,8 +218,10 @@ class ThreadExecutor:
                     " cannot be ended: use workers without --threads"
                 )
             else:
+                listener = _AttemptListener(self, work)
                 with labelled(work.label):
-                    outcome = self._attempter.attempt(work, _AttemptListener(self, work))
+                    outcome = self._attempter.attempt(work, listener)
+                listener.end()
             with self._lock:
                 is_wanted = self._wanted.get(work.name) is work
                 if is_wanted:
@@ -237,19 +245,25 @@ class ThreadExecutor:
                 self._permitted.wait(_LOOK_S)
         return False
 
-    def _wants(self, work: Work) -> bool:
+    def wants(self, work: Work) -> bool:
+        """Return whether the outcome of an attempt is wanted: the job is not abandoned."""
         with self._lock:
             return self._wanted.get(work.name) is work
 
     def tell_begun(self, work: Work) -> None:
         """Report that a job's data is being loaded."""
-        if self._wants(work):
+        if self.wants(work):
             self._observer.begun(work.name)
 
     def tell_started(self, work: Work, cache_hit: bool | None) -> None:
         """Report that a job's task is called."""
-        if self._wants(work):
+        if self.wants(work):
             self._observer.started(work.name, cache_hit)
+
+    def tell_progressed(self, work: Work, progress: Progress) -> None:
+        """Report the progress of a job."""
+        if self.wants(work):
+            self._observer.progressed(work.name, progress)
 
 
 class _AttemptListener:
@@ -258,6 +272,20 @@ class _AttemptListener:
     def __init__(self, executor: ThreadExecutor, work: Work) -> None:
         self._executor = executor
         self._work = work
+        self._reports: ProgressReports | None = None
+
+    def progressed(self, progress: Progress) -> None:
+        if self._reports is None:
+            self._reports = ProgressReports(partial(self._executor.tell_progressed, self._work))
+        self._reports.add(progress)
+
+    def is_wanted(self) -> bool:
+        return self._executor.wants(self._work)
+
+    def end(self) -> None:
+        """Report the last progress before the end of the attempt."""
+        if self._reports is not None:
+            self._reports.end()
 
     def begun(self) -> None:
         self._executor.tell_begun(self._work)

@@ -9,6 +9,7 @@ system's errors and JSON.
 
 import json
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -50,6 +51,7 @@ class MessageWriter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._kept: list[bytes] = []
+        self._lock = threading.Lock()
 
     def keep(self, fields: dict[str, Any], attached: bytes = b"") -> None:
         """Keep a message until the next call of `write` or `flush`."""
@@ -70,8 +72,18 @@ class MessageWriter:
         self.keep(fields)
         self.flush()
 
+    def write_between(self, fields: dict[str, Any]) -> None:
+        """Write a message, but no kept messages. Any thread may call this method."""
+        line = _to_json(fields).encode() + b"\n"
+        with self._lock:
+            self._write(line)
+
     def flush(self) -> None:
         """Write all kept messages."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
         kept, self._kept = self._kept, []
         small: list[bytes] = []
         for part in kept:

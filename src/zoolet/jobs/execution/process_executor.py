@@ -37,6 +37,7 @@ from zoolet.jobs.execution.output import OutputLog, ProcessOutput
 from zoolet.jobs.execution.pending_work import PendingWork
 from zoolet.jobs.execution.process_starts import StartError, Starts
 from zoolet.jobs.records.job_names import Group
+from zoolet.jobs.records.progress import decode_progress
 from zoolet.process.memory import resident_bytes
 
 log = logging.getLogger(__name__)
@@ -345,7 +346,16 @@ class ProcessExecutor:
         self, process: ChildProcess, output: ProcessOutput, messages: Iterable[Message]
     ) -> None:
         for message in messages:
-            self._take(process, output, message)
+            if "progress" in message.fields:
+                self._take_progress(message)
+            else:
+                self._take(process, output, message)
+
+    def _take_progress(self, message: Message) -> None:
+        name, progress = message.fields["progress"], decode_progress(message.fields.get("value"))
+        # A thread that a task has left may report after the end of the attempt.
+        if progress is not None and isinstance(name, str) and self._work.sent(name) is not None:
+            self._observer.progressed(name, progress)
 
     def _take(self, process: ChildProcess, output: ProcessOutput, whole: Message) -> None:
         now = time.monotonic()

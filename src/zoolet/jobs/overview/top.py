@@ -31,7 +31,7 @@ jobs is read less often."""
 
 _PRIORITIES = "priority"
 _WORKERS = ("worker", "executors", "done#", "failed#", "hits#", "groups#")
-_RUNNING = ("running", "task", "started", "worker")
+_RUNNING = ("running", "task", "started", "worker", "progress")
 _FAILED = ("failed", "task", "attempts", "error")
 
 
@@ -136,6 +136,7 @@ class View:
                     "task": job.task,
                     "started_ms": job.started_ms,
                     "worker": job.worker,
+                    "progress": None if job.progress is None else job.progress._asdict(),
                 }
                 for job in self.running
             ],
@@ -161,7 +162,8 @@ def _share(hits: Any, misses: Any) -> str:
 def _running(job: Job) -> Sequence[str]:
     started = job.started_ms or 0
     since = duration(time.time_ns() // 1_000_000 - started)
-    return job.name, job.task, f"{_time_of_day(started)} ({since} ago)", job.worker or ""
+    progress = "" if job.progress is None else str(job.progress)
+    return job.name, job.task, f"{_time_of_day(started)} ({since} ago)", job.worker or "", progress
 
 
 def _failed(job: Job) -> Sequence[str]:

@@ -21,6 +21,7 @@ from zoolet.jobs.records.job_values import (
     salvage_fields,
 )
 from zoolet.jobs.records.json_values import plain_json
+from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.records.transitions import JobState, Place
 
 J = TypeVar("J", bound="Job")
@@ -65,6 +66,7 @@ class Job(NamedTuple):
         worker: the id of the worker that owns or ended the job; None: no worker.
         attempts: the number of attempts that have ended, with a result or an error.
         losses: how many times the job's worker was lost before it started the task.
+        progress: the progress that the task of the current or the last attempt has reported.
         errors: the errors of failed attempts, losses, failed imports and a cancellation.
         output: the last lines of each attempt that printed or logged something.
         result: the JSON value that the task returned, in a worker as `EncodedJson`; None if it is
@@ -104,6 +106,7 @@ class Job(NamedTuple):
     worker: str | None = None
     attempts: int = 0
     losses: int = 0
+    progress: Progress | None = None
     errors: tuple[AttemptError, ...] = ()
     output: tuple[AttemptOutput, ...] = ()
     result: Any = None
@@ -313,9 +316,18 @@ class Job(NamedTuple):
             version=self.version + 1,
         )
 
-    def attempted(self, cache_hit: bool | None, started_ms: int | None) -> Self:
+    def progressed(self, progress: Progress) -> Self:
+        """Return the RUNNING job with its progress, with the next version in owned."""
+        return self._replace(progress=progress, version=self.version + 1)
+
+    def attempted(
+        self, cache_hit: bool | None, started_ms: int | None, progress: Progress | None = None
+    ) -> Self:
         """Return the job with what the worker found out about the attempt that ends now."""
-        return _with(self, {"cache_hit": cache_hit, "started_ms": started_ms})
+        changes: dict[str, Any] = {"cache_hit": cache_hit, "started_ms": started_ms}
+        if progress is not None:
+            changes["progress"] = progress
+        return _with(self, changes)
 
     def succeeded(self, now_ms: int, result: Any, stored: str | None = None) -> Self:
         """Return the job in done with its result, which is JSON or `EncodedJson`.
@@ -363,6 +375,7 @@ class Job(NamedTuple):
             state=JobState.PENDING,
             worker=None,
             waits_for=None,
+            progress=None,
             cache_hit=None,
             taken_ms=None,
             started_ms=None,

@@ -48,8 +48,8 @@ def encode_values(values: tuple[Any, ...]) -> bytes:
         values[:_FIRST_REQUEST_FIELD]
     )
     (
-        state, worker, attempts, losses, errors, output, result, stored, cache_hit, taken_ms,
-        started_ms, finished_ms, _,
+        state, worker, attempts, losses, progress, errors, output, result, stored, cache_hit,
+        taken_ms, started_ms, finished_ms, _,
     ) = values[_FIRST_REQUEST_FIELD + len(_REQUEST_FIELDS):]  # fmt: skip
     text = (
         f'{{"task":{_text(task)},"dataset":{_text(dataset)},"groupid":{_text(groupid)}'
@@ -64,6 +64,8 @@ def encode_values(values: tuple[Any, ...]) -> bytes:
     text += f',"state":{_text(state)},"worker":{_text(worker)},"attempts":{_number(attempts)}'
     if losses:
         text += f',"losses":{_number(losses)}'
+    if progress is not None:
+        text += f',"progress":{_to_json(progress._asdict())}'
     text += f',"errors":{_entries(errors)}'
     if output:
         text += f',"output":{_entries(output)}'

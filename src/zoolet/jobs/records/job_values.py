@@ -3,7 +3,7 @@
 Invariant: `decode_fields` returns only values of the right type and within their limits, or raises
 ValueError. So other modules do not have to check the fields again. This module also defines the
 limits of the requests that `submit` accepts. It imports `zoolet.model` and, of its own package, the
-modules `job_names` and `json_values`.
+modules `job_names`, `json_values` and `progress`.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, final
 
 from zoolet.jobs.records.job_names import NO_DATASET, JobName
 from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.records.progress import decode_progress
 from zoolet.model import paths
 
 TIME_LIMIT_MS = 253_402_300_799_999
@@ -206,6 +207,17 @@ class _OfType(_Field):
         return type(value) is self._type or (self._or_null and value is None)
 
 
+@final
+class _ProgressField(_Field):
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("a progress with the numbers done and total, and a note, or null")
+
+    def is_right(self, value: Any) -> bool:
+        return value is None or decode_progress(value) is not None
+
+
 def _or_null(or_null: bool) -> str:
     return " or null" if or_null else ""
 
@@ -244,6 +256,7 @@ OPTIONAL: Mapping[str, _Field] = {
     "jitter_percent": _Number(0, 100),
     "source": _OfType(dict, "a JSON object", or_null=True),
     "losses": _Number(0, LOSSES_LIMIT),
+    "progress": _ProgressField(),
     "worker": _ZnodeName(or_null=True),
     "output": _OfType(list, "a list"),
     "result": _ANYTHING,
@@ -284,6 +297,8 @@ def decode_fields(name: JobName, value: bytes) -> dict[str, Any]:
         fields[key] = item
     _check_name(name, fields)
     fields["errors"] = _decode_errors(fields["errors"])
+    if fields.get("progress") is not None:
+        fields["progress"] = decode_progress(fields["progress"])
     if "output" in fields:
         fields["output"] = _decode_output(fields["output"])
     return fields

@@ -56,6 +56,7 @@ class Event(StrEnum):
     TAKE = "a worker takes the job"
     LOAD = "the job's data is loaded"
     START = "the task starts"
+    PROGRESS = "the task reports its progress"
     SUCCEED = "the task returns"
     FAIL = "an attempt fails"
     NO_TASK = "the task cannot be imported"
@@ -133,6 +134,7 @@ TRANSITIONS: Final = (
     Transition(Event.EXPIRE, _UNOWNED, _WAITS, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
     Transition(Event.LOAD, _OWNED, _TAKEN, _OWNED, _STAGING, (_CHECK, _SET)),
     Transition(Event.START, _OWNED, _TAKEN, _OWNED, _RUNNING, (_CHECK, _SET)),
+    Transition(Event.PROGRESS, _OWNED, (_RUNNING,), _OWNED, _RUNNING, (_CHECK, _SET)),
     Transition(Event.SUCCEED, _OWNED, _TAKEN, _DONE, _SUCCESSFUL, _END),
     Transition(Event.FAIL, _OWNED, _TAKEN, _UNOWNED, _PENDING, _RETURN),
     Transition(Event.FAIL, _OWNED, _TAKEN, _DEFERRED, _PENDING, _RETURN_LATER),

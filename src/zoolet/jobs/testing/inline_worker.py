@@ -19,6 +19,7 @@ from zoolet.jobs.execution.functions import absolute_paths
 from zoolet.jobs.housekeeping.line import Housekeeping
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job_values import WAITS_FOR_TIME
+from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.executor_control import ExecutorLimits
@@ -151,6 +152,9 @@ class _Losing:
     def started(self, name: str, cache_hit: bool | None) -> None:
         self._observer.started(name, cache_hit)
 
+    def progressed(self, name: str, progress: Progress) -> None:
+        self._observer.progressed(name, progress)
+
     def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
         if not self.is_lost.is_set():
             self._observer.ended(name, outcome, took_s)
@@ -197,7 +201,8 @@ class InlineExecutor(ThreadExecutor):
         if self._lost_at == "taken":
             self.is_lost.set()
         elif not self.is_lost.is_set():
-            super().give([work._replace(timeout_ms=None) for work in works])
+            unlimited = [work._replace(timeout_ms=None, soft_timeout_ms=None) for work in works]
+            super().give(unlimited)
 
     def tell_started(self, work: Work, cache_hit: bool | None) -> None:
         """Report that a job's task is called; raise the error that a test wants instead of it."""

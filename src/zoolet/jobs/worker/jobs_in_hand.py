@@ -13,6 +13,7 @@ from typing import final
 
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import Group
+from zoolet.jobs.records.progress import Progress  # noqa: TC001 -- this module is compiled
 
 
 @final
@@ -26,17 +27,29 @@ class JobInHand:
             the start, and for a job without data.
         started_ms: the time at which its task was called, in milliseconds since the epoch; None
             before that time.
+        progress: the progress that the task reported last; None if it has reported none.
+        is_progress_recorded: whether the queue has this progress, or is about to get it.
         has_ended: whether the attempt has ended, or the job was dropped. The outcome of an attempt
             that has ended is perhaps not recorded yet.
     """
 
-    __slots__ = ("cache_hit", "executor", "has_ended", "job", "started_ms")
+    __slots__ = (
+        "cache_hit",
+        "executor",
+        "has_ended",
+        "is_progress_recorded",
+        "job",
+        "progress",
+        "started_ms",
+    )
 
     def __init__(self, job: Job, executor: int) -> None:
         self.job = job
         self.executor = executor
         self.cache_hit: bool | None = None
         self.started_ms: int | None = None
+        self.progress: Progress | None = None
+        self.is_progress_recorded = True
         self.has_ended = False
 
 

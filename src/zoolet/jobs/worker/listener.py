@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from zoolet.jobs.execution.attempts import Outcome
+from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.worker.executor_control import ExecutorControl
 from zoolet.jobs.worker.jobs_in_hand import JobsInHand
 from zoolet.jobs.worker.recorder import AttemptRecorder
@@ -65,6 +66,12 @@ class ExecutorListener:
             if cache_hit is not None:
                 self._taker.note_cache(hit=cache_hit)
         self._on_step("started", [name])
+
+    def progressed(self, name: str, progress: Progress) -> None:
+        """Record the progress that a job's task has reported."""
+        held = self._hands.get(name)
+        if held is not None:
+            self._recorder.progressed(held, progress)
 
     def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
         """Record how an attempt ended."""

@@ -43,6 +43,16 @@ class WorkerCollector(Collector):
         yield GaugeMetricFamily(
             "zoolet_worker_jobs_in_hand", "Jobs that this worker has.", value=self._worker.in_hand
         )
+        progress = GaugeMetricFamily(
+            "zoolet_worker_progress",
+            "Mean share of the work that the jobs in hand of a task have reported as done, 0 to 1.",
+            labels=["task"],
+        )
+        for task, reported in self._worker.progress().items():
+            shares = [one.share for one in reported if one.share is not None]
+            if shares:
+                progress.add_metric([task], sum(shares) / len(shares))
+        yield progress
         jobs = GaugeMetricFamily("zoolet_queue_jobs", "Jobs in the queue.", labels=["place"])
         for place, count in self._worker.queue.counts().items():
             jobs.add_metric([place], count)

@@ -36,6 +36,7 @@ from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_outcomes import failed, with_output, without_task
 from zoolet.jobs.records.job_texts import is_large
 from zoolet.jobs.records.json_values import EncodedJson
+from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.results.reader import ResultReader, key_of
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
@@ -126,7 +127,13 @@ class _Asked(NamedTuple):
     held: JobInHand
 
 
-_News = JobInHand | _Ended | _Asked
+class _Progressed(NamedTuple):
+    """A job whose task has reported its progress."""
+
+    held: JobInHand
+
+
+_News = JobInHand | _Ended | _Asked | _Progressed
 
 
 @final
@@ -198,6 +205,13 @@ class AttemptRecorder:
         held.started_ms = self._jobs.clock_ms()
         self._news.put(held)
 
+    def progressed(self, held: JobInHand, progress: Progress) -> None:
+        """Request that the progress of a job is recorded; executors limit how often."""
+        held.progress = progress
+        if held.is_progress_recorded:
+            held.is_progress_recorded = False
+            self._news.put(_Progressed(held))
+
     def ended(self, held: JobInHand, outcome: Outcome, took_s: float) -> None:
         """Request that the outcome of an attempt is recorded; a large result is stored first."""
         self._hands.end(held)
@@ -249,9 +263,12 @@ class AttemptRecorder:
             timeout_s = max(0.0, min(times) - time.monotonic()) if times else None
             ended: list[_Ended] = []
             asked: list[JobInHand] = []
+            progressed: list[JobInHand] = []
             for news in self._wait_for_news(timeout_s):
                 if isinstance(news, _Asked):
                     asked.append(news.held)
+                elif isinstance(news, _Progressed):
+                    progressed.append(news.held)
                 elif isinstance(news, JobInHand):
                     is_recorded = news.job.state is JobState.RUNNING
                     after_s = LONG_S if is_recorded else RUNNING_AFTER_S
@@ -264,6 +281,7 @@ class AttemptRecorder:
             # kills the worker after its start.
             for held in self._record_running(asked):
                 self._on_permitted(held)
+            self._record_running(progressed)
             now = time.monotonic()
             self._look_at_long(due, now)
             if report_at is not None and report_at <= now:
@@ -377,18 +395,11 @@ class AttemptRecorder:
                 self.tally.failed_attempts += after.state is not JobState.SUCCESSFUL
 
     def _record_running(self, running: Sequence[JobInHand]) -> list[JobInHand]:
-        """Record jobs as RUNNING, and return the jobs that were recorded."""
+        """Record jobs as RUNNING, with their progress; return the jobs that were recorded."""
         wanted = [held for held in running if not held.has_ended]
         now_ms = self._jobs.clock_ms()
-        moves = [
-            Move(
-                Event.START,
-                Place.OWNED,
-                held.job,
-                held.job.running(held.started_ms or now_ms, cache_hit=held.cache_hit),
-            )
-            for held in wanted
-        ]
+        moves = [_running_move(held, now_ms) for held in wanted]
+        started = [move.after.name for move in moves if move.event is Event.START]
         made = {after.name: after for after in self._move(moves)}
         recorded, lost = [], []
         for held in wanted:
@@ -399,8 +410,8 @@ class AttemptRecorder:
                 lost.append(held)
         if lost:
             self._on_lost(lost)
-        if made:
-            self._on_step("running", list(made))
+        if started := [name for name in started if name in made]:
+            self._on_step("running", started)
         return recorded
 
     def _move(self, moves: Sequence[Move]) -> list[Job]:
@@ -418,13 +429,26 @@ class AttemptRecorder:
         return [move.after for move in made]
 
 
+def _running_move(held: JobInHand, now_ms: int) -> Move:
+    """Return the move that records a job as RUNNING, or its progress if it is RUNNING already."""
+    # The flag is set first: a value that comes now is recorded by another move.
+    held.is_progress_recorded = True
+    before, progress = held.job, held.progress
+    if before.state is JobState.RUNNING and progress is not None:
+        return Move(Event.PROGRESS, Place.OWNED, before, before.progressed(progress))
+    after = before.running(held.started_ms or now_ms, cache_hit=held.cache_hit)
+    if progress is not None:
+        after = after._replace(progress=progress)
+    return Move(Event.START, Place.OWNED, before, after)
+
+
 def _move_of(ended: _Ended) -> Move:
     """Return the move that records an attempt: FAIL if the job cannot hold the result."""
     held, outcome, at_ms, stored = ended
     before = held.job
     if outcome is None:
         return Move(Event.GIVE_BACK, Place.OWNED, before, before.waiting())
-    job = before.attempted(held.cache_hit, held.started_ms)
+    job = before.attempted(held.cache_hit, held.started_ms, held.progress)
     if outcome.last_lines:
         job = with_output(job, outcome.last_lines)
     error = outcome.error

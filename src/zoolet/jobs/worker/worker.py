@@ -20,6 +20,7 @@ from zoolet.jobs.execution.attempts import Setup
 from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
 from zoolet.jobs.execution.memory_limit import bytes_of
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.worker.executor_control import IDLE_S, ExecutorLimits
 from zoolet.jobs.worker.health import WorkerHealth
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
@@ -245,6 +246,14 @@ class Worker:
     def executor_count(self) -> int:
         """The current number of executors; 0 before `start`."""
         return 0 if self._run is None else self._run.executor_count
+
+    def progress(self) -> dict[str, list[Progress]]:
+        """Return the progress that the jobs in hand have reported, by the names of their tasks."""
+        found: dict[str, list[Progress]] = {}
+        for held in [] if self._run is None else self._run.hands.all():
+            if held.progress is not None:
+                found.setdefault(held.job.task, []).append(held.progress)
+        return found
 
     def tally(self) -> dict[str, float]:
         """Return the counts of the worker's work since its start, by name."""

@@ -1,4 +1,4 @@
-"""Decorated tasks on an ensemble whose leader is killed: retries, and jobs that submit jobs."""
+"""Decorated tasks while the leader is killed: retries, progress, and jobs that submit jobs."""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.decorated import write_decorated_tasks
 from tests.support.jobs import WorkerProcess, all_results, assert_in_one_place, next_result
-from zoolet.jobs import Dispatcher, JobState
+from zoolet.jobs import Dispatcher, JobState, Progress
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def test_retries_and_jobs_of_jobs_survive_the_death_of_the_leader(
     later = dispatcher.submit_batch(
         [decorated.patient.request(str(tmp_path), number, tries=6) for number in range(20)]
     )
+    counting = dispatcher.submit_batch([decorated.count_up.request(40) for _ in range(4)])
     parents = dispatcher.submit_batch([decorated.submit_more.request(n, 5) for n in range(20)])
     first = next_result(later)
     kill_leader()
@@ -39,6 +40,9 @@ def test_retries_and_jobs_of_jobs_survive_the_death_of_the_leader(
     assert [(job.state, job.result, job.attempts) for job in jobs] == [
         (JobState.SUCCESSFUL, 6, 6)
     ] * 20
+    assert [(job.state, job.attempts, job.progress) for job in all_results(counting)] == [
+        (JobState.SUCCESSFUL, 1, Progress(40, 40))
+    ] * 4
     submitted = {name for job in all_results(parents) for name in job.result[:-1]}
     assert len(submitted) == 100
     assert_in_one_place(dispatcher.queue, submitted)

@@ -13,6 +13,16 @@ from zoolet.jobs.context.current_dispatcher import (
 from zoolet.jobs.context.current_job import CurrentJob, begin_job, current_job, end_job
 from zoolet.jobs.context.task_dispatcher import TaskDispatcher
 from zoolet.jobs.errors import JobError
+from zoolet.jobs.records.progress import Progress
+
+
+class Unheard:
+    """An attempt whose progress nobody gets."""
+
+    def progressed(self, progress: Progress) -> None: ...
+
+    def is_wanted(self) -> bool:
+        return True
 
 
 class Opened:
@@ -61,7 +71,7 @@ def test_a_task_has_the_dispatcher_of_its_executor_which_is_opened_once() -> Non
         return opened[-1]
 
     shared = TaskDispatcher(open_it)
-    token = begin_job(CurrentJob("n", "m:f", None, 1, 500, shared))
+    token = begin_job(CurrentJob("n", "m:f", None, 1, 500, shared, Unheard()))
     assert opened == []
     assert current_dispatcher() is current_job().dispatcher is opened[0]
     own = object()
@@ -77,7 +87,7 @@ def test_a_task_has_the_dispatcher_of_its_executor_which_is_opened_once() -> Non
 
 
 def test_a_job_without_a_worker_has_no_dispatcher() -> None:
-    token = begin_job(CurrentJob("n", "m:f", None, 1, None, TaskDispatcher()))
+    token = begin_job(CurrentJob("n", "m:f", None, 1, None, TaskDispatcher(), Unheard()))
     with pytest.raises(JobError, match="without a worker"):
         current_dispatcher()
     assert current_job().deadline_ms is None

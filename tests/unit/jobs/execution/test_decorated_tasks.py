@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.executors import Listening, executor_of, work
+from tests.support.waiting import wait_until
 from zoolet.jobs.execution.attempts import Outcome, Setup
 from zoolet.jobs.execution.executors import Executor
+from zoolet.jobs.records.progress import Progress
 
 TASKS = """
 import itertools, os, signal, subprocess, sys, time
@@ -65,6 +67,25 @@ def never_ends():
 def timers():
     handler = signal.getsignal(signal.SIGALRM)
     return [getattr(handler, "name", "a handler"), signal.getitimer(signal.ITIMER_REAL)]
+
+@task
+def count_up(most):
+    for number in range(most + 1):
+        current_job().progress(number, most, "counting")
+    return most
+
+@task
+def wrong_progress():
+    current_job().progress(-1)
+
+@task
+def until_cancelled(file):
+    job = current_job()
+    job.check_cancelled()
+    open(file, "w").close()
+    while True:
+        time.sleep(0.01)
+        job.check_cancelled()
 
 @task
 def submit():
@@ -139,6 +160,34 @@ def test_a_task_of_an_executor_without_a_queue_cannot_submit(
     started: tuple[Executor, Listening],
 ) -> None:
     assert "it has no dispatcher" in (outcome_of(started, "submit").error or "")
+
+
+def test_the_last_progress_is_reported_before_the_end(
+    started: tuple[Executor, Listening],
+) -> None:
+    assert result_of(started, "count_up", most=5000) == "5000"
+    news = started[1].news
+    reported = [one[-1] for one in news if one[0] == "progressed"]
+    assert reported[0] == Progress(0, 5000, "counting")
+    assert reported[-1] == Progress(5000, 5000, "counting")
+    assert len(reported) < 100
+    assert news[-1][0] == "ended"
+
+
+def test_a_wrong_progress_is_an_error_of_the_task(started: tuple[Executor, Listening]) -> None:
+    assert "done -1 is not a number" in (outcome_of(started, "wrong_progress").error or "")
+
+
+def test_a_cancelled_job_leaves_its_executor(
+    started: tuple[Executor, Listening], tmp_path: Path
+) -> None:
+    executor, listening = started
+    file = tmp_path / "runs"
+    executor.give([work("a", "until_cancelled", module="decorated_tasks", file=str(file))])
+    wait_until(file.exists, "the task")
+    executor.abandon(["a"])
+    listening.wait_for("freed")
+    assert result_of(started, "add", a=1) == "3"
 
 
 @pytest.mark.parametrize("kind", ["process"], indirect=True)

@@ -9,6 +9,7 @@ import pytest
 from zoolet.jobs.execution.attempts import Attempter, Setup, Work
 from zoolet.jobs.records.error_texts import KEPT_CHARACTERS, LOGGED_CHARACTERS, ErrorText, describe
 from zoolet.jobs.records.job_names import Group
+from zoolet.jobs.records.progress import Progress
 
 
 def described(function: Callable[[], object]) -> ErrorText:
@@ -159,6 +160,12 @@ class Deaf:
 
     def started(self, cache_hit: bool | None, dropped: tuple[Group, ...]) -> None:
         pass
+
+    def progressed(self, progress: Progress) -> None:
+        pass
+
+    def is_wanted(self) -> bool:
+        return True
 
 
 def test_the_frames_of_the_job_system_are_left_out() -> None:

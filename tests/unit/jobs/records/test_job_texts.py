@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
 from zoolet.jobs.records.json_values import EncodedJson
+from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.records.transitions import JobState
 
 LEFT_OUT_IF_UNSET = (
     "backoff_ms", "timeout_ms", "not_before_ms", "expires_ms", "batch", "chained", "waits_for",
     "import_since_ms", "import_tries", "import_worker", "soft_timeout_ms", "jitter_percent",
-    "source", "losses", "stored", "output",
+    "source", "losses", "progress", "stored", "output",
 )  # fmt: skip
 
 texts = st.text(st.characters(), max_size=30)
@@ -56,6 +57,7 @@ jobs = st.builds(
     worker=st.none() | texts,
     attempts=st.integers(0, 20),
     losses=numbers,
+    progress=st.none() | st.builds(Progress, numbers, st.none() | numbers, texts),
     errors=entries.map(lambda found: tuple(AttemptError(*one) for one in found)),
     output=entries.map(lambda found: tuple(AttemptOutput(*one) for one in found)),
     result=small_json | small_json.map(lambda value: EncodedJson(json.dumps(value).encode())),
@@ -74,6 +76,8 @@ def expected(job: Job) -> dict[str, Any]:
     for key in LEFT_OUT_IF_UNSET:
         if not value[key]:
             del value[key]
+    if job.progress is not None:
+        value["progress"] = job.progress._asdict()
     value["errors"] = [error._asdict() for error in job.errors]
     if job.output:
         value["output"] = [output._asdict() for output in job.output]
