@@ -8,6 +8,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import click
 
 from zoolet.console.os_errors import explain
+from zoolet.console.terminal import printable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,7 +28,8 @@ def text_of(error: Exception) -> str:
 def reporting(*expected: type[Exception]) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Return a decorator for a command: the command fails with a message on the expected errors.
 
-    The decorator does the same for every OSError except BrokenPipeError.
+    Messages can contain names of znodes, so characters that control the terminal are escaped. The
+    decorator does the same for every OSError except BrokenPipeError.
     """
     errors: tuple[type[Exception], ...] = (*expected, OSError)
 
@@ -39,7 +41,7 @@ def reporting(*expected: type[Exception]) -> Callable[[Callable[P, T]], Callable
             except BrokenPipeError:
                 raise  # zoolet.cli handles a closed pipe
             except errors as error:
-                fail(f"zoolet: {text_of(error)}")
+                fail(f"zoolet: {printable(text_of(error))}")
 
         return reported
 

@@ -75,7 +75,7 @@ def _show(plan: Plan, zxid: int, hosts: str, wishes: Wishes) -> None:
         for shown in plan.objects():
             click.echo(json.dumps(shown, ensure_ascii=False))
         return
-    click.echo(f"Plan for {plan.root} on {hosts}, as of zxid 0x{zxid:x}:")
+    click.echo(f"Plan for {escaped(plan.root)} on {hosts}, as of zxid 0x{zxid:x}:")
     for line in plan.summary():
         click.echo(line)
     for line in plan.lines(wishes.most_lines):
