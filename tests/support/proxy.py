@@ -33,6 +33,11 @@ class Proxy:
         self._may_request.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def lead_to(self, server_port: int) -> None:
+        """Lead to another server from now on: the connections to this one are closed."""
+        self._server_port = server_port
+        self.cut()
+
     def cut(self) -> None:
         """Close every connection, as a network does that breaks; new ones are let in."""
         with self._lock:

@@ -12,7 +12,7 @@ import pytest
 from tests.support.mirrors import MirrorProcess, check_equal, run_here, tree_at
 from tests.support.waiting import wait_until
 from zoolet.archive.live.counters import counter_of
-from zoolet.archive.mirror.state_file import StateFile
+from zoolet.archive.mirror.records.state_file import StateFile
 from zoolet.client import (
     ACL,
     OPEN_ACL,
@@ -332,7 +332,7 @@ def test_a_subtree_is_not_copied_into_itself(pair: Pair) -> None:
     place = f"{pair.hosts[0]}{pair.root}"
     status, text = run_here(place, f"{place}/copy", pair.state)
     assert status == 1
-    assert "the source and the target are in each other" in text
+    assert f"the source {pair.root} and the target {pair.root}/copy are on the same servers" in text
     assert pair.source.children(pair.root).names == ()
 
 

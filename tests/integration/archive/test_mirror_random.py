@@ -19,7 +19,7 @@ import pytest
 from tests.support.waiting import WAIT_S
 from zoolet.archive.live.counters import counter_of
 from zoolet.archive.mirror.mirror import Mirror, MirrorOptions
-from zoolet.archive.mirror.state_file import StateFile
+from zoolet.archive.mirror.records.state_file import StateFile
 from zoolet.client import (
     ACL,
     OPEN_ACL,

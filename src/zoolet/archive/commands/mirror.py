@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -19,13 +19,16 @@ from rich.console import Console
 from zoolet.archive.commands.options import check_finite, state_home
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.metrics import serve_metrics
+from zoolet.archive.mirror.history import older_zxid, other_source
 from zoolet.archive.mirror.metrics import figures_of
 from zoolet.archive.mirror.mirror import Mirror, MirrorOptions
+from zoolet.archive.mirror.older import find_older
 from zoolet.archive.mirror.progress import show, text_of
-from zoolet.archive.mirror.state_file import StateFile, explained
+from zoolet.archive.mirror.records.figures import Report
+from zoolet.archive.mirror.records.state_file import StateFile, explained
+from zoolet.archive.mirror.refusals import SOURCE, TARGET, Part, no_session
 from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.command_options import FILE, Logins
-from zoolet.client.connecting.opening import NoSessionError, login_refused
 from zoolet.client.connecting.options import CONNECT_TIMEOUT_MS, ClientOptions, Credential
 from zoolet.client.connecting.settings import (
     TIMEOUT_LIMIT_MS,
@@ -33,7 +36,7 @@ from zoolet.client.connecting.settings import (
     SettingsError,
     tls_files,
 )
-from zoolet.client.errors import AuthFailedError, NoServerError, ZooKeeperError
+from zoolet.client.errors import ZooKeeperError
 from zoolet.client.transfers import is_system
 from zoolet.console.reporting import reporting
 from zoolet.console.terminal import printable
@@ -159,6 +162,12 @@ def _side_options(name: str, variable: str) -> Callable[[C], C]:
     show_default=True,
     help="What to do if another client changes the target.",
 )
+@click.option(
+    "--accept-source",
+    is_flag=True,
+    help="Accept a source that is another server, or that has lost changes: the target becomes"
+    " equal to it. Give it for one start only.",
+)
 @click.option("--keep-ephemerals", is_flag=True, help="Copy ephemerals as persistent znodes.")
 @click.option(
     "--counter-steps",
@@ -206,7 +215,7 @@ def _side_options(name: str, variable: str) -> Callable[[C], C]:
 )
 @_side_options("from", FROM_AUTH_VARIABLE)
 @_side_options("to", TO_AUTH_VARIABLE)
-@reporting(ArchiveError, NoSessionError, ZooKeeperError)
+@reporting(ArchiveError)
 def mirror(
     *,
     source: str,
@@ -234,6 +243,7 @@ def mirror(
     options = MirrorOptions(
         ends_when_equal=values["once"],
         overwrites=values["on_conflict"] == "overwrite",
+        accepts_source=values["accept_source"],
         keeps_ephemerals=values["keep_ephemerals"],
         counter_steps=values["counter_steps"],
         compare_s=values["compare_s"],
@@ -242,7 +252,7 @@ def mirror(
     path = state_path or _default_state_path(*sides)
     state = StateFile(path, str(sides[0]), str(sides[1]))
     try:
-        asyncio.run(_run(sides[0], sides[1], state, options, metrics_port))
+        asyncio.run(_Run(sides, state, options, metrics_port).run())
     except sqlite3.Error as error:
         raise explained(path, error) from error
     finally:
@@ -254,44 +264,125 @@ def _default_state_path(source: Side, target: Side) -> Path:
     return state_home() / "mirrors" / f"{digest}.sqlite"
 
 
-async def _run(
-    source: Side, target: Side, state: StateFile, options: MirrorOptions, metrics_port: int | None
-) -> None:
-    console = Console()
+class _Run:
+    """A run of the command: a mirror, and another one after the target has lost changes.
 
-    def say(text: str) -> None:
-        console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    Args:
+        sides: the source and the target.
+        state: the state file.
+        options: the options of the mirror.
+        metrics_port: the port of the metrics; None if they are not served.
+    """
 
-    async with contextlib.AsyncExitStack() as stack:
-        clients = [await _started(stack, side) for side in (source, target)]
-        running = Mirror(clients[0], source.path, clients[1], target.path, state, options, say)
-        if metrics_port is not None:
-            port = serve_metrics(
-                metrics_port, lambda: figures_of(running.report()), _METRICS_ADDRESS
+    def __init__(
+        self,
+        sides: Sequence[Side],
+        state: StateFile,
+        options: MirrorOptions,
+        metrics_port: int | None,
+    ) -> None:
+        self._sides = sides
+        self._state = state
+        self._options = options
+        self._metrics_port = metrics_port
+        self._console = Console()
+        self._mirror: Mirror | None = None
+        self._showing: asyncio.Task[None] | None = None
+        self._is_stopped = False
+
+    async def run(self) -> None:
+        """Mirror until the end.
+
+        Raises:
+            ArchiveError: the mirror cannot go on; the message says why.
+        """
+        try:
+            while await self._run_once():
+                self._options = self._options._replace(accepts_source=False)
+        finally:
+            if self._showing is not None:
+                self._showing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._showing
+        self._say(f"the mirror has ended: {text_of(self._report())}")
+
+    async def _run_once(self) -> bool:
+        """Run one mirror; return whether another one must continue, with other sessions."""
+        async with contextlib.AsyncExitStack() as stack:
+            source = await _started(stack, self._sides[0], SOURCE)
+            target = await _started(stack, self._sides[1], TARGET)
+            self._mirror = Mirror(
+                *(source, self._sides[0].path),
+                *(target, self._sides[1].path),
+                self._state,
+                self._options,
+                self._say,
             )
-            say(f"metrics on http://{_METRICS_ADDRESS}:{port}/metrics")
-        say(f"mirror from {source} to {target}")
-        kept = "; --keep-ephemerals makes them persistent" if options.keeps_ephemerals else ""
-        say(_LOST.format(ephemerals=kept, compare_s=options.compare_s))
+            if self._showing is None:
+                self._begin()
+            if self._is_stopped:
+                return False
+            running = asyncio.ensure_future(self._mirror.run())
+            older = [
+                asyncio.ensure_future(find_older(client, side.client))
+                for client, side in zip((source, target), self._sides, strict=True)
+            ]
+            try:
+                await asyncio.wait([running, *older], return_when=asyncio.FIRST_COMPLETED)
+                if running.done():
+                    await running
+                    return False
+                for task in older:
+                    if task.done():
+                        task.result()
+                if older[0].done():
+                    raise other_source(older_zxid("source", source.last_zxid, older[0].result()))
+                lost = older_zxid("target", target.last_zxid, older[1].result())
+                self._say(f"{lost}. The mirror compares all data")
+                return True
+            finally:
+                await _cancel([running, *older])
+
+    def _begin(self) -> None:
+        """Serve the metrics, print the first lines, and stop at a signal."""
+        if self._metrics_port is not None:
+            port = serve_metrics(
+                self._metrics_port, lambda: figures_of(self._report()), _METRICS_ADDRESS
+            )
+            self._say(f"metrics on http://{_METRICS_ADDRESS}:{port}/metrics")
+        source, target = self._sides
+        self._say(f"mirror from {source} to {target}")
+        kept = "; --keep-ephemerals makes them persistent" if self._options.keeps_ephemerals else ""
+        self._say(_LOST.format(ephemerals=kept, compare_s=self._options.compare_s))
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # Windows
-                loop.add_signal_handler(signum, running.stop)
-        showing = loop.create_task(show(running.report, console, say))
-        try:
-            await running.run()
-        finally:
-            showing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await showing
-        say(f"the mirror has ended: {text_of(running.report())}")
+                loop.add_signal_handler(signum, self._stop)
+        self._showing = loop.create_task(show(self._report, self._console, self._say))
+
+    def _report(self) -> Report:
+        assert self._mirror is not None  # noqa: S101 -- called after `_begin`
+        return self._mirror.report()
+
+    def _stop(self) -> None:
+        self._is_stopped = True
+        if self._mirror is not None:
+            self._mirror.stop()
+
+    def _say(self, text: str) -> None:
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
-async def _started(stack: contextlib.AsyncExitStack, side: Side) -> AsyncClient:
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel tasks, and wait for their ends."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _started(stack: contextlib.AsyncExitStack, side: Side, part: Part) -> AsyncClient:
     """Return a client with a session, which the stack closes."""
     try:
         return await stack.enter_async_context(side.client())
-    except AuthFailedError:
-        raise login_refused(scheme for scheme, _ in side.settings.auth) from None
-    except NoServerError as error:
-        raise ArchiveError(f"{side}: {error}") from error
+    except ZooKeeperError as error:
+        raise no_session(part, str(side), error) from error

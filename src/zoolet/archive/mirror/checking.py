@@ -10,13 +10,15 @@ from typing import Final
 
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.live.counters import counter_of
-from zoolet.archive.mirror.changes import Changes, CopyEvents
-from zoolet.archive.mirror.figures import Figures
-from zoolet.archive.mirror.reading import all_of, chunks
-from zoolet.archive.mirror.rows import DIFFERENT, UNKNOWN, Row
+from zoolet.archive.mirror.reading import chunks
+from zoolet.archive.mirror.records.changes import Changes, CopyEvents
+from zoolet.archive.mirror.records.figures import Figures
+from zoolet.archive.mirror.records.rows import DIFFERENT, UNKNOWN, Row
+from zoolet.archive.mirror.records.state_file import StateFile
+from zoolet.archive.mirror.records.subtree import Subtree
+from zoolet.archive.mirror.refusals import TARGET
 from zoolet.archive.mirror.scan import scan
-from zoolet.archive.mirror.state_file import StateFile
-from zoolet.archive.mirror.subtree import Subtree
+from zoolet.archive.mirror.waiting import all_of
 from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.errors import ZooKeeperError
 from zoolet.model.stat import Stat
@@ -104,7 +106,7 @@ class CopyChecker:
         self._events.begin_comparison()
         is_complete = self._state.is_complete
         seen = 0
-        async for relative, stat, names in scan(self._client, self._subtree):
+        async for relative, stat, names in scan(self._client, self._subtree, TARGET):
             row = self._state.row(relative)
             if row is None and not is_complete:
                 self._state.put(relative, Row.unknown(stat))

@@ -9,59 +9,40 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from zoolet.archive.errors import ArchiveError
-from zoolet.archive.mirror.changes import Changes
 from zoolet.archive.mirror.checking import CopyChecker
-from zoolet.archive.mirror.figures import Figures
+from zoolet.archive.mirror.lost_writes import MOST_LOST, LostWrites
 from zoolet.archive.mirror.owner import Owner
 from zoolet.archive.mirror.plan import AclChange, Write, make_plan, plan_emptying
-from zoolet.archive.mirror.reading import SourceReader, all_of
-from zoolet.archive.mirror.rows import DIFFERENT, UNKNOWN, Found, Row, same_acl
-from zoolet.archive.mirror.state_file import StateFile, digest_of
-from zoolet.archive.mirror.subtree import Subtree, parent_of
+from zoolet.archive.mirror.reading import SourceReader
+from zoolet.archive.mirror.records.changes import Changes
+from zoolet.archive.mirror.records.figures import Figures
+from zoolet.archive.mirror.records.rows import DIFFERENT, UNKNOWN, Found, Row, same_acl
+from zoolet.archive.mirror.records.state_file import StateFile, digest_of
+from zoolet.archive.mirror.records.subtree import Subtree, parent_of
+from zoolet.archive.mirror.refusals import LOST
+from zoolet.archive.mirror.waiting import all_of
 from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.errors import (
     BadVersionError,
     ConnectionLossError,
-    DeadlineError,
-    InvalidAclError,
-    NoAuthError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
-    QuotaExceededError,
-    RequestTimeoutError,
     RolledBackError,
     RuntimeInconsistencyError,
-    SessionExpiredError,
-    SessionMovedError,
-    ThrottledError,
     ZooKeeperError,
 )
 from zoolet.client.transfers import Splitter
 from zoolet.model import paths
 from zoolet.model.stat import Stat
 
-LOST: Final = (
-    ConnectionLossError,
-    DeadlineError,
-    RequestTimeoutError,
-    SessionExpiredError,
-    SessionMovedError,
-    ThrottledError,
-)
-"""Errors after which the mirror compares again, when the servers answer."""
-
 MOST_WRITES: Final = 500
+_REQUEST_BYTES: Final = 1000
+"""An upper bound of the bytes of a usual multi with one write, besides the data and the path."""
 _MOST_UNCLEAR: Final = 5
 """Refusals in sequence for which no change of another client is found, before the mirror ends."""
 _OTHERS: Final = (BadVersionError, NodeExistsError, NoNodeError, NotEmptyError)
 """Errors of a write that show a change of another client."""
-
-_ADVICE: Final = {
-    NoAuthError: "give a login with all permissions for it (--to-auth)",
-    QuotaExceededError: "raise the quota at the target",
-    InvalidAclError: "the target does not know a scheme of its ACL: set it up there first",
-}
 
 
 class Copier:
@@ -100,6 +81,7 @@ class Copier:
         self._checker = checker
         self._changes = changes
         self._figures = figures
+        self._lost = LostWrites()
         self._unclear = 0
         self.is_writing = False
 
@@ -112,7 +94,7 @@ class Copier:
         Raises:
             ConflictError: another client has changed a copy.
             ArchiveError: a znode can be neither read nor written.
-            ZooKeeperError: one of `LOST`.
+            ZooKeeperError: the connection was lost, or the target refused a request.
         """
         found = await self._reader.read(list(changed))
         for relative, since_s in changed.items():
@@ -133,7 +115,7 @@ class Copier:
         if plan.acls and not await self._set_acls(plan.acls):
             self._again(changed)
             return
-        for writes in _multis(plan.writes):
+        for writes in self._multis(plan.writes):
             # The plan does not know what this check finds.
             if await self._checker.check_events() or not await self._write(writes):
                 self._again(changed)
@@ -145,7 +127,7 @@ class Copier:
         Returns False if another client has changed the target.
         """
         while emptying := plan_emptying(found, self._state, MOST_WRITES, keeps_root=keeps_root):
-            for writes in _multis(emptying):
+            for writes in self._multis(emptying):
                 if await self._checker.check_events() or not await self._write(writes):
                     return False
                 for write in writes:
@@ -170,7 +152,7 @@ class Copier:
             znode = found[relative]
             for result in (copy, acl):
                 if isinstance(result, ZooKeeperError) and not isinstance(result, NoNodeError):
-                    raise _explained(result, self._target.absolute(relative))
+                    raise result
             if isinstance(copy, ZooKeeperError) or isinstance(acl, ZooKeeperError):
                 await self._checker.check([relative])
             elif znode is None:
@@ -202,7 +184,7 @@ class Copier:
                 self._state.end_acl(change.relative, None)
                 refused.append((change.relative, result))
             elif isinstance(result, ZooKeeperError):
-                raise _explained(result, self._target.absolute(change.relative))
+                raise result
         self._state.commit()
         if refused:
             await self._note_refusal(*refused[0], [relative for relative, _ in refused])
@@ -240,6 +222,10 @@ class Copier:
         self.is_writing = True
         try:
             results = await self._client.multi(batch)
+        except ConnectionLossError as error:
+            if self._lost.lose([write.relative for write in writes]):
+                raise self._closes_connection(writes[0]) from error
+            raise
         except LOST:
             raise
         except ZooKeeperError as error:
@@ -252,6 +238,7 @@ class Copier:
         assert isinstance(marker, Stat)  # noqa: S101 -- the first operation sets the marker
         self._owner.note(marker)
         self._state.apply(marker.mzxid)
+        self._lost.write([write.relative for write in writes])
         self._unclear = 0
         deleted = sum(write.row is None for write in writes)
         self._figures.deleted += deleted
@@ -274,7 +261,7 @@ class Copier:
             raise await self._owner.explain_refusal()
         write = writes[failed[0] - 1]
         if not isinstance(cause, _OTHERS):
-            raise _explained(cause, self._target.absolute(write.relative))
+            raise cause
         suspects = [write.relative]
         parent = parent_of(write.relative)
         if parent is not None:
@@ -283,6 +270,17 @@ class Copier:
             listed = await self._client.children(self._target.absolute(write.relative))
             suspects += [f"{write.relative}/{name}" for name in listed.names]
         await self._note_refusal(write.relative, cause, suspects)
+
+    def _closes_connection(self, write: Write) -> ArchiveError:
+        """Return the error for a write because of which the target closes the connection."""
+        path, size_bytes = self._target.absolute(write.relative), len(write.data or b"")
+        return ArchiveError(
+            f"the target closed the connection {MOST_LOST} times when the mirror wrote {path}, with"
+            f" {size_bytes:,} bytes of data. Probably the request is longer than jute.maxbuffer"
+            " of the target: set jute.maxbuffer to at least"
+            f" {size_bytes + _REQUEST_BYTES + 2 * paths.size_bytes(path):,} there, and start the"
+            " mirror again. Otherwise, read the log of the server"
+        )
 
     async def _note_refusal(
         self, relative: str, cause: ZooKeeperError, suspects: Sequence[str]
@@ -301,26 +299,20 @@ class Copier:
                 " stop the other clients that write there, and start the mirror again"
             )
 
-
-def _multis(writes: Sequence[Write]) -> Iterator[list[Write]]:
-    """Split writes into multis."""
-    together: list[Write] = []
-    splitter = Splitter(MOST_WRITES)
-    for write in writes:
-        acl_bytes = sum(len(entry.id.scheme) + len(entry.id.id) + 12 for entry in write.acl)
-        size_bytes = paths.size_bytes(write.relative) + len(write.data or b"") + acl_bytes
-        if splitter.ends_before(size_bytes):
+    def _multis(self, writes: Sequence[Write]) -> Iterator[list[Write]]:
+        """Split writes into multis."""
+        together: list[Write] = []
+        splitter = Splitter(MOST_WRITES)
+        was_alone = False
+        for write in writes:
+            acl_bytes = sum(len(entry.id.scheme) + len(entry.id.id) + 12 for entry in write.acl)
+            path_bytes = paths.size_bytes(self._target.absolute(write.relative))
+            is_full = splitter.ends_before(path_bytes + len(write.data or b"") + acl_bytes)
+            is_alone = self._lost.is_alone(write.relative)
+            if together and (is_full or is_alone or was_alone):
+                yield together
+                together = []
+            together.append(write)
+            was_alone = is_alone
+        if together:
             yield together
-            together = []
-        together.append(write)
-    if together:
-        yield together
-
-
-def _explained(error: ZooKeeperError, path: str) -> Exception:
-    """Return the error for a write that was refused; one of `LOST` stays as it is."""
-    if isinstance(error, LOST):
-        return error
-    advice = _ADVICE.get(type(error))
-    reason = error.explanation or str(error)
-    return ArchiveError(f"{path} in the target: {reason}{(advice and f'; {advice}') or ''}")

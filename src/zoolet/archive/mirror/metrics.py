@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from zoolet.archive.metrics import Figure
-from zoolet.archive.mirror.figures import Report
+from zoolet.archive.mirror.records.figures import Report
 
 
 def figures_of(report: Report) -> Iterator[Figure]:

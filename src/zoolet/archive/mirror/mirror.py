@@ -16,17 +16,19 @@ from typing import Final, NamedTuple
 
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.live.counters import counter_of, raise_counter
-from zoolet.archive.mirror.changes import Changes, CopyEvents
 from zoolet.archive.mirror.checking import CopyChecker
-from zoolet.archive.mirror.copying import LOST, MOST_WRITES, Copier
-from zoolet.archive.mirror.figures import Figures, Report
+from zoolet.archive.mirror.copying import MOST_WRITES, Copier
+from zoolet.archive.mirror.history import SourceHistory
 from zoolet.archive.mirror.owner import Owner
 from zoolet.archive.mirror.reading import SourceReader, is_left_out
+from zoolet.archive.mirror.records.changes import Changes, CopyEvents
+from zoolet.archive.mirror.records.figures import Figures, Report
+from zoolet.archive.mirror.records.state_file import StateFile
+from zoolet.archive.mirror.records.subtree import marker_of, parent_of, subtrees_of
+from zoolet.archive.mirror.refusals import LOST, SOURCE, TARGET, explained_at, no_counter
 from zoolet.archive.mirror.scan import Scanned, scan
-from zoolet.archive.mirror.state_file import StateFile
-from zoolet.archive.mirror.subtree import marker_of, parent_of, subtrees_of
 from zoolet.client.asyncio_client.client import AsyncClient
-from zoolet.client.errors import NoNodeError, UnimplementedError
+from zoolet.client.errors import NoAuthError, NoNodeError, UnimplementedError
 from zoolet.client.protocol.states import SERVED, SessionState
 from zoolet.client.protocol.watches import Resynced
 from zoolet.model.acl import OPEN_ACL, AclList
@@ -48,6 +50,7 @@ class MirrorOptions(NamedTuple):
     Attributes:
         ends_when_equal: whether the mirror ends when both subtrees are equal.
         overwrites: whether changes of other clients in the target are overwritten.
+        accepts_source: whether the source may have lost changes at the start of the mirror.
         keeps_ephemerals: whether ephemerals get persistent copies.
         counter_steps: the most creates that raise the counter of one parent.
         compare_s: the time between two comparisons, in seconds; they find changes of ACLs.
@@ -56,6 +59,7 @@ class MirrorOptions(NamedTuple):
 
     ends_when_equal: bool = False
     overwrites: bool = False
+    accepts_source: bool = False
     keeps_ephemerals: bool = False
     counter_steps: int = 100_000
     compare_s: float = 600.0
@@ -97,8 +101,15 @@ class Mirror:
         self._changes = Changes()
         self._events = CopyEvents()
         self._owner = Owner(target_client, marker_of(target), state, options.marker_acl)
+        self._history = SourceHistory(
+            source_client, self._source, state, say, accepts_other=options.accepts_source
+        )
         self._reader = SourceReader(
-            source_client, self._source, state.row, keeps_ephemerals=options.keeps_ephemerals
+            source_client,
+            self._source,
+            self._history,
+            state.row,
+            keeps_ephemerals=options.keeps_ephemerals,
         )
         self._checker = CopyChecker(
             target_client,
@@ -174,34 +185,41 @@ class Mirror:
         await self._watch()
         while not self._is_stopping:
             try:
-                if not self._is_owner:
-                    await self._take()
-                if not await self._step():
-                    return
+                # What is not explained below is an error of the target.
+                with explained_at(TARGET):
+                    if not self._is_owner:
+                        await self._take()
+                    if not await self._step():
+                        return
             except LOST as error:
-                await self._note_lost(error)
+                with explained_at(TARGET):
+                    await self._note_lost(error)
 
     async def _watch(self) -> None:
         """Set both watches, and check that the source exists."""
         mode = AddWatchMode.PERSISTENT_RECURSIVE
-        for client, subtree, notice in (
-            (self._source_client, self._source, self._note_source),
-            (self._target_client, self._target, self._note_target),
+        for side, client, subtree, notice in (
+            (SOURCE, self._source_client, self._source, self._note_source),
+            (TARGET, self._target_client, self._target, self._note_target),
         ):
             while True:
                 try:
-                    await client.add_watch(subtree.root, notice, mode=mode)
-                except UnimplementedError:
+                    with explained_at(side):
+                        await client.add_watch(subtree.root, notice, mode=mode)
+                except ArchiveError as error:
+                    if not isinstance(error.__cause__, UnimplementedError):
+                        raise
                     raise ArchiveError(
-                        f"the server {client.address} has no recursive watches: a mirror needs"
-                        " ZooKeeper 3.6 or later on both sides"
+                        f"the server {client.address} of the {side.name} has no recursive watches:"
+                        " a mirror needs ZooKeeper 3.6 or later on both sides"
                     ) from None
                 except LOST:
                     continue  # the next call waits for a connection
                 break
         while True:
             try:
-                found = await self._source_client.exists(self._source.root)
+                with explained_at(SOURCE):
+                    found = await self._source_client.exists(self._source.root)
             except LOST:
                 continue
             if found is None:
@@ -247,7 +265,9 @@ class Mirror:
             if source.startswith(target) or target.startswith(source):
                 await self._owner.remove()
                 raise ArchiveError(
-                    "the source and the target are in each other: choose another --to"
+                    f"the source {self._source.root} and the target {self._target.root} are on the"
+                    " same servers, and one of them contains the other or is equal to it: choose"
+                    " another path for --to"
                 )
         await self._copier.settle_acls()
         self._is_owner = True
@@ -310,11 +330,13 @@ class Mirror:
 
     async def _copy(self, taken: dict[str, float], parents: list[str]) -> None:
         """Copy changed znodes, and note the counters of their parents."""
-        stats = await self._reader.counters(parents)
+        with explained_at(SOURCE):
+            stats = await self._reader.counters(parents)
         await self._copier.copy(taken)
         for relative, stat in zip(parents, stats, strict=True):
             if stat is not None:
                 self._state.want_counter(relative, counter_of(stat))
+        self._history.note_zxid()
         self._changes.end_taken()
         if taken:
             self.figures.copied_lag_ms = (self.figures.now_s() - min(taken.values())) * 1000
@@ -324,13 +346,15 @@ class Mirror:
         self.figures.is_comparing = True
         self.figures.compared = self.figures.ephemerals = 0
         self.figures.ephemeral_examples.clear()
-        # The client's server may be behind its leader.
-        await self._source_client.sync(self._source.root)
+        with explained_at(SOURCE):
+            await self._history.check()
+            # The client's server may be behind its leader.
+            await self._source_client.sync(self._source.root)
         self._changes.begin_comparison()
         now_s = self.figures.now_s()
         different: dict[str, float] = {}
         is_equal = True
-        async with contextlib.aclosing(scan(self._source_client, self._source)) as znodes:
+        async with contextlib.aclosing(scan(self._source_client, self._source, SOURCE)) as znodes:
             async for scanned in znodes:
                 self.figures.compared += 1
                 for relative in self._differences(scanned):
@@ -346,6 +370,7 @@ class Mirror:
         if different:
             is_equal = False
             await self._copier.copy(different)
+        self._history.note_zxid()
         self._state.commit()
         self._changes.end_comparison()
         self._was_equal = is_equal and not self._state.low_counters(1)
@@ -394,6 +419,8 @@ class Mirror:
             except NoNodeError:
                 await self._checker.check([relative])
                 continue
+            except NoAuthError as error:
+                raise no_counter(path) from error
             if reached < wanted:
                 self._note_unreached(path, reached, wanted)
             self._state.put_counter(relative, max(reached, wanted))

@@ -15,7 +15,7 @@ import socket
 from typing import Final, NamedTuple
 
 from zoolet.archive.errors import ArchiveError
-from zoolet.archive.mirror.state_file import StateFile
+from zoolet.archive.mirror.records.state_file import StateFile
 from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.errors import BadVersionError, NodeExistsError, NoNodeError
 from zoolet.client.protocol.batches import Multi

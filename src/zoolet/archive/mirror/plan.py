@@ -8,8 +8,8 @@ parent is missing in the target is left for later, and the parent is read again.
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from zoolet.archive.mirror.rows import DIFFERENT, Found, Row
-from zoolet.archive.mirror.subtree import parent_of
+from zoolet.archive.mirror.records.rows import DIFFERENT, Found, Row
+from zoolet.archive.mirror.records.subtree import parent_of
 from zoolet.model.acl import AclList
 
 

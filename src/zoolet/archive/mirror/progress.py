@@ -10,7 +10,7 @@ from typing import Final
 from rich.console import Console
 from rich.status import Status
 
-from zoolet.archive.mirror.figures import Report
+from zoolet.archive.mirror.records.figures import Report
 
 _TERMINAL_S: Final = 0.5
 _LOG_S: Final = 10.0

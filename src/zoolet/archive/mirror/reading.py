@@ -4,16 +4,17 @@ Invariant: a znode that is returned was in this state at one moment; its ACL may
 ``model``, ``client``, the errors and other modules of its package.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from zoolet.archive.errors import ArchiveError
-from zoolet.archive.mirror.rows import Found, Row
-from zoolet.archive.mirror.scan import not_readable
-from zoolet.archive.mirror.subtree import Subtree
+from zoolet.archive.mirror.history import SourceHistory
+from zoolet.archive.mirror.records.rows import Found, Row
+from zoolet.archive.mirror.records.subtree import Subtree
+from zoolet.archive.mirror.refusals import SOURCE, explained_at, hidden_acl
+from zoolet.archive.mirror.waiting import all_of
 from zoolet.client.asyncio_client.client import AsyncClient
-from zoolet.client.errors import NoAuthError, NoNodeError, ZooKeeperError
+from zoolet.client.errors import NoNodeError, ZooKeeperError
 from zoolet.client.transfers import is_hidden
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.results import AclOf, ZnodeData
@@ -38,26 +39,13 @@ def chunks(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     return (items[begin : begin + most] for begin in range(0, len(items), most))
 
 
-async def all_of(futures: Sequence[Awaitable[T]]) -> list[T | ZooKeeperError]:
-    """Wait for all futures, and return their results or errors.
-
-    Other exceptions than ZooKeeperError are raised after all have ended.
-    """
-    results = await asyncio.gather(*futures, return_exceptions=True)
-    found: list[T | ZooKeeperError] = []
-    for result in results:
-        if isinstance(result, BaseException) and not isinstance(result, ZooKeeperError):
-            raise result
-        found.append(result)
-    return found
-
-
 class SourceReader:
     """Reads znodes of the source.
 
     Args:
         client: the client of the source.
         subtree: the source.
+        history: checks that the source has the changes that were copied.
         row_of: returns the row of the copy.
         keeps_ephemerals: whether ephemerals get persistent copies.
     """
@@ -66,12 +54,14 @@ class SourceReader:
         self,
         client: AsyncClient,
         subtree: Subtree,
+        history: SourceHistory,
         row_of: Callable[[str], Row | None],
         *,
         keeps_ephemerals: bool,
     ) -> None:
         self._client = client
         self._subtree = subtree
+        self._history = history
         self._row_of = row_of
         self._keeps_ephemerals = keeps_ephemerals
 
@@ -81,9 +71,17 @@ class SourceReader:
         Paths are missing if they are not read yet, because the data of others are large.
 
         Raises:
-            ArchiveError: a znode may not be read, or the root does not exist any more.
+            ArchiveError: a znode may not be read, the root does not exist any more, or the source
+                has lost changes.
             ZooKeeperError: the connection was lost.
         """
+        with explained_at(SOURCE):
+            await self._history.check()
+            found = await self._read(wanted)
+            self._history.check_session()
+        return found
+
+    async def _read(self, wanted: Sequence[str]) -> dict[str, Found | None]:
         found: dict[str, Found | None] = {}
         size_bytes = 0
         for together in chunks(wanted, _TOGETHER):
@@ -102,8 +100,8 @@ class SourceReader:
         """Check that the source exists: otherwise, its server may be an empty one by mistake."""
         if await self._client.exists(self._subtree.root) is None:
             raise ArchiveError(
-                f"the root of the source, {self._subtree.root}, does not exist any more; the target"
-                " keeps its copy. Check the server of the source. If the source was deleted on"
+                f"the root of the source, {self._subtree.root}, does not exist any more. The target"
+                " keeps its copy. Check the server of the source. If the root was deleted on"
                 " purpose, delete the copy in the target too"
             )
 
@@ -123,8 +121,6 @@ class SourceReader:
     def _found(self, result: ZnodeData | ZooKeeperError) -> Found | None:
         if isinstance(result, NoNodeError):
             return None
-        if isinstance(result, NoAuthError):
-            raise not_readable(self._client, result)
         if isinstance(result, ZooKeeperError):
             raise result
         if is_left_out(result.stat, keeps_ephemerals=self._keeps_ephemerals):
@@ -154,14 +150,9 @@ class SourceReader:
         return row is None or not row.is_same_znode(stat) or row.aversion != stat.aversion
 
     def _with_acl(self, znode: Found, path: str, result: AclOf | ZooKeeperError) -> Found:
-        if isinstance(result, NoAuthError):
-            raise not_readable(self._client, result)
         if isinstance(result, ZooKeeperError):
             raise result
         if is_hidden(result.acl):
-            raise ArchiveError(
-                f"{path} on {self._client.address}: only clients with the permission ADMIN see the"
-                " complete ACL: give the login of such a client (--from-auth)"
-            )
+            raise hidden_acl(SOURCE, path)
         stat = znode.stat._replace(aversion=result.stat.aversion)
         return znode._replace(stat=stat, acl=result.acl)

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from zoolet.archive.errors import ArchiveError
-from zoolet.archive.mirror.subtree import Subtree
+from zoolet.archive.mirror.records.subtree import Subtree
+from zoolet.archive.mirror.refusals import LOST, Part, refused
 from zoolet.client.asyncio_client.client import AsyncClient
-from zoolet.client.errors import NoAuthError, NoNodeError
+from zoolet.client.errors import NoNodeError, ZooKeeperError
 from zoolet.model.stat import Stat
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Scanned(NamedTuple):
     names: tuple[str, ...]
 
 
-async def scan(client: AsyncClient, subtree: Subtree) -> AsyncGenerator[Scanned, None]:
+async def scan(client: AsyncClient, subtree: Subtree, side: Part) -> AsyncGenerator[Scanned, None]:
     """Yield each znode of a subtree, parents before their children.
 
     Znodes that are deleted meanwhile are left out. A subtree that does not exist has no znodes.
@@ -50,8 +50,10 @@ async def scan(client: AsyncClient, subtree: Subtree) -> AsyncGenerator[Scanned,
                 names, stat = await future
             except NoNodeError:
                 continue
-            except NoAuthError as error:
-                raise not_readable(client, error) from error
+            except LOST:
+                raise
+            except ZooKeeperError as error:
+                raise refused(side, error) from error
             if not relative:
                 names = tuple(name for name in names if f"/{name}" not in subtree.left_out)
             waiting += [f"{relative}/{name}" for name in names]
@@ -60,12 +62,3 @@ async def scan(client: AsyncClient, subtree: Subtree) -> AsyncGenerator[Scanned,
         for _, future in running:
             if not future.cancel() and not future.cancelled():
                 future.exception()  # asyncio reports an error that nobody reads
-
-
-def not_readable(client: AsyncClient, error: NoAuthError) -> ArchiveError:
-    """Return the error for a znode that the mirror may not read."""
-    server = client.address or "the server"
-    return ArchiveError(
-        f"{error.path} on {server} may not be read: log in as a client with the permissions READ"
-        " and ADMIN (--from-auth, --to-auth)"
-    )

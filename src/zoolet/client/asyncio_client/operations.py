@@ -67,6 +67,11 @@ class AsyncOperations(AsyncRequests):
         return self._engine.session.timeout_ms
 
     @property
+    def last_zxid(self) -> int:
+        """The newest zxid that the client has seen in a reply or an event; 0 before the first."""
+        return self._engine.session.last_zxid
+
+    @property
     def chroot(self) -> str:
         """The path of the client's root on the server; "" if it is the server's root."""
         return self._engine.order.servers.chroot

@@ -3,8 +3,8 @@
 import random
 
 from zoolet.archive.mirror.plan import Plan, Write, make_plan, plan_emptying
-from zoolet.archive.mirror.rows import DIFFERENT, Found, Row
-from zoolet.archive.mirror.subtree import parent_of
+from zoolet.archive.mirror.records.rows import DIFFERENT, Found, Row
+from zoolet.archive.mirror.records.subtree import parent_of
 from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL
 from zoolet.model.stat import Stat
 

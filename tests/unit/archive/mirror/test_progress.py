@@ -6,9 +6,9 @@ import io
 
 from rich.console import Console
 
-from zoolet.archive.mirror.figures import Figures, Report
 from zoolet.archive.mirror.metrics import figures_of
 from zoolet.archive.mirror.progress import show, text_of
+from zoolet.archive.mirror.records.figures import Figures, Report
 
 
 def report(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoolet.archive.mirror.subtree import Subtree, marker_of, parent_of, subtrees_of
+from zoolet.archive.mirror.records.subtree import Subtree, marker_of, parent_of, subtrees_of
 
 
 @pytest.mark.parametrize("root", ["/", "/app", "/app/x"])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from zoolet.archive.errors import ArchiveError
-from zoolet.archive.mirror.rows import Row
+from zoolet.archive.mirror.records.rows import Row
 from zoolet.model.acl import AclList
 
 _VERSION: Final = 2
@@ -106,6 +106,16 @@ class StateFile:
                     f" {known.get('target')}: name another file with --state"
                 )
 
+    @property
+    def source_zxid(self) -> int:
+        """The newest zxid of the source that the mirror has seen; 0 if it has seen none."""
+        found = self._base.execute("SELECT value FROM facts WHERE name = 'source_zxid'").fetchone()
+        return 0 if found is None else int(found[0])
+
+    def put_source_zxid(self, zxid: int) -> None:
+        """Note the newest zxid of the source that the mirror has seen."""
+        self._change("INSERT OR REPLACE INTO facts VALUES ('source_zxid', ?)", (str(zxid),))
+
     def _fact(self, name: str) -> str:
         found = self._base.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return str(found[0])
@@ -155,6 +165,15 @@ class StateFile:
         if own is not None and len(listed) < most:
             listed.append((relative, own))
         return listed
+
+    def first_known(self, most: int) -> list[tuple[str, Row]]:
+        """Return up to ``most`` znodes below the root whose source is known, upper levels first."""
+        found = self._base.execute(
+            f"SELECT {_WITH_KEY} FROM copies WHERE czxid > 0 AND name != ''"
+            " ORDER BY parent, name LIMIT ?",
+            (most,),
+        )
+        return [(_relative(parent, name), Row(*row)) for parent, name, *row in found]
 
     def __len__(self) -> int:
         (count,) = self._base.execute("SELECT count(*) FROM copies").fetchone()

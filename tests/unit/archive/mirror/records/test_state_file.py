@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from zoolet.archive.errors import ArchiveError
-from zoolet.archive.mirror.rows import Row
-from zoolet.archive.mirror.state_file import StateFile, digest_of
+from zoolet.archive.mirror.records.rows import UNKNOWN, Row
+from zoolet.archive.mirror.records.state_file import StateFile, digest_of
 from zoolet.model.acl import ACL, OPEN_ACL, Id
 from zoolet.model.stat import Stat
 
@@ -142,3 +142,25 @@ def test_the_digest_of_an_acl_does_not_depend_on_its_order() -> None:
     one, other = ACL(1, Id("world", "anyone")), ACL(31, Id("digest", "a:b"))
     assert digest_of((one, other)) == digest_of((other, one))
     assert digest_of((one,)) != digest_of((other,))
+
+
+def test_the_zxid_of_the_source_is_kept(path: Path) -> None:
+    state = opened(path)
+    assert state.source_zxid == 0
+    state.put_source_zxid(7)
+    state.put_source_zxid(5)
+    state.forget_all(0)
+    state.close()
+    again = opened(path)
+    assert again.source_zxid == 5
+    again.close()
+
+
+def test_the_first_known_znodes_are_those_of_the_upper_levels(path: Path) -> None:
+    state = opened(path)
+    for name in ("", "/b", "/a/c", "/a"):
+        state.put(name, row(1))
+    state.put("/0", row(UNKNOWN))
+    assert [name for name, _ in state.first_known(9)] == ["/a", "/b", "/a/c"]
+    assert len(state.first_known(2)) == 2
+    state.close()

@@ -2,7 +2,7 @@
 
 import random
 
-from zoolet.archive.mirror.changes import Changes, CopyEvents
+from zoolet.archive.mirror.records.changes import Changes, CopyEvents
 
 
 def test_each_path_is_taken_once_with_its_first_moment() -> None:

@@ -1,0 +1,1 @@
+"""What a mirror knows: znodes and their copies, changes that wait, figures."""
