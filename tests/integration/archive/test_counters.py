@@ -48,6 +48,21 @@ def test_sequential_znodes_continue_at_the_raised_counter(any_server: ExternalSe
     run(scenario())
 
 
+def test_the_counter_of_a_parent_with_a_long_path_is_raised(any_server: ExternalServer) -> None:
+    """250 steps with a path of 4,000 bytes are longer than jute.maxbuffer."""
+
+    async def scenario() -> None:
+        async with AsyncClient(any_server.hosts) as client:
+            parent = ""
+            for _ in range(20):
+                parent += f"/{'x' * 200}"
+                await client.create(parent)
+            assert await raise_counter(client, parent, 300, 300) == 300
+            assert await next_number(client, parent) == 300
+
+    run(scenario())
+
+
 def test_steps_in_the_multi_that_creates_the_parent(any_server: ExternalServer) -> None:
     async def scenario() -> None:
         async with AsyncClient(any_server.hosts) as client:

@@ -14,6 +14,7 @@ from typing import Final
 from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.errors import NoNodeError
 from zoolet.client.protocol.batches import Multi
+from zoolet.client.transfers import MULTI_BYTES, OPERATION_BYTES
 from zoolet.model import paths
 from zoolet.model.stat import Stat
 
@@ -21,7 +22,10 @@ _COUNTING_NAME: Final = "zoolet-counter-"
 """The beginning of the names of the znodes that are created and deleted."""
 
 _STEPS_IN_MULTI: Final = 250
-"""A step takes two operations of a multi."""
+"""The most steps of a multi. A step takes two operations: a create and a delete."""
+
+_NAME_BYTES: Final = 64
+"""An upper bound of the length of a name that begins with `_COUNTING_NAME`, with its slash."""
 
 
 def counter_of(stat: Stat) -> int:
@@ -51,11 +55,21 @@ async def raise_counter(client: AsyncClient, parent: str, wanted: int, most_step
         counter = counter_of(stat)
         if counter >= wanted or wanted - counter > left:
             return counter
-        steps = min(_STEPS_IN_MULTI, wanted - counter)
+        steps = steps_in_multi(parent, wanted - counter)
         batch = Multi()
         add_steps(batch, parent, steps)
         await client.multi(batch)
         left -= steps
+
+
+def steps_in_multi(parent: str, wanted: int) -> int:
+    """Return how many of the ``wanted`` steps below a parent fit one multi; at least one."""
+    return max(1, min(wanted, _STEPS_IN_MULTI, MULTI_BYTES // step_bytes(parent)))
+
+
+def step_bytes(parent: str) -> int:
+    """Return an upper bound of the bytes of one step in a multi."""
+    return 2 * (paths.size_bytes(parent) + _NAME_BYTES + OPERATION_BYTES)
 
 
 def add_steps(batch: Multi, parent: str, count: int) -> None:

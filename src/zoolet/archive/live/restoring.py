@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from zoolet.archive.live.comparing import znode_of
-from zoolet.archive.live.counters import add_steps, raise_counter
+from zoolet.archive.live.counters import add_steps, raise_counter, step_bytes, steps_in_multi
 from zoolet.archive.live.plan import CounterRaise, Plan, Step, StepKind
 from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.asyncio_client.waiting import forget
@@ -57,7 +57,6 @@ _REFUSALS: Final = (
 
 _RAISE: Final = "raise the counter"
 _OPERATIONS_IN_MULTI: Final = 500
-_STEPS_IN_MULTI: Final = 200
 _ACLS_IN_PROGRESS: Final = 256
 
 
@@ -128,7 +127,7 @@ def _creations(creations: list[Step], first: dict[str, CounterRaise]) -> Iterato
         raised = first.get(step.path)
         left = 0 if raised is None else raised.steps
         while raised is not None and left:
-            count = min(left, _STEPS_IN_MULTI)
+            count = steps_in_multi(raised.path, left)
             left -= count
             yield _Steps(raised, count, is_last=not left)
 
@@ -212,7 +211,7 @@ class _Writer:
     def _size_of(self, item: _Item) -> tuple[int, int]:
         """Return the number of operations of an item, and about how many bytes they have."""
         if isinstance(item, _Steps):
-            return 2 * item.steps, 2 * item.steps * (len(item.raised.path) + 2 * OPERATION_BYTES)
+            return 2 * item.steps, item.steps * step_bytes(item.raised.path)
         if item.kind is StepKind.DELETE:
             return 1, len(item.path.encode()) + OPERATION_BYTES
         return 1, size_of(znode_of(self._tree, item.path)) + OPERATION_BYTES
