@@ -44,6 +44,14 @@ def text(group, parameters):
 def read_pipe(group, parameters):
     return Path(parameters["pipe"]).read_text()
 
+def hang_once(group, parameters):
+    """Create a file and hang; if the file exists already, return."""
+    try:
+        Path(parameters["file"]).touch(exist_ok=False)
+    except FileExistsError:
+        return "again"
+    time.sleep(600)
+
 def read_own_pipe(group, parameters):
     for number in itertools.count():
         try:

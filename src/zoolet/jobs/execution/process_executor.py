@@ -5,6 +5,8 @@ the process after a timeout or if its job is abandoned. It starts another proces
 killed the old process. Invariants:
 
 - If a process dies, only the attempt in progress fails; no other job loses an attempt.
+- If a process is killed because of a job that has ended meanwhile, no attempt fails. The job that
+  the process began next waits again.
 - After a failure in the thread, another process is started, with back-off. In the meantime the
   executor takes no jobs, and returns its jobs. After several failed starts, the executor fails.
 - The observer learns that an executor has room only after the executor's state has changed.
@@ -68,6 +70,8 @@ class ProcessExecutor:
         self._lock = threading.Lock()
         self._work = PendingWork()
         self._current: str | None = None
+        self._killed_for: str | None = None
+        """The job because of which the process is killed; None if the process itself is wrong."""
         self._began = 0.0
         self._started = 0.0
         self._held: set[Group] = set()
@@ -237,6 +241,7 @@ class ProcessExecutor:
             StartError: the process ended before it was ready, or soon after.
             FunctionNotFoundError: the process cannot import the loader.
         """
+        self._killed_for = None
         process = ChildProcess(self._setup)
         self._watcher = process.watcher_pid
         output = ProcessOutput(
@@ -284,8 +289,10 @@ class ProcessExecutor:
             if self._recalling:
                 self._recall_from(process)
             reason = self._reason_to_kill()
+            self._killed_for = None if reason is None else self._current
             if not process.is_ready and time.monotonic() > start_until:
                 reason = f"the process is not ready after {START_LIMIT_S:.0f} s"
+                self._killed_for = None
         return reason
 
     def _pass_news(self, process: ChildProcess, output: ProcessOutput, wait_ms: float) -> bool:
@@ -453,6 +460,9 @@ class ProcessExecutor:
         except MessageError as error:
             log.warning("an executor's process wrote into the worker's pipe: %s", error)
         current, self._current = self._current, None
+        if self._killed_for is not None and current != self._killed_for:
+            # The job of the reason has ended before the kill, and the process began another one.
+            current = None
         last_lines = output.process_ended(current)
         if process.failure is not None:
             raise process.failure

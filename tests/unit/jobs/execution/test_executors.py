@@ -12,8 +12,10 @@ import pytest
 
 from tests.support.executors import Listening, executor_of, work
 from tests.support.jobs import write_tasks
+from tests.support.waiting import wait_until
 from zoolet.jobs.errors import FunctionNotFoundError
 from zoolet.jobs.execution.attempts import Attempter, Setup
+from zoolet.jobs.execution.child_process import ChildProcess
 from zoolet.jobs.execution.executors import Executor
 from zoolet.jobs.execution.pending_work import PIPE_BYTES
 from zoolet.jobs.execution.process_executor import ProcessExecutor
@@ -159,6 +161,40 @@ def test_a_timeout_ends_the_process_and_the_next_job_is_done(
     first, second = listening.wait_for("ended", 2)
     assert first.error == "it took longer than its timeout of 100 ms: its process was ended"
     assert second.error is None
+
+
+@pytest.mark.parametrize("reason", ["abandoned", "timeout"])
+def test_a_kill_does_not_fail_the_job_that_began_meanwhile(
+    process: tuple[Executor, Listening],
+    tasks: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+) -> None:
+    """The job of the reason ends between the decision and the kill."""
+    pipe, begun = tasks / "pipe", tasks / "begun"
+    os.mkfifo(pipe)
+    kill = ChildProcess.kill
+
+    def kill_late(process: ChildProcess) -> None:
+        if not begun.exists():
+            pipe.write_text("")
+            wait_until(begun.exists, "the next job")
+        kill(process)
+
+    executor, listening = process
+    monkeypatch.setattr(ChildProcess, "kill", kill_late)
+    timeout_ms = 50 if reason == "timeout" else None
+    long = work("long", "read_pipe", pipe=str(pipe), timeout_ms=timeout_ms)
+    executor.give([long, work("next", "hang_once", file=str(begun)), work("last")])
+    if reason == "abandoned":
+        listening.wait_for("started")
+        executor.abandon(["long"])
+    wanted = ["next", "last"] if reason == "abandoned" else ["long", "next", "last"]
+    outcomes = listening.wait_for("ended", len(wanted))
+    assert [news[1] for news in listening.news if news[0] == "ended"] == wanted
+    assert [outcome.error for outcome in outcomes] == [None] * len(wanted)
+    assert outcomes[-2].result.decode() == "again"
+    assert not executor.is_stuck()
 
 
 def test_a_loader_that_cannot_be_imported_is_an_error_at_the_start(tasks: Path) -> None:
