@@ -151,7 +151,8 @@ def test_a_restart_copies_only_changes(pair: Pair) -> None:
     grow(pair.source, pair.root)
     pair.copy_once()
     pair.source.set(f"{pair.root}/ttl", b"u")
-    assert "the mirror has ended: copied 1, deleted 0" in pair.copy_once()
+    told = pair.copy_once()
+    assert "the mirror has ended: copied 1, deleted 0, waiting 0, lag" in told
 
 
 def test_without_its_state_a_mirror_compares_the_data(pair: Pair) -> None:

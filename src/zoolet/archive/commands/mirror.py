@@ -289,6 +289,7 @@ class _Run:
         self._mirror: Mirror | None = None
         self._showing: asyncio.Task[None] | None = None
         self._is_stopped = False
+        self._end = "the mirror has ended"
 
     async def run(self) -> None:
         """Mirror until the end.
@@ -304,7 +305,7 @@ class _Run:
                 self._showing.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._showing
-        self._say(f"the mirror has ended: {text_of(self._report())}")
+        self._say(self._end)
 
     async def _run_once(self) -> bool:
         """Run one mirror; return whether another one must continue, with other sessions."""
@@ -331,10 +332,9 @@ class _Run:
                 await asyncio.wait([running, *older], return_when=asyncio.FIRST_COMPLETED)
                 if running.done():
                     await running
+                    # Before the clients are closed.
+                    self._end = f"the mirror has ended: {text_of(self._report())}"
                     return False
-                for task in older:
-                    if task.done():
-                        task.result()
                 if older[0].done():
                     raise other_source(older_zxid("source", source.last_zxid, older[0].result()))
                 lost = older_zxid("target", target.last_zxid, older[1].result())
