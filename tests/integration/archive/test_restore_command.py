@@ -286,3 +286,32 @@ def test_ten_thousand_znodes_deleted_by_mistake_come_back(
     assert {path: found.data for path, (found, _) in beside.items()} == bystander.written
     last = client.create("/shop/orders/order-", mode=CreateMode.PERSISTENT_SEQUENTIAL).path
     assert int(last[-10:]) >= LOST - 1
+
+
+def test_a_refused_login_names_the_option(moment: Moment) -> None:
+    done = moment.restore("--yes", "--auth", "unknown:ann:secret")
+    assert done.exit_code == 1
+    assert "the server refuses the login: check the scheme and the secret of --auth" in done.output
+
+
+def test_a_change_that_the_acl_does_not_permit_is_told(moment: Moment, client: Client) -> None:
+    without_create = (ACL(1 | 2 | 16, Id("world", "anyone")),)
+    client.set_acl("/a", without_create)
+    done = moment.restore("--yes")
+    assert done.exit_code == 1
+    reason = "the ACL of its parent does not permit it: log in with --auth"
+    assert f"not done: create  /a/b: {reason}" in done.output
+    assert f"not done: delete  /a/d: {reason}" in done.output
+    assert client.get("/a/c").data == b"old"
+
+
+def test_a_znode_that_is_too_long_for_the_server_is_named(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "source") as source, Client(source.hosts) as client:
+        client.create("/large", b"x" * 50_000)
+        zxid = zxid_of(client)
+    with EmbeddedServer(settings={"jute.maxbuffer": 20_000}) as small:
+        done = Moment(tmp_path / "source" / "data", zxid, small.hosts).restore("--yes")
+    assert done.exit_code == 1
+    assert "If the connection is lost at /large again, the data of this znode may be too long" in (
+        done.output
+    )

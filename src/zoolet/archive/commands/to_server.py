@@ -13,7 +13,7 @@ from zoolet.archive.live.restoring import Outcome, restore
 from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.connecting.options import ClientOptions
 from zoolet.client.connecting.settings import ConnectionSettings
-from zoolet.client.errors import ZooKeeperError
+from zoolet.client.errors import AuthFailedError, ConnectionLossError, ZooKeeperError
 from zoolet.console.reporting import fail
 from zoolet.console.texts import counted, escaped
 from zoolet.state_machine.machine import StateMachine
@@ -35,6 +35,8 @@ def restore_to_server(
     """Compare, show the plan, ask, write. No connection is open while the user reads the plan."""
     try:
         plan = asyncio.run(_plan(machine, path, settings, wishes.most_counter_steps))
+    except AuthFailedError:
+        fail("zoolet: the server refuses the login: check the scheme and the secret of --auth")
     except ZooKeeperError as error:
         fail(f"zoolet: {escaped(str(error))}")
     _show(plan, machine.zxid, settings.hosts, wishes)
@@ -46,9 +48,19 @@ def restore_to_server(
     except ZooKeeperError as error:
         fail(
             f"zoolet: {escaped(str(error))}. The server may have a part of the changes. Run the"
-            " command again: it compares again."
+            f" command again: it compares again.{_if_too_large(error)}"
         )
     _tell(outcome, plan, wishes.most_lines)
+
+
+def _if_too_large(error: ZooKeeperError) -> str:
+    """Return the advice for a write because of which the server may have closed the connection."""
+    if not isinstance(error, ConnectionLossError) or error.request not in {"create", "set"}:
+        return ""
+    return (
+        f" If the connection is lost at {escaped(error.path)} again, the data of this znode may be"
+        " too long for the server: raise jute.maxbuffer there."
+    )
 
 
 async def _plan(

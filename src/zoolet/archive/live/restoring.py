@@ -303,6 +303,10 @@ class _Writer:
 
     def _refuse(self, what: str, path: str, error: ZooKeeperError) -> None:
         reason = error.explanation
+        if isinstance(error, NoAuthError):
+            of_parent = {StepKind.CREATE.value, StepKind.DELETE.value}
+            owner = "its parent" if what in of_parent else "the znode"
+            reason = f"the ACL of {owner} does not permit it: log in with --auth"
         if isinstance(error, NoNodeError) and what == StepKind.CREATE.value:
             reason = "its parent does not exist"
         self.outcome.conflicts.append(Conflict(what, path, reason))

@@ -36,14 +36,15 @@ LOST: Final = (
 
 
 class Part(NamedTuple):
-    """A side of a mirror: its name in messages, and the option for its logins."""
+    """A side of a mirror: its name in messages, and the options for its place and its logins."""
 
     name: str
+    option: str
     auth_option: str
 
 
-SOURCE: Final = Part("source", "--from-auth")
-TARGET: Final = Part("target", "--to-auth")
+SOURCE: Final = Part("source", "--from", "--from-auth")
+TARGET: Final = Part("target", "--to", "--to-auth")
 
 
 class _Needed(NamedTuple):
@@ -102,7 +103,10 @@ def no_session(side: Part, place: str, error: ZooKeeperError) -> ArchiveError:
     """Return the error for a side that gives no session; ``place`` has its addresses."""
     if isinstance(error, AuthFailedError):
         return _login_refused(side)
-    return ArchiveError(f"the {side.name} {place}: {error.detail or error.explanation}")
+    return ArchiveError(
+        f"the {side.name} {place} does not answer: {error.detail or error.explanation}. Check"
+        f" {side.option}, and whether the server runs"
+    )
 
 
 def hidden_acl(side: Part, path: str) -> ArchiveError:

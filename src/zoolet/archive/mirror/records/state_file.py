@@ -96,14 +96,15 @@ class StateFile:
             return
         if known.get("version") != wanted["version"]:
             raise ArchiveError(
-                f"{self._path} was written by another release of zoolet: delete it. Then the mirror"
-                " compares all data"
+                f"the state file {self._path} was written by another release of zoolet: delete it."
+                " Then the mirror compares all data"
             )
         for name, value in wanted.items():
             if known.get(name) != value:
                 raise ArchiveError(
-                    f"{self._path} belongs to the mirror from {known.get('source')} to"
-                    f" {known.get('target')}: name another file with --state"
+                    f"the state file {self._path} belongs to the mirror from"
+                    f" {known.get('source')} to {known.get('target')}: name another file with"
+                    " --state"
                 )
 
     @property
@@ -309,9 +310,11 @@ def _relative(parent: str, name: str) -> str:
 def explained(path: Path, error: sqlite3.Error) -> ArchiveError:
     """Return the error for a state file that cannot be read or written."""
     if "locked" in str(error):
-        return ArchiveError(f"{path} is used by a mirror that runs: stop it, or wait for its end")
+        return ArchiveError(
+            f"the state file {path} is used by a mirror that runs: stop it, or wait for its end"
+        )
     return ArchiveError(
-        f"{path} cannot be used ({error}). Check its disk, and the permissions of its directory. If"
-        " the file is damaged, delete it, or name another one with --state: then the mirror"
-        " compares all data"
+        f"the state file {path} cannot be used ({error}). Check its disk, and the permissions of"
+        " its directory. If the file is damaged, delete it, or name another one with --state: then"
+        " the mirror compares all data"
     )
