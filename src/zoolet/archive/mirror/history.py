@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from zoolet.client.protocol.session import SessionId
 
 _SAMPLE: Final = 64
-"""The most znodes of a whole server that are looked up. One that is found is enough."""
+"""The most znodes of a whole server that are looked up: the oldest, because they live longest. One
+that is found is enough."""
 
 
 class SourceHistory:
@@ -109,7 +110,7 @@ class SourceHistory:
 
     async def _problem_of_whole_server(self) -> str | None:
         """The root of each server has the same zxids, so look for znodes below it."""
-        copies = self._state.first_known(_SAMPLE)
+        copies = self._state.oldest(_SAMPLE)
         futures = [self._client.exists(self._subtree.absolute(path)) for path, _ in copies]
         results = await all_of(futures)
         for (_, row), result in zip(copies, results, strict=True):
@@ -118,7 +119,7 @@ class SourceHistory:
             if result is not None and row.is_same_znode(result):
                 return None
         if copies:
-            return f"the source has none of the first {len(copies)} znodes that were copied"
+            return f"the source has none of the {len(copies)} oldest znodes that were copied"
         names = (await self._client.children(paths.ROOT)).names
         is_empty = all(f"/{name}" in self._subtree.left_out for name in names)
         if is_empty and any(self._state.children("")):

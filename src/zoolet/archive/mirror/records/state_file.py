@@ -167,11 +167,14 @@ class StateFile:
             listed.append((relative, own))
         return listed
 
-    def first_known(self, most: int) -> list[tuple[str, Row]]:
-        """Return up to ``most`` znodes below the root whose source is known, upper levels first."""
+    def oldest(self, most: int) -> list[tuple[str, Row]]:
+        """Return the ``most`` copies below the root whose source's znodes are the oldest.
+
+        This reads the whole table.
+        """
         found = self._base.execute(
             f"SELECT {_WITH_KEY} FROM copies WHERE czxid > 0 AND name != ''"
-            " ORDER BY parent, name LIMIT ?",
+            " ORDER BY czxid, parent, name LIMIT ?",
             (most,),
         )
         return [(_relative(parent, name), Row(*row)) for parent, name, *row in found]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from zoolet.archive.errors import ArchiveError
-from zoolet.archive.mirror.records.rows import UNKNOWN, Row
+from zoolet.archive.mirror.records.rows import DIFFERENT, UNKNOWN, Row
 from zoolet.archive.mirror.records.state_file import StateFile, digest_of
 from zoolet.model.acl import ACL, OPEN_ACL, Id
 from zoolet.model.stat import Stat
@@ -156,11 +156,12 @@ def test_the_zxid_of_the_source_is_kept(path: Path) -> None:
     again.close()
 
 
-def test_the_first_known_znodes_are_those_of_the_upper_levels(path: Path) -> None:
+def test_the_oldest_znodes_are_those_with_the_lowest_known_czxids(path: Path) -> None:
     state = opened(path)
-    for name in ("", "/b", "/a/c", "/a"):
-        state.put(name, row(1))
-    state.put("/0", row(UNKNOWN))
-    assert [name for name, _ in state.first_known(9)] == ["/a", "/b", "/a/c"]
-    assert len(state.first_known(2)) == 2
+    for czxid, name in enumerate(("", "/b", "/a/c", "/a"), 1):
+        state.put(name, row(czxid))
+    for name in ("/0", "/1"):
+        state.put(name, row(UNKNOWN if name == "/0" else DIFFERENT))
+    assert [name for name, _ in state.oldest(9)] == ["/b", "/a/c", "/a"]
+    assert [name for name, _ in state.oldest(2)] == ["/b", "/a/c"]
     state.close()
