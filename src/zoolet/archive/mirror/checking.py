@@ -104,6 +104,8 @@ class CopyChecker:
             ConflictError: another client has changed a znode.
         """
         self._events.begin_comparison()
+        self._figures.is_comparing = True
+        self._figures.compared = 0
         is_complete = self._state.is_complete
         seen = 0
         async for relative, stat, names in scan(self._client, self._subtree, TARGET):
@@ -125,6 +127,7 @@ class CopyChecker:
         if not is_complete:
             self._state.note_complete()
         self._state.commit()
+        self._figures.is_comparing = False
 
     def conflict(self, relative: str, what: str) -> None:
         """Report a change of another client.
