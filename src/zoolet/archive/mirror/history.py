@@ -22,7 +22,7 @@ from zoolet.client.errors import SessionExpiredError, ZooKeeperError
 from zoolet.model import paths
 
 if TYPE_CHECKING:
-    from zoolet.client.protocol.session import SessionId
+    from zoolet.client.protocol.session_id import SessionId
 
 _SAMPLE: Final = 64
 """The most znodes of a whole server that are looked up: the oldest, because they live longest. One

@@ -14,7 +14,7 @@ from zoolet.archive.mirror.records.state_file import StateFile
 from zoolet.archive.mirror.records.subtree import subtrees_of
 from zoolet.client.asyncio_client.client import AsyncClient
 from zoolet.client.errors import SessionExpiredError
-from zoolet.client.protocol.session import SessionId
+from zoolet.client.protocol.session_id import SessionId
 from zoolet.model.results import Children
 from zoolet.model.stat import Stat
 
