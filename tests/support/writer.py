@@ -44,7 +44,9 @@ DISK = _UnsyncedDisk()
 class Writer:
     """Makes txns, and logs them as the server does."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, session: int = SESSION) -> None:
+        """``session`` is the id of the session that makes all txns."""
+        self._session = session
         self.directories = DataDirectories.of(directory)
         self.directories.prepare(DISK)
         self.machine = StateMachine(Tree.fresh(), SessionTable(100))
@@ -55,14 +57,14 @@ class Writer:
 
     def change(self, op_code: OpCode, request: requests.WriteRequest) -> None:
         txn = self.machine.prepare(
-            Requester(SESSION, NOBODY), 1, op_code, request, time_ms=self.time_ms
+            Requester(self._session, NOBODY), 1, op_code, request, time_ms=self.time_ms
         )
         self.machine.apply(txn)
         self.log.append(txn.header.zxid, encode_record(txn))
 
     def refused(self) -> Txn:
         """Return the next txn, which changes nothing."""
-        return self.machine.refuse(SESSION, 1, ErrorCode.NO_NODE, time_ms=self.time_ms)
+        return self.machine.refuse(self._session, 1, ErrorCode.NO_NODE, time_ms=self.time_ms)
 
     def create(self, *paths: str, acl: AclList = OPEN_ACL, mode: int = 0) -> None:
         for path in paths:

@@ -10,6 +10,7 @@ from tests.support.apache import require_apache
 from tests.support.archiver import ArchiverProcess
 from tests.support.ensemble import ApacheEnsemble
 from tests.support.waiting import wait_until
+from tests.support.writer import Writer
 from zoolet.archive.format.records import Reason
 from zoolet.archive.store.archive import Archive
 from zoolet.archive.store.store import Store
@@ -56,6 +57,21 @@ def test_txns_while_the_archiver_does_not_run_are_archived(
             assert archiver.stop() == 0
             assert "has the state of the archive" in archiver.log
     assert run("check", url).exit_code == 0
+
+
+def test_the_archive_of_another_server_is_refused(ensemble: ApacheEnsemble, tmp_path: Path) -> None:
+    """With an empty work directory, and with one that has followed another ensemble."""
+    writer = Writer(tmp_path / "data")
+    writer.create("/other")
+    url = str(tmp_path / "archive")
+    archived = run("--from-dir", str(tmp_path / "data"), "--to", url, "--once")
+    assert archived.exit_code == 0, archived.output
+    names = [name for name in Store(url).names() if "owners/" not in name]
+    for _ in range(2):
+        archiver = archiver_of(tmp_path, url, "--from", ensemble.hosts)
+        assert archiver.run() == 1
+    assert archiver.log.count("Nothing of it was archived") == 2
+    assert [name for name in Store(url).names() if "owners/" not in name] == names
 
 
 def test_a_snapshot_of_the_leader_is_a_gap(ensemble: ApacheEnsemble, tmp_path: Path) -> None:

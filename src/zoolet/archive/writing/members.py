@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from zoolet.archive.errors import ArchiveError
+from zoolet.archive.writing.proof import OTHER_HISTORY_ADVICE
 from zoolet.archive.writing.status import log
 from zoolet.client import Client, ClientOptions, ZooKeeperError
 from zoolet.model.ensemble import LARGEST_ID, EnsembleConfig
@@ -136,7 +137,14 @@ def observer_config(
     }
     text = "".join(f"{key}={_escaped(value)}\n" for key, value in settings.items())
     config = parse_config(text, source)
-    return config._replace(client_port=NO_CLIENTS)
+    if config.observer is None:
+        raise AssertionError("peerType=observer gives an observer")
+    message = (
+        f"the ensemble of {source} has another history than {work_dir}, which has the newest state"
+        f" of the archive: they have no session and no znode in common. {OTHER_HISTORY_ADVICE}"
+    )
+    observer = config.observer._replace(other_history=message)
+    return config._replace(client_port=NO_CLIENTS, observer=observer)
 
 
 def _escaped(value: str) -> str:

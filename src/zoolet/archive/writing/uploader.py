@@ -16,7 +16,7 @@ from zoolet.archive.store.archive import Archive
 from zoolet.archive.store.catalog import Line
 from zoolet.archive.writing.log_tail import Attached, LogTail, MovedError, Position
 from zoolet.archive.writing.ownership import Ownership
-from zoolet.archive.writing.proof import has_equal_state
+from zoolet.archive.writing.proof import check_common_history, has_equal_state
 from zoolet.archive.writing.retrying import Retrier, StoppedError, Stopping
 from zoolet.archive.writing.snapshots import Housekeeping, upload_snapshot
 from zoolet.archive.writing.sources import LocalSnapshot, Source
@@ -202,6 +202,10 @@ class Uploader:
                     if problem is Attached.FOLLOWS:
                         self._archiving()
                         return True
+                    self._retrier.call(
+                        "comparing the histories",
+                        lambda: check_common_history(self._archive, self._source.directories),
+                    )
                 self._write_timeline(snapshot, problem)
             self._tail.attach(self._end.position)
         except MovedError:

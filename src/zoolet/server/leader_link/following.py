@@ -29,6 +29,7 @@ from zoolet.observer.steps import (
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.scheduler import Scheduler, Share
 from zoolet.server.leader_link.channel import Channel
+from zoolet.server.leader_link.comparison import Comparison
 from zoolet.server.leader_link.errors import FatalLinkError, LinkError
 from zoolet.server.leader_link.own_database import OwnDatabase
 from zoolet.server.leader_link.received_database import ReceivedDatabase
@@ -76,7 +77,9 @@ class Following:
         *,
         init_limit_ms: int,
         sync_limit_ms: int,
+        comparison: Comparison | None = None,
     ) -> None:
+        """Prepare the work; ``comparison`` is None if the histories are not compared."""
         self._owner = owner
         self._channel = channel
         self._replica = replica
@@ -88,6 +91,8 @@ class Following:
         self._share = Share("following the leader")
         self._init_limit_ms = init_limit_ms
         self._sync_limit_ms = sync_limit_ms
+        self._comparison = comparison
+        self._held: StoreAcceptedEpoch | None = None
         self._received: ReceivedDatabase | None = None
 
     async def run(self, first_bytes: bytes) -> None:
@@ -153,10 +158,13 @@ class Following:
     async def _execute(self, steps: list[Step]) -> None:
         for step in steps:
             if isinstance(step, Apply):
-                if self._received is None:
+                if self._received is not None:
+                    await self._received.apply(step.txn)
+                elif self._comparison is None:
                     self._forwarded.apply(step.txn)
                 else:
-                    await self._received.apply(step.txn)
+                    self._comparison.check(step.txn)
+                    await self._compared()
             elif isinstance(step, AnswerPing):
                 self._answer_ping(step.zxid)
             elif isinstance(step, AnswerSync):
@@ -165,8 +173,31 @@ class Following:
                 self._forwarded.sessions.revalidated(step.session_id, step.is_valid)
             elif isinstance(step, Send):
                 self._channel.write(encode_packet(step.packet))
+            elif self._comparison is not None:
+                await self._execute_compared(step, self._comparison)
             else:
                 await self._execute_rare(step)
+
+    async def _execute_compared(self, step: Step, comparison: Comparison) -> None:
+        """Execute a step while it is not known whether the histories are the same."""
+        if isinstance(step, StoreAcceptedEpoch):
+            # An epoch of another ensemble could exclude this server from its own ensemble.
+            self._held = step
+            return
+        if isinstance(step, MakeDurable):
+            comparison.check(None)
+        if isinstance(step, InstallSnapshot):
+            await comparison.check_snapshot(self._database, self._taken())
+            await self._compared()
+        await self._execute_rare(step)
+        if isinstance(step, Truncate):
+            raise LinkError("the log was cut: the next link compares its last txn")
+
+    async def _compared(self) -> None:
+        """Continue without comparisons: the histories are the same."""
+        self._comparison = None
+        if self._held is not None:
+            await self._execute_rare(self._held)
 
     async def _execute_rare(self, step: Step) -> None:
         database, epochs = self._database, self._epochs
@@ -176,8 +207,6 @@ class Following:
         elif isinstance(step, StoreCurrentEpoch):
             current = step.epoch
             await database.store(lambda: epochs.store_current(current))
-        elif isinstance(step, MakeDurable):
-            await database.durable()
         elif isinstance(step, TakeSnapshot):
             self._received = await database.receive(step.zxid)
         elif isinstance(step, InstallSnapshot):

@@ -19,6 +19,7 @@ from zoolet.observer.replica import Replica
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.scheduler import Scheduler
 from zoolet.server.leader_link.channel import Channel
+from zoolet.server.leader_link.comparison import Comparison
 from zoolet.server.leader_link.connecting import connect
 from zoolet.server.leader_link.errors import FatalLinkError, LinkError, NeedsSnapshotError
 from zoolet.server.leader_link.following import Following
@@ -77,6 +78,7 @@ class LeaderLink:
         self._candidate: _Candidate | None = None
         self._designated_leader: int | None = None
         self._needs_snapshot = False
+        self._proven_zxid = 0
         self._failures = 0
         self._lost_ms = clock.monotonic_ms()
         self._limited = LogLimiter(log, clock.monotonic_ms, _LOG_INTERVAL_MS)
@@ -172,7 +174,11 @@ class LeaderLink:
         return was_served
 
     async def _follow(self, channel: Channel, first_bytes: bytes) -> None:
-        zxid = 0 if self._needs_snapshot else self._database.zxid
+        comparison = await self._comparison()
+        if self._needs_snapshot:
+            zxid = 0
+        else:
+            zxid = self._database.zxid if comparison is None else comparison.after_zxid
         epoch = epoch_of(self._database.zxid)
         accepted, current = self._epochs.accepted, self._epochs.current
         replica = Replica(
@@ -192,8 +198,22 @@ class LeaderLink:
             self._scheduler,
             init_limit_ms=self._settings.init_limit_ms,
             sync_limit_ms=self._settings.sync_limit_ms,
+            comparison=comparison,
         )
-        await following.run(first_bytes)
+        try:
+            await following.run(first_bytes)
+        finally:
+            if comparison is not None and comparison.is_proven_by_snapshot:
+                self._proven_zxid = self._database.zxid
+
+    async def _comparison(self) -> Comparison | None:
+        """Return how the next leader's history is compared with that of this server."""
+        proven_zxid, self._proven_zxid = self._proven_zxid, 0
+        message = self._settings.other_history
+        if message is None or self._database.zxid in {0, proven_zxid}:
+            return None
+        last = await self._database.last_txn()
+        return Comparison(last, message, takes_snapshot=self._needs_snapshot)
 
     def _lost(self) -> None:
         """Forget the link, and close what waited for it."""

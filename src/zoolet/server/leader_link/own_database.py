@@ -19,6 +19,7 @@ from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.state_machine.machine import StateMachine
+from zoolet.storage.common_history import LastTxn, has_common_history, last_txn
 from zoolet.storage.disk import Disk
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.replacement import CannotTruncateError, truncate
@@ -87,6 +88,19 @@ class OwnDatabase:
         durable = asyncio.Event()
         self._commit.when_durable(durable.set)
         await durable.wait()
+
+    async def last_txn(self) -> LastTxn:
+        """Return the last txn, as the files have it; raises StorageError and OSError."""
+        await self.durable()
+        zxid = self.zxid
+        return await on_thread(
+            self._log_thread, lambda: last_txn(self._disk, self._directories, zxid)
+        )
+
+    async def has_history_of(self, received: ReceivedDatabase) -> bool:
+        """Return whether a complete received database has a common history with this one."""
+        own, other = self._processor.machine, received.machine
+        return await on_thread(self._snapshot_thread, lambda: has_common_history(own, other))
 
     async def store(self, call: Callable[[], None]) -> None:
         """Run a call that writes a small file."""

@@ -104,6 +104,8 @@ class ObserverConfig(NamedTuple):
         tls: the settings of TLS between members; None if they do not use TLS.
         login: the login of this server at the leader; None if the leader requires none.
         has_read_only_mode: whether read-only clients are served while there is no leader.
+        other_history: the message with which the server stops if the leader has another history
+            than the files of the server. None: the histories are not compared.
     """
 
     my_id: int
@@ -113,6 +115,7 @@ class ObserverConfig(NamedTuple):
     tls: QuorumTls | None
     login: QuorumLogin | None
     has_read_only_mode: bool
+    other_history: str | None = None
 
 
 class SaslConfig(NamedTuple):

@@ -80,10 +80,10 @@ class Link:
         self.send(PacketType.UP_TO_DATE, -1)
         await self.receive(PacketType.ACK)
 
-    def propose(self, first_zxid: int, count: int) -> None:
+    def propose(self, first_zxid: int, count: int, time_ms: int = 1) -> None:
         """Send txns that create znodes, with their commits."""
         for zxid in range(first_zxid, first_zxid + count):
-            self.send(PacketType.PROPOSAL, zxid, encode_txn(created(zxid)))
+            self.send(PacketType.PROPOSAL, zxid, encode_txn(created(zxid, time_ms)))
             self.send(PacketType.COMMIT, zxid)
 
     async def closed(self) -> None:
@@ -131,21 +131,24 @@ def path_of(zxid: int) -> str:
     return f"/txn-{zxid:x}"
 
 
-def created(zxid: int) -> Txn:
+def created(zxid: int, time_ms: int = 1) -> Txn:
     body = CreateTxn(path_of(zxid), b"", OPEN_ACL, OwnerKind.NOBODY, 1)
-    return Txn(TxnHeader(1, 1, zxid, 1, OpCode.CREATE), body)
+    return Txn(TxnHeader(1, 1, zxid, time_ms, OpCode.CREATE), body)
 
 
 @contextlib.asynccontextmanager
 async def observer_of(
-    disk: MemoryDisk, *leaders: Leader, limit_ms: int = 5 * TICK_MS
+    disk: MemoryDisk,
+    *leaders: Leader,
+    limit_ms: int = 5 * TICK_MS,
+    other_history: str | None = None,
 ) -> AsyncIterator[Server]:
     """Run an observer whose ensemble consists of these leaders."""
     members = {
         number: EnsembleMember(number, (QuorumAddress(ADDRESS, leader.port, 1),), True, "")
         for number, leader in enumerate(leaders, 1)
     }
-    settings = ObserverConfig(MY_ID, members, limit_ms, limit_ms, None, None, False)
+    settings = ObserverConfig(MY_ID, members, limit_ms, limit_ms, None, None, False, other_history)
     config = simulated_config(Path("/observer"), Rules())._replace(
         observer=settings, client_address=ADDRESS, admin=None
     )
