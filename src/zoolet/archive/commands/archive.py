@@ -6,6 +6,7 @@ before everything was archived, or the check found damage or a gap; 2 wrong usag
 
 import asyncio
 import hashlib
+import os
 import re
 import signal
 import sys
@@ -43,7 +44,9 @@ from zoolet.storage.epochs import CURRENT_EPOCH
 from zoolet.storage.errors import StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
 
-_STOP_LIMIT_S = 30.0
+_STOP_LIMIT_S = 25.0
+_END_LIMIT_S = 29.0
+_ONCE_FAILING_LIMIT_S = 300.0
 _READABLE_CHARACTERS = 60
 _DIGEST_CHARACTERS = 16
 _LONGEST_INTERVAL_S = 86_400.0
@@ -156,7 +159,11 @@ def archive(context: click.Context, /, **given: Any) -> None:
     key = None if key_file is None else read_key_file(key_file)
     settings = _Settings(
         Store(given["url"], key, given["limit_bytes_per_s"]),
-        Options(given["interval"], Rules(given["txn_days"], given["hourly_days"])),
+        Options(
+            given["interval"],
+            Rules(given["txn_days"], given["hourly_days"]),
+            failing_limit_s=_ONCE_FAILING_LIMIT_S if given["once"] else None,
+        ),
         given["metrics_port"],
     )
     set_up("info", LogFormat.TEXT, None)
@@ -185,7 +192,8 @@ def _archive_directory(
     log.info("archiving %s to %s", directories.logs, settings.store.url)
     _warn(directories)
     archiver = Archiver(settings.store, settings.options, status, stopping)
-    archiver.run(DirectorySource(directories), once=once)
+    with stopping.enforced(_END_LIMIT_S, _end_process):
+        archiver.run(DirectorySource(directories), once=once)
     if once and not status.is_complete:
         raise ArchiveError(
             "not everything is archived: the archiver was stopped before. Run the command again."
@@ -229,7 +237,14 @@ def _archive_ensemble(settings: _Settings, given: dict[str, Any]) -> None:
         work_dir,
     )
     archiver = Archiver(settings.store, settings.options, status, stopping)
-    asyncio.run(archive_ensemble(archiver, config, Retrier(stopping, status), stopping))
+    with stopping.enforced(_END_LIMIT_S, _end_process):
+        asyncio.run(archive_ensemble(archiver, config, Retrier(stopping, status), stopping))
+
+
+def _end_process() -> None:
+    """End the process in the middle of a request; the next start continues."""
+    log.error("the store does not answer: the archiver ends without its last upload")
+    os._exit(1)
 
 
 def _work_dir(given: Path | None, url: str) -> Path:

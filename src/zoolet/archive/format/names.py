@@ -10,6 +10,9 @@ from typing import Final, NamedTuple
 IDENTITY: Final = "archive"
 """The name of the object with the identity of the archive."""
 
+OWNERS: Final = "owners/"
+"""The beginning of the names of the objects of archivers."""
+
 _OWNER: Final = re.compile(r"owners/(\d{10})")
 _TIMELINE: Final = re.compile(r"timelines/(\d{4})")
 _SEGMENT: Final = re.compile(r"txns/(\d{4})/([0-9a-f]{16})-([0-9a-f]{16})-(\d{13})-(\d{13})")
@@ -23,7 +26,7 @@ class OwnerName(NamedTuple):
 
     def __str__(self) -> str:
         """Return the name of the object."""
-        return f"owners/{self.number:010}"
+        return f"{OWNERS}{self.number:010}"
 
 
 class TimelineName(NamedTuple):
@@ -101,9 +104,9 @@ def parse_name(name: str) -> ObjectName | None:
 
 def claim_name(owner_id: str) -> str:
     """Return the name of the object that a starting archiver writes to see the store's clock."""
-    return f"owners/claim-{owner_id}"
+    return f"{OWNERS}claim-{owner_id}"
 
 
 def is_claim(name: str) -> bool:
     """Return whether this is the name of such an object."""
-    return name.startswith("owners/claim-")
+    return name.startswith(f"{OWNERS}claim-")

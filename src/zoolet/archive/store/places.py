@@ -5,6 +5,7 @@ format is not known.
 """
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -208,6 +209,30 @@ class ObjectStore:
 
     def remove_unfinished(self) -> None:
         """Do nothing: the store's own rules remove uploads that were never completed."""
+
+
+_NEEDS_USER: Final = frozenset(
+    (
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+        *(errno.ELOOP, errno.ENAMETOOLONG),
+        # What s3fs makes of refused requests: a wrong name or address (EINVAL), a function that the
+        # store does not have (ENOSYS), a bucket in another region (78).
+        *(errno.EINVAL, errno.ENOSYS, 78),
+    )
+)
+_NEEDS_USER_LIBRARY: Final = ("Credential", "Authentication", "ParamValidation", "NoRegion")
+"""Parts of the names of the libraries' errors."""
+
+
+def needs_user(error: OSError) -> bool:
+    """Return whether only a user can correct the cause of an error, so repetition does not help."""
+    if error.errno in _NEEDS_USER:
+        return True
+    if isinstance(error, (PermissionError, FileNotFoundError, NotADirectoryError)):
+        return True  # the libraries make such errors without a number
+    cause = error.__cause__
+    name = "" if cause is None else type(cause).__name__
+    return isinstance(cause, ValueError) or any(part in name for part in _NEEDS_USER_LIBRARY)
 
 
 @contextlib.contextmanager

@@ -3,12 +3,12 @@
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from zoolet.archive.errors import DamagedObjectError
 from zoolet.archive.format.encryption import Key
-from zoolet.archive.format.names import IDENTITY
+from zoolet.archive.format.names import IDENTITY, OWNERS
 from zoolet.archive.format.objects import Checksum, decode_object, encode_object
 from zoolet.archive.store.places import Place, place_of
 
@@ -25,18 +25,16 @@ class Limiter:
         self._lock = threading.Lock()
         self._free_at_s = time.monotonic()
 
-    def wait(self, size_bytes: int) -> None:
-        """Return when ``size_bytes`` more bytes may be sent."""
+    def delay_s(self, size_bytes: int) -> float:
+        """Return after how many seconds ``size_bytes`` more bytes may be sent."""
         if not self._bytes_per_s:
-            return
+            return 0.0
         with self._lock:
             now_s = time.monotonic()
             # Bytes that were not used in the past can be used later for this time only.
             begin_s = max(self._free_at_s, now_s - _ALLOWANCE_S)
             self._free_at_s = begin_s + size_bytes / self._bytes_per_s
-            delay_s = self._free_at_s - now_s
-        if delay_s > 0:
-            time.sleep(delay_s)
+            return max(0.0, self._free_at_s - now_s)
 
 
 class Store:
@@ -49,6 +47,8 @@ class Store:
         url: where the objects are.
         key: encrypts new objects and decrypts encrypted ones; None without encryption.
         uploaded_bytes: the number of bytes that were written.
+        pause: waits for a number of seconds because of the limit; it may end the upload with an
+            exception.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Store:
         self.url = url
         self.key = key
         self.uploaded_bytes = 0
+        self.pause: Callable[[float], None] = time.sleep
         self._place = place if place is not None else place_of(url)
         self._limiter = Limiter(limit_bytes_per_s)
 
@@ -101,10 +102,13 @@ class Store:
     def write(self, name: str, pieces: Iterable[bytes], *, replaces: bool = True) -> None:
         """Write an object; it is durable when the call returns.
 
+        The limit does not delay the small objects of owners: they show that an archiver is alive.
         Raises FileExistsError if not ``replaces`` and the object exists.
         """
         key = None if name == IDENTITY else self.key
-        self._place.write(name, self._limited(encode_object(name, pieces, key)), replaces=replaces)
+        is_limited = not name.startswith(OWNERS)
+        blocks = self._sent(encode_object(name, pieces, key), is_limited=is_limited)
+        self._place.write(name, blocks, replaces=replaces)
 
     def delete(self, name: str) -> None:
         """Delete an object if it exists."""
@@ -118,8 +122,9 @@ class Store:
         """Remove what killed archivers have written in part. Only the owner may call this."""
         self._place.remove_unfinished()
 
-    def _limited(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    def _sent(self, blocks: Iterator[bytes], *, is_limited: bool) -> Iterator[bytes]:
         for block in blocks:
-            self._limiter.wait(len(block))
+            if is_limited and (delay_s := self._limiter.delay_s(len(block))):
+                self.pause(delay_s)
             self.uploaded_bytes += len(block)
             yield block

@@ -3,9 +3,10 @@
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from zoolet.archive.errors import ArchiveError
+from zoolet.archive.format.names import OWNERS
 from zoolet.archive.store.archive import Archive
 from zoolet.archive.store.store import Store
 from zoolet.archive.writing.ownership import BEAT_S, Ownership
@@ -16,9 +17,6 @@ from zoolet.archive.writing.sources import Source
 from zoolet.archive.writing.status import Status, log
 from zoolet.archive.writing.uploader import Uploader, wall_ms
 
-_NEED_A_USER: Final = (PermissionError, NotADirectoryError, FileNotFoundError)
-"""Errors at the start that repetition does not correct."""
-
 
 class Options(NamedTuple):
     """The options of an archiver.
@@ -27,11 +25,13 @@ class Options(NamedTuple):
         interval_s: the time between two uploads.
         rules: how long the archive keeps its objects.
         snapshot_interval_ms: the time between two snapshots.
+        failing_limit_s: how long a request to the store is repeated; None means for ever.
     """
 
     interval_s: float
     rules: Rules
     snapshot_interval_ms: int = HOUR_MS
+    failing_limit_s: float | None = None
 
 
 class Archiver:
@@ -42,7 +42,8 @@ class Archiver:
         self._store = store
         self._status = status
         self._stopping = stopping
-        self._retrier = Retrier(stopping, status)
+        self._retrier = Retrier(stopping, status, limit_s=options.failing_limit_s)
+        store.pause = stopping.pause
         status.uploaded_bytes = lambda: store.uploaded_bytes
 
     @contextlib.contextmanager
@@ -52,16 +53,13 @@ class Archiver:
         Raises ArchiveError if another archiver is the owner, and StoppedError.
         """
         retrier = self._retrier
-        try:
-            archive = retrier.call(
-                "opening", lambda: Archive.open_or_create(self._store), final=_NEED_A_USER
-            )
-        except _NEED_A_USER as error:
-            raise ArchiveError(
-                f"{self._store.url} cannot be used: {error}. Correct the URL, or give the archiver"
-                " the permission to list, read, write and delete there."
-            ) from error
-        ownership = retrier.call("becoming the owner", lambda: Ownership.take(archive))
+        url = self._store.url
+        archive = retrier.call(
+            f"opening {url}", lambda: Archive.open_or_create(self._store), at_start=True
+        )
+        ownership = retrier.call(
+            f"writing {OWNERS} in {url}", lambda: Ownership.take(archive), at_start=True
+        )
         ended = threading.Event()
         beating = threading.Thread(
             target=self._beat, args=(ownership, ended), name="zoolet-owner", daemon=True

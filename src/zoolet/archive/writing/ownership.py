@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from zoolet.archive.errors import ArchiveError, DamagedObjectError
-from zoolet.archive.format.names import OwnerName, claim_name, parse_name
+from zoolet.archive.format.names import OWNERS, OwnerName, claim_name, parse_name
 from zoolet.archive.format.records import Owner
 from zoolet.archive.store.archive import Archive
 from zoolet.archive.writing.status import log
@@ -110,7 +110,7 @@ class Ownership:
 
 
 def _numbers(archive: Archive) -> list[int]:
-    parsed = [parse_name(name) for name in archive.store.names("owners/")]
+    parsed = [parse_name(name) for name in archive.store.names(OWNERS)]
     return sorted(each.number for each in parsed if isinstance(each, OwnerName))
 
 

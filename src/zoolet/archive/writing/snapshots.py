@@ -114,17 +114,22 @@ def upload_snapshot(
     retrier: Retrier,
     name: SnapshotName,
     snapshot: LocalSnapshot,
+    *,
+    at_start: bool = False,
 ) -> None:
-    """Write a snapshot into the archive.
+    """Write a snapshot into the archive; ``at_start`` is that of ``Retrier.call``.
 
     Raises StoppedError, and MovedError if the server has removed the snapshot.
     """
 
     def upload() -> None:
-        if not snapshot.path.exists():
-            raise MovedError
         ownership.check()
-        archive.store.write(str(name), retrier.ending(snapshot.pieces()))
+        try:
+            archive.store.write(str(name), retrier.ending(snapshot.pieces()))
+        except OSError as error:
+            if not snapshot.path.exists():
+                raise MovedError from error
+            raise
 
-    retrier.call(f"uploading {name}", upload)
+    retrier.call(f"uploading {name}", upload, at_start=at_start)
     log.info("archived the state of zxid 0x%x as %s", snapshot.zxid, name)

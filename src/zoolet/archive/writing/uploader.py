@@ -61,6 +61,7 @@ class Uploader:
         self._end: _End
         # The end, if the source is known to have the same state there.
         self._proven: Position | None = None
+        self._has_written = False
 
     def run(self, *, once: bool = False) -> None:
         """Upload until the archiver stops; with ``once``, until everything is uploaded.
@@ -69,7 +70,7 @@ class Uploader:
         """
         try:
             try:
-                self._end = self._retrier.call("reading the archive", self._read_end)
+                self._end = self._retrier.call("reading the archive", self._read_end, at_start=True)
             except DamagedObjectError as error:
                 raise ArchiveError(
                     f"{error} The archiver cannot continue this archive: archive into a new folder"
@@ -228,14 +229,22 @@ class Uploader:
                 snapshot.zxid,
             )
         name = SnapshotName(number, snapshot.zxid, snapshot.time_ms)
-        upload_snapshot(self._archive, self._ownership, self._retrier, name, snapshot)
+        upload_snapshot(
+            self._archive,
+            self._ownership,
+            self._retrier,
+            name,
+            snapshot,
+            at_start=not self._has_written,
+        )
         timeline = Timeline(snapshot.zxid, reason, previous, snapshot.time_ms, snapshot.zxid)
 
         def write() -> None:
             self._ownership.check()
             self._archive.store.write(str(TimelineName(number)), [timeline.encode()])
 
-        self._retrier.call(f"writing timeline {number}", write)
+        self._retrier.call(f"writing timeline {number}", write, at_start=not self._has_written)
+        self._has_written = True
         self._status.snapshots += 1
         self._proven = Position(snapshot.zxid, snapshot.time_ms, None)
         self._end = _End(number, self._proven)
@@ -265,7 +274,8 @@ class Uploader:
         def failed() -> None:
             self._status.waiting_txns = len(txns) + self._tail.txns_ahead()
 
-        self._retrier.call(f"uploading {name}", upload, failed)
+        self._retrier.call(f"uploading {name}", upload, failed, at_start=not self._has_written)
+        self._has_written = True
         self._end = _End(end.timeline, Position(last.zxid, last.time_ms, last.encoded))
         self._status.segments += 1
         self._status.waiting_since_ms = self._status.waiting_txns = 0
