@@ -17,3 +17,10 @@ class DamagedObjectError(ArchiveError):
         super().__init__(f"the object {name} of the archive is damaged: {reason}.")
         self.name = name
         self.reason = reason
+
+
+class AbsentObjectError(DamagedObjectError):
+    """An object of an archive does not exist."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "it does not exist")

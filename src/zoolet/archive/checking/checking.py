@@ -1,10 +1,10 @@
 """Checks an archive: the bytes and the contents of every object, and what is missing."""
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
-from zoolet.archive.errors import ArchiveError, DamagedObjectError
+from zoolet.archive.errors import AbsentObjectError, ArchiveError, DamagedObjectError
 from zoolet.archive.format.names import (
     IDENTITY,
     OwnerName,
@@ -18,14 +18,19 @@ from zoolet.archive.format.records import Identity, Timeline
 from zoolet.archive.store.archive import Archive
 from zoolet.archive.store.catalog import Catalog, Line
 from zoolet.archive.store.store import Store
+from zoolet.console.os_errors import explain
 from zoolet.storage.snapshots import MAGIC, SEAL_BYTES, is_seal_of
+
+_MOST_FAILURES: Final = 10
+"""After this number of objects in a row that cannot be read, the store itself fails."""
 
 
 class Finding(NamedTuple):
     """A line of the report.
 
     Attributes:
-        kind: ``DAMAGED``, ``MISSING``, ``GAP``, ``UNKNOWN`` or ``note``.
+        kind: ``DAMAGED``, ``MISSING``, ``ERROR`` (an object cannot be read), ``GAP``, ``UNKNOWN``
+            or ``note``.
         text: the description.
     """
 
@@ -44,23 +49,61 @@ def check_archive(
     """Read every object of the archive in a store, and yield what is wrong.
 
     ``track`` returns the names that it gets, and may show the progress. Raises ArchiveError if
-    there is no archive, or if the key is missing, and OSError.
+    there is no archive, or if the key is missing, and OSError if the store fails.
     """
-    names = store.names()
     try:
         archive = Archive.open(store)
     except DamagedObjectError as error:
         yield Finding("DAMAGED", str(error))
         archive = Archive(store, Identity("", 0, None))
-    timelines: dict[int, Timeline] = {}
+    ends = archive.recorded_ends()
+    names = store.names()
+    contents = _Contents(archive)
     for name in track([name for name in names if name != IDENTITY]):
+        if (finding := contents.check(name)) is not None:
+            yield finding
+    yield from contents.missing(names, ends)
+
+
+class _Contents:
+    """Reads the objects of an archive, one after the other."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._timelines: dict[int, Timeline] = {}
+        self._vanished: list[str] = []
+        self._num_failed = 0
+
+    def check(self, name: str) -> Finding | None:
+        """Read an object, and return what is wrong with it; raises OSError if the store fails."""
         try:
-            _check_object(archive, name, timelines)
+            _check_object(self._archive, name, self._timelines)
         except _UnknownObjectError:
-            yield Finding("UNKNOWN", f"{name}: the archiver did not write an object of this name")
+            return Finding("UNKNOWN", f"{name}: the archiver did not write an object of this name")
+        except AbsentObjectError:
+            self._vanished.append(name)
         except ArchiveError as error:
-            yield Finding("DAMAGED", str(error))
-    yield from _missing(archive, names, timelines)
+            return Finding("DAMAGED", str(error))
+        except OSError as error:
+            self._num_failed += 1
+            if self._num_failed > _MOST_FAILURES and not isinstance(error, PermissionError):
+                raise
+            return Finding("ERROR", f"the object {name} cannot be read: {explain(error)}")
+        self._num_failed = 0
+        return None
+
+    def missing(self, names: list[str], ends: Mapping[int, int]) -> Iterator[Finding]:
+        """Yield what is missing; ``ends`` are the recorded ends of the timelines."""
+        if self._vanished:
+            # A running archiver may have merged or removed them after they were listed.
+            names = self._archive.store.names()
+            for name in self._vanished:
+                if name in names:
+                    yield Finding("DAMAGED", str(AbsentObjectError(name)))
+            for parsed in map(parse_name, names):
+                if isinstance(parsed, TimelineName) and parsed.number in self._timelines:
+                    self._timelines[parsed.number] = self._archive.timeline(parsed)
+        yield from _missing(names, self._timelines, ends)
 
 
 class _UnknownObjectError(Exception):
@@ -95,17 +138,13 @@ def _check_snapshot(archive: Archive, name: SnapshotName) -> None:
 
 
 def _missing(
-    archive: Archive, names: list[str], timelines: dict[int, Timeline]
+    names: list[str], timelines: dict[int, Timeline], recorded_ends: Mapping[int, int]
 ) -> Iterator[Finding]:
     """Yield what the names of the objects show: holes, gaps and objects without a timeline."""
     catalog = Catalog(names, timelines)
-    numbers = sorted(timelines)
-    for number in range(numbers[0] if numbers else 1, (numbers or [0])[-1]):
-        if number not in timelines and not _is_skipped(timelines, number):
-            yield Finding("MISSING", f"{TimelineName(number)}: the timeline cannot be read")
     for line in catalog.lines:
         yield from _missing_of(line)
-    yield from _missing_ends(archive, names, catalog)
+    yield from _missing_ends(catalog, recorded_ends)
     for gap in catalog.gaps():
         yield Finding(
             "GAP",
@@ -117,12 +156,6 @@ def _missing(
         if isinstance(parsed, (SegmentName, SnapshotName)) and parsed.timeline not in timelines:
             kind = "note" if isinstance(parsed, SnapshotName) else "MISSING"
             yield Finding(kind, f"{name}: it belongs to a timeline that does not exist")
-
-
-def _is_skipped(timelines: dict[int, Timeline], number: int) -> bool:
-    """Return whether no timeline says that this one was before it: it never began."""
-    previous = [each.previous.number for each in timelines.values() if each.previous is not None]
-    return number not in previous
 
 
 def _missing_of(line: Line) -> Iterator[Finding]:
@@ -140,24 +173,21 @@ def _missing_of(line: Line) -> Iterator[Finding]:
         )
 
 
-def _missing_ends(archive: Archive, names: list[str], catalog: Catalog) -> Iterator[Finding]:
-    """Compare the ends of the timelines with what owners and later timelines say about them."""
+def _missing_ends(catalog: Catalog, recorded_ends: Mapping[int, int]) -> Iterator[Finding]:
+    """Compare the ends of the timelines with what archivers and later timelines have recorded."""
     ends = {line.number: line.end.zxid for line in catalog.lines}
-    said: dict[int, int] = {}
+    recorded = dict(recorded_ends)
     for line in catalog.lines:
         if (previous := line.timeline.previous) is not None:
-            said[previous.number] = max(said.get(previous.number, 0), previous.last_zxid)
-    for name in names:
-        if isinstance(parse_name(name), OwnerName):
-            try:
-                owner = archive.owner(name)
-            except ArchiveError:
-                continue  # it was reported already
-            if owner.timeline:
-                said[owner.timeline] = max(said.get(owner.timeline, 0), owner.last_zxid)
-    for number, zxid in sorted(said.items()):
+            number, zxid, _ = previous
+            recorded[number] = max(recorded.get(number, 0), zxid)
+    for number, zxid in sorted(recorded.items()):
         if number not in ends:
-            yield Finding("MISSING", f"{TimelineName(number)}: the timeline cannot be read")
+            yield Finding(
+                "MISSING",
+                f"the object {TimelineName(number)} does not exist or cannot be read, so the txns"
+                f" of timeline {number}, up to zxid 0x{zxid:x}, cannot be restored",
+            )
         elif ends[number] < zxid:
             yield Finding(
                 "MISSING",

@@ -4,14 +4,15 @@ Only content whose checksum was compared is used. Memory is needed for the state
 of an object besides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from zoolet.archive.errors import ArchiveError, DamagedObjectError
 from zoolet.archive.format.log_records import EncodedTxn
 from zoolet.archive.format.names import SegmentName, SnapshotName, parse_name
 from zoolet.archive.reading.source import MissingTxns, Source, is_before
 from zoolet.archive.store.archive import Archive
-from zoolet.archive.store.catalog import Catalog, Line, Plan
+from zoolet.archive.store.catalog import Catalog, Line, MissingTxnsError, Plan
 from zoolet.data.directory_reader import machine_with
 from zoolet.data.json_form import show_time
 from zoolet.model.txns import Txn
@@ -20,6 +21,8 @@ from zoolet.storage.recovery import AsOf, Recovery
 from zoolet.storage.snapshot_parser import SnapshotParser
 from zoolet.wire.jute import MalformedError
 from zoolet.wire.txns import decode_txn
+
+_LOST: Final = "objects are missing"
 
 
 class ArchiveSource(Source):
@@ -34,7 +37,9 @@ class ArchiveSource(Source):
         If a snapshot is damaged or cannot be used, an older one and more txns give the same state.
         The notes tell it. Raises ArchiveError if there is no such way.
         """
+        recorded_ends = self._archive.recorded_ends()
         catalog = self._archive.catalog(needs_all=True)
+        _check_end(catalog, recorded_ends, as_of)
         notes = _notes_about_end(catalog, as_of)
         problems: list[DamagedObjectError] = []
         for plan in catalog.plans(as_of.zxid, as_of.time_ms):
@@ -51,7 +56,20 @@ class ArchiveSource(Source):
 
     def txns(self, since: AsOf, until: AsOf) -> Iterator[Txn | MissingTxns]:
         """Yield the txns of all timelines; see ``Source``."""
+        recorded_ends = self._archive.recorded_ends()
         catalog = self._archive.catalog(needs_all=True)
+        for found in self._txns_in(catalog, since, until):
+            if isinstance(found, Txn) and not until.includes(found):
+                return
+            yield found
+        lost, end = catalog.lost_end(recorded_ends), catalog.end
+        if lost is not None and end is not None:
+            missing = MissingTxns(_LOST, lost.after_zxid, end.time_ms, lost.until_zxid, None)
+            if _concerns(missing, since, until):
+                yield missing
+
+    def _txns_in(self, catalog: Catalog, since: AsOf, until: AsOf) -> Iterator[Txn | MissingTxns]:
+        """Yield the txns of all timelines from ``since`` on, and where txns are missing."""
         gaps = {gap.timeline: gap for gap in catalog.gaps()}
         for position, line in enumerate(catalog.lines):
             if (gap := gaps.get(line.number)) is not None:
@@ -68,8 +86,6 @@ class ArchiveSource(Source):
                         break
                     if is_before(found, since):
                         continue
-                    if not until.includes(found):
-                        return
                 yield found
 
     # --- A state
@@ -129,7 +145,7 @@ class ArchiveSource(Source):
             hole = holes.get(reached)
             if hole is None:
                 return
-            missing = MissingTxns("objects are missing", reached, None, hole.until_zxid, None)
+            missing = MissingTxns(_LOST, reached, None, hole.until_zxid, None)
             if _concerns(missing, since, until):
                 yield missing
             reached = hole.until_zxid
@@ -180,6 +196,24 @@ def _decoded(encoded: EncodedTxn) -> Txn:
             f"the archive has a txn 0x{encoded.zxid:x} that this release cannot read: {error}. Use"
             " the release of zoolet that wrote the archive."
         ) from error
+
+
+def _check_end(catalog: Catalog, recorded_ends: Mapping[int, int], as_of: AsOf) -> None:
+    """Raise MissingTxnsError if the moment may be after lost txns at the end."""
+    lost, end = catalog.lost_end(recorded_ends), catalog.end
+    if lost is None:
+        return
+    zxid, time_ms, _ = as_of
+    if end is not None and (
+        (zxid is not None and zxid <= end.zxid) or (time_ms is not None and time_ms < end.time_ms)
+    ):
+        return
+    newest = "" if end is None else f" The newest state of the archive: --as-of 0x{end.zxid:x}."
+    raise MissingTxnsError(
+        f"the txns after zxid 0x{lost.after_zxid:x} up to 0x{lost.until_zxid:x} were archived in"
+        f" timeline {lost.timeline}, but their objects do not exist.{newest} To see all damage,"
+        " run: zoolet archive check"
+    )
 
 
 def _notes_about_end(catalog: Catalog, as_of: AsOf) -> list[str]:

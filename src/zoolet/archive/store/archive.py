@@ -10,6 +10,8 @@ from zoolet.archive.errors import ArchiveError, DamagedObjectError
 from zoolet.archive.format.log_records import DamagedRecordError, EncodedTxn, split_records
 from zoolet.archive.format.names import (
     IDENTITY,
+    OWNERS,
+    OwnerName,
     SegmentName,
     SnapshotName,
     TimelineName,
@@ -83,6 +85,25 @@ class Archive:
     def owner(self, name: str) -> Owner:
         """Return the content of an owner's object."""
         return _decoded(self.store, name, Owner.decode)
+
+    def recorded_ends(self) -> dict[int, int]:
+        """Return the last archived zxids by timeline, as the archivers have recorded them.
+
+        An archiver records a zxid after it has written the segment. So a catalog that is read
+        after this call has all these txns, or their objects were lost. Objects of archivers that
+        are damaged or may not be read are ignored.
+        """
+        found: dict[int, int] = {}
+        for name in self.store.names(OWNERS):
+            if not isinstance(parse_name(name), OwnerName):
+                continue
+            try:
+                owner = self.owner(name)
+            except (ArchiveError, PermissionError):
+                continue
+            if owner.timeline:
+                found[owner.timeline] = max(found.get(owner.timeline, 0), owner.last_zxid)
+        return found
 
     def txns(self, segment: SegmentName) -> Iterator[EncodedTxn]:
         """Yield the txns of a segment; raises DamagedObjectError if they are not those."""

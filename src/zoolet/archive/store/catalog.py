@@ -147,6 +147,20 @@ class Catalog:
         """The last archived txn; None if the archive is empty."""
         return self.lines[-1].end if self.lines else None
 
+    def lost_end(self, recorded_ends: Mapping[int, int]) -> Hole | None:
+        """Return the txns that are missing after the end; None if there are none.
+
+        ``recorded_ends`` has the last archived zxid of each timeline; they were read before the
+        names of the objects.
+        """
+        number, zxid = max(recorded_ends.items(), default=(0, 0))
+        line = self.lines[-1] if self.lines else None
+        if line is None or number > line.number:
+            return Hole(number, 0 if line is None else line.end.zxid, zxid) if number else None
+        recorded = recorded_ends.get(line.number, 0)
+        end = line.end.zxid
+        return Hole(line.number, end, recorded) if recorded > end else None
+
     def gaps(self) -> list[Gap]:
         """Return the txns that were never archived, the oldest first."""
         found = []

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from zoolet.archive.errors import DamagedObjectError
+from zoolet.archive.errors import AbsentObjectError
 from zoolet.archive.format.encryption import Key
 from zoolet.archive.format.names import IDENTITY, OWNERS
 from zoolet.archive.format.objects import Checksum, decode_object, encode_object
@@ -90,7 +90,7 @@ class Store:
                     checksum.add(block)
                     copy.write(block)
             except FileNotFoundError as error:
-                raise DamagedObjectError(name, "it does not exist") from error
+                raise AbsentObjectError(name) from error
             checksum.check()
             copy.seek(0)
             yield from decode_object(name, copy.read, self.key)

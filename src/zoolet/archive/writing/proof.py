@@ -69,7 +69,10 @@ def check_common_history(archive: Archive, directories: DataDirectories) -> None
         return
     reason = "no txn, no session and no znode of the server is in the archive"
     try:
-        archived = ArchiveSource(archive).state_at(ALL).machine
+        # Not the newest state: if objects at the end were lost, it cannot be read.
+        end = archive.catalog().end
+        as_of = ALL if end is None else AsOf(zxid=end.zxid)
+        archived = ArchiveSource(archive).state_at(as_of).machine
         if has_common_history(archived, state_of(directories).machine):
             return
     except ArchiveError as error:

@@ -90,8 +90,8 @@ class Uploader:
                 self._stopping.wait(self._interval_s if is_up_to_date else _WAIT_S)
         except StoppedError:
             log.warning(
-                "the store did not answer in time: txns after zxid 0x%x are archived at the next"
-                " start",
+                "the last upload did not end in time: txns after zxid 0x%x are archived at the"
+                " next start",
                 self._end.position.zxid,
             )
         finally:

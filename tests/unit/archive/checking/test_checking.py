@@ -1,13 +1,15 @@
 """``zoolet archive check`` finds each damaged byte, each missing object and each gap."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.archiving import ArchiverRun, MemoryPlace
+from tests.support.archiving import ArchiverRun, MemoryPlace, archive_in
 from tests.support.writer import Writer
 from zoolet.archive.checking.checking import Finding, check_archive
 from zoolet.archive.errors import ArchiveError
+from zoolet.archive.format.names import SegmentName, parse_name
 from zoolet.archive.store.store import Store
 from zoolet.archive.writing.sources import DirectorySource
 
@@ -78,3 +80,68 @@ def test_an_orphan_snapshot_is_only_noted(place: MemoryPlace) -> None:
     store.write(name.replace("/0001/", "/0002/"), [content])
     assert problems(place) == []
     assert [each.kind for each in findings(place)] == ["note"]
+
+
+def test_objects_that_may_not_be_read_are_reported_and_the_others_are_read(
+    place: MemoryPlace,
+) -> None:
+    names = [name for name in place.objects if name != "archive"]
+    denied = names[::2]
+
+    class Denying(MemoryPlace):
+        def blocks(self, name: str) -> Iterator[bytes]:
+            if name in denied:
+                raise PermissionError(13, "Permission denied", name)
+            return super().blocks(name)
+
+    denying = Denying()
+    denying.objects = dict(place.objects)
+    damaged = next(name for name in names[1::2] if name.startswith(("txns/", "snapshots/")))
+    denying.objects[damaged] = b"damaged"
+    found = findings(denying)
+    errors = [each.text for each in found if each.kind == "ERROR"]
+    assert len(errors) == len(denied)
+    assert all(name in text for name, text in zip(sorted(denied), errors, strict=True))
+    assert any(each.kind == "DAMAGED" and damaged in each.text for each in found)
+
+
+def test_a_store_that_fails_ends_the_check(place: MemoryPlace) -> None:
+    class Failing(MemoryPlace):
+        def blocks(self, name: str) -> Iterator[bytes]:
+            if name.startswith("timelines/"):
+                raise OSError(5, "the store fails")
+            return super().blocks(name)
+
+    failing = Failing()
+    failing.objects = place.objects | {f"timelines/{number:04}": b"" for number in range(20)}
+    with pytest.raises(OSError, match="the store fails"):
+        findings(failing)
+
+
+def test_objects_that_an_archiver_removes_meanwhile_are_no_problem(place: MemoryPlace) -> None:
+    """The archiver merges and archives more after the names were listed."""
+    store = Store("memory", place=place)
+    listed: list[str] = []
+
+    def merging(names: list[str]) -> Iterable[str]:
+        listed.extend(names)
+        segments = [each for each in map(parse_name, names) if isinstance(each, SegmentName)]
+        first, last = min(segments), max(segments)
+        archive = archive_in(place)
+        records = [txn.encoded for each in (first, last) for txn in archive.txns(each)]
+        merged = first._replace(last_zxid=last.last_zxid, last_ms=last.last_ms)
+        store.write(str(merged), records)
+        for each in (first, last):
+            store.delete(str(each))
+        return names
+
+    found = [each for each in check_archive(store, merging) if each.is_problem]
+    assert len([name for name in listed if name.startswith("txns/")]) == 2
+    assert found == []
+
+
+def test_a_lost_end_is_found(place: MemoryPlace) -> None:
+    newest = max(name for name in place.objects if name.startswith("txns/"))
+    del place.objects[newest]
+    (found,) = problems(place)
+    assert found.kind == "MISSING"
