@@ -1,6 +1,7 @@
 """A data directory as the server writes one, txn by txn."""
 
 from pathlib import Path
+from typing import Self
 
 from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL, AclList
@@ -54,6 +55,17 @@ class Writer:
         self.log = TxnLog(DISK, self.directories.logs, preallocate_bytes=4096)
         self.time_ms = 99
         self.change(OpCode.CREATE_SESSION, requests.CreateSession(5000))
+
+    @classmethod
+    def reopened(cls, directory: Path, session: int = SESSION) -> Self:
+        """Return a writer that continues with the data in a directory."""
+        writer = cls.__new__(cls)
+        writer._session = session
+        writer.directories = DataDirectories.of(directory)
+        writer.machine = recover(DISK, writer.directories, 100).machine
+        writer.log = TxnLog(DISK, writer.directories.logs, preallocate_bytes=4096)
+        writer.time_ms = 99
+        return writer
 
     def change(self, op_code: OpCode, request: requests.WriteRequest) -> None:
         txn = self.machine.prepare(

@@ -16,7 +16,7 @@ from zoolet.archive.format.names import (
 )
 from zoolet.archive.format.records import Identity, Timeline
 from zoolet.archive.store.archive import Archive
-from zoolet.archive.store.catalog import Catalog, Line
+from zoolet.archive.store.catalog import Catalog, Line, abandoned_text
 from zoolet.archive.store.store import Store
 from zoolet.console.os_errors import explain
 from zoolet.storage.snapshots import MAGIC, SEAL_BYTES, is_seal_of
@@ -151,6 +151,8 @@ def _missing(
             f"the txns after zxid 0x{gap.before.zxid:x} up to 0x{gap.after.zxid:x} were never"
             f" archived ({gap.reason.value}; timeline {gap.timeline})",
         )
+    for abandoned in catalog.abandoned():
+        yield Finding("note", f"the server was set back: {abandoned_text(abandoned)}")
     for name in names:
         parsed = parse_name(name)
         if isinstance(parsed, (SegmentName, SnapshotName)) and parsed.timeline not in timelines:

@@ -9,7 +9,7 @@ import click
 from zoolet.archive.commands.options import MomentType, key_option, logs_option
 from zoolet.archive.errors import ArchiveError
 from zoolet.archive.reading.opening import open_source
-from zoolet.archive.reading.source import MissingTxns
+from zoolet.archive.reading.source import AbandonedTxns, Found, MissingTxns
 from zoolet.console.reporting import reporting
 from zoolet.data.commands import checked_path, tracked
 from zoolet.data.history import History
@@ -45,7 +45,8 @@ def history_command(
     """Print every change of a znode, as JSON lines.
 
     SOURCE is a data directory, or the folder or URL of an archive. If an archive lacks txns, a line
-    of the type "missing_txns" says which.
+    of the type "missing_txns" says which. A line of the type "abandoned_txns" says which archived
+    txns the server does not have any more, because it was set back to an older state.
     """
     history = History(checked_path(path), is_recursive=recursive)
     txns = open_source(source, logs, key_file).txns(since, until)
@@ -54,7 +55,7 @@ def history_command(
             click.echo(json.dumps(shown, ensure_ascii=False))
 
 
-def _shown(history: History, found: Txn | MissingTxns) -> Iterator[Shown]:
+def _shown(history: History, found: Found) -> Iterator[Shown]:
     if isinstance(found, MissingTxns):
         yield {
             "type": "missing_txns",
@@ -63,6 +64,14 @@ def _shown(history: History, found: Txn | MissingTxns) -> Iterator[Shown]:
             "after_time": None if found.after_ms is None else show_time(found.after_ms),
             "before": f"0x{found.before_zxid:x}",
             "before_time": None if found.before_ms is None else show_time(found.before_ms),
+        }
+        return
+    if isinstance(found, AbandonedTxns):
+        # The server was set back: it does not have the archived txns of this range any more.
+        yield {
+            "type": "abandoned_txns",
+            "after": f"0x{found.after_zxid:x}",
+            "until": f"0x{found.until_zxid:x}",
         }
         return
     for change in history.changes_of(found):

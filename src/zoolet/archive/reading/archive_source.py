@@ -10,9 +10,15 @@ from typing import Final
 from zoolet.archive.errors import ArchiveError, DamagedObjectError
 from zoolet.archive.format.log_records import EncodedTxn
 from zoolet.archive.format.names import SegmentName, SnapshotName, parse_name
-from zoolet.archive.reading.source import MissingTxns, Source, is_before
+from zoolet.archive.reading.source import AbandonedTxns, Found, MissingTxns, Source, is_before
 from zoolet.archive.store.archive import Archive
-from zoolet.archive.store.catalog import Catalog, Line, MissingTxnsError, Plan
+from zoolet.archive.store.catalog import (
+    Catalog,
+    Line,
+    MissingTxnsError,
+    Plan,
+    abandoned_text,
+)
 from zoolet.data.directory_reader import machine_with
 from zoolet.data.json_form import show_time
 from zoolet.model.txns import Txn
@@ -40,7 +46,7 @@ class ArchiveSource(Source):
         recorded_ends = self._archive.recorded_ends()
         catalog = self._archive.catalog(needs_all=True)
         _check_end(catalog, recorded_ends, as_of)
-        notes = _notes_about_end(catalog, as_of)
+        notes = _notes_about_end(catalog, as_of) + _notes_about_abandoned(catalog, as_of)
         problems: list[DamagedObjectError] = []
         for plan in catalog.plans(as_of.zxid, as_of.time_ms):
             try:
@@ -54,13 +60,15 @@ class ArchiveSource(Source):
             f"{problems[0]} The archive has no other objects for this state. {_advice(problems[0])}"
         ) from problems[0]
 
-    def txns(self, since: AsOf, until: AsOf) -> Iterator[Txn | MissingTxns]:
+    def txns(self, since: AsOf, until: AsOf) -> Iterator[Found]:
         """Yield the txns of all timelines; see ``Source``."""
         recorded_ends = self._archive.recorded_ends()
         catalog = self._archive.catalog(needs_all=True)
         for found in self._txns_in(catalog, since, until):
             if isinstance(found, Txn) and not until.includes(found):
-                return
+                if until.zxid is not None and found.header.zxid > until.zxid:
+                    return
+                continue
             yield found
         lost, end = catalog.lost_end(recorded_ends), catalog.end
         if lost is not None and end is not None:
@@ -68,9 +76,10 @@ class ArchiveSource(Source):
             if _concerns(missing, since, until):
                 yield missing
 
-    def _txns_in(self, catalog: Catalog, since: AsOf, until: AsOf) -> Iterator[Txn | MissingTxns]:
+    def _txns_in(self, catalog: Catalog, since: AsOf, until: AsOf) -> Iterator[Found]:
         """Yield the txns of all timelines from ``since`` on, and where txns are missing."""
         gaps = {gap.timeline: gap for gap in catalog.gaps()}
+        abandoned = {each.timeline: each for each in catalog.abandoned()}
         for position, line in enumerate(catalog.lines):
             if (gap := gaps.get(line.number)) is not None:
                 before, after = gap.before, gap.after
@@ -87,6 +96,11 @@ class ArchiveSource(Source):
                     if is_before(found, since):
                         continue
                 yield found
+            if (part := abandoned.get(line.number)) is not None and not (
+                (since.zxid is not None and part.until_zxid < since.zxid)
+                or (until.zxid is not None and part.after_zxid >= until.zxid)
+            ):
+                yield AbandonedTxns(part.after_zxid, part.until_zxid)
 
     # --- A state
 
@@ -125,7 +139,7 @@ class ArchiveSource(Source):
 
     # --- The history
 
-    def _txns_of(self, line: Line, since: AsOf, until: AsOf) -> Iterator[Txn | MissingTxns]:
+    def _txns_of(self, line: Line, since: AsOf, until: AsOf) -> Iterator[Found]:
         """Yield the txns of a timeline from ``since`` on or earlier, and the missing ones."""
         timeline = line.timeline
         if timeline.txns_after > timeline.base_zxid:
@@ -216,6 +230,16 @@ def _check_end(catalog: Catalog, recorded_ends: Mapping[int, int], as_of: AsOf) 
     )
 
 
+def _notes_about_abandoned(catalog: Catalog, as_of: AsOf) -> list[str]:
+    """Return notes if a zxid is also one of txns that the server abandoned."""
+    return [
+        f"zxid 0x{as_of.zxid:x} is also in timeline {each.timeline}: when the server was set back,"
+        f" {abandoned_text(each)}. The state is that of timeline {each.following} or a later one."
+        for each in catalog.abandoned()
+        if as_of.zxid is not None and each.after_zxid < as_of.zxid <= each.until_zxid
+    ]
+
+
 def _notes_about_end(catalog: Catalog, as_of: AsOf) -> list[str]:
     """Return a note if a time is after the last archived txn; raises ArchiveError for a zxid."""
     end = catalog.end
@@ -224,6 +248,11 @@ def _notes_about_end(catalog: Catalog, as_of: AsOf) -> list[str]:
     if as_of.zxid is not None and as_of.zxid > end.zxid:
         raise ArchiveError(
             f"the archive ends at zxid 0x{end.zxid:x}: zxid 0x{as_of.zxid:x} is not archived."
+            + "".join(
+                f" The server was set back: {abandoned_text(each)}."
+                for each in catalog.abandoned()
+                if each.after_zxid < as_of.zxid <= each.until_zxid
+            )
         )
     if as_of.time_ms is not None and as_of.time_ms > end.time_ms:
         ending = f"zxid 0x{end.zxid:x} ({show_time(end.time_ms)})"

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from zoolet.archive.reading.source import MissingTxns, Source, is_before
+from zoolet.archive.reading.source import Found, Source, is_before
 from zoolet.data.directory_reader import state_of, txns_in
-from zoolet.model.txns import Txn
 from zoolet.storage.files import DataDirectories
 from zoolet.storage.recovery import PASSED_OVER, AsOf, Recovery
 
@@ -22,10 +21,10 @@ class DirectorySource(Source):
         notes = [note for note in recovery.notes if note.startswith(PASSED_OVER)]
         return recovery._replace(notes=notes)
 
-    def txns(self, since: AsOf, until: AsOf) -> Iterator[Txn | MissingTxns]:
+    def txns(self, since: AsOf, until: AsOf) -> Iterator[Found]:
         """Yield the txns of all logs; see ``Source``."""
         for _, _, txn in txns_in(self._directories):
-            if not until.includes(txn):
+            if until.zxid is not None and txn.header.zxid > until.zxid:
                 return
-            if not is_before(txn, since):
+            if not is_before(txn, since) and until.includes(txn):
                 yield txn

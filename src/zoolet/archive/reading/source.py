@@ -26,6 +26,22 @@ class MissingTxns(NamedTuple):
     before_ms: int | None
 
 
+class AbandonedTxns(NamedTuple):
+    """Txns that a source has, but that are not part of the history: the server was set back.
+
+    Attributes:
+        after_zxid: the last txn before them, with which the history continues.
+        until_zxid: the last one of them.
+    """
+
+    after_zxid: int
+    until_zxid: int
+
+
+Found = Txn | MissingTxns | AbandonedTxns
+"""What a history consists of."""
+
+
 class Source(ABC):
     """A sequence of txns, and the states between them."""
 
@@ -38,8 +54,11 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def txns(self, since: AsOf, until: AsOf) -> Iterator[Txn | MissingTxns]:
+    def txns(self, since: AsOf, until: AsOf) -> Iterator[Found]:
         """Yield the txns from ``since`` to ``until``, both included, and where txns are missing.
+
+        Between two times, only txns with such times are yielded: if a clock was changed, they need
+        not be adjacent.
 
         Raises StorageError or ArchiveError if the source cannot be read.
         """

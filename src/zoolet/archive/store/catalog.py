@@ -41,6 +41,22 @@ class Gap(NamedTuple):
     after: Moment
 
 
+class Abandoned(NamedTuple):
+    """Archived txns that the server does not have any more, because it was set back.
+
+    Attributes:
+        timeline: the number of the timeline that has them.
+        following: the number of the timeline that continues without them.
+        after_zxid: the last txn that both have.
+        until_zxid: the last one of these txns.
+    """
+
+    timeline: int
+    following: int
+    after_zxid: int
+    until_zxid: int
+
+
 class Hole(NamedTuple):
     """Txns that were archived, but whose objects are missing now.
 
@@ -166,11 +182,21 @@ class Catalog:
         found = []
         for line in self.lines:
             timeline, previous = line.timeline, line.timeline.previous
-            if previous is None or previous.last_zxid == timeline.base_zxid:
+            if previous is None or previous.last_zxid >= timeline.base_zxid:
                 continue
             before = Moment(previous.last_zxid, previous.last_ms)
             after = Moment(timeline.base_zxid, timeline.time_ms)
             found.append(Gap(line.number, timeline.reason, before, after))
+        return found
+
+    def abandoned(self) -> list[Abandoned]:
+        """Return the txns that a server abandoned, the oldest first."""
+        found = []
+        for line in self.lines:
+            base_zxid, previous = line.timeline.base_zxid, line.timeline.previous
+            if previous is not None and previous.last_zxid > base_zxid:
+                number, last_zxid, _ = previous
+                found.append(Abandoned(number, line.number, base_zxid, last_zxid))
         return found
 
     def plans(self, zxid: int | None = None, time_ms: int | None = None) -> Iterator[Plan]:
@@ -222,7 +248,7 @@ class Catalog:
         is_after = (zxid is not None and zxid > end.zxid) or (
             zxid is None and time_ms is not None and time_ms > end.time_ms
         )
-        if is_after and timeline.base_zxid != end.zxid:
+        if is_after and timeline.base_zxid > end.zxid:
             raise MissingTxnsError(
                 f"{_text(zxid, time_ms)} is in a gap of the archive ({timeline.reason.value}). The"
                 f" nearest states are zxid 0x{end.zxid:x} ({_time_text(end.time_ms)}) before it and"
@@ -289,6 +315,14 @@ class Catalog:
             first = min((each.zxid for each in line.snapshots), default=line.timeline.base_zxid)
             parts.append(f"0x{first:x} to 0x{line.end.zxid:x}")
         return f"zxids {', '.join(parts)}" if parts else "none"
+
+
+def abandoned_text(found: Abandoned) -> str:
+    """Return which txns a server abandoned, for messages."""
+    return (
+        f"it abandoned the txns of timeline {found.timeline} after zxid 0x{found.after_zxid:x} up"
+        f" to 0x{found.until_zxid:x}; timeline {found.following} continues from there"
+    )
 
 
 def _further(one: SegmentName, other: SegmentName) -> SegmentName:

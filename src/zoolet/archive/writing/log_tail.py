@@ -180,7 +180,11 @@ class LogTail:
 
     def between(self, after_zxid: int, until_zxid: int) -> Iterator[EncodedTxn]:
         """Yield the txns in the logs after a zxid, up to another one."""
-        for _, name in self._logs():
+        logs = self._logs()
+        num_begun = sum(first_zxid <= after_zxid for first_zxid, _ in logs)
+        for first_zxid, name in logs[max(0, num_begun - 1) :]:
+            if first_zxid > until_zxid:
+                return
             for _, txn in self._records(name, LOG_HEADER_BYTES):
                 if after_zxid < txn.zxid <= until_zxid:
                     yield txn

@@ -47,9 +47,9 @@ class ObserverSource:
         return ensemble is not None and ensemble.is_serving
 
     @contextmanager
-    def first_snapshot(self, *, is_first_timeline: bool) -> Iterator[LocalSnapshot]:
-        """Give the newest state of the server."""
-        del is_first_timeline
+    def first_snapshot(self, common_zxid: int | None) -> Iterator[LocalSnapshot]:
+        """Give the newest state of the server: a snapshot of the leader is not exact."""
+        del common_zxid
         yield self._taken()
 
     @contextmanager

@@ -59,14 +59,15 @@ def has_equal_state(archive: Archive, directories: DataDirectories, zxid: int) -
     return None
 
 
-def check_common_history(archive: Archive, directories: DataDirectories) -> None:
-    """Raise ArchiveError if nothing shows that the archive is one of this server.
+def common_zxid(archive: Archive, directories: DataDirectories) -> int | None:
+    """Return the zxid of the last txn that the archive and the logs have in common.
 
-    It is, if a txn in the logs is equal to an archived one, or if the newest states have a session
-    or the creation of a znode in common. Raises OSError, and MovedError if files are replaced.
+    Returns None if only a session or the creation of a znode is the same in the newest states.
+    Raises ArchiveError if nothing is: then the archive is not one of this server. Raises OSError,
+    and MovedError if files are replaced.
     """
-    if _has_equal_txn(archive, directories):
-        return
+    if (zxid := _last_equal_zxid(archive, directories)) is not None:
+        return zxid
     reason = "no txn, no session and no znode of the server is in the archive"
     try:
         # Not the newest state: if objects at the end were lost, it cannot be read.
@@ -74,7 +75,7 @@ def check_common_history(archive: Archive, directories: DataDirectories) -> None
         as_of = ALL if end is None else AsOf(zxid=end.zxid)
         archived = ArchiveSource(archive).state_at(as_of).machine
         if has_common_history(archived, state_of(directories).machine):
-            return
+            return None
     except ArchiveError as error:
         reason = f"the newest state of the archive cannot be read: {error}"
     except StorageError as error:
@@ -85,27 +86,37 @@ def check_common_history(archive: Archive, directories: DataDirectories) -> None
     )
 
 
-def _has_equal_txn(archive: Archive, directories: DataDirectories) -> bool:
-    """Return whether the oldest txns that a timeline and the logs have are equal."""
+def _last_equal_zxid(archive: Archive, directories: DataDirectories) -> int | None:
+    """Return the last zxid whose records are equal in a timeline and in the logs; None if none.
+
+    If a txn is equal, all txns before it are.
+    """
     tail = LogTail(directories)
     first = next((txn.zxid for txn in tail.between(0, _LARGEST_ZXID)), None)
     if first is None:
-        return False
+        return None
     for line in reversed(archive.catalog().lines):
-        for segment in [each for each in line.segments if each.last_zxid >= first][:_MOST_SEGMENTS]:
-            if _is_equal(archive, tail, segment):
-                return True
-    return False
+        segments = [each for each in line.segments if each.last_zxid >= first]
+        if all(_last_equal_in(archive, tail, each) is None for each in segments[:_MOST_SEGMENTS]):
+            continue
+        for segment in reversed(segments):
+            if (zxid := _last_equal_in(archive, tail, segment)) is not None:
+                return zxid
+    return None
 
 
-def _is_equal(archive: Archive, tail: LogTail, segment: SegmentName) -> bool:
-    records = {
-        each.zxid: each.encoded for each in tail.between(segment.after_zxid, segment.last_zxid)
-    }
+def _last_equal_in(archive: Archive, tail: LogTail, segment: SegmentName) -> int | None:
+    between = tail.between(segment.after_zxid, segment.last_zxid)
+    records = {each.zxid: each.encoded for each in between}
+    if not records:
+        return None
     try:
-        return any(records.get(each.zxid) == each.encoded for each in archive.txns(segment))
+        equal = [
+            each.zxid for each in archive.txns(segment) if records.get(each.zxid) == each.encoded
+        ]
     except ArchiveError:
-        return False  # the object is damaged: another one may prove it
+        return None  # the object is damaged: another one may prove it
+    return max(equal, default=None)
 
 
 def _content(tree: "Tree") -> dict[str, object]:

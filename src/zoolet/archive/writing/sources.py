@@ -53,8 +53,11 @@ class Source(Protocol):
         """Whether the files have the server's newest state, apart from txns of this moment."""
 
     @contextmanager
-    def first_snapshot(self, *, is_first_timeline: bool) -> Iterator[LocalSnapshot]:
-        """Give a state with which a timeline can begin; its later txns are in the logs."""
+    def first_snapshot(self, common_zxid: int | None) -> Iterator[LocalSnapshot]:
+        """Give a state with which a timeline can begin; its later txns are in the logs.
+
+        ``common_zxid`` is the last txn that the logs and an earlier timeline have in common.
+        """
 
     @contextmanager
     def snapshot(self, after_zxid: int, zxid: int) -> Iterator[LocalSnapshot | None]:
@@ -77,20 +80,33 @@ class DirectorySource:
         return True
 
     @contextmanager
-    def first_snapshot(self, *, is_first_timeline: bool) -> Iterator[LocalSnapshot]:
-        """Give the newest state; for the first timeline the oldest one that the logs continue."""
-        if is_first_timeline:
-            for zxid, _ in self._snapshots():
-                try:
-                    recovery = state_of(self.directories, AsOf(zxid=zxid))
-                except StorageError:
-                    continue
-                if recovery.machine.zxid == zxid and self._logs_continue(zxid):
-                    with self._written(recovery) as snapshot:
-                        yield snapshot
-                    return
+    def first_snapshot(self, common_zxid: int | None) -> Iterator[LocalSnapshot]:
+        """Give the state of ``common_zxid``, or the oldest one that the logs continue.
+
+        If there is neither, give the newest one.
+        """
+        zxids = [zxid for zxid, _ in self._snapshots() if self._logs_continue(zxid)]
+        for zxid in zxids if common_zxid is None else (common_zxid, *zxids):
+            try:
+                recovery = state_of(self.directories, AsOf(zxid=zxid))
+            except StorageError:
+                continue
+            if recovery.machine.zxid == zxid:
+                with self._written(recovery) as snapshot:
+                    end_ms = self._end_ms(snapshot) if zxid == common_zxid else snapshot.time_ms
+                    yield snapshot._replace(time_ms=end_ms)
+                return
         with self._written(self._recovered(ALL)) as snapshot:
             yield snapshot
+
+    def _end_ms(self, snapshot: LocalSnapshot) -> int:
+        """Return the last time at which the state was that of the snapshot.
+
+        At the times before, the earlier timeline counts: it has the txns that the server had then.
+        """
+        following_ms = LogTail(self.directories).time_of(snapshot.zxid + 1)
+        now_ms = int(time.time() * 1000)
+        return max(snapshot.time_ms, (now_ms if following_ms is None else following_ms) - 1)
 
     def _logs_continue(self, zxid: int) -> bool:
         logs = by_zxid(Disk().list_names(self.directories.logs), "log")

@@ -16,7 +16,7 @@ from zoolet.archive.store.archive import Archive
 from zoolet.archive.store.catalog import Line
 from zoolet.archive.writing.log_tail import Attached, LogTail, MovedError, Position
 from zoolet.archive.writing.ownership import Ownership
-from zoolet.archive.writing.proof import check_common_history, has_equal_state
+from zoolet.archive.writing.proof import common_zxid, has_equal_state
 from zoolet.archive.writing.retrying import Retrier, StoppedError, Stopping
 from zoolet.archive.writing.snapshots import Housekeeping, upload_snapshot
 from zoolet.archive.writing.sources import LocalSnapshot, Source
@@ -197,16 +197,18 @@ class Uploader:
                 self._status.change(State.WAITING)
             return False
         try:
-            with self._source.first_snapshot(is_first_timeline=problem is None) as snapshot:
+            common: int | None = None
+            if problem is not None:
+                common = self._retrier.call(
+                    "comparing the histories",
+                    lambda: common_zxid(self._archive, self._source.directories),
+                )
+            with self._source.first_snapshot(common) as snapshot:
                 if problem is not None:
                     problem = self._attached()
                     if problem is Attached.FOLLOWS:
                         self._archiving()
                         return True
-                    self._retrier.call(
-                        "comparing the histories",
-                        lambda: check_common_history(self._archive, self._source.directories),
-                    )
                 self._write_timeline(snapshot, problem)
             self._tail.attach(self._end.position)
         except MovedError:
@@ -220,11 +222,12 @@ class Uploader:
             is_cut = problem in {Attached.TRUNCATED, Attached.BEHIND}
             reason = Reason.TRUNCATED if is_cut else self._source.gap_reason
             previous = Previous(old.timeline, old.position.zxid, old.position.time_ms)
-            self._status.gaps += 1
+            self._status.gaps += snapshot.zxid > old.position.zxid
             log.warning(
-                "the txns after zxid 0x%x are not archived (%s): timeline %d begins at zxid 0x%x",
-                old.position.zxid,
+                "%s: timeline %d ends at zxid 0x%x, and timeline %d begins at zxid 0x%x",
                 problem.value,
+                old.timeline,
+                old.position.zxid,
                 number,
                 snapshot.zxid,
             )

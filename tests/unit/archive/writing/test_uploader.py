@@ -22,7 +22,8 @@ from zoolet.archive.errors import ArchiveError
 from zoolet.archive.format.names import SegmentName, parse_name
 from zoolet.archive.format.records import Reason
 from zoolet.archive.reading.archive_source import ArchiveSource
-from zoolet.archive.store.catalog import MissingTxnsError
+from zoolet.archive.reading.source import AbandonedTxns
+from zoolet.archive.store.catalog import Abandoned, MissingTxnsError
 from zoolet.archive.store.store import Store
 from zoolet.archive.writing.ownership import LostOwnershipError
 from zoolet.archive.writing.retention import Rules, retain
@@ -30,7 +31,7 @@ from zoolet.archive.writing.retrying import Retrier, Stopping
 from zoolet.archive.writing.snapshots import HOUR_MS
 from zoolet.archive.writing.sources import DirectorySource
 from zoolet.archive.writing.status import State, Status
-from zoolet.storage.recovery import AsOf
+from zoolet.storage.recovery import ALL, AsOf
 from zoolet.storage.retention import Retention
 from zoolet.storage.txn_log import encode_record
 
@@ -94,11 +95,59 @@ def test_a_directory_that_was_restored_to_an_older_state_begins_a_timeline(tmp_p
     writer.create("/c")
     place = MemoryPlace()
     ArchiverRun(place, DirectorySource(writer.directories)).run()
+    end = writer.machine.zxid
     shutil.rmtree(tmp_path / "data")
     (tmp_path / "copy").rename(tmp_path / "data")
     ArchiverRun(place, DirectorySource(writer.directories)).run()
-    (gap,) = archive_in(place).catalog().gaps()
-    assert gap.reason is Reason.TRUNCATED
+    catalog = archive_in(place).catalog()
+    assert catalog.lines[-1].timeline.reason is Reason.TRUNCATED
+    assert catalog.gaps() == []
+    assert catalog.abandoned() == [Abandoned(1, 2, end - 1, end)]
+    assert problems_of(place) == []
+    found = list(ArchiveSource(archive_in(place)).txns(ALL, ALL))
+    assert AbandonedTxns(end - 1, end) in found
+    with pytest.raises(ArchiveError, match="was set back"):
+        ArchiveSource(archive_in(place)).state_at(AsOf(zxid=end))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_each_state_of_a_server_that_is_set_back_is_in_the_archive(
+    seed: int, tmp_path: Path
+) -> None:
+    """By time, each state that the server ever had; by zxid, those of the newest timeline."""
+    chance = random.Random(seed)
+    place, data, copy = MemoryPlace(), tmp_path / "data", tmp_path / "copy"
+    writer = Writer(data)
+    writer.create("/stays")
+    shutil.copytree(data, copy)
+    by_time: dict[int, dict[str, object]] = {}
+    by_zxid: dict[int, dict[str, object]] = {}
+    time_ms = 1000
+    for number in range(40):
+        time_ms += 10
+        writer.time_ms = time_ms
+        writer.create(f"/{number}")
+        by_time[time_ms] = by_zxid[writer.machine.zxid] = state_of(writer.machine)
+        if chance.random() < 0.2:
+            writer.snapshot()
+        if chance.random() < 0.15:
+            shutil.rmtree(copy)
+            shutil.copytree(data, copy)
+        if chance.random() < 0.2:
+            ArchiverRun(place, DirectorySource(writer.directories), now_ms=lambda: 0).run()
+        if chance.random() < 0.15:
+            ArchiverRun(place, DirectorySource(writer.directories), now_ms=lambda: 0).run()
+            shutil.rmtree(data)
+            shutil.copytree(copy, data)
+            writer = Writer.reopened(data)
+    ArchiverRun(place, DirectorySource(writer.directories), now_ms=lambda: 0).run()
+    source = ArchiveSource(archive_in(place))
+    assert problems_of(place) == []
+    assert len(archive_in(place).catalog().lines) > 1
+    for at, state in by_time.items():
+        assert state_of(source.state_at(AsOf(time_ms=at)).machine) == state
+    for zxid in range(3, writer.machine.zxid + 1):
+        assert state_of(source.state_at(AsOf(zxid=zxid)).machine) == by_zxid[zxid]
 
 
 def test_an_owner_that_sees_a_newer_one_stops_before_its_next_upload(tmp_path: Path) -> None:
