@@ -4,10 +4,12 @@ Only content whose checksum was compared is used. Memory is needed for the state
 of an object besides.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from zoolet.archive.errors import ArchiveError, DamagedObjectError
+from zoolet.archive.format.clock_steps import is_step
 from zoolet.archive.format.log_records import EncodedTxn
 from zoolet.archive.format.names import SegmentName, SnapshotName, parse_name
 from zoolet.archive.reading.source import AbandonedTxns, Found, MissingTxns, Source, is_before
@@ -48,7 +50,7 @@ class ArchiveSource(Source):
         _check_end(catalog, recorded_ends, as_of)
         notes = _notes_about_end(catalog, as_of) + _notes_about_abandoned(catalog, as_of)
         problems: list[DamagedObjectError] = []
-        for plan in catalog.plans(as_of.zxid, as_of.time_ms):
+        for plan in catalog.plans(as_of.zxid, as_of.time_ms, int(time.time() * 1000)):
             try:
                 recovery = self.recover(plan, as_of)
             except DamagedObjectError as error:
@@ -111,9 +113,12 @@ class ArchiveSource(Source):
         """
         machine = self._read_snapshot(plan.snapshot)
         replayed = 0
-        for segment in plan.segments:
+        for at, segment in enumerate(plan.segments, 1):
+            limit = as_of
+            if any(is_step(segment.last_ms, later.first_ms) for later in plan.segments[at:]):
+                limit = AsOf(zxid=as_of.zxid)  # the clock was ahead
             for encoded in self._archive.txns(segment):
-                if not _includes(as_of, encoded):
+                if not _includes(limit, encoded):
                     return Recovery(machine, replayed, plan.snapshot.zxid, [])
                 if encoded.zxid > machine.zxid:  # segments may overlap
                     machine.apply(_decoded(encoded))
@@ -151,7 +156,7 @@ class ArchiveSource(Source):
         reached = timeline.txns_after
         while True:
             for segment in line.chain(reached):
-                if not _ends_before(segment, since):
+                if not _ends_before(segment, since) and not _begins_after(segment, until):
                     for encoded in self._archive.txns(segment):
                         if encoded.zxid > reached:
                             yield _decoded(encoded)
@@ -175,6 +180,10 @@ def _ends_before(segment: SegmentName, since: AsOf) -> bool:
     return (since.zxid is not None and segment.last_zxid < since.zxid) or (
         since.time_ms is not None and segment.last_ms < since.time_ms
     )
+
+
+def _begins_after(segment: SegmentName, until: AsOf) -> bool:
+    return until.time_ms is not None and segment.first_ms > until.time_ms
 
 
 def _concerns(missing: MissingTxns, since: AsOf, until: AsOf) -> bool:

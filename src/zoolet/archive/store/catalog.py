@@ -7,11 +7,15 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from zoolet.archive.errors import ArchiveError
+from zoolet.archive.format.clock_steps import Span, doubt_about, doubt_text
 from zoolet.archive.format.names import SegmentName, SnapshotName, parse_name
 from zoolet.archive.format.records import Reason, Timeline
+
+_AHEAD_MS: Final = 86_400_000
+_ALWAYS_MS: Final = 1 << 62
 
 
 class MissingTxnsError(ArchiveError):
@@ -128,6 +132,31 @@ class Line:
             yield segment
             zxid = segment.last_zxid
 
+    def begin_ms(self, now_ms: int) -> int:
+        """Return the time of the first state; that of a txn after it if the clock was ahead."""
+        if self.timeline.time_ms <= now_ms + _AHEAD_MS:
+            return self.timeline.time_ms
+        known = [each.first_ms for each in self.segments if each.first_ms <= now_ms + _AHEAD_MS]
+        return min(known, default=self.timeline.time_ms)
+
+    def cut_at(self, time_ms: int, now_ms: int) -> int:
+        """Return the number of the segments that begin at or before a time; see ``Catalog.plans``.
+
+        Raises MissingTxnsError if the clock of the server was set back, and the time is not unique.
+        """
+        limit_ms = now_ms + _AHEAD_MS
+        known = [each for each in self.segments if each.last_ms <= limit_ms]
+        spans = [Span(each.first_ms, each.last_ms, each.after_zxid) for each in known]
+        if (doubt := doubt_about(spans, time_ms)) is not None:
+            raise MissingTxnsError(f"{_text(None, time_ms)} is not unique: {doubt_text(doubt)}")
+        cut = 0
+        for number, segment in enumerate(self.segments, 1):
+            if segment.first_ms <= time_ms:
+                cut = number
+            if time_ms < segment.last_ms <= limit_ms:
+                break
+        return cut
+
     def holes(self) -> list[Hole]:
         """Return the txns whose segments are missing."""
         found: list[Hole] = []
@@ -199,22 +228,28 @@ class Catalog:
                 found.append(Abandoned(number, line.number, base_zxid, last_zxid))
         return found
 
-    def plans(self, zxid: int | None = None, time_ms: int | None = None) -> Iterator[Plan]:
+    def plans(
+        self, zxid: int | None = None, time_ms: int | None = None, now_ms: int = _ALWAYS_MS
+    ) -> Iterator[Plan]:
         """Yield the ways to the state at a zxid, at a time, or at the end; the shortest one first.
 
         A later plan begins with an older snapshot, for the case that an object is damaged. The
         newest timeline that had begun counts. Txns after the moment, in the last segment, must be
-        skipped. Raises MissingTxnsError if the archive cannot give the state.
+        skipped. ``now_ms`` is the present time: if txns are more than a day after it, the clock of
+        the server was ahead, and their times do not count. Raises MissingTxnsError if the archive
+        cannot give the state.
         """
-        line = self._line_at(zxid, time_ms)
+        line = self._line_at(zxid, time_ms, now_ms)
+        cut = len(line.segments) if time_ms is None else line.cut_at(time_ms, now_ms)
         usable = [
             each
             for each in line.snapshots
-            if (zxid is None or each.zxid <= zxid) and (time_ms is None or each.time_ms <= time_ms)
+            if (zxid is None or each.zxid <= zxid)
+            and (time_ms is None or _is_usable(each, line, cut, time_ms))
         ]
         found, problem = False, f"timeline {line.number} has no snapshot before it"
         for snapshot in reversed(usable):
-            segments, problem = self._segments(line, snapshot, zxid, time_ms)
+            segments, problem = self._segments(line, snapshot, zxid, time_ms, cut)
             if segments is not None:
                 found = True
                 yield Plan(snapshot, segments)
@@ -224,12 +259,12 @@ class Catalog:
                 f" {self._nearest_text(line, usable, zxid, time_ms)}"
             )
 
-    def _line_at(self, zxid: int | None, time_ms: int | None) -> Line:
+    def _line_at(self, zxid: int | None, time_ms: int | None, now_ms: int) -> Line:
         for position in range(len(self.lines) - 1, -1, -1):
             line = self.lines[position]
             timeline = line.timeline
             if (zxid is not None and timeline.base_zxid > zxid) or (
-                time_ms is not None and timeline.time_ms > time_ms
+                time_ms is not None and line.begin_ms(now_ms) > time_ms
             ):
                 continue
             if position + 1 < len(self.lines):
@@ -257,14 +292,16 @@ class Catalog:
 
     @staticmethod
     def _segments(
-        line: Line, snapshot: SnapshotName, zxid: int | None, time_ms: int | None
+        line: Line, snapshot: SnapshotName, zxid: int | None, time_ms: int | None, cut: int
     ) -> tuple[tuple[SegmentName, ...] | None, str]:
         """Return the segments after a snapshot; or None, and why they are not usable."""
+        last = line.segments[cut - 1] if cut else None
         reached = snapshot.zxid
         segments: list[SegmentName] = []
         for segment in line.chain(snapshot.zxid):
+            is_before_cut = last is not None and segment.after_zxid <= last.after_zxid
             if (zxid is not None and reached >= zxid) or (
-                time_ms is not None and segment.first_ms > time_ms
+                time_ms is not None and segment.first_ms > time_ms and not is_before_cut
             ):
                 return tuple(segments), ""
             segments.append(segment)
@@ -272,7 +309,13 @@ class Catalog:
         end = line.end.zxid
         wanted = end if zxid is None else min(zxid, end)
         # The times of missing txns are not known: the time must be before the last known one.
-        is_within = time_ms is not None and segments and time_ms < segments[-1].last_ms
+        is_within = (
+            time_ms is not None
+            and last is not None
+            and segments
+            and last.last_zxid <= reached
+            and time_ms < segments[-1].last_ms
+        )
         if reached < wanted and not is_within:
             return None, f"txns after zxid 0x{reached:x} are missing in timeline {line.number}"
         return tuple(segments), ""
@@ -327,6 +370,17 @@ def abandoned_text(found: Abandoned) -> str:
 
 def _further(one: SegmentName, other: SegmentName) -> SegmentName:
     return other if other.last_zxid > one.last_zxid else one
+
+
+def _is_usable(snapshot: SnapshotName, line: Line, cut: int, time_ms: int) -> bool:
+    """Return whether all txns of a snapshot count for a time; ``cut`` is that of ``cut_at``."""
+    segments = line.segments
+    if cut and snapshot.zxid <= segments[cut - 1].after_zxid:
+        return True
+    if snapshot.time_ms > time_ms:
+        return False
+    before = segments[cut - 1].last_zxid if cut else 0
+    return cut == len(segments) or snapshot.zxid <= max(before, segments[cut].after_zxid)
 
 
 def _text(zxid: int | None, time_ms: int | None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from zoolet.archive.errors import DamagedObjectError
+from zoolet.archive.format.clock_steps import is_step
 from zoolet.archive.format.log_records import EncodedTxn
 from zoolet.archive.format.names import SegmentName, SnapshotName, TimelineName, parse_name
 from zoolet.archive.store.archive import Archive
@@ -99,26 +100,36 @@ def removal_of(line: Line, rules: Rules, now_ms: int) -> Removal:
 def groups_to_merge(
     line: Line, sizes: dict[str, int], now_ms: int, most_bytes: int = _MERGED_BYTES
 ) -> Iterator[list[SegmentName]]:
-    """Yield groups of adjacent segments of an hour that is over, each to be merged into one."""
+    """Yield groups of adjacent segments of an hour that is over, each to be merged into one.
+
+    An hour of the future, which a clock that is ahead made, is over if txns of another hour follow.
+    """
     group: list[SegmentName] = []
     size_bytes = 0
     for segment in line.chain(line.timeline.txns_after):
         hour = segment.last_ms // _HOUR_MS
-        is_over = (hour + 1) * _HOUR_MS + _MERGE_DELAY_MS <= now_ms
         own_bytes = sizes.get(str(segment), 0)
-        fits = (
-            group and hour == group[0].last_ms // _HOUR_MS and size_bytes + own_bytes <= most_bytes
-        )
-        if not fits or not is_over:
-            if len(group) > 1:
+        if group and (
+            hour != _hour_of(group)
+            or is_step(group[-1].last_ms, segment.first_ms)
+            or size_bytes + own_bytes > most_bytes
+        ):
+            is_left = hour != _hour_of(group) and group[-1].last_ms > now_ms + _DAY_MS
+            if len(group) > 1 and (is_left or _is_over(group, now_ms)):
                 yield group
             group, size_bytes = [], 0
-        if not is_over:
-            return
         group.append(segment)
         size_bytes += own_bytes
-    if len(group) > 1:
+    if len(group) > 1 and _is_over(group, now_ms):
         yield group
+
+
+def _hour_of(group: list[SegmentName]) -> int:
+    return group[-1].last_ms // _HOUR_MS
+
+
+def _is_over(group: list[SegmentName], now_ms: int) -> bool:
+    return (_hour_of(group) + 1) * _HOUR_MS + _MERGE_DELAY_MS <= now_ms
 
 
 def retain(

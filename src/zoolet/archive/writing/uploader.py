@@ -9,6 +9,7 @@ import time
 from typing import Final, NamedTuple
 
 from zoolet.archive.errors import ArchiveError, DamagedObjectError
+from zoolet.archive.format.clock_steps import split_at_steps
 from zoolet.archive.format.log_records import EncodedTxn
 from zoolet.archive.format.names import SegmentName, SnapshotName, TimelineName, parse_name
 from zoolet.archive.format.records import Previous, Reason, Timeline
@@ -140,7 +141,8 @@ class Uploader:
         try:
             is_full = True
             while is_full and (txns := self._tail.read(SEGMENT_BYTES)):
-                self._upload(txns)
+                for part in split_at_steps(txns):
+                    self._upload(part)
                 # Later txns wait for the next pass: many small segments would be slow.
                 is_full = sum(len(txn.encoded) for txn in txns) >= SEGMENT_BYTES
                 if self._stopping.is_over:
