@@ -22,6 +22,8 @@ def fail(message: str, status: int = 1) -> NoReturn:
 
 def text_of(error: Exception) -> str:
     """Return the message of an error for the user."""
+    if isinstance(error, MemoryError):
+        return "not enough memory. Free memory on this machine, or raise the limit of this process."
     return explain(error) if isinstance(error, OSError) else str(error)
 
 
@@ -29,9 +31,9 @@ def reporting(*expected: type[Exception]) -> Callable[[Callable[P, T]], Callable
     """Return a decorator for a command: the command fails with a message on the expected errors.
 
     Messages can contain names of znodes, so characters that control the terminal are escaped. The
-    decorator does the same for every OSError except BrokenPipeError.
+    decorator does the same for MemoryError, and for every OSError except BrokenPipeError.
     """
-    errors: tuple[type[Exception], ...] = (*expected, OSError)
+    errors: tuple[type[Exception], ...] = (*expected, OSError, MemoryError)
 
     def wrap(command: Callable[P, T]) -> Callable[P, T]:
         @wraps(command)

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from tests.support.terminal import Terminal
 from tests.support.waiting import WAIT_S, wait_until
+from zoolet.archive.commands import to_server
 from zoolet.archive.commands.data_group import data
 from zoolet.client import ACL, OPEN_ACL, Client, CreateMode, Id, ZnodeData
 from zoolet.testing import EmbeddedServer
@@ -94,6 +95,18 @@ def test_the_plan_as_json(moment: Moment) -> None:
         {"step": "delete", "path": "/a/d", "version": 0},
         {"step": "lost_ephemeral", "path": "/a/e"},
     ]
+
+
+def test_an_interrupted_restore_tells_what_to_do(
+    moment: Moment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(to_server, "_write", interrupted)
+    result = moment.restore("--yes")
+    assert result.exit_code == 1
+    assert "may have a part of the changes. Run the command again" in result.stderr
 
 
 def test_without_a_terminal_it_writes_only_with_yes(moment: Moment, client: Client) -> None:

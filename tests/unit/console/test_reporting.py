@@ -1,4 +1,4 @@
-"""A command that fails shows a message without characters that control the terminal."""
+"""A command that fails shows a message, without characters that control the terminal."""
 
 import click
 import pytest
@@ -29,3 +29,24 @@ def test_an_expected_error_is_shown_and_escaped(text: str, shown: str) -> None:
 
     done = CliRunner().invoke(command)
     assert (done.exit_code, done.output) == (1, f"zoolet: {shown}\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("wrong"), "zoolet: wrong"),
+        (OSError(28, "No space left"), "Free space on this disk"),
+        (MemoryError(), "zoolet: not enough memory"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_expected_error_is_a_message(error: Exception, text: str) -> None:
+    @click.command()
+    @reporting(ValueError)
+    def command() -> None:
+        raise error
+
+    result = CliRunner().invoke(command)
+    assert result.exit_code == 1
+    assert text in result.output
+    assert "Traceback" not in result.output

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from zoolet.archive.checking.checking import check_archive
 from zoolet.archive.commands.options import check_finite, state_home
@@ -92,7 +93,7 @@ class _Settings(NamedTuple):
 
 @click.group("archive", invoke_without_command=True)
 @click.option("--from", "hosts", metavar="HOSTS", help="The client addresses of an ensemble.")
-@click.option("--from-dir", type=FILE, help="The dataDir of a standalone zoolet instead.")
+@click.option("--from-dir", type=FILE, help="Or: the dataDir of a standalone server.")
 @click.option("--logs", type=FILE, help="With --from-dir: the dataLogDir, if it is another folder.")
 @click.option("--once", is_flag=True, help="With --from-dir: stop after everything is archived.")
 @click.option("--to", "url", metavar="URL", help="A folder, or a URL like s3://BUCKET/PREFIX.")
@@ -133,11 +134,17 @@ class _Settings(NamedTuple):
 @click.pass_context
 @_reporting
 def archive(context: click.Context, /, **given: Any) -> None:
-    """Archive every txn of an ensemble or of a standalone zoolet, until SIGTERM.
+    """Archive every txn of an ensemble or of a standalone server, until SIGTERM.
 
     Restore from the archive with: zoolet data restore URL --as-of ...
     """
     if context.invoked_subcommand is not None:
+        for option in context.command.params:
+            if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
+                raise click.UsageError(
+                    f"{option.opts[0]}: write the options of {context.invoked_subcommand} after its"
+                    " name."
+                )
         return
     sources = [name for name in ("hosts", "config", "from_dir") if given[name] is not None]
     if len(sources) != 1 or given["url"] is None:

@@ -18,6 +18,11 @@ from zoolet.console.reporting import fail
 from zoolet.console.texts import counted, escaped
 from zoolet.state_machine.machine import StateMachine
 
+_PARTLY = (
+    "The server may have a part of the changes. Run the command again: it compares the states"
+    " again."
+)
+
 
 class Wishes(NamedTuple):
     """How a plan is shown and written; the fields are those of the options."""
@@ -45,11 +50,10 @@ def restore_to_server(
     _confirm(settings.hosts, wishes)
     try:
         outcome = asyncio.run(_write(machine, plan, settings))
+    except KeyboardInterrupt:
+        fail(f"zoolet: interrupted. {_PARTLY}")
     except ZooKeeperError as error:
-        fail(
-            f"zoolet: {escaped(str(error))}. The server may have a part of the changes. Run the"
-            f" command again: it compares again.{_if_too_large(error)}"
-        )
+        fail(f"zoolet: {escaped(str(error))}. {_PARTLY}{_if_too_large(error)}")
     _tell(outcome, plan, wishes.most_lines)
 
 

@@ -6,8 +6,9 @@ from zoolet.archive.format.clock_steps import Span, doubt_about, doubt_text
 from zoolet.archive.reading.source import Found, Source, is_before
 from zoolet.data.directory_reader import state_of, txns_in
 from zoolet.data.json_form import show_time
+from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
-from zoolet.storage.files import DataDirectories
+from zoolet.storage.files import DataDirectories, by_zxid
 from zoolet.storage.recovery import PASSED_OVER, AsOf, Recovery
 
 
@@ -24,12 +25,21 @@ class DirectorySource(Source):
             self._check_unique(as_of.time_ms)
         # The other notes tell what a starting server would change; here, nothing is changed.
         notes = [note for note in recovery.notes if note.startswith(PASSED_OVER)]
+        zxid, end = as_of.zxid, recovery.machine.zxid
+        if zxid is not None and end < zxid and self._ends_before(zxid):
+            notes.append(f"zxid 0x{zxid:x} is after the newest txn 0x{end:x} of the directory.")
         return recovery._replace(notes=notes)
 
     def _check_unique(self, time_ms: int) -> None:
         """Raise StorageError if the clock was set back, and a time is not unique."""
         if (doubt := doubt_about(self._spans(), time_ms)) is not None:
             raise StorageError(f"the time {show_time(time_ms)} is not unique: {doubt_text(doubt)}")
+
+    def _ends_before(self, zxid: int) -> bool:
+        snapshots = by_zxid(Disk().list_names(self._directories.snapshots), "snapshot")
+        return all(at < zxid for at, _ in snapshots) and all(
+            txn.header.zxid < zxid for _, _, txn in txns_in(self._directories)
+        )
 
     def _spans(self) -> Iterator[Span]:
         last_zxid = 0

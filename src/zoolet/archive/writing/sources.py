@@ -68,7 +68,7 @@ class Source(Protocol):
 
 
 class DirectorySource:
-    """The data directory of a standalone zoolet server, which runs or is stopped."""
+    """The data directory of a standalone server, which runs or is stopped."""
 
     gap_reason = Reason.MISSING_LOGS
 
@@ -114,15 +114,13 @@ class DirectorySource:
 
     @contextmanager
     def snapshot(self, after_zxid: int, zxid: int) -> Iterator[LocalSnapshot | None]:
-        """Give the newest snapshot file in these limits; if there is none, make one."""
+        """Give the state of ``zxid``.
+
+        A snapshot file of Apache ZooKeeper may have later txns, so no file is used as it is.
+        """
         if zxid <= after_zxid:
             yield None
             return
-        for found_zxid, name in reversed(self._snapshots()):
-            if after_zxid < found_zxid <= zxid:
-                path = self.directories.snapshots / name
-                yield LocalSnapshot(path, found_zxid, self._time_ms(found_zxid, path))
-                return
         with self._written(self._recovered(AsOf(zxid=zxid))) as snapshot:
             yield snapshot if after_zxid < snapshot.zxid <= zxid else None
 

@@ -39,6 +39,8 @@ class Status:
         segments: the number of segments that this process has archived.
         is_complete: with ``--once``, whether everything is archived.
         uploaded_bytes: returns the number of uploaded bytes.
+        followed_s: when the archiver had the newest state of the server for the last time, or when
+            it began; by the monotonic clock.
     """
 
     state: State = State.STARTING
@@ -53,6 +55,7 @@ class Status:
     segments: int = 0
     is_complete: bool = False
     uploaded_bytes: Callable[[], int] = field(default=lambda: 0)
+    followed_s: float = field(default_factory=time.monotonic)
 
     def change(self, state: State, detail: str = "") -> None:
         """Use another state, and log the change."""
@@ -70,7 +73,13 @@ class Status:
         )
 
     def lag_s(self) -> float:
-        """Return the age of the oldest txn that is not archived, in s; 0 if there is none."""
-        if not self.waiting_since_ms:
-            return 0.0
-        return max(0.0, time.time() - self.waiting_since_ms / 1000)
+        """Return the age of the oldest txn that is not archived, in s; 0 if there is none.
+
+        While the archiver does not follow the server, there may be such txns since then.
+        """
+        lag_s = 0.0
+        if self.waiting_since_ms:
+            lag_s = time.time() - self.waiting_since_ms / 1000
+        if self.state in {State.STARTING, State.WAITING}:
+            lag_s = max(lag_s, time.monotonic() - self.followed_s)
+        return max(0.0, lag_s)

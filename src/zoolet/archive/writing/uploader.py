@@ -184,8 +184,10 @@ class Uploader:
         return self._tail.attach(position)
 
     def _archiving(self) -> None:
+        is_current = self._source.is_current()
+        if is_current:
+            self._status.followed_s = time.monotonic()
         if self._status.state is not State.STORE_FAILS:
-            is_current = self._source.is_current()
             self._status.change(State.ARCHIVING if is_current else State.WAITING)
 
     def _begin_timeline(self, problem: Attached | None) -> bool:

@@ -87,3 +87,10 @@ def test_a_directory_without_a_log_is_a_warning(
     writer.logs()[0].unlink()
     _warn(writer.directories)
     assert "--logs" in caplog.text
+
+
+@pytest.mark.parametrize("command", [["check", "x"], ["key", "x"]])
+def test_options_before_a_subcommand_are_refused(command: list[str], tmp_path: Path) -> None:
+    result = run("--key-file", tmp_path / "key", *command)
+    assert result.exit_code == 2
+    assert f"--key-file: write the options of {command[0]} after its name" in result.output

@@ -283,3 +283,11 @@ def test_an_unfinished_restore_leaves_no_data_directory(
     assert run("restore", home(writer), "--as-of", "0x5", "--to", new).exit_code == 0
     assert [each.name for each in new.iterdir()] == ["version-2"]
     assert restored(new).zxid == 5
+
+
+def test_a_zxid_after_the_newest_one_is_noted(writer: Writer, tmp_path: Path) -> None:
+    end = writer.machine.zxid
+    for zxid, is_noted in ((end, False), (end + 1, True)):
+        result = run("restore", home(writer), "--as-of", hex(zxid), "--to", tmp_path / hex(zxid))
+        assert result.exit_code == 0
+        assert (f"is after the newest txn 0x{end:x}" in result.stderr) is is_noted

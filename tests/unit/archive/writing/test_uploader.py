@@ -33,6 +33,7 @@ from zoolet.archive.writing.sources import DirectorySource
 from zoolet.archive.writing.status import State, Status
 from zoolet.storage.recovery import ALL, AsOf
 from zoolet.storage.retention import Retention
+from zoolet.storage.snapshots import Image, write_snapshot
 from zoolet.storage.txn_log import encode_record
 
 
@@ -67,6 +68,31 @@ def test_without_new_txns_nothing_is_uploaded(tmp_path: Path) -> None:
     before = {name for name in place.objects if not name.startswith("owners/")}
     ArchiverRun(place, DirectorySource(writer.directories)).run()
     assert {name for name in place.objects if not name.startswith("owners/")} == before
+
+
+def test_a_snapshot_that_has_later_txns_is_not_archived_as_it_is(tmp_path: Path) -> None:
+    """Apache ZooKeeper writes a snapshot while it applies txns."""
+    writer, place = Writer(tmp_path), MemoryPlace()
+    writer.create("/a")
+    early = writer.machine.zxid
+    writer.log.roll()
+    writer.create("/b", "/c")
+    name = write_snapshot(DISK, writer.directories.snapshots, Image.of(writer.machine))
+    name.rename(name.with_name(f"snapshot.{early:x}"))
+    states = {writer.machine.zxid: state_of(writer.machine)}
+    for hour in range(3):
+        hours = partial(int, 1_700_000_000_000 + hour * HOUR_MS)
+        ArchiverRun(place, DirectorySource(writer.directories), now_ms=hours).run()
+        writer.create(f"/hour-{hour}")
+        states[writer.machine.zxid] = state_of(writer.machine)
+    ArchiverRun(place, DirectorySource(writer.directories), now_ms=lambda: 0).run()
+    archive = archive_in(place)
+    snapshots = archive.catalog().lines[0].snapshots
+    assert len(snapshots) > 2
+    for zxid, state in states.items():
+        for plan in archive.catalog().plans(zxid=zxid):
+            recovery = ArchiveSource(archive).recover(plan, AsOf(zxid=zxid))
+            assert state_of(recovery.machine) == state
 
 
 def test_removed_logs_begin_a_timeline_and_are_reported(tmp_path: Path) -> None:
@@ -110,7 +136,7 @@ def test_a_directory_that_was_restored_to_an_older_state_begins_a_timeline(tmp_p
         ArchiveSource(archive_in(place)).state_at(AsOf(zxid=end))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_each_state_of_a_server_that_is_set_back_is_in_the_archive(
     seed: int, tmp_path: Path
 ) -> None:
