@@ -35,6 +35,7 @@ from zoolet.archive.writing.status import Status, log
 from zoolet.client.command_options import FILE
 from zoolet.client.connecting.servers import parse_servers
 from zoolet.console.reporting import reporting
+from zoolet.console.texts import escaped
 from zoolet.data.commands import tracked
 from zoolet.model.addresses import AddressError
 from zoolet.model.ensemble import LARGEST_ID
@@ -51,14 +52,26 @@ _ONCE_FAILING_LIMIT_S = 300.0
 _READABLE_CHARACTERS = 60
 _DIGEST_CHARACTERS = 16
 _LONGEST_INTERVAL_S = 86_400.0
+_IPV6_WITH_PORT = re.compile(r"([0-9A-Fa-f:]*:[0-9A-Fa-f:]*):(\d{4,5})")
 _reporting = reporting(ArchiveError, ConfigError, ServerError, StorageError)
 
 
 def _check_hosts(hosts: str) -> None:
     try:
-        parse_servers(hosts)
+        servers = parse_servers(hosts)
     except AddressError as error:
         raise click.BadParameter(str(error), param_hint="'--from'") from error
+    if servers.chroot:
+        raise click.BadParameter(
+            f"leave out {servers.chroot}: an archive always has the whole tree.",
+            param_hint="'--from'",
+        )
+    for host in hosts.split(","):
+        if (found := _IPV6_WITH_PORT.fullmatch(host.strip())) is not None:
+            raise click.BadParameter(
+                f"{host.strip()!r}: write the IPv6 address in brackets: [{found[1]}]:{found[2]}",
+                param_hint="'--from'",
+            )
 
 
 def _check_url(url: str) -> None:
@@ -219,7 +232,7 @@ def _warn(directories: DataDirectories) -> None:
     if CURRENT_EPOCH in disk.list_names(directories.snapshots):
         log.warning(
             "%s is, or was, the directory of a member of an ensemble. If it is one now, archive"
-            " the ensemble with --from: the log of a member may have txns that are not committed",
+            " the ensemble with --from: the log of a member may have txns that are never committed",
             directories.snapshots,
         )
 
@@ -289,7 +302,7 @@ def check_command(url: str, key_file: Path | None) -> None:
         return tracked(names, "Reading", objects)
 
     for finding in check_archive(store, counted):
-        click.echo(f"{finding.kind:<8} {finding.text}")
+        click.echo(f"{finding.kind:<8} {escaped(finding.text)}")
         problems += finding.is_problem
     click.echo(f"{objects + 1} objects, {problems} problems")
     sys.exit(1 if problems else 0)

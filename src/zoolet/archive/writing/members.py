@@ -46,6 +46,12 @@ _KEPT: Final = (
 """The keys, or their beginnings, that the archiver takes from a zoo.cfg of the ensemble."""
 
 
+_STANDALONE_ADVICE: Final = (
+    "For a standalone server, run the archiver on its machine, with --from-dir DATADIR in place of"
+    " --from or --config."
+)
+
+
 class UnreachableError(ArchiveError):
     """No server of the ensemble answers."""
 
@@ -82,8 +88,9 @@ def lines_of_servers(hosts: str) -> dict[str, str]:
             data, _ = client.get(_CONFIG_PATH)
     except ZooKeeperError as error:
         raise UnreachableError(
-            f"the members of the ensemble at {hosts} cannot be read from {_CONFIG_PATH}: {error}"
-            " Correct --from; or give --config with the zoo.cfg of a member."
+            f"the members of the ensemble at {hosts} cannot be read from {_CONFIG_PATH}:"
+            f" {str(error).rstrip('.')}. Correct --from, or give --config with the zoo.cfg of a"
+            " member."
         ) from error
     try:
         config = decode_config(data or b"")
@@ -95,8 +102,7 @@ def lines_of_servers(hosts: str) -> dict[str, str]:
     if not config.participants():
         raise ArchiveError(
             f"the server at {hosts} is not a member of an ensemble, so it sends no txns to"
-            " observers. For a standalone zoolet, run the archiver on its machine with --from-dir"
-            " and its dataDir."
+            f" observers. {_STANDALONE_ADVICE}"
         )
     return _lines(config)
 
@@ -116,7 +122,13 @@ def lines_of_file(path: Path) -> dict[str, str]:
         properties = list(parse_properties(read_settings_text(path)))
     except PropertiesError as error:
         raise ConfigError(f"{path}:{error.line}: {error.reason}.") from error
-    return {key: value for key, value, _ in properties if key.startswith(_KEPT)}
+    lines = {key: value for key, value, _ in properties if key.startswith(_KEPT)}
+    if not any(key.startswith(("server.", "dynamicConfigFile")) for key in lines):
+        raise ConfigError(
+            f"{path} has no lines server.N, so it is the zoo.cfg of a standalone server."
+            f" {_STANDALONE_ADVICE}"
+        )
+    return lines
 
 
 def observer_config(

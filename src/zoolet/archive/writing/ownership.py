@@ -124,7 +124,7 @@ def _check_not_alive(archive: Archive, name: OwnerName, own_id: str) -> None:
     else:
         if owner.ended or _is_dead_here(owner):
             return
-        who = f"the archiver on {owner.host} with the process id {owner.pid}"
+        who = f"the archiver on {owner.host!r} with the process id {owner.pid}"
     # The store's clock at this moment is the time of an object that is written now.
     claim = claim_name(own_id)
     archive.store.write(claim, [b"{}"])

@@ -50,7 +50,7 @@ def run(*arguments: str | Path) -> Result:
     ("option", "value"),
     [
         *(("--interval", value) for value in ("nan", "inf", "-inf", "0", "x")),
-        *(("--from", value) for value in ("", "::::", "127.0.0.1:99999", ",")),
+        *(("--from", value) for value in ("", "::::", "127.0.0.1:99999", ",", "h/a", "::1:2181")),
         *(("--to", value) for value in ("", "memory://x", "s3:/bucket", "file://a", "file:/a")),
     ],
 )
@@ -94,3 +94,15 @@ def test_options_before_a_subcommand_are_refused(command: list[str], tmp_path: P
     result = run("--key-file", tmp_path / "key", *command)
     assert result.exit_code == 2
     assert f"--key-file: write the options of {command[0]} after its name" in result.output
+
+
+def test_names_of_objects_cannot_control_the_terminal(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "data")
+    writer.create("/a")
+    url = tmp_path / "archive"
+    run("--from-dir", tmp_path / "data", "--to", url, "--once")
+    (url / "txns" / "\x1b[2J\u202e").write_bytes(b"x")
+    result = run("check", url)
+    assert result.exit_code == 1
+    assert "UNKNOWN  txns/\\x1b[2J\\u202e" in result.output
+    assert "\x1b" not in result.output

@@ -93,3 +93,10 @@ def test_a_server_that_does_not_answer_is_unreachable(monkeypatch: pytest.Monkey
     monkeypatch.setattr("zoolet.archive.writing.members._CONNECT_TIMEOUT_S", 0.2)
     with pytest.raises(UnreachableError, match="--config"):
         lines_of_servers("127.0.0.1:1")
+
+
+def test_the_zoo_cfg_of_a_standalone_server_gets_the_advice(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.cfg"
+    path.write_text("tickTime=2000\ndataDir=data\nclientPort=2181\n")
+    with pytest.raises(ConfigError, match=r"standalone server.* --from-dir"):
+        lines_of_file(path)

@@ -53,7 +53,7 @@ def test_an_owner_of_another_machine_that_is_alive_is_respected(
 ) -> None:
     write_owner(archive, 7, "other", 12)
     clock.now_ms += 59_000
-    with pytest.raises(ArchiveError, match=r"on other with the process id 12 .* 59 s ago"):
+    with pytest.raises(ArchiveError, match=r"on 'other' with the process id 12 .* 59 s ago"):
         Ownership.take(archive)
     assert archive.store.names("owners/") == ["owners/0000000007"]
     clock.now_ms += int(ALIVE_S * 1000) - 59_000
