@@ -1,5 +1,6 @@
 """An object store with the interface of S3, in a process of its own that a test may kill."""
 
+import base64
 import contextlib
 import json
 import os
@@ -9,7 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
@@ -120,8 +121,20 @@ class S3Emulator:
 
 
 def _keep_changes(recording: Path) -> None:
-    """Remove the requests that change nothing, and an incomplete line."""
+    """Remove the requests that change nothing, and incomplete lines and requests."""
     lines = recording.read_bytes().splitlines(keepends=True)
     complete = [line for line in lines if line.endswith(b"\n")]
-    kept = [line for line in complete if json.loads(line)["method"] in {"PUT", "POST", "DELETE"}]
-    recording.write_bytes(b"".join(kept))
+    recording.write_bytes(b"".join(line for line in complete if _is_change(json.loads(line))))
+
+
+def _is_change(request: dict[str, Any]) -> bool:
+    """Return whether a recorded request has changed objects.
+
+    A client that was killed has sent only the begin of its request. The emulator would wait for the
+    rest of it for ever.
+    """
+    headers = {name.lower(): value for name, value in dict(request["headers"]).items()}
+    body = request["body"] or ""
+    size_bytes = len(base64.b64decode(body) if request["body_encoded"] else body.encode())
+    is_complete = size_bytes >= int(headers.get("content-length") or 0)
+    return is_complete and request["method"] in {"PUT", "POST", "DELETE"}
