@@ -106,14 +106,16 @@ class _Settings(NamedTuple):
 
 @click.group("archive", invoke_without_command=True)
 @click.option("--from", "hosts", metavar="HOSTS", help="The client addresses of an ensemble.")
-@click.option("--from-dir", type=FILE, help="Or: the dataDir of a standalone server.")
+@click.option(
+    "--from-dir", type=FILE, help="In place of --from: the dataDir of a standalone server."
+)
 @click.option("--logs", type=FILE, help="With --from-dir: the dataLogDir, if it is another folder.")
 @click.option("--once", is_flag=True, help="With --from-dir: stop after everything is archived.")
 @click.option("--to", "url", metavar="URL", help="A folder, or a URL like s3://BUCKET/PREFIX.")
 @click.option(
     "--config",
     type=FILE,
-    help="Instead of --from: a member's zoo.cfg, with its server.N lines, TLS and SASL keys.",
+    help="In place of --from: a member's zoo.cfg, with its server.N lines, TLS and SASL keys.",
 )
 @click.option("--work-dir", type=FILE, help="The data of the observer [below ~/.local/state].")
 @click.option(

@@ -18,7 +18,7 @@ def figures(status: Status) -> Iterator[Figure]:
     )
     yield Figure(
         "zoolet_archive_lag_seconds",
-        "The age of the oldest txn that is not archived.",
+        "The age of the oldest txn that is not archived, or the time without the server.",
         status.lag_s(),
     )
     yield Figure(
